@@ -1,0 +1,132 @@
+"""The registry port: model versions, their aliases and tags.
+
+The registry is a projection: the ledger decides which version is the champion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from mlratchet.models.errors import InfrastructureError
+
+ALIASES = ("candidate", "staging", "champion", "previous")
+
+
+class RegistryError(InfrastructureError):
+    """The registry failed or does not know a name."""
+
+    code = "REGISTRY"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelVersion:
+    """One registered version of a pipeline's model."""
+
+    name: str
+    version: int
+    run_id: str
+    source_uri: str  # s3://bucket/prefix of the artifact's files
+    tags: Mapping[str, str] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+    created_s: float = 0.0  # seconds since the epoch
+
+
+@runtime_checkable
+class Registry(Protocol):
+    """Versions are found again by their ``work_key`` tag, whatever reply was lost."""
+
+    def create_version(
+        self,
+        name: str,
+        *,
+        work_key: str,
+        run_id: str,
+        source_uri: str,
+        model_id: str | None,
+        description: str,
+        tags: Mapping[str, str],
+    ) -> ModelVersion:
+        """Register; searches for the work key first and again after a failure. Raises ``RegistryError``."""
+        ...
+
+    def find_version(self, name: str, work_key: str) -> ModelVersion | None:
+        """The lowest version that carries the work key, or None."""
+        ...
+
+    def get_version(self, name: str, version: int) -> ModelVersion:
+        """Raises ``RegistryError`` naming the versions there are."""
+        ...
+
+    def list_versions(self, name: str) -> list[ModelVersion]:
+        """All versions, ascending, with their aliases."""
+        ...
+
+    def get_alias(self, name: str, alias: str) -> ModelVersion | None:
+        """Who holds the alias (one of ``ALIASES``), or None."""
+        ...
+
+    def set_alias(self, name: str, alias: str, version: int) -> None:
+        """Idempotent. Refuses any name but those of ``ALIASES``."""
+        ...
+
+    def delete_alias(self, name: str, alias: str) -> None:
+        """Idempotent."""
+        ...
+
+    def set_tags(self, name: str, version: int, tags: Mapping[str, str]) -> None:
+        """Idempotent."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggedModel:
+    """An artifact that has been uploaded, before it is a version."""
+
+    model_id: str | None
+    source_uri: str  # s3://bucket/prefix
+    files: Mapping[str, str]  # path under the prefix -> SHA-256 hex
+    sizes_bytes: Mapping[str, int]
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """One tracking run per retrain, found again by its work key."""
+
+    def open_run(self, experiment: str, *, work_key: str, name: str, tags: Mapping[str, str]) -> str:
+        """The run id of the work key, created or reopened."""
+        ...
+
+    def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
+        """Idempotent for equal values."""
+        ...
+
+    def log_metrics(self, run_id: str, points: list[tuple[str, float, int]]) -> None:
+        """(name, finite value, step) triples, batched. Raises ``ValueError`` for a non-finite value."""
+        ...
+
+    def log_dataset(self, run_id: str, *, name: str, digest: str, source_uri: str) -> None:
+        """The snapshot that the run was trained on."""
+        ...
+
+    def log_files(self, run_id: str, files: Mapping[str, Path]) -> None:
+        """Artifact path -> local file."""
+        ...
+
+    def log_model(self, run_id: str, *, model_dir: Path, name: str) -> LoggedModel:
+        """Upload a finished MLflow model directory as a logged model of the run."""
+        ...
+
+    def end_run(self, run_id: str, *, status: str) -> None:
+        """`status` is FINISHED, FAILED or KILLED."""
+        ...
+
+    def run_url(self, run_id: str) -> str:
+        """Where a person looks at it."""
+        ...
+
+    def version_url(self, name: str, version: int) -> str:
+        """Where a person looks at it."""
+        ...

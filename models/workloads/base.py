@@ -1,0 +1,99 @@
+"""The workload: the Python side of a pipeline.
+
+A user's own model is a subclass named in the pipeline file as ``package.module:Class``. Everything the road
+knows of a task comes from here; nothing outside may assume a class label.
+
+Shape legend: B rows, C classes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+Task = Literal["classification", "regression"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawObject:
+    """One object of a snapshot, as a workload sees it."""
+
+    key: str  # below the source prefix
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One row of a dataset."""
+
+    id: str  # stable over deliveries
+    x: np.ndarray[Any, Any]  # shape and dtype of `InputSpec`
+    y: int | float
+    group: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)  # for slices
+    content_sha256: str = ""  # of the raw input, to find duplicates
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reject:
+    """A raw record that cannot be used."""
+
+    where: str  # file or file:row
+    code: str  # a short stable word, e.g. `truncated_image`
+    reason: str  # got / expected
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSpec:
+    """What the exported program takes, without the batch dimension; enough to serve without user code."""
+
+    kind: Literal["image", "tensor", "table"]
+    shape: tuple[int, ...]  # e.g. (1, 8, 8)
+    dtype: Literal["float32", "int64", "uint8"]
+    columns: tuple[str, ...] = ()  # for `table`: one name per value
+    value_range: tuple[float, float] | None = None  # refuse values outside
+
+
+class Workload(ABC):
+    """Model, loss, preprocessing and the meaning of the output.
+
+    The module returned by `build_model` takes one tensor of shape (B, *input_spec().shape) and gives logits
+    (B, C) for classification or (B,) / (B, 1) for regression. Normalisation belongs inside the module, so that
+    the exported program takes what a client has.
+    """
+
+    task: Task
+
+    @abstractmethod
+    def input_spec(self) -> InputSpec:
+        """Shape and type of one row."""
+
+    @abstractmethod
+    def class_names(self) -> tuple[str, ...]:
+        """Names by class index; empty for regression."""
+
+    @abstractmethod
+    def records(
+        self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
+    ) -> Iterator[Record | Reject]:
+        """Read the objects of a snapshot. `source` is the pipeline's `SourceConfig` as a mapping.
+
+        `fetch` returns the verified bytes of an object and may be called from several threads.
+        """
+
+    @abstractmethod
+    def build_model(self) -> nn.Module:
+        """A fresh module; the caller has seeded torch."""
+
+    def loss(self, output: torch.Tensor, target: torch.Tensor, *, label_smoothing: float) -> torch.Tensor:
+        """Mean loss over the rows (scalar)."""
+        if self.task == "classification":
+            return nn.functional.cross_entropy(output, target, label_smoothing=label_smoothing)
+        return nn.functional.mse_loss(output.reshape(target.shape), target)
