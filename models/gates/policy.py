@@ -22,7 +22,7 @@ class AbsoluteCheck(StrictModel):
     metric: str
     minimum: float | None = None
     maximum: float | None = None
-    on: Literal["estimate", "interval"] = "estimate"
+    compare: Literal["estimate", "interval"] = "estimate"  # not `on`, which YAML reads as true
     """`interval`: the worse end of the confidence interval must hold the bound."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
 

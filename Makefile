@@ -1,0 +1,42 @@
+# make demo   set up and run the main job on the embedded stack
+# make test   set up and pass the tests
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test test-full lint install install-test clean
+
+# A stamp per lock: an unchanged lock installs nothing.
+$(VENV)/.core-installed: requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+$(VENV)/.test-installed: $(VENV)/.core-installed requirements-test.lock
+	$(BIN)/python -m pip install --quiet -r requirements.lock -r requirements-test.lock
+	touch $@
+
+install: $(VENV)/.core-installed
+install-test: $(VENV)/.test-installed
+
+demo: install
+	$(BIN)/ratchet demo
+
+lint: install-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest -m "not full"
+
+test-full: lint
+	$(BIN)/python -m pytest
+
+clean:
+	test ! -x $(BIN)/ratchet || $(BIN)/ratchet down
+	rm -rf .ratchet $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

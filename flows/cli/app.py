@@ -1,0 +1,47 @@
+"""`ratchet`: the command line. Heavy imports happen inside the commands, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from mlratchet.flows.cli import demo, models, runs, stack
+from mlratchet.models.errors import RatchetError
+
+app = typer.Typer(
+    name="ratchet",
+    help=(
+        "Retrain PyTorch models on a schedule and promote them only with evidence.\n\n"
+        "Start with `ratchet up`, then `ratchet seed digits --delivery 1` and `ratchet run digits`.\n\n"
+        "Exit codes: 2 configuration, 3 data, 4 a gate said no, 5 infrastructure, 6 security."
+    ),
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+stack.register(app)
+runs.register(app)
+models.register(app)
+demo.register(app)
+
+
+def main() -> None:
+    """Entry point: errors of ours are one line and an exit code, never a traceback."""
+    try:
+        app(standalone_mode=False)
+    except RatchetError as error:
+        typer.echo(error.line(), err=True)
+        sys.exit(error.exit_code)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        typer.echo("interrupted", err=True)
+        sys.exit(130)
+    except Exception as error:
+        show = getattr(error, "show", None)  # click's usage errors know how to show themselves
+        if show is None:
+            raise
+        show()
+        sys.exit(getattr(error, "exit_code", 2))

@@ -1,0 +1,76 @@
+"""`ratchet demo`: the main job, from raw images to a served champion."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+STORY = (
+    ("1", "promoted", "about 1,000 images arrive; the first model passes the bootstrap rule"),
+    ("2", "promoted", "all images arrive; warm-started, compared pair by pair with the champion"),
+    ("damaged", "stopped_by_gate", "the same keys, a third of the labels permuted: a gate must stop it"),
+    ("2", "unchanged", "delivery 2 again: recognised by its work key, nothing trained"),
+)
+
+
+def demo(
+    pipeline: Annotated[str, typer.Option(hidden=True)] = "digits",
+) -> None:
+    """Start the stack and run the main job: two promotions, a damaged delivery, an unchanged re-run."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    began = time.monotonic()
+    console.rule("[bold]1/5 The stack")
+    from mlratchet.flows.cli.stack import bring_up
+
+    bring_up()
+    from mlratchet.flows.triggering import run_on_worker
+    from mlratchet.infra.seed import seed_digits
+    from mlratchet.infra.settings import load_settings
+    from mlratchet.infra.stack.serving import server_url
+    from mlratchet.tasks.wiring import open_adapters
+
+    adapters = open_adapters()
+    table = Table(title="What happened")
+    for column in ("run", "delivery", "outcome", "version", "accuracy", "seconds"):
+        table.add_column(column)
+    surprises = []
+    already = adapters.ledger.head(pipeline) is not None
+    for number, (delivery, expected, words) in enumerate(STORY, start=1):
+        console.rule(f"[bold]{number + 1}/5 Delivery {delivery}: {words}")
+        count = seed_digits(adapters.raw, delivery, on_progress=lambda done, total: None)
+        console.print(f"  {count} objects changed in s3://{adapters.raw.bucket}/digits/")
+        report = run_on_worker(pipeline, (), quiet=False)
+        console.print(f"  [bold]{report['outcome']}[/]: {report['line']}")
+        accuracy = report.get("metrics", {}).get("accuracy")
+        table.add_row(
+            str(number),
+            delivery,
+            report["outcome"],
+            str(report.get("version", "-")),
+            f"{accuracy:.4f}" if accuracy is not None else "-",
+            f"{report['seconds']:.1f}",
+        )
+        if report["outcome"] != expected and not already:
+            surprises.append(f"run {number}: expected {expected}, got {report['outcome']}: {report['line']}")
+    console.print(table)
+    settings = load_settings()
+    console.print(f"Prefect   {settings.prefect_api_url.removesuffix('/api')}")
+    console.print(f"MLflow    {settings.mlflow_tracking_uri}")
+    console.print(f"{pipeline:9} {server_url(settings.home, pipeline)}/docs")
+    console.print(f"[dim]{time.monotonic() - began:.0f} s. Next: `ratchet decision {pipeline} 2`, `ratchet rollback "
+                  f"{pipeline}`, `ratchet down`.[/]")
+    for surprise in surprises:
+        print(surprise, file=sys.stderr)  # noqa: T201 - the command's own error output
+    if surprises:
+        raise typer.Exit(1)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(demo)

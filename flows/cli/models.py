@@ -1,0 +1,130 @@
+"""Commands about versions: who serves, why, and how to go back."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated
+
+import typer
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+PipelineArgument = Annotated[str, typer.Argument(help="Name of a pipeline.")]
+VersionArgument = Annotated[int, typer.Argument(help="A version's number, as `ratchet versions` lists it.", min=1)]
+
+
+def versions(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
+    """All versions of a pipeline's model, with aliases and origin."""
+    from mlratchet.flows.cli.output import emit
+    from mlratchet.tasks.wiring import open_adapters
+
+    rows = [
+        {
+            "version": v.version,
+            "aliases": list(v.aliases),
+            "created": dt.datetime.fromtimestamp(v.created_s, dt.UTC).isoformat(timespec="seconds"),
+            "test_accuracy": v.tags.get("ratchet.test_accuracy"),
+            "parent": v.tags.get("ratchet.parent"),
+            "work_key": v.tags.get("ratchet.work_key"),
+        }
+        for v in open_adapters().registry.list_versions(pipeline)
+    ]
+    lines = [f"{'version':>7}  {'created':25}  {'test accuracy':>13}  {'parent':>6}  aliases"]
+    lines += [
+        f"{r['version']:>7}  {r['created']:25}  {r['test_accuracy'] or '-':>13}  {r['parent'] or '-':>6}  "
+        f"{', '.join(r['aliases'])}"
+        for r in rows
+    ]
+    emit(rows, lines if rows else [f"no versions of {pipeline}; `ratchet run {pipeline}` makes one"], as_json=as_json)
+
+
+def decision(pipeline: PipelineArgument, version: VersionArgument, as_json: JsonOption = False) -> None:
+    """Every gate of a version: checks, values, intervals, thresholds, verdict."""
+    from mlratchet.flows.cli.output import emit
+    from mlratchet.models.gates.decision import explain
+    from mlratchet.tasks.decisions import decisions_of
+    from mlratchet.tasks.wiring import open_adapters
+
+    found = decisions_of(open_adapters(), pipeline, version)
+    lines: list[str] = []
+    for one in found:
+        lines += [explain(one["decision"]), f"  decision {one['digest']}", ""]
+    emit(found, lines, as_json=as_json)
+
+
+def history(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
+    """The ledger: which version became champion when, by whom and why."""
+    from dataclasses import asdict
+
+    from mlratchet.flows.cli.output import emit
+    from mlratchet.tasks.wiring import open_adapters
+
+    entries = open_adapters().ledger.entries(pipeline)
+    lines = [
+        f"{e.generation:>4}  {dt.datetime.fromtimestamp(e.at_s, dt.UTC).isoformat(timespec='seconds')}  {e.action:8}  "
+        f"version {e.version}  {e.actor}: {e.reason}"
+        for e in entries
+    ]
+    emit([asdict(e) for e in entries], lines or [f"no champion of {pipeline} yet"], as_json=as_json)
+
+
+def promote(pipeline: PipelineArgument, version: VersionArgument, as_json: JsonOption = False) -> None:
+    """Promote a version whose gates have all passed against today's champion.
+
+    Refused (exit 4) when a gate did not pass or was judged against an earlier champion.
+    """
+    from mlratchet.flows.cli.output import emit
+    from mlratchet.tasks.decisions import promote_by_hand
+    from mlratchet.tasks.wiring import open_adapters
+
+    entry = promote_by_hand(open_adapters(), pipeline, version)
+    emit(entry, [f"version {entry['version']} is champion (generation {entry['generation']})"], as_json=as_json)
+
+
+def rollback(
+    pipeline: PipelineArgument,
+    to: Annotated[int | None, typer.Option("--to", help="A version that was champion before; the last one without it.")] = None,
+    reason: Annotated[str, typer.Option(help="Kept in the ledger.")] = "rolled back by hand",
+    as_json: JsonOption = False,
+) -> None:
+    """Go back to the champion before, in one command. Its bytes are verified first."""
+    from mlratchet.flows.cli.output import emit
+    from mlratchet.tasks.decisions import roll_back
+    from mlratchet.tasks.wiring import open_adapters
+
+    entry = roll_back(open_adapters(), pipeline, to=to, reason=reason)
+    emit(entry, [f"version {entry['version']} is champion again (generation {entry['generation']})"], as_json=as_json)
+
+
+def reconcile(as_json: JsonOption = False) -> None:
+    """Make aliases and tags follow the ledger, and clear what killed runs left. Safe to repeat."""
+    from mlratchet.flows.cli.output import emit
+    from mlratchet.tasks.reconcile import reconcile_all
+    from mlratchet.tasks.wiring import open_adapters
+
+    repaired = reconcile_all(open_adapters())
+    emit(repaired, repaired or ["everything follows the ledger"], as_json=as_json)
+
+
+def gc(
+    delete: Annotated[bool, typer.Option("--delete", help="Really delete; without it only a list.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List (or delete) objects that nothing refers to: checkpoints of finished work, unused copies.
+
+    Never touches what a ledger, a registration or an unfinished claim refers to.
+    """
+    from mlratchet.flows.cli.output import emit
+    from mlratchet.tasks.collect import collect
+    from mlratchet.tasks.wiring import open_adapters
+
+    found = collect(open_adapters().store, delete=delete)
+    verb = "deleted" if delete else "would delete"
+    lines = [f"{verb} {item['key']} ({item['size_bytes']} bytes)" for item in found]
+    total = sum(item["size_bytes"] for item in found)
+    emit(found, [*lines, f"{verb} {len(found)} objects, {total / 1e6:.1f} MB"], as_json=as_json)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (versions, decision, history, promote, rollback, reconcile, gc):
+        app.command()(command)

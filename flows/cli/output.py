@@ -1,0 +1,36 @@
+"""How commands print: JSON for scripts, lines for people, a progress bar for long work."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+
+def emit(value: Any, lines: Sequence[str], *, as_json: bool) -> None:
+    """Print `value` as JSON, or `lines`."""
+    if as_json:
+        typer.echo(json.dumps(value, indent=2, default=str))
+    else:
+        for line in lines:
+            typer.echo(line)
+
+
+@contextmanager
+def progress_bar(description: str, *, hidden: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr; the yielded function takes (done, total)."""
+    console = Console(file=sys.stderr)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=hidden or not console.is_terminal) as bar:
+        task = bar.add_task(description, total=None)
+
+        def advance(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield advance

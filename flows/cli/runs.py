@@ -1,0 +1,127 @@
+"""Commands that start work: validate, seed, deploy, run, predict."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+class Delivery(StrEnum):
+    """The deliveries of the demo's data."""
+
+    first = "1"
+    second = "2"
+    damaged = "damaged"
+
+
+def validate(
+    file: Annotated[Path, typer.Argument(help="A pipeline file, e.g. deployments/pipelines/digits.yaml.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Check a pipeline file whole, before anything trains.
+
+    Reports every problem with file and line, and warns where the test set is too small for a margin.
+    """
+    from mlratchet.flows.cli.output import emit
+    from mlratchet.flows.deployments import check_pipeline
+
+    spec, notes = check_pipeline(file)
+    lines = [f"{file}: pipeline {spec.name} is valid (revision {spec.revision()[:12]})"]
+    lines += [f"warning: {note}" for note in notes]
+    emit({"pipeline": spec.name, "revision": spec.revision(), "warnings": notes}, lines, as_json=as_json)
+
+
+def seed(
+    dataset: Annotated[str, typer.Argument(help="Only `digits` ships with the package.")],
+    delivery: Annotated[Delivery, typer.Option(help="1: about 1,000 images; 2: all; damaged: a third of the labels permuted.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Put scikit-learn's handwritten digits into the raw bucket, as PNG files with labels."""
+    from mlratchet.flows.cli.output import emit, progress_bar
+    from mlratchet.infra.seed import seed_digits
+    from mlratchet.models.errors import ConfigurationError
+    from mlratchet.tasks.wiring import open_adapters
+
+    if dataset != "digits":
+        raise ConfigurationError(f"no data set {dataset!r}; there is: digits")
+    with progress_bar(f"Uploading digits, delivery {delivery.value}", hidden=as_json) as advance:
+        count = seed_digits(open_adapters().raw, delivery.value, on_progress=advance)
+    emit({"dataset": dataset, "delivery": delivery.value, "objects_written": count},
+         [f"digits, delivery {delivery.value}: {count} objects written"], as_json=as_json)
+
+
+def deploy(
+    pipeline: Annotated[str | None, typer.Argument(help="One pipeline; all without it.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make every file of deployments/pipelines a Prefect deployment with its schedule. Idempotent."""
+    from mlratchet.flows.cli.output import emit
+    from mlratchet.flows.deployments import deploy_pipelines
+
+    made = deploy_pipelines(pipeline)
+    emit(made, [f"{m['pipeline']}: deployed, revision {m['revision'][:12]}, {m['url']}" for m in made], as_json=as_json)
+
+
+def run(
+    pipeline: Annotated[str, typer.Argument(help="Name of a file in deployments/pipelines, without .yaml.")],
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting for this run, e.g. train.epochs=5. Repeatable."),
+    ] = None,
+    local: Annotated[bool, typer.Option("--local", help="In this process instead of the worker's.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Retrain a pipeline and promote the new model if every gate passes.
+
+    The same work is recognised and not trained again; a killed run resumes from its newest checkpoint.
+    Exits with 4 when a gate says no.
+    """
+    from mlratchet.flows.cli.output import emit
+    from mlratchet.flows.triggering import run_here, run_on_worker
+
+    start = run_here if local else run_on_worker
+    report = start(pipeline, tuple(assignments or ()), quiet=as_json)
+    emit(report, report_lines(report), as_json=as_json)
+    if report["exit_code"]:
+        raise typer.Exit(report["exit_code"])
+
+
+def report_lines(report: dict[str, object]) -> list[str]:
+    """A report in words."""
+    lines = []
+    gates = report.get("gates")
+    if isinstance(gates, list):
+        for gate in gates:
+            lines.append(f"  {gate['gate']} gate: {gate['verdict']} (decision {gate['decision'][:12]})")
+    lines.append(str(report.get("line", "")))
+    return lines
+
+
+def predict(
+    pipeline: Annotated[str, typer.Argument(help="A pipeline whose champion is served.")],
+    files: Annotated[list[Path], typer.Argument(help="Images, or JSON files with the values of one row.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Ask the served champion."""
+    from mlratchet.flows.cli.output import emit
+    from mlratchet.infra.client import predict_files
+    from mlratchet.infra.settings import load_settings
+
+    answer = predict_files(load_settings().home, pipeline, files)
+    lines = []
+    for file, prediction in zip(files, answer["predictions"], strict=True):
+        value = prediction.get("class", prediction.get("value"))
+        confidence = f" ({prediction['probability']:.3f})" if "probability" in prediction else ""
+        lines.append(f"{file}: {value}{confidence}  [version {answer['version']}]")
+    emit(answer, lines, as_json=as_json)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (validate, seed, deploy, run, predict):
+        app.command()(command)

@@ -1,0 +1,75 @@
+"""Pipelines as Prefect deployments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from prefect.deployments.runner import EntrypointType
+from prefect.schedules import Cron
+
+from mlratchet.flows.retrain import retrain
+from mlratchet.infra.settings import Settings, load_settings
+from mlratchet.models.gates.validation import power_notes, validate_policy
+from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline
+from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.pipeline.store import publish_pipeline
+from mlratchet.models.workloads.loading import load_workload
+from mlratchet.tasks.wiring import Adapters
+
+
+def check_pipeline(file: Path) -> tuple[PipelineSpec, list[str]]:
+    """The pipeline of a file, with warnings. Raises ``ConfigurationError`` before anything trains."""
+    spec = read_pipeline(file)
+    workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
+    warnings = validate_policy(spec.gates, workload.task, workload.class_names())
+    return spec, warnings
+
+
+def deploy_pipeline(file: Path, adapters: Adapters) -> dict[str, Any]:
+    """One deployment, made or brought up to date."""
+    spec, warnings = check_pipeline(file)
+    revision = publish_pipeline(adapters.store, spec)
+    settings: Settings = adapters.settings
+    deployment = retrain.to_deployment(
+        name=spec.name,
+        description=describe(spec),
+        tags=sorted({"ratchet", *spec.tags}),
+        schedules=[Cron(spec.schedule.cron, timezone=spec.schedule.timezone)] if spec.schedule else [],
+        parameters={"pipeline": spec.name, "revision": revision, "parameters": {}},
+        concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
+        entrypoint_type=EntrypointType.MODULE_PATH,
+        work_pool_name=settings.work_pool,
+    )
+    identity = deployment.apply(work_pool_name=settings.work_pool)
+    ui = str(settings.prefect_api_url).removesuffix("/api")
+    return {
+        "pipeline": spec.name,
+        "revision": revision,
+        "deployment_id": str(identity),
+        "url": f"{ui}/deployments/deployment/{identity}",
+        "warnings": warnings,
+    }
+
+
+def describe(spec: PipelineSpec) -> str:
+    """Markdown for the deployment's page."""
+    gates = spec.gates
+    counts = ", ".join(f"{gate} {len(getattr(gates, gate))}" for gate in ("data", "candidate", "staging", "champion"))
+    return (
+        f"{spec.description}\n\n- Owner: {spec.owner or 'not stated'}\n- Workload: `{spec.workload.use}`\n"
+        f"- Source: `{spec.source.prefix}`\n- Checks per gate: {counts}\n- Revision: `{spec.revision()[:12]}`\n"
+    )
+
+
+def deploy_pipelines(name: str | None) -> list[dict[str, Any]]:
+    """All pipelines of the settings' directory, or one."""
+    settings = load_settings()
+    adapters = Adapters(settings)
+    directory = settings.pipelines_dir
+    files = [find_pipeline(directory, name)] if name else sorted(directory.glob("*.yaml"))
+    return [deploy_pipeline(file, adapters) for file in files]
+
+
+__all__ = ["check_pipeline", "deploy_pipeline", "deploy_pipelines", "power_notes"]

@@ -1,0 +1,48 @@
+"""What a person fills in under *Custom run*: one typed model, shown as a form by the Prefect UI."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class RetrainParameters(BaseModel):
+    """Changes to the pipeline file for this run alone. Leave a field empty to use the file's value."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    epochs: int | None = Field(
+        default=None, ge=1, le=100_000, title="Epochs", description="Passes over the training rows."
+    )
+    learning_rate: float | None = Field(
+        default=None, gt=0, title="Learning rate", description="Peak learning rate of the optimizer."
+    )
+    global_batch_size: int | None = Field(
+        default=None, ge=1, title="Batch size", description="Rows per optimizer step, over all processes."
+    )
+    seed: int | None = Field(
+        default=None, ge=0, title="Seed", description="Another seed is another training, not a re-run."
+    )
+    warm_start: Literal["champion", "none"] | None = Field(
+        default=None, title="Warm start", description="Begin from the champion's weights, or from scratch."
+    )
+    set: list[str] = Field(
+        default_factory=list,
+        title="Other settings",
+        description="One `key=value` a line with any key of the pipeline file, e.g. `train.processes=1`.",
+    )
+    requested_by: str = Field(
+        default="", max_length=200, title="Requested by", description="Who asks; kept in the ledger."
+    )
+
+    def overrides(self) -> tuple[str, ...]:
+        """As ``a.b=value`` assignments, the typed fields last."""
+        typed = {
+            "train.epochs": self.epochs,
+            "train.optimizer.learning_rate": self.learning_rate,
+            "train.global_batch_size": self.global_batch_size,
+            "train.seed": self.seed,
+            "train.warm_start": self.warm_start,
+        }
+        return (*self.set, *(f"{key}={value}" for key, value in typed.items() if value is not None))

@@ -1,0 +1,112 @@
+"""What a run did, for the command line and for whoever reads the bucket: `runs/<flow run id>.json`."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from prefect.client.schemas.objects import StateType
+from prefect.states import State
+
+from mlratchet.models.errors import GateRefusedError, RatchetError
+from mlratchet.models.gates.record import GateRun
+from mlratchet.models.identity.canonical import canonical_json
+from mlratchet.models.ports.ledger import LedgerEntry
+from mlratchet.models.registration.record import Registration
+from mlratchet.tasks.evaluate import Evaluation
+from mlratchet.tasks.recognise import Work
+from mlratchet.tasks.train import Trained
+from mlratchet.tasks.wiring import Run
+
+
+class Report:
+    """Collected while the run climbs."""
+
+    def __init__(self, *, run_id: str, pipeline: str) -> None:
+        self.began_s = time.time()
+        self.facts: dict[str, Any] = {
+            "run_id": run_id,
+            "pipeline": pipeline,
+            "outcome": "running",
+            "exit_code": 0,
+            "line": "",
+            "gates": [],
+        }
+
+    def begin(self, work: Work) -> None:
+        """The identity of the work and who served before."""
+        self.facts |= {
+            "snapshot": work.snapshot_id,
+            "work_key": work.key,
+            "champion_before": work.champion.version if work.champion else None,
+        }
+
+    def recognised(self, record: Registration, url: str) -> None:
+        """The work is the champion already."""
+        self.facts |= {
+            "outcome": "unchanged",
+            "version": record.version,
+            "url": url,
+            "line": f"nothing to do: version {record.version} was trained from exactly this and serves",
+        }
+
+    def trained(self, trained: Trained) -> None:
+        """Steps and seconds."""
+        result = trained.result
+        self.facts["training"] = {
+            "steps": result.steps,
+            "seconds": round(result.seconds, 2),
+            "resumed_from_step": result.resumed_from_step,
+            "parent_version": trained.parent_version,
+            "mlflow_run": trained.tracking_run,
+        }
+
+    def evaluated(self, evaluation: Evaluation) -> None:
+        """Test metrics that are defined."""
+        self.facts["metrics"] = {
+            name: metric.value for name, metric in evaluation.metrics.items() if metric.value == metric.value
+        }
+
+    def gated(self, gate_run: GateRun) -> None:
+        """One gate's verdict."""
+        self.facts["gates"].append(
+            {
+                "gate": gate_run.gate,
+                "verdict": gate_run.verdict,
+                "decision": gate_run.decision,
+                "reasons": list(gate_run.reasons),
+            }
+        )
+
+    def registered(self, record: Registration) -> None:
+        """The version."""
+        self.facts["version"] = record.version
+
+    def promoted(self, entry: LedgerEntry, url: str) -> None:
+        """The end of the road."""
+        self.facts |= {
+            "outcome": "promoted",
+            "url": url,
+            "generation": entry.generation,
+            "line": f"version {entry.version} is champion (generation {entry.generation}) and serves at {url}",
+        }
+
+    def failed(self, error: RatchetError) -> Report:
+        """Why the road ended early."""
+        outcome = "stopped_by_gate" if isinstance(error, GateRefusedError) else "failed"
+        self.facts |= {"outcome": outcome, "exit_code": error.exit_code, "line": error.line()}
+        return self
+
+
+def finish(report: Report, run: Run | None) -> State[Any]:
+    """Publish the report and turn it into the flow run's final state."""
+    facts = report.facts
+    facts["seconds"] = round(time.time() - report.began_s, 2)
+    if run is not None:
+        run.adapters.store.put(f"runs/{facts['run_id']}.json", canonical_json(facts))
+    if facts["outcome"] == "stopped_by_gate":
+        return State(type=StateType.FAILED, name="Stopped by gate", message=facts["line"])
+    if facts["outcome"] == "failed":
+        return State(type=StateType.FAILED, message=facts["line"])
+    name = "Promoted" if facts["outcome"] == "promoted" else "Unchanged"
+    return State(type=StateType.COMPLETED, name=name, message=facts["line"])

@@ -1,0 +1,105 @@
+"""The retraining flow: from raw objects to a served champion, behind gates."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Any
+
+from prefect import flow
+from prefect.runtime import flow_run as current
+from prefect.states import Completed, State
+
+from mlratchet.flows.parameters import RetrainParameters
+from mlratchet.flows.report import Report, finish
+from mlratchet.models.errors import GateRefusedError, RatchetError
+from mlratchet.models.gates.evidence import Evidence
+from mlratchet.models.gates.record import GateRun
+from mlratchet.tasks.deploy import deploy
+from mlratchet.tasks.evaluate import evaluate
+from mlratchet.tasks.gate import pass_gate
+from mlratchet.tasks.ingest import ingest
+from mlratchet.tasks.preprocess import preprocess
+from mlratchet.tasks.promote import promote
+from mlratchet.tasks.recognise import Work, recognise
+from mlratchet.tasks.register import register
+from mlratchet.tasks.stage import measure, to_staging
+from mlratchet.tasks.train import train
+from mlratchet.tasks.validate import validate
+from mlratchet.tasks.wiring import Run, open_run
+
+
+@flow(name="retrain", flow_run_name="retrain {pipeline}", validate_parameters=True)
+def retrain(pipeline: str, revision: str, parameters: RetrainParameters | None = None) -> State[Any]:
+    """Retrain one pipeline and promote the new model if every gate passes.
+
+    Args:
+        pipeline: Name of the pipeline.
+        revision: Digest of the pipeline file, as published by `ratchet deploy`.
+        parameters: Changes for this run alone.
+    """
+    asked = parameters or RetrainParameters()
+    run_id = str(current.id)
+    report = Report(run_id=run_id, pipeline=pipeline)
+    run: Run | None = None
+    try:
+        run = open_run(
+            revision, asked.overrides(), run_id=run_id, actor=asked.requested_by or f"{getpass.getuser()} (schedule)"
+        )
+        climb(run, report)
+    except RatchetError as error:
+        report = report.failed(error)
+    finally:
+        if run is not None:
+            run.close()
+    return finish(report, run)
+
+
+def climb(run: Run, report: Report) -> None:
+    """The road, step by step. Fills in `report`; raises ``GateRefusedError`` at the gate that says no."""
+    snapshot = ingest(run)
+    work = recognise(run, snapshot)
+    report.begin(work)
+    if work.is_champion and work.done is not None:
+        report.recognised(work.done, deploy(run, work.done.version))
+        return
+
+    checked = validate(run, snapshot, work)
+    guard(run, work, "data", checked.evidence, checked.digests, report)
+    dataset = preprocess(run, snapshot, checked)
+    trained = train(run, work)
+    report.trained(trained)
+    evaluation = evaluate(run, work, dataset, trained)
+    report.evaluated(evaluation)
+
+    rows = evaluation.digests()
+    candidate = guard(run, work, "candidate", evaluation.evidence(), rows, report)
+    record = register(run, work, trained, evaluation, candidate)
+    report.registered(record)
+    staged = measure(run, record, evaluation)
+    staging = guard(
+        run, work, "staging", evaluation.evidence(version=record.version, staged=staged), {"manifest": record.manifest_digest}, report
+    )
+    to_staging(run, record, staging)
+    champion = guard(
+        run, work, "champion", evaluation.evidence(version=record.version, staged=staged), {**rows, "manifest": record.manifest_digest}, report
+    )
+    entry = promote(run, work, record, champion)
+    report.promoted(entry, deploy(run, record.version))
+
+
+def guard(
+    run: Run, work: Work, gate: str, evidence: Evidence, digests: dict[str, str], report: Report
+) -> GateRun:
+    """Pass the gate or stop the run: only `pass` moves anything."""
+    gate_run = pass_gate(run, work, gate, evidence, digests)
+    report.gated(gate_run)
+    if gate_run.verdict != "pass":
+        reasons = "; ".join(gate_run.reasons) or "no reason given"
+        raise GateRefusedError(
+            f"{gate} gate of {run.spec.name}: {gate_run.verdict}: {reasons}; "
+            f"evidence: s3://{run.adapters.store.bucket}/decisions/{gate_run.decision}.json"
+        )
+    return gate_run
+
+
+__all__ = ["Completed", "retrain"]

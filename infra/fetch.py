@@ -1,0 +1,48 @@
+"""Fetch a registered artifact from S3 and verify every byte before anything looks at it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlparse
+
+from mlratchet.models.artifact.manifest import ArtifactManifest, verify_directory
+from mlratchet.models.errors import SecurityError
+from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.registration.record import Registration
+
+
+def fetch_artifact(
+    open_bucket: Callable[[str], ObjectStore], record: Registration, into: Path
+) -> ArtifactManifest:
+    """Download the files of `record` into the directory `into`.
+
+    Raises ``SecurityError`` when the manifest is not the registered one, a file differs, is missing or extra.
+    """
+    manifest = ArtifactManifest.model_validate_json_dict(record.manifest)
+    if manifest.digest() != record.manifest_digest:
+        raise SecurityError(
+            f"manifest of {record.name} version {record.version}: got digest {manifest.digest()[:12]}, "
+            f"expected {record.manifest_digest[:12]}; the registration record was changed"
+        )
+    location = urlparse(record.source_uri)
+    prefix = location.path.lstrip("/").rstrip("/") + "/"
+    bucket = open_bucket(location.netloc)
+    found = {info.key.removeprefix(prefix) for info in bucket.list(prefix)}
+    extra = sorted(found - set(manifest.files))
+    if extra:
+        raise SecurityError(f"{record.source_uri}: file {extra[0]} is not in the manifest; remove it or register anew")
+
+    def fetch(name: str) -> None:
+        if ".." in PurePosixPath(name).parts:
+            raise SecurityError(f"{record.source_uri}: file name {name!r} leaves the artifact")
+        target = into / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        bucket.download_file(prefix + name, target, sha256=manifest.files[name])
+
+    into.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(fetch, manifest.files))
+    verify_directory(into, manifest)
+    return manifest

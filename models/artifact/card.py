@@ -1,0 +1,41 @@
+"""The model card: what a person should know of a version, in Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+
+def model_card(
+    *,
+    name: str,
+    description: str,
+    owner: str,
+    work_key: str,
+    snapshot_id: str,
+    dataset_id: str,
+    parent_version: int | None,
+    metrics: Mapping[str, float],
+    workload: str,
+) -> str:
+    """Markdown with origin and test metrics; an undefined metric is shown as such."""
+    lines = [
+        f"# {name}",
+        "",
+        description or "(no description)",
+        "",
+        f"- Owner: {owner or 'not stated'}",
+        f"- Workload: `{workload}`",
+        f"- Warm start: {f'version {parent_version}' if parent_version else 'none, trained from scratch'}",
+        f"- Snapshot: `{snapshot_id}`",
+        f"- Dataset: `{dataset_id}`",
+        f"- Work key: `{work_key}`",
+        "",
+        "| test metric | value |",
+        "|---|---|",
+    ]
+    lines += [
+        f"| {metric} | {f'{value:.4f}' if math.isfinite(value) else 'undefined'} |"
+        for metric, value in sorted(metrics.items())
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,32 @@
+"""Publish a pipeline file to the bucket, so that a worker anywhere runs exactly what was deployed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.identity.canonical import canonical_json
+from mlratchet.models.pipeline.loading import parse_pipeline
+from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
+
+
+def publish_pipeline(store: ObjectStore, spec: PipelineSpec) -> str:
+    """Write `pipelines/<revision>.json`; returns the revision."""
+    revision = spec.revision()
+    store.create(f"pipelines/{revision}.json", canonical_json(spec.model_dump(mode="json")))
+    return revision
+
+
+def load_pipeline(store: ObjectStore, revision: str, *, overrides: Sequence[str] = ()) -> PipelineSpec:
+    """The pipeline of a revision, its digest verified, with ``a.b=value`` overrides.
+
+    Raises ``ConfigurationError`` for an unknown revision.
+    """
+    key = f"pipelines/{revision}.json"
+    try:
+        data = store.get(key, sha256=revision)
+    except ObjectNotFound as exc:
+        raise ConfigurationError(f"no pipeline revision {revision[:12]} in {store.bucket}; run `ratchet deploy`") from exc
+    return parse_pipeline(json.dumps(json.loads(data)), where=f"pipeline {revision[:12]}", overrides=overrides)

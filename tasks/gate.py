@@ -1,0 +1,68 @@
+"""A gate: pure judgement of evidence, published as a decision before anything acts on it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from prefect import task
+
+from mlratchet.models.gates.decision import build_decision, explain, markdown_table, publish_decision
+from mlratchet.models.gates.evidence import Evidence
+from mlratchet.models.gates.judge import judge
+from mlratchet.models.gates.record import GateRun, find_gate_run, gate_run_id, publish_gate_run
+from mlratchet.tasks.progress import show_markdown
+from mlratchet.tasks.recognise import Work
+from mlratchet.tasks.wiring import Run
+
+
+@task(name="Gate", task_run_name="Gate: {gate}", retries=2, retry_delay_seconds=[2, 10])
+def pass_gate(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict[str, str]) -> GateRun:
+    """Judge, publish the decision, show it. The caller stops the run unless the verdict is `pass`."""
+    spec, store = run.spec, run.adapters.store
+    champion = work.champion.version if work.champion else None
+    identity = gate_run_id(
+        gate=gate,
+        work_key=work.key,
+        policy_digest=spec.policy_digest(),
+        champion_version=champion,
+        dataset_id=work.dataset_id,
+        evidence=digests,
+    )
+    earlier = find_gate_run(store, work.key, identity)
+    if earlier is not None:
+        return earlier
+    result = judge(
+        gate,
+        getattr(spec.gates, gate),
+        evidence,
+        first_model=work.champion is None,
+        task=run.workload.task,
+        class_names=run.workload.class_names(),
+    )
+    decision = build_decision(
+        spec.name,
+        gate,
+        result,
+        version=evidence.version,
+        work_key=work.key,
+        champion_version=champion,
+        digests={"policy": spec.policy_digest(), "pipeline": spec.revision(), "dataset": work.dataset_id, **digests},
+        actor=run.actor,
+        now_s=time.time(),
+        run_id=run.run_id,
+    )
+    digest = publish_decision(store, decision)
+    gate_run = GateRun(
+        id=identity, gate=gate, verdict=result.verdict, decision=digest, work_key=work.key, reasons=failures(decision)
+    )
+    publish_gate_run(store, gate_run)
+    show_markdown(f"gate-{gate}", markdown_table(decision) + "\n\n" + explain(decision), f"{gate} gate: {result.verdict}")
+    return gate_run
+
+
+def failures(decision: dict[str, Any]) -> tuple[str, ...]:
+    """The reasons of every check that did not pass."""
+    return tuple(
+        str(check["reason"]) for check in decision["checks"] if check["verdict"] not in ("pass", "not_applicable")
+    )

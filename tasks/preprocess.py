@@ -1,0 +1,18 @@
+"""Preprocess: records become shards, by split."""
+
+from __future__ import annotations
+
+from prefect import task
+
+from mlratchet.models.data.preprocess import DatasetManifest, write_dataset
+from mlratchet.models.data.snapshot import Snapshot
+from mlratchet.tasks.validate import Checked
+from mlratchet.tasks.wiring import Run
+
+
+@task(name="Preprocess into shards", retries=2, retry_delay_seconds=[2, 10])
+def preprocess(run: Run, snapshot: Snapshot, checked: Checked) -> DatasetManifest:
+    """Write the dataset unless it exists."""
+    return write_dataset(
+        run.adapters.store, snapshot, checked.records, run.workload_digest, run.spec.workload, run.spec.data, run.spec.source
+    )

@@ -1,0 +1,28 @@
+"""Promote: the ledger entry is the promotion; alias and tags follow."""
+
+from __future__ import annotations
+
+from prefect import task
+
+from mlratchet.infra.promotion import project, promote_version
+from mlratchet.models.ports.ledger import LedgerEntry
+from mlratchet.models.registration.record import Registration
+from mlratchet.tasks.gate import GateRun
+from mlratchet.tasks.recognise import Work
+from mlratchet.tasks.wiring import Run
+
+
+@task(name="Promote to champion", retries=2, retry_delay_seconds=[2, 10])
+def promote(run: Run, work: Work, record: Registration, gate: GateRun) -> LedgerEntry:
+    """Append to the ledger what the champion gate decided about the champion it was compared with."""
+    adapters = run.adapters
+    entry = promote_version(
+        adapters.ledger,
+        record,
+        decision=gate.decision,
+        actor=run.actor,
+        reason=f"champion gate passed (decision {gate.decision[:12]})",
+        expected_generation=work.champion.generation if work.champion else 0,
+    )
+    project(adapters.ledger, adapters.registry, run.spec.name)
+    return entry

@@ -1,0 +1,55 @@
+"""Recognise: has this very training been done before?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from prefect import task
+
+from mlratchet.models.data.preprocess import dataset_id
+from mlratchet.models.data.snapshot import Snapshot
+from mlratchet.models.identity.work_key import work_key
+from mlratchet.models.ports.ledger import LedgerEntry
+from mlratchet.models.registration.record import Registration, find_registration
+from mlratchet.tasks.wiring import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """The identity of this run's training, and what exists of it."""
+
+    key: str
+    dataset_id: str
+    snapshot_id: str
+    done: Registration | None  # the version this work key already has
+    champion: LedgerEntry | None  # who serves now
+    incumbent: Registration | None  # the champion's record
+
+    @property
+    def is_champion(self) -> bool:
+        """Whether this very work serves already."""
+        return self.champion is not None and self.champion.work_key == self.key
+
+
+@task(name="Recognise finished work", retries=2, retry_delay_seconds=[2, 10])
+def recognise(run: Run, snapshot: Snapshot) -> Work:
+    """Compute the work key and look it up."""
+    store = run.adapters.store
+    dataset = dataset_id(snapshot, run.workload_digest, run.spec.workload, run.spec.data, run.spec.source)
+    key = work_key(
+        run.spec,
+        snapshot_id=snapshot.id,
+        dataset_id=dataset,
+        workload_digest=run.workload_digest,
+        torch_version=torch.__version__.split("+")[0],
+    )
+    champion = run.adapters.ledger.head(run.spec.name)
+    return Work(
+        key=key,
+        dataset_id=dataset,
+        snapshot_id=snapshot.id,
+        done=find_registration(store, key),
+        champion=champion,
+        incumbent=find_registration(store, champion.work_key) if champion else None,
+    )

@@ -1,0 +1,25 @@
+"""Stage: the exact artifact, downloaded and measured in a clean process."""
+
+from __future__ import annotations
+
+from prefect import task
+
+from mlratchet.infra.fetch import fetch_artifact
+from mlratchet.infra.measure import Measurement, measure_artifact
+from mlratchet.models.registration.record import Registration
+from mlratchet.tasks.evaluate import Evaluation
+from mlratchet.tasks.wiring import Run
+
+
+@task(name="Measure the artifact", retries=1, retry_delay_seconds=2)
+def measure(run: Run, record: Registration, evaluation: Evaluation) -> Measurement:
+    """Latency, size and parity of what would be served."""
+    directory = run.scratch / "staged"
+    manifest = fetch_artifact(run.adapters.bucket, record, directory)
+    return measure_artifact(
+        directory,
+        manifest,
+        sample_x=evaluation.sample_x,
+        expected=evaluation.sample_output,
+        threads=run.spec.serving.threads,
+    )

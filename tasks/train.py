@@ -1,0 +1,129 @@
+"""Train: claim the work, start ranks, forward what they report."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from prefect import task
+
+from mlratchet.infra.launch.local import TrainResult
+from mlratchet.models.identity.claim import read_claims, take_claim
+from mlratchet.models.training.config import TrainConfig
+from mlratchet.models.training.job import TrainJob
+from mlratchet.tasks.progress import Progress, show_link
+from mlratchet.tasks.recognise import Work
+from mlratchet.tasks.wiring import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """The weights of a work key and where their history is."""
+
+    result: TrainResult
+    tracking_run: str
+    parent_version: int | None
+
+
+def resolved_processes(config: TrainConfig) -> int:
+    """`auto` is one per GPU, else min(cores, 4)."""
+    from mlratchet.infra.launch.local import resolve_processes
+
+    return resolve_processes(config)
+
+
+@task(name="Train", task_run_name="Train {run.spec.name}", retries=2, retry_delay_seconds=[1, 5])
+def train(run: Run, work: Work) -> Trained:
+    """Take the next epoch of the work key and train, or resume, to the end."""
+    spec, adapters = run.spec, run.adapters
+    wants_parent = spec.train.warm_start == "champion" and work.champion is not None
+    claim = take_claim(
+        adapters.store,
+        work.key,
+        parent_version=work.champion.version if wants_parent and work.champion else None,
+        owner=f"{run.actor}/{run.run_id}",
+        now_s=time.time(),
+    )
+    tracking_run = adapters.tracker.open_run(
+        spec.name, work_key=work.key, name=f"{spec.name}-{work.key[:8]}", tags={"ratchet.pipeline": spec.name}
+    )
+    show_link("mlflow-run", adapters.tracker.run_url(tracking_run), "The run in MLflow")
+    adapters.tracker.log_params(tracking_run, training_parameters(run, work, claim.parent_version))
+    adapters.tracker.log_dataset(
+        tracking_run,
+        name=f"{spec.name} {work.snapshot_id[:12]}",
+        digest=work.snapshot_id[:36],
+        source_uri=f"s3://{run.raw.bucket}/{spec.source.prefix}",
+    )
+    job = TrainJob(
+        work_key=work.key,
+        epoch=claim.epoch,
+        dataset_id=work.dataset_id,
+        workload=spec.workload,
+        train=spec.train,
+        processes=resolved_processes(spec.train),
+        scratch=str(run.scratch / f"train-{claim.epoch}"),
+        parent_weights_key=parent_weights(run, claim.parent_version),
+    )
+    forward = Forwarder(run, tracking_run, epochs=spec.train.epochs)
+    result = adapters.launcher.train(job, on_event=forward)
+    return Trained(result=result, tracking_run=tracking_run, parent_version=claim.parent_version)
+
+
+def parent_weights(run: Run, version: int | None) -> str | None:
+    """Store key of the parent's weights. The parent may have stopped being champion meanwhile."""
+    if version is None:
+        return None
+    from mlratchet.models.registration.record import find_registration
+
+    parent = run.adapters.registry.get_version(run.spec.name, version)
+    record = find_registration(run.adapters.store, parent.tags["ratchet.work_key"])
+    return record.weights_key if record else None
+
+
+def training_parameters(run: Run, work: Work, parent_version: int | None) -> dict[str, str]:
+    """What MLflow shows as the run's parameters."""
+    flat: dict[str, str] = {}
+
+    def flatten(prefix: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                flatten(f"{prefix}{name}.", inner)
+        else:
+            flat[prefix[:-1]] = str(value)
+
+    flatten("", run.spec.train.model_dump(mode="json"))
+    flat["snapshot"] = work.snapshot_id
+    flat["dataset"] = work.dataset_id
+    flat["workload"] = run.spec.workload.use
+    flat["parent_version"] = str(parent_version) if parent_version is not None else "none"
+    return flat
+
+
+class Forwarder:
+    """Turns the events of the ranks into MLflow metrics and a progress artifact."""
+
+    def __init__(self, run: Run, tracking_run: str, *, epochs: int) -> None:
+        self._tracker = run.adapters.tracker
+        self._tracking_run = tracking_run
+        self._epochs = epochs
+        self._progress = Progress("training-progress", f"Training {run.spec.name}")
+        self._progress.report(0, epochs)
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """An epoch event: forward its numbers under MLflow's step = epoch."""
+        if event.get("event") != "epoch":
+            return
+        epoch = int(event["epoch"])
+        points = [
+            (name, float(value), epoch)
+            for name, value in event.items()
+            if name not in ("event", "epoch") and isinstance(value, int | float) and math.isfinite(value)
+        ]
+        self._tracker.log_metrics(self._tracking_run, points)
+        self._progress.report(epoch, self._epochs)
+
+
+__all__ = ["Trained", "read_claims", "train"]

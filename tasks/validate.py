@@ -1,0 +1,50 @@
+"""Validate: read every record of the snapshot, set bad ones aside, measure the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prefect import task
+
+from mlratchet.models.data.preprocess import DatasetManifest, load_dataset, read_dataset_records
+from mlratchet.models.data.quality import QualityReport, inspect
+from mlratchet.models.data.snapshot import Snapshot
+from mlratchet.models.gates.evidence import Evidence
+from mlratchet.models.workloads.base import Record, Reject
+from mlratchet.tasks.progress import show_table
+from mlratchet.tasks.recognise import Work
+from mlratchet.tasks.wiring import Run
+
+
+class Checked:
+    """The records of a run and what was measured of them. Not a dataclass, so that Prefect does not walk it."""
+
+    def __init__(
+        self, records: list[Record], rejects: list[Reject], quality: QualityReport, previous: DatasetManifest | None
+    ) -> None:
+        self.records = records
+        self.rejects = rejects
+        self.quality = quality
+        self.evidence = Evidence(data_measures=quality.measures)
+        self.digests = {"previous_dataset": previous.id if previous else "none"}
+
+
+@dataclass(frozen=True)
+class _Shown:
+    limit: int = 50  # rejected records shown in Prefect
+
+
+@task(name="Validate the delivery", retries=1, retry_delay_seconds=2)
+def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
+    """Measure the delivery, and against the champion's dataset where there is one."""
+    store = run.adapters.store
+    previous = load_dataset(store, work.incumbent.dataset_id) if work.incumbent else None
+    records, rejects = read_dataset_records(store, snapshot, run.workload, run.spec.source)
+    quality = inspect(store, records, rejects, previous, run.spec.data)
+    if rejects:
+        show_table(
+            "rejected-records",
+            [{"where": r.where, "code": r.code, "reason": r.reason} for r in rejects[: _Shown().limit]],
+            f"{len(rejects)} records set aside; the first {_Shown().limit} are shown",
+        )
+    return Checked(records, rejects, quality, previous)

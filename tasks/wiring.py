@@ -1,0 +1,116 @@
+"""The composition root of a run: the only place under tasks/ that names concrete adapters."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import cached_property
+from pathlib import Path
+
+from mlratchet.infra.launch.local import LocalLauncher
+from mlratchet.infra.ledger.objects import ObjectLedger
+from mlratchet.infra.registry.mlflow import MlflowRegistry
+from mlratchet.infra.settings import Settings, load_settings
+from mlratchet.infra.storage.s3 import S3Store
+from mlratchet.infra.tracking.mlflow import MlflowTracker
+from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.pipeline.store import load_pipeline
+from mlratchet.models.workloads.base import Workload
+from mlratchet.models.workloads.loading import load_workload, workload_source_digest
+
+
+class Adapters:
+    """Everything outside the process, opened once and on first use."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def bucket(self, name: str) -> S3Store:
+        """A bucket of the stack's S3."""
+        settings = self.settings
+        return S3Store(
+            name,
+            endpoint_url=settings.s3_endpoint_url,
+            region=settings.s3_region,
+            access_key=settings.s3_access_key.get_secret_value(),
+            secret_key=settings.s3_secret_key.get_secret_value(),
+        )
+
+    @cached_property
+    def raw(self) -> S3Store:
+        """Where deliveries arrive."""
+        return self.bucket(self.settings.raw_bucket)
+
+    @cached_property
+    def store(self) -> S3Store:
+        """Where everything of ours lives."""
+        return self.bucket(self.settings.store_bucket)
+
+    @cached_property
+    def ledger(self) -> ObjectLedger:
+        """The history of promotions."""
+        return ObjectLedger(self.store)
+
+    @cached_property
+    def registry(self) -> MlflowRegistry:
+        """Versions, aliases, tags."""
+        return MlflowRegistry(self.settings.mlflow_tracking_uri)
+
+    @cached_property
+    def tracker(self) -> MlflowTracker:
+        """Runs, metrics, artifacts."""
+        return MlflowTracker(self.settings.mlflow_tracking_uri)
+
+    @cached_property
+    def launcher(self) -> LocalLauncher:
+        """Who starts ranks."""
+        return LocalLauncher(self.settings.home)
+
+
+class Run:
+    """One retrain: the pipeline, its workload, the adapters and who asked. Not a dataclass, so that Prefect
+    passes it to tasks as it is instead of looking inside."""
+
+    def __init__(self, spec: PipelineSpec, adapters: Adapters, *, run_id: str, actor: str) -> None:
+        self.spec = spec
+        self.adapters = adapters
+        self.run_id = run_id
+        self.actor = actor
+        self._scratch = tempfile.TemporaryDirectory(prefix="ratchet-run-")
+
+    @property
+    def scratch(self) -> Path:
+        """A directory of this run alone, removed by `close`."""
+        return Path(self._scratch.name)
+
+    @cached_property
+    def workload(self) -> Workload:
+        """The pipeline's workload."""
+        return load_workload(self.spec.workload.use, dict(self.spec.workload.parameters))
+
+    @cached_property
+    def workload_digest(self) -> str:
+        """SHA-256 hex of the workload's source."""
+        return workload_source_digest(self.spec.workload.use)
+
+    @property
+    def raw(self) -> S3Store:
+        """The bucket that the pipeline reads."""
+        bucket = self.spec.source.bucket
+        return self.adapters.bucket(bucket) if bucket else self.adapters.raw
+
+    def close(self) -> None:
+        """Remove the scratch directory."""
+        self._scratch.cleanup()
+
+
+def open_adapters() -> Adapters:
+    """The adapters that the settings name."""
+    return Adapters(load_settings())
+
+
+def open_run(revision: str, overrides: tuple[str, ...], *, run_id: str, actor: str) -> Run:
+    """The run of a published pipeline revision."""
+    adapters = open_adapters()
+    spec = load_pipeline(adapters.store, revision, overrides=overrides)
+    return Run(spec, adapters, run_id=run_id, actor=actor)
+
