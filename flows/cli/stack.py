@@ -1,0 +1,89 @@
+"""Commands about the stack: up, down, status, doctor, logs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+def bring_up(*, auth: bool = False) -> None:
+    """Start the stack, say what is healthy, point this process at it, deploy nothing."""
+    from mlratchet.infra.settings import apply_environment, find_home, load_settings
+    from mlratchet.infra.stack.control import up as start
+
+    start(find_home(), auth=auth, report=lambda name, words: typer.echo(f"  {name:12} {words}"))
+    apply_environment(load_settings())
+
+
+def up(
+    auth: Annotated[bool, typer.Option("--auth", help="Ask for a password at Prefect's API.")] = False,
+) -> None:
+    """Start S3, MLflow, Prefect and a worker on loopback. Idempotent; heals what died.
+
+    Data, ports and credentials are kept in `.ratchet/` (or $RATCHET_HOME).
+    """
+    bring_up(auth=auth)
+
+
+def down() -> None:
+    """Stop every process of the stack. Data stays."""
+    from mlratchet.infra.settings import find_home
+    from mlratchet.infra.stack.control import down as stop
+
+    stop(find_home())
+    typer.echo("stopped; the data is kept")
+
+
+def status(as_json: JsonOption = False) -> None:
+    """What runs, where, and how healthy. Exits with 5 when something does not."""
+    from dataclasses import asdict
+
+    from mlratchet.flows.cli.output import emit
+    from mlratchet.infra.settings import find_home
+    from mlratchet.infra.stack.control import status as look
+
+    states = look(find_home())
+    lines = [
+        f"{s.name:14} {'healthy' if s.healthy else 'NOT HEALTHY':12} pid {s.pid or '-':<8} {s.url or ''}" for s in states
+    ]
+    emit([asdict(s) for s in states], lines or ["not running; `ratchet up` starts it"], as_json=as_json)
+    if not states or not all(s.healthy for s in states):
+        raise typer.Exit(5)
+
+
+def doctor(as_json: JsonOption = False) -> None:
+    """Check versions, ports, disk, conditional writes and GPU, and say what to do about each."""
+    from mlratchet.flows.cli.output import emit
+    from mlratchet.infra.settings import find_home
+    from mlratchet.infra.stack.doctor import examine
+
+    findings = examine(find_home())
+    lines = [f"{'ok ' if f['ok'] else 'BAD'} {f['what']}: {f['found']}{'' if f['ok'] else ' -> ' + f['do']}" for f in findings]
+    emit(findings, lines, as_json=as_json)
+    if not all(f["ok"] for f in findings):
+        raise typer.Exit(5)
+
+
+def logs(
+    service: Annotated[str, typer.Argument(help="seaweedfs, mlflow, prefect, worker, supervisor or serve-NAME.")],
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many of the newest lines.")] = 50,
+) -> None:
+    """The newest lines of a service's log."""
+    from mlratchet.infra.settings import find_home
+    from mlratchet.models.errors import ConfigurationError
+
+    folder = find_home() / "logs"
+    known = sorted(path.stem for path in folder.glob("*.log"))
+    if service not in known:
+        raise ConfigurationError(f"no log of {service!r}; there are: {', '.join(known) or 'none'}")
+    text = (folder / f"{service}.log").read_text(errors="replace").splitlines()
+    typer.echo("\n".join(text[-lines:]))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (up, down, status, doctor, logs):
+        app.command()(command)

@@ -1,0 +1,108 @@
+"""Settings: the only place that reads the environment. Defaults are the embedded stack; every address can
+point at a production service (``RATCHET_S3_ENDPOINT_URL=...``)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.fault_points import arm
+
+
+def find_home() -> Path:
+    """$RATCHET_HOME, else the nearest `.ratchet` here or above, else `.ratchet` here."""
+    named = os.environ.get("RATCHET_HOME")
+    if named:
+        return Path(named).resolve()
+    here = Path.cwd().resolve()
+    for folder in (here, *here.parents):
+        if (folder / ".ratchet").is_dir():
+            return folder / ".ratchet"
+    return here / ".ratchet"
+
+
+class Settings(BaseSettings):
+    """Addresses and credentials of the stack."""
+
+    model_config = SettingsConfigDict(env_prefix="RATCHET_", extra="ignore", frozen=True)
+
+    home: Path
+    s3_endpoint_url: str | None = None  # None: the S3 of the AWS region
+    s3_region: str = "us-east-1"
+    s3_access_key: SecretStr
+    s3_secret_key: SecretStr
+    raw_bucket: str = "ratchet-raw"
+    store_bucket: str = "ratchet-store"
+    mlflow_bucket: str = "ratchet-mlflow"
+    mlflow_tracking_uri: str
+    mlflow_username: str | None = None
+    mlflow_password: SecretStr | None = None
+    prefect_api_url: str
+    prefect_auth: SecretStr | None = None  # user:password
+    work_pool: str = "ratchet"
+    serving_host: str = "127.0.0.1"
+    pipelines_dir: Path = Path("deployments/pipelines")
+    fault: str | None = None  # `name:crash|stop|raise`, for tests
+
+
+def load_settings(home: Path | None = None) -> Settings:
+    """The settings of an installation. Raises ``ConfigurationError`` when there is none yet."""
+    where = home or find_home()
+    file = where / "stack.env"
+    try:
+        settings = Settings(_env_file=file if file.is_file() else None, home=where)  # type: ignore[call-arg]
+    except ValidationError as exc:
+        missing = ", ".join(str(error["loc"][0]) for error in exc.errors())
+        raise ConfigurationError(
+            f"no stack is configured in {where} (missing or wrong: {missing}); run `ratchet up`, or set RATCHET_* variables"
+        ) from exc
+    if settings.fault:
+        name, _, kind = settings.fault.partition(":")
+        if kind in ("crash", "stop", "raise"):
+            arm(name, kind)  # type: ignore[arg-type]  # narrowed by the test above
+    return settings
+
+
+def child_environment(settings: Settings) -> dict[str, str]:
+    """What a child process, Prefect, MLflow and boto3 need in their environment."""
+    environment = {
+        "RATCHET_HOME": str(settings.home),
+        "AWS_ACCESS_KEY_ID": settings.s3_access_key.get_secret_value(),
+        "AWS_SECRET_ACCESS_KEY": settings.s3_secret_key.get_secret_value(),
+        "AWS_DEFAULT_REGION": settings.s3_region,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri,
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PREFECT_API_URL": settings.prefect_api_url,
+        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "PREFECT_HOME": str(settings.home / "prefect"),
+        "DO_NOT_TRACK": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    if settings.s3_endpoint_url:
+        environment["MLFLOW_S3_ENDPOINT_URL"] = settings.s3_endpoint_url
+        environment["AWS_ENDPOINT_URL_S3"] = settings.s3_endpoint_url
+    if settings.mlflow_username and settings.mlflow_password:
+        environment["MLFLOW_TRACKING_USERNAME"] = settings.mlflow_username
+        environment["MLFLOW_TRACKING_PASSWORD"] = settings.mlflow_password.get_secret_value()
+    if settings.prefect_auth:
+        environment["PREFECT_API_AUTH_STRING"] = settings.prefect_auth.get_secret_value()
+    return environment
+
+
+def base_environment() -> dict[str, str]:
+    """A copy of this process's environment, without a foreign stack's addresses."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_", "AWS_"))}
+
+
+def apply_environment(settings: Settings) -> None:
+    """Point the libraries of this process at the stack. Call before importing prefect or mlflow."""
+    os.environ.update(child_environment(settings))

@@ -1,0 +1,118 @@
+"""`ratchet up`, `down` and `status`."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from mlratchet.infra.settings import base_environment
+from mlratchet.infra.stack.install import install
+from mlratchet.infra.stack.processes import sweep, wait_until_gone
+from mlratchet.infra.stack.services import MARK
+from mlratchet.models.errors import InfrastructureError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceStatus:
+    """One service as the supervisor sees it."""
+
+    name: str
+    pid: int | None
+    url: str | None
+    healthy: bool
+    log: str
+
+
+def supervisor_pid(home: Path) -> int | None:
+    """The supervisor that holds the lock, or None."""
+    lock = home / "run" / "supervisor.lock"
+    if not lock.is_file():
+        return None
+    with lock.open("a+") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            try:
+                return int((home / "run" / "supervisor.pid").read_text())
+            except (OSError, ValueError):
+                return None
+        return None
+
+
+def status(home: Path) -> list[ServiceStatus]:
+    """Every service; all unhealthy when the supervisor is gone."""
+    alive = supervisor_pid(home) is not None
+    try:
+        state = json.loads((home / "run" / "services.json").read_text())
+    except (OSError, ValueError):
+        return []
+    return [
+        ServiceStatus(
+            name=s["name"],
+            pid=s["pid"] if alive or (s["pid"] and psutil.pid_exists(s["pid"])) else None,
+            url=s["url"],
+            healthy=bool(alive and s["healthy"]),
+            log=s["log"],
+        )
+        for s in state
+    ]
+
+
+def up(
+    home: Path, *, auth: bool = False, report: Callable[[str, str], None] = lambda name, words: None, timeout_s: float = 120.0
+) -> list[ServiceStatus]:
+    """Start the stack and wait until every service is healthy. Idempotent.
+
+    Raises ``InfrastructureError`` naming the service that is not, and its log.
+    """
+    home = home.resolve()
+    if supervisor_pid(home) is None:
+        (home / "run").mkdir(parents=True, exist_ok=True)
+        sweep(home)  # what a killed supervisor left
+        (home / "run" / "services.json").unlink(missing_ok=True)
+        install(home, auth=auth)
+        with (home / "logs" / "supervisor.log").open("ab") as sink:
+            subprocess.Popen(
+                [sys.executable, "-m", "mlratchet.infra.stack.supervisor", str(home), str(Path.cwd())],
+                env=base_environment() | {MARK: str(home), "RATCHET_HOME": str(home)},
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+    seen: set[str] = set()
+    deadline = time.monotonic() + timeout_s
+    while True:
+        states = status(home)
+        for state in states:
+            if state.healthy and state.name not in seen:
+                seen.add(state.name)
+                report(state.name, state.url or "running")
+        if len(states) >= 4 and all(state.healthy for state in states):
+            return states
+        if time.monotonic() > deadline:
+            waiting = [s for s in states if not s.healthy]
+            names = ", ".join(s.name for s in waiting) or "the supervisor"
+            log = waiting[0].log if waiting else home / "logs" / "supervisor.log"
+            raise InfrastructureError(f"{names} not healthy after {timeout_s:.0f} s; read {log}, then `ratchet up` again")
+        time.sleep(0.2)
+
+
+def down(home: Path) -> int:
+    """Stop everything; returns how many processes had to be swept after the supervisor left."""
+    home = home.resolve()
+    pid = supervisor_pid(home)
+    if pid is not None:
+        os.kill(pid, signal.SIGTERM)
+        wait_until_gone(pid, 30)
+    return sweep(home)

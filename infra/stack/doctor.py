@@ -1,0 +1,89 @@
+"""Checks of this machine and stack, each with what to do about it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+from mlratchet.infra.settings import Settings, load_settings
+from mlratchet.infra.stack.control import status
+from mlratchet.infra.stack.ports import is_free, remembered_ports
+from mlratchet.infra.storage.s3 import S3Store
+from mlratchet.models.errors import RatchetError
+from mlratchet.models.ports.storage import ObjectExists
+
+PINNED = {"torch": "2.13.0", "prefect": "3.8.8", "mlflow": "3.17.2"}
+LEAST_DISK_GB = 5.0
+
+
+def examine(home: Path) -> list[dict[str, Any]]:
+    """All findings: what, found, ok, do."""
+    findings = [
+        finding("python", sys.version.split()[0], sys.version_info >= (3, 11), "use Python 3.11 or newer"),
+        *(_version(name, version) for name, version in PINNED.items()),
+    ]
+    home.mkdir(parents=True, exist_ok=True)
+    free_gb = shutil.disk_usage(home).free / 1e9
+    findings.append(finding("disk", f"{free_gb:.1f} GB free", free_gb >= LEAST_DISK_GB, f"free {LEAST_DISK_GB:.0f} GB"))
+    findings += _gpu()
+    states = status(home)
+    if states:
+        findings += [
+            finding(s.name, "healthy" if s.healthy else "not healthy", s.healthy, f"`ratchet logs {s.name}`, then `ratchet up`")
+            for s in states
+        ]
+        findings.append(_conditional_writes(home))
+    else:
+        ports = remembered_ports(home)
+        taken = [f"{name} {port}" for name, port in ports.items() if not is_free(port)]
+        findings.append(finding("ports", ", ".join(taken) or "free", not taken, "end what holds them, or remove ports.json"))
+    return findings
+
+
+def finding(what: str, found: str, ok: bool, do: str) -> dict[str, Any]:
+    """One line of the report."""
+    return {"what": what, "found": found, "ok": ok, "do": do}
+
+
+def _version(name: str, pinned: str) -> dict[str, Any]:
+    try:
+        found = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        found = "not installed"
+    return finding(name, found, found.split("+")[0] == pinned, f"install {name}=={pinned} (requirements.lock)")
+
+
+def _gpu() -> list[dict[str, Any]]:
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return [finding("gpu", f"{count} CUDA devices" if count else "none; training runs on the CPU", True, "")]
+
+
+def _conditional_writes(home: Path) -> dict[str, Any]:
+    """Two creates of one key: the second must lose, or nothing here is safe."""
+    what, remedy = "s3 conditional writes", "use an S3 server that honours If-None-Match on PUT"
+    try:
+        settings: Settings = load_settings(home)
+        store = S3Store(
+            settings.store_bucket,
+            endpoint_url=settings.s3_endpoint_url,
+            region=settings.s3_region,
+            access_key=settings.s3_access_key.get_secret_value(),
+            secret_key=settings.s3_secret_key.get_secret_value(),
+        )
+        key = f"doctor/{uuid.uuid4().hex}"
+        store.create(key, b"first")
+        try:
+            store.create(key, b"second")
+        except ObjectExists:
+            return finding(what, "honoured", True, "")
+        finally:
+            store.delete(key)
+    except RatchetError as error:
+        return finding(what, error.line(), False, "`ratchet status`")
+    return finding(what, "ignored", False, remedy)

@@ -1,0 +1,58 @@
+"""Free ports, found once and remembered."""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+from pathlib import Path
+
+NAMES = ("seaweed_master", "seaweed_volume", "seaweed_filer", "s3", "mlflow", "prefect")
+GRPC_OFFSET = 10_000  # SeaweedFS opens HTTP + 10000 for gRPC
+LOWEST, HIGHEST = 20_000, 30_000
+
+
+def is_free(port: int) -> bool:
+    """Whether a loopback listener could take the port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def find_port(taken: set[int]) -> int:
+    """A free port whose gRPC partner is free too."""
+    for port in random.sample(range(LOWEST, HIGHEST), HIGHEST - LOWEST):
+        if port not in taken and is_free(port) and is_free(port + GRPC_OFFSET):
+            return port
+    raise OSError(f"no free port between {LOWEST} and {HIGHEST}")
+
+
+def remembered_ports(home: Path) -> dict[str, int]:
+    """The ports of this installation; found on the first call."""
+    file = home / "ports.json"
+    ports: dict[str, int] = json.loads(file.read_text()) if file.is_file() else {}
+    if any(name not in ports for name in NAMES):
+        for name in NAMES:
+            ports.setdefault(name, find_port(set(ports.values())))
+        write_ports(home, ports)
+    return ports
+
+
+def port_of(home: Path, name: str) -> int:
+    """The remembered port of a model server."""
+    ports = remembered_ports(home)
+    if name not in ports:
+        ports[name] = find_port(set(ports.values()))
+        write_ports(home, ports)
+    return ports[name]
+
+
+def write_ports(home: Path, ports: dict[str, int]) -> None:
+    """Atomically."""
+    part = home / "ports.json.part"
+    part.write_text(json.dumps(ports, indent=2))
+    part.replace(home / "ports.json")

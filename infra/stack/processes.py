@@ -1,0 +1,64 @@
+"""Finding and ending the processes of a stack."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+
+from mlratchet.infra.stack.services import MARK
+
+GRACE_S = 8.0  # seconds between SIGTERM and SIGKILL
+
+
+def end_group(process: subprocess.Popen[bytes], grace_s: float = GRACE_S) -> None:
+    """SIGTERM to the process's group, SIGKILL to what is left after `grace_s`."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(grace_s)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def processes_of(home: Path) -> list[psutil.Process]:
+    """Every process whose environment carries this home's mark."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.pid != os.getpid() and process.environ().get(MARK) == str(home):
+                found.append(process)
+    return found
+
+
+def sweep(home: Path) -> int:
+    """End every marked process; returns how many there were."""
+    found = processes_of(home)
+    for process in found:
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    _, alive = psutil.wait_procs(found, timeout=GRACE_S if found else 0)
+    for process in alive:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(alive, timeout=5)
+    return len(found)
+
+
+def wait_until_gone(pid: int, timeout_s: float) -> bool:
+    """Whether the process ended in time."""
+    deadline = time.monotonic() + timeout_s
+    while psutil.pid_exists(pid):
+        with contextlib.suppress(psutil.Error):
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True

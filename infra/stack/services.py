@@ -1,0 +1,107 @@
+"""What each service of the embedded stack runs, and how its health is asked."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from mlratchet.infra.settings import Settings, base_environment, child_environment
+from mlratchet.infra.stack.ports import remembered_ports
+
+MARK = "RATCHET_STACK"  # in the environment of every process of a stack, so that none is ever lost
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """One process to keep alive."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    directory: Path
+    url: str | None = None  # for people
+    health: str | None = None  # answers below 500 when healthy; None: being alive is enough
+    after: tuple[str, ...] = ()  # healthy before this one starts
+
+    def is_healthy(self, timeout_s: float = 2.0) -> bool:
+        """Ask the service."""
+        if self.health is None:
+            return True
+        try:
+            return httpx.get(self.health, timeout=timeout_s).status_code < 500
+        except httpx.HTTPError:
+            return False
+
+
+def script(name: str) -> str:
+    """The command of a package of this environment."""
+    beside = Path(sys.executable).with_name(name)
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None:
+        raise FileNotFoundError(f"{name} is not installed beside {sys.executable}")
+    return found
+
+
+def services(settings: Settings, project: Path) -> list[Service]:
+    """S3, MLflow, Prefect and a worker."""
+    home = settings.home
+    ports = remembered_ports(home)
+    environment = base_environment() | child_environment(settings) | {MARK: str(home)}
+    environment["PYTHONPATH"] = ":".join(filter(None, (str(project), environment.get("PYTHONPATH"))))
+    data = home / "data"
+    mlflow_url = f"http://127.0.0.1:{ports['mlflow']}"
+    prefect_url = f"http://127.0.0.1:{ports['prefect']}"
+    database = {
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{data / 'prefect.db'}",
+        "PREFECT_UI_API_URL": f"{prefect_url}/api",
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    }
+    if settings.prefect_auth:
+        database["PREFECT_SERVER_API_AUTH_STRING"] = settings.prefect_auth.get_secret_value()
+    return [
+        Service(
+            name="seaweedfs",
+            command=(
+                script("weed"), "server", f"-dir={data / 'seaweedfs'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+                "-filer", "-s3", f"-s3.port={ports['s3']}", f"-s3.config={home / 's3.json'}",
+                "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.volumeSizeLimitMB=1024",
+                f"-master.port={ports['seaweed_master']}", f"-volume.port={ports['seaweed_volume']}",
+                f"-filer.port={ports['seaweed_filer']}", "-volume.max=100",
+            ),
+            environment=environment | {"GOMEMLIMIT": "512MiB"},
+            directory=home,
+            url=settings.s3_endpoint_url,
+            health=f"{settings.s3_endpoint_url}/status",
+        ),
+        Service(
+            name="mlflow",
+            command=(
+                script("mlflow"), "server", "--host", "127.0.0.1", "--port", str(ports["mlflow"]), "--workers", "1",
+                "--backend-store-uri", f"sqlite:///{data / 'mlflow.db'}",
+                "--default-artifact-root", f"s3://{settings.mlflow_bucket}/", "--no-serve-artifacts",
+            ),
+            environment=environment,
+            directory=home,
+            url=mlflow_url,
+            health=f"{mlflow_url}/health",
+        ),
+        Service(
+            name="prefect",
+            command=(script("prefect"), "server", "start", "--host", "127.0.0.1", "--port", str(ports["prefect"])),
+            environment=environment | database,
+            directory=home,
+            url=prefect_url,
+            health=f"{prefect_url}/api/health",
+        ),
+        Service(
+            name="worker",
+            command=(script("prefect"), "worker", "start", "--pool", settings.work_pool, "--type", "process", "--name", "local"),
+            environment=environment | {"PREFECT_WORKER_QUERY_SECONDS": "1"},
+            directory=project,
+            after=("prefect",),
+        ),
+    ]

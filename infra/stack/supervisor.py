@@ -1,0 +1,142 @@
+"""The one process that owns the stack's services: starts them side by side, heals what dies, ends with them.
+
+Run as ``python -m mlratchet.infra.stack.supervisor HOME PROJECT``; `ratchet up` does.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+
+from mlratchet.infra.launch.lifetime import die_with_parent
+from mlratchet.infra.settings import Settings, load_settings
+from mlratchet.infra.stack.prepare import prepare_buckets
+from mlratchet.infra.stack.processes import end_group
+from mlratchet.infra.stack.services import Service, services
+from mlratchet.infra.stack.serving import model_servers
+
+LOOP_S = 0.25  # seconds between two looks
+BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)  # before the next start of a service that keeps dying
+
+
+class Kept:
+    """A service and its process."""
+
+    def __init__(self, service: Service, logs: Path) -> None:
+        self.service = service
+        self.log = logs / f"{service.name}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.healthy = False
+        self.starts = 0
+        self._not_before = 0.0
+
+    def tick(self, healthy: set[str]) -> None:
+        """Start it if it is not running, then ask its health."""
+        if self.process is not None and self.process.poll() is not None:
+            self.process = None
+            self.healthy = False
+            self._not_before = time.monotonic() + BACKOFF_S[min(self.starts, len(BACKOFF_S) - 1)]
+        if self.process is None:
+            if time.monotonic() >= self._not_before and set(self.service.after) <= healthy:
+                self.start()
+            return
+        self.healthy = self.service.is_healthy()
+        if self.healthy:
+            self.starts = min(self.starts, 1)
+
+    def start(self) -> None:
+        """In a group of its own, output to the kept log."""
+        self.starts += 1
+        with self.log.open("ab") as sink:
+            self.process = subprocess.Popen(
+                self.service.command,
+                env=self.service.environment,
+                cwd=self.service.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - the supervisor's main thread has no locks to inherit
+            )
+
+
+class Supervisor:
+    """The loop."""
+
+    def __init__(self, settings: Settings, project: Path) -> None:
+        self._settings = settings
+        self._project = project
+        self._kept: dict[str, Kept] = {}
+        self._prepared = False
+        self.stopping = threading.Event()
+
+    def run(self) -> None:
+        """Until asked to stop."""
+        while not self.stopping.is_set():
+            wanted = [*services(self._settings, self._project), *model_servers(self._settings, self._project)]
+            for service in wanted:
+                kept = self._kept.get(service.name)
+                if kept is None or kept.service.command != service.command:
+                    if kept is not None and kept.process is not None:
+                        end_group(kept.process)
+                    self._kept[service.name] = Kept(service, self._settings.home / "logs")
+            healthy = {name for name, kept in self._kept.items() if kept.healthy}
+            for kept in self._kept.values():
+                kept.tick(healthy)
+            if not self._prepared and "seaweedfs" in healthy:
+                self._prepared = prepare_buckets(self._settings)
+            self._write_state()
+            self.stopping.wait(LOOP_S)
+        for name in reversed(list(self._kept)):
+            process = self._kept[name].process
+            if process is not None:
+                process.terminate()
+        for kept in self._kept.values():
+            if kept.process is not None:
+                end_group(kept.process)
+
+    def _write_state(self) -> None:
+        state = [
+            {
+                "name": name,
+                "pid": kept.process.pid if kept.process else None,
+                "url": kept.service.url,
+                "healthy": kept.healthy and (name != "seaweedfs" or self._prepared),
+                "log": str(kept.log),
+            }
+            for name, kept in self._kept.items()
+        ]
+        part = self._settings.home / "run" / "services.json.part"
+        part.write_text(json.dumps(state))
+        part.replace(self._settings.home / "run" / "services.json")
+
+
+def main(home: Path, project: Path) -> None:
+    """Hold the lock for as long as the stack lives."""
+    with (home / "run" / "supervisor.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return  # another supervisor owns this home
+        lock.truncate(0)
+        supervisor = Supervisor(load_settings(home), project)
+        (home / "run" / "supervisor.pid").write_text(str(threading.get_native_id()))
+
+        def stop(_signum: int, _frame: FrameType | None) -> None:
+            supervisor.stopping.set()
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+        supervisor.run()
+        (home / "run" / "services.json").unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

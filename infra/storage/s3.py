@@ -1,0 +1,208 @@
+"""The storage port over boto3."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import boto3
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from mlratchet.infra.storage.keys import check_key
+from mlratchet.infra.storage.memory import verify
+from mlratchet.models.ports.storage import (
+    DigestMismatch,
+    ObjectExists,
+    ObjectInfo,
+    ObjectNotFound,
+    StorageError,
+)
+
+T = TypeVar("T")
+CHUNK_BYTES = 1 << 20
+MISSING = {"NoSuchKey", "404", "NotFound", "NoSuchBucket"}
+CONFLICT_TRIES = 8  # 409 means "try again"
+_session_lock = threading.Lock()  # boto3 sessions are not thread-safe while a client is made
+
+
+class S3Store:
+    """One bucket of an S3-compatible server. Thread-safe."""
+
+    def __init__(
+        self, bucket: str, *, endpoint_url: str | None, region: str, access_key: str, secret_key: str
+    ) -> None:
+        self._bucket = bucket
+        with _session_lock:
+            self._client: Any = boto3.session.Session().client(
+                "s3",
+                endpoint_url=endpoint_url,
+                region_name=region,
+                aws_access_key_id=access_key,
+                aws_secret_access_key=secret_key,
+                config=Config(
+                    connect_timeout=5,
+                    read_timeout=60,
+                    max_pool_connections=32,
+                    retries={"mode": "standard", "max_attempts": 5},
+                    s3={"addressing_style": "path"},
+                    request_checksum_calculation="when_required",
+                    response_checksum_validation="when_required",
+                ),
+            )
+        self._transfer = TransferConfig(multipart_threshold=32 << 20, multipart_chunksize=16 << 20, max_concurrency=4)
+
+    @property
+    def bucket(self) -> str:
+        """The bucket's name."""
+        return self._bucket
+
+    def _call(self, what: str, key: str, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except ClientError as exc:
+            code = str(exc.response.get("Error", {}).get("Code", "unknown"))
+            if code in MISSING:
+                raise ObjectNotFound(f"{self._bucket}/{key}: no such object ({code})") from exc
+            raise StorageError(f"{what} {self._bucket}/{key}: the server said {code}; check bucket and credentials") from exc
+        except BotoCoreError as exc:
+            raise StorageError(f"{what} {self._bucket}/{key}: {exc}; is the server up? see `ratchet status`") from exc
+
+    def ensure_bucket(self) -> None:
+        """Create the bucket unless it is there."""
+        try:
+            self._client.head_bucket(Bucket=self._bucket)
+        except ClientError:
+            self._call("create bucket", "", lambda: self._client.create_bucket(Bucket=self._bucket))
+
+    def get(self, key: str, *, sha256: str | None = None) -> bytes:
+        """See the port."""
+        check_key(key)
+
+        def read() -> bytes:
+            data: bytes = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+            return data
+
+        for last in (False, True):
+            data = self._call("read", key, read)
+            try:
+                verify(self._bucket, key, hashlib.sha256(data).hexdigest(), sha256)
+            except DigestMismatch:
+                if last:  # a bit flipped on the way is gone at the second reading
+                    raise
+                continue
+            return data
+        raise AssertionError("unreachable")
+
+    def put(self, key: str, data: bytes) -> None:
+        """See the port."""
+        check_key(key)
+        self._call("write", key, lambda: self._client.put_object(Bucket=self._bucket, Key=key, Body=data))
+
+    def create(self, key: str, data: bytes) -> None:
+        """See the port."""
+        check_key(key)
+        for attempt in range(CONFLICT_TRIES):
+            try:
+                self._client.put_object(Bucket=self._bucket, Key=key, Body=data, IfNoneMatch="*")
+                return
+            except ClientError as exc:
+                code = str(exc.response.get("Error", {}).get("Code", "unknown"))
+                if code in ("PreconditionFailed", "412"):
+                    # botocore's own retry turns a lost reply into 412: whose bytes are they?
+                    if self.get(key) == data:
+                        return
+                    raise ObjectExists(f"{self._bucket}/{key}: holds other bytes") from exc
+                if code not in ("ConditionalRequestConflict", "409"):
+                    raise StorageError(f"create {self._bucket}/{key}: the server said {code}") from exc
+                time.sleep(min(0.05 * 2**attempt, 2.0))
+            except BotoCoreError as exc:
+                raise StorageError(f"create {self._bucket}/{key}: {exc}; is the server up? see `ratchet status`") from exc
+        raise StorageError(f"create {self._bucket}/{key}: still in conflict after {CONFLICT_TRIES} tries; try again")
+
+    def upload_file(self, key: str, path: Path) -> str:
+        """See the port."""
+        check_key(key)
+        self._call(
+            "upload",
+            key,
+            lambda: self._client.upload_file(str(path), self._bucket, key, Config=self._transfer),
+        )
+        return digest_file(path)
+
+    def download_file(self, key: str, path: Path, *, sha256: str | None = None) -> str:
+        """See the port."""
+        check_key(key)
+        part = path.with_name(path.name + ".part")
+
+        def download() -> None:
+            body = self._client.get_object(Bucket=self._bucket, Key=key)["Body"]
+            with part.open("wb") as sink:
+                for chunk in body.iter_chunks(CHUNK_BYTES):
+                    sink.write(chunk)
+
+        try:
+            self._call("download", key, download)
+            got = digest_file(part)
+            if sha256 is not None and got != sha256:
+                self._call("download", key, download)
+                got = digest_file(part)
+            verify(self._bucket, key, got, sha256)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+        return got
+
+    def head(self, key: str) -> ObjectInfo:
+        """See the port."""
+        check_key(key)
+        reply = self._call("head", key, lambda: self._client.head_object(Bucket=self._bucket, Key=key))
+        return ObjectInfo(
+            key=key,
+            size_bytes=int(reply["ContentLength"]),
+            etag=str(reply["ETag"]).strip('"'),
+            modified_s=reply["LastModified"].timestamp(),
+        )
+
+    def exists(self, key: str) -> bool:
+        """See the port."""
+        try:
+            self.head(key)
+        except ObjectNotFound:
+            return False
+        return True
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """See the port."""
+        token: str | None = None
+        while True:
+            more = {"ContinuationToken": token} if token else {}
+            page = self._call(
+                "list", prefix, lambda more=more: self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **more)
+            )
+            for item in page.get("Contents", []):
+                yield ObjectInfo(
+                    key=item["Key"],
+                    size_bytes=int(item["Size"]),
+                    etag=str(item["ETag"]).strip('"'),
+                    modified_s=item["LastModified"].timestamp(),
+                )
+            token = page.get("NextContinuationToken")
+            if not token:
+                return
+
+    def delete(self, key: str) -> None:
+        """See the port."""
+        check_key(key)
+        self._call("delete", key, lambda: self._client.delete_object(Bucket=self._bucket, Key=key))
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 hex of a file's bytes."""
+    with path.open("rb") as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()

@@ -1,0 +1,66 @@
+"""The ledger port: the append-only history of which version was champion, when and by which decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+from mlratchet.models.errors import InfrastructureError
+
+
+class LedgerConflict(InfrastructureError):  # noqa: N818 - the name is the field's own
+    """Another promotion came first; the message says which."""
+
+    code = "LEDGER"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerEntry:
+    """One promotion or rollback. The entry is the promotion; everything else follows it."""
+
+    name: str
+    generation: int  # 1 for the first, no gaps
+    action: Literal["promote", "rollback"]
+    version: int
+    work_key: str
+    decision: str  # digest of the decision
+    manifest: str  # digest of the artifact's manifest
+    actor: str
+    reason: str
+    at_s: float  # seconds since the epoch
+    previous: str  # digest of the entry before; "" for the first
+    token: str  # unique, tells a lost reply from a lost race
+
+
+@runtime_checkable
+class Ledger(Protocol):
+    """Hash-chained entries; the champion is the one of the highest generation."""
+
+    def head(self, name: str) -> LedgerEntry | None:
+        """The newest entry, or None."""
+        ...
+
+    def entries(self, name: str) -> list[LedgerEntry]:
+        """All entries, oldest first. Raises ``SecurityError`` for a gap or a broken chain."""
+        ...
+
+    def append(
+        self,
+        name: str,
+        *,
+        action: Literal["promote", "rollback"],
+        version: int,
+        work_key: str,
+        decision: str,
+        manifest: str,
+        actor: str,
+        reason: str,
+        now_s: float,
+        expected_generation: int,
+    ) -> LedgerEntry:
+        """Publish generation `expected_generation` + 1. Raises ``LedgerConflict`` when it exists."""
+        ...
+
+    def at(self, name: str, when_s: float) -> LedgerEntry | None:
+        """Who was champion at a time."""
+        ...
