@@ -12,7 +12,7 @@ from safetensors.torch import load
 
 from mlratchet.infra.exported import load_exported
 from mlratchet.infra.fetch import fetch_artifact
-from mlratchet.models.data.preprocess import DatasetManifest
+from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.evaluation.metrics import MetricValue, compute_metrics
 from mlratchet.models.evaluation.plots import evaluation_plots

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from prefect import task
 
-from mlratchet.models.data.preprocess import DatasetManifest, write_dataset
+from mlratchet.models.data.dataset import DatasetManifest
+from mlratchet.models.data.preprocess import write_dataset
 from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.tasks.validate import Checked
 from mlratchet.tasks.wiring import Run
@@ -14,5 +15,12 @@ from mlratchet.tasks.wiring import Run
 def preprocess(run: Run, snapshot: Snapshot, checked: Checked) -> DatasetManifest:
     """Write the dataset unless it exists."""
     return write_dataset(
-        run.adapters.store, snapshot, checked.records, run.workload_digest, run.spec.workload, run.spec.data, run.spec.source
+        run.adapters.store,
+        snapshot,
+        checked.records,
+        run.workload_digest,
+        run.spec.workload,
+        run.spec.data,
+        run.spec.source,
+        class_names=run.workload.class_names(),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from prefect import task
 
-from mlratchet.models.data.preprocess import dataset_id
+from mlratchet.models.data.dataset import dataset_id
 from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.models.identity.work_key import work_key
 from mlratchet.models.ports.ledger import LedgerEntry
@@ -36,7 +36,7 @@ class Work:
 def recognise(run: Run, snapshot: Snapshot) -> Work:
     """Compute the work key and look it up."""
     store = run.adapters.store
-    dataset = dataset_id(snapshot, run.workload_digest, run.spec.workload, run.spec.data, run.spec.source)
+    dataset = dataset_id(snapshot.id, run.workload_digest, run.spec.workload, run.spec.data, run.spec.source)
     key = work_key(
         run.spec,
         snapshot_id=snapshot.id,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from prefect import task
 
-from mlratchet.models.data.preprocess import DatasetManifest, load_dataset, read_dataset_records
+from mlratchet.models.data.dataset import DatasetManifest, load_dataset
+from mlratchet.models.data.preprocess import read_dataset_records
 from mlratchet.models.data.quality import QualityReport, inspect
 from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.models.gates.evidence import Evidence
@@ -14,6 +13,9 @@ from mlratchet.models.workloads.base import Record, Reject
 from mlratchet.tasks.progress import show_table
 from mlratchet.tasks.recognise import Work
 from mlratchet.tasks.wiring import Run
+
+
+SHOWN = 50  # rejected records shown in Prefect
 
 
 class Checked:
@@ -29,22 +31,17 @@ class Checked:
         self.digests = {"previous_dataset": previous.id if previous else "none"}
 
 
-@dataclass(frozen=True)
-class _Shown:
-    limit: int = 50  # rejected records shown in Prefect
-
-
 @task(name="Validate the delivery", retries=1, retry_delay_seconds=2)
 def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
     """Measure the delivery, and against the champion's dataset where there is one."""
     store = run.adapters.store
     previous = load_dataset(store, work.incumbent.dataset_id) if work.incumbent else None
     records, rejects = read_dataset_records(store, snapshot, run.workload, run.spec.source)
-    quality = inspect(store, records, rejects, previous, run.spec.data)
+    quality = inspect(store, records, rejects, previous, run.spec.data, run.workload.class_names())
     if rejects:
         show_table(
             "rejected-records",
-            [{"where": r.where, "code": r.code, "reason": r.reason} for r in rejects[: _Shown().limit]],
-            f"{len(rejects)} records set aside; the first {_Shown().limit} are shown",
+            [{"where": r.where, "code": r.code, "reason": r.reason} for r in rejects[: SHOWN]],
+            f"{len(rejects)} records set aside; the first {SHOWN} are shown",
         )
     return Checked(records, rejects, quality, previous)

@@ -1,0 +1,67 @@
+"""The demo's data: scikit-learn's handwritten digits as PNG files with labels.
+
+1,797 real 8x8 images from the UCI repository (Alpaydin and Kaynak, 1998), shipped with scikit-learn.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.ports.storage import ObjectStore
+
+PREFIX = "digits/"
+FIRST_DELIVERY = 1000  # images of delivery 1
+DAMAGED_SHARE = 3  # one label in so many is permuted
+WRITERS = 16  # threads
+
+
+def digits_files(delivery: str) -> dict[str, bytes]:
+    """Key -> bytes of a delivery. Raises ``ConfigurationError`` for an unknown one."""
+    if delivery not in ("1", "2", "damaged"):
+        raise ConfigurationError(f"no delivery {delivery!r} of digits; there are: 1, 2, damaged")
+    bunch: Any = load_digits()
+    images = (bunch.images / 16.0 * 255.0).round().astype(np.uint8)
+    labels = bunch.target.copy()
+    count = FIRST_DELIVERY if delivery == "1" else len(images)
+    if delivery == "damaged":
+        rng = np.random.default_rng(20)
+        chosen = rng.choice(count, count // DAMAGED_SHARE, replace=False)
+        labels[chosen] = labels[rng.permutation(chosen)]
+    files = {}
+    rows = ["file,label"]
+    for number in range(count):
+        sink = io.BytesIO()
+        Image.fromarray(images[number], mode="L").save(sink, "PNG")
+        name = f"images/{number:04d}.png"
+        files[PREFIX + name] = sink.getvalue()
+        rows.append(f"{name},{labels[number]}")
+    files[PREFIX + "labels.csv"] = ("\n".join(rows) + "\n").encode()
+    return files
+
+
+def seed_digits(raw: ObjectStore, delivery: str, *, on_progress: Callable[[int, int], None]) -> int:
+    """Bring the prefix `digits/` to exactly the delivery; returns how many objects were written or removed."""
+    files = digits_files(delivery)
+    held = {info.key: info for info in raw.list(PREFIX)}
+    stale = sorted(set(held) - set(files))
+    changed = sorted(key for key, data in files.items() if key not in held or not _equal(held[key].etag, data))
+    total = len(stale) + len(changed)
+    for key in stale:
+        raw.delete(key)
+    with ThreadPoolExecutor(WRITERS) as pool:
+        for done, _ in enumerate(pool.map(lambda key: raw.put(key, files[key]), changed), start=len(stale) + 1):
+            on_progress(done, total)
+    return total
+
+
+def _equal(etag: str, data: bytes) -> bool:
+    return etag == hashlib.md5(data, usedforsecurity=False).hexdigest()

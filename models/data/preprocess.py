@@ -1,0 +1,91 @@
+"""Preprocess: the records of a snapshot become the shards of a dataset."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+from mlratchet.models.data.config import DataConfig, SourceConfig
+from mlratchet.models.data.dataset import DatasetManifest, dataset_id, load_dataset
+from mlratchet.models.data.shards import write_shard
+from mlratchet.models.data.snapshot import Snapshot
+from mlratchet.models.data.split import SIDES, side_of
+from mlratchet.models.errors import DataError
+from mlratchet.models.identity.canonical import canonical_json, digest_bytes
+from mlratchet.models.pipeline.spec import WorkloadRef
+from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.workloads.base import RawObject, Record, Reject, Workload
+
+WRITERS = 8  # threads
+
+
+def read_dataset_records(
+    store: ObjectStore, snapshot: Snapshot, workload: Workload, source: SourceConfig
+) -> tuple[list[Record], list[Reject]]:
+    """Every record of the snapshot, and what had to be set aside with reasons.
+
+    Raises ``DataError`` when nothing can be used.
+    """
+    records: dict[str, Record] = {}
+    rejects: list[Reject] = []
+
+    def fetch(item: RawObject) -> bytes:
+        return store.get(f"raw/{item.sha256}", sha256=item.sha256)
+
+    for found in workload.records(snapshot.raw_objects(), fetch, source.model_dump(mode="json")):
+        if isinstance(found, Reject):
+            rejects.append(found)
+        elif found.id in records:
+            rejects.append(Reject(where=found.id, code="duplicate_id", reason=f"id {found.id!r} is there twice; the first is kept"))
+        else:
+            records[found.id] = found
+    if not records:
+        example = f"; the first: {rejects[0].reason}" if rejects else ""
+        raise DataError(f"{source.prefix}: empty dataset: 0 records can be used, {len(rejects)} set aside{example}")
+    return sorted(records.values(), key=lambda record: record.id), rejects
+
+
+def write_dataset(
+    store: ObjectStore,
+    snapshot: Snapshot,
+    records: list[Record],
+    workload_digest: str,
+    workload: WorkloadRef,
+    data: DataConfig,
+    source: SourceConfig,
+    *,
+    class_names: tuple[str, ...] = (),
+) -> DatasetManifest:
+    """Write shards, then the manifest by conditional create; an existing dataset is returned as it is.
+
+    Raises ``DataError`` when a side is empty.
+    """
+    identity = dataset_id(snapshot.id, workload_digest, workload, data, source)
+    if store.exists(f"datasets/{identity}.json"):
+        return load_dataset(store, identity)
+    sides: dict[str, list[Record]] = {side: [] for side in SIDES}
+    for record in records:
+        sides[side_of(record.group or record.id, data.split)].append(record)
+    for side, members in sides.items():
+        if not members:
+            raise DataError(
+                f"{source.prefix}: the {side} side is empty with {len(records)} records; deliver more or enlarge data.split"
+            )
+    step = data.rows_per_shard
+    jobs = [(side, members[at : at + step]) for side, members in sides.items() for at in range(0, len(members), step)]
+    with ThreadPoolExecutor(WRITERS) as pool:
+        refs = list(pool.map(lambda job: write_shard(store, job[1]), jobs))
+    index = canonical_json({record.id: [record.content_sha256, record.y] for record in records})
+    index_sha256 = digest_bytes(index)
+    store.create(f"indexes/{index_sha256}.json", index)
+    counts = Counter(class_names[int(record.y)] for record in records) if class_names else {}
+    manifest = DatasetManifest(
+        id=identity,
+        snapshot_id=snapshot.id,
+        splits={side: tuple(ref for (s, _), ref in zip(jobs, refs, strict=True) if s == side) for side in SIDES},
+        rows={side: len(members) for side, members in sides.items()},
+        target_counts=dict(sorted(counts.items())),
+        index_sha256=index_sha256,
+    )
+    store.create(f"datasets/{identity}.json", canonical_json(manifest.model_dump(mode="json")))
+    return manifest

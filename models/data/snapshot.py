@@ -1,0 +1,132 @@
+"""The snapshot: an immutable manifest of the raw objects of one run.
+
+Its id is the digest of the sorted (key, size, SHA-256); the objects are kept under `raw/<sha256>`, so that a
+delivery which overwrites its keys cannot change what an earlier run was trained on.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from mlratchet.models.errors import DataError, SecurityError
+from mlratchet.models.identity.canonical import canonical_json, digest, digest_bytes
+from mlratchet.models.pipeline.strict import StrictModel
+from mlratchet.models.ports.storage import ObjectInfo, ObjectStore
+from mlratchet.models.workloads.base import RawObject
+
+COPIERS = 16  # threads that read and copy
+
+
+class SnapshotObject(StrictModel):
+    """One raw object."""
+
+    key: str
+    """Below the source prefix."""
+    size_bytes: int
+    sha256: str
+    etag: str
+    """For reading only: another server may say another."""
+
+
+class Snapshot(StrictModel):
+    """All raw objects of one run."""
+
+    id: str
+    prefix: str
+    objects: tuple[SnapshotObject, ...]
+
+    def raw_objects(self) -> list[RawObject]:
+        """As a workload sees them."""
+        return [RawObject(key=o.key, size_bytes=o.size_bytes, sha256=o.sha256) for o in self.objects]
+
+
+def snapshot_id(objects: tuple[SnapshotObject, ...]) -> str:
+    """SHA-256 hex of the sorted (key, size, SHA-256)."""
+    return digest(sorted([o.key, o.size_bytes, o.sha256] for o in objects))
+
+
+def _parse(data: bytes) -> Snapshot:
+    document = json.loads(data)
+    objects = tuple(SnapshotObject(**item) for item in document.pop("objects"))
+    return Snapshot(**document, objects=objects)
+
+
+def load_snapshot(store: ObjectStore, identity: str) -> Snapshot:
+    """A published snapshot. Raises ``SecurityError`` when its id is not the digest of its objects."""
+    snapshot = _parse(store.get(f"snapshots/{identity}.json"))
+    if snapshot_id(snapshot.objects) != identity or snapshot.id != identity:
+        raise SecurityError(f"{store.bucket}/snapshots/{identity}.json: its objects do not match its id; it was changed")
+    return snapshot
+
+
+def take_snapshot(raw: ObjectStore, store: ObjectStore, *, prefix: str) -> Snapshot:
+    """List the source, copy what is new, publish `snapshots/<id>.json`.
+
+    An unchanged source costs one listing and two small reads; otherwise only objects with a new ETag are read.
+    Raises ``DataError`` for an empty source, colliding keys, or a source that changed during the read;
+    ``SecurityError`` for a key that could leave its place.
+    """
+    listed = list(raw.list(prefix))
+    if not listed:
+        raise DataError(f"s3://{raw.bucket}/{prefix}: no objects; deliver data there or correct source.prefix")
+    _check_keys(listed, prefix)
+    fingerprint = digest([raw.bucket, prefix, [[i.key, i.size_bytes, i.etag] for i in listed]])
+    pointer = f"listings/{digest([raw.bucket, prefix])}/{fingerprint}.json"
+    if store.exists(pointer):
+        return load_snapshot(store, json.loads(store.get(pointer))["snapshot"])
+
+    known = _newest_known(store, digest([raw.bucket, prefix]))
+
+    def copy(info: ObjectInfo) -> SnapshotObject:
+        name = info.key.removeprefix(prefix).lstrip("/")
+        held = known.get((name, info.size_bytes, info.etag))
+        if held is not None:
+            return held
+        data = raw.get(info.key)
+        if len(data) != info.size_bytes:
+            raise DataError(f"{info.key}: source changed during the read: listed {info.size_bytes} bytes, got {len(data)}")
+        sha256 = digest_bytes(data)
+        if not store.exists(f"raw/{sha256}"):
+            store.create(f"raw/{sha256}", data)
+        return SnapshotObject(key=name, size_bytes=info.size_bytes, sha256=sha256, etag=info.etag)
+
+    with ThreadPoolExecutor(COPIERS) as pool:
+        objects = tuple(sorted(pool.map(copy, listed), key=lambda o: o.key))
+    if [(i.key, i.etag) for i in raw.list(prefix)] != [(i.key, i.etag) for i in listed]:
+        raise DataError(f"s3://{raw.bucket}/{prefix}: source changed during the read; run again when the delivery is complete")
+    snapshot = Snapshot(id=snapshot_id(objects), prefix=prefix, objects=objects)
+    _publish(store, snapshot)
+    store.put(pointer, canonical_json({"snapshot": snapshot.id}))
+    return snapshot
+
+
+def _publish(store: ObjectStore, snapshot: Snapshot) -> None:
+    key = f"snapshots/{snapshot.id}.json"
+    if not store.exists(key):  # equal content may come with other ETags, which are not part of the identity
+        store.create(key, canonical_json(snapshot.model_dump(mode="json")))
+
+
+def _newest_known(store: ObjectStore, source: str) -> Mapping[tuple[str, int, str], SnapshotObject]:
+    """Objects of the newest snapshot of this source, by (key, size, ETag)."""
+    pointers = sorted(store.list(f"listings/{source}/"), key=lambda info: info.modified_s)
+    if not pointers:
+        return {}
+    snapshot = load_snapshot(store, json.loads(store.get(pointers[-1].key))["snapshot"])
+    return {(o.key, o.size_bytes, o.etag): o for o in snapshot.objects}
+
+
+def _check_keys(listed: list[ObjectInfo], prefix: str) -> None:
+    folded: dict[str, str] = {}
+    for info in listed:
+        parts = info.key.split("/")
+        if ".." in parts or "\\" in info.key or "\0" in info.key or info.key.startswith("/"):
+            raise SecurityError(f"object key {info.key!r} below {prefix!r} holds '..', '\\', NUL or a leading '/'; rename it")
+        form = unicodedata.normalize("NFC", info.key).casefold()
+        if form in folded:
+            raise DataError(
+                f"keys {folded[form]!r} and {info.key!r} differ only in case or Unicode form; rename one of them"
+            )
+        folded[form] = info.key

@@ -1,0 +1,148 @@
+"""Images with labels: a CSV names each file and its class.
+
+Shape legend: B rows, C classes, H height, W width, K channels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+from torch import nn
+
+from mlratchet.models.data.csv_table import CsvTable, RaggedRow, Row
+from mlratchet.models.data.images import UnreadableImageError, decode_image
+from mlratchet.models.errors import DataError
+from mlratchet.models.workloads.base import InputSpec, RawObject, Record, Reject, Task, Workload
+
+READERS = 16  # threads that fetch and decode
+
+
+class SmallCNN(nn.Module):
+    """Two convolution blocks with GroupNorm and a linear head; takes (B, K, H, W) in 0..1, gives (B, C)."""
+
+    def __init__(self, *, channels: int, num_classes: int, base_width: int) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(channels, base_width, 3, padding=1),
+            nn.GroupNorm(4, base_width),
+            nn.ReLU(),
+            nn.Conv2d(base_width, 2 * base_width, 3, padding=1),
+            nn.GroupNorm(4, 2 * base_width),
+            nn.ReLU(),
+            nn.AdaptiveMaxPool2d(4),
+        )
+        self.head = nn.Linear(2 * base_width * 16, num_classes)
+
+    def forward(self, x_BKHW: torch.Tensor) -> torch.Tensor:
+        """Logits (B, C)."""
+        features = self.features((x_BKHW - 0.5) / 0.5)
+        logits: torch.Tensor = self.head(features.flatten(1))
+        return logits
+
+
+class ImageClassifier(Workload):
+    """One label per image. Subclass it and override `build_model` to bring your own network."""
+
+    task: Task = "classification"
+
+    def __init__(
+        self, *, classes: list[str], height: int = 32, width: int = 32, channels: int = 3, base_width: int = 16
+    ) -> None:
+        if len(classes) < 2 or len(set(classes)) != len(classes):
+            raise ValueError(f"classes must be two or more different names, got {classes}")
+        if channels not in (1, 3):
+            raise ValueError(f"channels must be 1 or 3, got {channels}")
+        if height < 4 or width < 4:
+            raise ValueError(f"height and width must be at least 4 pixels, got {height}x{width}")
+        if base_width < 4 or base_width % 4:
+            raise ValueError(f"base_width must be a multiple of 4, got {base_width}")
+        self.classes = tuple(str(name) for name in classes)
+        self.height, self.width, self.channels, self.base_width = height, width, channels, base_width
+
+    def input_spec(self) -> InputSpec:
+        """(K, H, W) in 0..1."""
+        return InputSpec(
+            kind="image",
+            shape=(self.channels, self.height, self.width),
+            dtype="float32",
+            value_range=(0.0, 1.0),
+        )
+
+    def class_names(self) -> tuple[str, ...]:
+        """As the pipeline file lists them."""
+        return self.classes
+
+    def build_model(self) -> nn.Module:
+        """A small CNN."""
+        return SmallCNN(channels=self.channels, num_classes=len(self.classes), base_width=self.base_width)
+
+    def records(
+        self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
+    ) -> Iterator[Record | Reject]:
+        """A record per row of the labels file; an image without a row, and a row without an image, is rejected."""
+        by_key = {item.key: item for item in objects}
+        labels = by_key.pop(source["labels"], None)
+        if labels is None:
+            raise DataError(
+                f"{source['prefix']}{source['labels']}: the labels file is not in the delivery; upload it or set source.labels"
+            )
+        table = CsvTable(fetch(labels), source["labels"])
+        table.require(source["file_column"])
+        table.require(source["label_column"])
+        for column in (source.get("id_column"), source.get("group_column")):
+            if column:
+                table.require(column)
+        named: set[str] = set()
+        jobs: list[tuple[Row, RawObject]] = []
+        for row in table.rows():
+            reject = self._check_row(row, source, by_key, named)
+            if reject is not None:
+                yield reject
+            elif isinstance(row, Row):
+                item = by_key[row.values[source["file_column"]]]
+                named.add(item.key)
+                jobs.append((row, item))
+        for key in sorted(set(by_key) - named - {row.values[source["file_column"]] for row, _ in jobs}):
+            yield Reject(where=key, code="no_label", reason=f"{key}: no row of {source['labels']} names this file")
+        with ThreadPoolExecutor(READERS) as pool:
+            yield from pool.map(lambda job: self._read(job[0], job[1], fetch, source), jobs)
+
+    def _check_row(
+        self, row: Row | RaggedRow, source: Mapping[str, Any], by_key: Mapping[str, RawObject], named: set[str]
+    ) -> Reject | None:
+        where = f"{source['labels']}:{row.number}"
+        if isinstance(row, RaggedRow):
+            return Reject(where=where, code="ragged_row", reason=f"{where}: got {row.got} fields, expected {row.expected}")
+        file, label = row.values[source["file_column"]], row.values[source["label_column"]]
+        if label not in self.classes:
+            words = f"{where}: label {label!r}, expected one of {', '.join(self.classes[:20])}"
+            return Reject(where=where, code="unknown_label" if label else "missing_label", reason=words)
+        if file not in by_key:
+            return Reject(where=where, code="no_file", reason=f"{where}: file {file!r} is not in the delivery")
+        if file in named:
+            return Reject(where=where, code="duplicate_row", reason=f"{where}: file {file!r} has a row already")
+        return None
+
+    def _read(
+        self, row: Row, item: RawObject, fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
+    ) -> Record | Reject:
+        try:
+            x_KHW = decode_image(
+                fetch(item), height=self.height, width=self.width, channels=self.channels, where=item.key
+            )
+        except UnreadableImageError as error:
+            return Reject(where=f"{source['labels']}:{row.number}", code=error.reason_code, reason=str(error))
+        group_column = source.get("group_column")
+        skip = {source["file_column"], source["label_column"]}
+        return Record(
+            id=row.values[source["id_column"]] if source.get("id_column") else item.key,
+            x=x_KHW,
+            y=self.classes.index(row.values[source["label_column"]]),
+            group=row.values[group_column] if group_column else None,
+            columns={name: value for name, value in row.values.items() if name not in skip},
+            content_sha256=hashlib.sha256(x_KHW.tobytes()).hexdigest(),
+        )
