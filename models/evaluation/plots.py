@@ -1,0 +1,106 @@
+"""Pictures of an evaluation as PNG bytes: what a person looks for in MLflow."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from mlratchet.models.evaluation.metrics import ECE_BINS, log_probabilities
+from mlratchet.models.evaluation.rows import RowOutputs
+
+MANY = 30  # classes beyond which cells carry no numbers
+
+
+def _png(figure: Figure) -> bytes:
+    FigureCanvasAgg(figure)
+    sink = io.BytesIO()
+    figure.savefig(sink, format="png", dpi=110, bbox_inches="tight")
+    return sink.getvalue()
+
+
+def evaluation_plots(
+    rows: RowOutputs, task: str, class_names: tuple[str, ...], *, history: Sequence[dict[str, Any]]
+) -> dict[str, bytes]:
+    """File name -> PNG."""
+    plots = {"training_curves.png": training_curves(history)}
+    if task == "classification":
+        plots["confusion_matrix.png"] = confusion_matrix(rows, class_names)
+        plots["reliability.png"] = reliability(rows)
+    else:
+        plots["residuals.png"] = residuals(rows)
+    return plots
+
+
+def training_curves(history: Sequence[dict[str, Any]]) -> bytes:
+    """Loss and accuracy per epoch, train beside validation."""
+    figure = Figure(figsize=(9, 3.5))
+    for place, quantity in enumerate(("loss", "accuracy"), start=1):
+        axes = figure.add_subplot(1, 2, place)
+        for side in ("train", "validation"):
+            points = [(e["epoch"], e[f"{side}_{quantity}"]) for e in history if e.get(f"{side}_{quantity}") is not None]
+            if points:
+                axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=side)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(quantity)
+        axes.grid(alpha=0.3)
+        if axes.get_lines():
+            axes.legend()
+    return _png(figure)
+
+
+def confusion_matrix(rows: RowOutputs, class_names: tuple[str, ...]) -> bytes:
+    """Counts, label by prediction."""
+    count = len(class_names)
+    table = np.zeros((count, count), dtype=np.int64)
+    np.add.at(table, (rows.y.astype(np.int64), rows.output.argmax(axis=1)), 1)
+    figure = Figure(figsize=(6, 5.4))
+    axes = figure.add_subplot()
+    image = axes.imshow(table, cmap="Blues")
+    figure.colorbar(image, ax=axes, label="rows")
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("label")
+    if count <= MANY:
+        axes.set_xticks(range(count), class_names, rotation=45)
+        axes.set_yticks(range(count), class_names)
+        for (i, j), value in np.ndenumerate(table):
+            if value:
+                colour = "white" if value > table.max() / 2 else "black"
+                axes.text(j, i, str(value), ha="center", va="center", color=colour, fontsize=8)
+    return _png(figure)
+
+
+def reliability(rows: RowOutputs) -> bytes:
+    """Accuracy against confidence in equal-width bins."""
+    confidence = np.exp(log_probabilities(rows.output).max(axis=1))
+    correct = rows.output.argmax(axis=1) == rows.y
+    bins = np.minimum((confidence * ECE_BINS).astype(np.int64), ECE_BINS - 1)
+    used = [b for b in range(ECE_BINS) if (bins == b).any()]
+    figure = Figure(figsize=(5, 4.5))
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], "--", color="grey", label="calibrated")
+    axes.plot(
+        [confidence[bins == b].mean() for b in used], [correct[bins == b].mean() for b in used], marker="o", label="model"
+    )
+    axes.set_xlabel("confidence")
+    axes.set_ylabel("accuracy")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return _png(figure)
+
+
+def residuals(rows: RowOutputs) -> bytes:
+    """Prediction against target."""
+    figure = Figure(figsize=(5, 4.5))
+    axes = figure.add_subplot()
+    axes.scatter(rows.y, rows.output.reshape(rows.y.shape), s=6, alpha=0.5)
+    ends = [float(rows.y.min()), float(rows.y.max())]
+    axes.plot(ends, ends, "--", color="grey")
+    axes.set_xlabel("target")
+    axes.set_ylabel("prediction")
+    axes.grid(alpha=0.3)
+    return _png(figure)

@@ -1,0 +1,23 @@
+"""Score: one pass of a model over the rows of a split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from mlratchet.models.data.shards import Split
+from mlratchet.models.evaluation.rows import RowOutputs
+
+
+def score(model: Callable[[torch.Tensor], torch.Tensor], rows: Split, *, batch_rows: int = 512) -> RowOutputs:
+    """Outputs of `model` for every row, each once, in order. The model must be in eval mode."""
+    outputs = []
+    with torch.inference_mode():
+        for at in range(0, len(rows.ids), batch_rows):
+            outputs.append(model(torch.from_numpy(rows.x[at : at + batch_rows])).float().cpu().numpy())
+    output = np.concatenate(outputs)
+    if output.ndim == 2 and output.shape[1] == 1:
+        output = output[:, 0]
+    return RowOutputs(ids=rows.ids, y=rows.y, output=output, columns=rows.columns)

@@ -1,0 +1,97 @@
+"""The decision: one gate's verdict with everything behind it, as canonical JSON named by its digest."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from typing import Any
+
+from mlratchet.models.gates.judge import GateResult
+from mlratchet.models.identity.canonical import canonical_json, digest_bytes
+from mlratchet.models.ports.storage import ObjectStore
+
+
+def build_decision(
+    pipeline: str,
+    gate: str,
+    result: GateResult,
+    *,
+    version: int | None,
+    work_key: str,
+    champion_version: int | None,
+    digests: dict[str, str],
+    actor: str,
+    now_s: float,
+    run_id: str,
+) -> dict[str, Any]:
+    """The document. Values that are not finite are None; the reason says why."""
+    return {
+        "kind": "gate",
+        "pipeline": pipeline,
+        "gate": gate,
+        "verdict": result.verdict,
+        "version": version,
+        "work_key": work_key,
+        "champion_version": champion_version,
+        "digests": dict(digests),
+        "actor": actor,
+        "run_id": run_id,
+        "at_s": now_s,
+        "checks": [_plain(asdict(check)) for check in result.checks],
+    }
+
+
+def _plain(check: dict[str, Any]) -> dict[str, Any]:
+    interval = check["interval"]
+    if interval is not None and not all(math.isfinite(end) for end in interval):
+        interval = None
+    value = check["value"]
+    if value is not None and not math.isfinite(value):
+        value = None
+    return {**check, "value": value, "interval": list(interval) if interval is not None else None}
+
+
+def publish_decision(store: ObjectStore, decision: dict[str, Any]) -> str:
+    """Write `decisions/<digest>.json`; returns the digest."""
+    body = canonical_json(decision)
+    name = digest_bytes(body)
+    store.create(f"decisions/{name}.json", body)
+    return name
+
+
+def load_decision(store: ObjectStore, digest: str) -> dict[str, Any]:
+    """Read back, verified. Raises ``DigestMismatch`` for a changed one."""
+    decision: dict[str, Any] = json.loads(store.get(f"decisions/{digest}.json", sha256=digest))
+    return decision
+
+
+SIGNS = {"pass": "✓", "fail": "✗", "inconclusive": "?", "not_applicable": "-"}
+
+
+def explain(decision: dict[str, Any]) -> str:
+    """In words, a line per check."""
+    subject = f"version {decision['version']}" if decision["version"] else f"work {decision['work_key'][:12]}"
+    against = f", compared with version {decision['champion_version']}" if decision["champion_version"] else ""
+    lines = [f"{decision['gate']} gate of {decision['pipeline']}, {subject}{against}: {decision['verdict']}"]
+    if decision.get("reason"):
+        lines.append(f"  {decision['actor']}: {decision['reason']}")
+    lines += [f"  {SIGNS[check['verdict']]} {check['kind']}: {check['reason']}" for check in decision["checks"]]
+    return "\n".join(lines)
+
+
+def markdown_table(decision: dict[str, Any]) -> str:
+    """A row per check, for a page."""
+    lines = [
+        "| check | metric | value | interval | n | threshold | verdict |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for check in decision["checks"]:
+        value = "-" if check["value"] is None else f"{check['value']:.4f}"
+        interval = check["interval"]
+        span = "-" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
+        lines.append(
+            f"| {check['kind']} | {check['metric']} | {value} | {span} | {check['n']} | {check['threshold']} "
+            f"| {check['verdict']} |"
+        )
+    return "\n".join(lines)
