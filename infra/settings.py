@@ -104,6 +104,11 @@ def base_environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_", "AWS_"))}
 
 
+def process_environment() -> dict[str, str]:
+    """A copy of this process's environment, whole."""
+    return dict(os.environ)
+
+
 def apply_environment(settings: Settings) -> None:
     """Point the libraries of this process at the stack. Call before importing prefect or mlflow."""
     os.environ.update(child_environment(settings))

@@ -82,7 +82,7 @@ def log_evaluation(
     for name, png in plots.items():
         files[f"plots/{name}"] = run.scratch / name
         files[f"plots/{name}"].write_bytes(png)
-    board = Path(trained.result.tensorboard_dir)
+    board = trained.tensorboard
     if board.is_dir():
         files.update({f"tensorboard/{path.name}": path for path in board.rglob("*") if path.is_file()})
     tracker.log_files(run_id, files)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import psutil
 from prefect import task
 
-from mlratchet.infra.launch.local import TrainResult
-from mlratchet.models.identity.claim import read_claims, take_claim
-from mlratchet.models.training.config import TrainConfig
+from mlratchet.infra.launch.local import resolve_processes
+from mlratchet.models.identity.claim import take_claim
+from mlratchet.models.registration.record import Registration, find_registration
 from mlratchet.models.training.job import TrainJob
+from mlratchet.models.training.result import TrainResult, find_result
 from mlratchet.tasks.progress import Progress, show_link
 from mlratchet.tasks.recognise import Work
 from mlratchet.tasks.wiring import Run
@@ -25,13 +28,7 @@ class Trained:
     result: TrainResult
     tracking_run: str
     parent_version: int | None
-
-
-def resolved_processes(config: TrainConfig) -> int:
-    """`auto` is one per GPU, else min(cores, 4)."""
-    from mlratchet.infra.launch.local import resolve_processes
-
-    return resolve_processes(config)
+    tensorboard: Path  # event files, if this run trained
 
 
 @task(name="Train", task_run_name="Train {run.spec.name}", retries=2, retry_delay_seconds=[1, 5])
@@ -57,30 +54,37 @@ def train(run: Run, work: Work) -> Trained:
         digest=work.snapshot_id[:36],
         source_uri=f"s3://{run.raw.bucket}/{spec.source.prefix}",
     )
+    parent = parent_record(run, claim.parent_version)
+    scratch = run.scratch / f"train-{claim.epoch}"
     job = TrainJob(
         work_key=work.key,
         epoch=claim.epoch,
         dataset_id=work.dataset_id,
         workload=spec.workload,
         train=spec.train,
-        processes=resolved_processes(spec.train),
-        scratch=str(run.scratch / f"train-{claim.epoch}"),
-        parent_weights_key=parent_weights(run, claim.parent_version),
+        processes=resolve_processes(spec.train),
+        scratch=str(scratch),
+        parent_weights_key=parent.weights_key if parent else None,
+        parent_weights_sha256=parent.weights_sha256 if parent else None,
     )
-    forward = Forwarder(run, tracking_run, epochs=spec.train.epochs)
-    result = adapters.launcher.train(job, on_event=forward)
-    return Trained(result=result, tracking_run=tracking_run, parent_version=claim.parent_version)
+    result = find_result(adapters.store, work.key)
+    if result is None:
+        forward = Forwarder(run, tracking_run, epochs=spec.train.epochs)
+        result = adapters.launcher.train(job, on_event=forward)
+    return Trained(
+        result=result,
+        tracking_run=tracking_run,
+        parent_version=claim.parent_version,
+        tensorboard=scratch / "tensorboard",
+    )
 
 
-def parent_weights(run: Run, version: int | None) -> str | None:
-    """Store key of the parent's weights. The parent may have stopped being champion meanwhile."""
+def parent_record(run: Run, version: int | None) -> Registration | None:
+    """The record of a version. The parent may have stopped being champion meanwhile."""
     if version is None:
         return None
-    from mlratchet.models.registration.record import find_registration
-
     parent = run.adapters.registry.get_version(run.spec.name, version)
-    record = find_registration(run.adapters.store, parent.tags["ratchet.work_key"])
-    return record.weights_key if record else None
+    return find_registration(run.adapters.store, parent.tags["ratchet.work_key"])
 
 
 def training_parameters(run: Run, work: Work, parent_version: int | None) -> dict[str, str]:
@@ -109,6 +113,7 @@ class Forwarder:
         self._tracker = run.adapters.tracker
         self._tracking_run = tracking_run
         self._epochs = epochs
+        self._logged = self._tracker.logged_steps(tracking_run, "train_loss")
         self._progress = Progress("training-progress", f"Training {run.spec.name}")
         self._progress.report(0, epochs)
 
@@ -122,8 +127,9 @@ class Forwarder:
             for name, value in event.items()
             if name not in ("event", "epoch") and isinstance(value, int | float) and math.isfinite(value)
         ]
-        self._tracker.log_metrics(self._tracking_run, points)
+        points.append(("system/cpu_utilization_percentage", psutil.cpu_percent(), epoch))
+        points.append(("system/system_memory_usage_megabytes", psutil.virtual_memory().used / 1e6, epoch))
+        if epoch not in self._logged:  # a resume replays the history
+            self._tracker.log_metrics(self._tracking_run, points)
         self._progress.report(epoch, self._epochs)
 
-
-__all__ = ["Trained", "read_claims", "train"]

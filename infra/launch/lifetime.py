@@ -1,12 +1,12 @@
-"""Die with the parent. Imported first in a forkserver (a preload), it binds the forkserver and so every rank.
+"""Die with the parent: ``PR_SET_PDEATHSIG``, see prctl(2).
 
-``PR_SET_PDEATHSIG`` follows the parent *thread*, see prctl(2): the parent must start children from a thread that
-lives as long as they should.
+The signal follows the parent *thread*: start children from a thread that lives as long as they should.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import sys
 
@@ -19,7 +19,4 @@ def die_with_parent(signum: int = signal.SIGKILL) -> None:
         return
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_PDEATHSIG, int(signum), 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
-
-
-die_with_parent()
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

@@ -1,0 +1,55 @@
+"""The agent: starts the ranks of one attempt and restarts them when one dies.
+
+Run as ``python -m mlratchet.infra.launch.agent JOB.json`` in a session of its own; it ends with its parent.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+import uuid
+from pathlib import Path
+
+from mlratchet.infra.launch.lifetime import die_with_parent
+
+
+def main(job_file: str) -> int:
+    """Run the ranks; 0 when all ended well."""
+    die_with_parent(signal.SIGTERM)
+    multiprocessing.set_forkserver_preload(
+        ["mlratchet.infra.launch.bound", "torch", "torch.distributed", "torch._dynamo", "mlratchet.infra.launch.rank"]
+    )
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    from mlratchet.infra.launch.rank import main as rank_main
+    from mlratchet.models.training.job import TrainJob
+
+    job = TrainJob.model_validate_json(Path(job_file).read_text())
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=job.processes,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="127.0.0.1:0",
+        rdzv_configs={"last_call_timeout": 1},
+        max_restarts=job.train.max_restarts,
+        monitor_interval=0.1,
+        start_method="forkserver",
+        local_addr="127.0.0.1",
+    )
+    try:
+        elastic_launch(config, rank_main)(job_file)
+    except ChildFailedError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - goes to the attempt's log
+        return 1
+    except SignalException as stop:
+        return 128 + int(stop.sigval)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,8 @@
+"""Preloaded first into the forkserver: it, and so every rank, ends when the agent does.
+
+Python 3.11's forkserver swallows ImportErrors of preloads, so every rank asserts that this module is there.
+"""
+
+from mlratchet.infra.launch.lifetime import die_with_parent
+
+die_with_parent()

@@ -1,0 +1,99 @@
+"""The process that trains. It imports neither Prefect nor MLflow.
+
+Started by the agent through a forkserver; finds the store through the settings.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from mlratchet.infra.launch.lifetime import die_with_parent
+from mlratchet.infra.settings import load_settings
+from mlratchet.infra.storage.s3 import S3Store
+from mlratchet.models.errors import RatchetError
+from mlratchet.models.training.job import TrainJob
+from mlratchet.models.training.loop import run_training
+from mlratchet.models.training.result import TrainResult
+
+
+def main(job_file: str) -> None:
+    """One rank of the job, from rendezvous to result."""
+    assert "mlratchet.infra.launch.bound" in sys.modules, "the forkserver is not bound to the agent"
+    die_with_parent()
+    job = TrainJob.model_validate_json(Path(job_file).read_text())
+    scratch = Path(job.scratch)
+    failed = scratch / "error.json"
+    if failed.is_file():  # a restart cannot mend what the user has to
+        raise SystemExit(3)
+    rank, world, local_rank = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))  # noqa: TID251
+    torch.set_num_threads(job.train.threads_per_process)
+    device = pick_device(job, local_rank)
+    try:
+        if world > 1:
+            timeout = dt.timedelta(seconds=job.train.process_group_timeout_seconds)
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timeout)
+        result = run_training(
+            job, open_store(), rank=rank, world=world, device=device, emit=Spool(scratch / "events.jsonl")
+        )
+        if result is not None:
+            write_result(scratch, result)
+    except RatchetError as error:
+        failed.write_text(json.dumps({"code": error.code, "exit_code": error.exit_code, "message": str(error)}))
+        raise SystemExit(error.exit_code) from error
+    finally:
+        if dist.is_initialized() and sys.exc_info()[0] is None:
+            dist.destroy_process_group()
+
+
+def pick_device(job: TrainJob, local_rank: int) -> torch.device:
+    """CUDA where there is one, unless the job says cpu."""
+    if job.train.device == "cpu" or (job.train.device == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    torch.cuda.set_device(local_rank)
+    return torch.device("cuda", local_rank)
+
+
+def open_store() -> S3Store:
+    """The store of the settings."""
+    settings = load_settings()
+    return S3Store(
+        settings.store_bucket,
+        endpoint_url=settings.s3_endpoint_url,
+        region=settings.s3_region,
+        access_key=settings.s3_access_key.get_secret_value(),
+        secret_key=settings.s3_secret_key.get_secret_value(),
+    )
+
+
+def write_result(scratch: Path, result: TrainResult) -> None:
+    """TensorBoard files and the result, for the launcher."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(scratch / "tensorboard")) as board:
+        for entry in result.history:
+            for name, value in entry.items():
+                if name != "epoch" and isinstance(value, int | float):
+                    board.add_scalar(name.replace("_", "/", 1), value, entry["epoch"])
+    part = scratch / "result.json.part"
+    part.write_text(result.model_dump_json())
+    part.replace(scratch / "result.json")
+
+
+class Spool:
+    """Events as JSON lines; the launcher reads along."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Append one event."""
+        with self._file.open("a") as sink:
+            sink.write(json.dumps(event) + "\n")

@@ -1,0 +1,46 @@
+"""The result of a training, published once per attempt."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from mlratchet.models.identity.canonical import canonical_json
+from mlratchet.models.pipeline.strict import StrictModel
+from mlratchet.models.ports.storage import ObjectExists, ObjectStore
+
+
+class TrainResult(StrictModel):
+    """Where the weights are and how they came to be."""
+
+    weights_key: str
+    weights_sha256: str
+    history: tuple[dict[str, Any], ...]
+    """One entry per training epoch."""
+    steps: int
+    resumed_from_step: int
+    """0: began fresh."""
+    seconds: float
+    """Of the attempt that finished, without starting processes."""
+
+
+def publish_result(store: ObjectStore, work_key: str, epoch: int, result: TrainResult) -> TrainResult:
+    """Publish by conditional create; an earlier one of this attempt stands and is returned."""
+    key = f"work/{work_key}/e{epoch:06d}/result.json"
+    try:
+        store.create(key, canonical_json(result.model_dump(mode="json")))
+    except ObjectExists:
+        return _parse(store.get(key))
+    return result
+
+
+def find_result(store: ObjectStore, work_key: str) -> TrainResult | None:
+    """The result of the first attempt that finished, or None."""
+    keys = [info.key for info in store.list(f"work/{work_key}/e") if re.search(r"/e\d+/result\.json$", info.key)]
+    return _parse(store.get(keys[0])) if keys else None
+
+
+def _parse(data: bytes) -> TrainResult:
+    document = json.loads(data)
+    return TrainResult(**{**document, "history": tuple(document["history"])})
