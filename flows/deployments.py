@@ -5,18 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
-from prefect.deployments.runner import EntrypointType
-from prefect.schedules import Cron
-
 from mlratchet.flows.retrain import retrain
 from mlratchet.infra.settings import Settings, load_settings
-from mlratchet.models.gates.validation import power_notes, validate_policy
+from mlratchet.models.gates.validation import validate_policy
 from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import publish_pipeline
 from mlratchet.models.workloads.loading import load_workload
 from mlratchet.tasks.wiring import Adapters
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from prefect.deployments.runner import EntrypointType
+from prefect.schedules import Cron
 
 
 def check_pipeline(file: Path) -> tuple[PipelineSpec, list[str]]:
@@ -70,6 +69,3 @@ def deploy_pipelines(name: str | None) -> list[dict[str, Any]]:
     directory = settings.pipelines_dir
     files = [find_pipeline(directory, name)] if name else sorted(directory.glob("*.yaml"))
     return [deploy_pipeline(file, adapters) for file in files]
-
-
-__all__ = ["check_pipeline", "deploy_pipeline", "deploy_pipelines", "power_notes"]

@@ -5,9 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from prefect.client.schemas.objects import StateType
-from prefect.states import State
-
 from mlratchet.models.errors import GateRefusedError, RatchetError
 from mlratchet.models.gates.record import GateRun
 from mlratchet.models.identity.canonical import canonical_json
@@ -17,6 +14,8 @@ from mlratchet.tasks.evaluate import Evaluation
 from mlratchet.tasks.recognise import Work
 from mlratchet.tasks.train import Trained
 from mlratchet.tasks.wiring import Run
+from prefect.client.schemas.objects import StateType
+from prefect.states import State
 
 
 class Report:

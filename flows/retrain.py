@@ -5,10 +5,6 @@ from __future__ import annotations
 import getpass
 from typing import Any
 
-from prefect import flow
-from prefect.runtime import flow_run as current
-from prefect.states import Completed, State
-
 from mlratchet.flows.parameters import RetrainParameters
 from mlratchet.flows.report import Report, finish
 from mlratchet.models.errors import GateRefusedError, RatchetError
@@ -26,6 +22,9 @@ from mlratchet.tasks.stage import measure, to_staging
 from mlratchet.tasks.train import train
 from mlratchet.tasks.validate import validate
 from mlratchet.tasks.wiring import Run, open_run
+from prefect import flow
+from prefect.runtime import flow_run as current
+from prefect.states import State
 
 
 @flow(name="retrain", flow_run_name="retrain {pipeline}", validate_parameters=True)
@@ -43,7 +42,10 @@ def retrain(pipeline: str, revision: str, parameters: RetrainParameters | None =
     run: Run | None = None
     try:
         run = open_run(
-            revision, asked.overrides(), run_id=run_id, actor=asked.requested_by or f"{getpass.getuser()} (schedule)"
+            revision,
+            asked.overrides(),
+            run_id=run_id,
+            actor=asked.requested_by or f"{getpass.getuser()} (schedule)",
         )
         climb(run, report)
     except RatchetError as error:
@@ -77,19 +79,27 @@ def climb(run: Run, report: Report) -> None:
     report.registered(record)
     staged = measure(run, record, evaluation)
     staging = guard(
-        run, work, "staging", evaluation.evidence(version=record.version, staged=staged), {"manifest": record.manifest_digest}, report
+        run,
+        work,
+        "staging",
+        evaluation.evidence(version=record.version, staged=staged),
+        {"manifest": record.manifest_digest},
+        report,
     )
     to_staging(run, record, staging)
     champion = guard(
-        run, work, "champion", evaluation.evidence(version=record.version, staged=staged), {**rows, "manifest": record.manifest_digest}, report
+        run,
+        work,
+        "champion",
+        evaluation.evidence(version=record.version, staged=staged),
+        {**rows, "manifest": record.manifest_digest},
+        report,
     )
     entry = promote(run, work, record, champion)
     report.promoted(entry, deploy(run, record.version))
 
 
-def guard(
-    run: Run, work: Work, gate: str, evidence: Evidence, digests: dict[str, str], report: Report
-) -> GateRun:
+def guard(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict[str, str], report: Report) -> GateRun:
     """Pass the gate or stop the run: only `pass` moves anything."""
     gate_run = pass_gate(run, work, gate, evidence, digests)
     report.gated(gate_run)
@@ -100,6 +110,3 @@ def guard(
             f"evidence: s3://{run.adapters.store.bucket}/decisions/{gate_run.decision}.json"
         )
     return gate_run
-
-
-__all__ = ["Completed", "retrain"]

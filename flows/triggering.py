@@ -8,11 +8,6 @@ import sys
 import time
 from typing import Any
 
-from prefect import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.client.schemas.objects import FlowRun, TaskRun
-from rich.console import Console
-
 from mlratchet.flows.deployments import deploy_pipelines
 from mlratchet.flows.parameters import RetrainParameters
 from mlratchet.flows.retrain import retrain
@@ -20,6 +15,10 @@ from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline
 from mlratchet.models.ports.storage import ObjectNotFound
 from mlratchet.tasks.wiring import Adapters, open_adapters
+from prefect import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun, TaskRun
+from rich.console import Console
 
 POLL_S = 0.5  # seconds between two looks at a run
 
@@ -81,7 +80,12 @@ def _follow(client: Any, run_id: Any, *, quiet: bool) -> FlowRun:
             for task in sorted(tasks, key=lambda t: t.expected_start_time or t.created):
                 state = task.state_name or "Pending"
                 name = task.name.rsplit("-", 1)[0] if task.name[-4] == "-" else task.name
-                if shown.get(str(task.id)) != state and state in ("Completed", "Failed", "Crashed", "Retrying"):
+                if shown.get(str(task.id)) != state and state in (
+                    "Completed",
+                    "Failed",
+                    "Crashed",
+                    "Retrying",
+                ):
                     shown[str(task.id)] = state
                     mark = {"Completed": "[green]✓[/]", "Retrying": "[yellow]↻[/]"}.get(state, "[red]✗[/]")
                     console.print(f"  {mark} {name}  [dim]{time.monotonic() - began:5.1f} s[/]")

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-
 from mlratchet.infra.stack.serving import server_url
 from mlratchet.models.errors import ConfigurationError, DataError, InfrastructureError
 

@@ -13,9 +13,7 @@ from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.registration.record import Registration
 
 
-def fetch_artifact(
-    open_bucket: Callable[[str], ObjectStore], record: Registration, into: Path
-) -> ArtifactManifest:
+def fetch_artifact(open_bucket: Callable[[str], ObjectStore], record: Registration, into: Path) -> ArtifactManifest:
     """Download the files of `record` into the directory `into`.
 
     Raises ``SecurityError`` when the manifest is not the registered one, a file differs, is missing or extra.

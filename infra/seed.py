@@ -12,11 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from PIL import Image
-from sklearn.datasets import load_digits
-
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.ports.storage import ObjectStore
+from PIL import Image
+from sklearn.datasets import load_digits
 
 PREFIX = "digits/"
 FIRST_DELIVERY = 1000  # images of delivery 1

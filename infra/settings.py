@@ -4,13 +4,14 @@ point at a production service (``RATCHET_S3_ENDPOINT_URL=...``)."""
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from mlratchet.models.errors import ConfigurationError, SecurityError
+from mlratchet.models.fault_points import arm
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
-
-from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.fault_points import arm
 
 
 def find_home() -> Path:
@@ -107,6 +108,31 @@ def base_environment() -> dict[str, str]:
 def process_environment() -> dict[str, str]:
     """A copy of this process's environment, whole."""
     return dict(os.environ)
+
+
+@contextmanager
+def single_request() -> Iterator[None]:
+    """No HTTP retries by MLflow's client inside: a retried create whose reply was lost makes two."""
+    name = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+    before = os.environ.get(name)
+    os.environ[name] = "0"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def forbid_pickle() -> None:
+    """Make MLflow and torch refuse pickles in this process.
+
+    Raises ``SecurityError`` when the environment asks torch to execute them.
+    """
+    if os.environ.get("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"):
+        raise SecurityError("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD is set: it lets a model file execute code; unset it")
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
 
 
 def apply_environment(settings: Settings) -> None:

@@ -12,7 +12,9 @@ CHECKPOINT = re.compile(r"^work/(?P<key>[0-9a-f]{64})/e\d+/checkpoints/")
 
 def collect(store: ObjectStore, *, delete: bool) -> list[dict[str, Any]]:
     """Checkpoints of every work key that has a registration; marker deleted first."""
-    registered = {info.key.removeprefix("registrations/").removesuffix(".json") for info in store.list("registrations/")}
+    registered = {
+        info.key.removeprefix("registrations/").removesuffix(".json") for info in store.list("registrations/")
+    }
     found = [
         info
         for info in store.list("work/")

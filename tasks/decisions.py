@@ -24,7 +24,9 @@ def registration_of(adapters: Adapters, pipeline: str, version: int) -> Registra
     work_key = adapters.registry.get_version(pipeline, version).tags.get("ratchet.work_key", "")
     record = find_registration(adapters.store, work_key)
     if record is None or record.version != version:
-        raise ConfigurationError(f"version {version} of {pipeline} has no registration record; it was not made by a run")
+        raise ConfigurationError(
+            f"version {version} of {pipeline} has no registration record; it was not made by a run"
+        )
     return record
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 
 import httpx
-from prefect import task
-
 from mlratchet.infra.stack.serving import request_server, server_url
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.tasks.progress import show_link
 from mlratchet.tasks.wiring import Run
+from prefect import task
 
 
 @task(name="Deploy the champion", retries=1, retry_delay_seconds=2)

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from prefect import task
-from safetensors.torch import load
-
 from mlratchet.infra.exported import load_exported
 from mlratchet.infra.fetch import fetch_artifact
+from mlratchet.infra.measure import Measurement
 from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.evaluation.metrics import MetricValue, compute_metrics
 from mlratchet.models.evaluation.plots import evaluation_plots
 from mlratchet.models.evaluation.rows import RowOutputs, save_rows
 from mlratchet.models.evaluation.score import score
+from mlratchet.models.gates.evidence import Evidence
 from mlratchet.tasks.recognise import Work
 from mlratchet.tasks.train import Trained
 from mlratchet.tasks.wiring import Run
+from prefect import task
+from safetensors.torch import load
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluation:
     """Per-row outputs and metrics on the test rows."""
 
@@ -32,8 +34,25 @@ class Evaluation:
     metrics: dict[str, MetricValue]
     rows_key: str
     champion_rows_key: str | None
-    sample_x: np.ndarray  # rows for the staging gate
-    sample_output: np.ndarray  # eager outputs of the same rows
+    sample_x: np.ndarray[Any, Any]  # rows for the staging gate
+    sample_output: np.ndarray[Any, Any]  # eager outputs of the same rows
+
+    def digests(self) -> dict[str, str]:
+        """What the verdicts depend on."""
+        return {"rows": self.rows_key, "champion_rows": self.champion_rows_key or "none"}
+
+    def evidence(self, *, version: int | None = None, staged: Measurement | None = None) -> Evidence:
+        """For a gate."""
+        return Evidence(
+            version=version,
+            candidate=self.candidate,
+            champion=self.champion,
+            latency_ms=staged.latency_ms if staged else {},
+            latency_n=staged.latency_n if staged else 0,
+            size_bytes=staged.size_bytes if staged else None,
+            parity_max_difference=staged.parity_max_difference if staged else None,
+            parity_n=staged.parity_n if staged else 0,
+        )
 
 
 @task(name="Evaluate on the test rows", retries=2, retry_delay_seconds=[2, 10])
@@ -68,17 +87,13 @@ def load_candidate(run: Run, weights_key: str, weights_sha256: str) -> torch.nn.
     return module.eval()
 
 
-def log_evaluation(
-    run: Run, trained: Trained, candidate: RowOutputs, metrics: dict[str, MetricValue]
-) -> None:
+def log_evaluation(run: Run, trained: Trained, candidate: RowOutputs, metrics: dict[str, MetricValue]) -> None:
     """Test metrics, pictures and TensorBoard files, where a person looks for them in MLflow."""
     tracker, run_id = run.adapters.tracker, trained.tracking_run
     finite = [(f"test_{name}", metric.value, 0) for name, metric in metrics.items() if np.isfinite(metric.value)]
     tracker.log_metrics(run_id, finite)
     files: dict[str, Path] = {}
-    plots = evaluation_plots(
-        candidate, run.workload.task, run.workload.class_names(), history=trained.result.history
-    )
+    plots = evaluation_plots(candidate, run.workload.task, run.workload.class_names(), history=trained.result.history)
     for name, png in plots.items():
         files[f"plots/{name}"] = run.scratch / name
         files[f"plots/{name}"].write_bytes(png)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from prefect import task
-
 from mlratchet.models.gates.decision import build_decision, explain, markdown_table, publish_decision
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.judge import judge
@@ -14,6 +12,7 @@ from mlratchet.models.gates.record import GateRun, find_gate_run, gate_run_id, p
 from mlratchet.tasks.progress import show_markdown
 from mlratchet.tasks.recognise import Work
 from mlratchet.tasks.wiring import Run
+from prefect import task
 
 
 @task(name="Gate", task_run_name="Gate: {gate}", retries=2, retry_delay_seconds=[2, 10])
@@ -47,17 +46,31 @@ def pass_gate(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict
         version=evidence.version,
         work_key=work.key,
         champion_version=champion,
-        digests={"policy": spec.policy_digest(), "pipeline": spec.revision(), "dataset": work.dataset_id, **digests},
+        digests={
+            "policy": spec.policy_digest(),
+            "pipeline": spec.revision(),
+            "dataset": work.dataset_id,
+            **digests,
+        },
         actor=run.actor,
         now_s=time.time(),
         run_id=run.run_id,
     )
     digest = publish_decision(store, decision)
     gate_run = GateRun(
-        id=identity, gate=gate, verdict=result.verdict, decision=digest, work_key=work.key, reasons=failures(decision)
+        id=identity,
+        gate=gate,
+        verdict=result.verdict,
+        decision=digest,
+        work_key=work.key,
+        reasons=failures(decision),
     )
     publish_gate_run(store, gate_run)
-    show_markdown(f"gate-{gate}", markdown_table(decision) + "\n\n" + explain(decision), f"{gate} gate: {result.verdict}")
+    show_markdown(
+        f"gate-{gate}",
+        markdown_table(decision) + "\n\n" + explain(decision),
+        f"{gate} gate: {result.verdict}",
+    )
     return gate_run
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from prefect import task
-
 from mlratchet.models.data.snapshot import Snapshot, take_snapshot
 from mlratchet.tasks.wiring import Run
+from prefect import task
 
 
 @task(name="Ingest raw objects", retries=2, retry_delay_seconds=[2, 10])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from prefect import task
-
 from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.preprocess import write_dataset
 from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.tasks.validate import Checked
 from mlratchet.tasks.wiring import Run
+from prefect import task
 
 
 @task(name="Preprocess into shards", retries=2, retry_delay_seconds=[2, 10])

@@ -38,7 +38,7 @@ class Progress:
                 self._id = created
             else:
                 update_progress_artifact(self._id, percent, description=self._description)
-        except Exception:  # noqa: BLE001 - a picture of the progress must not stop the training
+        except Exception:
             logger.warning("progress artifact %s could not be written", self._key, exc_info=True)
 
 

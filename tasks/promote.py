@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from prefect import task
-
 from mlratchet.infra.promotion import project, promote_version
 from mlratchet.models.ports.ledger import LedgerEntry
 from mlratchet.models.registration.record import Registration
 from mlratchet.tasks.gate import GateRun
 from mlratchet.tasks.recognise import Work
 from mlratchet.tasks.wiring import Run
+from prefect import task
 
 
 @task(name="Promote to champion", retries=2, retry_delay_seconds=[2, 10])

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from prefect import task
-
 from mlratchet.models.data.dataset import dataset_id
 from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.models.identity.work_key import work_key
 from mlratchet.models.ports.ledger import LedgerEntry
 from mlratchet.models.registration.record import Registration, find_registration
 from mlratchet.tasks.wiring import Run
+from prefect import task
 
 
 @dataclass(frozen=True, kw_only=True)

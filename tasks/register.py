@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 
-from prefect import task
-
 from mlratchet.infra.package import build_model_directory
 from mlratchet.models.artifact.card import model_card
 from mlratchet.models.fault_points import fault_point
@@ -16,6 +14,7 @@ from mlratchet.tasks.progress import show_link
 from mlratchet.tasks.recognise import Work
 from mlratchet.tasks.train import Trained
 from mlratchet.tasks.wiring import Run
+from prefect import task
 
 
 @task(name="Register in MLflow", retries=2, retry_delay_seconds=[2, 10])
@@ -26,7 +25,11 @@ def register(run: Run, work: Work, trained: Trained, evaluation: Evaluation, gat
     if done is None:
         done = create(run, work, trained, evaluation, gate)
     adapters.registry.set_alias(spec.name, "candidate", done.version)
-    show_link("mlflow-version", adapters.tracker.version_url(spec.name, done.version), f"Version {done.version} in MLflow")
+    show_link(
+        "mlflow-version",
+        adapters.tracker.version_url(spec.name, done.version),
+        f"Version {done.version} in MLflow",
+    )
     return done
 
 

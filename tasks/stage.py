@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from prefect import task
-
 from mlratchet.infra.fetch import fetch_artifact
 from mlratchet.infra.measure import Measurement, measure_artifact
 from mlratchet.models.registration.record import Registration
 from mlratchet.tasks.evaluate import Evaluation
+from mlratchet.tasks.gate import GateRun
 from mlratchet.tasks.wiring import Run
+from prefect import task
 
 
 @task(name="Measure the artifact", retries=1, retry_delay_seconds=2)
@@ -23,3 +23,11 @@ def measure(run: Run, record: Registration, evaluation: Evaluation) -> Measureme
         expected=evaluation.sample_output,
         threads=run.spec.serving.threads,
     )
+
+
+@task(name="Move to staging", retries=2, retry_delay_seconds=[2, 10])
+def to_staging(run: Run, record: Registration, gate: GateRun) -> None:
+    """The alias follows the staging gate's decision."""
+    registry, name = run.adapters.registry, run.spec.name
+    registry.set_alias(name, "staging", record.version)
+    registry.set_tags(name, record.version, {"ratchet.decision.staging": gate.decision})

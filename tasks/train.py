@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from prefect import task
-
 from mlratchet.infra.launch.local import resolve_processes
 from mlratchet.models.identity.claim import take_claim
 from mlratchet.models.registration.record import Registration, find_registration
@@ -19,6 +17,7 @@ from mlratchet.models.training.result import TrainResult, find_result
 from mlratchet.tasks.progress import Progress, show_link
 from mlratchet.tasks.recognise import Work
 from mlratchet.tasks.wiring import Run
+from prefect import task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,4 +131,3 @@ class Forwarder:
         if epoch not in self._logged:  # a resume replays the history
             self._tracker.log_metrics(self._tracking_run, points)
         self._progress.report(epoch, self._epochs)
-

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from prefect import task
-
 from mlratchet.models.data.dataset import DatasetManifest, load_dataset
 from mlratchet.models.data.preprocess import read_dataset_records
 from mlratchet.models.data.quality import QualityReport, inspect
@@ -13,7 +11,7 @@ from mlratchet.models.workloads.base import Record, Reject
 from mlratchet.tasks.progress import show_table
 from mlratchet.tasks.recognise import Work
 from mlratchet.tasks.wiring import Run
-
+from prefect import task
 
 SHOWN = 50  # rejected records shown in Prefect
 
@@ -22,7 +20,11 @@ class Checked:
     """The records of a run and what was measured of them. Not a dataclass, so that Prefect does not walk it."""
 
     def __init__(
-        self, records: list[Record], rejects: list[Reject], quality: QualityReport, previous: DatasetManifest | None
+        self,
+        records: list[Record],
+        rejects: list[Reject],
+        quality: QualityReport,
+        previous: DatasetManifest | None,
     ) -> None:
         self.records = records
         self.rejects = rejects
@@ -41,7 +43,7 @@ def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
     if rejects:
         show_table(
             "rejected-records",
-            [{"where": r.where, "code": r.code, "reason": r.reason} for r in rejects[: SHOWN]],
+            [{"where": r.where, "code": r.code, "reason": r.reason} for r in rejects[:SHOWN]],
             f"{len(rejects)} records set aside; the first {SHOWN} are shown",
         )
     return Checked(records, rejects, quality, previous)

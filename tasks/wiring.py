@@ -113,4 +113,3 @@ def open_run(revision: str, overrides: tuple[str, ...], *, run_id: str, actor: s
     adapters = open_adapters()
     spec = load_pipeline(adapters.store, revision, overrides=overrides)
     return Run(spec, adapters, run_id=run_id, actor=actor)
-

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 import typer
-
 from mlratchet.flows.cli import demo, models, runs, stack
 from mlratchet.models.errors import RatchetError
 
@@ -21,6 +21,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback(help=app.info.help)
+def point_libraries_at_the_stack() -> None:
+    """Before any command: Prefect, MLflow and boto3 of this process talk to the configured stack."""
+    from mlratchet.infra.settings import apply_environment, load_settings
+    from mlratchet.models.errors import ConfigurationError
+
+    with contextlib.suppress(ConfigurationError):  # nothing is configured before the first `ratchet up`
+        apply_environment(load_settings())
+
+
 stack.register(app)
 runs.register(app)
 models.register(app)

@@ -63,8 +63,10 @@ def demo(
     console.print(f"Prefect   {settings.prefect_api_url.removesuffix('/api')}")
     console.print(f"MLflow    {settings.mlflow_tracking_uri}")
     console.print(f"{pipeline:9} {server_url(settings.home, pipeline)}/docs")
-    console.print(f"[dim]{time.monotonic() - began:.0f} s. Next: `ratchet decision {pipeline} 2`, `ratchet rollback "
-                  f"{pipeline}`, `ratchet down`.[/]")
+    console.print(
+        f"[dim]{time.monotonic() - began:.0f} s. Next: `ratchet decision {pipeline} 2`, `ratchet rollback "
+        f"{pipeline}`, `ratchet down`.[/]"
+    )
     for surprise in surprises:
         print(surprise, file=sys.stderr)  # noqa: T201 - the command's own error output
     if surprises:

@@ -34,7 +34,11 @@ def versions(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
         f"{', '.join(r['aliases'])}"
         for r in rows
     ]
-    emit(rows, lines if rows else [f"no versions of {pipeline}; `ratchet run {pipeline}` makes one"], as_json=as_json)
+    emit(
+        rows,
+        lines if rows else [f"no versions of {pipeline}; `ratchet run {pipeline}` makes one"],
+        as_json=as_json,
+    )
 
 
 def decision(pipeline: PipelineArgument, version: VersionArgument, as_json: JsonOption = False) -> None:
@@ -82,7 +86,9 @@ def promote(pipeline: PipelineArgument, version: VersionArgument, as_json: JsonO
 
 def rollback(
     pipeline: PipelineArgument,
-    to: Annotated[int | None, typer.Option("--to", help="A version that was champion before; the last one without it.")] = None,
+    to: Annotated[
+        int | None, typer.Option("--to", help="A version that was champion before; the last one without it.")
+    ] = None,
     reason: Annotated[str, typer.Option(help="Kept in the ledger.")] = "rolled back by hand",
     as_json: JsonOption = False,
 ) -> None:
@@ -92,7 +98,11 @@ def rollback(
     from mlratchet.tasks.wiring import open_adapters
 
     entry = roll_back(open_adapters(), pipeline, to=to, reason=reason)
-    emit(entry, [f"version {entry['version']} is champion again (generation {entry['generation']})"], as_json=as_json)
+    emit(
+        entry,
+        [f"version {entry['version']} is champion again (generation {entry['generation']})"],
+        as_json=as_json,
+    )
 
 
 def reconcile(as_json: JsonOption = False) -> None:

@@ -38,7 +38,9 @@ def validate(
 
 def seed(
     dataset: Annotated[str, typer.Argument(help="Only `digits` ships with the package.")],
-    delivery: Annotated[Delivery, typer.Option(help="1: about 1,000 images; 2: all; damaged: a third of the labels permuted.")],
+    delivery: Annotated[
+        Delivery, typer.Option(help="1: about 1,000 images; 2: all; damaged: a third of the labels permuted.")
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """Put scikit-learn's handwritten digits into the raw bucket, as PNG files with labels."""
@@ -51,8 +53,11 @@ def seed(
         raise ConfigurationError(f"no data set {dataset!r}; there is: digits")
     with progress_bar(f"Uploading digits, delivery {delivery.value}", hidden=as_json) as advance:
         count = seed_digits(open_adapters().raw, delivery.value, on_progress=advance)
-    emit({"dataset": dataset, "delivery": delivery.value, "objects_written": count},
-         [f"digits, delivery {delivery.value}: {count} objects written"], as_json=as_json)
+    emit(
+        {"dataset": dataset, "delivery": delivery.value, "objects_written": count},
+        [f"digits, delivery {delivery.value}: {count} objects written"],
+        as_json=as_json,
+    )
 
 
 def deploy(
@@ -64,14 +69,22 @@ def deploy(
     from mlratchet.flows.deployments import deploy_pipelines
 
     made = deploy_pipelines(pipeline)
-    emit(made, [f"{m['pipeline']}: deployed, revision {m['revision'][:12]}, {m['url']}" for m in made], as_json=as_json)
+    emit(
+        made,
+        [f"{m['pipeline']}: deployed, revision {m['revision'][:12]}, {m['url']}" for m in made],
+        as_json=as_json,
+    )
 
 
 def run(
     pipeline: Annotated[str, typer.Argument(help="Name of a file in deployments/pipelines, without .yaml.")],
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting for this run, e.g. train.epochs=5. Repeatable."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a setting for this run, e.g. train.epochs=5. Repeatable.",
+        ),
     ] = None,
     local: Annotated[bool, typer.Option("--local", help="In this process instead of the worker's.")] = False,
     as_json: JsonOption = False,

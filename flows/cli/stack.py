@@ -47,7 +47,8 @@ def status(as_json: JsonOption = False) -> None:
 
     states = look(find_home())
     lines = [
-        f"{s.name:14} {'healthy' if s.healthy else 'NOT HEALTHY':12} pid {s.pid or '-':<8} {s.url or ''}" for s in states
+        f"{s.name:14} {'healthy' if s.healthy else 'NOT HEALTHY':12} pid {s.pid or '-':<8} {s.url or ''}"
+        for s in states
     ]
     emit([asdict(s) for s in states], lines or ["not running; `ratchet up` starts it"], as_json=as_json)
     if not states or not all(s.healthy for s in states):
@@ -61,7 +62,10 @@ def doctor(as_json: JsonOption = False) -> None:
     from mlratchet.infra.stack.doctor import examine
 
     findings = examine(find_home())
-    lines = [f"{'ok ' if f['ok'] else 'BAD'} {f['what']}: {f['found']}{'' if f['ok'] else ' -> ' + f['do']}" for f in findings]
+    lines = [
+        f"{'ok ' if f['ok'] else 'BAD'} {f['what']}: {f['found']}{'' if f['ok'] else ' -> ' + f['do']}"
+        for f in findings
+    ]
     emit(findings, lines, as_json=as_json)
     if not all(f["ok"] for f in findings):
         raise typer.Exit(5)

@@ -18,14 +18,19 @@ def main(job_file: str) -> int:
     """Run the ranks; 0 when all ended well."""
     die_with_parent(signal.SIGTERM)
     multiprocessing.set_forkserver_preload(
-        ["mlratchet.infra.launch.bound", "torch", "torch.distributed", "torch._dynamo", "mlratchet.infra.launch.rank"]
+        [
+            "mlratchet.infra.launch.bound",
+            "torch",
+            "torch.distributed",
+            "torch._dynamo",
+            "mlratchet.infra.launch.rank",
+        ]
     )
+    from mlratchet.infra.launch.rank import main as rank_main
+    from mlratchet.models.training.job import TrainJob
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-    from mlratchet.infra.launch.rank import main as rank_main
-    from mlratchet.models.training.job import TrainJob
 
     job = TrainJob.model_validate_json(Path(job_file).read_text())
     config = LaunchConfig(

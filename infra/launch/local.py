@@ -60,7 +60,10 @@ class LocalLauncher:
         job_file.write_text(job.model_dump_json())
         log = scratch / "ranks.log"
         environment = process_environment() | child_environment(load_settings(self._home))
-        environment |= {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", "OMP_NUM_THREADS": str(job.train.threads_per_process)}
+        environment |= {
+            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+            "OMP_NUM_THREADS": str(job.train.threads_per_process),
+        }
         with log.open("ab") as sink:  # never our stdout: a grandchild holding it hides a crash
             agent = subprocess.Popen(
                 [sys.executable, "-m", "mlratchet.infra.launch.agent", str(job_file)],
@@ -103,8 +106,13 @@ def rank_error(scratch: Path, log: Path, code: int) -> RatchetError:
         made.code, made.exit_code = error["code"], error["exit_code"]
         return made
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()] if log.is_file() else []
-    last = next((line.strip() for line in reversed(lines) if "Error" in line), lines[-1].strip() if lines else "no output")
-    return InfrastructureError(f"the ranks ended with code {code}: {last[:300]}; running again resumes from the checkpoint")
+    last = next(
+        (line.strip() for line in reversed(lines) if "Error" in line),
+        lines[-1].strip() if lines else "no output",
+    )
+    return InfrastructureError(
+        f"the ranks ended with code {code}: {last[:300]}; running again resumes from the checkpoint"
+    )
 
 
 class Tail:

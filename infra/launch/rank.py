@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-
 from mlratchet.infra.launch.lifetime import die_with_parent
 from mlratchet.infra.settings import load_settings
 from mlratchet.infra.storage.s3 import S3Store
@@ -33,7 +32,7 @@ def main(job_file: str) -> None:
     failed = scratch / "error.json"
     if failed.is_file():  # a restart cannot mend what the user has to
         raise SystemExit(3)
-    rank, world, local_rank = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))  # noqa: TID251
+    rank, world, local_rank = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
     torch.set_num_threads(job.train.threads_per_process)
     device = pick_device(job, local_rank)
     try:

@@ -35,11 +35,15 @@ class ObjectLedger:
         previous = ""
         for generation, info in enumerate(self._store.list(f"ledger/{name}/"), start=1):
             if info.key != entry_key(name, generation):
-                raise SecurityError(f"{self._store.bucket}/{info.key}: expected generation {generation}; an entry was removed")
+                raise SecurityError(
+                    f"{self._store.bucket}/{info.key}: expected generation {generation}; an entry was removed"
+                )
             data = self._store.get(info.key)
             entry = LedgerEntry(**json.loads(data))
             if entry.previous != previous or entry.generation != generation or entry.name != name:
-                raise SecurityError(f"{self._store.bucket}/{info.key}: does not follow the entry before it; it was changed")
+                raise SecurityError(
+                    f"{self._store.bucket}/{info.key}: does not follow the entry before it; it was changed"
+                )
             previous = digest_bytes(data)
             entries.append(entry)
         return entries
@@ -92,4 +96,6 @@ class ObjectLedger:
 def conflict(name: str, winner: LedgerEntry | None, expected_generation: int) -> LedgerConflict:
     """An error that says who won."""
     who = f"version {winner.version} by {winner.actor} (generation {winner.generation})" if winner else "nobody"
-    return LedgerConflict(f"{name}: expected generation {expected_generation} to be the newest, but {who} is; run again")
+    return LedgerConflict(
+        f"{name}: expected generation {expected_generation} to be the newest, but {who} is; run again"
+    )

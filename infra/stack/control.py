@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-
 from mlratchet.infra.settings import base_environment
 from mlratchet.infra.stack.install import install
 from mlratchet.infra.stack.processes import sweep, wait_until_gone
@@ -69,7 +68,11 @@ def status(home: Path) -> list[ServiceStatus]:
 
 
 def up(
-    home: Path, *, auth: bool = False, report: Callable[[str, str], None] = lambda name, words: None, timeout_s: float = 120.0
+    home: Path,
+    *,
+    auth: bool = False,
+    report: Callable[[str, str], None] | None = None,
+    timeout_s: float = 120.0,
 ) -> list[ServiceStatus]:
     """Start the stack and wait until every service is healthy. Idempotent.
 
@@ -97,14 +100,17 @@ def up(
         for state in states:
             if state.healthy and state.name not in seen:
                 seen.add(state.name)
-                report(state.name, state.url or "running")
+                if report is not None:
+                    report(state.name, state.url or "running")
         if len(states) >= 4 and all(state.healthy for state in states):
             return states
         if time.monotonic() > deadline:
             waiting = [s for s in states if not s.healthy]
             names = ", ".join(s.name for s in waiting) or "the supervisor"
             log = waiting[0].log if waiting else home / "logs" / "supervisor.log"
-            raise InfrastructureError(f"{names} not healthy after {timeout_s:.0f} s; read {log}, then `ratchet up` again")
+            raise InfrastructureError(
+                f"{names} not healthy after {timeout_s:.0f} s; read {log}, then `ratchet up` again"
+            )
         time.sleep(0.2)
 
 

@@ -33,14 +33,21 @@ def examine(home: Path) -> list[dict[str, Any]]:
     states = status(home)
     if states:
         findings += [
-            finding(s.name, "healthy" if s.healthy else "not healthy", s.healthy, f"`ratchet logs {s.name}`, then `ratchet up`")
+            finding(
+                s.name,
+                "healthy" if s.healthy else "not healthy",
+                s.healthy,
+                f"`ratchet logs {s.name}`, then `ratchet up`",
+            )
             for s in states
         ]
         findings.append(_conditional_writes(home))
     else:
         ports = remembered_ports(home)
         taken = [f"{name} {port}" for name, port in ports.items() if not is_free(port)]
-        findings.append(finding("ports", ", ".join(taken) or "free", not taken, "end what holds them, or remove ports.json"))
+        findings.append(
+            finding("ports", ", ".join(taken) or "free", not taken, "end what holds them, or remove ports.json")
+        )
     return findings
 
 

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import psutil
-
 from mlratchet.infra.stack.services import MARK
 
 GRACE_S = 8.0  # seconds between SIGTERM and SIGKILL

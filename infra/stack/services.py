@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-
 from mlratchet.infra.settings import Settings, base_environment, child_environment
 from mlratchet.infra.stack.ports import remembered_ports
 
@@ -66,11 +65,22 @@ def services(settings: Settings, project: Path) -> list[Service]:
         Service(
             name="seaweedfs",
             command=(
-                script("weed"), "server", f"-dir={data / 'seaweedfs'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
-                "-filer", "-s3", f"-s3.port={ports['s3']}", f"-s3.config={home / 's3.json'}",
-                "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.volumeSizeLimitMB=1024",
-                f"-master.port={ports['seaweed_master']}", f"-volume.port={ports['seaweed_volume']}",
-                f"-filer.port={ports['seaweed_filer']}", "-volume.max=100",
+                script("weed"),
+                "server",
+                f"-dir={data / 'seaweedfs'}",
+                "-ip=127.0.0.1",
+                "-ip.bind=127.0.0.1",
+                "-filer",
+                "-s3",
+                f"-s3.port={ports['s3']}",
+                f"-s3.config={home / 's3.json'}",
+                "-s3.port.iceberg=0",
+                "-s3.port.lance=0",
+                "-master.volumeSizeLimitMB=1024",
+                f"-master.port={ports['seaweed_master']}",
+                f"-volume.port={ports['seaweed_volume']}",
+                f"-filer.port={ports['seaweed_filer']}",
+                "-volume.max=100",
             ),
             environment=environment | {"GOMEMLIMIT": "512MiB"},
             directory=home,
@@ -80,9 +90,19 @@ def services(settings: Settings, project: Path) -> list[Service]:
         Service(
             name="mlflow",
             command=(
-                script("mlflow"), "server", "--host", "127.0.0.1", "--port", str(ports["mlflow"]), "--workers", "1",
-                "--backend-store-uri", f"sqlite:///{data / 'mlflow.db'}",
-                "--default-artifact-root", f"s3://{settings.mlflow_bucket}/", "--no-serve-artifacts",
+                script("mlflow"),
+                "server",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(ports["mlflow"]),
+                "--workers",
+                "1",
+                "--backend-store-uri",
+                f"sqlite:///{data / 'mlflow.db'}",
+                "--default-artifact-root",
+                f"s3://{settings.mlflow_bucket}/",
+                "--no-serve-artifacts",
             ),
             environment=environment,
             directory=home,
@@ -91,7 +111,15 @@ def services(settings: Settings, project: Path) -> list[Service]:
         ),
         Service(
             name="prefect",
-            command=(script("prefect"), "server", "start", "--host", "127.0.0.1", "--port", str(ports["prefect"])),
+            command=(
+                script("prefect"),
+                "server",
+                "start",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(ports["prefect"]),
+            ),
             environment=environment | database,
             directory=home,
             url=prefect_url,
@@ -99,7 +127,17 @@ def services(settings: Settings, project: Path) -> list[Service]:
         ),
         Service(
             name="worker",
-            command=(script("prefect"), "worker", "start", "--pool", settings.work_pool, "--type", "process", "--name", "local"),
+            command=(
+                script("prefect"),
+                "worker",
+                "start",
+                "--pool",
+                settings.work_pool,
+                "--type",
+                "process",
+                "--name",
+                "local",
+            ),
             environment=environment | {"PREFECT_WORKER_QUERY_SECONDS": "1"},
             directory=project,
             after=("prefect",),

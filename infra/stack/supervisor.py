@@ -63,7 +63,7 @@ class Kept:
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - the supervisor's main thread has no locks to inherit
+                preexec_fn=die_with_parent,
             )
 
 

@@ -13,7 +13,6 @@ import boto3
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-
 from mlratchet.infra.storage.keys import check_key
 from mlratchet.infra.storage.memory import verify
 from mlratchet.models.ports.storage import (
@@ -34,9 +33,7 @@ _session_lock = threading.Lock()  # boto3 sessions are not thread-safe while a c
 class S3Store:
     """One bucket of an S3-compatible server. Thread-safe."""
 
-    def __init__(
-        self, bucket: str, *, endpoint_url: str | None, region: str, access_key: str, secret_key: str
-    ) -> None:
+    def __init__(self, bucket: str, *, endpoint_url: str | None, region: str, access_key: str, secret_key: str) -> None:
         self._bucket = bucket
         with _session_lock:
             self._client: Any = boto3.session.Session().client(
@@ -69,7 +66,9 @@ class S3Store:
             code = str(exc.response.get("Error", {}).get("Code", "unknown"))
             if code in MISSING:
                 raise ObjectNotFound(f"{self._bucket}/{key}: no such object ({code})") from exc
-            raise StorageError(f"{what} {self._bucket}/{key}: the server said {code}; check bucket and credentials") from exc
+            raise StorageError(
+                f"{what} {self._bucket}/{key}: the server said {code}; check bucket and credentials"
+            ) from exc
         except BotoCoreError as exc:
             raise StorageError(f"{what} {self._bucket}/{key}: {exc}; is the server up? see `ratchet status`") from exc
 
@@ -122,7 +121,9 @@ class S3Store:
                     raise StorageError(f"create {self._bucket}/{key}: the server said {code}") from exc
                 time.sleep(min(0.05 * 2**attempt, 2.0))
             except BotoCoreError as exc:
-                raise StorageError(f"create {self._bucket}/{key}: {exc}; is the server up? see `ratchet status`") from exc
+                raise StorageError(
+                    f"create {self._bucket}/{key}: {exc}; is the server up? see `ratchet status`"
+                ) from exc
         raise StorageError(f"create {self._bucket}/{key}: still in conflict after {CONFLICT_TRIES} tries; try again")
 
     def upload_file(self, key: str, path: Path) -> str:
@@ -183,7 +184,9 @@ class S3Store:
         while True:
             more = {"ContinuationToken": token} if token else {}
             page = self._call(
-                "list", prefix, lambda more=more: self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **more)
+                "list",
+                prefix,
+                lambda more=more: self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **more),
             )
             for item in page.get("Contents", []):
                 yield ObjectInfo(

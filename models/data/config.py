@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
-
 from mlratchet.models.pipeline.strict import StrictModel
+from pydantic import Field, model_validator
 
 
 class SourceConfig(StrictModel):

@@ -55,9 +55,7 @@ class CsvTable:
         if column not in self.columns:
             close = difflib.get_close_matches(column, self.columns, n=1, cutoff=0.4)
             hint = f"did you mean {close[0]!r}?" if close else "add it or name another column in the pipeline file"
-            raise DataError(
-                f"{self.where}:1: column {column!r} is missing; got {', '.join(self.columns)}; {hint}"
-            )
+            raise DataError(f"{self.where}:1: column {column!r} is missing; got {', '.join(self.columns)}; {hint}")
 
     def rows(self) -> Iterator[Row | RaggedRow]:
         """Every data row; values are stripped."""

@@ -7,9 +7,8 @@ import warnings
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
-
 from mlratchet.models.errors import DataError, SecurityError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 MAX_PIXELS = 64_000_000  # beyond it a small file can fill the memory
@@ -43,13 +42,18 @@ def decode_image(
             check_suffix(image.format or "", data, where)
             image.load()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
-        raise SecurityError(f"{where}: decompression bomb: {exc}, expected at most {MAX_PIXELS} pixels; remove it") from exc
+        raise SecurityError(
+            f"{where}: decompression bomb: {exc}, expected at most {MAX_PIXELS} pixels; remove it"
+        ) from exc
     except UnidentifiedImageError as exc:
         raise UnreadableImageError(
-            "not_an_image", f"{where}: not an image: got {len(data)} bytes of another kind, expected one of {', '.join(FORMATS)}"
+            "not_an_image",
+            f"{where}: not an image: got {len(data)} bytes of another kind, expected one of {', '.join(FORMATS)}",
         ) from exc
     except (OSError, SyntaxError, ValueError) as exc:
-        raise UnreadableImageError("truncated_image", f"{where}: truncated or damaged image: {exc}; deliver it again") from exc
+        raise UnreadableImageError(
+            "truncated_image", f"{where}: truncated or damaged image: {exc}; deliver it again"
+        ) from exc
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16") or image.mode == "I":
         sixteen = np.asarray(image, dtype=np.float32) / 65535.0

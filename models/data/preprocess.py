@@ -36,7 +36,13 @@ def read_dataset_records(
         if isinstance(found, Reject):
             rejects.append(found)
         elif found.id in records:
-            rejects.append(Reject(where=found.id, code="duplicate_id", reason=f"id {found.id!r} is there twice; the first is kept"))
+            rejects.append(
+                Reject(
+                    where=found.id,
+                    code="duplicate_id",
+                    reason=f"id {found.id!r} is there twice; the first is kept",
+                )
+            )
         else:
             records[found.id] = found
     if not records:

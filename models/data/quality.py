@@ -7,7 +7,6 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 import numpy as np
-
 from mlratchet.models.data.config import DataConfig
 from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.split import side_of
@@ -87,7 +86,9 @@ def _duplicates(records: list[Record], data: DataConfig) -> dict[str, Measure]:
             detail=f"e.g. {', '.join(record.id for record in conflicts[0][:3])}" if conflicts else "",
         ),
         "cross_split_duplicate_fraction": Measure(
-            value=len(leaked) / len(test) if test else 0.0, n=len(test), detail=f"e.g. {leaked[0].id}" if leaked else ""
+            value=len(leaked) / len(test) if test else 0.0,
+            n=len(test),
+            detail=f"e.g. {leaked[0].id}" if leaked else "",
         ),
     }
 

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load, save
-
 from mlratchet.models.data.dataset import DatasetManifest, ShardRef
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.workloads.base import Record
+from safetensors.numpy import load, save
 
 READERS = 8  # threads
 
@@ -63,11 +62,7 @@ def load_split(store: ObjectStore, manifest: DatasetManifest, side: str) -> Spli
         x=np.concatenate([part["x"] for part in parts]),
         y=np.concatenate([part["y"] for part in parts]),
         columns={
-            name: [
-                value
-                for about in abouts
-                for value in about["columns"].get(name, [""] * len(about["ids"]))
-            ]
+            name: [value for about in abouts for value in about["columns"].get(name, [""] * len(about["ids"]))]
             for name in names
         },
     )

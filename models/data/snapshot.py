@@ -58,7 +58,9 @@ def load_snapshot(store: ObjectStore, identity: str) -> Snapshot:
     """A published snapshot. Raises ``SecurityError`` when its id is not the digest of its objects."""
     snapshot = _parse(store.get(f"snapshots/{identity}.json"))
     if snapshot_id(snapshot.objects) != identity or snapshot.id != identity:
-        raise SecurityError(f"{store.bucket}/snapshots/{identity}.json: its objects do not match its id; it was changed")
+        raise SecurityError(
+            f"{store.bucket}/snapshots/{identity}.json: its objects do not match its id; it was changed"
+        )
     return snapshot
 
 
@@ -87,7 +89,9 @@ def take_snapshot(raw: ObjectStore, store: ObjectStore, *, prefix: str) -> Snaps
             return held
         data = raw.get(info.key)
         if len(data) != info.size_bytes:
-            raise DataError(f"{info.key}: source changed during the read: listed {info.size_bytes} bytes, got {len(data)}")
+            raise DataError(
+                f"{info.key}: source changed during the read: listed {info.size_bytes} bytes, got {len(data)}"
+            )
         sha256 = digest_bytes(data)
         if not store.exists(f"raw/{sha256}"):
             store.create(f"raw/{sha256}", data)
@@ -96,7 +100,9 @@ def take_snapshot(raw: ObjectStore, store: ObjectStore, *, prefix: str) -> Snaps
     with ThreadPoolExecutor(COPIERS) as pool:
         objects = tuple(sorted(pool.map(copy, listed), key=lambda o: o.key))
     if [(i.key, i.etag) for i in raw.list(prefix)] != [(i.key, i.etag) for i in listed]:
-        raise DataError(f"s3://{raw.bucket}/{prefix}: source changed during the read; run again when the delivery is complete")
+        raise DataError(
+            f"s3://{raw.bucket}/{prefix}: source changed during the read; run again when the delivery is complete"
+        )
     snapshot = Snapshot(id=snapshot_id(objects), prefix=prefix, objects=objects)
     _publish(store, snapshot)
     store.put(pointer, canonical_json({"snapshot": snapshot.id}))
@@ -123,7 +129,9 @@ def _check_keys(listed: list[ObjectInfo], prefix: str) -> None:
     for info in listed:
         parts = info.key.split("/")
         if ".." in parts or "\\" in info.key or "\0" in info.key or info.key.startswith("/"):
-            raise SecurityError(f"object key {info.key!r} below {prefix!r} holds '..', '\\', NUL or a leading '/'; rename it")
+            raise SecurityError(
+                f"object key {info.key!r} below {prefix!r} holds '..', '\\', NUL or a leading '/'; rename it"
+            )
         form = unicodedata.normalize("NFC", info.key).casefold()
         if form in folded:
             raise DataError(

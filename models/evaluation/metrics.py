@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-
 from mlratchet.models.evaluation.rows import RowOutputs
 
 Array = np.ndarray[Any, Any]
@@ -101,7 +100,11 @@ class _PerClass(Metric):
     def __init__(self, kind: str, num_classes: int, index: int | None, label: str) -> None:
         self.kind, self.num_classes, self.index = kind, num_classes, index
         self.name = f"{kind}_{label}"
-        per_class = {"precision": "TP / predicted", "recall": "TP / actual", "f1": "2 TP / (predicted + actual)"}[kind]
+        per_class = {
+            "precision": "TP / predicted",
+            "recall": "TP / actual",
+            "f1": "2 TP / (predicted + actual)",
+        }[kind]
         self.formula = per_class if index is not None else f"mean over classes of {per_class}"
 
     def features(self, rows: RowOutputs) -> Array:
@@ -198,7 +201,12 @@ def metrics_for(task: str, class_names: tuple[str, ...]) -> dict[str, Metric]:
             _Moments("mse", "lower", "target unit squared", "mean((prediction - target)^2)"),
             _Moments("rmse", "lower", "target unit", "sqrt(mean((prediction - target)^2))"),
             _Moments("mae", "lower", "target unit", "mean(|prediction - target|)"),
-            _Moments("r2", "higher", "share of variance", "1 - sum((prediction - target)^2) / sum((target - mean)^2)"),
+            _Moments(
+                "r2",
+                "higher",
+                "share of variance",
+                "1 - sum((prediction - target)^2) / sum((target - mean)^2)",
+            ),
         ]
         return {metric.name: metric for metric in found}
     if task != "classification":

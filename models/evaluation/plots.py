@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-
 from mlratchet.models.evaluation.metrics import ECE_BINS, log_probabilities
 from mlratchet.models.evaluation.rows import RowOutputs
 
@@ -84,7 +83,10 @@ def reliability(rows: RowOutputs) -> bytes:
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], "--", color="grey", label="calibrated")
     axes.plot(
-        [confidence[bins == b].mean() for b in used], [correct[bins == b].mean() for b in used], marker="o", label="model"
+        [confidence[bins == b].mean() for b in used],
+        [correct[bins == b].mean() for b in used],
+        marker="o",
+        label="model",
     )
     axes.set_xlabel("confidence")
     axes.set_ylabel("accuracy")

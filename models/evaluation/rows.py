@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load, save
-
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.ports.storage import ObjectStore
+from safetensors.numpy import load, save
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,7 +23,9 @@ class RowOutputs:
 
     def __post_init__(self) -> None:
         if not len(self.ids) == len(self.y) == len(self.output):
-            raise ValueError(f"{len(self.ids)} ids, {len(self.y)} targets, {len(self.output)} outputs: expected as many of each")
+            raise ValueError(
+                f"{len(self.ids)} ids, {len(self.y)} targets, {len(self.output)} outputs: expected as many of each"
+            )
 
 
 def save_rows(store: ObjectStore, rows: RowOutputs) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-
 from mlratchet.models.data.shards import Split
 from mlratchet.models.evaluation.rows import RowOutputs
 

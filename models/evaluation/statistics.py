@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import norm
-
 from mlratchet.models.evaluation.metrics import Metric
 from mlratchet.models.evaluation.rows import RowOutputs
+from scipy.optimize import brentq
+from scipy.stats import norm
 
 Array = np.ndarray[Any, Any]
 CHUNK_VALUES = 4_000_000  # weights held at a time: bounded memory
@@ -93,7 +92,13 @@ def bootstrap(metric: Metric, rows: RowOutputs, *, confidence: float, resamples:
 
 
 def paired_bootstrap(
-    metric: Metric, candidate: RowOutputs, champion: RowOutputs, *, confidence: float, resamples: int, seed: int
+    metric: Metric,
+    candidate: RowOutputs,
+    champion: RowOutputs,
+    *,
+    confidence: float,
+    resamples: int,
+    seed: int,
 ) -> Interval:
     """Two-sided percentile bootstrap interval of metric(candidate) - metric(champion) over the same rows.
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-
 from mlratchet.models.evaluation.metrics import Metric, metrics_for
 from mlratchet.models.evaluation.statistics import Interval, bootstrap, paired_bootstrap, tango, wilson
 from mlratchet.models.gates.evidence import Evidence
@@ -78,14 +77,26 @@ def _check(check: Any, evidence: Evidence, first_model: bool, metrics: dict[str,
     if isinstance(check, LatencyCheck):
         value = evidence.latency_ms.get(check.quantile)
         return _bounded(
-            check.kind, f"latency_{check.quantile}", value, evidence.latency_n, None, check.maximum_milliseconds, " ms"
+            check.kind,
+            f"latency_{check.quantile}",
+            value,
+            evidence.latency_n,
+            None,
+            check.maximum_milliseconds,
+            " ms",
         )
     if isinstance(check, SizeCheck):
         size = None if evidence.size_bytes is None else evidence.size_bytes / 1e6
         return _bounded(check.kind, "size", size, 1, None, check.maximum_megabytes, " MB")
     if isinstance(check, ParityCheck):
         return _bounded(
-            check.kind, "parity", evidence.parity_max_difference, evidence.parity_n, None, check.maximum_difference, ""
+            check.kind,
+            "parity",
+            evidence.parity_max_difference,
+            evidence.parity_n,
+            None,
+            check.maximum_difference,
+            "",
         )
     metric = metrics.get(check.metric)
     if metric is None:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
-
 from mlratchet.models.pipeline.strict import StrictModel
+from pydantic import Field, model_validator
 
 GATES = ("data", "candidate", "staging", "champion")
 

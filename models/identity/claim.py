@@ -38,9 +38,7 @@ def read_claims(store: ObjectStore, work_key: str) -> list[Claim]:
     return [Claim(**json.loads(store.get(info.key))) for info in infos]
 
 
-def take_claim(
-    store: ObjectStore, work_key: str, *, parent_version: int | None, owner: str, now_s: float
-) -> Claim:
+def take_claim(store: ObjectStore, work_key: str, *, parent_version: int | None, owner: str, now_s: float) -> Claim:
     """Take the next epoch. A lost race is tried again with the one after."""
     while True:
         claims = read_claims(store, work_key)

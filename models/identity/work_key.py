@@ -26,9 +26,7 @@ def training_source_digest() -> str:
     return hasher.hexdigest()
 
 
-def work_key(
-    spec: PipelineSpec, *, snapshot_id: str, dataset_id: str, workload_digest: str, torch_version: str
-) -> str:
+def work_key(spec: PipelineSpec, *, snapshot_id: str, dataset_id: str, workload_digest: str, torch_version: str) -> str:
     """SHA-256 hex over everything that decides the weights."""
     return digest(
         {

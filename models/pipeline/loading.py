@@ -10,10 +10,9 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ValidationError
-
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.pipeline.spec import PipelineSpec
+from pydantic import BaseModel, ValidationError
 
 SECRET_KEY = re.compile(r"(?i)(passw|secret|token|api_?key|credential)")
 
@@ -90,9 +89,9 @@ def _yaml_path(location: tuple[int | str, ...], document: Any) -> KeyPath:
     path: list[str | int] = []
     node = document
     for part in location:
-        if isinstance(node, Mapping) and part in node:
-            node = node[part]
-        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
+        if (isinstance(node, Mapping) and part in node) or (
+            isinstance(node, list) and isinstance(part, int) and part < len(node)
+        ):
             node = node[part]
         elif part is not location[-1]:
             continue

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field
-
 from mlratchet.models.data.config import DataConfig, SourceConfig
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.identity.canonical import digest
 from mlratchet.models.pipeline.strict import StrictModel
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.training.config import TrainConfig
+from pydantic import Field
 
 
 class WorkloadRef(StrictModel):

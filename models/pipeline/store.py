@@ -28,5 +28,7 @@ def load_pipeline(store: ObjectStore, revision: str, *, overrides: Sequence[str]
     try:
         data = store.get(key, sha256=revision)
     except ObjectNotFound as exc:
-        raise ConfigurationError(f"no pipeline revision {revision[:12]} in {store.bucket}; run `ratchet deploy`") from exc
+        raise ConfigurationError(
+            f"no pipeline revision {revision[:12]} in {store.bucket}; run `ratchet deploy`"
+        ) from exc
     return parse_pipeline(json.dumps(json.loads(data)), where=f"pipeline {revision[:12]}", overrides=overrides)

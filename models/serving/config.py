@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
 from mlratchet.models.pipeline.strict import StrictModel
+from pydantic import Field
 
 
 class ServingConfig(StrictModel):
@@ -12,8 +11,6 @@ class ServingConfig(StrictModel):
 
     max_batch_rows: int = Field(default=64, ge=1, le=65536)
     """Rows answered by one forward."""
-    max_wait_milliseconds: float = Field(default=2.0, ge=0, le=1000)
-    """How long a batch may wait for more rows while another is being computed."""
     max_request_bytes: int = Field(default=8_000_000, ge=1024)
     threads: int = Field(default=1, ge=1, le=256)
     """Intra-op threads of the forward."""

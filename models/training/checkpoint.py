@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from safetensors.torch import load, save
-from torch import nn
-
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.fault_points import fault_point
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.ports.storage import ObjectExists, ObjectStore
+from safetensors.torch import load, save
+from torch import nn
 
 MARKER = re.compile(r"/e(?P<epoch>\d+)/checkpoints/(?P<step>\d+)/marker\.json$")
 
@@ -103,7 +102,8 @@ def _read(store: ObjectStore, key: str) -> Checkpoint:
     marker = json.loads(store.get(key))
     folder = key.removesuffix("/marker.json")
     parts = {
-        name: load(store.get(f"{folder}/{sha256}.safetensors", sha256=sha256)) for name, sha256 in marker["parts"].items()
+        name: load(store.get(f"{folder}/{sha256}.safetensors", sha256=sha256))
+        for name, sha256 in marker["parts"].items()
     }
     return Checkpoint(
         step=int(marker["step"]),

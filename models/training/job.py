@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.pipeline.spec import WorkloadRef
 from mlratchet.models.pipeline.strict import StrictModel
 from mlratchet.models.training.config import TrainConfig
+from pydantic import Field
 
 
 class TrainJob(StrictModel):

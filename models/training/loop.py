@@ -12,10 +12,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from safetensors.torch import load, save
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
-
 from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.data.shards import Split, load_split
 from mlratchet.models.errors import DataError
@@ -36,6 +32,9 @@ from mlratchet.models.training.order import global_batches, steps_per_epoch
 from mlratchet.models.training.result import TrainResult, publish_result
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.loading import load_workload
+from safetensors.torch import load, save
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -86,7 +85,11 @@ class Trainer:
         self.model.train()
         sums = torch.zeros(4, dtype=torch.float64)  # loss * rows, correct, rows, gradient norms
         batches = global_batches(
-            len(self.train_rows.ids), self.config.global_batch_size, self.world, seed=self.config.seed, epoch=epoch
+            len(self.train_rows.ids),
+            self.config.global_batch_size,
+            self.world,
+            seed=self.config.seed,
+            epoch=epoch,
         )
         for indices in batches:
             mine = indices[self.rank :: self.world]

@@ -24,7 +24,9 @@ def find_workload(use: str) -> type[Workload]:
         ) from exc
     found = getattr(module, class_name, None)
     if not (inspect.isclass(found) and issubclass(found, Workload)):
-        known = [n for n, c in inspect.getmembers(module, inspect.isclass) if issubclass(c, Workload) and c is not Workload]
+        known = [
+            n for n, c in inspect.getmembers(module, inspect.isclass) if issubclass(c, Workload) and c is not Workload
+        ]
         close = difflib.get_close_matches(class_name, known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"workloads there: {', '.join(known) or 'none'}"
         raise ConfigurationError(f"workload {use!r}: no subclass of Workload with this name; {hint}")

@@ -11,12 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
-from torch import nn
-
 from mlratchet.models.data.csv_table import CsvTable, RaggedRow, Row
 from mlratchet.models.data.images import UnreadableImageError, decode_image
 from mlratchet.models.errors import DataError
 from mlratchet.models.workloads.base import InputSpec, RawObject, Record, Reject, Task, Workload
+from torch import nn
 
 READERS = 16  # threads that fetch and decode
 
@@ -50,7 +49,13 @@ class ImageClassifier(Workload):
     task: Task = "classification"
 
     def __init__(
-        self, *, classes: list[str], height: int = 32, width: int = 32, channels: int = 3, base_width: int = 16
+        self,
+        *,
+        classes: list[str],
+        height: int = 32,
+        width: int = 32,
+        channels: int = 3,
+        base_width: int = 16,
     ) -> None:
         if len(classes) < 2 or len(set(classes)) != len(classes):
             raise ValueError(f"classes must be two or more different names, got {classes}")
@@ -112,11 +117,19 @@ class ImageClassifier(Workload):
             yield from pool.map(lambda job: self._read(job[0], job[1], fetch, source), jobs)
 
     def _check_row(
-        self, row: Row | RaggedRow, source: Mapping[str, Any], by_key: Mapping[str, RawObject], named: set[str]
+        self,
+        row: Row | RaggedRow,
+        source: Mapping[str, Any],
+        by_key: Mapping[str, RawObject],
+        named: set[str],
     ) -> Reject | None:
         where = f"{source['labels']}:{row.number}"
         if isinstance(row, RaggedRow):
-            return Reject(where=where, code="ragged_row", reason=f"{where}: got {row.got} fields, expected {row.expected}")
+            return Reject(
+                where=where,
+                code="ragged_row",
+                reason=f"{where}: got {row.got} fields, expected {row.expected}",
+            )
         file, label = row.values[source["file_column"]], row.values[source["label_column"]]
         if label not in self.classes:
             words = f"{where}: label {label!r}, expected one of {', '.join(self.classes[:20])}"

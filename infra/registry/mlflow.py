@@ -1,0 +1,152 @@
+"""The registry over MLflow's client."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from mlratchet.infra.settings import single_request
+from mlratchet.models.ports.registry import ALIASES, ModelVersion, RegistryError
+from requests.exceptions import RequestException
+
+T = TypeVar("T")
+WORK_KEY = "ratchet.work_key"
+SOURCE = "ratchet.source_uri"
+PAGE = 200
+
+
+class MlflowRegistry:
+    """Versions are found by their work key; aliases are the four lower-case names of the port."""
+
+    def __init__(self, tracking_uri: str) -> None:
+        self._uri = tracking_uri
+        self._client = MlflowClient(tracking_uri, tracking_uri)
+
+    def _call(self, what: str, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except (MlflowException, RequestException) as exc:
+            raise RegistryError(f"{what} at {self._uri}: {str(exc)[:300]}; see `ratchet logs mlflow`") from exc
+
+    def create_version(
+        self,
+        name: str,
+        *,
+        work_key: str,
+        run_id: str,
+        source_uri: str,
+        model_id: str | None,
+        description: str,
+        tags: Mapping[str, str],
+    ) -> ModelVersion:
+        """See the port. One request without retries, then a search: a lost reply makes no second version."""
+        found = self.find_version(name, work_key)
+        if found is not None:
+            return found
+        try:
+            self._client.create_registered_model(name)
+        except MlflowException as exc:
+            if exc.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise RegistryError(f"create model {name} at {self._uri}: {str(exc)[:300]}") from exc
+        problem: Exception | None = None
+        try:
+            with single_request():
+                self._client.create_model_version(
+                    name,
+                    source_uri,
+                    run_id=run_id,
+                    tags={**tags, WORK_KEY: work_key, SOURCE: source_uri},
+                    description=description,
+                    model_id=model_id,
+                )
+        except (MlflowException, RequestException) as exc:
+            problem = exc
+        made = self.find_version(name, work_key)
+        if made is None:
+            raise RegistryError(f"create version of {name} at {self._uri}: {str(problem)[:300]}") from problem
+        return made
+
+    def find_version(self, name: str, work_key: str) -> ModelVersion | None:
+        """See the port."""
+        query = f"name = '{name}' and tags.`{WORK_KEY}` = '{work_key}'"
+        found = self._call("search versions", lambda: list(self._client.search_model_versions(query, PAGE)))
+        versions = sorted((self._version(v) for v in found), key=lambda v: v.version)
+        return versions[0] if versions else None
+
+    def get_version(self, name: str, version: int) -> ModelVersion:
+        """See the port."""
+        try:
+            return self._version(self._client.get_model_version(name, str(version)))
+        except (MlflowException, RequestException) as exc:
+            known = [str(v.version) for v in self.list_versions(name)]
+            raise RegistryError(f"{name} has no version {version}; there are {', '.join(known) or 'none'}") from exc
+
+    def list_versions(self, name: str) -> list[ModelVersion]:
+        """See the port. `search_model_versions` returns no aliases: they are asked for one by one."""
+        found: list[Any] = []
+        token: str | None = None
+        while True:
+            page = self._call(
+                "list versions",
+                lambda token=token: self._client.search_model_versions(f"name = '{name}'", PAGE, page_token=token),
+            )
+            found += list(page)
+            token = page.token
+            if not token:
+                break
+        holders = {alias: self.get_alias(name, alias) for alias in ALIASES} if found else {}
+        versions = []
+        for one in sorted((self._version(v) for v in found), key=lambda v: v.version):
+            aliases = tuple(a for a, holder in holders.items() if holder is not None and holder.version == one.version)
+            versions.append(ModelVersion(**{**vars(one), "aliases": aliases}))
+        return versions
+
+    def get_alias(self, name: str, alias: str) -> ModelVersion | None:
+        """See the port."""
+        _check_alias(alias)
+        try:
+            return self._version(self._client.get_model_version_by_alias(name, alias))
+        except MlflowException as exc:
+            if exc.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise RegistryError(f"read alias {alias} of {name} at {self._uri}: {str(exc)[:300]}") from exc
+        except RequestException as exc:
+            raise RegistryError(f"read alias {alias} of {name} at {self._uri}: {exc}") from exc
+
+    def set_alias(self, name: str, alias: str, version: int) -> None:
+        """See the port."""
+        _check_alias(alias)
+        self._call("set alias", lambda: self._client.set_registered_model_alias(name, alias, str(version)))
+
+    def delete_alias(self, name: str, alias: str) -> None:
+        """See the port."""
+        _check_alias(alias)
+        if self.get_alias(name, alias) is not None:
+            self._call("delete alias", lambda: self._client.delete_registered_model_alias(name, alias))
+
+    def set_tags(self, name: str, version: int, tags: Mapping[str, str]) -> None:
+        """See the port."""
+        for key, value in tags.items():
+            self._call(
+                "set tag",
+                lambda key=key, value=value: self._client.set_model_version_tag(name, str(version), key, value),
+            )
+
+    def _version(self, found: Any) -> ModelVersion:
+        created = found.creation_timestamp
+        return ModelVersion(
+            name=str(found.name),
+            version=int(found.version),
+            run_id=str(found.run_id or ""),
+            source_uri=str(found.tags.get(SOURCE, found.source)),
+            tags=dict(found.tags),
+            created_s=created / 1000 if created else time.time(),
+        )
+
+
+def _check_alias(alias: str) -> None:
+    if alias not in ALIASES:
+        raise ValueError(f"alias {alias!r} is not one of {', '.join(ALIASES)}")

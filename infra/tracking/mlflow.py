@@ -1,0 +1,154 @@
+"""The tracker over MLflow's client. Artifacts go to S3 directly, never through the tracking server."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+from mlratchet.models.errors import InfrastructureError
+from mlratchet.models.ports.registry import LoggedModel
+from requests.exceptions import RequestException
+
+T = TypeVar("T")
+WORK_KEY = "ratchet.work_key"
+BATCH_METRICS = 1000  # MLflow's limit per request
+LONGEST_PARAM = 6000  # characters
+
+
+class TrackingError(InfrastructureError):
+    """MLflow failed."""
+
+    code = "TRACKING"
+
+
+class MlflowTracker:
+    """One run per work key."""
+
+    def __init__(self, tracking_uri: str) -> None:
+        self._uri = tracking_uri.rstrip("/")
+        self._client = MlflowClient(tracking_uri)
+
+    def _call(self, what: str, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except (MlflowException, RequestException) as exc:
+            raise TrackingError(f"{what} at {self._uri}: {str(exc)[:300]}; see `ratchet logs mlflow`") from exc
+
+    def _experiment(self, name: str) -> str:
+        found = self._client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        try:
+            return str(self._client.create_experiment(name))
+        except MlflowException:
+            again = self._client.get_experiment_by_name(name)  # someone else made it meanwhile
+            if again is None:
+                raise
+            return str(again.experiment_id)
+
+    def open_run(self, experiment: str, *, work_key: str, name: str, tags: Mapping[str, str]) -> str:
+        """See the port."""
+
+        def open_() -> str:
+            identity = self._experiment(experiment)
+            found = self._client.search_runs(
+                [identity],
+                f"tags.`{WORK_KEY}` = '{work_key}'",
+                max_results=1,
+                order_by=["attributes.start_time ASC"],
+            )
+            if found:
+                run_id = str(found[0].info.run_id)
+                if found[0].info.status != "RUNNING":
+                    self._client.update_run(run_id, status="RUNNING")
+                return run_id
+            run = self._client.create_run(identity, run_name=name, tags={**tags, WORK_KEY: work_key})
+            return str(run.info.run_id)
+
+        return self._call("open run", open_)
+
+    def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
+        """See the port. A parameter that has another value already is left as it was first logged."""
+
+        def log() -> None:
+            held = self._client.get_run(run_id).data.params
+            new = [Param(k, v[:LONGEST_PARAM]) for k, v in params.items() if k not in held]
+            if new:
+                self._client.log_batch(run_id, params=new)
+
+        self._call("log parameters", log)
+
+    def logged_steps(self, run_id: str, name: str) -> set[int]:
+        """Steps at which a metric has a value already."""
+        return self._call("read metric", lambda: {int(m.step) for m in self._client.get_metric_history(run_id, name)})
+
+    def log_metrics(self, run_id: str, points: list[tuple[str, float, int]]) -> None:
+        """See the port."""
+        for name, value, step in points:
+            if not math.isfinite(value):
+                raise ValueError(f"metric {name} is {value} at step {step}: only finite values are logged")
+        now_ms = int(time.time() * 1000)
+        metrics = [Metric(name, value, now_ms, step) for name, value, step in points]
+        for at in range(0, len(metrics), BATCH_METRICS):
+            batch = metrics[at : at + BATCH_METRICS]
+            self._call("log metrics", lambda batch=batch: self._client.log_batch(run_id, metrics=batch))
+
+    def log_dataset(self, run_id: str, *, name: str, digest: str, source_uri: str) -> None:
+        """See the port."""
+        dataset = Dataset(name, digest, "s3", json.dumps({"uri": source_uri}))
+        tag = InputTag(MLFLOW_DATASET_CONTEXT, "training")
+        self._call("log dataset", lambda: self._client.log_inputs(run_id, [DatasetInput(dataset, [tag])]))
+
+    def log_files(self, run_id: str, files: Mapping[str, Path]) -> None:
+        """See the port."""
+        for place, file in files.items():
+            folder = place.rpartition("/")[0] or None
+            self._call(
+                f"upload {place}",
+                lambda file=file, folder=folder: self._client.log_artifact(run_id, str(file), folder),
+            )
+
+    def log_model(self, run_id: str, *, model_dir: Path, name: str) -> LoggedModel:
+        """See the port."""
+
+        def log() -> Any:
+            experiment = self._client.get_run(run_id).info.experiment_id
+            made = self._client.create_logged_model(experiment, name=name, source_run_id=run_id, model_type="pytorch")
+            self._client.log_model_artifacts(made.model_id, str(model_dir))
+            return self._client.finalize_logged_model(made.model_id, "READY")
+
+        model = self._call("log model", log)
+        files = {p.relative_to(model_dir).as_posix(): p for p in sorted(model_dir.rglob("*")) if p.is_file()}
+        return LoggedModel(
+            model_id=str(model.model_id),
+            source_uri=str(model.artifact_location).rstrip("/"),
+            files={place: hashlib.sha256(path.read_bytes()).hexdigest() for place, path in files.items()},
+            sizes_bytes={place: path.stat().st_size for place, path in files.items()},
+        )
+
+    def end_run(self, run_id: str, *, status: str) -> None:
+        """See the port. Idempotent."""
+
+        def end() -> None:
+            if self._client.get_run(run_id).info.status != status:
+                self._client.set_terminated(run_id, status)
+
+        self._call("end run", end)
+
+    def run_url(self, run_id: str) -> str:
+        """See the port."""
+        run = self._call("read run", lambda: self._client.get_run(run_id))
+        return f"{self._uri}/#/experiments/{run.info.experiment_id}/runs/{run_id}"
+
+    def version_url(self, name: str, version: int) -> str:
+        """See the port."""
+        return f"{self._uri}/#/models/{name}/versions/{version}"

@@ -1,0 +1,44 @@
+"""The signature: what the exported program takes and gives, enough to serve it without the user's code."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from mlratchet.models.workloads.base import InputSpec, Task, Workload
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signature:
+    """Input, task and classes."""
+
+    task: Task
+    input: InputSpec
+    classes: tuple[str, ...]
+
+    def to_json(self) -> str:
+        """As written to `signature.json`."""
+        return json.dumps(asdict(self), indent=2, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Signature:
+        """Read back."""
+        document = json.loads(text)
+        spec = document["input"]
+        span = spec["value_range"]
+        return cls(
+            task=document["task"],
+            classes=tuple(document["classes"]),
+            input=InputSpec(
+                kind=spec["kind"],
+                shape=tuple(spec["shape"]),
+                dtype=spec["dtype"],
+                columns=tuple(spec["columns"]),
+                value_range=(span[0], span[1]) if span is not None else None,
+            ),
+        )
+
+
+def signature_of(workload: Workload) -> Signature:
+    """The signature of a workload's model."""
+    return Signature(task=workload.task, input=workload.input_spec(), classes=workload.class_names())

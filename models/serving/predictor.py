@@ -1,0 +1,48 @@
+"""A loaded version: rows in, predictions out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from mlratchet.models.artifact.signature import Signature
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Predictor:
+    """One version of one model. Called from one thread at a time."""
+
+    version: int
+    generation: int
+    signature: Signature
+    model: Callable[[torch.Tensor], torch.Tensor]
+
+    def predict(self, rows: Array) -> list[dict[str, Any]]:
+        """A prediction per row: class and probabilities, or a value. Raises ``ValueError`` for non-finite outputs."""
+        with torch.inference_mode():
+            output = self.model(torch.from_numpy(rows)).float()
+            if not bool(torch.isfinite(output).all()):
+                raise ValueError(f"version {self.version} answered NaN or infinity")
+            if self.signature.task == "regression":
+                return [{"value": value} for value in output.reshape(len(rows)).tolist()]
+            probabilities = output.softmax(dim=1)
+            best = probabilities.argmax(dim=1).tolist()
+        names = self.signature.classes
+        return [
+            {
+                "class": names[index],
+                "probability": row[index],
+                "probabilities": dict(zip(names, row, strict=True)),
+            }
+            for index, row in zip(best, probabilities.tolist(), strict=True)
+        ]
+
+    def warm_up(self) -> None:
+        """One forward of one row and one of two, so that the first client does not wait."""
+        for count in (1, 2):
+            self.predict(np.zeros((count, *self.signature.input.shape), dtype=self.signature.input.dtype))
