@@ -14,8 +14,9 @@ from mlratchet.models.pipeline.store import publish_pipeline
 from mlratchet.models.workloads.loading import load_workload
 from mlratchet.tasks.wiring import Adapters
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
-from prefect.deployments.runner import EntrypointType
+from prefect.deployments.runner import RunnerDeployment
 from prefect.schedules import Cron
+from prefect.types.entrypoint import EntrypointType
 
 
 def check_pipeline(file: Path) -> tuple[PipelineSpec, list[str]]:
@@ -41,6 +42,7 @@ def deploy_pipeline(file: Path, adapters: Adapters) -> dict[str, Any]:
         entrypoint_type=EntrypointType.MODULE_PATH,
         work_pool_name=settings.work_pool,
     )
+    assert isinstance(deployment, RunnerDeployment)  # `to_deployment` is a coroutine inside an event loop only
     identity = deployment.apply(work_pool_name=settings.work_pool)
     ui = str(settings.prefect_api_url).removesuffix("/api")
     return {

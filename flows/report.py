@@ -14,8 +14,7 @@ from mlratchet.tasks.evaluate import Evaluation
 from mlratchet.tasks.recognise import Work
 from mlratchet.tasks.train import Trained
 from mlratchet.tasks.wiring import Run
-from prefect.client.schemas.objects import StateType
-from prefect.states import State
+from prefect.client.schemas.objects import State, StateType
 
 
 class Report:

@@ -23,8 +23,8 @@ from mlratchet.tasks.train import train
 from mlratchet.tasks.validate import validate
 from mlratchet.tasks.wiring import Run, open_run
 from prefect import flow
+from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run as current
-from prefect.states import State
 
 
 @flow(name="retrain", flow_run_name="retrain {pipeline}", validate_parameters=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import logging
 import sys
 import time
 from typing import Any
@@ -66,6 +67,11 @@ def run_on_worker(pipeline: str, overrides: tuple[str, ...], *, quiet: bool) -> 
     )
 
 
+def _began(task: TaskRun) -> float:
+    moment = task.expected_start_time or task.created
+    return moment.timestamp() if moment is not None else 0.0
+
+
 def _follow(client: Any, run_id: Any, *, quiet: bool) -> FlowRun:
     """Print each step as it begins and ends, until the run is over."""
     console = Console(file=sys.stderr, quiet=quiet, highlight=False)
@@ -77,7 +83,7 @@ def _follow(client: Any, run_id: Any, *, quiet: bool) -> FlowRun:
             tasks: list[TaskRun] = client.read_task_runs(
                 flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run_id]))
             )
-            for task in sorted(tasks, key=lambda t: t.expected_start_time or t.created):
+            for task in sorted(tasks, key=_began):
                 state = task.state_name or "Pending"
                 name = task.name.rsplit("-", 1)[0] if task.name[-4] == "-" else task.name
                 if shown.get(str(task.id)) != state and state in (
@@ -95,7 +101,9 @@ def _follow(client: Any, run_id: Any, *, quiet: bool) -> FlowRun:
 
 
 def run_here(pipeline: str, overrides: tuple[str, ...], *, quiet: bool) -> dict[str, Any]:
-    """The same flow, in this process."""
+    """The same flow, in this process; its log lines are the progress."""
+    if quiet:
+        logging.getLogger("prefect").setLevel(logging.ERROR)
     adapters = open_adapters()
     _check_overrides(adapters, pipeline, overrides)
     deployed = deploy_pipelines(pipeline)[0]

@@ -55,11 +55,12 @@ def load_settings(home: Path | None = None) -> Settings:
     where = home or find_home()
     file = where / "stack.env"
     try:
-        settings = Settings(_env_file=file if file.is_file() else None, home=where)  # type: ignore[call-arg]
+        settings = Settings(_env_file=file if file.is_file() else None, home=where)
     except ValidationError as exc:
         missing = ", ".join(str(error["loc"][0]) for error in exc.errors())
         raise ConfigurationError(
-            f"no stack is configured in {where} (missing or wrong: {missing}); run `ratchet up`, or set RATCHET_* variables"
+            f"no stack is configured in {where} (missing or wrong: {missing}); run `ratchet up`, "
+            "or set RATCHET_* variables"
         ) from exc
     if settings.fault:
         name, _, kind = settings.fault.partition(":")

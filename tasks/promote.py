@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from mlratchet.infra.promotion import project, promote_version
+from mlratchet.models.gates.record import GateRun
 from mlratchet.models.ports.ledger import LedgerEntry
 from mlratchet.models.registration.record import Registration
-from mlratchet.tasks.gate import GateRun
 from mlratchet.tasks.recognise import Work
 from mlratchet.tasks.wiring import Run
 from prefect import task

@@ -7,9 +7,9 @@ import time
 from mlratchet.infra.package import build_model_directory
 from mlratchet.models.artifact.card import model_card
 from mlratchet.models.fault_points import fault_point
+from mlratchet.models.gates.record import GateRun
 from mlratchet.models.registration.record import Registration, find_registration, publish_registration
 from mlratchet.tasks.evaluate import Evaluation, load_candidate
-from mlratchet.tasks.gate import GateRun
 from mlratchet.tasks.progress import show_link
 from mlratchet.tasks.recognise import Work
 from mlratchet.tasks.train import Trained

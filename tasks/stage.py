@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from mlratchet.infra.fetch import fetch_artifact
 from mlratchet.infra.measure import Measurement, measure_artifact
+from mlratchet.models.gates.record import GateRun
 from mlratchet.models.registration.record import Registration
 from mlratchet.tasks.evaluate import Evaluation
-from mlratchet.tasks.gate import GateRun
 from mlratchet.tasks.wiring import Run
 from prefect import task
 

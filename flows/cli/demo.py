@@ -29,6 +29,7 @@ def demo(
     from mlratchet.flows.cli.stack import bring_up
 
     bring_up()
+    from mlratchet.flows.cli.output import progress_bar
     from mlratchet.flows.triggering import run_on_worker
     from mlratchet.infra.seed import seed_digits
     from mlratchet.infra.settings import load_settings
@@ -43,7 +44,8 @@ def demo(
     already = adapters.ledger.head(pipeline) is not None
     for number, (delivery, expected, words) in enumerate(STORY, start=1):
         console.rule(f"[bold]{number + 1}/5 Delivery {delivery}: {words}")
-        count = seed_digits(adapters.raw, delivery, on_progress=lambda done, total: None)
+        with progress_bar("  uploading images") as advance:
+            count = seed_digits(adapters.raw, delivery, on_progress=advance)
         console.print(f"  {count} objects changed in s3://{adapters.raw.bucket}/digits/")
         report = run_on_worker(pipeline, (), quiet=False)
         console.print(f"  [bold]{report['outcome']}[/]: {report['line']}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,7 +17,7 @@ def versions(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
     from mlratchet.flows.cli.output import emit
     from mlratchet.tasks.wiring import open_adapters
 
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "version": v.version,
             "aliases": list(v.aliases),

@@ -109,8 +109,7 @@ def report_lines(report: dict[str, object]) -> list[str]:
     lines = []
     gates = report.get("gates")
     if isinstance(gates, list):
-        for gate in gates:
-            lines.append(f"  {gate['gate']} gate: {gate['verdict']} (decision {gate['decision'][:12]})")
+        lines += [f"  {g['gate']} gate: {g['verdict']} (decision {g['decision'][:12]})" for g in gates]
     lines.append(str(report.get("line", "")))
     return lines
 

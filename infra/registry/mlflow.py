@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from mlflow.exceptions import MlflowException
@@ -91,7 +92,7 @@ class MlflowRegistry:
         while True:
             page = self._call(
                 "list versions",
-                lambda token=token: self._client.search_model_versions(f"name = '{name}'", PAGE, page_token=token),
+                partial(self._client.search_model_versions, f"name = '{name}'", PAGE, page_token=token),
             )
             found += list(page)
             token = page.token
@@ -132,7 +133,7 @@ class MlflowRegistry:
         for key, value in tags.items():
             self._call(
                 "set tag",
-                lambda key=key, value=value: self._client.set_model_version_tag(name, str(version), key, value),
+                partial(self._client.set_model_version_tag, name, str(version), key, value),
             )
 
     def _version(self, found: Any) -> ModelVersion:

@@ -6,6 +6,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -186,7 +187,7 @@ class S3Store:
             page = self._call(
                 "list",
                 prefix,
-                lambda more=more: self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **more),
+                partial(self._client.list_objects_v2, Bucket=self._bucket, Prefix=prefix, **more),
             )
             for item in page.get("Contents", []):
                 yield ObjectInfo(

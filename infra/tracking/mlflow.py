@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -100,7 +101,7 @@ class MlflowTracker:
         metrics = [Metric(name, value, now_ms, step) for name, value, step in points]
         for at in range(0, len(metrics), BATCH_METRICS):
             batch = metrics[at : at + BATCH_METRICS]
-            self._call("log metrics", lambda batch=batch: self._client.log_batch(run_id, metrics=batch))
+            self._call("log metrics", partial(self._client.log_batch, run_id, metrics=batch))
 
     def log_dataset(self, run_id: str, *, name: str, digest: str, source_uri: str) -> None:
         """See the port."""
@@ -114,7 +115,7 @@ class MlflowTracker:
             folder = place.rpartition("/")[0] or None
             self._call(
                 f"upload {place}",
-                lambda file=file, folder=folder: self._client.log_artifact(run_id, str(file), folder),
+                partial(self._client.log_artifact, run_id, str(file), folder),
             )
 
     def log_model(self, run_id: str, *, model_dir: Path, name: str) -> LoggedModel:

@@ -66,7 +66,8 @@ def decode_image(
 
 
 SUFFIXES = {
-    "png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "gif": "GIF", "bmp": "BMP", "webp": "WEBP", "tif": "TIFF", "tiff": "TIFF",
+    "png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "gif": "GIF", "bmp": "BMP", "webp": "WEBP",
+    "tif": "TIFF", "tiff": "TIFF",
 }  # fmt: skip
 
 

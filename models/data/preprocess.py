@@ -75,7 +75,8 @@ def write_dataset(
     for side, members in sides.items():
         if not members:
             raise DataError(
-                f"{source.prefix}: the {side} side is empty with {len(records)} records; deliver more or enlarge data.split"
+                f"{source.prefix}: the {side} side is empty with {len(records)} records; "
+                "deliver more or enlarge data.split"
             )
     step = data.rows_per_shard
     jobs = [(side, members[at : at + step]) for side, members in sides.items() for at in range(0, len(members), step)]

@@ -19,7 +19,7 @@ MEASURES = {
     "duplicate_fraction": "records whose content another record has too, of all (0..1)",
     "conflicting_label_fraction": "records whose content has another label elsewhere, of all (0..1)",
     "cross_split_duplicate_fraction": "test records whose content is also trained on, of all test records (0..1)",
-    "relabelled_fraction": "records whose content is as in the champion's dataset but whose label is not, of those shared (0..1)",
+    "relabelled_fraction": "records shared with the champion's dataset by content whose label differs (0..1)",
     "volume_ratio": "records now / records in the champion's dataset",
     "class_count": "classes that have at least one record (count)",
     "smallest_class_rows": "records of the rarest class that occurs (count)",

@@ -12,10 +12,11 @@ from mlratchet.models.evaluation.rows import RowOutputs
 
 def score(model: Callable[[torch.Tensor], torch.Tensor], rows: Split, *, batch_rows: int = 512) -> RowOutputs:
     """Outputs of `model` for every row, each once, in order. The model must be in eval mode."""
-    outputs = []
     with torch.inference_mode():
-        for at in range(0, len(rows.ids), batch_rows):
-            outputs.append(model(torch.from_numpy(rows.x[at : at + batch_rows])).float().cpu().numpy())
+        outputs = [
+            model(torch.from_numpy(rows.x[at : at + batch_rows])).float().cpu().numpy()
+            for at in range(0, len(rows.ids), batch_rows)
+        ]
     output = np.concatenate(outputs)
     if output.ndim == 2 and output.shape[1] == 1:
         output = output[:, 0]

@@ -92,7 +92,7 @@ def _yaml_path(location: tuple[int | str, ...], document: Any) -> KeyPath:
         if (isinstance(node, Mapping) and part in node) or (
             isinstance(node, list) and isinstance(part, int) and part < len(node)
         ):
-            node = node[part]
+            node = node[part]  # type: ignore[index]  # checked above, per kind
         elif part is not location[-1]:
             continue
         path.append(part)

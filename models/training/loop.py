@@ -122,11 +122,13 @@ class Trainer:
         value = loss.item()
         if not math.isfinite(value):
             raise TrainingError(
-                f"loss is {value} at step {self.step} (epoch {self.epochs_done + 1}); the last good checkpoint is kept; "
+                f"loss is {value} at step {self.step} (epoch {self.epochs_done + 1}); "
+                "the last good checkpoint is kept; "
                 f"lower train.optimizer.learning_rate (now {rate:g}) or look for NaN in the data"
             )
         # DDP averages over ranks: weigh by rows, so that a short last batch counts every row once
-        (loss * (len(mine) * self.world / global_rows)).backward()
+        scaled = loss * (len(mine) * self.world / global_rows)
+        scaled.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         clip = self.config.clip_norm if self.config.clip_norm is not None else math.inf
         norm = nn.utils.clip_grad_norm_(self.module.parameters(), clip)
         self.optimizer.step()
@@ -190,7 +192,8 @@ class Trainer:
         """Raises ``StaleAttemptError`` when a newer attempt has taken the work key."""
         if self.store.exists(claim_key(self.job.work_key, self.job.epoch + 1)):
             raise StaleAttemptError(
-                f"attempt {self.job.epoch} of work {self.job.work_key[:12]} was overtaken by attempt {self.job.epoch + 1}; "
+                f"attempt {self.job.epoch} of work {self.job.work_key[:12]} was overtaken by attempt "
+                f"{self.job.epoch + 1}; "
                 "nothing of it is read any more"
             )
 

@@ -93,7 +93,8 @@ class ImageClassifier(Workload):
         labels = by_key.pop(source["labels"], None)
         if labels is None:
             raise DataError(
-                f"{source['prefix']}{source['labels']}: the labels file is not in the delivery; upload it or set source.labels"
+                f"{source['prefix']}{source['labels']}: the labels file is not in the delivery; "
+                "upload it or set source.labels"
             )
         table = CsvTable(fetch(labels), source["labels"])
         table.require(source["file_column"])
