@@ -39,14 +39,15 @@ class Report:
             "champion_before": work.champion.version if work.champion else None,
         }
 
-    def recognised(self, record: Registration, url: str) -> None:
-        """The work is the champion already."""
-        self.facts |= {
-            "outcome": "unchanged",
-            "version": record.version,
-            "url": url,
-            "line": f"nothing to do: version {record.version} was trained from exactly this and serves",
-        }
+    def recognised(self, record: Registration, champion: LedgerEntry, url: str) -> None:
+        """The work is the champion already, or was until a later one replaced it."""
+        line = f"nothing to do: version {record.version} was trained from exactly this and serves"
+        if record.version != champion.version:
+            line = (
+                f"nothing to do: version {record.version} was trained from exactly this and was replaced by version "
+                f"{champion.version}; `ratchet rollback {record.name} --to {record.version}` brings it back"
+            )
+        self.facts |= {"outcome": "unchanged", "version": record.version, "url": url, "line": line}
 
     def trained(self, trained: Trained) -> None:
         """Steps and seconds."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import Any
 
 from mlratchet.flows.parameters import RetrainParameters
@@ -40,19 +39,22 @@ def retrain(pipeline: str, revision: str, parameters: RetrainParameters | None =
     run_id = str(current.id)
     report = Report(run_id=run_id, pipeline=pipeline)
     run: Run | None = None
+    ended = False
     try:
         run = open_run(
             revision,
             asked.overrides(),
             run_id=run_id,
-            actor=asked.requested_by or f"{getpass.getuser()} (schedule)",
+            actor=asked.requested_by or ("schedule" if "auto-scheduled" in (current.tags or []) else "unnamed person"),
         )
         climb(run, report)
+        ended = True
     except RatchetError as error:
         report = report.failed(error)
+        ended = isinstance(error, GateRefusedError)
     finally:
         if run is not None:
-            run.close()
+            run.close(failed=not ended)
     return finish(report, run)
 
 
@@ -61,8 +63,8 @@ def climb(run: Run, report: Report) -> None:
     snapshot = ingest(run)
     work = recognise(run, snapshot)
     report.begin(work)
-    if work.is_champion and work.done is not None:
-        report.recognised(work.done, deploy(run, work.done.version))
+    if work.done is not None and work.champion is not None and (work.is_champion or work.was_champion):
+        report.recognised(work.done, work.champion, deploy(run, work.champion.version))
         return
 
     checked = validate(run, snapshot, work)

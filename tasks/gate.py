@@ -11,11 +11,20 @@ from mlratchet.models.gates.judge import judge
 from mlratchet.models.gates.record import GateRun, find_gate_run, gate_run_id, publish_gate_run
 from mlratchet.tasks.progress import show_markdown
 from mlratchet.tasks.recognise import Work
+from mlratchet.tasks.retry import worth_repeating
 from mlratchet.tasks.wiring import Run
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 
 
-@task(name="Gate", task_run_name="Gate: {gate}", retries=2, retry_delay_seconds=[2, 10])
+@task(
+    name="Gate",
+    task_run_name="Gate: {gate}",
+    retries=2,
+    retry_delay_seconds=[2, 10],
+    cache_policy=NO_CACHE,
+    retry_condition_fn=worth_repeating,
+)
 def pass_gate(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict[str, str]) -> GateRun:
     """Judge, publish the decision, show it. The caller stops the run unless the verdict is `pass`."""
     spec, store = run.spec, run.adapters.store

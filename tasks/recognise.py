@@ -10,8 +10,10 @@ from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.models.identity.work_key import work_key
 from mlratchet.models.ports.ledger import LedgerEntry
 from mlratchet.models.registration.record import Registration, find_registration
+from mlratchet.tasks.retry import worth_repeating
 from mlratchet.tasks.wiring import Run
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,7 @@ class Work:
     done: Registration | None  # the version this work key already has
     champion: LedgerEntry | None  # who serves now
     incumbent: Registration | None  # the champion's record
+    was_champion: bool  # this very work served once and was superseded
 
     @property
     def is_champion(self) -> bool:
@@ -31,7 +34,13 @@ class Work:
         return self.champion is not None and self.champion.work_key == self.key
 
 
-@task(name="Recognise finished work", retries=2, retry_delay_seconds=[2, 10])
+@task(
+    name="Recognise finished work",
+    retries=2,
+    retry_delay_seconds=[2, 10],
+    cache_policy=NO_CACHE,
+    retry_condition_fn=worth_repeating,
+)
 def recognise(run: Run, snapshot: Snapshot) -> Work:
     """Compute the work key and look it up."""
     store = run.adapters.store
@@ -43,7 +52,8 @@ def recognise(run: Run, snapshot: Snapshot) -> Work:
         workload_digest=run.workload_digest,
         torch_version=torch.__version__.split("+")[0],
     )
-    champion = run.adapters.ledger.head(run.spec.name)
+    entries = run.adapters.ledger.entries(run.spec.name)
+    champion = entries[-1] if entries else None
     return Work(
         key=key,
         dataset_id=dataset,
@@ -51,4 +61,5 @@ def recognise(run: Run, snapshot: Snapshot) -> Work:
         done=find_registration(store, key),
         champion=champion,
         incumbent=find_registration(store, champion.work_key) if champion else None,
+        was_champion=any(entry.work_key == key for entry in entries[:-1]),
     )

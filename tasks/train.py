@@ -16,8 +16,10 @@ from mlratchet.models.training.job import TrainJob
 from mlratchet.models.training.result import TrainResult, find_result
 from mlratchet.tasks.progress import Progress, show_link
 from mlratchet.tasks.recognise import Work
+from mlratchet.tasks.retry import worth_repeating
 from mlratchet.tasks.wiring import Run
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +32,14 @@ class Trained:
     tensorboard: Path  # event files, if this run trained
 
 
-@task(name="Train", task_run_name="Train {run.spec.name}", retries=2, retry_delay_seconds=[1, 5])
+@task(
+    name="Train",
+    task_run_name="Train {run.spec.name}",
+    retries=2,
+    retry_delay_seconds=[1, 5],
+    cache_policy=NO_CACHE,
+    retry_condition_fn=worth_repeating,
+)
 def train(run: Run, work: Work) -> Trained:
     """Take the next epoch of the work key and train, or resume, to the end."""
     spec, adapters = run.spec, run.adapters
@@ -45,6 +54,7 @@ def train(run: Run, work: Work) -> Trained:
     tracking_run = adapters.tracker.open_run(
         spec.name, work_key=work.key, name=f"{spec.name}-{work.key[:8]}", tags={"ratchet.pipeline": spec.name}
     )
+    run.tracking_run = tracking_run
     show_link("mlflow-run", adapters.tracker.run_url(tracking_run), "The run in MLflow")
     adapters.tracker.log_params(tracking_run, training_parameters(run, work, claim.parent_version))
     adapters.tracker.log_dataset(

@@ -75,6 +75,7 @@ class Run:
         self.adapters = adapters
         self.run_id = run_id
         self.actor = actor
+        self.tracking_run: str | None = None  # set by the training task; `close` ends it
         self._scratch = tempfile.TemporaryDirectory(prefix="ratchet-run-")
 
     @property
@@ -98,9 +99,11 @@ class Run:
         bucket = self.spec.source.bucket
         return self.adapters.bucket(bucket) if bucket else self.adapters.raw
 
-    def close(self) -> None:
-        """Remove the scratch directory."""
+    def close(self, *, failed: bool) -> None:
+        """End the tracking run and remove the scratch directory. A gate that said no is a finished run."""
         self._scratch.cleanup()
+        if self.tracking_run is not None:
+            self.adapters.tracker.end_run(self.tracking_run, status="FAILED" if failed else "FINISHED")
 
 
 def open_adapters() -> Adapters:
