@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from mlratchet.flows.parameters import RetrainParameters
 from mlratchet.flows.retrain import retrain
 from mlratchet.infra.settings import Settings, load_settings
 from mlratchet.models.gates.validation import validate_policy
@@ -32,12 +33,13 @@ def deploy_pipeline(file: Path, adapters: Adapters) -> dict[str, Any]:
     spec, warnings = check_pipeline(file)
     revision = publish_pipeline(adapters.store, spec)
     settings: Settings = adapters.settings
+    asked = RetrainParameters.of(spec.train).model_dump(mode="json")
     deployment = retrain.to_deployment(
         name=spec.name,
         description=describe(spec),
         tags=sorted({"ratchet", *spec.tags}),
         schedules=[Cron(spec.schedule.cron, timezone=spec.schedule.timezone)] if spec.schedule else [],
-        parameters={"pipeline": spec.name, "revision": revision, "parameters": {}},
+        parameters={"pipeline": spec.name, "revision": revision, "parameters": asked},
         concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
         entrypoint_type=EntrypointType.MODULE_PATH,
         work_pool_name=settings.work_pool,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
+from mlratchet.models.training.config import TrainConfig
 from pydantic import BaseModel, ConfigDict, Field
 
 
 class RetrainParameters(BaseModel):
-    """Changes to the pipeline file for this run alone. Leave a field empty to use the file's value."""
+    """Changes to the pipeline file for this run alone; the form shows the file's own values."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -30,14 +31,14 @@ class RetrainParameters(BaseModel):
     set: list[str] = Field(
         default_factory=list,
         title="Other settings",
-        description="One `key=value` a line with any key of the pipeline file, e.g. `train.processes=1`.",
+        description="Any other key of the pipeline file as `key=value`, e.g. `train.processes=1`; wins over the above.",
     )
     requested_by: str = Field(
         default="", max_length=200, title="Requested by", description="Who asks; kept in the ledger."
     )
 
     def overrides(self) -> tuple[str, ...]:
-        """As ``a.b=value`` assignments, the typed fields last."""
+        """As ``a.b=value`` assignments; the last one of a key counts."""
         typed = {
             "train.epochs": self.epochs,
             "train.optimizer.learning_rate": self.learning_rate,
@@ -45,4 +46,15 @@ class RetrainParameters(BaseModel):
             "train.seed": self.seed,
             "train.warm_start": self.warm_start,
         }
-        return (*self.set, *(f"{key}={value}" for key, value in typed.items() if value is not None))
+        return (*(f"{key}={value}" for key, value in typed.items() if value is not None), *self.set)
+
+    @classmethod
+    def of(cls, train: TrainConfig) -> RetrainParameters:
+        """The form's defaults: what the pipeline file says."""
+        return cls(
+            epochs=train.epochs,
+            learning_rate=train.optimizer.learning_rate,
+            global_batch_size=train.global_batch_size,
+            seed=train.seed,
+            warm_start=train.warm_start,
+        )

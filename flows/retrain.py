@@ -25,9 +25,11 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run as current
 
+AS_IN_THE_FILE = RetrainParameters()
+
 
 @flow(name="retrain", flow_run_name="retrain {pipeline}", validate_parameters=True)
-def retrain(pipeline: str, revision: str, parameters: RetrainParameters | None = None) -> State[Any]:
+def retrain(pipeline: str, revision: str, parameters: RetrainParameters = AS_IN_THE_FILE) -> State[Any]:
     """Retrain one pipeline and promote the new model if every gate passes.
 
     Args:
@@ -35,7 +37,6 @@ def retrain(pipeline: str, revision: str, parameters: RetrainParameters | None =
         revision: Digest of the pipeline file, as published by `ratchet deploy`.
         parameters: Changes for this run alone.
     """
-    asked = parameters or RetrainParameters()
     run_id = str(current.id)
     report = Report(run_id=run_id, pipeline=pipeline)
     run: Run | None = None
@@ -43,9 +44,9 @@ def retrain(pipeline: str, revision: str, parameters: RetrainParameters | None =
     try:
         run = open_run(
             revision,
-            asked.overrides(),
+            parameters.overrides(),
             run_id=run_id,
-            actor=asked.requested_by or ("schedule" if "auto-scheduled" in (current.tags or []) else "unnamed person"),
+            actor=parameters.requested_by or whoever_started(),
         )
         climb(run, report)
         ended = True
@@ -56,6 +57,11 @@ def retrain(pipeline: str, revision: str, parameters: RetrainParameters | None =
         if run is not None:
             run.close(failed=not ended)
     return finish(report, run)
+
+
+def whoever_started() -> str:
+    """Prefect's server knows no users: a run that nobody signed is the schedule's or the UI's."""
+    return "schedule" if "auto-scheduled" in (current.tags or []) else "Prefect UI"
 
 
 def climb(run: Run, report: Report) -> None:

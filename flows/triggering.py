@@ -74,7 +74,7 @@ def _began(task: TaskRun) -> float:
 
 def _follow(client: Any, run_id: Any, *, quiet: bool) -> FlowRun:
     """Print each step as it begins and ends, until the run is over."""
-    console = Console(file=sys.stderr, quiet=quiet, highlight=False)
+    console = Console(file=sys.stderr, quiet=quiet, highlight=False, soft_wrap=True)
     shown: dict[str, str] = {}
     began = time.monotonic()
     with console.status("waiting for the worker"):

@@ -85,7 +85,7 @@ def child_environment(settings: Settings) -> dict[str, str]:
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
-        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "PREFECT_LOGGING_LEVEL": "INFO",
         "PREFECT_HOME": str(settings.home / "prefect"),
         "DO_NOT_TRACK": "1",
         "OMP_NUM_THREADS": "1",

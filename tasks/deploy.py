@@ -16,6 +16,7 @@ from prefect.cache_policies import NO_CACHE
 
 @task(
     name="Deploy the champion",
+    task_run_name="Deploy the champion",
     retries=1,
     retry_delay_seconds=2,
     cache_policy=NO_CACHE,

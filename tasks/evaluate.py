@@ -59,6 +59,7 @@ class Evaluation:
 
 @task(
     name="Evaluate on the test rows",
+    task_run_name="Evaluate on the test rows",
     retries=2,
     retry_delay_seconds=[2, 10],
     cache_policy=NO_CACHE,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from mlratchet.models.gates.decision import build_decision, explain, markdown_table, publish_decision
+from mlratchet.models.gates.decision import build_decision, explain, load_decision, publish_decision, table
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.judge import judge
 from mlratchet.models.gates.record import GateRun, find_gate_run, gate_run_id, publish_gate_run
-from mlratchet.tasks.progress import show_markdown
+from mlratchet.tasks.progress import show_table
 from mlratchet.tasks.recognise import Work
 from mlratchet.tasks.retry import worth_repeating
 from mlratchet.tasks.wiring import Run
@@ -39,6 +39,7 @@ def pass_gate(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict
     )
     earlier = find_gate_run(store, work.key, identity)
     if earlier is not None:
+        show_decision(load_decision(store, earlier.decision))
         return earlier
     result = judge(
         gate,
@@ -75,12 +76,13 @@ def pass_gate(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict
         reasons=failures(decision),
     )
     publish_gate_run(store, gate_run)
-    show_markdown(
-        f"gate-{gate}",
-        markdown_table(decision) + "\n\n" + explain(decision),
-        f"{gate} gate: {result.verdict}",
-    )
+    show_decision(decision)
     return gate_run
+
+
+def show_decision(decision: dict[str, Any]) -> None:
+    """A table on the run's page, with the decision in words above it."""
+    show_table(f"gate-{decision['gate']}", table(decision), f"```\n{explain(decision)}\n```")
 
 
 def failures(decision: dict[str, Any]) -> tuple[str, ...]:

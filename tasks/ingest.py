@@ -11,6 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 @task(
     name="Ingest raw objects",
+    task_run_name="Ingest raw objects",
     retries=2,
     retry_delay_seconds=[2, 10],
     cache_policy=NO_CACHE,

@@ -14,6 +14,7 @@ from prefect.cache_policies import NO_CACHE
 
 @task(
     name="Preprocess into shards",
+    task_run_name="Preprocess into shards",
     retries=2,
     retry_delay_seconds=[2, 10],
     cache_policy=NO_CACHE,

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from prefect.artifacts import (
     create_link_artifact,
-    create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
     update_progress_artifact,
@@ -45,11 +44,6 @@ class Progress:
 def show_table(key: str, rows: list[dict[str, Any]], description: str) -> None:
     """A table artifact on the run's page."""
     create_table_artifact(rows, key=key, description=description)
-
-
-def show_markdown(key: str, text: str, description: str) -> None:
-    """A text artifact on the run's page."""
-    create_markdown_artifact(text, key=key, description=description)
 
 
 def show_link(key: str, url: str, text: str) -> None:

@@ -15,6 +15,7 @@ from prefect.cache_policies import NO_CACHE
 
 @task(
     name="Promote to champion",
+    task_run_name="Promote to champion",
     retries=2,
     retry_delay_seconds=[2, 10],
     cache_policy=NO_CACHE,

@@ -36,6 +36,7 @@ class Work:
 
 @task(
     name="Recognise finished work",
+    task_run_name="Recognise finished work",
     retries=2,
     retry_delay_seconds=[2, 10],
     cache_policy=NO_CACHE,

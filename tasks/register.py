@@ -21,6 +21,7 @@ from prefect.cache_policies import NO_CACHE
 
 @task(
     name="Register in MLflow",
+    task_run_name="Register in MLflow",
     retries=2,
     retry_delay_seconds=[2, 10],
     cache_policy=NO_CACHE,

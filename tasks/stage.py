@@ -15,6 +15,7 @@ from prefect.cache_policies import NO_CACHE
 
 @task(
     name="Measure the artifact",
+    task_run_name="Measure the artifact",
     retries=1,
     retry_delay_seconds=2,
     cache_policy=NO_CACHE,
@@ -35,6 +36,7 @@ def measure(run: Run, record: Registration, evaluation: Evaluation) -> Measureme
 
 @task(
     name="Move to staging",
+    task_run_name="Move to staging",
     retries=2,
     retry_delay_seconds=[2, 10],
     cache_policy=NO_CACHE,

@@ -52,7 +52,11 @@ def train(run: Run, work: Work) -> Trained:
         now_s=time.time(),
     )
     tracking_run = adapters.tracker.open_run(
-        spec.name, work_key=work.key, name=f"{spec.name}-{work.key[:8]}", tags={"ratchet.pipeline": spec.name}
+        spec.name,
+        work_key=work.key,
+        flow_run=run.run_id,
+        name=f"{spec.name}-{work.key[:8]}",
+        tags={"ratchet.pipeline": spec.name},
     )
     run.tracking_run = tracking_run
     show_link("mlflow-run", adapters.tracker.run_url(tracking_run), "The run in MLflow")

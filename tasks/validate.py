@@ -37,6 +37,7 @@ class Checked:
 
 @task(
     name="Validate the delivery",
+    task_run_name="Validate the delivery",
     retries=1,
     retry_delay_seconds=2,
     cache_policy=NO_CACHE,

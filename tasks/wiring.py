@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
+import shutil
+from contextlib import suppress
 from functools import cached_property
-from pathlib import Path
 
 from mlratchet.infra.launch.local import LocalLauncher
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.registry.mlflow import MlflowRegistry
+from mlratchet.infra.scratch import open_scratch
 from mlratchet.infra.settings import Settings, load_settings
 from mlratchet.infra.storage.s3 import S3Store
 from mlratchet.infra.tracking.mlflow import MlflowTracker
+from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.workloads.base import Workload
@@ -76,12 +78,7 @@ class Run:
         self.run_id = run_id
         self.actor = actor
         self.tracking_run: str | None = None  # set by the training task; `close` ends it
-        self._scratch = tempfile.TemporaryDirectory(prefix="ratchet-run-")
-
-    @property
-    def scratch(self) -> Path:
-        """A directory of this run alone, removed by `close`."""
-        return Path(self._scratch.name)
+        self.scratch = open_scratch(adapters.settings.home, run_id)  # removed by `close`
 
     @cached_property
     def workload(self) -> Workload:
@@ -101,9 +98,10 @@ class Run:
 
     def close(self, *, failed: bool) -> None:
         """End the tracking run and remove the scratch directory. A gate that said no is a finished run."""
-        self._scratch.cleanup()
+        shutil.rmtree(self.scratch, ignore_errors=True)
         if self.tracking_run is not None:
-            self.adapters.tracker.end_run(self.tracking_run, status="FAILED" if failed else "FINISHED")
+            with suppress(InfrastructureError):  # MLflow is down: `ratchet reconcile` ends it later
+                self.adapters.tracker.end_run(self.tracking_run, status="FAILED" if failed else "FINISHED")
 
 
 def open_adapters() -> Adapters:

@@ -23,7 +23,7 @@ def demo(
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     began = time.monotonic()
     console.rule("[bold]1/5 The stack")
     from mlratchet.flows.cli.stack import bring_up

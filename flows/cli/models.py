@@ -129,7 +129,10 @@ def gc(
 
     found = collect(open_adapters().store, delete=delete)
     verb = "deleted" if delete else "would delete"
-    lines = [f"{verb} {item['key']} ({item['size_bytes']} bytes)" for item in found]
+    groups: dict[str, list[int]] = {}
+    for item in found:
+        groups.setdefault(item["key"].split("/checkpoints/")[0], []).append(item["size_bytes"])
+    lines = [f"{verb} {len(sizes)} objects of {group} ({sum(sizes):,} bytes)" for group, sizes in groups.items()]
     total = sum(item["size_bytes"] for item in found)
     emit(found, [*lines, f"{verb} {len(found)} objects, {total / 1e6:.1f} MB"], as_json=as_json)
 

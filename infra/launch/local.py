@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mlratchet.infra.processes import WORK_MARK, sweep
 from mlratchet.infra.settings import child_environment, load_settings, process_environment
 from mlratchet.models.errors import ConfigurationError, InfrastructureError, RatchetError
 from mlratchet.models.training.config import TrainConfig
@@ -63,7 +64,9 @@ class LocalLauncher:
         environment |= {
             "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
             "OMP_NUM_THREADS": str(job.train.threads_per_process),
+            WORK_MARK: job.work_key,
         }
+        sweep(WORK_MARK, job.work_key)  # ranks of an earlier attempt: this one has taken the newer epoch
         with log.open("ab") as sink:  # never our stdout: a grandchild holding it hides a crash
             agent = subprocess.Popen(
                 [sys.executable, "-m", "mlratchet.infra.launch.agent", str(job_file)],

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from mlratchet.infra.processes import STACK_MARK, sweep, wait_until_gone
 from mlratchet.infra.settings import base_environment
 from mlratchet.infra.stack.install import install
-from mlratchet.infra.stack.processes import sweep, wait_until_gone
-from mlratchet.infra.stack.services import MARK
 from mlratchet.models.errors import InfrastructureError
 
 
@@ -81,13 +80,13 @@ def up(
     home = home.resolve()
     if supervisor_pid(home) is None:
         (home / "run").mkdir(parents=True, exist_ok=True)
-        sweep(home)  # what a killed supervisor left
+        sweep(STACK_MARK, str(home))  # what a killed supervisor left
         (home / "run" / "services.json").unlink(missing_ok=True)
         install(home, auth=auth)
         with (home / "logs" / "supervisor.log").open("ab") as sink:
             subprocess.Popen(
                 [sys.executable, "-m", "mlratchet.infra.stack.supervisor", str(home), str(Path.cwd())],
-                env=base_environment() | {MARK: str(home), "RATCHET_HOME": str(home)},
+                env=base_environment() | {STACK_MARK: str(home), "RATCHET_HOME": str(home)},
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
@@ -121,4 +120,4 @@ def down(home: Path) -> int:
     if pid is not None:
         os.kill(pid, signal.SIGTERM)
         wait_until_gone(pid, 30)
-    return sweep(home)
+    return sweep(STACK_MARK, str(home))

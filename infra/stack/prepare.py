@@ -1,12 +1,20 @@
-"""What a fresh stack needs inside: buckets."""
+"""What a fresh stack needs inside: buckets, and the automation that notices runs whose process is gone."""
 
 from __future__ import annotations
 
 import logging
+from typing import Any
 
+import httpx
 from mlratchet.infra.settings import Settings
 from mlratchet.infra.storage.s3 import S3Store
 from mlratchet.models.ports.storage import StorageError
+
+AUTOMATION = "ratchet: a run without heartbeats has crashed"
+SILENCE_S = 90  # three heartbeats
+TERMINAL = ("Completed", "Failed", "Cancelled", "Crashed", "Promoted", "Unchanged", "Stopped by gate")
+
+logger = logging.getLogger(__name__)
 
 
 def prepare_buckets(settings: Settings) -> bool:
@@ -21,6 +29,53 @@ def prepare_buckets(settings: Settings) -> bool:
                 secret_key=settings.s3_secret_key.get_secret_value(),
             ).ensure_bucket()
     except StorageError:
-        logging.getLogger(__name__).info("S3 is not ready yet", exc_info=True)
+        logger.info("S3 is not ready yet", exc_info=True)
         return False
     return True
+
+
+def prepare_automation(settings: Settings) -> bool:
+    """Make the crash automation unless it is there; False while the server is not ready for it.
+
+    A killed worker and flow send no state: the missing heartbeat has to (Prefect's "zombie flows").
+    """
+    auth = None
+    if settings.prefect_auth is not None:
+        user, _, password = settings.prefect_auth.get_secret_value().partition(":")
+        auth = httpx.BasicAuth(user, password)
+    try:
+        with httpx.Client(base_url=settings.prefect_api_url, auth=auth, timeout=10) as client:
+            found = client.post("/automations/filter", json={}).raise_for_status().json()
+            if all(one["name"] != AUTOMATION for one in found):
+                client.post("/automations/", json=crash_automation()).raise_for_status()
+    except httpx.HTTPError:
+        logger.info("Prefect is not ready yet", exc_info=True)
+        return False
+    return True
+
+
+def crash_automation() -> dict[str, Any]:
+    """Prefect's API: after a heartbeat, neither another one nor an end within `SILENCE_S`."""
+    heartbeat = "prefect.flow-run.heartbeat"
+    return {
+        "name": AUTOMATION,
+        "description": f"No heartbeat for {SILENCE_S} s: the process is gone; `ratchet run` again resumes the work.",
+        "enabled": True,
+        "trigger": {
+            "type": "event",
+            "posture": "Proactive",
+            "match": {"prefect.resource.id": "prefect.flow-run.*"},
+            "after": [heartbeat],
+            "expect": [heartbeat, *(f"prefect.flow-run.{state}" for state in TERMINAL)],
+            "for_each": ["prefect.resource.id"],
+            "threshold": 1,
+            "within": SILENCE_S,
+        },
+        "actions": [
+            {
+                "type": "change-flow-run-state",
+                "state": "CRASHED",
+                "message": f"no heartbeat for {SILENCE_S} s; run the pipeline again to resume",
+            }
+        ],
+    }

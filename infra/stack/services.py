@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from mlratchet.infra.processes import STACK_MARK
 from mlratchet.infra.settings import Settings, base_environment, child_environment
 from mlratchet.infra.stack.ports import remembered_ports
-
-MARK = "RATCHET_STACK"  # in the environment of every process of a stack, so that none is ever lost
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +48,7 @@ def services(settings: Settings, project: Path) -> list[Service]:
     """S3, MLflow, Prefect and a worker."""
     home = settings.home
     ports = remembered_ports(home)
-    environment = base_environment() | child_environment(settings) | {MARK: str(home)}
+    environment = base_environment() | child_environment(settings) | {STACK_MARK: str(home)}
     environment["PYTHONPATH"] = ":".join(filter(None, (str(project), environment.get("PYTHONPATH"))))
     data = home / "data"
     mlflow_url = f"http://127.0.0.1:{ports['mlflow']}"
@@ -103,6 +102,8 @@ def services(settings: Settings, project: Path) -> list[Service]:
                 "--default-artifact-root",
                 f"s3://{settings.mlflow_bucket}/",
                 "--no-serve-artifacts",
+                "--uvicorn-opts",
+                "--log-level warning",
             ),
             environment=environment,
             directory=home,

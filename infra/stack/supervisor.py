@@ -16,13 +16,14 @@ from pathlib import Path
 from types import FrameType
 
 from mlratchet.infra.launch.lifetime import die_with_parent
-from mlratchet.infra.settings import Settings, load_settings
-from mlratchet.infra.stack.prepare import prepare_buckets
-from mlratchet.infra.stack.processes import end_group
-from mlratchet.infra.stack.services import Service, services
+from mlratchet.infra.processes import STACK_MARK, end_group
+from mlratchet.infra.settings import Settings, base_environment, child_environment, load_settings
+from mlratchet.infra.stack.prepare import prepare_automation, prepare_buckets
+from mlratchet.infra.stack.services import Service, script, services
 from mlratchet.infra.stack.serving import model_servers
 
-LOOP_S = 0.25  # seconds between two looks
+LOOP_S = 0.25  # seconds between two looks at the processes
+HEALTH_S = 2.0  # seconds between two questions to a healthy service
 BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)  # before the next start of a service that keeps dying
 
 
@@ -36,6 +37,7 @@ class Kept:
         self.healthy = False
         self.starts = 0
         self._not_before = 0.0
+        self._ask_again = 0.0
 
     def tick(self, healthy: set[str]) -> None:
         """Start it if it is not running, then ask its health."""
@@ -47,7 +49,10 @@ class Kept:
             if time.monotonic() >= self._not_before and set(self.service.after) <= healthy:
                 self.start()
             return
+        if self.healthy and time.monotonic() < self._ask_again:
+            return
         self.healthy = self.service.is_healthy()
+        self._ask_again = time.monotonic() + HEALTH_S
         if self.healthy:
             self.starts = min(self.starts, 1)
 
@@ -75,6 +80,8 @@ class Supervisor:
         self._project = project
         self._kept: dict[str, Kept] = {}
         self._prepared = False
+        self._watched = False
+        self._repaired = not (settings.home / "data" / "prefect.db").exists()  # nothing to repair in a fresh stack
         self.stopping = threading.Event()
 
     def run(self) -> None:
@@ -92,6 +99,10 @@ class Supervisor:
                 kept.tick(healthy)
             if not self._prepared and "seaweedfs" in healthy:
                 self._prepared = prepare_buckets(self._settings)
+            if not self._watched and "prefect" in healthy:
+                self._watched = prepare_automation(self._settings)
+            if not self._repaired and healthy >= {s.name for s in services(self._settings, self._project)}:
+                self._repair()
             self._write_state()
             self.stopping.wait(LOOP_S)
         for name in reversed(list(self._kept)):
@@ -102,13 +113,30 @@ class Supervisor:
             if kept.process is not None:
                 end_group(kept.process)
 
+    def _is_prepared(self, name: str) -> bool:
+        return {"seaweedfs": self._prepared, "prefect": self._watched}.get(name, True)
+
+    def _repair(self) -> None:
+        """Once, when a stack that was used before is up again: what the last shutdown interrupted is put right."""
+        self._repaired = True
+        with (self._settings.home / "logs" / "reconcile.log").open("ab") as sink:
+            subprocess.Popen(
+                (script("ratchet"), "reconcile"),
+                env=base_environment() | child_environment(self._settings) | {STACK_MARK: str(self._settings.home)},
+                cwd=self._project,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                preexec_fn=die_with_parent,
+            )
+
     def _write_state(self) -> None:
         state = [
             {
                 "name": name,
                 "pid": kept.process.pid if kept.process else None,
                 "url": kept.service.url,
-                "healthy": kept.healthy and (name != "seaweedfs" or self._prepared),
+                "healthy": kept.healthy and self._is_prepared(name),
                 "log": str(kept.log),
             }
             for name, kept in self._kept.items()

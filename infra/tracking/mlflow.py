@@ -16,11 +16,13 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 from mlratchet.models.errors import InfrastructureError
-from mlratchet.models.ports.registry import LoggedModel
+from mlratchet.models.ports.registry import LoggedModel, RunningRun
 from requests.exceptions import RequestException
 
 T = TypeVar("T")
 WORK_KEY = "ratchet.work_key"
+FLOW_RUN = "ratchet.flow_run"
+MOST_RUNNING = 1000  # looked at by one call
 BATCH_METRICS = 1000  # MLflow's limit per request
 LONGEST_PARAM = 6000  # characters
 
@@ -56,7 +58,7 @@ class MlflowTracker:
                 raise
             return str(again.experiment_id)
 
-    def open_run(self, experiment: str, *, work_key: str, name: str, tags: Mapping[str, str]) -> str:
+    def open_run(self, experiment: str, *, work_key: str, flow_run: str, name: str, tags: Mapping[str, str]) -> str:
         """See the port."""
 
         def open_() -> str:
@@ -71,11 +73,26 @@ class MlflowTracker:
                 run_id = str(found[0].info.run_id)
                 if found[0].info.status != "RUNNING":
                     self._client.update_run(run_id, status="RUNNING")
+                self._client.set_tag(run_id, FLOW_RUN, flow_run)
                 return run_id
-            run = self._client.create_run(identity, run_name=name, tags={**tags, WORK_KEY: work_key})
-            return str(run.info.run_id)
+            signed = {**tags, WORK_KEY: work_key, FLOW_RUN: flow_run}
+            return str(self._client.create_run(identity, run_name=name, tags=signed).info.run_id)
 
         return self._call("open run", open_)
+
+    def running_runs(self) -> list[RunningRun]:
+        """See the port."""
+
+        def search() -> list[RunningRun]:
+            experiments = [str(e.experiment_id) for e in self._client.search_experiments()]
+            found = self._client.search_runs(experiments, "attributes.status = 'RUNNING'", max_results=MOST_RUNNING)
+            return [
+                RunningRun(run_id=r.info.run_id, work_key=r.data.tags[WORK_KEY], flow_run=r.data.tags[FLOW_RUN])
+                for r in found
+                if WORK_KEY in r.data.tags and FLOW_RUN in r.data.tags
+            ]
+
+        return self._call("search running runs", search)
 
     def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
         """See the port. A parameter that has another value already is left as it was first logged."""

@@ -37,5 +37,6 @@ def model_card(
     lines += [
         f"| {metric} | {f'{value:.4f}' if math.isfinite(value) else 'undefined'} |"
         for metric, value in sorted(metrics.items())
+        if "_class_" not in metric  # the run has those
     ]
     return "\n".join(lines) + "\n"

@@ -80,18 +80,20 @@ def explain(decision: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def markdown_table(decision: dict[str, Any]) -> str:
+def table(decision: dict[str, Any]) -> list[dict[str, str]]:
     """A row per check, for a page."""
-    lines = [
-        "| check | metric | value | interval | n | threshold | verdict |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for check in decision["checks"]:
-        value = "-" if check["value"] is None else f"{check['value']:.4f}"
         interval = check["interval"]
-        span = "-" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
-        lines.append(
-            f"| {check['kind']} | {check['metric']} | {value} | {span} | {check['n']} | {check['threshold']} "
-            f"| {check['verdict']} |"
+        rows.append(
+            {
+                "check": check["kind"],
+                "metric": check["metric"],
+                "value": "-" if check["value"] is None else f"{check['value']:.4f}",
+                "interval": "-" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}",
+                "n": str(check["n"]),
+                "threshold": check["threshold"],
+                "verdict": check["verdict"],
+            }
         )
-    return "\n".join(lines)
+    return rows

@@ -19,6 +19,15 @@ SECRET_KEY = re.compile(r"(?i)(passw|secret|token|api_?key|credential)")
 KeyPath = tuple[str | int, ...]
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's numbers: `1e-4` is a number, not the text that YAML 1.1 makes of it."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
 class _Lines:
     """Line numbers (1-based) of every key path of a YAML document."""
 
@@ -84,8 +93,11 @@ def _unknown_key_message(path: KeyPath) -> str:
     return f"unknown key {name!r}; {hint}"
 
 
-def _yaml_path(location: tuple[int | str, ...], document: Any) -> KeyPath:
-    """A pydantic location without the union tags that are not in the document."""
+def _yaml_path(location: tuple[int | str, ...], document: Any, *, names_key: bool) -> KeyPath:
+    """A pydantic location without the union tags that are not in the document.
+
+    `names_key`: the last part is a key that is missing or unknown, so keep it.
+    """
     path: list[str | int] = []
     node = document
     for part in location:
@@ -93,7 +105,7 @@ def _yaml_path(location: tuple[int | str, ...], document: Any) -> KeyPath:
             isinstance(node, list) and isinstance(part, int) and part < len(node)
         ):
             node = node[part]  # type: ignore[index]  # checked above, per kind
-        elif part is not location[-1]:
+        elif part is not location[-1] or not names_key:
             continue
         path.append(part)
     return tuple(path)
@@ -122,7 +134,7 @@ def _assign(document: dict[str, Any], assignment: str) -> None:
         node = node.setdefault(part, {}) if isinstance(node, dict) else node[int(part)]
         if not isinstance(node, dict | list):
             raise ConfigurationError(f"--set {assignment!r}: {part!r} holds a value, not a section")
-    value = yaml.safe_load(text)
+    value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
     if isinstance(node, list):
         node[int(parts[-1])] = value
     else:
@@ -135,8 +147,8 @@ def parse_pipeline(text: str, *, where: str, overrides: Sequence[str] = ()) -> P
     Raises ``ConfigurationError`` with every problem, one line each, as ``where:line: path: problem``.
     """
     try:
-        lines = _Lines(yaml.compose(text, Loader=yaml.SafeLoader), where)
-        document = yaml.safe_load(text)
+        lines = _Lines(yaml.compose(text, Loader=_Loader), where)
+        document = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
         line = mark.line + 1 if mark is not None else 1
@@ -154,7 +166,7 @@ def parse_pipeline(text: str, *, where: str, overrides: Sequence[str] = ()) -> P
     except ValidationError as exc:
         problems = []
         for error in exc.errors():
-            path = _yaml_path(error["loc"], document)
+            path = _yaml_path(error["loc"], document, names_key=error["type"] in ("missing", "extra_forbidden"))
             problems.append(f"{where}:{lines.of(path)}: {_describe(error, path)}")
         raise ConfigurationError("\n".join(problems)) from exc
 

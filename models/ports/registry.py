@@ -91,12 +91,29 @@ class LoggedModel:
     sizes_bytes: Mapping[str, int]
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunningRun:
+    """A tracking run that has not been ended."""
+
+    run_id: str
+    work_key: str
+    flow_run: str  # who opened it last
+
+
 @runtime_checkable
 class Tracker(Protocol):
-    """One tracking run per retrain, found again by its work key."""
+    """One tracking run per work key, found again by it."""
 
-    def open_run(self, experiment: str, *, work_key: str, name: str, tags: Mapping[str, str]) -> str:
-        """The run id of the work key, created or reopened."""
+    def open_run(self, experiment: str, *, work_key: str, flow_run: str, name: str, tags: Mapping[str, str]) -> str:
+        """The run id of the work key, created or reopened, signed with the flow run that writes to it now."""
+        ...
+
+    def running_runs(self) -> list[RunningRun]:
+        """Every run of ours that has not been ended."""
+        ...
+
+    def logged_steps(self, run_id: str, name: str) -> set[int]:
+        """Steps at which a metric has a value already."""
         ...
 
     def log_params(self, run_id: str, params: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Finding and ending the processes of a stack."""
+"""Finding and ending processes by a mark in their environment, which every descendant inherits."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import os
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import psutil
-from mlratchet.infra.stack.services import MARK
 
+STACK_MARK = "RATCHET_STACK"  # on every process of an embedded stack: its home
+WORK_MARK = "RATCHET_WORK"  # on every process of an attempt: its work key
 GRACE_S = 8.0  # seconds between SIGTERM and SIGKILL
 
 
@@ -26,19 +26,19 @@ def end_group(process: subprocess.Popen[bytes], grace_s: float = GRACE_S) -> Non
     process.wait()
 
 
-def processes_of(home: Path) -> list[psutil.Process]:
-    """Every process whose environment carries this home's mark."""
+def marked_processes(mark: str, value: str) -> list[psutil.Process]:
+    """Every other process whose environment holds `mark` with `value`."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.pid != os.getpid() and process.environ().get(MARK) == str(home):
+            if process.pid != os.getpid() and process.environ().get(mark) == value:
                 found.append(process)
     return found
 
 
-def sweep(home: Path) -> int:
+def sweep(mark: str, value: str) -> int:
     """End every marked process; returns how many there were."""
-    found = processes_of(home)
+    found = marked_processes(mark, value)
     for process in found:
         with contextlib.suppress(psutil.Error):
             process.terminate()
