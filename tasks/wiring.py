@@ -8,14 +8,13 @@ from functools import cached_property
 
 from mlratchet.infra.launch.local import LocalLauncher
 from mlratchet.infra.ledger.objects import ObjectLedger
-from mlratchet.infra.registry.mlflow import MlflowRegistry
 from mlratchet.infra.scratch import open_scratch
 from mlratchet.infra.settings import Settings, load_settings
 from mlratchet.infra.storage.s3 import S3Store
-from mlratchet.infra.tracking.mlflow import MlflowTracker
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import load_pipeline
+from mlratchet.models.ports.registry import Registry, Tracker
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.loading import load_workload, workload_source_digest
 
@@ -53,13 +52,17 @@ class Adapters:
         return ObjectLedger(self.store)
 
     @cached_property
-    def registry(self) -> MlflowRegistry:
-        """Versions, aliases, tags."""
+    def registry(self) -> Registry:
+        """Versions, aliases, tags. MLflow is imported here: two seconds that an unchanged run does not need."""
+        from mlratchet.infra.registry.mlflow import MlflowRegistry
+
         return MlflowRegistry(self.settings.mlflow_tracking_uri)
 
     @cached_property
-    def tracker(self) -> MlflowTracker:
+    def tracker(self) -> Tracker:
         """Runs, metrics, artifacts."""
+        from mlratchet.infra.tracking.mlflow import MlflowTracker
+
         return MlflowTracker(self.settings.mlflow_tracking_uri)
 
     @cached_property

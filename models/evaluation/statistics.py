@@ -14,7 +14,7 @@ import numpy as np
 from mlratchet.models.evaluation.metrics import Metric
 from mlratchet.models.evaluation.rows import RowOutputs
 from scipy.optimize import brentq
-from scipy.stats import norm
+from scipy.special import ndtri
 
 Array = np.ndarray[Any, Any]
 CHUNK_VALUES = 4_000_000  # weights held at a time: bounded memory
@@ -34,7 +34,7 @@ def wilson(successes: int, n: int, confidence: float) -> Interval:
     """Two-sided Wilson score interval of a proportion."""
     if n <= 0:
         raise ValueError(f"n must be positive, got {n}")
-    z = float(norm.ppf(0.5 + confidence / 2))
+    z = float(ndtri(0.5 + confidence / 2))
     p = successes / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
@@ -52,7 +52,7 @@ def tango(gained: int, lost: int, n: int, confidence: float) -> Interval:
     """
     if n <= 0 or gained < 0 or lost < 0 or gained + lost > n:
         raise ValueError(f"expected 0 <= gained + lost <= n and n > 0, got {gained}, {lost}, {n}")
-    z = float(norm.ppf(0.5 + confidence / 2))
+    z = float(ndtri(0.5 + confidence / 2))
     observed = (gained - lost) / n
 
     def statistic(delta: float) -> float:
@@ -133,4 +133,4 @@ def detectable_margin(n: int, *, disagreement: float, confidence: float, power: 
     """
     if n <= 0:
         raise ValueError(f"n must be positive, got {n}")
-    return float((norm.ppf(confidence) + norm.ppf(power)) * math.sqrt(disagreement / n))
+    return float((ndtri(confidence) + ndtri(power)) * math.sqrt(disagreement / n))
