@@ -1,4 +1,6 @@
-"""The demo's data: scikit-learn's handwritten digits as PNG files with labels.
+"""Putting data into the raw bucket: a user's files, or the demo's.
+
+The demo's are scikit-learn's handwritten digits as PNG files with labels.
 
 1,797 real 8x8 images from the UCI repository (Alpaydin and Kaynak, 1998), shipped with scikit-learn.
 """
@@ -7,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.ports.storage import ObjectStore
 from PIL import Image
 from sklearn.datasets import load_digits
@@ -60,6 +63,28 @@ def seed_digits(raw: ObjectStore, delivery: str, *, on_progress: Callable[[int, 
         for done, _ in enumerate(pool.map(lambda key: raw.put(key, files[key]), changed), start=len(stale) + 1):
             on_progress(done, total)
     return total
+
+
+def upload_files(
+    raw: ObjectStore, prefix: str, paths: Sequence[Path], *, on_progress: Callable[[int, int], None]
+) -> list[str]:
+    """Upload files, and folders with their structure, below `prefix`; returns the keys.
+
+    Raises ``DataError`` when a path does not exist or holds no file.
+    """
+    jobs: dict[str, Path] = {}
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"{path}: no such file or folder")
+        inside = [file for file in sorted(path.rglob("*")) if file.is_file()] if path.is_dir() else [path]
+        base = path if path.is_dir() else path.parent
+        jobs |= {f"{prefix.rstrip('/')}/{file.relative_to(base).as_posix()}": file for file in inside}
+    if not jobs:
+        raise DataError(f"{', '.join(map(str, paths))}: no file to upload")
+    with ThreadPoolExecutor(WRITERS) as pool:
+        for done, _ in enumerate(pool.map(lambda key: raw.upload_file(key, jobs[key]), jobs), start=1):
+            on_progress(done, len(jobs))
+    return list(jobs)
 
 
 def _equal(etag: str, data: bytes) -> bool:

@@ -10,6 +10,8 @@ from typing import Any
 
 import psutil
 from mlratchet.infra.launch.local import resolve_processes
+from mlratchet.models.artifact.weights import initial_weights_key
+from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.identity.claim import take_claim
 from mlratchet.models.registration.record import Registration, find_registration
 from mlratchet.models.training.job import TrainJob
@@ -68,6 +70,7 @@ def train(run: Run, work: Work) -> Trained:
         source_uri=f"s3://{run.raw.bucket}/{spec.source.prefix}",
     )
     parent = parent_record(run, claim.parent_version)
+    parent_key, parent_sha256 = (parent.weights_key, parent.weights_sha256) if parent else initial_weights(run)
     scratch = run.scratch / f"train-{claim.epoch}"
     job = TrainJob(
         work_key=work.key,
@@ -77,8 +80,8 @@ def train(run: Run, work: Work) -> Trained:
         train=spec.train,
         processes=resolve_processes(spec.train),
         scratch=str(scratch),
-        parent_weights_key=parent.weights_key if parent else None,
-        parent_weights_sha256=parent.weights_sha256 if parent else None,
+        parent_weights_key=parent_key,
+        parent_weights_sha256=parent_sha256,
     )
     result = find_result(adapters.store, work.key)
     if result is None:
@@ -98,6 +101,20 @@ def parent_record(run: Run, version: int | None) -> Registration | None:
         return None
     parent = run.adapters.registry.get_version(run.spec.name, version)
     return find_registration(run.adapters.store, parent.tags["ratchet.work_key"])
+
+
+def initial_weights(run: Run) -> tuple[str | None, str | None]:
+    """Key and digest of the weights that the pipeline file names. Raises ``ConfigurationError`` when not imported."""
+    sha256 = run.spec.train.initial_weights
+    if sha256 is None:
+        return None, None
+    key = initial_weights_key(sha256)
+    if not run.adapters.store.exists(key):
+        raise ConfigurationError(
+            f"train.initial_weights: no weights {sha256[:12]} in {run.adapters.store.bucket}; "
+            "`ratchet import-weights FILE.pth` puts them there and prints the digest"
+        )
+    return key, sha256
 
 
 def training_parameters(run: Run, work: Work, parent_version: int | None) -> dict[str, str]:

@@ -87,5 +87,3 @@ def classified() -> Callable[..., RowOutputs]:
         return RowOutputs(ids=[f"{ids}{i}" for i in range(n)], y=y.astype(np.int64), output=output)
 
     return make
-
-

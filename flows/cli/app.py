@@ -25,7 +25,9 @@ app = typer.Typer(
 
 @app.callback(help=app.info.help)
 def point_libraries_at_the_stack() -> None:
-    """Before any command: Prefect, MLflow and boto3 of this process talk to the configured stack."""
+    """Before any command: Prefect, MLflow and boto3 of this process talk to the configured stack, and a workload
+    of the user is found where the command is run, as it is on the worker."""
+    sys.path.append("")
     from mlratchet.infra.settings import apply_environment, load_settings
     from mlratchet.models.errors import ConfigurationError
 

@@ -1,4 +1,4 @@
-"""Commands that start work: validate, seed, deploy, run, predict."""
+"""Commands that start work: validate, seed, upload, import-weights, deploy, run, predict."""
 
 from __future__ import annotations
 
@@ -58,6 +58,45 @@ def seed(
         [f"digits, delivery {delivery.value}: {count} objects written"],
         as_json=as_json,
     )
+
+
+def upload(
+    pipeline: Annotated[str, typer.Argument(help="Name of a pipeline; its source says where the files go.")],
+    files: Annotated[list[Path], typer.Argument(help="Files, or folders with all that is in them.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Put files into the raw bucket, below the source prefix of a pipeline. Any S3 client does the same."""
+    from mlratchet.flows.cli.output import emit, progress_bar
+    from mlratchet.infra.seed import upload_files
+    from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline
+    from mlratchet.tasks.wiring import open_adapters
+
+    adapters = open_adapters()
+    source = read_pipeline(find_pipeline(adapters.settings.pipelines_dir, pipeline)).source
+    raw = adapters.bucket(source.bucket) if source.bucket else adapters.raw
+    with progress_bar("Uploading", hidden=as_json) as advance:
+        keys = upload_files(raw, source.prefix, files, on_progress=advance)
+    emit({"bucket": raw.bucket, "keys": keys}, [f"s3://{raw.bucket}/{key}" for key in keys], as_json=as_json)
+
+
+def import_weights(
+    file: Annotated[Path, typer.Argument(help="A state dict (.pth, .pt) or a .safetensors file.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Bring weights of your own: they are read without executing anything, and version 1 begins from them.
+
+    Prints the digest to write into the pipeline file as `train.initial_weights`.
+    """
+    from mlratchet.flows.cli.output import emit
+    from mlratchet.infra.settings import forbid_pickle
+    from mlratchet.models.artifact.weights import import_weights as publish
+    from mlratchet.tasks.wiring import open_adapters
+
+    forbid_pickle()
+    sha256, tensors = publish(open_adapters().store, file)
+    shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
+    lines = [f"  {name} {shape}" for name, shape in shapes.items()]
+    emit({"sha256": sha256, "tensors": shapes}, [*lines, f"train.initial_weights: {sha256}"], as_json=as_json)
 
 
 def deploy(
@@ -135,5 +174,5 @@ def predict(
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (validate, seed, deploy, run, predict):
+    for command in (validate, seed, upload, import_weights, deploy, run, predict):
         app.command()(command)

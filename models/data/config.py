@@ -14,7 +14,7 @@ class SourceConfig(StrictModel):
     bucket: str | None = None
     """null: the raw bucket of the settings."""
     labels: str = "labels.csv"
-    """For images: the CSV (key below the prefix) that names each file and its label. For tables: the data."""
+    """For images: the CSV (key below the prefix) that names each file and its label. Tables: every CSV is read."""
     id_column: str | None = None
     """Column of the stable id of a record; null: the file name for images, the row's digest for tables."""
     label_column: str = "label"

@@ -38,7 +38,8 @@ class CsvTable:
         text = decode_text(data, where)
         if not text.strip():
             raise DataError(f"{where}: empty file; expected a header row and data rows")
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=find_delimiter(text), skipinitialspace=True)
+        self.delimiter = find_delimiter(text)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=self.delimiter, skipinitialspace=True)
         try:
             rows = [(reader.line_num, row) for row in reader]
         except csv.Error as exc:

@@ -46,6 +46,8 @@ class TrainConfig(StrictModel):
     seed: int = Field(default=0, ge=0, lt=2**32)
     warm_start: Literal["champion", "none"] = "champion"
     """Begin from the champion's weights, or fresh. Without a champion a run begins fresh."""
+    initial_weights: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Digest that `ratchet import-weights FILE.pth` printed: where training begins without a champion to start from."""
     processes: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
     """Ranks; auto is one per GPU, else min(cores, 4). More than the machine has devices is refused."""
     threads_per_process: int = Field(default=1, ge=1, le=256)

@@ -199,10 +199,18 @@ class Trainer:
 
 
 def warm_start(module: nn.Module, store: ObjectStore, key: str, sha256: str | None) -> tuple[list[str], list[str]]:
-    """Take the tensors that match by name and shape; returns (taken, left new)."""
+    """Take the tensors that match by name and shape; returns (taken, left new).
+
+    Raises ``TrainingError`` when none does: a warm start from nothing is a mistake that nobody would see.
+    """
     state = module.state_dict()
     parent = load(store.get(key, sha256=sha256))
     taken = {name: value for name, value in parent.items() if name in state and state[name].shape == value.shape}
+    if not taken:
+        raise TrainingError(
+            f"warm start: none of the {len(parent)} tensors of {key} fits this model (got {next(iter(parent), '-')} "
+            f"first, expected {next(iter(state), '-')}); set train.warm_start: none, or bring fitting weights"
+        )
     module.load_state_dict({**state, **taken})
     return sorted(taken), sorted(set(state) - set(taken))
 

@@ -78,7 +78,7 @@ def test_bad_records_are_set_aside_with_reasons(
         '"file","label"\r\n"a.png","0"\r\n"b.png","1"\r\n',
         "\ufefffile,label\na.png,0\nb.png,1\n",
         "file, label\na.png, 0\nb.png, 1",
-        "note,label,file\n\"a, b\nc\",0,a.png\nx,1,b.png\n",
+        'note,label,file\n"a, b\nc",0,a.png\nx,1,b.png\n',
         "\n\nfile,label\n\na.png,0\n\nb.png,1\n",
     ],
     ids=["semicolon", "tab", "pipe", "quoted-crlf", "bom", "spaces", "quoted-newline", "blank-lines"],

@@ -1,0 +1,179 @@
+"""Tables: every CSV file of a delivery, one row of numbers per record.
+
+Shape legend: B rows, F columns, C classes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from mlratchet.models.data.csv_table import CsvTable, RaggedRow, Row
+from mlratchet.models.errors import DataError
+from mlratchet.models.workloads.base import InputSpec, RawObject, Record, Reject, Task, Workload
+from torch import nn
+
+SUFFIXES = (".csv", ".tsv", ".txt")
+DECIMAL_COMMA = re.compile(r"^[+-]?\d+,\d+([eE][+-]?\d+)?$")
+
+
+class TableWorkload(Workload):
+    """Named number columns in, one target out. Subclass `TableClassifier` or `TableRegressor`."""
+
+    def __init__(self, *, columns: list[str], hidden: int) -> None:
+        if not columns or len(set(columns)) != len(columns):
+            raise ValueError(f"columns must be one or more different names, got {columns}")
+        if hidden < 1:
+            raise ValueError(f"hidden must be at least 1, got {hidden}")
+        self.columns = tuple(str(name) for name in columns)
+        self.hidden = hidden
+
+    def input_spec(self) -> InputSpec:
+        """(F,) numbers, by name or in the order of `columns`."""
+        return InputSpec(kind="table", shape=(len(self.columns),), dtype="float32", columns=self.columns)
+
+    def target(self, text: str, *, comma: bool) -> int | float:
+        """The target of a label cell; `comma` as for `read_number`. Raises ``ValueError`` saying what was expected."""
+        raise NotImplementedError
+
+    def records(
+        self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
+    ) -> Iterator[Record | Reject]:
+        """A record per row of every CSV below the prefix, in key order.
+
+        Without an id column a record's id is the digest of its numbers, so that a relabelled row keeps its id, and
+        equal rows stay on one side of the split.
+        """
+        tables = [item for item in sorted(objects, key=lambda o: o.key) if item.key.lower().endswith(SUFFIXES)]
+        if not tables:
+            raise DataError(f"{source['prefix']}: no table; expected files ending in {', '.join(SUFFIXES)}")
+        for item in objects:
+            if item not in tables:
+                yield Reject(where=item.key, code="not_a_table", reason=f"{item.key}: not one of {', '.join(SUFFIXES)}")
+        seen: Counter[str] = Counter()
+        for item in tables:
+            table = CsvTable(fetch(item), item.key)
+            for column in (*self.columns, source["label_column"], source.get("id_column"), source.get("group_column")):
+                if column:
+                    table.require(column)
+            for row in table.rows():
+                yield self._record(row, table, source, seen)
+
+    def _record(
+        self, row: Row | RaggedRow, table: CsvTable, source: Mapping[str, Any], seen: Counter[str]
+    ) -> Record | Reject:
+        where = f"{table.where}:{row.number}"
+        if isinstance(row, RaggedRow):
+            words = f"{where}: got {row.got} fields, expected {row.expected}"
+            return Reject(where=where, code="ragged_row", reason=words)
+        comma = table.delimiter != ","
+        numbers = []
+        for name in self.columns:
+            try:
+                numbers.append(read_number(row.values[name], comma=comma))
+            except CellError as error:
+                return Reject(where=where, code=error.code, reason=f"{where}: column {name!r}: {error}")
+        label = row.values[source["label_column"]]
+        try:
+            target = self.target(label, comma=comma)
+        except ValueError as error:
+            code = "unknown_label" if label else "missing_label"
+            return Reject(where=where, code=code, reason=f"{where}: label {label!r}, {error}")
+        x_F = np.asarray(numbers, dtype=np.float32)
+        content = hashlib.sha256(x_F.tobytes()).hexdigest()
+        seen[content] += 1
+        again = f"-{seen[content]}" if seen[content] > 1 else ""
+        id_column, group_column = source.get("id_column"), source.get("group_column")
+        used = {*self.columns, source["label_column"]}
+        return Record(
+            id=row.values[id_column] if id_column else content[:32] + again,
+            x=x_F,
+            y=target,
+            group=row.values[group_column] if group_column else (None if id_column else content[:32]),
+            columns={name: value for name, value in row.values.items() if name not in used},
+            content_sha256=content,
+        )
+
+
+class TableClassifier(TableWorkload):
+    """One class per row. Override `build_model` to bring your own network: (B, F) to logits (B, C)."""
+
+    task: Task = "classification"
+
+    def __init__(self, *, columns: list[str], classes: list[str], hidden: int = 32) -> None:
+        super().__init__(columns=columns, hidden=hidden)
+        if len(classes) < 2 or len(set(classes)) != len(classes):
+            raise ValueError(f"classes must be two or more different names, got {classes}")
+        self.classes = tuple(str(name) for name in classes)
+
+    def class_names(self) -> tuple[str, ...]:
+        """As the pipeline file lists them."""
+        return self.classes
+
+    def target(self, text: str, *, comma: bool) -> int:  # noqa: ARG002 - a class is a name
+        """Index of the class."""
+        if text not in self.classes:
+            raise ValueError(f"expected one of {', '.join(self.classes[:20])}")
+        return self.classes.index(text)
+
+    def build_model(self) -> nn.Module:
+        """Two linear layers."""
+        return nn.Sequential(
+            nn.Linear(len(self.columns), self.hidden), nn.ReLU(), nn.Linear(self.hidden, len(self.classes))
+        )
+
+
+class TableRegressor(TableWorkload):
+    """One number per row. Override `build_model` to bring your own network: (B, F) to (B, 1)."""
+
+    task: Task = "regression"
+
+    def __init__(self, *, columns: list[str], hidden: int = 32) -> None:
+        super().__init__(columns=columns, hidden=hidden)
+
+    def class_names(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    def target(self, text: str, *, comma: bool) -> float:
+        """The number."""
+        try:
+            return read_number(text, comma=comma)
+        except CellError as error:
+            raise ValueError(str(error)) from error
+
+    def build_model(self) -> nn.Module:
+        """Two linear layers."""
+        return nn.Sequential(nn.Linear(len(self.columns), self.hidden), nn.ReLU(), nn.Linear(self.hidden, 1))
+
+
+class CellError(ValueError):
+    """A cell that is not a usable number; `code` is a short stable word."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def read_number(text: str, *, comma: bool) -> float:
+    """A finite float32. `comma`: the file's delimiter is not the comma, so `1,5` is one and a half.
+
+    Raises ``CellError``.
+    """
+    if not text:
+        raise CellError("missing_value", "empty, expected a number")
+    if comma and DECIMAL_COMMA.match(text):
+        text = text.replace(",", ".")
+    try:
+        value = float(text)
+    except ValueError as exc:
+        raise CellError("not_a_number", f"got {text[:60]!r}, expected a number") from exc
+    if not np.isfinite(value):
+        raise CellError("non_finite", f"got {text}, expected a finite number")
+    if abs(value) > np.finfo(np.float32).max:
+        raise CellError("overflow", f"got {text}, expected at most {np.finfo(np.float32).max:.4g} in size")
+    return value
