@@ -9,7 +9,8 @@ import torch
 from mlratchet.models.errors import DataError, SecurityError
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.ports.storage import ObjectStore
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # under which training scripts put it
 
@@ -27,9 +28,10 @@ def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
     """
     try:
         if file.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
             return dict(load_file(file))
+        with file.open("rb") as source:
+            if not source.read(2).startswith((b"PK", b"\x80")):
+                raise ValueError("neither a zip archive nor a pickle, as torch.save writes them")
         held = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as exc:
         raise SecurityError(
@@ -38,7 +40,7 @@ def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
         ) from exc
     except (OSError, RuntimeError, EOFError, ValueError) as exc:
         raise DataError(f"{file}: cannot be read as weights: {str(exc).splitlines()[0][:200]}") from exc
-    except Exception as exc:  # safetensors raises a type of its own
+    except SafetensorError as exc:
         raise DataError(f"{file}: cannot be read as weights: {str(exc)[:200]}") from exc
     for name in WRAPPERS:
         if isinstance(held, dict) and isinstance(held.get(name), dict):

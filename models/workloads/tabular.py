@@ -174,6 +174,6 @@ def read_number(text: str, *, comma: bool) -> float:
         raise CellError("not_a_number", f"got {text[:60]!r}, expected a number") from exc
     if not np.isfinite(value):
         raise CellError("non_finite", f"got {text}, expected a finite number")
-    if abs(value) > np.finfo(np.float32).max:
+    if abs(value) > float(np.finfo(np.float32).max):
         raise CellError("overflow", f"got {text}, expected at most {np.finfo(np.float32).max:.4g} in size")
     return value

@@ -1,0 +1,120 @@
+"""The measures of a delivery see what is wrong with it, on the real digits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from mlratchet.infra.seed import PREFIX, digits_files, seed_digits, upload_files
+from mlratchet.infra.storage.memory import MemoryStore
+from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
+from mlratchet.models.data.quality import MEASURES, QualityReport, inspect
+from mlratchet.models.data.shards import load_split
+from mlratchet.models.data.snapshot import take_snapshot
+from mlratchet.models.errors import ConfigurationError, DataError
+from mlratchet.models.gates.evidence import Evidence
+from mlratchet.models.gates.judge import judge
+from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.ports.storage import DigestMismatch
+from mlratchet.models.workloads.base import Workload
+
+
+class Deliveries:
+    """Reads deliveries one after the other, as runs do."""
+
+    def __init__(self, raw: MemoryStore, store: MemoryStore, spec: PipelineSpec, workload: Workload) -> None:
+        self.raw, self.store, self.spec, self.workload = raw, store, spec, workload
+
+    def read(self, delivery: str) -> tuple[Any, Any, Any]:
+        seed_digits(self.raw, delivery, on_progress=lambda done, total: None)
+        snapshot = take_snapshot(self.raw, self.store, prefix=PREFIX)
+        return snapshot, *read_dataset_records(self.store, snapshot, self.workload, self.spec.source)
+
+    def dataset(self, delivery: str) -> Any:
+        snapshot, records, _ = self.read(delivery)
+        return write_dataset(
+            self.store, snapshot, records, "code", self.spec.workload, self.spec.data, self.spec.source,
+            class_names=self.workload.class_names(),
+        )  # fmt: skip
+
+    def measure(self, delivery: str, previous: Any) -> QualityReport:
+        _, records, rejects = self.read(delivery)
+        return inspect(self.store, records, rejects, previous, self.spec.data, self.workload.class_names())
+
+
+@pytest.fixture
+def deliveries(
+    raw: MemoryStore, store: MemoryStore, digits_spec: PipelineSpec, digits_workload: Workload
+) -> Deliveries:
+    return Deliveries(raw, store, digits_spec, digits_workload)
+
+
+def verdict(spec: PipelineSpec, report: QualityReport) -> tuple[str, list[str]]:
+    result = judge(
+        "data", spec.gates.data, Evidence(data_measures=report.measures), first_model=False, task="classification",
+        class_names=(),
+    )  # fmt: skip
+    return result.verdict, [check.reason for check in result.checks if check.verdict != "pass"]
+
+
+def test_the_good_deliveries_pass_the_data_gate(deliveries: Deliveries, digits_spec: PipelineSpec) -> None:
+    assert verdict(digits_spec, deliveries.measure("1", None)) == ("pass", [])
+    first = deliveries.dataset("1")
+    report = deliveries.measure("2", first)
+    assert verdict(digits_spec, report) == ("pass", [])
+    assert report.measures["relabelled_fraction"].n == 1000
+    assert report.measures["volume_ratio"].value == pytest.approx(1.797)
+
+
+def test_the_damaged_delivery_is_stopped_and_the_reason_names_examples(
+    deliveries: Deliveries, digits_spec: PipelineSpec
+) -> None:
+    report = deliveries.measure("damaged", deliveries.dataset("2"))
+    said, reasons = verdict(digits_spec, report)
+    assert said == "fail"
+    assert len(reasons) == 1
+    assert reasons[0].startswith("relabelled_fraction 0.2")
+    assert "n=1797" in reasons[0]
+    assert ".png" in reasons[0]
+
+
+def test_every_measure_is_described(deliveries: Deliveries) -> None:
+    assert set(deliveries.measure("1", None).measures) == set(MEASURES)
+
+
+def test_a_record_never_changes_its_side_when_more_arrive(deliveries: Deliveries, store: MemoryStore) -> None:
+    first, second = deliveries.dataset("1"), deliveries.dataset("2")
+    for side in ("train", "validation", "test"):
+        assert set(load_split(store, first, side).ids) <= set(load_split(store, second, side).ids)
+
+
+def test_a_changed_shard_is_refused(deliveries: Deliveries, store: MemoryStore) -> None:
+    manifest = deliveries.dataset("1")
+    key = manifest.splits["test"][0].key
+    data = bytearray(store.get(key))
+    data[-1] ^= 1
+    store.put(key, bytes(data))
+    with pytest.raises(DigestMismatch):
+        load_split(store, manifest, "test")
+
+
+def test_seeding_twice_writes_nothing_and_going_back_removes(raw: MemoryStore) -> None:
+    steps: list[tuple[int, int]] = []
+    assert seed_digits(raw, "2", on_progress=lambda d, t: steps.append((d, t))) == 1798
+    assert steps[-1] == (1798, 1798)
+    assert seed_digits(raw, "2", on_progress=lambda d, t: None) == 0
+    assert seed_digits(raw, "damaged", on_progress=lambda d, t: None) == 1
+    assert seed_digits(raw, "1", on_progress=lambda d, t: None) == 798
+    assert {info.key for info in raw.list(PREFIX)} == set(digits_files("1"))
+    with pytest.raises(ConfigurationError, match="there are: 1, 2, damaged"):
+        digits_files("3")
+
+
+def test_uploading_keeps_the_structure_of_a_folder(raw: MemoryStore, tmp_path: Any) -> None:
+    (tmp_path / "set" / "images").mkdir(parents=True)
+    (tmp_path / "set" / "labels.csv").write_text("a")
+    (tmp_path / "set" / "images" / "0.png").write_text("b")
+    keys = upload_files(raw, "mine/", [tmp_path / "set"], on_progress=lambda d, t: None)
+    assert sorted(keys) == sorted(info.key for info in raw.list()) == ["mine/images/0.png", "mine/labels.csv"]
+    with pytest.raises(DataError, match="no such file"):
+        upload_files(raw, "mine/", [tmp_path / "absent"], on_progress=lambda d, t: None)
