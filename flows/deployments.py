@@ -5,27 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from mlratchet.flows.checking import check_pipeline
 from mlratchet.flows.parameters import RetrainParameters
 from mlratchet.flows.retrain import retrain
 from mlratchet.infra.settings import Settings, load_settings
-from mlratchet.models.gates.validation import validate_policy
-from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline
+from mlratchet.models.pipeline.loading import find_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import publish_pipeline
-from mlratchet.models.workloads.loading import load_workload
 from mlratchet.tasks.wiring import Adapters
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
 from prefect.schedules import Cron
 from prefect.types.entrypoint import EntrypointType
-
-
-def check_pipeline(file: Path) -> tuple[PipelineSpec, list[str]]:
-    """The pipeline of a file, with warnings. Raises ``ConfigurationError`` before anything trains."""
-    spec = read_pipeline(file)
-    workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
-    warnings = validate_policy(spec.gates, workload.task, workload.class_names())
-    return spec, warnings
 
 
 def deploy_pipeline(file: Path, adapters: Adapters) -> dict[str, Any]:

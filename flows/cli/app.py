@@ -44,7 +44,7 @@ demo.register(app)
 def main() -> None:
     """Entry point: errors of ours are one line and an exit code, never a traceback."""
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)  # what `typer.Exit` carried comes back as the result
     except RatchetError as error:
         typer.echo(error.line(), err=True)
         sys.exit(error.exit_code)
@@ -59,3 +59,4 @@ def main() -> None:
             raise
         show()
         sys.exit(getattr(error, "exit_code", 2))
+    sys.exit(code if isinstance(code, int) else 0)

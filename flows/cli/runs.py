@@ -25,14 +25,21 @@ def validate(
 ) -> None:
     """Check a pipeline file whole, before anything trains.
 
-    Reports every problem with file and line, and warns where the test set is too small for a margin.
+    Reports every problem with file and line, and says how many test rows a margin needs.
     """
+    from mlratchet.flows.checking import check_pipeline
     from mlratchet.flows.cli.output import emit
-    from mlratchet.flows.deployments import check_pipeline
+    from mlratchet.infra.settings import load_settings
+    from mlratchet.models.errors import ConfigurationError
+    from mlratchet.tasks.wiring import Adapters
 
-    spec, notes = check_pipeline(file)
+    try:
+        adapters = Adapters(load_settings())
+    except ConfigurationError:
+        adapters = None  # a file can be checked before the first `ratchet up`
+    spec, notes = check_pipeline(file, adapters)
     lines = [f"{file}: pipeline {spec.name} is valid (revision {spec.revision()[:12]})"]
-    lines += [f"warning: {note}" for note in notes]
+    lines += [f"note: {note}" for note in notes]
     emit({"pipeline": spec.name, "revision": spec.revision(), "warnings": notes}, lines, as_json=as_json)
 
 

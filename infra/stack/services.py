@@ -46,101 +46,103 @@ def script(name: str) -> str:
 
 def services(settings: Settings, project: Path) -> list[Service]:
     """S3, MLflow, Prefect and a worker."""
-    home = settings.home
-    ports = remembered_ports(home)
-    environment = base_environment() | child_environment(settings) | {STACK_MARK: str(home)}
+    ports = remembered_ports(settings.home)
+    environment = base_environment() | child_environment(settings) | {STACK_MARK: str(settings.home)}
     environment["PYTHONPATH"] = ":".join(filter(None, (str(project), environment.get("PYTHONPATH"))))
-    data = home / "data"
-    mlflow_url = f"http://127.0.0.1:{ports['mlflow']}"
-    prefect_url = f"http://127.0.0.1:{ports['prefect']}"
+    return [
+        seaweedfs(settings, ports, environment),
+        mlflow(settings, ports, environment),
+        prefect(settings, ports, environment),
+        worker(settings, project, environment),
+    ]
+
+
+def seaweedfs(settings: Settings, ports: dict[str, int], environment: dict[str, str]) -> Service:
+    """The S3 server: master, volume, filer and gateway in one process."""
+    home = settings.home
+    return Service(
+        name="seaweedfs",
+        command=(
+            script("weed"),
+            "server",
+            f"-dir={home / 'data' / 'seaweedfs'}",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            "-filer",
+            "-s3",
+            f"-s3.port={ports['s3']}",
+            f"-s3.config={home / 's3.json'}",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            "-master.volumeSizeLimitMB=1024",
+            f"-master.port={ports['seaweed_master']}",
+            f"-volume.port={ports['seaweed_volume']}",
+            f"-filer.port={ports['seaweed_filer']}",
+            "-volume.max=100",
+        ),
+        environment=environment | {"GOMEMLIMIT": "512MiB"},
+        directory=home,
+        url=settings.s3_endpoint_url,
+        health=f"{settings.s3_endpoint_url}/status",
+    )
+
+
+def mlflow(settings: Settings, ports: dict[str, int], environment: dict[str, str]) -> Service:
+    """Tracking and registry on SQLite; artifacts go to S3 without it."""
+    url = f"http://127.0.0.1:{ports['mlflow']}"
+    return Service(
+        name="mlflow",
+        command=(
+            script("mlflow"),
+            "server",
+            "--host=127.0.0.1",
+            f"--port={ports['mlflow']}",
+            "--workers=1",
+            f"--backend-store-uri=sqlite:///{settings.home / 'data' / 'mlflow.db'}",
+            f"--default-artifact-root=s3://{settings.mlflow_bucket}/",
+            "--no-serve-artifacts",
+            "--uvicorn-opts=--log-level warning",
+        ),
+        environment=environment,
+        directory=settings.home,
+        url=url,
+        health=f"{url}/health",
+    )
+
+
+def prefect(settings: Settings, ports: dict[str, int], environment: dict[str, str]) -> Service:
+    """The orchestrator on SQLite."""
+    url = f"http://127.0.0.1:{ports['prefect']}"
     database = {
-        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{data / 'prefect.db'}",
-        "PREFECT_UI_API_URL": f"{prefect_url}/api",
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{settings.home / 'data' / 'prefect.db'}",
+        "PREFECT_UI_API_URL": f"{url}/api",
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     }
     if settings.prefect_auth:
         database["PREFECT_SERVER_API_AUTH_STRING"] = settings.prefect_auth.get_secret_value()
-    return [
-        Service(
-            name="seaweedfs",
-            command=(
-                script("weed"),
-                "server",
-                f"-dir={data / 'seaweedfs'}",
-                "-ip=127.0.0.1",
-                "-ip.bind=127.0.0.1",
-                "-filer",
-                "-s3",
-                f"-s3.port={ports['s3']}",
-                f"-s3.config={home / 's3.json'}",
-                "-s3.port.iceberg=0",
-                "-s3.port.lance=0",
-                "-master.volumeSizeLimitMB=1024",
-                f"-master.port={ports['seaweed_master']}",
-                f"-volume.port={ports['seaweed_volume']}",
-                f"-filer.port={ports['seaweed_filer']}",
-                "-volume.max=100",
-            ),
-            environment=environment | {"GOMEMLIMIT": "512MiB"},
-            directory=home,
-            url=settings.s3_endpoint_url,
-            health=f"{settings.s3_endpoint_url}/status",
+    return Service(
+        name="prefect",
+        command=(script("prefect"), "server", "start", "--host=127.0.0.1", f"--port={ports['prefect']}"),
+        environment=environment | database,
+        directory=settings.home,
+        url=url,
+        health=f"{url}/api/health",
+    )
+
+
+def worker(settings: Settings, project: Path, environment: dict[str, str]) -> Service:
+    """Starts a process per flow run, in the folder where `ratchet up` was run."""
+    return Service(
+        name="worker",
+        command=(
+            script("prefect"),
+            "worker",
+            "start",
+            f"--pool={settings.work_pool}",
+            "--type=process",
+            "--name=local",
         ),
-        Service(
-            name="mlflow",
-            command=(
-                script("mlflow"),
-                "server",
-                "--host",
-                "127.0.0.1",
-                "--port",
-                str(ports["mlflow"]),
-                "--workers",
-                "1",
-                "--backend-store-uri",
-                f"sqlite:///{data / 'mlflow.db'}",
-                "--default-artifact-root",
-                f"s3://{settings.mlflow_bucket}/",
-                "--no-serve-artifacts",
-                "--uvicorn-opts",
-                "--log-level warning",
-            ),
-            environment=environment,
-            directory=home,
-            url=mlflow_url,
-            health=f"{mlflow_url}/health",
-        ),
-        Service(
-            name="prefect",
-            command=(
-                script("prefect"),
-                "server",
-                "start",
-                "--host",
-                "127.0.0.1",
-                "--port",
-                str(ports["prefect"]),
-            ),
-            environment=environment | database,
-            directory=home,
-            url=prefect_url,
-            health=f"{prefect_url}/api/health",
-        ),
-        Service(
-            name="worker",
-            command=(
-                script("prefect"),
-                "worker",
-                "start",
-                "--pool",
-                settings.work_pool,
-                "--type",
-                "process",
-                "--name",
-                "local",
-            ),
-            environment=environment | {"PREFECT_WORKER_QUERY_SECONDS": "1"},
-            directory=project,
-            after=("prefect",),
-        ),
-    ]
+        environment=environment | {"PREFECT_WORKER_QUERY_SECONDS": "1"},
+        directory=project,
+        after=("prefect",),
+    )

@@ -134,3 +134,10 @@ def detectable_margin(n: int, *, disagreement: float, confidence: float, power: 
     if n <= 0:
         raise ValueError(f"n must be positive, got {n}")
     return float((ndtri(confidence) + ndtri(power)) * math.sqrt(disagreement / n))
+
+
+def rows_needed(margin: float, *, disagreement: float, confidence: float, power: float = 0.8) -> int:
+    """The reverse of `detectable_margin`: rows from which an equally good candidate passes `margin`."""
+    if margin <= 0:
+        raise ValueError(f"margin must be positive, got {margin}")
+    return math.ceil(disagreement * float((ndtri(confidence) + ndtri(power)) / margin) ** 2)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import math
 
 from mlratchet.models.data.quality import MEASURES
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.evaluation.metrics import metrics_for
-from mlratchet.models.evaluation.statistics import detectable_margin
+from mlratchet.models.evaluation.statistics import detectable_margin, rows_needed
 from mlratchet.models.gates.policy import (
     AbsoluteCheck,
     DataCheck,
@@ -58,15 +59,21 @@ def validate_policy(policy: GatePolicy, task: str, class_names: tuple[str, ...])
     return warnings
 
 
-def power_notes(policy: GatePolicy, n_test: int) -> list[str]:
-    """A note per margin that this many test rows cannot support."""
+def power_notes(policy: GatePolicy, n_test: int | None, *, test_share: float) -> list[str]:
+    """A note per margin on accuracy that `n_test` rows cannot support; None when their number is not known yet."""
     notes = []
     for number, check in enumerate(policy.champion):
-        if isinstance(check, NonInferiorityCheck) and check.metric == "accuracy":
+        if not isinstance(check, NonInferiorityCheck) or check.metric != "accuracy":
+            continue
+        needed = rows_needed(check.margin, disagreement=TYPICAL_DISAGREEMENT, confidence=check.confidence)
+        words = (
+            f"gates.champion.{number}: an equally good model passes a margin of {check.margin:g} four times in five "
+            f"with {needed} test rows ({math.ceil(needed / test_share)} records, where two trainings differ on "
+            f"{TYPICAL_DISAGREEMENT:.0%} of the rows)"
+        )
+        if n_test is None:
+            notes.append(words)
+        elif n_test < needed:
             margin = detectable_margin(n_test, disagreement=TYPICAL_DISAGREEMENT, confidence=check.confidence)
-            if margin > check.margin:
-                notes.append(
-                    f"gates.champion.{number}: with {n_test} test rows an equally good model passes a margin of "
-                    f"{check.margin:g} less than 80% of the time; choose at least {margin:.3f} or more test rows"
-                )
+            notes.append(f"{words}; the champion had {n_test}: choose a margin of {margin:.3f} or deliver more")
     return notes

@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlratchet.models.evaluation.metrics import Accuracy, metrics_for
 from mlratchet.models.evaluation.rows import RowOutputs
-from mlratchet.models.evaluation.statistics import bootstrap, detectable_margin, paired_bootstrap, tango, wilson
+from mlratchet.models.evaluation.statistics import (
+    bootstrap,
+    detectable_margin,
+    paired_bootstrap,
+    rows_needed,
+    tango,
+    wilson,
+)
 from scipy import stats
 
 Classified = Callable[..., RowOutputs]
@@ -108,6 +115,7 @@ def test_resamples_in_which_a_metric_is_undefined_are_counted() -> None:
 def test_the_detectable_margin_is_met_four_times_in_five() -> None:
     n, disagreement = 600, 0.04
     margin = detectable_margin(n, disagreement=disagreement, confidence=0.95)
+    assert abs(rows_needed(margin, disagreement=disagreement, confidence=0.95) - n) <= 1
     rng = np.random.default_rng(0)
     passed = 0
     for _ in range(400):

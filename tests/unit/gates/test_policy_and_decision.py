@@ -61,8 +61,11 @@ def test_a_champion_gate_that_compares_nothing_is_warned_about(digits_spec: Pipe
 
 
 def test_a_margin_that_the_test_rows_cannot_support_is_named(digits_spec: PipelineSpec) -> None:
-    assert "choose at least" in power_notes(digits_spec.gates, 100)[0]
-    assert not power_notes(digits_spec.gates, 5000)
+    few = power_notes(digits_spec.gates, 100, test_share=0.35)
+    assert "with 619 test rows" in few[0]
+    assert "the champion had 100" in few[0]
+    assert power_notes(digits_spec.gates, None, test_share=0.35)
+    assert not power_notes(digits_spec.gates, 629, test_share=0.35)
 
 
 @pytest.fixture

@@ -1,0 +1,99 @@
+"""Commands as a user types them, without a stack: one clear line and the right exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent.parent.parent
+COMMANDS = (
+    "up", "down", "status", "doctor", "logs", "validate", "seed", "upload", "import-weights", "deploy", "run",
+    "predict", "versions", "decision", "history", "promote", "rollback", "reconcile", "gc", "demo",
+)  # fmt: skip
+
+
+class Cli:
+    """Runs `ratchet` in an empty folder with an empty home."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("RATCHET_", "PREFECT_", "MLFLOW_"))}
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name("ratchet")), *arguments],
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+            env={**environment, "RATCHET_HOME": str(self.folder / "home"), "COLUMNS": "200"},
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+
+@pytest.fixture
+def ratchet(tmp_path: Path) -> Cli:
+    return Cli(tmp_path)
+
+
+def test_help_lists_every_command_and_the_exit_codes(ratchet: Cli) -> None:
+    text = ratchet("--help").stdout
+    assert not [name for name in COMMANDS if not re.search(rf"\b{name}\b", text)]
+    assert "4 a gate said no" in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(ratchet: Cli, command: str) -> None:
+    text = ratchet(command, "--help").stdout
+    assert "Usage: ratchet" in text
+    assert len(text.splitlines()) > 5
+
+
+def test_without_a_stack_every_command_that_needs_one_says_what_to_do(ratchet: Cli) -> None:
+    for arguments in (("run", "digits"), ("versions", "digits"), ("deploy",), ("predict", "digits", "x.png")):
+        assert "run `ratchet up`" in ratchet(*arguments, code=2).stderr
+    assert "not running" in ratchet("status", code=5).stdout
+    assert "no log of" in ratchet("logs", "mlflow", code=2).stderr
+
+
+def test_validate_reports_every_problem_with_file_and_line(ratchet: Cli, digits_file: Path, tmp_path: Path) -> None:
+    text = digits_file.read_text()
+    good = tmp_path / "digits.yaml"
+    good.write_text(text)
+    assert json.loads(ratchet("validate", str(good), "--json").stdout)["pipeline"] == "digits"
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(text.replace("epochs: 12", "epoch: 12").replace("minimum: 500", "minimum: .nan"))
+    lines = ratchet("validate", str(bad), code=2).stderr.splitlines()
+    assert any("did you mean 'epochs'" in line and re.search(r"bad\.yaml:\d+", line) for line in lines)
+    assert any("finite" in line for line in lines)
+    assert "cannot be read" in ratchet("validate", "absent.yaml", code=2).stderr
+
+
+def test_a_secret_in_a_pipeline_file_is_never_echoed(ratchet: Cli, digits_file: Path, tmp_path: Path) -> None:
+    file = tmp_path / "secret.yaml"
+    file.write_text(digits_file.read_text() + "password: hunter2\n")
+    done = ratchet("validate", str(file), code=2)
+    assert "secrets come from the environment" in done.stderr
+    assert "hunter2" not in done.stdout + done.stderr
+
+
+def test_usage_errors_exit_with_2(ratchet: Cli) -> None:
+    ratchet("no-such-command", code=2)
+    ratchet("run", code=2)
+    ratchet("seed", "digits", "--delivery", "9", code=2)
+    ratchet("versions", "digits", "--no-such-option", code=2)
+
+
+def test_doctor_says_what_to_do_about_each(ratchet: Cli) -> None:
+    done = ratchet("doctor", "--json")
+    findings = {finding["what"]: finding for finding in json.loads(done.stdout)}
+    assert {"python", "torch", "prefect", "mlflow", "disk", "gpu", "ports"} <= set(findings)
+    assert all(finding["ok"] or finding["do"] for finding in findings.values())

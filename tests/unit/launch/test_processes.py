@@ -1,0 +1,94 @@
+"""Ownership of processes and scratch folders."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+from mlratchet.infra.launch.local import Tail, rank_error, resolve_processes
+from mlratchet.infra.processes import marked_processes, sweep, wait_until_gone
+from mlratchet.infra.scratch import open_scratch, orphaned_runs, remove_scratch
+from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.training.config import TrainConfig
+
+STUBBORN = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
+)
+
+
+def test_a_sweep_ends_every_marked_process_and_its_children_and_no_other() -> None:
+    value = uuid.uuid4().hex
+    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {STUBBORN!r}])"
+    marked = subprocess.Popen(
+        [sys.executable, "-c", child], env={**os.environ, "RATCHET_TEST_MARK": value}, stdout=subprocess.PIPE
+    )
+    other = subprocess.Popen([sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE)
+    try:
+        assert marked.stdout is not None
+        assert marked.stdout.readline() == b"up\n"
+        assert len(marked_processes("RATCHET_TEST_MARK", value)) == 2
+        assert sweep("RATCHET_TEST_MARK", value) == 2
+        assert marked_processes("RATCHET_TEST_MARK", value) == []
+        assert other.poll() is None
+        assert sweep("RATCHET_TEST_MARK", value) == 0
+    finally:
+        other.kill()
+        other.wait()
+        marked.wait()
+        for process in (marked, other):
+            if process.stdout is not None:
+                process.stdout.close()
+
+
+def test_waiting_for_a_process_that_has_ended_takes_no_time() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "pass"])
+    assert wait_until_gone(process.pid, 20)
+    process.wait()
+    assert not wait_until_gone(os.getpid(), 0)
+
+
+def test_a_scratch_folder_is_orphaned_when_its_owner_is_gone(tmp_path: Path) -> None:
+    mine = open_scratch(tmp_path, "mine")
+    assert orphaned_runs(tmp_path) == []
+    script = (
+        "import sys; from pathlib import Path; from mlratchet.infra.scratch import open_scratch; "
+        f"open_scratch(Path({str(tmp_path)!r}), 'theirs')"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+    assert orphaned_runs(tmp_path) == ["theirs"]
+    remove_scratch(tmp_path, "theirs")
+    remove_scratch(tmp_path, "theirs")
+    assert orphaned_runs(tmp_path) == []
+    assert mine.is_dir()
+
+
+def test_more_processes_than_the_machine_has_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"got 1000, but this machine has \d+ CPU cores"):
+        resolve_processes(TrainConfig(processes=1000, global_batch_size=1000, device="cpu"))
+    assert resolve_processes(TrainConfig(processes="auto", device="cpu", global_batch_size=7)) in (1, 7)
+
+
+def test_the_tail_of_a_growing_file_passes_each_epoch_once(tmp_path: Path) -> None:
+    seen: list[int] = []
+    file = tmp_path / "events.jsonl"
+    tail = Tail(file, lambda event: seen.append(event["epoch"]))
+    tail.read()
+    file.write_text('{"epoch": 1}\n{"epo')
+    tail.read()
+    with file.open("a") as sink:
+        sink.write('ch": 2}\n{"epoch": 1}\n{"epoch": 3}\n')
+    tail.read()
+    assert seen == [1, 2, 3]
+
+
+def test_what_a_rank_said_is_what_is_raised(tmp_path: Path) -> None:
+    log = tmp_path / "ranks.log"
+    log.write_text("noise\nOSError: no space left\nmore noise\n")
+    assert "OSError: no space left" in str(rank_error(tmp_path, log, 1))
+    (tmp_path / "error.json").write_text('{"code": "TRAIN", "exit_code": 3, "message": "loss is nan at step 4"}')
+    error = rank_error(tmp_path, log, 3)
+    assert (error.exit_code, error.line()) == (3, "TRAIN: loss is nan at step 4")
