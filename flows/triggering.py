@@ -8,6 +8,7 @@ import logging
 import sys
 import time
 from typing import Any
+from uuid import UUID
 
 from mlratchet.flows.deployments import deploy_pipelines
 from mlratchet.flows.parameters import RetrainParameters
@@ -17,11 +18,25 @@ from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline
 from mlratchet.models.ports.storage import ObjectNotFound
 from mlratchet.tasks.wiring import Adapters, open_adapters
 from prefect import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterKey,
+    FlowRunFilter,
+    FlowRunFilterId,
+)
 from prefect.client.schemas.objects import FlowRun, TaskRun
 from rich.console import Console
 
 POLL_S = 0.5  # seconds between two looks at a run
+MARKS = {
+    "Completed": "[green]✓[/]",
+    "Retrying": "[yellow]↻[/]",
+    "AwaitingRetry": "[yellow]↻[/]",
+    "Failed": "[red]✗[/]",
+    "Crashed": "[red]✗[/]",
+}
 
 
 def _parameters(overrides: tuple[str, ...]) -> RetrainParameters:
@@ -56,7 +71,14 @@ def run_on_worker(pipeline: str, overrides: tuple[str, ...], *, quiet: bool) -> 
                 "parameters": _parameters(overrides).model_dump(mode="json"),
             },
         )
-        final = _follow(client, created.id, quiet=quiet)
+        try:
+            final = Follower(client, created.id, quiet=quiet).follow()
+        except KeyboardInterrupt:
+            url = str(adapters.settings.prefect_api_url).removesuffix("/api")
+            print(  # noqa: T201 - a word to whoever pressed Ctrl-C
+                f"\nthe run goes on in the worker: {url}/runs/flow-run/{created.id} (cancel it there)", file=sys.stderr
+            )
+            raise
     report = read_report(adapters, str(created.id))
     if report is not None:
         return report
@@ -72,32 +94,48 @@ def _began(task: TaskRun) -> float:
     return moment.timestamp() if moment is not None else 0.0
 
 
-def _follow(client: Any, run_id: Any, *, quiet: bool) -> FlowRun:
-    """Print each step as it begins and ends, until the run is over."""
-    console = Console(file=sys.stderr, quiet=quiet, highlight=False, soft_wrap=True)
-    shown: dict[str, str] = {}
-    began = time.monotonic()
-    with console.status("waiting for the worker"):
-        while True:
-            flow_run: FlowRun = client.read_flow_run(run_id)
-            tasks: list[TaskRun] = client.read_task_runs(
-                flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run_id]))
+class Follower:
+    """Prints each step as it ends and names the one under way, until the run is over."""
+
+    def __init__(self, client: SyncPrefectClient, run_id: UUID, *, quiet: bool) -> None:
+        self._client, self._run_id = client, run_id
+        self._console = Console(file=sys.stderr, quiet=quiet, highlight=False, soft_wrap=True)
+        self._shown: set[tuple[str, str]] = set()
+        self._began = time.monotonic()
+
+    def follow(self) -> FlowRun:
+        """The flow run in its final state."""
+        with self._console.status("waiting for the worker") as status:
+            while True:
+                flow_run: FlowRun = self._client.read_flow_run(self._run_id)
+                status.update(self.look() or f"{(flow_run.state_name or 'pending').lower()}: waiting for the worker")
+                if flow_run.state is not None and flow_run.state.is_final():
+                    return flow_run
+                time.sleep(POLL_S)
+
+    def look(self) -> str:
+        """Print what ended since the last look; returns what is under way, with its percentage."""
+        mine = FlowRunFilter(id=FlowRunFilterId(any_=[self._run_id]))
+        running = ""
+        for task in sorted(self._client.read_task_runs(flow_run_filter=mine), key=_began):
+            state = task.state_name or "Pending"
+            if state in MARKS and (str(task.id), state) not in self._shown:
+                self._shown.add((str(task.id), state))
+                elapsed = time.monotonic() - self._began
+                self._console.print(f"  {MARKS[state]} {task.name}  [dim]{elapsed:5.1f} s[/]")
+            if state == "Running":
+                running = task.name
+        return running and f"{running}{self.percent() if running.startswith('Train') else ''}"
+
+    def percent(self) -> str:
+        """Of the training, as its progress artifact says."""
+        found = self._client.read_artifacts(
+            artifact_filter=ArtifactFilter(
+                flow_run_id=ArtifactFilterFlowRunId(any_=[self._run_id]),
+                key=ArtifactFilterKey(any_=["training-progress"]),
             )
-            for task in sorted(tasks, key=_began):
-                state = task.state_name or "Pending"
-                name = task.name.rsplit("-", 1)[0] if task.name[-4] == "-" else task.name
-                if shown.get(str(task.id)) != state and state in (
-                    "Completed",
-                    "Failed",
-                    "Crashed",
-                    "Retrying",
-                ):
-                    shown[str(task.id)] = state
-                    mark = {"Completed": "[green]✓[/]", "Retrying": "[yellow]↻[/]"}.get(state, "[red]✗[/]")
-                    console.print(f"  {mark} {name}  [dim]{time.monotonic() - began:5.1f} s[/]")
-            if flow_run.state is not None and flow_run.state.is_final():
-                return flow_run
-            time.sleep(POLL_S)
+        )
+        return f"  {float(str(found[0].data)):.0f} %" if found else ""
 
 
 def run_here(pipeline: str, overrides: tuple[str, ...], *, quiet: bool) -> dict[str, Any]:

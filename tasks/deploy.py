@@ -8,20 +8,11 @@ import httpx
 from mlratchet.infra.stack.serving import request_server, server_url
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.tasks.progress import show_link
-from mlratchet.tasks.retry import worth_repeating
+from mlratchet.tasks.step import step
 from mlratchet.tasks.wiring import Run
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 
-@task(
-    name="Deploy the champion",
-    task_run_name="Deploy the champion",
-    retries=1,
-    retry_delay_seconds=2,
-    cache_policy=NO_CACHE,
-    retry_condition_fn=worth_repeating,
-)
+@step("Deploy the champion", retries=1)
 def deploy(run: Run, version: int, timeout_s: float = 90.0) -> str:
     """Ask for a server of this pipeline and wait for the version. Returns its URL."""
     home, name = run.adapters.settings.home, run.spec.name

@@ -19,11 +19,9 @@ from mlratchet.models.evaluation.rows import RowOutputs, save_rows
 from mlratchet.models.evaluation.score import score
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.tasks.recognise import Work
-from mlratchet.tasks.retry import worth_repeating
+from mlratchet.tasks.step import step
 from mlratchet.tasks.train import Trained
 from mlratchet.tasks.wiring import Run
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from safetensors.torch import load
 
 
@@ -57,14 +55,7 @@ class Evaluation:
         )
 
 
-@task(
-    name="Evaluate on the test rows",
-    task_run_name="Evaluate on the test rows",
-    retries=2,
-    retry_delay_seconds=[2, 10],
-    cache_policy=NO_CACHE,
-    retry_condition_fn=worth_repeating,
-)
+@step("Evaluate on the test rows")
 def evaluate(run: Run, work: Work, dataset: DatasetManifest, trained: Trained) -> Evaluation:
     """Score both models on the same rows, in one pass each."""
     store = run.adapters.store

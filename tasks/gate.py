@@ -5,26 +5,18 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from mlratchet.models.fault_points import fault_point
 from mlratchet.models.gates.decision import build_decision, explain, load_decision, publish_decision, table
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.judge import judge
 from mlratchet.models.gates.record import GateRun, find_gate_run, gate_run_id, publish_gate_run
 from mlratchet.tasks.progress import show_table
 from mlratchet.tasks.recognise import Work
-from mlratchet.tasks.retry import worth_repeating
+from mlratchet.tasks.step import step
 from mlratchet.tasks.wiring import Run
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 
-@task(
-    name="Gate",
-    task_run_name="Gate: {gate}",
-    retries=2,
-    retry_delay_seconds=[2, 10],
-    cache_policy=NO_CACHE,
-    retry_condition_fn=worth_repeating,
-)
+@step("Gate", run_name="Gate: {gate}")
 def pass_gate(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict[str, str]) -> GateRun:
     """Judge, publish the decision, show it. The caller stops the run unless the verdict is `pass`."""
     spec, store = run.spec, run.adapters.store
@@ -67,6 +59,7 @@ def pass_gate(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict
         run_id=run.run_id,
     )
     digest = publish_decision(store, decision)
+    fault_point(f"gate.{gate}.after_decision")
     gate_run = GateRun(
         id=identity,
         gate=gate,

@@ -10,10 +10,8 @@ from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.models.identity.work_key import work_key
 from mlratchet.models.ports.ledger import LedgerEntry
 from mlratchet.models.registration.record import Registration, find_registration
-from mlratchet.tasks.retry import worth_repeating
+from mlratchet.tasks.step import step
 from mlratchet.tasks.wiring import Run
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +32,7 @@ class Work:
         return self.champion is not None and self.champion.work_key == self.key
 
 
-@task(
-    name="Recognise finished work",
-    task_run_name="Recognise finished work",
-    retries=2,
-    retry_delay_seconds=[2, 10],
-    cache_policy=NO_CACHE,
-    retry_condition_fn=worth_repeating,
-)
+@step("Recognise finished work")
 def recognise(run: Run, snapshot: Snapshot) -> Work:
     """Compute the work key and look it up."""
     store = run.adapters.store

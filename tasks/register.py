@@ -12,21 +12,12 @@ from mlratchet.models.registration.record import Registration, find_registration
 from mlratchet.tasks.evaluate import Evaluation, load_candidate
 from mlratchet.tasks.progress import show_link
 from mlratchet.tasks.recognise import Work
-from mlratchet.tasks.retry import worth_repeating
+from mlratchet.tasks.step import step
 from mlratchet.tasks.train import Trained
 from mlratchet.tasks.wiring import Run
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 
-@task(
-    name="Register in MLflow",
-    task_run_name="Register in MLflow",
-    retries=2,
-    retry_delay_seconds=[2, 10],
-    cache_policy=NO_CACHE,
-    retry_condition_fn=worth_repeating,
-)
+@step("Register in MLflow")
 def register(run: Run, work: Work, trained: Trained, evaluation: Evaluation, gate: GateRun) -> Registration:
     """Once per work key, whatever reply was lost."""
     spec, adapters = run.spec, run.adapters

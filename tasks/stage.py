@@ -7,20 +7,11 @@ from mlratchet.infra.measure import Measurement, measure_artifact
 from mlratchet.models.gates.record import GateRun
 from mlratchet.models.registration.record import Registration
 from mlratchet.tasks.evaluate import Evaluation
-from mlratchet.tasks.retry import worth_repeating
+from mlratchet.tasks.step import step
 from mlratchet.tasks.wiring import Run
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 
-@task(
-    name="Measure the artifact",
-    task_run_name="Measure the artifact",
-    retries=1,
-    retry_delay_seconds=2,
-    cache_policy=NO_CACHE,
-    retry_condition_fn=worth_repeating,
-)
+@step("Measure the artifact", retries=1)
 def measure(run: Run, record: Registration, evaluation: Evaluation) -> Measurement:
     """Latency, size and parity of what would be served."""
     directory = run.scratch / "staged"
@@ -34,14 +25,7 @@ def measure(run: Run, record: Registration, evaluation: Evaluation) -> Measureme
     )
 
 
-@task(
-    name="Move to staging",
-    task_run_name="Move to staging",
-    retries=2,
-    retry_delay_seconds=[2, 10],
-    cache_policy=NO_CACHE,
-    retry_condition_fn=worth_repeating,
-)
+@step("Move to staging")
 def to_staging(run: Run, record: Registration, gate: GateRun) -> None:
     """The alias follows the staging gate's decision."""
     registry, name = run.adapters.registry, run.spec.name

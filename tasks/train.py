@@ -18,10 +18,8 @@ from mlratchet.models.training.job import TrainJob
 from mlratchet.models.training.result import TrainResult, find_result
 from mlratchet.tasks.progress import Progress, show_link
 from mlratchet.tasks.recognise import Work
-from mlratchet.tasks.retry import worth_repeating
+from mlratchet.tasks.step import step
 from mlratchet.tasks.wiring import Run
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +32,7 @@ class Trained:
     tensorboard: Path  # event files, if this run trained
 
 
-@task(
-    name="Train",
-    task_run_name="Train {run.spec.name}",
-    retries=2,
-    retry_delay_seconds=[1, 5],
-    cache_policy=NO_CACHE,
-    retry_condition_fn=worth_repeating,
-)
+@step("Train", run_name="Train {run.spec.name}")
 def train(run: Run, work: Work) -> Trained:
     """Take the next epoch of the work key and train, or resume, to the end."""
     spec, adapters = run.spec, run.adapters

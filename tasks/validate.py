@@ -10,10 +10,8 @@ from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.workloads.base import Record, Reject
 from mlratchet.tasks.progress import show_table
 from mlratchet.tasks.recognise import Work
-from mlratchet.tasks.retry import worth_repeating
+from mlratchet.tasks.step import step
 from mlratchet.tasks.wiring import Run
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 SHOWN = 50  # rejected records shown in Prefect
 
@@ -35,14 +33,7 @@ class Checked:
         self.digests = {"previous_dataset": previous.id if previous else "none"}
 
 
-@task(
-    name="Validate the delivery",
-    task_run_name="Validate the delivery",
-    retries=1,
-    retry_delay_seconds=2,
-    cache_policy=NO_CACHE,
-    retry_condition_fn=worth_repeating,
-)
+@step("Validate the delivery", retries=1)
 def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
     """Measure the delivery, and against the champion's dataset where there is one."""
     store = run.adapters.store

@@ -1,0 +1,54 @@
+"""A step of the road as a Prefect task: its name, its retries, and a fault point on either side."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from mlratchet.models.errors import InfrastructureError, RatchetError
+from mlratchet.models.fault_points import fault_point
+from prefect import Task, task
+from prefect.cache_policies import NO_CACHE
+
+P = ParamSpec("P")
+R = TypeVar("R")
+DELAYS_S = [2.0, 10.0]  # before the first and the second retry
+
+
+def worth_repeating(_task: Any, _task_run: Any, state: Any) -> bool:
+    """A Prefect ``retry_condition_fn``: False for errors that would come back the same.
+
+    A second try can mend the failures of servers and machines, never those of data or configuration.
+    """
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, InfrastructureError) or not isinstance(error, RatchetError)
+
+
+def step(name: str, *, run_name: str | None = None, retries: int = 2) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Decorate a function of one call. Fault points: ``<function>.before`` and ``<function>.after``.
+
+    Args:
+        name: As a person reads it.
+        run_name: The same with parameters of the function, e.g. ``Gate: {gate}``.
+        retries: Of failures that `worth_repeating` lets through.
+    """
+
+    def decorate(function: Callable[P, R]) -> Task[P, R]:
+        @functools.wraps(function)
+        def between_fault_points(*args: P.args, **kwargs: P.kwargs) -> R:
+            fault_point(f"{function.__name__}.before")
+            result = function(*args, **kwargs)
+            fault_point(f"{function.__name__}.after")
+            return result
+
+        return task(
+            name=name,
+            task_run_name=run_name or name,
+            retries=retries,
+            retry_delay_seconds=DELAYS_S[:retries],
+            cache_policy=NO_CACHE,
+            retry_condition_fn=worth_repeating,
+        )(between_fault_points)
+
+    return decorate
