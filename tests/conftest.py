@@ -1,13 +1,22 @@
-"""Shared by every test: stores in memory, the digits pipeline, small helpers."""
+"""Shared by every test: stores in memory, the digits pipeline, and one real stack for the whole session."""
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from mlratchet.infra.processes import STACK_MARK, marked_processes
+from mlratchet.infra.settings import Settings, apply_environment, load_settings
+from mlratchet.infra.stack.control import ServiceStatus, status
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models import fault_points
 from mlratchet.models.data.preprocess import read_dataset_records
@@ -17,6 +26,7 @@ from mlratchet.models.pipeline.loading import read_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.loading import load_workload
+from mlratchet.tasks.wiring import Adapters
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -87,3 +97,109 @@ def classified() -> Callable[..., RowOutputs]:
         return RowOutputs(ids=[f"{ids}{i}" for i in range(n)], y=y.astype(np.int64), output=output)
 
     return make
+
+
+def wait_for(what: str, condition: Callable[[], Any], timeout_s: float = 120.0) -> Any:
+    """The first true value of `condition`."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.2)
+    raise AssertionError(f"waited {timeout_s:.0f} s in vain for {what}")
+
+
+class Stack:
+    """An embedded stack and a project folder of its own; commands run in it as a user would run them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home, self.project = folder / "home", folder / "project"
+        pipelines = self.project / "deployments" / "pipelines"
+        pipelines.mkdir(parents=True)
+        shutil.copy(REPOSITORY / "deployments" / "pipelines" / "digits.yaml", pipelines)
+        example = REPOSITORY / "docs" / "examples" / "two_layers"
+        shutil.copy(example / "two_layers.py", self.project)
+        shutil.copy(example / "two-layers.yaml", pipelines)
+        subprocess.run([sys.executable, str(example / "make_rows.py"), "1500"], cwd=self.project, check=True)
+        self.pipelines = pipelines
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """Of a user's shell."""
+        mine = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_", "AWS_", "RATCHET_"))}
+        return {**mine, "RATCHET_HOME": str(self.home), "COLUMNS": "200", **more}
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """A command in the background."""
+        return subprocess.Popen(
+            [str(Path(sys.executable).with_name("ratchet")), *arguments],
+            cwd=self.project,
+            env=self.environment(**environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(
+        self, *arguments: str, code: int = 0, timeout_s: float = 240, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """A command to its end; it must exit with `code` and without a traceback."""
+        process = self.start(*arguments, **environment)
+        try:
+            out, err = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            raise AssertionError(f"ratchet {' '.join(arguments)} did not end:\n{out}{err}") from None
+        assert process.returncode == code, f"ratchet {' '.join(arguments)}: {process.returncode}\n{out}\n{err}"
+        assert "Traceback" not in err, err
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    def json(self, *arguments: str, code: int = 0, **environment: str) -> Any:
+        """What a command prints with --json."""
+        return json.loads(self(*arguments, "--json", code=code, **environment).stdout)
+
+    def pipeline(self, name: str, *replacements: str, like: str = "two-layers") -> str:
+        """A copy of a pipeline file under another name, with its own prefix; a replacement is `old -> new`."""
+        text = (self.pipelines / f"{like}.yaml").read_text().replace(f"name: {like}", f"name: {name}")
+        text = text.replace(f"prefix: {like}/", f"prefix: {name}/")
+        for old, new in (replacement.split(" -> ", 1) for replacement in replacements):
+            assert old in text, f"{old!r} is not in {like}.yaml"
+            text = text.replace(old, new)
+        (self.pipelines / f"{name}.yaml").write_text(text)
+        return name
+
+    @property
+    def settings(self) -> Settings:
+        """Addresses and credentials."""
+        return load_settings(self.home)
+
+    @property
+    def adapters(self) -> Adapters:
+        """Of this stack, in the test's own process."""
+        return Adapters(self.settings)
+
+    def services(self) -> dict[str, ServiceStatus]:
+        """As the supervisor sees them."""
+        return {service.name: service for service in status(self.home)}
+
+    def healthy(self) -> bool:
+        """Whether every service is."""
+        return all(service.healthy for service in self.services().values())
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One for the whole session. Tests use pipelines of their own."""
+    made = Stack(tmp_path_factory.mktemp("stack"))
+    before = dict(os.environ)
+    try:
+        made("up")
+        apply_environment(made.settings)
+        yield made
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        made("down")
+        assert marked_processes(STACK_MARK, str(made.home.resolve())) == []

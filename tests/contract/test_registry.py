@@ -1,0 +1,101 @@
+"""One contract over every registry: memory and MLflow."""
+
+from __future__ import annotations
+
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from mlratchet.infra.registry.memory import MemoryRegistry
+from mlratchet.models.ports.registry import ALIASES, ModelVersion, Registry, RegistryError
+
+
+@pytest.fixture(params=["memory", pytest.param("mlflow", marks=pytest.mark.stack)])
+def registry(request: pytest.FixtureRequest) -> Registry:
+    if request.param == "memory":
+        return MemoryRegistry()
+    found: Registry = request.getfixturevalue("stack").adapters.registry
+    return found
+
+
+@pytest.fixture
+def name() -> str:
+    return f"model-{uuid.uuid4().hex[:10]}"
+
+
+@pytest.fixture
+def run_id(request: pytest.FixtureRequest, registry: Registry) -> str:
+    if isinstance(registry, MemoryRegistry):
+        return "run"
+    tracker: Any = request.getfixturevalue("stack").adapters.tracker
+    found: str = tracker.open_run("contract", work_key=uuid.uuid4().hex, flow_run="f", name="n", tags={})
+    tracker.end_run(found, status="FINISHED")
+    return found
+
+
+def create(registry: Registry, name: str, work_key: str, run_id: str) -> ModelVersion:
+    return registry.create_version(
+        name, work_key=work_key, run_id=run_id, source_uri="s3://ratchet-mlflow/m", model_id=None, description="# card",
+        tags={"ratchet.snapshot": "s"},
+    )  # fmt: skip
+
+
+def test_a_work_key_has_one_version(registry: Registry, name: str, run_id: str) -> None:
+    made = [create(registry, name, key, run_id).version for key in ("a", "b", "a")]
+    assert made == [1, 2, 1]
+    found = registry.find_version(name, "b")
+    assert found is not None
+    assert (found.version, found.run_id, found.source_uri) == (2, run_id, "s3://ratchet-mlflow/m")
+    assert registry.find_version(name, "c") is None
+    assert registry.find_version("no-such-model", "a") is None
+
+
+def test_versions_carry_tags_and_aliases(registry: Registry, name: str, run_id: str) -> None:
+    for key in ("a", "b"):
+        create(registry, name, key, run_id)
+    registry.set_tags(name, 2, {"ratchet.decision": "d"})
+    registry.set_alias(name, "champion", 1)
+    registry.set_alias(name, "candidate", 2)
+    registry.set_alias(name, "champion", 2)
+    versions = registry.list_versions(name)
+    assert [v.version for v in versions] == [1, 2]
+    assert versions[0].aliases == ()
+    assert set(versions[1].aliases) == {"candidate", "champion"}
+    assert versions[1].tags["ratchet.decision"] == "d"
+    assert versions[1].tags["ratchet.work_key"] == "b"
+    assert versions[1].created_s > 1e9
+    assert registry.list_versions("no-such-model") == []
+
+
+def test_aliases_are_four_lower_case_names(registry: Registry, name: str, run_id: str) -> None:
+    create(registry, name, "a", run_id)
+    for alias in ALIASES:
+        assert registry.get_alias(name, alias) is None
+        registry.set_alias(name, alias, 1)
+        holder = registry.get_alias(name, alias)
+        assert holder is not None
+        assert holder.version == 1
+        registry.delete_alias(name, alias)
+        registry.delete_alias(name, alias)
+        assert registry.get_alias(name, alias) is None
+    for bad in ("Champion", "latest", "prod", ""):
+        with pytest.raises(ValueError, match="not one of"):
+            registry.set_alias(name, bad, 1)
+
+
+def test_an_unknown_version_names_those_there_are(registry: Registry, name: str, run_id: str) -> None:
+    create(registry, name, "a", run_id)
+    with pytest.raises(RegistryError, match="no version 7; there are 1"):
+        registry.get_version(name, 7)
+    with pytest.raises(RegistryError):
+        registry.set_alias(name, "champion", 7)
+
+
+def test_registrations_at_once_of_different_work_get_different_versions(
+    registry: Registry, name: str, run_id: str
+) -> None:
+    create(registry, name, "first", run_id)
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda key: create(registry, name, key, run_id).version, "abcd"))
+    assert sorted(made) == [2, 3, 4, 5]

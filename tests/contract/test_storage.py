@@ -1,0 +1,248 @@
+"""One contract over every store: memory, moto and SeaweedFS."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.awsrequest import AWSResponse
+from mlratchet.infra.storage.memory import MemoryStore
+from mlratchet.infra.storage.s3 import S3Store
+from mlratchet.models.errors import SecurityError
+from mlratchet.models.ports.storage import (
+    DigestMismatch,
+    ObjectExists,
+    ObjectNotFound,
+    ObjectStore,
+    StorageError,
+)
+from moto import mock_aws
+
+
+@pytest.fixture
+def moto_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Store]:
+    for name in ("AWS_ENDPOINT_URL_S3", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    with mock_aws():
+        store = S3Store("contract", endpoint_url=None, region="us-east-1", access_key="a", secret_key="b")
+        store.ensure_bucket()
+        yield store
+
+
+@pytest.fixture(
+    params=[
+        "memory",
+        "moto",
+        pytest.param("seaweedfs", marks=pytest.mark.stack),
+    ]
+)
+def bucket(request: pytest.FixtureRequest) -> ObjectStore:
+    if request.param == "memory":
+        return MemoryStore("contract")
+    if request.param == "moto":
+        found: ObjectStore = request.getfixturevalue("moto_store")
+        return found
+    store: S3Store = request.getfixturevalue("stack").adapters.bucket(f"contract-{uuid.uuid4().hex[:12]}")
+    store.ensure_bucket()
+    return store
+
+
+def sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def test_what_is_put_is_read_back(bucket: ObjectStore) -> None:
+    for data in (b"", b"x", bytes(range(256)) * 1000):
+        bucket.put("a/b c/ü.bin", data)
+        assert bucket.get("a/b c/ü.bin", sha256=sha(data)) == data
+        assert bucket.head("a/b c/ü.bin").size_bytes == len(data)
+
+
+def test_an_absent_object_is_not_found(bucket: ObjectStore, tmp_path: Path) -> None:
+    assert not bucket.exists("absent")
+    for call in (bucket.get, bucket.head):
+        with pytest.raises(ObjectNotFound, match="absent"):
+            call("absent")
+    with pytest.raises(ObjectNotFound):
+        bucket.download_file("absent", tmp_path / "x")
+    assert list(tmp_path.iterdir()) == []
+    bucket.delete("absent")
+
+
+def test_a_changed_object_is_refused(bucket: ObjectStore, tmp_path: Path) -> None:
+    bucket.put("k", b"good")
+    bucket.put("k", b"evil")
+    with pytest.raises(DigestMismatch, match="k"):
+        bucket.get("k", sha256=sha(b"good"))
+    with pytest.raises(DigestMismatch):
+        bucket.download_file("k", tmp_path / "x", sha256=sha(b"good"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_create_wins_once_and_may_be_repeated(bucket: ObjectStore) -> None:
+    bucket.create("k", b"first")
+    bucket.create("k", b"first")
+    with pytest.raises(ObjectExists):
+        bucket.create("k", b"second")
+    assert bucket.get("k") == b"first"
+
+
+def test_of_eight_creates_at_once_one_wins(bucket: ObjectStore) -> None:
+    def attempt(number: int) -> bool:
+        try:
+            bucket.create("race", str(number).encode())
+        except ObjectExists:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(attempt, range(8)))
+    assert sum(won) == 1
+    assert bucket.get("race") == str(won.index(True)).encode()
+
+
+def test_a_listing_is_sorted_and_goes_over_pages(bucket: ObjectStore) -> None:
+    keys = [f"p/{number:05d}" for number in range(1050)]
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda key: bucket.put(key, key.encode()), reversed(keys)))
+    bucket.put("q/other", b"")
+    found = list(bucket.list("p/"))
+    assert [info.key for info in found] == keys
+    assert all(info.size_bytes == 7 for info in found)
+    assert all(info.etag and info.modified_s > 1e9 for info in found)
+    assert list(bucket.list("nothing/")) == []
+
+
+def test_an_etag_changes_with_the_bytes(bucket: ObjectStore) -> None:
+    bucket.put("k", b"one")
+    first = bucket.head("k").etag
+    bucket.put("k", b"two")
+    assert bucket.head("k").etag != first
+
+
+def test_files_go_up_and_come_down_whole(bucket: ObjectStore, tmp_path: Path) -> None:
+    data = bytes(range(256)) * (40 << 12)  # 40 MiB: multipart on S3
+    (tmp_path / "up").write_bytes(data)
+    assert bucket.upload_file("big", tmp_path / "up") == sha(data)
+    assert bucket.download_file("big", tmp_path / "down", sha256=sha(data)) == sha(data)
+    assert (tmp_path / "down").read_bytes() == data
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["down", "up"]
+
+
+def test_deleting_is_idempotent(bucket: ObjectStore) -> None:
+    bucket.put("k", b"x")
+    bucket.delete("k")
+    bucket.delete("k")
+    assert not bucket.exists("k")
+
+
+@pytest.mark.parametrize("key", ["../up", "a/../b", "/root", "a\\b", "a\0b", "", "./a"])
+def test_a_key_that_could_leave_its_place_is_refused(bucket: ObjectStore, key: str) -> None:
+    for call in (bucket.get, bucket.head, bucket.delete):
+        with pytest.raises(SecurityError):
+            call(key)
+    for write in (bucket.put, bucket.create):
+        with pytest.raises(SecurityError):
+            write(key, b"")
+
+
+def on_event(store: S3Store, event: str, handler: Callable[..., Any]) -> None:
+    store._client.meta.events.register_first(event, handler)
+
+
+def test_a_create_whose_reply_was_lost_is_recognised_as_ours(moto_store: S3Store) -> None:
+    """botocore's retry of a create that succeeded gets 412: the bytes tell whose it was."""
+    lost = []
+
+    def repeat(request: Any, **_: Any) -> AWSResponse | None:
+        if request.method == "PUT" and not lost:
+            lost.append(request)
+            moto_store._client.put_object(Bucket="contract", Key="k", Body=b"mine")  # the server did it
+            return AWSResponse(request.url, 500, {}, _Body())  # and its reply was lost
+        return None
+
+    on_event(moto_store, "before-send.s3.PutObject", repeat)
+    moto_store.create("k", b"mine")
+    assert lost
+    assert moto_store.get("k") == b"mine"
+    with pytest.raises(ObjectExists):
+        moto_store.create("k", b"theirs")
+
+
+class _Body:
+    """An empty reply."""
+
+    def read(self, *_: Any) -> bytes:
+        return b""
+
+    def stream(self, *_: Any, **__: Any) -> Iterator[bytes]:
+        return iter(())
+
+
+@pytest.mark.parametrize(("status", "body"), [(409, b"ConditionalRequestConflict"), (503, b"SlowDown")])
+def test_a_server_that_asks_to_try_again_is_asked_again(moto_store: S3Store, status: int, body: bytes) -> None:
+    answers = []
+
+    def refuse(request: Any, **_: Any) -> AWSResponse | None:
+        if len(answers) >= 2:
+            return None
+        answers.append(status)
+        text = b"<Error><Code>" + body + b"</Code></Error>"
+        return AWSResponse(request.url, status, {"content-type": "application/xml"}, _Text(text))
+
+    on_event(moto_store, "before-send.s3.PutObject", refuse)
+    moto_store.create("k", b"x")
+    assert len(answers) == 2
+    assert moto_store.get("k") == b"x"
+
+
+class _Text(_Body):
+    """A reply with text."""
+
+    def __init__(self, text: bytes) -> None:
+        self._parts = [text]
+
+    def read(self, *_: Any) -> bytes:
+        return self._parts.pop() if self._parts else b""
+
+    def stream(self, *_: Any, **__: Any) -> Iterator[bytes]:
+        while self._parts:
+            yield self._parts.pop()
+
+
+def test_a_flipped_bit_on_the_way_is_read_again(moto_store: S3Store) -> None:
+    moto_store.put("k", b"good")
+    flips = []
+
+    def flip(parsed: dict[str, Any], **_: Any) -> None:
+        if not flips:
+            flips.append(1)
+            parsed["Body"] = _Text(b"gpod")
+
+    on_event(moto_store, "after-call.s3.GetObject", flip)
+    assert moto_store.get("k", sha256=sha(b"good")) == b"good"
+    assert flips
+
+
+def test_a_server_that_is_not_there_is_one_clear_error() -> None:
+    store = S3Store("b", endpoint_url="http://127.0.0.1:9", region="us-east-1", access_key="a", secret_key="s3cr3t")
+    with pytest.raises(StorageError, match="is the server up") as caught:
+        store.get("k")
+    assert "s3cr3t" not in str(caught.value)
+
+
+@pytest.mark.stack
+def test_a_missing_bucket_or_wrong_key_names_bucket_and_reason(stack: Any) -> None:
+    with pytest.raises(ObjectNotFound, match="no-such-bucket"):
+        stack.adapters.bucket("no-such-bucket").get("k")
+    settings = stack.settings
+    wrong = S3Store(
+        "ratchet-store", endpoint_url=settings.s3_endpoint_url, region="us-east-1", access_key="x", secret_key="y"
+    )
+    with pytest.raises(StorageError, match="check bucket and credentials"):
+        wrong.get("k")
