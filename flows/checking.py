@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from mlratchet.models.data.dataset import load_dataset
@@ -14,12 +15,14 @@ from mlratchet.models.workloads.loading import load_workload
 from mlratchet.tasks.wiring import Adapters
 
 
-def check_pipeline(file: Path, adapters: Adapters | None = None) -> tuple[PipelineSpec, list[str]]:
+def check_pipeline(
+    file: Path, adapters: Adapters | None = None, *, overrides: Sequence[str] = ()
+) -> tuple[PipelineSpec, list[str]]:
     """The pipeline of a file, with warnings. Raises ``ConfigurationError`` before anything trains.
 
     With `adapters` the margins are held against the test rows that the champion was judged on.
     """
-    spec = read_pipeline(file)
+    spec = read_pipeline(file, overrides=overrides)
     workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
     warnings = validate_policy(spec.gates, workload.task, workload.class_names())
     test_rows = champion_test_rows(adapters, spec.name) if adapters is not None else None

@@ -13,7 +13,7 @@ from mlratchet.models.registration.record import Registration
 from mlratchet.tasks.evaluate import Evaluation
 from mlratchet.tasks.recognise import Work
 from mlratchet.tasks.train import Trained
-from mlratchet.tasks.wiring import Run
+from mlratchet.tasks.wiring import Adapters
 from prefect.client.schemas.objects import State, StateType
 
 
@@ -97,12 +97,11 @@ class Report:
         return self
 
 
-def finish(report: Report, run: Run | None) -> State[Any]:
+def finish(report: Report, adapters: Adapters) -> State[Any]:
     """Publish the report and turn it into the flow run's final state."""
     facts = report.facts
     facts["seconds"] = round(time.time() - report.began_s, 2)
-    if run is not None:
-        run.adapters.store.put(f"runs/{facts['run_id']}.json", canonical_json(facts))
+    adapters.store.put(f"runs/{facts['run_id']}.json", canonical_json(facts))
     if facts["outcome"] == "stopped_by_gate":
         return State(type=StateType.FAILED, name="Stopped by gate", message=facts["line"])
     if facts["outcome"] == "failed":

@@ -20,7 +20,7 @@ from mlratchet.tasks.register import register
 from mlratchet.tasks.stage import measure, to_staging
 from mlratchet.tasks.train import train
 from mlratchet.tasks.validate import validate
-from mlratchet.tasks.wiring import Run, open_run
+from mlratchet.tasks.wiring import Run, open_adapters, open_run
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run as current
@@ -39,10 +39,12 @@ def retrain(pipeline: str, revision: str, parameters: RetrainParameters = AS_IN_
     """
     run_id = str(current.id)
     report = Report(run_id=run_id, pipeline=pipeline)
+    adapters = open_adapters()
     run: Run | None = None
     ended = False
     try:
         run = open_run(
+            adapters,
             revision,
             parameters.overrides(),
             run_id=run_id,
@@ -56,7 +58,7 @@ def retrain(pipeline: str, revision: str, parameters: RetrainParameters = AS_IN_
     finally:
         if run is not None:
             run.close(failed=not ended)
-    return finish(report, run)
+    return finish(report, adapters)
 
 
 def whoever_started() -> str:

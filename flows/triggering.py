@@ -10,11 +10,12 @@ import time
 from typing import Any
 from uuid import UUID
 
+from mlratchet.flows.checking import check_pipeline
 from mlratchet.flows.deployments import deploy_pipelines
 from mlratchet.flows.parameters import RetrainParameters
 from mlratchet.flows.retrain import retrain
 from mlratchet.models.errors import InfrastructureError
-from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline
+from mlratchet.models.pipeline.loading import find_pipeline
 from mlratchet.models.ports.storage import ObjectNotFound
 from mlratchet.tasks.wiring import Adapters, open_adapters
 from prefect import get_client
@@ -45,7 +46,7 @@ def _parameters(overrides: tuple[str, ...]) -> RetrainParameters:
 
 def _check_overrides(adapters: Adapters, pipeline: str, overrides: tuple[str, ...]) -> None:
     """Fail here, with file and line, rather than minutes later on a worker."""
-    read_pipeline(find_pipeline(adapters.settings.pipelines_dir, pipeline), overrides=overrides)
+    check_pipeline(find_pipeline(adapters.settings.pipelines_dir, pipeline), overrides=overrides)
 
 
 def read_report(adapters: Adapters, run_id: str) -> dict[str, Any] | None:

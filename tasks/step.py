@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -23,6 +24,19 @@ def worth_repeating(_task: Any, _task_run: Any, state: Any) -> bool:
     """
     error = state.result(raise_on_failure=False)
     return isinstance(error, InfrastructureError) or not isinstance(error, RatchetError)
+
+
+class OneLine(logging.Filter):
+    """An error of ours says everything in its line: its traceback is kept out of every log."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Strip the traceback of a ``RatchetError``."""
+        if record.exc_info and isinstance(record.exc_info[1], RatchetError):
+            record.exc_info = None
+        return True
+
+
+logging.getLogger("prefect.task_runs").addFilter(OneLine())
 
 
 def step(name: str, *, run_name: str | None = None, retries: int = 2) -> Callable[[Callable[P, R]], Task[P, R]]:

@@ -6,12 +6,13 @@ import shutil
 from contextlib import suppress
 from functools import cached_property
 
-from mlratchet.infra.launch.local import LocalLauncher
+from mlratchet.infra.launch.local import LocalLauncher, resolve_processes
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.scratch import open_scratch
 from mlratchet.infra.settings import Settings, load_settings
 from mlratchet.infra.storage.s3 import S3Store
 from mlratchet.models.errors import InfrastructureError
+from mlratchet.models.gates.validation import validate_policy
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.ports.registry import Registry, Tracker
@@ -112,8 +113,13 @@ def open_adapters() -> Adapters:
     return Adapters(load_settings())
 
 
-def open_run(revision: str, overrides: tuple[str, ...], *, run_id: str, actor: str) -> Run:
-    """The run of a published pipeline revision."""
-    adapters = open_adapters()
+def open_run(adapters: Adapters, revision: str, overrides: tuple[str, ...], *, run_id: str, actor: str) -> Run:
+    """The run of a published pipeline revision.
+
+    Raises ``ConfigurationError`` for what could never work, wherever the overrides came from: nothing trains first.
+    """
     spec = load_pipeline(adapters.store, revision, overrides=overrides)
+    workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
+    validate_policy(spec.gates, workload.task, workload.class_names())
+    resolve_processes(spec.train)
     return Run(spec, adapters, run_id=run_id, actor=actor)

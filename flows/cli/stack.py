@@ -1,4 +1,4 @@
-"""Commands about the stack: up, down, status, doctor, logs."""
+"""Commands about the stack: up, down, status, doctor, logs, env."""
 
 from __future__ import annotations
 
@@ -87,7 +87,20 @@ def logs(
     typer.echo("\n".join(text[-lines:]))
 
 
+def env() -> None:
+    """Print `export` lines: `eval "$(ratchet env)"` makes mlflow, prefect and any S3 client talk to this stack.
+
+    They hold the stack's credentials.
+    """
+    import shlex
+
+    from mlratchet.infra.settings import child_environment, load_settings
+
+    for name, value in sorted(child_environment(load_settings()).items()):
+        typer.echo(f"export {name}={shlex.quote(value)}")
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (up, down, status, doctor, logs):
+    for command in (up, down, status, doctor, logs, env):
         app.command()(command)

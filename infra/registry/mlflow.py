@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from mlratchet.infra.reasons import brief
 from mlratchet.infra.settings import single_request
 from mlratchet.models.ports.registry import ALIASES, ModelVersion, RegistryError
 from requests.exceptions import RequestException
@@ -30,7 +31,7 @@ class MlflowRegistry:
         try:
             return call()
         except (MlflowException, RequestException) as exc:
-            raise RegistryError(f"{what} at {self._uri}: {str(exc)[:300]}; see `ratchet logs mlflow`") from exc
+            raise RegistryError(f"{what} at {self._uri}: {brief(exc)}; see `ratchet logs mlflow`") from exc
 
     def create_version(
         self,
@@ -51,7 +52,7 @@ class MlflowRegistry:
             self._client.create_registered_model(name)
         except MlflowException as exc:
             if exc.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise RegistryError(f"create model {name} at {self._uri}: {str(exc)[:300]}") from exc
+                raise RegistryError(f"create model {name} at {self._uri}: {brief(exc)}") from exc
         problem: Exception | None = None
         try:
             with single_request():
@@ -67,7 +68,7 @@ class MlflowRegistry:
             problem = exc
         made = self.find_version(name, work_key)
         if made is None:
-            raise RegistryError(f"create version of {name} at {self._uri}: {str(problem)[:300]}") from problem
+            raise RegistryError(f"create version of {name} at {self._uri}: {brief(problem)}") from problem
         return made
 
     def find_version(self, name: str, work_key: str) -> ModelVersion | None:
@@ -113,7 +114,7 @@ class MlflowRegistry:
         except MlflowException as exc:
             if exc.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
-            raise RegistryError(f"read alias {alias} of {name} at {self._uri}: {str(exc)[:300]}") from exc
+            raise RegistryError(f"read alias {alias} of {name} at {self._uri}: {brief(exc)}") from exc
         except RequestException as exc:
             raise RegistryError(f"read alias {alias} of {name} at {self._uri}: {exc}") from exc
 

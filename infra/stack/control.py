@@ -17,6 +17,7 @@ import psutil
 from mlratchet.infra.processes import STACK_MARK, sweep, wait_until_gone
 from mlratchet.infra.settings import base_environment
 from mlratchet.infra.stack.install import install
+from mlratchet.infra.stack.ports import is_free, remembered_ports
 from mlratchet.models.errors import InfrastructureError
 
 
@@ -83,6 +84,7 @@ def up(
         sweep(STACK_MARK, str(home))  # what a killed supervisor left
         (home / "run" / "services.json").unlink(missing_ok=True)
         install(home, auth=auth)
+        refuse_taken_ports(home)
         with (home / "logs" / "supervisor.log").open("ab") as sink:
             subprocess.Popen(
                 [sys.executable, "-m", "mlratchet.infra.stack.supervisor", str(home), str(Path.cwd())],
@@ -111,6 +113,19 @@ def up(
                 f"{names} not healthy after {timeout_s:.0f} s; read {log}, then `ratchet up` again"
             )
         time.sleep(0.2)
+
+
+def refuse_taken_ports(home: Path) -> None:
+    """Raises ``InfrastructureError`` naming each remembered port that another process holds."""
+    taken = [(name, port) for name, port in remembered_ports(home).items() if not is_free(port)]
+    if taken:
+        listening = [c for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+        holders = {tuple(c.laddr)[1]: c.pid for c in listening}
+        words = ", ".join(f"{name} {port} (pid {holders.get(port) or 'unknown'})" for name, port in taken)
+        raise InfrastructureError(
+            f"port taken: {words}; end what holds it, or remove {home / 'ports.json'} and {home / 'stack.env'} "
+            "to choose others"
+        )
 
 
 def down(home: Path) -> int:

@@ -24,6 +24,7 @@ class Service:
     url: str | None = None  # for people
     health: str | None = None  # answers below 500 when healthy; None: being alive is enough
     after: tuple[str, ...] = ()  # healthy before this one starts
+    owns_group: bool = True  # what it started ends when it dies; not so the runs of a worker
 
     def is_healthy(self, timeout_s: float = 2.0) -> bool:
         """Ask the service."""
@@ -145,4 +146,5 @@ def worker(settings: Settings, project: Path, environment: dict[str, str]) -> Se
         environment=environment | {"PREFECT_WORKER_QUERY_SECONDS": "1"},
         directory=project,
         after=("prefect",),
+        owns_group=False,
     )

@@ -5,8 +5,10 @@ Run as ``python -m mlratchet.infra.stack.supervisor HOME PROJECT``; `ratchet up`
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -42,6 +44,9 @@ class Kept:
     def tick(self, healthy: set[str]) -> None:
         """Start it if it is not running, then ask its health."""
         if self.process is not None and self.process.poll() is not None:
+            if self.service.owns_group:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self.process.pid, signal.SIGKILL)  # what it started would hold its port
             self.process = None
             self.healthy = False
             self._not_before = time.monotonic() + BACKOFF_S[min(self.starts, len(BACKOFF_S) - 1)]
@@ -79,6 +84,7 @@ class Supervisor:
         self._settings = settings
         self._project = project
         self._kept: dict[str, Kept] = {}
+        self._guardian: subprocess.Popen[bytes] | None = None
         self._prepared = False
         self._watched = False
         self._repaired = not (settings.home / "data" / "prefect.db").exists()  # nothing to repair in a fresh stack
@@ -87,6 +93,7 @@ class Supervisor:
     def run(self) -> None:
         """Until asked to stop."""
         while not self.stopping.is_set():
+            self._guard()
             wanted = [*services(self._settings, self._project), *model_servers(self._settings, self._project)]
             for service in wanted:
                 kept = self._kept.get(service.name)
@@ -112,6 +119,15 @@ class Supervisor:
         for kept in self._kept.values():
             if kept.process is not None:
                 end_group(kept.process)
+
+    def _guard(self) -> None:
+        """Keep a guardian; its pipe closes with this process."""
+        if self._guardian is None or self._guardian.poll() is not None:
+            self._guardian = subprocess.Popen(
+                (sys.executable, "-m", "mlratchet.infra.stack.guardian", str(self._settings.home)),
+                stdin=subprocess.PIPE,
+                start_new_session=True,
+            )
 
     def _is_prepared(self, name: str) -> bool:
         return {"seaweedfs": self._prepared, "prefect": self._watched}.get(name, True)

@@ -15,6 +15,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+from mlratchet.infra.reasons import brief
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.ports.registry import LoggedModel, RunningRun
 from requests.exceptions import RequestException
@@ -44,7 +45,7 @@ class MlflowTracker:
         try:
             return call()
         except (MlflowException, RequestException) as exc:
-            raise TrackingError(f"{what} at {self._uri}: {str(exc)[:300]}; see `ratchet logs mlflow`") from exc
+            raise TrackingError(f"{what} at {self._uri}: {brief(exc)}; see `ratchet logs mlflow`") from exc
 
     def _experiment(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)

@@ -1,0 +1,73 @@
+"""A user's own model: two linear layers 10-5-2 on synthetic rows, SGD, weights brought as a `.pth` file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mlratchet.models.artifact.weights import read_state_dict
+from mlratchet.models.registration.record import find_registration
+from safetensors.torch import load
+from torch import nn
+
+pytestmark = [pytest.mark.stack, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def trained(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Version 1, begun from weights that were saved and loaded as the text does it."""
+    stack("upload", "two-layers", "rows.csv")
+    torch.manual_seed(1)
+    module = nn.Sequential(nn.Linear(10, 5), nn.ReLU(), nn.Linear(5, 2))
+    file = tmp_path_factory.mktemp("weights") / "model.pth"
+    torch.save(module.state_dict(), file)
+    digest = stack.json("import-weights", str(file))["sha256"]
+    path = stack.pipelines / "two-layers.yaml"
+    path.write_text(path.read_text().replace("train:\n", f"train:\n  initial_weights: {digest}\n"))
+    notes = stack("validate", str(path)).stdout
+    assert "is valid" in notes
+    report: dict[str, Any] = stack.json("run", "two-layers", "--local")
+    return {**report, "file": file, "initial": digest}
+
+
+def test_it_goes_the_whole_road_as_a_users_own_workload(stack: Any, trained: dict[str, Any]) -> None:
+    assert (trained["outcome"], trained["version"]) == ("promoted", 1)
+    assert trained["metrics"]["accuracy"] > 0.85
+    assert trained["training"]["parent_version"] is None
+    assert {"precision_macro", "recall_macro", "f1_macro", "log_loss"} <= set(trained["metrics"])
+
+
+def test_it_begins_from_the_weights_that_were_brought(stack: Any, trained: dict[str, Any]) -> None:
+    brought = read_state_dict(trained["file"])
+    record = find_registration(stack.adapters.store, trained["work_key"])
+    assert record is not None
+    learned = load(stack.adapters.store.get(record.weights_key, sha256=record.weights_sha256))
+    assert set(learned) == set(brought)
+    cold = stack.json("run", "two-layers", "--local", "--set", "train.initial_weights=null", "--set", "train.epochs=1")
+    warm = stack.json("run", "two-layers", "--local", "--set", "train.epochs=1", "--set", "train.warm_start=none")
+    assert cold["work_key"] != warm["work_key"] != trained["work_key"]
+    report = stack("decision", "two-layers", "1").stdout
+    assert "candidate gate of two-layers" in report
+
+
+def test_predictions_by_column_name_or_in_order(stack: Any, trained: dict[str, Any], tmp_path: Path) -> None:
+    row = [0.5, -1, 0, 0.25, 1, 2, -0.5, 0, 0.1, 0.9]
+    (tmp_path / "row.json").write_text(json.dumps(row))
+    (tmp_path / "named.json").write_text(json.dumps({f"x{i}": value for i, value in enumerate(row)}))
+    (tmp_path / "short.json").write_text(json.dumps(row[:-1]))
+    both = stack.json("predict", "two-layers", str(tmp_path / "row.json"), str(tmp_path / "named.json"))
+    assert both["predictions"][0] == both["predictions"][1]
+    assert "got shape [9], expected [10]" in stack("predict", "two-layers", str(tmp_path / "short.json"), code=3).stderr
+
+
+def test_weights_that_were_not_imported_or_are_a_pickle_are_refused(
+    stack: Any, trained: dict[str, Any], tmp_path: Path
+) -> None:
+    torch.save(nn.Linear(1, 1), tmp_path / "module.pth")
+    assert "SECURITY" in stack("import-weights", str(tmp_path / "module.pth"), code=6).stderr
+    report = stack.json("run", "two-layers", "--local", "--set", f"train.initial_weights={'f' * 64}",
+                        "--set", "train.warm_start=none", code=2)  # fmt: skip
+    assert "import-weights" in report["line"]

@@ -1,0 +1,36 @@
+"""A worker that runs sees a schedule start a run by itself."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from prefect import get_client
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+
+from tests.conftest import wait_for
+
+pytestmark = [pytest.mark.stack, pytest.mark.slow]
+
+
+def test_a_schedule_of_every_minute_starts_a_run(stack: Any) -> None:
+    name = stack.pipeline("every-minute", 'workload:\n -> schedule:\n  cron: "* * * * *"\nworkload:\n')
+    stack("upload", name, "rows.csv")
+    deployed = stack.json("deploy", name)[0]
+    assert stack.json("deploy", name)[0]["deployment_id"] == deployed["deployment_id"]
+    mine = DeploymentFilter(id=DeploymentFilterId(any_=[deployed["deployment_id"]]))
+    with get_client(sync_client=True) as client:
+
+        def finished() -> Any:
+            runs = client.read_flow_runs(deployment_filter=mine)
+            return next((r for r in runs if r.state is not None and r.state.is_final()), None)
+
+        try:
+            run = wait_for("a scheduled run to end", finished, timeout_s=200)
+        finally:
+            client.delete_deployment(deployed["deployment_id"])
+    assert run.state_name == "Promoted"
+    report = json.loads(stack.adapters.store.get(f"runs/{run.id}.json"))
+    assert (report["outcome"], report["version"]) == ("promoted", 1)
+    assert stack.adapters.ledger.head(name).actor == "schedule"
