@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 from mlratchet.infra.settings import Settings
 from mlratchet.infra.storage.s3 import S3Store
-from mlratchet.models.ports.storage import StorageError
+from mlratchet.models.errors import RatchetError
 
 AUTOMATION = "ratchet: a run without heartbeats has crashed"
 SILENCE_S = 90  # three heartbeats
@@ -17,18 +17,27 @@ TERMINAL = ("Completed", "Failed", "Cancelled", "Crashed", "Promoted", "Unchange
 logger = logging.getLogger(__name__)
 
 
+PROBE = "health/probe"
+
+
 def prepare_buckets(settings: Settings) -> bool:
-    """Create the buckets; False while the server is not ready for it."""
+    """Create the buckets, write and read; False while the server is not ready for it.
+
+    A gateway that answers is not enough: after a restart its volumes take some seconds to be known again.
+    """
     try:
         for name in (settings.raw_bucket, settings.store_bucket, settings.mlflow_bucket):
-            S3Store(
+            store = S3Store(
                 name,
                 endpoint_url=settings.s3_endpoint_url,
                 region=settings.s3_region,
                 access_key=settings.s3_access_key.get_secret_value(),
                 secret_key=settings.s3_secret_key.get_secret_value(),
-            ).ensure_bucket()
-    except StorageError:
+            )
+            store.ensure_bucket()
+            store.put(PROBE, b"ready")
+            store.get(PROBE)
+    except RatchetError:
         logger.info("S3 is not ready yet", exc_info=True)
         return False
     return True

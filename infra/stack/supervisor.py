@@ -104,6 +104,7 @@ class Supervisor:
             healthy = {name for name, kept in self._kept.items() if kept.healthy}
             for kept in self._kept.values():
                 kept.tick(healthy)
+            self._prepared = self._prepared and self._kept["seaweedfs"].healthy  # anew after each of its starts
             if not self._prepared and "seaweedfs" in healthy:
                 self._prepared = prepare_buckets(self._settings)
             if not self._watched and "prefect" in healthy:

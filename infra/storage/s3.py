@@ -16,6 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from mlratchet.infra.storage.keys import check_key
 from mlratchet.infra.storage.memory import verify
+from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.ports.storage import (
     DigestMismatch,
     ObjectExists,
@@ -26,7 +27,8 @@ from mlratchet.models.ports.storage import (
 
 T = TypeVar("T")
 CHUNK_BYTES = 1 << 20
-MISSING = {"NoSuchKey", "404", "NotFound", "NoSuchBucket"}
+MISSING = {"NoSuchKey", "404", "NotFound"}
+REFUSED = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "403", "Forbidden"}
 CONFLICT_TRIES = 8  # 409 means "try again"
 _session_lock = threading.Lock()  # boto3 sessions are not thread-safe while a client is made
 
@@ -67,9 +69,15 @@ class S3Store:
             code = str(exc.response.get("Error", {}).get("Code", "unknown"))
             if code in MISSING:
                 raise ObjectNotFound(f"{self._bucket}/{key}: no such object ({code})") from exc
-            raise StorageError(
-                f"{what} {self._bucket}/{key}: the server said {code}; check bucket and credentials"
-            ) from exc
+            if code == "NoSuchBucket":
+                raise ConfigurationError(
+                    f"{what} {self._bucket}/{key}: no such bucket; correct source.bucket or create it"
+                ) from exc
+            if code in REFUSED:
+                raise ConfigurationError(
+                    f"{what} {self._bucket}/{key}: the server said {code}; check the credentials (RATCHET_S3_*)"
+                ) from exc
+            raise StorageError(f"{what} {self._bucket}/{key}: the server said {code}; try again") from exc
         except BotoCoreError as exc:
             raise StorageError(f"{what} {self._bucket}/{key}: {exc}; is the server up? see `ratchet status`") from exc
 

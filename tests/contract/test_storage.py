@@ -13,7 +13,7 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.infra.storage.s3 import S3Store
-from mlratchet.models.errors import SecurityError
+from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.models.ports.storage import (
     DigestMismatch,
     ObjectExists,
@@ -237,12 +237,15 @@ def test_a_server_that_is_not_there_is_one_clear_error() -> None:
 
 
 @pytest.mark.stack
-def test_a_missing_bucket_or_wrong_key_names_bucket_and_reason(stack: Any) -> None:
-    with pytest.raises(ObjectNotFound, match="no-such-bucket"):
-        stack.adapters.bucket("no-such-bucket").get("k")
+def test_a_missing_bucket_or_wrong_credentials_are_the_configurations_fault(stack: Any) -> None:
+    absent = stack.adapters.bucket("no-such-bucket")  # SeaweedFS makes a bucket at its first write
+    for read in (lambda: absent.get("k"), lambda: list(absent.list(""))):
+        with pytest.raises(ConfigurationError, match=r"no-such-bucket.*no such bucket"):
+            read()
     settings = stack.settings
     wrong = S3Store(
-        "ratchet-store", endpoint_url=settings.s3_endpoint_url, region="us-east-1", access_key="x", secret_key="y"
+        "ratchet-store", endpoint_url=settings.s3_endpoint_url, region="us-east-1", access_key="x", secret_key="s3cr3t"
     )
-    with pytest.raises(StorageError, match="check bucket and credentials"):
+    with pytest.raises(ConfigurationError, match="check the credentials") as caught:
         wrong.get("k")
+    assert "s3cr3t" not in str(caught.value)

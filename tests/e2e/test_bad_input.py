@@ -33,7 +33,7 @@ def name(stack: Any) -> str:
         (["train.epoch=3"], 2, "did you mean 'epochs'"),
         (["train.epochs=0"], 2, "train.epochs"),
         (["train.processes=1024", "train.global_batch_size=1024"], 2, "this machine has"),
-        (["source.bucket=no-such-bucket"], 5, "no-such-bucket"),
+        (["source.bucket=no-such-bucket"], 2, "no-such-bucket"),
         (["source.prefix=nothing-here/"], 3, "no objects"),
         (["source.label_column=target"], 3, "column 'target' is missing"),
         (["workload.use=two_layers:Nothing"], 2, "no subclass of Workload"),
@@ -59,7 +59,7 @@ def test_a_delivery_of_damaged_files_is_stopped_with_examples(stack: Any, tmp_pa
     nothing_written(stack, name)
 
 
-def test_mlflow_stopped_is_one_clear_line_and_running_again_goes_on(stack: Any) -> None:
+def test_mlflow_stopped_is_one_clear_line_and_nothing_is_half_written(stack: Any) -> None:
     """The server is stopped in its tracks (SIGSTOP), so that the supervisor does not heal it meanwhile."""
     name = stack.pipeline("no-mlflow")
     stack("upload", name, "rows.csv")
@@ -76,7 +76,6 @@ def test_mlflow_stopped_is_one_clear_line_and_running_again_goes_on(stack: Any) 
     assert "ratchet logs mlflow" in report["line"]
     wait_for("mlflow to answer", stack.healthy)
     nothing_written(stack, name)
-    assert stack.json("run", name, "--local")["outcome"] == "promoted"
 
 
 def test_a_taken_port_is_named(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from mlratchet.models.artifact.weights import read_state_dict
+from mlflow.tracking import MlflowClient
+from mlratchet.models.artifact.weights import initial_weights_key, read_state_dict
 from mlratchet.models.registration.record import find_registration
 from safetensors.torch import load
 from torch import nn
@@ -42,15 +43,14 @@ def test_it_goes_the_whole_road_as_a_users_own_workload(stack: Any, trained: dic
 
 def test_it_begins_from_the_weights_that_were_brought(stack: Any, trained: dict[str, Any]) -> None:
     brought = read_state_dict(trained["file"])
-    record = find_registration(stack.adapters.store, trained["work_key"])
+    store = stack.adapters.store
+    imported = load(store.get(initial_weights_key(trained["initial"]), sha256=trained["initial"]))
+    assert all(torch.equal(imported[name], tensor) for name, tensor in brought.items())
+    record = find_registration(store, trained["work_key"])
     assert record is not None
-    learned = load(stack.adapters.store.get(record.weights_key, sha256=record.weights_sha256))
-    assert set(learned) == set(brought)
-    cold = stack.json("run", "two-layers", "--local", "--set", "train.initial_weights=null", "--set", "train.epochs=1")
-    warm = stack.json("run", "two-layers", "--local", "--set", "train.epochs=1", "--set", "train.warm_start=none")
-    assert cold["work_key"] != warm["work_key"] != trained["work_key"]
-    report = stack("decision", "two-layers", "1").stdout
-    assert "candidate gate of two-layers" in report
+    assert set(load(store.get(record.weights_key, sha256=record.weights_sha256))) == set(brought)
+    run = MlflowClient(stack.settings.mlflow_tracking_uri).get_run(record.run_id)
+    assert run.data.params["initial_weights"] == trained["initial"]
 
 
 def test_predictions_by_column_name_or_in_order(stack: Any, trained: dict[str, Any], tmp_path: Path) -> None:
@@ -59,7 +59,9 @@ def test_predictions_by_column_name_or_in_order(stack: Any, trained: dict[str, A
     (tmp_path / "named.json").write_text(json.dumps({f"x{i}": value for i, value in enumerate(row)}))
     (tmp_path / "short.json").write_text(json.dumps(row[:-1]))
     both = stack.json("predict", "two-layers", str(tmp_path / "row.json"), str(tmp_path / "named.json"))
-    assert both["predictions"][0] == both["predictions"][1]
+    one, other = both["predictions"]
+    assert one["class"] == other["class"]
+    assert one["probability"] == pytest.approx(other["probability"], abs=1e-5)
     assert "got shape [9], expected [10]" in stack("predict", "two-layers", str(tmp_path / "short.json"), code=3).stderr
 
 

@@ -1,0 +1,58 @@
+"""Faults 3 to 8: the flow's process dies at each boundary; running again goes on from there."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from mlratchet.infra.storage.s3 import S3Store
+from mlratchet.models.data.snapshot import take_snapshot
+
+pytestmark = [pytest.mark.stack, pytest.mark.slow]
+
+CRASHES = (
+    "train.before",
+    "train.after",
+    "evaluate.before",
+    "evaluate.after",
+    "gate.candidate.after_decision",
+    "register.before_create",
+    "register.after_create",
+    "register.after",
+    "promote.before_ledger",
+    "promote.after_ledger",
+    "promote.after_alias_champion",
+    "deploy.before",
+)
+
+
+def work_key_of(store: S3Store) -> set[str]:
+    return {info.key.split("/")[1] for info in store.list("work/")}
+
+
+def test_a_run_that_dies_at_every_boundary_ends_with_one_champion(stack: Any, invariants: Any) -> None:
+    name = stack.pipeline("crashes", "epochs: 20 -> epochs: 5", "processes: 2 -> processes: 1")
+    stack("upload", name, "rows.csv")
+    store = stack.adapters.store
+    take_snapshot(stack.adapters.raw, store, prefix=f"{name}/")
+    before = work_key_of(store)
+    key = ""
+    for point in CRASHES:
+        died = stack("run", name, "--local", code=137, RATCHET_FAULT=f"{point}:crash")
+        assert "champion (" not in died.stdout
+        new = work_key_of(store) - before
+        if new:
+            (key,) = new
+            invariants.no_process_is_left(key)
+            invariants.nothing_half_written(name, key)
+    repaired = stack.json("reconcile")
+    assert sum("its process is gone, now Crashed" in line for line in repaired) == len(CRASHES)
+    report = stack.json("run", name, "--local")
+    assert report["work_key"] == key
+    assert report["version"] == 1
+    assert len(stack.adapters.ledger.entries(name)) == 1
+    invariants.all_hold(name, report)
+    assert stack.json("reconcile") == []
+    claims = [json.loads(store.get(i.key)) for i in store.list(f"work/{key}/claim-")]
+    assert [claim["epoch"] for claim in claims] == list(range(1, len(claims) + 1))

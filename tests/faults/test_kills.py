@@ -1,0 +1,68 @@
+"""Faults 13 to 15: kill -9 of the flow, of the worker, of both, in the middle of training."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import psutil
+import pytest
+from mlratchet.infra.processes import WORK_MARK
+
+from tests.conftest import Stack, wait_for
+
+pytestmark = [pytest.mark.stack, pytest.mark.slow]
+
+
+def flow_process(stack: Stack) -> int | None:
+    """The process that owns a scratch folder with a training in it: it is the flow's."""
+    for owner in (stack.home / "scratch").glob("*/owner.json"):
+        if list(owner.parent.glob("train-*/events.jsonl")):
+            import json
+
+            pid = int(json.loads(owner.read_text())["pid"])
+            if psutil.pid_exists(pid):
+                return pid
+    return None
+
+
+def work_key_of(pid: int) -> str:
+    """Of the attempt that a flow's process has started."""
+    for child in psutil.Process(pid).children(recursive=True):
+        found = child.environ().get(WORK_MARK)
+        if found:
+            return found
+    raise AssertionError("the flow has no rank")
+
+
+@pytest.mark.parametrize("victims", [("flow",), ("worker",), ("worker", "flow")], ids="+".join)
+def test_a_kill_in_the_middle_of_training_is_resumed(stack: Any, invariants: Any, victims: tuple[str, ...]) -> None:
+    name = stack.pipeline(f"kill-{'-'.join(victims)}", "epochs: 20 -> epochs: 150")
+    stack("upload", name, "rows.csv")
+    command = stack.start("run", name, "--json")
+    pid = wait_for("the first epoch to be trained", lambda: flow_process(stack), 90)
+    key = work_key_of(pid)
+    for victim in victims:
+        os.kill(pid if victim == "flow" else stack.services()["worker"].pid, signal.SIGKILL)
+    if "flow" in victims:
+        invariants.no_process_is_left(key)
+        invariants.nothing_half_written(name, key)
+        if "worker" in victims:
+            assert any("now Crashed" in line for line in stack.json("reconcile"))
+        out, err = command.communicate(timeout=120)
+        assert command.returncode == 5, out + err
+        assert "again resumes it" in err
+        assert stack.json("reconcile") is not None
+    else:
+        out, err = command.communicate(timeout=240)  # the flow outlives its worker and ends well
+        assert command.returncode == 0, out + err
+    wait_for("the worker to be back", stack.healthy)
+    report = stack.json("run", name)
+    if "flow" in victims:
+        assert report["outcome"] == "promoted"
+        assert report["training"]["resumed_from_step"] > 0
+    else:
+        assert report["outcome"] == "unchanged"
+    assert (report["work_key"], report["version"]) == (key, 1)
+    invariants.all_hold(name, report)
