@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from mlratchet.infra.package import build_model_directory
 from mlratchet.models.artifact.card import model_card
+from mlratchet.models.artifact.manifest import ArtifactManifest, load_manifest, publish_manifest
 from mlratchet.models.fault_points import fault_point
 from mlratchet.models.gates.record import GateRun
+from mlratchet.models.ports.registry import ModelVersion
 from mlratchet.models.registration.record import Registration, find_registration, publish_registration
 from mlratchet.tasks.evaluate import Evaluation, load_candidate
 from mlratchet.tasks.progress import show_link
@@ -15,6 +18,8 @@ from mlratchet.tasks.recognise import Work
 from mlratchet.tasks.step import step
 from mlratchet.tasks.train import Trained
 from mlratchet.tasks.wiring import Run
+
+MANIFEST, MODEL_ID = "ratchet.manifest", "ratchet.model_id"  # tags of a version
 
 
 @step("Register in MLflow")
@@ -34,7 +39,68 @@ def register(run: Run, work: Work, trained: Trained, evaluation: Evaluation, gat
 
 
 def create(run: Run, work: Work, trained: Trained, evaluation: Evaluation, gate: GateRun) -> Registration:
-    """Package, upload, register, publish the record."""
+    """The version of this work key, made or found again, and the record that names it."""
+    spec, adapters = run.spec, run.adapters
+    version = adapters.registry.find_version(spec.name, work.key)
+    if version is None:
+        version = make_version(run, work, trained, evaluation, gate)
+    # of the version that stands: a try before this one may have uploaded other bytes
+    manifest = load_manifest(adapters.store, version.tags[MANIFEST])
+    record = Registration(
+        name=spec.name,
+        version=version.version,
+        work_key=work.key,
+        run_id=version.run_id,
+        model_id=version.tags.get(MODEL_ID),
+        source_uri=version.source_uri,
+        manifest=manifest.model_dump(mode="json"),
+        manifest_digest=manifest.digest(),
+        weights_key=trained.result.weights_key,
+        weights_sha256=trained.result.weights_sha256,
+        snapshot_id=work.snapshot_id,
+        dataset_id=work.dataset_id,
+        rows_key=evaluation.rows_key,
+        revision=spec.revision(),
+        parent_version=trained.parent_version,
+        registered_s=time.time(),
+    )
+    publish_registration(adapters.store, record)
+    return record
+
+
+def make_version(run: Run, work: Work, trained: Trained, evaluation: Evaluation, gate: GateRun) -> ModelVersion:
+    """Package, upload, publish the manifest, register."""
+    spec, adapters = run.spec, run.adapters
+    directory, manifest, card = package(run, work, trained, evaluation)
+    logged = adapters.tracker.log_model(trained.tracking_run, model_dir=directory, name="model")
+    publish_manifest(adapters.store, manifest)
+    fault_point("register.before_create")
+    accuracy = evaluation.metrics.get("accuracy")
+    version = adapters.registry.create_version(
+        spec.name,
+        work_key=work.key,
+        run_id=trained.tracking_run,
+        source_uri=logged.source_uri,
+        model_id=logged.model_id,
+        description=card,
+        tags={
+            "ratchet.snapshot": work.snapshot_id,
+            "ratchet.dataset": work.dataset_id,
+            "ratchet.pipeline_revision": spec.revision(),
+            "ratchet.code": run.workload_digest,
+            MANIFEST: manifest.digest(),
+            "ratchet.decision.candidate": gate.decision,
+            "ratchet.parent": str(trained.parent_version or "none"),
+            **({MODEL_ID: logged.model_id} if logged.model_id else {}),
+            **({"ratchet.test_accuracy": f"{accuracy.value:.4f}"} if accuracy else {}),
+        },
+    )
+    fault_point("register.after_create")
+    return version
+
+
+def package(run: Run, work: Work, trained: Trained, evaluation: Evaluation) -> tuple[Path, ArtifactManifest, str]:
+    """The model directory, its manifest and the card."""
     spec, adapters = run.spec, run.adapters
     module = load_candidate(run, trained.result.weights_key, trained.result.weights_sha256)
     weights = run.scratch / "weights.safetensors"
@@ -54,46 +120,4 @@ def create(run: Run, work: Work, trained: Trained, evaluation: Evaluation, gate:
     manifest = build_model_directory(
         module, run.workload, evaluation.sample_x[:2], out=directory, card=card, weights_file=weights
     )
-    logged = adapters.tracker.log_model(trained.tracking_run, model_dir=directory, name="model")
-    fault_point("register.before_create")
-    accuracy = evaluation.metrics.get("accuracy")
-    version = adapters.registry.create_version(
-        spec.name,
-        work_key=work.key,
-        run_id=trained.tracking_run,
-        source_uri=logged.source_uri,
-        model_id=logged.model_id,
-        description=card,
-        tags={
-            "ratchet.work_key": work.key,
-            "ratchet.snapshot": work.snapshot_id,
-            "ratchet.dataset": work.dataset_id,
-            "ratchet.pipeline_revision": spec.revision(),
-            "ratchet.code": run.workload_digest,
-            "ratchet.manifest": manifest.digest(),
-            "ratchet.decision.candidate": gate.decision,
-            "ratchet.parent": str(trained.parent_version or "none"),
-            **({"ratchet.test_accuracy": f"{accuracy.value:.4f}"} if accuracy else {}),
-        },
-    )
-    fault_point("register.after_create")
-    record = Registration(
-        name=spec.name,
-        version=version.version,
-        work_key=work.key,
-        run_id=trained.tracking_run,
-        model_id=logged.model_id,
-        source_uri=version.source_uri,
-        manifest=manifest.model_dump(mode="json"),
-        manifest_digest=manifest.digest(),
-        weights_key=trained.result.weights_key,
-        weights_sha256=trained.result.weights_sha256,
-        snapshot_id=work.snapshot_id,
-        dataset_id=work.dataset_id,
-        rows_key=evaluation.rows_key,
-        revision=spec.revision(),
-        parent_version=trained.parent_version,
-        registered_s=time.time(),
-    )
-    publish_registration(adapters.store, record)
-    return record
+    return directory, manifest, card

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import Annotated, Any
 
 import typer
@@ -119,7 +120,7 @@ def gc(
     delete: Annotated[bool, typer.Option("--delete", help="Really delete; without it only a list.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List (or delete) objects that nothing refers to: checkpoints of finished work, unused copies.
+    """List (or delete) objects that nothing refers to: checkpoints of finished work, uploads of killed runs.
 
     Never touches what a ledger, a registration or an unfinished claim refers to.
     """
@@ -127,11 +128,13 @@ def gc(
     from mlratchet.tasks.collect import collect
     from mlratchet.tasks.wiring import open_adapters
 
-    found = collect(open_adapters().store, delete=delete)
+    adapters = open_adapters()
+    found = collect(adapters.store, adapters.bucket(adapters.settings.mlflow_bucket), delete=delete)
     verb = "deleted" if delete else "would delete"
     groups: dict[str, list[int]] = {}
     for item in found:
-        groups.setdefault(item["key"].split("/checkpoints/")[0], []).append(item["size_bytes"])
+        folder = re.split(r"/checkpoints/|/artifacts/", item["key"])[0]
+        groups.setdefault(f"{item['bucket']}/{folder}", []).append(item["size_bytes"])
     lines = [f"{verb} {len(sizes)} objects of {group} ({sum(sizes):,} bytes)" for group, sizes in groups.items()]
     total = sum(item["size_bytes"] for item in found)
     emit(found, [*lines, f"{verb} {len(found)} objects, {total / 1e6:.1f} MB"], as_json=as_json)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
 from mlratchet.models.errors import SecurityError
-from mlratchet.models.identity.canonical import digest
+from mlratchet.models.identity.canonical import canonical_json, digest
 from mlratchet.models.pipeline.strict import StrictModel
+from mlratchet.models.ports.storage import ObjectStore
 
 
 class ArtifactManifest(StrictModel):
@@ -31,6 +33,17 @@ class ArtifactManifest(StrictModel):
     def model_validate_json_dict(cls, document: dict[str, Any]) -> ArtifactManifest:
         """From the JSON form."""
         return cls(files=dict(document["files"]), sizes_bytes=dict(document["sizes_bytes"]))
+
+
+def publish_manifest(store: ObjectStore, manifest: ArtifactManifest) -> None:
+    """Write `manifests/<digest>.json`."""
+    store.create(f"manifests/{manifest.digest()}.json", canonical_json(manifest.model_dump(mode="json")))
+
+
+def load_manifest(store: ObjectStore, identity: str) -> ArtifactManifest:
+    """Read back, verified. Raises ``DigestMismatch`` for a changed one."""
+    document = json.loads(store.get(f"manifests/{identity}.json", sha256=identity))
+    return ArtifactManifest.model_validate_json_dict(document)
 
 
 def _hash(path: Path) -> str:
