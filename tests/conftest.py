@@ -27,6 +27,7 @@ from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.loading import load_workload
 from mlratchet.tasks.wiring import Adapters
+from prefect.client.orchestration import SyncPrefectClient
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -179,6 +180,10 @@ class Stack:
     def adapters(self) -> Adapters:
         """Of this stack, in the test's own process."""
         return Adapters(self.settings)
+
+    def prefect(self) -> SyncPrefectClient:
+        """A client of this stack's server; `prefect.get_client` remembers the settings of its import."""
+        return SyncPrefectClient(self.settings.prefect_api_url)
 
     def services(self) -> dict[str, ServiceStatus]:
         """As the supervisor sees them."""

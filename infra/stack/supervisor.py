@@ -26,6 +26,7 @@ from mlratchet.infra.stack.serving import model_servers
 
 LOOP_S = 0.25  # seconds between two looks at the processes
 HEALTH_S = 2.0  # seconds between two questions to a healthy service
+REPAIR_S = 900.0  # seconds between two `ratchet reconcile`
 BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)  # before the next start of a service that keeps dying
 
 
@@ -87,7 +88,8 @@ class Supervisor:
         self._guardian: subprocess.Popen[bytes] | None = None
         self._prepared = False
         self._watched = False
-        self._repaired = not (settings.home / "data" / "prefect.db").exists()  # nothing to repair in a fresh stack
+        used = (settings.home / "data" / "prefect.db").exists()  # there is nothing to repair in a fresh stack
+        self._repair_at = time.monotonic() + (0.0 if used else REPAIR_S)
         self.stopping = threading.Event()
 
     def run(self) -> None:
@@ -109,7 +111,9 @@ class Supervisor:
                 self._prepared = prepare_buckets(self._settings)
             if not self._watched and "prefect" in healthy:
                 self._watched = prepare_automation(self._settings)
-            if not self._repaired and healthy >= {s.name for s in services(self._settings, self._project)}:
+            if time.monotonic() >= self._repair_at and healthy >= {
+                s.name for s in services(self._settings, self._project)
+            }:
                 self._repair()
             self._write_state()
             self.stopping.wait(LOOP_S)
@@ -134,8 +138,8 @@ class Supervisor:
         return {"seaweedfs": self._prepared, "prefect": self._watched}.get(name, True)
 
     def _repair(self) -> None:
-        """Once, when a stack that was used before is up again: what the last shutdown interrupted is put right."""
-        self._repaired = True
+        """When a stack that was used before is up again, and then every `REPAIR_S`: events get lost, files do not."""
+        self._repair_at = time.monotonic() + REPAIR_S
         with (self._settings.home / "logs" / "reconcile.log").open("ab") as sink:
             subprocess.Popen(
                 (script("ratchet"), "reconcile"),

@@ -66,6 +66,7 @@ def load_decision(store: ObjectStore, digest: str) -> dict[str, Any]:
     return decision
 
 
+WORDS = ((">=", "≥"), ("<=", "≤"), (">", "above"))  # a page would read a leading > as a quotation
 SIGNS = {"pass": "✓", "fail": "✗", "inconclusive": "?", "not_applicable": "-"}
 
 
@@ -92,8 +93,16 @@ def table(decision: dict[str, Any]) -> list[dict[str, str]]:
                 "value": "-" if check["value"] is None else f"{check['value']:.4f}",
                 "interval": "-" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}",
                 "n": str(check["n"]),
-                "threshold": check["threshold"],
+                "threshold": readable(check["threshold"]),
                 "verdict": check["verdict"],
             }
         )
     return rows
+
+
+def readable(threshold: str) -> str:
+    """A threshold without the signs that Markdown takes for its own."""
+    for sign, word in WORDS:
+        if threshold.startswith(sign):
+            return word + threshold.removeprefix(sign)
+    return threshold

@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-from prefect import get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 
 from tests.conftest import wait_for
@@ -20,7 +19,7 @@ def test_a_schedule_of_every_minute_starts_a_run(stack: Any) -> None:
     deployed = stack.json("deploy", name)[0]
     assert stack.json("deploy", name)[0]["deployment_id"] == deployed["deployment_id"]
     mine = DeploymentFilter(id=DeploymentFilterId(any_=[deployed["deployment_id"]]))
-    with get_client(sync_client=True) as client:
+    with stack.prefect() as client:
 
         def finished() -> Any:
             runs = client.read_flow_runs(deployment_filter=mine)

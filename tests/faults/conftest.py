@@ -18,7 +18,6 @@ from mlratchet.models.gates.decision import load_decision
 from mlratchet.models.registration.record import find_registration
 from mlratchet.tasks.collect import collect
 from mlratchet.tasks.decisions import verify_bytes
-from prefect import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import StateType
 
@@ -86,7 +85,7 @@ class Invariants:
         running = FlowRunFilter(
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING]))
         )
-        with get_client(sync_client=True) as client:
+        with self.stack.prefect() as client:
             wait_for("every flow run to end", lambda: not client.read_flow_runs(flow_run_filter=running), 120)
 
     def tracking_is_whole(self, run_id: str) -> None:

@@ -22,7 +22,6 @@ CRASHES = (
     "register.after",
     "promote.before_ledger",
     "promote.after_ledger",
-    "promote.after_alias_champion",
     "deploy.before",
 )
 

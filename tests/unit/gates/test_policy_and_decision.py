@@ -91,6 +91,7 @@ def test_a_decision_says_what_a_reader_needs(decision: dict[str, Any], store: Me
         assert wanted in words
     assert [row["verdict"] for row in table(read)] == ["pass", "pass", "inconclusive"]
     assert table(read)[2]["value"] == "-"
+    assert [row["threshold"] for row in table(read)] == ["≥ 0.8", "above -0.05 against the champion", "?"]
 
 
 def test_a_changed_decision_is_refused(decision: dict[str, Any], store: MemoryStore) -> None:

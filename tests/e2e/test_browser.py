@@ -1,0 +1,124 @@
+"""Both UIs in headless Chromium, as a person uses them. Screenshots are kept where RATCHET_SCREENSHOTS says."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, Page, expect, sync_playwright
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+
+from tests.conftest import Stack, wait_for
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = [
+    pytest.mark.stack,
+    pytest.mark.slow,
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium (apt-get install chromium)"),
+]
+PATIENCE_MS = 60_000
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        made = browser.new_page(viewport={"width": 1440, "height": 1000})
+        made.set_default_timeout(PATIENCE_MS)
+        yield made
+        browser.close()
+
+
+def shoot(page: Page, name: str) -> None:
+    """Keep a picture for the README."""
+    folder = os.environ.get("RATCHET_SCREENSHOTS")
+    if folder:
+        page.screenshot(path=str(Path(folder) / f"{name}.png"))
+
+
+def field(page: Page, label: str) -> Locator:
+    """The box below a label of the form."""
+    return page.locator("label", has_text=label).locator("xpath=following::*[self::input or self::textarea][1]").first
+
+
+def prefect_url(stack: Stack) -> str:
+    return str(stack.settings.prefect_api_url).removesuffix("/api")
+
+
+def test_custom_run_is_filled_in_and_the_run_completes(stack: Any, second: Any, page: Page) -> None:
+    deployed = stack.json("deploy", "digits")[0]
+    page.goto(f"{prefect_url(stack)}/deployments/deployment/{deployed['deployment_id']}/run")
+    epochs = field(page, "Epochs")
+    expect(epochs).to_have_value("12")
+    expect(page.get_by_text("Passes over the training rows.")).to_be_visible()
+    epochs.fill("3")
+    field(page, "Requested by").fill("a person at a browser")
+    shoot(page, "prefect-form")
+    with stack.prefect() as client:
+        mine = DeploymentFilter(id=DeploymentFilterId(any_=[deployed["deployment_id"]]))
+        before = {run.id for run in client.read_flow_runs(deployment_filter=mine)}
+        page.get_by_role("button", name="Submit", exact=True).click()
+
+        def ended() -> Any:
+            runs = [run for run in client.read_flow_runs(deployment_filter=mine) if run.id not in before]
+            return next((run for run in runs if run.state is not None and run.state.is_final()), None)
+
+        run = wait_for("the run that the form started to end", ended, timeout_s=150)
+    report = stack.adapters.store.get(f"runs/{run.id}.json")
+    assert b'"epochs"' not in report
+    assert run.state_name in ("Promoted", "Stopped by gate")  # three epochs on top of the champion: either is honest
+    assert run.parameters["parameters"]["epochs"] == 3
+    page.goto(f"{prefect_url(stack)}/runs/flow-run/{run.id}")
+    expect(page.get_by_text(re.compile(run.state_name)).first).to_be_visible()
+    for task in ("Ingest raw objects", "Train digits", "Gate: champion"):
+        expect(page.get_by_text(task).first).to_be_visible()
+    shoot(page, "prefect-run")
+    page.get_by_role("tab", name="Artifacts").or_(page.get_by_text("Artifacts", exact=True)).first.click()
+    expect(page.get_by_text("gate-champion").first).to_be_visible()
+    if run.state_name == "Promoted":  # the other tests count on version 2
+        stack("rollback", "digits", "--to", "2", "--reason", "the browser test is over")
+
+
+def test_a_gates_table_is_readable(stack: Any, second: Any, page: Page) -> None:
+    with stack.prefect() as client:
+        artifacts = client.read_artifacts(limit=200)
+        table = next(a for a in artifacts if a.key == "gate-champion" and str(a.flow_run_id) == second.report["run_id"])
+    page.goto(f"{prefect_url(stack)}/artifacts/artifact/{table.id}")
+    for words in ("non_inferiority", "accuracy", "verdict", "pass", "threshold", "above -0.02 against the champion"):
+        expect(page.get_by_text(words).first).to_be_visible()
+    shoot(page, "prefect-gate")
+
+
+def test_mlflow_compares_version_1_with_2(stack: Any, first: Any, second: Any, page: Page) -> None:
+    runs = [first["training"]["mlflow_run"], second.report["training"]["mlflow_run"]]
+    experiment = stack.adapters.tracker.run_url(runs[0]).split("/experiments/")[1].split("/")[0]
+    base = stack.settings.mlflow_tracking_uri
+    listed = ",".join(f"%22{run}%22" for run in runs)
+    page.goto(f"{base}/#/compare-runs?runs=[{listed}]&experiments=[%22{experiment}%22]")
+    expect(page.get_by_text(re.compile("Comparing 2 Runs")).first).to_be_visible()
+    page.get_by_role("button", name="Close").first.click()  # MLflow's assistant
+    page.get_by_role("button", name="Visualizations").click()
+    page.get_by_role("button", name="Run details").click()
+    page.get_by_role("button", name="Parameters").click()
+    page.get_by_role("link", name="epoch_seconds", exact=True).hover()
+    for words in ("test_accuracy", "train_loss", "validation_loss"):  # the table draws only what is in sight
+        metric = page.get_by_role("link", name=words, exact=True).first
+        for _ in range(100):
+            if metric.is_visible():
+                break
+            page.mouse.wheel(0, 120)
+            page.wait_for_timeout(50)
+        expect(metric).to_be_visible()
+    shoot(page, "mlflow-compare")
+    page.goto(f"{base}/#/models/digits/versions/2")
+    expect(page.get_by_text("champion").first).to_be_visible()
+    expect(page.get_by_text("ratchet.work_key").first).to_be_attached()
+    shoot(page, "mlflow-version")
