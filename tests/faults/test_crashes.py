@@ -55,3 +55,32 @@ def test_a_run_that_dies_at_every_boundary_ends_with_one_champion(stack: Any, in
     assert stack.json("reconcile") == []
     claims = [json.loads(store.get(i.key)) for i in store.list(f"work/{key}/claim-")]
     assert [claim["epoch"] for claim in claims] == list(range(1, len(claims) + 1))
+
+
+STEPS = (
+    "ingest", "recognise", "validate", "pass_gate", "preprocess", "train", "evaluate", "register", "measure",
+    "to_staging", "promote", "deploy",
+)  # fmt: skip
+RAISES = (
+    *(f"{step}.{side}" for step in STEPS for side in ("before", "after")),
+    "gate.data.after_decision",
+    "gate.candidate.after_decision",
+    "gate.staging.after_decision",
+    "gate.champion.after_decision",
+    "register.before_create",
+    "register.after_create",
+    "promote.before_ledger",
+    "promote.after_ledger",
+    "promote.after_alias_champion",
+    "promote.after_alias_previous",
+)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("point", RAISES)
+def test_a_step_that_fails_once_is_tried_again_and_the_run_ends_well(stack: Any, invariants: Any, point: str) -> None:
+    name = stack.pipeline(f"raise-{point.replace('.', '-').replace('_', '-')}"[:48], "epochs: 20 -> epochs: 3")
+    stack("upload", name, "rows.csv")
+    report = stack.json("run", name, "--local", RATCHET_FAULT=f"{point}:raise")
+    assert (report["outcome"], report["version"]) == ("promoted", 1)
+    invariants.all_hold(name, report)
