@@ -9,7 +9,7 @@ import typer
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
-def bring_up(*, auth: bool = False) -> None:
+def bring_up(*, auth: bool | None = None) -> None:
     """Start the stack, say what is healthy, point this process at it, deploy nothing."""
     from mlratchet.infra.settings import apply_environment, find_home, load_settings
     from mlratchet.infra.stack.control import up as start
@@ -19,13 +19,21 @@ def bring_up(*, auth: bool = False) -> None:
 
 
 def up(
-    auth: Annotated[bool, typer.Option("--auth", help="Ask for a password at Prefect's API.")] = False,
+    auth: Annotated[
+        bool | None,
+        typer.Option("--auth/--no-auth", help="Passwords at Prefect and MLflow; as before without it."),
+    ] = None,
 ) -> None:
     """Start S3, MLflow, Prefect and a worker on loopback. Idempotent; heals what died.
 
     Data, ports and credentials are kept in `.ratchet/` (or $RATCHET_HOME).
     """
     bring_up(auth=auth)
+    from mlratchet.infra.settings import find_home
+    from mlratchet.infra.stack.install import has_auth
+
+    if has_auth(find_home()):
+        typer.echo(f"  passwords    {find_home() / 'credentials.json'}")
 
 
 def down() -> None:

@@ -16,9 +16,9 @@ from pathlib import Path
 import psutil
 from mlratchet.infra.processes import STACK_MARK, sweep, wait_until_gone
 from mlratchet.infra.settings import base_environment
-from mlratchet.infra.stack.install import install
+from mlratchet.infra.stack.install import has_auth, install
 from mlratchet.infra.stack.ports import is_free, remembered_ports
-from mlratchet.models.errors import InfrastructureError
+from mlratchet.models.errors import ConfigurationError, InfrastructureError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,16 +70,22 @@ def status(home: Path) -> list[ServiceStatus]:
 def up(
     home: Path,
     *,
-    auth: bool = False,
+    auth: bool | None = None,
     report: Callable[[str, str], None] | None = None,
     timeout_s: float = 120.0,
 ) -> list[ServiceStatus]:
     """Start the stack and wait until every service is healthy. Idempotent.
 
-    Raises ``InfrastructureError`` naming the service that is not, and its log.
+    Raises ``InfrastructureError`` naming the service that is not, and its log; ``ConfigurationError`` when the stack
+    runs already and `auth` asks for another kind.
     """
     home = home.resolve()
-    if supervisor_pid(home) is None:
+    if supervisor_pid(home) is not None:
+        if auth is not None and auth != has_auth(home):
+            raise ConfigurationError(
+                f"the stack runs {'with' if has_auth(home) else 'without'} passwords; `ratchet down` first"
+            )
+    else:
         (home / "run").mkdir(parents=True, exist_ok=True)
         sweep(STACK_MARK, str(home))  # what a killed supervisor left
         (home / "run" / "services.json").unlink(missing_ok=True)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from mlratchet.infra.stack.ports import remembered_ports
 
+USER = "ratchet"  # at Prefect and MLflow, with `up --auth`
+
 
 def write_private(path: Path, text: str) -> None:
     """A file of mode 0600, from its first byte."""
@@ -20,17 +22,17 @@ def write_private(path: Path, text: str) -> None:
     part.replace(path)
 
 
-def install(home: Path, *, auth: bool) -> None:
-    """Create the folders, credentials and `stack.env`. Idempotent; credentials are kept."""
+def install(home: Path, *, auth: bool | None) -> None:
+    """Create the folders, credentials and `stack.env`. Idempotent; credentials are kept.
+
+    Args:
+        home: Of the installation.
+        auth: Passwords at Prefect and MLflow; None keeps what the last `ratchet up` said.
+    """
     for folder in ("logs", "data/seaweedfs", "prefect", "serving", "run"):
         (home / folder).mkdir(parents=True, exist_ok=True)
     home.chmod(0o700)
-    file = home / "credentials.json"
-    if not file.is_file():
-        words = {"s3_access_key": secrets.token_hex(10), "s3_secret_key": secrets.token_hex(20)}
-        words |= {"prefect_password": secrets.token_urlsafe(18)}
-        write_private(file, json.dumps(words))
-    credentials = json.loads(file.read_text())
+    credentials = remembered_credentials(home)
     ports = remembered_ports(home)
     identity = {
         "name": "ratchet",
@@ -45,6 +47,46 @@ def install(home: Path, *, auth: bool) -> None:
         "RATCHET_MLFLOW_TRACKING_URI": f"http://127.0.0.1:{ports['mlflow']}",
         "RATCHET_PREFECT_API_URL": f"http://127.0.0.1:{ports['prefect']}/api",
     }
-    if auth:
-        lines["RATCHET_PREFECT_AUTH"] = f"ratchet:{credentials['prefect_password']}"
+    if auth or (auth is None and has_auth(home)):
+        write_private(home / "mlflow-auth.ini", mlflow_auth(home, credentials["mlflow_password"]))
+        lines |= {
+            "RATCHET_PREFECT_AUTH": f"{USER}:{credentials['prefect_password']}",
+            "RATCHET_MLFLOW_USERNAME": USER,
+            "RATCHET_MLFLOW_PASSWORD": credentials["mlflow_password"],
+        }
     write_private(home / "stack.env", "".join(f"{key}={value}\n" for key, value in lines.items()))
+
+
+def has_auth(home: Path) -> bool:
+    """Whether this installation asks for passwords."""
+    file = home / "stack.env"
+    return file.is_file() and "RATCHET_PREFECT_AUTH=" in file.read_text()
+
+
+def remembered_credentials(home: Path) -> dict[str, str]:
+    """Made once, readable by the owner alone."""
+    file = home / "credentials.json"
+    held: dict[str, str] = json.loads(file.read_text()) if file.is_file() else {}
+    made = {
+        "s3_access_key": secrets.token_hex(10),
+        "s3_secret_key": secrets.token_hex(20),
+        "prefect_password": secrets.token_urlsafe(18),
+        "mlflow_password": secrets.token_urlsafe(18),
+        "mlflow_server_key": secrets.token_hex(20),
+    }
+    if set(made) - set(held):
+        held = made | held
+        write_private(file, json.dumps(held))
+    return held
+
+
+def mlflow_auth(home: Path, password: str) -> str:
+    """The configuration of MLflow's basic-auth app."""
+    return (
+        "[mlflow]\n"
+        "default_permission = EDIT\n"
+        f"database_uri = sqlite:///{home / 'data' / 'mlflow-auth.db'}\n"
+        f"admin_username = {USER}\n"
+        f"admin_password = {password}\n"
+        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+    )

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 from mlratchet.infra.processes import STACK_MARK
 from mlratchet.infra.settings import Settings, base_environment, child_environment
+from mlratchet.infra.stack.install import remembered_credentials
 from mlratchet.infra.stack.ports import remembered_ports
 
 
@@ -91,6 +92,13 @@ def seaweedfs(settings: Settings, ports: dict[str, int], environment: dict[str, 
 def mlflow(settings: Settings, ports: dict[str, int], environment: dict[str, str]) -> Service:
     """Tracking and registry on SQLite; artifacts go to S3 without it."""
     url = f"http://127.0.0.1:{ports['mlflow']}"
+    app: tuple[str, ...] = ()
+    if settings.mlflow_password:
+        app = ("--app-name=basic-auth",)
+        environment = environment | {
+            "MLFLOW_AUTH_CONFIG_PATH": str(settings.home / "mlflow-auth.ini"),
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": remembered_credentials(settings.home)["mlflow_server_key"],
+        }
     return Service(
         name="mlflow",
         command=(
@@ -103,6 +111,7 @@ def mlflow(settings: Settings, ports: dict[str, int], environment: dict[str, str
             f"--default-artifact-root=s3://{settings.mlflow_bucket}/",
             "--no-serve-artifacts",
             "--uvicorn-opts=--log-level warning",
+            *app,
         ),
         environment=environment,
         directory=settings.home,

@@ -107,7 +107,7 @@ class Supervisor:
             for kept in self._kept.values():
                 kept.tick(healthy)
             self._prepared = self._prepared and self._kept["seaweedfs"].healthy  # anew after each of its starts
-            if not self._prepared and "seaweedfs" in healthy:
+            if not self._prepared and self._kept["seaweedfs"].healthy:
                 self._prepared = prepare_buckets(self._settings)
             if not self._watched and "prefect" in healthy:
                 self._watched = prepare_automation(self._settings)

@@ -84,8 +84,8 @@ class S3Store:
     def ensure_bucket(self) -> None:
         """Create the bucket unless it is there."""
         try:
-            self._client.head_bucket(Bucket=self._bucket)
-        except ClientError:
+            self._call("look at bucket", "", lambda: self._client.head_bucket(Bucket=self._bucket))
+        except (ObjectNotFound, ConfigurationError):
             self._call("create bucket", "", lambda: self._client.create_bucket(Bucket=self._bucket))
 
     def get(self, key: str, *, sha256: str | None = None) -> bytes:

@@ -68,7 +68,7 @@ def test_mlflow_stopped_is_one_clear_line_and_nothing_is_half_written(stack: Any
     os.killpg(group, signal.SIGSTOP)
     try:
         report = stack.json(
-            "run", name, "--local", code=5, MLFLOW_HTTP_REQUEST_TIMEOUT="2", MLFLOW_HTTP_REQUEST_MAX_RETRIES="1"
+            "run", name, "--local", code=5, MLFLOW_HTTP_REQUEST_TIMEOUT="1", MLFLOW_HTTP_REQUEST_MAX_RETRIES="0"
         )
     finally:
         os.killpg(group, signal.SIGCONT)

@@ -7,6 +7,7 @@ import signal
 import stat
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 from mlratchet.infra.processes import STACK_MARK, marked_processes
@@ -49,10 +50,24 @@ def test_a_service_that_is_killed_comes_back_with_its_data(stack: Stack, service
     assert stack.json("reconcile") is not None
 
 
+def refusals(stack: Stack) -> list[int]:
+    """What Prefect and MLflow answer to somebody without a password."""
+    settings = stack.settings
+    asked = {"max_results": 1}
+    return [
+        httpx.post(f"{settings.prefect_api_url}/flows/count", json={}).status_code,
+        httpx.post(f"{settings.mlflow_tracking_uri}/api/2.0/mlflow/experiments/search", json=asked).status_code,
+    ]
+
+
 def test_a_killed_supervisor_takes_everything_with_it_and_up_starts_again(tmp_path: Path) -> None:
+    """With passwords, which are remembered."""
     other = Stack(tmp_path)
     try:
-        other("up")
+        assert "credentials.json" in other("up", "--auth").stdout
+        assert refusals(other) == [401, 401]
+        assert "no versions of" in other("versions", "digits").stdout
+        assert "`ratchet down` first" in other("up", "--no-auth", code=2).stderr
         other.adapters.raw.put("kept", b"data")
         ports = {name: service.url for name, service in other.services().items()}
         pid = supervisor_pid(other.home)
@@ -64,6 +79,7 @@ def test_a_killed_supervisor_takes_everything_with_it_and_up_starts_again(tmp_pa
         other("up")
         assert {name: service.url for name, service in other.services().items()} == ports
         assert other.adapters.raw.get("kept") == b"data"
+        assert refusals(other) == [401, 401]
         other("down")
         assert marked_processes(STACK_MARK, mark) == []
         other("down")

@@ -12,14 +12,11 @@ from mlratchet.models.data.snapshot import take_snapshot
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
 CRASHES = (
-    "train.before",
     "train.after",
-    "evaluate.before",
     "evaluate.after",
     "gate.candidate.after_decision",
     "register.before_create",
     "register.after_create",
-    "register.after",
     "promote.before_ledger",
     "promote.after_ledger",
     "deploy.before",
@@ -57,12 +54,12 @@ def test_a_run_that_dies_at_every_boundary_ends_with_one_champion(stack: Any, in
     assert [claim["epoch"] for claim in claims] == list(range(1, len(claims) + 1))
 
 
-STEPS = (
-    "ingest", "recognise", "validate", "pass_gate", "preprocess", "train", "evaluate", "register", "measure",
-    "to_staging", "promote", "deploy",
-)  # fmt: skip
 RAISES = (
-    *(f"{step}.{side}" for step in STEPS for side in ("before", "after")),
+    "ingest.after",
+    "preprocess.after",
+    "train.before",
+    "train.after",
+    "evaluate.after",
     "gate.data.after_decision",
     "gate.candidate.after_decision",
     "gate.staging.after_decision",
@@ -73,6 +70,7 @@ RAISES = (
     "promote.after_ledger",
     "promote.after_alias_champion",
     "promote.after_alias_previous",
+    "deploy.after",
 )
 
 
