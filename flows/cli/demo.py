@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 STORY = (
-    ("1", "promoted", "about 1,000 images arrive; the first model passes the bootstrap rule"),
-    ("2", "promoted", "all images arrive; warm-started, compared pair by pair with the champion"),
-    ("damaged", "stopped_by_gate", "the same keys, a third of the labels permuted: a gate must stop it"),
-    ("2", "unchanged", "delivery 2 again: recognised by its work key, nothing trained"),
+    ("1", "promoted", "about 1,000 images; the bootstrap rule"),
+    ("2", "promoted", "all images; compared with the champion"),
+    ("damaged", "stopped_by_gate", "a third of the labels permuted"),
+    ("2", "unchanged", "again: recognised, nothing trained"),
 )
 
 
