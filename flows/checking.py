@@ -26,7 +26,7 @@ def check_pipeline(
     workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
     warnings = validate_policy(spec.gates, workload.task, workload.class_names())
     test_rows = champion_test_rows(adapters, spec.name) if adapters is not None else None
-    return spec, warnings + power_notes(spec.gates, test_rows, test_share=spec.data.split.test)
+    return spec, warnings + spec.train.notes() + power_notes(spec.gates, test_rows, test_share=spec.data.split.test)
 
 
 def champion_test_rows(adapters: Adapters, name: str) -> int | None:

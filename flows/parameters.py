@@ -56,5 +56,5 @@ class RetrainParameters(BaseModel):
             learning_rate=train.optimizer.learning_rate,
             global_batch_size=train.global_batch_size,
             seed=train.seed,
-            warm_start=train.warm_start,
+            warm_start=train.warm_start if isinstance(train.warm_start, str) else None,
         )

@@ -12,10 +12,10 @@ from mlratchet.infra.exported import load_exported
 from mlratchet.infra.fetch import fetch_artifact
 from mlratchet.infra.measure import Measurement
 from mlratchet.models.data.dataset import DatasetManifest
-from mlratchet.models.data.shards import load_split
+from mlratchet.models.data.shards import Split, load_split
 from mlratchet.models.evaluation.metrics import MetricValue, compute_metrics
 from mlratchet.models.evaluation.plots import evaluation_plots
-from mlratchet.models.evaluation.rows import RowOutputs, save_rows
+from mlratchet.models.evaluation.rows import RowOutputs, load_rows, save_rows
 from mlratchet.models.evaluation.score import score
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.tasks.recognise import Work
@@ -60,8 +60,7 @@ def evaluate(run: Run, work: Work, dataset: DatasetManifest, trained: Trained) -
     """Score both models on the same rows, in one pass each."""
     store = run.adapters.store
     rows = load_split(store, dataset, "test")
-    module = load_candidate(run, trained.result.weights_key, trained.result.weights_sha256)
-    candidate = score(module, rows)
+    candidate = candidate_rows(run, trained, rows)
     champion = None
     if work.incumbent is not None and work.incumbent.work_key != work.key:
         directory = run.scratch / "champion"
@@ -78,6 +77,13 @@ def evaluate(run: Run, work: Work, dataset: DatasetManifest, trained: Trained) -
         sample_x=rows.x[:256],
         sample_output=candidate.output[:256],
     )
+
+
+def candidate_rows(run: Run, trained: Trained, rows: Split) -> RowOutputs:
+    """The test rows as the ranks scored them, each once; scored here when the ranks did not."""
+    if trained.result.rows_key is not None:
+        return load_rows(run.adapters.store, trained.result.rows_key)
+    return score(load_candidate(run, trained.result.weights_key, trained.result.weights_sha256), rows)
 
 
 def load_candidate(run: Run, weights_key: str, weights_sha256: str) -> torch.nn.Module:
@@ -100,4 +106,6 @@ def log_evaluation(run: Run, trained: Trained, candidate: RowOutputs, metrics: d
     board = trained.tensorboard
     if board.is_dir():
         files.update({f"tensorboard/{path.name}": path for path in board.rglob("*") if path.is_file()})
+    if trained.trace.is_file():
+        files["profile/trace.json"] = trained.trace
     tracker.log_files(run_id, files)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from mlratchet.infra.launch.local import resolve_processes
 from mlratchet.models.data.dataset import dataset_id
 from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.models.identity.work_key import work_key
@@ -43,6 +44,7 @@ def recognise(run: Run, snapshot: Snapshot) -> Work:
         dataset_id=dataset,
         workload_digest=run.workload_digest,
         torch_version=torch.__version__.split("+")[0],
+        world=resolve_processes(run.spec.train),
     )
     entries = run.adapters.ledger.entries(run.spec.name)
     champion = entries[-1] if entries else None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from uuid import UUID
 
 from mlratchet.infra.promotion import project
 from mlratchet.infra.scratch import orphaned_runs, remove_scratch
+from mlratchet.infra.tracking.spool import replay_spools
 from mlratchet.models.registration.record import find_registration
 from mlratchet.tasks.wiring import Adapters
 from prefect import get_client
@@ -27,6 +29,7 @@ def reconcile_all(adapters: Adapters) -> list[str]:
     with get_client(sync_client=True) as client:
         repaired += declare_crashed(adapters, client)
         repaired += end_tracking_runs(adapters, client)
+    repaired += replay_spools(adapters.tracker, adapters.settings.home / "spool", now_s=time.time())
     return repaired
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
+from mlratchet.infra.hardware import check_hardware
 from mlratchet.infra.launch.local import resolve_processes
 from mlratchet.models.artifact.weights import initial_weights_key
 from mlratchet.models.errors import ConfigurationError
@@ -16,7 +15,8 @@ from mlratchet.models.identity.claim import take_claim
 from mlratchet.models.registration.record import Registration, find_registration
 from mlratchet.models.training.job import TrainJob
 from mlratchet.models.training.result import TrainResult, find_result
-from mlratchet.tasks.progress import Progress, show_link
+from mlratchet.tasks.forward import Forwarder
+from mlratchet.tasks.progress import show_link
 from mlratchet.tasks.recognise import Work
 from mlratchet.tasks.step import step
 from mlratchet.tasks.wiring import Run
@@ -30,17 +30,17 @@ class Trained:
     tracking_run: str
     parent_version: int | None
     tensorboard: Path  # event files, if this run trained
+    trace: Path  # of the profiler, if it was switched on
 
 
 @step("Train", run_name="Train {run.spec.name}")
 def train(run: Run, work: Work) -> Trained:
     """Take the next epoch of the work key and train, or resume, to the end."""
     spec, adapters = run.spec, run.adapters
-    wants_parent = spec.train.warm_start == "champion" and work.champion is not None
     claim = take_claim(
         adapters.store,
         work.key,
-        parent_version=work.champion.version if wants_parent and work.champion else None,
+        parent_version=wanted_parent(run, work),
         owner=f"{run.actor}/{run.run_id}",
         now_s=time.time(),
     )
@@ -76,14 +76,27 @@ def train(run: Run, work: Work) -> Trained:
     )
     result = find_result(adapters.store, work.key)
     if result is None:
-        forward = Forwarder(run, tracking_run, epochs=spec.train.epochs)
-        result = adapters.launcher.train(job, on_event=forward)
+        check_hardware(adapters.settings.home, adapters.store)
+        with Forwarder(run, tracking_run, scratch, epochs=spec.train.epochs) as forward:
+            result = adapters.launcher.train(job, on_event=forward)
     return Trained(
         result=result,
         tracking_run=tracking_run,
         parent_version=claim.parent_version,
         tensorboard=scratch / "tensorboard",
+        trace=scratch / "trace.json",
     )
+
+
+def wanted_parent(run: Run, work: Work) -> int | None:
+    """The version that the pipeline file wants to begin from. Raises ``ConfigurationError`` for one not ours."""
+    wanted = run.spec.train.warm_start
+    if isinstance(wanted, int):
+        found = run.adapters.registry.get_version(run.spec.name, wanted)
+        if "ratchet.work_key" not in found.tags:
+            raise ConfigurationError(f"train.warm_start: version {wanted} of {run.spec.name} was not made by Ratchet")
+        return wanted
+    return work.champion.version if wanted == "champion" and work.champion is not None else None
 
 
 def parent_record(run: Run, version: int | None) -> Registration | None:
@@ -125,31 +138,3 @@ def training_parameters(run: Run, work: Work, parent_version: int | None) -> dic
     flat["workload"] = run.spec.workload.use
     flat["parent_version"] = str(parent_version) if parent_version is not None else "none"
     return flat
-
-
-class Forwarder:
-    """Turns the events of the ranks into MLflow metrics and a progress artifact."""
-
-    def __init__(self, run: Run, tracking_run: str, *, epochs: int) -> None:
-        self._tracker = run.adapters.tracker
-        self._tracking_run = tracking_run
-        self._epochs = epochs
-        self._logged = self._tracker.logged_steps(tracking_run, "train_loss")
-        self._progress = Progress("training-progress", f"Training {run.spec.name}")
-        self._progress.report(0, epochs)
-
-    def __call__(self, event: dict[str, Any]) -> None:
-        """An epoch event: forward its numbers under MLflow's step = epoch."""
-        if event.get("event") != "epoch":
-            return
-        epoch = int(event["epoch"])
-        points = [
-            (name, float(value), epoch)
-            for name, value in event.items()
-            if name not in ("event", "epoch") and isinstance(value, int | float) and math.isfinite(value)
-        ]
-        points.append(("system/cpu_utilization_percentage", psutil.cpu_percent(), epoch))
-        points.append(("system/system_memory_usage_megabytes", psutil.virtual_memory().used / 1e6, epoch))
-        if epoch not in self._logged:  # a resume replays the history
-            self._tracker.log_metrics(self._tracking_run, points)
-        self._progress.report(epoch, self._epochs)

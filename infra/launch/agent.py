@@ -12,6 +12,7 @@ import uuid
 from pathlib import Path
 
 from mlratchet.infra.launch.lifetime import die_with_parent
+from mlratchet.infra.launch.watchdog import PREEMPTED
 
 
 def main(job_file: str) -> int:
@@ -52,7 +53,8 @@ def main(job_file: str) -> int:
         print(error, file=sys.stderr)  # noqa: T201 - goes to the attempt's log
         return 1
     except SignalException as stop:
-        return 128 + int(stop.sigval)
+        left = (Path(job.scratch) / "preempted").is_file()
+        return PREEMPTED if left else 128 + int(stop.sigval)
     return 0
 
 

@@ -13,27 +13,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mlratchet.infra.launch.watchdog import PREEMPTED
 from mlratchet.infra.processes import WORK_MARK, sweep
 from mlratchet.infra.settings import child_environment, load_settings, process_environment
 from mlratchet.models.errors import ConfigurationError, InfrastructureError, RatchetError
 from mlratchet.models.training.config import TrainConfig
-from mlratchet.models.training.job import StaleAttemptError, TrainingError, TrainJob
+from mlratchet.models.training.job import PreemptedError, StaleAttemptError, TrainingError, TrainJob
 from mlratchet.models.training.result import TrainResult
 
 POLL_S = 0.1  # seconds between two looks at the agent
-GRACE_S = 10.0  # seconds between SIGTERM and SIGKILL
-MOST_AUTO = 4  # ranks that `auto` starts on CPUs
+GRACE_S = 30.0  # seconds between SIGTERM and SIGKILL: a checkpoint is written in them
+MOST_AUTO = 4  # ranks that `auto` starts on CPUs in fast mode
 
 
 def resolve_processes(config: TrainConfig) -> int:
-    """`auto` is one per GPU, else min(cores, 4). Raises ``ConfigurationError`` for more than there are devices."""
+    """`auto` is one per GPU, else min(cores, shards). Raises ``ConfigurationError`` for more than there are devices."""
     import torch
 
     gpus = torch.cuda.device_count() if config.device != "cpu" and torch.cuda.is_available() else 0
     cores = len(os.sched_getaffinity(0))
     if config.processes == "auto":
-        wanted = gpus or min(cores, MOST_AUTO)
-        while config.global_batch_size % wanted:
+        exact = config.mode == "exact"
+        wanted = gpus or min(cores, config.shards if exact else MOST_AUTO)
+        while (config.shards if exact else config.global_batch_size) % wanted:
             wanted -= 1
         return wanted
     most, what = (gpus, "GPUs") if gpus else (max(cores, 2), "CPU cores")
@@ -64,6 +66,7 @@ class LocalLauncher:
         environment |= {
             "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
             "OMP_NUM_THREADS": str(job.train.threads_per_process),
+            "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # deterministic matrix products on CUDA
             WORK_MARK: job.work_key,
         }
         sweep(WORK_MARK, job.work_key)  # ranks of an earlier attempt: this one has taken the newer epoch
@@ -101,6 +104,9 @@ def end_session(agent: subprocess.Popen[bytes]) -> None:
 
 def rank_error(scratch: Path, log: Path, code: int) -> RatchetError:
     """What a rank said, or the end of its log."""
+    preempted = scratch / "preempted"
+    if code == PREEMPTED and preempted.is_file():
+        return PreemptedError(f"{preempted.read_text()}; running again resumes from it")
     said = scratch / "error.json"
     if said.is_file():
         error = json.loads(said.read_text())
@@ -119,13 +125,13 @@ def rank_error(scratch: Path, log: Path, code: int) -> RatchetError:
 
 
 class Tail:
-    """Calls a function with each new JSON line of a growing file; an epoch is passed on once."""
+    """Calls a function with each new JSON line of a growing file; what a restart repeats is passed on once."""
 
     def __init__(self, file: Path, on_event: Callable[[dict[str, Any]], None]) -> None:
         self._file = file
         self._on_event = on_event
         self._at = 0
-        self._epochs: set[int] = set()
+        self._seen: dict[str, int] = {}  # event -> the last epoch or step
 
     def read(self) -> None:
         """Everything that is complete by now."""
@@ -138,6 +144,7 @@ class Tail:
                     return
                 self._at += len(line)
                 event = json.loads(line)
-                if event.get("epoch") not in self._epochs:
-                    self._epochs.add(event["epoch"])
+                at = int(event.get("epoch", event.get("step", 0)))
+                if event["event"] == "note" or at > self._seen.get(event["event"], 0):
+                    self._seen[event["event"]] = at
                     self._on_event(event)

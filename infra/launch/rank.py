@@ -15,12 +15,14 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from mlratchet.infra.launch.lifetime import die_with_parent
+from mlratchet.infra.launch.watchdog import PREEMPTED, Pulse
 from mlratchet.infra.settings import load_settings
 from mlratchet.infra.storage.s3 import S3Store
 from mlratchet.models.errors import RatchetError
-from mlratchet.models.training.job import TrainJob
-from mlratchet.models.training.loop import run_training
+from mlratchet.models.training.job import PreemptedError, TrainJob
+from mlratchet.models.training.observers import Surroundings
 from mlratchet.models.training.result import TrainResult
+from mlratchet.models.training.run import run_training
 
 
 def main(job_file: str) -> None:
@@ -33,17 +35,28 @@ def main(job_file: str) -> None:
     if failed.is_file():  # a restart cannot mend what the user has to
         raise SystemExit(3)
     rank, world, local_rank = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
-    torch.set_num_threads(job.train.threads_per_process)
     device = pick_device(job, local_rank)
+    pulse = Pulse(job.train.stall_timeout_seconds, scratch, local_rank)
+    pulse.start()
     try:
         if world > 1:
             timeout = dt.timedelta(seconds=job.train.process_group_timeout_seconds)
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timeout)
         result = run_training(
-            job, open_store(), rank=rank, world=world, device=device, emit=Spool(scratch / "events.jsonl")
-        )
+            job, open_store(), rank=rank, world=world, device=device,
+            around=Surroundings(
+                emit=Spool(scratch / "events.jsonl"),
+                beat=pulse.beat,
+                stop_requested=pulse.stop_requested,
+                profile_file=str(scratch / "trace.json"),
+            ),
+        )  # fmt: skip
         if result is not None:
             write_result(scratch, result)
+    except PreemptedError as left:
+        if rank == 0:
+            (scratch / "preempted").write_text(str(left))
+        raise SystemExit(PREEMPTED) from left
     except RatchetError as error:
         failed.write_text(json.dumps({"code": error.code, "exit_code": error.exit_code, "message": str(error)}))
         raise SystemExit(error.exit_code) from error
@@ -73,14 +86,7 @@ def open_store() -> S3Store:
 
 
 def write_result(scratch: Path, result: TrainResult) -> None:
-    """TensorBoard files and the result, for the launcher."""
-    from torch.utils.tensorboard import SummaryWriter
-
-    with SummaryWriter(str(scratch / "tensorboard")) as board:
-        for entry in result.history:
-            for name, value in entry.items():
-                if name != "epoch" and isinstance(value, int | float):
-                    board.add_scalar(name.replace("_", "/", 1), value, entry["epoch"])
+    """The result, for the launcher."""
     part = scratch / "result.json.part"
     part.write_text(result.model_dump_json())
     part.replace(scratch / "result.json")

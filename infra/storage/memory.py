@@ -39,7 +39,7 @@ class MemoryStore:
         with self._lock:
             self._objects[check_key(key)] = (bytes(data), time.time())
 
-    def create(self, key: str, data: bytes) -> None:
+    def create(self, key: str, data: bytes | bytearray) -> None:
         """See the port."""
         with self._lock:
             held = self._objects.get(check_key(key))

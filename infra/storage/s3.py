@@ -112,7 +112,7 @@ class S3Store:
         check_key(key)
         self._call("write", key, lambda: self._client.put_object(Bucket=self._bucket, Key=key, Body=data))
 
-    def create(self, key: str, data: bytes) -> None:
+    def create(self, key: str, data: bytes | bytearray) -> None:
         """See the port."""
         check_key(key)
         for attempt in range(CONFLICT_TRIES):

@@ -60,12 +60,15 @@ class MemoryTracker:
         """See the port."""
         self._runs[run_id].params = {**params, **self._runs[run_id].params}
 
-    def log_metrics(self, run_id: str, points: list[tuple[str, float, int]]) -> None:
+    def log_metrics(
+        self, run_id: str, points: list[tuple[str, float, int]], *, times_s: list[float] | None = None
+    ) -> None:
         """See the port."""
         for name, value, step in points:
             if not math.isfinite(value):
                 raise ValueError(f"metric {name} is {value} at step {step}: only finite values are logged")
-        self._runs[run_id].metrics += points
+        held = self._runs[run_id].metrics
+        held += [point for point in points if times_s is None or point not in held]
 
     def log_dataset(self, run_id: str, *, name: str, digest: str, source_uri: str) -> None:
         """See the port."""

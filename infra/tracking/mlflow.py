@@ -110,13 +110,17 @@ class MlflowTracker:
         """Steps at which a metric has a value already."""
         return self._call("read metric", lambda: {int(m.step) for m in self._client.get_metric_history(run_id, name)})
 
-    def log_metrics(self, run_id: str, points: list[tuple[str, float, int]]) -> None:
+    def log_metrics(
+        self, run_id: str, points: list[tuple[str, float, int]], *, times_s: list[float] | None = None
+    ) -> None:
         """See the port."""
         for name, value, step in points:
             if not math.isfinite(value):
                 raise ValueError(f"metric {name} is {value} at step {step}: only finite values are logged")
-        now_ms = int(time.time() * 1000)
-        metrics = [Metric(name, value, now_ms, step) for name, value, step in points]
+        when = times_s if times_s is not None else [time.time()] * len(points)
+        metrics = [
+            Metric(name, value, int(at_s * 1000), step) for (name, value, step), at_s in zip(points, when, strict=True)
+        ]
         for at in range(0, len(metrics), BATCH_METRICS):
             batch = metrics[at : at + BATCH_METRICS]
             self._call("log metrics", partial(self._client.log_batch, run_id, metrics=batch))

@@ -32,6 +32,6 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical_json(value)).hexdigest()
 
 
-def digest_bytes(data: bytes) -> str:
+def digest_bytes(data: bytes | bytearray) -> str:
     """SHA-256 hex of `data`."""
     return hashlib.sha256(data).hexdigest()

@@ -26,15 +26,17 @@ def training_source_digest() -> str:
     return hasher.hexdigest()
 
 
-def work_key(spec: PipelineSpec, *, snapshot_id: str, dataset_id: str, workload_digest: str, torch_version: str) -> str:
-    """SHA-256 hex over everything that decides the weights."""
+def work_key(
+    spec: PipelineSpec, *, snapshot_id: str, dataset_id: str, workload_digest: str, torch_version: str, world: int
+) -> str:
+    """SHA-256 hex over everything that decides the weights. `world`: processes, which count in `fast` mode alone."""
     return digest(
         {
             "pipeline": spec.name,
             "workload": {"use": spec.workload.use, "parameters": spec.workload.parameters},
             "workload_source": workload_digest,
             "training_source": training_source_digest(),
-            "train": spec.train.model_dump(mode="json"),
+            "train": spec.train.identity(world=world),
             "snapshot": snapshot_id,
             "dataset": dataset_id,
             "torch": torch_version,

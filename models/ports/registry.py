@@ -120,8 +120,13 @@ class Tracker(Protocol):
         """Idempotent for equal values."""
         ...
 
-    def log_metrics(self, run_id: str, points: list[tuple[str, float, int]]) -> None:
-        """(name, finite value, step) triples, batched. Raises ``ValueError`` for a non-finite value."""
+    def log_metrics(
+        self, run_id: str, points: list[tuple[str, float, int]], *, times_s: list[float] | None = None
+    ) -> None:
+        """(name, finite value, step) triples, batched. Raises ``ValueError`` for a non-finite value.
+
+        `times_s`: when each was measured; a point sent again with the same time is kept once.
+        """
         ...
 
     def log_dataset(self, run_id: str, *, name: str, digest: str, source_uri: str) -> None:

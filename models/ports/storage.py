@@ -56,7 +56,7 @@ class ObjectStore(Protocol):
         """Write, replacing what is there. For projections and raw data only."""
         ...
 
-    def create(self, key: str, data: bytes) -> None:
+    def create(self, key: str, data: bytes | bytearray) -> None:
         """Write only if the key is free. Raises ``ObjectExists`` when it holds other bytes.
 
         Idempotent: it succeeds when the key already holds exactly `data` (a lost reply is read back),

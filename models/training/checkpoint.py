@@ -1,48 +1,63 @@
 """Checkpoints: parts named by their SHA-256, then the marker by conditional create. No marker, no checkpoint.
 
-Nothing is unpickled: tensors are safetensors, counters are JSON.
+Nothing is unpickled: tensors are safetensors, counters are JSON. The epoch (fencing token) is part of every key, so
+that a stale process cannot overwrite what a newer owner wrote.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from mlratchet.models.errors import RatchetError
-from mlratchet.models.fault_points import fault_point
-from mlratchet.models.identity.canonical import canonical_json, digest_bytes
-from mlratchet.models.ports.storage import ObjectExists, ObjectStore
-from safetensors.torch import load, save
+from mlratchet.models.errors import RatchetError, SecurityError
+from mlratchet.models.ports.storage import ObjectStore, StorageError
+from safetensors import SafetensorError
+from safetensors.torch import load
 from torch import nn
 
 MARKER = re.compile(r"/e(?P<epoch>\d+)/checkpoints/(?P<step>\d+)/marker\.json$")
+READERS = 4  # threads
+
+Tensors = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checkpoint:
-    """Everything a resume needs, at the end of a training epoch."""
+class Position:
+    """Where training stands; JSON. The sample position is the step: the order is a pure function of it."""
 
     step: int  # global steps done
     epochs_done: int
     history: list[dict[str, Any]]
-    model: dict[str, torch.Tensor]
-    optimizer: dict[str, torch.Tensor]
+    sums: list[float]  # of the epoch under way: loss x rows, correct, rows, gradient norms, steps
+    scaler: dict[str, Any] = field(default_factory=dict)  # of fp16
+    stopping: dict[str, Any] = field(default_factory=dict)  # of early stopping
+    skipped: int = 0  # steps left out in a row
+    hardware: str = ""  # of the ranks that wrote it
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """The optimizer's state as named tensors, ``<parameter index>.<name>``."""
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """Everything a resume needs. Groups of tensors: model, optimizer, and where they are used ema and best."""
+
+    position: Position
+    groups: dict[str, Tensors]
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
+    """The optimizer's state as named tensors, ``<parameter index>.<name>``. Not copied."""
     flat = {}
     for index, state in optimizer.state_dict()["state"].items():
         for name, value in state.items():
             if value is not None:
-                flat[f"{index}.{name}"] = torch.as_tensor(value).detach().cpu().contiguous()
+                flat[f"{index}.{name}"] = torch.as_tensor(value).detach()
     return flat
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
     """The reverse of `optimizer_tensors`."""
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
@@ -52,63 +67,63 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch
     optimizer.load_state_dict({"state": state, "param_groups": current["param_groups"]})
 
 
-def model_tensors(module: nn.Module) -> dict[str, torch.Tensor]:
-    """The module's state on the CPU, contiguous."""
+def model_tensors(module: nn.Module) -> Tensors:
+    """A copy of the module's state on the CPU, contiguous."""
     return {name: value.detach().cpu().contiguous().clone() for name, value in module.state_dict().items()}
 
 
-def _folder(work_key: str, epoch: int, step: int) -> str:
+def checkpoint_folder(work_key: str, epoch: int, step: int) -> str:
+    """Where the checkpoint of an attempt at a step is."""
     return f"work/{work_key}/e{epoch:06d}/checkpoints/{step:09d}"
 
 
-def write_checkpoint(store: ObjectStore, work_key: str, epoch: int, checkpoint: Checkpoint) -> None:
-    """Parts first, marker last. Writing a step again changes nothing."""
-    folder = _folder(work_key, epoch, checkpoint.step)
-    parts = {}
-    for name, tensors in (("model", checkpoint.model), ("optimizer", checkpoint.optimizer)):
-        data = save(tensors)
-        parts[name] = digest_bytes(data)
-        store.create(f"{folder}/{parts[name]}.safetensors", data)
-        fault_point(f"checkpoint.after_{name}")
-    marker = {
-        "step": checkpoint.step,
-        "epochs_done": checkpoint.epochs_done,
-        "history": checkpoint.history,
-        "parts": parts,
-    }
-    try:
-        store.create(f"{folder}/marker.json", canonical_json(marker))
-    except ObjectExists:
-        return  # a rank restarted by its agent did the same step again; seconds in the history differ
-    fault_point("checkpoint.after_marker")
-
-
-def newest_checkpoint(store: ObjectStore, work_key: str, *, up_to_epoch: int) -> Checkpoint | None:
-    """The checkpoint with the most steps that verifies, of this or any earlier attempt; None to begin fresh."""
+def list_checkpoints(store: ObjectStore, work_key: str, *, up_to_epoch: int) -> list[tuple[int, int, str]]:
+    """(step, epoch, marker key), the most steps first."""
     found = []
     for info in store.list(f"work/{work_key}/"):
         match = MARKER.search(info.key)
         if match is not None and int(match["epoch"]) <= up_to_epoch:
             found.append((int(match["step"]), int(match["epoch"]), info.key))
-    for _, _, key in sorted(found, reverse=True):
+    return sorted(found, reverse=True)
+
+
+def newest_checkpoint(store: ObjectStore, work_key: str, *, up_to_epoch: int) -> Checkpoint | None:
+    """The checkpoint with the most steps that verifies, of this or any earlier attempt; None to begin fresh.
+
+    Raises ``StorageError`` when the store does not answer: beginning fresh would throw work away.
+    """
+    for _, _, key in list_checkpoints(store, work_key, up_to_epoch=up_to_epoch):
         try:
-            return _read(store, key)
-        except (RatchetError, ValueError, KeyError):
+            return read_checkpoint(store, key)
+        except (SecurityError, ValueError, KeyError, TypeError, SafetensorError):
             continue  # torn or changed: an older one is tried
+        except StorageError:
+            if store.exists(key):
+                folder = key.removesuffix("/marker.json")
+                parts = {info.key for info in store.list(f"{folder}/")}
+                if all(part in parts for part in _part_keys(store, key)):
+                    raise
+        except RatchetError:
+            continue
     return None
 
 
-def _read(store: ObjectStore, key: str) -> Checkpoint:
+def _part_keys(store: ObjectStore, key: str) -> list[str]:
+    folder = key.removesuffix("/marker.json")
+    return [f"{folder}/{part['sha256']}.safetensors" for part in json.loads(store.get(key))["parts"]]
+
+
+def read_checkpoint(store: ObjectStore, key: str) -> Checkpoint:
+    """Of a marker; every part verified. Raises when anything differs."""
     marker = json.loads(store.get(key))
     folder = key.removesuffix("/marker.json")
-    parts = {
-        name: load(store.get(f"{folder}/{sha256}.safetensors", sha256=sha256))
-        for name, sha256 in marker["parts"].items()
-    }
-    return Checkpoint(
-        step=int(marker["step"]),
-        epochs_done=int(marker["epochs_done"]),
-        history=marker["history"],
-        model=parts["model"],
-        optimizer=parts["optimizer"],
-    )
+
+    def read(part: dict[str, str]) -> Tensors:
+        data = store.get(f"{folder}/{part['sha256']}.safetensors", sha256=part["sha256"])
+        return dict(load(data))
+
+    groups: dict[str, Tensors] = {"model": {}, "optimizer": {}}
+    with ThreadPoolExecutor(READERS) as pool:
+        for part, tensors in zip(marker["parts"], pool.map(read, marker["parts"]), strict=True):
+            groups.setdefault(part["group"], {}).update(tensors)
+    return Checkpoint(position=Position(**marker["position"]), groups=groups)

@@ -24,6 +24,15 @@ class TrainJob(StrictModel):
     parent_weights_key: str | None = None
     """Store key of the weights a warm start begins from."""
     parent_weights_sha256: str | None = None
+    search: bool = False
+    """A trial of a search: no test rows are scored, nothing is published but the result."""
+
+
+class PreemptedError(RatchetError):
+    """Training was asked to leave: the checkpoint is saved."""
+
+    code = "PREEMPTED"
+    exit_code = 5
 
 
 class TrainingError(RatchetError):

@@ -1,264 +1,257 @@
-"""The training loop of one rank, over the storage port.
-
-Shape legend: B rows of this rank in a step, N rows of a side.
-"""
+"""The training loop of one rank, over the storage port."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from mlratchet.models.data.dataset import load_dataset
-from mlratchet.models.data.shards import Split, load_split
-from mlratchet.models.errors import DataError
-from mlratchet.models.identity.canonical import digest_bytes
-from mlratchet.models.identity.claim import claim_key
-from mlratchet.models.ports.storage import ObjectStore
-from mlratchet.models.training.checkpoint import (
-    Checkpoint,
-    model_tensors,
-    newest_checkpoint,
-    optimizer_tensors,
-    restore_optimizer,
-    write_checkpoint,
-)
-from mlratchet.models.training.job import StaleAttemptError, TrainingError, TrainJob
-from mlratchet.models.training.optim import build_optimizer, learning_rate
-from mlratchet.models.training.order import global_batches, steps_per_epoch
-from mlratchet.models.training.result import TrainResult, publish_result
+from mlratchet.models.evaluation.metrics import compute_metrics, metrics_for
+from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.training.batches import Batch, StepRows, batches
+from mlratchet.models.training.checkpointer import Checkpointer
+from mlratchet.models.training.engine import CORRECT, LOSS, STOP, Stopwatch
+from mlratchet.models.training.job import PreemptedError, TrainingError
+from mlratchet.models.training.observers import StepReporter, weight_histograms
+from mlratchet.models.training.optim import learning_rate, set_learning_rate
+from mlratchet.models.training.profiling import profiler
+from mlratchet.models.training.state import TrainingState
+from mlratchet.models.training.stopping import judge_epoch
 from mlratchet.models.workloads.base import Workload
-from mlratchet.models.workloads.loading import load_workload
-from safetensors.torch import load, save
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
-Emit = Callable[[dict[str, Any]], None]
+MOST_SKIPPED = 10  # steps in a row whose gradient is not finite
 
 
-class Trainer:
-    """State of one rank."""
+class Trainer(TrainingState):
+    """Takes steps."""
 
-    def __init__(self, job: TrainJob, store: ObjectStore, *, rank: int, world: int, device: torch.device) -> None:
-        self.job, self.store, self.rank, self.world, self.device = job, store, rank, world, device
-        self.config = job.train
-        manifest = load_dataset(store, job.dataset_id)
-        self.train_rows = load_split(store, manifest, "train")
-        self.validation_rows = load_split(store, manifest, "validation")
-        rows, batch = len(self.train_rows.ids), self.config.global_batch_size
-        self.per_epoch = steps_per_epoch(rows, batch, world)
-        if self.per_epoch == 0:
-            raise DataError(f"{rows} training rows are fewer than {world} processes; deliver more or use one process")
-        self.total = self.per_epoch * self.config.epochs
-        self.workload: Workload = load_workload(job.workload.use, dict(job.workload.parameters))
-        torch.manual_seed(self.config.seed)
-        self.module = self.workload.build_model()
-        self.history: list[dict[str, Any]] = []
-        self.step = 0
-        self.epochs_done = 0
-        self._begin()
-        self.resumed_from_step = self.step
-        self.model: nn.Module = DistributedDataParallel(self.module) if world > 1 else self.module
-
-    def _begin(self) -> None:
-        """From the newest checkpoint that verifies, else from the parent, else fresh."""
-        checkpoint = newest_checkpoint(self.store, self.job.work_key, up_to_epoch=self.job.epoch)
-        if checkpoint is not None:
-            self.module.load_state_dict(checkpoint.model)
-        elif self.job.parent_weights_key is not None:
-            warm_start(self.module, self.store, self.job.parent_weights_key, self.job.parent_weights_sha256)
-        self.module.to(self.device)
-        self.optimizer = build_optimizer(self.config.optimizer, self.module)
-        if checkpoint is not None:
-            restore_optimizer(self.optimizer, checkpoint.optimizer)
-            self.step, self.epochs_done = checkpoint.step, checkpoint.epochs_done
-            self.history = list(checkpoint.history)
-
-    def train_epoch(self) -> dict[str, float]:
-        """One pass; returns sums over this rank's rows, reduced over all ranks."""
-        epoch = self.epochs_done
-        # dropout and the like: the same numbers after a resume at this epoch
-        torch.manual_seed((self.config.seed * 1_000_003 + epoch) * 1_009 + self.rank)
-        self.model.train()
-        sums = torch.zeros(4, dtype=torch.float64)  # loss * rows, correct, rows, gradient norms
-        batches = global_batches(
-            len(self.train_rows.ids),
-            self.config.global_batch_size,
-            self.world,
-            seed=self.config.seed,
-            epoch=epoch,
-        )
-        for indices in batches:
-            mine = indices[self.rank :: self.world]
-            loss, correct, norm = self._step(mine, len(indices))
-            sums += torch.tensor([loss * len(mine), correct, len(mine), norm], dtype=torch.float64)
-            self.step += 1
-        reduced = self._reduce(sums)
-        rows = reduced[2].item()
-        return {
-            "train_loss": reduced[0].item() / rows,
-            "train_accuracy": reduced[1].item() / rows,
-            "gradient_norm": reduced[3].item() / (self.per_epoch * self.world),
-        }
-
-    def _step(self, mine: Any, global_rows: int) -> tuple[float, float, float]:
-        rate = learning_rate(
-            self.config.optimizer.learning_rate,
-            self.config.schedule,
-            step=self.step,
-            total=self.total,
-            per_epoch=self.per_epoch,
-        )
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        x = torch.from_numpy(self.train_rows.x[mine]).to(self.device)
-        y = torch.from_numpy(self.train_rows.y[mine]).to(self.device)
-        self.optimizer.zero_grad(set_to_none=True)
-        output = self.model(x)
-        loss = self.workload.loss(output, y, label_smoothing=self.config.label_smoothing)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"loss is {value} at step {self.step} (epoch {self.epochs_done + 1}); "
-                "the last good checkpoint is kept; "
-                f"lower train.optimizer.learning_rate (now {rate:g}) or look for NaN in the data"
-            )
-        # DDP averages over ranks: weigh by rows, so that a short last batch counts every row once
-        scaled = loss * (len(mine) * self.world / global_rows)
-        scaled.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        clip = self.config.clip_norm if self.config.clip_norm is not None else math.inf
-        norm = nn.utils.clip_grad_norm_(self.module.parameters(), clip)
-        self.optimizer.step()
-        return value, self._correct(output, y), float(norm)
-
-    def _correct(self, output: torch.Tensor, y: torch.Tensor) -> float:
-        if self.workload.task != "classification":
-            return 0.0
-        return float((output.argmax(dim=1) == y).sum().item())
-
-    def validate(self) -> dict[str, float]:
-        """Loss and accuracy over the validation rows, each counted once whatever the number of ranks."""
-        self.module.eval()
-        sums = torch.zeros(3, dtype=torch.float64)
-        rows: Split = self.validation_rows
-        with torch.inference_mode():
-            for at in range(0, len(rows.ids), 512 * self.world):
-                mine = slice(at + self.rank, min(at + 512 * self.world, len(rows.ids)), self.world)
-                x = torch.from_numpy(rows.x[mine]).to(self.device)
-                y = torch.from_numpy(rows.y[mine]).to(self.device)
-                if len(y) == 0:
-                    continue
-                output = self.module(x)
-                loss = self.workload.loss(output, y, label_smoothing=0.0).item()
-                sums += torch.tensor([loss * len(y), self._correct(output, y), len(y)], dtype=torch.float64)
-        reduced = self._reduce(sums)
-        return {
-            "validation_loss": (reduced[0] / reduced[2]).item(),
-            "validation_accuracy": (reduced[1] / reduced[2]).item(),
-        }
-
-    def _reduce(self, sums: torch.Tensor) -> torch.Tensor:
-        if self.world > 1:
-            moved = sums.to(self.device) if self.device.type == "cuda" else sums
-            dist.all_reduce(moved)
-            return moved.cpu()
-        return sums
-
-    def finish_epoch(self, facts: dict[str, Any]) -> None:
-        """Count it, remember it, publish the checkpoint (rank 0)."""
-        self.epochs_done += 1
-        if self.workload.task != "classification":
-            facts = {k: v for k, v in facts.items() if not k.endswith("_accuracy")}
-        self.history.append({"epoch": self.epochs_done, **facts})
+    def run(self) -> None:
+        """Train from here to the end, with checkpoints on rank 0."""
+        writer = None
         if self.rank == 0:
-            self.refuse_if_stale()
-            write_checkpoint(
-                self.store,
-                self.job.work_key,
-                self.job.epoch,
-                Checkpoint(
-                    step=self.step,
-                    epochs_done=self.epochs_done,
-                    history=self.history,
-                    model=model_tensors(self.module),
-                    optimizer=optimizer_tensors(self.optimizer),
-                ),
-            )
+            writer = Checkpointer(
+                self.store, self.job.work_key, self.job.epoch, self.config.checkpoint,
+                refuse_if_stale=self.refuse_if_stale, step=self.step,
+            )  # fmt: skip
+        try:
+            self._steps(writer)
+            if writer is not None:
+                writer.wait()
+        finally:
+            if writer is not None:
+                writer.close()
+                self.checkpoint_stall_s = writer.stall_s
 
-    def refuse_if_stale(self) -> None:
-        """Raises ``StaleAttemptError`` when a newer attempt has taken the work key."""
-        if self.store.exists(claim_key(self.job.work_key, self.job.epoch + 1)):
-            raise StaleAttemptError(
-                f"attempt {self.job.epoch} of work {self.job.work_key[:12]} was overtaken by attempt "
-                f"{self.job.epoch + 1}; "
-                "nothing of it is read any more"
-            )
+    def _steps(self, writer: Checkpointer | None) -> None:
+        self._clock, self._reporter = Stopwatch(), StepReporter(self.device)
+        self._recent: list[tuple[int, int, float, torch.Tensor, torch.Tensor]] = []
+        self._stop_seen, self._epoch_began = False, time.monotonic()
+        self._interval = [0.0, 0]  # loss x rows, rows since the last report
+        self.module.train()
+        dataset = StepRows(self.train_rows, self.plan, self.workload)
+        first = self.total if self._stopped_early() else self.step
+        pin = self.device.type == "cuda"
+        source = batches(dataset, first, self.total, workers=self.config.loader_workers, pin=pin)
+        profile = profiler(self.config.profile, self.around.profile_file if self.rank == 0 else None, first=first)
+        with profile as tick:
+            for batch in source:
+                self._clock.lap("data")
+                self._one_step(batch)
+                tick()
+                scheduled = self.device.type == "cpu" or self.step % self.config.log_every_steps == 0
+                at_end = self.step % self.per_epoch == 0
+                if scheduled or at_end or self.config.on_nan == "skip":
+                    self._read_recent()
+                if self.step % self.config.log_every_steps == 0 or at_end:
+                    self._report()
+                if at_end:
+                    self._finish_epoch()
+                if self._stop_seen and (scheduled or at_end):
+                    self._leave(writer)
+                if writer is not None and writer.due(self.step):
+                    self._read_recent()
+                    writer.save(self.position(), self.tensors())
+                self.around.beat()
+                self._clock.skip()
+                if at_end and self._stopped_early():
+                    break
 
-
-def warm_start(module: nn.Module, store: ObjectStore, key: str, sha256: str | None) -> tuple[list[str], list[str]]:
-    """Take the tensors that match by name and shape; returns (taken, left new).
-
-    Raises ``TrainingError`` when none does: a warm start from nothing is a mistake that nobody would see.
-    """
-    state = module.state_dict()
-    parent = load(store.get(key, sha256=sha256))
-    taken = {name: value for name, value in parent.items() if name in state and state[name].shape == value.shape}
-    if not taken:
-        raise TrainingError(
-            f"warm start: none of the {len(parent)} tensors of {key} fits this model (got {next(iter(parent), '-')} "
-            f"first, expected {next(iter(state), '-')}); set train.warm_start: none, or bring fitting weights"
+    def _one_step(self, batch: Batch) -> None:
+        """Forward, backward, exchange, update."""
+        config, engine = self.config, self.engine
+        rate = learning_rate(
+            config.optimizer.learning_rate, config.schedule, step=self.step, total=self.total, per_epoch=self.per_epoch
         )
-    module.load_state_dict({**state, **taken})
-    return sorted(taken), sorted(set(state) - set(taken))
+        set_learning_rate(self.optimizer, rate)
+        self._count_flops(batch)
+        facts = engine.forward_backward(self.step, batch, stop=self.around.stop_requested(), clock=self._clock)
+        if engine.scaler.is_enabled():
+            engine.scaler.unscale_(self.optimizer)
+        norm = engine.clip(config.clip_norm)
+        if config.on_nan == "skip" and not math.isfinite(float(norm)) and not engine.scaler.is_enabled():
+            self._skip(rate)
+        elif self.device.type == "cpu" and config.on_nan == "stop" and not math.isfinite(float(norm)):
+            self._refuse(self.step, float(norm), rate)  # before it reaches the weights
+        else:
+            engine.scaler.step(self.optimizer)
+            engine.scaler.update()
+            if self.average is not None:
+                self.average.update()
+            self.skipped = 0
+        rows = batch[0] if engine.reduces_facts else sum(len(y) for _, y in batch[1])
+        self._recent.append((self.step, rows, rate, facts.clone(), norm))
+        self._reporter.count(batch[0])
+        self.step += 1
+        self._clock.lap("optimizer")
+
+    def _skip(self, rate: float) -> None:
+        self.skipped += 1
+        if self.skipped > MOST_SKIPPED:
+            self._refuse(self.step, float("nan"), rate)
+        if self.rank == 0:
+            self.around.emit({"event": "note", "step": self.step, "text": f"step {self.step} skipped: not finite"})
+
+    def _refuse(self, step: int, value: float, rate: float) -> None:
+        raise TrainingError(
+            f"loss or gradient is {value} at step {step} (epoch {step // self.per_epoch + 1}); "
+            f"the last good checkpoint is kept; lower train.optimizer.learning_rate (now {rate:g}), look for NaN in "
+            "the data, or write train.on_nan: skip"
+        )
+
+    def _count_flops(self, batch: Batch) -> None:
+        if not self._reporter.wants_flops:
+            return
+        from torch.utils.flop_counter import FlopCounterMode
+
+        _, shards = batch
+        x, y = self.engine.to_device(*shards[0])
+        with FlopCounterMode(display=False) as counter, self.engine.autocast():
+            self.engine.loss(self.module(x), y).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self._reporter.flops_per_row = counter.get_total_flops() / len(y)
+        for parameter in self.module.parameters():
+            if parameter.grad is not None:
+                parameter.grad.zero_()
+
+    def _read_recent(self) -> None:
+        """Fetch the numbers of the steps since the last call (a GPU is waited for), and judge them."""
+        if not self._recent:
+            return
+        numbers = torch.stack([torch.cat([f, n.reshape(1).float()]) for *_, f, n in self._recent]).tolist()
+        for (step, rows, rate, _, _), (*facts, norm) in zip(self._recent, numbers, strict=True):
+            finite = math.isfinite(facts[LOSS]) and (math.isfinite(norm) or self.engine.scaler.is_enabled())
+            if not finite:
+                if self.config.on_nan == "stop":
+                    self._refuse(step, facts[LOSS] if not math.isfinite(facts[LOSS]) else norm, rate)
+                continue
+            whole = self._rows_of(step) if not self.engine.reduces_facts else rows
+            for at, value in enumerate((facts[LOSS] * whole, facts[CORRECT], rows, norm, 1.0)):
+                self.sums[at] += value
+            self._interval[0] += facts[LOSS] * whole
+            self._interval[1] += rows
+            if self.engine.reduces_facts or self.world == 1:
+                self._stop_seen = self._stop_seen or facts[STOP] > 0
+            self._last_norm, self._last_rate = norm, rate
+        self._recent.clear()
+
+    def _rows_of(self, step: int) -> int:
+        at = step % self.per_epoch
+        return min(self.plan.batch, self.plan.rows - at * self.plan.batch)
+
+    def _report(self) -> None:
+        """A step event of rank 0; in fast mode the ranks agree here whether to leave."""
+        self._read_recent()
+        if not self.engine.reduces_facts and self.world > 1:
+            flag = torch.tensor([float(self.around.stop_requested())], device=self.device)
+            dist.all_reduce(flag)
+            self._stop_seen = bool(flag.item() > 0)
+        if self.rank != 0 or not self._interval[1]:
+            return
+        numbers = self._reporter.read(self._clock.read(), world=self.world)
+        self.around.emit(
+            {
+                "event": "step",
+                "step": self.step,
+                "of": self.total,
+                "at_s": time.time(),
+                "loss": self._interval[0] / self._interval[1],
+                "gradient_norm": self._last_norm,
+                "learning_rate": self._last_rate,
+                **numbers,
+            }
+        )
+        self._interval = [0.0, 0]
+
+    def _leave(self, writer: Checkpointer | None) -> None:
+        """SIGTERM: the checkpoint of this very step, then out, all ranks at the same step."""
+        if writer is not None:
+            writer.save(self.position(), self.tensors())
+            writer.wait()
+        if self.world > 1:
+            dist.barrier()  # nobody ends, and so breaks the others' connections, before rank 0 has written
+        raise PreemptedError(f"stopped at step {self.step} of {self.total}; the checkpoint is saved")
+
+    def _finish_epoch(self) -> None:
+        """Validate, remember, judge."""
+        sums = torch.tensor(self.sums, dtype=torch.float64)
+        if not self.engine.reduces_facts and self.world > 1:
+            moved = sums.to(self.device)
+            dist.all_reduce(moved)
+            sums = moved.cpu()
+        loss, correct, rows, norms, steps = sums.tolist()
+        facts: dict[str, Any] = {"epoch": self.epochs_done + 1}
+        facts |= {"train_loss": loss / max(rows, 1), "gradient_norm": norms / max(steps, 1)}
+        if self.workload.task == "classification":
+            facts["train_accuracy"] = correct / max(rows, 1)
+        trained_s = time.monotonic() - self._epoch_began
+        scored, facts["validation_loss"] = self.score(self.validation_rows)
+        metrics = compute_metrics(scored, self.workload.task, self.workload.class_names())
+        for name, metric in metrics.items():
+            if "_class_" not in name and math.isfinite(metric.value):
+                facts[f"validation_{name}"] = metric.value
+        facts["learning_rate"] = self._last_rate
+        facts["rows_per_second"] = rows / max(trained_s, 1e-9)
+        facts["epoch_seconds"] = time.monotonic() - self._epoch_began
+        facts["at_s"] = time.time()
+        self.history.append({k: v for k, v in facts.items() if not isinstance(v, float) or math.isfinite(v)})
+        self.sums = [0.0] * 5
+        self._judge(facts)
+        if self.rank == 0:
+            self.around.emit({"event": "epoch", **self.history[-1]})
+            self.around.emit(weight_histograms(self.module, self.epochs_done))
+            self.around.emit({"event": "predictions", "epoch": self.epochs_done, **samples(scored, self.workload)})
+        self._epoch_began = time.monotonic()
+        self.module.train()
+
+    def _judge(self, facts: dict[str, Any]) -> None:
+        config = self.config.early_stopping
+        if config is None:
+            return
+        known = metrics_for(self.workload.task, self.workload.class_names())
+        lower = config.metric == "loss" or known[config.metric].direction == "lower"
+        self.stopping = judge_epoch(
+            self.stopping,
+            facts.get(f"validation_{config.metric}", float("nan")),
+            epoch=self.epochs_done,
+            lower_is_better=lower,
+            minimum_change=config.minimum_change,
+        )
+        if self.stopping.best_epoch == self.epochs_done:
+            self.best = self.final_tensors()
+
+    def _stopped_early(self) -> bool:
+        config = self.config.early_stopping
+        return config is not None and self.stopping.since_best >= config.patience_epochs
 
 
-def run_training(
-    job: TrainJob, store: ObjectStore, *, rank: int, world: int, device: torch.device, emit: Emit
-) -> TrainResult | None:
-    """Train to the end; rank 0 publishes and returns the result, the others return None.
-
-    `emit` gets one event per finished epoch, after its checkpoint. On a resume the earlier epochs are emitted
-    again, so that a listener which lost them is whole.
-    """
-    began = time.monotonic()
-    trainer = Trainer(job, store, rank=rank, world=world, device=device)
-    if rank == 0:
-        for entry in trainer.history:
-            emit({"event": "epoch", **entry})
-    while trainer.epochs_done < job.train.epochs:
-        start = time.monotonic()
-        facts: dict[str, Any] = trainer.train_epoch()
-        trained_s = time.monotonic() - start
-        facts |= trainer.validate()
-        facts["learning_rate"] = trainer.optimizer.param_groups[0]["lr"]
-        facts["rows_per_second"] = len(trainer.train_rows.ids) / trained_s
-        facts["epoch_seconds"] = time.monotonic() - start
-        trainer.finish_epoch(facts)
-        if rank == 0:
-            emit({"event": "epoch", **trainer.history[-1]})
-        if world > 1:
-            dist.barrier()  # nobody runs an epoch ahead of the checkpoint
-    if rank != 0:
-        return None
-    return publish(trainer, job, store, seconds=time.monotonic() - began)
-
-
-def publish(trainer: Trainer, job: TrainJob, store: ObjectStore, *, seconds: float) -> TrainResult:
-    """Weights by digest, then the result."""
-    trainer.refuse_if_stale()
-    data = save(model_tensors(trainer.module))
-    sha256 = digest_bytes(data)
-    key = f"work/{job.work_key}/e{job.epoch:06d}/weights-{sha256}.safetensors"
-    store.create(key, data)
-    result = TrainResult(
-        weights_key=key,
-        weights_sha256=sha256,
-        history=tuple(trainer.history),
-        steps=trainer.step,
-        resumed_from_step=trainer.resumed_from_step,
-        seconds=seconds,
-    )
-    return publish_result(store, job.work_key, job.epoch, result)
+def samples(rows: RowOutputs, workload: Workload, count: int = 8) -> dict[str, Any]:
+    """The first rows of a side as a person reads them."""
+    names = workload.class_names()
+    shown = []
+    for identity, target, output in zip(rows.ids[:count], rows.y[:count], rows.output[:count], strict=True):
+        if workload.task == "classification":
+            shown.append([identity, names[int(target)], names[int(output.argmax())]])
+        else:
+            shown.append([identity, str(target.tolist()), str(output.tolist())])
+    return {"rows": shown}

@@ -1,8 +1,10 @@
-"""Which rows a step takes: a pure function of (seed, epoch), so a resume needs no saved position."""
+"""Which rows a step takes: a pure function of (seed, step), so a resume needs no saved position.
+
+Shape legend: V shards (in `fast` mode: processes).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,14 +12,37 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[np.int64]]
 
 
-def steps_per_epoch(rows: int, batch: int, world: int) -> int:
-    """Global steps; a last batch with fewer rows than processes is left out."""
-    full, rest = divmod(rows, batch)
-    return full + (1 if rest >= world else 0)
+class SampleOrder:
+    """The global order of all steps. The same for every process, loader worker and resume."""
+
+    def __init__(self, rows: int, batch: int, *, smallest: int, seed: int) -> None:
+        """`smallest`: a last batch of an epoch with fewer rows is left out."""
+        self.rows, self.batch, self._seed = rows, batch, seed
+        full, rest = divmod(rows, batch)
+        self.per_epoch = full + (1 if rest >= smallest else 0)
+        self._epoch = -1
+        self._permutation: Array = np.zeros(0, np.int64)
+
+    def step(self, step: int) -> Array:
+        """Row indices of global step `step`, counted from the begin of training."""
+        epoch, at = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            self._permutation = np.random.default_rng([self._seed, epoch]).permutation(self.rows)
+            self._epoch = epoch
+        return self._permutation[at * self.batch : (at + 1) * self.batch]
 
 
-def global_batches(rows: int, batch: int, world: int, *, seed: int, epoch: int) -> Iterator[Array]:
-    """Row indices of each global step of an epoch."""
-    order = np.random.default_rng([seed, epoch]).permutation(rows)
-    for step in range(steps_per_epoch(rows, batch, world)):
-        yield order[step * batch : (step + 1) * batch]
+def shard_rows(indices: Array, shard: int, shards: int) -> Array:
+    """The rows of one shard: sizes differ by at most one."""
+    return indices[shard::shards]
+
+
+def shard_seed(seed: int, step: int, shard: int) -> int:
+    """Seed of the random numbers of one shard of one step (63 bits, splitmix64 over the three)."""
+    mixed = seed
+    for part in (step, shard):
+        mixed = (mixed + 0x9E3779B97F4A7C15 + part) & 0xFFFFFFFFFFFFFFFF
+        mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+        mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+        mixed ^= mixed >> 31
+    return mixed >> 1

@@ -23,6 +23,12 @@ class TrainResult(StrictModel):
     """0: began fresh."""
     seconds: float
     """Of the attempt that finished, without starting processes."""
+    rows_key: str | None = None
+    """Outputs of the test rows, scored by all ranks."""
+    warm_start: str = ""
+    """What was taken from the parent, in words."""
+    checkpoint_stall_seconds: float = 0.0
+    """That the step loop of rank 0 waited for checkpoints."""
 
 
 def publish_result(store: ObjectStore, work_key: str, epoch: int, result: TrainResult) -> TrainResult:

@@ -92,6 +92,11 @@ class Workload(ABC):
     def build_model(self) -> nn.Module:
         """A fresh module; the caller has seeded torch."""
 
+    def augment(self, x: np.ndarray[Any, Any], rng: np.random.Generator) -> np.ndarray[Any, Any]:  # noqa: ARG002
+        """Random changes to training rows (B, *shape), drawn from `rng` alone: it depends on seed, step and shard,
+        so that a resume draws the same. Override it; this one changes nothing."""
+        return x
+
     def loss(self, output: torch.Tensor, target: torch.Tensor, *, label_smoothing: float) -> torch.Tensor:
         """Mean loss over the rows (scalar)."""
         if self.task == "classification":

@@ -22,7 +22,7 @@ from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.pipeline.spec import WorkloadRef
 from mlratchet.models.training.config import TrainConfig
-from mlratchet.models.training.job import TrainingError, TrainJob
+from mlratchet.models.training.job import PreemptedError, TrainingError, TrainJob
 from mlratchet.models.training.result import TrainResult
 from mlratchet.models.workloads.loading import load_workload
 
@@ -49,10 +49,11 @@ def dataset(stack: Stack) -> str:
 @pytest.fixture(scope="module")
 def job(dataset: str, tmp_path_factory: pytest.TempPathFactory) -> MakeJob:
     def make(work_key: str | None = None, epoch: int = 1, **changes: Any) -> TrainJob:
-        options = {"epochs": 60, "global_batch_size": 32, "processes": 2, **changes}
+        world = changes.pop("world", 2)
+        options = {"epochs": 60, "global_batch_size": 32, "processes": 2, "checkpoint": {"every_steps": 40}, **changes}
         return TrainJob(
             work_key=work_key or uuid.uuid4().hex, epoch=epoch, dataset_id=dataset, workload=WORKLOAD,
-            train=TrainConfig.model_validate(options), processes=2, scratch=str(tmp_path_factory.mktemp("attempt")),
+            train=TrainConfig.model_validate(options), processes=world, scratch=str(tmp_path_factory.mktemp("attempt")),
         )  # fmt: skip
 
     return make
@@ -63,7 +64,7 @@ def undisturbed(stack: Stack, job: MakeJob) -> TrainResult:
     """The same training, left alone."""
     events: list[Any] = []
     result = LocalLauncher(stack.home).train(job(), on_event=events.append)
-    assert [event["epoch"] for event in events] == list(range(1, 61))
+    assert [event["epoch"] for event in events if event["event"] == "epoch"] == list(range(1, 61))
     return result
 
 
@@ -79,9 +80,13 @@ class Training:
 
     def _run(self) -> None:
         try:
-            self.result = self._launcher.train(self.job, on_event=lambda e: self.epochs.append(e["epoch"]))
+            self.result = self._launcher.train(self.job, on_event=self._hear)
         except Exception as error:
             self.error = error
+
+    def _hear(self, event: dict[str, Any]) -> None:
+        if event["event"] == "epoch":
+            self.epochs.append(event["epoch"])
 
     def join(self) -> None:
         self._thread.join(120)
@@ -146,18 +151,49 @@ def test_a_killed_launcher_leaves_no_process(stack: Stack, job: MakeJob, tmp_pat
         "import sys; from pathlib import Path; from mlratchet.infra.launch.local import LocalLauncher; "
         "from mlratchet.models.training.job import TrainJob; "
         "job = TrainJob.model_validate_json(Path(sys.argv[1]).read_text()); "
-        "LocalLauncher(Path(sys.argv[2])).train(job, on_event=lambda e: print(e['epoch'], flush=True))"
+        "LocalLauncher(Path(sys.argv[2])).train(job, on_event=lambda e: print(e['event'], flush=True))"
     )
     launcher = subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path / "job.json"), str(stack.home)], stdout=subprocess.PIPE, text=True
     )
     assert launcher.stdout is not None
-    assert launcher.stdout.readline() == "1\n"
+    assert launcher.stdout.readline() == "note\n"
     assert len(marked_processes(WORK_MARK, made.work_key)) >= 4  # agent, forkserver, two ranks
     launcher.kill()
     launcher.wait()
     launcher.stdout.close()
     wait_for("every process to be gone", lambda: marked_processes(WORK_MARK, made.work_key) == [], 15)
+
+
+def test_a_stopped_rank_is_noticed_by_its_steps_and_the_training_goes_on(
+    stack: Stack, job: MakeJob, undisturbed: TrainResult
+) -> None:
+    made = job(stall_timeout_seconds=2.0)
+    training = Training(stack, made)
+    wait_for("the fifth epoch", lambda: len(training.epochs) >= 5)
+    os.kill(training.ranks()[-1].pid, signal.SIGSTOP)
+    training.join()
+    assert training.error is None
+    assert training.result is not None
+    assert training.result.weights_sha256 == undisturbed.weights_sha256
+    assert "made no step for" in (Path(made.scratch) / "ranks.log").read_text()
+    assert training.processes() == []
+
+
+def test_sigterm_saves_the_step_and_says_so(stack: Stack, job: MakeJob, undisturbed: TrainResult) -> None:
+    first = job(checkpoint={"every_seconds": 3600.0})
+    training = Training(stack, first)
+    wait_for("the fifth epoch", lambda: len(training.epochs) >= 5)
+    os.kill(training.agent().pid, signal.SIGTERM)
+    training.join()
+    assert isinstance(training.error, PreemptedError), training.error
+    assert "the checkpoint is saved; running again resumes from it" in str(training.error)
+    assert training.processes() == []
+    second = Training(stack, job(work_key=first.work_key, epoch=2))
+    second.join()
+    assert second.result is not None
+    assert f"stopped at step {second.result.resumed_from_step} of" in str(training.error)
+    assert second.result.weights_sha256 == undisturbed.weights_sha256
 
 
 def test_what_only_the_user_can_mend_is_not_tried_again(stack: Stack, job: MakeJob) -> None:

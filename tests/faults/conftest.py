@@ -48,8 +48,8 @@ class Invariants:
         for info in adapters.store.list(f"work/{work_key}/"):
             if info.key.endswith("marker.json"):
                 folder = info.key.removesuffix("marker.json")
-                for sha256 in json.loads(adapters.store.get(info.key))["parts"].values():
-                    adapters.store.get(f"{folder}{sha256}.safetensors", sha256=sha256)
+                for part in json.loads(adapters.store.get(info.key))["parts"]:
+                    adapters.store.get(f"{folder}{part['sha256']}.safetensors", sha256=part["sha256"])
 
     def all_hold(self, name: str, report: dict[str, Any]) -> None:
         """I1 to I10, after the repair and a run to the end."""

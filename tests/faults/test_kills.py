@@ -37,7 +37,11 @@ def work_key_of(pid: int) -> str:
 
 @pytest.mark.parametrize("victims", [("flow",), ("worker",), ("worker", "flow")], ids="+".join)
 def test_a_kill_in_the_middle_of_training_is_resumed(stack: Any, invariants: Any, victims: tuple[str, ...]) -> None:
-    name = stack.pipeline(f"kill-{'-'.join(victims)}", "epochs: 20 -> epochs: 60")
+    name = stack.pipeline(
+        f"kill-{'-'.join(victims)}",
+        "epochs: 20 -> epochs: 60",
+        "processes: 2 -> processes: 2\n  checkpoint: {every_steps: 30}",
+    )
     stack("upload", name, "rows.csv")
     command = stack.start("run", name, "--json")
     pid = wait_for("the first epoch to be trained", lambda: flow_process(stack), 90)

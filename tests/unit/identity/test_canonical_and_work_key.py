@@ -42,9 +42,13 @@ def test_keys_that_are_not_text_are_refused() -> None:
 
 @pytest.fixture
 def key(digits_file: Path) -> Callable[..., str]:
-    def make(*overrides: str, snapshot: str = "s", dataset: str = "d", code: str = "c", torch: str = "2.13.0") -> str:
+    def make(
+        *overrides: str, snapshot: str = "s", dataset: str = "d", code: str = "c", torch: str = "2.13.0", world: int = 2
+    ) -> str:
         spec: PipelineSpec = read_pipeline(digits_file, overrides=overrides)
-        return work_key(spec, snapshot_id=snapshot, dataset_id=dataset, workload_digest=code, torch_version=torch)
+        return work_key(
+            spec, snapshot_id=snapshot, dataset_id=dataset, workload_digest=code, torch_version=torch, world=world
+        )
 
     return make
 
@@ -73,5 +77,13 @@ def test_what_does_not_decide_the_weights_leaves_the_key(key: Callable[..., str]
         key("gates.champion.0.minimum=0.5"),
         key("serving.threads=2"),
         key("schedule.cron='* * * * *'"),
+        key("train.processes=1", world=1),
+        key("train.loader_workers=2"),
+        key("train.checkpoint.every_steps=3"),
     }
     assert len(same) == 1
+
+
+def test_in_fast_mode_the_number_of_processes_decides_the_weights_too(key: Callable[..., str]) -> None:
+    assert key("train.mode=fast", world=1) != key("train.mode=fast", world=2)
+    assert key("train.mode=fast") != key()

@@ -13,17 +13,20 @@ from mlratchet.models.artifact.weights import initial_weights_key
 from mlratchet.models.data.config import DataConfig, SourceConfig
 from mlratchet.models.data.preprocess import write_dataset
 from mlratchet.models.data.snapshot import take_snapshot
-from mlratchet.models.errors import DataError
+from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.fault_points import InjectedFault, arm
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.identity.claim import take_claim
 from mlratchet.models.pipeline.spec import WorkloadRef
 from mlratchet.models.training.config import TrainConfig
-from mlratchet.models.training.job import StaleAttemptError, TrainingError, TrainJob
-from mlratchet.models.training.loop import run_training
+from mlratchet.models.training.job import PreemptedError, StaleAttemptError, TrainingError, TrainJob
+from mlratchet.models.training.observers import Surroundings
 from mlratchet.models.training.result import TrainResult, find_result
+from mlratchet.models.training.run import run_training
+from mlratchet.models.training.warm_start import match_tensors
 from mlratchet.models.workloads.base import Record
 from mlratchet.models.workloads.loading import load_workload
+from mlratchet.models.workloads.tabular import TableClassifier
 from safetensors.torch import load, save
 
 WORKLOAD = WorkloadRef(
@@ -51,24 +54,32 @@ def dataset(raw: MemoryStore, store: MemoryStore) -> str:
 def train(store: MemoryStore, dataset: str, tmp_path: Any) -> Train:
     def make(epoch: int = 1, work_key: str = "w", events: list[Any] | None = None, **changes: Any) -> TrainResult:
         parent = changes.pop("parent", (None, None))
-        options = {"epochs": 6, "global_batch_size": 32, "optimizer": {"learning_rate": 0.05}, **changes}
+        surroundings = changes.pop("surroundings", {})
+        workload = changes.pop("workload", WORKLOAD)
+        options = {
+            "epochs": 6, "global_batch_size": 32, "optimizer": {"learning_rate": 0.05},
+            "checkpoint": {"every_steps": 4}, **changes,
+        }  # fmt: skip
         job = TrainJob(
-            work_key=work_key, epoch=epoch, dataset_id=dataset, workload=WORKLOAD,
+            work_key=work_key, epoch=epoch, dataset_id=dataset, workload=workload,
             train=TrainConfig.model_validate(options), processes=1, scratch=str(tmp_path),
             parent_weights_key=parent[0], parent_weights_sha256=parent[1],
         )  # fmt: skip
-        emit = events.append if events is not None else (lambda event: None)
-        result = run_training(job, store, rank=0, world=1, device=torch.device("cpu"), emit=emit)
+        around = Surroundings(emit=events.append if events is not None else (lambda event: None), **surroundings)
+        result = run_training(job, store, rank=0, world=1, device=torch.device("cpu"), around=around)
         assert result is not None
         return result
 
     return make
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-@pytest.mark.parametrize("schedule", ["constant", "cosine", "step"])
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd", "adagrad", "rmsprop"])
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "step", "one_cycle"])
 def test_it_learns(train: Train, optimizer: str, schedule: str) -> None:
-    result = train(optimizer={"name": optimizer, "learning_rate": 0.1}, schedule={"name": schedule})
+    result = train(
+        optimizer={"name": optimizer, "learning_rate": 0.02 if optimizer == "rmsprop" else 0.1},
+        schedule={"name": schedule},
+    )
     assert result.history[-1]["validation_accuracy"] > 0.85
     assert result.history[-1]["train_loss"] < result.history[0]["train_loss"]
     assert len(result.history) == 6
@@ -79,7 +90,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(train: Train)
     assert train(work_key="a").weights_sha256 != train(work_key="c", seed=5).weights_sha256
 
 
-@pytest.mark.parametrize("point", ["checkpoint.after_model", "checkpoint.after_optimizer", "checkpoint.after_marker"])
+@pytest.mark.parametrize("point", ["checkpoint.after_part", "checkpoint.before_marker", "checkpoint.after_marker"])
 def test_an_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(train: Train, point: str) -> None:
     whole = train(work_key="whole")
     arm(point, "raise")
@@ -89,7 +100,14 @@ def test_an_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(t
     resumed = train(work_key="cut", epoch=2, events=events)
     assert resumed.weights_sha256 == whole.weights_sha256
     assert (resumed.resumed_from_step > 0) is (point == "checkpoint.after_marker")
-    assert [event["epoch"] for event in events] == [1, 2, 3, 4, 5, 6]  # a listener that lost some is whole again
+    assert [event["epoch"] for event in events if event["event"] == "epoch"] == [
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+    ]  # a listener that lost some is whole again
 
 
 def test_a_finished_training_is_found_again(train: Train, store: MemoryStore) -> None:
@@ -137,7 +155,9 @@ def test_a_changed_structure_takes_what_fits_and_refuses_when_nothing_does(train
 
 
 def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_last_checkpoint(train: Train) -> None:
-    with pytest.raises(TrainingError, match=r"loss is (nan|inf) at step \d+ .* lower train.optimizer.learning_rate"):
+    with pytest.raises(
+        TrainingError, match=r"loss or gradient is (nan|inf) at step \d+ .* lower train.optimizer.learning_rate"
+    ):
         train(
             optimizer={"name": "sgd", "learning_rate": 1e30, "momentum": 0.0, "weight_decay": 0.0},
             schedule={"name": "constant", "warmup_fraction": 0.0},
@@ -148,7 +168,119 @@ def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_last_checkpoint(
 def test_fewer_rows_than_processes_is_a_data_error(store: MemoryStore, dataset: str, tmp_path: Any) -> None:
     job = TrainJob(
         work_key="w", epoch=1, dataset_id=dataset, workload=WORKLOAD,
-        train=TrainConfig(global_batch_size=1000), processes=1000, scratch=str(tmp_path),
+        train=TrainConfig(mode="fast", global_batch_size=1000), processes=1000, scratch=str(tmp_path),
     )  # fmt: skip
-    with pytest.raises(DataError, match="training rows are fewer than 1000 processes"):
-        run_training(job, store, rank=0, world=1000, device=torch.device("cpu"), emit=lambda event: None)
+    with pytest.raises(DataError, match="training rows are fewer than 1000 processes need"):
+        run_training(job, store, rank=0, world=1000, device=torch.device("cpu"), around=Surroundings())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mode": "fast"},
+        {"accumulation": 3},
+        {"ema_decay": 0.9},
+        {"class_weights": "balanced", "label_smoothing": 0.1},
+        {"precision": "bf16"},
+        {"early_stopping": {"patience_epochs": 3}},
+        {"loader_workers": 1, "epochs": 2},
+    ],
+    ids=lambda changes: "-".join(changes),
+)
+def test_every_switch_learns_and_resumes_to_the_same_weights(train: Train, changes: dict[str, Any]) -> None:
+    whole = train(work_key="whole", **changes)
+    arm("checkpoint.after_marker", "raise")
+    with pytest.raises(InjectedFault):
+        train(work_key="cut", epoch=1, **changes)
+    resumed = train(work_key="cut", epoch=2, **changes)
+    assert 0 < resumed.resumed_from_step < whole.steps
+    assert resumed.weights_sha256 == whole.weights_sha256
+    assert resumed.history[-1]["train_loss"] == whole.history[-1]["train_loss"]  # of an epoch that was cut in two
+    assert whole.history[-1]["validation_accuracy"] > 0.7
+
+
+def test_asked_to_leave_it_saves_this_very_step(train: Train, store: MemoryStore) -> None:
+    whole = train(work_key="whole")
+    calls = iter(range(1000))
+    with pytest.raises(PreemptedError, match="stopped at step 11 of"):
+        train(work_key="cut", surroundings={"stop_requested": lambda: next(calls) >= 10})
+    resumed = train(work_key="cut", epoch=2)
+    assert resumed.resumed_from_step == 11
+    assert resumed.weights_sha256 == whole.weights_sha256
+
+
+def test_early_stopping_publishes_the_best_epoch(train: Train) -> None:
+    result = train(
+        epochs=60, early_stopping={"metric": "accuracy", "patience_epochs": 4}, optimizer={"learning_rate": 0.2}
+    )
+    values = [entry["validation_accuracy"] for entry in result.history]
+    assert len(values) < 60
+    assert values.index(max(values)) == len(values) - 5
+
+
+def test_frozen_parameters_stay_and_groups_have_their_own_rate(train: Train, store: MemoryStore) -> None:
+    parent = train(work_key="parent", epochs=2)
+    child = train(
+        work_key="child",
+        parent=(parent.weights_key, parent.weights_sha256),
+        optimizer={"learning_rate": 0.05, "groups": [{"match": "0.*", "learning_rate_factor": 0.0}]},
+    )
+    before, after = (load(store.get(r.weights_key)) for r in (parent, child))
+    assert torch.equal(before["0.weight"], after["0.weight"])
+    assert not torch.equal(before["2.weight"], after["2.weight"])
+    with pytest.raises(ConfigurationError, match="no parameter is left for 'head"):
+        train(work_key="bad", optimizer={"groups": [{"match": "head.*"}]})
+
+
+def test_a_head_with_more_classes_keeps_the_rows_of_the_old_ones() -> None:
+    old = {"head.weight": torch.ones(2, 3), "body": torch.ones(3), "gone": torch.ones(1)}
+    new = {"head.weight": torch.zeros(3, 3), "body": torch.zeros(3), "extra": torch.zeros(2, 2)}
+    merged, report = match_tensors(new, old)
+    assert merged["head.weight"].tolist() == [[1.0] * 3, [1.0] * 3, [0.0] * 3]
+    assert (report.taken, report.reshaped, report.new, report.left) == (
+        ("body",), ("head.weight",), ("extra",), ("gone",),
+    )  # fmt: skip
+    assert report.line() == "1 tensors taken; reshaped: head.weight; new: extra; left: gone"
+
+
+def test_the_steps_are_reported_with_their_parts(train: Train) -> None:
+    events: list[Any] = []
+    train(events=events)
+    steps = [event for event in events if event["event"] == "step"]
+    assert steps[-1]["step"] == steps[-1]["of"]
+    for event in steps:
+        parts = [event[f"step_{part}_ms"] for part in ("data", "forward_backward", "communication", "optimizer")]
+        assert 0 < sum(parts) <= event["step_ms"]
+    assert {"histograms", "predictions", "note"} <= {event["event"] for event in events}
+
+
+class Hungry(torch.nn.Module):
+    """Asks for more memory than there is."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(2**41, 128)[: len(x), :2]  # more than 47 bits can address
+
+
+def test_out_of_memory_says_what_to_change(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        TableClassifier, "build_model", lambda self: torch.nn.Sequential(torch.nn.Linear(3, 2), Hungry())
+    )
+    with pytest.raises(
+        TrainingError, match=r"out of memory .* 8 rows at a time; raise train.accumulation \(now 1\) to 2"
+    ):
+        train()
+
+
+def test_a_step_that_is_not_finite_can_be_left_out(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = iter(range(10_000))
+
+    def sometimes(self: Any, output: torch.Tensor, target: torch.Tensor, *, label_smoothing: float) -> torch.Tensor:
+        loss = torch.nn.functional.cross_entropy(output, target)
+        return loss * float("nan") if next(calls) in (8, 60) else loss
+
+    monkeypatch.setattr(TableClassifier, "loss", sometimes)
+    events: list[Any] = []
+    result = train(on_nan="skip", events=events)
+    notes = [event["text"] for event in events if event["event"] == "note"]
+    assert sum("skipped: not finite" in text for text in notes) == 2
+    assert result.history[-1]["validation_accuracy"] > 0.85

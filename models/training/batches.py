@@ -1,0 +1,88 @@
+"""From rows to the tensors of a step, in the rank or in loader workers; the same bytes either way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from mlratchet.models.data.shards import Split
+from mlratchet.models.training.order import SampleOrder, shard_rows, shard_seed
+from mlratchet.models.workloads.base import Workload
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Which rows of a step this rank takes."""
+
+    rows: int
+    batch: int
+    smallest: int
+    seed: int
+    shards: int  # over all ranks
+    first: int  # this rank's shards are first .. first + count - 1
+    count: int
+
+    def order(self) -> SampleOrder:
+        """The global order."""
+        return SampleOrder(self.rows, self.batch, smallest=self.smallest, seed=self.seed)
+
+
+Batch = tuple[int, list[tuple[torch.Tensor, torch.Tensor]]]  # rows of the whole step, (x, y) per shard of this rank
+
+
+class StepRows(Dataset[Batch]):
+    """Item `step`: what this rank needs for that step."""
+
+    def __init__(self, rows: Split, plan: Plan, workload: Workload) -> None:
+        self._x, self._y = torch.from_numpy(rows.x), torch.from_numpy(rows.y)
+        self._plan, self._order = plan, plan.order()
+        self._augment = workload.augment if type(workload).augment is not Workload.augment else None
+
+    def share(self) -> None:
+        """Move the rows to shared memory: loader workers then copy nothing."""
+        self._x.share_memory_()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self._y.share_memory_()  # type: ignore[no-untyped-call]
+
+    def __getitem__(self, step: int) -> Batch:
+        """Rows of this rank's shards, augmented with numbers from (seed, step, shard)."""
+        plan, indices = self._plan, self._order.step(step)
+        shards = []
+        for shard in range(plan.first, plan.first + plan.count):
+            mine = torch.from_numpy(shard_rows(indices, shard, plan.shards))
+            x, y = self._x[mine], self._y[mine]
+            if self._augment is not None:
+                rng = np.random.default_rng([shard_seed(plan.seed, step, shard), 1])
+                x = torch.from_numpy(self._augment(x.numpy(), rng))
+            shards.append((x, y))
+        return len(indices), shards
+
+
+class _From(Sampler[int]):
+    def __init__(self, first: int, end: int) -> None:
+        self._steps = range(first, end)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._steps)
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+
+def batches(dataset: StepRows, first: int, end: int, *, workers: int, pin: bool) -> Iterator[Batch]:
+    """Steps `first` to `end - 1`. Workers are spawned: forked ones can hang, and these end with their rank."""
+    if workers == 0 or first >= end:
+        yield from (dataset[step] for step in range(first, end))
+        return
+    dataset.share()
+    yield from DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=_From(first, end),
+        num_workers=workers,
+        multiprocessing_context="spawn",
+        prefetch_factor=4,
+        pin_memory=pin,
+    )

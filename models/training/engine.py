@@ -1,0 +1,108 @@
+"""What the two engines share: forward, backward and the numbers of a step.
+
+Shape legend: P gradient elements, V virtual shards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mlratchet.models.training.batches import Batch
+from mlratchet.models.training.config import TrainConfig
+from mlratchet.models.training.losses import Loss
+from mlratchet.models.training.order import shard_seed
+from torch import nn
+
+LOSS, CORRECT, STOP = 0, 1, 2  # places in the facts of a step
+FACTS = 3
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Stopwatch:
+    """Seconds per part of a step, since the last reading."""
+
+    def __init__(self) -> None:
+        self._spent = {"data": 0.0, "forward_backward": 0.0, "communication": 0.0, "optimizer": 0.0}
+        self._since = time.perf_counter()
+
+    def lap(self, part: str) -> None:
+        """Everything since the last lap belongs to `part`."""
+        now = time.perf_counter()
+        self._spent[part] += now - self._since
+        self._since = now
+
+    def skip(self) -> None:
+        """Everything since the last lap belongs to no part."""
+        self._since = time.perf_counter()
+
+    def read(self) -> dict[str, float]:
+        """The sums; starts anew."""
+        spent, self._spent = self._spent, dict.fromkeys(self._spent, 0.0)
+        return spent
+
+
+class Engine(ABC):
+    """Fills the gradients of one global step. `facts` are sums over the rows that it has seen."""
+
+    reduces_facts: bool  # whether the facts of a step are those of all ranks
+
+    def __init__(
+        self,
+        module: nn.Module,
+        loss: Loss,
+        config: TrainConfig,
+        *,
+        rank: int,
+        world: int,
+        device: torch.device,
+        counts_correct: bool,
+    ) -> None:
+        self.module, self.loss, self.config = module, loss, config
+        self.rank, self.world, self.device = rank, world, device
+        self.counts_correct = counts_correct
+        self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
+        self._generator = (
+            torch.default_generator if device.type == "cpu" else torch.cuda.default_generators[device.index or 0]
+        )
+
+    @abstractmethod
+    def forward_backward(self, step: int, batch: Batch, *, stop: bool, clock: Stopwatch) -> torch.Tensor:
+        """Gradients of the mean loss over all rows of the step; returns the facts (FACTS,), float32."""
+
+    @abstractmethod
+    def clip(self, largest: float | None) -> torch.Tensor:
+        """Scale the gradient to at most this L2 norm; returns the norm before."""
+
+    def seed(self, step: int, shard: int) -> None:
+        """Dropout and the like draw from (seed, step, shard)."""
+        self._generator.manual_seed(shard_seed(self.config.seed, step, shard))
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """The configured precision."""
+        if self.config.precision == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=DTYPES[self.config.precision])
+
+    def to_device(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Without waiting where the memory is pinned."""
+        if self.device.type != "cpu":
+            x, y = x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)
+        if self.config.channels_last and x.ndim == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        return x, y
+
+    def pieces(self, x: torch.Tensor, y: torch.Tensor) -> Sequence[tuple[torch.Tensor, torch.Tensor]]:
+        """The rows, cut for gradient accumulation."""
+        count = min(self.config.accumulation, len(y))
+        if count <= 1:
+            return [(x, y)]
+        return list(zip(x.tensor_split(count), y.tensor_split(count), strict=True))
+
+    def correct(self, output: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """Rows whose most probable class is the label."""
+        return (output.argmax(dim=1) == y).sum() if self.counts_correct else torch.zeros((), device=self.device)

@@ -1,0 +1,199 @@
+"""The state of one rank: how it begins, what a checkpoint holds, what is published."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from mlratchet.models.data.dataset import load_dataset
+from mlratchet.models.data.shards import Split, load_split
+from mlratchet.models.errors import DataError
+from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.identity.claim import claim_key
+from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.training.averaging import WeightAverage
+from mlratchet.models.training.batches import Plan
+from mlratchet.models.training.checkpoint import (
+    Position,
+    Tensors,
+    model_tensors,
+    newest_checkpoint,
+    optimizer_tensors,
+    restore_optimizer,
+)
+from mlratchet.models.training.engine import Engine
+from mlratchet.models.training.exact import ExactEngine
+from mlratchet.models.training.fast import FastEngine
+from mlratchet.models.training.hardware import hardware_kind, prepare_device
+from mlratchet.models.training.job import StaleAttemptError, TrainingError, TrainJob
+from mlratchet.models.training.losses import build_loss, class_weight
+from mlratchet.models.training.observers import Surroundings
+from mlratchet.models.training.optim import build_optimizer
+from mlratchet.models.training.stopping import StoppingState
+from mlratchet.models.training.validation import score_rows
+from mlratchet.models.training.warm_start import warm_start
+from mlratchet.models.workloads.base import Workload
+from mlratchet.models.workloads.loading import load_workload
+from torch import nn
+
+NORMALISED = (nn.modules.batchnorm._BatchNorm, nn.SyncBatchNorm)
+
+
+class TrainingState:
+    """State of one rank."""
+
+    def __init__(
+        self,
+        job: TrainJob,
+        store: ObjectStore,
+        *,
+        rank: int,
+        world: int,
+        device: torch.device,
+        around: Surroundings | None = None,
+    ) -> None:
+        self.job, self.store, self.rank, self.world, self.device = job, store, rank, world, device
+        self.config, self.around = job.train, around or Surroundings()
+        prepare_device(device, self.config)
+        manifest = load_dataset(store, job.dataset_id)
+        self.manifest = manifest
+        self.train_rows = load_split(store, manifest, "train")
+        self.validation_rows = load_split(store, manifest, "validation")
+        self.workload: Workload = load_workload(job.workload.use, dict(job.workload.parameters))
+        torch.manual_seed(self.config.seed)
+        self.module = self.workload.build_model()
+        self.plan = self._plan()
+        self.per_epoch = self.plan.order().per_epoch
+        if self.per_epoch == 0:
+            what = f"{self.plan.shards} {'shards' if self.config.mode == 'exact' else 'processes'}"
+            raise DataError(f"{len(self.train_rows.ids)} training rows are fewer than {what} need; deliver more")
+        self.total = self.per_epoch * self.config.epochs
+        self.step, self.history, self.sums, self.skipped = 0, list[dict[str, Any]](), [0.0] * 5, 0
+        self.stopping, self.best = StoppingState(), Tensors()
+        self.warm_start = ""
+        self._begin()
+        self.resumed_from_step = self.step
+
+    def _plan(self) -> Plan:
+        """Which rows of a step are this rank's."""
+        exact = self.config.mode == "exact"
+        shards = self.config.shards if exact else self.world
+        normalised = any(isinstance(m, NORMALISED) for m in self.module.modules())
+        return Plan(
+            rows=len(self.train_rows.ids),
+            batch=self.config.global_batch_size,
+            smallest=shards * (2 if normalised else 1),  # BatchNorm needs two rows to have a variance
+            seed=self.config.seed,
+            shards=shards,
+            first=self.rank * (shards // self.world),
+            count=shards // self.world,
+        )
+
+    @property
+    def epochs_done(self) -> int:
+        """Whole passes over the training rows."""
+        return len(self.history)
+
+    def _begin(self) -> None:
+        """From the newest checkpoint that verifies, else from the parent, else fresh."""
+        checkpoint = newest_checkpoint(self.store, self.job.work_key, up_to_epoch=self.job.epoch)
+        if checkpoint is not None:
+            self._same_hardware(checkpoint.position.hardware)
+            self.module.load_state_dict(checkpoint.groups["model"])
+        elif self.job.parent_weights_key is not None:
+            report = warm_start(self.module, self.store, self.job.parent_weights_key, self.job.parent_weights_sha256)
+            self.warm_start = report.line()
+        self.module.to(self.device)
+        if self.config.channels_last:
+            self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stub
+        self.optimizer = build_optimizer(self.config.optimizer, self.module, device=self.device.type)
+        self.average = WeightAverage(self.module, self.config.ema_decay) if self.config.ema_decay else None
+        weight = class_weight(self.config, self.workload, self.train_rows)
+        loss = build_loss(self.config, self.workload, weight.to(self.device) if weight is not None else None)
+        plain = self.config.model_copy(update={"label_smoothing": 0.0, "class_weights": None})
+        self.validation_loss = build_loss(plain, self.workload, None)
+        kind = ExactEngine if self.config.mode == "exact" else FastEngine
+        compiled: Any = torch.compile(self.module) if self.config.compile else self.module
+        self.engine: Engine = kind(
+            compiled,
+            loss,
+            self.config,
+            rank=self.rank,
+            world=self.world,
+            device=self.device,
+            counts_correct=self.workload.task == "classification",
+        )
+        if checkpoint is not None:
+            self._restore(checkpoint.position, checkpoint.groups)
+
+    def _same_hardware(self, wrote: str) -> None:
+        mine = hardware_kind(self.device, self.config)
+        if self.config.mode == "exact" and wrote and wrote != mine:
+            raise TrainingError(
+                f"the checkpoint was written on {wrote} and this machine is {mine}: mode exact cannot go on with the "
+                "same bits; run where it began, change train.seed to begin anew, or write mode: fast"
+            )
+
+    def _restore(self, position: Position, groups: dict[str, Tensors]) -> None:
+        restore_optimizer(self.optimizer, groups["optimizer"])
+        self.step, self.history, self.skipped = position.step, list(position.history), position.skipped
+        if self.engine.reduces_facts or self.rank == 0:
+            self.sums = list(position.sums)
+        if position.scaler:
+            self.engine.scaler.load_state_dict(position.scaler)
+        if position.stopping:
+            self.stopping = StoppingState(**position.stopping)
+        if self.average is not None:
+            self.average.restore(groups["ema"])
+        self.best = groups.get("best", {})
+
+    def position(self) -> Position:
+        """For a checkpoint at this step."""
+        return Position(
+            step=self.step,
+            epochs_done=self.epochs_done,
+            history=list(self.history),
+            sums=list(self.sums),
+            scaler=self.engine.scaler.state_dict(),
+            stopping=self.stopping.document() if self.config.early_stopping else {},
+            skipped=self.skipped,
+            hardware=hardware_kind(self.device, self.config),
+        )
+
+    def tensors(self) -> dict[str, Tensors]:
+        """For a checkpoint; not copied."""
+        groups = {"model": dict(self.module.state_dict()), "optimizer": optimizer_tensors(self.optimizer)}
+        if self.average is not None:
+            groups["ema"] = self.average.tensors()
+        if self.best:
+            groups["best"] = self.best
+        return groups
+
+    def refuse_if_stale(self) -> None:
+        """Raises ``StaleAttemptError`` when a newer attempt has taken the work key."""
+        if self.store.exists(claim_key(self.job.work_key, self.job.epoch + 1)):
+            raise StaleAttemptError(
+                f"attempt {self.job.epoch} of work {self.job.work_key[:12]} was overtaken by attempt "
+                f"{self.job.epoch + 1}; nothing of it is read any more"
+            )
+
+    def score(self, rows: Split) -> tuple[RowOutputs, float]:
+        """Outputs and mean loss of a side, with the weights that would be published now."""
+        with self.average.applied() if self.average is not None else nullcontext():
+            return score_rows(
+                self.module, rows, loss=self.validation_loss, rank=self.rank, world=self.world,
+                device=self.device, beat=self.around.beat,
+            )  # fmt: skip
+
+    def final_tensors(self) -> Tensors:
+        """The weights as they would be published now, copied."""
+        with self.average.applied() if self.average is not None else nullcontext():
+            return model_tensors(self.module)
+
+    def settle(self) -> Tensors:
+        """Training is over: load what is published into the module, and return it."""
+        final = self.best or self.final_tensors()
+        self.average = None
+        self.module.load_state_dict(final)
+        return final
