@@ -55,7 +55,7 @@ class StepRows(Dataset[Batch]):
             x, y = self._x[mine], self._y[mine]
             if self._augment is not None:
                 rng = np.random.default_rng([shard_seed(plan.seed, step, shard), 1])
-                x = torch.from_numpy(self._augment(x.numpy(), rng))
+                x = torch.from_numpy(self._augment(x.numpy(), rng)).clone()  # aligned as torch does it: see validation
             shards.append((x, y))
         return len(indices), shards
 

@@ -25,6 +25,7 @@ class ExactEngine(Engine):
         super().__init__(*args, **kwargs)
         self._first = self.rank * (self.config.shards // self.world)
         self._parameters = [p for p in self.module.parameters() if p.requires_grad]
+        self._all_buffers = list(self.module.buffers())
         self._buffers = [b for b in self.module.buffers() if b.is_floating_point() and b.numel() > 0]
         self._sizes = [t.numel() for t in (*self._parameters, *self._buffers)]
         self._gradient_elements = sum(p.numel() for p in self._parameters)
@@ -47,11 +48,11 @@ class ExactEngine(Engine):
     def forward_backward(self, step: int, batch: Batch, *, stop: bool, clock: Stopwatch) -> torch.Tensor:
         """See the base. The gradients are views of one flat vector."""
         rows, shards = batch
-        begin = [b.clone() for b in self._buffers]
+        begin = [b.clone() for b in self._all_buffers]  # counters too: one step counts once, whatever the shards
         depth = 0
         for at, (x, y) in enumerate(shards):
             if at and begin:
-                torch._foreach_copy_(self._buffers, begin)
+                torch._foreach_copy_(self._all_buffers, begin)
             if depth == len(self._flats):
                 self._grow()
             self._run_shard(step, self._first + at, x, y, rows, depth)
@@ -67,7 +68,7 @@ class ExactEngine(Engine):
             root[-FACTS + STOP] = 1.0
         clock.lap("forward_backward")
         self._exchange(root)
-        if begin:
+        if self._buffers:
             count = len(self._parameters)
             torch._foreach_copy_(self._buffers, self._views[0][count:])
             torch._foreach_mul_(self._buffers, 1.0 / self.config.shards)

@@ -38,7 +38,8 @@ def score_rows(
     losses = torch.zeros(len(chunks), dtype=torch.float64)
     with torch.inference_mode():
         for at in range(rank, len(chunks), world):
-            x = torch.from_numpy(rows.x[chunks[at]]).to(device)
+            # numpy aligns to 16 bytes, torch to 64, and matrix products differ in the last bit with the alignment
+            x = torch.from_numpy(rows.x[chunks[at]]).clone().to(device)
             output = module(x)
             if loss is not None:
                 y = torch.from_numpy(rows.y[chunks[at]]).to(device)

@@ -20,7 +20,6 @@ from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.pipeline.loading import read_pipeline
 from mlratchet.models.pipeline.spec import WorkloadRef
-from mlratchet.models.training.checkpoint import list_checkpoints, read_checkpoint
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.job import TrainJob
 from mlratchet.models.training.result import TrainResult
@@ -68,7 +67,7 @@ def alone(stack: Stack, job: MakeJob) -> TrainResult:
 
 
 def losses(result: TrainResult) -> list[float]:
-    return [value for entry in result.history for name, value in entry.items() if name.endswith("_loss")]
+    return [value for entry in result.history for name, value in sorted(entry.items()) if name.endswith("_loss")]
 
 
 @pytest.mark.parametrize(("processes", "workers"), [(2, 2), (4, 0)])
@@ -114,20 +113,4 @@ def test_the_bits_survive_five_kills_with_other_numbers_of_processes(
     result = launcher.train(job(2, work_key=work_key, epoch=epoch + 1), on_event=lambda event: None)
     assert result.weights_sha256 == alone.weights_sha256, f"seed {seed}"
     assert losses(result) == losses(alone), f"seed {seed}"
-
-
-def test_a_kill_during_an_upload_leaves_no_torn_checkpoint(stack: Stack, job: MakeJob, alone: TrainResult) -> None:
-    work_key, store = uuid.uuid4().hex, stack.adapters.store
-    launcher = LocalLauncher(stack.home)
-    points = ("checkpoint.after_part", "checkpoint.before_marker", "checkpoint.after_marker")
-    for epoch, point in enumerate(points, start=1):
-        made = job(1, work_key=work_key, epoch=epoch, max_restarts=0)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("RATCHET_FAULT", f"{point}:crash")
-            with pytest.raises(InfrastructureError):
-                launcher.train(made, on_event=lambda event: None)
-        for _, _, key in list_checkpoints(store, work_key, up_to_epoch=9):
-            assert read_checkpoint(store, key).position.step > 0
-    result = launcher.train(job(1, work_key=work_key, epoch=9), on_event=lambda event: None)
-    assert result.resumed_from_step > 0
-    assert result.weights_sha256 == alone.weights_sha256
+    assert result.rows_key == alone.rows_key, f"seed {seed}"

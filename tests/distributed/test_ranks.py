@@ -21,6 +21,7 @@ from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
 from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.pipeline.spec import WorkloadRef
+from mlratchet.models.training.checkpoint import list_checkpoints, read_checkpoint
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.job import PreemptedError, TrainingError, TrainJob
 from mlratchet.models.training.result import TrainResult
@@ -194,6 +195,24 @@ def test_sigterm_saves_the_step_and_says_so(stack: Stack, job: MakeJob, undistur
     assert second.result is not None
     assert f"stopped at step {second.result.resumed_from_step} of" in str(training.error)
     assert second.result.weights_sha256 == undisturbed.weights_sha256
+
+
+def test_a_crash_during_an_upload_leaves_no_torn_checkpoint(
+    stack: Stack, job: MakeJob, undisturbed: TrainResult
+) -> None:
+    work_key, store = uuid.uuid4().hex, stack.adapters.store
+    launcher = LocalLauncher(stack.home)
+    points = ("checkpoint.after_part", "checkpoint.before_marker", "checkpoint.after_marker")
+    for epoch, point in enumerate(points, start=1):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RATCHET_FAULT", f"{point}:crash")
+            with pytest.raises(InfrastructureError):
+                launcher.train(job(world=1, work_key=work_key, epoch=epoch, max_restarts=0), on_event=lambda e: None)
+        for _, _, key in list_checkpoints(store, work_key, up_to_epoch=9):
+            assert read_checkpoint(store, key).position.step > 0
+    result = launcher.train(job(world=1, work_key=work_key, epoch=9), on_event=lambda e: None)
+    assert result.resumed_from_step > 0
+    assert result.weights_sha256 == undisturbed.weights_sha256  # of two processes
 
 
 def test_what_only_the_user_can_mend_is_not_tried_again(stack: Stack, job: MakeJob) -> None:
