@@ -11,6 +11,7 @@ from mlratchet.models.gates.validation import power_notes, validate_policy
 from mlratchet.models.pipeline.loading import read_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.registration.record import find_registration
+from mlratchet.models.training.losses import check_fits
 from mlratchet.models.workloads.loading import load_workload
 from mlratchet.tasks.wiring import Adapters
 
@@ -24,6 +25,7 @@ def check_pipeline(
     """
     spec = read_pipeline(file, overrides=overrides)
     workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
+    check_fits(spec.train, workload)
     warnings = validate_policy(spec.gates, workload.task, workload.class_names())
     test_rows = champion_test_rows(adapters, spec.name) if adapters is not None else None
     return spec, warnings + spec.train.notes() + power_notes(spec.gates, test_rows, test_share=spec.data.split.test)

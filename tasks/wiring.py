@@ -16,6 +16,7 @@ from mlratchet.models.gates.validation import validate_policy
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.ports.registry import Registry, Tracker
+from mlratchet.models.training.losses import check_fits
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.loading import load_workload, workload_source_digest
 
@@ -120,6 +121,7 @@ def open_run(adapters: Adapters, revision: str, overrides: tuple[str, ...], *, r
     """
     spec = load_pipeline(adapters.store, revision, overrides=overrides)
     workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
+    check_fits(spec.train, workload)
     validate_policy(spec.gates, workload.task, workload.class_names())
     resolve_processes(spec.train)
     return Run(spec, adapters, run_id=run_id, actor=actor)

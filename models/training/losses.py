@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from mlratchet.models.data.shards import Split
 from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.evaluation.metrics import metrics_for
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.workloads.base import Workload
 from torch import nn
@@ -31,14 +32,27 @@ def class_weight(config: TrainConfig, workload: Workload, rows: Split) -> torch.
     if wanted is None:
         return None
     count = len(workload.class_names())
-    if workload.task != "classification":
-        raise ConfigurationError(f"train.class_weights: a {workload.task} has no classes; remove it")
     if wanted != "balanced":
-        if len(wanted) != count:
-            raise ConfigurationError(f"train.class_weights: got {len(wanted)} weights for {count} classes")
         return torch.tensor(wanted, dtype=torch.float32)
     counts = np.bincount(rows.y, minlength=count)
     return torch.from_numpy((len(rows.y) / (count * np.maximum(counts, 1))).astype(np.float32))
+
+
+def check_fits(config: TrainConfig, workload: Workload) -> None:
+    """Raises ``ConfigurationError`` for what could never train, before anything does."""
+    build_loss(config, workload, None)
+    stopping = config.early_stopping
+    known = metrics_for(workload.task, workload.class_names())
+    if stopping is not None and stopping.metric != "loss" and stopping.metric not in known:
+        raise ConfigurationError(
+            f"train.early_stopping.metric: unknown metric {stopping.metric!r}; there are: loss, {', '.join(known)}"
+        )
+    if config.class_weights is not None and workload.task != "classification":
+        raise ConfigurationError(f"train.class_weights: a {workload.task} has no classes; remove it")
+    if isinstance(config.class_weights, tuple) and len(config.class_weights) != len(workload.class_names()):
+        raise ConfigurationError(
+            f"train.class_weights: got {len(config.class_weights)} weights for {len(workload.class_names())} classes"
+        )
 
 
 def build_loss(config: TrainConfig, workload: Workload, weight: torch.Tensor | None) -> Loss:

@@ -62,7 +62,7 @@ class StepReporter:
         seconds, steps = max(now - self._since, 1e-9), max(self._steps, 1)
         numbers: Event = {
             "rows_per_second": self._rows / seconds,
-            "step_ms": 1000 * seconds / steps,
+            "step_total_ms": 1000 * seconds / steps,
             **{f"step_{name}_ms": 1000 * value / steps for name, value in parts_s.items()},
             "rank0_cpu_percent": self._process.cpu_percent(),
             "rank0_memory_mb": self._process.memory_info().rss / 1e6,

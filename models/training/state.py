@@ -27,7 +27,7 @@ from mlratchet.models.training.exact import ExactEngine
 from mlratchet.models.training.fast import FastEngine
 from mlratchet.models.training.hardware import hardware_kind, prepare_device
 from mlratchet.models.training.job import StaleAttemptError, TrainingError, TrainJob
-from mlratchet.models.training.losses import build_loss, class_weight
+from mlratchet.models.training.losses import build_loss, check_fits, class_weight
 from mlratchet.models.training.observers import Surroundings
 from mlratchet.models.training.optim import build_optimizer
 from mlratchet.models.training.stopping import StoppingState
@@ -61,6 +61,7 @@ class TrainingState:
         self.train_rows = load_split(store, manifest, "train")
         self.validation_rows = load_split(store, manifest, "validation")
         self.workload: Workload = load_workload(job.workload.use, dict(job.workload.parameters))
+        check_fits(self.config, self.workload)
         torch.manual_seed(self.config.seed)
         self.module = self.workload.build_model()
         self.plan = self._plan()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -250,7 +251,7 @@ def test_the_steps_are_reported_with_their_parts(train: Train) -> None:
     assert steps[-1]["step"] == steps[-1]["of"]
     for event in steps:
         parts = [event[f"step_{part}_ms"] for part in ("data", "forward_backward", "communication", "optimizer")]
-        assert 0 < sum(parts) <= event["step_ms"]
+        assert 0 < sum(parts) <= event["step_total_ms"]
     assert {"histograms", "predictions", "note"} <= {event["event"] for event in events}
 
 
@@ -284,3 +285,34 @@ def test_a_step_that_is_not_finite_can_be_left_out(train: Train, monkeypatch: py
     notes = [event["text"] for event in events if event["event"] == "note"]
     assert sum("skipped: not finite" in text for text in notes) == 2
     assert result.history[-1]["validation_accuracy"] > 0.85
+
+
+def test_the_profiler_leaves_a_trace(train: Train, tmp_path: Any) -> None:
+    file = tmp_path / "trace.json"
+    train(epochs=1, profile={"start_step": 2, "steps": 2}, surroundings={"profile_file": str(file)})
+    names = {event.get("name") for event in json.loads(file.read_text())["traceEvents"]}
+    assert "aten::linear" in names
+
+
+def test_augmentation_draws_the_same_numbers_after_a_resume(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = train(work_key="plain")
+
+    def noise(self: Any, x: np.ndarray[Any, Any], rng: np.random.Generator) -> np.ndarray[Any, Any]:
+        return x + rng.normal(0, 0.1, x.shape).astype(np.float32)
+
+    monkeypatch.setattr(TableClassifier, "augment", noise)
+    whole = train(work_key="whole")
+    assert whole.weights_sha256 != plain.weights_sha256
+    arm("checkpoint.after_marker", "raise")
+    with pytest.raises(InjectedFault):
+        train(work_key="cut", epoch=1)
+    assert train(work_key="cut", epoch=2).weights_sha256 == whole.weights_sha256
+
+
+def test_a_checkpoint_of_other_hardware_is_refused_in_exact_mode(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    arm("checkpoint.after_marker", "raise")
+    with pytest.raises(InjectedFault):
+        train(epoch=1)
+    monkeypatch.setattr("mlratchet.models.training.state.hardware_kind", lambda device, config: "cpu/other")
+    with pytest.raises(TrainingError, match=r"was written on cpu/.* and this machine is cpu/other: mode exact cannot"):
+        train(epoch=2)

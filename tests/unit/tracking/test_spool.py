@@ -1,0 +1,83 @@
+"""Metrics reach MLflow in the end, whatever it does meanwhile, and each point once."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from mlratchet.infra.storage.memory import MemoryStore
+from mlratchet.infra.tracking.memory import MemoryTracker
+from mlratchet.infra.tracking.spool import MetricSpool, read_points, replay_spools
+from mlratchet.models.errors import InfrastructureError
+
+
+class Unreliable(MemoryTracker):
+    """Answers while `up` is set."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryStore("artifacts"))
+        self.up = threading.Event()
+        self.refused = threading.Event()
+
+    def log_metrics(
+        self, run_id: str, points: list[tuple[str, float, int]], *, times_s: list[float] | None = None
+    ) -> None:
+        if not self.up.is_set():
+            self.refused.set()
+            raise InfrastructureError("away")
+        super().log_metrics(run_id, points, times_s=times_s)
+
+
+@pytest.fixture
+def tracker() -> Unreliable:
+    return Unreliable()
+
+
+@pytest.fixture
+def run(tracker: Unreliable) -> str:
+    return tracker.open_run("e", work_key="w", flow_run="f", name="n", tags={})
+
+
+def test_what_is_added_is_logged_and_no_file_stays(tracker: Unreliable, run: str, tmp_path: Path) -> None:
+    tracker.up.set()
+    spool = MetricSpool(tracker, run, tmp_path)
+    spool.add([("loss", 1.0, 1, 10.0), ("loss", 0.5, 2, 11.0)])
+    assert spool.close(30) == 0
+    assert tracker.logged_steps(run, "loss") == {1, 2}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_outage_is_waited_out(tracker: Unreliable, run: str, tmp_path: Path) -> None:
+    spool = MetricSpool(tracker, run, tmp_path)
+    spool.add([("loss", 1.0, 1, 10.0)])
+    assert tracker.refused.wait(30)
+    assert spool.waiting_steps("loss") == {1}
+    tracker.up.set()
+    assert spool.close(30) == 0
+    assert tracker.logged_steps(run, "loss") == {1}
+
+
+def test_what_an_outage_outlasts_is_replayed_by_reconcile(tracker: Unreliable, run: str, tmp_path: Path) -> None:
+    spool = MetricSpool(tracker, run, tmp_path)
+    spool.add([("loss", 1.0, 1, 10.0)])
+    assert spool.close(0.0) == 1
+    file = tmp_path / f"{run}.jsonl"
+    with file.open("a") as sink:
+        sink.write('["loss", 0.5')  # cut off by a kill
+    assert read_points(file) == [("loss", 1.0, 1, 10.0)]
+    tracker.up.set()
+    now_s = file.stat().st_mtime
+    assert replay_spools(tracker, tmp_path, now_s=now_s) == []  # its writer may still be there
+    (line,) = replay_spools(tracker, tmp_path, now_s=now_s + 3600)
+    assert "1 metric points replayed" in line
+    assert tracker.logged_steps(run, "loss") == {1}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_process_leaves_points_that_the_next_one_sends(tracker: Unreliable, run: str, tmp_path: Path) -> None:
+    (tmp_path / f"{run}.jsonl").write_text('["loss", 2.0, 7, 5.0]\n')
+    tracker.up.set()
+    spool = MetricSpool(tracker, run, tmp_path)
+    assert spool.close(30) == 0
+    assert tracker.logged_steps(run, "loss") == {7}
