@@ -27,7 +27,7 @@ class Forwarder:
         tracker = run.adapters.tracker
         self._spool = MetricSpool(tracker, tracking_run, run.adapters.settings.home / "spool")
         self._logged = tracker.logged_steps(tracking_run, "train_loss") | self._spool.waiting_steps("train_loss")
-        self._steps = tracker.logged_steps(tracking_run, "step/loss") | self._spool.waiting_steps("step/loss")
+        self._steps = tracker.logged_steps(tracking_run, "training/loss") | self._spool.waiting_steps("training/loss")
         self._board = TensorBoardLog(scratch / "tensorboard")
         self._progress = Progress("training-progress", f"Training {run.spec.name}")
         self._progress.report(0, epochs)
@@ -42,7 +42,7 @@ class Forwarder:
             logger.warning("MLflow does not answer: %d metric points wait for `ratchet reconcile`", left)
 
     def __call__(self, event: dict[str, Any]) -> None:
-        """An epoch goes to MLflow under step = epoch, a step event under `step/...` and step = global step."""
+        """An epoch goes to MLflow under step = epoch, a step event under `training/...` and step = global step."""
         self._board(event)
         if event["event"] == "epoch":
             epoch = int(event["epoch"])
@@ -54,7 +54,7 @@ class Forwarder:
                 self._spool.add(points({**event, **extra}, "", epoch))
             self._progress.report(epoch, self._epochs)
         elif event["event"] == "step" and int(event["step"]) not in self._steps:
-            self._spool.add(points(event, "step/", int(event["step"])))
+            self._spool.add(points(event, "training/", int(event["step"])))
             self._progress.report(self._epochs * event["step"] / event["of"], self._epochs)
         elif event["event"] == "note":
             logger.info("training: %s", event["text"])

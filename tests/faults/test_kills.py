@@ -17,9 +17,10 @@ pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
 
 def flow_process(stack: Stack) -> int | None:
-    """The process that owns a scratch folder with a training in it: it is the flow's."""
+    """The process that owns a scratch folder with a training of three epochs in it: it is the flow's."""
     for owner in (stack.home / "scratch").glob("*/owner.json"):
-        if list(owner.parent.glob("train-*/events.jsonl")):
+        reported = "".join(file.read_text() for file in owner.parent.glob("train-*/events.jsonl"))
+        if '"event": "epoch", "epoch": 3' in reported:
             pid = int(json.loads(owner.read_text())["pid"])
             if psutil.pid_exists(pid):
                 return pid
@@ -41,7 +42,7 @@ def test_a_kill_in_the_middle_of_training_is_resumed(stack: Any, invariants: Any
     name = stack.pipeline(f"kill-{'-'.join(victims)}", "epochs: 20 -> epochs: 60", often)
     stack("upload", name, "rows.csv")
     command = stack.start("run", name, "--json")
-    pid = wait_for("the first epoch to be trained", lambda: flow_process(stack), 90)
+    pid = wait_for("the third epoch to be trained", lambda: flow_process(stack), 90)
     key = work_key_of(pid)
     for victim in victims:
         os.kill(pid if victim == "flow" else stack.services()["worker"].pid, signal.SIGKILL)

@@ -68,21 +68,30 @@ def test_a_scratch_folder_is_orphaned_when_its_owner_is_gone(tmp_path: Path) -> 
 
 def test_more_processes_than_the_machine_has_are_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"got 1000, but this machine has \d+ CPU cores"):
-        resolve_processes(TrainConfig(processes=1000, global_batch_size=1000, device="cpu"))
-    assert resolve_processes(TrainConfig(processes="auto", device="cpu", global_batch_size=7)) in (1, 7)
+        resolve_processes(TrainConfig(mode="fast", processes=1000, global_batch_size=1000, device="cpu"))
 
 
-def test_the_tail_of_a_growing_file_passes_each_epoch_once(tmp_path: Path) -> None:
-    seen: list[int] = []
+def test_auto_starts_a_process_per_core_as_far_as_the_mode_allows() -> None:
+    cores = len(os.sched_getaffinity(0))
+    assert resolve_processes(TrainConfig(mode="fast", device="cpu", global_batch_size=7)) == 1
+    assert resolve_processes(TrainConfig(shards=1, device="cpu")) == 1
+    found = resolve_processes(TrainConfig(shards=4, device="cpu"))
+    assert found <= min(cores, 4)
+    assert 4 % found == 0
+
+
+def test_the_tail_of_a_growing_file_passes_each_epoch_and_step_once(tmp_path: Path) -> None:
+    seen: list[str] = []
     file = tmp_path / "events.jsonl"
-    tail = Tail(file, lambda event: seen.append(event["epoch"]))
+    tail = Tail(file, lambda event: seen.append(event.get("text") or str(event.get("epoch") or -event["step"])))
     tail.read()
-    file.write_text('{"epoch": 1}\n{"epo')
+    file.write_text('{"event": "epoch", "epoch": 1}\n{"event": "epoch", "epo')
     tail.read()
     with file.open("a") as sink:
-        sink.write('ch": 2}\n{"epoch": 1}\n{"epoch": 3}\n')
+        sink.write('ch": 2}\n{"event": "note", "step": 0, "text": "resumed"}\n{"event": "epoch", "epoch": 1}\n')
+        sink.write('{"event": "step", "step": 8}\n{"event": "epoch", "epoch": 3}\n{"event": "step", "step": 8}\n')
     tail.read()
-    assert seen == [1, 2, 3]
+    assert seen == ["1", "2", "resumed", "-8", "3"]
 
 
 def test_what_a_rank_said_is_what_is_raised(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_unknown_key_names_line_and_nearest_key(text: str) -> None:
         ("epochs: 12", "epochs: true", "got True (bool)"),
         ("learning_rate: 0.003", "learning_rate: 0", "greater than 0"),
         ("learning_rate: 0.003", "learning_rate: .nan", "finite"),
-        ("global_batch_size: 32", "global_batch_size: 33", "not divisible by processes"),
+        ("  processes: 2", "  processes: 3", "needs the processes to divide shards"),
         ("minimum: 500", "minimum: .nan", "finite"),
         ("minimum: 500", "minimum: 500, maximum: 600", "exactly one of minimum and maximum"),
         ("kind: parity", "kind: parityy", "parity"),

@@ -1,0 +1,73 @@
+"""Write docs/benchmarks.md from the newest rows of benchmarks/results/.
+
+python benchmarks/tables.py
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+HEAD = """# Benchmarks
+
+Written by `python benchmarks/tables.py` from the newest rows of `benchmarks/results/`. Each script runs its sides
+interleaved in one process tree after a warm-up; ratios are what to trust. Machines are shared: absolute figures move.
+"""
+
+
+def newest(claim: str, *keys: str) -> list[dict[str, Any]]:
+    """The last row per combination of `keys`."""
+    file = HERE / "results" / f"{claim}.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+    return list({tuple(row[k] for k in keys): row for row in rows}.values())
+
+
+def about(row: dict[str, Any]) -> str:
+    return f"{row['date']}, torch {row['torch']}, {row['cores']} cores, load {row['load']:.1f}"
+
+
+def engine() -> list[str]:
+    lines = ["", "## Engine: steps per second, ratio to the bare loop", ""]
+    lines += ["A CNN on 16x16 images, fused AdamW, one thread per process. The limit is the bare loop."]
+    lines += [
+        "",
+        "| processes | global batch | side | steps/s | ratio | CPU ms per step |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in newest("engine", "processes", "batch"):
+        for name, side in row["sides"].items():
+            lines.append(
+                f"| {row['processes']} | {row['batch']} | {name} | {side['steps_per_s']} | {side['ratio']:.3f} "
+                f"| {side['cpu_ms_per_step']} |"
+            )
+        note = about(row)
+    return [*lines, "", note] if newest("engine", "processes", "batch") else []
+
+
+def checkpoint() -> list[str]:
+    lines = ["", "## Checkpoint: seconds that the step loop loses", ""]
+    lines += ["Loss of a loop of steps around one checkpoint to SeaweedFS on the same cores; goal: at most 5 %."]
+    lines += ["", "| MB | side | stall (s) |", "|---|---|---|"]
+    rows = newest("checkpoint", "megabytes")
+    for row in rows:
+        lines += [f"| {row['megabytes']} | {name} | {value} |" for name, value in row["stall_s"].items()]
+        lines += [f"| {row['megabytes']} | ratio | {row['ratio']} |"]
+    return [*lines, "", about(rows[-1])] if rows else []
+
+
+def recovery() -> list[str]:
+    rows = newest("recovery", "cores")
+    lines = ["", "## Recovery: kill -9 of one of two ranks to the first new step", ""]
+    lines += ["| kills | recovered | median (s) | worst (s) | `import torch` alone (s) |", "|---|---|---|---|---|"]
+    for row in rows:
+        cells = (row["kills"], row["recovered"], row["median_s"], row["worst_s"], row["import_torch_s"])
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return [*lines, "", about(rows[-1])] if rows else []
+
+
+if __name__ == "__main__":
+    text = "\n".join([HEAD.rstrip(), *engine(), *checkpoint(), *recovery()]) + "\n"
+    (HERE.parent / "docs" / "benchmarks.md").write_text(text)
+    print(text)
