@@ -62,9 +62,7 @@ class ExactEngine(Engine):
                 self._flats[depth - 2].add_(self._flats[depth - 1])
                 depth, done = depth - 1, done // 2
         root = self._flats[0]
-        if self.rank == 0:
-            root[-FACTS + STOP] = float(stop)
-        elif stop:
+        if stop:
             root[-FACTS + STOP] = 1.0
         clock.lap("forward_backward")
         self._exchange(root)

@@ -126,6 +126,7 @@ class Trainer(TrainingState):
         from torch.utils.flop_counter import FlopCounterMode
 
         _, shards = batch
+        buffers = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
         x, y = self.engine.to_device(*shards[0])
         with FlopCounterMode(display=False) as counter, self.engine.autocast():
             self.engine.loss(self.module(x), y).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -133,6 +134,8 @@ class Trainer(TrainingState):
         for parameter in self.module.parameters():
             if parameter.grad is not None:
                 parameter.grad.zero_()
+        for buffer, before in buffers:  # counting must not move BatchNorm's statistics
+            buffer.copy_(before)
 
     def _read_recent(self) -> None:
         """Fetch the numbers of the steps since the last call (a GPU is waited for), and judge them."""

@@ -32,7 +32,7 @@ def name(stack: Any) -> str:
     [
         (["train.epoch=3"], 2, "did you mean 'epochs'"),
         (["train.epochs=0"], 2, "train.epochs"),
-        (["train.processes=1024", "train.global_batch_size=1024"], 2, "this machine has"),
+        (["train.mode=fast", "train.processes=1024", "train.global_batch_size=1024"], 2, "this machine has"),
         (["source.bucket=no-such-bucket"], 2, "no-such-bucket"),
         (["source.prefix=nothing-here/"], 3, "no objects"),
         (["source.label_column=target"], 3, "column 'target' is missing"),
