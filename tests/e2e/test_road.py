@@ -116,7 +116,7 @@ def test_the_server_answers_as_the_recorded_rows_say(stack: Any, second: Any, ur
 def test_rollback_and_promotion_by_hand(stack: Any, second: Any, url: str) -> None:
     before = len(stack.json("history", "digits"))
     assert "never champion before" in stack("rollback", "digits", "--to", "9", code=2).stderr
-    back = stack.json("rollback", "digits", "--reason", "on-call says so")
+    back = stack.json("rollback", "digits", "--reason", "on-call says so")  # without --to: the champion before
     assert (back["action"], back["version"], back["reason"]) == ("rollback", 1, "on-call says so")
     _until_served(url, 1)
     forward = stack.json("promote", "digits", "2")  # its gate compared it with version 1, which serves again
