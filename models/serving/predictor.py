@@ -28,21 +28,26 @@ class Predictor:
             output = self.model(torch.from_numpy(rows)).float()
             if not bool(torch.isfinite(output).all()):
                 raise ValueError(f"version {self.version} answered NaN or infinity")
-            if self.signature.task == "regression":
-                return [{"value": value} for value in output.reshape(len(rows)).tolist()]
-            probabilities = output.softmax(dim=1)
-            best = probabilities.argmax(dim=1).tolist()
-        names = self.signature.classes
-        return [
-            {
-                "class": names[index],
-                "probability": row[index],
-                "probabilities": dict(zip(names, row, strict=True)),
-            }
-            for index, row in zip(best, probabilities.tolist(), strict=True)
-        ]
+            return predictions_of(output, self.signature)
 
     def warm_up(self) -> None:
         """One forward of one row and one of two, so that the first client does not wait."""
         for count in (1, 2):
             self.predict(np.zeros((count, *self.signature.input.shape), dtype=self.signature.input.dtype))
+
+
+def predictions_of(output: torch.Tensor, signature: Signature) -> list[dict[str, Any]]:
+    """What a client reads of the model's outputs, (N, C) logits or (N,) values: an object per row."""
+    if signature.task == "regression":
+        return [{"value": value} for value in output.reshape(len(output)).tolist()]
+    probabilities = output.softmax(dim=1)
+    best = probabilities.argmax(dim=1).tolist()
+    names = signature.classes
+    return [
+        {
+            "class": names[index],
+            "probability": row[index],
+            "probabilities": dict(zip(names, row, strict=True)),
+        }
+        for index, row in zip(best, probabilities.tolist(), strict=True)
+    ]
