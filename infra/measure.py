@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mlratchet.infra.settings import process_environment
+from mlratchet.infra.settings import process_environment, without_private_keys
 from mlratchet.models.artifact.manifest import ArtifactManifest
 from mlratchet.models.errors import InfrastructureError
 
@@ -61,7 +61,12 @@ def measure_artifact(
             str(out),
         ]
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=TIMEOUT_S, env=process_environment(), check=False
+            command,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            env=without_private_keys(process_environment()),
+            check=False,
         )
         if done.returncode != 0 or not out.is_file():
             last = (done.stderr.strip() or "no output").splitlines()[-1]

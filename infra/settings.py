@@ -45,6 +45,11 @@ class Settings(BaseSettings):
     prefect_api_url: str
     prefect_auth: SecretStr | None = None  # user:password
     work_pool: str = "ratchet"
+    signing_key_file: Path | None = None  # the pipeline's private key; None: `keys/pipeline.pem` of the home
+    signing_key: SecretStr | None = None  # the same, itself
+    approver_key_file: Path | None = None  # the private key of who approves; None: `keys/approver-OWNER.pem`
+    approver_key: SecretStr | None = None
+    trusted_keys: Path | None = None  # the public list of keys; None: `trusted-keys.json` of the home
     serving_host: str = "127.0.0.1"
     pipelines_dir: Path = Path("deployments/pipelines")
     fault: str | None = None  # `name:crash|stop|raise`, for tests
@@ -67,6 +72,14 @@ def load_settings(home: Path | None = None) -> Settings:
         if kind in ("crash", "stop", "raise"):
             arm(name, kind)  # type: ignore[arg-type]  # narrowed by the test above
     return settings
+
+
+PRIVATE_KEYS = ("RATCHET_SIGNING_KEY", "RATCHET_APPROVER_KEY")
+
+
+def without_private_keys(environment: dict[str, str]) -> dict[str, str]:
+    """For a process that signs nothing: a server, a rank, a measurement."""
+    return {name: value for name, value in environment.items() if name not in PRIVATE_KEYS}
 
 
 def child_environment(settings: Settings) -> dict[str, str]:

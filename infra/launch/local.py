@@ -15,7 +15,7 @@ from typing import Any
 
 from mlratchet.infra.launch.watchdog import PREEMPTED
 from mlratchet.infra.processes import WORK_MARK, sweep
-from mlratchet.infra.settings import child_environment, load_settings, process_environment
+from mlratchet.infra.settings import child_environment, load_settings, process_environment, without_private_keys
 from mlratchet.models.errors import ConfigurationError, InfrastructureError, RatchetError
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.job import PreemptedError, StaleAttemptError, TrainingError, TrainJob
@@ -62,7 +62,7 @@ class LocalLauncher:
         job_file = scratch / "job.json"
         job_file.write_text(job.model_dump_json())
         log = scratch / "ranks.log"
-        environment = process_environment() | child_environment(load_settings(self._home))
+        environment = without_private_keys(process_environment()) | child_environment(load_settings(self._home))
         environment |= {
             "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
             "OMP_NUM_THREADS": str(job.train.threads_per_process),

@@ -1,29 +1,21 @@
-"""What `ratchet up` writes once per installation: credentials and addresses, readable by the owner alone."""
+"""What `ratchet up` writes once per installation: credentials, addresses and a signing key, readable by the owner
+alone."""
 
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from pathlib import Path
 
+from mlratchet.infra.keys import ensure_pipeline_key, write_private
+from mlratchet.infra.settings import load_settings
 from mlratchet.infra.stack.ports import remembered_ports
 
 USER = "ratchet"  # at Prefect and MLflow, with `up --auth`
 
 
-def write_private(path: Path, text: str) -> None:
-    """A file of mode 0600, from its first byte."""
-    part = path.with_name(path.name + ".part")
-    part.unlink(missing_ok=True)
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as sink:
-        sink.write(text)
-    part.replace(path)
-
-
 def install(home: Path, *, auth: bool | None) -> None:
-    """Create the folders, credentials and `stack.env`. Idempotent; credentials are kept.
+    """Create the folders, credentials, signing key and `stack.env`. Idempotent; credentials and keys are kept.
 
     Args:
         home: Of the installation.
@@ -55,6 +47,7 @@ def install(home: Path, *, auth: bool | None) -> None:
             "RATCHET_MLFLOW_PASSWORD": credentials["mlflow_password"],
         }
     write_private(home / "stack.env", "".join(f"{key}={value}\n" for key, value in lines.items()))
+    ensure_pipeline_key(load_settings(home))
 
 
 def has_auth(home: Path) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 from mlratchet.infra.processes import STACK_MARK
-from mlratchet.infra.settings import Settings, base_environment, child_environment
+from mlratchet.infra.settings import Settings, base_environment, child_environment, without_private_keys
 from mlratchet.infra.stack.install import remembered_credentials
 from mlratchet.infra.stack.ports import remembered_ports
 
@@ -51,10 +51,11 @@ def services(settings: Settings, project: Path) -> list[Service]:
     ports = remembered_ports(settings.home)
     environment = base_environment() | child_environment(settings) | {STACK_MARK: str(settings.home)}
     environment["PYTHONPATH"] = ":".join(filter(None, (str(project), environment.get("PYTHONPATH"))))
+    public = without_private_keys(environment)
     return [
-        seaweedfs(settings, ports, environment),
-        mlflow(settings, ports, environment),
-        prefect(settings, ports, environment),
+        seaweedfs(settings, ports, public),
+        mlflow(settings, ports, public),
+        prefect(settings, ports, public),
         worker(settings, project, environment),
     ]
 

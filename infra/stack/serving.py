@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlratchet.infra.processes import STACK_MARK
-from mlratchet.infra.settings import Settings, base_environment, child_environment
+from mlratchet.infra.settings import Settings, base_environment, child_environment, without_private_keys
 from mlratchet.infra.stack.ports import port_of, remembered_ports
 from mlratchet.infra.stack.services import Service
 
@@ -42,7 +42,7 @@ def model_servers(settings: Settings, project: Path) -> list[Service]:
         wanted = json.loads(file.read_text())
         name = str(wanted["pipeline"])
         url = f"http://{settings.serving_host}:{port_of(home, f'serve-{name}')}"
-        environment = base_environment() | child_environment(settings) | {STACK_MARK: str(home)}
+        environment = without_private_keys(base_environment()) | child_environment(settings) | {STACK_MARK: str(home)}
         found.append(
             Service(
                 name=f"serve-{name}",
