@@ -28,7 +28,7 @@ from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.data.config import DataConfig, SourceConfig
 from mlratchet.models.data.preprocess import write_dataset
 from mlratchet.models.data.snapshot import take_snapshot
-from mlratchet.models.pipeline.spec import WorkloadRef
+from mlratchet.models.pipeline.workload import WorkloadRef
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.job import TrainJob
 from mlratchet.models.training.loop import Trainer

@@ -31,7 +31,7 @@ from mlratchet.infra.settings import load_settings
 from mlratchet.models.data.config import DataConfig, SourceConfig
 from mlratchet.models.data.preprocess import write_dataset
 from mlratchet.models.data.snapshot import take_snapshot
-from mlratchet.models.pipeline.spec import WorkloadRef
+from mlratchet.models.pipeline.workload import WorkloadRef
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.job import TrainJob
 from mlratchet.models.workloads.base import Record

@@ -35,7 +35,7 @@ def pass_gate(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict
         return earlier
     result = judge(
         gate,
-        getattr(spec.gates, gate),
+        spec.gates.checks(gate),
         evidence,
         first_model=work.champion is None,
         task=run.workload.task,

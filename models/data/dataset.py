@@ -7,8 +7,8 @@ from typing import Any
 
 from mlratchet.models.data.config import DataConfig, SourceConfig
 from mlratchet.models.identity.canonical import digest
-from mlratchet.models.pipeline.spec import WorkloadRef
 from mlratchet.models.pipeline.strict import StrictModel
+from mlratchet.models.pipeline.workload import WorkloadRef
 from mlratchet.models.ports.storage import ObjectStore
 
 

@@ -12,7 +12,7 @@ from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.models.data.split import SIDES, side_of
 from mlratchet.models.errors import DataError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
-from mlratchet.models.pipeline.spec import WorkloadRef
+from mlratchet.models.pipeline.workload import WorkloadRef
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.workloads.base import RawObject, Record, Reject, Workload
 

@@ -11,16 +11,11 @@ from typing import Any, Literal
 import numpy as np
 from mlratchet.models.evaluation.metrics import Metric, metrics_for
 from mlratchet.models.evaluation.statistics import Interval, bootstrap, paired_bootstrap, tango, wilson
+from mlratchet.models.gates.checks.absolute import AbsoluteCheck
+from mlratchet.models.gates.checks.artifact import LatencyCheck, ParityCheck, SizeCheck
+from mlratchet.models.gates.checks.data import DataCheck
+from mlratchet.models.gates.checks.paired import NonInferiorityCheck, SuperiorityCheck
 from mlratchet.models.gates.evidence import Evidence
-from mlratchet.models.gates.policy import (
-    AbsoluteCheck,
-    DataCheck,
-    LatencyCheck,
-    NonInferiorityCheck,
-    ParityCheck,
-    SizeCheck,
-    SuperiorityCheck,
-)
 
 Verdict = Literal["pass", "fail", "inconclusive", "not_applicable"]
 LEAST_BOOTSTRAP_ROWS = 30  # below it a percentile bootstrap says nothing
@@ -98,6 +93,8 @@ def _check(check: Any, evidence: Evidence, first_model: bool, metrics: dict[str,
             check.maximum_difference,
             "",
         )
+    if not isinstance(check, AbsoluteCheck | NonInferiorityCheck | SuperiorityCheck):
+        return _missing(check.kind, getattr(check, "metric", check.kind), "?", "there is no judge for this kind yet")
     metric = metrics.get(check.metric)
     if metric is None:
         return _missing(check.kind, check.metric, "?", f"unknown metric; there are {', '.join(metrics)}")

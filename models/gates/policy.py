@@ -1,111 +1,176 @@
 """Gate policy: the checks on each transition, as a pipeline file declares them.
 
-A policy is validated whole before anything trains: no default direction, no unknown metric, no NaN
-threshold, no empty gate, and a bound on the wrong side of a metric's direction is refused.
+A policy is validated whole before anything trains: no default direction, no unknown metric, no NaN threshold, no empty
+gate, no check where its evidence does not exist yet, and a bound on the wrong side of a metric's direction is refused.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+from mlratchet.models.gates.checks.absolute import AbsoluteCheck, CalibrationCheck
+from mlratchet.models.gates.checks.approval import ApprovalCheck
+from mlratchet.models.gates.checks.artifact import ContractCheck, LatencyCheck, MemoryCheck, ParityCheck, SizeCheck
+from mlratchet.models.gates.checks.attribution import AttributionCheck
+from mlratchet.models.gates.checks.cost import BudgetCheck
+from mlratchet.models.gates.checks.custom import CustomCheck
+from mlratchet.models.gates.checks.data import DataCheck
+from mlratchet.models.gates.checks.fairness import FairnessCheck
+from mlratchet.models.gates.checks.paired import AnchorCheck, NonInferiorityCheck, RelativeCheck, SuperiorityCheck
+from mlratchet.models.gates.checks.robustness import RobustnessCheck
+from mlratchet.models.gates.checks.slices import SliceCheck
+from mlratchet.models.identity.canonical import digest
 from mlratchet.models.pipeline.strict import StrictModel
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-GATES = ("data", "candidate", "staging", "champion")
+GATES = ("data", "candidate", "staging", "champion")  # the road's; `probation` follows the promotion
 
-
-class AbsoluteCheck(StrictModel):
-    """A metric of the candidate against a fixed bound. Exactly one of `minimum` and `maximum`."""
-
-    kind: Literal["absolute"]
-    metric: str
-    minimum: float | None = None
-    maximum: float | None = None
-    compare: Literal["estimate", "interval"] = "estimate"  # not `on`, which YAML reads as true
-    """`interval`: the worse end of the confidence interval must hold the bound."""
-    confidence: float = Field(default=0.95, gt=0.5, lt=1)
-
-    @model_validator(mode="after")
-    def _one_bound(self) -> AbsoluteCheck:
-        if (self.minimum is None) == (self.maximum is None):
-            raise ValueError("give exactly one of minimum and maximum")
-        return self
-
-
-class NonInferiorityCheck(StrictModel):
-    """The candidate is at most `margin` worse than the champion, re-scored now on the same rows (paired)."""
-
-    kind: Literal["non_inferiority"]
-    metric: str
-    margin: float = Field(gt=0)
-    """In the metric's unit."""
-    confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    """One-sided."""
-    resamples: int = Field(default=10_000, ge=1000, le=1_000_000)
-    seed: int = Field(default=0, ge=0)
-
-
-class SuperiorityCheck(StrictModel):
-    """The candidate is better than the champion on the same rows (paired)."""
-
-    kind: Literal["superiority"]
-    metric: str
-    confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    resamples: int = Field(default=10_000, ge=1000, le=1_000_000)
-    seed: int = Field(default=0, ge=0)
-
-
-class LatencyCheck(StrictModel):
-    """Time of one forward of one row of the exported artifact, in a clean process."""
-
-    kind: Literal["latency"]
-    quantile: Literal["p50", "p95", "p99"] = "p95"
-    maximum_milliseconds: float = Field(gt=0)
-
-
-class SizeCheck(StrictModel):
-    """Size of all files of the artifact."""
-
-    kind: Literal["size"]
-    maximum_megabytes: float = Field(gt=0)
-    """1 MB = 1,000,000 bytes."""
-
-
-class ParityCheck(StrictModel):
-    """Largest absolute difference between exported and eager outputs on test rows, in a clean process."""
-
-    kind: Literal["parity"]
-    maximum_difference: float = Field(gt=0)
-
-
-class DataCheck(StrictModel):
-    """A measure of the delivery (`ratchet validate --help` lists them) against a bound."""
-
-    kind: Literal["data"]
-    measure: str
-    minimum: float | None = None
-    maximum: float | None = None
-
-    @model_validator(mode="after")
-    def _one_bound(self) -> DataCheck:
-        if (self.minimum is None) == (self.maximum is None):
-            raise ValueError("give exactly one of minimum and maximum")
-        return self
-
-
-DataGateCheck = DataCheck
-ModelCheck = Annotated[
-    AbsoluteCheck | NonInferiorityCheck | SuperiorityCheck | LatencyCheck | SizeCheck | ParityCheck,
+Check = Annotated[
+    DataCheck
+    | AbsoluteCheck
+    | RelativeCheck
+    | NonInferiorityCheck
+    | SuperiorityCheck
+    | SliceCheck
+    | CalibrationCheck
+    | RobustnessCheck
+    | FairnessCheck
+    | LatencyCheck
+    | SizeCheck
+    | MemoryCheck
+    | ParityCheck
+    | ContractCheck
+    | AnchorCheck
+    | BudgetCheck
+    | ApprovalCheck
+    | AttributionCheck
+    | CustomCheck,
     Field(discriminator="kind"),
 ]
+Checks = Annotated[tuple[Check, ...], Field(strict=False)]
+
+SCORED = frozenset(
+    [
+        "absolute",
+        "relative",
+        "non_inferiority",
+        "superiority",
+        "slice",
+        "calibration",
+        "robustness",
+        "fairness",
+        "anchor",
+        "attribution",
+        "budget",
+        "custom",
+    ]
+)
+MEASURED = frozenset({"latency", "size", "memory", "parity", "contract"})
+KINDS_AT = {
+    "data": frozenset({"data", "custom"}),
+    "candidate": SCORED,
+    "staging": SCORED | MEASURED | {"approval"},
+    "champion": SCORED | MEASURED | {"approval"},
+    "probation": frozenset({"latency", "contract", "custom"}),
+}
+"""Where the evidence of a check exists."""
 
 
-class GatePolicy(StrictModel):
-    """The gates of one pipeline."""
+class HoldoutPolicy(StrictModel):
+    """What follows when the same test rows have gated often: they wear out (Dwork et al., Science 349, 2015)."""
 
-    data: tuple[DataCheck, ...] = Field(min_length=1, strict=False)
-    candidate: tuple[ModelCheck, ...] = Field(min_length=1, strict=False)
-    staging: tuple[ModelCheck, ...] = Field(min_length=1, strict=False)
-    champion: tuple[ModelCheck, ...] = Field(min_length=1, strict=False)
+    warn_after: int = Field(default=20, ge=1)
+    """Uses of the same rows from which `then` applies."""
+    then: Literal["warn", "stricter", "rotate"] = "warn"
+    """`warn`: recorded. `stricter`: every error probability is divided by the number of uses (Bonferroni), and an
+    estimate without an interval is asked of its bound. `rotate`: inconclusive until `data.split.salt` changes."""
+
+
+class _Gates(StrictModel):
+    """Checks by gate; shared by the pipeline's own policy and by a policy file."""
+
+    data: Checks = ()
+    candidate: Checks = ()
+    staging: Checks = ()
+    champion: Checks = ()
+    probation: Checks = ()
+    """After the promotion; optional. What does not pass rolls back."""
+    on_inconclusive: Literal["hold", "fail"] = "hold"
+    """`hold`: the verdict of the gate is inconclusive and nothing moves; `fail`: it counts as failed."""
+    holdout: HoldoutPolicy | None = None
     bootstrap: Literal["absolute_only"] = "absolute_only"
-    """The first model: checks against a champion are recorded as not applicable, all others must pass."""
+    """The first model: checks against another version are recorded as not applicable, all others must pass."""
+
+    @field_validator(*KINDS_AT)
+    @classmethod
+    def _in_place(cls, checks: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
+        gate = str(info.field_name)
+        for number, check in enumerate(checks):
+            if check.kind not in KINDS_AT[gate]:
+                where = [name for name, kinds in KINDS_AT.items() if check.kind in kinds]
+                raise ValueError(
+                    f"{number}: a {check.kind} check has no evidence at the {gate} gate; "
+                    f"put it under {' or '.join(where)}"
+                )
+            if check in checks[:number]:
+                raise ValueError(f"{number}: the same {check.kind} check as {checks.index(check)}; remove one of them")
+        return checks
+
+
+class SharedPolicy(_Gates):
+    """A policy file of an organisation. Its checks always apply: a pipeline may add, never take away."""
+
+    name: str = Field(min_length=1)
+
+
+class GatePolicy(_Gates):
+    """The gates of one pipeline, with those of the shared policy file it refers to."""
+
+    policy: str | None = None
+    """A shared policy file, relative to the pipeline file."""
+    shared: SharedPolicy | None = None
+    """Its content, filled in when the pipeline file is read: so the digest of a policy holds every check."""
+
+    @model_validator(mode="after")
+    def _no_empty_gate(self) -> GatePolicy:
+        for gate in GATES:
+            if not self.checks(gate):
+                raise ValueError(f"gates.{gate} has no checks; give it at least 1")
+        if self.shared is not None:
+            for gate in KINDS_AT:
+                twice = [check.kind for check in getattr(self, gate) if check in getattr(self.shared, gate)]
+                if twice:
+                    raise ValueError(f"gates.{gate}: the shared policy has the same {twice[0]} check; remove this one")
+        return self
+
+    def checks(self, gate: str) -> tuple[Any, ...]:
+        """Every check of a gate, those of the shared policy first."""
+        if gate not in KINDS_AT:
+            raise ValueError(f"no gate {gate!r}; there are {', '.join(KINDS_AT)}")
+        ours: tuple[Any, ...] = getattr(self, gate)
+        return (getattr(self.shared, gate) if self.shared is not None else ()) + ours
+
+    def all_checks(self) -> tuple[tuple[str, int, Any], ...]:
+        """(gate, number, check) of every gate."""
+        return tuple((gate, n, check) for gate in KINDS_AT for n, check in enumerate(self.checks(gate)))
+
+    @property
+    def fails_inconclusive(self) -> bool:
+        """Whether `inconclusive` counts as failed; a pipeline cannot relax the shared policy."""
+        return "fail" in (self.on_inconclusive, self.shared.on_inconclusive if self.shared else "hold")
+
+    @property
+    def holdout_rule(self) -> HoldoutPolicy | None:
+        """The stricter of the pipeline's own and the shared one's, part by part."""
+        rules = [r for r in (self.holdout, self.shared.holdout if self.shared else None) if r is not None]
+        if not rules:
+            return None
+        order = ("warn", "stricter", "rotate")
+        return HoldoutPolicy(
+            warn_after=min(rule.warn_after for rule in rules),
+            then=max((rule.then for rule in rules), key=order.index),
+        )
+
+    def digest(self) -> str:
+        """SHA-256 hex of every check and rule that applies; the path of a shared file is not part of it."""
+        return digest(self.model_dump(mode="json", exclude={"policy"}))

@@ -9,13 +9,10 @@ from mlratchet.models.data.quality import MEASURES
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.evaluation.metrics import metrics_for
 from mlratchet.models.evaluation.statistics import detectable_margin, rows_needed
-from mlratchet.models.gates.policy import (
-    AbsoluteCheck,
-    DataCheck,
-    GatePolicy,
-    NonInferiorityCheck,
-    SuperiorityCheck,
-)
+from mlratchet.models.gates.checks.absolute import AbsoluteCheck
+from mlratchet.models.gates.checks.data import DataCheck
+from mlratchet.models.gates.checks.paired import NonInferiorityCheck, SuperiorityCheck
+from mlratchet.models.gates.policy import GatePolicy
 
 TYPICAL_DISAGREEMENT = 0.04  # share of rows on which two trainings of one model differ
 
@@ -31,11 +28,11 @@ def validate_policy(policy: GatePolicy, task: str, class_names: tuple[str, ...])
     of a metric's direction."""
     metrics = metrics_for(task, class_names)
     warnings: list[str] = []
-    for number, data_check in enumerate(policy.data):
-        if data_check.measure not in MEASURES:
+    for number, data_check in enumerate(policy.checks("data")):
+        if isinstance(data_check, DataCheck) and data_check.measure not in MEASURES:
             raise _unknown(f"gates.data.{number}", "measure", data_check.measure, list(MEASURES))
     for gate in ("candidate", "staging", "champion"):
-        for number, check in enumerate(getattr(policy, gate)):
+        for number, check in enumerate(policy.checks(gate)):
             where = f"gates.{gate}.{number}"
             if isinstance(check, DataCheck) or not isinstance(
                 check, AbsoluteCheck | NonInferiorityCheck | SuperiorityCheck
@@ -50,9 +47,9 @@ def validate_policy(policy: GatePolicy, task: str, class_names: tuple[str, ...])
                     f"{where}: direction against the metric: {check.metric} is better when {direction}, "
                     f"got {given}, expected {wanted}"
                 )
-    if not any(isinstance(c, NonInferiorityCheck | SuperiorityCheck) for c in policy.champion):
+    if not any(isinstance(c, NonInferiorityCheck | SuperiorityCheck) for c in policy.checks("champion")):
         warnings.append("gates.champion compares nothing with the champion; add a non_inferiority check")
-    if all(isinstance(c, NonInferiorityCheck | SuperiorityCheck) for c in policy.champion):
+    if all(isinstance(c, NonInferiorityCheck | SuperiorityCheck) for c in policy.checks("champion")):
         raise ConfigurationError(
             "gates.champion: the first model would have no check (bootstrap: absolute_only); add an absolute check"
         )
@@ -62,7 +59,7 @@ def validate_policy(policy: GatePolicy, task: str, class_names: tuple[str, ...])
 def power_notes(policy: GatePolicy, n_test: int | None, *, test_share: float) -> list[str]:
     """A note per margin on accuracy that `n_test` rows cannot support; None when their number is not known yet."""
     notes = []
-    for number, check in enumerate(policy.champion):
+    for number, check in enumerate(policy.checks("champion")):
         if not isinstance(check, NonInferiorityCheck) or check.metric != "accuracy":
             continue
         needed = rows_needed(check.margin, disagreement=TYPICAL_DISAGREEMENT, confidence=check.confidence)

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from mlratchet.models.data.config import DataConfig, SourceConfig
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.identity.canonical import digest
 from mlratchet.models.pipeline.strict import StrictModel
+from mlratchet.models.pipeline.workload import WorkloadRef
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.training.config import TrainConfig
 from pydantic import Field
-
-
-class WorkloadRef(StrictModel):
-    """The Python side of the pipeline."""
-
-    use: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
-    """`package.module:Class`, a subclass of `mlratchet.models.workloads.base.Workload`."""
-    parameters: dict[str, Any] = Field(default_factory=dict)
-    """Keyword arguments of the class."""
 
 
 class ScheduleRef(StrictModel):
@@ -50,4 +40,4 @@ class PipelineSpec(StrictModel):
 
     def policy_digest(self) -> str:
         """SHA-256 hex of the gates alone."""
-        return digest(self.gates.model_dump(mode="json"))
+        return self.gates.digest()

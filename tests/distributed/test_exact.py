@@ -19,7 +19,7 @@ from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
 from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.pipeline.loading import read_pipeline
-from mlratchet.models.pipeline.spec import WorkloadRef
+from mlratchet.models.pipeline.workload import WorkloadRef
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.job import TrainJob
 from mlratchet.models.training.result import TrainResult

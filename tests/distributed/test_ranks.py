@@ -20,7 +20,7 @@ from mlratchet.models.data.config import DataConfig, SourceConfig
 from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
 from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.errors import InfrastructureError
-from mlratchet.models.pipeline.spec import WorkloadRef
+from mlratchet.models.pipeline.workload import WorkloadRef
 from mlratchet.models.training.checkpoint import list_checkpoints, read_checkpoint
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.job import PreemptedError, TrainingError, TrainJob

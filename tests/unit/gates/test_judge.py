@@ -12,17 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlratchet.models.data.quality import Measure
 from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.gates.checks.absolute import AbsoluteCheck
+from mlratchet.models.gates.checks.artifact import LatencyCheck, ParityCheck, SizeCheck
+from mlratchet.models.gates.checks.data import DataCheck
+from mlratchet.models.gates.checks.paired import NonInferiorityCheck, SuperiorityCheck
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.judge import GateResult, judge
-from mlratchet.models.gates.policy import (
-    AbsoluteCheck,
-    DataCheck,
-    LatencyCheck,
-    NonInferiorityCheck,
-    ParityCheck,
-    SizeCheck,
-    SuperiorityCheck,
-)
 
 Classified = Callable[..., RowOutputs]
 CLASSES = ("0", "1", "2")

@@ -10,10 +10,12 @@ import pytest
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.gates.checks.absolute import AbsoluteCheck
+from mlratchet.models.gates.checks.paired import NonInferiorityCheck
 from mlratchet.models.gates.decision import build_decision, explain, load_decision, publish_decision, table
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.judge import judge
-from mlratchet.models.gates.policy import AbsoluteCheck, GatePolicy, NonInferiorityCheck
+from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.gates.record import GateRun, find_gate_run, gate_run_id, list_gate_runs, publish_gate_run
 from mlratchet.models.gates.validation import power_notes, validate_policy
 from mlratchet.models.pipeline.spec import PipelineSpec

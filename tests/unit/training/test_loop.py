@@ -18,7 +18,7 @@ from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.fault_points import InjectedFault, arm
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.identity.claim import take_claim
-from mlratchet.models.pipeline.spec import WorkloadRef
+from mlratchet.models.pipeline.workload import WorkloadRef
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.job import PreemptedError, StaleAttemptError, TrainingError, TrainJob
 from mlratchet.models.training.observers import Surroundings
