@@ -33,7 +33,7 @@ class DatasetManifest(StrictModel):
     rows: dict[str, int]
     """Rows per side."""
     target_counts: dict[str, int]
-    """Rows per class; empty for regression."""
+    """Rows per class or label; empty for regression and ranking."""
     index_sha256: str
     """`indexes/<sha256>.json`: record id -> [content SHA-256, label], to find what was relabelled."""
 

@@ -14,7 +14,7 @@ from mlratchet.models.errors import DataError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.pipeline.workload import WorkloadRef
 from mlratchet.models.ports.storage import ObjectStore
-from mlratchet.models.workloads.base import RawObject, Record, Reject, Workload
+from mlratchet.models.workloads.base import RawObject, Record, Reject, Workload, target_names
 
 WRITERS = 8  # threads
 
@@ -85,7 +85,7 @@ def write_dataset(
     index = canonical_json({record.id: [record.content_sha256, record.y] for record in records})
     index_sha256 = digest_bytes(index)
     store.create(f"indexes/{index_sha256}.json", index)
-    counts = Counter(class_names[int(record.y)] for record in records) if class_names else {}
+    counts = Counter(name for record in records for name in target_names(record.y, class_names))
     manifest = DatasetManifest(
         id=identity,
         snapshot_id=snapshot.id,

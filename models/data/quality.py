@@ -11,7 +11,7 @@ from mlratchet.models.data.config import DataConfig
 from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.split import side_of
 from mlratchet.models.ports.storage import ObjectStore
-from mlratchet.models.workloads.base import Record, Reject
+from mlratchet.models.workloads.base import Record, Reject, target_names
 
 MEASURES = {
     "rows": "records that can be used (count)",
@@ -23,7 +23,8 @@ MEASURES = {
     "volume_ratio": "records now / records in the champion's dataset",
     "class_count": "classes that have at least one record (count)",
     "smallest_class_rows": "records of the rarest class that occurs (count)",
-    "label_prior_shift": "total variation distance of the class shares to the champion's dataset (0..1)",
+    "label_prior_shift": "total variation distance of the class shares to the champion's dataset; of a multi-label "
+    "the largest change of a label's share (0..1)",
     "constant_input_fraction": "records whose input values are all equal, of all (0..1)",
     "non_finite_fraction": "records with NaN or infinity in the input, of all (0..1)",
 }
@@ -114,7 +115,7 @@ def _against(store: ObjectStore, records: list[Record], previous: DatasetManifes
         }
     index = json.loads(store.get(f"indexes/{previous.index_sha256}.json", sha256=previous.index_sha256))
     shared = [r for r in records if r.id in index and index[r.id][0] == r.content_sha256]
-    changed = [r.id for r in shared if index[r.id][1] != r.y]
+    changed = [r.id for r in shared if index[r.id][1] != (list(r.y) if isinstance(r.y, tuple) else r.y)]
     before = sum(previous.rows.values())
     return {
         "relabelled_fraction": Measure(
@@ -129,16 +130,17 @@ def _against(store: ObjectStore, records: list[Record], previous: DatasetManifes
 def _classes(
     records: list[Record], previous: DatasetManifest | None, class_names: tuple[str, ...]
 ) -> dict[str, Measure]:
-    counts = Counter(class_names[int(record.y)] for record in records)
+    counts = Counter(name for record in records for name in target_names(record.y, class_names))
     n = len(records)
     shift = 0.0
     if previous is not None and previous.target_counts:
-        before = sum(previous.target_counts.values())
+        before = sum(previous.rows.values())
         names = set(counts) | set(previous.target_counts)
-        shift = 0.5 * sum(abs(counts[name] / n - previous.target_counts.get(name, 0) / before) for name in names)
-    rarest = min(counts, key=lambda name: counts[name])
+        moved = [abs(counts[name] / n - previous.target_counts.get(name, 0) / before) for name in names]
+        shift = max(moved) if isinstance(records[0].y, tuple) else 0.5 * sum(moved)
+    rarest = min(counts, key=lambda name: counts[name], default="")
     return {
         "class_count": Measure(value=float(len(counts)), n=n),
-        "smallest_class_rows": Measure(value=float(counts[rarest]), n=n, detail=f"class {rarest}"),
+        "smallest_class_rows": Measure(value=float(counts[rarest]), n=n, detail=f"class {rarest}" if rarest else ""),
         "label_prior_shift": Measure(value=shift, n=n if previous else 0),
     }

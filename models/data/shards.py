@@ -24,7 +24,7 @@ class Split:
 
     ids: list[str]
     x: np.ndarray[Any, Any]  # (rows, *input shape)
-    y: np.ndarray[Any, Any]  # (rows,), int64 for classes, float32 for regression
+    y: np.ndarray[Any, Any]  # (rows,), int64 for classes; (rows,) or (rows, labels) float32 otherwise
     columns: dict[str, list[str]] = field(default_factory=dict)
 
 

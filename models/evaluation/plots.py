@@ -30,6 +30,10 @@ def evaluation_plots(
     if task == "classification":
         plots["confusion_matrix.png"] = confusion_matrix(rows, class_names)
         plots["reliability.png"] = reliability(rows)
+    elif task == "multi_label":
+        plots["labels.png"] = labels(rows, class_names)
+    elif task == "ranking":
+        plots["relevance.png"] = relevance(rows)
     else:
         plots["residuals.png"] = residuals(rows)
     return plots
@@ -92,6 +96,38 @@ def reliability(rows: RowOutputs) -> bytes:
     axes.set_ylabel("accuracy")
     axes.grid(alpha=0.3)
     axes.legend()
+    return _png(figure)
+
+
+def labels(rows: RowOutputs, class_names: tuple[str, ...]) -> bytes:
+    """Per label: share of rows that have it, that are said to have it, and recall and precision where defined."""
+    actual, predicted = rows.y > 0, rows.output > 0
+    hit = (actual & predicted).sum(axis=0)
+    figure = Figure(figsize=(max(6.0, 0.5 * len(class_names)), 4.5))
+    axes = figure.add_subplot()
+    places = np.arange(len(class_names))
+    axes.bar(places - 0.2, actual.mean(axis=0), 0.4, label="rows that have it", alpha=0.6)
+    axes.bar(places + 0.2, predicted.mean(axis=0), 0.4, label="rows said to have it", alpha=0.6)
+    for name, of, marker in (("recall", actual, "o"), ("precision", predicted, "x")):
+        count = of.sum(axis=0)
+        axes.plot(places[count > 0], (hit[count > 0] / count[count > 0]), marker, color="black", label=name)
+    axes.set_xticks(places, class_names, rotation=45, ha="right")
+    axes.set_ylabel("share")
+    axes.legend()
+    return _png(figure)
+
+
+def relevance(rows: RowOutputs) -> bytes:
+    """Scores by relevance: apart is good."""
+    grades = np.unique(rows.y)
+    if len(grades) > MANY:
+        return residuals(rows)
+    figure = Figure(figsize=(6, 4.5))
+    axes = figure.add_subplot()
+    axes.boxplot([rows.output[rows.y == grade] for grade in grades], tick_labels=[f"{grade:g}" for grade in grades])
+    axes.set_xlabel("relevance")
+    axes.set_ylabel("score")
+    axes.grid(alpha=0.3)
     return _png(figure)
 
 

@@ -17,8 +17,8 @@ class RowOutputs:
     """Shape legend: N rows, C classes."""
 
     ids: list[str]
-    y: np.ndarray[Any, Any]  # (N,) class index, or the target of a regression
-    output: np.ndarray[Any, Any]  # (N, C) logits, or (N,) predictions
+    y: np.ndarray[Any, Any]  # (N,) class index, number or relevance; (N, C) 0 or 1 of a multi-label
+    output: np.ndarray[Any, Any]  # (N, C) logits, or (N,) predictions or scores
     columns: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

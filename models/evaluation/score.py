@@ -18,6 +18,6 @@ def score(model: Callable[[torch.Tensor], torch.Tensor], rows: Split, *, batch_r
             for at in range(0, len(rows.ids), batch_rows)
         ]
     output = np.concatenate(outputs)
-    if output.ndim == 2 and output.shape[1] == 1:
+    if output.ndim == 2 and output.shape[1] == 1 and rows.y.ndim == 1:
         output = output[:, 0]
     return RowOutputs(ids=rows.ids, y=rows.y, output=output, columns=rows.columns)

@@ -11,6 +11,8 @@ import torch
 from mlratchet.models.artifact.signature import Signature
 
 Array = np.ndarray[Any, Any]
+NUMBER = {"regression": "value", "ranking": "score"}  # tasks whose prediction is one number
+LIKELY = 0.5  # probability above which a label is said to be there
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -23,7 +25,10 @@ class Predictor:
     model: Callable[[torch.Tensor], torch.Tensor]
 
     def predict(self, rows: Array) -> list[dict[str, Any]]:
-        """A prediction per row: class and probabilities, or a value. Raises ``ValueError`` for non-finite outputs."""
+        """A prediction per row: class or labels with probabilities, a value, or a score.
+
+        Raises ``ValueError`` for non-finite outputs.
+        """
         with torch.inference_mode():
             output = self.model(torch.from_numpy(rows)).float()
             if not bool(torch.isfinite(output).all()):
@@ -38,11 +43,14 @@ class Predictor:
 
 def predictions_of(output: torch.Tensor, signature: Signature) -> list[dict[str, Any]]:
     """What a client reads of the model's outputs, (N, C) logits or (N,) values: an object per row."""
-    if signature.task == "regression":
-        return [{"value": value} for value in output.reshape(len(output)).tolist()]
+    if signature.task in NUMBER:
+        return [{NUMBER[signature.task]: value} for value in output.reshape(len(output)).tolist()]
+    names = signature.classes
+    if signature.task == "multi_label":
+        by_label = [dict(zip(names, row, strict=True)) for row in output.sigmoid().tolist()]
+        return [{"labels": [n for n, p in row.items() if p > LIKELY], "probabilities": row} for row in by_label]
     probabilities = output.softmax(dim=1)
     best = probabilities.argmax(dim=1).tolist()
-    names = signature.classes
     return [
         {
             "class": names[index],

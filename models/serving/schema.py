@@ -101,6 +101,23 @@ def _image(text: Any, field: str, signature: Signature) -> np.ndarray[Any, Any]:
         raise BadRequestError(field, str(error)) from error
 
 
+def prediction(signature: Signature | None) -> dict[str, Any]:
+    """The JSON schema of one prediction."""
+    if signature is None:
+        return {"type": "object"}
+    number = {"type": "number"}
+    names = {"type": "string", "enum": list(signature.classes)}
+    probabilities = {"type": "object", "properties": dict.fromkeys(signature.classes, number)}
+    found: dict[str, dict[str, Any]] = {
+        "classification": {"class": names, "probability": number, "probabilities": probabilities},
+        "multi_label": {"labels": {"type": "array", "items": names}, "probabilities": probabilities},
+        "regression": {"value": number},
+        "ranking": {"score": number},
+    }
+    properties = found[signature.task]
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
 def openapi(name: str, signature: Signature | None) -> dict[str, Any]:
     """The OpenAPI 3.1 description of a server."""
     values: dict[str, Any] = {"type": "array", "description": "numbers, nested as the model's input shape"}
@@ -121,7 +138,7 @@ def openapi(name: str, signature: Signature | None) -> dict[str, Any]:
     reply = {
         "type": "object",
         "properties": {
-            "predictions": {"type": "array", "items": {"type": "object"}},
+            "predictions": {"type": "array", "items": prediction(signature)},
             "version": {"type": "integer"},
         },
     }

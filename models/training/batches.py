@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from mlratchet.models.data.shards import Split
 from mlratchet.models.training.order import SampleOrder, shard_rows, shard_seed
+from mlratchet.models.training.queries import queries_of, query_target
 from mlratchet.models.workloads.base import Workload
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -17,8 +18,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 class Plan:
     """Which rows of a step this rank takes."""
 
-    rows: int
-    batch: int
+    rows: int  # for a ranking: queries
+    batch: int  # of them
     smallest: int
     seed: int
     shards: int  # over all ranks
@@ -39,6 +40,7 @@ class StepRows(Dataset[Batch]):
     def __init__(self, rows: Split, plan: Plan, workload: Workload) -> None:
         self._x, self._y = torch.from_numpy(rows.x), torch.from_numpy(rows.y)
         self._plan, self._order = plan, plan.order()
+        self._queries = queries_of(rows) if workload.task == "ranking" else None
         self._augment = workload.augment if type(workload).augment is not Workload.augment else None
 
     def share(self) -> None:
@@ -51,13 +53,18 @@ class StepRows(Dataset[Batch]):
         plan, indices = self._plan, self._order.step(step)
         shards = []
         for shard in range(plan.first, plan.first + plan.count):
-            mine = torch.from_numpy(shard_rows(indices, shard, plan.shards))
+            drawn, number = shard_rows(indices, shard, plan.shards), None
+            if self._queries is not None:
+                drawn, number = self._queries.rows(drawn)
+            mine = torch.from_numpy(drawn)
             x, y = self._x[mine], self._y[mine]
+            if number is not None:
+                y = query_target(y, number)
             if self._augment is not None:
                 rng = np.random.default_rng([shard_seed(plan.seed, step, shard), 1])
                 x = torch.from_numpy(self._augment(x.numpy(), rng)).clone()  # aligned as torch does it: see validation
             shards.append((x, y))
-        return len(indices), shards
+        return len(indices) if self._queries is None else self._queries.size(indices), shards
 
 
 class _From(Sampler[int]):

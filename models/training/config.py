@@ -102,13 +102,14 @@ class TrainConfig(StrictModel):
     epochs: int = Field(default=10, ge=1, le=100_000)
     """Passes over the training rows."""
     global_batch_size: int = Field(default=64, ge=1)
-    """Rows per optimizer step, over all processes."""
+    """Rows (of a ranking: queries) per optimizer step, over all processes."""
     accumulation: int = Field(default=1, ge=1, le=4096)
     """Pieces that a shard's (in `fast`: a process's) rows are cut into, one after the other: less memory."""
-    loss: Literal["task", "cross_entropy", "mse", "mae", "huber"] = "task"
+    loss: Literal["task", "cross_entropy", "bce", "mse", "mae", "huber", "listwise", "pairwise"] = "task"
     """`task` is the workload's own loss."""
     class_weights: Literal["balanced"] | Annotated[tuple[float, ...], Field(strict=False)] | None = None
-    """Weight of each class in the loss; balanced is rows / (classes x rows of the class) over the training rows."""
+    """Weight of each class in the loss; balanced is rows / (classes x rows of the class) over the training rows. Of a
+    multi-label: weight of the rows that have the label; balanced is rows without / rows with it."""
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     clip_norm: float | None = Field(default=1.0, gt=0)

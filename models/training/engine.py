@@ -16,6 +16,8 @@ from mlratchet.models.training.batches import Batch
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.losses import Loss
 from mlratchet.models.training.order import shard_seed
+from mlratchet.models.training.queries import split_queries
+from mlratchet.models.workloads.base import Task
 from torch import nn
 
 LOSS, CORRECT, STOP = 0, 1, 2  # places in the facts of a step
@@ -60,11 +62,11 @@ class Engine(ABC):
         rank: int,
         world: int,
         device: torch.device,
-        counts_correct: bool,
+        task: Task,
     ) -> None:
         self.module, self.loss, self.config = module, loss, config
         self.rank, self.world, self.device = rank, world, device
-        self.counts_correct = counts_correct
+        self.task = task
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
         self._generator = (
             torch.default_generator if device.type == "cpu" else torch.cuda.default_generators[device.index or 0]
@@ -101,8 +103,12 @@ class Engine(ABC):
         count = min(self.config.accumulation, len(y))
         if count <= 1:
             return [(x, y)]
+        if self.task == "ranking":
+            return split_queries(x, y, count)
         return list(zip(x.tensor_split(count), y.tensor_split(count), strict=True))
 
     def correct(self, output: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Rows whose most probable class is the label."""
-        return (output.argmax(dim=1) == y).sum() if self.counts_correct else torch.zeros((), device=self.device)
+        if self.task != "classification":
+            return torch.zeros((), device=self.device)
+        return (output.argmax(dim=1) == y).sum()

@@ -46,7 +46,7 @@ class Trainer(TrainingState):
 
     def _steps(self, writer: Checkpointer | None) -> None:
         self._clock, self._reporter = Stopwatch(), StepReporter(self.device)
-        self._recent: list[tuple[int, int, float, torch.Tensor, torch.Tensor]] = []
+        self._recent: list[tuple[int, int, int, float, torch.Tensor, torch.Tensor]] = []  # see _one_step
         self._stop_seen, self._epoch_began = False, time.monotonic()
         self._interval = [0.0, 0]  # loss x rows, rows since the last report
         self.module.train()
@@ -101,7 +101,7 @@ class Trainer(TrainingState):
                 self.average.update()
             self.skipped = 0
         rows = batch[0] if engine.reduces_facts else sum(len(y) for _, y in batch[1])
-        self._recent.append((self.step, rows, rate, facts.clone(), norm))
+        self._recent.append((self.step, batch[0], rows, rate, facts.clone(), norm))
         self._reporter.count(batch[0])
         self.step += 1
         self._clock.lap("optimizer")
@@ -142,13 +142,12 @@ class Trainer(TrainingState):
         if not self._recent:
             return
         numbers = torch.stack([torch.cat([f, n.reshape(1).float()]) for *_, f, n in self._recent]).tolist()
-        for (step, rows, rate, _, _), (*facts, norm) in zip(self._recent, numbers, strict=True):
+        for (step, whole, rows, rate, _, _), (*facts, norm) in zip(self._recent, numbers, strict=True):
             finite = math.isfinite(facts[LOSS]) and (math.isfinite(norm) or self.engine.scaler.is_enabled())
             if not finite:
                 if self.config.on_nan == "stop":
                     self._refuse(step, facts[LOSS] if not math.isfinite(facts[LOSS]) else norm, rate)
                 continue
-            whole = self._rows_of(step) if not self.engine.reduces_facts else rows
             for at, value in enumerate((facts[LOSS] * whole, facts[CORRECT], rows, norm, 1.0)):
                 self.sums[at] += value
             self._interval[0] += facts[LOSS] * whole
@@ -157,10 +156,6 @@ class Trainer(TrainingState):
                 self._stop_seen = self._stop_seen or facts[STOP] > 0
             self._last_norm, self._last_rate = norm, rate
         self._recent.clear()
-
-    def _rows_of(self, step: int) -> int:
-        at = step % self.per_epoch
-        return min(self.plan.batch, self.plan.rows - at * self.plan.batch)
 
     def _report(self) -> None:
         """A step event of rank 0; in fast mode the ranks agree here whether to leave."""
@@ -255,6 +250,9 @@ def samples(rows: RowOutputs, workload: Workload, count: int = 8) -> dict[str, A
     for identity, target, output in zip(rows.ids[:count], rows.y[:count], rows.output[:count], strict=True):
         if workload.task == "classification":
             shown.append([identity, names[int(target)], names[int(output.argmax())]])
+        elif workload.task == "multi_label":
+            wanted, got = ([n for n, on in zip(names, some, strict=True) if on] for some in (target > 0, output > 0))
+            shown.append([identity, ", ".join(wanted) or "-", ", ".join(got) or "-"])
         else:
             shown.append([identity, str(target.tolist()), str(output.tolist())])
     return {"rows": shown}

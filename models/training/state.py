@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.data.shards import Split, load_split
@@ -30,6 +31,7 @@ from mlratchet.models.training.job import StaleAttemptError, TrainingError, Trai
 from mlratchet.models.training.losses import build_loss, check_fits, class_weight
 from mlratchet.models.training.observers import Surroundings
 from mlratchet.models.training.optim import build_optimizer
+from mlratchet.models.training.queries import queries_of, query_target
 from mlratchet.models.training.stopping import StoppingState
 from mlratchet.models.training.validation import score_rows
 from mlratchet.models.training.warm_start import warm_start
@@ -68,7 +70,8 @@ class TrainingState:
         self.per_epoch = self.plan.order().per_epoch
         if self.per_epoch == 0:
             what = f"{self.plan.shards} {'shards' if self.config.mode == 'exact' else 'processes'}"
-            raise DataError(f"{len(self.train_rows.ids)} training rows are fewer than {what} need; deliver more")
+            drawn = "queries" if self.workload.task == "ranking" else "rows"
+            raise DataError(f"{self.plan.rows} training {drawn} are fewer than {what} need; deliver more")
         self.total = self.per_epoch * self.config.epochs
         self.step, self.history, self.sums, self.skipped = 0, list[dict[str, Any]](), [0.0] * 5, 0
         self.stopping, self.best = StoppingState(), Tensors()
@@ -82,7 +85,7 @@ class TrainingState:
         shards = self.config.shards if exact else self.world
         normalised = any(isinstance(m, NORMALISED) for m in self.module.modules())
         return Plan(
-            rows=len(self.train_rows.ids),
+            rows=len(queries_of(self.train_rows)) if self.workload.task == "ranking" else len(self.train_rows.ids),
             batch=self.config.global_batch_size,
             smallest=shards * (2 if normalised else 1),  # BatchNorm needs two rows to have a variance
             seed=self.config.seed,
@@ -123,7 +126,7 @@ class TrainingState:
             rank=self.rank,
             world=self.world,
             device=self.device,
-            counts_correct=self.workload.task == "classification",
+            task=self.workload.task,
         )
         if checkpoint is not None:
             self._restore(checkpoint.position, checkpoint.groups)
@@ -181,11 +184,18 @@ class TrainingState:
 
     def score(self, rows: Split) -> tuple[RowOutputs, float]:
         """Outputs and mean loss of a side, with the weights that would be published now."""
+        ranking = self.workload.task == "ranking"
         with self.average.applied() if self.average is not None else nullcontext():
-            return score_rows(
-                self.module, rows, loss=self.validation_loss, rank=self.rank, world=self.world,
+            outputs, loss = score_rows(
+                self.module, rows, loss=None if ranking else self.validation_loss, rank=self.rank, world=self.world,
                 device=self.device, beat=self.around.beat,
             )  # fmt: skip
+        if ranking:  # a chunk may cut a query: its loss is taken over all rows, which every rank has now
+            queries = queries_of(rows)
+            order, number = queries.rows(np.arange(len(queries)))
+            target = query_target(torch.from_numpy(rows.y[order]), number)
+            loss = float(self.validation_loss(torch.from_numpy(outputs.output[order]), target))
+        return outputs, loss
 
     def final_tensors(self) -> Tensors:
         """The weights as they would be published now, copied."""

@@ -15,9 +15,12 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from mlratchet.models.workloads.ranking import listwise
 from torch import nn
 
-Task = Literal["classification", "regression"]
+Task = Literal["classification", "regression", "multi_label", "ranking"]
+Target = int | float | tuple[float, ...]
+QUERY_COLUMN = "group"  # of a ranking: the column of a record that names its query
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +38,7 @@ class Record:
 
     id: str  # stable over deliveries
     x: np.ndarray[Any, Any]  # shape and dtype of `InputSpec`
-    y: int | float
+    y: Target  # class index; number; 0 or 1 per label; relevance
     group: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)  # for slices
     content_sha256: str = ""  # of the raw input, to find duplicates
@@ -61,12 +64,20 @@ class InputSpec:
     value_range: tuple[float, float] | None = None  # refuse values outside
 
 
+def target_names(target: Target, class_names: tuple[str, ...]) -> tuple[str, ...]:
+    """The class of a row, the labels that it has, or nothing where there are no names."""
+    if isinstance(target, tuple):
+        return tuple(name for name, on in zip(class_names, target, strict=True) if on)
+    return (class_names[int(target)],) if class_names else ()
+
+
 class Workload(ABC):
     """Model, loss, preprocessing and the meaning of the output.
 
     The module returned by `build_model` takes one tensor of shape (B, *input_spec().shape) and gives logits
-    (B, C) for classification or (B,) / (B, 1) for regression. Normalisation belongs inside the module, so that
-    the exported program takes what a client has.
+    (B, C) for classification and multi-label, (B,) or (B, 1) for regression and the score of a ranking. Normalisation
+    belongs inside the module, so that the exported program takes what a client has. The records of a ranking name their
+    query in `columns["group"]`, and as their `group`, so that a query stays on one side of the split.
     """
 
     task: Task
@@ -77,7 +88,7 @@ class Workload(ABC):
 
     @abstractmethod
     def class_names(self) -> tuple[str, ...]:
-        """Names by class index; empty for regression."""
+        """Names by class or label index; empty for regression and ranking."""
 
     @abstractmethod
     def records(
@@ -98,7 +109,12 @@ class Workload(ABC):
         return x
 
     def loss(self, output: torch.Tensor, target: torch.Tensor, *, label_smoothing: float) -> torch.Tensor:
-        """Mean loss over the rows (scalar)."""
+        """Mean loss over the rows (scalar). The target of a ranking is (B, 2): relevance, number of the query."""
         if self.task == "classification":
             return nn.functional.cross_entropy(output, target, label_smoothing=label_smoothing)
+        if self.task == "multi_label":
+            smoothed = target * (1 - label_smoothing) + 0.5 * label_smoothing
+            return nn.functional.binary_cross_entropy_with_logits(output, smoothed)
+        if self.task == "ranking":
+            return listwise(output, target)
         return nn.functional.mse_loss(output.reshape(target.shape), target)

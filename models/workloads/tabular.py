@@ -13,8 +13,17 @@ from typing import Any
 
 import numpy as np
 from mlratchet.models.data.csv_table import CsvTable, RaggedRow, Row
-from mlratchet.models.errors import DataError
-from mlratchet.models.workloads.base import InputSpec, RawObject, Record, Reject, Task, Workload
+from mlratchet.models.errors import ConfigurationError, DataError
+from mlratchet.models.workloads.base import (
+    QUERY_COLUMN,
+    InputSpec,
+    RawObject,
+    Record,
+    Reject,
+    Target,
+    Task,
+    Workload,
+)
 from torch import nn
 
 SUFFIXES = (".csv", ".tsv", ".txt")
@@ -22,7 +31,7 @@ DECIMAL_COMMA = re.compile(r"^[+-]?\d+,\d+([eE][+-]?\d+)?$")
 
 
 class TableWorkload(Workload):
-    """Named number columns in, one target out. Subclass `TableClassifier` or `TableRegressor`."""
+    """Named number columns in, one target out. Subclass one of the four below."""
 
     def __init__(self, *, columns: list[str], hidden: int) -> None:
         if not columns or len(set(columns)) != len(columns):
@@ -39,6 +48,14 @@ class TableWorkload(Workload):
     def target(self, text: str, *, comma: bool) -> int | float:
         """The target of a label cell; `comma` as for `read_number`. Raises ``ValueError`` saying what was expected."""
         raise NotImplementedError
+
+    def target_columns(self, source: Mapping[str, Any]) -> tuple[str, ...]:
+        """Columns that hold the target: no input, and no slice."""
+        return (str(source["label_column"]),)
+
+    def row_target(self, cells: list[str], *, comma: bool) -> Target:
+        """The target from the cells of `target_columns`. Raises ``ValueError`` saying what was expected."""
+        return self.target(cells[0], comma=comma)
 
     def records(
         self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
@@ -57,7 +74,8 @@ class TableWorkload(Workload):
         seen: Counter[str] = Counter()
         for item in tables:
             table = CsvTable(fetch(item), item.key)
-            for column in (*self.columns, source["label_column"], source.get("id_column"), source.get("group_column")):
+            named = (source.get("id_column"), source.get("group_column"))
+            for column in (*self.columns, *self.target_columns(source), *named):
                 if column:
                     table.require(column)
             for row in table.rows():
@@ -77,24 +95,25 @@ class TableWorkload(Workload):
                 numbers.append(read_number(row.values[name], comma=comma))
             except CellError as error:
                 return Reject(where=where, code=error.code, reason=f"{where}: column {name!r}: {error}")
-        label = row.values[source["label_column"]]
+        cells = [row.values[name] for name in self.target_columns(source)]
         try:
-            target = self.target(label, comma=comma)
+            target = self.row_target(cells, comma=comma)
         except ValueError as error:
-            code = "unknown_label" if label else "missing_label"
-            return Reject(where=where, code=code, reason=f"{where}: label {label!r}, {error}")
+            code = "unknown_label" if all(cells) else "missing_label"
+            return Reject(where=where, code=code, reason=f"{where}: label {', '.join(cells)!r}, {error}")
         x_F = np.asarray(numbers, dtype=np.float32)
         content = hashlib.sha256(x_F.tobytes()).hexdigest()
         seen[content] += 1
         again = f"-{seen[content]}" if seen[content] > 1 else ""
         id_column, group_column = source.get("id_column"), source.get("group_column")
-        used = {*self.columns, source["label_column"]}
+        used = {*self.columns, *self.target_columns(source)}
         return Record(
             id=row.values[id_column] if id_column else content[:32] + again,
             x=x_F,
             y=target,
             group=row.values[group_column] if group_column else (None if id_column else content[:32]),
-            columns={name: value for name, value in row.values.items() if name not in used},
+            columns={name: value for name, value in row.values.items() if name not in used}
+            | ({QUERY_COLUMN: row.values[group_column]} if self.task == "ranking" and group_column else {}),
             content_sha256=content,
         )
 
@@ -149,6 +168,65 @@ class TableRegressor(TableWorkload):
     def build_model(self) -> nn.Module:
         """Two linear layers."""
         return nn.Sequential(nn.Linear(len(self.columns), self.hidden), nn.ReLU(), nn.Linear(self.hidden, 1))
+
+
+class TableMultiLabel(TableWorkload):
+    """Any number of labels per row, each a column of 0 and 1. Override `build_model`: (B, F) to logits (B, C)."""
+
+    task: Task = "multi_label"
+
+    def __init__(self, *, columns: list[str], labels: list[str], hidden: int = 32) -> None:
+        super().__init__(columns=columns, hidden=hidden)
+        if len(labels) < 2 or len(set(labels)) != len(labels):
+            raise ValueError(f"labels must be two or more different columns, got {labels}")
+        both = sorted(set(labels) & set(columns))
+        if both:
+            raise ValueError(f"labels and columns must differ, got {', '.join(both)} in both")
+        self.labels = tuple(str(name) for name in labels)
+
+    def class_names(self) -> tuple[str, ...]:
+        """The columns of the labels."""
+        return self.labels
+
+    def target_columns(self, source: Mapping[str, Any]) -> tuple[str, ...]:  # noqa: ARG002 - named by parameters
+        """One per label."""
+        return self.labels
+
+    def row_target(self, cells: list[str], *, comma: bool) -> Target:  # noqa: ARG002 - 0 and 1 have no decimal sign
+        """0 or 1 per label."""
+        if not set(cells) <= {"0", "1"}:
+            raise ValueError(f"expected 0 or 1 in each of {', '.join(self.labels[:20])}")
+        return tuple(float(cell) for cell in cells)
+
+    def build_model(self) -> nn.Module:
+        """Two linear layers."""
+        return nn.Sequential(
+            nn.Linear(len(self.columns), self.hidden), nn.ReLU(), nn.Linear(self.hidden, len(self.labels))
+        )
+
+
+class TableRanker(TableRegressor):
+    """Rows of one query (`source.group_column`) against each other; the label is the relevance, 0 or more.
+
+    Override `build_model` to bring your own network: (B, F) to scores (B, 1), higher first.
+    """
+
+    task: Task = "ranking"
+
+    def records(
+        self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
+    ) -> Iterator[Record | Reject]:
+        """As of a table. Raises ``ConfigurationError`` without a column that names the query."""
+        if not source.get("group_column"):
+            raise ConfigurationError("source.group_column: a ranking needs the column that names the query of a row")
+        yield from super().records(objects, fetch, source)
+
+    def target(self, text: str, *, comma: bool) -> float:
+        """The relevance."""
+        relevance = super().target(text, comma=comma)
+        if relevance < 0:
+            raise ValueError(f"got {text}, expected a relevance of 0 or more")
+        return relevance
 
 
 class CellError(ValueError):
