@@ -84,7 +84,9 @@ def climb(run: Run, report: Report) -> None:
     report.evaluated(evaluation)
 
     rows = evaluation.digests()
-    candidate = guard(run, work, "candidate", evaluation.evidence(), rows, report)
+    candidate = guard(
+        run, work, "candidate", evaluation.evidence(), {**rows, "weights": trained.result.weights_sha256}, report
+    )
     record = register(run, work, trained, evaluation, candidate)
     report.registered(record)
     staged = measure(run, record, evaluation)

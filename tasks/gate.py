@@ -10,6 +10,7 @@ from mlratchet.models.gates.decision import build_decision, explain, load_decisi
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.judge import judge
 from mlratchet.models.gates.record import GateRun, find_gate_run, gate_run_id, publish_gate_run
+from mlratchet.models.identity.environment import environment, judging_source_digest
 from mlratchet.tasks.progress import show_table
 from mlratchet.tasks.recognise import Work
 from mlratchet.tasks.step import step
@@ -20,6 +21,7 @@ from mlratchet.tasks.wiring import Run
 def pass_gate(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict[str, str]) -> GateRun:
     """Judge, publish the decision, show it. The caller stops the run unless the verdict is `pass`."""
     spec, store = run.spec, run.adapters.store
+    began_s = time.time()
     champion = work.champion.version if work.champion else None
     identity = gate_run_id(
         gate=gate,
@@ -52,11 +54,16 @@ def pass_gate(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict
             "policy": spec.policy_digest(),
             "pipeline": spec.revision(),
             "dataset": work.dataset_id,
+            "code": judging_source_digest(),
+            "workload": run.workload_digest,
             **digests,
         },
         actor=run.actor,
-        now_s=time.time(),
+        now_s=began_s,
         run_id=run.run_id,
+        champion=champion_of(work),
+        environment=environment(),
+        times={"judged_s": time.time()},
     )
     digest = publish_decision(store, decision)
     fault_point(f"gate.{gate}.after_decision")
@@ -71,6 +78,13 @@ def pass_gate(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict
     publish_gate_run(store, gate_run)
     show_decision(decision)
     return gate_run
+
+
+def champion_of(work: Work) -> dict[str, Any] | None:
+    """The ledger's word on who was compared with."""
+    if work.champion is None:
+        return None
+    return {key: getattr(work.champion, key) for key in ("version", "generation", "manifest", "decision", "work_key")}
 
 
 def show_decision(decision: dict[str, Any]) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from mlratchet.models.gates.judge import GateResult
+from mlratchet.models.gates.result import GateResult
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.ports.storage import ObjectStore
 
@@ -20,12 +21,22 @@ def build_decision(
     version: int | None,
     work_key: str,
     champion_version: int | None,
-    digests: dict[str, str],
+    digests: Mapping[str, str],
     actor: str,
     now_s: float,
     run_id: str,
+    champion: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+    times: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """The document. Values that are not finite are None; the reason says why."""
+    """The document. Values that are not finite are None; the reason says why.
+
+    Args:
+        digests: Of policy, pipeline, dataset, model, code and rows, whatever of it exists at this gate.
+        champion: Of the version compared with: version, generation, manifest, decision.
+        environment: As of `models.identity.environment`: where the statistics were computed.
+        times: Seconds since the epoch of what led here, for reading only; the verdict is of `now_s`.
+    """
     return {
         "kind": "gate",
         "pipeline": pipeline,
@@ -34,7 +45,12 @@ def build_decision(
         "version": version,
         "work_key": work_key,
         "champion_version": champion_version,
+        "champion": dict(champion) if champion is not None else None,
+        "bootstrap": result.bootstrap,
+        "holdout_uses": result.holdout_uses,
         "digests": dict(digests),
+        "environment": dict(environment or {}),
+        "times": dict(times or {}),
         "actor": actor,
         "run_id": run_id,
         "at_s": now_s,
@@ -43,13 +59,15 @@ def build_decision(
 
 
 def _plain(check: dict[str, Any]) -> dict[str, Any]:
-    interval = check["interval"]
+    interval, value = check["interval"], check["value"]
     if interval is not None and not all(math.isfinite(end) for end in interval):
         interval = None
-    value = check["value"]
     if value is not None and not math.isfinite(value):
         value = None
-    return {**check, "value": value, "interval": list(interval) if interval is not None else None}
+    plain = {**check, "value": value, "interval": list(interval) if interval is not None else None}
+    if "parts" in check:
+        plain["parts"] = [_plain(part) for part in check["parts"]]
+    return plain
 
 
 def publish_decision(store: ObjectStore, decision: dict[str, Any]) -> str:
@@ -78,6 +96,8 @@ def explain(decision: dict[str, Any]) -> str:
     if decision.get("reason"):
         lines.append(f"  {decision['actor']}: {decision['reason']}")
     lines += [f"  {SIGNS[check['verdict']]} {check['kind']}: {check['reason']}" for check in decision["checks"]]
+    if decision.get("holdout_uses") is not None:
+        lines.append(f"  these test rows had gated {decision['holdout_uses']} times before")
     return "\n".join(lines)
 
 

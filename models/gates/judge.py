@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from mlratchet.models.evaluation.metrics import Metric, metrics_for
@@ -16,34 +15,9 @@ from mlratchet.models.gates.checks.artifact import LatencyCheck, ParityCheck, Si
 from mlratchet.models.gates.checks.data import DataCheck
 from mlratchet.models.gates.checks.paired import NonInferiorityCheck, SuperiorityCheck
 from mlratchet.models.gates.evidence import Evidence
+from mlratchet.models.gates.result import CheckResult, GateResult, Verdict
 
-Verdict = Literal["pass", "fail", "inconclusive", "not_applicable"]
 LEAST_BOOTSTRAP_ROWS = 30  # below it a percentile bootstrap says nothing
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckResult:
-    """One check: what was found, what was asked, and why the verdict."""
-
-    kind: str
-    metric: str
-    verdict: Verdict
-    reason: str
-    threshold: str
-    value: float | None = None  # None: could not be computed
-    interval: tuple[float, float] | None = None
-    n: int = 0
-    method: str = ""
-    seed: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class GateResult:
-    """`pass` only if every applicable check passes and there is at least one."""
-
-    gate: str
-    verdict: Verdict
-    checks: tuple[CheckResult, ...]
 
 
 def judge(
@@ -63,7 +37,9 @@ def judge(
         verdict = "fail"
     elif not applicable or any(v != "pass" for v in applicable):
         verdict = "inconclusive"
-    return GateResult(gate=gate, verdict=verdict, checks=results)
+    return GateResult(
+        gate=gate, verdict=verdict, checks=results, holdout_uses=evidence.holdout_uses, bootstrap=first_model
+    )
 
 
 def _check(check: Any, evidence: Evidence, first_model: bool, metrics: dict[str, Metric]) -> CheckResult:

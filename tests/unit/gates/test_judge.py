@@ -17,7 +17,8 @@ from mlratchet.models.gates.checks.artifact import LatencyCheck, ParityCheck, Si
 from mlratchet.models.gates.checks.data import DataCheck
 from mlratchet.models.gates.checks.paired import NonInferiorityCheck, SuperiorityCheck
 from mlratchet.models.gates.evidence import Evidence
-from mlratchet.models.gates.judge import GateResult, judge
+from mlratchet.models.gates.judge import judge
+from mlratchet.models.gates.result import GateResult
 
 Classified = Callable[..., RowOutputs]
 CLASSES = ("0", "1", "2")
