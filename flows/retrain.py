@@ -89,7 +89,7 @@ def climb(run: Run, report: Report) -> None:
     )
     record = register(run, work, trained, evaluation, candidate)
     report.registered(record)
-    staged = measure(run, record, evaluation)
+    staged = measure(run, work, record, evaluation)
     staging = guard(
         run,
         work,

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from mlratchet.infra.fetch import fetch_artifact
 from mlratchet.infra.measure import Measurement, measure_artifact
+from mlratchet.models.artifact.signature import signature_of
 from mlratchet.models.gates.record import GateRun
 from mlratchet.models.registration.record import Registration
+from mlratchet.models.serving.contract import contract_requests, load_requests, publish_requests
 from mlratchet.tasks.evaluate import Evaluation
+from mlratchet.tasks.recognise import Work
 from mlratchet.tasks.step import step
 from mlratchet.tasks.wiring import Run
 
 
 @step("Measure the artifact", retries=1)
-def measure(run: Run, record: Registration, evaluation: Evaluation) -> Measurement:
-    """Latency, size and parity of what would be served."""
+def measure(run: Run, work: Work, record: Registration, evaluation: Evaluation) -> Measurement:
+    """Latency, size, memory and parity of what would be served, and its contract with clients: its own recorded rows
+    and what the champion's clients send."""
+    store = run.adapters.store
     directory = run.scratch / "staged"
     manifest = fetch_artifact(run.adapters.bucket, record, directory)
+    requests = contract_requests(signature_of(run.workload), evaluation.sample_x, evaluation.sample_output)
+    publish_requests(store, record.work_key, requests)
+    if work.incumbent is not None:
+        requests += load_requests(store, work.incumbent.work_key, work.incumbent.version)
     return measure_artifact(
         directory,
         manifest,
         sample_x=evaluation.sample_x,
         expected=evaluation.sample_output,
         threads=run.spec.serving.threads,
+        requests=requests,
     )
 
 

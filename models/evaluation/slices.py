@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Sequence
 from typing import Any
@@ -48,7 +49,8 @@ def slice_labels(
 def take_rows(rows: RowOutputs, chosen: np.ndarray[Any, Any]) -> RowOutputs:
     """The rows at a boolean mask (N,) or at indices, in that order."""
     places = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
-    return RowOutputs(
+    return dataclasses.replace(
+        rows,
         ids=[rows.ids[i] for i in places],
         y=rows.y[places],
         output=rows.output[places],

@@ -1,0 +1,196 @@
+"""The contract with clients: requests replayed through the code that serves.
+
+Three kinds: rows whose answer is known (the recorded outputs of the trained module), requests that the champion's
+clients send (stored with its version: they must still be answered), and requests that must be refused.
+
+Shape legend: N rows.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from mlratchet.models.artifact.signature import Signature
+from mlratchet.models.identity.canonical import canonical_json
+from mlratchet.models.pipeline.strict import StrictModel
+from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
+from mlratchet.models.serving.predictor import Predictor, predictions_of
+from mlratchet.models.serving.schema import BadRequestError, parse_request
+from PIL import Image
+
+Array = np.ndarray[Any, Any]
+TOLERANCE = 1e-3  # largest difference of a number in an answer, relative above 1
+EXAMPLES, BATCH = 8, 16  # recorded rows sent one by one; rows sent at once
+
+
+class StoredRequest(StrictModel):
+    """One request and what must come of it."""
+
+    name: str
+    body: str
+    expect: Literal["answer", "refusal"]
+    predictions: tuple[dict[str, Any], ...] | None = None
+    """The answer, where it is known."""
+
+
+def contract_requests(signature: Signature, x: Array, output: Array) -> list[StoredRequest]:
+    """Requests of recorded rows `x` (N, *shape) with the answers that `output` says, and requests to refuse."""
+    answers = predictions_of(torch.from_numpy(np.ascontiguousarray(output)).float(), signature)
+    places = [slice(at, at + 1) for at in range(min(EXAMPLES, len(x)))]
+    places += [slice(0, min(BATCH, len(x)))] if len(x) > 1 else []
+    known = [
+        StoredRequest(
+            name=f"rows {place.start} to {place.stop - 1}" if place.stop - place.start > 1 else f"row {place.start}",
+            body=_body(x[place].tolist()),
+            expect="answer",
+            predictions=tuple(answers[place]),
+        )
+        for place in places
+    ]
+    return known + _other_forms(signature, x, answers) + _refusals(signature, x)
+
+
+def _body(instances: Any) -> str:
+    return json.dumps({"instances": instances})
+
+
+def _other_forms(signature: Signature, x: Array, answers: list[dict[str, Any]]) -> list[StoredRequest]:
+    """A table's row by column name; an image as a file, whose bytes are not the recorded row's: any answer will do."""
+    spec = signature.input
+    if spec.kind == "table" and spec.columns:
+        named = dict(zip(spec.columns, x[0].tolist(), strict=True))
+        found = StoredRequest(
+            name="row 0 by column name", body=_body([named]), expect="answer", predictions=(answers[0],)
+        )
+        return [found]
+    if spec.kind == "image":
+        sink = io.BytesIO()
+        Image.new("RGB" if spec.shape[0] == 3 else "L", (spec.shape[2], spec.shape[1])).save(sink, "PNG")
+        encoded = base64.b64encode(sink.getvalue()).decode()
+        return [StoredRequest(name="a PNG file", body=_body([{"image_base64": encoded}]), expect="answer")]
+    return []
+
+
+def _refusals(signature: Signature, x: Array) -> list[StoredRequest]:
+    row = x[0].tolist()
+    longer = np.zeros((*signature.input.shape[:-1], signature.input.shape[-1] + 1)).tolist()
+    bodies = {
+        "no rows": _body([]),
+        "not JSON": "{",
+        "a field that nobody asked for": json.dumps({"instances": [row], "rows": 1}),
+        "a row of another shape": _body([longer]),
+        "a row of text": _body(["text"]),
+        "a row with null": _body([None]),
+        "a good row and a bad one": _body([row, longer]),
+        "infinity": _body([np.full(signature.input.shape, 1e400).tolist()]).replace("Infinity", "1e400"),
+    }
+    if signature.input.kind == "image":
+        bodies["a file that is no image"] = _body([{"image_base64": base64.b64encode(b"text").decode()}])
+    return [StoredRequest(name=name, body=body, expect="refusal") for name, body in bodies.items()]
+
+
+def publish_requests(store: ObjectStore, work_key: str, requests: Sequence[StoredRequest]) -> None:
+    """Keep with a version what its clients may send: `requests/<work key>.json`, the first one stands."""
+    answered = [request.body for request in requests if request.expect == "answer"]
+    try:
+        store.create(f"requests/{work_key}.json", canonical_json(answered))
+    except ObjectExists:
+        return
+
+
+def load_requests(store: ObjectStore, work_key: str, version: int) -> list[StoredRequest]:
+    """What clients of a version may send: any other version has to answer it. Empty when none were kept."""
+    try:
+        bodies = json.loads(store.get(f"requests/{work_key}.json"))
+    except ObjectNotFound:
+        return []
+    return [
+        StoredRequest(name=f"request {number} of version {version}", body=body, expect="answer")
+        for number, body in enumerate(bodies)
+    ]
+
+
+def replay(predictor: Predictor, requests: Sequence[StoredRequest], *, tolerance: float = TOLERANCE) -> list[str]:
+    """Send every request through parsing and prediction; a line per one that did not come out as it must."""
+    failures = []
+    for request in requests:
+        problem = _replay_one(predictor, request, tolerance)
+        if problem:
+            failures.append(f"{request.name}: {problem}")
+    return failures
+
+
+def _replay_one(predictor: Predictor, request: StoredRequest, tolerance: float) -> str:
+    try:
+        rows = parse_request(request.body.encode(), predictor.signature)
+    except BadRequestError as error:
+        return "" if request.expect == "refusal" else f"expected an answer, got {error.status}: {error}"[:300]
+    if request.expect == "refusal":
+        return "expected a refusal, got an answer"
+    try:
+        answers = predictor.predict(rows)
+    except Exception as error:  # noqa: BLE001 - whatever the model raises, a client would get a 5xx: that is the finding
+        return f"expected an answer, got {type(error).__name__}: {error}"[:300]
+    if len(answers) != len(rows):
+        return f"expected {len(rows)} predictions, got {len(answers)}"
+    for number, (got, expected) in enumerate(zip(answers, request.predictions or (), strict=False)):
+        problem = difference(got, expected, tolerance)
+        if problem:
+            return f"prediction {number}: {problem}"
+    return ""
+
+
+def difference(got: dict[str, Any], expected: dict[str, Any], tolerance: float) -> str:
+    """How two predictions differ beyond `tolerance`, or ''. A class or label on the edge may fall to either side."""
+    if set(got) != set(expected):
+        return f"got fields {sorted(got)}, expected {sorted(expected)}"
+    for field, value in expected.items():
+        mine = got[field]
+        if isinstance(value, dict):
+            problem = difference(mine, value, tolerance)
+            if problem:
+                return f"{field}: {problem}"
+        elif isinstance(value, float | int):
+            if not math.isfinite(mine) or abs(mine - value) > tolerance * max(1.0, abs(value)):
+                return f"{field}: got {mine:.6g}, expected {value:.6g}"
+        elif mine != value and not _on_the_edge(mine, value, expected.get("probabilities", {}), tolerance):
+            return f"{field}: got {mine}, expected {value}"
+    return ""
+
+
+def _on_the_edge(got: Any, expected: Any, probabilities: dict[str, float], tolerance: float) -> bool:
+    if isinstance(expected, str):
+        return abs(probabilities.get(got, math.inf) - probabilities.get(expected, -math.inf)) <= 2 * tolerance
+    return all(abs(probabilities.get(name, math.inf) - 0.5) <= tolerance for name in set(got) ^ set(expected))
+
+
+def signature_failures(
+    model: Callable[[torch.Tensor], torch.Tensor], signature: Signature, x: Array
+) -> tuple[int, list[str]]:
+    """How many shapes were tried, and a line for each that the exported program does not give as the signature says."""
+    if x.shape[1:] != signature.input.shape or str(x.dtype) != signature.input.dtype:
+        got = f"{x.dtype} of shape {list(x.shape[1:])}"
+        return 1, [
+            f"signature: rows are {got}, expected {signature.input.dtype} of shape {list(signature.input.shape)}"
+        ]
+    width = {(len(signature.classes),)} if signature.classes else {(), (1,)}
+    failures = []
+    counts = sorted({1, min(3, len(x)), len(x)})
+    for count in counts:
+        try:
+            with torch.inference_mode():
+                output = model(torch.from_numpy(np.ascontiguousarray(x[:count])))
+        except Exception as error:  # noqa: BLE001 - an exported program may raise anything; the line says what
+            failures.append(f"signature: {count} rows: {type(error).__name__}: {error}"[:300])
+            continue
+        if output.shape[0] != count or tuple(output.shape[1:]) not in width or not output.is_floating_point():
+            expected = " or ".join(str([count, *shape]) for shape in sorted(width))
+            failures.append(f"signature: got {output.dtype} of shape {list(output.shape)}, expected floats {expected}")
+    return len(counts), failures
