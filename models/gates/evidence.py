@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from mlratchet.models.approval.standing import Approvals
 from mlratchet.models.data.quality import Measure
 from mlratchet.models.evaluation.rows import RowOutputs
 
@@ -25,20 +26,6 @@ class AttributionShift:
     n: int  # rows attributed
     method: str = ""
     detail: str = ""  # which inputs moved most
-
-
-@dataclass(frozen=True, kw_only=True)
-class ApprovalRecord:
-    """What a person said about one version under one policy. Its signature was verified where it was read."""
-
-    approver: str
-    approved: bool
-    reason: str
-    at_s: float  # seconds since the epoch
-    expires_s: float  # seconds since the epoch; the answer counts no longer from here on
-    version: int
-    policy_digest: str
-    key_id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +62,6 @@ class Evidence:
     previous_version: int | None = None  # the champion before this one
     cost: Mapping[str, float] = field(default_factory=dict)  # train_seconds, core_seconds, gpu_seconds, steps, ...
     attribution_shift: AttributionShift | None = None
-    approval: ApprovalRecord | None = None
+    approval: Approvals | None = None  # signed documents; the judge verifies them
     holdout_uses: int | None = None  # how often these rows have gated before
     live: LiveReplay | None = None

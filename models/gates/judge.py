@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from mlratchet.models.approval.standing import standing
 from mlratchet.models.evaluation.metrics import Metric, metrics_for
 from mlratchet.models.evaluation.statistics import Interval, bootstrap, paired_bootstrap, tango, wilson
 from mlratchet.models.gates.checks.absolute import AbsoluteCheck
-from mlratchet.models.gates.checks.artifact import LatencyCheck, ParityCheck, SizeCheck
+from mlratchet.models.gates.checks.approval import ApprovalCheck
+from mlratchet.models.gates.checks.artifact import ContractCheck, LatencyCheck, ParityCheck, SizeCheck
 from mlratchet.models.gates.checks.data import DataCheck
 from mlratchet.models.gates.checks.paired import NonInferiorityCheck, SuperiorityCheck
-from mlratchet.models.gates.evidence import Evidence
+from mlratchet.models.gates.evidence import Evidence, LiveReplay
 from mlratchet.models.gates.result import CheckResult, GateResult, Verdict
 
 LEAST_BOOTSTRAP_ROWS = 30  # below it a percentile bootstrap says nothing
@@ -45,13 +47,17 @@ def judge(
 def _check(check: Any, evidence: Evidence, first_model: bool, metrics: dict[str, Metric]) -> CheckResult:
     if isinstance(check, DataCheck):
         return _data(check, evidence)
+    if isinstance(check, ApprovalCheck):
+        return _approval(check, evidence)
+    if isinstance(check, ContractCheck) and evidence.live is not None:
+        return _live(check, evidence.live)
     if isinstance(check, LatencyCheck):
-        value = evidence.latency_ms.get(check.quantile)
+        live = evidence.live  # probation: of whole requests
         return _bounded(
             check.kind,
             f"latency_{check.quantile}",
-            value,
-            evidence.latency_n,
+            (live.latency_ms if live is not None else evidence.latency_ms).get(check.quantile),
+            live.n if live is not None else evidence.latency_n,
             None,
             check.maximum_milliseconds,
             " ms",
@@ -111,6 +117,41 @@ def _bounded(
         value=value,
         n=n,
         method="measured",
+    )
+
+
+def _approval(check: ApprovalCheck, evidence: Evidence) -> CheckResult:
+    threshold = f"{check.minimum} of {', '.join(check.approvers)} ({check.require})"
+    asked = evidence.approval
+    if asked is None or asked.subject.version != evidence.version:
+        return _missing(check.kind, "approval", threshold, "nobody was asked about this version")
+    found = standing(check, asked)
+    return CheckResult(
+        kind=check.kind,
+        metric="approval",
+        verdict=found.verdict,
+        reason=f"approval: {found.reason}",
+        threshold=threshold,
+        value=float(len(found.counted)),
+        n=len(asked.statements),
+        method="signed statements",
+    )
+
+
+def _live(check: ContractCheck, live: LiveReplay) -> CheckResult:
+    threshold = f"no failures in >= {check.minimum_requests} requests"
+    if live.n < check.minimum_requests:
+        return _missing(check.kind, "contract", threshold, f"{live.n} requests were replayed", live.n)
+    failed = "; ".join(live.failures)
+    return CheckResult(
+        kind=check.kind,
+        metric="contract",
+        verdict="fail" if live.failures else "pass",
+        reason=f"contract: {failed or 'every answer is the recorded one'} (n={live.n})",
+        threshold=threshold,
+        value=float(len(live.failures)),
+        n=live.n,
+        method="requests to the live server",
     )
 
 

@@ -94,7 +94,7 @@ class _Gates(StrictModel):
     staging: Checks = ()
     champion: Checks = ()
     probation: Checks = ()
-    """After the promotion; optional. What does not pass rolls back."""
+    """After the promotion; optional. `fail` rolls back."""
     on_inconclusive: Literal["hold", "fail"] = "hold"
     """`hold`: the verdict of the gate is inconclusive and nothing moves; `fail`: it counts as failed."""
     holdout: HoldoutPolicy | None = None
