@@ -22,6 +22,9 @@ class SourceConfig(StrictModel):
     """For images: the column that holds the object's key below the prefix."""
     group_column: str | None = None
     """Records of one group stay on one side of the split."""
+    slice_columns: tuple[str, ...] | None = Field(default=None, strict=False)
+    """Columns that travel with every row, for slices; inputs and labels may be among them. null: every column that is
+    neither input nor label."""
 
 
 class SplitConfig(StrictModel):

@@ -43,6 +43,8 @@ def dataset_id(
 ) -> str:
     """SHA-256 hex of everything that decides the rows and their sides."""
     reading: dict[str, Any] = source.model_dump(mode="json", exclude={"bucket", "prefix"})
+    if reading["slice_columns"] is None:
+        del reading["slice_columns"]  # as datasets were named before it could be said
     return digest(
         {
             "snapshot": snapshot_id,

@@ -26,6 +26,7 @@ class Split:
     x: np.ndarray[Any, Any]  # (rows, *input shape)
     y: np.ndarray[Any, Any]  # (rows,), int64 for classes; (rows,) or (rows, labels) float32 otherwise
     columns: dict[str, list[str]] = field(default_factory=dict)
+    dataset_id: str = ""
 
 
 def write_shard(store: ObjectStore, records: Sequence[Record]) -> ShardRef:
@@ -65,4 +66,5 @@ def load_split(store: ObjectStore, manifest: DatasetManifest, side: str) -> Spli
             name: [value for about in abouts for value in about["columns"].get(name, [""] * len(about["ids"]))]
             for name in names
         },
+        dataset_id=manifest.id,
     )

@@ -20,6 +20,7 @@ class RowOutputs:
     y: np.ndarray[Any, Any]  # (N,) class index, number or relevance; (N, C) 0 or 1 of a multi-label
     output: np.ndarray[Any, Any]  # (N, C) logits, or (N,) predictions or scores
     columns: dict[str, list[str]] = field(default_factory=dict)
+    dataset_id: str = ""  # whose rows they are
 
     def __post_init__(self) -> None:
         if not len(self.ids) == len(self.y) == len(self.output):
@@ -30,7 +31,9 @@ class RowOutputs:
 
 def save_rows(store: ObjectStore, rows: RowOutputs) -> str:
     """Publish as `rows/<sha256>.safetensors`; returns the key."""
-    about = np.frombuffer(canonical_json({"ids": rows.ids, "columns": rows.columns}), dtype=np.uint8)
+    about = np.frombuffer(
+        canonical_json({"ids": rows.ids, "columns": rows.columns, "dataset_id": rows.dataset_id}), dtype=np.uint8
+    )
     data = save({"y": np.ascontiguousarray(rows.y), "output": np.ascontiguousarray(rows.output), "about": about})
     key = f"rows/{digest_bytes(data)}.safetensors"
     store.create(key, data)
@@ -41,4 +44,10 @@ def load_rows(store: ObjectStore, key: str) -> RowOutputs:
     """Read back, verified by the digest in the key. Raises ``DigestMismatch``."""
     parts = load(store.get(key, sha256=key.removeprefix("rows/").removesuffix(".safetensors")))
     about = json.loads(parts["about"].tobytes())
-    return RowOutputs(ids=about["ids"], y=parts["y"], output=parts["output"], columns=about["columns"])
+    return RowOutputs(
+        ids=about["ids"],
+        y=parts["y"],
+        output=parts["output"],
+        columns=about["columns"],
+        dataset_id=about.get("dataset_id", ""),
+    )

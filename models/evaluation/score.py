@@ -20,4 +20,4 @@ def score(model: Callable[[torch.Tensor], torch.Tensor], rows: Split, *, batch_r
     output = np.concatenate(outputs)
     if output.ndim == 2 and output.shape[1] == 1 and rows.y.ndim == 1:
         output = output[:, 0]
-    return RowOutputs(ids=rows.ids, y=rows.y, output=output, columns=rows.columns)
+    return RowOutputs(ids=rows.ids, y=rows.y, output=output, columns=rows.columns, dataset_id=rows.dataset_id)

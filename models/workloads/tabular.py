@@ -15,7 +15,6 @@ import numpy as np
 from mlratchet.models.data.csv_table import CsvTable, RaggedRow, Row
 from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.workloads.base import (
-    QUERY_COLUMN,
     InputSpec,
     RawObject,
     Record,
@@ -24,6 +23,7 @@ from mlratchet.models.workloads.base import (
     Task,
     Workload,
 )
+from mlratchet.models.workloads.columns import require_slice_columns, slice_values
 from torch import nn
 
 SUFFIXES = (".csv", ".tsv", ".txt")
@@ -78,6 +78,7 @@ class TableWorkload(Workload):
             for column in (*self.columns, *self.target_columns(source), *named):
                 if column:
                     table.require(column)
+            require_slice_columns(table, source)
             for row in table.rows():
                 yield self._record(row, table, source, seen)
 
@@ -112,8 +113,7 @@ class TableWorkload(Workload):
             x=x_F,
             y=target,
             group=row.values[group_column] if group_column else (None if id_column else content[:32]),
-            columns={name: value for name, value in row.values.items() if name not in used}
-            | ({QUERY_COLUMN: row.values[group_column]} if self.task == "ranking" and group_column else {}),
+            columns=slice_values(row.values, source, used),
             content_sha256=content,
         )
 

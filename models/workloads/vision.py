@@ -15,6 +15,7 @@ from mlratchet.models.data.csv_table import CsvTable, RaggedRow, Row
 from mlratchet.models.data.images import UnreadableImageError, decode_image
 from mlratchet.models.errors import DataError
 from mlratchet.models.workloads.base import InputSpec, RawObject, Record, Reject, Task, Workload
+from mlratchet.models.workloads.columns import require_slice_columns, slice_values
 from torch import nn
 
 READERS = 16  # threads that fetch and decode
@@ -102,6 +103,7 @@ class ImageClassifier(Workload):
         for column in (source.get("id_column"), source.get("group_column")):
             if column:
                 table.require(column)
+        require_slice_columns(table, source)
         named: set[str] = set()
         jobs: list[tuple[Row, RawObject]] = []
         for row in table.rows():
@@ -157,6 +159,6 @@ class ImageClassifier(Workload):
             x=x_KHW,
             y=self.classes.index(row.values[source["label_column"]]),
             group=row.values[group_column] if group_column else None,
-            columns={name: value for name, value in row.values.items() if name not in skip},
+            columns=slice_values(row.values, source, skip),
             content_sha256=hashlib.sha256(x_KHW.tobytes()).hexdigest(),
         )
