@@ -46,9 +46,7 @@ def test_every_column_that_is_no_input_travels_by_itself(raw: MemoryStore, store
     assert outputs.dataset_id == rows.dataset_id != ""
 
 
-def test_named_columns_alone_travel_inputs_labels_and_the_group_among_them(
-    raw: MemoryStore, store: MemoryStore
-) -> None:
+def test_named_columns_alone_travel_and_the_group(raw: MemoryStore, store: MemoryStore) -> None:
     outputs = scored(store, rows_of(raw, store, slice_columns=["b", "label"], group_column="user"))
     assert set(outputs.columns) == {"b", "label", "group"}
     assert outputs.columns["label"] == ["yes" if y else "no" for y in outputs.y]
@@ -56,7 +54,7 @@ def test_named_columns_alone_travel_inputs_labels_and_the_group_among_them(
 
 
 def test_a_column_that_the_source_lacks_is_refused_with_the_nearest_name(raw: MemoryStore, store: MemoryStore) -> None:
-    with pytest.raises(DataError, match="column 'regoin' is missing.*did you mean 'region'"):
+    with pytest.raises(DataError, match=r"column 'regoin' is missing.*did you mean 'region'"):
         rows_of(raw, store, slice_columns=["regoin"])
 
 
