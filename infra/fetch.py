@@ -32,6 +32,12 @@ def fetch_artifact(open_bucket: Callable[[str], ObjectStore], record: Registrati
     if extra:
         raise SecurityError(f"{record.source_uri}: file {extra[0]} is not in the manifest; remove it or register anew")
 
+    missing = sorted(set(manifest.files) - found)
+    if missing:
+        raise SecurityError(
+            f"{record.source_uri}: file {missing[0]} of the manifest is gone; restore it, or train again"
+        )
+
     def fetch(name: str) -> None:
         if ".." in PurePosixPath(name).parts:
             raise SecurityError(f"{record.source_uri}: file name {name!r} leaves the artifact")

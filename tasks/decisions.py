@@ -5,16 +5,19 @@ from __future__ import annotations
 import getpass
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from mlratchet.infra.fetch import fetch_artifact
-from mlratchet.infra.promotion import project, promote_version
-from mlratchet.models.errors import ConfigurationError, GateRefusedError
+from mlratchet.infra.promotion import project, promote_version, refuse_cut_ledger
+from mlratchet.models.errors import ConfigurationError, GateRefusedError, InfrastructureError, SecurityError
 from mlratchet.models.gates.decision import load_decision
 from mlratchet.models.gates.record import list_gate_runs
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
+from mlratchet.models.ports.ledger import LedgerEntry
+from mlratchet.models.ports.registry import RegistryError
 from mlratchet.models.registration.record import Registration, find_registration
 from mlratchet.tasks.wiring import Adapters
 
@@ -61,6 +64,7 @@ def promote_by_hand(adapters: Adapters, pipeline: str, version: int) -> dict[str
             f"serves now; `ratchet run {pipeline}` judges it again"
         )
     verify_bytes(adapters, record)
+    refuse_cut_ledger(adapters.ledger, adapters.registry, pipeline)
     entry = promote_version(
         adapters.ledger,
         record,
@@ -79,14 +83,17 @@ def roll_back(adapters: Adapters, pipeline: str, *, to: int | None, reason: str)
     if not entries:
         raise ConfigurationError(f"{pipeline} has no champion to roll back from")
     head = entries[-1]
-    earlier = list(dict.fromkeys(e.version for e in reversed(entries) if e.version != head.version))
+    earlier = {e.version: e for e in entries if e.version != head.version}  # the newest entry of each
     if not earlier:
         raise ConfigurationError(f"{pipeline} had no champion before version {head.version}")
-    target = to if to is not None else earlier[0]
+    target = to if to is not None else next(e.version for e in reversed(entries) if e.version != head.version)
     if target not in earlier:
-        raise ConfigurationError(f"version {target} of {pipeline} was never champion before; choose from {earlier}")
-    record = registration_of(adapters, pipeline, target)
+        known = sorted(earlier)
+        raise ConfigurationError(f"version {target} of {pipeline} was never champion before; choose from {known}")
+    record = promoted_record(adapters, earlier[target])
     verify_bytes(adapters, record)
+    with suppress(RegistryError):  # a rollback must be possible while MLflow is away; nothing is hidden by waiting
+        refuse_cut_ledger(adapters.ledger, adapters.registry, pipeline)
     actor = getpass.getuser()
     document = {
         "kind": "rollback",
@@ -113,8 +120,27 @@ def roll_back(adapters: Adapters, pipeline: str, *, to: int | None, reason: str)
         expected_generation=head.generation,
         action="rollback",
     )
-    project(adapters.ledger, adapters.registry, pipeline)
-    return asdict(entry)
+    return asdict(entry) | {"follows": follow(adapters, pipeline)}
+
+
+def promoted_record(adapters: Adapters, entry: LedgerEntry) -> Registration:
+    """The record behind a ledger entry, from the bucket alone. Raises ``SecurityError`` when it is not that one."""
+    record = find_registration(adapters.store, entry.work_key)
+    if record is None or record.version != entry.version or record.manifest_digest != entry.manifest:
+        raise SecurityError(
+            f"version {entry.version} of {entry.name}: its registration record is missing or is not the one that was "
+            f"promoted in generation {entry.generation}; restore registrations/{entry.work_key}.json"
+        )
+    return record
+
+
+def follow(adapters: Adapters, pipeline: str) -> str:
+    """Make the registry follow; in words when it is away, because the ledger entry stands whatever it does."""
+    try:
+        project(adapters.ledger, adapters.registry, pipeline)
+    except InfrastructureError as error:
+        return f"the ledger entry stands; aliases follow with `ratchet reconcile`: {error}"
+    return "aliases and tags follow"
 
 
 def verify_bytes(adapters: Adapters, record: Registration) -> None:

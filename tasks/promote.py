@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlratchet.infra.promotion import project, promote_version
+from mlratchet.infra.promotion import project, promote_version, refuse_cut_ledger
 from mlratchet.models.gates.record import GateRun
 from mlratchet.models.ports.ledger import LedgerEntry
 from mlratchet.models.registration.record import Registration
@@ -15,6 +15,7 @@ from mlratchet.tasks.wiring import Run
 def promote(run: Run, work: Work, record: Registration, gate: GateRun) -> LedgerEntry:
     """Append to the ledger what the champion gate decided about the champion it was compared with."""
     adapters = run.adapters
+    refuse_cut_ledger(adapters.ledger, adapters.registry, run.spec.name)
     entry = promote_version(
         adapters.ledger,
         record,

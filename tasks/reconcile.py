@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from uuid import UUID
 
+from mlratchet.infra.projection import project_versions
 from mlratchet.infra.promotion import project
 from mlratchet.infra.scratch import orphaned_runs, remove_scratch
+from mlratchet.infra.stack.serving import request_server, server_url
 from mlratchet.infra.tracking.spool import replay_spools
-from mlratchet.models.registration.record import find_registration
+from mlratchet.models.errors import ConfigurationError, RatchetError
+from mlratchet.models.pipeline.store import load_pipeline
+from mlratchet.models.registration.record import Registration, find_registration, list_registrations
 from mlratchet.tasks.wiring import Adapters
 from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
@@ -16,21 +23,66 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
 
-def pipelines_with_ledger(adapters: Adapters) -> list[str]:
-    """Names that have at least one ledger entry."""
-    return sorted({info.key.split("/")[1] for info in adapters.store.list("ledger/")})
+@dataclass
+class Reconciled:
+    """What was done, and what could not be."""
+
+    repaired: list[str] = field(default_factory=list)  # one line each
+    problems: list[RatchetError] = field(default_factory=list)
+
+    def attempt(self, repair: Callable[[], list[str]]) -> None:
+        """One repair; its failure does not keep the others from being made."""
+        try:
+            self.repaired += repair()
+        except RatchetError as error:
+            if str(error) not in [str(known) for known in self.problems]:
+                self.problems.append(error)
+
+    def raise_worst(self) -> None:
+        """The problem with the highest exit code, with every other one in its line."""
+        if self.problems:
+            worst, *others = sorted(self.problems, key=lambda error: -error.exit_code)
+            error = type(worst)("; ".join(str(one) for one in (worst, *others)))
+            error.code, error.exit_code = worst.code, worst.exit_code
+            raise error
 
 
-def reconcile_all(adapters: Adapters) -> list[str]:
-    """Aliases, tags, Prefect runs and MLflow runs; returns what was repaired, one line each. Safe to repeat."""
-    repaired: list[str] = []
-    for name in pipelines_with_ledger(adapters):
-        repaired += project(adapters.ledger, adapters.registry, name)
+def reconcile_all(adapters: Adapters) -> Reconciled:
+    """Aliases, tags, servers, Prefect runs and MLflow runs follow what the bucket says. Safe to repeat."""
+    done = Reconciled()
+    records = list_registrations(adapters.store)
+    with_ledger = {info.key.split("/")[1] for info in adapters.store.list("ledger/")}
+    for name in sorted(with_ledger | set(records)):
+        done.attempt(partial(reconcile_pipeline, adapters, name, records.get(name, [])))
     with get_client(sync_client=True) as client:
-        repaired += declare_crashed(adapters, client)
-        repaired += end_tracking_runs(adapters, client)
-    repaired += replay_spools(adapters.tracker, adapters.settings.home / "spool", now_s=time.time())
+        done.attempt(lambda: declare_crashed(adapters, client))
+        done.attempt(lambda: end_tracking_runs(adapters, client))
+    done.attempt(lambda: replay_spools(adapters.tracker, adapters.settings.home / "spool", now_s=time.time()))
+    return done
+
+
+def reconcile_pipeline(adapters: Adapters, name: str, records: list[Registration]) -> list[str]:
+    """One pipeline's projections. Raises ``SecurityError`` for a ledger that was changed; nothing follows that."""
+    repaired = project(adapters.ledger, adapters.registry, name)
+    entries = adapters.ledger.entries(name)
+    repaired += project_versions(adapters.store, adapters.registry, name, records, entries)
+    if entries:
+        champion = find_registration(adapters.store, entries[-1].work_key)
+        repaired += serve(adapters, champion) if champion is not None else []
     return repaired
+
+
+def serve(adapters: Adapters, champion: Registration) -> list[str]:
+    """Ask for a server of the champion where there is none, as a crash right after the promotion leaves it."""
+    home = adapters.settings.home
+    if server_url(home, champion.name) is not None or not (home / "serving").is_dir():
+        return []
+    try:
+        spec = load_pipeline(adapters.store, champion.revision)
+    except ConfigurationError:
+        return []
+    request_server(home, champion.name, spec.serving.model_dump(mode="json"))
+    return [f"{champion.name}: a server was asked for"]
 
 
 def declare_crashed(adapters: Adapters, client: SyncPrefectClient) -> list[str]:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from mlratchet.infra.package import build_model_directory
+from mlratchet.infra.promotion import raise_alias
 from mlratchet.models.artifact.card import model_card
 from mlratchet.models.artifact.manifest import ArtifactManifest, load_manifest, publish_manifest
 from mlratchet.models.fault_points import fault_point
@@ -29,7 +30,7 @@ def register(run: Run, work: Work, trained: Trained, evaluation: Evaluation, gat
     done = find_registration(adapters.store, work.key)
     if done is None:
         done = create(run, work, trained, evaluation, gate)
-    adapters.registry.set_alias(spec.name, "candidate", done.version)
+    raise_alias(adapters.registry, spec.name, "candidate", done.version)
     show_link(
         "mlflow-version",
         adapters.tracker.version_url(spec.name, done.version),
@@ -64,8 +65,7 @@ def create(run: Run, work: Work, trained: Trained, evaluation: Evaluation, gate:
         parent_version=trained.parent_version,
         registered_s=time.time(),
     )
-    publish_registration(adapters.store, record)
-    return record
+    return publish_registration(adapters.store, record)
 
 
 def make_version(run: Run, work: Work, trained: Trained, evaluation: Evaluation, gate: GateRun) -> ModelVersion:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mlratchet.infra.fetch import fetch_artifact
 from mlratchet.infra.measure import Measurement, measure_artifact
+from mlratchet.infra.promotion import raise_alias
 from mlratchet.models.artifact.signature import signature_of
 from mlratchet.models.gates.record import GateRun
 from mlratchet.models.registration.record import Registration
@@ -39,5 +40,5 @@ def measure(run: Run, work: Work, record: Registration, evaluation: Evaluation) 
 def to_staging(run: Run, record: Registration, gate: GateRun) -> None:
     """The alias follows the staging gate's decision."""
     registry, name = run.adapters.registry, run.spec.name
-    registry.set_alias(name, "staging", record.version)
+    raise_alias(registry, name, "staging", record.version)
     registry.set_tags(name, record.version, {"ratchet.decision.staging": gate.decision})

@@ -101,7 +101,7 @@ def rollback(
     entry = roll_back(open_adapters(), pipeline, to=to, reason=reason)
     emit(
         entry,
-        [f"version {entry['version']} is champion again (generation {entry['generation']})"],
+        [f"version {entry['version']} is champion again (generation {entry['generation']}); {entry['follows']}"],
         as_json=as_json,
     )
 
@@ -112,8 +112,10 @@ def reconcile(as_json: JsonOption = False) -> None:
     from mlratchet.tasks.reconcile import reconcile_all
     from mlratchet.tasks.wiring import open_adapters
 
-    repaired = reconcile_all(open_adapters())
-    emit(repaired, repaired or ["everything follows the ledger"], as_json=as_json)
+    done = reconcile_all(open_adapters())
+    if done.repaired or not done.problems:
+        emit(done.repaired, done.repaired or ["everything follows the ledger"], as_json=as_json)
+    done.raise_worst()
 
 
 def gc(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.ports.ledger import LedgerConflict, LedgerEntry
-from mlratchet.models.ports.storage import ObjectExists, ObjectStore
+from mlratchet.models.ports.storage import ObjectInfo, ObjectStore, StorageError
 
 
 def entry_key(name: str, generation: int) -> str:
@@ -18,11 +18,21 @@ def entry_key(name: str, generation: int) -> str:
     return f"ledger/{name}/{generation:08d}.json"
 
 
+@dataclass(frozen=True)
+class _Read:
+    """An entry that was read and verified before: its bytes are not read again while the ETag stays."""
+
+    etag: str
+    digest: str  # SHA-256 hex of the bytes
+    entry: LedgerEntry
+
+
 class ObjectLedger:
     """`ledger/<name>/<generation>.json`, each holding the digest of the one before."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
+        self._known: dict[str, list[_Read]] = {}
 
     def head(self, name: str) -> LedgerEntry | None:
         """See the port."""
@@ -31,22 +41,37 @@ class ObjectLedger:
 
     def entries(self, name: str) -> list[LedgerEntry]:
         """See the port."""
-        entries: list[LedgerEntry] = []
-        previous = ""
+        return [read.entry for read in self._read(name)]
+
+    def digests(self, name: str) -> list[str]:
+        """See the port."""
+        return [read.digest for read in self._read(name)]
+
+    def _read(self, name: str) -> list[_Read]:
+        known = self._known.get(name, [])
+        chain: list[_Read] = []
         for generation, info in enumerate(self._store.list(f"ledger/{name}/"), start=1):
             if info.key != entry_key(name, generation):
                 raise SecurityError(
                     f"{self._store.bucket}/{info.key}: expected generation {generation}; an entry was removed"
                 )
-            data = self._store.get(info.key)
+            before = chain[-1].digest if chain else ""
+            held = known[generation - 1] if generation <= len(known) else None
+            if held is None or held.etag != info.etag or held.entry.previous != before:
+                held = self._verified(name, generation, info, before)
+            chain.append(held)
+        self._known[name] = chain
+        return chain
+
+    def _verified(self, name: str, generation: int, info: ObjectInfo, before: str) -> _Read:
+        data = self._store.get(info.key)
+        try:
             entry = LedgerEntry(**json.loads(data))
-            if entry.previous != previous or entry.generation != generation or entry.name != name:
-                raise SecurityError(
-                    f"{self._store.bucket}/{info.key}: does not follow the entry before it; it was changed"
-                )
-            previous = digest_bytes(data)
-            entries.append(entry)
-        return entries
+        except (ValueError, TypeError) as exc:
+            raise SecurityError(f"{self._store.bucket}/{info.key}: is not a ledger entry; it was changed") from exc
+        if entry.previous != before or entry.generation != generation or entry.name != name:
+            raise SecurityError(f"{self._store.bucket}/{info.key}: does not follow the entry before it; it was changed")
+        return _Read(info.etag, digest_bytes(data), entry)
 
     def append(
         self,
@@ -63,10 +88,10 @@ class ObjectLedger:
         expected_generation: int,
     ) -> LedgerEntry:
         """See the port."""
-        held = self.entries(name)
+        held = self._read(name)
+        newest = held[-1].entry if held else None
         if len(held) != expected_generation:
-            raise conflict(name, held[-1] if held else None, expected_generation)
-        previous = digest_bytes(self._store.get(entry_key(name, len(held)))) if held else ""
+            raise conflict(name, newest, expected_generation)
         entry = LedgerEntry(
             name=name,
             generation=expected_generation + 1,
@@ -77,14 +102,21 @@ class ObjectLedger:
             manifest=manifest,
             actor=actor,
             reason=reason,
-            at_s=now_s,
-            previous=previous,
+            at_s=max(now_s, newest.at_s) if newest else now_s,
+            previous=held[-1].digest if held else "",
             token=uuid.uuid4().hex,
         )
+        key, body = entry_key(name, entry.generation), canonical_json(asdict(entry))
         try:
-            self._store.create(entry_key(name, entry.generation), canonical_json(asdict(entry)))
-        except ObjectExists as exc:
-            raise conflict(name, self.head(name), expected_generation) from exc
+            self._store.create(key, body)
+        except StorageError as exc:
+            # ObjectExists, or a failure whose reply hides a success: the bytes that stand say whose they are
+            try:
+                stands = self._store.get(key)
+            except StorageError:
+                raise exc from None
+            if stands != body:
+                raise conflict(name, self.head(name), expected_generation) from exc
         return entry
 
     def at(self, name: str, when_s: float) -> LedgerEntry | None:

@@ -14,8 +14,10 @@ class MemoryRegistry:
     """Versions and aliases in this process. Thread-safe."""
 
     def __init__(self) -> None:
-        self._versions: dict[str, list[ModelVersion]] = {}
+        self._versions: dict[str, dict[int, ModelVersion]] = {}
+        self._last: dict[str, int] = {}  # number given last, deleted ones included
         self._aliases: dict[tuple[str, str], int] = {}
+        self._model_tags: dict[str, dict[str, str]] = {}
         self._lock = threading.RLock()
 
     def create_version(
@@ -34,39 +36,69 @@ class MemoryRegistry:
             found = self.find_version(name, work_key)
             if found is not None:
                 return found
-            held = self._versions.setdefault(name, [])
+            number = self._last[name] = self._last.get(name, 0) + 1
             made = ModelVersion(
                 name=name,
-                version=len(held) + 1,
+                version=number,
                 run_id=run_id,
                 source_uri=source_uri,
                 tags={**tags, "ratchet.work_key": work_key},
                 created_s=time.time(),
             )
-            held.append(made)
+            self._versions.setdefault(name, {})[number] = made
             return made
+
+    def restore_version(
+        self,
+        name: str,
+        version: int,
+        *,
+        work_key: str,
+        run_id: str,
+        source_uri: str,
+        description: str,
+        tags: Mapping[str, str],
+    ) -> ModelVersion:
+        """See the port."""
+        with self._lock:
+            held = self._versions.get(name, {}).get(version)
+            if held is not None and held.tags.get("ratchet.work_key") == work_key:
+                return held
+            last = self._last.get(name, 0)
+            if version <= last:
+                raise RegistryError(f"{name} version {version} cannot be restored: the newest number is {last}")
+            self._last[name] = version - 1
+            return self.create_version(
+                name,
+                work_key=work_key,
+                run_id=run_id,
+                source_uri=source_uri,
+                model_id=None,
+                description=description,
+                tags=tags,
+            )
 
     def find_version(self, name: str, work_key: str) -> ModelVersion | None:
         """See the port."""
         with self._lock:
-            held = self._versions.get(name, [])
-            return next((v for v in held if v.tags["ratchet.work_key"] == work_key), None)
+            held = self._versions.get(name, {})
+            return next((v for _, v in sorted(held.items()) if v.tags.get("ratchet.work_key") == work_key), None)
 
     def get_version(self, name: str, version: int) -> ModelVersion:
         """See the port."""
         with self._lock:
-            held = self._versions.get(name, [])
-            if not 1 <= version <= len(held):
-                known = ", ".join(str(v.version) for v in held) or "none"
+            held = self._versions.get(name, {})
+            if version not in held:
+                known = ", ".join(str(number) for number in sorted(held)) or "none"
                 raise RegistryError(f"{name} has no version {version}; there are {known}")
-            return held[version - 1]
+            return held[version]
 
     def list_versions(self, name: str) -> list[ModelVersion]:
         """See the port."""
         with self._lock:
             return [
-                replace(v, aliases=tuple(a for a in ALIASES if self._aliases.get((name, a)) == v.version))
-                for v in self._versions.get(name, [])
+                replace(v, aliases=tuple(a for a in ALIASES if self._aliases.get((name, a)) == number))
+                for number, v in sorted(self._versions.get(name, {}).items())
             ]
 
     def get_alias(self, name: str, alias: str) -> ModelVersion | None:
@@ -92,7 +124,27 @@ class MemoryRegistry:
         """See the port."""
         with self._lock:
             held = self.get_version(name, version)
-            self._versions[name][version - 1] = replace(held, tags={**held.tags, **tags})
+            self._versions[name][version] = replace(held, tags={**held.tags, **tags})
+
+    def model_tags(self, name: str) -> Mapping[str, str]:
+        """See the port."""
+        with self._lock:
+            return dict(self._model_tags.get(name, {}))
+
+    def set_model_tags(self, name: str, tags: Mapping[str, str]) -> None:
+        """See the port."""
+        with self._lock:
+            if name not in self._last:
+                raise RegistryError(f"there is no model {name}")
+            self._model_tags[name] = {**self._model_tags.get(name, {}), **tags}
+
+    def delete_version(self, name: str, version: int) -> None:
+        """See the port."""
+        with self._lock:
+            self._versions.get(name, {}).pop(version, None)
+            for alias in ALIASES:
+                if self._aliases.get((name, alias)) == version:
+                    del self._aliases[name, alias]
 
 
 def check_alias(alias: str) -> None:

@@ -48,11 +48,7 @@ class MlflowRegistry:
         found = self.find_version(name, work_key)
         if found is not None:
             return found
-        try:
-            self._client.create_registered_model(name)
-        except MlflowException as exc:
-            if exc.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise RegistryError(f"create model {name} at {self._uri}: {brief(exc)}") from exc
+        self._ensure_model(name)
         problem: Exception | None = None
         try:
             with single_request():
@@ -70,6 +66,53 @@ class MlflowRegistry:
         if made is None:
             raise RegistryError(f"create version of {name} at {self._uri}: {brief(problem)}") from problem
         return made
+
+    def _ensure_model(self, name: str) -> None:
+        try:
+            self._client.create_registered_model(name)
+        except (MlflowException, RequestException) as exc:
+            if getattr(exc, "error_code", "") != "RESOURCE_ALREADY_EXISTS":
+                raise RegistryError(f"create model {name} at {self._uri}: {brief(exc)}") from exc
+
+    def restore_version(
+        self,
+        name: str,
+        version: int,
+        *,
+        work_key: str,
+        run_id: str,
+        source_uri: str,
+        description: str,
+        tags: Mapping[str, str],
+    ) -> ModelVersion:
+        """See the port. MLflow counts by itself: a number that was skipped is made and deleted."""
+        held = next((v for v in self.list_versions(name) if v.version == version), None)
+        if held is not None and held.tags.get(WORK_KEY) == work_key:
+            return held
+        if held is not None:
+            raise RegistryError(f"{name} version {version} at {self._uri} was made by something else; it is left alone")
+        self._ensure_model(name)
+        signed = {**tags, WORK_KEY: work_key, SOURCE: source_uri}
+
+        def create() -> int:
+            with single_request():
+                made = self._client.create_model_version(
+                    name, source_uri, run_id=run_id, tags=signed, description=description
+                )
+            return int(made.version)
+
+        while True:
+            made = self._call("restore version", create)
+            if made >= version:
+                break
+            self.delete_version(name, made)
+        if made > version:
+            self.delete_version(name, made)
+            raise RegistryError(
+                f"{name} version {version} cannot be restored at {self._uri}: its next number is {made}; "
+                "rebuild into an empty MLflow"
+            )
+        return self.get_version(name, made)
 
     def find_version(self, name: str, work_key: str) -> ModelVersion | None:
         """See the port."""
@@ -136,6 +179,28 @@ class MlflowRegistry:
                 "set tag",
                 partial(self._client.set_model_version_tag, name, str(version), key, value),
             )
+
+    def model_tags(self, name: str) -> Mapping[str, str]:
+        """See the port."""
+        try:
+            return dict(self._client.get_registered_model(name).tags)
+        except (MlflowException, RequestException) as exc:
+            if getattr(exc, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
+                return {}
+            raise RegistryError(f"read model {name} at {self._uri}: {brief(exc)}; see `ratchet logs mlflow`") from exc
+
+    def set_model_tags(self, name: str, tags: Mapping[str, str]) -> None:
+        """See the port."""
+        for key, value in tags.items():
+            self._call("set model tag", partial(self._client.set_registered_model_tag, name, key, value))
+
+    def delete_version(self, name: str, version: int) -> None:
+        """See the port."""
+        try:
+            self._client.delete_model_version(name, str(version))
+        except (MlflowException, RequestException) as exc:
+            if getattr(exc, "error_code", "") != "RESOURCE_DOES_NOT_EXIST":
+                raise RegistryError(f"delete version {version} of {name} at {self._uri}: {brief(exc)}") from exc
 
     def _version(self, found: Any) -> ModelVersion:
         created = found.creation_timestamp

@@ -44,6 +44,10 @@ class Ledger(Protocol):
         """All entries, oldest first. Raises ``SecurityError`` for a gap or a broken chain."""
         ...
 
+    def digests(self, name: str) -> list[str]:
+        """SHA-256 hex of every entry as it was published, oldest first."""
+        ...
+
     def append(
         self,
         name: str,
@@ -58,7 +62,10 @@ class Ledger(Protocol):
         now_s: float,
         expected_generation: int,
     ) -> LedgerEntry:
-        """Publish generation `expected_generation` + 1. Raises ``LedgerConflict`` when it exists."""
+        """Publish generation `expected_generation` + 1. Raises ``LedgerConflict`` when it exists.
+
+        A lost reply is read back. Times never go back: a clock that is behind writes the time of the entry before.
+        """
         ...
 
     def at(self, name: str, when_s: float) -> LedgerEntry | None:

@@ -80,6 +80,35 @@ class Registry(Protocol):
         """Idempotent."""
         ...
 
+    def model_tags(self, name: str) -> Mapping[str, str]:
+        """Tags of the model as a whole; empty for a model that there is not."""
+        ...
+
+    def set_model_tags(self, name: str, tags: Mapping[str, str]) -> None:
+        """Idempotent. Raises ``RegistryError`` for a model that there is not."""
+        ...
+
+    def delete_version(self, name: str, version: int) -> None:
+        """Idempotent. Its number is not given again; its aliases go with it."""
+        ...
+
+    def restore_version(
+        self,
+        name: str,
+        version: int,
+        *,
+        work_key: str,
+        run_id: str,
+        source_uri: str,
+        description: str,
+        tags: Mapping[str, str],
+    ) -> ModelVersion:
+        """Register under this very number; numbers below that were never restored are left out for good.
+
+        Idempotent. Raises ``RegistryError`` when the number is another work key's, or passed already.
+        """
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class LoggedModel:

@@ -7,11 +7,15 @@ the registry, which is a projection.
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.pipeline.strict import StrictModel
-from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
+from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
+from pydantic import Field
+
+READERS = 16  # threads
 
 
 class Registration(StrictModel):
@@ -38,6 +42,12 @@ class Registration(StrictModel):
     """Of the pipeline file."""
     parent_version: int | None
     registered_s: float
+    description: str = ""
+    """The model card, as the registry shows it."""
+    tags: dict[str, str] = Field(default_factory=dict)
+    """As the version got them when it was made."""
+    tracking: str | None = None
+    """Store key of what the tracking run showed (`models/registration/tracking.py`)."""
 
 
 def registration_key(work_key: str) -> str:
@@ -53,6 +63,23 @@ def find_registration(store: ObjectStore, work_key: str) -> Registration | None:
         return None
 
 
-def publish_registration(store: ObjectStore, record: Registration) -> None:
-    """Publish by conditional create. Raises ``ObjectExists`` when another record came first."""
-    store.create(registration_key(record.work_key), canonical_json(record.model_dump(mode="json")))
+def publish_registration(store: ObjectStore, record: Registration) -> Registration:
+    """Publish by conditional create; the one that came first stands and is returned."""
+    try:
+        store.create(registration_key(record.work_key), canonical_json(record.model_dump(mode="json")))
+    except ObjectExists:
+        first = find_registration(store, record.work_key)
+        assert first is not None, "registrations are never deleted"
+        return first
+    return record
+
+
+def list_registrations(store: ObjectStore) -> dict[str, list[Registration]]:
+    """Every record by pipeline, versions ascending."""
+    keys = [info.key for info in store.list("registrations/")]
+    found: dict[str, list[Registration]] = {}
+    with ThreadPoolExecutor(READERS) as pool:
+        for data in pool.map(store.get, keys):
+            record = Registration(**json.loads(data))
+            found.setdefault(record.name, []).append(record)
+    return {name: sorted(records, key=lambda r: r.version) for name, records in sorted(found.items())}

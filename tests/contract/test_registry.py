@@ -92,6 +92,47 @@ def test_an_unknown_version_names_those_there_are(registry: Registry, name: str,
         registry.set_alias(name, "champion", 7)
 
 
+def test_a_model_keeps_tags_of_its_own(registry: Registry, name: str, run_id: str) -> None:
+    assert registry.model_tags(name) == {}
+    with pytest.raises(RegistryError):
+        registry.set_model_tags(name, {"ratchet.head": "d"})
+    create(registry, name, "a", run_id)
+    registry.set_model_tags(name, {"ratchet.head": "d1"})
+    registry.set_model_tags(name, {"ratchet.head": "d2"})
+    assert registry.model_tags(name)["ratchet.head"] == "d2"
+
+
+def test_a_deleted_version_takes_its_aliases_and_its_number_along(registry: Registry, name: str, run_id: str) -> None:
+    for key in ("a", "b"):
+        create(registry, name, key, run_id)
+    registry.set_alias(name, "candidate", 2)
+    for _ in range(2):
+        registry.delete_version(name, 2)
+    assert [v.version for v in registry.list_versions(name)] == [1]
+    assert registry.get_alias(name, "candidate") is None
+    assert registry.find_version(name, "b") is None
+    assert create(registry, name, "c", run_id).version == 3
+
+
+def restore(registry: Registry, name: str, version: int, work_key: str, run_id: str) -> ModelVersion:
+    return registry.restore_version(
+        name, version, work_key=work_key, run_id=run_id, source_uri="s3://ratchet-mlflow/m", description="# card",
+        tags={"ratchet.snapshot": "s"},
+    )  # fmt: skip
+
+
+def test_versions_are_restored_under_their_own_numbers(registry: Registry, name: str, run_id: str) -> None:
+    for version, key in ((2, "b"), (5, "e"), (2, "b")):
+        made = restore(registry, name, version, key, run_id)
+        assert (made.version, made.tags["ratchet.work_key"], made.tags["ratchet.snapshot"]) == (version, key, "s")
+        assert (made.run_id, made.source_uri) == (run_id, "s3://ratchet-mlflow/m")
+    assert [v.version for v in registry.list_versions(name)] == [2, 5]
+    for version, key in ((3, "c"), (5, "other")):
+        with pytest.raises(RegistryError):
+            restore(registry, name, version, key, run_id)
+    assert [v.version for v in registry.list_versions(name)] == [2, 5]
+
+
 def test_registrations_at_once_of_different_work_get_different_versions(
     registry: Registry, name: str, run_id: str
 ) -> None:

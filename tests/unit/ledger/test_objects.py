@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 from mlratchet.infra.ledger.objects import ObjectLedger, entry_key
-from mlratchet.infra.promotion import project, promote_version
-from mlratchet.infra.registry.memory import MemoryRegistry
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.ports.ledger import LedgerConflict, LedgerEntry
-from mlratchet.models.registration.record import Registration
+from mlratchet.models.ports.storage import StorageError
 
 
 def promote(ledger: ObjectLedger, version: int, expected: int, **changes: Any) -> LedgerEntry:
@@ -90,52 +88,57 @@ def test_a_removed_entry_is_noticed(store: MemoryStore) -> None:
         ledger.entries("digits")
 
 
-def record(version: int) -> Registration:
-    return Registration(
-        name="digits", version=version, work_key=f"w{version}", run_id="r", model_id=None, source_uri="s3://b/p",
-        manifest={}, manifest_digest=f"m{version}", weights_key="k", weights_sha256="s", snapshot_id="s",
-        dataset_id="d", rows_key="r", revision="v", parent_version=None, registered_s=0.0,
-    )  # fmt: skip
-
-
-def registry_with(versions: int) -> MemoryRegistry:
-    registry = MemoryRegistry()
-    for version in range(1, versions + 1):
-        registry.create_version(
-            "digits", work_key=f"w{version}", run_id="r", source_uri="u", model_id=None, description="", tags={}
-        )
-    return registry
-
-
-def test_promoting_the_same_decision_again_changes_nothing(store: MemoryStore) -> None:
+def test_times_never_go_back_with_the_clock(store: MemoryStore) -> None:
     ledger = ObjectLedger(store)
-    made = [
-        promote_version(ledger, record(1), decision="d", actor="a", reason="r", expected_generation=0) for _ in range(3)
-    ]
-    assert made[0] == made[1] == made[2]
-    assert len(ledger.entries("digits")) == 1
-    with pytest.raises(LedgerConflict):
-        promote_version(ledger, record(2), decision="other", actor="a", reason="r", expected_generation=0)
+    promote(ledger, 1, 0, now_s=7200.0)
+    assert promote(ledger, 2, 1, now_s=3600.0).at_s == 7200.0  # this machine's clock is an hour behind
+    assert promote(ledger, 3, 2, now_s=7201.0).at_s == 7201.0
+    then = ledger.at("digits", 7200.5)
+    assert then is not None
+    assert then.version == 2
 
 
-def test_aliases_and_tags_follow_the_ledger_whatever_they_were(store: MemoryStore) -> None:
-    ledger, registry = ObjectLedger(store), registry_with(3)
-    promote(ledger, 1, 0)
-    promote(ledger, 2, 1)
-    registry.set_alias("digits", "champion", 3)  # edited behind our back
-    assert project(ledger, registry, "digits")
-    holders = {alias: registry.get_alias("digits", alias) for alias in ("champion", "previous")}
-    assert {alias: holder.version for alias, holder in holders.items() if holder} == {"champion": 2, "previous": 1}
-    assert registry.get_version("digits", 2).tags["ratchet.decision.champion"] == "d2"
-    assert project(ledger, registry, "digits") == []
+class Unreliable(MemoryStore):
+    """The next create is done or refused, and its reply is lost."""
+
+    def __init__(self) -> None:
+        super().__init__("store")
+        self.losing: str | None = None
+
+    def create(self, key: str, data: bytes | bytearray) -> None:
+        losing, self.losing = self.losing, None
+        if losing != "request":
+            super().create(key, data)
+        if losing is not None:
+            raise StorageError(f"{key}: connection reset")
 
 
-def test_after_a_rollback_previous_is_the_version_that_was_left(store: MemoryStore) -> None:
-    ledger, registry = ObjectLedger(store), registry_with(2)
-    promote(ledger, 1, 0)
-    promote(ledger, 2, 1)
-    promote(ledger, 1, 2, action="rollback")
-    project(ledger, registry, "digits")
-    previous = registry.get_alias("digits", "previous")
-    assert previous is not None
-    assert previous.version == 2
+def test_a_lost_reply_is_read_back_and_a_lost_request_is_an_error() -> None:
+    store = Unreliable()
+    ledger = ObjectLedger(store)
+    store.losing = "reply"
+    assert promote(ledger, 1, 0).generation == 1
+    store.losing = "request"
+    with pytest.raises(StorageError, match="connection reset"):
+        promote(ledger, 2, 1)
+    assert [entry.version for entry in ledger.entries("digits")] == [1]
+    assert promote(ledger, 2, 1).generation == 2
+
+
+def test_a_long_chain_is_read_once_and_an_edit_of_what_was_read_is_noticed(store: MemoryStore) -> None:
+    ledger = ObjectLedger(store)
+    for version in (1, 2, 3):
+        promote(ledger, version, version - 1)
+    digests = ledger.digests("digits")
+    reads: list[str] = []
+    get = store.get
+    store.get = lambda key, **more: (reads.append(key), get(key, **more))[1]  # type: ignore[method-assign]
+    assert ledger.digests("digits") == digests
+    assert reads == []
+    key = entry_key("digits", 1)
+    store.put(key, store.get(key).replace(b"ada", b"eve"))
+    with pytest.raises(SecurityError, match="does not follow"):
+        ledger.entries("digits")
+    store.put(key, b"{}")
+    with pytest.raises(SecurityError, match="not a ledger entry"):
+        ledger.entries("digits")
