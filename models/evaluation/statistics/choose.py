@@ -1,0 +1,172 @@
+"""The right method for each metric, and the interface that gates use.
+
+- Shares of rows (accuracy, recall and precision of a class, subset accuracy): Clopper-Pearson for one model; Tango's
+  score for two on the same rows, where both shares have the same denominator.
+- ROC AUC: DeLong, on the logit scale for one model, paired for two.
+- All others, any metric over clusters, and rankings over queries: the bootstrap, paired for two models; BCa up to 4,096
+  units, percentiles above.
+
+Which numbers of units each needs to hold its stated error was simulated: docs/statistics.md. Below them the interval
+carries a `doubt`, and a check must answer inconclusive.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from mlratchet.models.evaluation.metrics.base import CountMetric, Metric
+from mlratchet.models.evaluation.metrics.curves import RocAuc
+from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.evaluation.statistics.bootstrap import bootstrap_confidence
+from mlratchet.models.evaluation.statistics.delong import delong_confidence, smaller_side
+from mlratchet.models.evaluation.statistics.interval import Confidence, Interval, NoConfidence
+from mlratchet.models.evaluation.statistics.proportions import ExactBinomial, PairedScore
+from mlratchet.models.evaluation.statistics.quantity import Quantity
+
+LEAST_UNITS = {"bootstrap": 30, "delong": 10, "exact": 1}
+"""Units below which an interval is in doubt: rows, queries or clusters; for DeLong the rows of the rarer class."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PValue:
+    """A one-sided p value; `doubt` as in `Interval`. `p_value` is 1 where nothing can be said."""
+
+    p_value: float
+    method: str
+    units: int
+    doubt: str = ""
+
+
+def confidence_of(
+    metric: Metric,
+    rows: RowOutputs,
+    *,
+    seed: int = 0,
+    resamples: int = 10_000,
+    cluster: str | None = None,
+    stratify: str | None = None,
+) -> Confidence:
+    """Bounds of one model's metric by the method that fits. `cluster` and `stratify` are columns of the rows."""
+    estimate = metric.estimate(rows)
+    if not math.isfinite(estimate.value):
+        return NoConfidence(estimate.reason, units=estimate.n)
+    quantity = Quantity(metric=metric, sides=(rows,), cluster=cluster, stratify=stratify)
+    if cluster is None and stratify is None:
+        if isinstance(metric, CountMetric) and (trials := metric.trials(rows)) is not None:
+            return ExactBinomial(int(trials[0].sum()), int(trials[1].sum()))
+        if isinstance(metric, RocAuc):
+            return delong_confidence(quantity, doubt=_too_few("delong", smaller_side(quantity)))
+    return _bootstrap(quantity, resamples, seed)
+
+
+def confidence_of_difference(
+    metric: Metric,
+    a: RowOutputs,
+    b: RowOutputs,
+    *,
+    seed: int = 0,
+    resamples: int = 10_000,
+    cluster: str | None = None,
+    stratify: str | None = None,
+) -> Confidence:
+    """Bounds of metric(a) - metric(b) by the paired method that fits. Raises ``ValueError`` when the rows differ."""
+    quantity = Quantity(metric=metric, sides=(a, b), cluster=cluster, stratify=stratify)
+    for side, name in ((a, "first"), (b, "second")):
+        estimate = metric.estimate(side)
+        if not math.isfinite(estimate.value):
+            return NoConfidence(f"{name} model: {estimate.reason}", units=estimate.n)
+    if cluster is None and stratify is None:
+        if isinstance(metric, CountMetric) and (found := _paired_trials(metric, a, b)) is not None:
+            return found
+        if isinstance(metric, RocAuc):
+            return delong_confidence(quantity, doubt=_too_few("delong", smaller_side(quantity)))
+    return _bootstrap(quantity, resamples, seed)
+
+
+def interval_of(
+    metric: Metric,
+    rows: RowOutputs,
+    *,
+    confidence: float,
+    seed: int = 0,
+    resamples: int = 10_000,
+    cluster: str | None = None,
+    stratify: str | None = None,
+) -> Interval:
+    """Two-sided interval of one model's metric; each end alone is a one-sided bound at (1 + confidence) / 2."""
+    made = confidence_of(metric, rows, seed=seed, resamples=resamples, cluster=cluster, stratify=stratify)
+    return made.interval(confidence)
+
+
+def paired_difference(
+    metric: Metric,
+    a: RowOutputs,
+    b: RowOutputs,
+    *,
+    confidence: float,
+    seed: int = 0,
+    resamples: int = 10_000,
+    cluster: str | None = None,
+    stratify: str | None = None,
+) -> Interval:
+    """Two-sided interval of metric(a) - metric(b) over the same rows."""
+    made = confidence_of_difference(metric, a, b, seed=seed, resamples=resamples, cluster=cluster, stratify=stratify)
+    return made.interval(confidence)
+
+
+def absolute_test(
+    metric: Metric,
+    rows: RowOutputs,
+    *,
+    bound: float,
+    seed: int = 0,
+    resamples: int = 10_000,
+    cluster: str | None = None,
+) -> PValue:
+    """P value against "the metric is no better than `bound`", for Holm over slices."""
+    made = confidence_of(metric, rows, seed=seed, resamples=resamples, cluster=cluster)
+    p = made.p_greater(bound) if metric.direction == "higher" else made.p_less(bound)
+    return PValue(p_value=p, method=made.method, units=made.units, doubt=made.doubt)
+
+
+def paired_test(
+    metric: Metric,
+    a: RowOutputs,
+    b: RowOutputs,
+    *,
+    margin: float,
+    seed: int = 0,
+    resamples: int = 10_000,
+    cluster: str | None = None,
+) -> PValue:
+    """P value against "a is worse than b by `margin` or more" (margin 0: "a is no better"), for Holm over slices."""
+    made = confidence_of_difference(metric, a, b, seed=seed, resamples=resamples, cluster=cluster)
+    p = made.p_greater(-margin) if metric.direction == "higher" else made.p_less(margin)
+    return PValue(p_value=p, method=made.method, units=made.units, doubt=made.doubt)
+
+
+def paired_standard_error(metric: Metric, a: RowOutputs, b: RowOutputs, *, cluster: str | None = None) -> float:
+    """Standard error of metric(a) - metric(b), for `detectable_difference`."""
+    return Quantity(metric=metric, sides=(a, b), cluster=cluster).standard_error()
+
+
+def _paired_trials(metric: CountMetric, a: RowOutputs, b: RowOutputs) -> PairedScore | None:
+    """Tango's score where both models are tried on the same rows."""
+    ours, theirs = metric.trials(a), metric.trials(b)
+    if ours is None or theirs is None or not np.array_equal(ours[1], theirs[1]):
+        return None
+    gained = int((ours[0] & ~theirs[0]).sum())
+    lost = int((~ours[0] & theirs[0]).sum())
+    return PairedScore(gained, lost, int(ours[1].sum()))
+
+
+def _bootstrap(quantity: Quantity, resamples: int, seed: int) -> Confidence:
+    doubt = _too_few("bootstrap", quantity.units)
+    return bootstrap_confidence(quantity, resamples=resamples, seed=seed, doubt=doubt)
+
+
+def _too_few(method: str, units: int) -> str:
+    least = LEAST_UNITS[method]
+    return f"{units} units are too few for {method}, which needs {least}" if units < least else ""

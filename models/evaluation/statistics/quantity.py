@@ -1,0 +1,149 @@
+"""What is resampled: a metric of one model, or the difference of a metric between two models on the same rows, over
+units (rows, queries or clusters).
+
+Shape legend: N rows, B base units (rows, or queries of a ranking), U units, K features of all sides, R resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from mlratchet.models.evaluation.metrics.base import Array, CountMetric, Metric, SumMetric, chunks_of
+from mlratchet.models.evaluation.metrics.ranking import unit_codes
+from mlratchet.models.evaluation.rows import RowOutputs
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Quantity:
+    """`metric(sides[0])`, or `metric(sides[0]) - metric(sides[1])`.
+
+    `cluster` is a column: rows with one value are drawn together (patients, sessions), because they are not
+    independent. `stratify` is a column, or `y`: its values keep their numbers of units in every resample.
+    """
+
+    metric: Metric
+    sides: tuple[RowOutputs, ...]
+    cluster: str | None = None
+    stratify: str | None = None
+
+    def __post_init__(self) -> None:
+        first = self.sides[0]
+        for other in self.sides[1:]:
+            if first.ids != other.ids or not np.array_equal(first.y, other.y):
+                raise ValueError("candidate and champion were not scored on the same rows")
+        for name in (self.cluster, self.stratify, self.metric.group_column):
+            if name is not None and name != "y" and name not in first.columns:
+                raise ValueError(
+                    f"{self.metric.name}: no column {name!r} in the rows; there are {sorted(first.columns)}"
+                )
+        if self.cluster is not None and self.stratify is not None:
+            raise ValueError("give cluster or stratify, not both: a cluster may lie in several strata")
+
+    def estimate(self) -> float:
+        """The value on the rows themselves; NaN where undefined."""
+        values = [self.metric.estimate(side).value for side in self.sides]
+        return values[0] if len(values) == 1 else values[0] - values[1]
+
+    @cached_property
+    def _base(self) -> tuple[Array, int] | None:
+        """Base unit of each row, where it is not the row itself."""
+        column = self.metric.group_column
+        return None if column is None else unit_codes(self.sides[0].columns[column])
+
+    @cached_property
+    def _clusters(self) -> tuple[Array, int] | None:
+        """(B,) cluster of each base unit; a query belongs where its first row belongs."""
+        if self.cluster is None:
+            return None
+        cluster, count = unit_codes(self.sides[0].columns[self.cluster])
+        if self._base is None:
+            return cluster, count
+        return unit_codes([str(c) for c in cluster[np.unique(self._base[0], return_index=True)[1]]])
+
+    @cached_property
+    def units(self) -> int:
+        """How many are drawn in a resample."""
+        for found in (self._clusters, self._base):
+            if found is not None:
+                return found[1]
+        return len(self.sides[0].ids)
+
+    @property
+    def rows_are_units(self) -> bool:
+        """No queries, no clusters."""
+        return self._clusters is None and self._base is None
+
+    @cached_property
+    def blocks(self) -> list[Array] | None:
+        """Units of each stratum; None without strata."""
+        if self.stratify is None:
+            return None
+        rows = self.sides[0]
+        label = [str(v) for v in rows.y.tolist()] if self.stratify == "y" else rows.columns[self.stratify]
+        codes, count = unit_codes(label)
+        if self._base is not None:
+            codes = codes[np.unique(self._base[0], return_index=True)[1]]
+        return [np.flatnonzero(codes == stratum) for stratum in range(count)]
+
+    def kinds(self) -> tuple[Array, Array] | None:
+        """For metrics of counts over rows: (N,) kind of each row over all sides, and (M, K) features of the kinds."""
+        if not isinstance(self.metric, CountMetric) or not self.rows_are_units:
+            return None
+        codes = [self.metric.codes(side) for side in self.sides]
+        base = max(int(code.max()) for code in codes) + 1
+        joint = codes[0] if len(codes) == 1 else codes[0] * base + codes[1]
+        kinds, place = np.unique(joint, return_inverse=True)
+        sides = [kinds] if len(codes) == 1 else list(np.divmod(kinds, base))
+        return place, np.concatenate([self.metric.table(side) for side in sides], axis=1)
+
+    def features(self) -> Iterator[Array]:
+        """(u, K) features of the units in order, in chunks when the rows are the units."""
+        metric = self.metric
+        assert isinstance(metric, SumMetric)
+        if self.rows_are_units:
+            for parts in zip(*(chunks_of(side) for side in self.sides), strict=True):
+                yield np.concatenate([metric.features(part) for part in parts], axis=1)
+            return
+        features = np.concatenate([metric.features(side) for side in self.sides], axis=1)
+        if self._clusters is not None:
+            cluster, count = self._clusters
+            features = add_by(cluster, features, count)
+        yield features
+
+    def of_sums(self, sums_RK: Array) -> Array:
+        """(..., K) sums over units -> (...) values."""
+        metric = self.metric
+        assert isinstance(metric, SumMetric)
+        if len(self.sides) == 1:
+            return metric.from_sums(sums_RK)
+        ours, theirs = np.split(sums_RK, 2, axis=-1)
+        return np.asarray(metric.from_sums(ours) - metric.from_sums(theirs))
+
+    def of_weights(self, weights_RU: Array) -> Array:
+        """(R, U) how often each unit is drawn -> (R,) values."""
+        by_base = weights_RU if self._clusters is None else weights_RU[:, self._clusters[0]]
+        by_row = by_base if self._base is None else by_base[:, self._base[0]]
+        values = [self.metric.weighted(side, by_row) for side in self.sides]
+        return values[0] if len(values) == 1 else np.asarray(values[0] - values[1])
+
+    def influence(self) -> Array:
+        """(U,) of the units: the influence of a cluster is what its members add up to."""
+        parts = [self.metric.influence(side) for side in self.sides]
+        per_base = parts[0] if len(parts) == 1 else parts[0] - parts[1]
+        if self._clusters is None:
+            return np.asarray(per_base)
+        cluster, count = self._clusters
+        return np.bincount(cluster, per_base, minlength=count) * count / len(per_base)
+
+    def standard_error(self) -> float:
+        """Infinitesimal jackknife (Efron and Tibshirani 1993, ch. 22), with the U / (U - 1) of a sample variance."""
+        influence = self.influence()
+        return float(np.std(influence, ddof=1) / np.sqrt(len(influence))) if len(influence) > 1 else float("nan")
+
+
+def add_by(group: Array, features: Array, count: int) -> Array:
+    """(count, K) sums of the rows of each group."""
+    return np.stack([np.bincount(group, column, minlength=count) for column in features.T], axis=1)
