@@ -29,6 +29,10 @@ class TrainResult(StrictModel):
     """What was taken from the parent, in words."""
     checkpoint_stall_seconds: float = 0.0
     """That the step loop of rank 0 waited for checkpoints."""
+    processes: int = 1
+    """Ranks of the attempt that finished."""
+    device: str = "cpu"
+    """cpu or cuda."""
 
 
 def publish_result(store: ObjectStore, work_key: str, epoch: int, result: TrainResult) -> TrainResult:

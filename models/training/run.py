@@ -74,6 +74,8 @@ def _publish(trainer: Trainer, store: ObjectStore, *, began: float) -> TrainResu
         rows_key=rows_key,
         warm_start=trainer.warm_start,
         checkpoint_stall_seconds=trainer.checkpoint_stall_s,
+        processes=trainer.world,
+        device=trainer.device.type,
     )
     return publish_result(store, job.work_key, job.epoch, result)
 
