@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     approver_key_file: Path | None = None  # the private key of who approves; None: `keys/approver-OWNER.pem`
     approver_key: SecretStr | None = None
     trusted_keys: Path | None = None  # the public list of keys; None: `trusted-keys.json` of the home
+    node_address: str = "127.0.0.1"  # of this machine, as the other nodes of a training reach it
+    rendezvous_port: int = 0  # where the agents of a training meet; 0: any free one
+    node_wait_seconds: float = 600.0  # how long a training waits for its other nodes
     serving_host: str = "127.0.0.1"
     pipelines_dir: Path = Path("deployments/pipelines")
     fault: str | None = None  # `name:crash|stop|raise`, for tests

@@ -44,7 +44,7 @@ def recognise(run: Run, snapshot: Snapshot) -> Work:
         dataset_id=dataset,
         workload_digest=run.workload_digest,
         torch_version=torch.__version__.split("+")[0],
-        world=resolve_processes(run.spec.train),
+        world=resolve_processes(run.spec.train) * run.spec.train.nodes,
     )
     entries = run.adapters.ledger.entries(run.spec.name)
     champion = entries[-1] if entries else None

@@ -1,4 +1,4 @@
-"""Commands that start work: validate, seed, upload, import-weights, deploy, run, predict."""
+"""Commands that start work: validate, seed, upload, import-weights, deploy, run, join, predict."""
 
 from __future__ import annotations
 
@@ -150,6 +150,24 @@ def run(
         raise typer.Exit(report["exit_code"])
 
 
+def join(
+    trainings: Annotated[
+        int | None, typer.Option(min=1, help="Leave after so many that ended well; for ever without.")
+    ] = None,
+) -> None:
+    """Wait on this machine for trainings with `train.nodes` above 1, and run their ranks here.
+
+    Needs the store (RATCHET_S3_*) and RATCHET_NODE_ADDRESS, this machine's address as the others reach it.
+    """
+    import tempfile
+
+    from mlratchet.infra.launch.nodes import Joiner
+    from mlratchet.infra.settings import load_settings
+
+    with tempfile.TemporaryDirectory(prefix="ratchet-node-") as scratch:
+        Joiner(load_settings(), Path(scratch), say=typer.echo).run(trainings=trainings)
+
+
 def report_lines(report: dict[str, object]) -> list[str]:
     """A report in words."""
     lines = []
@@ -173,7 +191,8 @@ def predict(
     answer = predict_files(load_settings().home, pipeline, files)
     lines = []
     for file, prediction in zip(files, answer["predictions"], strict=True):
-        value = prediction.get("class", prediction.get("value"))
+        value = next(prediction[name] for name in ("class", "value", "score", "labels") if name in prediction)
+        value = (", ".join(value) or "no label") if isinstance(value, list) else value
         confidence = f" ({prediction['probability']:.3f})" if "probability" in prediction else ""
         lines.append(f"{file}: {value}{confidence}  [version {answer['version']}]")
     emit(answer, lines, as_json=as_json)
@@ -181,5 +200,5 @@ def predict(
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (validate, seed, upload, import_weights, deploy, run, predict):
+    for command in (validate, seed, upload, import_weights, deploy, run, join, predict):
         app.command()(command)

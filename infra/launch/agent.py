@@ -1,4 +1,4 @@
-"""The agent: starts the ranks of one attempt and restarts them when one dies.
+"""The agent: starts the ranks of one attempt on one node and restarts them when one dies.
 
 Run as ``python -m mlratchet.infra.launch.agent JOB.json`` in a session of its own; it ends with its parent.
 """
@@ -8,11 +8,12 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import sys
-import uuid
 from pathlib import Path
 
 from mlratchet.infra.launch.lifetime import die_with_parent
 from mlratchet.infra.launch.watchdog import PREEMPTED
+
+SECONDS_FOR_MORE = 1  # that are waited for more nodes once there are enough: none may come
 
 
 def main(job_file: str) -> int:
@@ -34,18 +35,24 @@ def main(job_file: str) -> int:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     job = TrainJob.model_validate_json(Path(job_file).read_text())
+    meet = job.rendezvous
+    assert meet is not None, "the launcher says where to meet"
     config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
+        min_nodes=job.train.nodes,
+        max_nodes=job.train.nodes,
         nproc_per_node=job.processes,
-        run_id=uuid.uuid4().hex,
+        run_id=meet.run_id,
         rdzv_backend="c10d",
-        rdzv_endpoint="127.0.0.1:0",
-        rdzv_configs={"last_call_timeout": 1},
+        rdzv_endpoint=meet.endpoint,
+        rdzv_configs={
+            "last_call_timeout": SECONDS_FOR_MORE,
+            "join_timeout": int(meet.wait_seconds),
+            "is_host": meet.first,
+        },
         max_restarts=job.train.max_restarts,
         monitor_interval=0.1,
         start_method="forkserver",
-        local_addr="127.0.0.1",
+        local_addr=meet.address,
     )
     try:
         elastic_launch(config, rank_main)(job_file)

@@ -5,7 +5,6 @@ Started by the agent through a forkserver; finds the store through the settings.
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import os
 import sys
@@ -14,10 +13,11 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from mlratchet.infra.launch.group import join_group
 from mlratchet.infra.launch.lifetime import die_with_parent
+from mlratchet.infra.launch.nodes import store_of, tell_first_node
 from mlratchet.infra.launch.watchdog import PREEMPTED, Pulse
 from mlratchet.infra.settings import load_settings
-from mlratchet.infra.storage.s3 import S3Store
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.training.job import PreemptedError, TrainJob
 from mlratchet.models.training.observers import Surroundings
@@ -34,16 +34,19 @@ def main(job_file: str) -> None:
     failed = scratch / "error.json"
     if failed.is_file():  # a restart cannot mend what the user has to
         raise SystemExit(3)
-    rank, world, local_rank = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+    local_rank, rank = int(os.environ["LOCAL_RANK"]), -1
     device = pick_device(job, local_rank)
     pulse = Pulse(job.train.stall_timeout_seconds, scratch, local_rank)
     pulse.start()
+    store = store_of(load_settings())
     try:
-        if world > 1:
-            timeout = dt.timedelta(seconds=job.train.process_group_timeout_seconds)
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timeout)
+        rank, world = join_group(
+            "nccl" if device.type == "cuda" else "gloo",
+            timeout_s=job.train.process_group_timeout_seconds,
+            first_node=job.rendezvous is None or job.rendezvous.first,
+        )
         result = run_training(
-            job, open_store(), rank=rank, world=world, device=device,
+            job, store, rank=rank, world=world, device=device,
             around=Surroundings(
                 emit=Spool(scratch / "events.jsonl"),
                 beat=pulse.beat,
@@ -58,7 +61,9 @@ def main(job_file: str) -> None:
             (scratch / "preempted").write_text(str(left))
         raise SystemExit(PREEMPTED) from left
     except RatchetError as error:
-        failed.write_text(json.dumps({"code": error.code, "exit_code": error.exit_code, "message": str(error)}))
+        said = json.dumps({"code": error.code, "exit_code": error.exit_code, "message": str(error)})
+        failed.write_text(said)
+        tell_first_node(store, job, said)
         raise SystemExit(error.exit_code) from error
     finally:
         if dist.is_initialized() and sys.exc_info()[0] is None:
@@ -71,18 +76,6 @@ def pick_device(job: TrainJob, local_rank: int) -> torch.device:
         return torch.device("cpu")
     torch.cuda.set_device(local_rank)
     return torch.device("cuda", local_rank)
-
-
-def open_store() -> S3Store:
-    """The store of the settings."""
-    settings = load_settings()
-    return S3Store(
-        settings.store_bucket,
-        endpoint_url=settings.s3_endpoint_url,
-        region=settings.s3_region,
-        access_key=settings.s3_access_key.get_secret_value(),
-        secret_key=settings.s3_secret_key.get_secret_value(),
-    )
 
 
 def write_result(scratch: Path, result: TrainResult) -> None:

@@ -90,7 +90,7 @@ class TrainConfig(StrictModel):
 
     EXECUTION: ClassVar[frozenset[str]] = frozenset(
         {
-            "processes", "loader_workers", "checkpoint", "profile", "log_every_steps",
+            "processes", "nodes", "loader_workers", "checkpoint", "profile", "log_every_steps",
             "max_restarts", "process_group_timeout_seconds", "stall_timeout_seconds",
         }
     )  # fmt: skip
@@ -131,7 +131,9 @@ class TrainConfig(StrictModel):
     initial_weights: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """Digest that `ratchet import-weights FILE.pth` printed: where training begins without a champion to start from."""
     processes: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
-    """Ranks; auto is one per GPU, else min(cores, shards). More than the machine has devices is refused."""
+    """Ranks per node; auto is one per GPU, else min(cores, shards). More than the machine has devices is refused."""
+    nodes: int = Field(default=1, ge=1, le=256)
+    """Machines that train together: this one, and others on which `ratchet join` waits."""
     loader_workers: int = Field(default=0, ge=0, le=64)
     """Processes per rank that prepare batches; 0 prepares them in the rank."""
     threads_per_process: int = Field(default=1, ge=1, le=256)
@@ -149,11 +151,11 @@ class TrainConfig(StrictModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> TrainConfig:
-        world = self.processes if isinstance(self.processes, int) else None
+        world = (self.processes if isinstance(self.processes, int) else 1) * self.nodes
         if self.mode == "exact":
             if self.shards & (self.shards - 1):
                 raise ValueError(f"mode exact needs shards to be a power of two, got {self.shards}; try 4 or 8")
-            if world is not None and self.shards % world:
+            if self.shards % world:
                 raise ValueError(
                     f"mode exact needs the processes to divide shards, got {world} processes and {self.shards} shards; "
                     f"change one, or write mode: fast"
@@ -163,7 +165,7 @@ class TrainConfig(StrictModel):
                     f"mode exact needs a row per shard, got global_batch_size {self.global_batch_size} "
                     f"and {self.shards} shards"
                 )
-        elif world is not None and self.global_batch_size % world:
+        elif self.global_batch_size % world:
             raise ValueError(
                 f"global_batch_size {self.global_batch_size} is not divisible by processes {world}; choose a multiple"
             )

@@ -9,6 +9,20 @@ from mlratchet.models.training.config import TrainConfig
 from pydantic import Field
 
 
+class Rendezvous(StrictModel):
+    """Where the agents of an attempt meet."""
+
+    endpoint: str
+    """host:port of the first node; port 0 is any free one, for an attempt on one node."""
+    run_id: str
+    first: bool = True
+    """Whether this is the node that listens at the endpoint; its ranks come first, and write the result."""
+    address: str = "127.0.0.1"
+    """Of this node, as the others reach it."""
+    wait_seconds: float = 600.0
+    """How long to wait for the other nodes."""
+
+
 class TrainJob(StrictModel):
     """One attempt at a work key."""
 
@@ -19,6 +33,9 @@ class TrainJob(StrictModel):
     workload: WorkloadRef
     train: TrainConfig
     processes: int = Field(ge=1)
+    """Per node."""
+    rendezvous: Rendezvous | None = None
+    """The launcher's."""
     scratch: str
     """Directory of this attempt, on the machine of rank 0."""
     parent_weights_key: str | None = None

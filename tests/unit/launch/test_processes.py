@@ -9,11 +9,14 @@ import uuid
 from pathlib import Path
 
 import pytest
-from mlratchet.infra.launch.local import Tail, rank_error, resolve_processes
+from mlratchet.infra.launch.attempt import attempt_error
+from mlratchet.infra.launch.local import Tail, resolve_processes
 from mlratchet.infra.processes import marked_processes, sweep, wait_until_gone
 from mlratchet.infra.scratch import open_scratch, orphaned_runs, remove_scratch
 from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.pipeline.spec import WorkloadRef
 from mlratchet.models.training.config import TrainConfig
+from mlratchet.models.training.job import Rendezvous, TrainJob
 
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
@@ -95,9 +98,17 @@ def test_the_tail_of_a_growing_file_passes_each_epoch_and_step_once(tmp_path: Pa
 
 
 def test_what_a_rank_said_is_what_is_raised(tmp_path: Path) -> None:
+    job = TrainJob(
+        work_key="w", epoch=1, dataset_id="d", workload=WorkloadRef(use="a.b:C"), train=TrainConfig(nodes=2),
+        processes=1, scratch=str(tmp_path), rendezvous=Rendezvous(endpoint="10.0.0.1:29400", run_id="r"),
+    )  # fmt: skip
     log = tmp_path / "ranks.log"
     log.write_text("noise\nOSError: no space left\nmore noise\n")
-    assert "OSError: no space left" in str(rank_error(tmp_path, log, 1))
+    assert "OSError: no space left" in str(attempt_error(job, 1))
+    log.write_text("RuntimeError: ... EADDRINUSE ...\n")
+    assert "rendezvous port 10.0.0.1:29400 is taken" in str(attempt_error(job, 1))
+    log.write_text("torch.distributed.elastic.rendezvous.api.RendezvousTimeoutError\n")
+    assert "2 are wanted and not all met at 10.0.0.1:29400 within 600 s" in str(attempt_error(job, 1))
     (tmp_path / "error.json").write_text('{"code": "TRAIN", "exit_code": 3, "message": "loss is nan at step 4"}')
-    error = rank_error(tmp_path, log, 3)
+    error = attempt_error(job, 3)
     assert (error.exit_code, error.line()) == (3, "TRAIN: loss is nan at step 4")

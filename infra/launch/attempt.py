@@ -1,0 +1,111 @@
+"""The agent's process of one attempt on one node: where it meets the others, its start, its end and what it said."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+from mlratchet.infra.launch.group import network_environment
+from mlratchet.infra.launch.watchdog import PREEMPTED
+from mlratchet.infra.processes import WORK_MARK
+from mlratchet.infra.settings import Settings, child_environment, process_environment, without_private_keys
+from mlratchet.models.errors import InfrastructureError, RatchetError
+from mlratchet.models.training.job import PreemptedError, Rendezvous, StaleAttemptError, TrainingError, TrainJob
+
+GRACE_S = 30.0  # seconds between SIGTERM and SIGKILL: a checkpoint is written in them
+LOG, ERROR = "ranks.log", "error.json"  # in the scratch directory
+TAKEN = re.compile(r"address already in use|EADDRINUSE", re.IGNORECASE)
+NOBODY_CAME = "RendezvousTimeoutError"
+
+
+def meeting_place(settings: Settings, *, several: bool) -> Rendezvous:
+    """Of a new attempt. Other nodes have to be told a port, so with them a free one is chosen here."""
+    port = settings.rendezvous_port
+    if several and not port:
+        with socket.socket() as probe:
+            probe.bind((settings.node_address, 0))
+            port = int(probe.getsockname()[1])
+    return Rendezvous(
+        endpoint=f"{settings.node_address}:{port}",
+        run_id=uuid.uuid4().hex,
+        address=settings.node_address,
+        wait_seconds=settings.node_wait_seconds,
+    )
+
+
+def start_agent(job: TrainJob, settings: Settings) -> subprocess.Popen[bytes]:
+    """In a session of its own; what it and the ranks print goes to a file."""
+    assert job.rendezvous is not None, "the launcher says where to meet"
+    scratch = Path(job.scratch)
+    scratch.mkdir(parents=True, exist_ok=True)
+    job_file = scratch / "job.json"
+    job_file.write_text(job.model_dump_json())
+    environment = without_private_keys(process_environment()) | child_environment(settings)
+    environment |= network_environment(job.rendezvous.address)
+    environment |= {
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+        "OMP_NUM_THREADS": str(job.train.threads_per_process),
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # deterministic matrix products on CUDA
+        WORK_MARK: job.work_key,
+    }
+    with (scratch / LOG).open("ab") as sink:  # never our stdout: a grandchild holding it hides a crash
+        return subprocess.Popen(
+            [sys.executable, "-m", "mlratchet.infra.launch.agent", str(job_file)],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def end_session(agent: subprocess.Popen[bytes]) -> None:
+    """SIGTERM, wait, SIGKILL: the agent and every rank are in its group."""
+    for signum, grace_s in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, 5.0)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(agent.pid, signum)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            agent.wait(grace_s)
+
+
+def error_of(said: bytes) -> RatchetError:
+    """What a rank wrote, as it was raised there."""
+    error = json.loads(said)
+    kinds: dict[str, type[RatchetError]] = {"TRAIN": TrainingError, "STALE": StaleAttemptError}
+    made = kinds.get(error["code"], RatchetError)(error["message"])
+    made.code, made.exit_code = error["code"], error["exit_code"]
+    return made
+
+
+def attempt_error(job: TrainJob, code: int) -> RatchetError:
+    """What a rank said, or what the end of the log says."""
+    scratch, meet = Path(job.scratch), job.rendezvous
+    preempted, said, log = scratch / "preempted", scratch / ERROR, scratch / LOG
+    if code == PREEMPTED and preempted.is_file():
+        return PreemptedError(f"{preempted.read_text()}; running again resumes from it")
+    if said.is_file():
+        return error_of(said.read_bytes())
+    text = log.read_text(errors="replace") if log.is_file() else ""
+    if meet is not None and NOBODY_CAME in text:
+        return InfrastructureError(
+            f"train.nodes: {job.train.nodes} are wanted and not all met at {meet.endpoint} within "
+            f"{meet.wait_seconds:.0f} s; start `ratchet join` on the others"
+        )
+    if meet is not None and TAKEN.search(text) and not meet.endpoint.endswith(":0"):
+        return InfrastructureError(
+            f"rendezvous port {meet.endpoint} is taken by another process; set RATCHET_RENDEZVOUS_PORT to a free one, "
+            "or to 0 for any"
+        )
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    last = next((line for line in reversed(lines) if "Error" in line), lines[-1] if lines else "no output")
+    return InfrastructureError(
+        f"the ranks ended with code {code}: {last[:300]}; running again resumes from the checkpoint"
+    )

@@ -1,0 +1,74 @@
+"""The first of two nodes, run in a network namespace: an S3 server, a data set, and the launcher.
+
+python two_nodes.py ADDRESS PORT OUT
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mlratchet.infra.launch.local import LocalLauncher
+from mlratchet.infra.launch.nodes import store_of
+from mlratchet.infra.settings import load_settings
+from mlratchet.models.data.config import DataConfig, SourceConfig
+from mlratchet.models.data.preprocess import write_dataset
+from mlratchet.models.data.snapshot import take_snapshot
+from mlratchet.models.pipeline.spec import WorkloadRef
+from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.training.config import TrainConfig
+from mlratchet.models.training.job import TrainJob
+from mlratchet.models.workloads.base import Record
+
+WORKLOAD = WorkloadRef(
+    use="mlratchet.models.workloads.tabular:TableClassifier",
+    parameters={"columns": ["a", "b", "c"], "classes": ["0", "1"], "hidden": 8},
+)
+
+
+def prepare(raw: ObjectStore, store: ObjectStore) -> str:
+    """400 rows; the same data set wherever it is made."""
+    x = np.random.default_rng(0).normal(size=(400, 3)).astype(np.float32)
+    records = [Record(id=f"r{i}", x=row, y=int(row.sum() > 0), content_sha256=str(i)) for i, row in enumerate(x)]
+    raw.put("n/rows", b"x")
+    snapshot = take_snapshot(raw, store, prefix="n/")
+    return write_dataset(store, snapshot, records, "code", WORKLOAD, DataConfig(), SourceConfig(prefix="n/")).id
+
+
+def job_of(dataset: str, scratch: str, *, nodes: int) -> TrainJob:
+    """Enough epochs that a rank can be killed in their middle."""
+    options = {"epochs": 40, "global_batch_size": 32, "nodes": nodes, "checkpoint": {"every_steps": 20}}
+    train = TrainConfig.model_validate({**options, "processes": 1})
+    return TrainJob(
+        work_key="two-nodes", epoch=1, dataset_id=dataset, workload=WORKLOAD, train=train, processes=1, scratch=scratch
+    )
+
+
+def main(address: str, port: int, out: Path) -> None:
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(address, port, verbose=False)
+    server.start()
+    settings = load_settings()
+    store = store_of(settings)
+    store.ensure_bucket()
+    job = job_of(prepare(store, store), str(out.parent / "first"), nodes=2)
+
+    def hear(event: dict[str, Any]) -> None:
+        with out.open("a") as sink:
+            sink.write(json.dumps(event) + "\n")
+
+    hear({"event": "ready"})
+    result = LocalLauncher(settings.home).train(job, on_event=hear)
+    left = [info.key for info in store.list("nodes/")]
+    hear({"event": "result", "weights": result.weights_sha256, "resumed": result.resumed_from_step, "left": left})
+    server.stop()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))
