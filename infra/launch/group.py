@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import psutil
 import torch.distributed as dist
@@ -27,20 +28,38 @@ def network_environment(address: str) -> dict[str, str]:
     return {"GLOO_SOCKET_IFNAME": name, "NCCL_SOCKET_IFNAME": name} if name else {}
 
 
-def join_group(backend: str, *, timeout_s: float, first_node: bool) -> tuple[int, int]:
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """What the agent tells a rank, through its environment."""
+
+    number: int  # among all ranks, in the order in which the agents met
+    world: int
+    local: int  # on this node
+    local_world: int
+    node: int  # in the order in which the agents met
+    master: tuple[str, int]  # where the rank of number 0 listens
+
+    @classmethod
+    def told(cls, environment: Mapping[str, str]) -> Place:
+        """As torch's agent writes it."""
+        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_PORT")
+        number, world, local, local_world, node, port = (int(environment[name]) for name in names)
+        return cls(
+            number=number, world=world, local=local, local_world=local_world, node=node,
+            master=(environment["MASTER_ADDR"], port),
+        )  # fmt: skip
+
+
+def join_group(place: Place, backend: str, *, timeout_s: float, first_node: bool) -> tuple[int, int]:
     """Connect with the others; returns (rank, world). The ranks of the first node come first, in whatever order the
     agents met: rank 0 writes events and the result, and must be where they are read."""
-    number, world, local, local_world, node = (
-        int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK")
-    )
-    if world == 1:
+    if place.world == 1:
         return 0, 1
     timeout = dt.timedelta(seconds=timeout_s)
-    store = TCPStore(
-        os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), world, is_master=number == 0, timeout=timeout
-    )
-    if first_node and local == 0:
-        store.set(FIRST_NODE, str(node))
-    rank = (number - int(store.get(FIRST_NODE)) * local_world) % world
-    dist.init_process_group(backend, store=PrefixStore("ranks", store), rank=rank, world_size=world, timeout=timeout)
-    return rank, world
+    store = TCPStore(*place.master, place.world, is_master=place.number == 0, timeout=timeout)
+    if first_node and place.local == 0:
+        store.set(FIRST_NODE, str(place.node))
+    rank = (place.number - int(store.get(FIRST_NODE)) * place.local_world) % place.world
+    group_store = PrefixStore("ranks", store)
+    dist.init_process_group(backend, store=group_store, rank=rank, world_size=place.world, timeout=timeout)
+    return rank, place.world

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from mlratchet.infra.launch.group import join_group
+from mlratchet.infra.launch.group import Place, join_group
 from mlratchet.infra.launch.lifetime import die_with_parent
 from mlratchet.infra.launch.nodes import store_of, tell_first_node
 from mlratchet.infra.launch.watchdog import PREEMPTED, Pulse
@@ -34,13 +34,14 @@ def main(job_file: str) -> None:
     failed = scratch / "error.json"
     if failed.is_file():  # a restart cannot mend what the user has to
         raise SystemExit(3)
-    local_rank, rank = int(os.environ["LOCAL_RANK"]), -1
-    device = pick_device(job, local_rank)
-    pulse = Pulse(job.train.stall_timeout_seconds, scratch, local_rank)
+    place, rank = Place.told(os.environ), -1
+    device = pick_device(job, place.local)
+    pulse = Pulse(job.train.stall_timeout_seconds, scratch, place.local)
     pulse.start()
     store = store_of(load_settings())
     try:
         rank, world = join_group(
+            place,
             "nccl" if device.type == "cuda" else "gloo",
             timeout_s=job.train.process_group_timeout_seconds,
             first_node=job.rendezvous is None or job.rendezvous.first,

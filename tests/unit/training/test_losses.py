@@ -11,11 +11,12 @@ from mlratchet.models.data.shards import Split
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.losses import build_loss, check_fits, class_weight
-from mlratchet.models.workloads.tabular import TableClassifier, TableMultiLabel, TableRegressor
+from mlratchet.models.workloads.tabular import TableClassifier, TableMultiLabel, TableRanker, TableRegressor
 
 CLASSIFIER = TableClassifier(columns=["a"], classes=["x", "y", "z"])
 REGRESSOR = TableRegressor(columns=["a"])
 LABELS = TableMultiLabel(columns=["a"], labels=["x", "y", "z"])
+RANKER = TableRanker(columns=["a"])
 
 
 class OwnLoss(TableClassifier):
@@ -59,6 +60,9 @@ def test_balanced_weights_give_every_class_the_same_share() -> None:
         (CLASSIFIER, {"early_stopping": {"metric": "acuracy"}}, "unknown metric 'acuracy'; there are: loss, accuracy"),
         (CLASSIFIER, {"class_weights": [1.0]}, "got 1 weights for 3 classes"),
         (REGRESSOR, {"class_weights": "balanced"}, "a regression has no classes"),
+        (RANKER, {"label_smoothing": 0.1}, "label_smoothing: a ranking has no classes"),
+        (RANKER, {"loss": "mse"}, "there are: task, listwise, pairwise"),
+        (LABELS, {"loss": "cross_entropy"}, "does not fit a multi_label; there are: task, bce"),
         (
             OwnLoss(columns=["a"], classes=["x", "y"]),
             {"class_weights": "balanced"},
