@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import Any
 
 from mlratchet.models.fault_points import fault_point
 from mlratchet.models.gates.decision import build_decision, explain, load_decision, publish_decision, table
 from mlratchet.models.gates.evidence import Evidence
-from mlratchet.models.gates.judge import judge
+from mlratchet.models.gates.judge import judge_gate
 from mlratchet.models.gates.record import GateRun, find_gate_run, gate_run_id, publish_gate_run
 from mlratchet.models.identity.environment import environment, judging_source_digest
 from mlratchet.tasks.progress import show_table
@@ -35,13 +36,14 @@ def pass_gate(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict
     if earlier is not None:
         show_decision(load_decision(store, earlier.decision))
         return earlier
-    result = judge(
+    result = judge_gate(
+        spec.gates,
         gate,
-        spec.gates.checks(gate),
-        evidence,
+        dataclasses.replace(evidence, dataset_id=work.dataset_id),
         first_model=work.champion is None,
         task=run.workload.task,
         class_names=run.workload.class_names(),
+        now_s=began_s,
     )
     decision = build_decision(
         spec.name,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from mlratchet.models.gates.checks.case import Case
+from mlratchet.models.gates.checks.paired import NO_CHAMPION
+from mlratchet.models.gates.result import CheckResult, against_bound, not_applicable, unknown
 from mlratchet.models.pipeline.strict import StrictModel
 from pydantic import Field
 
@@ -14,3 +17,23 @@ class AttributionCheck(StrictModel):
     kind: Literal["attribution"]
     maximum_shift: float = Field(gt=0, le=1)
     """0: the same importance everywhere; 1: nothing in common."""
+
+
+def judge_attribution(check: AttributionCheck, case: Case) -> CheckResult:
+    """The measured shift against the maximum."""
+    threshold, shift = f"<= {check.maximum_shift:g}", case.evidence.attribution_shift
+    if case.first_model:
+        return not_applicable(check.kind, "attribution_shift", threshold, NO_CHAMPION)
+    if shift is None:
+        return unknown(check.kind, "attribution_shift", threshold, "attributions were not measured")
+    if shift.n < 1 or shift.value < 0:
+        return unknown(check.kind, "attribution_shift", threshold, f"measured {shift.value:g} over {shift.n} rows")
+    return against_bound(
+        check.kind,
+        "attribution_shift",
+        shift.value,
+        shift.n,
+        maximum=check.maximum_shift,
+        detail=shift.detail,
+        method=shift.method or "measured",
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from mlratchet.models.gates.checks.case import Case
+from mlratchet.models.gates.result import CheckResult, against_bound, unknown
 from mlratchet.models.pipeline.strict import StrictModel
 from pydantic import Field, model_validator
 
@@ -23,3 +25,17 @@ class BudgetCheck(StrictModel):
         if sum(bound is not None for bound in bounds) != 1:
             raise ValueError("give exactly one of maximum_seconds, maximum_core_seconds and maximum_gpu_seconds")
         return self
+
+
+def judge_budget(check: BudgetCheck, case: Case) -> CheckResult:
+    """The recorded cost against the bound."""
+    bounds = (
+        ("train_seconds", check.maximum_seconds),
+        ("core_seconds", check.maximum_core_seconds),
+        ("gpu_seconds", check.maximum_gpu_seconds),
+    )
+    name, maximum = next((name, bound) for name, bound in bounds if bound is not None)
+    value = case.evidence.cost.get(name)
+    if value is not None and value < 0:
+        return unknown(check.kind, name, f"<= {maximum:g} s", f"measured {value:g} s: not a cost")
+    return against_bound(check.kind, name, value, 1, maximum=maximum, unit=" s")

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
+import math
+from collections.abc import Mapping
+from numbers import Real
+from pathlib import Path
 from typing import Any, Literal
 
-from mlratchet.models.pipeline.functions import REFERENCE
+from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.gates.checks.case import Case
+from mlratchet.models.gates.evidence import Evidence
+from mlratchet.models.gates.result import CheckResult, unknown
+from mlratchet.models.identity.canonical import digest_bytes
+from mlratchet.models.pipeline.functions import REFERENCE, load_function
 from mlratchet.models.pipeline.strict import StrictModel
 from pydantic import Field
+
+VERDICTS = ("pass", "fail", "inconclusive")
 
 
 class CustomCheck(StrictModel):
@@ -16,3 +30,75 @@ class CustomCheck(StrictModel):
     function: str = Field(pattern=REFERENCE)
     """`package.module:function`."""
     parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+def judge_custom(check: CustomCheck, case: Case) -> CheckResult:
+    """Call the function on a read-only view of the evidence. Whatever it does wrong is inconclusive."""
+    name = check.function.partition(":")[2]
+    try:
+        function = load_function(check.function, "custom check")
+        answer = function(read_only(case.evidence), **check.parameters)
+    except ConfigurationError as error:
+        return unknown(check.kind, name, "?", str(error))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code: its failure must not pass, nor crash
+        return unknown(check.kind, name, "?", f"{check.function} raised {type(error).__name__}: {error}")
+    why = malformed(answer)
+    if why:
+        return unknown(check.kind, name, "?", f"{check.function}: {why}")
+    return CheckResult(
+        kind=check.kind,
+        metric=name,
+        verdict=answer["verdict"],
+        reason=f"{name}: {answer['reason']}",
+        threshold=str(answer.get("threshold", "as the function says")),
+        value=float(answer["value"]),
+        n=int(answer.get("n", 0)),
+        method=f"{check.function}, source {source_digest(function)[:12]}",
+    )
+
+
+def malformed(answer: Any) -> str:
+    """What is wrong with a function's answer; empty when nothing is."""
+    if not isinstance(answer, Mapping):
+        return f"gave {type(answer).__name__}, expected a mapping with value, verdict and reason"
+    value, n = answer.get("value"), answer.get("n", 0)
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(float(value)):
+        return f"value must be a finite number, got {value!r}"
+    if answer.get("verdict") not in VERDICTS:
+        return f"verdict must be one of {', '.join(VERDICTS)}, got {answer.get('verdict')!r}"
+    if not isinstance(answer.get("reason"), str) or not answer["reason"].strip():
+        return f"reason must say why in words, got {answer.get('reason')!r}"
+    if isinstance(n, bool) or not isinstance(n, int) or n < 0:
+        return f"n must be a number of rows, got {n!r}"
+    return ""
+
+
+def source_digest(function: Any) -> str:
+    """SHA-256 hex of the file that defines the function, or of its name where there is none."""
+    try:
+        return digest_bytes(Path(inspect.getsourcefile(function) or "").read_bytes())
+    except (OSError, TypeError):
+        return digest_bytes(repr(function).encode())
+
+
+def read_only(evidence: Evidence) -> Evidence:
+    """The evidence with arrays that cannot be written: a check must not change what the next one judges."""
+
+    def frozen(rows: RowOutputs | None) -> Any:
+        if rows is None:
+            return None
+        y, output = rows.y.view(), rows.output.view()
+        y.flags.writeable = output.flags.writeable = False
+        columns = {name: list(values) for name, values in rows.columns.items()}
+        return dataclasses.replace(rows, ids=list(rows.ids), y=y, output=output, columns=columns)
+
+    return dataclasses.replace(
+        evidence,
+        candidate=frozen(evidence.candidate),
+        champion=frozen(evidence.champion),
+        perturbed={name: frozen(rows) for name, rows in evidence.perturbed.items()},
+        versions={version: frozen(rows) for version, rows in evidence.versions.items()},
+        data_measures=dict(evidence.data_measures),
+        latency_ms=dict(evidence.latency_ms),
+        cost=dict(evidence.cost),
+    )

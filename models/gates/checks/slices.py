@@ -1,12 +1,31 @@
-"""`slice`: the metric holds on every slice of the rows, with Holm's correction over the slices."""
+"""`slice`: the metric holds on every slice of the rows, with Holm's correction over the slices.
+
+Holm (1979), Scandinavian Journal of Statistics 6. With m slices and error probability alpha, a slice is shown to be
+good when its one-sided test is rejected by the step-down procedure; the gate passes when all are, and the chance that
+any slice was called good that is not stays below alpha. Slices are shown to be bad in the same way.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
+import numpy as np
+from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.evaluation.metrics import Metric
+from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.evaluation.slices import slice_labels, take_rows
+from mlratchet.models.evaluation.statistics.multiplicity import holm
 from mlratchet.models.gates.checks.base import Statistical
+from mlratchet.models.gates.checks.case import Case
+from mlratchet.models.gates.checks.paired import NO_CHAMPION
+from mlratchet.models.gates.intervals import estimate_of, gain_of
+from mlratchet.models.gates.result import CheckResult, Part, Verdict, bound_words, not_applicable, unknown
 from mlratchet.models.pipeline.functions import REFERENCE
 from pydantic import Field, model_validator
+
+MOST_SLICES = 500  # more come from a column that is not one to slice by, an id for example
+SHOWN = 3  # slices named in the reason; the decision holds all
 
 
 class SliceCheck(Statistical):
@@ -38,3 +57,168 @@ class SliceCheck(Statistical):
             if len(set(given)) != len(given):
                 raise ValueError(f"{name}: every name once, got {', '.join(given)}")
         return self
+
+
+def judge_slice(check: SliceCheck, case: Case) -> CheckResult:
+    """Every wanted slice must hold; one that is empty, too small or undefined is inconclusive."""
+    threshold = _threshold(check)
+    metric, ours, theirs = case.metrics.get(check.metric), case.evidence.candidate, None
+    if metric is None:
+        return unknown(check.kind, check.metric, "?", f"unknown metric; there are {', '.join(case.metrics)}")
+    if check.margin is not None:
+        if case.first_model:
+            return not_applicable(check.kind, check.metric, threshold, NO_CHAMPION)
+        theirs = case.evidence.champion
+        why = case.pair_refused(ours, theirs, "champion")
+    else:
+        why = case.rows_refused(ours, "candidate")
+    if why or ours is None:
+        return unknown(check.kind, check.metric, threshold, why)
+    labels = labels_of(ours, check.by, check.function)
+    if isinstance(labels, str):
+        return unknown(check.kind, check.metric, threshold, labels, len(ours.ids))
+    wanted = check.slices or tuple(sorted({label for label in labels if label}))
+    if not 0 < len(wanted) <= MOST_SLICES:
+        many = f"{len(wanted)} slices, expected 1 to {MOST_SLICES}; name those that matter in `slices`"
+        return unknown(check.kind, check.metric, threshold, many, len(ours.ids))
+    tests = [_SliceTest(check, case, metric, label, labels, ours, theirs, len(wanted)) for label in wanted]
+    return _summary(check, case, threshold, tests, len(ours.ids))
+
+
+def labels_of(rows: RowOutputs, by: tuple[str, ...], function: str | None) -> list[str] | str:
+    """A label per row, or why there is none. The function is the user's: whatever it does, nothing passes by it."""
+    try:
+        return slice_labels(rows, columns=by, function=function)
+    except ConfigurationError as error:
+        return str(error)
+    except Exception as error:  # noqa: BLE001 - the user's code: its failure is evidence missing, not a crash
+        return f"{function}: {type(error).__name__}: {error}"
+
+
+class _SliceTest:
+    """One slice: its estimate, and the p values of "no better than the bound" and "no worse"."""
+
+    def __init__(
+        self,
+        check: SliceCheck,
+        case: Case,
+        metric: Metric,
+        label: str,
+        labels: list[str],
+        ours: RowOutputs,
+        theirs: RowOutputs | None,
+        count: int,
+    ) -> None:
+        chosen = np.asarray([one == label for one in labels], dtype=bool)
+        self.check, self.label, self.n = check, label, int(chosen.sum())
+        self.compare = case.compare(check.compare)
+        each = 1 - (1 - case.confidence(check)) / count
+        self.two_sided = 2 * each - 1
+        self.found, self.why = None, f"{self.n} rows, fewer than {check.minimum_rows}" if self.n else "no rows"
+        if self.n < check.minimum_rows:
+            return
+        resamples, part = case.resamples(check, each), take_rows(ours, chosen)
+        if theirs is None:
+            self.found = estimate_of(metric, part, resamples=resamples, seed=check.seed)
+        else:
+            self.found = gain_of(metric, part, take_rows(theirs, chosen), resamples=resamples, seed=check.seed)
+        self.why = self.found.why_no_bound if self.compare == "interval" else self.found.why
+
+    @property
+    def bound(self) -> float:
+        """What the value is held against."""
+        check = self.check
+        given = check.minimum if check.minimum is not None else check.maximum
+        return given if given is not None else 0.0 - float(check.margin or 0.0)
+
+    @property
+    def headroom(self) -> float:
+        """How far the estimate is on the good side of the bound; minus infinity where there is none."""
+        if self.found is None or self.why:
+            return -math.inf
+        above = self.found.value - self.bound
+        return above if self.check.maximum is None else -above
+
+    @property
+    def p_good(self) -> float:
+        """Small when the slice is shown to hold."""
+        if self.found is None or self.why:
+            return 1.0
+        bounds = self.found.bounds
+        return bounds.p_greater(self.bound) if self.check.maximum is None else bounds.p_less(self.bound)
+
+    @property
+    def p_bad(self) -> float:
+        """Small when the slice is shown not to hold."""
+        if self.found is None or self.why:
+            return 1.0
+        bounds = self.found.bounds
+        return bounds.p_less(self.bound) if self.check.maximum is None else bounds.p_greater(self.bound)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Simultaneous over the slices (Bonferroni)."""
+        return self.found.interval(self.two_sided) if self.found is not None else None
+
+    @property
+    def words(self) -> str:
+        """For the reason."""
+        if self.found is None or self.why:
+            return f"{self.label}: {self.why}"
+        return f"{self.label} {self.found.value:.4f} (n={self.n}, {self.found.span(self.two_sided)})"
+
+
+def verdicts_of(tests: list[_SliceTest], alpha: float) -> list[Verdict]:
+    """One per slice: Holm over all of them, those without a p value included. Estimates are held as they are."""
+    good = holm([test.p_good for test in tests])
+    bad = holm([test.p_bad for test in tests])
+    found: list[Verdict] = []
+    for test, p_good, p_bad in zip(tests, good, bad, strict=True):
+        if test.why:
+            found.append("inconclusive")
+        elif test.compare == "estimate":
+            found.append("pass" if test.headroom >= 0 else "fail")
+        else:
+            found.append("pass" if p_good <= alpha else "fail" if p_bad <= alpha else "inconclusive")
+    return found
+
+
+def _threshold(check: SliceCheck) -> str:
+    if check.margin is not None:
+        return f"> {-check.margin:g} against the champion on every slice"
+    return f"{bound_words(check.minimum, check.maximum)} on every slice"
+
+
+def _summary(check: SliceCheck, case: Case, threshold: str, tests: list[_SliceTest], n: int) -> CheckResult:
+    verdicts = verdicts_of(tests, 1 - case.confidence(check))
+    verdict: Verdict = "fail" if "fail" in verdicts else "inconclusive" if "inconclusive" in verdicts else "pass"
+    told = sorted((t for t, one in zip(tests, verdicts, strict=True) if one == verdict), key=lambda t: t.headroom)
+    words = {"fail": "not", "inconclusive": "not surely", "pass": "weakest"}[verdict]
+    named = "; ".join([test.words for test in told[:SHOWN]] + [f"{len(told) - SHOWN} more"] * (len(told) > SHOWN))
+    worst = told[0]
+    how = f"Holm over {len(tests)} slices at {case.confidence(check):.4g}"
+    return CheckResult(
+        kind=check.kind,
+        metric=check.metric,
+        verdict=verdict,
+        reason=(
+            f"{check.metric} {threshold}: {verdicts.count('pass')} of {len(tests)} hold, {words}: {named} "
+            f"({'estimates' if worst.compare == 'estimate' else how})"
+        ),
+        threshold=threshold,
+        value=worst.found.value if worst.found is not None else None,
+        interval=worst.interval,
+        n=n,
+        method=f"{how}; {worst.found.bounds.method}" if worst.found is not None else how,
+        seed=worst.found.seed if worst.found is not None else None,
+        parts=tuple(
+            Part(
+                label=test.label,
+                verdict=one,
+                n=test.n,
+                value=test.found.value if test.found is not None else None,
+                interval=test.interval,
+            )
+            for test, one in zip(tests, verdicts, strict=True)
+        ),
+    )

@@ -1,0 +1,63 @@
+"""The case a check judges: the evidence and the rules that hold for the whole gate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from mlratchet.models.evaluation.metrics import Metric
+from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.gates.checks.base import LEAST_TAIL, Statistical
+from mlratchet.models.gates.evidence import Evidence
+
+MOST_RESAMPLES = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Case:
+    """What every check of a gate is judged in."""
+
+    gate: str
+    evidence: Evidence
+    metrics: Mapping[str, Metric]
+    first_model: bool = False  # there is no champion: the bootstrap rule applies
+    now_s: float | None = None  # the clock, for what expires
+    policy_digest: str = ""
+    divisor: int = 1  # every error probability is divided by it: the test rows are worn (wear.py)
+
+    def confidence(self, check: Statistical) -> float:
+        """The declared one, or stricter on worn rows."""
+        return 1 - (1 - check.confidence) / self.divisor
+
+    def compare(self, declared: Literal["estimate", "interval"]) -> Literal["estimate", "interval"]:
+        """On worn rows an estimate alone is not enough."""
+        return declared if self.divisor == 1 else "interval"
+
+    def resamples(self, check: Statistical, confidence: float) -> int:
+        """The declared number, or as many as leave ten resamples beyond a one-sided bound at `confidence`."""
+        return min(MOST_RESAMPLES, max(check.resamples, math.ceil(LEAST_TAIL / (1 - confidence))))
+
+    def rows_refused(self, rows: RowOutputs | None, who: str) -> str:
+        """Why these rows are no evidence; empty when they are."""
+        if rows is None:
+            return f"the {who} was not scored on these rows"
+        if not rows.ids:
+            return f"the {who} was scored on 0 rows"
+        if rows.dataset_id != self.evidence.dataset_id:
+            got, wanted = rows.dataset_id[:12] or "no dataset", self.evidence.dataset_id[:12] or "none"
+            return f"the {who} was scored on rows of another dataset: got {got}, expected {wanted}"
+        if len(set(rows.ids)) != len(rows.ids):
+            return f"the {who}'s rows have an id twice"
+        return ""
+
+    def pair_refused(self, ours: RowOutputs | None, theirs: RowOutputs | None, who: str) -> str:
+        """Why the candidate cannot be compared with `who` row by row; empty when it can."""
+        why = self.rows_refused(ours, "candidate") or self.rows_refused(theirs, who)
+        if why or ours is None or theirs is None:
+            return why
+        if ours.ids != theirs.ids or not np.array_equal(ours.y, theirs.y):
+            return f"candidate and {who} were not scored on the same rows"
+        return ""
