@@ -7,11 +7,16 @@ from pathlib import Path
 
 from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.errors import RatchetError
-from mlratchet.models.gates.validation import power_notes, validate_policy
+from mlratchet.models.evaluation.metrics import metrics_for
+from mlratchet.models.evaluation.rows import load_rows
+from mlratchet.models.gates.decision import load_decision
+from mlratchet.models.gates.power import Pilot, power_notes
+from mlratchet.models.gates.validation import check_gates
 from mlratchet.models.pipeline.loading import read_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.registration.record import find_registration
 from mlratchet.models.training.losses import check_fits
+from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.loading import load_workload
 from mlratchet.tasks.wiring import Adapters
 
@@ -26,16 +31,33 @@ def check_pipeline(
     spec = read_pipeline(file, overrides=overrides)
     workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
     check_fits(spec.train, workload)
-    warnings = validate_policy(spec.gates, workload.task, workload.class_names())
-    test_rows = champion_test_rows(adapters, spec.name) if adapters is not None else None
-    return spec, warnings + spec.train.notes() + power_notes(spec.gates, test_rows, test_share=spec.data.split.test)
+    warnings = check_gates(spec, workload)
+    pilot = newest_comparison(adapters, spec, workload) if adapters is not None else None
+    known = pilot or Pilot(test_share=spec.data.split.test, metrics=metrics_for(workload.task, workload.class_names()))
+    return spec, warnings + spec.train.notes() + power_notes(spec.gates, known)
 
 
-def champion_test_rows(adapters: Adapters, name: str) -> int | None:
-    """Test rows of the champion's dataset; None without a champion or without a stack that answers."""
+def newest_comparison(adapters: Adapters, spec: PipelineSpec, workload: Workload) -> Pilot | None:
+    """The champion's test rows, with its outputs and those of the version it replaced where its decision names them.
+
+    None without a champion or without a stack that answers.
+    """
     try:
-        head = adapters.ledger.head(name)
+        head = adapters.ledger.head(spec.name)
         record = find_registration(adapters.store, head.work_key) if head is not None else None
-        return load_dataset(adapters.store, record.dataset_id).rows["test"] if record is not None else None
+        if head is None or record is None:
+            return None
+        keys = load_decision(adapters.store, head.decision).get("digests", {})
+        ours, theirs = (
+            load_rows(adapters.store, keys[name]) if keys.get(name, "none") != "none" else None
+            for name in ("rows", "champion_rows")
+        )
+        return Pilot(
+            test_share=spec.data.split.test,
+            test_rows=load_dataset(adapters.store, record.dataset_id).rows["test"],
+            ours=ours,
+            theirs=theirs,
+            metrics=metrics_for(workload.task, workload.class_names()),
+        )
     except RatchetError:
         return None

@@ -12,7 +12,7 @@ from mlratchet.infra.scratch import open_scratch
 from mlratchet.infra.settings import Settings, load_settings
 from mlratchet.infra.storage.s3 import S3Store
 from mlratchet.models.errors import InfrastructureError
-from mlratchet.models.gates.validation import validate_policy
+from mlratchet.models.gates.validation import check_gates
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.ports.registry import Registry, Tracker
@@ -122,6 +122,6 @@ def open_run(adapters: Adapters, revision: str, overrides: tuple[str, ...], *, r
     spec = load_pipeline(adapters.store, revision, overrides=overrides)
     workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
     check_fits(spec.train, workload)
-    validate_policy(spec.gates, workload.task, workload.class_names())
+    check_gates(spec, workload)
     resolve_processes(spec.train)
     return Run(spec, adapters, run_id=run_id, actor=actor)

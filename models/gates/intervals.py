@@ -9,6 +9,7 @@ from mlratchet.models.evaluation.metrics import Metric
 from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.statistics.choose import confidence_of, confidence_of_difference
 from mlratchet.models.evaluation.statistics.interval import Confidence, NoConfidence
+from mlratchet.models.workloads.base import QUERY_COLUMN
 
 
 class Mirrored(Confidence):
@@ -72,7 +73,7 @@ def estimate_of(metric: Metric, rows: RowOutputs, *, resamples: int, seed: int) 
     found = metric.estimate(rows)
     if not math.isfinite(found.value):
         return Estimate(value=math.nan, n=found.n, bounds=NoConfidence(found.reason), why=found.reason)
-    bounds = confidence_of(metric, rows, resamples=resamples, seed=seed)
+    bounds = confidence_of(metric, rows, resamples=resamples, seed=seed, cluster=cluster_of(metric, rows))
     return Estimate(value=found.value, n=found.n, bounds=bounds, seed=_seed(bounds, seed))
 
 
@@ -82,7 +83,9 @@ def gain_of(metric: Metric, ours: RowOutputs, theirs: RowOutputs, *, resamples: 
     if not (math.isfinite(a.value) and math.isfinite(b.value)):
         why = a.reason or b.reason
         return Estimate(value=math.nan, n=a.n, bounds=NoConfidence(why), why=why)
-    bounds = confidence_of_difference(metric, ours, theirs, resamples=resamples, seed=seed)
+    bounds = confidence_of_difference(
+        metric, ours, theirs, resamples=resamples, seed=seed, cluster=cluster_of(metric, ours)
+    )
     gained, lost = getattr(bounds, "gained", None), getattr(bounds, "lost", None)
     higher = metric.direction == "higher"
     return Estimate(
@@ -92,6 +95,14 @@ def gain_of(metric: Metric, ours: RowOutputs, theirs: RowOutputs, *, resamples: 
         seed=_seed(bounds, seed),
         detail=f", {gained} gained and {lost} lost" if gained is not None else "",
     )
+
+
+def cluster_of(metric: Metric, rows: RowOutputs) -> str | None:
+    """The column of groups whose rows belong together (`source.group_column`); None where every row stands alone."""
+    groups = rows.columns.get(QUERY_COLUMN)
+    if groups is None or metric.group_column is not None or len(set(groups)) == len(groups):
+        return None
+    return QUERY_COLUMN
 
 
 def _seed(bounds: Confidence, seed: int) -> int | None:

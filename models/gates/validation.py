@@ -3,74 +3,161 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import math
+from collections.abc import Sequence
+from typing import Any
 
 from mlratchet.models.data.quality import MEASURES
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.evaluation.metrics import metrics_for
-from mlratchet.models.evaluation.statistics import detectable_margin, rows_needed
-from mlratchet.models.gates.checks.absolute import AbsoluteCheck
+from mlratchet.models.evaluation.metrics import Metric, metrics_for
+from mlratchet.models.evaluation.slices import require_columns
+from mlratchet.models.gates.checks.absolute import AbsoluteCheck, CalibrationCheck
+from mlratchet.models.gates.checks.attribution import AttributionCheck
+from mlratchet.models.gates.checks.custom import CustomCheck
 from mlratchet.models.gates.checks.data import DataCheck
-from mlratchet.models.gates.checks.paired import NonInferiorityCheck, SuperiorityCheck
-from mlratchet.models.gates.policy import GatePolicy
+from mlratchet.models.gates.checks.paired import AnchorCheck, NonInferiorityCheck, RelativeCheck, SuperiorityCheck
+from mlratchet.models.gates.checks.slices import SliceCheck
+from mlratchet.models.gates.demands import check_demands
+from mlratchet.models.gates.evidence import Evidence
+from mlratchet.models.gates.policy import GATES, GatePolicy
+from mlratchet.models.pipeline.functions import load_function
+from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.workloads.base import QUERY_COLUMN, Workload
 
-TYPICAL_DISAGREEMENT = 0.04  # share of rows on which two trainings of one model differ
+COMPARING = (AttributionCheck, NonInferiorityCheck, RelativeCheck, SuperiorityCheck)
+COMPARING_MEASURES = {"label_prior_shift", "relabelled_fraction", "volume_ratio"}
+MARGINS = ("margin", "maximum_loss", "maximum_drop", "maximum_gap")
 
 
-def _unknown(where: str, kind: str, name: str, known: list[str]) -> ConfigurationError:
+def check_gates(spec: PipelineSpec, workload: Workload) -> list[str]:
+    """Everything about the gates of a pipeline. Warnings; raises ``ConfigurationError``."""
+    source = spec.source
+    columns = source.slice_columns
+    if columns is not None and source.group_column is not None:
+        columns = (*columns, QUERY_COLUMN)
+    warnings = validate_policy(spec.gates, workload.task, workload.class_names(), columns=columns)
+    check_demands(spec.gates, workload)
+    return warnings
+
+
+def validate_policy(
+    policy: GatePolicy, task: str, class_names: tuple[str, ...], *, columns: Sequence[str] | None = None
+) -> list[str]:
+    """Warnings. Raises ``ConfigurationError``, a line per check, for what could never be meant or never pass.
+
+    `columns`: those that a row carries; None: not known before the data is read.
+    """
+    metrics = metrics_for(task, class_names)
+    problems: list[str] = []
+    for gate, number, check in policy.all_checks():
+        where = f"gates.{gate}.{number}"
+        try:
+            _check_metric(check, metrics, where)
+            _check_functions(check, where)
+            if columns is not None:
+                require_columns(getattr(check, "by", ()), columns, where)
+        except ConfigurationError as error:
+            problems.append(str(error))
+    problems += [
+        f"gates.{gate}: the first model would have no check (bootstrap: absolute_only); add an absolute check"
+        for gate in GATES
+        if all(map(compares, policy.checks(gate)))
+    ]
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return _warnings(policy)
+
+
+def compares(check: Any) -> bool:
+    """Whether the check needs another version, so that it does not apply to the first model."""
+    return (
+        isinstance(check, COMPARING)
+        or (isinstance(check, AnchorCheck) and check.version == "first")
+        or (isinstance(check, SliceCheck) and check.margin is not None)
+        or (isinstance(check, DataCheck) and check.measure in COMPARING_MEASURES)
+    )
+
+
+def _warnings(policy: GatePolicy) -> list[str]:
+    champion = policy.checks("champion")
+    paired = [c for c in champion if isinstance(c, NonInferiorityCheck | SuperiorityCheck)]
+    warnings = []
+    if not paired:
+        warnings.append("gates.champion compares nothing with the champion; add a non_inferiority check")
+    anchored = {c.metric for gate in GATES for c in policy.checks(gate) if isinstance(c, AnchorCheck)}
+    bounded = {c.metric for gate in GATES for c in policy.checks(gate) if isinstance(c, AbsoluteCheck)}
+    warnings += [
+        f"gates.champion: {check.metric} may fall by {check.margin:g} with every promotion and nothing stops the sum "
+        "of it; add an anchor check or an absolute one"
+        for check in paired
+        if isinstance(check, NonInferiorityCheck) and check.metric not in anchored | bounded
+    ]
+    return warnings
+
+
+def unknown_name(where: str, kind: str, name: str, known: Sequence[str]) -> ConfigurationError:
+    """With the nearest name, or all of them."""
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}"
     return ConfigurationError(f"{where}: unknown {kind} {name!r}; {hint}")
 
 
-def validate_policy(policy: GatePolicy, task: str, class_names: tuple[str, ...]) -> list[str]:
-    """Warnings. Raises ``ConfigurationError`` for an unknown metric or measure, and for a bound on the wrong side
-    of a metric's direction."""
-    metrics = metrics_for(task, class_names)
-    warnings: list[str] = []
-    for number, data_check in enumerate(policy.checks("data")):
-        if isinstance(data_check, DataCheck) and data_check.measure not in MEASURES:
-            raise _unknown(f"gates.data.{number}", "measure", data_check.measure, list(MEASURES))
-    for gate in ("candidate", "staging", "champion"):
-        for number, check in enumerate(policy.checks(gate)):
-            where = f"gates.{gate}.{number}"
-            if isinstance(check, DataCheck) or not isinstance(
-                check, AbsoluteCheck | NonInferiorityCheck | SuperiorityCheck
-            ):
-                continue
-            if check.metric not in metrics:
-                raise _unknown(where, "metric", check.metric, list(metrics))
-            direction = metrics[check.metric].direction
-            if isinstance(check, AbsoluteCheck) and (check.minimum is None) == (direction == "higher"):
-                given, wanted = ("maximum", "minimum") if check.minimum is None else ("minimum", "maximum")
-                raise ConfigurationError(
-                    f"{where}: direction against the metric: {check.metric} is better when {direction}, "
-                    f"got {given}, expected {wanted}"
-                )
-    if not any(isinstance(c, NonInferiorityCheck | SuperiorityCheck) for c in policy.checks("champion")):
-        warnings.append("gates.champion compares nothing with the champion; add a non_inferiority check")
-    if all(isinstance(c, NonInferiorityCheck | SuperiorityCheck) for c in policy.checks("champion")):
+def _check_metric(check: Any, metrics: dict[str, Metric], where: str) -> None:
+    if isinstance(check, DataCheck):
+        if check.measure not in MEASURES:
+            raise unknown_name(where, "measure", check.measure, list(MEASURES))
+        return
+    name = check.measure if isinstance(check, CalibrationCheck) else getattr(check, "metric", None)
+    if name is None:
+        return
+    if name not in metrics:
+        raise unknown_name(where, "metric", name, list(metrics))
+    metric = metrics[name]
+    _check_direction(check, metric, where)
+    low, high = metric.span
+    for field in ("minimum", "maximum"):
+        bound = getattr(check, field, None)
+        if bound is not None and not low <= bound <= high:
+            raise ConfigurationError(f"{where}: {field} {bound:g} lies outside {name}, which is {low:g} to {high:g}")
+    for field in MARGINS:
+        margin = getattr(check, field, None)
+        if margin is not None and math.isfinite(high - low) and margin >= high - low:
+            raise ConfigurationError(
+                f"{where}: {field} {margin:g} always holds: {name} is {low:g} to {high:g} ({metric.unit})"
+            )
+
+
+def _check_direction(check: Any, metric: Metric, where: str) -> None:
+    if not isinstance(check, AbsoluteCheck | CalibrationCheck | SliceCheck):
+        return
+    given = "minimum" if getattr(check, "minimum", None) is not None else "maximum"
+    wanted = "minimum" if metric.direction == "higher" else "maximum"
+    if getattr(check, given) is not None and given != wanted:
         raise ConfigurationError(
-            "gates.champion: the first model would have no check (bootstrap: absolute_only); add an absolute check"
+            f"{where}: direction against the metric: {metric.name} is better when {metric.direction}, "
+            f"got {given}, expected {wanted}"
         )
-    return warnings
 
 
-def power_notes(policy: GatePolicy, n_test: int | None, *, test_share: float) -> list[str]:
-    """A note per margin on accuracy that `n_test` rows cannot support; None when their number is not known yet."""
-    notes = []
-    for number, check in enumerate(policy.checks("champion")):
-        if not isinstance(check, NonInferiorityCheck) or check.metric != "accuracy":
-            continue
-        needed = rows_needed(check.margin, disagreement=TYPICAL_DISAGREEMENT, confidence=check.confidence)
-        words = (
-            f"gates.champion.{number}: an equally good model passes a margin of {check.margin:g} four times in five "
-            f"with {needed} test rows ({math.ceil(needed / test_share)} records, where two trainings differ on "
-            f"{TYPICAL_DISAGREEMENT:.0%} of the rows)"
-        )
-        if n_test is None:
-            notes.append(words)
-        elif n_test < needed:
-            margin = detectable_margin(n_test, disagreement=TYPICAL_DISAGREEMENT, confidence=check.confidence)
-            notes.append(f"{words}; the champion had {n_test}: choose a margin of {margin:.3f} or deliver more")
-    return notes
+def _check_functions(check: Any, where: str) -> None:
+    function = getattr(check, "function", None)
+    if function is None:
+        return
+    found = load_function(function, where)
+    try:
+        signature = inspect.signature(found)
+    except (TypeError, ValueError):
+        return  # a builtin tells no signature
+    if not isinstance(check, CustomCheck):
+        return
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    named = [name for name, one in signature.parameters.items() if one.kind not in variable]
+    takes_any = any(one.kind is one.VAR_KEYWORD for one in signature.parameters.values())
+    for name in check.parameters:
+        if name not in named[1:] and not takes_any:
+            raise unknown_name(where, f"parameter of {function}", name, named[1:] or ["none"])
+    try:
+        signature.bind(Evidence(), **check.parameters)
+    except TypeError as error:
+        raise ConfigurationError(f"{where}: {function} cannot be called with these parameters: {error}") from error

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.evaluation.metrics import metrics_for
 from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.gates.checks.absolute import AbsoluteCheck
 from mlratchet.models.gates.checks.paired import NonInferiorityCheck
@@ -16,8 +17,9 @@ from mlratchet.models.gates.decision import build_decision, explain, load_decisi
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.judge import judge
 from mlratchet.models.gates.policy import GatePolicy
+from mlratchet.models.gates.power import Pilot, power_notes
 from mlratchet.models.gates.record import GateRun, find_gate_run, gate_run_id, list_gate_runs, publish_gate_run
-from mlratchet.models.gates.validation import power_notes, validate_policy
+from mlratchet.models.gates.validation import validate_policy
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.ports.storage import DigestMismatch
 
@@ -63,11 +65,14 @@ def test_a_champion_gate_that_compares_nothing_is_warned_about(digits_spec: Pipe
 
 
 def test_a_margin_that_the_test_rows_cannot_support_is_named(digits_spec: PipelineSpec) -> None:
-    few = power_notes(digits_spec.gates, 100, test_share=0.35)
-    assert "with 619 test rows" in few[0]
-    assert "the champion had 100" in few[0]
-    assert power_notes(digits_spec.gates, None, test_share=0.35)
-    assert not power_notes(digits_spec.gates, 629, test_share=0.35)
+    metrics = metrics_for("classification", CLASSES)
+    few = power_notes(digits_spec.gates, Pilot(test_share=0.35, test_rows=100, metrics=metrics))
+    margin = next(note for note in few if "champion.1" in note)
+    assert "with 619 test rows" in margin
+    assert "the champion had 100" in margin
+    assert any("candidate.0" in note and "truly" in note for note in few)  # the interval of 100 rows is wide
+    assert power_notes(digits_spec.gates, Pilot(test_share=0.35, metrics=metrics))
+    assert not power_notes(digits_spec.gates, Pilot(test_share=0.35, test_rows=629, metrics=metrics))
 
 
 @pytest.fixture
