@@ -6,7 +6,7 @@ import contextlib
 import sys
 
 import typer
-from mlratchet.flows.cli import demo, models, runs, stack
+from mlratchet.flows.cli import compare, demo, models, runs, stack
 from mlratchet.models.errors import RatchetError
 
 app = typer.Typer(
@@ -38,6 +38,7 @@ def point_libraries_at_the_stack() -> None:
 stack.register(app)
 runs.register(app)
 models.register(app)
+compare.register(app)
 demo.register(app)
 
 

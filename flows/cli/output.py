@@ -34,3 +34,11 @@ def progress_bar(description: str, *, hidden: bool = False) -> Iterator[Callable
             bar.update(task, completed=done, total=total)
 
         yield advance
+
+
+@contextmanager
+def working(what: str, *, hidden: bool = False) -> Iterator[Callable[[str], None]]:
+    """A spinner on stderr; the yielded function says what is being done."""
+    console = Console(file=sys.stderr, quiet=hidden, highlight=False)
+    with console.status(what) as status:
+        yield lambda words: status.update(f"{what}: {words}")

@@ -1,0 +1,119 @@
+"""Commands that look back: compare two versions, try a policy on the past."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from mlratchet.models.comparison.compare import Difference
+    from mlratchet.tasks.compare import Compared
+    from rich.table import Table
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+PipelineArgument = Annotated[str, typer.Argument(help="Name of a pipeline.")]
+SHOWN = 10  # disagreements in the terminal; the page has more
+WORDS = {"a": "[red]A is better[/]", "b": "[green]B is better[/]", "neither": "[dim]no difference shown[/]"}
+
+
+def compare(
+    pipeline: PipelineArgument,
+    a: Annotated[int, typer.Argument(metavar="A", help="A version, as `ratchet versions` lists it.", min=1)],
+    b: Annotated[int, typer.Argument(metavar="B", help="Another; differences are B minus A.", min=1)],
+    html: Annotated[Path | None, typer.Option("--html", help="Also write the page to this file.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.", min=0)] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Two versions on the same test rows: metrics with intervals, paired differences, slices, disagreements,
+    calibration, latency.
+
+    Both are fetched, verified and scored now, on the test rows of the later one that neither was trained on. The same
+    as a self-contained HTML page is logged to MLflow, beside version B. Nothing is moved.
+    """
+    from mlratchet.flows.cli.output import emit, working
+    from mlratchet.models.errors import InfrastructureError
+    from mlratchet.tasks.compare import compare_versions, log_page
+    from mlratchet.tasks.wiring import open_adapters
+
+    adapters = open_adapters()
+    with working("Comparing", hidden=as_json) as say:
+        compared = compare_versions(adapters, pipeline, a, b, seed=seed, on_stage=say)
+    if html is not None:
+        html.write_text(compared.page)
+    try:
+        page = log_page(adapters, compared)
+    except InfrastructureError as error:  # the comparison stands; its page can be written with --html
+        page = None
+        typer.echo(f"the page is not in MLflow: {error.line()}", err=True)
+    if as_json:
+        emit({**compared.document(), "page": page}, [], as_json=True)
+        return
+    show(compared, page)
+
+
+def show(compared: Compared, page: str | None) -> None:
+    """Tables in the terminal."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(highlight=False, soft_wrap=True)
+    found = compared.comparison
+    a, b = compared.a["version"], compared.b["version"]
+    console.print(f"[bold]{compared.name}[/]: version {a} (A) and version {b} (B)")
+    console.print(f"{found.n} test rows: {compared.rows_from}; {found.confidence:.0%} intervals, B minus A\n")
+    table = Table()
+    for column in ("metric", "A", "B", "difference", "interval", ""):
+        table.add_column(column, justify="right" if column in ("A", "B", "difference") else "left")
+    per_class = [m for m in found.metrics if "_class_" in m.metric]
+    for m in found.metrics:
+        if m not in per_class or m.better != "neither":
+            add_difference(table, m.metric, m)
+    console.print(table)
+    hidden = sum(1 for m in per_class if m.better == "neither")
+    if hidden:
+        console.print(f"[dim]{hidden} metrics of single classes without a shown difference: see the page[/]")
+    if found.slices:
+        slices = Table(title=f"Slices: {found.slices[0].difference.metric}")
+        for column in ("slice", "A", "B", "difference", "interval", ""):
+            slices.add_column(column, justify="right" if column in ("A", "B", "difference") else "left")
+        for one in found.slices:
+            add_difference(slices, f"{one.column} = {one.value} (n={one.difference.n})", one.difference)
+        console.print(slices)
+    console.print(f"{found.disagreeing_rows} of {found.n} rows have different answers")
+    if found.disagreements:
+        rows = Table()
+        for column in ("row", "target", "A said", "B said", "closer"):
+            rows.add_column(column)
+        for d in found.disagreements[:SHOWN]:
+            closer = "B" if d.b_badness < d.a_badness else "A"
+            rows.add_row(*(escape(text) for text in (d.id, d.target, d.a, d.b)), closer)
+        console.print(rows)
+    times = compared.latency
+    console.print(
+        f"latency of one row, p50 / p95: A {times.a_ms['p50']:.2f} / {times.a_ms['p95']:.2f} ms, "
+        f"B {times.b_ms['p50']:.2f} / {times.b_ms['p95']:.2f} ms"
+    )
+    if page is not None:
+        console.print(f"page: {page}")
+
+
+def add_difference(table: Table, name: str, found: Difference) -> None:
+    """One line."""
+    ends = found.difference_interval
+    table.add_row(
+        name,
+        "-" if found.a is None else f"{found.a:.4f}",
+        "-" if found.b is None else f"{found.b:.4f}",
+        "-" if found.difference is None else f"{found.difference:+.4f}",
+        "-" if ends is None else f"{ends[0]:+.4f} to {ends[1]:+.4f}",
+        WORDS[found.better] if found.difference is not None else found.reason,
+    )
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (compare,):
+        app.command()(command)

@@ -1,0 +1,48 @@
+"""Time two models side by side: A B A B, so that a busy machine disturbs both alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+Model = Callable[[torch.Tensor], torch.Tensor]
+WARM_FORWARDS = 20
+TIMED_FORWARDS = 200  # of one row each
+
+
+@dataclass(frozen=True, kw_only=True)
+class SideBySide:
+    """Milliseconds of one forward of one row, by quantile."""
+
+    a_ms: dict[str, float]
+    b_ms: dict[str, float]
+    n: int
+
+
+def time_side_by_side(a: Model, b: Model, x: np.ndarray[Any, Any]) -> SideBySide:
+    """Forwards of one row at a time through both models, in turn. `x`: one or more rows."""
+    tensors = [torch.from_numpy(np.ascontiguousarray(x[i : i + 1])) for i in range(min(len(x), 64))]
+    seconds: tuple[list[float], list[float]] = ([], [])
+    with torch.inference_mode():
+        for number in range(WARM_FORWARDS + TIMED_FORWARDS):
+            row = tensors[number % len(tensors)]
+            for side, model in enumerate((a, b)):
+                began = time.perf_counter()
+                model(row)
+                seconds[side].append(time.perf_counter() - began)
+    quantiles = [
+        dict(
+            zip(
+                ("p50", "p95", "p99"),
+                map(float, np.quantile(np.asarray(one[WARM_FORWARDS:]) * 1e3, [0.5, 0.95, 0.99])),
+                strict=True,
+            )
+        )
+        for one in seconds
+    ]
+    return SideBySide(a_ms=quantiles[0], b_ms=quantiles[1], n=TIMED_FORWARDS)
