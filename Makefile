@@ -3,6 +3,8 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+# Two at a time: those that need the stack share one and run in one of the two.
+TOGETHER := -n 2 --dist loadgroup
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: demo test test-full lint install install-test clean
@@ -31,10 +33,10 @@ lint: install-test
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/python -m pytest -m "not full"
+	$(BIN)/python -m pytest -m "not full" $(TOGETHER)
 
 test-full: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TOGETHER)
 
 clean:
 	test ! -x $(BIN)/ratchet || $(BIN)/ratchet down

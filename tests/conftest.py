@@ -32,6 +32,13 @@ from prefect.client.orchestration import SyncPrefectClient
 REPOSITORY = Path(__file__).parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `-n`, whatever needs the stack runs in one worker: there is one stack, not one per worker."""
+    for item in items:
+        if "stack" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("stack"))
+
+
 @pytest.fixture(autouse=True)
 def no_fault_is_left_armed() -> Iterator[None]:
     """A fault point that a test armed and did not pass must not fail another test."""

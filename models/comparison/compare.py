@@ -14,6 +14,7 @@ import numpy as np
 from mlratchet.models.comparison.badness import predictions, row_badness
 from mlratchet.models.evaluation.metrics import Metric, metrics_for
 from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.evaluation.slices import take_rows
 from mlratchet.models.evaluation.statistics import Interval, interval_of, paired_difference
 
 Array = np.ndarray[Any, Any]
@@ -179,7 +180,7 @@ def _slices(
         SliceDifference(
             column=name,
             value=group,
-            difference=difference(main, a.take(rows), b.take(rows), confidence=widened, seed=seed),
+            difference=difference(main, take_rows(a, rows), take_rows(b, rows), confidence=widened, seed=seed),
         )
         for name, group, rows in enough
     ]

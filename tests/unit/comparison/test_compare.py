@@ -1,0 +1,145 @@
+"""Two versions on the same rows: what differs, how sure that is, and the page that shows it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+from mlratchet.models.comparison.badness import places, predictions, row_badness
+from mlratchet.models.comparison.compare import LEAST_ROWS, Comparison, compare
+from mlratchet.models.comparison.latency import SideBySide
+from mlratchet.models.comparison.page import render
+from mlratchet.models.comparison.plots import comparison_plots
+from mlratchet.models.evaluation.rows import RowOutputs
+from sklearn.metrics import accuracy_score
+
+CLASSES = ("x", "y", "z")
+Make = Callable[..., RowOutputs]
+
+
+def compared(a: RowOutputs, b: RowOutputs) -> Comparison:
+    return compare(a, b, task="classification", class_names=CLASSES)
+
+
+
+def test_a_better_version_is_shown_to_be_better(classified: Make) -> None:
+    a, b = classified(accuracy=0.8, seed=1), classified(accuracy=0.95, seed=2)
+    accuracy = next(m for m in compared(a, b).metrics if m.metric == "accuracy")
+    assert accuracy.b == pytest.approx(accuracy_score(b.y, b.output.argmax(axis=1)))
+    assert accuracy.difference == pytest.approx(0.15)
+    assert accuracy.difference_interval is not None
+    assert 0 < accuracy.difference_interval[0] < 0.15 < accuracy.difference_interval[1]
+    assert accuracy.better == "b"
+    assert next(m for m in compared(b, a).metrics if m.metric == "accuracy").better == "a"
+
+
+def test_lower_is_better_for_a_loss(classified: Make) -> None:
+    a, b = classified(accuracy=0.8, seed=1), classified(accuracy=0.95, seed=2)
+    loss = next(m for m in compared(a, b).metrics if m.metric == "log_loss")
+    assert loss.difference is not None
+    assert loss.difference < 0
+    assert loss.better == "b"
+
+
+def test_equal_versions_show_no_difference(classified: Make) -> None:
+    a = classified()
+    found = compared(a, a)
+    assert {m.better for m in found.metrics} == {"neither"}
+    assert found.disagreeing_rows == 0
+
+
+def test_other_rows_are_refused(classified: Make) -> None:
+    with pytest.raises(ValueError, match="same rows"):
+        compared(classified(ids="r"), classified(ids="s"))
+
+
+def test_an_undefined_metric_says_why_and_is_no_number(classified: Make) -> None:
+    a = classified()
+    never = replace(a, output=np.where(np.arange(3) == 2, -9.0, a.output).astype(np.float32))  # z is never predicted
+    precision = next(m for m in compared(never, a).metrics if m.metric == "precision_class_z")
+    assert precision.a is None
+    assert precision.difference is None
+    assert precision.better == "neither"
+    assert "undefined" in precision.reason
+    assert "NaN" not in json.dumps(asdict(compared(never, a)), allow_nan=False)
+
+
+def test_slices_of_columns_and_labels(classified: Make) -> None:
+    n = 600
+    columns = {"region": ["eu" if i % 2 else "us" for i in range(n)], "id2": [str(i) for i in range(n)]}
+    a, b = (replace(classified(n=n, accuracy=s, seed=1), columns=columns) for s in (0.7, 0.95))
+    found = compared(a, b)
+    assert {(s.column, s.value) for s in found.slices} == {
+        ("region", "eu"), ("region", "us"), ("label", "x"), ("label", "y"), ("label", "z"),
+    }  # fmt: skip
+    assert sum(s.difference.n for s in found.slices if s.column == "region") == n
+    assert "600 different values" in found.skipped_columns["id2"]
+
+
+def test_a_slice_with_few_rows_is_not_shown(classified: Make) -> None:
+    rare = ["rare" if i < LEAST_ROWS - 1 else "usual" for i in range(400)]
+    a = replace(classified(), columns={"kind": rare})
+    assert [s.value for s in compared(a, a).slices if s.column == "kind"] == ["usual"]
+
+
+def test_disagreements_begin_with_the_widest(classified: Make) -> None:
+    a, b = classified(accuracy=0.9, seed=1), classified(accuracy=0.9, seed=2)
+    found = compared(a, b)
+    differ = (a.output.argmax(axis=1) != b.output.argmax(axis=1)).sum()
+    assert found.disagreeing_rows == differ > 0
+    gaps = [abs(d.a_badness - d.b_badness) for d in found.disagreements]
+    assert gaps == sorted(gaps, reverse=True)
+    one = found.disagreements[0]
+    row = a.ids.index(one.id)
+    assert one.target == CLASSES[int(a.y[row])]
+    assert one.a == CLASSES[int(a.output[row].argmax())]
+
+
+def test_regression_is_compared_by_error() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=300).astype(np.float32)
+    ids = [str(i) for i in range(300)]
+    a, b = (RowOutputs(ids=ids, y=y, output=y + rng.normal(0, s, 300).astype(np.float32)) for s in (0.5, 0.1))
+    found = compare(a, b, task="regression", class_names=())
+    assert all(m.better == "b" for m in found.metrics)
+    assert list(comparison_plots(a, b, found)) == ["Errors"]
+
+
+def test_places_in_a_ranking_and_the_gain_they_lose() -> None:
+    rows = RowOutputs(
+        ids=list("abcde"),
+        y=np.asarray([1.0, 0.0, 3.0, 0.0, 1.0]),
+        output=np.asarray([0.1, 0.9, 0.5, 7.0, -1.0]),
+        columns={"group": ["q1", "q1", "q1", "q2", "q2"]},
+    )
+    place, size = places(rows)
+    assert place.tolist() == [3, 1, 2, 1, 2]
+    assert size.tolist() == [3, 3, 3, 2, 2]
+    assert predictions(rows, "ranking", ())[0] == "place 3 of 3"
+    expected = [1 * (1 - 1 / 2), 0, 7 * (1 - 1 / np.log2(3)), 0, 1 * (1 - 1 / np.log2(3))]
+    assert row_badness(rows, "ranking").tolist() == pytest.approx(expected)
+
+
+def test_the_page_is_self_contained_and_escapes_what_rows_say(classified: Make) -> None:
+    a, b = classified(accuracy=0.9, seed=1, ids="<script>"), classified(accuracy=0.9, seed=2, ids="<script>")
+    found = compared(a, b)
+    times = SideBySide(a_ms={"p50": 1.0}, b_ms={"p50": 1.5}, n=9)
+    page = render(
+        found,
+        name="digits",
+        a={"version": 1},
+        b={"version": 2},
+        rows_from="those of version 2's dataset",
+        latency=times,
+        pictures=comparison_plots(a, b, found),
+    )
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+    assert 'src="http' not in page
+    assert page.count("data:image/png;base64,") == 2  # calibration and slices by label
+    assert "1.50 x" in page
+    for m in found.metrics:
+        assert m.metric in page
