@@ -33,10 +33,12 @@ REPOSITORY = Path(__file__).parent.parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `-n`, whatever needs the stack runs in one worker: there is one stack, not one per worker."""
+    """With `-n`, tests that need a stack run in one of two workers, each with a stack of its own: ranks and faults in
+    one, the road in the other."""
     for item in items:
         if "stack" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("stack"))
+            apart = {"distributed", "faults"} & set(item.path.parts)
+            item.add_marker(pytest.mark.xdist_group("ranks" if apart else "road"))
 
 
 @pytest.fixture(autouse=True)
