@@ -61,7 +61,7 @@ def compare_versions(
     Raises ``ConfigurationError`` for versions that cannot be compared, ``SecurityError`` for changed bytes.
     """
     if a == b:
-        raise ConfigurationError(f"version {a} of {name} against itself; name two versions of `ratchet versions {name}`")
+        raise ConfigurationError(f"version {a} of {name} against itself; `ratchet versions {name}` lists others")
     records = [registration_of(adapters, name, version) for version in (a, b)]
     with tempfile.TemporaryDirectory(prefix="ratchet-compare-") as folder:
         on_stage("fetching and verifying both versions")

@@ -198,9 +198,7 @@ def _disagreements(
     else:
         differ = gap > 0
     order = sorted(np.flatnonzero(differ), key=lambda i: (-gap[i], a.ids[i]))
-    targets = predictions(
-        RowOutputs(ids=a.ids, y=a.y, output=a.y, columns=a.columns), f"{task}_target", class_names
-    )
+    targets = predictions(RowOutputs(ids=a.ids, y=a.y, output=a.y, columns=a.columns), f"{task}_target", class_names)
     examples = tuple(
         Disagreement(
             id=a.ids[i],

@@ -17,7 +17,8 @@ table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th{font-weight:600;text-align:left;color:#5b6478}td,th{padding:.3rem .6rem;border-bottom:1px solid #eef0f5}
 td.n,th.n{text-align:right}.b{color:#0b7a3e;font-weight:600}.a{color:#b3261e;font-weight:600}.none{color:#5b6478}
 .small{color:#5b6478;font-size:.87rem}img{max-width:100%}.bar{position:relative;height:14px;width:180px;background:#f3f5f9}
-.bar i{position:absolute;top:5px;height:4px;background:#93a1bd}.bar b{position:absolute;top:2px;width:3px;height:10px;background:#1d2433}
+.bar i{position:absolute;top:5px;height:4px;background:#93a1bd}
+.bar b{position:absolute;top:2px;width:3px;height:10px;background:#1d2433}
 .bar u{position:absolute;top:0;width:1px;height:14px;background:#c3cad9;left:50%}
 """
 WORDS = {"a": "A is better", "b": "B is better", "neither": "no difference shown"}
@@ -48,8 +49,8 @@ def render(
     confidence = f"{comparison.confidence:.0%}"
     parts = [
         f"<h1>{escape(title)}</h1>",
-        f"<p class=small>{comparison.n} test rows, scored now by both versions; {escape(rows_from)}. Intervals are "
-        f"{confidence}; differences are B minus A, paired by row.</p>",
+        f"<p class=small>{comparison.n} test rows, scored now by both versions: {escape(rows_from)}.</p>",
+        f"<p class=small>Intervals are {confidence}; differences are B minus A, paired by row.</p>",
         _facts(a, b),
         f"<h2>Metrics</h2>{_metrics(comparison.metrics)}",
     ]
@@ -71,7 +72,9 @@ def _table(head: list[str], rows: list[list[str]], numeric: frozenset[int]) -> s
     """Cells are HTML already."""
     cell = [' class="n"' if i in numeric else "" for i in range(len(head))]
     top = "".join(f"<th{c}>{h}</th>" for c, h in zip(cell, head, strict=True))
-    body = "".join("<tr>" + "".join(f"<td{c}>{v}</td>" for c, v in zip(cell, row, strict=True)) + "</tr>" for row in rows)
+    body = "".join(
+        "<tr>" + "".join(f"<td{c}>{v}</td>" for c, v in zip(cell, row, strict=True)) + "</tr>" for row in rows
+    )
     return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
 
 
@@ -86,9 +89,10 @@ def _bar(found: Difference, widest: float) -> str:
     if ends is None or found.difference is None or widest <= 0:
         return ""
     sign = 1 if found.direction == "higher" else -1
-    low, high = sorted((50 + sign * 48 * end / widest for end in ends))
+    low, high = sorted(50 + sign * 48 * end / widest for end in ends)
     at = 50 + sign * 48 * found.difference / widest
-    return f'<div class="bar"><u></u><i style="left:{low:.1f}%;width:{high - low:.1f}%"></i><b style="left:{at:.1f}%"></b></div>'
+    line = f'<i style="left:{low:.1f}%;width:{high - low:.1f}%"></i><b style="left:{at:.1f}%"></b>'
+    return f'<div class="bar"><u></u>{line}</div>'
 
 
 def _better(found: Difference) -> str:
@@ -137,10 +141,15 @@ def _slices(comparison: Comparison) -> str:
         for s in comparison.slices
     ]
     metric = comparison.slices[0].difference.metric if comparison.slices else ""
-    table = _table(["column", "value", "rows", "A", "B", f"difference of {escape(metric)}", ""], rows, frozenset({2, 3, 4, 5}))
+    head = ["column", "value", "rows", "A", "B", f"difference of {escape(metric)}", ""]
     skipped = "; ".join(f"{escape(name)}: {escape(why)}" for name, why in comparison.skipped_columns.items())
-    note = "<p class=small>Intervals are widened for the number of slices (Bonferroni).</p>" if rows else ""
-    return (note + table if rows else "") + (f"<p class=small>Columns without slices: {skipped}.</p>" if skipped else "")
+    parts = []
+    if rows:
+        parts.append("<p class=small>Intervals are widened for the number of slices (Bonferroni).</p>")
+        parts.append(_table(head, rows, frozenset({2, 3, 4, 5})))
+    if skipped:
+        parts.append(f"<p class=small>Columns without slices: {skipped}.</p>")
+    return "".join(parts)
 
 
 def _disagreements(comparison: Comparison) -> str:

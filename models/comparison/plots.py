@@ -79,6 +79,7 @@ def slice_differences(comparison: Comparison) -> bytes:
         middle, ends = one.difference.difference, one.difference.difference_interval
         if ends is not None:
             axes.plot(ends, [at, at], color=COLOURS[1], linewidth=2, alpha=0.5)
+        assert middle is not None
         axes.plot([middle], [at], "o", color=COLOURS[1], markersize=5)
     axes.set_yticks(range(len(shown)), [f"{s.column} = {s.value}" for s in shown], fontsize=8)
     axes.set_xlabel(f"{shown[0].difference.metric}: B minus A" if shown else "")

@@ -24,7 +24,6 @@ def compared(a: RowOutputs, b: RowOutputs) -> Comparison:
     return compare(a, b, task="classification", class_names=CLASSES)
 
 
-
 def test_a_better_version_is_shown_to_be_better(classified: Make) -> None:
     a, b = classified(accuracy=0.8, seed=1), classified(accuracy=0.95, seed=2)
     accuracy = next(m for m in compared(a, b).metrics if m.metric == "accuracy")
