@@ -55,6 +55,7 @@ def compare(
 
 def show(compared: Compared, page: str | None) -> None:
     """Tables in the terminal."""
+    from mlratchet.models.comparison.page import overall
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -66,19 +67,17 @@ def show(compared: Compared, page: str | None) -> None:
     console.print(f"{found.n} test rows: {compared.rows_from}; {found.confidence:.0%} intervals, B minus A\n")
     table = Table()
     for column in ("metric", "A", "B", "difference", "interval", ""):
-        table.add_column(column, justify="right" if column in ("A", "B", "difference") else "left")
-    per_class = [m for m in found.metrics if "_class_" in m.metric]
-    for m in found.metrics:
-        if m not in per_class or m.better != "neither":
-            add_difference(table, m.metric, m)
+        table.add_column(column, justify="right" if column in ("A", "B", "difference") else "left", no_wrap=True)
+    for m in overall(found):
+        add_difference(table, m.metric, m)
     console.print(table)
-    hidden = sum(1 for m in per_class if m.better == "neither")
+    hidden = len(found.metrics) - len(overall(found))
     if hidden:
-        console.print(f"[dim]{hidden} metrics of single classes without a shown difference: see the page[/]")
+        console.print(f"[dim]{hidden} metrics of single classes are on the page and in --json[/]")
     if found.slices:
         slices = Table(title=f"Slices: {found.slices[0].difference.metric}")
         for column in ("slice", "A", "B", "difference", "interval", ""):
-            slices.add_column(column, justify="right" if column in ("A", "B", "difference") else "left")
+            slices.add_column(column, justify="right" if column in ("A", "B", "difference") else "left", no_wrap=True)
         for one in found.slices:
             add_difference(slices, f"{one.column} = {one.value} (n={one.difference.n})", one.difference)
         console.print(slices)

@@ -16,7 +16,9 @@ h1{font-size:1.6rem;margin-bottom:.2rem}h2{font-size:1.15rem;margin-top:2rem;bor
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th{font-weight:600;text-align:left;color:#5b6478}td,th{padding:.3rem .6rem;border-bottom:1px solid #eef0f5}
 td.n,th.n{text-align:right}.b{color:#0b7a3e;font-weight:600}.a{color:#b3261e;font-weight:600}.none{color:#5b6478}
-.small{color:#5b6478;font-size:.87rem}img{max-width:100%}.bar{position:relative;height:14px;width:180px;background:#f3f5f9}
+summary{cursor:pointer;color:#5b6478;padding:.6rem 0}
+.small{white-space:nowrap;color:#5b6478;font-size:.87rem}
+.note{color:#5b6478;font-size:.87rem}img{max-width:100%}.bar{position:relative;height:14px;width:180px;background:#f3f5f9}
 .bar i{position:absolute;top:5px;height:4px;background:#93a1bd}
 .bar b{position:absolute;top:2px;width:3px;height:10px;background:#1d2433}
 .bar u{position:absolute;top:0;width:1px;height:14px;background:#c3cad9;left:50%}
@@ -49,11 +51,17 @@ def render(
     confidence = f"{comparison.confidence:.0%}"
     parts = [
         f"<h1>{escape(title)}</h1>",
-        f"<p class=small>{comparison.n} test rows, scored now by both versions: {escape(rows_from)}.</p>",
-        f"<p class=small>Intervals are {confidence}; differences are B minus A, paired by row.</p>",
+        f"<p class='note'>{comparison.n} test rows, scored now by both versions: {escape(rows_from)}.</p>",
+        f"<p class='note'>Intervals are {confidence}; differences are B minus A, paired by row.</p>",
         _facts(a, b),
-        f"<h2>Metrics</h2>{_metrics(comparison.metrics)}",
+        f"<h2>Metrics</h2>{_metrics(overall(comparison))}",
     ]
+    classes = tuple(m for m in comparison.metrics if m not in overall(comparison))
+    if classes:
+        parts.append(
+            f"<details><summary>{len(classes)} metrics of single classes: among so many, one in twenty intervals of "
+            f"equal models excludes 0</summary>{_metrics(classes)}</details>"
+        )
     if latency is not None:
         parts.append(f"<h2>Latency</h2>{_latency(latency)}")
     if comparison.slices or comparison.skipped_columns:
@@ -66,6 +74,11 @@ def render(
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f"<style>{STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
     )
+
+
+def overall(comparison: Comparison) -> tuple[Difference, ...]:
+    """The metrics that are not of a single class."""
+    return tuple(m for m in comparison.metrics if "_class_" not in m.metric)
 
 
 def _table(head: list[str], rows: list[list[str]], numeric: frozenset[int]) -> str:
@@ -106,12 +119,12 @@ def _metrics(metrics: tuple[Difference, ...]) -> str:
         widest = max((abs(end) for end in m.difference_interval or ()), default=0.0)
         rows.append(
             [
-                f"{escape(m.metric)}<br><span class=small>{escape(m.direction)} is better; {escape(m.unit)}</span>",
-                f"{number(m.a)}<br><span class=small>{span(m.a_interval)}</span>",
-                f"{number(m.b)}<br><span class=small>{span(m.b_interval)}</span>",
-                f"{number(m.difference)}<br><span class=small>{span(m.difference_interval)}</span>",
+                f"{escape(m.metric)}<br><span class='small'>{escape(m.direction)} is better; {escape(m.unit)}</span>",
+                f"{number(m.a)}<br><span class='small'>{span(m.a_interval)}</span>",
+                f"{number(m.b)}<br><span class='small'>{span(m.b_interval)}</span>",
+                f"{number(m.difference)}<br><span class='small'>{span(m.difference_interval)}</span>",
                 _bar(m, widest),
-                f"{_better(m)}<br><span class=small>{escape(m.method)}</span>",
+                f"{_better(m)}<br><span class='small'>{escape(m.method)}</span>",
             ]
         )
     head = ["metric", "A", "B", "difference", "← worse · better →", ""]
@@ -123,7 +136,7 @@ def _latency(found: SideBySide) -> str:
         [q, f"{found.a_ms[q]:.3f} ms", f"{found.b_ms[q]:.3f} ms", f"{found.b_ms[q] / found.a_ms[q]:.2f} x"]
         for q in found.a_ms
     ]
-    note = f"<p class=small>One row a forward, one thread, {found.n} forwards of each in turn on this machine.</p>"
+    note = f"<p class='note'>One row a forward, one thread, {found.n} forwards of each in turn on this machine.</p>"
     return note + _table(["quantile", "A", "B", "B / A"], rows, frozenset({1, 2, 3}))
 
 
@@ -135,7 +148,7 @@ def _slices(comparison: Comparison) -> str:
             str(s.difference.n),
             number(s.difference.a),
             number(s.difference.b),
-            f"{number(s.difference.difference)}<br><span class=small>{span(s.difference.difference_interval)}</span>",
+            f"{number(s.difference.difference)}<br><span class='small'>{span(s.difference.difference_interval)}</span>",
             _better(s.difference),
         ]
         for s in comparison.slices
@@ -145,10 +158,10 @@ def _slices(comparison: Comparison) -> str:
     skipped = "; ".join(f"{escape(name)}: {escape(why)}" for name, why in comparison.skipped_columns.items())
     parts = []
     if rows:
-        parts.append("<p class=small>Intervals are widened for the number of slices (Bonferroni).</p>")
+        parts.append("<p class='note'>Intervals are widened for the number of slices (Bonferroni).</p>")
         parts.append(_table(head, rows, frozenset({2, 3, 4, 5})))
     if skipped:
-        parts.append(f"<p class=small>Columns without slices: {skipped}.</p>")
+        parts.append(f"<p class='note'>Columns without slices: {skipped}.</p>")
     return "".join(parts)
 
 
