@@ -95,7 +95,7 @@ def climb(run: Run, report: Report) -> None:
         work,
         "staging",
         evaluation.evidence(version=record.version, staged=staged),
-        {"manifest": record.manifest_digest},
+        {**rows, "manifest": record.manifest_digest},
         report,
     )
     to_staging(run, record, staging)

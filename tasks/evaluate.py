@@ -1,24 +1,27 @@
-"""Evaluate: candidate and champion scored now, on the same test rows."""
+"""Evaluate: everything the gates judge that comes from the test rows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from mlratchet.infra.exported import load_exported
-from mlratchet.infra.fetch import fetch_artifact
 from mlratchet.infra.measure import Measurement
 from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.shards import Split, load_split
 from mlratchet.models.evaluation.metrics import MetricValue, compute_metrics
-from mlratchet.models.evaluation.plots import evaluation_plots
+from mlratchet.models.evaluation.perturb import perturb
 from mlratchet.models.evaluation.rows import RowOutputs, load_rows, save_rows
 from mlratchet.models.evaluation.score import score
-from mlratchet.models.gates.evidence import Evidence
+from mlratchet.models.gates.demands import Demands, demands_of
+from mlratchet.models.gates.evidence import AttributionShift, ContractReplay, Evidence
+from mlratchet.models.gates.holdout import record_use
+from mlratchet.models.training.cost import training_cost
+from mlratchet.tasks.attribute import attribute
 from mlratchet.tasks.recognise import Work
+from mlratchet.tasks.rescore import Rescored, rescore
+from mlratchet.tasks.show import show_evaluation
 from mlratchet.tasks.step import step
 from mlratchet.tasks.train import Trained
 from mlratchet.tasks.wiring import Run
@@ -27,63 +30,101 @@ from safetensors.torch import load
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluation:
-    """Per-row outputs and metrics on the test rows."""
+    """Per-row outputs, metrics and what else was measured on the test rows."""
 
     candidate: RowOutputs
-    champion: RowOutputs | None
+    compared: Rescored
+    perturbed: dict[str, RowOutputs]  # by `perturbation_name`
     metrics: dict[str, MetricValue]
-    rows_key: str
-    champion_rows_key: str | None
+    keys: dict[str, str]  # of every object the verdicts depend on
+    cost: dict[str, float]
+    attribution_shift: AttributionShift | None
+    holdout_uses: int
     sample_x: np.ndarray[Any, Any]  # rows for the staging gate
     sample_output: np.ndarray[Any, Any]  # eager outputs of the same rows
 
+    @property
+    def rows_key(self) -> str:
+        """Store key of the candidate's rows."""
+        return self.keys["rows"]
+
     def digests(self) -> dict[str, str]:
         """What the verdicts depend on."""
-        return {"rows": self.rows_key, "champion_rows": self.champion_rows_key or "none"}
+        return {**self.keys, "holdout_uses": str(self.holdout_uses)}
 
     def evidence(self, *, version: int | None = None, staged: Measurement | None = None) -> Evidence:
         """For a gate."""
+        measured: dict[str, Any] = {}
+        if staged is not None:
+            measured = {
+                "latency_ms": staged.latency_ms,
+                "latency_n": staged.latency_n,
+                "size_bytes": staged.size_bytes,
+                "memory_mb": staged.memory_mb,
+                "parity_max_difference": staged.parity_max_difference,
+                "parity_n": staged.parity_n,
+                "contract": ContractReplay(n=staged.contract_n, failures=staged.contract_failures),
+            }
         return Evidence(
             version=version,
+            dataset_id=self.candidate.dataset_id,
             candidate=self.candidate,
-            champion=self.champion,
-            latency_ms=staged.latency_ms if staged else {},
-            latency_n=staged.latency_n if staged else 0,
-            size_bytes=staged.size_bytes if staged else None,
-            parity_max_difference=staged.parity_max_difference if staged else None,
-            parity_n=staged.parity_n if staged else 0,
+            champion=self.compared.champion,
+            perturbed=self.perturbed,
+            versions=self.compared.versions,
+            anchor_version=self.compared.anchor_version,
+            previous_version=self.compared.previous_version,
+            cost=self.cost,
+            attribution_shift=self.attribution_shift,
+            holdout_uses=self.holdout_uses,
+            **measured,
         )
 
 
 @step("Evaluate on the test rows")
 def evaluate(run: Run, work: Work, dataset: DatasetManifest, trained: Trained) -> Evaluation:
-    """Score both models on the same rows, in one pass each."""
-    store = run.adapters.store
+    """Score the candidate, its perturbed copies and every version it is compared with on the same rows."""
+    store, demands, task = run.adapters.store, demands_of(run.spec.gates), run.workload.task
     rows = load_split(store, dataset, "test")
-    candidate = candidate_rows(run, trained, rows)
-    champion = None
-    if work.incumbent is not None and work.incumbent.work_key != work.key:
-        directory = run.scratch / "champion"
-        fetch_artifact(run.adapters.bucket, work.incumbent, directory)
-        champion = score(load_exported(directory), rows)
-    metrics = compute_metrics(candidate, run.workload.task, run.workload.class_names())
-    log_evaluation(run, trained, candidate, metrics)
+    module = load_candidate(run, trained.result.weights_key, trained.result.weights_sha256)
+    candidate = candidate_rows(run, trained, module, rows)
+    compared = rescore(run, work, rows, demands)
+    perturbed = perturbed_rows(run, module, rows, demands)
+    attributed = attribute(run, rows, demands, module, compared.champion_model)
+    metrics = compute_metrics(candidate, task, run.workload.class_names())
+    show_evaluation(run, trained, candidate, compared, metrics, demands, attributed)
+    scored: dict[str, RowOutputs | None] = {
+        "rows": candidate,
+        "champion_rows": compared.champion,
+        **{f"rows under {name}": outputs for name, outputs in perturbed.items()},
+        **{f"rows of version {version}": outputs for version, outputs in compared.versions.items()},
+    }
+    keys = {name: save_rows(store, outputs) if outputs is not None else "none" for name, outputs in scored.items()}
     return Evaluation(
         candidate=candidate,
-        champion=champion,
+        compared=compared,
+        perturbed=perturbed,
         metrics=metrics,
-        rows_key=save_rows(store, candidate),
-        champion_rows_key=save_rows(store, champion) if champion is not None else None,
+        keys=keys | ({"attributions": attributed.digest} if attributed.digest else {}),
+        cost=training_cost(store, work.key, trained.result, run.spec.train),
+        attribution_shift=attributed.shift,
+        holdout_uses=record_use(store, run.spec.name, work.key, rows.ids),
         sample_x=rows.x[:256],
         sample_output=candidate.output[:256],
     )
 
 
-def candidate_rows(run: Run, trained: Trained, rows: Split) -> RowOutputs:
+def candidate_rows(run: Run, trained: Trained, module: torch.nn.Module, rows: Split) -> RowOutputs:
     """The test rows as the ranks scored them, each once; scored here when the ranks did not."""
     if trained.result.rows_key is not None:
         return load_rows(run.adapters.store, trained.result.rows_key)
-    return score(load_candidate(run, trained.result.weights_key, trained.result.weights_sha256), rows)
+    return score(module, rows)
+
+
+def perturbed_rows(run: Run, module: torch.nn.Module, rows: Split, demands: Demands) -> dict[str, RowOutputs]:
+    """The candidate on every perturbed copy that the policy declares, one at a time in memory."""
+    spec = run.workload.input_spec()
+    return {name: score(module, perturb(rows, one, spec)) for name, one in demands.perturbations.items()}
 
 
 def load_candidate(run: Run, weights_key: str, weights_sha256: str) -> torch.nn.Module:
@@ -91,21 +132,3 @@ def load_candidate(run: Run, weights_key: str, weights_sha256: str) -> torch.nn.
     module = run.workload.build_model()
     module.load_state_dict(load(run.adapters.store.get(weights_key, sha256=weights_sha256)))
     return module.eval()
-
-
-def log_evaluation(run: Run, trained: Trained, candidate: RowOutputs, metrics: dict[str, MetricValue]) -> None:
-    """Test metrics, pictures and TensorBoard files, where a person looks for them in MLflow."""
-    tracker, run_id = run.adapters.tracker, trained.tracking_run
-    finite = [(f"test_{name}", metric.value, 0) for name, metric in metrics.items() if np.isfinite(metric.value)]
-    tracker.log_metrics(run_id, finite)
-    files: dict[str, Path] = {}
-    plots = evaluation_plots(candidate, run.workload.task, run.workload.class_names(), history=trained.result.history)
-    for name, png in plots.items():
-        files[f"plots/{name}"] = run.scratch / name
-        files[f"plots/{name}"].write_bytes(png)
-    board = trained.tensorboard
-    if board.is_dir():
-        files.update({f"tensorboard/{path.name}": path for path in board.rglob("*") if path.is_file()})
-    if trained.trace.is_file():
-        files["profile/trace.json"] = trained.trace
-    tracker.log_files(run_id, files)

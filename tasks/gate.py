@@ -14,6 +14,7 @@ from mlratchet.models.gates.record import GateRun, find_gate_run, gate_run_id, p
 from mlratchet.models.identity.environment import environment, judging_source_digest
 from mlratchet.tasks.progress import show_table
 from mlratchet.tasks.recognise import Work
+from mlratchet.tasks.show import show_decision_page
 from mlratchet.tasks.step import step
 from mlratchet.tasks.wiring import Run
 
@@ -34,7 +35,7 @@ def pass_gate(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict
     )
     earlier = find_gate_run(store, work.key, identity)
     if earlier is not None:
-        show_decision(load_decision(store, earlier.decision))
+        show_decision(run, load_decision(store, earlier.decision), earlier.decision)
         return earlier
     result = judge_gate(
         spec.gates,
@@ -78,7 +79,7 @@ def pass_gate(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict
         reasons=failures(decision),
     )
     publish_gate_run(store, gate_run)
-    show_decision(decision)
+    show_decision(run, decision, digest)
     return gate_run
 
 
@@ -89,8 +90,9 @@ def champion_of(work: Work) -> dict[str, Any] | None:
     return {key: getattr(work.champion, key) for key in ("version", "generation", "manifest", "decision", "work_key")}
 
 
-def show_decision(decision: dict[str, Any]) -> None:
-    """A table on the run's page, with the decision in words above it."""
+def show_decision(run: Run, decision: dict[str, Any], digest: str) -> None:
+    """A table on Prefect's page of the run, with the decision in words above it; a page in MLflow."""
+    show_decision_page(run, decision, digest)
     show_table(f"gate-{decision['gate']}", table(decision), f"```\n{explain(decision)}\n```")
 
 

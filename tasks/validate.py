@@ -6,6 +6,8 @@ from mlratchet.models.data.dataset import DatasetManifest, load_dataset
 from mlratchet.models.data.preprocess import read_dataset_records
 from mlratchet.models.data.quality import QualityReport, inspect
 from mlratchet.models.data.snapshot import Snapshot
+from mlratchet.models.evaluation.slices import require_columns
+from mlratchet.models.gates.demands import demands_of
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.workloads.base import Record, Reject
 from mlratchet.tasks.progress import show_table
@@ -39,6 +41,9 @@ def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
     store = run.adapters.store
     previous = load_dataset(store, work.incumbent.dataset_id) if work.incumbent else None
     records, rejects = read_dataset_records(store, snapshot, run.workload, run.spec.source)
+    columns = sorted({name for record in records for name in record.columns})
+    for column, where in demands_of(run.spec.gates).columns.items():
+        require_columns([column], columns, where)  # before anything trains
     quality = inspect(store, records, rejects, previous, run.spec.data, run.workload.class_names())
     if rejects:
         show_table(

@@ -83,6 +83,7 @@ class Run:
         self.run_id = run_id
         self.actor = actor
         self.tracking_run: str | None = None  # set by the training task; `close` ends it
+        self.pages: dict[str, bytes] = {}  # of decisions, not yet in MLflow
         self.scratch = open_scratch(adapters.settings.home, run_id)  # removed by `close`
 
     @cached_property

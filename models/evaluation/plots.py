@@ -15,7 +15,8 @@ from mlratchet.models.evaluation.rows import RowOutputs
 MANY = 30  # classes beyond which cells carry no numbers
 
 
-def _png(figure: Figure) -> bytes:
+def png_bytes(figure: Figure) -> bytes:
+    """The figure as a PNG."""
     FigureCanvasAgg(figure)
     sink = io.BytesIO()
     figure.savefig(sink, format="png", dpi=110, bbox_inches="tight")
@@ -53,7 +54,7 @@ def training_curves(history: Sequence[dict[str, Any]]) -> bytes:
         axes.grid(alpha=0.3)
         if axes.get_lines():
             axes.legend()
-    return _png(figure)
+    return png_bytes(figure)
 
 
 def confusion_matrix(rows: RowOutputs, class_names: tuple[str, ...]) -> bytes:
@@ -74,7 +75,7 @@ def confusion_matrix(rows: RowOutputs, class_names: tuple[str, ...]) -> bytes:
             if value:
                 colour = "white" if value > table.max() / 2 else "black"
                 axes.text(j, i, str(value), ha="center", va="center", color=colour, fontsize=8)
-    return _png(figure)
+    return png_bytes(figure)
 
 
 def reliability(rows: RowOutputs) -> bytes:
@@ -96,7 +97,7 @@ def reliability(rows: RowOutputs) -> bytes:
     axes.set_ylabel("accuracy")
     axes.grid(alpha=0.3)
     axes.legend()
-    return _png(figure)
+    return png_bytes(figure)
 
 
 def labels(rows: RowOutputs, class_names: tuple[str, ...]) -> bytes:
@@ -114,7 +115,7 @@ def labels(rows: RowOutputs, class_names: tuple[str, ...]) -> bytes:
     axes.set_xticks(places, class_names, rotation=45, ha="right")
     axes.set_ylabel("share")
     axes.legend()
-    return _png(figure)
+    return png_bytes(figure)
 
 
 def relevance(rows: RowOutputs) -> bytes:
@@ -128,7 +129,7 @@ def relevance(rows: RowOutputs) -> bytes:
     axes.set_xlabel("relevance")
     axes.set_ylabel("score")
     axes.grid(alpha=0.3)
-    return _png(figure)
+    return png_bytes(figure)
 
 
 def residuals(rows: RowOutputs) -> bytes:
@@ -141,4 +142,4 @@ def residuals(rows: RowOutputs) -> bytes:
     axes.set_xlabel("target")
     axes.set_ylabel("prediction")
     axes.grid(alpha=0.3)
-    return _png(figure)
+    return png_bytes(figure)

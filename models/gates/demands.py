@@ -20,7 +20,8 @@ class Demands:
     versions: frozenset[int]  # named by number
     previous: bool  # the champion before this one is named
     first: bool  # the first champion is named
-    columns: Mapping[str, str]  # column to slice by -> where in the policy
+    columns: Mapping[str, str]  # that checks slice, cluster or stratify by -> where in the policy
+    slices: tuple[tuple[str, tuple[str, ...], str | None], ...]  # (metric, columns, function) of slices and groups
     attributions: bool
 
 
@@ -29,6 +30,7 @@ def demands_of(policy: GatePolicy) -> Demands:
     perturbations: dict[str, Any] = {}
     named: set[int | str] = set()
     columns: dict[str, str] = {}
+    slices: dict[tuple[str, tuple[str, ...], str | None], None] = {}  # in the order of the policy, each once
     kinds: set[str] = set()
     for gate, number, check in policy.all_checks():
         kinds.add(check.kind)
@@ -36,14 +38,18 @@ def demands_of(policy: GatePolicy) -> Demands:
             perturbations[perturbation_name(check.perturbation)] = check.perturbation
         if check.kind in ("relative", "anchor"):
             named.add(check.version)
-        for column in getattr(check, "by", ()):
-            columns.setdefault(column, f"gates.{gate}.{number}")
+        if check.kind in ("slice", "fairness"):
+            slices[check.metric, check.by, getattr(check, "function", None)] = None
+        for column in (*getattr(check, "by", ()), getattr(check, "cluster", None), getattr(check, "stratify", None)):
+            if column:
+                columns.setdefault(column, f"gates.{gate}.{number}")
     return Demands(
         perturbations=perturbations,
         versions=frozenset(version for version in named if isinstance(version, int)),
         previous="previous" in named,
         first="first" in named,
         columns=columns,
+        slices=tuple(slices),
         attributions="attribution" in kinds,
     )
 

@@ -26,6 +26,7 @@ class AttributionShift:
     n: int  # rows attributed
     method: str = ""
     detail: str = ""  # which inputs moved most
+    interval: tuple[float, float] | None = None  # 95 %
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mlratchet.models.data.config import DataConfig, SourceConfig
+from mlratchet.models.evaluation.config import EvaluationConfig
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.identity.canonical import digest
 from mlratchet.models.pipeline.strict import StrictModel
@@ -32,6 +33,7 @@ class PipelineSpec(StrictModel):
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
     gates: GatePolicy
+    evaluation: EvaluationConfig = EvaluationConfig()
     serving: ServingConfig = ServingConfig()
 
     def revision(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from mlratchet.models.gates.checks.case import Case
@@ -28,7 +29,7 @@ def judge_attribution(check: AttributionCheck, case: Case) -> CheckResult:
         return unknown(check.kind, "attribution_shift", threshold, "attributions were not measured")
     if shift.n < 1 or shift.value < 0:
         return unknown(check.kind, "attribution_shift", threshold, f"measured {shift.value:g} over {shift.n} rows")
-    return against_bound(
+    result = against_bound(
         check.kind,
         "attribution_shift",
         shift.value,
@@ -37,3 +38,4 @@ def judge_attribution(check: AttributionCheck, case: Case) -> CheckResult:
         detail=shift.detail,
         method=shift.method or "measured",
     )
+    return replace(result, interval=shift.interval)

@@ -1,0 +1,122 @@
+"""Rescore: every other version that a gate compares with, now, on the same rows, in one pass each."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from mlratchet.infra.exported import load_exported
+from mlratchet.infra.fetch import fetch_artifact
+from mlratchet.models.data.shards import Split
+from mlratchet.models.errors import ConfigurationError, RatchetError
+from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.evaluation.score import score
+from mlratchet.models.gates.demands import Demands
+from mlratchet.models.ports.ledger import LedgerEntry
+from mlratchet.models.ports.storage import ObjectNotFound
+from mlratchet.models.registration.record import Registration, find_registration
+from mlratchet.tasks.decisions import registration_of
+from mlratchet.tasks.recognise import Work
+from mlratchet.tasks.wiring import Run
+
+logger = logging.getLogger(__name__)
+Model = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rescored:
+    """What the candidate is compared with. A version that could not be scored is missing, with the reason."""
+
+    champion: RowOutputs | None = None
+    champion_model: Model | None = None
+    versions: dict[int, RowOutputs] = field(default_factory=dict)
+    anchor_version: int | None = None  # the first champion
+    previous_version: int = 0  # the champion before the one that serves; 0: the ledger has none
+    missing: dict[int, str] = field(default_factory=dict)  # version -> why
+
+
+def rescore(run: Run, work: Work, rows: Split, demands: Demands) -> Rescored:
+    """Score the champion and every version that the policy names.
+
+    Raises ``SecurityError`` for a version whose bytes are not the registered ones, and ``InfrastructureError`` when a
+    server fails; a version that is not there or cannot take the rows is missing instead.
+    """
+    entries = run.adapters.ledger.entries(run.spec.name)
+    anchor, previous = anchor_of(entries), previous_of(entries)
+    named = ((anchor, demands.first), (previous, demands.previous))
+    wanted = set(demands.versions) | {version for version, asked in named if asked and version}
+    champion, model = None, None
+    versions: dict[int, RowOutputs] = {}
+    missing: dict[int, str] = {}
+    serving = work.incumbent.version if work.incumbent is not None and work.incumbent.work_key != work.key else None
+    for version in sorted(wanted | ({serving} if serving else set())):
+        try:
+            loaded = load_version(run, version, work.incumbent if version == serving else None, entries)
+            outputs = score_version(loaded, rows)
+        except (ConfigurationError, ObjectNotFound) as error:
+            missing[version] = str(error)
+            logger.warning("version %d is not compared with: %s", version, error)
+            continue
+        if version == serving:
+            champion, model = outputs, loaded
+        if version in wanted:
+            versions[version] = outputs
+    return Rescored(
+        champion=champion,
+        champion_model=model,
+        versions=versions,
+        anchor_version=anchor,
+        previous_version=previous,
+        missing=missing,
+    )
+
+
+def anchor_of(entries: list[LedgerEntry]) -> int | None:
+    """The first champion."""
+    return entries[0].version if entries else None
+
+
+def previous_of(entries: list[LedgerEntry]) -> int:
+    """The champion before the newest, another version than it; 0 without one."""
+    return next((entry.version for entry in reversed(entries[:-1]) if entry.version != entries[-1].version), 0)
+
+
+def load_version(run: Run, version: int, known: Registration | None, entries: list[LedgerEntry]) -> Model:
+    """The exported program of a version, its bytes verified.
+
+    Raises ``ConfigurationError`` for a version that no run made or that cannot be loaded.
+    """
+    record = known or record_of(run, version, entries)
+    directory = run.scratch / f"version-{version}"
+    fetch_artifact(run.adapters.bucket, record, directory)
+    try:
+        return load_exported(directory)
+    except RatchetError:
+        raise
+    except Exception as error:  # a program of another torch or platform may fail in any way: it is not comparable
+        words = f"version {version} cannot be loaded here: {type(error).__name__}: {error}"
+        raise ConfigurationError(words[:300]) from error
+
+
+def record_of(run: Run, version: int, entries: list[LedgerEntry]) -> Registration:
+    """The registration of a version: by the ledger where it was champion, else by the registry."""
+    for entry in reversed(entries):
+        if entry.version == version:
+            record = find_registration(run.adapters.store, entry.work_key)
+            if record is not None and record.version == version:
+                return record
+    known = [one.version for one in run.adapters.registry.list_versions(run.spec.name)]
+    if version not in known:
+        raise ConfigurationError(f"{run.spec.name} has no version {version}; there are {known}")
+    return registration_of(run.adapters, run.spec.name, version)
+
+
+def score_version(model: Model, rows: Split) -> RowOutputs:
+    """Raises ``ConfigurationError`` when the rows are not what the program takes."""
+    try:
+        return score(model, rows)
+    except (RuntimeError, ValueError, IndexError, TypeError, AssertionError) as error:
+        words = f"it cannot score rows of shape {list(rows.x.shape[1:])}: {type(error).__name__}: {error}"
+        raise ConfigurationError(words[:300]) from error

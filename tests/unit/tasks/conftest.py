@@ -1,0 +1,151 @@
+"""A run over memory adapters: a table's dataset, trained weights, and versions whose programs are modules in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mlratchet.infra.ledger.objects import ObjectLedger
+from mlratchet.infra.registry.memory import MemoryRegistry
+from mlratchet.infra.storage.memory import MemoryStore
+from mlratchet.infra.tracking.memory import MemoryTracker
+from mlratchet.models.data.dataset import DatasetManifest
+from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
+from mlratchet.models.data.snapshot import take_snapshot
+from mlratchet.models.identity.canonical import digest_bytes
+from mlratchet.models.pipeline.loading import parse_pipeline
+from mlratchet.models.registration.record import Registration, publish_registration
+from mlratchet.models.training.result import TrainResult
+from mlratchet.models.workloads.loading import load_workload
+from mlratchet.tasks import rescore
+from mlratchet.tasks.recognise import Work
+from mlratchet.tasks.train import Trained
+from safetensors.torch import save
+
+PIPELINE = """
+name: table
+workload:
+  use: mlratchet.models.workloads.tabular:TableClassifier
+  parameters: {columns: [a, b, c], classes: ["no", "yes"]}
+source: {prefix: t/}
+data: {split: {test: 0.5}}
+gates:
+  data: [{kind: data, measure: rows, minimum: 1}]
+  candidate: [{kind: absolute, metric: accuracy, minimum: 0.5}]
+  staging: [{kind: parity, maximum_difference: 0.1}]
+  champion: [{kind: absolute, metric: accuracy, minimum: 0.5}]
+"""
+
+
+class Road:
+    """What `evaluate` takes, and how tests change it."""
+
+    def __init__(self, raw: MemoryStore, store: MemoryStore, scratch: Path) -> None:
+        self.raw, self.store, self.scratch = raw, store, scratch
+        self.registry, self.artifacts = MemoryRegistry(), MemoryStore("mlflow")
+        self.tracker = MemoryTracker(self.artifacts)
+        self.programs: dict[str, Any] = {}  # name of a version's directory -> module, or the error of its loading
+
+    def run(self, *checks: str, gate: str = "candidate", more: str = "") -> Any:
+        text = PIPELINE.replace(f"  {gate}: [", f"  {gate}: [" + "".join(f"{check}, " for check in checks)) + more
+        spec = parse_pipeline(text, where="test")
+        adapters = SimpleNamespace(
+            store=self.store, ledger=ObjectLedger(self.store), registry=self.registry, tracker=self.tracker,
+            bucket=lambda name: self.artifacts,
+        )  # fmt: skip
+        return SimpleNamespace(
+            spec=spec, adapters=adapters, workload=load_workload(spec.workload.use, dict(spec.workload.parameters)),
+            scratch=self.scratch, tracking_run=self.tracking_run, pages={}, run_id="r", actor="test",
+        )  # fmt: skip
+
+    def dataset(self, run: Any, rows: int = 400) -> DatasetManifest:
+        rng = np.random.default_rng(0)
+        x = rng.normal(size=(rows, 3))
+        lines = ["a,b,c,label,region"]
+        for number, one in enumerate(x):
+            label = "yes" if one[0] + one[1] > 0 else "no"
+            lines.append(f"{one[0]:.6f},{one[1]:.6f},{one[2]:.6f},{label},{'eu' if number % 3 else 'us'}")
+        self.raw.put("t/rows.csv", "\n".join(lines).encode())
+        snapshot = take_snapshot(self.raw, self.store, prefix="t/")
+        records, _ = read_dataset_records(self.store, snapshot, run.workload, run.spec.source)
+        return write_dataset(
+            self.store, snapshot, records, "w", run.spec.workload, run.spec.data, run.spec.source,
+            class_names=run.workload.class_names(),
+        )  # fmt: skip
+
+    @property
+    def tracking_run(self) -> str:
+        return self.tracker.open_run("table", work_key="new", flow_run="f", name="n", tags={})
+
+    def trained(self, weights: tuple[float, float, float]) -> Trained:
+        data = save(program(weights).state_dict())
+        key = f"work/new/e000001/weights-{digest_bytes(data)}.safetensors"
+        self.store.create(key, data)
+        self.store.put("work/new/e000001/result.json", b"{}")
+        result = TrainResult(
+            weights_key=key, weights_sha256=digest_bytes(data), history=(), steps=10, resumed_from_step=0, seconds=2.0
+        )
+        return Trained(
+            result=result, tracking_run=self.tracking_run, parent_version=None,
+            tensorboard=self.scratch / "none", trace=self.scratch / "none",
+        )  # fmt: skip
+
+    def version(self, program: Any, *, champion: bool = True) -> Registration:
+        """Register a version; `program` is its module, or the error that loading it raises."""
+        number = len(self.registry.list_versions("table")) + 1
+        work_key = f"w{number}"
+        self.registry.create_version(
+            "table", work_key=work_key, run_id="r", source_uri="s3://mlflow/p", model_id=None, description="", tags={}
+        )
+        record = Registration(
+            name="table", version=number, work_key=work_key, run_id="r", model_id=None, source_uri="s3://mlflow/p",
+            manifest={}, manifest_digest=f"m{number}", weights_key="k", weights_sha256="s", snapshot_id="s",
+            dataset_id="d", rows_key="r", revision="v", parent_version=None, registered_s=0.0, tags={},
+        )  # fmt: skip
+        publish_registration(self.store, record)
+        self.programs[f"version-{number}"] = program
+        if champion:
+            ledger = ObjectLedger(self.store)
+            ledger.append(
+                "table", action="promote", version=number, work_key=work_key, decision="d", manifest=f"m{number}",
+                actor="a", reason="r", now_s=float(number), expected_generation=len(ledger.entries("table")),
+            )  # fmt: skip
+        return record
+
+    def work(self, dataset: DatasetManifest, incumbent: Registration | None = None) -> Work:
+        head = ObjectLedger(self.store).head("table")
+        return Work(
+            key="new", dataset_id=dataset.id, snapshot_id=dataset.snapshot_id, done=None, champion=head,
+            incumbent=incumbent, was_champion=False,
+        )  # fmt: skip
+
+
+def program(weights: tuple[float, float, float]) -> torch.nn.Module:
+    """A TableClassifier of 3-32-2 that says yes where the weighted sum is positive."""
+    module = torch.nn.Sequential(torch.nn.Linear(3, 32), torch.nn.ReLU(), torch.nn.Linear(32, 2)).eval()
+    with torch.no_grad():
+        for tensor in module.parameters():
+            tensor.zero_()
+        module[0].weight[0], module[0].weight[1] = torch.tensor(weights), -torch.tensor(weights)
+        module[2].weight[1, 0], module[2].weight[0, 1] = 4.0, 4.0
+    return module
+
+
+@pytest.fixture
+def road(raw: MemoryStore, store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Road:
+    """Versions are loaded from `Road.programs`: exporting and loading real ones is the stack tests' part."""
+    made = Road(raw, store, tmp_path)
+
+    def load(directory: Path) -> Any:
+        found = made.programs[directory.name]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(rescore, "load_exported", load)
+    monkeypatch.setattr(rescore, "fetch_artifact", lambda bucket, record, into: None)
+    return made

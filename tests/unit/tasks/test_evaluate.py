@@ -1,0 +1,161 @@
+"""Evaluate measures what the policy asks for, on the same rows, and says what it could not measure."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import pytest
+from mlratchet.models.errors import ConfigurationError, SecurityError
+from mlratchet.models.gates.demands import check_demands
+from mlratchet.models.ports.storage import StorageError
+from mlratchet.tasks.evaluate import Evaluation, evaluate
+from mlratchet.tasks.validate import validate
+
+from .conftest import Road, program
+
+GOOD, FAIR, OTHER = (1.0, 1.0, 0.0), (1.0, 0.6, 0.0), (0.0, 1.0, 1.0)
+NOISE = "{kind: robustness, metric: accuracy, maximum_drop: 0.3, perturbation: {kind: gaussian_noise, sigma: 0.5}}"
+MISSING = "{kind: robustness, metric: accuracy, maximum_drop: 0.9, perturbation: {kind: missing_input, columns: [a]}}"
+BY_REGION = "{kind: slice, metric: accuracy, by: [region], minimum: 0.5}"
+ATTRIBUTION = "{kind: attribution, maximum_shift: 0.5}"
+
+
+def measure(road: Road, *checks: str, gate: str = "candidate", incumbent: Any = None, more: str = "") -> Evaluation:
+    run = road.run(*checks, gate=gate, more=more)
+    dataset = road.dataset(run)
+    found = evaluate.fn(run, road.work(dataset, incumbent), dataset, road.trained(GOOD))
+    assert isinstance(found, Evaluation)
+    return found
+
+
+def test_only_what_the_policy_asks_for_is_measured(road: Road) -> None:
+    found = measure(road)
+    evidence = found.evidence()
+    assert (evidence.perturbed, evidence.versions, evidence.attribution_shift) == ({}, {}, None)
+    assert (evidence.anchor_version, evidence.previous_version) == (None, 0)
+    assert evidence.champion is None
+    assert found.metrics["accuracy"].value > 0.99
+    assert evidence.cost["train_seconds"] == 2.0
+    assert evidence.holdout_uses == 0
+    assert evidence.dataset_id == found.candidate.dataset_id != ""
+
+
+def test_the_candidate_is_scored_on_every_declared_perturbation(road: Road) -> None:
+    evidence = measure(road, NOISE, MISSING).evidence()
+    assert set(evidence.perturbed) == {"gaussian_noise(seed=0,sigma=0.5)", "missing_input(columns=a,fill=mean,seed=0)"}
+    clean = evidence.candidate
+    assert clean is not None
+    for rows in evidence.perturbed.values():
+        assert rows.ids == clean.ids
+        assert rows.dataset_id == clean.dataset_id
+        right = (rows.output.argmax(axis=1) == rows.y).mean()
+        assert 0.6 < right < 0.95  # the inputs that count were disturbed
+
+
+def test_named_versions_are_scored_now_on_the_same_rows(road: Road) -> None:
+    road.version(program(FAIR))
+    road.version(program(OTHER))
+    road.version(program(GOOD), champion=False)
+    incumbent = road.version(program(FAIR))
+    found = measure(
+        road,
+        "{kind: relative, metric: accuracy, version: previous, margin: 0.1}",
+        "{kind: relative, metric: accuracy, version: 3, margin: 0.1}",
+        "{kind: anchor, metric: accuracy, maximum_loss: 0.1}",
+        gate="champion",
+        incumbent=incumbent,
+    )
+    evidence = found.evidence()
+    assert (evidence.anchor_version, evidence.previous_version) == (1, 2)
+    assert set(evidence.versions) == {1, 2, 3}
+    assert evidence.candidate is not None
+    assert evidence.champion is not None
+    assert np.array_equal(evidence.champion.output, evidence.versions[1].output)  # the same program
+    assert np.array_equal(evidence.candidate.output, evidence.versions[3].output)
+    assert not np.array_equal(evidence.candidate.output, evidence.versions[2].output)
+    assert all(rows.ids == evidence.candidate.ids for rows in evidence.versions.values())
+    assert {"rows", "champion_rows", "rows of version 1", "rows of version 2", "rows of version 3"} == set(found.keys)
+
+
+def test_a_version_that_cannot_be_compared_with_is_missing_with_the_reason(
+    road: Road, caplog: pytest.LogCaptureFixture
+) -> None:
+    road.version(RuntimeError("operator of another torch"))
+    road.version(lambda x: x[:, :7] @ np.zeros((7, 2)))
+    relative = "{{kind: relative, metric: accuracy, version: {0}, margin: 0.1}}"
+    with caplog.at_level(logging.WARNING):
+        found = measure(road, *(relative.format(n) for n in (1, 2, 9)), gate="champion")
+    assert found.evidence().versions == {}
+    assert set(found.compared.missing) == {1, 2, 9}
+    for words in ("operator of another torch", "cannot score rows of shape [3]", "no version 9; there are [1, 2]"):
+        assert words in caplog.text
+
+
+def test_changed_bytes_and_a_server_that_fails_end_the_step(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    incumbent = road.version(SecurityError("artifact file data.pt2 was changed"))
+    with pytest.raises(SecurityError, match="was changed"):
+        measure(road, incumbent=incumbent)
+
+    def down(*_: object) -> None:
+        raise StorageError("503")
+
+    monkeypatch.setattr("mlratchet.tasks.rescore.fetch_artifact", down)
+    with pytest.raises(StorageError):  # worth another try of the step
+        measure(road, incumbent=incumbent)
+
+
+def test_attributions_move_when_the_model_looks_elsewhere(road: Road) -> None:
+    incumbent = road.version(program(OTHER))
+    found = measure(road, ATTRIBUTION, BY_REGION, incumbent=incumbent)
+    shift = found.attribution_shift
+    assert shift is not None
+    assert 0.3 < shift.value < 0.7
+    assert shift.n == 64
+    assert shift.interval is not None
+    assert shift.interval[0] < shift.value < shift.interval[1]
+    assert "c 0." in shift.detail
+    shown = {info.key.split("/", 1)[1] for info in road.artifacts.list()}
+    assert {"attributions/importance.png", "attributions/slices.png", "attributions/attributions.json"} <= shown
+    assert "plots/slices-accuracy-region.png" in shown
+    assert road.store.exists(f"attributions/{found.keys['attributions']}.json")
+
+
+def test_attributions_can_be_drawn_without_a_check_and_without_a_champion(road: Road) -> None:
+    found = measure(road, more="evaluation: {attributions: true, attribution_rows: 8}")
+    assert found.attribution_shift is None
+    assert any(info.key.endswith("attributions/importance.png") for info in road.artifacts.list())
+
+
+def test_a_holdout_is_counted_by_work_key(road: Road) -> None:
+    first, again = measure(road), measure(road)
+    assert (first.holdout_uses, again.holdout_uses) == (0, 0)
+
+
+def test_a_column_that_no_row_has_is_refused_before_anything_trains(road: Road) -> None:
+    run = road.run("{kind: slice, metric: accuracy, by: [regoin], minimum: 0.5}")
+    dataset = road.dataset(run)
+    with pytest.raises(ConfigurationError, match=r"gates.candidate.0: no column 'regoin' .* did you mean 'region'"):
+        validate.fn(run, snapshot_of(road, dataset.snapshot_id), road.work(dataset))
+
+
+def snapshot_of(road: Road, identity: str) -> Any:
+    from mlratchet.models.data.snapshot import take_snapshot
+
+    found = take_snapshot(road.raw, road.store, prefix="t/")
+    assert found.id == identity
+    return found
+
+
+@pytest.mark.parametrize(
+    ("check", "words"),
+    [
+        (NOISE.replace("gaussian_noise, sigma: 0.5", "brightness, delta: 0.2"), "gates.candidate.0: brightness needs"),
+        (BY_REGION.replace("by: [region]", "function: 'json:nothing'"), "gates.candidate.0: json has no function"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_when_the_run_opens(road: Road, check: str, words: str) -> None:
+    run = road.run(check)
+    with pytest.raises(ConfigurationError, match=words):
+        check_demands(run.spec.gates, run.workload)
