@@ -51,6 +51,8 @@ class Case:
             return f"the {who} was scored on rows of another dataset: got {got}, expected {wanted}"
         if len(set(rows.ids)) != len(rows.ids):
             return f"the {who}'s rows have an id twice"
+        if not (np.isfinite(rows.output).all() and np.isfinite(rows.y).all()):
+            return f"the {who}'s outputs or targets hold NaN or infinity"  # one is enough, whatever slice it is in
         return ""
 
     def pair_refused(self, ours: RowOutputs | None, theirs: RowOutputs | None, who: str) -> str:
