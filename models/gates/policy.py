@@ -122,6 +122,12 @@ class SharedPolicy(_Gates):
 
     name: str = Field(min_length=1)
 
+    @model_validator(mode="after")
+    def _says_something(self) -> SharedPolicy:
+        if not any(getattr(self, gate) for gate in KINDS_AT):
+            raise ValueError(f"a shared policy needs at least 1 check under one of {', '.join(KINDS_AT)}")
+        return self
+
 
 class GatePolicy(_Gates):
     """The gates of one pipeline, with those of the shared policy file it refers to."""

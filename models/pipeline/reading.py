@@ -1,0 +1,159 @@
+"""Read a YAML file strictly: file and line in every error and "did you mean" for unknown keys."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+import yaml
+from mlratchet.models.errors import ConfigurationError
+from pydantic import BaseModel, ValidationError
+
+SECRET_KEY = re.compile(r"(?i)(passw|secret|token|api_?key|credential)")
+
+KeyPath = tuple[str | int, ...]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Loader(yaml.SafeLoader):
+    """YAML 1.2's numbers: `1e-4` is a number, not the text that YAML 1.1 makes of it."""
+
+
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+class Lines:
+    """Line numbers (1-based) of every key path of a YAML document."""
+
+    def __init__(self, node: yaml.Node | None, where: str) -> None:
+        self._line: dict[KeyPath, int] = {(): 1}
+        if node is not None:
+            self._walk(node, (), where)
+
+    def _walk(self, node: yaml.Node, path: KeyPath, where: str) -> None:
+        self._line.setdefault(path, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, value in node.value:
+                name = str(key.value)
+                line = key.start_mark.line + 1
+                if name in seen:
+                    raise ConfigurationError(f"{where}:{line}: key {name!r} is given twice; remove one of them")
+                seen.add(name)
+                self._line[(*path, name)] = line
+                self._walk(value, (*path, name), where)
+        elif isinstance(node, yaml.SequenceNode):
+            for index, value in enumerate(node.value):
+                self._walk(value, (*path, index), where)
+
+    def of(self, path: KeyPath) -> int:
+        """The line of the path, or of the nearest parent that has one."""
+        while path not in self._line:
+            path = path[:-1]
+        return self._line[path]
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif get_origin(annotation) in (Union, UnionType, Annotated, tuple, list):
+        for argument in get_args(annotation):
+            yield from _models_in(argument)
+
+
+def _models_at(model: type[BaseModel], path: Sequence[str | int]) -> list[type[BaseModel]]:
+    """The models whose fields could stand at `path` (union tags in the path are skipped)."""
+    models = [model]
+    for part in path:
+        if isinstance(part, int):
+            continue
+        deeper = [
+            inner
+            for candidate in models
+            if part in candidate.model_fields
+            for inner in _models_in(candidate.model_fields[part].annotation)
+        ]
+        models = deeper or models
+    return models
+
+
+def _unknown_key_message(root: type[BaseModel], path: KeyPath) -> str:
+    name = str(path[-1])
+    known = sorted({field for m in _models_at(root, path[:-1]) for field in m.model_fields})
+    if SECRET_KEY.search(name):
+        return f"key {name!r} is not allowed: secrets come from the environment, never from a file like this"
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
+    return f"unknown key {name!r}; {hint}"
+
+
+def _yaml_path(location: tuple[int | str, ...], document: Any, *, names_key: bool) -> KeyPath:
+    """A pydantic location without the union tags that are not in the document.
+
+    `names_key`: the last part is a key that is missing or unknown, so keep it.
+    """
+    path: list[str | int] = []
+    node = document
+    for part in location:
+        if (isinstance(node, Mapping) and part in node) or (
+            isinstance(node, list) and isinstance(part, int) and part < len(node)
+        ):
+            node = node[part]  # type: ignore[index]  # checked above, per kind
+        elif part is not location[-1] or not names_key:
+            continue
+        path.append(part)
+    return tuple(path)
+
+
+def _describe(root: type[BaseModel], error: Any, path: KeyPath) -> str:
+    dotted = ".".join(str(part) for part in path)
+    if error["type"] == "extra_forbidden":
+        return f"{'.'.join(str(p) for p in path[:-1]) or 'top level'}: {_unknown_key_message(root, path)}"
+    got = error.get("input")
+    shown = ""
+    if isinstance(got, str | int | float | bool) and not any(SECRET_KEY.search(str(p)) for p in path):
+        kind = type(got).__name__
+        shown = f", got {got!r} ({kind})"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{dotted or 'file'}: {message[0].lower()}{message[1:]}{shown}"
+
+
+def read_text(path: Path) -> str:
+    """Raises ``ConfigurationError`` when the file cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigurationError(f"{path}: cannot be read: {exc}") from exc
+
+
+def parse_yaml(text: str, *, where: str, expected: str) -> tuple[dict[str, Any], Lines]:
+    """The mapping of a YAML text and the lines of its keys. Raises ``ConfigurationError``."""
+    try:
+        lines = Lines(yaml.compose(text, Loader=Loader), where)
+        document = yaml.load(text, Loader=Loader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as exc:
+        mark = getattr(exc, "problem_mark", None)
+        line = mark.line + 1 if mark is not None else 1
+        problem = getattr(exc, "problem", None) or "not readable as YAML"
+        raise ConfigurationError(f"{where}:{line}: {problem}; check indentation and quoting") from exc
+    if not isinstance(document, dict):
+        raise ConfigurationError(f"{where}:1: expected a mapping with {expected}")
+    return document, lines
+
+
+def validated(model: type[Model], document: dict[str, Any], lines: Lines, *, where: str) -> Model:
+    """Raises ``ConfigurationError`` with every problem, one line each, as ``where:line: path: problem``."""
+    try:
+        return model.model_validate(document)
+    except ValidationError as exc:
+        problems = []
+        for error in exc.errors():
+            path = _yaml_path(error["loc"], document, names_key=error["type"] in ("missing", "extra_forbidden"))
+            problems.append(f"{where}:{lines.of(path)}: {_describe(model, error, path)}")
+        raise ConfigurationError("\n".join(problems)) from exc
