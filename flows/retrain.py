@@ -76,7 +76,7 @@ def climb(run: Run, report: Report) -> None:
         return
 
     checked = validate(run, snapshot, work)
-    guard(run, work, "data", checked.evidence, checked.digests, report)
+    data = guard(run, work, "data", checked.evidence, checked.digests, report)
     dataset = preprocess(run, snapshot, checked)
     trained = train(run, work)
     report.trained(trained)
@@ -104,7 +104,11 @@ def climb(run: Run, report: Report) -> None:
         work,
         "champion",
         evaluation.evidence(version=record.version, staged=staged),
-        {**rows, "manifest": record.manifest_digest},
+        {
+            **rows,
+            "manifest": record.manifest_digest,
+            **{f"gate.{earlier.gate}": earlier.decision for earlier in (data, candidate, staging)},
+        },
         report,
     )
     entry = promote(run, work, record, champion)

@@ -72,6 +72,11 @@ def load_trusted(file: Path) -> TrustedKeys:
     return TrustedKeys.from_json(text, where=str(file))
 
 
+def public_half(signer: Signer, role: Role, owner: str, *, valid_from_s: float = 0.0) -> TrustedKey:
+    """What verifiers hold of a key."""
+    return TrustedKey(id=signer.key_id, public_key=signer.public_key, role=role, owner=owner, valid_from_s=valid_from_s)
+
+
 def usable(signer: Signer, trusted: TrustedKeys, role: Role, *, where: str) -> Signer:
     """The signer, if verifiers would believe it now. Raises ``ConfigurationError`` saying why not."""
     key = trusted.get(signer.key_id)
@@ -119,6 +124,22 @@ class InstalledKeys:
         return load_trusted(trusted_keys_file(self._settings))
 
 
+class MemoryKeys:
+    """The keys port in memory, for tests: one pipeline key that is trusted, unless told otherwise."""
+
+    def __init__(self, signer: Signer | None = None, trusted: TrustedKeys | None = None) -> None:
+        self._signer = signer or Signer.generate()
+        self.list = trusted if trusted is not None else TrustedKeys([public_half(self._signer, "pipeline", "tests")])
+
+    def signer(self) -> Signer:
+        """See the port."""
+        return self._signer
+
+    def trusted(self) -> TrustedKeys:
+        """See the port."""
+        return self.list
+
+
 @contextmanager
 def editing(settings: Settings) -> Iterator[None]:
     """One change of keys at a time."""
@@ -143,7 +164,7 @@ def _read_list(settings: Settings) -> TrustedKeys:
 
 
 def _trust(settings: Settings, signer: Signer, role: Role, owner: str, now_s: float) -> TrustedKey:
-    key = TrustedKey(id=signer.key_id, public_key=signer.public_key, role=role, owner=owner, valid_from_s=now_s)
+    key = public_half(signer, role, owner, valid_from_s=now_s)
     _write_list(settings, _read_list(settings).replacing(key))
     return key
 

@@ -1,7 +1,8 @@
 """The process that serves one pipeline's champion.
 
-It reads the ledger and the registration record from S3, verifies every byte, loads, warms up and swaps. It needs
-neither MLflow's server nor Prefect. Run as ``python -m mlratchet.infra.serve --pipeline NAME --port P``.
+It reads the ledger, the champion's decision and its registration from S3, verifies every signature and byte, loads,
+warms up and swaps. It needs the public list of keys, and neither MLflow's server nor Prefect nor a private key. Run as
+``python -m mlratchet.infra.serve --pipeline NAME --port P``.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ import torch
 import uvicorn
 from mlratchet.infra.exported import load_exported
 from mlratchet.infra.fetch import fetch_artifact
+from mlratchet.infra.keys import InstalledKeys
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.settings import Settings, load_settings
 from mlratchet.infra.storage.s3 import S3Store
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.errors import RatchetError, SecurityError
 from mlratchet.models.fault_points import fault_point
+from mlratchet.models.gates.promotable import verify_entry
+from mlratchet.models.gates.signed import Context
 from mlratchet.models.ports.ledger import LedgerEntry
 from mlratchet.models.registration.record import find_registration
 from mlratchet.models.serving.app import ModelServer, Slot
@@ -39,7 +43,8 @@ class Follower:
     def __init__(self, settings: Settings, name: str, slot: Slot, config: ServingConfig) -> None:
         self._settings, self._name, self._slot, self._config = settings, name, slot, config
         self._store = self._bucket(settings.store_bucket)
-        self._ledger = ObjectLedger(self._store)
+        self._keys = InstalledKeys(settings)
+        self._ledger = ObjectLedger(self._store, self._keys)
         self.stopping = threading.Event()
 
     def _bucket(self, name: str) -> S3Store:
@@ -66,10 +71,19 @@ class Follower:
 
     def follow(self) -> None:
         """Load the ledger's head unless it is served already."""
-        head = self._ledger.head(self._name)
+        chain = self._ledger.chain(self._name)
+        head = chain.head.entry if chain.head is not None else None
         current = self._slot.current
+        refuse_shorter(head, current.generation if current is not None else 0, name=self._name)
         if head is None or (current is not None and current.generation == head.generation):
+            self._slot.load_error = ""  # what was wrong has been put right
             return
+        verify_entry(
+            self._store,
+            [link.entry for link in chain.links],
+            head.generation,
+            Context(self._keys.trusted(), chain, head.generation),
+        )
         predictor = self.load(head)
         predictor.warm_up()
         fault_point("serve.before_swap")
@@ -77,7 +91,7 @@ class Follower:
         logger.warning("%s: version %s (generation %s) is served", self._name, head.version, head.generation)
 
     def load(self, head: LedgerEntry) -> Predictor:
-        """The champion, verified against the ledger. Raises ``SecurityError`` for any difference."""
+        """The champion's bytes, verified against its entry. Raises ``SecurityError`` for any difference."""
         record = find_registration(self._store, head.work_key)
         if record is None or record.version != head.version:
             raise SecurityError(f"{self._name} version {head.version}: its registration record is missing or another's")
@@ -97,6 +111,16 @@ class Follower:
             )
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def refuse_shorter(head: LedgerEntry | None, served: int, *, name: str) -> None:
+    """Raises ``SecurityError`` when the ledger ends before the generation that is served."""
+    ends = head.generation if head is not None else 0
+    if ends < served:
+        raise SecurityError(
+            f"ledger/{name}/ ends with generation {ends}, but {served} is served: its newest entries were removed; "
+            "restore them from a copy of the bucket"
+        )
 
 
 def main() -> None:

@@ -58,6 +58,30 @@ class Settings(BaseSettings):
     fault: str | None = None  # `name:crash|stop|raise`, for tests
 
 
+class AuditSettings(BaseSettings):
+    """What an auditor needs: a bucket that may be read, and the public list of keys. No stack, no private key."""
+
+    model_config = SettingsConfigDict(env_prefix="RATCHET_", extra="ignore", frozen=True)
+
+    s3_endpoint_url: str | None = None
+    s3_region: str = "us-east-1"
+    s3_access_key: SecretStr | None = None  # None: what boto3 finds by itself (AWS_*, a profile, a role)
+    s3_secret_key: SecretStr | None = None
+    store_bucket: str = "ratchet-store"
+    trusted_keys: Path | None = None
+    mlflow_tracking_uri: str | None = None  # its word on the ledger's head is compared where it answers
+
+
+def load_audit_settings() -> AuditSettings:
+    """From the environment, and from the installation here if there is one."""
+    home = find_home()
+    file = home / "stack.env"
+    settings = AuditSettings(_env_file=file if file.is_file() else None)
+    if settings.trusted_keys is None and (home / "trusted-keys.json").is_file():
+        settings = settings.model_copy(update={"trusted_keys": home / "trusted-keys.json"})
+    return settings
+
+
 def load_settings(home: Path | None = None) -> Settings:
     """The settings of an installation. Raises ``ConfigurationError`` when there is none yet."""
     where = home or find_home()

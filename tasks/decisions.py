@@ -14,10 +14,14 @@ from mlratchet.infra.fetch import fetch_artifact
 from mlratchet.infra.promotion import project, promote_version, refuse_cut_ledger
 from mlratchet.models.errors import ConfigurationError, GateRefusedError, InfrastructureError, SecurityError
 from mlratchet.models.gates.decision import load_decision
+from mlratchet.models.gates.promotable import verify_decision_of, verify_entry
 from mlratchet.models.gates.record import list_gate_runs
-from mlratchet.models.identity.canonical import canonical_json, digest_bytes
+from mlratchet.models.gates.replay import replay
+from mlratchet.models.gates.signed import Context, publish_decision, verified_decision
+from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.ports.ledger import LedgerEntry
 from mlratchet.models.ports.registry import RegistryError
+from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.registration.record import Registration, find_registration
 from mlratchet.tasks.wiring import Adapters
 
@@ -34,10 +38,80 @@ def registration_of(adapters: Adapters, pipeline: str, version: int) -> Registra
 
 
 def decisions_of(adapters: Adapters, pipeline: str, version: int) -> list[dict[str, Any]]:
-    """Every decision about the work of a version, oldest first, digests verified."""
+    """Every decision about the work of a version, oldest first; `problem` says whose signature is not believed.
+
+    Raises ``DigestMismatch`` for one that was changed.
+    """
     record = registration_of(adapters, pipeline, version)
     runs = list_gate_runs(adapters.store, record.work_key)
-    return [{"digest": run.decision, "decision": load_decision(adapters.store, run.decision)} for run in runs]
+    context = context_of(adapters, pipeline, version)
+    found = []
+    for run in runs:
+        key_id, problem = None, ""
+        try:
+            _, key_id = verified_decision(adapters.store, run.decision, context)
+        except SecurityError as error:
+            problem = str(error)
+        decision = load_decision(adapters.store, run.decision)
+        found.append({"digest": run.decision, "decision": decision, "signed_by": key_id, "problem": problem})
+    return found
+
+
+def judge_again(store: ObjectStore, decision: dict[str, Any]) -> dict[str, Any]:
+    """A replay, with its result in words. Raises ``SecurityError`` when evidence or policy is missing or changed."""
+    again = replay(store, decision)
+    where = "the recorded environment" if again.same_environment else "another environment"
+    if again.problems:
+        line = f"judged again in {where}: {again.problems[0]}"
+    elif again.largest_difference == 0.0:
+        line = f"judged again in {where}: {again.checks} checks, every number identical"
+    else:
+        line = f"judged again in {where}: {again.checks} checks, largest difference {again.largest_difference:.1e}"
+    return asdict(again) | {"holds": not again.problems, "line": line}
+
+
+def history_of(adapters: Adapters, pipeline: str) -> list[dict[str, Any]]:
+    """Every entry of the ledger, and whether the decision behind it verifies; `problem` says why not."""
+    chain = adapters.ledger.chain(pipeline)
+    entries = [link.entry for link in chain.links]
+    trusted = adapters.keys.trusted() if entries else TrustedKeys()
+    told = []
+    for entry in entries:
+        problem = ""
+        try:
+            verify_entry(adapters.store, entries, entry.generation, Context(trusted, chain, entry.generation))
+        except SecurityError as error:
+            problem = str(error)
+        told.append(asdict(entry) | {"verified": not problem, "problem": problem})
+    return told
+
+
+def context_of(adapters: Adapters, pipeline: str, version: int) -> Context:
+    """What signatures about a version are held against: the newest entry that promoted it shows their age."""
+    chain = adapters.ledger.chain(pipeline)
+    generations = [link.entry.generation for link in chain.links if link.entry.version == version]
+    return Context(adapters.keys.trusted(), chain, generations[-1] if generations else None)
+
+
+def verify_promotable(
+    adapters: Adapters, record: Registration, decision: str, *, champion_version: int | None
+) -> dict[str, Any]:
+    """The signed decision that lets this very version replace this very champion, and the version's bytes.
+
+    Raises ``SecurityError`` for what was changed, ``GateRefusedError`` when a gate did not say `pass`.
+    """
+    found = verify_decision_of(
+        adapters.store,
+        decision,
+        Context(adapters.keys.trusted()),
+        pipeline=record.name,
+        version=record.version,
+        work_key=record.work_key,
+        manifest=record.manifest_digest,
+        champion_version=champion_version,
+    )
+    verify_bytes(adapters, record)
+    return found
 
 
 def promote_by_hand(adapters: Adapters, pipeline: str, version: int) -> dict[str, Any]:
@@ -63,7 +137,7 @@ def promote_by_hand(adapters: Adapters, pipeline: str, version: int) -> dict[str
             f"version {version} of {pipeline} was compared with version {judged['champion_version']}, but {serving} "
             f"serves now; `ratchet run {pipeline}` judges it again"
         )
-    verify_bytes(adapters, record)
+    verify_promotable(adapters, record, digest, champion_version=serving)
     refuse_cut_ledger(adapters.ledger, adapters.registry, pipeline)
     entry = promote_version(
         adapters.ledger,
@@ -108,9 +182,7 @@ def roll_back(adapters: Adapters, pipeline: str, *, to: int | None, reason: str)
         "at_s": time.time(),
         "checks": [],
     }
-    body = canonical_json(document)
-    digest = digest_bytes(body)
-    adapters.store.create(f"decisions/{digest}.json", body)
+    digest = publish_decision(adapters.store, document, adapters.keys.signer())
     entry = promote_version(
         adapters.ledger,
         record,

@@ -1,4 +1,4 @@
-"""A gate: pure judgement of evidence, published as a decision before anything acts on it."""
+"""A gate: pure judgement of evidence, published as a signed decision before anything acts on it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import time
 from typing import Any
 
 from mlratchet.models.fault_points import fault_point
-from mlratchet.models.gates.decision import build_decision, explain, load_decision, publish_decision, table
+from mlratchet.models.gates.decision import build_decision, explain, table
 from mlratchet.models.gates.evidence import Evidence
-from mlratchet.models.gates.judge import judge_gate
+from mlratchet.models.gates.frozen import Basis, freeze
+from mlratchet.models.gates.promotable import confirmed
 from mlratchet.models.gates.record import GateRun, find_gate_run, gate_run_id, publish_gate_run
+from mlratchet.models.gates.replay import publish_policy, verdict_on
+from mlratchet.models.gates.signed import publish_decision
 from mlratchet.models.identity.environment import environment, judging_source_digest
 from mlratchet.tasks.progress import show_table
 from mlratchet.tasks.recognise import Work
@@ -22,7 +25,8 @@ from mlratchet.tasks.wiring import Run
 @step("Gate", run_name="Gate: {gate}")
 def pass_gate(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict[str, str]) -> GateRun:
     """Judge, publish the decision, show it. The caller stops the run unless the verdict is `pass`."""
-    spec, store = run.spec, run.adapters.store
+    spec, store, keys = run.spec, run.adapters.store, run.adapters.keys
+    signer = keys.signer()
     began_s = time.time()
     champion = work.champion.version if work.champion else None
     identity = gate_run_id(
@@ -31,21 +35,22 @@ def pass_gate(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict
         policy_digest=spec.policy_digest(),
         champion_version=champion,
         dataset_id=work.dataset_id,
-        evidence=digests,
+        evidence={**digests, "signed_by": signer.key_id},  # with a new key it is judged again
     )
     earlier = find_gate_run(store, work.key, identity)
     if earlier is not None:
-        show_decision(run, load_decision(store, earlier.decision), earlier.decision)
+        decision = confirmed(store, keys.trusted(), earlier, pipeline=spec.name, champion=champion, digests=digests)
+        show_decision(run, decision, earlier.decision)
         return earlier
-    result = judge_gate(
-        spec.gates,
-        gate,
-        dataclasses.replace(evidence, dataset_id=work.dataset_id),
+    evidence = dataclasses.replace(evidence, dataset_id=work.dataset_id)
+    basis = Basis(
+        gate=gate,
         first_model=work.champion is None,
         task=run.workload.task,
         class_names=run.workload.class_names(),
         now_s=began_s,
     )
+    result = verdict_on(spec.gates, evidence, basis)
     decision = build_decision(
         spec.name,
         gate,
@@ -54,7 +59,8 @@ def pass_gate(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict
         work_key=work.key,
         champion_version=champion,
         digests={
-            "policy": spec.policy_digest(),
+            "policy": publish_policy(store, spec.gates),
+            "evidence": freeze(store, evidence, basis),
             "pipeline": spec.revision(),
             "dataset": work.dataset_id,
             "code": judging_source_digest(),
@@ -68,7 +74,7 @@ def pass_gate(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict
         environment=environment(),
         times={"judged_s": time.time()},
     )
-    digest = publish_decision(store, decision)
+    digest = publish_decision(store, decision, signer)
     fault_point(f"gate.{gate}.after_decision")
     gate_run = GateRun(
         id=identity,

@@ -6,6 +6,7 @@ from mlratchet.infra.promotion import project, promote_version, refuse_cut_ledge
 from mlratchet.models.gates.record import GateRun
 from mlratchet.models.ports.ledger import LedgerEntry
 from mlratchet.models.registration.record import Registration
+from mlratchet.tasks.decisions import verify_promotable
 from mlratchet.tasks.recognise import Work
 from mlratchet.tasks.step import step
 from mlratchet.tasks.wiring import Run
@@ -13,8 +14,14 @@ from mlratchet.tasks.wiring import Run
 
 @step("Promote to champion")
 def promote(run: Run, work: Work, record: Registration, gate: GateRun) -> LedgerEntry:
-    """Append to the ledger what the champion gate decided about the champion it was compared with."""
+    """Append to the ledger what the champion gate decided about the champion it was compared with.
+
+    Raises ``SecurityError`` when signature, digest or bytes are not those of this very decision.
+    """
     adapters = run.adapters
+    verify_promotable(
+        adapters, record, gate.decision, champion_version=work.champion.version if work.champion else None
+    )
     refuse_cut_ledger(adapters.ledger, adapters.registry, run.spec.name)
     entry = promote_version(
         adapters.ledger,

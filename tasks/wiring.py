@@ -6,6 +6,7 @@ import shutil
 from contextlib import suppress
 from functools import cached_property
 
+from mlratchet.infra.keys import InstalledKeys
 from mlratchet.infra.launch.local import LocalLauncher, resolve_processes
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.scratch import open_scratch
@@ -49,9 +50,14 @@ class Adapters:
         return self.bucket(self.settings.store_bucket)
 
     @cached_property
+    def keys(self) -> InstalledKeys:
+        """What signs, and whom to believe."""
+        return InstalledKeys(self.settings)
+
+    @cached_property
     def ledger(self) -> ObjectLedger:
         """The history of promotions."""
-        return ObjectLedger(self.store)
+        return ObjectLedger(self.store, self.keys)
 
     @cached_property
     def registry(self) -> Registry:

@@ -42,34 +42,56 @@ def versions(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
     )
 
 
-def decision(pipeline: PipelineArgument, version: VersionArgument, as_json: JsonOption = False) -> None:
-    """Every gate of a version: checks, values, intervals, thresholds, verdict."""
+def decision(
+    pipeline: PipelineArgument,
+    version: VersionArgument,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check signatures and digests, and compute every statistic again.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Every gate of a version: checks, values, intervals, thresholds, verdict.
+
+    With --verify each is judged again from the stored rows and measurements: equal to the last bit in the recorded
+    environment, within 1e-9 and with the same verdict elsewhere. Exits with 6 when anything differs.
+    """
     from mlratchet.flows.cli.output import emit
+    from mlratchet.models.errors import SecurityError
     from mlratchet.models.gates.decision import explain
-    from mlratchet.tasks.decisions import decisions_of
+    from mlratchet.tasks.decisions import decisions_of, judge_again
     from mlratchet.tasks.wiring import open_adapters
 
-    found = decisions_of(open_adapters(), pipeline, version)
+    adapters = open_adapters()
+    found = decisions_of(adapters, pipeline, version)
+    if verify:
+        found = [one | {"verified": judge_again(adapters.store, one["decision"])} for one in found]
     lines: list[str] = []
     for one in found:
-        lines += [explain(one["decision"]), f"  decision {one['digest']}", ""]
+        signed = f"signed by key {one['signed_by']}" if one["signed_by"] else f"NOT BELIEVED: {one['problem']}"
+        lines += [explain(one["decision"]), f"  decision {one['digest']}, {signed}"]
+        lines += [f"  {one['verified']['line']}"] if verify else []
+        lines.append("")
     emit(found, lines, as_json=as_json)
+    wrong = [one["problem"] for one in found if verify and one["problem"]]
+    wrong += [one["verified"]["line"] for one in found if verify and not one["verified"]["holds"]]
+    if wrong:
+        raise SecurityError(f"version {version} of {pipeline}: {wrong[0]}")
 
 
 def history(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
-    """The ledger: which version became champion when, by whom and why."""
-    from dataclasses import asdict
-
+    """The ledger: which version became champion when, by whom and why. ✓: its decision verifies."""
     from mlratchet.flows.cli.output import emit
+    from mlratchet.tasks.decisions import history_of
     from mlratchet.tasks.wiring import open_adapters
 
-    entries = open_adapters().ledger.entries(pipeline)
+    entries = history_of(open_adapters(), pipeline)
     lines = [
-        f"{e.generation:>4}  {dt.datetime.fromtimestamp(e.at_s, dt.UTC).isoformat(timespec='seconds')}  {e.action:8}  "
-        f"version {e.version}  {e.actor}: {e.reason}"
+        f"{e['generation']:>4}  {dt.datetime.fromtimestamp(e['at_s'], dt.UTC).isoformat(timespec='seconds')}  "
+        f"{e['action']:8}  version {e['version']}  {'✓' if e['verified'] else '✗'} {e['decision'][:12]}  "
+        f"{e['actor']}: {e['problem'] or e['reason']}"
         for e in entries
     ]
-    emit([asdict(e) for e in entries], lines or [f"no champion of {pipeline} yet"], as_json=as_json)
+    emit(entries, lines or [f"no champion of {pipeline} yet"], as_json=as_json)
 
 
 def promote(pipeline: PipelineArgument, version: VersionArgument, as_json: JsonOption = False) -> None:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from dataclasses import asdict, dataclass
 from typing import Literal
 
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
+from mlratchet.models.ledger.chain import Chain, Link, entry_key, parse_entry, sign_entry
+from mlratchet.models.ports.keys import Keys
 from mlratchet.models.ports.ledger import LedgerConflict, LedgerEntry
 from mlratchet.models.ports.storage import ObjectInfo, ObjectStore, StorageError
-
-
-def entry_key(name: str, generation: int) -> str:
-    """Where a generation is published."""
-    return f"ledger/{name}/{generation:08d}.json"
 
 
 @dataclass(frozen=True)
@@ -28,11 +24,12 @@ class _Read:
 
 
 class ObjectLedger:
-    """`ledger/<name>/<generation>.json`, each holding the digest of the one before."""
+    """`ledger/<name>/<generation>.json`, each signed and holding the digest of the one before."""
 
-    def __init__(self, store: ObjectStore) -> None:
-        self._store = store
+    def __init__(self, store: ObjectStore, keys: Keys) -> None:
+        self._store, self._keys = store, keys
         self._known: dict[str, list[_Read]] = {}
+        self._believed: dict[str, tuple[str, str]] = {}  # head and public list that the signatures were held against
 
     def head(self, name: str) -> LedgerEntry | None:
         """See the port."""
@@ -61,14 +58,26 @@ class ObjectLedger:
                 held = self._verified(name, generation, info, before)
             chain.append(held)
         self._known[name] = chain
+        self._believe(name, chain)
         return chain
+
+    def chain(self, name: str) -> Chain:
+        """See the port."""
+        return _chain(name, self._read(name))
+
+    def _believe(self, name: str, read: list[_Read]) -> None:
+        """Every signature by the public list as it stands now: a key may have been revoked since the last look."""
+        if not read:
+            return  # who has not promoted anything yet needs no list
+        trusted = self._keys.trusted()
+        held = (read[-1].digest, trusted.to_json())
+        if self._believed.get(name) != held:
+            _chain(name, read).verify(trusted)
+            self._believed[name] = held
 
     def _verified(self, name: str, generation: int, info: ObjectInfo, before: str) -> _Read:
         data = self._store.get(info.key)
-        try:
-            entry = LedgerEntry(**json.loads(data))
-        except (ValueError, TypeError) as exc:
-            raise SecurityError(f"{self._store.bucket}/{info.key}: is not a ledger entry; it was changed") from exc
+        entry = parse_entry(data, f"{self._store.bucket}/{info.key}")
         if entry.previous != before or entry.generation != generation or entry.name != name:
             raise SecurityError(f"{self._store.bucket}/{info.key}: does not follow the entry before it; it was changed")
         return _Read(info.etag, digest_bytes(data), entry)
@@ -92,7 +101,7 @@ class ObjectLedger:
         newest = held[-1].entry if held else None
         if len(held) != expected_generation:
             raise conflict(name, newest, expected_generation)
-        entry = LedgerEntry(
+        unsigned = LedgerEntry(
             name=name,
             generation=expected_generation + 1,
             action=action,
@@ -102,10 +111,13 @@ class ObjectLedger:
             manifest=manifest,
             actor=actor,
             reason=reason,
-            at_s=max(now_s, newest.at_s) if newest else now_s,
+            at_s=float(max(now_s, newest.at_s) if newest else now_s),
             previous=held[-1].digest if held else "",
             token=uuid.uuid4().hex,
+            key_id="",
+            signature="",
         )
+        entry = sign_entry(unsigned, self._keys.signer())
         key, body = entry_key(name, entry.generation), canonical_json(asdict(entry))
         try:
             self._store.create(key, body)
@@ -123,6 +135,10 @@ class ObjectLedger:
         """See the port."""
         earlier = [entry for entry in self.entries(name) if entry.at_s <= when_s]
         return earlier[-1] if earlier else None
+
+
+def _chain(name: str, read: list[_Read]) -> Chain:
+    return Chain(name, [Link(one.entry, one.digest) for one in read])
 
 
 def conflict(name: str, winner: LedgerEntry | None, expected_generation: int) -> LedgerConflict:

@@ -9,8 +9,10 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from mlratchet.infra.keys import load_trusted, trusted_keys_file
 from mlratchet.infra.settings import Settings, load_settings
 from mlratchet.infra.stack.control import status
+from mlratchet.infra.stack.ledgers import examine_ledgers
 from mlratchet.infra.stack.ports import is_free, remembered_ports
 from mlratchet.infra.storage.s3 import S3Store
 from mlratchet.models.errors import RatchetError
@@ -42,6 +44,7 @@ def examine(home: Path) -> list[dict[str, Any]]:
             for s in states
         ]
         findings.append(_conditional_writes(home))
+        findings += _ledgers(home)
     else:
         ports = remembered_ports(home)
         taken = [f"{name} {port}" for name, port in ports.items() if not is_free(port)]
@@ -69,6 +72,16 @@ def _gpu() -> list[dict[str, Any]]:
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     return [finding("gpu", f"{count} CUDA devices" if count else "none; training runs on the CPU", True, "")]
+
+
+def _ledgers(home: Path) -> list[dict[str, Any]]:
+    """Every ledger verifies, and the registry's alias names its champion."""
+    try:
+        settings = load_settings(home)
+        trusted = load_trusted(trusted_keys_file(settings))
+        return [finding(*line) for line in examine_ledgers(settings, trusted)]
+    except RatchetError as error:
+        return [finding("ledgers", error.line(), False, "`ratchet status`, `ratchet keys`")]
 
 
 def _conditional_writes(home: Path) -> dict[str, Any]:

@@ -36,7 +36,15 @@ _session_lock = threading.Lock()  # boto3 sessions are not thread-safe while a c
 class S3Store:
     """One bucket of an S3-compatible server. Thread-safe."""
 
-    def __init__(self, bucket: str, *, endpoint_url: str | None, region: str, access_key: str, secret_key: str) -> None:
+    def __init__(
+        self,
+        bucket: str,
+        *,
+        endpoint_url: str | None,
+        region: str,
+        access_key: str | None,  # None: what boto3 finds by itself
+        secret_key: str | None,
+    ) -> None:
         self._bucket = bucket
         with _session_lock:
             self._client: Any = boto3.session.Session().client(

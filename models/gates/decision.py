@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from mlratchet.models.errors import SecurityError
 from mlratchet.models.gates.result import GateResult
-from mlratchet.models.identity.canonical import canonical_json, digest_bytes
-from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 
 
 def build_decision(
@@ -54,8 +54,13 @@ def build_decision(
         "actor": actor,
         "run_id": run_id,
         "at_s": now_s,
-        "checks": [_plain(asdict(check)) for check in result.checks],
+        "checks": plain_checks(result),
     }
+
+
+def plain_checks(result: GateResult) -> list[dict[str, Any]]:
+    """The checks as a decision holds them."""
+    return [_plain(asdict(check)) for check in result.checks]
 
 
 def _plain(check: dict[str, Any]) -> dict[str, Any]:
@@ -70,17 +75,13 @@ def _plain(check: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def publish_decision(store: ObjectStore, decision: dict[str, Any]) -> str:
-    """Write `decisions/<digest>.json`; returns the digest."""
-    body = canonical_json(decision)
-    name = digest_bytes(body)
-    store.create(f"decisions/{name}.json", body)
-    return name
-
-
 def load_decision(store: ObjectStore, digest: str) -> dict[str, Any]:
-    """Read back, verified. Raises ``DigestMismatch`` for a changed one."""
-    decision: dict[str, Any] = json.loads(store.get(f"decisions/{digest}.json", sha256=digest))
+    """Read back, its digest verified, its signature not: for showing. Raises ``SecurityError`` for a changed one or
+    one that is gone."""
+    try:
+        decision: dict[str, Any] = json.loads(store.get(f"decisions/{digest}.json", sha256=digest))
+    except ObjectNotFound as exc:
+        raise SecurityError(f"{exc}; a decision that was made is gone") from exc
     return decision
 
 

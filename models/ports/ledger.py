@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
 from mlratchet.models.errors import InfrastructureError
+from pydantic import ConfigDict
+
+if TYPE_CHECKING:
+    from mlratchet.models.ledger.chain import Chain
 
 
 class LedgerConflict(InfrastructureError):  # noqa: N818 - the name is the field's own
@@ -17,6 +21,8 @@ class LedgerConflict(InfrastructureError):  # noqa: N818 - the name is the field
 @dataclass(frozen=True, kw_only=True)
 class LedgerEntry:
     """One promotion or rollback. The entry is the promotion; everything else follows it."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
     name: str
     generation: int  # 1 for the first, no gaps
@@ -30,6 +36,8 @@ class LedgerEntry:
     at_s: float  # seconds since the epoch
     previous: str  # digest of the entry before; "" for the first
     token: str  # unique, tells a lost reply from a lost race
+    key_id: str  # whose signature it is
+    signature: str  # base64, over the canonical JSON of every other field
 
 
 @runtime_checkable
@@ -41,7 +49,12 @@ class Ledger(Protocol):
         ...
 
     def entries(self, name: str) -> list[LedgerEntry]:
-        """All entries, oldest first. Raises ``SecurityError`` for a gap or a broken chain."""
+        """All entries, oldest first. Raises ``SecurityError`` for a gap, a broken chain or a signature that does not
+        hold."""
+        ...
+
+    def chain(self, name: str) -> Chain:
+        """The same as `entries` with their digests, for holding other signatures against it."""
         ...
 
     def digests(self, name: str) -> list[str]:

@@ -15,6 +15,7 @@ REPOSITORY = Path(__file__).parent.parent.parent.parent
 COMMANDS = (
     "up", "down", "status", "doctor", "logs", "env", "validate", "seed", "upload", "import-weights", "deploy", "run",
     "predict", "versions", "decision", "history", "promote", "rollback", "reconcile", "gc", "demo", "compare",
+    "champion", "audit", "keys",
 )  # fmt: skip
 
 
@@ -97,3 +98,11 @@ def test_doctor_says_what_to_do_about_each(ratchet: Cli) -> None:
     findings = {finding["what"]: finding for finding in json.loads(done.stdout)}
     assert {"python", "torch", "prefect", "mlflow", "disk", "gpu", "ports"} <= set(findings)
     assert all(finding["ok"] or finding["do"] for finding in findings.values())
+
+
+def test_an_audit_without_keys_or_bucket_says_what_it_needs(ratchet: Cli, tmp_path: Path) -> None:
+    assert "an audit needs the public list of keys: --trusted-keys FILE" in ratchet("audit", "digits", code=2).stderr
+    (tmp_path / "keys.json").write_text("{")
+    told = ratchet("audit", "digits", "--trusted-keys", "keys.json", "--endpoint", "http://127.0.0.1:9", code=6).stderr
+    assert "keys.json: not a list of trusted keys" in told
+    assert "is not a time" in ratchet("champion", "digits", "--at", "yesterday", code=2).stderr

@@ -13,13 +13,15 @@ from mlratchet.models.evaluation.metrics import metrics_for
 from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.gates.checks.absolute import AbsoluteCheck
 from mlratchet.models.gates.checks.paired import NonInferiorityCheck
-from mlratchet.models.gates.decision import build_decision, explain, load_decision, publish_decision, table
+from mlratchet.models.gates.decision import build_decision, explain, load_decision, table
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.judge import judge
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.gates.power import Pilot, power_notes
 from mlratchet.models.gates.record import GateRun, find_gate_run, gate_run_id, list_gate_runs, publish_gate_run
+from mlratchet.models.gates.signed import publish_decision
 from mlratchet.models.gates.validation import validate_policy
+from mlratchet.models.identity.signing import Signer
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.ports.storage import DigestMismatch
 
@@ -91,7 +93,7 @@ def decision(classified: Callable[..., RowOutputs]) -> dict[str, Any]:
 
 
 def test_a_decision_says_what_a_reader_needs(decision: dict[str, Any], store: MemoryStore) -> None:
-    read = load_decision(store, publish_decision(store, decision))
+    read = load_decision(store, publish_decision(store, decision, Signer.generate()))
     assert read == json.loads(json.dumps(decision))
     words = explain(read)
     for wanted in ("champion gate of digits, version 2, compared with version 1", "accuracy", "Tango", "n=400"):
@@ -102,7 +104,7 @@ def test_a_decision_says_what_a_reader_needs(decision: dict[str, Any], store: Me
 
 
 def test_a_changed_decision_is_refused(decision: dict[str, Any], store: MemoryStore) -> None:
-    digest = publish_decision(store, decision)
+    digest = publish_decision(store, decision, Signer.generate())
     key = f"decisions/{digest}.json"
     store.put(key, store.get(key).replace(b'"pass"', b'"fail"', 1))
     with pytest.raises(DigestMismatch):

@@ -7,11 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from mlratchet.infra.keys import MemoryKeys
 from mlratchet.infra.ledger.objects import ObjectLedger, entry_key
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.ports.ledger import LedgerConflict, LedgerEntry
 from mlratchet.models.ports.storage import StorageError
+
+KEYS = MemoryKeys()
 
 
 def promote(ledger: ObjectLedger, version: int, expected: int, **changes: Any) -> LedgerEntry:
@@ -29,7 +32,7 @@ def promote(ledger: ObjectLedger, version: int, expected: int, **changes: Any) -
 
 
 def test_entries_chain_and_the_newest_is_the_champion(store: MemoryStore) -> None:
-    ledger = ObjectLedger(store)
+    ledger = ObjectLedger(store, KEYS)
     assert ledger.head("digits") is None
     for version in (1, 2, 3):
         promote(ledger, version, version - 1)
@@ -44,14 +47,14 @@ def test_entries_chain_and_the_newest_is_the_champion(store: MemoryStore) -> Non
 
 
 def test_a_promotion_from_an_old_view_is_refused_and_says_who_won(store: MemoryStore) -> None:
-    ledger = ObjectLedger(store)
+    ledger = ObjectLedger(store, KEYS)
     promote(ledger, 1, 0)
     with pytest.raises(LedgerConflict, match="version 1 by ada"):
         promote(ledger, 2, 0)
 
 
 def test_sixteen_promotions_at_once_leave_one_entry(store: MemoryStore) -> None:
-    ledger = ObjectLedger(store)
+    ledger = ObjectLedger(store, KEYS)
 
     def attempt(version: int) -> bool:
         try:
@@ -68,7 +71,7 @@ def test_sixteen_promotions_at_once_leave_one_entry(store: MemoryStore) -> None:
 
 @pytest.mark.parametrize("what", ["version", "actor", "decision", "at_s"])
 def test_an_edited_entry_is_noticed(store: MemoryStore, what: str) -> None:
-    ledger = ObjectLedger(store)
+    ledger = ObjectLedger(store, KEYS)
     promote(ledger, 1, 0)
     promote(ledger, 2, 1)
     key = entry_key("digits", 1)
@@ -80,7 +83,7 @@ def test_an_edited_entry_is_noticed(store: MemoryStore, what: str) -> None:
 
 
 def test_a_removed_entry_is_noticed(store: MemoryStore) -> None:
-    ledger = ObjectLedger(store)
+    ledger = ObjectLedger(store, KEYS)
     for version in (1, 2, 3):
         promote(ledger, version, version - 1)
     store.delete(entry_key("digits", 2))
@@ -89,7 +92,7 @@ def test_a_removed_entry_is_noticed(store: MemoryStore) -> None:
 
 
 def test_times_never_go_back_with_the_clock(store: MemoryStore) -> None:
-    ledger = ObjectLedger(store)
+    ledger = ObjectLedger(store, KEYS)
     promote(ledger, 1, 0, now_s=7200.0)
     assert promote(ledger, 2, 1, now_s=3600.0).at_s == 7200.0  # this machine's clock is an hour behind
     assert promote(ledger, 3, 2, now_s=7201.0).at_s == 7201.0
@@ -115,7 +118,7 @@ class Unreliable(MemoryStore):
 
 def test_a_lost_reply_is_read_back_and_a_lost_request_is_an_error() -> None:
     store = Unreliable()
-    ledger = ObjectLedger(store)
+    ledger = ObjectLedger(store, KEYS)
     store.losing = "reply"
     assert promote(ledger, 1, 0).generation == 1
     store.losing = "request"
@@ -126,7 +129,7 @@ def test_a_lost_reply_is_read_back_and_a_lost_request_is_an_error() -> None:
 
 
 def test_a_long_chain_is_read_once_and_an_edit_of_what_was_read_is_noticed(store: MemoryStore) -> None:
-    ledger = ObjectLedger(store)
+    ledger = ObjectLedger(store, KEYS)
     for version in (1, 2, 3):
         promote(ledger, version, version - 1)
     digests = ledger.digests("digits")

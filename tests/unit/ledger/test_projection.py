@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from mlratchet.infra.keys import MemoryKeys
 from mlratchet.infra.ledger.objects import ObjectLedger, entry_key
 from mlratchet.infra.projection import project_versions
 from mlratchet.infra.promotion import HEAD, project, promote_version, raise_alias
@@ -15,6 +16,8 @@ from mlratchet.models.errors import SecurityError
 from mlratchet.models.ports.ledger import LedgerConflict
 from mlratchet.models.ports.registry import ALIASES
 from mlratchet.models.registration.record import Registration, list_registrations
+
+KEYS = MemoryKeys()
 
 
 def promote(ledger: ObjectLedger, record: Registration, expected: int, **more: Any) -> Any:
@@ -28,7 +31,7 @@ def holders(registry: MemoryRegistry) -> dict[str, int]:
 
 
 def project_all(store: MemoryStore, registry: MemoryRegistry) -> list[str]:
-    ledger = ObjectLedger(store)
+    ledger = ObjectLedger(store, KEYS)
     repaired = project(ledger, registry, "digits")
     records = list_registrations(store)["digits"]
     return repaired + project_versions(store, registry, "digits", records, ledger.entries("digits"))
@@ -37,7 +40,7 @@ def project_all(store: MemoryStore, registry: MemoryRegistry) -> list[str]:
 def test_promoting_the_same_decision_again_changes_nothing(
     store: MemoryStore, register: Callable[..., Registration]
 ) -> None:
-    ledger, first, second = ObjectLedger(store), register(), register()
+    ledger, first, second = ObjectLedger(store, KEYS), register(), register()
     made = [promote(ledger, first, 0) for _ in range(3)]
     assert made[0] == made[1] == made[2]
     assert len(ledger.entries("digits")) == 1
@@ -50,7 +53,7 @@ def test_promoting_the_same_decision_again_changes_nothing(
 def test_every_alias_and_tag_is_derived_again(
     store: MemoryStore, registry: MemoryRegistry, register: Callable[..., Registration]
 ) -> None:
-    ledger = ObjectLedger(store)
+    ledger = ObjectLedger(store, KEYS)
     records = [register(), register(), register(), register(staged=False)]
     promote(ledger, records[0], 0)
     promote(ledger, records[1], 1)
@@ -90,7 +93,7 @@ def test_an_alias_that_no_ledger_speaks_of_is_taken_away(
 def test_a_cut_tail_is_not_followed(
     store: MemoryStore, registry: MemoryRegistry, register: Callable[..., Registration], left: int
 ) -> None:
-    ledger = ObjectLedger(store)
+    ledger = ObjectLedger(store, KEYS)
     for at in range(3):
         promote(ledger, register(), at)
     project(ledger, registry, "digits")
@@ -105,13 +108,13 @@ def test_a_cut_tail_is_not_followed(
 def test_a_rewritten_tail_is_not_followed(
     store: MemoryStore, registry: MemoryRegistry, register: Callable[..., Registration]
 ) -> None:
-    ledger = ObjectLedger(store)
+    ledger = ObjectLedger(store, KEYS)
     records = [register(), register()]
     promote(ledger, records[0], 0)
     promote(ledger, records[1], 1)
     project(ledger, registry, "digits")
     store.delete(entry_key("digits", 2))
-    promote(ObjectLedger(store), records[0], 1, decision="forged")
+    promote(ObjectLedger(store, KEYS), records[0], 1, decision="forged")
     with pytest.raises(SecurityError, match="cut or rewritten"):
         project(ledger, registry, "digits")
 
@@ -119,7 +122,7 @@ def test_a_rewritten_tail_is_not_followed(
 def test_after_a_rollback_previous_is_the_version_that_was_left(
     store: MemoryStore, registry: MemoryRegistry, register: Callable[..., Registration]
 ) -> None:
-    ledger = ObjectLedger(store)
+    ledger = ObjectLedger(store, KEYS)
     records = [register(), register()]
     promote(ledger, records[0], 0)
     promote(ledger, records[1], 1)

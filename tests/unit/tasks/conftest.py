@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mlratchet.infra.keys import MemoryKeys
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.registry.memory import MemoryRegistry
 from mlratchet.infra.storage.memory import MemoryStore
@@ -40,6 +41,8 @@ gates:
   champion: [{kind: absolute, metric: accuracy, minimum: 0.5}]
 """
 
+KEYS = MemoryKeys()
+
 
 class Road:
     """What `evaluate` takes, and how tests change it."""
@@ -54,8 +57,8 @@ class Road:
         text = PIPELINE.replace(f"  {gate}: [", f"  {gate}: [" + "".join(f"{check}, " for check in checks)) + more
         spec = parse_pipeline(text, where="test")
         adapters = SimpleNamespace(
-            store=self.store, ledger=ObjectLedger(self.store), registry=self.registry, tracker=self.tracker,
-            bucket=lambda name: self.artifacts,
+            store=self.store, ledger=ObjectLedger(self.store, KEYS), registry=self.registry, tracker=self.tracker,
+            bucket=lambda name: self.artifacts, keys=KEYS,
         )  # fmt: skip
         return SimpleNamespace(
             spec=spec, adapters=adapters, workload=load_workload(spec.workload.use, dict(spec.workload.parameters)),
@@ -109,7 +112,7 @@ class Road:
         publish_registration(self.store, record)
         self.programs[f"version-{number}"] = program
         if champion:
-            ledger = ObjectLedger(self.store)
+            ledger = ObjectLedger(self.store, KEYS)
             ledger.append(
                 "table", action="promote", version=number, work_key=work_key, decision="d", manifest=f"m{number}",
                 actor="a", reason="r", now_s=float(number), expected_generation=len(ledger.entries("table")),
@@ -117,7 +120,7 @@ class Road:
         return record
 
     def work(self, dataset: DatasetManifest, incumbent: Registration | None = None) -> Work:
-        head = ObjectLedger(self.store).head("table")
+        head = ObjectLedger(self.store, KEYS).head("table")
         return Work(
             key="new", dataset_id=dataset.id, snapshot_id=dataset.snapshot_id, done=None, champion=head,
             incumbent=incumbent, was_champion=False,

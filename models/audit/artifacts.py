@@ -1,0 +1,70 @@
+"""The bytes of a promoted version, held against the manifest that its ledger entry names."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlparse
+
+from mlratchet.models.artifact.manifest import ArtifactManifest, load_manifest
+from mlratchet.models.errors import SecurityError
+from mlratchet.models.identity.canonical import digest
+from mlratchet.models.ports.ledger import LedgerEntry
+from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
+from mlratchet.models.registration.record import Registration, registration_key
+from pydantic import ValidationError
+
+
+def read_registration(store: ObjectStore, entry: LedgerEntry) -> Registration:
+    """The record of a promoted version. Raises ``SecurityError`` unless it is the one that was promoted."""
+    key = registration_key(entry.work_key)
+    where = f"{store.bucket}/{key}"
+    try:
+        record = Registration(**json.loads(store.get(key)))
+    except ObjectNotFound as exc:
+        raise SecurityError(f"{where}: the registration of version {entry.version} is missing") from exc
+    except (ValueError, TypeError, ValidationError) as exc:
+        raise SecurityError(f"{where}: is not a registration; it was changed") from exc
+    told = (record.name, record.version, record.work_key, record.manifest_digest)
+    if told != (entry.name, entry.version, entry.work_key, entry.manifest):
+        raise SecurityError(
+            f"{where}: version {record.version} of {record.name} with manifest {record.manifest_digest[:12]}, but "
+            f"version {entry.version} with {entry.manifest[:12]} was promoted; it was changed"
+        )
+    if digest(record.manifest) != entry.manifest:
+        raise SecurityError(f"{where}: its list of files is not the promoted {entry.manifest[:12]}; it was changed")
+    return record
+
+
+def read_manifest(store: ObjectStore, entry: LedgerEntry) -> ArtifactManifest:
+    """The manifest that was promoted, by its digest. Raises ``SecurityError``."""
+    try:
+        return load_manifest(store, entry.manifest)
+    except ObjectNotFound as exc:
+        raise SecurityError(f"{exc}: the manifest of version {entry.version} is missing") from exc
+    except (ValueError, KeyError, TypeError, ValidationError) as exc:
+        raise SecurityError(f"{store.bucket}/manifests/{entry.manifest}.json: is not a manifest") from exc
+
+
+def verify_bytes(open_bucket: Callable[[str], ObjectStore], record: Registration, manifest: ArtifactManifest) -> int:
+    """Hash every file of the artifact, one at a time on disk; returns how many.
+
+    Raises ``SecurityError`` naming the first that differs, is missing or is extra.
+    """
+    location = urlparse(record.source_uri)
+    prefix = location.path.strip("/") + "/"
+    if location.scheme != "s3" or not location.netloc or prefix == "/":
+        raise SecurityError(f"version {record.version}: {record.source_uri!r} is not the place of an artifact")
+    bucket = open_bucket(location.netloc)
+    found = {info.key.removeprefix(prefix) for info in bucket.list(prefix)}
+    for words, names in (("is missing", set(manifest.files) - found), ("is extra", found - set(manifest.files))):
+        if names:
+            raise SecurityError(f"version {record.version}: {record.source_uri}: file {min(names)} {words}")
+    with tempfile.TemporaryDirectory(prefix="ratchet-audit-") as folder:
+        part = Path(folder) / "part"
+        for name, sha256 in sorted(manifest.files.items()):
+            bucket.download_file(prefix + name, part, sha256=sha256)
+            part.unlink()
+    return len(manifest.files)

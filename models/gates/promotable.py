@@ -1,0 +1,180 @@
+"""May this version be champion? What promotion, the server and an audit each ask before they believe a ledger entry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlratchet.models.errors import GateRefusedError, SecurityError
+from mlratchet.models.gates.record import GateRun
+from mlratchet.models.gates.signed import Context, verified_decision
+from mlratchet.models.identity.signing import TrustedKeys
+from mlratchet.models.ports.ledger import LedgerEntry
+from mlratchet.models.ports.storage import ObjectStore
+
+SHARED = ("dataset", "policy", "rows", "manifest")  # digests that every gate of a promotion agrees on
+EARLIER_GATES = ("data", "candidate", "staging")  # whose decisions the champion gate's names by digest
+
+
+def differences(decision: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """``version 3, expected 2`` for each field that is not as wanted."""
+    return [
+        f"{name} {_short(decision.get(name))}, expected {_short(value)}"
+        for name, value in wanted.items()
+        if decision.get(name) != value
+    ]
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text[:12] if len(text) >= 40 else text
+
+
+def confirmed(
+    store: ObjectStore,
+    trusted: TrustedKeys,
+    gate_run: GateRun,
+    *,
+    pipeline: str,
+    champion: int | None,
+    digests: dict[str, str],
+) -> dict[str, Any]:
+    """The decision of a gate run found in the bucket, before anybody acts on the verdict that it repeats.
+
+    Raises ``SecurityError`` when the decision is not a genuine one about just this.
+    """
+    decision, _ = verified_decision(store, gate_run.decision, Context(trusted))
+    wrong = differences(
+        {**_digests(decision), **decision},
+        {
+            **digests,
+            "gate": gate_run.gate,
+            "verdict": gate_run.verdict,
+            "work_key": gate_run.work_key,
+            "pipeline": pipeline,
+            "champion_version": champion,
+        },
+    )
+    if wrong:
+        raise SecurityError(
+            f"{store.bucket}/gates/{gate_run.work_key}/{gate_run.id}.json: its decision says something else: "
+            f"{'; '.join(wrong)}; it was changed, remove it to judge again"
+        )
+    return decision
+
+
+def verify_decision_of(
+    store: ObjectStore,
+    digest: str,
+    context: Context,
+    *,
+    pipeline: str,
+    version: int,
+    work_key: str,
+    manifest: str,
+    champion_version: int | None,
+) -> dict[str, Any]:
+    """The champion gate's decision about exactly this version, these bytes and this champion, and every gate before it.
+
+    Raises ``SecurityError`` for a signature or digest that does not hold or a decision about something else,
+    ``GateRefusedError`` for a genuine one that is not `pass`.
+    """
+    decision, _ = verified_decision(store, digest, context)
+    what = f"decision {digest[:12]} about version {version} of {pipeline}"
+    wrong = differences(
+        {**decision, "manifest": _digests(decision).get("manifest")},
+        {
+            "kind": "gate",
+            "gate": "champion",
+            "pipeline": pipeline,
+            "version": version,
+            "work_key": work_key,
+            "manifest": manifest,
+            "champion_version": champion_version,
+        },
+    )
+    if wrong:
+        raise SecurityError(f"{what}: is about something else: {'; '.join(wrong)}")
+    _require_pass(decision, what)
+    for gate in EARLIER_GATES:
+        verify_earlier_gate(store, decision, gate, context)
+    return decision
+
+
+def verify_earlier_gate(store: ObjectStore, champion: dict[str, Any], gate: str, context: Context) -> dict[str, Any]:
+    """The decision of an earlier gate that the champion gate's names; raises like `verify_decision_of`."""
+    version, pipeline = champion["version"], champion["pipeline"]
+    digest = _digests(champion).get(f"gate.{gate}")
+    if digest is None:
+        raise SecurityError(f"version {version} of {pipeline}: its champion decision names no {gate} gate")
+    decision, _ = verified_decision(store, digest, context)
+    what = f"decision {digest[:12]} of the {gate} gate of version {version} of {pipeline}"
+    wrong = differences(
+        decision, {"kind": "gate", "gate": gate, "pipeline": pipeline, "work_key": champion["work_key"]}
+    )
+    if decision.get("version") not in (None, version):
+        wrong.append(f"version {decision.get('version')}, expected {version}")
+    ours, theirs = _digests(decision), _digests(champion)
+    wrong += differences(ours, {name: theirs[name] for name in SHARED if name in ours and name in theirs})
+    if wrong:
+        raise SecurityError(f"{what}: is about something else: {'; '.join(wrong)}")
+    _require_pass(decision, what)
+    return decision
+
+
+def _digests(decision: dict[str, Any]) -> dict[str, Any]:
+    held = decision.get("digests")
+    return held if isinstance(held, dict) else {}
+
+
+def _require_pass(decision: dict[str, Any], what: str) -> None:
+    if decision.get("verdict") != "pass":
+        raise GateRefusedError(f"{what}: {decision.get('verdict')}; only `pass` moves a model")
+
+
+def verify_entry(store: ObjectStore, entries: list[LedgerEntry], generation: int, context: Context) -> dict[str, Any]:
+    """The decision behind a ledger entry: signed, `pass`, and about what the entry promotes.
+
+    `entries` is a verified chain, oldest first. Raises ``SecurityError``.
+    """
+    entry = entries[generation - 1]
+    before = entries[generation - 2].version if generation > 1 else None
+    try:
+        if entry.action == "promote":
+            return verify_decision_of(
+                store,
+                entry.decision,
+                context,
+                pipeline=entry.name,
+                version=entry.version,
+                work_key=entry.work_key,
+                manifest=entry.manifest,
+                champion_version=before,
+            )
+        return verify_rollback(store, entries, generation, context)
+    except GateRefusedError as error:  # genuine, but it promoted nothing
+        raise SecurityError(f"generation {generation}: {error}") from error
+
+
+def verify_rollback(
+    store: ObjectStore, entries: list[LedgerEntry], generation: int, context: Context
+) -> dict[str, Any]:
+    """A rollback goes to bytes that were champion before."""
+    entry = entries[generation - 1]
+    before = entries[generation - 2].version if generation > 1 else None
+    decision, _ = verified_decision(store, entry.decision, context)
+    wrong = differences(
+        decision,
+        {
+            "kind": "rollback",
+            "pipeline": entry.name,
+            "version": entry.version,
+            "work_key": entry.work_key,
+            "champion_version": before,
+        },
+    )
+    if wrong:
+        raise SecurityError(f"generation {generation}: its decision is about something else: {'; '.join(wrong)}")
+    earlier = [(e.version, e.work_key, e.manifest) for e in entries[: generation - 1]]
+    if (entry.version, entry.work_key, entry.manifest) not in earlier:
+        raise SecurityError(f"generation {generation}: rolls back to version {entry.version}, which was never champion")
+    return decision

@@ -1,0 +1,123 @@
+"""Signed decisions: `decisions/<digest>.json` and beside it `signatures/<digest>/<key id>.json`.
+
+A signature is an object of its own, not an envelope: the digest of a decision (a tag, a ledger entry's field, the name
+of the object) stays what it is whoever signs, and after a revocation it can be signed anew. The signature is written
+last: a decision without one does not exist.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from mlratchet.models.errors import SecurityError
+from mlratchet.models.identity.canonical import canonical_json, digest_bytes
+from mlratchet.models.identity.signing import CLOCK_TOLERANCE_S, Role, Signature, Signer, TrustedKeys
+from mlratchet.models.ledger.chain import Chain
+from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
+
+MOST_SIGNATURES = 32  # looked at per decision: whoever writes to the bucket may add as many as they like
+
+
+def decision_key(digest: str) -> str:
+    """Where a decision is published."""
+    return f"decisions/{digest}.json"
+
+
+def publish_decision(store: ObjectStore, decision: dict[str, Any], signer: Signer) -> str:
+    """Write the decision, then its signature; returns the digest. Repeating it changes nothing."""
+    body = canonical_json(decision)
+    digest = digest_bytes(body)
+    store.create(decision_key(digest), body)
+    sign_decision(store, digest, body, signer)
+    return digest
+
+
+def sign_decision(store: ObjectStore, digest: str, body: bytes, signer: Signer) -> None:
+    """Add one key's signature to a decision that was read with its digest."""
+    signature = signer.sign(body, purpose="decision")
+    document = canonical_json({"key_id": signature.key_id, "signature": signature.value})
+    store.create(f"signatures/{digest}/{signer.key_id}.json", document)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a decision's signature is held against: whom to believe, and what shows that it is old."""
+
+    trusted: TrustedKeys
+    chain: Chain | None = None
+    generation: int | None = None  # of the ledger entry that names the decision, directly or through another one
+
+    def anchored(self, key_id: str) -> bool:
+        """See `Chain.anchored`."""
+        if self.chain is None or self.generation is None:
+            return False
+        return self.chain.anchored(self.generation, key_id, self.trusted)
+
+    def trusted_then(self) -> TrustedKeys:
+        """The list for documents that the decision names by digest: a revoked key whose use is anchored counts as one
+        that was rotated out at its revocation."""
+        keys = []
+        for key in self.trusted:
+            if key.revoked_s is not None and self.anchored(key.id):
+                ended_s = key.revoked_s - CLOCK_TOLERANCE_S
+                key = key.model_copy(update={"revoked_s": None, "rotated_s": min(ended_s, key.rotated_s or ended_s)})
+            keys.append(key)
+        return TrustedKeys(keys)
+
+
+def verified_decision(
+    store: ObjectStore, digest: str, context: Context, *, role: Role = "pipeline"
+) -> tuple[dict[str, Any], str]:
+    """The decision and the id of a key that vouches for it.
+
+    Raises ``SecurityError`` naming what differs: missing, other bytes, no signature, none that verifies.
+    """
+    what = f"decision {digest[:12]}"
+    try:
+        body = store.get(decision_key(digest), sha256=digest)
+    except ObjectNotFound as exc:
+        raise SecurityError(f"{what}: {store.bucket}/{decision_key(digest)} is missing") from exc
+    decision = parse_decision(body, what)
+    problems = []
+    for info in islice(store.list(f"signatures/{digest}/"), MOST_SIGNATURES):
+        try:
+            signature = parse_signature(store.get(info.key), f"{store.bucket}/{info.key}")
+            key = context.trusted.verify(
+                signature,
+                body,
+                purpose="decision",
+                role=role,
+                at_s=float(decision["at_s"]),
+                what=what,
+                anchored=context.anchored(signature.key_id),
+            )
+        except (SecurityError, ObjectNotFound) as error:
+            problems.append(str(error))
+            continue
+        return decision, key.id
+    raise SecurityError(problems[0] if problems else f"{what}: nobody signed it; signatures/{digest}/ is empty")
+
+
+def parse_decision(body: bytes, what: str) -> dict[str, Any]:
+    """Raises ``SecurityError`` for bytes that are no decision."""
+    try:
+        decision = json.loads(body)
+        shaped = isinstance(decision, dict) and isinstance(decision["at_s"], int | float)
+    except (ValueError, KeyError):
+        shaped = False
+    if not shaped:
+        raise SecurityError(f"{what}: is not a decision: no JSON object with a time; it was not written by a gate")
+    found: dict[str, Any] = decision
+    return found
+
+
+def parse_signature(data: bytes, where: str) -> Signature:
+    """Raises ``SecurityError`` for bytes that are no signature."""
+    try:
+        document = json.loads(data)
+        return Signature(str(document["key_id"]), str(document["signature"]))
+    except (ValueError, KeyError, TypeError) as exc:
+        raise SecurityError(f"{where}: is not a signature; it was changed") from exc

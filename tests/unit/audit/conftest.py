@@ -1,0 +1,182 @@
+"""A pipeline with a history, in memory: real gates judge real evidence, and everything is signed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from mlratchet.infra.keys import MemoryKeys
+from mlratchet.infra.ledger.objects import ObjectLedger
+from mlratchet.infra.storage.memory import MemoryStore
+from mlratchet.models.artifact.manifest import ArtifactManifest, publish_manifest
+from mlratchet.models.audit.audit import Audit, Depth
+from mlratchet.models.audit.report import AuditReport
+from mlratchet.models.data.quality import Measure
+from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.gates.decision import build_decision
+from mlratchet.models.gates.evidence import Evidence
+from mlratchet.models.gates.frozen import Basis, freeze
+from mlratchet.models.gates.policy import GatePolicy
+from mlratchet.models.gates.replay import publish_policy, verdict_on
+from mlratchet.models.gates.signed import publish_decision
+from mlratchet.models.identity.canonical import digest_bytes
+from mlratchet.models.identity.environment import environment, judging_source_digest
+from mlratchet.models.identity.signing import TrustedKey, TrustedKeys
+from mlratchet.models.ledger.chain import entry_key
+from mlratchet.models.ports.ledger import LedgerEntry
+from mlratchet.models.registration.record import Registration, publish_registration
+
+POLICY = GatePolicy.model_validate(
+    {
+        "data": [{"kind": "data", "measure": "rows", "minimum": 10.0}],
+        "candidate": [{"kind": "absolute", "metric": "accuracy", "minimum": 0.5}],
+        "staging": [{"kind": "latency", "quantile": "p95", "maximum_milliseconds": 50.0}],
+        "champion": [
+            {"kind": "absolute", "metric": "accuracy", "minimum": 0.5},
+            {"kind": "non_inferiority", "metric": "f1_macro", "margin": 0.2, "resamples": 1000},
+        ],
+    }
+)
+GATES = ("data", "candidate", "staging", "champion")
+DAY = 86_400.0
+
+
+class World:
+    """What a run leaves in the bucket, without a run."""
+
+    def __init__(self, rows: Callable[..., RowOutputs], keys: MemoryKeys | None = None) -> None:
+        self.rows = rows
+        self.keys = keys or MemoryKeys()
+        self.store, self.uploads = MemoryStore("store"), MemoryStore("uploads")
+        self.now_s = 100 * DAY
+        self.records: dict[int, Registration] = {}
+
+    @property
+    def ledger(self) -> ObjectLedger:
+        """As a process that has just started sees it."""
+        return ObjectLedger(self.store, self.keys)
+
+    def bucket(self, name: str) -> MemoryStore:
+        """By name."""
+        return {"store": self.store, "uploads": self.uploads}[name]
+
+    def register(self, version: int) -> Registration:
+        """Artifact, manifest and record of a version."""
+        files = {f"{name}.bin": f"{name} of version {version}".encode() for name in ("model", "signature", "card")}
+        for name, data in files.items():
+            self.uploads.put(f"1/models/m-{version}/artifacts/{name}", data)
+        manifest = ArtifactManifest(
+            files={name: digest_bytes(data) for name, data in files.items()},
+            sizes_bytes={name: len(data) for name, data in files.items()},
+        )
+        publish_manifest(self.store, manifest)
+        self.records[version] = record = Registration(
+            name="digits", version=version, work_key=f"{version:064x}", run_id="r", model_id=None,
+            source_uri=f"s3://uploads/1/models/m-{version}/artifacts", manifest=manifest.model_dump(mode="json"),
+            manifest_digest=manifest.digest(), weights_key="k", weights_sha256="s", snapshot_id="s", dataset_id="d",
+            rows_key="r", revision="v", parent_version=None, registered_s=0.0,
+        )  # fmt: skip
+        publish_registration(self.store, record)
+        return record
+
+    def judge(self, gate: str, record: Registration, champion: int | None, **digests: str) -> str:
+        """Publish one gate's decision, as tasks/gate.py does; returns its digest."""
+        scored, version = gate in ("candidate", "champion"), record.version
+        evidence = Evidence(
+            version=version if gate in ("staging", "champion") else None,
+            dataset_id="d",
+            candidate=self.rows(seed=version) if scored else None,
+            champion=self.rows(seed=champion) if gate == "champion" and champion else None,
+            data_measures={"rows": Measure(value=400.0, n=400)} if gate == "data" else {},
+            latency_ms={"p95": 1.5} if gate == "staging" else {},
+            latency_n=300 if gate == "staging" else 0,
+        )
+        basis = Basis(
+            gate=gate,
+            first_model=champion is None,
+            task="classification",
+            class_names=("0", "1", "2"),
+            now_s=self.now_s,
+        )
+        result = verdict_on(POLICY, evidence, basis)
+        self.now_s += 1.0
+        decision = build_decision(
+            "digits", gate, result, version=evidence.version, work_key=record.work_key, champion_version=champion,
+            digests={
+                "policy": publish_policy(self.store, POLICY), "evidence": freeze(self.store, evidence, basis),
+                "dataset": "d", "code": judging_source_digest(), **digests,
+            },
+            actor="ada", now_s=self.now_s, run_id="run", environment=environment(),
+        )  # fmt: skip
+        return publish_decision(self.store, decision, self.keys.signer())
+
+    def gates(self, record: Registration, champion: int | None) -> str:
+        """All four; returns the champion gate's decision."""
+        earlier = {f"gate.{gate}": self.judge(gate, record, champion) for gate in GATES[:3]}
+        return self.judge("champion", record, champion, manifest=record.manifest_digest, **earlier)
+
+    def promote(self, version: int) -> LedgerEntry:
+        """A version from nothing to champion."""
+        entries = self.ledger.entries("digits")
+        record = self.register(version)
+        decision = self.gates(record, entries[-1].version if entries else None)
+        return self.append(record, decision, len(entries))
+
+    def append(self, record: Registration, decision: str, expected: int, **more: Any) -> LedgerEntry:
+        """The ledger entry."""
+        self.now_s += 1.0
+        facts = {"action": "promote", "actor": "ada", "reason": "why", "now_s": self.now_s, **more}
+        return self.ledger.append(
+            "digits", version=record.version, work_key=record.work_key, decision=decision,
+            manifest=record.manifest_digest, expected_generation=expected, **facts,
+        )  # fmt: skip
+
+    def roll_back(self, version: int) -> LedgerEntry:
+        """To an earlier champion."""
+        entries = self.ledger.entries("digits")
+        record = self.records[version]
+        self.now_s += 1.0
+        document = {
+            "kind": "rollback", "pipeline": "digits", "gate": "rollback", "verdict": "pass", "version": version,
+            "work_key": record.work_key, "champion_version": entries[-1].version, "actor": "ada", "reason": "why",
+            "at_s": self.now_s, "checks": [],
+        }  # fmt: skip
+        digest = publish_decision(self.store, document, self.keys.signer())
+        return self.append(record, digest, len(entries), action="rollback")
+
+    def audit(self, *, trusted: TrustedKeys | None = None, replay: bool = False, **heads: str) -> AuditReport:
+        """By the public list alone."""
+        believed = trusted if trusted is not None else self.keys.trusted()
+        made = Audit(self.store, self.bucket, believed, "digits", depth=Depth(replay=replay))
+        return made.run(known_heads=heads)
+
+    def remove(self, *generations: int) -> int:
+        """Delete ledger entries; returns how many are left."""
+        for generation in generations:
+            self.store.delete(entry_key("digits", generation))
+        return sum(1 for _ in self.store.list("ledger/digits/"))
+
+    def change_keys(self, keys: MemoryKeys) -> None:
+        """From now on another key signs; whom to believe comes with it."""
+        self.keys = keys
+
+    def change_trust(self, keys: list[TrustedKey]) -> None:
+        """Whom to believe from now on, everywhere."""
+        self.keys.list = TrustedKeys(keys)
+
+
+@pytest.fixture
+def world(classified: Callable[..., RowOutputs]) -> World:
+    """Versions 1 and 2 were promoted, 2 was rolled back, 3 was promoted."""
+
+    def rows(seed: int) -> RowOutputs:
+        made = classified(n=60, accuracy=0.9, seed=seed)
+        return RowOutputs(ids=made.ids, y=made.y, output=made.output, dataset_id="d")
+
+    made = World(rows)
+    made.promote(1)
+    made.promote(2)
+    made.roll_back(1)
+    made.promote(3)
+    return made

@@ -1,0 +1,83 @@
+"""A decision can be judged again from the bucket alone, and every number that was touched shows."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+from mlratchet.models.errors import SecurityError
+from mlratchet.models.gates.replay import load_policy, replay
+from mlratchet.models.gates.signed import decision_key
+
+from tests.unit.audit.conftest import GATES, POLICY, World
+
+
+def champion_decision(world: World) -> dict[str, Any]:
+    entry = world.ledger.entries("digits")[-1]
+    found: dict[str, Any] = json.loads(world.store.get(decision_key(entry.decision)))
+    return found
+
+
+def test_judged_again_here_every_number_is_identical(world: World) -> None:
+    champion = champion_decision(world)
+    for gate in GATES:
+        digest = champion["digests"].get(f"gate.{gate}")
+        decision = json.loads(world.store.get(decision_key(digest))) if digest else champion
+        again = replay(world.store, decision)
+        assert again.problems == ()
+        assert again.same_environment
+        assert again.largest_difference == 0.0
+        assert again.checks == len(POLICY.checks(gate))
+
+
+@pytest.mark.parametrize("what", ["value", "interval", "verdict", "n", "threshold", "method", "reason", "seed"])
+def test_a_number_that_was_not_computed_shows(world: World, what: str) -> None:
+    decision = champion_decision(world)
+    check = decision["checks"][1]
+    check[what] = {
+        "value": check["value"] + 1e-12, "interval": [check["interval"][0] + 1e-12, check["interval"][1]],
+        "verdict": "fail", "n": check["n"] + 1, "threshold": "?", "method": "guess", "reason": "trust me", "seed": 7,
+    }[what]  # fmt: skip
+    assert any(what in problem for problem in replay(world.store, decision).problems)
+
+
+def test_elsewhere_a_billionth_is_forgiven_and_a_verdict_is_not(world: World) -> None:
+    decision = champion_decision(world)
+    decision["environment"] = {**decision["environment"], "numpy": "1.0"}
+    near, far, other = copy.deepcopy(decision), copy.deepcopy(decision), copy.deepcopy(decision)
+    near["checks"][1]["value"] += 1e-11
+    again = replay(world.store, near)
+    assert (again.problems, again.same_environment) == ((), False)
+    assert 0 < again.largest_difference < 1e-9
+    far["checks"][1]["value"] += 1e-6
+    assert "value" in replay(world.store, far).problems[0]
+    other["verdict"] = "fail"
+    assert "verdict pass, recorded fail" in replay(world.store, other).problems[0]
+
+
+def test_a_check_that_was_left_out_shows(world: World) -> None:
+    decision = champion_decision(world)
+    decision["checks"] = decision["checks"][:1]
+    assert "2 checks, recorded 1" in replay(world.store, decision).problems
+
+
+def test_evidence_of_another_gate_or_version_is_refused(world: World) -> None:
+    decision = champion_decision(world)
+    staging = json.loads(world.store.get(decision_key(decision["digests"]["gate.staging"])))
+    for wrong in (
+        {**decision, "digests": {**decision["digests"], "evidence": staging["digests"]["evidence"]}},
+        {**decision, "version": 9},
+        {**decision, "digests": {"policy": decision["digests"]["policy"]}},
+    ):
+        with pytest.raises(SecurityError):
+            replay(world.store, wrong)
+
+
+def test_a_policy_is_read_back_whole(world: World) -> None:
+    digest = champion_decision(world)["digests"]["policy"]
+    assert load_policy(world.store, digest) == POLICY
+    world.store.put(f"policies/{digest}.json", world.store.get(f"policies/{digest}.json").replace(b"0.5", b"0.4"))
+    with pytest.raises(SecurityError):
+        load_policy(world.store, digest)

@@ -1,0 +1,176 @@
+"""The road's own steps sign what they decide and verify before they move."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from mlratchet.infra.keys import MemoryKeys, public_half
+from mlratchet.infra.promotion import project
+from mlratchet.infra.registry.memory import MemoryRegistry
+from mlratchet.models.data.quality import Measure
+from mlratchet.models.errors import GateRefusedError, SecurityError
+from mlratchet.models.gates.evidence import Evidence
+from mlratchet.models.gates.record import GateRun
+from mlratchet.models.gates.replay import replay
+from mlratchet.models.gates.signed import Context, decision_key, verified_decision
+from mlratchet.models.identity.signing import Signer, TrustedKeys
+from mlratchet.models.registration.record import Registration
+from mlratchet.tasks import gate as gate_task
+from mlratchet.tasks.decisions import decisions_of, history_of, judge_again, promote_by_hand, roll_back
+from mlratchet.tasks.promote import promote
+
+from tests.unit.audit.conftest import POLICY, World
+
+
+class Road:
+    """A run whose adapters are in memory."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.registry = MemoryRegistry()
+        for version in (1, 2, 3):
+            self.show(world.records[version])
+        project(world.ledger, self.registry, "digits")
+
+    def show(self, record: Registration) -> None:
+        self.registry.create_version(
+            "digits", work_key=record.work_key, run_id="r", source_uri=record.source_uri, model_id=None,
+            description="", tags={},
+        )  # fmt: skip
+
+    @property
+    def adapters(self) -> Any:
+        world = self.world
+        return SimpleNamespace(
+            store=world.store, keys=world.keys, ledger=world.ledger, registry=self.registry, bucket=world.bucket
+        )
+
+    @property
+    def run(self) -> Any:
+        spec = SimpleNamespace(name="digits", gates=POLICY, policy_digest=POLICY.digest, revision=lambda: "revision")
+        workload = SimpleNamespace(task="classification", class_names=lambda: ("0", "1", "2"))
+        return SimpleNamespace(
+            spec=spec, adapters=self.adapters, workload=workload, workload_digest="w", actor="ada", run_id="run"
+        )
+
+    def work(self, record: Registration) -> Any:
+        return SimpleNamespace(
+            key=record.work_key, dataset_id="d", champion=self.world.ledger.head("digits"), incumbent=None
+        )
+
+    def gate(self, record: Registration, name: str, **digests: str) -> GateRun:
+        """As the flow calls it, with evidence of its own."""
+        rows, scored = self.world.rows, name in ("candidate", "champion")
+        evidence = Evidence(
+            version=record.version if name in ("staging", "champion") else None,
+            candidate=rows(seed=record.version) if scored else None,
+            champion=rows(seed=3) if name == "champion" else None,
+            data_measures={"rows": Measure(value=400.0, n=400)} if name == "data" else {},
+            latency_ms={"p95": 1.5}, latency_n=300,
+        )  # fmt: skip
+        made: GateRun = gate_task.pass_gate.fn(self.run, self.work(record), name, evidence, digests)
+        return made
+
+    def climb(self, record: Registration) -> GateRun:
+        """All four gates; the champion gate's run."""
+        earlier = {f"gate.{name}": self.gate(record, name).decision for name in ("data", "candidate", "staging")}
+        return self.gate(record, "champion", manifest=record.manifest_digest, **earlier)
+
+
+@pytest.fixture
+def road(world: World, monkeypatch: pytest.MonkeyPatch) -> Road:
+    monkeypatch.setattr(gate_task, "show_decision", lambda *_: None)
+    return Road(world)
+
+
+@pytest.fixture
+def record(road: Road) -> Registration:
+    """Version 4, registered."""
+    made = road.world.register(4)
+    road.show(made)
+    return made
+
+
+def test_a_gate_signs_what_can_be_judged_again(road: Road, record: Registration) -> None:
+    gate_run = road.climb(record)
+    assert gate_run.verdict == "pass"
+    store, keys = road.world.store, road.world.keys
+    decision, key_id = verified_decision(store, gate_run.decision, Context(keys.trusted()))
+    assert key_id == keys.signer().key_id
+    assert {"policy", "evidence", "dataset", "code", "workload", "manifest", "pipeline"} <= set(decision["digests"])
+    assert replay(store, decision).problems == ()
+
+
+def test_a_promotion_is_signed_verified_and_audited(road: Road, record: Registration) -> None:
+    entry = promote.fn(road.run, road.work(record), record, road.climb(record))
+    assert (entry.version, entry.generation) == (4, 5)
+    report = road.world.audit(replay=True)
+    assert report.passed, report.line()
+    assert [one["verified"] for one in history_of(road.adapters, "digits")] == [True] * 5
+    found = decisions_of(road.adapters, "digits", 4)
+    assert [one["decision"]["gate"] for one in found] == ["data", "candidate", "staging", "champion"]
+    assert all(judge_again(road.world.store, one["decision"])["line"].endswith("identical") for one in found)
+
+
+def test_the_same_gate_again_is_recognised_and_a_new_key_judges_anew(road: Road, record: Registration) -> None:
+    first = road.gate(record, "candidate")
+    assert road.gate(record, "candidate") == first
+    fresh = Signer.generate()
+    both = TrustedKeys([*road.world.keys.trusted(), public_half(fresh, "pipeline", "ada")])
+    road.world.change_keys(MemoryKeys(fresh, both))
+    assert road.gate(record, "candidate").decision != first.decision
+
+
+def edit(world: World, gate_run: GateRun, **changes: str) -> None:
+    key = f"gates/{gate_run.work_key}/{gate_run.id}.json"
+    world.store.put(key, json.dumps({**json.loads(world.store.get(key)), **changes}).encode())
+
+
+def test_a_verdict_that_was_edited_in_the_bucket_moves_nothing(road: Road, record: Registration) -> None:
+    gate_run = road.gate(record, "candidate")
+    edit(road.world, gate_run, verdict="fail")
+    with pytest.raises(SecurityError, match="its decision says something else: verdict pass, expected fail"):
+        road.gate(record, "candidate")
+
+
+TAMPER: dict[str, Callable[[World, Registration, GateRun], None]] = {
+    "the decision's bytes": lambda w, _, g: w.store.put(decision_key(g.decision), b"{}"),
+    "the decision is gone": lambda w, _, g: w.store.delete(decision_key(g.decision)),
+    "the signature is gone": lambda w, _, g: w.store.delete(f"signatures/{g.decision}/{w.keys.signer().key_id}.json"),
+    "a flipped file": lambda w, _, __: w.uploads.put("1/models/m-4/artifacts/model.bin", b"model of version 5"),
+    "a missing file": lambda w, _, __: w.uploads.delete("1/models/m-4/artifacts/card.bin"),
+    "an extra file": lambda w, _, __: w.uploads.put("1/models/m-4/artifacts/extra.py", b"import os"),
+    "the ledger's newest entry": lambda w, _, __: w.store.put("ledger/digits/00000004.json", b"{}"),
+}
+
+
+@pytest.mark.parametrize("what", TAMPER)
+def test_nothing_is_promoted_after_tampering(road: Road, record: Registration, what: str) -> None:
+    gate_run, work = road.climb(record), road.work(record)
+    TAMPER[what](road.world, record, gate_run)
+    with pytest.raises(SecurityError):
+        promote.fn(road.run, work, record, gate_run)
+    with pytest.raises(SecurityError):
+        promote_by_hand(road.adapters, "digits", 4)
+    assert not road.world.store.exists("ledger/digits/00000005.json")
+
+
+def test_an_ungated_version_is_refused(road: Road, record: Registration) -> None:
+    with pytest.raises(GateRefusedError, match="data gate: not judged"):
+        promote_by_hand(road.adapters, "digits", 4)
+    fake = GateRun(id="i", gate="champion", work_key=record.work_key, verdict="pass", decision="0" * 64)
+    with pytest.raises(SecurityError, match="is missing"):
+        promote.fn(road.run, road.work(record), record, fake)
+
+
+def test_promotion_by_hand_and_rollback_sign_too(road: Road, record: Registration) -> None:
+    road.climb(record)
+    assert promote_by_hand(road.adapters, "digits", 4)["version"] == 4
+    assert roll_back(road.adapters, "digits", to=None, reason="why")["version"] == 3
+    report = road.world.audit()
+    assert report.passed, report.line()
+    assert report.generations == 6
