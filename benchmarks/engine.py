@@ -1,9 +1,11 @@
-"""Steps per second of the training engine against a bare loop, Lightning Fabric and Accelerate.
+"""Steps per second of the training engine against a bare loop, Accelerate, Lightning Fabric and Lightning's Trainer.
 
-    python benchmarks/engine.py [--processes 2] [--rounds 5]
+    python -m venv .peers && .peers/bin/pip install -r requirements.lock lightning==2.6.1 accelerate==1.15.0
+    .peers/bin/pip install --no-deps -e . && .peers/bin/python benchmarks/engine.py [--processes 2] [--rounds 5]
 
 Same model, data, seed, batch, optimizer (fused AdamW) and threads; the sides run interleaved in one process tree.
-Fabric and Accelerate take part when they can be imported (pip install lightning==2.6.1 accelerate).
+A peer takes part when it can be imported (2.6.2 and 2.6.3 of lightning were poisoned: take 2.6.1). What the Trainer
+spends on setting up a fit is not counted: its time runs from the begin of its first batch to the end of its last.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ WORKLOAD = WorkloadRef(
     use="mlratchet.models.workloads.vision:ImageClassifier",
     parameters={"height": 16, "width": 16, "channels": 1, "classes": [str(i) for i in range(10)], "base_width": 32},
 )
-Step = Callable[[int], None]
+Step = Callable[[int], tuple[float, float] | None]  # takes steps; may say its own wall and CPU seconds
 
 
 def prepare(rows: int) -> tuple[MemoryStore, str]:
@@ -129,9 +131,59 @@ def peers(made: Trainer) -> dict[str, Step]:
         fabric = Fabric(accelerator="cpu", devices=made.world, strategy=strategy, plugins=plugins)
         fabric.launch()
         sides["Fabric"] = bare_loop(made, lambda m, o: (*fabric.setup(m, o), fabric.backward))
+        sides["Trainer"] = lightning_trainer(made, plugins)
     except ImportError:
         pass
     return sides
+
+
+def lightning_trainer(made: Trainer, plugins: Any) -> Step:
+    """The same work as a LightningModule under a Trainer with everything optional switched off."""
+    import logging
+
+    import lightning
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    x, y = torch.from_numpy(made.train_rows.x), torch.from_numpy(made.train_rows.y)
+    rank, world, batch = made.rank, made.world, made.config.global_batch_size
+    torch.manual_seed(0)
+    order, network = torch.randperm(len(y)), made.workload.build_model()
+
+    class Module(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def training_step(self, rows: torch.Tensor, _: int) -> torch.Tensor:
+            return nn.functional.cross_entropy(self.network(x[rows]), y[rows])
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.AdamW(self.parameters(), lr=1e-3, fused=True)
+
+    class Timer(lightning.Callback):
+        def on_train_batch_start(self, *_: Any) -> None:
+            if self.began is None:
+                self.began = (time.perf_counter(), time.process_time())
+
+        def on_train_batch_end(self, *_: Any) -> None:
+            self.ended = (time.perf_counter(), time.process_time())
+
+        began: tuple[float, float] | None = None
+
+    def run(steps: int) -> tuple[float, float]:
+        timer = Timer()
+        per_epoch = len(y) // batch
+        rows = [order[(s % per_epoch) * batch :][:batch][rank::world] for s in range(steps)]
+        trainer = lightning.Trainer(
+            accelerator="cpu", devices=world, strategy="ddp" if world > 1 else "auto", plugins=plugins, max_steps=steps,
+            max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False, num_sanity_val_steps=0,
+            enable_model_summary=False, gradient_clip_val=1.0, use_distributed_sampler=False, callbacks=[timer],
+        )  # fmt: skip
+        trainer.fit(Module(), rows)
+        assert timer.began is not None
+        return timer.ended[0] - timer.began[0], timer.ended[1] - timer.began[1]
+
+    return run
 
 
 def side_by_side(rank: int, world: int, batch: int, rounds: int, steps: int, out: str) -> None:
@@ -154,10 +206,10 @@ def side_by_side(rank: int, world: int, batch: int, rounds: int, steps: int, out
             if world > 1:
                 dist.barrier()
             began, began_cpu = time.perf_counter(), time.process_time()
-            run(steps)
+            own = run(steps)
             if counted >= 0:
-                seconds[name].append(time.perf_counter() - began)
-                cpu[name].append(time.process_time() - began_cpu)
+                seconds[name].append(own[0] if own else time.perf_counter() - began)
+                cpu[name].append(own[1] if own else time.process_time() - began_cpu)
     if rank == 0:
         Path(out).write_text(json.dumps({"seconds": seconds, "cpu": cpu}))
 

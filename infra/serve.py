@@ -22,6 +22,7 @@ from mlratchet.infra.fetch import fetch_artifact
 from mlratchet.infra.keys import InstalledKeys
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.settings import Settings, load_settings
+from mlratchet.infra.storage.opening import open_bucket
 from mlratchet.infra.storage.s3 import S3Store
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.errors import RatchetError, SecurityError
@@ -49,13 +50,7 @@ class Follower:
 
     def _bucket(self, name: str) -> S3Store:
         settings = self._settings
-        return S3Store(
-            name,
-            endpoint_url=settings.s3_endpoint_url,
-            region=settings.s3_region,
-            access_key=settings.s3_access_key.get_secret_value(),
-            secret_key=settings.s3_secret_key.get_secret_value(),
-        )
+        return open_bucket(settings, name)
 
     def run(self) -> None:
         """Until stopped. A champion that cannot be loaded leaves the old one serving and says so in /health."""

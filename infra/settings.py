@@ -36,6 +36,7 @@ class Settings(BaseSettings):
     s3_region: str = "us-east-1"
     s3_access_key: SecretStr
     s3_secret_key: SecretStr
+    s3_session_token: SecretStr | None = None  # of temporary credentials
     raw_bucket: str = "ratchet-raw"
     store_bucket: str = "ratchet-store"
     mlflow_bucket: str = "ratchet-mlflow"
@@ -131,6 +132,8 @@ def child_environment(settings: Settings) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "OMP_NUM_THREADS": "1",
     }
+    if settings.s3_session_token:
+        environment["AWS_SESSION_TOKEN"] = settings.s3_session_token.get_secret_value()
     if settings.s3_endpoint_url:
         environment["MLFLOW_S3_ENDPOINT_URL"] = settings.s3_endpoint_url
         environment["AWS_ENDPOINT_URL_S3"] = settings.s3_endpoint_url

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -43,7 +44,8 @@ class Forwarder:
 
     def __call__(self, event: dict[str, Any]) -> None:
         """An epoch goes to MLflow under step = epoch, a step event under `training/...` and step = global step."""
-        self._board(event)
+        with suppress(OSError):  # a full disk costs pictures, never the training
+            self._board(event)
         if event["event"] == "epoch":
             epoch = int(event["epoch"])
             if epoch not in self._logged:  # a resume replays the history

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,12 @@ from mlratchet.models.registration.record import Registration, find_registration
 from mlratchet.models.training.job import TrainJob
 from mlratchet.models.training.result import TrainResult, find_result
 from mlratchet.tasks.forward import Forwarder
-from mlratchet.tasks.progress import show_link
+from mlratchet.tasks.progress import show_link, show_table
 from mlratchet.tasks.recognise import Work
 from mlratchet.tasks.step import step
 from mlratchet.tasks.wiring import Run
+
+MOST_ROWS = 500  # of a table in Prefect
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +82,7 @@ def train(run: Run, work: Work) -> Trained:
         check_hardware(adapters.settings.home, adapters.store)
         with Forwarder(run, tracking_run, scratch, epochs=spec.train.epochs) as forward:
             result = adapters.launcher.train(job, on_event=forward)
+    show_warm_start(run, tracking_run, result)
     return Trained(
         result=result,
         tracking_run=tracking_run,
@@ -86,6 +90,18 @@ def train(run: Run, work: Work) -> Trained:
         tensorboard=scratch / "tensorboard",
         trace=scratch / "trace.json",
     )
+
+
+def show_warm_start(run: Run, tracking_run: str, result: TrainResult) -> None:
+    """What became of the parent's tensors, as a file in MLflow and a table in Prefect."""
+    found = result.warm_start_tensors
+    if not found:
+        return
+    file = run.scratch / "warm_start.json"
+    file.write_text(json.dumps(found, indent=2))
+    run.adapters.tracker.log_files(tracking_run, {"warm_start.json": file})
+    rows = [{"tensor": name, "what became of it": kind} for kind, names in found.items() for name in names]
+    show_table("warm-start", rows[:MOST_ROWS], f"Warm start: {result.warm_start}")
 
 
 def wanted_parent(run: Run, work: Work) -> int | None:

@@ -11,6 +11,7 @@ from mlratchet.infra.launch.local import LocalLauncher, resolve_processes
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.scratch import open_scratch
 from mlratchet.infra.settings import Settings, load_settings
+from mlratchet.infra.storage.opening import open_bucket
 from mlratchet.infra.storage.s3 import S3Store
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.gates.validation import check_gates
@@ -31,13 +32,7 @@ class Adapters:
     def bucket(self, name: str) -> S3Store:
         """A bucket of the stack's S3."""
         settings = self.settings
-        return S3Store(
-            name,
-            endpoint_url=settings.s3_endpoint_url,
-            region=settings.s3_region,
-            access_key=settings.s3_access_key.get_secret_value(),
-            secret_key=settings.s3_secret_key.get_secret_value(),
-        )
+        return open_bucket(settings, name)
 
     @cached_property
     def raw(self) -> S3Store:

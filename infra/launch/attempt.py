@@ -23,6 +23,7 @@ from mlratchet.models.training.job import PreemptedError, Rendezvous, StaleAttem
 GRACE_S = 30.0  # seconds between SIGTERM and SIGKILL: a checkpoint is written in them
 LOG, ERROR = "ranks.log", "error.json"  # in the scratch directory
 TAKEN = re.compile(r"address already in use|EADDRINUSE", re.IGNORECASE)
+KILLED = re.compile(r"exitcode\s*:\s*-9\b")  # as torch's agent reports a rank
 NOBODY_CAME = "RendezvousTimeoutError"
 
 
@@ -104,8 +105,13 @@ def attempt_error(job: TrainJob, code: int) -> RatchetError:
             f"rendezvous port {meet.endpoint} is taken by another process; set RATCHET_RENDEZVOUS_PORT to a free one, "
             "or to 0 for any"
         )
+    if KILLED.search(text):
+        text += (
+            f"\nError: a rank was killed (SIGKILL) more than {job.train.max_restarts} times; when nobody did it, the "
+        )
+        text += "kernel had no memory left: raise train.accumulation, lower train.processes or the batch"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     last = next((line for line in reversed(lines) if "Error" in line), lines[-1] if lines else "no output")
     return InfrastructureError(
-        f"the ranks ended with code {code}: {last[:300]}; running again resumes from the checkpoint"
+        f"the ranks ended with code {code}: {last[:400]}; running again resumes from the checkpoint"
     )

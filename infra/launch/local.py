@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from mlratchet.infra.launch.attempt import attempt_error, end_session, error_of, meeting_place, start_agent
-from mlratchet.infra.launch.nodes import Invitation, store_of
+from mlratchet.infra.launch.nodes import Invitation
 from mlratchet.infra.processes import WORK_MARK, sweep
 from mlratchet.infra.settings import load_settings
-from mlratchet.models.errors import ConfigurationError
+from mlratchet.infra.storage.opening import open_bucket
+from mlratchet.models.errors import ConfigurationError, InfrastructureError
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.job import TrainJob
-from mlratchet.models.training.result import TrainResult
+from mlratchet.models.training.result import TrainResult, find_result, parse_result
 
 POLL_S = 0.1  # seconds between two looks at the agent
 MOST_AUTO = 4  # ranks that `auto` starts on CPUs in fast mode
@@ -60,7 +61,7 @@ class LocalLauncher:
         settings, scratch, several = load_settings(self._home), Path(job.scratch), job.train.nodes > 1
         job = job.model_copy(update={"rendezvous": meeting_place(settings, several=several)})
         sweep(WORK_MARK, job.work_key)  # ranks of an earlier attempt: this one has taken the newer epoch
-        with Invitation(store_of(settings), job) if several else nullcontext() as invitation:
+        with Invitation(open_bucket(settings), job) if several else nullcontext() as invitation:
             agent = start_agent(job, settings)
             try:
                 events = Tail(scratch / "events.jsonl", on_event)
@@ -74,8 +75,11 @@ class LocalLauncher:
                 raise error_of(invitation.said)
         if agent.returncode != 0:
             raise attempt_error(job, agent.returncode)
-        document = json.loads((scratch / "result.json").read_text())
-        return TrainResult(**{**document, "history": tuple(document["history"])})
+        told = scratch / "result.json"
+        result = parse_result(told.read_bytes()) if told.is_file() else find_result(open_bucket(settings), job.work_key)
+        if result is None:
+            raise InfrastructureError(f"the ranks ended well and left no result, neither in {scratch} nor in the store")
+        return result
 
 
 class Tail:

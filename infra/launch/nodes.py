@@ -16,7 +16,7 @@ from typing import Self
 
 from mlratchet.infra.launch.attempt import ERROR, end_session, start_agent
 from mlratchet.infra.settings import Settings
-from mlratchet.infra.storage.s3 import S3Store
+from mlratchet.infra.storage.opening import open_bucket
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.claim import claim_key
@@ -27,17 +27,6 @@ from mlratchet.models.training.result import find_result
 POLL_S = 0.5  # seconds between two looks for an invitation
 LOOK_S = 3.0  # seconds between two looks of the first node for what others said
 INVITATION = "/invitation.json"
-
-
-def store_of(settings: Settings) -> S3Store:
-    """The store bucket of an installation."""
-    return S3Store(
-        settings.store_bucket,
-        endpoint_url=settings.s3_endpoint_url,
-        region=settings.s3_region,
-        access_key=settings.s3_access_key.get_secret_value(),
-        secret_key=settings.s3_secret_key.get_secret_value(),
-    )
 
 
 def folder_of(job: TrainJob) -> str:
@@ -86,7 +75,7 @@ class Joiner:
         if settings.node_address.startswith("127."):
             say(f"note: RATCHET_NODE_ADDRESS is {settings.node_address}: only nodes on this machine can be met")
         self._settings, self._scratch, self._say = settings, scratch, say
-        self._store = store_of(settings)
+        self._store = open_bucket(settings)
 
     def run(self, *, trainings: int | None = None) -> None:
         """Until `trainings` have ended well here; for ever with None."""

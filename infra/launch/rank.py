@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import torch
 import torch.distributed as dist
 from mlratchet.infra.launch.group import Place, join_group
 from mlratchet.infra.launch.lifetime import die_with_parent
-from mlratchet.infra.launch.nodes import store_of, tell_first_node
+from mlratchet.infra.launch.nodes import tell_first_node
 from mlratchet.infra.launch.watchdog import PREEMPTED, Pulse
 from mlratchet.infra.settings import load_settings
+from mlratchet.infra.storage.opening import open_bucket
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.training.job import PreemptedError, TrainJob
 from mlratchet.models.training.observers import Surroundings
@@ -38,7 +40,7 @@ def main(job_file: str) -> None:
     device = pick_device(job, place.local)
     pulse = Pulse(job.train.stall_timeout_seconds, scratch, place.local)
     pulse.start()
-    store = store_of(load_settings())
+    store = open_bucket(load_settings())
     try:
         rank, world = join_group(
             place,
@@ -81,18 +83,32 @@ def pick_device(job: TrainJob, local_rank: int) -> torch.device:
 
 def write_result(scratch: Path, result: TrainResult) -> None:
     """The result, for the launcher."""
-    part = scratch / "result.json.part"
-    part.write_text(result.model_dump_json())
-    part.replace(scratch / "result.json")
+    with suppress(OSError):  # the disk is full: the launcher reads it from the store
+        part = scratch / "result.json.part"
+        part.write_text(result.model_dump_json())
+        part.replace(scratch / "result.json")
 
 
 class Spool:
-    """Events as JSON lines; the launcher reads along."""
+    """Events as JSON lines; the launcher reads along. A full disk costs events, never the training."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self._lost = False
 
     def __call__(self, event: dict[str, Any]) -> None:
-        """Append one event."""
-        with self._file.open("a") as sink:
-            sink.write(json.dumps(event) + "\n")
+        """Append one event, whole or not at all."""
+        line = json.dumps(event).encode() + b"\n"
+        with self._file.open("ab", buffering=0) as sink:
+            size = sink.tell()
+            try:
+                if sink.write(line) == len(line):
+                    return
+                words = "no space left"
+            except OSError as error:
+                words = str(error)
+            sink.truncate(size)
+        if not self._lost:
+            self._lost = True
+            with suppress(OSError):
+                print(f"events are lost: {self._file}: {words}", file=sys.stderr, flush=True)  # noqa: T201 - to the log

@@ -14,7 +14,7 @@ from mlratchet.infra.settings import Settings, load_settings
 from mlratchet.infra.stack.control import status
 from mlratchet.infra.stack.ledgers import examine_ledgers
 from mlratchet.infra.stack.ports import is_free, remembered_ports
-from mlratchet.infra.storage.s3 import S3Store
+from mlratchet.infra.storage.opening import open_bucket
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.ports.storage import ObjectExists
 
@@ -89,13 +89,7 @@ def _conditional_writes(home: Path) -> dict[str, Any]:
     what, remedy = "s3 conditional writes", "use an S3 server that honours If-None-Match on PUT"
     try:
         settings: Settings = load_settings(home)
-        store = S3Store(
-            settings.store_bucket,
-            endpoint_url=settings.s3_endpoint_url,
-            region=settings.s3_region,
-            access_key=settings.s3_access_key.get_secret_value(),
-            secret_key=settings.s3_secret_key.get_secret_value(),
-        )
+        store = open_bucket(settings)
         key = f"doctor/{uuid.uuid4().hex}"
         store.create(key, b"first")
         try:

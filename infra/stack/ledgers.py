@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlratchet.infra.settings import Settings, single_request
-from mlratchet.infra.storage.s3 import S3Store
+from mlratchet.infra.storage.opening import open_bucket
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.ledger.chain import read_chain
@@ -17,13 +17,7 @@ def examine_ledgers(settings: Settings, trusted: TrustedKeys) -> list[Line]:
     """A line per pipeline that has a champion."""
     from mlratchet.infra.registry.mlflow import MlflowRegistry
 
-    store = S3Store(
-        settings.store_bucket,
-        endpoint_url=settings.s3_endpoint_url,
-        region=settings.s3_region,
-        access_key=settings.s3_access_key.get_secret_value(),
-        secret_key=settings.s3_secret_key.get_secret_value(),
-    )
+    store = open_bucket(settings)
     names = sorted({info.key.split("/")[1] for info in store.list("ledger/")})
     with single_request():
         registry = MlflowRegistry(settings.mlflow_tracking_uri)

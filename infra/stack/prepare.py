@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 from mlratchet.infra.settings import Settings
-from mlratchet.infra.storage.s3 import S3Store
+from mlratchet.infra.storage.opening import open_bucket
 from mlratchet.models.errors import RatchetError
 
 AUTOMATION = "ratchet: a run without heartbeats has crashed"
@@ -27,13 +27,7 @@ def prepare_buckets(settings: Settings) -> bool:
     """
     try:
         for name in (settings.raw_bucket, settings.store_bucket, settings.mlflow_bucket):
-            store = S3Store(
-                name,
-                endpoint_url=settings.s3_endpoint_url,
-                region=settings.s3_region,
-                access_key=settings.s3_access_key.get_secret_value(),
-                secret_key=settings.s3_secret_key.get_secret_value(),
-            )
+            store = open_bucket(settings, name)
             store.ensure_bucket()
             store.put(PROBE, b"ready")
             store.get(PROBE)

@@ -16,8 +16,9 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from mlratchet.infra.storage.keys import check_key
 from mlratchet.infra.storage.memory import verify
-from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.errors import ConfigurationError, RatchetError
 from mlratchet.models.ports.storage import (
+    CredentialsExpired,
     DigestMismatch,
     ObjectExists,
     ObjectInfo,
@@ -29,6 +30,7 @@ T = TypeVar("T")
 CHUNK_BYTES = 1 << 20
 MISSING = {"NoSuchKey", "404", "NotFound"}
 REFUSED = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "403", "Forbidden"}
+EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken", "RequestExpired"}
 CONFLICT_TRIES = 8  # 409 means "try again"
 _session_lock = threading.Lock()  # boto3 sessions are not thread-safe while a client is made
 
@@ -44,6 +46,7 @@ class S3Store:
         region: str,
         access_key: str | None,  # None: what boto3 finds by itself
         secret_key: str | None,
+        session_token: str | None = None,
     ) -> None:
         self._bucket = bucket
         with _session_lock:
@@ -53,6 +56,7 @@ class S3Store:
                 region_name=region,
                 aws_access_key_id=access_key,
                 aws_secret_access_key=secret_key,
+                aws_session_token=session_token,
                 config=Config(
                     connect_timeout=5,
                     read_timeout=60,
@@ -74,20 +78,25 @@ class S3Store:
         try:
             return call()
         except ClientError as exc:
-            code = str(exc.response.get("Error", {}).get("Code", "unknown"))
-            if code in MISSING:
-                raise ObjectNotFound(f"{self._bucket}/{key}: no such object ({code})") from exc
-            if code == "NoSuchBucket":
-                raise ConfigurationError(
-                    f"{what} {self._bucket}/{key}: no such bucket; correct source.bucket or create it"
-                ) from exc
-            if code in REFUSED:
-                raise ConfigurationError(
-                    f"{what} {self._bucket}/{key}: the server said {code}; check the credentials (RATCHET_S3_*)"
-                ) from exc
-            raise StorageError(f"{what} {self._bucket}/{key}: the server said {code}; try again") from exc
+            raise self._said(what, key, code_of(exc)) from exc
         except BotoCoreError as exc:
             raise StorageError(f"{what} {self._bucket}/{key}: {exc}; is the server up? see `ratchet status`") from exc
+
+    def _said(self, what: str, key: str, code: str) -> RatchetError:
+        """The server's code as an error of ours."""
+        where = f"{self._bucket}/{key}"
+        if code in MISSING:
+            return ObjectNotFound(f"{where}: no such object ({code})")
+        if code == "NoSuchBucket":
+            return ConfigurationError(f"{what} {where}: no such bucket; correct source.bucket or create it")
+        if code in EXPIRED:
+            return CredentialsExpired(
+                f"{what} {where}: the credentials have expired ({code}); set new ones (RATCHET_S3_ACCESS_KEY, "
+                "RATCHET_S3_SECRET_KEY, RATCHET_S3_SESSION_TOKEN) and run again: it goes on from the last checkpoint"
+            )
+        if code in REFUSED:
+            return ConfigurationError(f"{what} {where}: the server said {code}; check the credentials (RATCHET_S3_*)")
+        return StorageError(f"{what} {where}: the server said {code}; try again")
 
     def ensure_bucket(self) -> None:
         """Create the bucket unless it is there."""
@@ -128,14 +137,14 @@ class S3Store:
                 self._client.put_object(Bucket=self._bucket, Key=key, Body=data, IfNoneMatch="*")
                 return
             except ClientError as exc:
-                code = str(exc.response.get("Error", {}).get("Code", "unknown"))
+                code = code_of(exc)
                 if code in ("PreconditionFailed", "412"):
                     # botocore's own retry turns a lost reply into 412: whose bytes are they?
                     if self.get(key) == data:
                         return
                     raise ObjectExists(f"{self._bucket}/{key}: holds other bytes") from exc
                 if code not in ("ConditionalRequestConflict", "409"):
-                    raise StorageError(f"create {self._bucket}/{key}: the server said {code}") from exc
+                    raise self._said("create", key, code) from exc
                 time.sleep(min(0.05 * 2**attempt, 2.0))
             except BotoCoreError as exc:
                 raise StorageError(
@@ -220,6 +229,11 @@ class S3Store:
         """See the port."""
         check_key(key)
         self._call("delete", key, lambda: self._client.delete_object(Bucket=self._bucket, Key=key))
+
+
+def code_of(error: ClientError) -> str:
+    """What the server answered, in its own word."""
+    return str(error.response.get("Error", {}).get("Code", "unknown"))
 
 
 def digest_file(path: Path) -> str:

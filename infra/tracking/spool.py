@@ -36,7 +36,7 @@ class MetricSpool:
 
     def add(self, points: list[Point]) -> None:
         """Keep and send later."""
-        with self._file.open("a") as sink:
+        with suppress(OSError), self._file.open("a") as sink:  # a full disk: they wait in memory alone
             sink.writelines(json.dumps(point) + "\n" for point in points)
         with self._condition:
             self._waiting.extend(points)

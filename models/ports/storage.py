@@ -16,6 +16,12 @@ class StorageError(InfrastructureError):
     code = "STORAGE"
 
 
+class CredentialsExpired(StorageError):  # noqa: N818 - the name is the field's own
+    """The server no longer takes the credentials: only new ones help."""
+
+    code = "CREDENTIALS"
+
+
 class ObjectNotFound(StorageError):  # noqa: N818 - the name is the field's own
     """No object has this key."""
 

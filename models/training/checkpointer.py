@@ -24,6 +24,7 @@ from mlratchet.models.training.config import CheckpointConfig
 from mlratchet.models.training.packing import PackedTensors, layout_of, split_parts
 
 MOST_FAILURES = 3  # checkpoints in a row that the store may refuse
+HOPELESS = ("STALE", "CREDENTIALS")  # codes of what no later try can mend
 
 
 class Checkpointer:
@@ -86,7 +87,7 @@ class Checkpointer:
             pending.result()
         except InfrastructureError as error:
             self._failures += 1
-            if error.code == "STALE" or self._failures >= MOST_FAILURES:
+            if error.code in HOPELESS or self._failures >= MOST_FAILURES:
                 raise
         else:
             self._failures = 0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.pipeline.strict import StrictModel
 from mlratchet.models.ports.storage import ObjectExists, ObjectStore
+from pydantic import Field
 
 
 class TrainResult(StrictModel):
@@ -27,6 +27,8 @@ class TrainResult(StrictModel):
     """Outputs of the test rows, scored by all ranks."""
     warm_start: str = ""
     """What was taken from the parent, in words."""
+    warm_start_tensors: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """The same by tensor name: taken, reshaped, new, left. Empty when the attempt began fresh or resumed."""
     checkpoint_stall_seconds: float = 0.0
     """That the step loop of rank 0 waited for checkpoints."""
     processes: int = 1
@@ -41,16 +43,16 @@ def publish_result(store: ObjectStore, work_key: str, epoch: int, result: TrainR
     try:
         store.create(key, canonical_json(result.model_dump(mode="json")))
     except ObjectExists:
-        return _parse(store.get(key))
+        return parse_result(store.get(key))
     return result
 
 
 def find_result(store: ObjectStore, work_key: str) -> TrainResult | None:
     """The result of the first attempt that finished, or None."""
     keys = [info.key for info in store.list(f"work/{work_key}/e") if re.search(r"/e\d+/result\.json$", info.key)]
-    return _parse(store.get(keys[0])) if keys else None
+    return parse_result(store.get(keys[0])) if keys else None
 
 
-def _parse(data: bytes) -> TrainResult:
-    document = json.loads(data)
-    return TrainResult(**{**document, "history": tuple(document["history"])})
+def parse_result(data: bytes) -> TrainResult:
+    """As it was written."""
+    return TrainResult.model_validate_json(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import asdict
 
 import torch
 import torch.distributed as dist
@@ -37,7 +38,11 @@ def run_training(
     try:
         trainer = Trainer(job, store, rank=rank, world=world, device=device, around=around)
         if rank == 0:
-            text = trainer.warm_start or (f"resumed at step {trainer.step}" if trainer.step else "began fresh")
+            text = (
+                trainer.warm_start.line()
+                if trainer.warm_start
+                else (f"resumed at step {trainer.step}" if trainer.step else "began fresh")
+            )
             around.emit({"event": "note", "step": trainer.step, "text": text})
             for entry in trainer.history:
                 around.emit({"event": "epoch", **entry})
@@ -72,7 +77,8 @@ def _publish(trainer: Trainer, store: ObjectStore, *, began: float) -> TrainResu
         resumed_from_step=trainer.resumed_from_step,
         seconds=time.monotonic() - began,
         rows_key=rows_key,
-        warm_start=trainer.warm_start,
+        warm_start=trainer.warm_start.line() if trainer.warm_start else "",
+        warm_start_tensors=asdict(trainer.warm_start) if trainer.warm_start else {},
         checkpoint_stall_seconds=trainer.checkpoint_stall_s,
         processes=trainer.world,
         device=trainer.device.type,

@@ -34,7 +34,7 @@ from mlratchet.models.training.optim import build_optimizer
 from mlratchet.models.training.queries import queries_of, query_target
 from mlratchet.models.training.stopping import StoppingState
 from mlratchet.models.training.validation import score_rows
-from mlratchet.models.training.warm_start import warm_start
+from mlratchet.models.training.warm_start import WarmStartReport, warm_start
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.loading import load_workload
 from torch import nn
@@ -75,7 +75,7 @@ class TrainingState:
         self.total = self.per_epoch * self.config.epochs
         self.step, self.history, self.sums, self.skipped = 0, list[dict[str, Any]](), [0.0] * 5, 0
         self.stopping, self.best = StoppingState(), Tensors()
-        self.warm_start = ""
+        self.warm_start: WarmStartReport | None = None
         self._begin()
         self.resumed_from_step = self.step
 
@@ -106,8 +106,8 @@ class TrainingState:
             self._same_hardware(checkpoint.position.hardware)
             self.module.load_state_dict(checkpoint.groups["model"])
         elif self.job.parent_weights_key is not None:
-            report = warm_start(self.module, self.store, self.job.parent_weights_key, self.job.parent_weights_sha256)
-            self.warm_start = report.line()
+            key, sha256 = self.job.parent_weights_key, self.job.parent_weights_sha256
+            self.warm_start = warm_start(self.module, self.store, key, sha256)
         self.module.to(self.device)
         if self.config.channels_last:
             self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stub

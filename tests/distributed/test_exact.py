@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import time
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -17,7 +13,6 @@ from mlratchet.infra.processes import WORK_MARK, marked_processes
 from mlratchet.models.data.config import DataConfig
 from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
 from mlratchet.models.data.snapshot import take_snapshot
-from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.pipeline.loading import read_pipeline
 from mlratchet.models.pipeline.workload import WorkloadRef
 from mlratchet.models.training.config import TrainConfig
@@ -26,6 +21,7 @@ from mlratchet.models.training.result import TrainResult
 from mlratchet.models.workloads.loading import load_workload
 
 from tests.conftest import REPOSITORY, Stack, wait_for
+from tests.distributed.training import Training, in_this_process
 
 pytestmark = [pytest.mark.stack, pytest.mark.distributed, pytest.mark.slow]
 TRANSFORMER = "tests.distributed.small_transformer:SmallTransformer"
@@ -50,7 +46,7 @@ def job(request: pytest.FixtureRequest, stack: Stack, tmp_path_factory: pytest.T
     dataset = write_dataset(adapters.store, snapshot, records, "code", workload, DataConfig(), source).id
 
     def make(processes: int, *, work_key: str | None = None, epoch: int = 1, **changes: Any) -> TrainJob:
-        options = {"epochs": 8, "global_batch_size": 64, "checkpoint": {"every_steps": 5}, **changes}
+        options = {"epochs": 10, "global_batch_size": 64, "checkpoint": {"every_steps": 5}, **changes}
         return TrainJob(
             work_key=work_key or uuid.uuid4().hex, epoch=epoch, dataset_id=dataset, workload=workload,
             train=TrainConfig.model_validate(options), processes=processes,
@@ -63,7 +59,7 @@ def job(request: pytest.FixtureRequest, stack: Stack, tmp_path_factory: pytest.T
 @pytest.fixture(scope="module")
 def alone(stack: Stack, job: MakeJob) -> TrainResult:
     """One process, nobody disturbs it."""
-    return LocalLauncher(stack.home).train(job(1), on_event=lambda event: None)
+    return in_this_process(job(1), stack.adapters.store)
 
 
 def losses(result: TrainResult) -> list[float]:
@@ -82,35 +78,24 @@ def test_the_bits_do_not_depend_on_processes_or_loader_workers(
     wait_for("loader workers to be gone", lambda: marked_processes(WORK_MARK, made.work_key) == [], 15)
 
 
-def kill_in(seconds: float, work_key: str, chance: random.Random) -> Callable[[dict[str, Any]], None]:
-    """Kills the agent or a rank some time after the first report."""
-    began: list[float] = []
-
-    def hear(event: dict[str, Any]) -> None:
-        if event["event"] != "step":
-            return
-        began.append(time.monotonic())
-        if time.monotonic() - began[0] >= seconds:
-            victims = marked_processes(WORK_MARK, work_key)
-            with suppress(ProcessLookupError, IndexError):
-                os.kill(chance.choice(victims).pid, signal.SIGKILL)
-
-    return hear
-
-
 def test_the_bits_survive_five_kills_with_other_numbers_of_processes(
     stack: Stack, job: MakeJob, alone: TrainResult
 ) -> None:
+    """Per attempt a rank, which its agent restarts, then the agent: attempts of 4, 1 and 2 processes."""
     seed = random.randrange(10**6)
-    chance, work_key, epoch = random.Random(seed), uuid.uuid4().hex, 0
-    launcher = LocalLauncher(stack.home)
-    for processes in (1, 4, 2, 1, 2):
-        epoch += 1
-        made = job(processes, work_key=work_key, epoch=epoch, max_restarts=0, log_every_steps=1)
-        with suppress(InfrastructureError):
-            launcher.train(made, on_event=kill_in(chance.uniform(0, 0.4), work_key, chance))
-        wait_for("every process to be gone", lambda: marked_processes(WORK_MARK, work_key) == [], 15)
-    result = launcher.train(job(2, work_key=work_key, epoch=epoch + 1), on_event=lambda event: None)
+    chance, work_key, kills = random.Random(seed), uuid.uuid4().hex, 0
+    for epoch, processes in enumerate((4, 1, 2), start=1):
+        training = Training(stack, job(processes, work_key=work_key, epoch=epoch, log_every_steps=1))
+        for pick in (Training.ranks, lambda training: [training.agent()])[: 2 if epoch < 3 else 1]:
+            seen, more = training.steps, chance.randrange(1, 12)
+            wait_for("some steps", lambda at=seen + more, one=training: one.steps >= at or not one.alive())
+            chance.choice(pick(training)).kill()
+            kills += 1
+        if epoch < 3:
+            assert "running again resumes" in str(training.failed()), f"seed {seed}"
+    result = training.finished()
+    assert kills == 5
+    assert result.resumed_from_step > 0
     assert result.weights_sha256 == alone.weights_sha256, f"seed {seed}"
     assert losses(result) == losses(alone), f"seed {seed}"
     assert result.rows_key == alone.rows_key, f"seed {seed}"

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 from mlratchet.infra.launch.local import LocalLauncher
-from mlratchet.infra.launch.nodes import store_of
 from mlratchet.infra.settings import load_settings
+from mlratchet.infra.storage.opening import open_bucket
 from mlratchet.models.data.config import DataConfig, SourceConfig
 from mlratchet.models.data.preprocess import write_dataset
 from mlratchet.models.data.snapshot import take_snapshot
@@ -55,7 +55,7 @@ def main(address: str, port: int, out: Path) -> None:
     server = ThreadedMotoServer(address, port, verbose=False)
     server.start()
     settings = load_settings()
-    store = store_of(settings)
+    store = open_bucket(settings)
     store.ensure_bucket()
     job = job_of(prepare(store, store), str(out.parent / "first"), nodes=2)
 
