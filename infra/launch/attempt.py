@@ -111,7 +111,8 @@ def attempt_error(job: TrainJob, code: int) -> RatchetError:
         )
         text += "kernel had no memory left: raise train.accumulation, lower train.processes or the batch"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    last = next((line for line in reversed(lines) if "Error" in line), lines[-1] if lines else "no output")
+    stalls = [line for line in lines if line.startswith("StallError")]  # what it breaks in its rank comes after it
+    last = next((line for line in reversed(stalls or lines) if "Error" in line), lines[-1] if lines else "no output")
     return InfrastructureError(
         f"the ranks ended with code {code}: {last[:400]}; running again resumes from the checkpoint"
     )

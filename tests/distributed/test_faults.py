@@ -42,7 +42,7 @@ def test_22_a_loader_that_stalls_is_ended_with_its_rank_and_the_training_goes_on
     stalling = WorkloadRef(
         use="tests.distributed.troubled:StallingLoader", parameters={**WORKLOAD.parameters, "trouble": str(trouble)}
     )
-    made = job(world=1, workload=stalling, loader_workers=1, stall_timeout_seconds=2.0, checkpoint={"every_steps": 20})
+    made = job(world=1, workload=stalling, loader_workers=1, stall_timeout_seconds=5.0, checkpoint={"every_steps": 20})
     training = Training(stack, made)
     result = training.finished()
     assert not psutil.pid_exists(int(trouble.read_text()))

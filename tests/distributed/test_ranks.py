@@ -76,7 +76,7 @@ def test_a_killed_launcher_leaves_no_process(stack: Stack, job: MakeJob, tmp_pat
 def test_a_stopped_rank_is_noticed_by_its_steps_and_the_training_goes_on(
     stack: Stack, job: MakeJob, undisturbed: TrainResult
 ) -> None:
-    training = Training(stack, job(stall_timeout_seconds=2.0))
+    training = Training(stack, job(stall_timeout_seconds=5.0))
     wait_for("the fifth epoch", lambda: len(training.epochs) >= 5)
     os.kill(training.ranks()[-1].pid, signal.SIGSTOP)
     assert training.finished().weights_sha256 == undisturbed.weights_sha256
