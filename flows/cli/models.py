@@ -94,16 +94,35 @@ def history(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
     emit(entries, lines or [f"no champion of {pipeline} yet"], as_json=as_json)
 
 
-def promote(pipeline: PipelineArgument, version: VersionArgument, as_json: JsonOption = False) -> None:
+def promote(
+    pipeline: PipelineArgument,
+    version: VersionArgument,
+    override: Annotated[
+        bool, typer.Option("--override", help="Promote though a gate held it; needs --reason and --expires.")
+    ] = False,
+    reason: Annotated[str, typer.Option(help="With --override: why. Signed, and kept in the ledger.")] = "",
+    expires: Annotated[
+        str, typer.Option(help="With --override: until when it may be used, e.g. 12h, 3d, 2026-12-01T00:00Z.")
+    ] = "",
+    as_json: JsonOption = False,
+) -> None:
     """Promote a version whose gates have all passed against today's champion.
 
-    Refused (exit 4) when a gate did not pass or was judged against an earlier champion.
+    Refused (exit 4) when a gate did not pass or was judged against an earlier champion. `--override` is a decision of
+    its own, in your name; changed bytes, signatures and ledgers are refused (exit 6) all the same.
     """
     from mlratchet.flows.cli.output import emit
+    from mlratchet.models.errors import ConfigurationError
     from mlratchet.tasks.decisions import promote_by_hand
+    from mlratchet.tasks.override import promote_by_override
     from mlratchet.tasks.wiring import open_adapters
 
-    entry = promote_by_hand(open_adapters(), pipeline, version)
+    if not override and (reason or expires):
+        raise ConfigurationError("--reason and --expires belong to --override; add it, or leave them out")
+    if override:
+        entry = promote_by_override(open_adapters(), pipeline, version, reason=reason, expires=expires)
+    else:
+        entry = promote_by_hand(open_adapters(), pipeline, version)
     emit(entry, [f"version {entry['version']} is champion (generation {entry['generation']})"], as_json=as_json)
 
 

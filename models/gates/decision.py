@@ -97,6 +97,8 @@ def explain(decision: dict[str, Any]) -> str:
     if decision.get("reason"):
         lines.append(f"  {decision['actor']}: {decision['reason']}")
     lines += [f"  {SIGNS[check['verdict']]} {check['kind']}: {check['reason']}" for check in decision["checks"]]
+    for one in decision.get("overrides", ()):
+        lines.append(f"  ! overrides the {one['gate']} gate, which said {one['verdict']}: {'; '.join(one['reasons'])}")
     if decision.get("holdout_uses") is not None:
         lines.append(f"  these test rows had gated {decision['holdout_uses']} times before")
     return "\n".join(lines)

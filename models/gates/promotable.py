@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlratchet.models.errors import GateRefusedError, SecurityError
+from mlratchet.models.gates import override
 from mlratchet.models.gates.record import GateRun
 from mlratchet.models.gates.signed import Context, verified_decision
 from mlratchet.models.identity.signing import TrustedKeys
@@ -72,19 +73,22 @@ def verify_decision_of(
     work_key: str,
     manifest: str,
     champion_version: int | None,
+    at_s: float | None = None,
 ) -> dict[str, Any]:
-    """The champion gate's decision about exactly this version, these bytes and this champion, and every gate before it.
+    """The champion gate's decision about exactly this version, these bytes and this champion, and every gate before it;
+    or a person's override of them, which must have been in force at `at_s`.
 
     Raises ``SecurityError`` for a signature or digest that does not hold or a decision about something else,
     ``GateRefusedError`` for a genuine one that is not `pass`.
     """
     decision, _ = verified_decision(store, digest, context)
     what = f"decision {digest[:12]} about version {version} of {pipeline}"
+    overridden = decision.get("kind") == override.KIND
     wrong = differences(
         {**decision, "manifest": _digests(decision).get("manifest")},
         {
-            "kind": "gate",
-            "gate": "champion",
+            "kind": override.KIND if overridden else "gate",
+            "gate": override.KIND if overridden else "champion",
             "pipeline": pipeline,
             "version": version,
             "work_key": work_key,
@@ -95,9 +99,25 @@ def verify_decision_of(
     if wrong:
         raise SecurityError(f"{what}: is about something else: {'; '.join(wrong)}")
     _require_pass(decision, what)
+    if overridden:
+        override.check_override(decision, what, at_s=decision["at_s"] if at_s is None else at_s)
+        _verify_overridden(store, decision, context)
+        return decision
     for gate in EARLIER_GATES:
         verify_earlier_gate(store, decision, gate, context)
     return decision
+
+
+def _verify_overridden(store: ObjectStore, document: dict[str, Any], context: Context) -> None:
+    """Every decision that an override names is genuine and about the same work."""
+    for name, digest in _digests(document).items():
+        if not name.startswith("gate."):
+            continue
+        decision, _ = verified_decision(store, digest, context)
+        wanted = {"kind": "gate", "pipeline": document["pipeline"], "work_key": document["work_key"]}
+        wrong = differences(decision, {**wanted, "gate": name.removeprefix("gate.")})
+        if wrong:
+            raise SecurityError(f"decision {digest[:12]}, which an override names: {'; '.join(wrong)}")
 
 
 def verify_earlier_gate(store: ObjectStore, champion: dict[str, Any], gate: str, context: Context) -> dict[str, Any]:
@@ -149,6 +169,7 @@ def verify_entry(store: ObjectStore, entries: list[LedgerEntry], generation: int
                 work_key=entry.work_key,
                 manifest=entry.manifest,
                 champion_version=before,
+                at_s=entry.at_s,
             )
         return verify_rollback(store, entries, generation, context)
     except GateRefusedError as error:  # genuine, but it promoted nothing

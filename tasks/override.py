@@ -1,0 +1,59 @@
+"""Promote what a gate held, on a person's word: recorded, signed, and never past a security refusal."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from dataclasses import asdict
+from typing import Any
+
+from mlratchet.infra.promotion import project, promote_version, refuse_cut_ledger
+from mlratchet.models.errors import ConfigurationError, SecurityError
+from mlratchet.models.gates.override import build_override, expiry_of, moment
+from mlratchet.models.gates.signed import publish_decision
+from mlratchet.models.identity.environment import environment
+from mlratchet.tasks.decisions import decisions_of, registration_of, verify_promotable
+from mlratchet.tasks.wiring import Adapters
+
+
+def promote_by_override(
+    adapters: Adapters, pipeline: str, version: int, *, reason: str, expires: str
+) -> dict[str, Any]:
+    """The ledger entry. Raises ``SecurityError`` where bytes, signatures or the ledger are not what they should be."""
+    now_s = time.time()
+    expires_s = expiry_of(expires, now_s)
+    record = registration_of(adapters, pipeline, version)
+    head = adapters.ledger.head(pipeline)
+    if head is not None and head.version == version:
+        raise ConfigurationError(f"version {version} of {pipeline} is champion already; there is nothing to override")
+    newest: dict[str, tuple[str, dict[str, Any]]] = {}
+    for one in decisions_of(adapters, pipeline, version):
+        if one["problem"]:
+            raise SecurityError(f"version {version} of {pipeline}: {one['problem']}; no override goes past this")
+        newest[one["decision"]["gate"]] = (one["digest"], one["decision"])
+    refuse_cut_ledger(adapters.ledger, adapters.registry, pipeline)
+    document = build_override(
+        pipeline,
+        version,
+        work_key=record.work_key,
+        manifest=record.manifest_digest,
+        champion_version=head.version if head else None,
+        decisions=newest,
+        actor=getpass.getuser(),
+        reason=reason,
+        at_s=now_s,
+        expires_s=expires_s,
+        environment=environment(),
+    )
+    digest = publish_decision(adapters.store, document, adapters.keys.signer())
+    verify_promotable(adapters, record, digest, champion_version=document["champion_version"])
+    entry = promote_version(
+        adapters.ledger,
+        record,
+        decision=digest,
+        actor=document["actor"],
+        reason=f"override until {moment(expires_s)}: {document['reason']}",
+        expected_generation=head.generation if head else 0,
+    )
+    project(adapters.ledger, adapters.registry, pipeline)
+    return asdict(entry)
