@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -50,6 +50,8 @@ class Metric(ABC):
     tasks: tuple[str, ...]
     span: tuple[float, float] = UNIT_SPAN
     group_column: str | None = None
+    biased = False
+    """The value is systematically too high or low on few rows, so that bounds around it are in doubt there."""
 
     def estimate(self, rows: RowOutputs) -> MetricValue:
         """The value over all rows; NaN with a reason where it is undefined."""
@@ -108,11 +110,12 @@ class SumMetric(Metric):
         """(..., K) -> (...); NaN where undefined."""
 
     def gradient(self, sums_K: Array) -> Array:
-        """(K,) derivative of `from_sums` at the sums; central differences unless a metric knows better."""
+        """(K,) derivative of `from_sums` at the sums; central differences unless a metric knows better, and 0 where a
+        sum of counts is 0, since no row has the feature."""
         step_K = 1e-5 * np.maximum(np.abs(sums_K), 1e-3 * np.abs(sums_K).max())
         moved = sums_K + np.concatenate([np.diag(step_K), -np.diag(step_K)])
         up, down = np.split(self.from_sums(moved), 2)
-        return np.asarray((up - down) / (2 * step_K))
+        return np.where(sums_K == 0, 0.0, (up - down) / (2 * step_K))
 
     def sums(self, rows: RowOutputs) -> Array:
         """(K,) sums over all rows."""
@@ -167,18 +170,10 @@ def ratio(numerator: Array, denominator: Array) -> Array:
         return np.where(denominator > 0, numerator / denominator, np.nan)
 
 
-def take(rows: RowOutputs, at: slice | Array) -> RowOutputs:
-    """Some of the rows; `at` is a slice or an array of places."""
-    if isinstance(at, slice):
-        columns = {name: values[at] for name, values in rows.columns.items()}
-        return RowOutputs(ids=rows.ids[at], y=rows.y[at], output=rows.output[at], columns=columns)
-    places = at.tolist()
-    return RowOutputs(
-        ids=[rows.ids[i] for i in places],
-        y=rows.y[at],
-        output=rows.output[at],
-        columns={name: [values[i] for i in places] for name, values in rows.columns.items()},
-    )
+def take(rows: RowOutputs, at: slice) -> RowOutputs:
+    """Some of the rows, without copying their arrays."""
+    columns = {name: values[at] for name, values in rows.columns.items()}
+    return replace(rows, ids=rows.ids[at], y=rows.y[at], output=rows.output[at], columns=columns)
 
 
 def chunks_of(rows: RowOutputs) -> Iterator[RowOutputs]:

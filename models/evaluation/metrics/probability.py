@@ -73,12 +73,14 @@ class Brier(MeanMetric):
 
 
 class ExpectedCalibrationError(SumMetric):
-    """Mean gap between confidence and accuracy over 15 equal-width bins (left edge included)."""
+    """Mean gap between confidence and accuracy over 15 equal-width bins (left edge included). Too high on few rows: a
+    calibrated bin has a gap by chance, and absolute gaps do not cancel (Broecker 2012, Climate Dynamics 39)."""
 
     name, direction, unit = "ece", "lower", "share"
     formula = "sum over bins of |sum(correct) - sum(confidence)| / N"
     source = "Naeini et al. (2015); Guo et al. (2017), On Calibration of Modern Neural Networks"
     tasks = ("classification",)
+    biased = True
 
     def features(self, rows: RowOutputs) -> Array:
         """[(correct - confidence) per bin, 1]."""

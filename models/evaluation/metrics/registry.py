@@ -29,6 +29,7 @@ from mlratchet.models.evaluation.rows import RowOutputs
 KINDS: tuple[Kind, ...] = get_args(Kind)
 AVERAGES: tuple[Average, ...] = get_args(Average)
 CURVES = (RocAuc, AveragePrecision)
+MANY = 30  # classes beyond which a curve has its mean alone: each class costs a sort of all rows
 
 
 def _classification(class_names: tuple[str, ...]) -> list[Metric]:
@@ -42,7 +43,8 @@ def _classification(class_names: tuple[str, ...]) -> list[Metric]:
             found.append(curve("", binary_view, tasks))
             continue
         found.append(curve("_macro", class_views(*everyone), tasks))
-        found += [curve(f"_class_{name}", class_views(index), tasks) for index, name in enumerate(class_names)]
+        if len(class_names) <= MANY:
+            found += [curve(f"_class_{name}", class_views(index), tasks) for index, name in enumerate(class_names)]
     return found
 
 

@@ -1,67 +1,86 @@
 """Bootstrap bounds: percentile, and BCa, which corrects for median bias and skewness.
 
 Sources: Efron and Tibshirani (1993), An Introduction to the Bootstrap, ch. 13 (percentile) and 14 (BCa); Efron (1987),
-JASA 82; Davison and Hinkley (1997), Bootstrap Methods, sec. 3.8 on clusters and 3.2 on strata.
+JASA 82; Hesterberg (2015), The American Statistician 69, on expanding percentiles for small samples; Davison and
+Hinkley (1997), Bootstrap Methods, sec. 3.8 on clusters and 3.2 on strata.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from mlratchet.models.evaluation.metrics.base import Array, Metric, SumMetric
 from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.statistics.interval import Confidence, Interval
-from mlratchet.models.evaluation.statistics.quantity import Quantity
+from mlratchet.models.evaluation.statistics.proportions import PairedScore
+from mlratchet.models.evaluation.statistics.quantity import MANY_DEGREES, Quantity, Spread
 from mlratchet.models.evaluation.statistics.resampling import EXACT_UNITS, resampled
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
+
+LEAST_UNITS = 30
+LEAST_DEGREES = {"paired": 6.0, "single": 12.0}
+"""Degrees of freedom below which the simulations of docs/statistics.md exceed the stated error."""
+BIAS_RESAMPLES = 200
+LARGEST_BIAS = 0.25  # of the standard error; less can be ignored (Efron and Tibshirani 1993, sec. 10.3)
 
 
 class BootstrapConfidence(Confidence):
-    """Quantiles of resampled values, at levels moved by BCa's `bias` (z0) and `acceleration` (a); 0 and 0 are the
-    percentile bootstrap. A resample in which the metric was undefined counts as the worst value at either end."""
+    """Quantiles of resampled values.
+
+    At levels moved by BCa's `bias` (z0) and `acceleration` (a); 0 and 0 are the percentile bootstrap. `degrees` widens
+    the normal quantile behind the level to Student's, times sqrt(U / (U - 1)): the expanded percentiles of Hesterberg
+    (2015). A resample in which the metric was undefined counts as the worst value at either end.
+    """
 
     def __init__(
-        self, values_R: Array, *, method: str, units: int, bias: float = 0.0, acceleration: float = 0.0, doubt: str = ""
+        self,
+        values_R: Array,
+        *,
+        method: str,
+        units: int,
+        bias: float = 0.0,
+        acceleration: float = 0.0,
+        degrees: float = MANY_DEGREES,
+        doubt: str = "",
     ) -> None:
         self.method, self.units, self.doubt = method, units, doubt
         self.undefined = int(np.isnan(values_R).sum())
-        self.bias, self.acceleration = bias, acceleration
+        self.bias, self.acceleration, self.degrees = bias, acceleration, degrees
+        self.widening = math.sqrt(units / (units - 1)) if degrees < MANY_DEGREES and units > 1 else 1.0
         self.values = np.sort(values_R)  # NaN last
         self.defined = self.values[: len(values_R) - self.undefined]
 
-    def _level(self, z: float) -> float:
-        moved = self.bias + z
+    def _level(self, alpha: float) -> float:
+        """Share of resamples below the bound at alpha."""
+        moved = self.bias + float(stdtrit(self.degrees, alpha)) * self.widening
         return float(ndtr(self.bias + moved / (1 - self.acceleration * moved)))
+
+    def _alpha(self, level: float) -> float:
+        """The reverse of `_level`."""
+        moved = float(ndtri(level)) - self.bias
+        return float(stdtr(self.degrees, (moved / (1 + self.acceleration * moved) - self.bias) / self.widening))
 
     def low(self, alpha: float) -> float:
         """Quantile at alpha, with the undefined below all others."""
-        at = self._level(float(ndtri(alpha))) * (len(self.values) - 1) - self.undefined
+        at = self._level(alpha) * (len(self.values) - 1) - self.undefined
         return _at(self.defined, at) if at >= 0 else -math.inf
 
     def high(self, alpha: float) -> float:
         """Quantile at 1 - alpha, with the undefined above all others."""
-        at = self._level(float(ndtri(1 - alpha))) * (len(self.values) - 1)
+        at = self._level(1 - alpha) * (len(self.values) - 1)
         return _at(self.defined, at) if at <= len(self.defined) - 1 else math.inf
 
-    def _p(self, count: int) -> float:
-        z = float(ndtri((1 + count) / (len(self.values) + 1))) - self.bias if count < len(self.values) else math.inf
-        if math.isinf(z):
-            return 1.0
-        return float(ndtr(z / (1 + self.acceleration * z) - self.bias))
-
     def p_greater(self, x: float) -> float:
-        """Level at which the lower bound reaches x (Davison and Hinkley, sec. 4.4.1)."""
-        return self._p(int(np.searchsorted(self.defined, x, side="right")) + self.undefined)
+        """Level at which the lower bound reaches x (Davison and Hinkley, sec. 4.4.1); never below 1 / (R + 1)."""
+        count = int(np.searchsorted(self.defined, x, side="right")) + self.undefined
+        return 1.0 if count == len(self.values) else self._alpha((1 + count) / (len(self.values) + 1))
 
     def p_less(self, x: float) -> float:
         """Level at which the upper bound reaches x."""
         below = int(np.searchsorted(self.defined, x, side="left"))
-        count = len(self.values) - below
-        if count >= len(self.values):
-            return 1.0
-        z = -float(ndtri((1 + count) / (len(self.values) + 1))) - self.bias
-        return 1.0 - float(ndtr(z / (1 + self.acceleration * z) - self.bias))
+        return 1.0 if below == 0 else 1.0 - self._alpha(below / (len(self.values) + 1))
 
 
 def _at(ordered: Array, place: float) -> float:
@@ -70,38 +89,73 @@ def _at(ordered: Array, place: float) -> float:
     return float(ordered[below] + (place - below) * (ordered[above] - ordered[below]))
 
 
-def bootstrap_confidence(
-    quantity: Quantity, *, resamples: int, seed: int, bca: bool | None = None, doubt: str = ""
-) -> BootstrapConfidence:
-    """Resample and read bounds. `bca` None: up to `EXACT_UNITS` units, above which bias and skewness are below the
-    Monte-Carlo error of a quantile; a quantity whose BCa is undefined (a unit without which the metric has no value)
-    falls back to percentiles and says so."""
+def bootstrap_confidence(quantity: Quantity, *, resamples: int, seed: int) -> Confidence:
+    """Bounds as gates use them, with what makes them doubtful.
+
+    One model: BCa up to `EXACT_UNITS` units, above which bias and skewness are below the Monte-Carlo error of a
+    quantile. Two models: percentiles, whose difference is nearly symmetric; BCa exceeded its error there in the
+    simulations of docs/statistics.md. Both expanded by Student's t. A BCa that is undefined (a unit without which the
+    metric has no value) falls back to percentiles and says so.
+    """
+    spread, estimate = quantity.spread(), quantity.estimate()
+    if spread.error == 0 and quantity.counts_rows and quantity.differs():
+        return _without_disagreement(quantity)
     values, road = resampled(quantity, resamples=resamples, seed=seed)
-    what = "paired " if len(quantity.sides) > 1 else ""
-    unit = "row" if quantity.rows_are_units else quantity.cluster or quantity.metric.group_column
-    over = f" over {unit}s" if unit != "row" else ""
-    over += f", strata of {quantity.stratify}" if quantity.stratify else ""
-    if bca or (bca is None and quantity.units <= EXACT_UNITS):
-        corrections = bca_corrections(quantity, values)
-        if corrections is not None:
-            bias, acceleration = corrections
-            return BootstrapConfidence(
-                values,
-                method=f"{what}BCa bootstrap{over}{road}",
-                bias=bias,
-                acceleration=acceleration,
-                units=quantity.units,
-                doubt=doubt,
-            )
-        over += ", BCa undefined"
+    named = f"over {quantity.unit}" if not quantity.rows_are_units else ""
+    named += f", strata of {quantity.stratify}" if quantity.stratify else ""
+    doubt = _doubt(quantity, values, spread, estimate)
+    corrections, paired = (0.0, 0.0), len(quantity.sides) > 1
+    kind = "paired percentile bootstrap" if paired else "percentile bootstrap"
+    if not paired and quantity.units <= EXACT_UNITS:
+        found = bca_corrections(quantity, values, estimate)
+        kind = "BCa bootstrap" if found else "percentile bootstrap (BCa undefined)"
+        corrections = found or corrections
+    method = ", ".join(word for word in (f"{kind} {named}".strip(), "Student's t", road) if word)
     return BootstrapConfidence(
-        values, method=f"{what}percentile bootstrap{over}{road}", units=quantity.units, doubt=doubt
-    )
+        values, method=method, units=quantity.units, doubt=doubt, bias=corrections[0], acceleration=corrections[1],
+        degrees=max(spread.degrees, 1.0),
+    )  # fmt: skip
 
 
-def bca_corrections(quantity: Quantity, values_R: Array) -> tuple[float, float] | None:
+def _without_disagreement(quantity: Quantity) -> Confidence:
+    """No resample of two models that decide every row alike differs, and yet they may on rows not seen: Tango's score
+    without a disagreement, over the rows of the rarest class, where one row moves a share or a mean of shares most."""
+    _, counts = np.unique(quantity.sides[0].y, return_counts=True)
+    fewest = min(int(counts.min()), quantity.units)
+    found = PairedScore(0, 0, fewest)
+    found.method = f"{found.method} over {fewest} rows of the rarest class (no row is decided differently)"
+    return found
+
+
+def _doubt(quantity: Quantity, values_R: Array, spread: Spread, estimate: float) -> str:
+    """Why these bounds may be wrong more often than stated; empty when they hold."""
+    if quantity.units < LEAST_UNITS:
+        return f"{quantity.units} {quantity.unit} are too few for a bootstrap, which needs {LEAST_UNITS}"
+    if spread.error == 0:
+        same = len(quantity.sides) > 1 and not quantity.differs()  # one and the same function on every row
+        return "" if same else "no unit moves the value: its spread cannot be estimated"
+    least = LEAST_DEGREES["paired" if len(quantity.sides) > 1 else "single"]
+    if spread.degrees < least:
+        few = "rows on which the two differ" if quantity.counts_rows else "rows in the tails"
+        return f"the spread rests on too few {few} ({spread.degrees:.1f} degrees of freedom, needs {least:g})"
+    deviation, bias = float(np.nanstd(values_R)), abs(float(np.nanmean(values_R)) - estimate)
+    if quantity.metric.biased and len(quantity.sides) > 1:
+        bias = max(bias, *(_bias_of(quantity, side) for side in quantity.sides))
+    if bias > LARGEST_BIAS * deviation:
+        units = f"{quantity.units} {quantity.unit}"
+        return f"{quantity.metric.name} is biased by {bias / deviation:.2f} of its standard error on {units}"
+    return ""
+
+
+def _bias_of(quantity: Quantity, side: RowOutputs) -> float:
+    """Of one model's value: two biases that cancel in a difference on these rows need not cancel in truth."""
+    alone = replace(quantity, sides=(side,))
+    values, _ = resampled(alone, resamples=BIAS_RESAMPLES, seed=0)
+    return abs(float(np.nanmean(values)) - alone.estimate())
+
+
+def bca_corrections(quantity: Quantity, values_R: Array, estimate: float) -> tuple[float, float] | None:
     """Bias z0 (ties counted half) and acceleration a; None where either is undefined."""
-    estimate = quantity.estimate()
     if np.isnan(values_R).any() or not math.isfinite(estimate):
         return None
     tolerance = 1e-12 * max(1.0, abs(estimate))
@@ -125,9 +179,11 @@ def _pulls(quantity: Quantity) -> Array:
 
 
 def bootstrap(metric: Metric, rows: RowOutputs, *, confidence: float, resamples: int, seed: int) -> Interval:
-    """Two-sided percentile bootstrap interval of one model's metric."""
+    """Two-sided plain percentile bootstrap interval of one model's metric."""
     quantity = Quantity(metric=metric, sides=(rows,))
-    return bootstrap_confidence(quantity, resamples=resamples, seed=seed, bca=False).interval(confidence)
+    values, road = resampled(quantity, resamples=resamples, seed=seed)
+    method = ", ".join(word for word in ("percentile bootstrap", road) if word)
+    return BootstrapConfidence(values, method=method, units=quantity.units).interval(confidence)
 
 
 def paired_bootstrap(
@@ -139,9 +195,11 @@ def paired_bootstrap(
     resamples: int,
     seed: int,
 ) -> Interval:
-    """Two-sided percentile bootstrap interval of metric(candidate) - metric(champion) over the same rows.
+    """Two-sided plain percentile bootstrap interval of metric(candidate) - metric(champion) over the same rows.
 
     Raises ``ValueError`` when the rows are not the same.
     """
     quantity = Quantity(metric=metric, sides=(candidate, champion))
-    return bootstrap_confidence(quantity, resamples=resamples, seed=seed, bca=False).interval(confidence)
+    values, road = resampled(quantity, resamples=resamples, seed=seed)
+    method = ", ".join(word for word in ("paired percentile bootstrap", road) if word)
+    return BootstrapConfidence(values, method=method, units=quantity.units).interval(confidence)

@@ -3,11 +3,11 @@
 - Shares of rows (accuracy, recall and precision of a class, subset accuracy): Clopper-Pearson for one model; Tango's
   score for two on the same rows, where both shares have the same denominator.
 - ROC AUC: DeLong, on the logit scale for one model, paired for two.
-- All others, any metric over clusters, and rankings over queries: the bootstrap, paired for two models; BCa up to 4,096
-  units, percentiles above.
+- All others, any metric over clusters, and rankings over queries: the bootstrap; BCa for one model, percentiles of the
+  paired difference for two, both expanded by Student's t.
 
-Which numbers of units each needs to hold its stated error was simulated: docs/statistics.md. Below them the interval
-carries a `doubt`, and a check must answer inconclusive.
+Where each holds its stated error was simulated: docs/statistics.md. Where it does not (too few units, or rows on which
+two models differ; an estimate with a bias) the interval carries a `doubt`, and a check must answer inconclusive.
 """
 
 from __future__ import annotations
@@ -20,13 +20,10 @@ from mlratchet.models.evaluation.metrics.base import CountMetric, Metric
 from mlratchet.models.evaluation.metrics.curves import RocAuc
 from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.statistics.bootstrap import bootstrap_confidence
-from mlratchet.models.evaluation.statistics.delong import delong_confidence, smaller_side
+from mlratchet.models.evaluation.statistics.delong import delong_confidence
 from mlratchet.models.evaluation.statistics.interval import Confidence, Interval, NoConfidence
 from mlratchet.models.evaluation.statistics.proportions import ExactBinomial, PairedScore
 from mlratchet.models.evaluation.statistics.quantity import Quantity
-
-LEAST_UNITS = {"bootstrap": 30, "delong": 10, "exact": 1}
-"""Units below which an interval is in doubt: rows, queries or clusters; for DeLong the rows of the rarer class."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +54,8 @@ def confidence_of(
         if isinstance(metric, CountMetric) and (trials := metric.trials(rows)) is not None:
             return ExactBinomial(int(trials[0].sum()), int(trials[1].sum()))
         if isinstance(metric, RocAuc):
-            return delong_confidence(quantity, doubt=_too_few("delong", smaller_side(quantity)))
-    return _bootstrap(quantity, resamples, seed)
+            return delong_confidence(quantity)
+    return bootstrap_confidence(quantity, resamples=resamples, seed=seed)
 
 
 def confidence_of_difference(
@@ -81,8 +78,8 @@ def confidence_of_difference(
         if isinstance(metric, CountMetric) and (found := _paired_trials(metric, a, b)) is not None:
             return found
         if isinstance(metric, RocAuc):
-            return delong_confidence(quantity, doubt=_too_few("delong", smaller_side(quantity)))
-    return _bootstrap(quantity, resamples, seed)
+            return delong_confidence(quantity)
+    return bootstrap_confidence(quantity, resamples=resamples, seed=seed)
 
 
 def interval_of(
@@ -149,7 +146,7 @@ def paired_test(
 
 def paired_standard_error(metric: Metric, a: RowOutputs, b: RowOutputs, *, cluster: str | None = None) -> float:
     """Standard error of metric(a) - metric(b), for `detectable_difference`."""
-    return Quantity(metric=metric, sides=(a, b), cluster=cluster).standard_error()
+    return Quantity(metric=metric, sides=(a, b), cluster=cluster).spread().error
 
 
 def _paired_trials(metric: CountMetric, a: RowOutputs, b: RowOutputs) -> PairedScore | None:
@@ -160,13 +157,3 @@ def _paired_trials(metric: CountMetric, a: RowOutputs, b: RowOutputs) -> PairedS
     gained = int((ours[0] & ~theirs[0]).sum())
     lost = int((~ours[0] & theirs[0]).sum())
     return PairedScore(gained, lost, int(ours[1].sum()))
-
-
-def _bootstrap(quantity: Quantity, resamples: int, seed: int) -> Confidence:
-    doubt = _too_few("bootstrap", quantity.units)
-    return bootstrap_confidence(quantity, resamples=resamples, seed=seed, doubt=doubt)
-
-
-def _too_few(method: str, units: int) -> str:
-    least = LEAST_UNITS[method]
-    return f"{units} units are too few for {method}, which needs {least}" if units < least else ""

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 from mlratchet.models.evaluation.metrics.base import Array
-from mlratchet.models.evaluation.statistics.interval import Confidence, NormalConfidence
+from mlratchet.models.evaluation.statistics.interval import Confidence, StudentConfidence
 from mlratchet.models.evaluation.statistics.proportions import ExactBinomial, PairedScore
 from mlratchet.models.evaluation.statistics.quantity import Quantity
+
+LEAST_SIDE = 10
 
 
 def _strata(quantity: Quantity) -> Array:
@@ -36,10 +38,14 @@ def delong_error(quantity: Quantity) -> float:
     return float(np.sqrt(variance))
 
 
-def delong_confidence(quantity: Quantity, *, doubt: str = "") -> Confidence:
-    """Normal bounds; without any variance (every pair ordered right, or two models that order all rows alike) exact
-    ones over as many disjoint pairs as the smaller side has rows."""
+def delong_confidence(quantity: Quantity) -> Confidence:
+    """Bounds by Student's t with the degrees that the components support.
+
+    Without any variance (every pair ordered right, or two models that order all rows alike) exact ones over as many
+    disjoint pairs as the smaller side has rows.
+    """
     fewest = smaller_side(quantity)
+    doubt = f"{fewest} rows on one side are too few for DeLong, which needs {LEAST_SIDE}" if fewest < LEAST_SIDE else ""
     estimate, error = quantity.estimate(), delong_error(quantity)
     paired = len(quantity.sides) > 1
     if not error > 1e-12:
@@ -48,7 +54,10 @@ def delong_confidence(quantity: Quantity, *, doubt: str = "") -> Confidence:
         pairs.doubt = doubt
         return pairs
     method = "DeLong (paired)" if paired else "DeLong (logit)"
-    return NormalConfidence(estimate, error, method=method, units=fewest, doubt=doubt, logit=not paired)
+    return StudentConfidence(
+        estimate, error, degrees=max(quantity.spread().degrees, 1.0), method=method, units=fewest, doubt=doubt,
+        logit=not paired,
+    )  # fmt: skip
 
 
 def smaller_side(quantity: Quantity) -> int:

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from scipy.special import ndtr, ndtri
+from scipy.special import stdtr, stdtrit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,33 +64,35 @@ class Confidence(ABC):
         )  # fmt: skip
 
 
-class NormalConfidence(Confidence):
-    """Estimate plus or minus a multiple of the standard error, on the logit scale when `logit`."""
+class StudentConfidence(Confidence):
+    """Estimate plus or minus a multiple of the standard error by Student's t, on the logit scale when `logit`."""
 
-    def __init__(self, estimate: float, error: float, *, method: str, units: int, doubt: str, logit: bool) -> None:
-        self.method, self.units, self.doubt, self.logit = method, units, doubt, logit
+    def __init__(
+        self, estimate: float, error: float, *, degrees: float, method: str, units: int, doubt: str, logit: bool
+    ) -> None:
+        self.method, self.units, self.doubt, self.logit, self.degrees = method, units, doubt, logit, degrees
         self.centre = math.log(estimate / (1 - estimate)) if logit else estimate
         self.error = error / (estimate * (1 - estimate)) if logit else error
 
     def low(self, alpha: float) -> float:
-        """Centre + z(alpha) * error."""
-        found = self.centre + float(ndtri(alpha)) * self.error
+        """Centre + t(alpha) * error."""
+        found = self.centre + float(stdtrit(self.degrees, alpha)) * self.error
         return 1 / (1 + math.exp(-found)) if self.logit else found
 
     def high(self, alpha: float) -> float:
-        """Centre - z(alpha) * error."""
+        """Centre - t(alpha) * error."""
         return self.low(1 - alpha)
 
     def p_greater(self, x: float) -> float:
-        """Normal tail."""
+        """Tail of Student's t."""
         if self.logit:
             if not 0 < x < 1:
                 return 0.0 if x <= 0 else 1.0
             x = math.log(x / (1 - x))
-        return float(ndtr((x - self.centre) / self.error))
+        return float(stdtr(self.degrees, (x - self.centre) / self.error))
 
     def p_less(self, x: float) -> float:
-        """Normal tail."""
+        """Tail of Student's t."""
         return 1.0 - self.p_greater(x)
 
 

@@ -138,7 +138,7 @@ def resampled(quantity: Quantity, *, resamples: int, seed: int) -> tuple[Array, 
     for size in chunk_sizes(resamples, width):
         sums = np.asarray(sum(block.draw(rng, size) for block in cells))
         values.append(quantity.of_sums(sums))
-    return np.concatenate(values), f", {len(cells[0].counts)} slabs" if cells[0].within is not None else ""
+    return np.concatenate(values), f"{len(cells[0].counts)} slabs" if cells[0].within is not None else ""
 
 
 def _by_weights(quantity: Quantity, rng: np.random.Generator, resamples: int) -> Iterator[Array]:
