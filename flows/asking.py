@@ -67,7 +67,7 @@ def approval_form(request: ApprovalRequest, description: str) -> type[RunInput]:
         "approver": (Literal[approvers], Field(title="Approver", description="Who you are; one of those asked.")),
         "reason": (
             str,
-            Field(min_length=1, max_length=2000, title="Reason", description="Required; kept in the decision."),
+            Field(pattern=r"\S", max_length=2000, title="Reason", description="Required; kept in the decision."),
         ),
         "counts_for_hours": (
             float,
@@ -117,7 +117,9 @@ def resume(run_id: UUID) -> bool:
     """Paused becomes Running; a run that somebody cancelled stays so. Returns whether there is nothing left to do."""
     with get_client(sync_client=True) as client:
         state = client.read_flow_run(run_id).state
-        if state is not None and state.is_paused():
-            client.set_flow_run_state(run_id, Running(message="the answer is in the bucket, or the wait is over"), force=True)
-            return True
-        return state is not None and (state.is_cancelled() or state.is_cancelling() or state.is_running())
+        if state is None or state.is_running() or state.is_pending():
+            return False  # the pause has not begun, or a form ended it
+        if not (state.is_cancelled() or state.is_cancelling()):  # declared crashed meanwhile, it lives all the same
+            said = "the answer is in the bucket, or the wait is over"
+            client.set_flow_run_state(run_id, Running(message=said), force=True)
+        return True

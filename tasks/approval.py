@@ -102,7 +102,9 @@ def ask_for_approval(run: Run, work: Work, gate_run: GateRun, evidence: Evidence
             at_s=time.time(),
         ),
     )
-    show_text(f"approval-{gate_run.gate}", request_page(request, decision, metric_rows(run, evidence), links(run, evidence)))
+    show_text(
+        f"approval-{gate_run.gate}", request_page(request, decision, metric_rows(run, evidence), links(run, evidence))
+    )
     return request
 
 
@@ -127,7 +129,9 @@ def links(run: Run, evidence: Evidence) -> dict[str, str]:
     return found
 
 
-def attest(adapters: Adapters, request: ApprovalRequest, *, decision: str, approver: str, reason: str, hours: float) -> None:
+def attest(
+    adapters: Adapters, request: ApprovalRequest, *, decision: str, approver: str, reason: str, hours: float
+) -> None:
     """Put a form that was filled in at Prefect's UI into the bucket, signed by the pipeline's key: it vouches for the
     form, not for the person."""
     now_s = time.time()

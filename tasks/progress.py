@@ -8,6 +8,7 @@ from uuid import UUID
 
 from prefect.artifacts import (
     create_link_artifact,
+    create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
     update_progress_artifact,
@@ -44,6 +45,11 @@ class Progress:
 def show_table(key: str, rows: list[dict[str, Any]], description: str) -> None:
     """A table artifact on the run's page."""
     create_table_artifact(rows, key=key, description=description)
+
+
+def show_text(key: str, markdown: str) -> None:
+    """A page of its own on the run's page."""
+    create_markdown_artifact(markdown, key=key, description=markdown.split("\n", 1)[0].lstrip("# "))
 
 
 def show_link(key: str, url: str, text: str) -> None:

@@ -58,9 +58,11 @@ def request_page(request: ApprovalRequest, decision: Mapping[str, Any], rows: Ro
         "## To answer",
         "Press *Resume* on the run's page, or:",
         "```sh\n" + "\n".join(commands(request)) + "\n```",
-        "An answer counts for these and nothing else: "
-        f"manifest `{subject.manifest[:12]}`, policy `{subject.policy[:12]}`, dataset `{subject.dataset[:12]}`, "
-        f"decision `{request.decision[:12]}`. Asked by {request.asked_by}.",
+        (
+            "An answer counts for these and nothing else: "
+            f"manifest `{subject.manifest[:12]}`, policy `{subject.policy[:12]}`, dataset `{subject.dataset[:12]}`, "
+            f"decision `{request.decision[:12]}`. Asked by {request.asked_by}."
+        ),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -84,8 +86,10 @@ def check_table(decision: Mapping[str, Any]) -> str:
     """Every check with value, interval, threshold and verdict."""
     columns = ("check", "metric", "value", "interval", "n", "threshold", "verdict")
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-    for row in table(dict(decision)):
-        lines.append("| " + " | ".join(str(row.get(column, "-")).replace("|", "/") for column in columns) + " |")
+    lines += [
+        "| " + " | ".join(str(row.get(column, "-")).replace("|", "/") for column in columns) + " |"
+        for row in table(dict(decision))
+    ]
     return "\n".join(lines)
 
 
