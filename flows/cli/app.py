@@ -6,7 +6,7 @@ import contextlib
 import sys
 
 import typer
-from mlratchet.flows.cli import audit, compare, demo, models, runs, stack
+from mlratchet.flows.cli import approvals, audit, compare, demo, models, runs, stack
 from mlratchet.models.errors import RatchetError
 
 app = typer.Typer(
@@ -38,6 +38,7 @@ def point_libraries_at_the_stack() -> None:
 stack.register(app)
 runs.register(app)
 models.register(app)
+approvals.register(app)
 compare.register(app)
 audit.register(app)
 demo.register(app)
