@@ -104,7 +104,7 @@ def verify_request(adapters: Adapters, request: ApprovalRequest) -> str:
         wrong.append("registration")
     if wrong:
         raise SecurityError(
-            f"{adapters.store.bucket}/{request.key}: differs from the decision behind it in {', '.join(wrong)}; it was changed"
+            f"{adapters.store.bucket}/{request.key}: differs from the decision in {', '.join(wrong)}; it was changed"
         )
     return explain(decision)
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import time
-from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from mlratchet.infra.keys import new_key
-from mlratchet.infra.stack.serving import server_url
 from mlratchet.models.gates.decision import load_decision
 from mlratchet.models.identity.signing import Role
 
