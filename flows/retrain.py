@@ -8,6 +8,7 @@ from mlratchet.flows.asking import wait_for_people
 from mlratchet.flows.parameters import RetrainParameters
 from mlratchet.flows.proving import prove
 from mlratchet.flows.report import Report, finish
+from mlratchet.models.approval.request import approval_checks
 from mlratchet.models.errors import GateRefusedError, RatchetError
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.record import GateRun
@@ -126,9 +127,10 @@ def climb(run: Run, report: Report) -> None:
 def guard(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict[str, str], report: Report) -> GateRun:
     """Pass the gate or stop the run: only `pass` moves anything."""
     gate_run = pass_gate(run, work, gate, evidence, digests)
-    request = ask_for_approval(run, work, gate_run, evidence) if gate_run.verdict != "pass" else None
-    if request is not None and wait_for_people(run, request, evidence):
-        gate_run = pass_gate(run, work, gate, evidence, digests)
+    if gate_run.verdict != "pass" and approval_checks(run.spec.gates, gate):
+        request = ask_for_approval(run, work, gate_run, evidence)
+        if request is not None and wait_for_people(run, request, evidence):
+            gate_run = pass_gate(run, work, gate, evidence, digests)
     report.gated(gate_run)
     if gate_run.verdict != "pass":
         reasons = "; ".join(gate_run.reasons) or "no reason given"

@@ -22,8 +22,6 @@ from mlratchet.tasks.recognise import Work
 from mlratchet.tasks.step import step
 from mlratchet.tasks.wiring import Adapters, Run
 
-GATES = ("staging", "champion")  # where a version exists that can be approved
-
 
 def subject_of(run: Run, work: Work, gate: str, version: int, manifest: str) -> Subject:
     """What is to be approved at a gate."""
@@ -84,12 +82,10 @@ def waits_for_people(decision: dict[str, Any]) -> bool:
 
 @step("Ask for approval", run_name="Ask for approval: {gate_run.gate}")
 def ask_for_approval(run: Run, work: Work, gate_run: GateRun, evidence: Evidence) -> ApprovalRequest | None:
-    """Publish what is asked and show it; None when nobody has to be asked."""
+    """Publish what is asked and show it; None when something else did not pass, so that nobody has to be asked."""
     store = run.adapters.store
-    if not approval_checks(run.spec.gates, gate_run.gate) or evidence.version is None:
-        return None
     decision = load_decision(store, gate_run.decision)
-    if not waits_for_people(decision):
+    if evidence.version is None or not waits_for_people(decision):
         return None
     request = publish_request(
         store,
@@ -109,13 +105,17 @@ def ask_for_approval(run: Run, work: Work, gate_run: GateRun, evidence: Evidence
 
 
 def metric_rows(run: Run, evidence: Evidence) -> list[tuple[str, float, float | None]]:
-    """(metric, candidate, champion or None), on the same rows, now."""
+    """(metric, candidate, champion or None), on the same rows, now; without those of single classes."""
     if evidence.candidate is None:
         return []
     task, names = run.workload.task, run.workload.class_names()
     ours = compute_metrics(evidence.candidate, task, names)
     theirs = compute_metrics(evidence.champion, task, names) if evidence.champion is not None else {}
-    return [(name, one.value, theirs[name].value if name in theirs else None) for name, one in ours.items()]
+    return [
+        (name, one.value, theirs[name].value if name in theirs else None)
+        for name, one in ours.items()
+        if "_class_" not in name
+    ]
 
 
 def links(run: Run, evidence: Evidence) -> dict[str, str]:

@@ -10,6 +10,8 @@ from mlratchet.models.approval.request import ApprovalRequest
 from mlratchet.models.gates.checks.approval import ApprovalCheck
 from mlratchet.models.gates.decision import table
 
+FEW = 3  # metrics in the dialog; the page has all
+
 Rows = Sequence[tuple[str, float, float | None]]  # metric, candidate, champion
 
 
@@ -37,7 +39,7 @@ def commands(request: ApprovalRequest) -> list[str]:
 def form_description(request: ApprovalRequest, rows: Rows) -> str:
     """Above the form: short, because the dialog is small."""
     checks = request.checks()
-    lines = [f"**{headline(request)}**", "", metric_table(rows), "", f"Asked: {who_is_asked(checks)}"]
+    lines = [f"**{headline(request)}**", "", f"Asked: {who_is_asked(checks)}", "", metric_table(rows[:FEW])]
     if all(check.require == "signature" for check in checks):
         lines += ["", f"To approve: `{commands(request)[0]}`. This form can only reject."]
     return "\n".join(lines)
