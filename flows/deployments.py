@@ -9,6 +9,8 @@ from mlratchet.flows.checking import check_pipeline
 from mlratchet.flows.parameters import RetrainParameters
 from mlratchet.flows.retrain import retrain
 from mlratchet.infra.settings import Settings, load_settings
+from mlratchet.models.approval.request import approval_checks
+from mlratchet.models.gates.policy import GATES
 from mlratchet.models.pipeline.loading import find_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import publish_pipeline
@@ -17,6 +19,15 @@ from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLi
 from prefect.deployments.runner import RunnerDeployment
 from prefect.schedules import Cron
 from prefect.types.entrypoint import EntrypointType
+
+ONE_AT_A_TIME = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
+
+
+def waits_for_people(spec: PipelineSpec) -> bool:
+    """Whether a run may pause. Prefect takes a limit's slot away from a paused run and then ends the run, within five
+    minutes, because it holds no slot (3.8.8; as in PrefectHQ/prefect#20251): such a pipeline has no limit. Runs beside
+    each other are kept apart by epochs and by the ledger."""
+    return any(check.wait_hours > 0 for gate in GATES for check in approval_checks(spec.gates, gate))
 
 
 def deploy_pipeline(file: Path, adapters: Adapters) -> dict[str, Any]:
@@ -31,7 +42,7 @@ def deploy_pipeline(file: Path, adapters: Adapters) -> dict[str, Any]:
         tags=sorted({"ratchet", *spec.tags}),
         schedules=[Cron(spec.schedule.cron, timezone=spec.schedule.timezone)] if spec.schedule else [],
         parameters={"pipeline": spec.name, "revision": revision, "parameters": asked},
-        concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
+        concurrency_limit=None if waits_for_people(spec) else ONE_AT_A_TIME,
         entrypoint_type=EntrypointType.MODULE_PATH,
         work_pool_name=settings.work_pool,
     )
