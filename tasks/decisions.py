@@ -23,6 +23,7 @@ from mlratchet.models.ports.ledger import LedgerConflict, LedgerEntry
 from mlratchet.models.ports.registry import RegistryError
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.registration.record import Registration, find_registration
+from mlratchet.tasks.rejudge import with_answers
 from mlratchet.tasks.wiring import Adapters
 
 
@@ -123,9 +124,11 @@ def promote_by_hand(adapters: Adapters, pipeline: str, version: int) -> dict[str
     newest: dict[str, tuple[str, dict[str, Any]]] = {}
     for one in decisions_of(adapters, pipeline, version):
         newest[one["decision"]["gate"]] = (one["digest"], one["decision"])
+    if "champion" in newest:
+        newest["champion"] = with_answers(adapters, newest["champion"][0])
     for gate in ("data", "candidate", "staging", "champion"):
         if gate not in newest or newest[gate][1]["verdict"] != "pass":
-            said = newest[gate][1]["verdict"] if gate in newest else "not judged"
+            said = in_words(newest[gate][1]) if gate in newest else "not judged"
             raise GateRefusedError(
                 f"version {version} of {pipeline}: {gate} gate: {said}; only `pass` moves a model; "
                 f"see `ratchet decision {pipeline} {version}`"
@@ -149,6 +152,12 @@ def promote_by_hand(adapters: Adapters, pipeline: str, version: int) -> dict[str
     )
     project(adapters.ledger, adapters.registry, pipeline)
     return asdict(entry)
+
+
+def in_words(decision: dict[str, Any]) -> str:
+    """The verdict, and the reason of every check that did not pass."""
+    reasons = [c["reason"] for c in decision["checks"] if c["verdict"] not in ("pass", "not_applicable")]
+    return f"{decision['verdict']}: {'; '.join(reasons)}"
 
 
 def roll_back(
