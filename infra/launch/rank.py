@@ -54,6 +54,7 @@ def main(job_file: str) -> None:
                 emit=Spool(scratch / "events.jsonl"),
                 beat=pulse.beat,
                 stop_requested=pulse.stop_requested,
+                bind_worker=die_with_parent,
                 profile_file=str(scratch / "trace.json"),
             ),
         )  # fmt: skip

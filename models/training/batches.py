@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -78,8 +79,17 @@ class _From(Sampler[int]):
         return len(self._steps)
 
 
-def batches(dataset: StepRows, first: int, end: int, *, workers: int, pin: bool) -> Iterator[Batch]:
-    """Steps `first` to `end - 1`. Workers are spawned: forked ones can hang, and these end with their rank."""
+def _bound(bind: Callable[[], None], _worker: int) -> None:
+    bind()
+
+
+def batches(
+    dataset: StepRows, first: int, end: int, *, workers: int, pin: bool, bind: Callable[[], None] | None = None
+) -> Iterator[Batch]:
+    """Steps `first` to `end - 1`. Workers are spawned: forked ones can hang.
+
+    Each calls `bind` when it starts: one that hangs while it prepares a batch would not notice that its rank has ended.
+    """
     if workers == 0 or first >= end:
         yield from (dataset[step] for step in range(first, end))
         return
@@ -92,4 +102,5 @@ def batches(dataset: StepRows, first: int, end: int, *, workers: int, pin: bool)
         multiprocessing_context="spawn",
         prefetch_factor=4,
         pin_memory=pin,
+        worker_init_fn=partial(_bound, bind) if bind is not None else None,
     )

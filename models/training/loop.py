@@ -53,7 +53,9 @@ class Trainer(TrainingState):
         dataset = StepRows(self.train_rows, self.plan, self.workload)
         first = self.total if self._stopped_early() else self.step
         pin = self.device.type == "cuda"
-        source = batches(dataset, first, self.total, workers=self.config.loader_workers, pin=pin)
+        source = batches(
+            dataset, first, self.total, workers=self.config.loader_workers, pin=pin, bind=self.around.bind_worker
+        )
         profile = profiler(self.config.profile, self.around.profile_file if self.rank == 0 else None, first=first)
         with profile as tick:
             for batch in source:

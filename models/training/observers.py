@@ -24,6 +24,7 @@ class Surroundings:
     emit: Callable[[Event], None] = lambda _event: None
     beat: Callable[[], None] = lambda: None  # a step or a chunk was done: the watchdog is calmed
     stop_requested: Callable[[], bool] = lambda: False  # SIGTERM: checkpoint, then leave
+    bind_worker: Callable[[], None] | None = None  # called by a loader worker, so that it ends with its rank
     profile_file: str | None = None  # where the profiler's trace goes
 
 

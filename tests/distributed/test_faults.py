@@ -44,11 +44,22 @@ def test_22_a_loader_that_stalls_is_ended_with_its_rank_and_the_training_goes_on
     )
     made = job(world=1, workload=stalling, loader_workers=1, stall_timeout_seconds=5.0, checkpoint={"every_steps": 20})
     training = Training(stack, made)
+    wait_for("the stall", lambda: trouble.is_file() and trouble.read_text())
+    stalled = psutil.Process(int(trouble.read_text()))
+    wait_for("the loader to be gone", lambda: ended(stalled), 60)
+    assert training.alive()  # it went with its rank, not with the whole attempt
     result = training.finished()
-    assert not psutil.pid_exists(int(trouble.read_text()))
     assert "made no step for" in training.log()
     assert result.resumed_from_step > 0
     assert result.weights_sha256 == undisturbed.weights_sha256
+
+
+def ended(process: psutil.Process) -> bool:
+    """Gone, or waiting for a parent that reads its exit code."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def test_23_a_rendezvous_port_that_is_taken_is_named(
