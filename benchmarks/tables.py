@@ -67,7 +67,34 @@ def recovery() -> list[str]:
     return [*lines, "", about(rows[-1])] if rows else []
 
 
+def exact_cost() -> list[str]:
+    """Seconds of a step in mode exact over those of ordinary DDP with one batch per rank: the bare loop."""
+    rows = [row for row in newest("engine", "processes", "batch") if "ratchet exact" in row["sides"]]
+    if not rows:
+        return []
+    lines = ["", "## What exact costs: time of a step over that of the bare loop", ""]
+    lines += ["V = 4 shards. The cost follows the rows per shard.", ""]
+    lines += ["| processes | global batch | rows per shard | fast | exact |", "|---|---|---|---|---|"]
+    for row in rows:
+        fast, exact = (1 / row["sides"][f"ratchet {mode}"]["ratio"] for mode in ("fast", "exact"))
+        lines.append(f"| {row['processes']} | {row['batch']} | {row['batch'] // 4} | {fast:.2f} x | {exact:.2f} x |")
+    return [*lines, "", about(rows[-1])]
+
+
+def logging() -> list[str]:
+    rows = newest("logging", "delay_ms")
+    lines = ["", "## Logging: every step, with MLflow slower by a delay", ""]
+    lines += ["Time of a step over that of the loop without logging; goal: at most 1.02.", ""]
+    lines += ["| delay (ms) | side | ms per step | ratio |", "|---|---|---|---|"]
+    for row in rows:
+        for side, value in row["ms_per_step"].items():
+            lines.append(f"| {row['delay_ms']:g} | {side} | {value} | {row['ratio'].get(side, 1.0):.3f} |")
+    return [*lines, "", about(rows[-1])] if rows else []
+
+
+SECTIONS = (engine, exact_cost, checkpoint, recovery, logging)
+
 if __name__ == "__main__":
-    text = "\n".join([HEAD.rstrip(), *engine(), *checkpoint(), *recovery()]) + "\n"
+    text = "\n".join([HEAD.rstrip(), *(line for section in SECTIONS for line in section())]) + "\n"
     (HERE.parent / "docs" / "benchmarks.md").write_text(text)
     print(text)

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+from mlratchet.infra.hardware import check_hardware
 from mlratchet.infra.launch.attempt import ERROR, end_session, start_agent
 from mlratchet.infra.settings import Settings
 from mlratchet.infra.storage.opening import open_bucket
@@ -122,6 +123,7 @@ class Joiner:
         here = self._scratch / f"{job.work_key[:12]}-{job.epoch}-{time.time_ns()}"
         mine = meet.model_copy(update={"first": False, "address": self._settings.node_address})
         job = job.model_copy(update={"scratch": str(here), "rendezvous": mine})
+        check_hardware(self._settings.home, self._store)
         self._say(f"joining {job.work_key[:12]}, attempt {job.epoch}, at {meet.endpoint}")
         agent = start_agent(job, self._settings)
         try:

@@ -70,8 +70,8 @@ class StepReporter:
         }
         if self._device.type == "cuda":
             numbers["gpu_memory_mb"] = torch.cuda.max_memory_allocated(self._device) / 1e6
-            if self._peak is not None and self.flops_per_row is not None:
-                numbers["mfu"] = self.flops_per_row * self._rows / seconds / (self._peak * world)
+        if self._peak is not None and self.flops_per_row is not None:
+            numbers["mfu"] = self.flops_per_row * self._rows / seconds / (self._peak * world)
         self._since, self._rows, self._steps = now, 0, 0
         return numbers
 

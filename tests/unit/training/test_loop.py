@@ -255,6 +255,20 @@ def test_the_steps_are_reported_with_their_parts(train: Train) -> None:
     assert {"histograms", "predictions", "note"} <= {event["event"] for event in events}
 
 
+@pytest.mark.parametrize("mode", ["exact", "fast"])
+def test_the_use_of_a_device_is_what_its_arithmetic_takes_of_a_known_peak(
+    train: Train, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    plain = train(work_key="plain", mode=mode)
+    monkeypatch.setattr("mlratchet.models.training.observers.peak_flops", lambda device: 1e9)
+    events: list[Any] = []
+    assert train(work_key="counted", mode=mode, events=events).weights_sha256 == plain.weights_sha256
+    for event in (event for event in events if event["event"] == "step"):
+        # 3 -> 8 -> 2: twice the weights forward, as much for their gradients, and that of the second layer's input
+        flops_per_row = 2 * (24 + 16) + 2 * (24 + 16) + 2 * 16
+        assert event["mfu"] == pytest.approx(flops_per_row * event["rows_per_second"] / 1e9)
+
+
 class Hungry(torch.nn.Module):
     """Asks for more memory than there is."""
 
