@@ -16,6 +16,7 @@ from mlratchet.models.pipeline.loading import read_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.registration.record import find_registration
 from mlratchet.models.training.losses import check_fits
+from mlratchet.models.tuning.space import check_tune
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.loading import load_workload
 from mlratchet.tasks.wiring import Adapters
@@ -32,6 +33,8 @@ def check_pipeline(
     workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
     check_fits(spec.train, workload)
     warnings = check_gates(spec, workload)
+    if spec.tune is not None:
+        warnings = warnings + check_tune(spec, workload)
     pilot = newest_comparison(adapters, spec, workload) if adapters is not None else None
     known = pilot or Pilot(test_share=spec.data.split.test, metrics=metrics_for(workload.task, workload.class_names()))
     return spec, warnings + spec.train.notes() + power_notes(spec.gates, known)

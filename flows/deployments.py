@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from mlratchet.flows.checking import check_pipeline
-from mlratchet.flows.parameters import RetrainParameters
+from mlratchet.flows.parameters import RetrainParameters, TuneParameters
 from mlratchet.flows.retrain import retrain
+from mlratchet.flows.tune import tune
 from mlratchet.infra.settings import Settings, load_settings
-from mlratchet.models.approval.request import approval_checks
-from mlratchet.models.gates.policy import GATES
 from mlratchet.models.pipeline.loading import find_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import publish_pipeline
@@ -19,15 +18,6 @@ from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLi
 from prefect.deployments.runner import RunnerDeployment
 from prefect.schedules import Cron
 from prefect.types.entrypoint import EntrypointType
-
-ONE_AT_A_TIME = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
-
-
-def waits_for_people(spec: PipelineSpec) -> bool:
-    """Whether a run may pause. Prefect takes a limit's slot away from a paused run and then ends the run, within five
-    minutes, because it holds no slot (3.8.8; as in PrefectHQ/prefect#20251): such a pipeline has no limit. Runs beside
-    each other are kept apart by epochs and by the ledger."""
-    return any(check.wait_hours > 0 for gate in GATES for check in approval_checks(spec.gates, gate))
 
 
 def deploy_pipeline(file: Path, adapters: Adapters) -> dict[str, Any]:
@@ -42,20 +32,47 @@ def deploy_pipeline(file: Path, adapters: Adapters) -> dict[str, Any]:
         tags=sorted({"ratchet", *spec.tags}),
         schedules=[Cron(spec.schedule.cron, timezone=spec.schedule.timezone)] if spec.schedule else [],
         parameters={"pipeline": spec.name, "revision": revision, "parameters": asked},
-        concurrency_limit=None if waits_for_people(spec) else ONE_AT_A_TIME,
+        concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
         entrypoint_type=EntrypointType.MODULE_PATH,
         work_pool_name=settings.work_pool,
     )
     assert isinstance(deployment, RunnerDeployment)  # `to_deployment` is a coroutine inside an event loop only
     identity = deployment.apply(work_pool_name=settings.work_pool)
     ui = str(settings.prefect_api_url).removesuffix("/api")
+    study = deploy_study(spec, revision, settings) if spec.tune is not None else None
     return {
         "pipeline": spec.name,
         "revision": revision,
         "deployment_id": str(identity),
         "url": f"{ui}/deployments/deployment/{identity}",
+        "tune_url": f"{ui}/deployments/deployment/{study}" if study else None,
         "warnings": warnings,
     }
+
+
+def deploy_study(spec: PipelineSpec, revision: str, settings: Settings) -> str:
+    """The deployment of the study, beside that of the retrain; returns its id."""
+    assert spec.tune is not None
+    when = spec.tune.schedule
+    deployment = tune.to_deployment(
+        name=spec.name,
+        description=(
+            f"Search for better settings of {spec.name}: {spec.tune.metric} over {len(spec.tune.space)} keys, on rows "
+            "that no gate judges on. Nothing is promoted; the best goes through the gates of a retrain."
+        ),
+        tags=sorted({"ratchet", *spec.tags}),
+        schedules=[Cron(when.cron, timezone=when.timezone)] if when else [],
+        parameters={
+            "pipeline": spec.name,
+            "revision": revision,
+            "parameters": TuneParameters.of(spec.tune).model_dump(mode="json"),
+        },
+        concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
+        entrypoint_type=EntrypointType.MODULE_PATH,
+        work_pool_name=settings.work_pool,
+    )
+    assert isinstance(deployment, RunnerDeployment)  # as above
+    return str(deployment.apply(work_pool_name=settings.work_pool))
 
 
 def describe(spec: PipelineSpec) -> str:

@@ -1,10 +1,11 @@
-"""What a person fills in under *Custom run*: one typed model, shown as a form by the Prefect UI."""
+"""What a person fills in under *Custom run*: one typed model per flow, shown as a form by the Prefect UI."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 from mlratchet.models.training.config import TrainConfig
+from mlratchet.models.tuning.config import TuneConfig
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -58,3 +59,51 @@ class RetrainParameters(BaseModel):
             seed=train.seed,
             warm_start=train.warm_start if isinstance(train.warm_start, str) else None,
         )
+
+
+class TuneParameters(BaseModel):
+    """A budget for this run of the study, and what follows."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    trials: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        title="Trials",
+        description="Of the whole study, those there are already included.",
+    )
+    timeout_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        title="Seconds",
+        description="Stop after so long; the study is kept and goes on another time.",
+    )
+    parallel: int | Literal["auto"] | None = Field(
+        default=None, title="Side by side", description="Trials at once; auto fills the cores, or the GPUs."
+    )
+    apply: bool = Field(
+        default=False,
+        title="Apply the best",
+        description="Start a retrain with the best values, if they beat the file's; it passes the same gates as any.",
+    )
+    set: list[str] = Field(
+        default_factory=list,
+        title="Other settings",
+        description="Any other key of the pipeline file as `key=value`; another configuration is another study.",
+    )
+    requested_by: str = Field(default="", max_length=200, title="Requested by", description="Who asks.")
+
+    def overrides(self) -> tuple[str, ...]:
+        """As ``a.b=value`` assignments."""
+        typed = {
+            "tune.trials": self.trials,
+            "tune.timeout_seconds": self.timeout_seconds,
+            "tune.parallel": self.parallel,
+        }
+        return (*self.set, *(f"{key}={value}" for key, value in typed.items() if value is not None))
+
+    @classmethod
+    def of(cls, tune: TuneConfig) -> TuneParameters:
+        """The form's defaults: what the pipeline file says."""
+        return cls(trials=tune.trials, timeout_seconds=tune.timeout_seconds, parallel=tune.parallel)

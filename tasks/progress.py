@@ -47,9 +47,9 @@ def show_table(key: str, rows: list[dict[str, Any]], description: str) -> None:
     create_table_artifact(rows, key=key, description=description)
 
 
-def show_text(key: str, markdown: str) -> None:
-    """A page of its own on the run's page."""
-    create_markdown_artifact(markdown, key=key, description=markdown.split("\n", 1)[0].lstrip("# "))
+def show_markdown(key: str, text: str, description: str) -> None:
+    """A text artifact on the run's page."""
+    create_markdown_artifact(text, key=key, description=description)
 
 
 def show_link(key: str, url: str, text: str) -> None:

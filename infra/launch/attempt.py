@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 from mlratchet.infra.launch.group import network_environment
@@ -42,15 +43,15 @@ def meeting_place(settings: Settings, *, several: bool) -> Rendezvous:
     )
 
 
-def start_agent(job: TrainJob, settings: Settings) -> subprocess.Popen[bytes]:
-    """In a session of its own; what it and the ranks print goes to a file."""
+def start_agent(job: TrainJob, settings: Settings, *, more: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """In a session of its own; what it and the ranks print goes to a file. `more`: variables for its environment."""
     assert job.rendezvous is not None, "the launcher says where to meet"
     scratch = Path(job.scratch)
     scratch.mkdir(parents=True, exist_ok=True)
     job_file = scratch / "job.json"
     job_file.write_text(job.model_dump_json())
     environment = without_private_keys(process_environment()) | child_environment(settings)
-    environment |= network_environment(job.rendezvous.address)
+    environment |= network_environment(job.rendezvous.address) | dict(more or {})
     environment |= {
         "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
         "OMP_NUM_THREADS": str(job.train.threads_per_process),
@@ -68,9 +69,10 @@ def start_agent(job: TrainJob, settings: Settings) -> subprocess.Popen[bytes]:
         )
 
 
-def end_session(agent: subprocess.Popen[bytes]) -> None:
-    """SIGTERM, wait, SIGKILL: the agent and every rank are in its group."""
-    for signum, grace_s in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, 5.0)):
+def end_session(agent: subprocess.Popen[bytes], *, at_once: bool = False) -> None:
+    """SIGTERM, wait, SIGKILL: the agent and every rank are in its group. `at_once`: SIGKILL alone."""
+    killing = ((signal.SIGKILL, 5.0),)
+    for signum, grace_s in killing if at_once else ((signal.SIGTERM, GRACE_S), *killing):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(agent.pid, signum)
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from mlratchet.infra.settings import load_settings
 from mlratchet.infra.storage.opening import open_bucket
 from mlratchet.models.errors import ConfigurationError, InfrastructureError
 from mlratchet.models.training.config import TrainConfig
-from mlratchet.models.training.job import TrainJob
+from mlratchet.models.training.job import AbandonedError, TrainJob
 from mlratchet.models.training.result import TrainResult, find_result, parse_result
 
 POLL_S = 0.1  # seconds between two looks at the agent
@@ -53,20 +53,37 @@ class LocalLauncher:
     def __init__(self, home: Path) -> None:
         self._home = home
 
-    def train(self, job: TrainJob, *, on_event: Callable[[dict[str, Any]], None]) -> TrainResult:
-        """Train `job` to the end. `on_event` is called from this thread.
+    def train(
+        self,
+        job: TrainJob,
+        *,
+        on_event: Callable[[dict[str, Any]], None],
+        abandoned: Callable[[], bool] = lambda: False,
+        environment: Mapping[str, str] | None = None,
+    ) -> TrainResult:
+        """Train `job` to the end. `on_event` and `abandoned` are called from this thread.
 
-        Raises the error of a rank as it was raised there, ``InfrastructureError`` when the ranks died.
+        Args:
+            job: What to train.
+            on_event: Takes every event of the ranks.
+            abandoned: Asked several times a second; once it says yes, every process of the attempt is killed.
+            environment: More variables for the ranks, e.g. which GPUs they see.
+
+        Raises the error of a rank as it was raised there, ``InfrastructureError`` when the ranks died,
+        ``AbandonedError`` when `abandoned` said so.
         """
         settings, scratch, several = load_settings(self._home), Path(job.scratch), job.train.nodes > 1
         job = job.model_copy(update={"rendezvous": meeting_place(settings, several=several)})
         sweep(WORK_MARK, job.work_key)  # ranks of an earlier attempt: this one has taken the newer epoch
         with Invitation(open_bucket(settings), job) if several else nullcontext() as invitation:
-            agent = start_agent(job, settings)
+            agent = start_agent(job, settings, more=environment)
             try:
                 events = Tail(scratch / "events.jsonl", on_event)
                 while agent.poll() is None and not (invitation and invitation.somebody_failed()):
                     events.read()
+                    if abandoned():
+                        end_session(agent, at_once=True)
+                        raise AbandonedError(f"the attempt at work {job.work_key[:12]} was given up")
                     time.sleep(POLL_S)
                 events.read()
             finally:

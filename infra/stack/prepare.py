@@ -12,10 +12,7 @@ from mlratchet.models.errors import RatchetError
 
 AUTOMATION = "ratchet: a run without heartbeats has crashed"
 SILENCE_S = 90  # three heartbeats
-TERMINAL = (
-    "Completed", "Failed", "Cancelled", "Crashed", "Promoted", "Unchanged", "Stopped by gate", "Rolled back",
-    "Probation failed",
-)  # fmt: skip
+TERMINAL = ("Completed", "Failed", "Cancelled", "Crashed", "Promoted", "Unchanged", "Stopped by gate")
 
 logger = logging.getLogger(__name__)
 
@@ -52,11 +49,8 @@ def prepare_automation(settings: Settings) -> bool:
     try:
         with httpx.Client(base_url=settings.prefect_api_url, auth=auth, timeout=10) as client:
             found = client.post("/automations/filter", json={}).raise_for_status().json()
-            held = next((one for one in found if one["name"] == AUTOMATION), None)
-            if held is None:
+            if all(one["name"] != AUTOMATION for one in found):
                 client.post("/automations/", json=crash_automation()).raise_for_status()
-            elif set(held["trigger"]["expect"]) != set(crash_automation()["trigger"]["expect"]):  # of an older version
-                client.put(f"/automations/{held['id']}", json=crash_automation()).raise_for_status()
     except httpx.HTTPError:
         logger.info("Prefect is not ready yet", exc_info=True)
         return False

@@ -35,14 +35,31 @@ def write_shard(store: ObjectStore, records: Sequence[Record]) -> ShardRef:
     integer = isinstance(records[0].y, int)
     y = np.asarray([record.y for record in records], dtype=np.int64 if integer else np.float32)
     names = sorted({name for record in records for name in record.columns})
-    about = {
-        "ids": [record.id for record in records],
-        "columns": {name: [record.columns.get(name, "") for record in records] for name in names},
-    }
-    words = np.frombuffer(canonical_json(about), dtype=np.uint8)
-    data = save({"x": np.ascontiguousarray(x), "y": y, "about": words})
-    sha256 = digest_bytes(data)
-    ref = ShardRef(sha256=sha256, rows=len(records))
+    columns = {name: [record.columns.get(name, "") for record in records] for name in names}
+    return _publish(store, Split(ids=[record.id for record in records], x=x, y=y, columns=columns))
+
+
+def write_split(store: ObjectStore, rows: Split, *, rows_per_shard: int) -> tuple[ShardRef, ...]:
+    """Publish rows that have been read before; returns the references in order."""
+    pieces = [slice(at, at + rows_per_shard) for at in range(0, len(rows.ids), rows_per_shard)]
+    return tuple(
+        _publish(
+            store,
+            Split(
+                ids=rows.ids[piece],
+                x=rows.x[piece],
+                y=rows.y[piece],
+                columns={name: values[piece] for name, values in rows.columns.items()},
+            ),
+        )
+        for piece in pieces
+    )
+
+
+def _publish(store: ObjectStore, rows: Split) -> ShardRef:
+    words = np.frombuffer(canonical_json({"ids": rows.ids, "columns": rows.columns}), dtype=np.uint8)
+    data = save({"x": np.ascontiguousarray(rows.x), "y": np.ascontiguousarray(rows.y), "about": words})
+    ref = ShardRef(sha256=digest_bytes(data), rows=len(rows.ids))
     store.create(ref.key, data)
     return ref
 

@@ -62,7 +62,7 @@ class Lines:
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
-    elif get_origin(annotation) in (Union, UnionType, Annotated, tuple, list):
+    elif get_origin(annotation) in (Union, UnionType, Annotated, tuple, list, dict):
         for argument in get_args(annotation):
             yield from _models_in(argument)
 

@@ -6,18 +6,13 @@ from mlratchet.models.data.config import DataConfig, SourceConfig
 from mlratchet.models.evaluation.config import EvaluationConfig
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.identity.canonical import digest
+from mlratchet.models.pipeline.schedule import ScheduleRef
 from mlratchet.models.pipeline.strict import StrictModel
 from mlratchet.models.pipeline.workload import WorkloadRef
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.training.config import TrainConfig
+from mlratchet.models.tuning.config import TuneConfig
 from pydantic import Field
-
-
-class ScheduleRef(StrictModel):
-    """When the pipeline runs by itself."""
-
-    cron: str
-    timezone: str = "UTC"
 
 
 class PipelineSpec(StrictModel):
@@ -35,6 +30,8 @@ class PipelineSpec(StrictModel):
     gates: GatePolicy
     evaluation: EvaluationConfig = EvaluationConfig()
     serving: ServingConfig = ServingConfig()
+    tune: TuneConfig | None = None
+    """What `ratchet tune` searches; null: nothing."""
 
     def revision(self) -> str:
         """SHA-256 hex of the canonical form: what was run, to the last threshold."""

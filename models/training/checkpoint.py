@@ -127,3 +127,10 @@ def read_checkpoint(store: ObjectStore, key: str) -> Checkpoint:
         for part, tensors in zip(marker["parts"], pool.map(read, marker["parts"]), strict=True):
             groups.setdefault(part["group"], {}).update(tensors)
     return Checkpoint(position=Position(**marker["position"]), groups=groups)
+
+
+def drop_checkpoints(store: ObjectStore, work_key: str) -> None:
+    """Delete every checkpoint of a work key that nobody will resume, markers first. Idempotent."""
+    found = [info.key for info in store.list(f"work/{work_key}/") if "/checkpoints/" in info.key]
+    for key in sorted(found, key=lambda key: (not key.endswith("marker.json"), key)):
+        store.delete(key)

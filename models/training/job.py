@@ -42,7 +42,7 @@ class TrainJob(StrictModel):
     """Store key of the weights a warm start begins from."""
     parent_weights_sha256: str | None = None
     search: bool = False
-    """A trial of a search: no test rows are scored, nothing is published but the result."""
+    """A trial of a search: its dataset has no test rows, and nothing is published but the result."""
 
 
 class PreemptedError(RatchetError):
@@ -57,6 +57,13 @@ class TrainingError(RatchetError):
 
     code = "TRAIN"
     exit_code = 3
+
+
+class AbandonedError(RatchetError):
+    """Whoever asked for the training does not want it any more: its processes were ended at once."""
+
+    code = "ABANDONED"
+    exit_code = 5
 
 
 class StaleAttemptError(RatchetError):

@@ -15,6 +15,7 @@ class TrainResult(StrictModel):
     """Where the weights are and how they came to be."""
 
     weights_key: str
+    """Empty for a trial of a search: its weights are not kept."""
     weights_sha256: str
     history: tuple[dict[str, Any], ...]
     """One entry per training epoch."""
@@ -24,7 +25,7 @@ class TrainResult(StrictModel):
     seconds: float
     """Of the attempt that finished, without starting processes."""
     rows_key: str | None = None
-    """Outputs of the test rows, scored by all ranks."""
+    """Outputs of the test rows (of a trial: of its scoring rows), scored by all ranks."""
     warm_start: str = ""
     """What was taken from the parent, in words."""
     warm_start_tensors: dict[str, tuple[str, ...]] = Field(default_factory=dict)

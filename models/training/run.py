@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 import torch
 import torch.distributed as dist
+from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.evaluation.rows import save_rows
 from mlratchet.models.identity.canonical import digest_bytes
@@ -16,6 +17,7 @@ from mlratchet.models.training.job import TrainingError, TrainJob
 from mlratchet.models.training.loop import Trainer
 from mlratchet.models.training.observers import Surroundings
 from mlratchet.models.training.result import TrainResult, publish_result
+from mlratchet.models.tuning.rows import refuse_gate_rows
 from safetensors.torch import save
 
 NO_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory|bad_alloc", re.IGNORECASE)
@@ -33,8 +35,11 @@ def run_training(
         TrainingError: The loss is not finite, memory ran out, the hardware cannot keep the promise.
         PreemptedError: It was asked to leave, and the checkpoint is saved.
         StaleAttemptError: A newer attempt has the work key.
+        SecurityError: A trial of a search was given rows that gates judge on.
     """
     began = time.monotonic()
+    if job.search:
+        refuse_gate_rows(load_dataset(store, job.dataset_id))
     try:
         trainer = Trainer(job, store, rank=rank, world=world, device=device, around=around)
         if rank == 0:
@@ -53,13 +58,16 @@ def run_training(
 
 
 def _publish(trainer: Trainer, store: ObjectStore, *, began: float) -> TrainResult | None:
-    """Weights by digest, the outputs of the test rows, then the result."""
+    """Weights by digest, the outputs of the test rows, then the result.
+
+    A trial of a search has no test rows and nobody serves it: the outputs of its scoring rows, and the digest of its
+    weights, are what is kept.
+    """
     job = trainer.job
     final = trainer.settle()
-    rows_key = None
-    if not job.search:
-        outputs, _ = trainer.score(load_split(store, trainer.manifest, "test"))
-        rows_key = save_rows(store, outputs) if trainer.rank == 0 else None
+    rows = trainer.validation_rows if job.search else load_split(store, trainer.manifest, "test")
+    outputs, _ = trainer.score(rows)
+    rows_key = save_rows(store, outputs) if trainer.rank == 0 else None
     if trainer.world > 1:
         dist.barrier()
     if trainer.rank != 0:
@@ -68,9 +76,10 @@ def _publish(trainer: Trainer, store: ObjectStore, *, began: float) -> TrainResu
     data = save(final)
     sha256 = digest_bytes(data)
     key = f"work/{job.work_key}/e{job.epoch:06d}/weights-{sha256}.safetensors"
-    store.create(key, data)
+    if not job.search:
+        store.create(key, data)
     result = TrainResult(
-        weights_key=key,
+        weights_key="" if job.search else key,
         weights_sha256=sha256,
         history=tuple(trainer.history),
         steps=trainer.step,

@@ -33,13 +33,25 @@ DECIMAL_COMMA = re.compile(r"^[+-]?\d+,\d+([eE][+-]?\d+)?$")
 class TableWorkload(Workload):
     """Named number columns in, one target out. Subclass one of the four below."""
 
-    def __init__(self, *, columns: list[str], hidden: int) -> None:
+    def __init__(self, *, columns: list[str], hidden: int | list[int], dropout: float) -> None:
         if not columns or len(set(columns)) != len(columns):
             raise ValueError(f"columns must be one or more different names, got {columns}")
-        if hidden < 1:
-            raise ValueError(f"hidden must be at least 1, got {hidden}")
+        widths = hidden if isinstance(hidden, list) else [hidden]
+        if not widths or any(width < 1 for width in widths):
+            raise ValueError(f"hidden must be at least 1, or a list of such widths, got {hidden}")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
         self.columns = tuple(str(name) for name in columns)
-        self.hidden = hidden
+        self.hidden, self.dropout = tuple(widths), dropout
+
+    def layers(self, outputs: int) -> nn.Sequential:
+        """Linear layers of the widths `hidden`, each with ReLU and dropout, and one to `outputs`."""
+        modules: list[nn.Module] = []
+        before = len(self.columns)
+        for width in self.hidden:
+            modules += [nn.Linear(before, width), nn.ReLU(), *([nn.Dropout(self.dropout)] if self.dropout else [])]
+            before = width
+        return nn.Sequential(*modules, nn.Linear(before, outputs))
 
     def input_spec(self) -> InputSpec:
         """(F,) numbers, by name or in the order of `columns`."""
@@ -123,8 +135,10 @@ class TableClassifier(TableWorkload):
 
     task: Task = "classification"
 
-    def __init__(self, *, columns: list[str], classes: list[str], hidden: int = 32) -> None:
-        super().__init__(columns=columns, hidden=hidden)
+    def __init__(
+        self, *, columns: list[str], classes: list[str], hidden: int | list[int] = 32, dropout: float = 0.0
+    ) -> None:
+        super().__init__(columns=columns, hidden=hidden, dropout=dropout)
         if len(classes) < 2 or len(set(classes)) != len(classes):
             raise ValueError(f"classes must be two or more different names, got {classes}")
         self.classes = tuple(str(name) for name in classes)
@@ -140,10 +154,8 @@ class TableClassifier(TableWorkload):
         return self.classes.index(text)
 
     def build_model(self) -> nn.Module:
-        """Two linear layers."""
-        return nn.Sequential(
-            nn.Linear(len(self.columns), self.hidden), nn.ReLU(), nn.Linear(self.hidden, len(self.classes))
-        )
+        """Two linear layers, or as many as `hidden` asks for."""
+        return self.layers(len(self.classes))
 
 
 class TableRegressor(TableWorkload):
@@ -151,8 +163,8 @@ class TableRegressor(TableWorkload):
 
     task: Task = "regression"
 
-    def __init__(self, *, columns: list[str], hidden: int = 32) -> None:
-        super().__init__(columns=columns, hidden=hidden)
+    def __init__(self, *, columns: list[str], hidden: int | list[int] = 32, dropout: float = 0.0) -> None:
+        super().__init__(columns=columns, hidden=hidden, dropout=dropout)
 
     def class_names(self) -> tuple[str, ...]:
         """None."""
@@ -166,8 +178,8 @@ class TableRegressor(TableWorkload):
             raise ValueError(str(error)) from error
 
     def build_model(self) -> nn.Module:
-        """Two linear layers."""
-        return nn.Sequential(nn.Linear(len(self.columns), self.hidden), nn.ReLU(), nn.Linear(self.hidden, 1))
+        """Two linear layers, or as many as `hidden` asks for."""
+        return self.layers(1)
 
 
 class TableMultiLabel(TableWorkload):
@@ -175,8 +187,10 @@ class TableMultiLabel(TableWorkload):
 
     task: Task = "multi_label"
 
-    def __init__(self, *, columns: list[str], labels: list[str], hidden: int = 32) -> None:
-        super().__init__(columns=columns, hidden=hidden)
+    def __init__(
+        self, *, columns: list[str], labels: list[str], hidden: int | list[int] = 32, dropout: float = 0.0
+    ) -> None:
+        super().__init__(columns=columns, hidden=hidden, dropout=dropout)
         if len(labels) < 2 or len(set(labels)) != len(labels):
             raise ValueError(f"labels must be two or more different columns, got {labels}")
         both = sorted(set(labels) & set(columns))
@@ -199,10 +213,8 @@ class TableMultiLabel(TableWorkload):
         return tuple(float(cell) for cell in cells)
 
     def build_model(self) -> nn.Module:
-        """Two linear layers."""
-        return nn.Sequential(
-            nn.Linear(len(self.columns), self.hidden), nn.ReLU(), nn.Linear(self.hidden, len(self.labels))
-        )
+        """Two linear layers, or as many as `hidden` asks for."""
+        return self.layers(len(self.labels))
 
 
 class TableRanker(TableRegressor):

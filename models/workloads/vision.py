@@ -22,25 +22,26 @@ READERS = 16  # threads that fetch and decode
 
 
 class SmallCNN(nn.Module):
-    """Two convolution blocks with GroupNorm and a linear head; takes (B, K, H, W) in 0..1, gives (B, C)."""
+    """Convolution blocks with GroupNorm, each twice as wide as the one before, and a linear head; takes (B, K, H, W)
+    in 0..1, gives (B, C)."""
 
-    def __init__(self, *, channels: int, num_classes: int, base_width: int) -> None:
+    def __init__(
+        self, *, channels: int, num_classes: int, base_width: int, blocks: int = 2, dropout: float = 0.0
+    ) -> None:
         super().__init__()
-        self.features = nn.Sequential(
-            nn.Conv2d(channels, base_width, 3, padding=1),
-            nn.GroupNorm(4, base_width),
-            nn.ReLU(),
-            nn.Conv2d(base_width, 2 * base_width, 3, padding=1),
-            nn.GroupNorm(4, 2 * base_width),
-            nn.ReLU(),
-            nn.AdaptiveMaxPool2d(4),
-        )
-        self.head = nn.Linear(2 * base_width * 16, num_classes)
+        layers: list[nn.Module] = []
+        before = channels
+        for width in (base_width * 2**block for block in range(blocks)):
+            layers += [nn.Conv2d(before, width, 3, padding=1), nn.GroupNorm(4, width), nn.ReLU()]
+            before = width
+        self.features = nn.Sequential(*layers, nn.AdaptiveMaxPool2d(4))
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.head = nn.Linear(before * 16, num_classes)
 
     def forward(self, x_BKHW: torch.Tensor) -> torch.Tensor:
         """Logits (B, C)."""
         features = self.features((x_BKHW - 0.5) / 0.5)
-        logits: torch.Tensor = self.head(features.flatten(1))
+        logits: torch.Tensor = self.head(self.dropout(features.flatten(1)))
         return logits
 
 
@@ -57,6 +58,8 @@ class ImageClassifier(Workload):
         width: int = 32,
         channels: int = 3,
         base_width: int = 16,
+        blocks: int = 2,
+        dropout: float = 0.0,
     ) -> None:
         if len(classes) < 2 or len(set(classes)) != len(classes):
             raise ValueError(f"classes must be two or more different names, got {classes}")
@@ -66,8 +69,13 @@ class ImageClassifier(Workload):
             raise ValueError(f"height and width must be at least 4 pixels, got {height}x{width}")
         if base_width < 4 or base_width % 4:
             raise ValueError(f"base_width must be a multiple of 4, got {base_width}")
+        if not 1 <= blocks <= 8:
+            raise ValueError(f"blocks must be 1 to 8, got {blocks}")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
         self.classes = tuple(str(name) for name in classes)
-        self.height, self.width, self.channels, self.base_width = height, width, channels, base_width
+        self.height, self.width, self.channels = height, width, channels
+        self.base_width, self.blocks, self.dropout = base_width, blocks, dropout
 
     def input_spec(self) -> InputSpec:
         """(K, H, W) in 0..1."""
@@ -84,7 +92,13 @@ class ImageClassifier(Workload):
 
     def build_model(self) -> nn.Module:
         """A small CNN."""
-        return SmallCNN(channels=self.channels, num_classes=len(self.classes), base_width=self.base_width)
+        return SmallCNN(
+            channels=self.channels,
+            num_classes=len(self.classes),
+            base_width=self.base_width,
+            blocks=self.blocks,
+            dropout=self.dropout,
+        )
 
     def records(
         self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]

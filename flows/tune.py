@@ -1,0 +1,122 @@
+"""The tuning flow: a study over the pipeline's search space, on rows that no gate judges on.
+
+It moves no alias and registers nothing. What it found goes through the same gates as any candidate: as the settings
+of a retrain.
+"""
+
+from __future__ import annotations
+
+import time
+from contextvars import ContextVar
+from typing import Any
+
+from mlratchet.flows.parameters import RetrainParameters, TuneParameters
+from mlratchet.flows.retrain import whoever_started
+from mlratchet.models.data.dataset import DatasetManifest, load_dataset
+from mlratchet.models.data.snapshot import Snapshot
+from mlratchet.models.errors import GateRefusedError, RatchetError
+from mlratchet.models.identity.canonical import canonical_json, digest
+from mlratchet.models.tuning.space import check_tune
+from mlratchet.models.tuning.summary import Summary
+from mlratchet.tasks.conclude import conclude
+from mlratchet.tasks.gate import pass_gate
+from mlratchet.tasks.ingest import ingest
+from mlratchet.tasks.preprocess import preprocess
+from mlratchet.tasks.recognise import Work, recognise
+from mlratchet.tasks.search import Listener, search
+from mlratchet.tasks.study import open_study
+from mlratchet.tasks.validate import validate
+from mlratchet.tasks.wiring import Adapters, Run, open_adapters, open_run
+from prefect import flow, get_client
+from prefect.client.schemas.objects import State, StateType
+from prefect.runtime import flow_run as current
+
+AS_IN_THE_FILE = TuneParameters()
+LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
+"""Who watches from the same process: the progress bar of the command line."""
+
+
+@flow(name="tune", flow_run_name="tune {pipeline}", validate_parameters=True)
+def tune(pipeline: str, revision: str, parameters: TuneParameters = AS_IN_THE_FILE) -> State[Any]:
+    """Search for better settings of one pipeline, or go on with a study that was stopped.
+
+    Args:
+        pipeline: Name of the pipeline.
+        revision: Digest of the pipeline file, as published by `ratchet deploy`.
+        parameters: Budget of this run, and whether the best is applied.
+    """
+    run_id, began_s = str(current.id), time.time()
+    facts: dict[str, Any] = {"run_id": run_id, "pipeline": pipeline}
+    adapters = open_adapters()
+    run: Run | None = None
+    try:
+        actor = parameters.requested_by or whoever_started()
+        run = open_run(adapters, revision, parameters.overrides(), run_id=run_id, actor=actor)
+        check_tune(run.spec, run.workload)
+        summary = study(run)
+        facts |= summary.document() | {"exit_code": 0, "line": "\n".join(summary.lines())}
+        facts["outcome"] = outcome_of(summary)
+        if parameters.apply and summary.found_better:
+            facts["retrain_run"] = start_retrain(summary, requested_by=actor)
+    except RatchetError as error:
+        facts |= {"outcome": "failed", "exit_code": error.exit_code, "line": error.line()}
+    finally:
+        if run is not None:
+            run.close(failed="outcome" not in facts)
+    return finish(facts, adapters, seconds=time.time() - began_s)
+
+
+def study(run: Run) -> Summary:
+    """The rows, prepared once; the trials; what they say."""
+    snapshot = ingest(run)
+    work = recognise(run, snapshot)
+    opened = open_study(run, work, dataset_of(run, snapshot, work))
+    return conclude(run, opened, search(run, opened, LISTENER.get()))
+
+
+def dataset_of(run: Run, snapshot: Snapshot, work: Work) -> DatasetManifest:
+    """The pipeline's dataset; made behind the data gate where it is not there yet, as a retrain makes it."""
+    if run.adapters.store.exists(f"datasets/{work.dataset_id}.json"):
+        return load_dataset(run.adapters.store, work.dataset_id)
+    checked = validate(run, snapshot, work)
+    gate = pass_gate(run, work, "data", checked.evidence, checked.digests)
+    if gate.verdict != "pass":
+        raise GateRefusedError(
+            f"data gate of {run.spec.name}: {gate.verdict}: {'; '.join(gate.reasons)}; nothing is searched on such rows"
+        )
+    return preprocess(run, snapshot, checked)
+
+
+def outcome_of(summary: Summary) -> str:
+    """In one word."""
+    if summary.stopped == "interrupted":
+        return "interrupted"
+    return "improved" if summary.found_better else "nothing_better"
+
+
+def start_retrain(summary: Summary, *, requested_by: str) -> str:
+    """A run of the pipeline's retrain deployment with the best values; asked twice, it is the same run."""
+    parameters = RetrainParameters(
+        set=list(summary.assignments), requested_by=f"{requested_by}, by study {summary.study[:12]}"
+    )
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name(f"retrain/{summary.pipeline}")
+        made = client.create_flow_run_from_deployment(
+            deployment.id,
+            parameters={**deployment.parameters, "parameters": parameters.model_dump(mode="json")},
+            idempotency_key=digest([summary.study, list(summary.assignments)]),
+        )
+    return str(made.id)
+
+
+def finish(facts: dict[str, Any], adapters: Adapters, *, seconds: float) -> State[Any]:
+    """Publish the report and turn it into the flow run's final state."""
+    facts["seconds"] = round(seconds, 2)
+    adapters.store.put(f"runs/{facts['run_id']}.json", canonical_json(facts))
+    match facts["outcome"]:
+        case "failed":
+            return State(type=StateType.FAILED, message=facts["line"])
+        case "interrupted":
+            return State(type=StateType.CANCELLED, message=facts["line"])
+        case outcome:
+            return State(type=StateType.COMPLETED, name=outcome.replace("_", " ").capitalize(), message=facts["line"])

@@ -1,0 +1,90 @@
+"""The dataset of a study: training rows and scoring rows, and no reference to any row that a gate judges on.
+
+A trial is given this manifest alone, so it could not read a test row if it wanted to; a rank refuses a trial whose
+manifest has any other side.
+"""
+
+from __future__ import annotations
+
+from mlratchet.models.data.config import SplitConfig
+from mlratchet.models.data.dataset import DatasetManifest, ShardRef, load_dataset
+from mlratchet.models.data.shards import Split, load_split, write_split
+from mlratchet.models.data.split import side_of
+from mlratchet.models.errors import DataError, SecurityError
+from mlratchet.models.identity.canonical import canonical_json, digest, digest_bytes
+from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
+from mlratchet.models.tuning.config import TuneConfig
+
+SIDES = ("train", "validation")
+
+
+def write_search_dataset(
+    store: ObjectStore, manifest: DatasetManifest, tune: TuneConfig, *, group_column: str | None
+) -> DatasetManifest:
+    """Publish the study's manifest by conditional create; an existing one is returned as it is.
+
+    Args:
+        store: The store bucket.
+        manifest: The pipeline's dataset.
+        tune: Says what trials are scored on.
+        group_column: Rows with one value of it stay on one side; without it, rows with equal inputs do.
+
+    Raises ``DataError`` when a side would be empty.
+    """
+    holdout = tune.holdout if tune.rows == "holdout" else None
+    identity = digest({"search_of": manifest.id, "rows": tune.rows, "holdout": holdout, "group": group_column})
+    try:
+        return load_dataset(store, identity)
+    except ObjectNotFound:
+        pass
+    if holdout is None:
+        splits = {side: manifest.splits[side] for side in SIDES}
+    else:
+        splits = _carved(store, manifest, group_column, holdout)
+    rows = {side: sum(ref.rows for ref in refs) for side, refs in splits.items()}
+    if not all(rows.values()):
+        empty = next(side for side, count in rows.items() if not count)
+        raise DataError(f"tune.rows {tune.rows}: no {empty} rows for the study; deliver more, or change tune.holdout")
+    made = DatasetManifest(
+        id=identity,
+        snapshot_id=manifest.snapshot_id,
+        splits=splits,
+        rows=rows,
+        target_counts={},
+        index_sha256="",  # the index holds the labels of the test rows
+    )
+    store.create(f"datasets/{identity}.json", canonical_json(made.model_dump(mode="json")))
+    return made
+
+
+def _carved(
+    store: ObjectStore, manifest: DatasetManifest, group_column: str | None, holdout: float
+) -> dict[str, tuple[ShardRef, ...]]:
+    """The training rows in two, by a hash of the group or of the input, as the split itself is made."""
+    rows = load_split(store, manifest, "train")
+    groups = rows.columns.get(group_column) if group_column else None
+    names = groups if groups is not None else [digest_bytes(x.tobytes()) for x in rows.x]
+    rule = SplitConfig(test=holdout, validation=min(0.5, (1 - holdout) / 2), salt="tune")
+    held = [side_of(name, rule) == "test" for name in names]
+    parts = {"train": [i for i, h in enumerate(held) if not h], "validation": [i for i, h in enumerate(held) if h]}
+    size = max((ref.rows for ref in manifest.splits["train"]), default=1)
+    return {side: write_split(store, _taken(rows, places), rows_per_shard=size) for side, places in parts.items()}
+
+
+def _taken(rows: Split, places: list[int]) -> Split:
+    return Split(
+        ids=[rows.ids[i] for i in places],
+        x=rows.x[places],
+        y=rows.y[places],
+        columns={name: [values[i] for i in places] for name, values in rows.columns.items()},
+    )
+
+
+def refuse_gate_rows(manifest: DatasetManifest) -> None:
+    """Raises ``SecurityError`` when a trial was given rows that a gate judges on."""
+    foreign = sorted(set(manifest.splits) - set(SIDES))
+    if foreign:
+        raise SecurityError(
+            f"a trial of a search was given dataset {manifest.id[:12]} with the side {', '.join(foreign)}: rows that a "
+            "gate judges on are never searched on; start trials through `ratchet tune`"
+        )

@@ -1,0 +1,207 @@
+"""The search space against the pipeline it belongs to: refused, with the nearest name, before anything trains."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
+
+from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.evaluation.metrics import Metric, metrics_for
+from mlratchet.models.pipeline.loading import parse_pipeline
+from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.training.config import TrainConfig
+from mlratchet.models.training.losses import check_fits
+from mlratchet.models.tuning.config import Choices, Dimension, TuneConfig
+from mlratchet.models.workloads.base import Workload
+from mlratchet.models.workloads.loading import find_workload, load_workload
+from pydantic import BaseModel
+
+Values = dict[str, Any]  # key of the pipeline file -> value
+NOT_SEARCHED = {
+    "train.seed": "the best of several seeds is luck, not a better configuration",
+    "train.warm_start": "tune.warm_start says where every trial begins",
+    "train.initial_weights": "tune.warm_start says where every trial begins",
+    "train.device": "it says where to train, not what",
+    "train.threads_per_process": "it says how to train, not what",
+    "train.mode": "it says how to train, not what",
+}
+WORKLOAD = "workload.parameters."
+
+
+def searchable(spec: PipelineSpec) -> list[str]:
+    """Every key that a space may name."""
+    found = [key for key in _leaves(TrainConfig, "train") if key not in NOT_SEARCHED]
+    return [*found, *(f"{WORKLOAD}{name}" for name in _parameters(spec))]
+
+
+def _leaves(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        if model is TrainConfig and name in TrainConfig.EXECUTION:
+            continue
+        inner = [a for a in (field.annotation, *get_args(field.annotation)) if isinstance(a, type)]
+        nested = next((a for a in inner if issubclass(a, BaseModel)), None)
+        if nested is not None:
+            yield from _leaves(nested, f"{prefix}.{name}")
+        else:
+            yield f"{prefix}.{name}"
+
+
+def _parameters(spec: PipelineSpec) -> dict[str, inspect.Parameter]:
+    signature = inspect.signature(find_workload(spec.workload.use))
+    return {n: p for n, p in signature.parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+
+
+def require_tune(spec: PipelineSpec) -> TuneConfig:
+    """The section. Raises ``ConfigurationError`` where there is none."""
+    if spec.tune is None:
+        raise ConfigurationError(
+            f"pipeline {spec.name} declares no search space; add a `tune:` section with metric and space "
+            "(docs/tuning.md, docs/examples/two_layers/two-layers.yaml)"
+        )
+    return spec.tune
+
+
+def check_tune(spec: PipelineSpec, workload: Workload) -> list[str]:
+    """What a person should know of the section. Raises ``ConfigurationError`` for what could never be searched."""
+    tune = require_tune(spec)
+    metric = objective(spec, workload)
+    if spec.train.mode == "fast" and spec.train.nodes > 1:
+        raise ConfigurationError(
+            f"train.nodes {spec.train.nodes}: a trial runs on one machine, and in mode fast that is another training; "
+            "write train.mode: exact, or tune with --set train.nodes=1"
+        )
+    if "_class_" in metric.name and tune.pruning.kind != "none":
+        raise ConfigurationError(
+            f"tune.metric: {metric.name} is not measured after every epoch, so nothing can be pruned by it; "
+            "write tune.pruning: {kind: none}, or take the metric over all classes"
+        )
+    known = searchable(spec)
+    current = baseline(spec)
+    for key, dimension in tune.space.items():
+        _check_key(key, known)
+        if not dimension.holds(current[key]):
+            raise ConfigurationError(
+                f"tune.space.{key}: the file's own value {current[key]!r} is not in the space ({_words(dimension)}); "
+                "trial 0 is the configuration of the file, so let the space contain it"
+            )
+        for value in ends(dimension):
+            _try(spec, workload, key, value)
+    return _notes(tune)
+
+
+def _notes(tune: TuneConfig) -> list[str]:
+    notes = []
+    if tune.sampler == "tpe" and tune.trials <= tune.startup_trials + 1:
+        notes.append(
+            f"tune.trials {tune.trials} are all drawn at random: tpe begins after {tune.startup_trials} "
+            "(tune.startup_trials)"
+        )
+    grid = [dimension.grid() for dimension in tune.space.values()]
+    if all(values is not None for values in grid):
+        points = 1
+        for values in grid:
+            points *= len(values or ())
+        if points < tune.trials:
+            notes.append(f"tune.space has {points} points: the study ends before its {tune.trials} trials")
+    return notes
+
+
+def objective(spec: PipelineSpec, workload: Workload) -> Metric:
+    """The metric that decides. Raises ``ConfigurationError`` with the nearest name."""
+    known = metrics_for(workload.task, workload.class_names())
+    wanted = require_tune(spec).metric
+    if wanted not in known:
+        raise ConfigurationError(f"tune.metric: unknown metric {wanted!r}; {_nearest(wanted, list(known))}")
+    return known[wanted]
+
+
+def _check_key(key: str, known: list[str]) -> None:
+    if key in known:
+        return
+    if key in NOT_SEARCHED:
+        raise ConfigurationError(f"tune.space: {key} is not searched: {NOT_SEARCHED[key]}; remove it")
+    if key.split(".")[0] == "train" and key.split(".")[1:2] and key.split(".")[1] in TrainConfig.EXECUTION:
+        raise ConfigurationError(
+            f"tune.space: {key} does not change the weights, so there is nothing to search; remove it"
+        )
+    where = "train.* and workload.parameters.* can be searched"
+    raise ConfigurationError(f"tune.space: unknown key {key!r}; {_nearest(key, known)} ({where})")
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}"
+
+
+def _words(dimension: Dimension) -> str:
+    if isinstance(dimension, Choices):
+        return ", ".join(str(choice) for choice in dimension.choices)
+    step = f" in steps of {dimension.step}" if dimension.step not in (None, 1) else ""
+    return f"{dimension.low} to {dimension.high}{step}"
+
+
+def ends(dimension: Dimension) -> list[Any]:
+    """The values that could be refused: both ends of a range, every choice."""
+    return list(dimension.choices) if isinstance(dimension, Choices) else [dimension.low, dimension.high]
+
+
+def _try(spec: PipelineSpec, workload: Workload, key: str, value: Any) -> None:
+    try:
+        trial_spec(spec, workload, {key: value})
+    except ConfigurationError as error:
+        raise ConfigurationError(f"tune.space.{key}: value {value!r} is refused: {error}") from error
+
+
+def baseline(spec: PipelineSpec) -> Values:
+    """What the file says now for each key of the space, defaults included."""
+    document = spec.model_dump(mode="json")
+    parameters = _parameters(spec)
+    found: Values = {}
+    known = searchable(spec)
+    for key in require_tune(spec).space:
+        _check_key(key, known)
+        name = key.removeprefix(WORKLOAD)
+        if key.startswith(WORKLOAD) and name not in spec.workload.parameters:
+            default = parameters[name].default
+            found[key] = None if default is inspect.Parameter.empty else default
+            continue
+        node: Any = document
+        for part in key.split("."):
+            if not isinstance(node, dict):
+                raise ConfigurationError(
+                    f"tune.space.{key}: {key.rpartition('.')[0]} is not set in the file; write it there first"
+                )
+            node = node.get(part)
+        found[key] = _default_optimizer(key, node, spec)
+    return found
+
+
+def _default_optimizer(key: str, value: Any, spec: PipelineSpec) -> Any:
+    """An optimizer that is not named is adamw."""
+    unnamed = key == "train.optimizer.name" and value is None and spec.train.optimizer.factory is None
+    return "adamw" if unnamed else value
+
+
+def overrides(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """As the ``a.b=value`` assignments of `ratchet run --set`, in the order of the keys."""
+    return tuple(f"{key}={json.dumps(values[key])}" for key in sorted(values))
+
+
+def trial_spec(spec: PipelineSpec, workload: Workload, values: Mapping[str, Any]) -> PipelineSpec:
+    """The pipeline with `values`, checked whole.
+
+    Raises ``ConfigurationError`` when they do not fit together or would change what a row is.
+    """
+    document = json.dumps(spec.model_dump(mode="json"))
+    made = parse_pipeline(document, where=f"pipeline {spec.name}", overrides=overrides(values))
+    theirs = load_workload(made.workload.use, dict(made.workload.parameters))
+    check_fits(made.train, theirs)
+    same = (theirs.task, theirs.input_spec(), theirs.class_names()) == (
+        workload.task, workload.input_spec(), workload.class_names(),
+    )  # fmt: skip
+    if not same:
+        raise ConfigurationError("it changes what a row is, and the rows are prepared once for all trials")
+    return made

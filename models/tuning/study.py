@@ -1,0 +1,83 @@
+"""A study and its trials, as facts: what makes them the same study and the same trial, and how a trial ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mlratchet.models.identity.canonical import digest
+from mlratchet.models.identity.work_key import training_source_digest
+from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.tuning.space import Values, baseline, require_tune
+
+State = Literal["running", "complete", "pruned", "infeasible", "failed", "duplicate"]
+COUNTED: tuple[State, ...] = ("complete", "pruned", "infeasible", "failed")
+"""States that use up the budget: a duplicate costs nothing, one that runs has not ended."""
+BASELINE = 0  # number of the trial with the file's own values
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialFacts:
+    """One trial."""
+
+    number: int
+    state: State
+    values: Values
+    value: float | None = None  # the metric over the scoring rows, of the weights that would be published
+    curve: tuple[tuple[int, float], ...] = ()  # (epoch, metric)
+    seconds: float = 0.0
+    work_key: str = ""
+    rows_key: str | None = None  # outputs of the scoring rows
+    weights_sha256: str = ""
+    reason: str = ""  # why it did not complete
+    reused: bool = False  # an earlier study had trained exactly this
+
+
+def study_id(
+    spec: PipelineSpec, *, dataset_id: str, workload_digest: str, torch_version: str, parent_version: int | None
+) -> str:
+    """SHA-256 hex of everything that decides which trials a study would run. Its budget is not part of it."""
+    return digest(
+        {
+            "pipeline": spec.name,
+            "tune": require_tune(spec).identity(),
+            "baseline": baseline(spec),
+            "workload": spec.workload.model_dump(mode="json"),
+            "workload_source": workload_digest,
+            "training_source": training_source_digest(),
+            "train": spec.train.identity(world=1),
+            "dataset": dataset_id,
+            "parent": parent_version,
+            "torch": torch_version,
+        }
+    )
+
+
+def best_of(trials: list[TrialFacts], *, higher_is_better: bool) -> TrialFacts | None:
+    """The complete trial with the best value; of equal ones the earliest, so that a tie keeps the file's values."""
+    complete = [trial for trial in trials if trial.state == "complete" and trial.value is not None]
+    sign = -1.0 if higher_is_better else 1.0
+    return min(complete, key=lambda trial: (sign * float(trial.value or 0.0), trial.number), default=None)
+
+
+def counts(trials: list[TrialFacts]) -> dict[str, int]:
+    """Trials per state, the states that occur."""
+    found: dict[str, int] = {}
+    for trial in trials:
+        found[trial.state] = found.get(trial.state, 0) + 1
+    return found
+
+
+def document(trial: TrialFacts) -> dict[str, Any]:
+    """JSON of a trial, for the report."""
+    return {
+        "number": trial.number,
+        "state": trial.state,
+        "values": trial.values,
+        "value": trial.value,
+        "epochs": len(trial.curve),
+        "seconds": round(trial.seconds, 2),
+        "reason": trial.reason,
+        "reused": trial.reused,
+        "weights_sha256": trial.weights_sha256,
+    }

@@ -1,0 +1,93 @@
+"""The journal: one conditional create per entry, whoever writes; a tuner that was overtaken is read by nobody."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlratchet.infra.search import ownership
+from mlratchet.infra.search.journal import BucketJournal, StudyTakenError
+from mlratchet.infra.search.ownership import Ownership
+from mlratchet.infra.storage.memory import MemoryStore
+
+STUDY = "a" * 64
+
+
+def test_what_one_writes_another_reads_in_order(store: MemoryStore) -> None:
+    writer = BucketJournal(store, STUDY, epoch=1)
+    for number in range(5):
+        writer.append_logs([{"n": number}])
+    reader = BucketJournal(store, STUDY)
+    assert [log["n"] for log in reader.read_logs(0)] == [0, 1, 2, 3, 4]
+    writer.append_logs([{"n": 5}])
+    assert [log["n"] for log in reader.read_logs(4)] == [4, 5]
+
+
+def test_threads_that_write_at_once_lose_nothing(store: MemoryStore) -> None:
+    journals = [BucketJournal(store, STUDY, epoch=1) for _ in range(4)]  # of one epoch: all may write
+
+    def write(journal: BucketJournal, who: int) -> None:
+        for number in range(10):
+            journal.append_logs([{"who": who, "n": number}])
+
+    threads = [threading.Thread(target=write, args=(journal, who)) for who, journal in enumerate(journals)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    logs = list(BucketJournal(store, STUDY).read_logs(0))
+    assert len(logs) == 40
+    for who in range(4):
+        assert [log["n"] for log in logs if log["who"] == who] == list(range(10))
+
+
+def test_a_tuner_that_was_overtaken_is_refused_and_read_by_nobody(store: MemoryStore) -> None:
+    stale = BucketJournal(store, STUDY, epoch=1)
+    stale.append_logs([{"by": 1}])
+    fresh = BucketJournal(store, STUDY, epoch=2)
+    # it slept through the takeover and writes without having seen it
+    number = sum(1 for _ in store.list(f"studies/{STUDY}/journal/"))
+    store.create(f"studies/{STUDY}/journal/{number:09d}.json", json.dumps({"epoch": 1, "logs": [{"by": 1}]}).encode())
+    fresh.append_logs([{"by": 2}])
+    with pytest.raises(StudyTakenError, match="overtaken by attempt 2"):
+        stale.append_logs([{"by": 1}])
+    assert [log["by"] for log in BucketJournal(store, STUDY).read_logs(0)] == [1, 2]
+
+
+def test_a_study_under_way_is_not_started_twice(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Ownership(store, STUDY)
+    first.take()
+    monkeypatch.setattr(ownership.os, "getpid", lambda: 1)  # the second one is another process: we live
+    with pytest.raises(StudyTakenError, match=r"under way in process \d+ on .*the study is kept"):
+        Ownership(store, STUDY).take()
+    first.give_up()
+    Ownership(store, STUDY).take()
+
+
+def test_a_dead_tuner_does_not_hold_its_study(store: MemoryStore) -> None:
+    Ownership(store, STUDY).take()
+    held: dict[str, Any] = json.loads(store.get(f"studies/{STUDY}/tuner.json"))
+    for change in ({"pid": 2**22 + 1}, {"pid": 1, "started_s": 1.0}):  # gone, and a number that was given again
+        store.put(f"studies/{STUDY}/tuner.json", json.dumps({**held, **change}).encode())
+        Ownership(store, STUDY).take()
+
+
+def test_another_machine_is_believed_while_it_shows_signs_of_life(store: MemoryStore, tmp_path: Path) -> None:
+    key = f"studies/{STUDY}/tuner.json"
+    sign = {"host": "elsewhere", "pid": 7, "started_s": 1.0, "beats": 3, "ended": False}
+    store.put(key, json.dumps(sign).encode())
+
+    def meanwhile(_seconds: float) -> None:
+        store.put(key, json.dumps({**sign, "beats": 4}).encode())
+
+    with pytest.raises(StudyTakenError, match="process 7 on elsewhere"):
+        Ownership(store, STUDY).take(sleep=meanwhile)
+    moments = iter(range(0, 1000, 10))
+    silent = Ownership(store, STUDY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ownership.time, "monotonic", lambda: float(next(moments)))
+        silent.take(sleep=lambda _seconds: None)
+    assert json.loads(store.get(key))["host"] != "elsewhere"
