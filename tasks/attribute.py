@@ -50,7 +50,11 @@ def attribute(run: Run, rows: Split, demands: Demands, candidate: Model, champio
     digest = digest_bytes(body)
     run.adapters.store.create(f"attributions/{digest}.json", body)
     titles = [f"{rows.ids[i]}: {label}"[-24:] for i, label in zip(chosen, labels_of(run, y), strict=True)]
-    pictures = attribution_plots(x, found, spec, slices, titles)
+    pictures: dict[str, bytes] = {}
+    try:
+        pictures = attribution_plots(x, found, spec, slices, titles)
+    except Exception as error:  # noqa: BLE001 - an input that cannot be drawn is evidence all the same
+        logger.warning("attributions are not drawn: %s: %s", type(error).__name__, error)
     return Attributed(
         shift=evidence_of(moved, found, spec.columns) if moved is not None else None,
         digest=digest,
