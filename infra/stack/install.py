@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import secrets
 from pathlib import Path
+from typing import Any
 
 from mlratchet.infra.keys import ensure_pipeline_key, write_private
 from mlratchet.infra.settings import load_settings
@@ -26,12 +27,11 @@ def install(home: Path, *, auth: bool | None) -> None:
     home.chmod(0o700)
     credentials = remembered_credentials(home)
     ports = remembered_ports(home)
-    identity = {
-        "name": "ratchet",
-        "credentials": [{"accessKey": credentials["s3_access_key"], "secretKey": credentials["s3_secret_key"]}],
-        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-    }
-    write_private(home / "s3.json", json.dumps({"identities": [identity]}))
+    identities = [
+        identity("ratchet", credentials, "s3", ["Admin", "Read", "Write", "List", "Tagging"]),
+        identity("auditor", credentials, "s3_auditor", ["Read", "List"]),
+    ]
+    write_private(home / "s3.json", json.dumps({"identities": identities}))
     lines = {
         "RATCHET_S3_ENDPOINT_URL": f"http://127.0.0.1:{ports['s3']}",
         "RATCHET_S3_ACCESS_KEY": credentials["s3_access_key"],
@@ -50,6 +50,12 @@ def install(home: Path, *, auth: bool | None) -> None:
     ensure_pipeline_key(load_settings(home))
 
 
+def identity(name: str, credentials: dict[str, str], prefix: str, actions: list[str]) -> dict[str, Any]:
+    """Who may do what, as SeaweedFS reads it."""
+    pair = {"accessKey": credentials[f"{prefix}_access_key"], "secretKey": credentials[f"{prefix}_secret_key"]}
+    return {"name": name, "credentials": [pair], "actions": actions}
+
+
 def has_auth(home: Path) -> bool:
     """Whether this installation asks for passwords."""
     file = home / "stack.env"
@@ -63,6 +69,8 @@ def remembered_credentials(home: Path) -> dict[str, str]:
     made = {
         "s3_access_key": secrets.token_hex(10),
         "s3_secret_key": secrets.token_hex(20),
+        "s3_auditor_access_key": secrets.token_hex(10),
+        "s3_auditor_secret_key": secrets.token_hex(20),
         "prefect_password": secrets.token_urlsafe(18),
         "mlflow_password": secrets.token_urlsafe(18),
         "mlflow_server_key": secrets.token_hex(20),

@@ -18,8 +18,10 @@ import httpx
 import pytest
 from mlflow.tracking import MlflowClient
 from mlratchet.infra.stack.ports import find_port
+from mlratchet.infra.storage.s3 import S3Store
 from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.data.shards import load_split
+from mlratchet.models.errors import RatchetError
 from mlratchet.models.registration.record import find_registration
 from mlratchet.tasks.decisions import verify_bytes
 
@@ -210,6 +212,62 @@ def test_an_auditor_finds_every_decision_in_the_bucket_alone(stack: Any, second:
             assert {"policy", "dataset", "rows", "manifest"} <= set(decision["digests"])
 
 
+@pytest.fixture
+def auditor(stack: Any, tmp_path: Path) -> dict[str, str]:
+    """Somebody elsewhere, who may read the bucket and was handed the public list of keys."""
+    credentials = json.loads((stack.home / "credentials.json").read_text())
+    (tmp_path / "keys.json").write_text(stack("keys", "export").stdout)
+    return {
+        "RATCHET_HOME": str(tmp_path / "nothing"),
+        "RATCHET_S3_ENDPOINT_URL": stack.settings.s3_endpoint_url,
+        "RATCHET_S3_ACCESS_KEY": credentials["s3_auditor_access_key"],
+        "RATCHET_S3_SECRET_KEY": credentials["s3_auditor_secret_key"],
+        "RATCHET_TRUSTED_KEYS": str(tmp_path / "keys.json"),
+    }
+
+
+def test_an_audit_needs_nothing_but_reading_and_the_public_keys(
+    stack: Any, second: Any, auditor: dict[str, str]
+) -> None:
+    report = stack.json("audit", "digits", "--replay", **auditor)
+    assert report["problems"] == []
+    assert report["replayed"] >= 8
+    assert report["head"] == stack.adapters.ledger.digests("digits")[-1]
+    reader = S3Store(
+        "ratchet-store", endpoint_url=auditor["RATCHET_S3_ENDPOINT_URL"], region="us-east-1",
+        access_key=auditor["RATCHET_S3_ACCESS_KEY"], secret_key=auditor["RATCHET_S3_SECRET_KEY"],
+    )  # fmt: skip
+    with pytest.raises(RatchetError, match="AccessDenied"):
+        reader.put("ledger/digits/00000099.json", b"{}")
+    words = stack("decision", "digits", "2", "--verify").stdout
+    assert words.count("judged again in the recorded environment") == words.count("every number identical") == 4
+    assert stack.json("champion", "digits")["version"] == stack.adapters.ledger.head("digits").version
+    assert "had no champion at 2001" in stack("champion", "digits", "--at", "2001-01-01T00:00Z", code=4).stderr
+    assert all(entry["verified"] for entry in stack.json("history", "digits"))
+
+
+def test_what_was_edited_behind_our_back_is_named_and_repaired(
+    stack: Any, second: Any, auditor: dict[str, str]
+) -> None:
+    adapters = stack.adapters
+    head = adapters.ledger.head("digits")
+    source = find_registration(adapters.store, head.work_key).source_uri.removeprefix("s3://ratchet-mlflow/")
+    uploads, extra = adapters.bucket("ratchet-mlflow"), f"{source.rstrip('/')}/extra.py"
+    uploads.put(extra, b"import os")
+    try:
+        refused = stack("audit", "digits", code=6, **auditor).stdout
+    finally:
+        uploads.delete(extra)
+    assert "file extra.py is extra" in refused
+    assert refused.strip().splitlines()[-1].startswith("audit of digits: FAILED: ")
+    adapters.registry.set_alias("digits", "champion", 3 - head.version)
+    told = stack("audit", "digits", "--no-bytes", code=6).stdout
+    assert f"names version {3 - head.version}, but the ledger's champion is version {head.version}" in told
+    assert {f["what"]: f["ok"] for f in stack.json("doctor", code=5)}["ledger of digits"] is False
+    assert stack.json("reconcile") == [f"digits: alias champion moved to version {head.version}"]
+    assert stack.json("audit", "digits", "--no-bytes")["passed"]
+
+
 def test_status_doctor_logs_gc_and_reconcile(stack: Any, second: Any) -> None:
     services = {s["name"]: s for s in stack.json("status")}
     assert {"seaweedfs", "mlflow", "prefect", "worker", "serve-digits"} <= set(services)
@@ -230,4 +288,6 @@ def test_no_secret_is_in_any_log(stack: Any, second: Any) -> None:
     credentials = json.loads((stack.home / "credentials.json").read_text())
     for log in (stack.home / "logs").glob("*.log"):
         text = log.read_text(errors="replace")
-        assert not [name for name, secret in credentials.items() if name != "s3_access_key" and secret in text], log
+        assert not [
+            name for name, secret in credentials.items() if not name.endswith("access_key") and secret in text
+        ], log
