@@ -21,6 +21,8 @@ def revoke(adapters: Adapters, key_id: str, *, reason: str, since_s: float) -> t
     repeated = before is not None and before.revoked_s is not None and since_s >= before.revoked_s
     anchors = dict(before.anchors) if before is not None and repeated else {}
     key = revoke_key(settings, key_id, reason=reason, since_s=since_s, anchors=anchors)
+    if before is not None:  # its signatures are held against what it was, to tell what is older
+        trusted = trusted.replacing(before.model_copy(update={"revoked_s": None}))
     try:
         found, notes = older_heads(adapters.store, trusted, before_s=key.revoked_s or since_s)
     except (InfrastructureError, ConfigurationError) as error:

@@ -49,7 +49,8 @@ def read_manifest(store: ObjectStore, entry: LedgerEntry) -> ArtifactManifest:
 
 
 def verify_bytes(open_bucket: Callable[[str], ObjectStore], record: Registration, manifest: ArtifactManifest) -> int:
-    """Hash every file of the artifact, one at a time on disk; returns how many.
+    """Hash every file of the artifact, one at a time on disk; returns how many: 0 when it is gone as a whole, as a
+    version that retired is.
 
     Raises ``SecurityError`` naming the first that differs, is missing or is extra.
     """
@@ -59,6 +60,8 @@ def verify_bytes(open_bucket: Callable[[str], ObjectStore], record: Registration
         raise SecurityError(f"version {record.version}: {record.source_uri!r} is not the place of an artifact")
     bucket = open_bucket(location.netloc)
     found = {info.key.removeprefix(prefix) for info in bucket.list(prefix)}
+    if not found:
+        return 0
     for words, names in (("is missing", set(manifest.files) - found), ("is extra", found - set(manifest.files))):
         if names:
             raise SecurityError(f"version {record.version}: {record.source_uri}: file {min(names)} {words}")

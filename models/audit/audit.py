@@ -119,8 +119,14 @@ class Audit:
         self._seen.add(entry.manifest)
         record = read_registration(self._store, entry)
         manifest = read_manifest(self._store, entry)
-        if self._depth.files:
-            self.report.files += verify_bytes(self._open_bucket, record, manifest)
+        if not self._depth.files:
+            return
+        files = verify_bytes(self._open_bucket, record, manifest)
+        self.report.files += files
+        if files == 0 and entry.version == self.report.champion:
+            raise SecurityError(f"version {entry.version} is champion and its files are gone: {record.source_uri}")
+        if files == 0:
+            self.report.retired.append(entry.version)
 
     def _evidence(self, decision: dict[str, Any], context: Context) -> None:
         """Policy, evidence and rows are there, whole; whoever had to approve did, by the auditor's own list."""

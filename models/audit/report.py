@@ -16,6 +16,7 @@ class AuditReport:
     champion: int | None = None  # by the newest ledger entry
     versions: list[int] = field(default_factory=list)  # that were champion, in order
     files: int = 0  # of artifacts, whose bytes were hashed
+    retired: list[int] = field(default_factory=list)  # earlier champions whose files are gone as a whole
     replayed: int = 0  # decisions judged again from the stored evidence
     head: str = ""  # SHA-256 hex of the newest ledger entry
     problems: list[str] = field(default_factory=list)
@@ -39,9 +40,10 @@ class AuditReport:
         if not self.passed:
             more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
             return f"audit of {self.name}: FAILED: {self.problems[0]}{more}"
+        gone = f" (files of {_count(len(self.retired), 'earlier champion')} are gone)" if self.retired else ""
         return (
             f"audit of {self.name}: {_count(self.generations, 'generation')}, {_count(self.decisions, 'decision')}, "
-            f"all verify; head {self.head}"
+            f"all verify{gone}; head {self.head}"
         )
 
 

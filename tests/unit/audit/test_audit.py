@@ -119,6 +119,16 @@ def test_bytes_of_an_artifact_are_held_against_the_manifest(world: World) -> Non
     assert "file extra.py is extra" in world.audit().line()
 
 
+def test_files_of_an_earlier_champion_may_have_retired_those_of_the_champion_not(world: World) -> None:
+    for info in world.uploads.list("1/models/m-1/"):
+        world.uploads.delete(info.key)
+    report = world.audit()
+    assert "all verify (files of 1 earlier champion are gone); head" in report.line()
+    for info in world.uploads.list("1/models/m-3/"):
+        world.uploads.delete(info.key)
+    assert "version 3 is champion and its files are gone" in world.audit().line()
+
+
 def rewrite(world: World, generation: int, signer: Signer | None, **changes: object) -> None:
     """Change an entry and everything after it so that the chain holds; sign anew, or leave the signatures."""
     previous = "" if generation == 1 else digest_bytes(world.store.get(entry_key("digits", generation - 1)))
