@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mlratchet.infra.settings import process_environment
+from mlratchet.infra.settings import process_environment, without_private_keys
 from mlratchet.models.artifact.manifest import ArtifactManifest
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.serving.contract import StoredRequest
@@ -65,7 +65,7 @@ def measure_artifact(
             capture_output=True,
             text=True,
             timeout=TIMEOUT_S,
-            env=process_environment(),
+            env=without_private_keys(process_environment()),
             check=False,
         )
         if done.returncode != 0 or not (folder / OUT).is_file():

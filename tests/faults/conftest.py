@@ -17,7 +17,7 @@ from mlratchet.models.data.shards import load_split
 from mlratchet.models.gates.decision import load_decision
 from mlratchet.models.registration.record import find_registration
 from mlratchet.tasks.collect import collect
-from mlratchet.tasks.decisions import verify_bytes
+from mlratchet.tasks.decisions import history_of, verify_bytes
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import StateType
 
@@ -67,6 +67,7 @@ class Invariants:
         assert httpx.get(f"{url}/ready").headers["x-model-version"] == str(head.version)
         decision = load_decision(adapters.store, head.decision)  # I3
         assert (decision["verdict"], decision["version"]) == ("pass", head.version)
+        assert [entry["problem"] for entry in history_of(adapters, name) if not entry["verified"]] == []
         record = find_registration(adapters.store, key)
         assert record is not None
         assert head.manifest == record.manifest_digest == decision["digests"]["manifest"]
