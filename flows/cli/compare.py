@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from mlratchet.models.backtest.simulate import Backtest, Span
     from mlratchet.models.comparison.compare import Difference
     from mlratchet.tasks.compare import Compared
     from rich.table import Table
@@ -112,7 +114,84 @@ def add_difference(table: Table, name: str, found: Difference) -> None:
     )
 
 
+def backtest(
+    pipeline: PipelineArgument,
+    policy: Annotated[
+        Path, typer.Option("--policy", help="A policy file, or a pipeline file with other thresholds under `gates`.")
+    ],
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Where the picture goes; backtest-NAME.png without it.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Which past versions these thresholds would have promoted, and what would have served when.
+
+    Every registered version is judged again in the order it came, against the champion that this policy would have
+    had then. Latency, size and measures of deliveries are those recorded; models are scored again where they were
+    never compared. A gate that a policy file leaves out is the pipeline's own. Nothing is moved.
+    """
+    import time
+    from dataclasses import asdict
+
+    from mlratchet.flows.checking import policy_of
+    from mlratchet.flows.cli.output import emit, progress_bar
+    from mlratchet.models.backtest.plot import timeline
+    from mlratchet.tasks.backtest import backtest as judge_again
+    from mlratchet.tasks.wiring import open_adapters
+
+    adapters = open_adapters()
+    rules = policy_of(policy, adapters.settings.pipelines_dir, pipeline)
+    with progress_bar("Judging versions again", hidden=as_json) as advance:
+        found = judge_again(adapters, pipeline, rules, on_progress=advance)
+    picture = plot or Path(f"backtest-{pipeline}.png")
+    picture.write_bytes(timeline(found, name=pipeline, until_s=time.time()))
+    if as_json:
+        emit({"pipeline": pipeline, "policy": rules.digest(), **asdict(found), "plot": str(picture)}, [], as_json=True)
+        return
+    show_backtest(found, pipeline)
+    typer.echo(f"picture: {picture}")
+
+
+def show_backtest(found: Backtest, pipeline: str) -> None:
+    """A table in the terminal."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(title=f"{pipeline}: under this policy")
+    for column in ("version", "registered", "against", "verdict", "in fact", "why not"):
+        table.add_column(column)
+    for step in found.steps:
+        gate, verdict = list(step.verdicts.items())[-1]
+        words = "[green]promoted[/]" if step.promoted else f"[red]{gate} gate: {verdict}[/]"
+        fact = "promoted" if step.was_promoted else "not promoted"
+        table.add_row(
+            str(step.version),
+            moment(step.at_s),
+            "-" if step.against is None else f"version {step.against}",
+            words,
+            fact if step.promoted == step.was_promoted else f"[bold]{fact}[/]",
+            escape("; ".join(step.reasons[:2])),
+        )
+    console.print(table)
+    console.print("would have served: " + spans(found.served))
+    console.print("did serve:         " + spans(found.did_serve))
+    count = len(found.differs)
+    console.print(f"{count} of {len(found.steps)} versions would have fared otherwise" if count else "no difference")
+
+
+def moment(seconds: float) -> str:
+    """UTC, to the second."""
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def spans(served: tuple[Span, ...]) -> str:
+    """Versions and since when."""
+    return ", ".join(f"version {span.version} from {moment(span.from_s)}" for span in served) or "nothing"
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (compare,):
+    for command in (compare, backtest):
         app.command()(command)
