@@ -10,9 +10,11 @@ from mlratchet.models.errors import RatchetError
 from mlratchet.models.evaluation.metrics import metrics_for
 from mlratchet.models.evaluation.rows import load_rows
 from mlratchet.models.gates.decision import load_decision
+from mlratchet.models.gates.policy import KINDS_AT, GatePolicy
 from mlratchet.models.gates.power import Pilot, power_notes
 from mlratchet.models.gates.validation import check_gates
-from mlratchet.models.pipeline.loading import read_pipeline
+from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline, read_shared_policy
+from mlratchet.models.pipeline.reading import parse_yaml, read_text
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.registration.record import find_registration
 from mlratchet.models.training.losses import check_fits
@@ -64,3 +66,21 @@ def newest_comparison(adapters: Adapters, spec: PipelineSpec, workload: Workload
         )
     except RatchetError:
         return None
+
+
+def policy_of(file: Path, directory: Path, pipeline: str) -> GatePolicy:
+    """The policy to try: of a pipeline file, or of a policy file with the pipeline's own gates where it leaves one out.
+
+    Raises ``ConfigurationError`` for a file that is neither, and for checks that do not fit the pipeline's workload.
+    """
+    own = read_pipeline(find_pipeline(directory, pipeline))
+    document, _ = parse_yaml(read_text(file), where=str(file), expected="a policy or pipeline file")
+    if "workload" in document or "gates" in document:
+        policy = read_pipeline(file).gates
+    else:
+        shared = read_shared_policy(file)
+        gates = {gate: getattr(shared, gate) or own.gates.checks(gate) for gate in KINDS_AT}
+        policy = GatePolicy(**gates, on_inconclusive=shared.on_inconclusive, holdout=shared.holdout)
+    workload = load_workload(own.workload.use, dict(own.workload.parameters))
+    check_gates(own.model_copy(update={"gates": policy}), workload)
+    return policy
