@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.errors import RatchetError
@@ -79,8 +80,8 @@ def policy_of(file: Path, directory: Path, pipeline: str) -> GatePolicy:
         policy = read_pipeline(file).gates
     else:
         shared = read_shared_policy(file)
-        gates = {gate: getattr(shared, gate) or own.gates.checks(gate) for gate in KINDS_AT}
-        policy = GatePolicy(**gates, on_inconclusive=shared.on_inconclusive, holdout=shared.holdout)
+        rules: dict[str, Any] = {gate: getattr(shared, gate) or own.gates.checks(gate) for gate in KINDS_AT}
+        policy = GatePolicy(**rules, on_inconclusive=shared.on_inconclusive, holdout=shared.holdout)
     workload = load_workload(own.workload.use, dict(own.workload.parameters))
     check_gates(own.model_copy(update={"gates": policy}), workload)
     return policy
