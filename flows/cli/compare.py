@@ -160,8 +160,8 @@ def show_backtest(found: Backtest, pipeline: str) -> None:
 
     console = Console(highlight=False, soft_wrap=True)
     table = Table(title=f"{pipeline}: under this policy")
-    for column in ("version", "registered", "against", "verdict", "in fact", "why not"):
-        table.add_column(column)
+    for column in ("version", "registered", "against", "verdict", "in fact"):
+        table.add_column(column, no_wrap=True)
     for step in found.steps:
         gate, verdict = list(step.verdicts.items())[-1]
         words = "[green]promoted[/]" if step.promoted else f"[red]{gate} gate: {verdict}[/]"
@@ -172,9 +172,11 @@ def show_backtest(found: Backtest, pipeline: str) -> None:
             "-" if step.against is None else f"version {step.against}",
             words,
             fact if step.promoted == step.was_promoted else f"[bold]{fact}[/]",
-            escape("; ".join(step.reasons[:2])),
         )
     console.print(table)
+    for step in found.steps:
+        for reason in step.reasons:
+            console.print(f"  version {step.version}: {escape(reason)}")
     console.print("would have served: " + spans(found.served))
     console.print("did serve:         " + spans(found.did_serve))
     count = len(found.differs)

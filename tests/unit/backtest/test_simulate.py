@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields as fields_of
 
 from mlratchet.models.backtest.plot import timeline
 from mlratchet.models.backtest.simulate import Past, simulate
@@ -16,7 +16,7 @@ VERSIONS = [Past(version=v, work_key=str(v), registered_s=100.0 * v) for v in AC
 
 
 def entry(generation: int, version: int, at_s: float, action: str = "promote") -> LedgerEntry:
-    fields = {field.name: "" for field in fields(LedgerEntry)}
+    fields = {field.name: "" for field in fields_of(LedgerEntry)}
     made = {**fields, "generation": generation, "version": version, "at_s": at_s, "action": action, "name": "m"}
     return LedgerEntry(**made)  # type: ignore[arg-type]  # only what a backtest reads matters here
 
