@@ -18,7 +18,7 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -170,16 +170,27 @@ def lightning_trainer(made: Trainer, plugins: Any) -> Step:
 
         began: tuple[float, float] | None = None
 
+    class Rows:
+        """A list would be taken for as many loaders."""
+
+        def __init__(self, steps: int) -> None:
+            per_epoch = len(y) // batch
+            self.batches = [order[(s % per_epoch) * batch :][:batch][rank::world] for s in range(steps)]
+
+        def __len__(self) -> int:
+            return len(self.batches)
+
+        def __iter__(self) -> Iterator[torch.Tensor]:
+            return iter(self.batches)
+
     def run(steps: int) -> tuple[float, float]:
         timer = Timer()
-        per_epoch = len(y) // batch
-        rows = [order[(s % per_epoch) * batch :][:batch][rank::world] for s in range(steps)]
         trainer = lightning.Trainer(
             accelerator="cpu", devices=world, strategy="ddp" if world > 1 else "auto", plugins=plugins, max_steps=steps,
             max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False, num_sanity_val_steps=0,
             enable_model_summary=False, gradient_clip_val=1.0, use_distributed_sampler=False, callbacks=[timer],
         )  # fmt: skip
-        trainer.fit(Module(), rows)
+        trainer.fit(Module(), Rows(steps))
         assert timer.began is not None
         return timer.ended[0] - timer.began[0], timer.ended[1] - timer.began[1]
 
@@ -227,7 +238,8 @@ def main() -> None:
         for batch in options.batch:
             with tempfile.TemporaryDirectory() as folder:
                 out = str(Path(folder) / "out.json")
-                mp.spawn(side_by_side, (world, batch, options.rounds, options.steps, out), nprocs=world)
+                steps = max(5, options.steps * min(options.batch) // batch)  # about the same rows per round
+                mp.spawn(side_by_side, (world, batch, options.rounds, steps, out), nprocs=world)
                 found = json.loads(Path(out).read_text())
             base = found["seconds"]["bare loop"]
             print(f"\n{world} processes, global batch {batch}: steps/s (median; spread), ratio to the bare loop")
@@ -238,11 +250,17 @@ def main() -> None:
             }  # fmt: skip
             for name, taken in found["seconds"].items():
                 ratio = statistics.median(b / a for a, b in zip(taken, base, strict=True))
-                rates = [options.steps / s for s in taken]
+                rates = [steps / s for s in taken]
                 row["sides"][name] = {
                     "steps_per_s": round(statistics.median(rates), 2),
                     "ratio": round(ratio, 3),
-                    "cpu_ms_per_step": round(1000 * statistics.median(found["cpu"][name]) / options.steps, 2),
+                    "cpu_ratio": round(
+                        statistics.median(
+                            b / a for a, b in zip(found["cpu"][name], found["cpu"]["bare loop"], strict=True)
+                        ),
+                        3,
+                    ),
+                    "cpu_ms_per_step": round(1000 * statistics.median(found["cpu"][name]) / steps, 2),
                 }
                 spread = f"{min(rates):.1f}-{max(rates):.1f}"
                 print(f"  {name:14s} {statistics.median(rates):8.1f}  ({spread})  {ratio:.3f}")

@@ -33,14 +33,14 @@ def engine() -> list[str]:
     lines += ["A CNN on 16x16 images, fused AdamW, one thread per process. The limit is the bare loop."]
     lines += [
         "",
-        "| processes | global batch | side | steps/s | ratio | CPU ms per step |",
-        "|---|---|---|---|---|---|",
+        "| processes | global batch | side | steps/s | ratio | CPU ms per step | ratio of CPU time |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in newest("engine", "processes", "batch"):
         for name, side in row["sides"].items():
             lines.append(
                 f"| {row['processes']} | {row['batch']} | {name} | {side['steps_per_s']} | {side['ratio']:.3f} "
-                f"| {side['cpu_ms_per_step']} |"
+                f"| {side['cpu_ms_per_step']} | {side['cpu_ratio']:.3f} |"
             )
         note = about(row)
     return [*lines, "", note] if newest("engine", "processes", "batch") else []

@@ -22,6 +22,7 @@ from mlratchet.tasks.recognise import Work
 from mlratchet.tasks.step import step
 from mlratchet.tasks.wiring import Run
 
+KINDS = ("reshaped", "new", "left", "taken")  # of a tensor in a warm start: what asks for a look comes first
 MOST_ROWS = 500  # of a table in Prefect
 
 
@@ -100,7 +101,7 @@ def show_warm_start(run: Run, tracking_run: str, result: TrainResult) -> None:
     file = run.scratch / "warm_start.json"
     file.write_text(json.dumps(found, indent=2))
     run.adapters.tracker.log_files(tracking_run, {"warm_start.json": file})
-    rows = [{"tensor": name, "what became of it": kind} for kind, names in found.items() for name in names]
+    rows = [{"tensor": name, "what became of it": kind} for kind in KINDS for name in found.get(kind, ())]
     show_table("warm-start", rows[:MOST_ROWS], f"Warm start: {result.warm_start}")
 
 

@@ -165,6 +165,9 @@ def test_mlflow_shows_both_versions_with_the_same_metrics_and_charts(stack: Any,
     assert shown[0] == shown[1]
     wanted = {"train_loss", "validation_loss", "test_accuracy", "test_precision_macro", "test_recall_macro"}
     assert wanted | {"test_f1_macro", "test_f1_class_0", "system/cpu_utilization_percentage"} <= shown[0]
+    parts = {f"training/{part}_ms" for part in ("data", "forward_backward", "communication", "optimizer", "total")}
+    use = {"training/rank0_cpu_percent", "training/rank0_memory_mb", "training/rows_per_second"}
+    assert parts | use | {"training/loss", "training/learning_rate", "training/gradient_norm"} <= shown[0]
 
 
 def test_mlflows_own_server_serves_the_same_version(stack: Any, first: Any, second: Any, url: str) -> None:

@@ -1,0 +1,43 @@
+"""What a warm start took is where a person looks for it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from mlratchet.infra.storage.memory import MemoryStore
+from mlratchet.infra.tracking.memory import MemoryTracker
+from mlratchet.models.training.result import TrainResult, find_result, publish_result
+from mlratchet.tasks import train
+from mlratchet.tasks.train import show_warm_start
+
+
+def result(**changes: Any) -> TrainResult:
+    about = {"weights_key": "k", "weights_sha256": "s", "steps": 1, "resumed_from_step": 0, "seconds": 1.0}
+    return TrainResult(**{**about, "history": ({"epoch": 1},), **changes})
+
+
+def test_it_is_a_file_in_mlflow_and_a_table_in_prefect(
+    store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables: list[Any] = []
+    monkeypatch.setattr(train, "show_table", lambda *words: tables.append(words))
+    tracker = MemoryTracker(store)
+    tracking_run = tracker.open_run("t", work_key="w", flow_run="f", name="n", tags={})
+    run: Any = SimpleNamespace(scratch=tmp_path, adapters=SimpleNamespace(tracker=tracker))
+    show_warm_start(run, tracking_run, result())
+    assert tables == []
+    kinds = {"taken": ("body",), "reshaped": ("head.weight",), "new": ("extra",), "left": ("gone",)}
+    publish_result(store, "w", 1, result(warm_start="1 tensors taken", warm_start_tensors=kinds))
+    found = find_result(store, "w")  # as another process reads it
+    assert found is not None
+    show_warm_start(run, tracking_run, found)
+    ((key, rows, words),) = tables
+    assert (key, words) == ("warm-start", "Warm start: 1 tensors taken")
+    assert [(row["tensor"], row["what became of it"]) for row in rows] == [
+        ("head.weight", "reshaped"), ("extra", "new"), ("gone", "left"), ("body", "taken"),
+    ]  # fmt: skip
+    assert json.loads((tmp_path / "warm_start.json").read_text()) == {k: list(v) for k, v in kinds.items()}
