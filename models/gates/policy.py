@@ -142,11 +142,6 @@ class GatePolicy(_Gates):
         for gate in GATES:
             if not self.checks(gate):
                 raise ValueError(f"gates.{gate} has no checks; give it at least 1")
-        if self.shared is not None:
-            for gate in KINDS_AT:
-                twice = [check.kind for check in getattr(self, gate) if check in getattr(self.shared, gate)]
-                if twice:
-                    raise ValueError(f"gates.{gate}: the shared policy has the same {twice[0]} check; remove this one")
         return self
 
     def checks(self, gate: str) -> tuple[Any, ...]:
@@ -154,7 +149,8 @@ class GatePolicy(_Gates):
         if gate not in KINDS_AT:
             raise ValueError(f"no gate {gate!r}; there are {', '.join(KINDS_AT)}")
         ours: tuple[Any, ...] = getattr(self, gate)
-        return (getattr(self.shared, gate) if self.shared is not None else ()) + ours
+        theirs: tuple[Any, ...] = getattr(self.shared, gate) if self.shared is not None else ()
+        return theirs + tuple(check for check in ours if check not in theirs)  # one that both ask is asked once
 
     def all_checks(self) -> tuple[tuple[str, int, Any], ...]:
         """(gate, number, check) of every gate."""
