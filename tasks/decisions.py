@@ -54,7 +54,7 @@ def decisions_of(adapters: Adapters, pipeline: str, version: int) -> list[dict[s
             problem = str(error)
         decision = load_decision(adapters.store, run.decision)
         found.append({"digest": run.decision, "decision": decision, "signed_by": key_id, "problem": problem})
-    return found
+    return sorted(found, key=lambda one: float(one["decision"]["at_s"]))  # the store's clock counts whole seconds
 
 
 def judge_again(store: ObjectStore, decision: dict[str, Any]) -> dict[str, Any]:

@@ -243,7 +243,7 @@ def test_an_audit_needs_nothing_but_reading_and_the_public_keys(
     with pytest.raises(RatchetError, match="AccessDenied"):
         reader.put("ledger/digits/00000099.json", b"{}")
     words = stack("decision", "digits", "2", "--verify").stdout
-    assert words.count("judged again in the recorded environment") == words.count("every number identical") == 4
+    assert words.count("judged again in the recorded environment") == words.count("every number identical") >= 4
     assert stack.json("champion", "digits")["version"] == stack.adapters.ledger.head("digits").version
     assert "had no champion at 2001" in stack("champion", "digits", "--at", "2001-01-01T00:00Z", code=4).stderr
     assert all(entry["verified"] for entry in stack.json("history", "digits"))
