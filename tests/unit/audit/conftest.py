@@ -9,6 +9,7 @@ import pytest
 from mlratchet.infra.keys import MemoryKeys
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.storage.memory import MemoryStore
+from mlratchet.models.approval.standing import Approvals
 from mlratchet.models.artifact.manifest import ArtifactManifest, publish_manifest
 from mlratchet.models.audit.audit import Audit, Depth
 from mlratchet.models.audit.report import AuditReport
@@ -51,6 +52,8 @@ class World:
         self.store, self.uploads = MemoryStore("store"), MemoryStore("uploads")
         self.now_s = 100 * DAY
         self.records: dict[int, Registration] = {}
+        self.policy = POLICY
+        self.approve: Callable[[Registration, int | None], Approvals] | None = None
 
     @property
     def ledger(self) -> ObjectLedger:
@@ -91,6 +94,7 @@ class World:
             data_measures={"rows": Measure(value=400.0, n=400)} if gate == "data" else {},
             latency_ms={"p95": 1.5} if gate == "staging" else {},
             latency_n=300 if gate == "staging" else 0,
+            approval=self.approve(record, champion) if self.approve is not None and gate == "champion" else None,
         )
         basis = Basis(
             gate=gate,
@@ -99,12 +103,12 @@ class World:
             class_names=("0", "1", "2"),
             now_s=self.now_s,
         )
-        result = verdict_on(POLICY, evidence, basis)
+        result = verdict_on(self.policy, evidence, basis)
         self.now_s += 1.0
         decision = build_decision(
             "digits", gate, result, version=evidence.version, work_key=record.work_key, champion_version=champion,
             digests={
-                "policy": publish_policy(self.store, POLICY), "evidence": freeze(self.store, evidence, basis),
+                "policy": publish_policy(self.store, self.policy), "evidence": freeze(self.store, evidence, basis),
                 "dataset": "d", "code": judging_source_digest(), **digests,
             },
             actor="ada", now_s=self.now_s, run_id="run", environment=environment(),
