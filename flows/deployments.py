@@ -12,7 +12,7 @@ from mlratchet.flows.tune import tune
 from mlratchet.infra.settings import Settings, load_settings
 from mlratchet.models.pipeline.loading import find_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
-from mlratchet.models.pipeline.store import publish_pipeline
+from mlratchet.models.pipeline.store import publish_deployment, publish_pipeline
 from mlratchet.tasks.wiring import Adapters
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
@@ -38,6 +38,7 @@ def deploy_pipeline(file: Path, adapters: Adapters) -> dict[str, Any]:
     )
     assert isinstance(deployment, RunnerDeployment)  # `to_deployment` is a coroutine inside an event loop only
     identity = deployment.apply(work_pool_name=settings.work_pool)
+    publish_deployment(adapters.store, spec.name, revision)
     ui = str(settings.prefect_api_url).removesuffix("/api")
     study = deploy_study(spec, revision, settings) if spec.tune is not None else None
     return {

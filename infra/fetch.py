@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -24,23 +25,34 @@ def fetch_artifact(open_bucket: Callable[[str], ObjectStore], record: Registrati
             f"manifest of {record.name} version {record.version}: got digest {manifest.digest()[:12]}, "
             f"expected {record.manifest_digest[:12]}; the registration record was changed"
         )
-    location = urlparse(record.source_uri)
+    fetch_files(open_bucket, manifest, record.source_uri, into)
+    return manifest
+
+
+def verify_artifact(open_bucket: Callable[[str], ObjectStore], manifest: ArtifactManifest, source_uri: str) -> None:
+    """Raises ``SecurityError`` when a file differs, is missing or extra."""
+    with tempfile.TemporaryDirectory(prefix="ratchet-verify-") as folder:
+        fetch_files(open_bucket, manifest, source_uri, Path(folder))
+
+
+def fetch_files(
+    open_bucket: Callable[[str], ObjectStore], manifest: ArtifactManifest, source_uri: str, into: Path
+) -> None:
+    """Download the files of a manifest from `s3://bucket/prefix`. Raises as `fetch_artifact` does."""
+    location = urlparse(source_uri)
     prefix = location.path.lstrip("/").rstrip("/") + "/"
     bucket = open_bucket(location.netloc)
     found = {info.key.removeprefix(prefix) for info in bucket.list(prefix)}
     extra = sorted(found - set(manifest.files))
     if extra:
-        raise SecurityError(f"{record.source_uri}: file {extra[0]} is not in the manifest; remove it or register anew")
-
+        raise SecurityError(f"{source_uri}: file {extra[0]} is not in the manifest; remove it or register anew")
     missing = sorted(set(manifest.files) - found)
     if missing:
-        raise SecurityError(
-            f"{record.source_uri}: file {missing[0]} of the manifest is gone; restore it, or train again"
-        )
+        raise SecurityError(f"{source_uri}: file {missing[0]} of the manifest is gone; restore it, or train again")
 
     def fetch(name: str) -> None:
         if ".." in PurePosixPath(name).parts:
-            raise SecurityError(f"{record.source_uri}: file name {name!r} leaves the artifact")
+            raise SecurityError(f"{source_uri}: file name {name!r} leaves the artifact")
         target = into / name
         target.parent.mkdir(parents=True, exist_ok=True)
         bucket.download_file(prefix + name, target, sha256=manifest.files[name])
@@ -49,4 +61,3 @@ def fetch_artifact(open_bucket: Callable[[str], ObjectStore], record: Registrati
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(fetch, manifest.files))
     verify_directory(into, manifest)
-    return manifest

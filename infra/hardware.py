@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from mlratchet.models.errors import InfrastructureError
+from mlratchet.models.identity.lease import server_now
 from mlratchet.models.ports.storage import ObjectStore
 
 LEAST_DISK_BYTES = 512 * 1024**2  # for scratch and logs
@@ -38,9 +39,7 @@ def check_hardware(home: Path, store: ObjectStore) -> None:
 
 def clock_skew_s(store: ObjectStore) -> float:
     """Seconds that this machine is ahead of the store, by an object written now."""
-    key = "hardware/clock"
-    store.put(key, b"")
-    return time.time() - store.head(key).modified_s
+    return time.time() - server_now(store)
 
 
 def query_gpus() -> str:

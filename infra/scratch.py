@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
 from pathlib import Path
 
 import psutil
+from mlratchet.models.identity.lease import Lease
 
 OWNER = "owner.json"
 
@@ -30,11 +33,41 @@ def remove_scratch(home: Path, run_id: str) -> None:
     shutil.rmtree(home / "scratch" / run_id, ignore_errors=True)
 
 
+def this_machine() -> str:
+    """`host/boot/pid namespace`: where a pid of this process means something."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        namespace = str(os.stat("/proc/self/ns/pid").st_ino)  # noqa: PTH116 - Path.stat would resolve the link
+    except OSError:
+        boot, namespace = str(psutil.boot_time()), "none"
+    return f"{socket.gethostname()}/{boot}/{namespace}"
+
+
+def lease_of(run_id: str, pipeline: str, owner: str) -> Lease:
+    """This process as the holder."""
+    me = psutil.Process()
+    return Lease(
+        run=run_id, pipeline=pipeline, owner=owner, machine=this_machine(), pid=me.pid, born_s=me.create_time()
+    )
+
+
+def is_gone(lease: Lease) -> bool:
+    """Whether the holder's process has ended; of another machine's that is not known: False."""
+    return lease.machine == this_machine() and not _lives(lease.pid, lease.born_s)
+
+
+def _lives(pid: int, born_s: float) -> bool:
+    try:
+        process = psutil.Process(pid)
+        # a pid is used again after a while: the time of birth tells
+        return abs(process.create_time() - born_s) < 1.0 and process.status() != "zombie"
+    except psutil.NoSuchProcess:
+        return False
+
+
 def _owner_lives(folder: Path) -> bool:
     try:
         owner = json.loads((folder / OWNER).read_text())
-        process = psutil.Process(int(owner["pid"]))
-        # a pid is used again after a while: the time of birth tells
-        return abs(process.create_time() - float(owner["started_s"])) < 1.0 and process.status() != "zombie"
-    except (OSError, ValueError, KeyError, psutil.NoSuchProcess):
+        return _lives(int(owner["pid"]), float(owner["started_s"]))
+    except (OSError, ValueError, KeyError):
         return False

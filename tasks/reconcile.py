@@ -10,10 +10,11 @@ from uuid import UUID
 
 from mlratchet.infra.projection import project_versions
 from mlratchet.infra.promotion import project
-from mlratchet.infra.scratch import orphaned_runs, remove_scratch
+from mlratchet.infra.scratch import is_gone, orphaned_runs, remove_scratch
 from mlratchet.infra.stack.serving import request_server, server_url
 from mlratchet.infra.tracking.spool import replay_spools
 from mlratchet.models.errors import ConfigurationError, RatchetError
+from mlratchet.models.identity.lease import LEASE_S, lease_key, read_leases
 from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.registration.record import Registration, find_registration, list_registrations
 from mlratchet.tasks.wiring import Adapters
@@ -57,6 +58,7 @@ def reconcile_all(adapters: Adapters) -> Reconciled:
     with get_client(sync_client=True) as client:
         done.attempt(lambda: declare_crashed(adapters, client))
         done.attempt(lambda: end_tracking_runs(adapters, client))
+    done.attempt(lambda: remove_dead_leases(adapters))
     done.attempt(lambda: replay_spools(adapters.tracker, adapters.settings.home / "spool", now_s=time.time()))
     return done
 
@@ -85,6 +87,16 @@ def serve(adapters: Adapters, champion: Registration) -> list[str]:
     return [f"{champion.name}: a server was asked for"]
 
 
+def remove_dead_leases(adapters: Adapters) -> list[str]:
+    """Of runs that nobody gave back: they hold nothing any more, and `gc` need not look at them again."""
+    removed = []
+    for held in read_leases(adapters.store):
+        if held.age_s > 2 * LEASE_S or is_gone(held.lease):
+            adapters.store.delete(lease_key(held.lease.run))
+            removed.append(f"run {held.lease.run}: its lease ran out")
+    return removed
+
+
 def declare_crashed(adapters: Adapters, client: SyncPrefectClient) -> list[str]:
     """Flow runs whose process on this machine is gone become Crashed; their scratch directory goes."""
     repaired = []
@@ -93,6 +105,7 @@ def declare_crashed(adapters: Adapters, client: SyncPrefectClient) -> list[str]:
         if not has_ended(client, run_id):
             client.set_flow_run_state(UUID(run_id), Crashed(message="its process is gone"), force=True)
             repaired.append(f"flow run {run_id}: its process is gone, now Crashed")
+        adapters.store.delete(lease_key(run_id))
         remove_scratch(home, run_id)
     return repaired
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from mlratchet.infra.fetch import verify_artifact
 from mlratchet.infra.package import build_model_directory
 from mlratchet.infra.promotion import raise_alias
 from mlratchet.models.artifact.card import model_card
 from mlratchet.models.artifact.manifest import ArtifactManifest, load_manifest, publish_manifest
+from mlratchet.models.errors import SecurityError
 from mlratchet.models.fault_points import fault_point
 from mlratchet.models.gates.record import GateRun
+from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.ports.registry import ModelVersion
+from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from mlratchet.models.registration.record import Registration, find_registration, publish_registration
 from mlratchet.tasks.evaluate import Evaluation, load_candidate
 from mlratchet.tasks.progress import show_link
@@ -42,7 +46,8 @@ def register(run: Run, work: Work, trained: Trained, evaluation: Evaluation, gat
 def create(run: Run, work: Work, trained: Trained, evaluation: Evaluation, gate: GateRun) -> Registration:
     """The version of this work key, made or found again, and the record that names it."""
     spec, adapters = run.spec, run.adapters
-    version = adapters.registry.find_version(spec.name, work.key)
+    run.refuse_if_stale()
+    version = intact_version(run, work.key)
     if version is None:
         version = make_version(run, work, trained, evaluation, gate)
     # of the version that stands: a try before this one may have uploaded other bytes
@@ -68,12 +73,35 @@ def create(run: Run, work: Work, trained: Trained, evaluation: Evaluation, gate:
     return publish_registration(adapters.store, record)
 
 
+def intact_version(run: Run, work_key: str) -> ModelVersion | None:
+    """The version that a try before this one made and could not record, if its bytes are all there."""
+    adapters, name = run.adapters, run.spec.name
+    found = adapters.registry.find_version(name, work_key)
+    if found is None:
+        return None
+    try:
+        manifest = load_manifest(adapters.store, found.tags[MANIFEST])
+        verify_artifact(adapters.bucket, manifest, found.source_uri)
+    except (KeyError, SecurityError, ObjectNotFound):
+        adapters.registry.delete_version(name, found.version)  # nobody was ever promised it
+        return None
+    return found
+
+
+def announce_upload(store: ObjectStore, work_key: str, source_uri: str, manifest: ArtifactManifest) -> None:
+    """An artifact that belongs to unfinished work is not garbage: the version may stand already."""
+    body = canonical_json({"source_uri": source_uri, "manifest": manifest.digest()})
+    store.create(f"work/{work_key}/uploads/{digest_bytes(body)}.json", body)
+
+
 def make_version(run: Run, work: Work, trained: Trained, evaluation: Evaluation, gate: GateRun) -> ModelVersion:
     """Package, upload, publish the manifest, register."""
     spec, adapters = run.spec, run.adapters
     directory, manifest, card = package(run, work, trained, evaluation)
     logged = adapters.tracker.log_model(trained.tracking_run, model_dir=directory, name="model")
     publish_manifest(adapters.store, manifest)
+    announce_upload(adapters.store, work.key, logged.source_uri, manifest)
+    run.refuse_if_stale()
     fault_point("register.before_create")
     accuracy = evaluation.metrics.get("accuracy")
     version = adapters.registry.create_version(

@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from mlratchet.models.errors import InfrastructureError, RatchetError
 from mlratchet.models.fault_points import fault_point
+from mlratchet.models.identity.lease import HeldError
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 
@@ -23,6 +24,8 @@ def worth_repeating(_task: Any, _task_run: Any, state: Any) -> bool:
     A second try can mend the failures of servers and machines, never those of data or configuration.
     """
     error = state.result(raise_on_failure=False)
+    if isinstance(error, HeldError):  # it waited already
+        return False
     return isinstance(error, InfrastructureError) or not isinstance(error, RatchetError)
 
 

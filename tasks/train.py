@@ -10,9 +10,11 @@ from typing import Any
 
 from mlratchet.infra.hardware import check_hardware
 from mlratchet.infra.launch.local import resolve_processes
+from mlratchet.infra.scratch import is_gone
 from mlratchet.models.artifact.weights import initial_weights_key
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.identity.claim import take_claim
+from mlratchet.models.identity.lease import wait_until_free
 from mlratchet.models.registration.record import Registration, find_registration
 from mlratchet.models.training.job import TrainJob
 from mlratchet.models.training.result import TrainResult, find_result
@@ -41,13 +43,17 @@ class Trained:
 def train(run: Run, work: Work) -> Trained:
     """Take the next epoch of the work key and train, or resume, to the end."""
     spec, adapters = run.spec, run.adapters
+    wait_until_free(adapters.store, work.key, run=run.run_id, is_gone=is_gone)
     claim = take_claim(
         adapters.store,
         work.key,
         parent_version=wanted_parent(run, work),
         owner=f"{run.actor}/{run.run_id}",
         now_s=time.time(),
+        run=run.run_id,
+        refers=(work.snapshot_id, work.dataset_id),
     )
+    run.claim = claim
     tracking_run = adapters.tracker.open_run(
         spec.name,
         work_key=work.key,

@@ -9,15 +9,19 @@ from functools import cached_property
 from mlratchet.infra.keys import InstalledKeys
 from mlratchet.infra.launch.local import LocalLauncher, resolve_processes
 from mlratchet.infra.ledger.objects import ObjectLedger
-from mlratchet.infra.scratch import open_scratch
+from mlratchet.infra.scratch import is_gone, lease_of, open_scratch
 from mlratchet.infra.settings import Settings, load_settings
 from mlratchet.infra.storage.opening import open_bucket
 from mlratchet.infra.storage.s3 import S3Store
 from mlratchet.models.errors import InfrastructureError
+from mlratchet.models.garbage.lock import collections, wait_for_collector
 from mlratchet.models.gates.validation import check_gates
+from mlratchet.models.identity.claim import Claim, is_current
+from mlratchet.models.identity.lease import LeaseKeeper
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.ports.registry import Registry, Tracker
+from mlratchet.models.training.job import StaleAttemptError
 from mlratchet.models.training.losses import check_fits
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.loading import load_workload, workload_source_digest
@@ -85,6 +89,9 @@ class Run:
         self.actor = actor
         self.tracking_run: str | None = None  # set by the training task; `close` ends it
         self.pages: dict[str, bytes] = {}  # of decisions, not yet in MLflow
+        self.claim: Claim | None = None  # set by the training task
+        self.lease = LeaseKeeper(adapters.store, lease_of(run_id, spec.name, actor))  # given back by `close`
+        self._collections = wait_for_collector(adapters.store, is_gone=is_gone)
         self.scratch = open_scratch(adapters.settings.home, run_id)  # removed by `close`
 
     @cached_property
@@ -103,8 +110,25 @@ class Run:
         bucket = self.spec.source.bucket
         return self.adapters.bucket(bucket) if bucket else self.adapters.raw
 
+    def refuse_if_stale(self) -> None:
+        """Before something is published that others rely on.
+
+        Raises ``StaleAttemptError`` when this process was stopped for so long that another run took over the work, or
+        garbage was collected while nobody could know that it lives.
+        """
+        store = self.adapters.store
+        if self.claim is not None and not is_current(store, self.claim):
+            raise StaleAttemptError(
+                f"a newer attempt has work {self.claim.work_key[:12]}; this one (epoch {self.claim.epoch}) ends"
+            )
+        if self.lease.lapsed and collections(store) - self._collections:
+            raise StaleAttemptError(
+                f"run {self.run_id} gave no sign of life for a minute and `ratchet gc` has run meanwhile; run it again"
+            )
+
     def close(self, *, failed: bool) -> None:
         """End the tracking run and remove the scratch directory. A gate that said no is a finished run."""
+        self.lease.close()
         shutil.rmtree(self.scratch, ignore_errors=True)
         if self.tracking_run is not None:
             with suppress(InfrastructureError):  # MLflow is down: `ratchet reconcile` ends it later

@@ -161,22 +161,32 @@ def reconcile(as_json: JsonOption = False) -> None:
 
 def gc(
     delete: Annotated[bool, typer.Option("--delete", help="Really delete; without it only a list.")] = False,
+    keep_champions: Annotated[
+        int, typer.Option(min=1, help="Newest champions and newest versions of a pipeline that never retire.")
+    ] = 5,
+    retire_days: Annotated[
+        float | None,
+        typer.Option(min=1, help="Weights and data of other versions go after so many days; their evidence stays."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List (or delete) objects that nothing refers to: checkpoints of finished work, uploads of killed runs.
+    """List (or delete) objects that nothing refers to.
 
-    Never touches what a ledger, a registration or an unfinished claim refers to.
+    Never touches what a ledger, a registration, a deployment, an unfinished claim or a living run refers to. Runs that
+    begin meanwhile wait; while one is under way, only what it cannot take up again goes.
     """
     from mlratchet.flows.cli.output import emit
+    from mlratchet.models.garbage.reachable import Retention
     from mlratchet.tasks.collect import collect
     from mlratchet.tasks.wiring import open_adapters
 
     adapters = open_adapters()
-    found = collect(adapters.store, adapters.bucket(adapters.settings.mlflow_bucket), delete=delete)
+    kept = Retention(champions=keep_champions, retire_days=retire_days)
+    found = collect(adapters.store, adapters.bucket(adapters.settings.mlflow_bucket), delete=delete, retention=kept)
     verb = "deleted" if delete else "would delete"
     groups: dict[str, list[int]] = {}
     for item in found:
-        folder = re.split(r"/checkpoints/|/artifacts/", item["key"])[0]
+        folder = re.split(r"/checkpoints/|/artifacts/|/(?=[0-9a-f]{64}\b)", item["key"])[0]
         groups.setdefault(f"{item['bucket']}/{folder}", []).append(item["size_bytes"])
     lines = [f"{verb} {len(sizes)} objects of {group} ({sum(sizes):,} bytes)" for group, sizes in groups.items()]
     total = sum(item["size_bytes"] for item in found)

@@ -25,6 +25,8 @@ class Claim:
     owner: str  # who: a flow run id or user@host
     token: str  # unique, so that a lost reply can be told from a lost race
     taken_s: float  # seconds since the epoch, for reading only
+    run: str = ""  # the run whose lease says whether the attempt is alive
+    refers: tuple[str, ...] = ()  # ids of the snapshot and the dataset: not garbage while the work is unfinished
 
 
 def claim_key(work_key: str, epoch: int) -> str:
@@ -38,7 +40,16 @@ def read_claims(store: ObjectStore, work_key: str) -> list[Claim]:
     return [Claim(**json.loads(store.get(info.key))) for info in infos]
 
 
-def take_claim(store: ObjectStore, work_key: str, *, parent_version: int | None, owner: str, now_s: float) -> Claim:
+def take_claim(
+    store: ObjectStore,
+    work_key: str,
+    *,
+    parent_version: int | None,
+    owner: str,
+    now_s: float,
+    run: str = "",
+    refers: tuple[str, ...] = (),
+) -> Claim:
     """Take the next epoch. A lost race is tried again with the one after."""
     while True:
         claims = read_claims(store, work_key)
@@ -49,6 +60,8 @@ def take_claim(store: ObjectStore, work_key: str, *, parent_version: int | None,
             owner=owner,
             token=uuid.uuid4().hex,
             taken_s=now_s,
+            run=run,
+            refers=refers,
         )
         try:
             store.create(claim_key(work_key, claim.epoch), canonical_json(asdict(claim)))
@@ -58,5 +71,5 @@ def take_claim(store: ObjectStore, work_key: str, *, parent_version: int | None,
 
 
 def is_current(store: ObjectStore, claim: Claim) -> bool:
-    """Whether no newer epoch has been taken."""
+    """Whether no newer epoch has been taken. No clock is asked."""
     return not store.exists(claim_key(claim.work_key, claim.epoch + 1))

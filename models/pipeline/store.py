@@ -32,3 +32,14 @@ def load_pipeline(store: ObjectStore, revision: str, *, overrides: Sequence[str]
             f"no pipeline revision {revision[:12]} in {store.bucket}; run `ratchet deploy`"
         ) from exc
     return parse_pipeline(json.dumps(json.loads(data)), where=f"pipeline {revision[:12]}", overrides=overrides)
+
+
+def publish_deployment(store: ObjectStore, name: str, revision: str) -> None:
+    """Write down in the bucket which revision is deployed, as `deployments/<name>.json`; the last one counts."""
+    store.put(f"deployments/{name}.json", canonical_json({"name": name, "revision": revision}))
+
+
+def deployed_revisions(store: ObjectStore) -> dict[str, str]:
+    """Revision by pipeline."""
+    documents = [json.loads(store.get(info.key)) for info in store.list("deployments/")]
+    return {str(document["name"]): str(document["revision"]) for document in documents}

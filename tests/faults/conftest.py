@@ -14,6 +14,7 @@ from mlratchet.infra.processes import WORK_MARK, marked_processes
 from mlratchet.infra.stack.serving import server_url
 from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.data.shards import load_split
+from mlratchet.models.garbage.reachable import DAY_S
 from mlratchet.models.gates.decision import load_decision
 from mlratchet.models.registration.record import find_registration
 from mlratchet.tasks.collect import collect
@@ -76,9 +77,9 @@ class Invariants:
         self.no_process_is_left(key)  # I6
         self.no_run_hangs()
         self.tracking_is_whole(record.run_id)  # I8
-        uploads = adapters.bucket(adapters.settings.mlflow_bucket)  # I9, as if an hour had passed
-        collect(adapters.store, uploads, delete=True, now_s=time.time() + 7200)
-        assert collect(adapters.store, uploads, delete=False, now_s=time.time() + 7200) == []
+        uploads = adapters.bucket(adapters.settings.mlflow_bucket)  # I9, as if two days had passed
+        collect(adapters.store, uploads, delete=True, now_s=time.time() + 2 * DAY_S)
+        assert collect(adapters.store, uploads, delete=False, now_s=time.time() + 2 * DAY_S) == []
         assert self.stack.json("run", name, "--local")["outcome"] == "unchanged"  # I10
 
     def no_run_hangs(self) -> None:
