@@ -23,6 +23,11 @@ from prefect.types.entrypoint import EntrypointType
 def deploy_pipeline(file: Path, adapters: Adapters) -> dict[str, Any]:
     """One deployment, made or brought up to date."""
     spec, warnings = check_pipeline(file)
+    return deploy_spec(spec, adapters) | {"warnings": warnings}
+
+
+def deploy_spec(spec: PipelineSpec, adapters: Adapters) -> dict[str, Any]:
+    """The deployment of a pipeline, made or brought up to date, and written down in the bucket."""
     revision = publish_pipeline(adapters.store, spec)
     settings: Settings = adapters.settings
     asked = RetrainParameters.of(spec.train).model_dump(mode="json")
@@ -47,7 +52,6 @@ def deploy_pipeline(file: Path, adapters: Adapters) -> dict[str, Any]:
         "deployment_id": str(identity),
         "url": f"{ui}/deployments/deployment/{identity}",
         "tune_url": f"{ui}/deployments/deployment/{study}" if study else None,
-        "warnings": warnings,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 
@@ -17,14 +18,17 @@ from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.ports.registry import ModelVersion
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from mlratchet.models.registration.record import Registration, find_registration, publish_registration
+from mlratchet.models.registration.tracking import TrackingRecord, publish_tracking
 from mlratchet.tasks.evaluate import Evaluation, load_candidate
+from mlratchet.tasks.forward import points
 from mlratchet.tasks.progress import show_link
 from mlratchet.tasks.recognise import Work
 from mlratchet.tasks.step import step
-from mlratchet.tasks.train import Trained
+from mlratchet.tasks.train import Trained, training_parameters
 from mlratchet.tasks.wiring import Run
 
 MANIFEST, MODEL_ID = "ratchet.manifest", "ratchet.model_id"  # tags of a version
+WORK_KEY, SOURCE = "ratchet.work_key", "ratchet.source_uri"  # which the registry itself adds
 
 
 @step("Register in MLflow")
@@ -69,8 +73,28 @@ def create(run: Run, work: Work, trained: Trained, evaluation: Evaluation, gate:
         revision=spec.revision(),
         parent_version=trained.parent_version,
         registered_s=time.time(),
+        description=card_of(run, work, trained, evaluation),
+        tags={name: value for name, value in version.tags.items() if name not in (WORK_KEY, SOURCE)},
+        tracking=publish_tracking(adapters.store, tracking_of(run, work, trained, evaluation)),
     )
     return publish_registration(adapters.store, record)
+
+
+def tracking_of(run: Run, work: Work, trained: Trained, evaluation: Evaluation) -> TrackingRecord:
+    """Parameters, one point per epoch and metric, and the test metrics: enough to show the run again."""
+    spec, now_s = run.spec, time.time()
+    history = [point for entry in trained.result.history for point in points(entry, "", int(entry["epoch"]))]
+    tested = [(f"test_{name}", m.value, 0, now_s) for name, m in evaluation.metrics.items() if math.isfinite(m.value)]
+    return TrackingRecord(
+        experiment=spec.name,
+        run_name=f"{spec.name}-{work.key[:8]}",
+        work_key=work.key,
+        parameters=training_parameters(run, work, trained.parent_version),
+        points=(*history, *tested),
+        dataset_name=f"{spec.name} {work.snapshot_id[:12]}",
+        dataset_digest=work.snapshot_id[:36],
+        dataset_uri=f"s3://{run.raw.bucket}/{spec.source.prefix}",
+    )
 
 
 def intact_version(run: Run, work_key: str) -> ModelVersion | None:
@@ -129,11 +153,22 @@ def make_version(run: Run, work: Work, trained: Trained, evaluation: Evaluation,
 
 def package(run: Run, work: Work, trained: Trained, evaluation: Evaluation) -> tuple[Path, ArtifactManifest, str]:
     """The model directory, its manifest and the card."""
-    spec, adapters = run.spec, run.adapters
+    adapters = run.adapters
     module = load_candidate(run, trained.result.weights_key, trained.result.weights_sha256)
     weights = run.scratch / "weights.safetensors"
     adapters.store.download_file(trained.result.weights_key, weights, sha256=trained.result.weights_sha256)
-    card = model_card(
+    card = card_of(run, work, trained, evaluation)
+    directory = run.scratch / "model"
+    manifest = build_model_directory(
+        module, run.workload, evaluation.sample_x[:2], out=directory, card=card, weights_file=weights
+    )
+    return directory, manifest, card
+
+
+def card_of(run: Run, work: Work, trained: Trained, evaluation: Evaluation) -> str:
+    """The model card."""
+    spec = run.spec
+    return model_card(
         name=spec.name,
         description=spec.description,
         owner=spec.owner,
@@ -144,8 +179,3 @@ def package(run: Run, work: Work, trained: Trained, evaluation: Evaluation) -> t
         metrics={name: metric.value for name, metric in evaluation.metrics.items()},
         workload=spec.workload.use,
     )
-    directory = run.scratch / "model"
-    manifest = build_model_directory(
-        module, run.workload, evaluation.sample_x[:2], out=directory, card=card, weights_file=weights
-    )
-    return directory, manifest, card

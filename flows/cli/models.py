@@ -147,13 +147,28 @@ def rollback(
     )
 
 
-def reconcile(as_json: JsonOption = False) -> None:
-    """Make aliases and tags follow the ledger, and clear what killed runs left. Safe to repeat."""
+def reconcile(
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="First restore versions, runs and deployments of empty databases.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make aliases and tags follow the ledger, and clear what killed runs left. Safe to repeat.
+
+    Exits with 6 for a ledger that was cut or changed: nothing follows that.
+    """
     from mlratchet.flows.cli.output import emit
     from mlratchet.tasks.reconcile import reconcile_all
     from mlratchet.tasks.wiring import open_adapters
 
-    done = reconcile_all(open_adapters())
+    adapters = open_adapters()
+    restored: list[str] = []
+    if rebuild:
+        from mlratchet.flows.rebuild import rebuild as restore
+
+        restored = restore(adapters)
+    done = reconcile_all(adapters)
+    done.repaired = restored + done.repaired
     if done.repaired or not done.problems:
         emit(done.repaired, done.repaired or ["everything follows the ledger"], as_json=as_json)
     done.raise_worst()

@@ -17,6 +17,7 @@ from requests.exceptions import RequestException
 T = TypeVar("T")
 WORK_KEY = "ratchet.work_key"
 SOURCE = "ratchet.source_uri"
+REGISTERED = "ratchet.registered_s"  # of a version that was restored: when it was first made
 PAGE = 200
 
 
@@ -203,7 +204,8 @@ class MlflowRegistry:
                 raise RegistryError(f"delete version {version} of {name} at {self._uri}: {brief(exc)}") from exc
 
     def _version(self, found: Any) -> ModelVersion:
-        created = found.creation_timestamp
+        restored = found.tags.get(REGISTERED)
+        created = float(restored) * 1000 if restored else found.creation_timestamp
         return ModelVersion(
             name=str(found.name),
             version=int(found.version),

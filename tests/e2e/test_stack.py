@@ -11,9 +11,12 @@ import httpx
 import psutil
 import pytest
 from mlratchet.infra.processes import STACK_MARK, marked_processes
+from mlratchet.infra.settings import child_environment
 from mlratchet.infra.stack.control import supervisor_pid
+from mlratchet.models.pipeline.store import deployed_revisions
 
 from tests.conftest import Stack, wait_for
+from tests.faults.promotions import Scene
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
@@ -60,8 +63,47 @@ def refusals(stack: Stack) -> list[int]:
     ]
 
 
-def test_a_killed_supervisor_takes_everything_with_it_and_up_starts_again(tmp_path: Path) -> None:
-    """With passwords, which are remembered."""
+def promoted_versions(stack: Stack, name: str) -> Scene:
+    """Versions 1, 3 and 4 in the stack's own bucket, the last two of them champions; 2 was never recorded."""
+    adapters = stack.adapters
+    run_id = adapters.tracker.open_run(name, work_key=name, flow_run="f", name="n", tags={})
+    scene = Scene(name, adapters.store, adapters.registry, run_id)
+    scene.register(1)
+    adapters.registry.create_version(
+        name, work_key="never-recorded", run_id=run_id, source_uri="s3://b/p", model_id=None, description="", tags={}
+    )
+    second, third = scene.register(2)
+    scene.promote(second, 0)
+    scene.promote(third, 1)
+    scene.reconcile()
+    return scene
+
+
+def rebuilt(stack: Stack, scene: Scene) -> None:
+    """Everything is back under its own number, and a second rebuild finds nothing to do."""
+    assert stack("versions", scene.name).stdout.startswith("no versions")
+    lines = stack.json("reconcile", "--rebuild")
+    assert [line for line in lines if "restored from registrations/" in line] != []
+    shown = {v["version"]: v for v in stack.json("versions", scene.name)}
+    assert {version: set(v["aliases"]) for version, v in shown.items()} == {
+        1: set(),
+        3: {"previous"},
+        4: {"champion", "candidate"},
+    }
+    for record in scene.records:
+        assert shown[record.version]["work_key"] == record.work_key
+    user, password = stack.settings.prefect_auth.get_secret_value().split(":")  # type: ignore[union-attr]  # --auth
+    address = f"{stack.settings.prefect_api_url}/deployments/name/retrain/two-layers"
+    deployment = httpx.get(address, auth=(user, password)).raise_for_status().json()
+    assert deployment["parameters"]["revision"] == deployed_revisions(stack.adapters.store)["two-layers"]
+    again = stack.json("reconcile", "--rebuild")
+    assert [line for line in again if "deployed" not in line] == []
+
+
+def test_a_killed_supervisor_takes_everything_with_it_and_lost_databases_are_rebuilt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With passwords, which are remembered. MLflow and Prefect lose everything; S3 does not."""
     other = Stack(tmp_path)
     try:
         assert "credentials.json" in other("up", "--auth").stdout
@@ -69,6 +111,11 @@ def test_a_killed_supervisor_takes_everything_with_it_and_up_starts_again(tmp_pa
         assert "no versions of" in other("versions", "digits").stdout
         assert "`ratchet down` first" in other("up", "--no-auth", code=2).stderr
         other.adapters.raw.put("kept", b"data")
+        for key, value in child_environment(other.settings).items():
+            if key.startswith("MLFLOW_TRACKING_"):
+                monkeypatch.setenv(key, value)
+        scene = promoted_versions(other, "lost")
+        other("deploy", "two-layers")
         ports = {name: service.url for name, service in other.services().items()}
         pid = supervisor_pid(other.home)
         assert pid is not None
@@ -76,10 +123,14 @@ def test_a_killed_supervisor_takes_everything_with_it_and_up_starts_again(tmp_pa
         mark = str(other.home.resolve())
         wait_for("every process to be gone", lambda: marked_processes(STACK_MARK, mark) == [])
         assert "NOT HEALTHY" in other("status", code=5).stdout
+        for database in (other.home / "data").glob("*.db*"):
+            if "auth" not in database.name:
+                database.unlink()
         other("up")
         assert {name: service.url for name, service in other.services().items()} == ports
         assert other.adapters.raw.get("kept") == b"data"
         assert refusals(other) == [401, 401]
+        rebuilt(other, scene)
         other("down")
         assert marked_processes(STACK_MARK, mark) == []
         other("down")

@@ -43,8 +43,9 @@ def bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def own_bucket(stack: Stack) -> S3Store:
-    """Not the stack's own store: what is reconciled there is none of this."""
-    store = stack.adapters.bucket(f"promotions-{uuid.uuid4().hex[:10]}")
+    """Not the stack's own store: what is reconciled there is none of this. One for all tests of faults, because a bucket
+    of SeaweedFS takes volumes of its own."""
+    store = stack.adapters.bucket("faults")
     store.ensure_bucket()
     return store
 
@@ -82,13 +83,13 @@ def play(scene: Scene, folder: Path, rounds: int) -> None:
 
 
 def test_of_sixteen_promotions_at_once_one_wins_whatever_fails(bucket: ObjectStore, tmp_path: Path) -> None:
-    play(Scene("race", bucket, MemoryRegistry()), tmp_path, len(POINTS))
+    play(Scene(f"race-{uuid.uuid4().hex[:8]}", bucket, MemoryRegistry()), tmp_path, len(POINTS))
 
 
 @pytest.mark.full
 @pytest.mark.timeout(3600)
 def test_two_hundred_rounds_of_sixteen_promotions(bucket: ObjectStore, tmp_path: Path) -> None:
-    play(Scene("race", bucket, MemoryRegistry()), tmp_path, 200)
+    play(Scene(f"race-{uuid.uuid4().hex[:8]}", bucket, MemoryRegistry()), tmp_path, 200)
 
 
 @pytest.mark.stack
