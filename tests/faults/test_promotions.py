@@ -43,8 +43,8 @@ def bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def own_bucket(stack: Stack) -> S3Store:
-    """Not the stack's own store: what is reconciled there is none of this. One for all tests of faults, because a bucket
-    of SeaweedFS takes volumes of its own."""
+    """Not the stack's own store: what is reconciled there is none of this. One for all tests of faults: a bucket of
+    SeaweedFS takes volumes of its own."""
     store = stack.adapters.bucket("faults")
     store.ensure_bucket()
     return store
