@@ -13,7 +13,7 @@ CHECKPOINT = re.compile(r"^work/[^/]+/e\d+/checkpoints/")
 WEIGHTS = re.compile(r"^work/[^/]+/e\d+/weights-([0-9a-f]{64})\.")
 
 # what a retrain needs: bytes that can be made again from the source, as long as somebody has it
-DATA = ("raw/", "snapshots/", "listings/", "datasets/", "indexes/", "shards/", "weights/")
+DATA = ("raw/", "snapshots/", "listings/", "datasets/", "indexes/", "shards/", "weights/", "nodes/")
 # what an audit needs: kept for every version that ever was, however old
 EVIDENCE = (
     "decisions/",
@@ -25,9 +25,11 @@ EVIDENCE = (
     "evidence/",
     "signatures/",
     "requests/",
+    "attributions/",
     "policies/",
 )
-FOREVER = ("ledger/", "registrations/", "deployments/")
+FOREVER = ("ledger/", "registrations/", "deployments/", "approvals/")
+COUNTS = ("holdout/",)  # how often rows have gated: kept forever, and the works that they name are not
 REPORTS = ("runs/", "gc/started/")  # for reading; they keep nothing alive
 MACHINERY = ("leases/", "gc/running/", "hardware/", "health/", "doctor/")  # whoever writes them clears them
 FIRST = ("listings/", "gates/", "datasets/", "snapshots/")  # deleted before what they refer to
@@ -45,12 +47,12 @@ def words_in(data: bytes) -> set[str]:
 
 def is_document(key: str) -> bool:
     """Whether the object can refer to others."""
-    return key.endswith((".json", ".yaml")) and not key.startswith((*REPORTS, *MACHINERY))
+    return key.endswith((".json", ".yaml")) and not key.startswith((*REPORTS, *MACHINERY, *COUNTS))
 
 
 def is_known(key: str) -> bool:
     """Whether the object is of a kind that can become garbage, or is handled apart."""
-    return key.startswith((*DATA, *EVIDENCE, *REPORTS, *MACHINERY, *FOREVER, "work/"))
+    return key.startswith((*DATA, *EVIDENCE, *REPORTS, *MACHINERY, *COUNTS, *FOREVER, "work/"))
 
 
 def deletion_order(key: str) -> tuple[int, str]:

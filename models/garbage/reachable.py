@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from mlratchet.models.garbage.kinds import (
     CHECKPOINT,
+    COUNTS,
     DATA,
     EVIDENCE,
     FOREVER,
@@ -184,7 +185,7 @@ def is_garbage(graph: Reachability, info: ObjectInfo, registered: set[str], rete
     key, age_s = info.key, now_s - info.modified_s
     if CHECKPOINT.match(key) and key.split("/")[1] in registered:
         return True  # the weights are published: nobody resumes from it
-    if key in graph.reached or not is_known(key) or key.startswith((*FOREVER, *MACHINERY)):
+    if key in graph.reached or not is_known(key) or key.startswith((*FOREVER, *MACHINERY, *COUNTS)):
         return False
     if key.startswith(REPORTS):
         return age_s / DAY_S >= retention.report_days
