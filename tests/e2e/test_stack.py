@@ -67,7 +67,7 @@ def promoted_versions(stack: Stack, name: str) -> Scene:
     """Versions 1, 3 and 4 in the stack's own bucket, the last two of them champions; 2 was never recorded."""
     adapters = stack.adapters
     run_id = adapters.tracker.open_run(name, work_key=name, flow_run="f", name="n", tags={})
-    scene = Scene(name, adapters.store, adapters.registry, run_id)
+    scene = Scene(name, adapters.store, adapters.registry, run_id, keys=adapters.keys)
     scene.register(1)
     adapters.registry.create_version(
         name, work_key="never-recorded", run_id=run_id, source_uri="s3://b/p", model_id=None, description="", tags={}

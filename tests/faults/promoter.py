@@ -29,7 +29,7 @@ def promote(name: str, run_id: str, bucket: str, point: str, version: int, expec
     store = adapters.bucket(bucket)
     if point != "none":
         fault_points.arm(point, "crash")
-    scene = Scene(name, store, adapters.registry, run_id, list_registrations(store)[name])
+    scene = Scene(name, store, adapters.registry, run_id, list_registrations(store)[name], adapters.keys)
     try:
         scene.promote(next(record for record in scene.records if record.version == version), expected)
     except LedgerConflict:

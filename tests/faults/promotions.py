@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from mlratchet.infra.fetch import fetch_artifact
+from mlratchet.infra.keys import MemoryKeys
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.projection import project_versions
 from mlratchet.infra.promotion import HEAD, project, promote_version
 from mlratchet.infra.serve import Follower
 from mlratchet.models.artifact.manifest import ArtifactManifest, publish_manifest
 from mlratchet.models.fault_points import InjectedFault
-from mlratchet.models.gates.decision import load_decision, publish_decision
+from mlratchet.models.gates.promotable import EARLIER_GATES, verify_entry
+from mlratchet.models.gates.signed import Context, publish_decision
 from mlratchet.models.identity.canonical import digest, digest_bytes
+from mlratchet.models.ports.keys import Keys
 from mlratchet.models.ports.ledger import LedgerConflict, LedgerEntry
 from mlratchet.models.ports.registry import Registry
 from mlratchet.models.ports.storage import ObjectStore
@@ -45,6 +48,12 @@ class Scene:
     registry: Registry
     run_id: str = "run"
     records: list[Registration] = field(default_factory=list)
+    keys: Keys = field(default_factory=MemoryKeys)
+    judged: dict[str, dict[str, str]] = field(default_factory=dict)  # work key -> gate -> digest of its decision
+
+    def ledger(self) -> ObjectLedger:
+        """As a process that has just started sees it."""
+        return ObjectLedger(self.store, self.keys)
 
     def register(self, count: int) -> list[Registration]:
         """The next versions: one small file each, a champion gate that passed, a registration."""
@@ -71,22 +80,31 @@ class Scene:
         self.records += made
         return made
 
-    def decide(self, record: Registration) -> str:
-        """A champion gate that passed; its digest."""
-        return publish_decision(
-            self.store,
-            {
-                "kind": "gate", "pipeline": self.name, "gate": "champion", "verdict": "pass",
-                "version": record.version, "work_key": record.work_key, "actor": "ada",
-                "digests": {"manifest": record.manifest_digest}, "checks": [], "at_s": 0.0,
-            },
-        )  # fmt: skip
+    def decide(self, record: Registration, champion: int | None) -> str:
+        """Four gates that passed against this champion, signed; the digest of the last one."""
+        about = {
+            "kind": "gate", "pipeline": self.name, "verdict": "pass", "version": record.version,
+            "work_key": record.work_key, "champion_version": champion, "actor": "ada", "checks": [], "at_s": 0.0,
+        }  # fmt: skip
+        digests = {"manifest": record.manifest_digest}
+        signer = self.keys.signer()
+        if record.work_key not in self.judged:  # the gates before the champion's do not look at the champion
+            self.judged[record.work_key] = {
+                f"gate.{gate}": publish_decision(self.store, {**about, "gate": gate, "digests": digests}, signer)
+                for gate in EARLIER_GATES
+            }
+        earlier = self.judged[record.work_key]
+        last = {**about, "gate": "champion", "digests": {**digests, **earlier}}
+        return publish_decision(self.store, last, signer)
 
     def promote(self, record: Registration, expected: int, decision: str | None = None) -> LedgerEntry:
         """As the flow does: the entry, then what follows it. With a ledger of its own, like any process."""
-        ledger = ObjectLedger(self.store)
+        ledger = self.ledger()
+        if decision is None:
+            held = ledger.entries(self.name)[:expected]
+            decision = self.decide(record, held[-1].version if held else None)
         entry = promote_version(
-            ledger, record, decision=decision or self.decide(record), actor=f"actor-{record.version}", reason="better",
+            ledger, record, decision=decision, actor=f"actor-{record.version}", reason="better",
             expected_generation=expected,
         )  # fmt: skip
         project(ledger, self.registry, self.name)
@@ -94,13 +112,13 @@ class Scene:
 
     def head(self) -> LedgerEntry:
         """The newest entry."""
-        head = ObjectLedger(self.store).head(self.name)
+        head = self.ledger().head(self.name)
         assert head is not None
         return head
 
     def reconcile(self) -> list[str]:
         """What `ratchet reconcile` does for one pipeline."""
-        ledger = ObjectLedger(self.store)
+        ledger = self.ledger()
         repaired = project(ledger, self.registry, self.name)
         entries = ledger.entries(self.name)
         return repaired + project_versions(self.store, self.registry, self.name, self.records, entries)
@@ -114,7 +132,7 @@ class Scene:
         versions = self.registry.list_versions(self.name)
         assert [v.version for v in versions] == [r.version for r in self.records]  # I1
         assert len({v.tags["ratchet.work_key"] for v in versions}) == len(versions)
-        ledger = ObjectLedger(self.store)
+        ledger = self.ledger()
         entries = ledger.entries(self.name)  # I2: the chain is verified by reading it
         assert [entry.generation for entry in entries] == list(range(1, generations + 1))
         head = entries[-1]
@@ -124,9 +142,11 @@ class Scene:
         assert self.registry.model_tags(self.name)[HEAD] == ledger.digests(self.name)[-1]
         record = find_registration(self.store, head.work_key)  # I3
         assert record is not None
-        decision = load_decision(self.store, head.decision)
-        assert (decision["verdict"], decision["version"]) == ("pass", head.version)
-        assert decision["digests"]["manifest"] == record.manifest_digest == head.manifest
+        chain = ledger.chain(self.name)
+        context = Context(self.keys.trusted(), chain, head.generation)
+        decision = verify_entry(self.store, entries, head.generation, context)
+        if head.action == "promote":
+            assert decision["digests"]["manifest"] == record.manifest_digest == head.manifest
         self.fetch(record, folder)
         assert self.reconcile() == []
 
@@ -146,7 +166,8 @@ class TinyFollower(Follower):
 
     def __init__(self, scene: Scene, folder: Path) -> None:
         self._name, self._slot, self._config = scene.name, Slot(), ServingConfig()
-        self._store, self._ledger = scene.store, ObjectLedger(scene.store)  # type: ignore[assignment]  # any store
+        self._keys = scene.keys  # type: ignore[assignment]  # any keys
+        self._store, self._ledger = scene.store, scene.ledger()  # type: ignore[assignment]  # any store
         self._scene, self._folder = scene, folder
 
     def load(self, head: LedgerEntry) -> Any:

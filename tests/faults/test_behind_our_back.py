@@ -22,7 +22,7 @@ def scene(stack: Stack) -> Scene:
     adapters = stack.adapters
     run_id = adapters.tracker.open_run(name, work_key=name, flow_run="f", name="n", tags={})
     adapters.tracker.end_run(run_id, status="FINISHED")
-    made = Scene(name, adapters.store, adapters.registry, run_id)
+    made = Scene(name, adapters.store, adapters.registry, run_id, keys=adapters.keys)
     first, second, _ = made.register(3)
     made.promote(first, 0)
     made.promote(second, 1)

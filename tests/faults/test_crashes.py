@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from mlratchet.infra.scratch import orphaned_runs
 from mlratchet.infra.storage.s3 import S3Store
 from mlratchet.models.data.snapshot import take_snapshot
 
@@ -43,7 +44,10 @@ def test_a_run_that_dies_at_every_boundary_ends_with_one_champion(stack: Any, in
             invariants.no_process_is_left(key)
             invariants.nothing_half_written(name, key)
     repaired = stack.json("reconcile")
-    assert sum("its process is gone, now Crashed" in line for line in repaired) == len(CRASHES)
+    # of those that Prefect has not declared crashed by itself meanwhile
+    assert sum("its process is gone, now Crashed" in line for line in repaired) <= len(CRASHES)
+    assert orphaned_runs(stack.home) == []
+    invariants.no_run_hangs()
     report = stack.json("run", name, "--local")
     assert report["work_key"] == key
     assert report["version"] == 1

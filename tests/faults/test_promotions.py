@@ -6,6 +6,8 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +55,18 @@ def own_bucket(stack: Stack) -> S3Store:
 def play(scene: Scene, folder: Path, rounds: int) -> None:
     """Every round: a fault somewhere, all promote from one view of the ledger, then a reconcile."""
     follower = TinyFollower(scene, folder)
+    scene.register(AT_ONCE + 1)
     for generation in range(rounds):
         point = POINTS[generation % len(POINTS)]
-        records = scene.register(AT_ONCE)
+        champion = scene.head().version if generation else None
+        records = [record for record in scene.records if record.version != champion][:AT_ONCE]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            decided = list(pool.map(partial(scene.decide, champion=champion), records))
+        decisions = dict(zip([record.version for record in records], decided, strict=True))
         fault_points.arm(point, "raise")
 
-        def promote(record: Any, expected: int = generation) -> LedgerEntry:
-            entry = scene.promote(record, expected)
+        def promote(record: Any, expected: int = generation, decisions: dict[int, str] = decisions) -> LedgerEntry:
+            entry = scene.promote(record, expected, decisions[record.version])
             try:
                 follower.follow()
             except InjectedFault:  # as `Follower.run`: the old one serves on, the next poll tries again
@@ -99,7 +106,7 @@ def test_a_process_that_dies_at_each_point_of_a_promotion_is_repaired(stack: Any
     name = f"race-{uuid.uuid4().hex[:8]}"
     run_id = stack.adapters.tracker.open_run(name, work_key=name, flow_run="f", name="n", tags={})
     stack.adapters.tracker.end_run(run_id, status="FINISHED")
-    scene = Scene(name, store, stack.adapters.registry, run_id)
+    scene = Scene(name, store, stack.adapters.registry, run_id, keys=stack.adapters.keys)
     scene.register(AT_ONCE)
     script = Path(__file__).with_name("promoter.py")
     with subprocess.Popen(
@@ -141,7 +148,7 @@ def test_the_server_does_not_follow_a_cut_ledger_and_refuses_changed_bytes(store
     assert follower.version == 2
     newest = store.get("ledger/served/00000002.json")
     store.delete("ledger/served/00000002.json")
-    with pytest.raises(SecurityError, match="generation 2 is served and gone"):
+    with pytest.raises(SecurityError, match="ends with generation 1, but 2 is served"):
         follower.follow()
     assert follower.version == 2
     store.put("ledger/served/00000002.json", newest)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.projection import project_versions
 from mlratchet.infra.registry.memory import MemoryRegistry
 from mlratchet.infra.registry.mlflow import MlflowRegistry
@@ -154,7 +153,7 @@ def test_a_promotion_whose_projection_fails_stands_and_is_repaired(
     scene = Scene(name, through_nothing(stack), registry, run_id)
     first, second = scene.register(2)
     scene.promote(first, 0)
-    decision = scene.decide(second)
+    decision = scene.decide(second, first.version)
     fault = mlflow.arm(kind, path=point, method="POST")
     with pytest.raises(RegistryError):
         scene.promote(second, 1, decision)
@@ -200,12 +199,12 @@ def test_a_partition_is_an_error_and_leaves_nothing_half_done(stack: Stack, s3: 
     store = through(stack, s3)
     scene = Scene(unique(), store, MemoryRegistry())
     (record,) = scene.register(1)
-    decision = scene.decide(record)
+    decision = scene.decide(record, None)
     s3.arm("cut", times=10_000)
     with pytest.raises(StorageError, match="is the server up"):
         scene.promote(record, 0, decision)
     s3.heal()
-    assert ObjectLedger(store).entries(scene.name) == []
+    assert scene.ledger().entries(scene.name) == []
     s3.arm("slow request", times=10_000, seconds=0.05)
     assert scene.promote(record, 0, decision).generation == 1
     s3.heal()
@@ -218,7 +217,7 @@ def test_a_partition_right_after_the_entry_is_found_by_the_retry(stack: Stack, s
     store = through(stack, s3)
     scene = Scene(unique(), store, MemoryRegistry())
     (record,) = scene.register(1)
-    decision: Any = scene.decide(record)
+    decision: Any = scene.decide(record, None)
     s3.arm("drop reply", method="PUT", path="/ledger/")
     s3.arm("cut", skip=1, times=10_000)
     with pytest.raises(StorageError):

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mlratchet.infra.keys import MemoryKeys
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.scratch import is_gone, lease_of
 from mlratchet.infra.storage.memory import MemoryStore
@@ -23,6 +24,7 @@ from mlratchet.models.identity.lease import LeaseKeeper
 from mlratchet.models.registration.record import Registration, publish_registration
 from mlratchet.tasks.collect import collect
 
+KEYS = MemoryKeys()
 LATER_S = 2 * DAY_S  # beyond the grace of everything that a test writes
 
 
@@ -110,7 +112,7 @@ class Bucket:
         )  # fmt: skip
         self.needed.add(f"registrations/{key}.json")
         if state == "promoted":
-            ledger = ObjectLedger(self.store)
+            ledger = ObjectLedger(self.store, KEYS)
             entry = ledger.append(
                 name, action="promote", version=version, work_key=key, decision=decision, manifest=manifest, actor="a",
                 reason="r", now_s=0.0, expected_generation=len(ledger.entries(name)),
@@ -236,7 +238,7 @@ def test_old_versions_retire_but_not_the_newest_champions_and_never_their_eviden
         assert any(f"weights-{sha('weights', at)}" in key for key in gone) == retired
         assert f"rows/{sha('rows', at)}.safetensors" not in gone
         assert f"decisions/{sha('decision', at)}.json" not in gone
-    assert len(ObjectLedger(bucket.store).entries("digits")) == 5
+    assert len(ObjectLedger(bucket.store, KEYS).entries("digits")) == 5
     assert bucket.collect(retention=kept) == []
     with pytest.raises(ValueError, match="champions must be >= 1"):
         Retention(champions=0)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from mlratchet.infra.keys import MemoryKeys
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.projection import project_versions
 from mlratchet.infra.promotion import project, promote_version
@@ -17,6 +18,8 @@ from mlratchet.models.fault_points import InjectedFault
 from mlratchet.models.registration.record import Registration, publish_registration
 from mlratchet.models.registration.tracking import TrackingRecord, publish_tracking
 from mlratchet.tasks.rebuild import rebuild_registry
+
+KEYS = MemoryKeys()
 
 
 def publish(store: MemoryStore, version: int) -> Registration:
@@ -44,7 +47,7 @@ def empty(store: MemoryStore) -> Any:
 
 def test_versions_runs_aliases_and_tags_come_back_under_their_numbers(store: MemoryStore) -> None:
     records = [publish(store, version) for version in (1, 2, 5)]  # 3 and 4 were never registered
-    ledger = ObjectLedger(store)
+    ledger = ObjectLedger(store, KEYS)
     for at, record in enumerate(records):
         promote_version(ledger, record, decision=f"d{at}", actor="a", reason="r", expected_generation=at)
     lost = empty(store)
