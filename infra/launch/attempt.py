@@ -24,7 +24,7 @@ from mlratchet.models.training.job import PreemptedError, Rendezvous, StaleAttem
 GRACE_S = 30.0  # seconds between SIGTERM and SIGKILL: a checkpoint is written in them
 LOG, ERROR = "ranks.log", "error.json"  # in the scratch directory
 TAKEN = re.compile(r"address already in use|EADDRINUSE", re.IGNORECASE)
-KILLED = re.compile(r"exitcode\s*:\s*-9\b")  # as torch's agent reports a rank
+KILLED = re.compile(r"exitcode\s+:\s*-9\b")  # as torch's agent reports a rank
 NOBODY_CAME = "RendezvousTimeoutError"
 
 

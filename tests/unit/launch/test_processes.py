@@ -105,6 +105,12 @@ def test_what_a_rank_said_is_what_is_raised(tmp_path: Path) -> None:
     log = tmp_path / "ranks.log"
     log.write_text("noise\nOSError: no space left\nmore noise\n")
     assert "OSError: no space left" in str(attempt_error(job, 1))
+    log.write_text("  exitcode  : -9 (pid: 7)\n  error_file: <N/A>\n")
+    assert "a rank was killed (SIGKILL) more than 3 times; when nobody did it, the kernel had" in str(
+        attempt_error(job, 1)
+    )
+    log.write_text("StallError: rank 0 made no step for 9 s\nFileNotFoundError: of its loader\n")
+    assert "StallError: rank 0 made no step for 9 s; running again" in str(attempt_error(job, 1))
     log.write_text("RuntimeError: ... EADDRINUSE ...\n")
     assert "rendezvous port 10.0.0.1:29400 is taken" in str(attempt_error(job, 1))
     log.write_text("torch.distributed.elastic.rendezvous.api.RendezvousTimeoutError\n")
