@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlratchet.models.gates.decision import load_decision
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 
@@ -100,6 +102,45 @@ def test_a_gates_table_is_readable(stack: Any, second: Any, page: Page) -> None:
     for words in ("non_inferiority", "accuracy", "verdict", "pass", "threshold", "above -0.02 against the champion"):
         expect(page.get_by_text(words).first).to_be_visible()
     shoot(page, "prefect-gate")
+
+
+def choose(dialog: Locator, label: str, option: str) -> None:
+    """Pick from a list of the dialog."""
+    box = dialog.locator("label", has_text=label).locator("xpath=following::*[contains(@class, 'p-select')][1]").first
+    box.click()
+    dialog.page.locator(".p-select-option", has_text=re.compile(f"^{option}$")).first.click()
+
+
+def test_a_paused_run_is_approved_in_the_form_and_promoted(stack: Any, page: Page) -> None:
+    approval = "{kind: approval, approvers: [alice, bob], require: ui}"
+    name = stack.pipeline(
+        "asks-in-the-ui", "epochs: 20 -> epochs: 3", "processes: 2 -> processes: 1",
+        "minimum: 0.8} -> minimum: 0.5}", f"  champion:\n ->   champion:\n    - {approval}\n",
+    )  # fmt: skip
+    stack("upload", name, "rows.csv")
+    process = stack.start("run", name, "--json")
+    (waiting,) = wait_for("the run to ask", lambda: stack.json("approvals", name), 240)
+    with stack.prefect() as client:
+        wait_for("the run to pause", lambda: client.read_flow_run(waiting["run_id"]).state_name == "Paused")
+    page.goto(f"{prefect_url(stack)}/runs/flow-run/{waiting['run_id']}")
+    page.get_by_role("button", name="Resume").first.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_text("May version 1 of asks-in-the-ui be the first champion?")).to_be_visible()
+    choose(dialog, "Decision", "approve")
+    choose(dialog, "Approver", "alice")
+    field(page, "Reason").fill("errors are where the labels are doubtful")
+    shoot(page, "prefect-approval")
+    dialog.get_by_role("button", name="Submit").click()
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    report = json.loads(out)
+    assert (report["outcome"], report["version"]) == ("promoted", 1)
+    decision = load_decision(stack.adapters.store, stack.adapters.ledger.head(name).decision)
+    (check,) = [one for one in decision["checks"] if one["kind"] == "approval"]
+    assert "approved by alice: errors are where the labels are doubtful (prefect-ui" in check["reason"]
+    page.goto(f"{prefect_url(stack)}/runs/flow-run/{waiting['run_id']}")
+    page.get_by_role("tab", name="Artifacts").or_(page.get_by_text("Artifacts", exact=True)).first.click()
+    expect(page.get_by_text("approval-champion").first).to_be_visible()
 
 
 def test_mlflow_compares_version_1_with_2(stack: Any, first: Any, second: Any, page: Page) -> None:

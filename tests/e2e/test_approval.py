@@ -1,0 +1,77 @@
+"""People in the loop: a run waits for a person, whatever becomes of the run; and probation after the promotion."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import Any
+
+import httpx
+import pytest
+from mlratchet.infra.keys import new_key
+from mlratchet.models.gates.decision import load_decision
+
+from tests.conftest import Stack, wait_for
+
+pytestmark = [pytest.mark.stack, pytest.mark.slow]
+FAST = ("epochs: 20 -> epochs: 3", "processes: 2 -> processes: 1", "minimum: 0.8} -> minimum: 0.5}")
+APPROVAL = "  champion:\n ->   champion:\n    - {kind: approval, approvers: [alice, bob]}\n"
+
+
+@pytest.fixture(scope="module")
+def approved(stack: Any) -> str:
+    """A pipeline whose champion gate asks alice or bob; mallory has a key too."""
+    for owner in ("alice", "mallory"):
+        new_key(stack.settings, "approver", owner, now_s=time.time())
+    name: str = stack.pipeline("approved", *FAST, APPROVAL)
+    stack("upload", name, "rows.csv")
+    return name
+
+
+def test_a_killed_run_that_waited_is_approved_and_promoted_without_training(stack: Stack, approved: str) -> None:
+    process = stack.start("run", approved, "--local")
+    (waiting,) = wait_for("the run to ask", lambda: stack.json("approvals", approved), 240)
+    assert (waiting["version"], waiting["state"]) == (1, "waiting")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert stack.adapters.ledger.head(approved) is None
+    assert "waits for 1 of alice, bob" in stack("promote", approved, "1", code=4).stderr
+
+    mallory = stack("approve", approved, "--as", "mallory", "--reason", "x", code=6)
+    assert "mallory is not one of those who may answer: alice, bob" in mallory.stderr
+    pipeline_key = str(stack.home / "keys" / "pipeline.pem")
+    assert "has the role pipeline" in stack("approve", approved, "--key", pipeline_key, "--reason", "x", code=2).stderr
+    assert "a reason is required" in stack("approve", approved, "--as", "alice", code=2).stderr
+
+    said = stack.json("approve", approved, "1", "--as", "alice", "--reason", "slices compared", "--expires-in", "2h")
+    assert (said["approver"], said["settled"]) == ("alice", True)
+    assert stack.json("approvals", approved)[0]["state"] == "approved"
+    entry = stack.json("promote", approved, "1")
+    assert (entry["version"], entry["generation"]) == (1, 1)
+    decision = load_decision(stack.adapters.store, entry["decision"])
+    (check,) = [one for one in decision["checks"] if one["kind"] == "approval"]
+    assert "approved by alice: slices compared (signature" in check["reason"]
+    assert stack.json("approvals", approved) == []
+    assert stack.json("audit", approved)["passed"]
+
+
+def test_a_failed_probation_rolls_back_by_itself(stack: Stack, approved: str) -> None:
+    """Depends on the version that the test before promoted."""
+    if stack.adapters.ledger.head(approved) is None:
+        pytest.skip("needs the champion of the test before")
+    overrides = (
+        "--set=train.seed=1",
+        "--set=gates.champion=[{kind: absolute, metric: accuracy, minimum: 0.5}]",
+        "--set=gates.probation=[{kind: contract, minimum_requests: 100}, {kind: latency, maximum_milliseconds: 0.001}]",
+    )
+    report = stack.json("run", approved, "--local", *overrides, code=4)
+    assert (report["outcome"], report["version"], report["champion_after"]) == ("rolled_back", 2, 1)
+    promotion, back = stack.adapters.ledger.entries(approved)[-2:]
+    assert (promotion.version, promotion.action) == (2, "promote")
+    assert (back.version, back.action, back.actor) == (1, "rollback", "probation")
+    assert "latency_p95" in back.reason
+    judged = load_decision(stack.adapters.store, report["gates"][-1]["decision"])
+    verdicts = {check["kind"]: check["verdict"] for check in judged["checks"]}
+    assert verdicts == {"contract": "pass", "latency": "fail"}
+    assert judged["champion_version"] == 1
+    assert httpx.get(f"{report['url']}/ready").headers["x-model-version"] == "1"
