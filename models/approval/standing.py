@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -37,15 +37,20 @@ class Standing:
     ignored: tuple[str, ...] = ()  # why each other one does not count
 
 
-def standing(check: ApprovalCheck, approvals: Approvals) -> Standing:
+def never(_key_id: str) -> bool:
+    """Nothing shows that a revoked key's signature is old: so it is while a verdict is made."""
+    return False
+
+
+def standing(check: ApprovalCheck, approvals: Approvals, *, anchored: Callable[[str], bool] = never) -> Standing:
     """Every statement verified: signature, key, subject, approver, expiry. The newest of each approver counts.
 
-    One rejection fails; `minimum` approvals pass; else inconclusive.
+    One rejection fails; `minimum` approvals pass; else inconclusive. `anchored`: see `TrustedKeys.verify`.
     """
     newest: dict[str, SignedStatement] = {}
     ignored = list(approvals.damaged)
     for one in sorted(approvals.statements, key=_order):
-        problem = refusal(check, approvals, one)
+        problem = refusal(check, approvals, one, anchored)
         if problem:
             ignored.append(problem)
         else:
@@ -69,7 +74,9 @@ def _order(one: SignedStatement) -> tuple[float, bool, str]:
     return one.statement.at_s, one.statement.decision == "reject", one.key
 
 
-def refusal(check: ApprovalCheck, approvals: Approvals, one: SignedStatement) -> str:
+def refusal(
+    check: ApprovalCheck, approvals: Approvals, one: SignedStatement, anchored: Callable[[str], bool] = never
+) -> str:
     """Why a statement does not count; "" when it does."""
     statement, now_s = one.statement, approvals.now_s
     who = f"{statement.decision} by {statement.approver}"
@@ -85,6 +92,7 @@ def refusal(check: ApprovalCheck, approvals: Approvals, one: SignedStatement) ->
             role="approver" if statement.method == "signature" else "pipeline",
             at_s=statement.at_s,
             what=who,
+            anchored=anchored(one.signature.key_id),
         )
     except SecurityError as error:
         return str(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mlratchet.models.approval.recorded import verify_statements
 from mlratchet.models.errors import GateRefusedError, SecurityError
 from mlratchet.models.gates import override
 from mlratchet.models.gates.record import GateRun
@@ -103,6 +104,7 @@ def verify_decision_of(
         override.check_override(decision, what, at_s=decision["at_s"] if at_s is None else at_s)
         _verify_overridden(store, decision, context)
         return decision
+    verify_statements(store, decision, context.trusted, context.anchored)
     for gate in EARLIER_GATES:
         verify_earlier_gate(store, decision, gate, context)
     return decision
@@ -138,6 +140,7 @@ def verify_earlier_gate(store: ObjectStore, champion: dict[str, Any], gate: str,
     if wrong:
         raise SecurityError(f"{what}: is about something else: {'; '.join(wrong)}")
     _require_pass(decision, what)
+    verify_statements(store, decision, context.trusted, context.anchored)
     return decision
 
 
