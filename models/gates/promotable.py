@@ -45,10 +45,9 @@ def confirmed(
     Raises ``SecurityError`` when the decision is not a genuine one about just this.
     """
     decision, _ = verified_decision(store, gate_run.decision, Context(trusted))
-    wrong = differences(
-        {**_digests(decision), **decision},
+    wrong = differences(_digests(decision), dict(digests)) + differences(
+        decision,
         {
-            **digests,
             "gate": gate_run.gate,
             "verdict": gate_run.verdict,
             "work_key": gate_run.work_key,
