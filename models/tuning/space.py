@@ -59,7 +59,7 @@ def require_tune(spec: PipelineSpec) -> TuneConfig:
     if spec.tune is None:
         raise ConfigurationError(
             f"pipeline {spec.name} declares no search space; add a `tune:` section with metric and space "
-            "(docs/tuning.md, docs/examples/two_layers/two-layers.yaml)"
+            "(docs/tuning.md; deployments/pipelines/digits.yaml has one)"
         )
     return spec.tune
 
