@@ -126,7 +126,7 @@ def slices(summary: Summary, complete: list[TrialFacts]) -> bytes:
         axes.set_ylabel(summary.metric.name)
         axes.grid(alpha=0.3)
     figure.tight_layout()
-    figure.colorbar(drawn, ax=figure.axes, label="trial (ring: the file)", shrink=0.9)
+    figure.colorbar(drawn, ax=figure.axes, label="trial (ring: the file)", shrink=0.9, ticks=MaxNLocator(integer=True))
     return _png(figure)
 
 
@@ -183,6 +183,10 @@ def _scale(axes: Any, dimension: Dimension) -> None:
         axes.set_xticks(range(len(dimension.choices)), [str(choice) for choice in dimension.choices], fontsize=7)
     elif dimension.log:
         axes.set_xscale("log")
+        axes.set_xlim(dimension.low / 1.2, dimension.high * 1.2)
+    else:
+        margin = 0.05 * (dimension.high - dimension.low)
+        axes.set_xlim(dimension.low - margin, dimension.high + margin)
 
 
 def _png(figure: Figure) -> bytes:

@@ -75,7 +75,19 @@ class Summary:
                 f"{self.best.value:.4f} ({c.confidence:.0%} interval {c.low:.4f} to {c.high:.4f}, "
                 f"{c.resamples} bootstrap resamples)."
             )
+            words += self._told_apart(c)
         return f"{words} The gates judge on other rows."
+
+    def _told_apart(self, corrected: Corrected) -> str:
+        """Whether these rows can tell the best from the file's values."""
+        if not self.found_better or self.baseline is None or self.baseline.value is None:
+            return ""
+        base, sign = self.baseline.value, 1.0 if self.metric.direction == "higher" else -1.0
+        if sign * (corrected.value - base) <= 0:
+            return f" That is not better than the file's {base:.4f}."
+        if corrected.low <= base <= corrected.high:
+            return f" The interval holds the file's {base:.4f}: so few rows cannot tell the two apart."
+        return ""
 
     def lines(self) -> list[str]:
         """For the terminal."""
@@ -133,7 +145,7 @@ class Summary:
         text = [
             f"# Study {self.study[:12]} of {self.pipeline}",
             "",
-            *(line.strip() for line in self._story()),
+            *self._story(),
             "",
             *rows,
         ]
@@ -147,7 +159,7 @@ class Summary:
         return "\n".join(text) + "\n"
 
     def _story(self) -> list[str]:
-        return [f"{line}  " for line in self.lines() if not line.startswith(("    ", "  apply it", "  MLflow"))]
+        return [f"- {line.strip()}" for line in self.lines() if not line.startswith(("    ", "  apply it", "  MLflow"))]
 
     def document(self) -> dict[str, Any]:
         """JSON."""

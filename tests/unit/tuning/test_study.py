@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.fault_points import InjectedFault, arm
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.training.job import TrainingError, TrainJob
-from mlratchet.models.tuning.optimism import corrected_best
+from mlratchet.models.tuning.optimism import Corrected, corrected_best
 from mlratchet.models.tuning.plots import study_plots
 from mlratchet.models.tuning.space import require_tune
 from mlratchet.models.tuning.study import TrialFacts, best_of
@@ -197,6 +198,18 @@ def test_the_report_says_the_improvement_and_what_it_is_worth(tuner: Tuner) -> N
         "history.png", "learning_curves.png", "slices.png", "parallel_coordinates.png", "importance.png",
     }  # fmt: skip
     assert all(data.startswith(b"\x89PNG") and len(data) > 5000 for data in pictures.values())
+
+
+def test_an_improvement_that_may_be_luck_is_said_to_be(tuner: Tuner) -> None:
+    trials = [TrialFacts(number=n, state="complete", values={}, value=value) for n, value in enumerate((0.5, 0.4))]
+    summary = summary_of(tuner_without_rows(tuner), trials)
+    for value, low, high, words in (
+        (0.55, 0.3, 0.7, "That is not better than the file's 0.5000"),
+        (0.45, 0.3, 0.7, "cannot tell the two apart"),
+        (0.41, 0.3, 0.45, "bootstrap resamples). The gates judge on other rows."),
+    ):
+        corrected = Corrected(value=value, low=low, high=high, confidence=0.95, resamples=200)
+        assert words in replace(summary, corrected=corrected).caveat()
 
 
 def test_a_tie_keeps_the_file(tuner: Tuner) -> None:
