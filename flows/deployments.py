@@ -10,6 +10,8 @@ from mlratchet.flows.parameters import RetrainParameters, TuneParameters
 from mlratchet.flows.retrain import retrain
 from mlratchet.flows.tune import tune
 from mlratchet.infra.settings import Settings, load_settings
+from mlratchet.models.approval.request import approval_checks
+from mlratchet.models.gates.policy import GATES
 from mlratchet.models.pipeline.loading import find_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import publish_deployment, publish_pipeline
@@ -18,6 +20,15 @@ from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLi
 from prefect.deployments.runner import RunnerDeployment
 from prefect.schedules import Cron
 from prefect.types.entrypoint import EntrypointType
+
+ONE_AT_A_TIME = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
+
+
+def waits_for_people(spec: PipelineSpec) -> bool:
+    """Whether a run may pause. Prefect takes a limit's slot away from a paused run and then ends the run, within five
+    minutes, because it holds no slot (3.8.8; as in PrefectHQ/prefect#20251): such a pipeline has no limit. Runs beside
+    each other are kept apart by epochs and by the ledger."""
+    return any(check.wait_hours > 0 for gate in GATES for check in approval_checks(spec.gates, gate))
 
 
 def deploy_pipeline(file: Path, adapters: Adapters) -> dict[str, Any]:
@@ -37,7 +48,7 @@ def deploy_spec(spec: PipelineSpec, adapters: Adapters) -> dict[str, Any]:
         tags=sorted({"ratchet", *spec.tags}),
         schedules=[Cron(spec.schedule.cron, timezone=spec.schedule.timezone)] if spec.schedule else [],
         parameters={"pipeline": spec.name, "revision": revision, "parameters": asked},
-        concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
+        concurrency_limit=None if waits_for_people(spec) else ONE_AT_A_TIME,
         entrypoint_type=EntrypointType.MODULE_PATH,
         work_pool_name=settings.work_pool,
     )

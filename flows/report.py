@@ -16,6 +16,12 @@ from mlratchet.tasks.train import Trained
 from mlratchet.tasks.wiring import Adapters
 from prefect.client.schemas.objects import State, StateType
 
+ENDED_BADLY = {
+    "stopped_by_gate": "Stopped by gate",
+    "rolled_back": "Rolled back",
+    "probation_failed": "Probation failed",
+}  # outcome -> state in Prefect; infra/stack/prepare.py knows the names
+
 
 class Report:
     """Collected while the run climbs."""
@@ -90,6 +96,33 @@ class Report:
             "line": f"version {entry.version} is champion (generation {entry.generation}) and serves at {url}",
         }
 
+    def rolled_back(self, entry: LedgerEntry, back: LedgerEntry, gate_run: GateRun, url: str) -> None:
+        """The promotion did not stand the probation."""
+        line = (
+            f"version {entry.version} failed its probation ({'; '.join(gate_run.reasons)}) and was rolled back: "
+            f"version {back.version} is champion again (generation {back.generation}) and serves at {url}"
+        )
+        self.facts |= {
+            "outcome": "rolled_back",
+            "exit_code": 4,
+            "generation": back.generation,
+            "champion_after": back.version,
+            "url": url,
+            "line": line,
+        }
+
+    def stays(self, entry: LedgerEntry, gate_run: GateRun) -> None:
+        """The probation failed, and there is nothing to go back to."""
+        line = (
+            f"version {entry.version} failed its probation ({'; '.join(gate_run.reasons)}), but no other version was "
+            "champion before: it stays and serves"
+        )
+        self.facts |= {"outcome": "probation_failed", "exit_code": 4, "line": line}
+
+    def undecided(self, gate_run: GateRun) -> None:
+        """The probation found nothing against it, and not enough for it."""
+        self.facts["line"] += f"; its probation is inconclusive ({'; '.join(gate_run.reasons)})"
+
     def failed(self, error: RatchetError) -> Report:
         """Why the road ended early."""
         outcome = "stopped_by_gate" if isinstance(error, GateRefusedError) else "failed"
@@ -102,8 +135,8 @@ def finish(report: Report, adapters: Adapters) -> State[Any]:
     facts = report.facts
     facts["seconds"] = round(time.time() - report.began_s, 2)
     adapters.store.put(f"runs/{facts['run_id']}.json", canonical_json(facts))
-    if facts["outcome"] == "stopped_by_gate":
-        return State(type=StateType.FAILED, name="Stopped by gate", message=facts["line"])
+    if facts["outcome"] in ENDED_BADLY:
+        return State(type=StateType.FAILED, name=ENDED_BADLY[facts["outcome"]], message=facts["line"])
     if facts["outcome"] == "failed":
         return State(type=StateType.FAILED, message=facts["line"])
     name = "Promoted" if facts["outcome"] == "promoted" else "Unchanged"

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from mlratchet.flows.asking import wait_for_people
 from mlratchet.flows.parameters import RetrainParameters
+from mlratchet.flows.proving import prove
 from mlratchet.flows.report import Report, finish
+from mlratchet.models.approval.request import approval_checks
 from mlratchet.models.errors import GateRefusedError, RatchetError
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.record import GateRun
+from mlratchet.tasks.approval import ask_for_approval
 from mlratchet.tasks.deploy import deploy
 from mlratchet.tasks.evaluate import evaluate
 from mlratchet.tasks.gate import pass_gate
@@ -72,7 +76,10 @@ def climb(run: Run, report: Report) -> None:
     work = recognise(run, snapshot)
     report.begin(work)
     if work.done is not None and work.champion is not None and (work.is_champion or work.was_champion):
-        report.recognised(work.done, work.champion, deploy(run, work.champion.version))
+        url = deploy(run, work.champion.version)
+        report.recognised(work.done, work.champion, url)
+        if work.is_champion:  # the run that promoted it may have been killed before its probation
+            prove(run, work, work.done, work.champion, url, report)
         return
 
     checked = validate(run, snapshot, work)
@@ -112,12 +119,18 @@ def climb(run: Run, report: Report) -> None:
         report,
     )
     entry = promote(run, work, record, champion)
-    report.promoted(entry, deploy(run, record.version))
+    url = deploy(run, record.version)
+    report.promoted(entry, url)
+    prove(run, work, record, entry, url, report)
 
 
 def guard(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict[str, str], report: Report) -> GateRun:
     """Pass the gate or stop the run: only `pass` moves anything."""
     gate_run = pass_gate(run, work, gate, evidence, digests)
+    if gate_run.verdict != "pass" and approval_checks(run.spec.gates, gate):
+        request = ask_for_approval(run, work, gate_run, evidence)
+        if request is not None and wait_for_people(run, request, evidence):
+            gate_run = pass_gate(run, work, gate, evidence, digests)
     report.gated(gate_run)
     if gate_run.verdict != "pass":
         reasons = "; ".join(gate_run.reasons) or "no reason given"

@@ -72,13 +72,13 @@ def run_on_worker(pipeline: str, overrides: tuple[str, ...], *, quiet: bool) -> 
                 "parameters": _parameters(overrides).model_dump(mode="json"),
             },
         )
+        url = f"{str(adapters.settings.prefect_api_url).removesuffix('/api')}/runs/flow-run/{created.id}"
         try:
-            final = Follower(client, created.id, quiet=quiet).follow()
+            final = Follower(client, created.id, url=url, quiet=quiet).follow()
         except KeyboardInterrupt:
-            url = str(adapters.settings.prefect_api_url).removesuffix("/api")
-            print(  # noqa: T201 - a word to whoever pressed Ctrl-C
-                f"\nthe run goes on in the worker: {url}/runs/flow-run/{created.id} (cancel it there)", file=sys.stderr
-            )
+            paused = waiting_words(client.read_flow_run(created.id), url)
+            words = paused or f"the run goes on in the worker: {url} (cancel it there)"
+            print(f"\n{words}", file=sys.stderr)  # noqa: T201 - a word to whoever pressed Ctrl-C
             raise
     report = read_report(adapters, str(created.id))
     if report is not None:
@@ -95,11 +95,19 @@ def _began(task: TaskRun) -> float:
     return moment.timestamp() if moment is not None else 0.0
 
 
+def waiting_words(flow_run: FlowRun, url: str) -> str:
+    """How to answer a paused run; empty for any other."""
+    if flow_run.state is None or not flow_run.state.is_paused():
+        return ""
+    name = flow_run.parameters.get("pipeline", "NAME")
+    return f'waiting for approval: `ratchet approve {name} --reason "..."`, or Resume on {url}'
+
+
 class Follower:
     """Prints each step as it ends and names the one under way, until the run is over."""
 
-    def __init__(self, client: SyncPrefectClient, run_id: UUID, *, quiet: bool) -> None:
-        self._client, self._run_id = client, run_id
+    def __init__(self, client: SyncPrefectClient, run_id: UUID, *, url: str, quiet: bool) -> None:
+        self._client, self._run_id, self._url = client, run_id, url
         self._console = Console(file=sys.stderr, quiet=quiet, highlight=False, soft_wrap=True)
         self._shown: set[tuple[str, str]] = set()
         self._began = time.monotonic()
@@ -109,7 +117,8 @@ class Follower:
         with self._console.status("waiting for the worker") as status:
             while True:
                 flow_run: FlowRun = self._client.read_flow_run(self._run_id)
-                status.update(self.look() or f"{(flow_run.state_name or 'pending').lower()}: waiting for the worker")
+                waiting = f"{(flow_run.state_name or 'pending').lower()}: waiting for the worker"
+                status.update(self.look() or self.ask(flow_run) or waiting)
                 if flow_run.state is not None and flow_run.state.is_final():
                     return flow_run
                 time.sleep(POLL_S)
@@ -127,6 +136,16 @@ class Follower:
             if state == "Running":
                 running = task.name
         return running and f"{running}{self.percent() if running.startswith('Train') else ''}"
+
+    def ask(self, flow_run: FlowRun) -> str:
+        """Whom a paused run waits for, and where to answer; printed once. Empty for any other run."""
+        if flow_run.state is None or not flow_run.state.is_paused():
+            return ""
+        words = waiting_words(flow_run, self._url)
+        if ("paused", words) not in self._shown:
+            self._shown.add(("paused", words))
+            self._console.print(f"  [yellow]‖[/] {words}")
+        return words
 
     def percent(self) -> str:
         """Of the training, as its progress artifact says."""

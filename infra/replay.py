@@ -1,54 +1,75 @@
-"""Ask the live server what the evaluation asked the model: probation's evidence."""
+"""Send requests to the live server and compare its answers: probation's evidence."""
 
 from __future__ import annotations
 
-import math
+import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import httpx
 import numpy as np
 from mlratchet.models.gates.evidence import LiveReplay
 from mlratchet.models.serving.app import VERSION_HEADER
+from mlratchet.models.serving.contract import TOLERANCE, StoredRequest, difference
 
 TIMEOUT_S = 10.0  # of one request
 FAILURES_KEPT = 20  # lines; the rest is counted
 
 
-def replay(
-    url: str, *, version: int, x: np.ndarray[Any, Any], expected: Sequence[Mapping[str, Any]], tolerance: float
+def replay_live(
+    url: str, requests: Sequence[StoredRequest], *, version: int, tolerance: float = TOLERANCE
 ) -> LiveReplay | None:
-    """One request per row of `x`, one after the other, each answer compared with the recorded one.
+    """One request after the other over HTTP, each answer held against what must come of it.
 
     Args:
         url: Of the server.
+        requests: Rows whose answers were recorded, what clients send, and what must be refused.
         version: Who should answer.
-        x: (N, *input shape), as the model takes it.
-        expected: N predictions as a client reads them.
-        tolerance: Largest absolute difference of a number.
+        tolerance: See `models.serving.contract.difference`.
 
     Returns:
-        None when another version answers: then nothing can be said about this one.
+        What was found, with the time of every request that was answered; None when another version answers, because
+        then nothing can be said about this one.
     """
     failures: list[str] = []
     seconds: list[float] = []
     with httpx.Client(base_url=url, timeout=TIMEOUT_S) as client:
-        for number, (row, wanted) in enumerate(zip(x, expected, strict=True)):
+        for request in requests:
             began = time.perf_counter()
             try:
-                reply = client.post("/predict", json={"instances": [row.tolist()]})
+                reply = client.post("/predict", content=request.body, headers={"content-type": "application/json"})
             except httpx.HTTPError as error:
-                failures.append(f"row {number}: {type(error).__name__}: {error}")
+                failures.append(f"{request.name}: {type(error).__name__}: {error}")
                 continue
-            seconds.append(time.perf_counter() - began)
-            served = reply.headers.get(VERSION_HEADER)
-            if reply.status_code == 200 and served != str(version):
+            if reply.headers.get(VERSION_HEADER) not in (None, str(version)):
                 return None
-            problem = wrong(reply, wanted, tolerance)
+            if request.expect == "answer":
+                seconds.append(time.perf_counter() - began)
+            problem = wrong(reply, request, tolerance)
             if problem:
-                failures.append(f"row {number}: {problem}")
-    return LiveReplay(n=len(x), failures=shortened(failures), latency_ms=quantiles_ms(seconds))
+                failures.append(f"{request.name}: {problem}")
+    return LiveReplay(n=len(requests), failures=shortened(failures), latency_ms=quantiles_ms(seconds))
+
+
+def wrong(reply: httpx.Response, request: StoredRequest, tolerance: float) -> str:
+    """What is wrong with a reply; "" when nothing is."""
+    if request.expect == "refusal":
+        refused = 400 <= reply.status_code < 500
+        return "" if refused else f"expected a refusal, got {reply.status_code}"
+    if reply.status_code != 200:
+        return f"expected an answer, got {reply.status_code}: {reply.text[:200]}"
+    try:
+        answers = reply.json()["predictions"]
+        asked = len(json.loads(request.body)["instances"])
+        if len(answers) != asked:
+            return f"expected {asked} predictions, got {len(answers)}"
+        for number, (got, expected) in enumerate(zip(answers, request.predictions or (), strict=False)):
+            problem = difference(got, expected, tolerance)
+            if problem:
+                return f"prediction {number}: {problem}"
+    except (ValueError, KeyError, TypeError) as error:
+        return f"not an answer ({type(error).__name__}): {reply.text[:200]}"
+    return ""
 
 
 def shortened(failures: Sequence[str]) -> tuple[str, ...]:
@@ -63,49 +84,3 @@ def quantiles_ms(seconds: Sequence[float]) -> dict[str, float]:
         return {}
     values = np.quantile(np.asarray(seconds) * 1e3, [0.5, 0.95, 0.99])
     return dict(zip(("p50", "p95", "p99"), map(float, values), strict=True))
-
-
-def wrong(reply: httpx.Response, wanted: Mapping[str, Any], tolerance: float) -> str:
-    """What is wrong with an answer; "" when nothing is."""
-    if reply.status_code != 200:
-        return f"got {reply.status_code}: {reply.text[:200]}"
-    try:
-        predictions = reply.json()["predictions"]
-        (got,) = predictions
-    except (ValueError, KeyError, TypeError) as error:
-        return f"not an answer ({type(error).__name__}): {reply.text[:200]}"
-    return next(differences(got, wanted, tolerance, at=""), "")
-
-
-def differences(got: Any, wanted: Any, tolerance: float, *, at: str) -> Iterator[str]:
-    """Where two predictions differ by more than `tolerance`.
-
-    Labels must be equal unless the numbers leave it open: a tie within the tolerance may fall either way.
-    """
-    if isinstance(wanted, Mapping):
-        if not isinstance(got, Mapping) or set(got) != set(wanted):
-            yield f"{at or 'prediction'}: got fields {sorted(got) if isinstance(got, Mapping) else got!r}"
-            return
-        for name, value in wanted.items():
-            if name == "class" and is_tie(got, wanted, tolerance):
-                continue
-            yield from differences(got[name], value, tolerance, at=f"{at}.{name}".lstrip("."))
-    elif isinstance(wanted, list | tuple):
-        if not isinstance(got, list) or len(got) != len(wanted):
-            yield f"{at}: got {got!r}, expected {len(wanted)} values"
-            return
-        for number, (left, right) in enumerate(zip(got, wanted, strict=True)):
-            yield from differences(left, right, tolerance, at=f"{at}[{number}]")
-    elif isinstance(wanted, float):
-        if not isinstance(got, int | float) or not math.isfinite(got) or abs(got - wanted) > tolerance:
-            yield f"{at}: got {got!r}, expected {wanted:.6g} within {tolerance:g}"
-    elif got != wanted:
-        yield f"{at}: got {got!r}, expected {wanted!r}"
-
-
-def is_tie(got: Mapping[str, Any], wanted: Mapping[str, Any], tolerance: float) -> bool:
-    """Whether the recorded probabilities of the two classes are nearer to each other than twice the tolerance."""
-    probabilities = wanted.get("probabilities")
-    if not isinstance(probabilities, Mapping) or got.get("class") not in probabilities:
-        return False
-    return bool(abs(probabilities[got["class"]] - probabilities[wanted["class"]]) <= 2 * tolerance)

@@ -28,6 +28,7 @@ class Attributed:
     shift: AttributionShift | None = None
     digest: str | None = None  # of `attributions/<digest>.json`
     pictures: dict[str, bytes] = field(default_factory=dict)  # file name -> bytes
+    missing: str = ""  # why there are none
 
 
 def attribute(run: Run, rows: Split, demands: Demands, candidate: Model, champion: Model | None) -> Attributed:
@@ -42,8 +43,9 @@ def attribute(run: Run, rows: Split, demands: Demands, candidate: Model, champio
     try:
         found = explain(models, x, y, task=run.workload.task, input_spec=spec, steps=config.attribution_steps)
     except Exception as error:  # noqa: BLE001 - a user's model may refuse in any way; a check then finds no evidence
-        logger.warning("no attributions: %s: %s", type(error).__name__, error)
-        return Attributed()
+        why = f"{type(error).__name__}: {error}"[:300]
+        logger.warning("no attributions: %s", why)
+        return Attributed(missing=why)
     slices = slice_names(run, rows, demands, chosen)
     moved = shift(found["candidate"], found["champion"], seed=config.seed) if "champion" in found else None
     body = document(found, [rows.ids[i] for i in chosen], slices, moved)

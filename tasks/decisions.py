@@ -19,10 +19,11 @@ from mlratchet.models.gates.record import list_gate_runs
 from mlratchet.models.gates.replay import replay
 from mlratchet.models.gates.signed import Context, publish_decision, verified_decision
 from mlratchet.models.identity.signing import TrustedKeys
-from mlratchet.models.ports.ledger import LedgerEntry
+from mlratchet.models.ports.ledger import LedgerConflict, LedgerEntry
 from mlratchet.models.ports.registry import RegistryError
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.registration.record import Registration, find_registration
+from mlratchet.tasks.rejudge import with_answers
 from mlratchet.tasks.wiring import Adapters
 
 
@@ -123,9 +124,11 @@ def promote_by_hand(adapters: Adapters, pipeline: str, version: int) -> dict[str
     newest: dict[str, tuple[str, dict[str, Any]]] = {}
     for one in decisions_of(adapters, pipeline, version):
         newest[one["decision"]["gate"]] = (one["digest"], one["decision"])
+    if "champion" in newest:
+        newest["champion"] = with_answers(adapters, newest["champion"][0])
     for gate in ("data", "candidate", "staging", "champion"):
         if gate not in newest or newest[gate][1]["verdict"] != "pass":
-            said = newest[gate][1]["verdict"] if gate in newest else "not judged"
+            said = in_words(newest[gate][1]) if gate in newest else "not judged"
             raise GateRefusedError(
                 f"version {version} of {pipeline}: {gate} gate: {said}; only `pass` moves a model; "
                 f"see `ratchet decision {pipeline} {version}`"
@@ -151,12 +154,40 @@ def promote_by_hand(adapters: Adapters, pipeline: str, version: int) -> dict[str
     return asdict(entry)
 
 
-def roll_back(adapters: Adapters, pipeline: str, *, to: int | None, reason: str) -> dict[str, Any]:
-    """One ledger entry that makes an earlier champion the champion again."""
+def in_words(decision: dict[str, Any]) -> str:
+    """The verdict, and the reason of every check that did not pass."""
+    reasons = [c["reason"] for c in decision["checks"] if c["verdict"] not in ("pass", "not_applicable")]
+    return f"{decision['verdict']}: {'; '.join(reasons)}"
+
+
+def roll_back(
+    adapters: Adapters,
+    pipeline: str,
+    *,
+    to: int | None,
+    reason: str,
+    actor: str | None = None,
+    from_generation: int | None = None,
+) -> dict[str, Any]:
+    """One ledger entry that makes an earlier champion the champion again.
+
+    Args:
+        adapters: Where.
+        pipeline: Whose.
+        to: A version that was champion before; the last other one without it.
+        reason: Kept in the decision and the ledger.
+        actor: Who asks; the user of this process without it.
+        from_generation: What is to be undone; raises ``LedgerConflict`` when another entry came after it.
+    """
     entries = adapters.ledger.entries(pipeline)
     if not entries:
         raise ConfigurationError(f"{pipeline} has no champion to roll back from")
     head = entries[-1]
+    if from_generation is not None and head.generation != from_generation:
+        raise LedgerConflict(
+            f"{pipeline}: generation {from_generation} was to be rolled back, but {head.actor} made version "
+            f"{head.version} champion since (generation {head.generation}); nothing was moved"
+        )
     earlier = {e.version: e for e in entries if e.version != head.version}  # the newest entry of each
     if not earlier:
         raise ConfigurationError(f"{pipeline} had no champion before version {head.version}")
@@ -168,7 +199,7 @@ def roll_back(adapters: Adapters, pipeline: str, *, to: int | None, reason: str)
     verify_bytes(adapters, record)
     with suppress(RegistryError):  # a rollback must be possible while MLflow is away; nothing is hidden by waiting
         refuse_cut_ledger(adapters.ledger, adapters.registry, pipeline)
-    actor = getpass.getuser()
+    actor = actor or getpass.getuser()
     document = {
         "kind": "rollback",
         "pipeline": pipeline,

@@ -39,6 +39,7 @@ class Evaluation:
     keys: dict[str, str]  # of every object the verdicts depend on
     cost: dict[str, float]
     attribution_shift: AttributionShift | None
+    missing: dict[str, str]  # what could not be measured -> why
     holdout_uses: int
     sample_x: np.ndarray[Any, Any]  # rows for the staging gate
     sample_output: np.ndarray[Any, Any]  # eager outputs of the same rows
@@ -77,6 +78,7 @@ class Evaluation:
             cost=self.cost,
             attribution_shift=self.attribution_shift,
             holdout_uses=self.holdout_uses,
+            missing=self.missing,
             **measured,
         )
 
@@ -108,6 +110,7 @@ def evaluate(run: Run, work: Work, dataset: DatasetManifest, trained: Trained) -
         keys=keys | ({"attributions": attributed.digest} if attributed.digest else {}),
         cost=training_cost(store, work.key, trained.result, run.spec.train),
         attribution_shift=attributed.shift,
+        missing=compared.missing | ({"attributions": attributed.missing} if attributed.missing else {}),
         holdout_uses=record_use(store, run.spec.name, work.key, rows.ids),
         sample_x=rows.x[:256],
         sample_output=candidate.output[:256],

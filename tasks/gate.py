@@ -15,6 +15,7 @@ from mlratchet.models.gates.record import GateRun, find_gate_run, gate_run_id, p
 from mlratchet.models.gates.replay import publish_policy, verdict_on
 from mlratchet.models.gates.signed import publish_decision
 from mlratchet.models.identity.environment import environment, judging_source_digest
+from mlratchet.tasks.approval import with_approvals
 from mlratchet.tasks.progress import show_table
 from mlratchet.tasks.recognise import Work
 from mlratchet.tasks.show import show_decision_page
@@ -26,6 +27,7 @@ from mlratchet.tasks.wiring import Run
 def pass_gate(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict[str, str]) -> GateRun:
     """Judge, publish the decision, show it. The caller stops the run unless the verdict is `pass`."""
     spec, store, keys = run.spec, run.adapters.store, run.adapters.keys
+    evidence, digests = with_approvals(run, work, gate, evidence, digests)
     signer = keys.signer()
     began_s = time.time()
     champion = work.champion.version if work.champion else None

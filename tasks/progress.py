@@ -52,6 +52,11 @@ def show_markdown(key: str, text: str, description: str) -> None:
     create_markdown_artifact(text, key=key, description=description)
 
 
+def show_text(key: str, markdown: str) -> None:
+    """A page of its own on the run's page."""
+    create_markdown_artifact(markdown, key=key, description=markdown.split("\n", 1)[0].lstrip("# "))
+
+
 def show_link(key: str, url: str, text: str) -> None:
     """A link artifact on the run's page."""
     create_link_artifact(url, key=key, link_text=text, description=text)

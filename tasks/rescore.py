@@ -34,7 +34,7 @@ class Rescored:
     versions: dict[int, RowOutputs] = field(default_factory=dict)
     anchor_version: int | None = None  # the first champion
     previous_version: int = 0  # the champion before the one that serves; 0: the ledger has none
-    missing: dict[int, str] = field(default_factory=dict)  # version -> why
+    missing: dict[str, str] = field(default_factory=dict)  # `champion` or `version 3` -> why
 
 
 def rescore(run: Run, work: Work, rows: Split, demands: Demands) -> Rescored:
@@ -49,14 +49,14 @@ def rescore(run: Run, work: Work, rows: Split, demands: Demands) -> Rescored:
     wanted = set(demands.versions) | {version for version, asked in named if asked and version}
     champion, model = None, None
     versions: dict[int, RowOutputs] = {}
-    missing: dict[int, str] = {}
+    missing: dict[str, str] = {}
     serving = work.incumbent.version if work.incumbent is not None and work.incumbent.work_key != work.key else None
     for version in sorted(wanted | ({serving} if serving else set())):
         try:
             loaded = load_version(run, version, work.incumbent if version == serving else None, entries)
             outputs = score_version(loaded, rows)
         except (ConfigurationError, ObjectNotFound) as error:
-            missing[version] = str(error)
+            missing |= {f"version {version}": str(error)} | ({"champion": str(error)} if version == serving else {})
             logger.warning("version %d is not compared with: %s", version, error)
             continue
         if version == serving:

@@ -79,11 +79,11 @@ def slice_pictures(run: Run, candidate: RowOutputs, compared: Rescored, demands:
 
 
 def show_decision_page(run: Run, decision: dict[str, Any], digest: str) -> None:
-    """`decisions/<gate>.md` of the tracking run; that of the data gate waits until there is one.
+    """`decisions/<gate>.html` of the tracking run; that of the data gate waits until there is one.
 
     MLflow being away is not the reason that a gate fails: the decision is in the bucket.
     """
-    run.pages[f"decisions/{decision['gate']}.md"] = decision_page(decision, digest).encode()
+    run.pages[f"decisions/{decision['gate']}.html"] = decision_page(decision, digest).encode()
     if run.tracking_run is None:
         return
     try:

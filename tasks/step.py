@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from dataclasses import is_dataclass
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from mlratchet.models.errors import InfrastructureError, RatchetError
 from mlratchet.models.fault_points import fault_point
 from mlratchet.models.identity.lease import HeldError
-from prefect import Task, task
+from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 P = ParamSpec("P")
@@ -42,7 +43,39 @@ class OneLine(logging.Filter):
 logging.getLogger("prefect.task_runs").addFilter(OneLine())
 
 
-def step(name: str, *, run_name: str | None = None, retries: int = 2) -> Callable[[Callable[P, R]], Task[P, R]]:
+class Sealed:
+    """A value that Prefect passes on without walking it: it visits every item of a dataclass's lists, several times per
+    task, which took 7 s for the per-row outputs of two models on 200,000 rows."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def seal(value: Any) -> Any:
+    """Dataclasses alone: a run's name is built from the plain arguments."""
+    return Sealed(value) if is_dataclass(value) and not isinstance(value, type) else value
+
+
+def unseal(value: Any) -> Any:
+    """The value as it was."""
+    return value.value if isinstance(value, Sealed) else value
+
+
+class Step(Generic[P, R]):
+    """Called like the function; `fn` is the function without Prefect."""
+
+    def __init__(self, function: Callable[P, R], through_prefect: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, function)
+        self.fn, self._through_prefect = function, through_prefect
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run as a task of the flow run under way."""
+        sealed = {name: seal(value) for name, value in kwargs.items()}
+        result: R = unseal(self._through_prefect(*map(seal, args), **sealed))
+        return result
+
+
+def step(name: str, *, run_name: str | None = None, retries: int = 2) -> Callable[[Callable[P, R]], Step[P, R]]:
     """Decorate a function of one call. Fault points: ``<function>.before`` and ``<function>.after``.
 
     Args:
@@ -51,15 +84,15 @@ def step(name: str, *, run_name: str | None = None, retries: int = 2) -> Callabl
         retries: Of failures that `worth_repeating` lets through.
     """
 
-    def decorate(function: Callable[P, R]) -> Task[P, R]:
+    def decorate(function: Callable[P, R]) -> Step[P, R]:
         @functools.wraps(function)
-        def between_fault_points(*args: P.args, **kwargs: P.kwargs) -> R:
+        def between_fault_points(*args: Any, **kwargs: Any) -> Any:
             fault_point(f"{function.__name__}.before")
-            result = function(*args, **kwargs)
+            result = function(*map(unseal, args), **{key: unseal(value) for key, value in kwargs.items()})
             fault_point(f"{function.__name__}.after")
-            return result
+            return seal(result)
 
-        return task(
+        through_prefect = task(
             name=name,
             task_run_name=run_name or name,
             retries=retries,
@@ -67,5 +100,6 @@ def step(name: str, *, run_name: str | None = None, retries: int = 2) -> Callabl
             cache_policy=NO_CACHE,
             retry_condition_fn=worth_repeating,
         )(between_fault_points)
+        return Step(function, through_prefect)
 
     return decorate

@@ -6,7 +6,7 @@ import contextlib
 import sys
 
 import typer
-from mlratchet.flows.cli import audit, compare, demo, models, runs, stack, tuning
+from mlratchet.flows.cli import approvals, audit, compare, demo, models, runs, stack, tuning
 from mlratchet.models.errors import RatchetError
 
 app = typer.Typer(
@@ -39,6 +39,7 @@ stack.register(app)
 runs.register(app)
 tuning.register(app)
 models.register(app)
+approvals.register(app)
 compare.register(app)
 audit.register(app)
 demo.register(app)

@@ -12,7 +12,10 @@ from mlratchet.models.errors import RatchetError
 
 AUTOMATION = "ratchet: a run without heartbeats has crashed"
 SILENCE_S = 90  # three heartbeats
-TERMINAL = ("Completed", "Failed", "Cancelled", "Crashed", "Promoted", "Unchanged", "Stopped by gate")
+TERMINAL = (
+    "Completed", "Failed", "Cancelled", "Crashed", "Promoted", "Unchanged", "Stopped by gate", "Rolled back",
+    "Probation failed",
+)  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +52,11 @@ def prepare_automation(settings: Settings) -> bool:
     try:
         with httpx.Client(base_url=settings.prefect_api_url, auth=auth, timeout=10) as client:
             found = client.post("/automations/filter", json={}).raise_for_status().json()
-            if all(one["name"] != AUTOMATION for one in found):
+            held = next((one for one in found if one["name"] == AUTOMATION), None)
+            if held is None:
                 client.post("/automations/", json=crash_automation()).raise_for_status()
+            elif set(held["trigger"]["expect"]) != set(crash_automation()["trigger"]["expect"]):  # of an older version
+                client.put(f"/automations/{held['id']}", json=crash_automation()).raise_for_status()
     except httpx.HTTPError:
         logger.info("Prefect is not ready yet", exc_info=True)
         return False

@@ -41,7 +41,7 @@ def slice_plot(metric: Metric, models: Mapping[str, RowOutputs], labels: Sequenc
     axes.set_xlabel(f"{metric.name}, {CONFIDENCE:.0%} interval, better is {metric.direction}")
     axes.set_title(title, fontsize=9)
     axes.grid(axis="x", alpha=0.3)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1.0))
     return png_bytes(figure)
 
 

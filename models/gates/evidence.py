@@ -66,3 +66,4 @@ class Evidence:
     approval: Approvals | None = None  # signed documents; the judge verifies them
     holdout_uses: int | None = None  # how often these rows have gated before
     live: LiveReplay | None = None
+    missing: Mapping[str, str] = field(default_factory=dict)  # `champion`, `version 3`, `attributions` -> why

@@ -1,67 +1,87 @@
-"""A decision as a page in Markdown: what an auditor or a colleague reads first."""
+"""A decision as one self-contained HTML page: what an auditor or a colleague reads first."""
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable, Sequence
+from html import escape
 from typing import Any
 
-from mlratchet.models.gates.decision import SIGNS, readable
+from mlratchet.models.gates.decision import SIGNS
+
+COLOURS = {"pass": "#1a7f37", "fail": "#cf222e", "inconclusive": "#9a6700", "not_applicable": "#6e7781"}
+STYLE = (
+    "body{font:14px/1.5 system-ui,sans-serif;max-width:72em;margin:2em auto;padding:0 1em;color:#1f2328}"
+    "table{border-collapse:collapse;margin:.5em 0 1.5em}td,th{border:1px solid #d0d7de;padding:.25em .6em;"
+    "text-align:left;vertical-align:top}th{background:#f6f8fa}code{font-size:12px}"
+)
+CHECK_HEAD = ("check", "on", "value", "interval", "n", "asked", "verdict", "method", "seed")
 
 
 def decision_page(decision: dict[str, Any], digest: str) -> str:
     """Verdict, a row per check, a row per slice, the reasons, and the digests of everything behind it."""
-    subject = f"version {decision['version']}" if decision["version"] else f"work `{decision['work_key'][:12]}`"
+    subject = f"version {decision['version']}" if decision["version"] else f"work {decision['work_key'][:12]}"
     against = f", compared with version {decision['champion_version']}" if decision["champion_version"] else ""
     when = dt.datetime.fromtimestamp(decision["at_s"], dt.UTC).isoformat(timespec="seconds")
-    lines = [
-        f"# {decision['gate']} gate of {decision['pipeline']}: {decision['verdict']}",
-        "",
-        f"{subject}{against}; {when}, asked by {_cell(decision['actor'])}.",
-        f"Decision `{digest}`.",
-        "",
-        *_table([_row(check) for check in decision["checks"]], ("check", "on", "value", "interval", "n", "asked", "")),
-    ]
-    for check in decision["checks"]:
-        if check.get("parts"):
-            parts = [_row({**part, "kind": "", "metric": part["label"], "threshold": ""}) for part in check["parts"]]
-            rows = [(row[1], row[2], row[3], row[4], row[6]) for row in parts]
-            title = f"## {check['kind']}: {_cell(check['metric'])}"
-            lines += ["", title, "", *_table(rows, ("slice", "value", "interval", "n", ""))]
-    lines += ["", "## In words", ""]
-    lines += [f"- {SIGNS[check['verdict']]} {check['kind']}: {_cell(check['reason'])}" for check in decision["checks"]]
-    if decision.get("holdout_uses") is not None:
-        lines.append(f"- these test rows had gated {decision['holdout_uses']} times before")
-    lines += ["", "## Methods and seeds", ""]
-    lines += [
-        f"- {check['kind']} {_cell(check['metric'])}: {_cell(check['method'])}"
-        + (f", seed {check['seed']}" if check["seed"] is not None else "")
-        for check in decision["checks"]
-        if check["method"]
-    ]
-    lines += ["", "## What was judged", "", *_table(sorted(decision["digests"].items()), ("what", "digest"))]
-    return "\n".join(lines) + "\n"
-
-
-def _row(check: dict[str, Any]) -> tuple[str, ...]:
-    interval = check["interval"]
+    title = f"{decision['gate']} gate of {decision['pipeline']}: {decision['verdict']}"
+    worn = decision.get("holdout_uses")
+    reasons = [f"{SIGNS[check['verdict']]} {check['kind']}: {check['reason']}" for check in decision["checks"]] + (
+        [f"these test rows had gated {worn} times before"] if worn is not None else []
+    )
     return (
-        check["kind"],
-        check["metric"],
-        "-" if check["value"] is None else f"{check['value']:.4f}",
-        "-" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}",
-        str(check["n"]),
-        readable(check["threshold"]),
-        f"{SIGNS[check['verdict']]} {check['verdict']}",
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title><style>{STYLE}</style>"
+        f"<h1 style='color:{COLOURS[decision['verdict']]}'>{escape(title)}</h1>"
+        f"<p>{escape(subject + against)}; {when}, asked by {escape(decision['actor'])}.<br>"
+        f"decision <code>{escape(digest)}</code></p>"
+        + _table(CHECK_HEAD, [_check_row(check) for check in decision["checks"]])
+        + "<h2>In words</h2><ul>"
+        + "".join(f"<li>{escape(reason)}</li>" for reason in reasons)
+        + "</ul>"
+        + "".join(_parts(check) for check in decision["checks"] if check.get("parts"))
+        + "<h2>What was judged</h2>"
+        + _table(("what", "digest"), [(escape(k), f"<code>{escape(v)}</code>") for k, v in _digests(decision)])
+        + "</html>\n"
     )
 
 
-def _cell(text: str) -> str:
-    """Names come from data and people: nothing in them may be taken for Markdown or HTML."""
-    for sign in "\\`*_[]<>|#":
-        text = text.replace(sign, "&#" + str(ord(sign)) + ";")
-    return " ".join(text.split())
+def _digests(decision: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    return sorted((str(name), str(value)) for name, value in decision["digests"].items())
 
 
-def _table(rows: Any, head: tuple[str, ...]) -> list[str]:
-    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    return lines + [f"| {' | '.join(_cell(str(cell)) for cell in row)} |" for row in rows]
+def _check_row(check: dict[str, Any]) -> tuple[str, ...]:
+    texts = (check["kind"], check["metric"], *_numbers(check), check["threshold"])
+    seed = "" if check["seed"] is None else str(check["seed"])
+    return (*map(escape, texts), _verdict(check["verdict"]), escape(check["method"]), seed)
+
+
+def _parts(check: dict[str, Any]) -> str:
+    rows = [
+        (
+            escape(part["label"]),
+            *_numbers(part),
+            "" if part["verdict"] == "not_applicable" else _verdict(part["verdict"]),
+        )
+        for part in check["parts"]
+    ]
+    title = escape(f"{check['kind']}: {check['metric']} {check['threshold']}")
+    return f"<h2>{title}</h2>" + _table(("slice", "value", "interval", "n", "verdict"), rows)
+
+
+def _numbers(found: dict[str, Any]) -> tuple[str, str, str]:
+    interval = found["interval"]
+    return (
+        "-" if found["value"] is None else f"{found['value']:.4f}",
+        "-" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}",
+        str(found["n"]),
+    )
+
+
+def _verdict(verdict: str) -> str:
+    return f"<b style='color:{COLOURS[verdict]}'>{SIGNS[verdict]} {verdict.replace('_', ' ')}</b>"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Cells are HTML already."""
+    top = "".join(f"<th>{name}</th>" for name in head)
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><tr>{top}</tr>{body}</table>"

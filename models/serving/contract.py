@@ -40,17 +40,19 @@ class StoredRequest(StrictModel):
     """The answer, where it is known."""
 
 
-def contract_requests(signature: Signature, x: Array, output: Array) -> list[StoredRequest]:
+def contract_requests(
+    signature: Signature, x: Array, output: Array, *, examples: int = EXAMPLES
+) -> list[StoredRequest]:
     """Requests of recorded rows `x` (N, *shape) with the answers that `output` says, and requests to refuse.
 
-    Raises ``ValueError`` when no row is finite.
+    `examples` rows are sent one by one. Raises ``ValueError`` when no row is finite.
     """
     finite = np.isfinite(x.reshape(len(x), -1)).all(axis=1)  # JSON has no NaN: a client could not send the others
     x, output = x[finite], output[finite]
     if not len(x):
         raise ValueError("no recorded row is finite: there is nothing that a client could send")
     answers = predictions_of(torch.from_numpy(np.ascontiguousarray(output)).float(), signature)
-    places = [slice(at, at + 1) for at in range(min(EXAMPLES, len(x)))]
+    places = [slice(at, at + 1) for at in range(min(examples, len(x)))]
     places += [slice(0, min(BATCH, len(x)))] if len(x) > 1 else []
     known = [
         StoredRequest(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,8 +70,6 @@ class StepReporter:
         }
         if self._device.type == "cuda":
             numbers["gpu_memory_mb"] = torch.cuda.max_memory_allocated(self._device) / 1e6
-            with suppress(ModuleNotFoundError, RuntimeError):  # needs NVIDIA's management library
-                numbers["gpu_percent"] = torch.cuda.utilization(self._device)
         if self._peak is not None and self.flops_per_row is not None:
             numbers["mfu"] = self.flops_per_row * self._rows / seconds / (self._peak * world)
         self._since, self._rows, self._steps = now, 0, 0

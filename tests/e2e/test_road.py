@@ -22,6 +22,7 @@ from mlratchet.infra.storage.s3 import S3Store
 from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.errors import RatchetError
+from mlratchet.models.evaluation.rows import load_rows
 from mlratchet.models.registration.record import find_registration
 from mlratchet.tasks.decisions import verify_bytes
 
@@ -53,6 +54,26 @@ def test_the_second_is_warm_started_compared_on_the_same_rows_and_promoted(stack
         )
     assert accuracy["method"] == "Tango score (paired)"
     assert f1["method"] == "paired percentile bootstrap"
+
+
+def test_the_second_is_measured_against_its_perturbed_rows_the_anchor_and_the_contract(stack: Any, second: Any) -> None:
+    decisions = {d["decision"]["gate"]: d["decision"] for d in stack.json("decision", "digits", "2")}
+    found = {(gate, c["kind"]): c for gate, decision in decisions.items() for c in decision["checks"]}
+    wanted = [("candidate", "robustness"), ("staging", "memory"), ("staging", "contract"), ("champion", "anchor"),
+              ("champion", "attribution")]  # fmt: skip
+    assert {where: found[where]["verdict"] for where in wanted} == dict.fromkeys(wanted, "pass")
+    assert found["staging", "contract"]["n"] >= 25  # shapes, recorded rows, refusals, and version 1's requests
+    assert 100 < found["staging", "memory"]["value"] < 1500
+    low, high = found["champion", "attribution"]["interval"]
+    assert 0 < low <= found["champion", "attribution"]["value"] <= high < 0.5
+    digests = decisions["champion"]["digests"]
+    assert digests["rows of version 1"] == digests["champion_rows"]  # the anchor is the champion: scored once
+    assert load_rows(stack.adapters.store, digests["rows under gaussian_noise(seed=0,sigma=0.1)"]).ids
+    client = MlflowClient(stack.settings.mlflow_tracking_uri)
+    run_id = second.report["training"]["mlflow_run"]
+    shown = {f.path for folder in ("attributions", "decisions") for f in client.list_artifacts(run_id, folder)}
+    assert {f"decisions/{gate}.html" for gate in GATES} <= shown
+    assert {"attributions/examples.png", "attributions/importance.png", "attributions/slices.png"} <= shown
 
 
 def test_the_server_swapped_without_losing_a_request(second: Any) -> None:

@@ -20,13 +20,18 @@ class AttributionCheck(StrictModel):
     """0: the same importance everywhere; 1: nothing in common."""
 
 
+def _why(case: Case) -> str:
+    why = case.evidence.missing.get("attributions") or case.evidence.missing.get("champion", "")
+    return "attributions were not measured" + (f": {why}" if why else "")
+
+
 def judge_attribution(check: AttributionCheck, case: Case) -> CheckResult:
     """The measured shift against the maximum."""
     threshold, shift = f"<= {check.maximum_shift:g}", case.evidence.attribution_shift
     if case.first_model:
         return not_applicable(check.kind, "attribution_shift", threshold, NO_CHAMPION)
     if shift is None:
-        return unknown(check.kind, "attribution_shift", threshold, "attributions were not measured")
+        return unknown(check.kind, "attribution_shift", threshold, _why(case))
     if shift.n < 1 or shift.value < 0:
         return unknown(check.kind, "attribution_shift", threshold, f"measured {shift.value:g} over {shift.n} rows")
     result = against_bound(

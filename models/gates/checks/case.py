@@ -43,7 +43,8 @@ class Case:
     def rows_refused(self, rows: RowOutputs | None, who: str) -> str:
         """Why these rows are no evidence; empty when they are."""
         if rows is None:
-            return f"the {who} was not scored on these rows"
+            why = self.evidence.missing.get(who, "")
+            return f"the {who} was not scored on these rows" + (f": {why}" if why else "")
         if not rows.ids:
             return f"the {who} was scored on 0 rows"
         if rows.dataset_id != self.evidence.dataset_id:

@@ -88,7 +88,7 @@ def test_a_version_that_cannot_be_compared_with_is_missing_with_the_reason(
     with caplog.at_level(logging.WARNING):
         found = measure(road, *(relative.format(n) for n in (1, 2, 9)), gate="champion")
     assert found.evidence().versions == {}
-    assert set(found.compared.missing) == {1, 2, 9}
+    assert set(found.evidence().missing) == {"version 1", "version 2", "version 9"}
     for words in ("operator of another torch", "cannot score rows of shape [3]", "no version 9; there are [1, 2]"):
         assert words in caplog.text
 
