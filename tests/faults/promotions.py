@@ -49,6 +49,7 @@ class Scene:
     run_id: str = "run"
     records: list[Registration] = field(default_factory=list)
     keys: Keys = field(default_factory=MemoryKeys)
+    began_s: float = field(default_factory=time.time)  # of every decision: the same again is the same document
     judged: dict[str, dict[str, str]] = field(default_factory=dict)  # work key -> gate -> digest of its decision
 
     def ledger(self) -> ObjectLedger:
@@ -84,7 +85,7 @@ class Scene:
         """Four gates that passed against this champion, signed; the digest of the last one."""
         about = {
             "kind": "gate", "pipeline": self.name, "verdict": "pass", "version": record.version,
-            "work_key": record.work_key, "champion_version": champion, "actor": "ada", "checks": [], "at_s": 0.0,
+            "work_key": record.work_key, "champion_version": champion, "actor": "ada", "checks": [], "at_s": self.began_s,
         }  # fmt: skip
         digests = {"manifest": record.manifest_digest}
         signer = self.keys.signer()
