@@ -85,7 +85,8 @@ class Scene:
         """Four gates that passed against this champion, signed; the digest of the last one."""
         about = {
             "kind": "gate", "pipeline": self.name, "verdict": "pass", "version": record.version,
-            "work_key": record.work_key, "champion_version": champion, "actor": "ada", "checks": [], "at_s": self.began_s,
+            "work_key": record.work_key, "champion_version": champion, "actor": "ada", "checks": [],
+            "at_s": self.began_s,
         }  # fmt: skip
         digests = {"manifest": record.manifest_digest}
         signer = self.keys.signer()
