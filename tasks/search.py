@@ -7,17 +7,17 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from mlratchet.infra.hardware import check_hardware
+from mlratchet.infra.scratch import is_gone
 from mlratchet.infra.search.journal import BucketJournal
-from mlratchet.infra.search.ownership import Ownership
 from mlratchet.infra.search.study import Asked, Search
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.fault_points import fault_point
 from mlratchet.models.identity.claim import take_claim
+from mlratchet.models.identity.lease import wait_until_free
 from mlratchet.models.tuning.study import COUNTED, TrialFacts, best_of
 from mlratchet.tasks.progress import Progress
 from mlratchet.tasks.step import step
@@ -50,9 +50,16 @@ class Searched:
 def search(run: Run, study: Study, listener: Listener | None = None) -> Searched:
     """Run the study, or go on with it. Ctrl-C ends the trials at once and keeps the study."""
     store = run.adapters.store
-    owner = Ownership(store, study.id)
-    owner.take()
-    claim = take_claim(store, study.id, parent_version=None, owner=f"{run.actor}/{run.run_id}", now_s=time.time())
+    wait_until_free(store, study.id, run=run.run_id, is_gone=is_gone)
+    claim = take_claim(
+        store,
+        study.id,
+        parent_version=study.parent_version,
+        owner=f"{run.actor}/{run.run_id}",
+        now_s=time.time(),
+        run=run.run_id,
+        refers=(study.rows.snapshot_id, study.rows.id),
+    )
     journal = BucketJournal(store, study.id, epoch=claim.epoch)
     tracking = StudyTracking(run, study)
     optuna = Search(
@@ -66,16 +73,11 @@ def search(run: Run, study: Study, listener: Listener | None = None) -> Searched
     progress = Progress("tuning-progress", f"Trials of {run.spec.name}")
 
     def tell(trials: list[TrialFacts], ended: TrialFacts | None) -> None:
-        owner.beat()
         progress.report(used(trials), study.tune.trials)
         if listener is not None:
             listener(trials, ended, study.tune.trials)
 
-    try:
-        stopped = Pool(run, study, optuna, tracking, tell=tell, alive=owner.beat).run()
-    finally:
-        with suppress(InfrastructureError):  # the store is away: the process's end says it as well
-            owner.give_up()
+    stopped = Pool(run, study, optuna, tracking, tell=tell).run()
     return Searched(
         trials=optuna.trials(),
         importances=optuna.importances(),
@@ -101,10 +103,9 @@ class Pool:
         tracking: StudyTracking,
         *,
         tell: Callable[[list[TrialFacts], TrialFacts | None], None],
-        alive: Callable[[], None],
     ) -> None:
         self._run, self._study, self._search, self._tracking = run, study, optuna, tracking
-        self._tell, self._alive = tell, alive
+        self._tell = tell
         self._stopping = threading.Event()
         self._free = list(range(study.slots.count))
         self._running: dict[Future[TrialFacts | None], tuple[int, str]] = {}  # -> slot, work key
@@ -136,7 +137,6 @@ class Pool:
                 assert stop is not None
                 return stop
             done, _ = wait(self._running, timeout=POLL_S, return_when=FIRST_COMPLETED)
-            self._alive()
             for future in done:
                 slot, _ = self._running.pop(future)
                 self._free.append(slot)

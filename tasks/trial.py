@@ -18,7 +18,7 @@ from mlratchet.models.identity.claim import read_claims, take_claim
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.ports.storage import StorageError
 from mlratchet.models.training.checkpoint import drop_checkpoints
-from mlratchet.models.training.job import AbandonedError, TrainJob
+from mlratchet.models.training.job import AbandonedError, StaleAttemptError, TrainJob
 from mlratchet.models.training.result import TrainResult, find_result
 from mlratchet.models.tuning.study import TrialFacts
 from mlratchet.tasks.study import Study
@@ -74,7 +74,8 @@ class Trial:
         except (StorageError, SecurityError):
             raise  # the study cannot go on without the store, nor with rows that are not its own
         except RatchetError as error:
-            return self._ended("failed" if isinstance(error, InfrastructureError) else "infeasible", str(error))
+            theirs = isinstance(error, InfrastructureError | StaleAttemptError)  # not the configuration's fault
+            return self._ended("failed" if theirs else "infeasible", str(error))
         finally:
             shown.close()
         if self._pruned.is_set():  # also when it had ended meanwhile: what follows must not depend on the moment
@@ -95,6 +96,8 @@ class Trial:
                 parent_version=self._study.parent_version,
                 owner=f"{self._run.actor}/{self._run.run_id}/trial-{self._asked.number}",
                 now_s=time.time(),
+                run=self._run.run_id,
+                refers=(self._study.rows.snapshot_id, self._study.rows.id),
             ).epoch
             scratch = self._run.scratch / f"trial-{self._asked.number:04d}-{attempt}"
             job = TrainJob(

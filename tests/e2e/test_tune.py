@@ -27,7 +27,7 @@ tune:
 
 def ended(store: Any) -> int:
     """Trials of the one study whose end is in the bucket."""
-    studies = {info.key.split("/")[1] for info in store.list("studies/") if info.key.endswith("tuner.json")}
+    studies = {info.key.split("/")[1] for info in store.list("studies/") if "/journal/" in info.key}
     total = 0
     for study in studies:
         try:

@@ -148,7 +148,7 @@ class Tuner:
             higher_is_better=study.higher_is_better, baseline=study.baseline, epochs=spec.train.epochs,
         )  # fmt: skip
         self.tracking = StudyTracking(run, study)
-        pool = Pool(run, study, self.search, self.tracking, tell=lambda trials, ended: None, alive=lambda: None)
+        pool = Pool(run, study, self.search, self.tracking, tell=lambda trials, ended: None)
         return pool.run(), self.search.trials()
 
 

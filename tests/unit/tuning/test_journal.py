@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
-from pathlib import Path
-from typing import Any
 
 import pytest
-from mlratchet.infra.search import ownership
 from mlratchet.infra.search.journal import BucketJournal, StudyTakenError
-from mlratchet.infra.search.ownership import Ownership
 from mlratchet.infra.storage.memory import MemoryStore
 
 STUDY = "a" * 64
@@ -55,39 +51,3 @@ def test_a_tuner_that_was_overtaken_is_refused_and_read_by_nobody(store: MemoryS
     with pytest.raises(StudyTakenError, match="overtaken by attempt 2"):
         stale.append_logs([{"by": 1}])
     assert [log["by"] for log in BucketJournal(store, STUDY).read_logs(0)] == [1, 2]
-
-
-def test_a_study_under_way_is_not_started_twice(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = Ownership(store, STUDY)
-    first.take()
-    monkeypatch.setattr(ownership.os, "getpid", lambda: 1)  # the second one is another process: we live
-    with pytest.raises(StudyTakenError, match=r"under way in process \d+ on .*the study is kept"):
-        Ownership(store, STUDY).take()
-    first.give_up()
-    Ownership(store, STUDY).take()
-
-
-def test_a_dead_tuner_does_not_hold_its_study(store: MemoryStore) -> None:
-    Ownership(store, STUDY).take()
-    held: dict[str, Any] = json.loads(store.get(f"studies/{STUDY}/tuner.json"))
-    for change in ({"pid": 2**22 + 1}, {"pid": 1, "started_s": 1.0}):  # gone, and a number that was given again
-        store.put(f"studies/{STUDY}/tuner.json", json.dumps({**held, **change}).encode())
-        Ownership(store, STUDY).take()
-
-
-def test_another_machine_is_believed_while_it_shows_signs_of_life(store: MemoryStore, tmp_path: Path) -> None:
-    key = f"studies/{STUDY}/tuner.json"
-    sign = {"host": "elsewhere", "pid": 7, "started_s": 1.0, "beats": 3, "ended": False}
-    store.put(key, json.dumps(sign).encode())
-
-    def meanwhile(_seconds: float) -> None:
-        store.put(key, json.dumps({**sign, "beats": 4}).encode())
-
-    with pytest.raises(StudyTakenError, match="process 7 on elsewhere"):
-        Ownership(store, STUDY).take(sleep=meanwhile)
-    moments = iter(range(0, 1000, 10))
-    silent = Ownership(store, STUDY)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ownership.time, "monotonic", lambda: float(next(moments)))
-        silent.take(sleep=lambda _seconds: None)
-    assert json.loads(store.get(key))["host"] != "elsewhere"
