@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from mlratchet.models.approval.standing import standing
 from mlratchet.models.audit.artifacts import read_manifest, read_registration, verify_bytes
 from mlratchet.models.audit.report import AuditReport
 from mlratchet.models.errors import InfrastructureError, RatchetError, SecurityError
-from mlratchet.models.gates.checks.approval import ApprovalCheck
 from mlratchet.models.gates.frozen import thaw
 from mlratchet.models.gates.promotable import EARLIER_GATES, verify_earlier_gate, verify_entry
 from mlratchet.models.gates.replay import load_policy, replay
@@ -106,12 +104,12 @@ class Audit:
         self._keep(lambda: self._artifact(entry))
 
     def _gates(self, champion: dict[str, Any], context: Context) -> None:
-        self._keep(lambda: self._evidence(champion, context))
+        self._keep(lambda: self._evidence(champion))
         for gate in EARLIER_GATES:
             earlier = self._keep(lambda gate=gate: verify_earlier_gate(self._store, champion, gate, context))  # type: ignore[misc]
             if earlier is not None:
                 self._verified[champion["digests"][f"gate.{gate}"]] = earlier
-                self._keep(lambda earlier=earlier: self._evidence(earlier, context))  # type: ignore[misc]
+                self._keep(lambda earlier=earlier: self._evidence(earlier))  # type: ignore[misc]
 
     def _artifact(self, entry: LedgerEntry) -> None:
         if entry.manifest in self._seen:
@@ -128,20 +126,15 @@ class Audit:
         if files == 0:
             self.report.retired.append(entry.version)
 
-    def _evidence(self, decision: dict[str, Any], context: Context) -> None:
-        """Policy, evidence and rows are there, whole; whoever had to approve did, by the auditor's own list."""
+    def _evidence(self, decision: dict[str, Any]) -> None:
+        """Policy, evidence and rows are there, whole."""
         digests, gate = decision["digests"], decision["gate"]
         what = f"{gate} gate of version {decision['version'] or decision['work_key'][:12]}"
         missing = {"policy", "evidence"} - set(digests)
         if missing:
             raise SecurityError(f"{what}: its decision names no {' and no '.join(sorted(missing))}")
-        policy = load_policy(self._store, digests["policy"])
-        evidence, _ = thaw(self._store, digests["evidence"])
-        for check in policy.checks(gate):
-            if isinstance(check, ApprovalCheck) and evidence.approval is not None:
-                said = standing(check, replace(evidence.approval, trusted=context.trusted_then()))
-                if said.verdict != "pass":
-                    raise SecurityError(f"{what}: its approval does not verify: {said.reason}")
+        load_policy(self._store, digests["policy"])
+        thaw(self._store, digests["evidence"])
         if self._depth.replay:
             again = replay(self._store, decision)
             self.report.replayed += 1

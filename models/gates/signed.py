@@ -14,7 +14,7 @@ from typing import Any
 
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
-from mlratchet.models.identity.signing import CLOCK_TOLERANCE_S, Role, Signature, Signer, TrustedKeys
+from mlratchet.models.identity.signing import Role, Signature, Signer, TrustedKeys
 from mlratchet.models.ledger.chain import Chain
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 
@@ -55,17 +55,6 @@ class Context:
         if self.chain is None or self.generation is None:
             return False
         return self.chain.anchored(self.generation, key_id, self.trusted)
-
-    def trusted_then(self) -> TrustedKeys:
-        """The list for documents that the decision names by digest: a revoked key whose use is anchored counts as one
-        that was rotated out at its revocation."""
-        keys = []
-        for key in self.trusted:
-            if key.revoked_s is not None and self.anchored(key.id):
-                ended_s = key.revoked_s - CLOCK_TOLERANCE_S
-                key = key.model_copy(update={"revoked_s": None, "rotated_s": min(ended_s, key.rotated_s or ended_s)})
-            keys.append(key)
-        return TrustedKeys(keys)
 
 
 def verified_decision(

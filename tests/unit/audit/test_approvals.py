@@ -51,7 +51,7 @@ def test_an_approval_is_verified_with_the_gate_that_asked_for_it(world: World, g
 
 def test_an_approver_whom_the_auditor_does_not_know_did_not_approve(world: World, grace: Signer) -> None:
     line = world.audit(trusted=TrustedKeys(without(world, grace.key_id))).line()
-    assert "champion gate of version 4: its approval does not verify" in line
+    assert "champion decision about version 4: its approval does not hold" in line
     assert "not in the trusted list" in line
 
 
