@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mlratchet.models.errors import SecurityError
+from mlratchet.models.gates.override import moment
 from mlratchet.models.gates.result import GateResult
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 
@@ -97,6 +98,8 @@ def explain(decision: dict[str, Any]) -> str:
     if decision.get("reason"):
         lines.append(f"  {decision['actor']}: {decision['reason']}")
     lines += [f"  {SIGNS[check['verdict']]} {check['kind']}: {check['reason']}" for check in decision["checks"]]
+    if decision.get("expires_s"):
+        lines.append(f"  may be used until {moment(decision['expires_s'])}")
     for one in decision.get("overrides", ()):
         lines.append(f"  ! overrides the {one['gate']} gate, which said {one['verdict']}: {'; '.join(one['reasons'])}")
     if decision.get("holdout_uses") is not None:

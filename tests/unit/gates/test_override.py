@@ -72,6 +72,7 @@ def test_it_says_what_it_overrides_and_what_was_never_judged() -> None:
     words = explain(document)
     assert "overrides the champion gate, which said fail: absolute said fail" in words
     assert f"ada: {REASON}" in words
+    assert "may be used until 1970-01-02T00:16:40" in words
 
 
 @pytest.mark.parametrize(
