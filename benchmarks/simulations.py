@@ -22,6 +22,7 @@ import argparse
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ from mlratchet.models.evaluation.statistics.power import detectable_difference
 from scipy.special import expit, ndtr, ndtri
 
 ALPHA, POWER, RESAMPLES = 0.05, 0.8, 1000
+TRUTH_ROWS = 2_000_000
 DOCS = Path(__file__).parent.parent / "docs" / "statistics.md"
 RESULTS = Path(__file__).parent / "results" / "simulations.jsonl"
 Rows = tuple[RowOutputs, RowOutputs | None]
@@ -143,7 +145,7 @@ def count_metric(name: str, worse: float, rare: float, *, paired: bool) -> Popul
 
 
 def log_loss(name: str, noise_a: float, noise_b: float, *, paired: bool) -> Population:
-    """A calibrated truth seen through the noise of each model; the true value is that of two million rows."""
+    """A calibrated truth seen through the noise of each model; the true value is that of `TRUTH_ROWS` rows."""
 
     def draw(rng: np.random.Generator, n: int) -> Rows:
         z = rng.normal(0, 2, n)
@@ -153,7 +155,7 @@ def log_loss(name: str, noise_a: float, noise_b: float, *, paired: bool) -> Popu
         return rows(y, logits(a)), rows(y, logits(b)) if paired else None
 
     metric = binary_metrics()[name]
-    a, b = draw(np.random.default_rng(123), 2_000_000)
+    a, b = draw(np.random.default_rng(123), TRUTH_ROWS)
     truth = metric.value(a) - (metric.value(b) if b is not None else 0.0)
     return Population(
         name=f"{name}, {'paired' if paired else 'one model'}",
@@ -307,7 +309,7 @@ def simulate(world: Population, n: int, datasets: int, seed: int = 0) -> Rates:
     began, rng = time.process_time(), np.random.default_rng([seed, n])
     sign = 1.0 if world.metric.direction == "higher" else -1.0
     truth = sign * world.truth
-    lows, highs, centres, silent, method = [], [], [], 0, ""
+    lows, highs, centres, methods, silent = [], [], [], Counter[str](), 0
     for index in range(datasets):
         drawn = world.draw(rng, n)
         found = bounds(world, drawn, index)
@@ -319,10 +321,11 @@ def simulate(world: Population, n: int, datasets: int, seed: int = 0) -> Rates:
         centres.append(sign * (values[0] - values[1] if len(values) > 1 else values[0]))
         lows.append(low if sign > 0 else -high)
         highs.append(high if sign > 0 else -low)
-        method = found.method
+        methods[found.method] += 1
     low_a, high_a = np.array(lows), np.array(highs)
     spread = float(np.std(centres)) if centres else math.nan
     margin = detectable_difference(spread, measured_n=n, n=n, confidence=1 - ALPHA, power=POWER) if centres else 0.0
+    method = methods.most_common(1)[0][0] if methods else ""
     return Rates(
         check=world.name, effect=world.effect, n=n, method=method, datasets=datasets,
         false_promotions=float((low_a > truth + 1e-12).sum()) / datasets,
@@ -365,6 +368,32 @@ def table(found: list[Rates]) -> list[str]:
     return lines
 
 
+def metric_table() -> list[str]:
+    """Every metric once, per-class ones for a class called `c`, as rows of Markdown."""
+    lines = ["| metric | formula | unit, better | source |", "|---|---|---|---|"]
+    for task in ("classification", "multi_label", "regression", "ranking"):
+        found = metrics_for(task, ("c", "d", "e"))
+        if task == "classification":
+            found |= {name: m for name, m in binary_metrics().items() if name in ("roc_auc", "average_precision")}
+        for name, metric in found.items():
+            if not name.endswith(("_d", "_e")):
+                formula = metric.formula.replace("|", "\\|")
+                cells = [
+                    f"`{name}` ({task.replace('_', '-')})",
+                    formula,
+                    f"{metric.unit}, {metric.direction}",
+                    metric.source,
+                ]
+                lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def within(text: str, mark: str, lines: list[str]) -> str:
+    """The text with the lines between two marks replaced."""
+    head, _, tail = text.split(f"<!-- {mark} -->")
+    return f"<!-- {mark} -->".join([head, "\n" + "\n".join(lines) + "\n", tail])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--datasets", type=int, default=1000)
@@ -387,8 +416,8 @@ def main() -> None:
     for line in RESULTS.read_text().splitlines():
         held = {key: value for key, value in json.loads(line).items() if key != "claim"}
         newest[held["check"], held["effect"], held["n"]] = Rates(**held)
-    head, tail = DOCS.read_text().split("<!-- simulations -->")[::2]
-    DOCS.write_text("<!-- simulations -->".join([head, "\n" + "\n".join(table(list(newest.values()))) + "\n", tail]))
+    text = within(DOCS.read_text(), "simulations", table(list(newest.values())))
+    DOCS.write_text(within(text, "metrics", metric_table()))
 
 
 if __name__ == "__main__":

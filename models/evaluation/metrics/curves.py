@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from mlratchet.models.evaluation.metrics.base import Array, Metric
-from mlratchet.models.evaluation.metrics.probability import log_probabilities
 from mlratchet.models.evaluation.rows import RowOutputs
 
 
@@ -35,13 +34,25 @@ def binary_view(rows: RowOutputs) -> list[Scored]:
 
 
 def class_views(*indices: int) -> Views:
-    """Each class against the rest, scored by log p(class)."""
+    """Each class against the rest, scored by the log odds of the class."""
 
     def views(rows: RowOutputs) -> list[Scored]:
-        log_p_NC = log_probabilities(rows.output)
-        return [Scored(score=log_p_NC[:, index], positive=rows.y == index) for index in indices]
+        odds_NC = log_odds(rows.output)
+        return [Scored(score=odds_NC[:, index], positive=rows.y == index) for index in indices]
 
     return views
+
+
+def log_odds(output_NC: Array) -> Array:
+    """(N, C) log(p / (1 - p)) of each class: orders as p does but never saturates at 1. Rounded to 1e-9, so that rows
+    of one probability are equal whatever the order in which their logits were added up."""
+    shifted = output_NC.astype(np.float64) - output_NC.max(axis=1, keepdims=True)
+    share_NC = np.exp(shifted)
+    others_NC = share_NC.sum(axis=1, keepdims=True) - share_NC
+    top_N1 = output_NC.argmax(axis=1)[:, None]
+    np.put_along_axis(share_NC, top_N1, 0.0, axis=1)  # the largest is added up without itself: no digits cancel
+    np.put_along_axis(others_NC, top_N1, share_NC.sum(axis=1, keepdims=True), axis=1)
+    return np.asarray(np.round(shifted - np.log(np.maximum(others_NC, 1e-300)), 9))
 
 
 def label_views(*indices: int) -> Views:

@@ -196,9 +196,18 @@ class Quantity:
         if n < 2 or second == 0:
             return Spread(error=0.0 if n >= 2 else math.nan, degrees=0.0)
         excess = n * fourth / second**2 - 1
-        return Spread(
-            error=math.sqrt(second / n / (n - 1)), degrees=min(2 * n / excess, MANY_DEGREES) if excess > 0 else n
-        )
+        degrees = min(2 * n / excess, MANY_DEGREES) if excess > 0 else n
+        if len(self.sides) > 1 and self.counts_rows:
+            degrees = min(degrees, 2.0 * self.decided_differently())
+        return Spread(error=math.sqrt(second / n / (n - 1)), degrees=degrees)
+
+    def decided_differently(self) -> int:
+        """Units that two models do not decide alike: all that a difference of counts rests on."""
+        found = self.kinds()
+        place, table = found if found is not None else (None, np.concatenate(list(self.features())))
+        ours, theirs = np.split(table, 2, axis=1)
+        differ = (ours != theirs).any(axis=1)
+        return int(differ.sum() if place is None else differ[place].sum())
 
 
 def add_by(group: Array, features: Array, count: int) -> Array:

@@ -1,0 +1,305 @@
+"""The method that fits each metric, what it states, and where it says that it cannot know."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mlratchet.models.evaluation.metrics import metrics_for
+from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.evaluation.statistics import (
+    absolute_test,
+    bounded_mean_sequence,
+    clopper_pearson,
+    detectable_difference,
+    holm,
+    interval_of,
+    mcnemar,
+    mean_sequence,
+    paired_difference,
+    paired_standard_error,
+    paired_test,
+    units_needed,
+)
+from mlratchet.models.evaluation.statistics import resampling as road
+from mlratchet.models.evaluation.statistics.choose import confidence_of, confidence_of_difference
+from mlratchet.models.evaluation.statistics.quantity import Quantity
+from scipy import stats
+
+NAMES = ("a", "b", "c")
+
+
+def two_models(n: int, *, seed: int = 0, classes: int = 3, noise: float = 0.7) -> tuple[RowOutputs, RowOutputs]:
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, classes, n)
+    shared = rng.normal(0, 1, (n, classes))
+    shared[np.arange(n), y] += 2
+    columns = {"patient": [str(i // 5) for i in range(n)], "region": [("eu", "us")[i % 3 == 0] for i in range(n)]}
+    made = [
+        RowOutputs(
+            ids=[str(i) for i in range(n)], y=y, columns=columns,
+            output=(shared + noise * rng.normal(0, 1, shared.shape)).astype(np.float32),
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    return made[0], made[1]
+
+
+METRICS = metrics_for("classification", NAMES)
+BINARY = metrics_for("classification", ("no", "yes"))
+
+
+@pytest.mark.parametrize(
+    ("metric", "one", "two"),
+    [
+        ("accuracy", "Clopper-Pearson", "Tango"),
+        ("recall_class_a", "Clopper-Pearson", "Tango"),
+        ("precision_class_a", "Clopper-Pearson", "paired percentile bootstrap"),
+        ("f1_macro", "BCa bootstrap", "paired percentile bootstrap"),
+        ("log_loss", "BCa bootstrap", "paired percentile bootstrap"),
+        ("roc_auc_macro", "DeLong (logit)", "DeLong (paired)"),
+        ("average_precision_macro", "BCa bootstrap", "paired percentile bootstrap"),
+    ],
+)
+def test_each_metric_names_the_method_that_fits_it_and_holds_its_estimate(metric: str, one: str, two: str) -> None:
+    a, b = two_models(200)
+    chosen = METRICS[metric]
+    alone = interval_of(chosen, a, confidence=0.9, resamples=1000)
+    paired = paired_difference(chosen, a, b, confidence=0.9, resamples=1000)
+    assert alone.method.startswith(one)
+    assert paired.method.startswith(two)
+    value, other = chosen.estimate(a).value, chosen.estimate(b).value
+    assert alone.low < value < alone.high
+    assert paired.low < value - other < paired.high
+    assert not alone.doubt
+    assert not paired.doubt
+    assert paired == paired_difference(chosen, a, b, confidence=0.9, resamples=1000)  # deterministic
+    error = paired_standard_error(chosen, a, b)
+    assert (paired.high - paired.low) / (2 * 1.645 * error) == pytest.approx(1, abs=0.2)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 1000), metric=st.sampled_from(["accuracy", "f1_macro", "log_loss", "roc_auc_macro"]))
+def test_bounds_and_p_values_are_inverses(seed: int, metric: str) -> None:
+    a, b = two_models(80, seed=seed)
+    for bounds in (
+        confidence_of(METRICS[metric], a, resamples=1000),
+        confidence_of_difference(METRICS[metric], a, b, resamples=1000),
+    ):
+        for alpha in (0.05, 0.2):
+            assert bounds.p_greater(bounds.low(alpha)) == pytest.approx(alpha, abs=0.012)
+            assert bounds.p_less(bounds.high(alpha)) == pytest.approx(alpha, abs=0.012)
+        assert bounds.low(0.01) <= bounds.low(0.1) < bounds.high(0.1) <= bounds.high(0.01)
+
+
+def test_tests_follow_the_direction_of_the_metric() -> None:
+    good, bad = two_models(400, noise=0.3)[0], two_models(400, noise=3.0)[1]
+    for metric, bound, margin in (("accuracy", 0.5, 0.01), ("log_loss", 2.0, 0.01)):
+        chosen = METRICS[metric]
+        assert absolute_test(chosen, good, bound=bound, resamples=1000).p_value < 0.01
+        assert paired_test(chosen, good, bad, margin=margin, resamples=1000).p_value < 0.01
+        assert paired_test(chosen, bad, good, margin=margin, resamples=1000).p_value > 0.9
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 10), (10, 10), (3, 17), (950, 1000)])
+def test_clopper_pearson_agrees_with_scipy(k: int, n: int) -> None:
+    theirs = stats.binomtest(k, n).proportion_ci(0.9, method="exact")
+    ours = clopper_pearson(k, n, 0.9)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
+
+
+@pytest.mark.parametrize(("gained", "lost"), [(0, 0), (3, 9), (9, 3), (20, 20), (1, 0)])
+def test_mcnemar_is_the_binomial_test(gained: int, lost: int) -> None:
+    exact = stats.binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
+    assert mcnemar(gained, lost) == pytest.approx(exact)
+    assert mcnemar(gained, lost, mid_p=True) <= exact + 1e-12
+
+
+def test_delong_of_a_small_table_is_what_the_paper_computes_by_hand() -> None:
+    score = np.array([0.1, 0.4, 0.35, 0.8, 0.7, 0.4])
+    y = np.array([0, 0, 1, 1, 1, 0])
+    rows = RowOutputs(ids=list("abcdef"), y=y, output=np.stack([np.zeros(6), score], axis=1).astype(np.float32))
+    x, z = score[y == 1].astype(np.float32), score[y == 0].astype(np.float32)
+    kernel = (x[:, None] > z) + 0.5 * (x[:, None] == z)
+    variance = kernel.mean(1).var(ddof=1) / len(x) + kernel.mean(0).var(ddof=1) / len(z)
+    from mlratchet.models.evaluation.statistics.delong import delong_error
+
+    assert BINARY["roc_auc"].estimate(rows).value == pytest.approx(kernel.mean())
+    assert delong_error(Quantity(metric=BINARY["roc_auc"], sides=(rows,))) == pytest.approx(math.sqrt(variance))
+
+
+def test_perfect_models_are_not_certain() -> None:
+    y = np.array([0, 1] * 20)
+    output = np.stack([np.zeros(40), np.where(y == 1, 5.0, -5.0)], axis=1).astype(np.float32)
+    a = RowOutputs(ids=[str(i) for i in range(40)], y=y, output=output)
+    b = replace(a, output=(2 * output).astype(np.float32))
+    for metric in ("accuracy", "roc_auc", "f1_macro"):
+        found = paired_difference(BINARY[metric], a, b, confidence=0.9, resamples=1000)
+        assert found.low < -0.02 < 0.02 < found.high, metric
+    assert interval_of(BINARY["roc_auc"], a, confidence=0.9).low < 0.95
+
+
+def test_few_units_few_differences_and_a_biased_metric_are_in_doubt() -> None:
+    few = two_models(20)
+    assert "too few" in paired_difference(METRICS["f1_macro"], *few, confidence=0.9, resamples=1000).doubt
+    a, _ = two_models(100, seed=3)
+    output = a.output.copy()
+    output[:2] = np.eye(3)[(output[:2].argmax(1) + 1) % 3]  # two rows are decided differently
+    near = replace(a, output=output)
+    assert "differ" in paired_difference(METRICS["f1_macro"], a, near, confidence=0.9, resamples=1000).doubt
+    pair = two_models(60)
+    assert "biased" in paired_difference(METRICS["ece"], *pair, confidence=0.9, resamples=1000).doubt
+
+
+def test_what_is_undefined_has_no_bounds_and_no_small_p_value() -> None:
+    a, b = two_models(50)
+    broken = replace(b, output=np.full_like(b.output, np.nan))
+    for first, second in ((a, broken), (broken, a)):
+        found = paired_difference(METRICS["f1_macro"], first, second, confidence=0.9)
+        assert math.isnan(found.low)
+        assert "NaN" in found.doubt
+        assert paired_test(METRICS["f1_macro"], first, second, margin=100.0).p_value == 1.0
+
+
+def test_undefined_resamples_count_as_the_worst_value() -> None:
+    y = np.array([0] * 60 + [1] * 2)
+    rows = RowOutputs(ids=[str(i) for i in range(62)], y=y, output=np.eye(2, dtype=np.float32)[y])
+    other = replace(rows, output=np.eye(2, dtype=np.float32)[np.where(np.arange(62) < 8, 1 - y, y)])
+    found = paired_difference(BINARY["precision_class_yes"], other, rows, confidence=0.9, resamples=2000)
+    assert found.undefined > 100  # resamples without either of the two rows
+    assert math.isinf(found.low)
+    assert math.isinf(found.high)
+
+
+def test_a_cluster_of_repeated_rows_is_one_observation() -> None:
+    a, b = two_models(60, seed=1)
+    again = np.repeat(np.arange(60), 10)
+    copies = [
+        RowOutputs(
+            ids=[f"{i}-{k}" for k, i in enumerate(again)], y=side.y[again], output=side.output[again],
+            columns={"patient": [str(i) for i in again]},
+        )
+        for side in (a, b)
+    ]  # fmt: skip
+    for metric in ("f1_macro", "log_loss", "average_precision_macro"):
+        chosen = METRICS[metric]
+        once = paired_difference(chosen, a, b, confidence=0.9, resamples=4000)
+        naive = paired_difference(chosen, *copies, confidence=0.9, resamples=4000)
+        found = paired_difference(chosen, *copies, confidence=0.9, resamples=4000, cluster="patient")
+        assert "clusters of patient" in found.method
+        assert found.units == 60
+        assert (found.low, found.high) == pytest.approx((once.low, once.high), abs=0.15 * (once.high - once.low))
+        assert naive.high - naive.low < 0.5 * (once.high - once.low)
+
+
+def test_strata_keep_their_sizes() -> None:
+    a, b = two_models(90)
+    quantity = Quantity(metric=METRICS["recall_macro"], sides=(a, b), stratify="y")
+    cells = road.cells_of(quantity, 100)
+    assert sorted(int(block.counts.sum()) for block in cells) == sorted(np.bincount(a.y).tolist())
+    found = paired_difference(METRICS["recall_macro"], a, b, confidence=0.9, stratify="region", resamples=1000)
+    assert "strata of region" in found.method
+    with pytest.raises(ValueError, match="not both"):
+        interval_of(METRICS["f1_macro"], a, confidence=0.9, cluster="patient", stratify="y")
+    with pytest.raises(ValueError, match="no column 'clinic'"):
+        interval_of(METRICS["f1_macro"], a, confidence=0.9, cluster="clinic")
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "ece", "brier"])
+def test_slabs_have_the_distribution_of_the_plain_bootstrap(metric: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = two_models(4200)
+    quantity = Quantity(metric=METRICS[metric], sides=pair)
+    slabs = road.slabs_of(quantity, 4000)
+    assert len(slabs.counts) < 600
+    assert slabs.counts[0] == slabs.counts[-1] == 1  # the most influential rows stand alone
+    assert slabs.counts.sum() == 4200
+    cut, how = road.resampled(quantity, resamples=4000, seed=1)
+    assert how.endswith("slabs")
+    monkeypatch.setattr(road, "EXACT_UNITS", 10**9)
+    plain, how = road.resampled(quantity, resamples=4000, seed=2)
+    assert how == ""
+    deviation = float(plain.std())
+    assert cut.std() == pytest.approx(deviation, rel=0.06)  # 1.1 % is one standard error of each
+    for level, errors in ((0.01, 0.3), (0.05, 0.18), (0.5, 0.1), (0.95, 0.18), (0.99, 0.3)):
+        assert np.quantile(cut, level) == pytest.approx(np.quantile(plain, level), abs=errors * deviation)
+
+
+def test_slabs_keep_mean_and_covariance_exactly() -> None:
+    quantity = Quantity(metric=METRICS["log_loss"], sides=two_models(5000))
+    features = np.concatenate(list(quantity.features()))
+    slabs = road.slabs_of(quantity, 1000)
+    share = slabs.counts / 5000
+    np.testing.assert_allclose(share @ slabs.values, features.mean(0), rtol=1e-12)
+    centred = slabs.values - features.mean(0)
+    assert slabs.within is not None
+    between = 5000 * (centred * share[:, None]).T @ centred
+    np.testing.assert_allclose(between + slabs.within @ slabs.within, 5000 * np.cov(features.T, ddof=0), atol=1e-8)
+
+
+def test_slabs_do_not_move_with_rounding() -> None:
+    a, b = two_models(5000)
+    first = paired_difference(METRICS["log_loss"], a, b, confidence=0.9, resamples=1000)
+    nudged = replace(a, output=np.nextafter(a.output, np.float32(np.inf)))
+    second = paired_difference(METRICS["log_loss"], nudged, b, confidence=0.9, resamples=1000)
+    assert (first.low, first.high) == pytest.approx((second.low, second.high), abs=1e-6)
+
+
+@given(p=st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_steps_down_and_never_lowers_a_p_value(p: list[float]) -> None:
+    adjusted = holm(p)
+    assert all(a >= b for a, b in zip(adjusted, p, strict=True))
+    assert min(adjusted) == pytest.approx(min(1.0, len(p) * min(p)))
+    assert all(a <= min(1.0, len(p) * b) + 1e-12 for a, b in zip(adjusted, p, strict=True))  # never beyond Bonferroni
+    order = np.argsort(p, kind="stable")
+    assert list(np.diff(np.array(adjusted)[order]) >= 0) == [True] * (len(p) - 1)
+
+
+def test_holm_refuses_what_is_no_p_value() -> None:
+    assert holm([]) == []
+    with pytest.raises(ValueError, match="must be in"):
+        holm([0.1, math.nan])
+
+
+def test_sequences_hold_at_every_moment_and_end_up_narrow() -> None:
+    rng = np.random.default_rng(0)
+    wrong = {"bounded": 0, "mean": 0}
+    for _ in range(200):
+        x = rng.choice([1.0, -1.0, 0.0], p=[0.05, 0.05, 0.9], size=1500)
+        bounded = bounded_mean_sequence(x, lowest=-1, highest=1, confidence=0.9)
+        wrong["bounded"] += bool((bounded.low > 0).any() or (bounded.high < 0).any())
+        mean = mean_sequence(x, confidence=0.9)
+        wrong["mean"] += bool((mean.low > 0).any() or (mean.high < 0).any())
+    assert wrong["bounded"] <= 30  # stated 20 of 200; an interval looked at each time is wrong in over 100
+    assert wrong["mean"] <= 30
+    assert bounded.high[-1] - bounded.low[-1] < 0.1
+    worse = rng.choice([1.0, -1.0, 0.0], p=[0.02, 0.2, 0.78], size=1500)
+    found = bounded_mean_sequence(worse, lowest=-1, highest=1, confidence=0.9).first_below(0)
+    assert found is not None
+    assert found < 500
+    assert mean_sequence(worse, confidence=0.9).first_above(0) is None
+
+
+def test_sequences_refuse_values_outside_their_bounds() -> None:
+    with pytest.raises(ValueError, match="within"):
+        bounded_mean_sequence(np.array([0.0, 2.0]), lowest=-1, highest=1, confidence=0.9)
+    with pytest.raises(ValueError, match="finite"):
+        mean_sequence(np.array([0.0, math.nan]), confidence=0.9)
+
+
+def test_the_detectable_difference_and_the_units_it_needs_are_inverses() -> None:
+    margin = detectable_difference(0.01, measured_n=500, n=2000, confidence=0.95)
+    assert margin == pytest.approx(0.01 / 2 * (1.6449 + 0.8416), rel=1e-3)
+    assert abs(units_needed(margin, 0.01, measured_n=500, confidence=0.95) - 2000) <= 1
+
+
+def test_gate_statistics_take_any_classified_rows(classified: Callable[..., RowOutputs]) -> None:
+    a, b = classified(seed=1), classified(seed=2)
+    for name, metric in metrics_for("classification", ("0", "1", "2")).items():
+        found = paired_difference(metric, a, b, confidence=0.9, resamples=1000)
+        assert found.low <= found.high or math.isnan(found.low), name
+        assert found.method
