@@ -124,20 +124,27 @@ def _without_disagreement(quantity: Quantity) -> Confidence:
     fewest = min(int(counts.min()), quantity.units)
     found = PairedScore(0, 0, fewest)
     found.method = f"{found.method} over {fewest} rows of the rarest class (no row is decided differently)"
+    found.doubt = _too_few(quantity)
     return found
+
+
+def _too_few(quantity: Quantity) -> str:
+    if quantity.units >= LEAST_UNITS:
+        return ""
+    return f"{quantity.units} {quantity.unit} are too few for a bootstrap, which needs {LEAST_UNITS}"
 
 
 def _doubt(quantity: Quantity, values_R: Array, spread: Spread, estimate: float) -> str:
     """Why these bounds may be wrong more often than stated; empty when they hold."""
-    if quantity.units < LEAST_UNITS:
-        return f"{quantity.units} {quantity.unit} are too few for a bootstrap, which needs {LEAST_UNITS}"
+    if few := _too_few(quantity):
+        return few
     if spread.error == 0:
         same = len(quantity.sides) > 1 and not quantity.differs()  # one and the same function on every row
         return "" if same else "no unit moves the value: its spread cannot be estimated"
     least = LEAST_DEGREES["paired" if len(quantity.sides) > 1 else "single"]
     if spread.degrees < least:
-        few = "rows on which the two differ" if quantity.counts_rows else "rows in the tails"
-        return f"the spread rests on too few {few} ({spread.degrees:.1f} degrees of freedom, needs {least:g})"
+        what = "rows on which the two differ" if quantity.counts_rows else "rows in the tails"
+        return f"the spread rests on too few {what} ({spread.degrees:.1f} degrees of freedom, needs {least:g})"
     deviation, bias = float(np.nanstd(values_R)), abs(float(np.nanmean(values_R)) - estimate)
     if quantity.metric.biased and len(quantity.sides) > 1:
         bias = max(bias, *(_bias_of(quantity, side) for side in quantity.sides))
