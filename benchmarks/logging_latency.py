@@ -34,7 +34,7 @@ from mlratchet.infra.settings import apply_environment, load_settings
 from mlratchet.models.training.observers import Surroundings
 
 RESULTS = Path(__file__).parent / "results"
-BATCH = 128
+BATCH, SIDES = 128, 3
 
 
 def slow_proxy(host: str, port: int, delay_s: float, announce: Path) -> None:
@@ -121,7 +121,7 @@ def measure(folder: Path, rounds: int, steps: int) -> dict[str, list[float]]:
     mlflow.set_experiment("benchmark-logging")
     run_id = mlflow.start_run().info.run_id
     events = folder / "events.jsonl"
-    store, dataset = prepare(int(1.1 * BATCH * steps * (rounds + 1)) + 1000)
+    store, dataset = prepare(int(1.1 * SIDES * BATCH * steps * (rounds + 1)) + 1000)  # no epoch ends
     made = trainer("exact", BATCH, 0, 1, store, dataset)
     made.config = made.config.model_copy(update={"log_every_steps": 1})
 
@@ -133,7 +133,8 @@ def measure(folder: Path, rounds: int, steps: int) -> dict[str, list[float]]:
         return time.perf_counter() - began
 
     def in_the_loop(event: dict[str, Any]) -> None:
-        mlflow.log_metrics({"loss": event["loss"], "rate": event["learning_rate"]}, step=event["step"])
+        if event["event"] == "step":
+            mlflow.log_metrics({"loss": event["loss"], "rate": event["learning_rate"]}, step=event["step"])
 
     def nothing(_: dict[str, Any]) -> None:
         return None
