@@ -125,6 +125,7 @@ class Tuner:
         self.workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
         self.rows = write_search_dataset(store, dataset, require_tune(spec), group_column=None)
         self.epoch = 0
+        self.tell: Callable[[list[TrialFacts], TrialFacts | None], None] = lambda trials, ended: None
 
     def run(self, **changes: Any) -> tuple[Stop, list[TrialFacts]]:
         """Until it stops."""
@@ -148,7 +149,7 @@ class Tuner:
             higher_is_better=study.higher_is_better, baseline=study.baseline, epochs=spec.train.epochs,
         )  # fmt: skip
         self.tracking = StudyTracking(run, study)
-        pool = Pool(run, study, self.search, self.tracking, tell=lambda trials, ended: None)
+        pool = Pool(run, study, self.search, self.tracking, tell=self.tell)
         return pool.run(), self.search.trials()
 
 

@@ -59,6 +59,21 @@ def test_a_study_that_is_killed_and_goes_on_is_the_undisturbed_one(tuner: Tuner,
     assert told(trials) == told(undisturbed)
 
 
+def test_ctrl_c_keeps_the_study(tuner: Tuner, another: Fresh) -> None:
+    _, undisturbed = another().run(trials=3)
+
+    def press(trials: list[TrialFacts], ended: TrialFacts | None) -> None:
+        if ended is not None and ended.number == 1:
+            raise KeyboardInterrupt
+
+    tuner.tell = press
+    stop, trials = tuner.run(trials=3)
+    assert stop == "interrupted"
+    assert len(trials) == 2
+    tuner.tell = lambda trials, ended: None
+    assert told(tuner.run(trials=3)[1]) == told(undisturbed)
+
+
 def test_more_trials_extend_a_study_and_train_nothing_again(tuner: Tuner) -> None:
     _, before = tuner.run(trials=3)
     trained = len(tuner.launcher.jobs)
