@@ -50,9 +50,11 @@ def fetch_files(
     if missing:
         raise SecurityError(f"{source_uri}: file {missing[0]} of the manifest is gone; restore it, or train again")
 
-    def fetch(name: str) -> None:
-        if ".." in PurePosixPath(name).parts:
+    for name in manifest.files:
+        if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():
             raise SecurityError(f"{source_uri}: file name {name!r} leaves the artifact")
+
+    def fetch(name: str) -> None:
         target = into / name
         target.parent.mkdir(parents=True, exist_ok=True)
         bucket.download_file(prefix + name, target, sha256=manifest.files[name])

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from mlratchet.infra.fetch import fetch_artifact
+from mlratchet.infra.fetch import fetch_artifact, fetch_files
 from mlratchet.infra.storage.memory import MemoryStore
-from mlratchet.models.artifact.manifest import describe_directory, verify_directory
+from mlratchet.models.artifact.manifest import ArtifactManifest, describe_directory, verify_directory
 from mlratchet.models.artifact.weights import import_weights, initial_weights_key, read_state_dict
 from mlratchet.models.errors import DataError, SecurityError
+from mlratchet.models.identity.canonical import digest_bytes
+from mlratchet.models.ports.storage import ObjectInfo
 from mlratchet.models.registration.record import Registration
 from safetensors.torch import load
 from torch import nn
@@ -91,6 +93,21 @@ def test_a_tampered_bucket_is_refused(store: MemoryStore, artifact: Path, tmp_pa
     store.put("m/code/evil.py", b"import os")
     with pytest.raises(SecurityError, match=r"code/evil.py is not in the manifest"):
         fetch_artifact(lambda _: store, record, tmp_path / "b")
+
+
+@pytest.mark.parametrize("name", ["{outside}", "../outside", "data/../../outside"])
+def test_a_file_name_that_leaves_the_artifact_is_refused_before_a_byte_is_written(
+    store: MemoryStore, tmp_path: Path, name: str
+) -> None:
+    outside = tmp_path / "outside"
+    name = name.format(outside=outside)
+    manifest = ArtifactManifest(files={name: digest_bytes(b"x")}, sizes_bytes={name: 1})
+    listed = [ObjectInfo(key=f"m/{name}", size_bytes=1, etag="", modified_s=0.0)]
+    store.list = lambda prefix="": iter(listed)  # type: ignore[method-assign, assignment]
+    store._objects[f"m/{name}"] = (b"x", 0.0)
+    with pytest.raises(SecurityError, match="leaves the artifact"):
+        fetch_files(lambda _: store, manifest, "s3://memory/m", tmp_path / "into")
+    assert not outside.exists()
 
 
 def test_a_manifest_that_is_not_the_registered_one_is_refused(
