@@ -10,13 +10,13 @@ import torch
 from mlratchet.infra.exported import load_exported
 from mlratchet.infra.fetch import fetch_artifact
 from mlratchet.models.data.shards import Split
-from mlratchet.models.errors import ConfigurationError, RatchetError
+from mlratchet.models.errors import ConfigurationError, RatchetError, SecurityError
 from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.score import score
 from mlratchet.models.gates.demands import Demands
 from mlratchet.models.ports.ledger import LedgerEntry
 from mlratchet.models.ports.storage import ObjectNotFound
-from mlratchet.models.registration.record import Registration, find_registration
+from mlratchet.models.registration.record import Registration, find_registration, registration_key
 from mlratchet.tasks.decisions import registration_of
 from mlratchet.tasks.recognise import Work
 from mlratchet.tasks.wiring import Run
@@ -89,6 +89,7 @@ def load_version(run: Run, version: int, known: Registration | None, entries: li
     Raises ``ConfigurationError`` for a version that no run made or that cannot be loaded.
     """
     record = known or record_of(run, version, entries)
+    refuse_other_bytes(record, entries)
     directory = run.scratch / f"version-{version}"
     fetch_artifact(run.adapters.bucket, record, directory)
     try:
@@ -98,6 +99,23 @@ def load_version(run: Run, version: int, known: Registration | None, entries: li
     except Exception as error:  # a program of another torch or platform may fail in any way: it is not comparable
         words = f"version {version} cannot be loaded here: {type(error).__name__}: {error}"
         raise ConfigurationError(words[:300]) from error
+
+
+def refuse_other_bytes(record: Registration, entries: list[LedgerEntry]) -> None:
+    """Whoever writes to the bucket could let a weaker model be compared with: what was champion is the ledger's word.
+
+    Raises ``SecurityError`` when the record names another version or other bytes than were promoted.
+    """
+    for entry in entries:
+        if entry.work_key == record.work_key and (entry.version, entry.manifest) != (
+            record.version,
+            record.manifest_digest,
+        ):
+            raise SecurityError(
+                f"{registration_key(record.work_key)}: version {record.version} with manifest "
+                f"{record.manifest_digest[:12]}, but version {entry.version} with {entry.manifest[:12]} was promoted; "
+                "the registration was changed"
+            )
 
 
 def record_of(run: Run, version: int, entries: list[LedgerEntry]) -> Registration:

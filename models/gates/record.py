@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest
 from mlratchet.models.pipeline.strict import StrictModel
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
@@ -53,9 +54,9 @@ def _key(work_key: str, identity: str) -> str:
 
 
 def find_gate_run(store: ObjectStore, work_key: str, identity: str) -> GateRun | None:
-    """The gate run, or None."""
+    """The gate run, or None. Raises ``SecurityError`` for an object that is none."""
     try:
-        return _parse(store.get(_key(work_key, identity)))
+        return _parse(store, _key(work_key, identity))
     except ObjectNotFound:
         return None
 
@@ -65,16 +66,19 @@ def publish_gate_run(store: ObjectStore, gate_run: GateRun) -> GateRun:
     try:
         store.create(_key(gate_run.work_key, gate_run.id), canonical_json(gate_run.model_dump(mode="json")))
     except ObjectExists:
-        return _parse(store.get(_key(gate_run.work_key, gate_run.id)))
+        return _parse(store, _key(gate_run.work_key, gate_run.id))
     return gate_run
 
 
 def list_gate_runs(store: ObjectStore, work_key: str) -> list[GateRun]:
     """All gate runs of a work key, oldest first."""
     infos = sorted(store.list(f"gates/{work_key}/"), key=lambda info: info.modified_s)
-    return [_parse(store.get(info.key)) for info in infos]
+    return [_parse(store, info.key) for info in infos]
 
 
-def _parse(data: bytes) -> GateRun:
-    document = json.loads(data)
-    return GateRun(**{**document, "reasons": tuple(document["reasons"])})
+def _parse(store: ObjectStore, key: str) -> GateRun:
+    try:
+        document = json.loads(store.get(key))
+        return GateRun(**{**document, "reasons": tuple(document["reasons"])})
+    except (ValueError, KeyError, TypeError, RecursionError) as exc:
+        raise SecurityError(f"{store.bucket}/{key}: is not a gate run; it was changed") from exc

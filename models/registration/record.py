@@ -10,6 +10,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.pipeline.strict import StrictModel
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
@@ -56,11 +57,22 @@ def registration_key(work_key: str) -> str:
 
 
 def find_registration(store: ObjectStore, work_key: str) -> Registration | None:
-    """The record of a work key, or None."""
+    """The record of a work key, or None. Raises ``SecurityError`` for an object that is none, or another's."""
     try:
-        return Registration(**json.loads(store.get(registration_key(work_key))))
+        return _parse(store, registration_key(work_key))
     except ObjectNotFound:
         return None
+
+
+def _parse(store: ObjectStore, key: str) -> Registration:
+    where = f"{store.bucket}/{key}"
+    try:
+        record = Registration(**json.loads(store.get(key)))
+    except (ValueError, TypeError, RecursionError) as exc:
+        raise SecurityError(f"{where}: is not a registration; it was changed") from exc
+    if registration_key(record.work_key) != key:
+        raise SecurityError(f"{where}: is of work {record.work_key[:12]}; it was changed")
+    return record
 
 
 def publish_registration(store: ObjectStore, record: Registration) -> Registration:
@@ -75,11 +87,10 @@ def publish_registration(store: ObjectStore, record: Registration) -> Registrati
 
 
 def list_registrations(store: ObjectStore) -> dict[str, list[Registration]]:
-    """Every record by pipeline, versions ascending."""
+    """Every record by pipeline, versions ascending. Raises as `find_registration` does."""
     keys = [info.key for info in store.list("registrations/")]
     found: dict[str, list[Registration]] = {}
     with ThreadPoolExecutor(READERS) as pool:
-        for data in pool.map(store.get, keys):
-            record = Registration(**json.loads(data))
+        for record in pool.map(lambda key: _parse(store, key), keys):
             found.setdefault(record.name, []).append(record)
     return {name: sorted(records, key=lambda r: r.version) for name, records in sorted(found.items())}

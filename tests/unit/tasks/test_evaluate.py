@@ -93,6 +93,15 @@ def test_a_version_that_cannot_be_compared_with_is_missing_with_the_reason(
         assert words in caplog.text
 
 
+@pytest.mark.parametrize("change", [{"manifest_digest": "weaker"}, {"version": 3}])
+def test_a_registration_that_names_other_bytes_than_were_promoted_is_not_compared_with(
+    road: Road, change: dict[str, Any]
+) -> None:
+    incumbent = road.version(program(FAIR))
+    with pytest.raises(SecurityError, match="was promoted; the registration was changed"):
+        measure(road, gate="champion", incumbent=incumbent.model_copy(update=change))
+
+
 def test_changed_bytes_and_a_server_that_fails_end_the_step(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
     incumbent = road.version(SecurityError("artifact file data.pt2 was changed"))
     with pytest.raises(SecurityError, match="was changed"):
