@@ -19,7 +19,7 @@ from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 def verify_statements(
     store: ObjectStore, decision: dict[str, Any], trusted: TrustedKeys, anchored: Callable[[str], bool]
 ) -> None:
-    """The signed statements behind a passed decision, as of its time; nothing to do where it names no approval.
+    """The signed statements behind a passed decision, as of its time; nothing to do where its policy asks nobody.
 
     The pipeline signs decisions, but what an approver's key must sign it cannot: a decision that claims an approval
     holds only with the statement itself.
@@ -33,17 +33,20 @@ def verify_statements(
     Raises:
         SecurityError: The statements are gone, about something else, or do not suffice.
     """
-    if all(check["kind"] != "approval" for check in decision["checks"]):
-        return
     digests, what = decision["digests"], f"{decision['gate']} decision about version {decision['version']}"
+    claimed = any(check["kind"] == "approval" for check in decision["checks"])
+    if "policy" not in digests and not claimed:
+        return
     checks = approval_checks(load_policy(store, digests["policy"]), decision["gate"])
+    if not checks and not claimed:
+        return
     try:
         frozen = json.loads(store.get(evidence_key(digests["evidence"]), sha256=digests["evidence"]))
         approvals = decode(store, frozen["evidence"]["approval"], Approvals)
     except (ObjectNotFound, ValueError, KeyError, TypeError) as exc:
         raise SecurityError(f"{what}: the statements of its approvers cannot be read ({exc})") from exc
     if approvals is None or not checks:
-        raise SecurityError(f"{what}: names an approval, but holds no statement and no check of one")
+        raise SecurityError(f"{what}: asks for or names an approval, but holds no statement or no check of one")
     said = {name: decision[name] for name in ("pipeline", "gate", "version", "work_key", "champion_version")}
     said |= {name: digests.get(name) for name in ("manifest", "policy", "dataset")}
     wrong = [name for name, value in approvals.subject.model_dump().items() if said[name] != value]

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from mlratchet.models.approval.recorded import verify_statements
+from mlratchet.models.approval.request import approval_checks
 from mlratchet.models.errors import GateRefusedError, SecurityError
 from mlratchet.models.gates import override
+from mlratchet.models.gates.policy import GATES
 from mlratchet.models.gates.record import GateRun
+from mlratchet.models.gates.replay import load_policy
 from mlratchet.models.gates.signed import Context, verified_decision
 from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.ports.ledger import LedgerEntry
@@ -110,8 +113,9 @@ def verify_decision_of(
 
 
 def _verify_overridden(store: ObjectStore, document: dict[str, Any], context: Context) -> None:
-    """Every decision that an override names is genuine and about the same work."""
-    for name, digest in _digests(document).items():
+    """Every decision that an override names is genuine and about the same work, and whom their policy asks agreed."""
+    named = _digests(document)
+    for name, digest in named.items():
         if not name.startswith("gate."):
             continue
         decision, _ = verified_decision(store, digest, context)
@@ -119,6 +123,15 @@ def _verify_overridden(store: ObjectStore, document: dict[str, Any], context: Co
         wrong = differences(decision, {**wanted, "gate": name.removeprefix("gate.")})
         if wrong:
             raise SecurityError(f"decision {digest[:12]}, which an override names: {'; '.join(wrong)}")
+        verify_statements(store, decision, context.trusted, context.anchored)
+        policy = _digests(decision).get("policy")
+        unheard = [gate for gate in GATES if policy is not None and f"gate.{gate}" not in named]
+        for gate in unheard:
+            if approval_checks(load_policy(store, policy), gate):
+                raise GateRefusedError(
+                    f"version {document['version']} of {document['pipeline']}: the {gate} gate asks for approval and "
+                    "has not judged it; an override does not stand for another person's approval"
+                )
 
 
 def verify_earlier_gate(store: ObjectStore, champion: dict[str, Any], gate: str, context: Context) -> dict[str, Any]:

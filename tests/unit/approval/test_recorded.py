@@ -99,8 +99,13 @@ def test_a_revoked_approver_needs_an_anchor(office: Office) -> None:
     verify_statements(office.store, decision, office.trusted, lambda key_id: key_id == office.signers["alice"].key_id)
 
 
-def test_a_decision_without_an_approval_needs_no_statement(office: Office) -> None:
-    verify(office, decided(office) | {"checks": []})
+def test_a_decision_of_a_policy_that_asks_nobody_needs_no_statement(office: Office) -> None:
+    verify(office, decided(office) | {"gate": "candidate", "checks": []})
+
+
+def test_a_decision_that_leaves_out_the_approval_of_its_policy_does_not_hold(office: Office) -> None:
+    with pytest.raises(SecurityError, match="waits for 1 of alice, bob"):
+        verify(office, decided(office) | {"checks": []})
 
 
 def asked(office: Office, **more: Any) -> ApprovalRequest:

@@ -12,13 +12,15 @@ from mlratchet.infra.registry.memory import MemoryRegistry
 from mlratchet.models.errors import ConfigurationError, GateRefusedError, SecurityError
 from mlratchet.models.gates.decision import explain
 from mlratchet.models.gates.override import MOST_DAYS, build_override, expiry_of
+from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.gates.promotable import verify_entry
 from mlratchet.models.gates.record import GateRun, publish_gate_run
+from mlratchet.models.gates.replay import publish_policy
 from mlratchet.models.gates.signed import Context, decision_key, publish_decision
 from mlratchet.models.registration.record import Registration
 from mlratchet.tasks.override import promote_by_override
 
-from tests.unit.audit.conftest import DAY, World
+from tests.unit.audit.conftest import DAY, POLICY, World
 
 NOW = 1_000.0
 REASON = "the champion answers nothing since 02:00"
@@ -178,6 +180,29 @@ def test_nothing_overrides_a_security_refusal(held: Held, spoil: Callable[[Held]
         held.promote()
     assert caught.value.exit_code == 6
     assert held.world.ledger.entries("digits") == before
+
+
+@pytest.mark.parametrize("judged", [True, False])
+def test_an_override_does_not_go_past_an_approval_that_no_gate_has_asked_for(held: Held, judged: bool) -> None:
+    """The policy asks grace at the champion gate: a gate that never ran, or left the check out, has not heard her."""
+    world = held.world
+    before = world.ledger.entries("digits")
+    approval = {"kind": "approval", "approvers": ["grace"]}
+    champion = [check.model_dump(mode="json") for check in POLICY.champion]
+    asking = GatePolicy.model_validate({**POLICY.model_dump(mode="json"), "champion": [*champion, approval]})
+    digests = {"manifest": held.record.manifest_digest, "policy": publish_policy(world.store, asking)}
+    world.now_s += DAY
+    for gate in ("staging", "champion") if judged else ("staging",):
+        said = json.loads(world.store.get(decision_key(held.failed)))
+        said |= {"gate": gate, "at_s": world.now_s, "digests": {**said["digests"], **digests}}
+        decision = publish_decision(world.store, said, world.keys.signer())
+        run = GateRun(id=f"{gate}-2", gate=gate, work_key=held.record.work_key, verdict="?", decision=decision)
+        publish_gate_run(world.store, run)
+    if not judged:
+        world.store.delete(f"gates/{held.record.work_key}/champion.json")
+    with pytest.raises((GateRefusedError, SecurityError), match=r"holds no statement|asks for approval"):
+        held.promote()
+    assert world.ledger.entries("digits") == before
 
 
 def test_a_refused_override_moves_nothing(held: Held) -> None:
