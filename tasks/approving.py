@@ -14,7 +14,8 @@ from mlratchet.models.approval.request import ApprovalRequest, list_requests
 from mlratchet.models.approval.standing import moment
 from mlratchet.models.approval.statement import Statement, publish
 from mlratchet.models.errors import ConfigurationError, SecurityError
-from mlratchet.models.gates.decision import explain, load_decision
+from mlratchet.models.gates.decision import explain
+from mlratchet.models.gates.signed import Context, verified_decision
 from mlratchet.models.identity.signing import Signer
 from mlratchet.models.registration.record import find_registration
 from mlratchet.tasks.approval import is_settled, standings
@@ -83,11 +84,12 @@ def choose(adapters: Adapters, pipeline: str, version: int | None) -> ApprovalRe
 def verify_request(adapters: Adapters, request: ApprovalRequest) -> str:
     """What is asked, in words, from the decision behind it.
 
-    Raises ``SecurityError`` when decision or registration are about something else than the request.
+    Raises ``SecurityError`` when the decision is not signed, or decision or registration are about something else than
+    the request.
     """
     subject = request.subject
-    decision = load_decision(adapters.store, request.decision)
-    digests = decision["digests"]
+    decision, _ = verified_decision(adapters.store, request.decision, Context(adapters.keys.trusted()))
+    digests = decision.get("digests", {})
     said = {
         "pipeline": decision["pipeline"],
         "gate": decision["gate"],
