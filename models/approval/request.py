@@ -64,7 +64,7 @@ def read_request(store: ObjectStore, key: str) -> ApprovalRequest:
     """Raises ``SecurityError`` for an object that is no request, or one that is kept elsewhere than its subject."""
     try:
         request = ApprovalRequest.model_validate(json.loads(store.get(key)))
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise SecurityError(f"{store.bucket}/{key}: not a request for approval: {str(exc).splitlines()[0]}") from exc
     if request.key != key:
         raise SecurityError(f"{store.bucket}/{key}: about another version; it belongs at {request.key}")

@@ -132,6 +132,6 @@ def read(store: ObjectStore, subject: Subject) -> tuple[list[SignedStatement], l
             if one.signature.key_id != match["key_id"]:
                 raise ValueError(f"signed by {one.signature.key_id}, kept under {match['key_id']}")
             found.append(one)
-        except (ValueError, TypeError, KeyError, ValidationError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError, ValidationError) as error:
             damaged.append(f"{info.key}: not a statement ({str(error).splitlines()[0]})")
     return found, damaged

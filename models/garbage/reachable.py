@@ -28,6 +28,7 @@ from mlratchet.models.garbage.kinds import (
     words_in,
     words_in_key,
 )
+from mlratchet.models.ledger.chain import parse_entry
 from mlratchet.models.ports.ledger import LedgerEntry
 from mlratchet.models.ports.storage import ObjectInfo, ObjectNotFound, ObjectStore
 from mlratchet.models.registration.record import Registration, list_registrations
@@ -200,7 +201,7 @@ def read_ledgers(store: ObjectStore, keys: Iterable[str]) -> dict[str, list[Ledg
     """Entries by pipeline, oldest first, as they are: a broken chain is no reason to delete anything."""
     found: dict[str, list[LedgerEntry]] = defaultdict(list)
     for key in sorted(key for key in keys if key.startswith("ledger/")):
-        entry = LedgerEntry(**json.loads(store.get(key)))
+        entry = parse_entry(store.get(key), f"{store.bucket}/{key}")
         found[entry.name].append(entry)
     return found
 

@@ -125,8 +125,9 @@ def _verify_overridden(store: ObjectStore, document: dict[str, Any], context: Co
             raise SecurityError(f"decision {digest[:12]}, which an override names: {'; '.join(wrong)}")
         verify_statements(store, decision, context.trusted, context.anchored)
         policy = _digests(decision).get("policy")
-        unheard = [gate for gate in GATES if policy is not None and f"gate.{gate}" not in named]
-        for gate in unheard:
+        for gate in GATES:
+            if policy is None or f"gate.{gate}" in named:
+                continue
             if approval_checks(load_policy(store, policy), gate):
                 raise GateRefusedError(
                     f"version {document['version']} of {document['pipeline']}: the {gate} gate asks for approval and "

@@ -8,6 +8,7 @@ last: a decision without one does not exist.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -94,8 +95,8 @@ def parse_decision(body: bytes, what: str) -> dict[str, Any]:
     """Raises ``SecurityError`` for bytes that are no decision."""
     try:
         decision = json.loads(body)
-        shaped = isinstance(decision, dict) and isinstance(decision["at_s"], int | float)
-    except (ValueError, KeyError):
+        shaped = isinstance(decision, dict) and math.isfinite(decision["at_s"])
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         shaped = False
     if not shaped:
         raise SecurityError(f"{what}: is not a decision: no JSON object with a time; it was not written by a gate")
@@ -108,5 +109,5 @@ def parse_signature(data: bytes, where: str) -> Signature:
     try:
         document = json.loads(data)
         return Signature(str(document["key_id"]), str(document["signature"]))
-    except (ValueError, KeyError, TypeError) as exc:
+    except (ValueError, KeyError, TypeError, RecursionError) as exc:
         raise SecurityError(f"{where}: is not a signature; it was changed") from exc

@@ -11,6 +11,7 @@ import json
 import uuid
 from dataclasses import asdict, dataclass
 
+from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.ports.storage import ObjectExists, ObjectStore
 
@@ -35,9 +36,16 @@ def claim_key(work_key: str, epoch: int) -> str:
 
 
 def read_claims(store: ObjectStore, work_key: str) -> list[Claim]:
-    """All claims of a work key, oldest first."""
+    """All claims of a work key, oldest first. Raises ``SecurityError`` for an object that is none."""
     infos = store.list(f"work/{work_key}/claim-")
-    return [Claim(**json.loads(store.get(info.key))) for info in infos]
+    return [_parse(store.get(info.key), f"{store.bucket}/{info.key}") for info in infos]
+
+
+def _parse(data: bytes, where: str) -> Claim:
+    try:
+        return Claim(**json.loads(data))
+    except (ValueError, TypeError, RecursionError) as exc:
+        raise SecurityError(f"{where}: is not a claim; it was changed") from exc
 
 
 def take_claim(

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
-from mlratchet.models.errors import InfrastructureError
+from mlratchet.models.errors import InfrastructureError, SecurityError
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.claim import read_claims
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore, StorageError
@@ -68,13 +68,20 @@ def server_now(store: ObjectStore) -> float:
 
 
 def read_leases(store: ObjectStore, prefix: str = LEASES) -> list[HeldLease]:
-    """Every lease that was not given back, living or not."""
+    """Every lease that was not given back, living or not. Raises ``SecurityError`` for an object that is none."""
     now_s, found = server_now(store), []
     for info in store.list(prefix):
         with suppress(ObjectNotFound):  # given back meanwhile
-            lease = Lease(**json.loads(store.get(info.key)))
+            lease = _parse(store.get(info.key), f"{store.bucket}/{info.key}")
             found.append(HeldLease(lease=lease, renewed_s=info.modified_s, age_s=now_s - info.modified_s))
     return found
+
+
+def _parse(data: bytes, where: str) -> Lease:
+    try:
+        return Lease(**json.loads(data))
+    except (ValueError, TypeError, RecursionError) as exc:
+        raise SecurityError(f"{where}: is not a lease; it was changed, remove it") from exc
 
 
 def live_leases(store: ObjectStore, *, is_gone: Gone, prefix: str = LEASES) -> list[HeldLease]:

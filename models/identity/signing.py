@@ -221,7 +221,7 @@ class TrustedKeys:
         try:
             value = base64.b64decode(signature.value, validate=True)
             Ed25519PublicKey.from_public_bytes(key.raw).verify(value, _message(purpose, data))
-        except (InvalidSignature, ValueError) as exc:
+        except (InvalidSignature, ValueError, TypeError) as exc:  # TypeError: a number where text should be
             raise SecurityError(f"{what}: the signature of key {key.id} does not fit; it was changed") from exc
         refuse_outside_life(key, at_s, what=what, anchored=anchored)
         return key

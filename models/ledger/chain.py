@@ -34,6 +34,8 @@ def parse_entry(data: bytes, where: str) -> LedgerEntry:
         place = ".".join(str(part) for part in first["loc"])
         said = f"{place}: {first['msg']}" if place else first["msg"]
         raise SecurityError(f"{where}: is not a ledger entry ({said}); it was changed") from exc
+    if canonical_json(asdict(entry)) != data:  # the signature is over the values: other spaces would pass unseen
+        raise SecurityError(f"{where}: its bytes are not those that were written; it was changed")
     return entry
 
 

@@ -10,6 +10,7 @@ from mlratchet.models.errors import GateRefusedError, SecurityError
 from mlratchet.models.gates.promotable import confirmed, verify_decision_of, verify_entry
 from mlratchet.models.gates.record import GateRun
 from mlratchet.models.gates.signed import Context, decision_key, publish_decision
+from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.ledger.chain import entry_key
 from mlratchet.models.registration.record import Registration
@@ -148,7 +149,7 @@ def test_an_approver_cannot_sign_for_the_pipeline(world: World, record: Registra
 def test_nothing_is_appended_to_a_ledger_that_does_not_verify(world: World, record: Registration) -> None:
     digest = world.gates(record, 3)
     fields = json.loads(world.store.get(entry_key("digits", 4)))
-    world.store.put(entry_key("digits", 4), json.dumps({**fields, "signature": fields["signature"][::-1]}).encode())
+    world.store.put(entry_key("digits", 4), canonical_json({**fields, "signature": fields["signature"][::-1]}))
     with pytest.raises(SecurityError, match="does not fit"):
         world.append(record, digest, 4)
     assert not world.store.exists(entry_key("digits", 5))

@@ -11,6 +11,7 @@ from mlratchet.infra.keys import MemoryKeys
 from mlratchet.infra.ledger.objects import ObjectLedger, entry_key
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.errors import SecurityError
+from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.ports.ledger import LedgerConflict, LedgerEntry
 from mlratchet.models.ports.storage import StorageError
 
@@ -76,8 +77,8 @@ def test_an_edited_entry_is_noticed(store: MemoryStore, what: str) -> None:
     promote(ledger, 2, 1)
     key = entry_key("digits", 1)
     document = json.loads(store.get(key))
-    document[what] = 7 if what in ("version", "at_s") else "mallory"
-    store.put(key, json.dumps(document).encode())
+    document[what] = {"version": 7, "at_s": 7.0}.get(what, "mallory")
+    store.put(key, canonical_json(document))
     with pytest.raises(SecurityError, match="does not follow"):
         ledger.entries("digits")
 
