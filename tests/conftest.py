@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 from mlratchet.infra.processes import STACK_MARK, marked_processes
@@ -30,6 +31,10 @@ from mlratchet.tasks.wiring import Adapters
 from prefect.client.orchestration import SyncPrefectClient
 
 REPOSITORY = Path(__file__).parent.parent
+
+# a loaded machine is slow, not wrong: no example fails for the time that it takes
+hypothesis.settings.register_profile("ratchet", deadline=None)
+hypothesis.settings.load_profile("ratchet")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

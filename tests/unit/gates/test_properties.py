@@ -36,11 +36,12 @@ BAD = st.sampled_from([math.nan, math.inf, -math.inf])
 
 
 def scored(seed: int, dataset_id: str = DATASET) -> RowOutputs:
-    """A good model: 76 of 80 rows right."""
+    """A model as good as any other seed's: 60 of 80 rows right, other ones; enough errors, and differences between two
+    of them, that no bound is in doubt on either side."""
     rng = np.random.default_rng(seed)
     y = np.arange(N) % 2
     output = rng.normal(0, 0.2, (N, 2)).astype(np.float32)
-    wrong = np.isin(np.arange(N), [7, 20, 53, 70])
+    wrong = np.isin(np.arange(N), rng.permutation(N)[:20])
     output[np.arange(N), np.where(wrong, 1 - y, y)] += 3.0
     columns = {"side": ["a" if i % 4 < 2 else "b" for i in range(N)]}
     return RowOutputs(ids=[f"r{i}" for i in range(N)], y=y, output=output, columns=columns, dataset_id=dataset_id)
