@@ -120,7 +120,13 @@ def bootstrap_confidence(quantity: Quantity, *, resamples: int, seed: int) -> Co
 def _without_disagreement(quantity: Quantity) -> Confidence:
     """No resample of two models that decide every row alike differs, and yet they may on rows not seen: Tango's score
     without a disagreement, over the rows of the rarest class, where one row moves a share or a mean of shares most."""
-    _, counts = np.unique(quantity.sides[0].y, return_counts=True)
+    y = quantity.sides[0].y
+    if y.ndim == 2:  # each label is a class of its own, and so is its absence
+        marked = (y > 0).sum(axis=0)
+        counts = np.concatenate([marked, len(y) - marked])
+        counts = counts[counts > 0]
+    else:
+        _, counts = np.unique(y, return_counts=True)
     fewest = min(int(counts.min()), quantity.units)
     found = PairedScore(0, 0, fewest)
     found.method = f"{found.method} over {fewest} rows of the rarest class (no row is decided differently)"
@@ -143,7 +149,8 @@ def _doubt(quantity: Quantity, values_R: Array, spread: Spread, estimate: float)
         return "" if same else "no unit moves the value: its spread cannot be estimated"
     least = LEAST_DEGREES["paired" if len(quantity.sides) > 1 else "single"]
     if spread.degrees < least:
-        what = "rows on which the two differ" if quantity.counts_rows else "rows in the tails"
+        of_counts = "rows on which the two differ" if len(quantity.sides) > 1 else "rows of the rarer outcome"
+        what = of_counts if quantity.counts_rows else "rows in the tails"
         return f"the spread rests on too few {what} ({spread.degrees:.1f} degrees of freedom, needs {least:g})"
     deviation, bias = float(np.nanstd(values_R)), abs(float(np.nanmean(values_R)) - estimate)
     if quantity.metric.biased and len(quantity.sides) > 1:

@@ -192,13 +192,16 @@ class Quantity:
         """Standard error and how well it is known."""
         influence, counts = self.weighted_influence()
         n = float(counts.sum())
+        different = self.decided_differently() if len(self.sides) > 1 and self.counts_rows else None
+        if different == 0:  # exactly: the two sides' influences cancel but for rounding
+            influence = np.zeros_like(influence)
         second, fourth = float(counts @ influence**2), float(counts @ influence**4)
         if n < 2 or second == 0:
             return Spread(error=0.0 if n >= 2 else math.nan, degrees=0.0)
         excess = n * fourth / second**2 - 1
         degrees = min(2 * n / excess, MANY_DEGREES) if excess > 0 else n
-        if len(self.sides) > 1 and self.counts_rows:
-            degrees = min(degrees, 2.0 * self.decided_differently())
+        if different is not None:
+            degrees = min(degrees, 2.0 * different)
         return Spread(error=math.sqrt(second / n / (n - 1)), degrees=degrees)
 
     def decided_differently(self) -> int:

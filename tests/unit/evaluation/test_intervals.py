@@ -156,6 +156,32 @@ def test_few_units_few_differences_and_a_biased_metric_are_in_doubt() -> None:
     assert "biased" in paired_difference(METRICS["ece"], *pair, confidence=0.9, resamples=1000).doubt
 
 
+@pytest.mark.parametrize("metric", [name for name in METRICS if name.startswith(("f1_", "precision_"))])
+def test_models_that_decide_every_row_alike_are_not_in_doubt_by_rounding(metric: str) -> None:
+    a, _ = two_models(600, seed=1)
+    found = paired_difference(METRICS[metric], a, replace(a, output=a.output * 2), confidence=0.9, resamples=1000)
+    assert found.doubt == ""
+    assert found.low < 0 < found.high < 0.1
+    assert found.method.startswith("Tango")
+
+
+def test_without_a_disagreement_the_rarest_label_bounds_a_mean_over_labels() -> None:
+    n = 400
+    y = np.stack([np.arange(n) % 2 == 0, np.arange(n) < 8], axis=1).astype(np.float32)
+    a = RowOutputs(ids=[str(i) for i in range(n)], y=y, output=(4 * y - 2).astype(np.float32))
+    found = paired_difference(
+        metrics_for("multi_label", ("often", "seldom"))["f1_macro"], a, replace(a, output=2 * a.output), confidence=0.9
+    )
+    assert "over 8 rows of the rarest class" in found.method
+
+
+def test_doubt_about_one_model_does_not_speak_of_two() -> None:
+    y = np.arange(80) % 2
+    output = np.eye(2)[np.where(np.arange(80) < 4, 1 - y, y)].astype(np.float32)
+    one = RowOutputs(ids=[str(i) for i in range(80)], y=y, output=output)
+    assert "rows of the rarer outcome" in interval_of(BINARY["f1_macro"], one, confidence=0.9, resamples=1000).doubt
+
+
 def test_what_is_undefined_has_no_bounds_and_no_small_p_value() -> None:
     a, b = two_models(50)
     broken = replace(b, output=np.full_like(b.output, np.nan))
