@@ -14,6 +14,7 @@ from mlratchet.models.errors import DataError, SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest, digest_bytes
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from mlratchet.models.tuning.config import TuneConfig
+from mlratchet.models.workloads.base import QUERY_COLUMN
 
 SIDES = ("train", "validation")
 
@@ -27,12 +28,13 @@ def write_search_dataset(
         store: The store bucket.
         manifest: The pipeline's dataset.
         tune: Says what trials are scored on.
-        group_column: Rows with one value of it stay on one side; without it, rows with equal inputs do.
+        group_column: The pipeline's; rows of one group stay on one side. Without it, rows with equal inputs do.
 
     Raises ``DataError`` when a side would be empty.
     """
     holdout = tune.holdout if tune.rows == "holdout" else None
-    identity = digest({"search_of": manifest.id, "rows": tune.rows, "holdout": holdout, "group": group_column})
+    group = QUERY_COLUMN if group_column else None  # under this name it travels with a row
+    identity = digest({"search_of": manifest.id, "rows": tune.rows, "holdout": holdout, "group": group})
     try:
         return load_dataset(store, identity)
     except ObjectNotFound:
@@ -40,7 +42,7 @@ def write_search_dataset(
     if holdout is None:
         splits = {side: manifest.splits[side] for side in SIDES}
     else:
-        splits = _carved(store, manifest, group_column, holdout)
+        splits = _carved(store, manifest, group, holdout)
     rows = {side: sum(ref.rows for ref in refs) for side, refs in splits.items()}
     if not all(rows.values()):
         empty = next(side for side, count in rows.items() if not count)
@@ -58,11 +60,11 @@ def write_search_dataset(
 
 
 def _carved(
-    store: ObjectStore, manifest: DatasetManifest, group_column: str | None, holdout: float
+    store: ObjectStore, manifest: DatasetManifest, group: str | None, holdout: float
 ) -> dict[str, tuple[ShardRef, ...]]:
     """The training rows in two, by a hash of the group or of the input, as the split itself is made."""
     rows = load_split(store, manifest, "train")
-    groups = rows.columns.get(group_column) if group_column else None
+    groups = rows.columns.get(group) if group else None
     names = groups if groups is not None else [digest_bytes(x.tobytes()) for x in rows.x]
     rule = SplitConfig(test=holdout, validation=min(0.5, (1 - holdout) / 2), salt="tune")
     held = [side_of(name, rule) == "test" for name in names]
