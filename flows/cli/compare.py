@@ -110,7 +110,7 @@ def add_difference(table: Table, name: str, found: Difference) -> None:
         "-" if found.b is None else f"{found.b:.4f}",
         "-" if found.difference is None else f"{found.difference:+.4f}",
         "-" if ends is None else f"{ends[0]:+.4f} to {ends[1]:+.4f}",
-        WORDS[found.better] if found.difference is not None else found.reason,
+        found.reason or WORDS[found.better],
     )
 
 

@@ -16,6 +16,7 @@ from mlratchet.models.evaluation.metrics import Metric, metrics_for
 from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.slices import take_rows
 from mlratchet.models.evaluation.statistics import Interval, interval_of, paired_difference
+from mlratchet.models.gates.intervals import cluster_of
 
 Array = np.ndarray[Any, Any]
 Better = Literal["a", "b", "neither"]
@@ -107,17 +108,20 @@ def compare(
 
 
 def difference(metric: Metric, a: RowOutputs, b: RowOutputs, *, confidence: float, seed: int) -> Difference:
-    """One metric of both, with intervals; `better` only where the interval of the paired difference excludes 0."""
+    """One metric of both, with intervals as a gate would use them: none in doubt, groups drawn whole. `better` only
+    where the interval of the paired difference excludes 0."""
     ours, theirs = metric.estimate(a), metric.estimate(b)
     words = ours.reason or theirs.reason
     delta, interval = None, None
     method, better = "", "neither"
     if math.isfinite(ours.value) and math.isfinite(theirs.value):
         delta = theirs.value - ours.value
-        found = paired_difference(metric, b, a, confidence=confidence, resamples=RESAMPLES, seed=seed)
+        found = paired_difference(
+            metric, b, a, confidence=confidence, resamples=RESAMPLES, seed=seed, cluster=cluster_of(metric, b)
+        )
         interval, method = _ends(found), found.method
         if interval is None:
-            words = f"no interval: {found.undefined} resamples undefined"
+            words = f"no interval: {found.doubt or f'{found.undefined} resamples undefined'}"
         elif interval[0] > 0 or interval[1] < 0:
             better = "b" if (interval[0] > 0) == (metric.direction == "higher") else "a"
     return Difference(
@@ -142,11 +146,12 @@ def _interval(
 ) -> tuple[float, float] | None:
     if not math.isfinite(value):
         return None
-    return _ends(interval_of(metric, rows, confidence=confidence, resamples=RESAMPLES, seed=seed))
+    cluster = cluster_of(metric, rows)
+    return _ends(interval_of(metric, rows, confidence=confidence, resamples=RESAMPLES, seed=seed, cluster=cluster))
 
 
 def _ends(interval: Interval) -> tuple[float, float] | None:
-    if interval.undefined or not (math.isfinite(interval.low) and math.isfinite(interval.high)):
+    if interval.doubt or interval.undefined or not (math.isfinite(interval.low) and math.isfinite(interval.high)):
         return None
     return interval.low, interval.high
 

@@ -58,8 +58,9 @@ def render(
     ]
     classes = tuple(m for m in comparison.metrics if m not in overall(comparison))
     if classes:
+        what = "labels" if comparison.task == "multi_label" else "classes"
         parts.append(
-            f"<details><summary>{len(classes)} metrics of single classes: among so many, one in twenty intervals of "
+            f"<details><summary>{len(classes)} metrics of single {what}: among so many, one in twenty intervals of "
             f"equal models excludes 0</summary>{_metrics(classes)}</details>"
         )
     if latency is not None:
@@ -77,8 +78,8 @@ def render(
 
 
 def overall(comparison: Comparison) -> tuple[Difference, ...]:
-    """The metrics that are not of a single class."""
-    return tuple(m for m in comparison.metrics if "_class_" not in m.metric)
+    """The metrics that are not of a single class or label."""
+    return tuple(m for m in comparison.metrics if "_class_" not in m.metric and "_label_" not in m.metric)
 
 
 def _table(head: list[str], rows: list[list[str]], numeric: frozenset[int]) -> str:
@@ -109,7 +110,7 @@ def _bar(found: Difference, widest: float) -> str:
 
 
 def _better(found: Difference) -> str:
-    words = WORDS[found.better] if found.difference is not None else escape(found.reason)
+    words = escape(found.reason) or WORDS[found.better]
     return f'<span class="{found.better if found.better != "neither" else "none"}">{words}</span>'
 
 

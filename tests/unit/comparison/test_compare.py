@@ -66,6 +66,41 @@ def test_an_undefined_metric_says_why_and_is_no_number(classified: Make) -> None
     assert "NaN" not in json.dumps(asdict(compared(never, a)), allow_nan=False)
 
 
+def test_an_interval_in_doubt_shows_nobody_to_be_better() -> None:
+    """Six positives: DeLong's interval does not hold its error there."""
+    n = 300
+    y = (np.arange(n) < 6).astype(np.int64)
+    rng = np.random.default_rng(0)
+    noise, sharp = rng.normal(0, 1, (n, 2)), rng.normal(0, 0.2, (n, 2))
+    sharp[np.arange(n), y] += 3
+    ids = [f"r{i}" for i in range(n)]
+    a, b = (RowOutputs(ids=ids, y=y, output=o.astype(np.float32)) for o in (noise, sharp))
+    found = compare(a, b, task="classification", class_names=("no", "yes"))
+    area = next(m for m in found.metrics if m.metric == "roc_auc")
+    assert (area.difference_interval, area.better) == (None, "neither")
+    assert "too few for DeLong" in area.reason
+
+
+def test_rows_of_one_group_are_drawn_together(classified: Make) -> None:
+    """Ten copies of every row say no more than one."""
+    a, b = classified(n=120, accuracy=0.8, seed=1), classified(n=120, accuracy=0.9, seed=2)
+    group = [f"p{i}" for i in range(120)]
+
+    def tenfold(rows: RowOutputs) -> RowOutputs:
+        places = np.repeat(np.arange(120), 10)
+        ids = [f"{rows.ids[i]}-{n}" for n, i in enumerate(places)]
+        columns = {"group": [group[i] for i in places]}
+        return replace(rows, ids=ids, y=rows.y[places], output=rows.output[places], columns=columns)
+
+    once = next(m for m in compared(a, b).metrics if m.metric == "accuracy")
+    many = next(m for m in compared(tenfold(a), tenfold(b)).metrics if m.metric == "accuracy")
+    assert once.difference_interval is not None
+    assert many.difference_interval is not None
+    widths = [high - low for low, high in (once.difference_interval, many.difference_interval)]
+    assert widths[1] == pytest.approx(widths[0], rel=0.2)
+    assert "clusters of group" in many.method
+
+
 def test_slices_of_columns_and_labels(classified: Make) -> None:
     n = 600
     columns = {"region": ["eu" if i % 2 else "us" for i in range(n)], "id2": [str(i) for i in range(n)]}
