@@ -93,8 +93,7 @@ def deploy_study(spec: PipelineSpec, revision: str, settings: Settings) -> str:
 
 def describe(spec: PipelineSpec) -> str:
     """Markdown for the deployment's page."""
-    gates = spec.gates
-    counts = ", ".join(f"{gate} {len(getattr(gates, gate))}" for gate in ("data", "candidate", "staging", "champion"))
+    counts = ", ".join(f"{gate} {len(spec.gates.checks(gate))}" for gate in GATES)
     return (
         f"{spec.description}\n\n- Owner: {spec.owner or 'not stated'}\n- Workload: `{spec.workload.use}`\n"
         f"- Source: `{spec.source.prefix}`\n- Checks per gate: {counts}\n- Revision: `{spec.revision()[:12]}`\n"

@@ -122,6 +122,7 @@ class Court:
             champion = evidence.champion
         else:
             champion = self._rows(serving, past) if serving is not None else None
+            evidence = without_comparison(evidence)
         wanted = set(self._demands.versions)
         wanted |= {v for v, asked in ((first, self._demands.first), (previous, self._demands.previous)) if asked and v}
         versions = {v: evidence.versions.get(v) or self._rows(v, past) for v in wanted}
@@ -154,3 +155,11 @@ class Court:
             raise
         except Exception:  # noqa: BLE001 - a program of another shape fails in any way: it is then not comparable
             return None
+
+
+def without_comparison(evidence: Evidence) -> Evidence:
+    """What was measured against the champion of then says nothing of another one."""
+    if evidence.attribution_shift is None:
+        return evidence
+    missing = {**evidence.missing, "attributions": "they were compared with another champion then"}
+    return replace(evidence, attribution_shift=None, missing=missing)
