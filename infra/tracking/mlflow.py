@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -26,6 +27,12 @@ FLOW_RUN = "ratchet.flow_run"
 MOST_RUNNING = 1000  # looked at by one call
 BATCH_METRICS = 1000  # MLflow's limit per request
 LONGEST_PARAM = 6000  # characters
+NOT_IN_A_NAME = re.compile(r"[^/\w.\- :]")
+
+
+def metric_name(name: str) -> str:
+    """A name that MLflow takes: the class `<=50K` is `-3c--3d-50K` there, so that two names stay two."""
+    return NOT_IN_A_NAME.sub(lambda found: f"-{ord(found[0]):x}-", name)
 
 
 class TrackingError(InfrastructureError):
@@ -119,7 +126,8 @@ class MlflowTracker:
                 raise ValueError(f"metric {name} is {value} at step {step}: only finite values are logged")
         when = times_s if times_s is not None else [time.time()] * len(points)
         metrics = [
-            Metric(name, value, int(at_s * 1000), step) for (name, value, step), at_s in zip(points, when, strict=True)
+            Metric(metric_name(name), value, int(at_s * 1000), step)
+            for (name, value, step), at_s in zip(points, when, strict=True)
         ]
         for at in range(0, len(metrics), BATCH_METRICS):
             batch = metrics[at : at + BATCH_METRICS]
