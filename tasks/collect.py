@@ -13,7 +13,7 @@ from mlratchet.models.fault_points import fault_point
 from mlratchet.models.garbage.kinds import CHECKPOINT, REPORTS
 from mlratchet.models.garbage.lock import collecting
 from mlratchet.models.garbage.reachable import Retention, Survey, survey
-from mlratchet.models.identity.lease import live_leases, server_now
+from mlratchet.models.identity.lease import HeldError, LeaseKeeper, live_leases, server_now
 from mlratchet.models.ports.storage import ObjectInfo, ObjectStore
 
 UPLOAD = re.compile(r"^(?P<folder>[^/]+/models/m-[0-9a-f]+/artifacts)/")
@@ -52,16 +52,26 @@ def collect(
     if not delete:
         return [_line(*one) for one in look(bool(live_leases(store, is_gone=is_gone)))]
     me = lease_of(uuid.uuid4().hex, "gc", getpass.getuser())
-    with collecting(store, me, is_gone=is_gone) as busy:
-        return delete_all(look(busy), _line)
+    with collecting(store, me, is_gone=is_gone) as (busy, keeper):
+        return delete_all(look(busy), _line, keeper)
 
 
 def delete_all(
-    found: list[tuple[ObjectStore, ObjectInfo]], line: Callable[[ObjectStore, ObjectInfo], dict[str, Any]]
+    found: list[tuple[ObjectStore, ObjectInfo]],
+    line: Callable[[ObjectStore, ObjectInfo], dict[str, Any]],
+    keeper: LeaseKeeper,
 ) -> list[dict[str, Any]]:
-    """One by one, in order: a kill leaves nothing that refers to what is gone."""
-    lines = []
+    """One by one, in order: a kill leaves nothing that refers to what is gone.
+
+    Raises ``HeldError`` when this process was stopped for so long that a run may have begun beside it.
+    """
+    lines: list[dict[str, Any]] = []
     for bucket, info in found:
+        if keeper.lapsed:
+            raise HeldError(
+                f"this collection gave no sign of life for a minute, so a run may need what was found: {len(lines)} of "
+                f"{len(found)} objects are deleted; run `ratchet gc --delete` again"
+            )
         bucket.delete(info.key)
         lines.append(line(bucket, info))
         fault_point("gc.after_delete")

@@ -32,11 +32,12 @@ def wait_for_collector(
 
 
 @contextmanager
-def collecting(store: ObjectStore, lease: Lease, *, is_gone: Gone) -> Iterator[bool]:
-    """Hold back runs that begin now; yields whether other runs are under way already."""
+def collecting(store: ObjectStore, lease: Lease, *, is_gone: Gone) -> Iterator[tuple[bool, LeaseKeeper]]:
+    """Hold back runs that begin now; yields whether other runs are under way already, and what says whether this
+    collector may have been taken for dead since."""
     keeper = LeaseKeeper(store, lease, prefix=RUNNING)
     try:
         store.create(f"{STARTED}{lease.run}.json", lease.owner.encode())
-        yield bool(live_leases(store, is_gone=is_gone))
+        yield bool(live_leases(store, is_gone=is_gone)), keeper
     finally:
         keeper.close()

@@ -20,7 +20,7 @@ from mlratchet.models.fault_points import InjectedFault
 from mlratchet.models.garbage.lock import collecting, wait_for_collector
 from mlratchet.models.garbage.reachable import DAY_S, Retention
 from mlratchet.models.identity.claim import take_claim
-from mlratchet.models.identity.lease import LeaseKeeper
+from mlratchet.models.identity.lease import HeldError, LeaseKeeper
 from mlratchet.models.registration.record import Registration, publish_registration
 from mlratchet.tasks.collect import collect
 
@@ -279,7 +279,7 @@ def test_a_run_that_begins_waits_for_the_collector_and_not_for_a_dead_one() -> N
             raise Enough
 
     me = lease_of("c", "gc", "ada")
-    with collecting(store, me, is_gone=is_gone) as busy:
+    with collecting(store, me, is_gone=is_gone) as (busy, _):
         assert not busy
         with pytest.raises(Enough):
             wait_for_collector(store, is_gone=is_gone, pause=pause)
@@ -288,6 +288,16 @@ def test_a_run_that_begins_waits_for_the_collector_and_not_for_a_dead_one() -> N
     store.put("gc/running/d.json", json.dumps(dead).encode())
     assert wait_for_collector(store, is_gone=is_gone, pause=pause) == {"gc/started/c.json"}
     assert len(waited) == 3
+
+
+def test_a_collector_that_may_have_been_taken_for_dead_deletes_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket = promoted_bucket(1)
+    bucket.litter(1)
+    before = {info.key for info in bucket.store.list()}
+    monkeypatch.setattr(LeaseKeeper, "lapsed", property(lambda _: True))
+    with pytest.raises(HeldError, match=r"no sign of life for a minute.*: 0 of \d+ objects are deleted"):
+        bucket.collect()
+    assert before <= {info.key for info in bucket.store.list()}
 
 
 def test_reports_and_old_decisions_of_stopped_runs_have_their_time() -> None:
