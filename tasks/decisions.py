@@ -31,7 +31,7 @@ def registration_of(adapters: Adapters, pipeline: str, version: int) -> Registra
     """The record of a version. Raises ``ConfigurationError`` when there is none."""
     work_key = adapters.registry.get_version(pipeline, version).tags.get("ratchet.work_key", "")
     record = find_registration(adapters.store, work_key)
-    if record is None or record.version != version:
+    if record is None or (record.name, record.version) != (pipeline, version):
         raise ConfigurationError(
             f"version {version} of {pipeline} has no registration record; it was not made by a run"
         )
@@ -121,9 +121,11 @@ def promote_by_hand(adapters: Adapters, pipeline: str, version: int) -> dict[str
     head = adapters.ledger.head(pipeline)
     if head is not None and head.version == version:
         return asdict(head)
-    newest: dict[str, tuple[str, dict[str, Any]]] = {}
-    for one in decisions_of(adapters, pipeline, version):
-        newest[one["decision"]["gate"]] = (one["digest"], one["decision"])
+    found = {one["decision"]["gate"]: one for one in decisions_of(adapters, pipeline, version)}
+    for one in found.values():
+        if one["problem"]:
+            raise SecurityError(f"version {version} of {pipeline}: {one['problem']}")
+    newest = {gate: (one["digest"], one["decision"]) for gate, one in found.items()}
     if "champion" in newest:
         newest["champion"] = with_answers(adapters, newest["champion"][0])
     for gate in ("data", "candidate", "staging", "champion"):

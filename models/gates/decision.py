@@ -77,12 +77,16 @@ def _plain(check: dict[str, Any]) -> dict[str, Any]:
 
 
 def load_decision(store: ObjectStore, digest: str) -> dict[str, Any]:
-    """Read back, its digest verified, its signature not: for showing. Raises ``SecurityError`` for a changed one or
-    one that is gone."""
+    """Read back, its digest verified, its signature not: for showing. Raises ``SecurityError`` for a changed one, one
+    that is gone, or one that cannot be told in words: no gate wrote that."""
     try:
         decision: dict[str, Any] = json.loads(store.get(f"decisions/{digest}.json", sha256=digest))
+        float(decision["at_s"])
+        explain(decision)
     except ObjectNotFound as exc:
         raise SecurityError(f"{exc}; a decision that was made is gone") from exc
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError, RecursionError) as exc:
+        raise SecurityError(f"{store.bucket}/decisions/{digest}.json: is not a decision; no gate wrote it") from exc
     return decision
 
 

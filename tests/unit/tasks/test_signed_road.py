@@ -12,15 +12,16 @@ from mlratchet.infra.keys import MemoryKeys, public_half
 from mlratchet.infra.promotion import project
 from mlratchet.infra.registry.memory import MemoryRegistry
 from mlratchet.models.data.quality import Measure
-from mlratchet.models.errors import GateRefusedError, SecurityError
+from mlratchet.models.errors import ConfigurationError, GateRefusedError, SecurityError
 from mlratchet.models.gates.evidence import Evidence
-from mlratchet.models.gates.record import GateRun
+from mlratchet.models.gates.record import GateRun, publish_gate_run
 from mlratchet.models.gates.replay import replay
 from mlratchet.models.gates.signed import Context, decision_key, verified_decision
+from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.identity.signing import Signer, TrustedKeys
 from mlratchet.models.registration.record import Registration
 from mlratchet.tasks import gate as gate_task
-from mlratchet.tasks.decisions import decisions_of, history_of, judge_again, promote_by_hand, roll_back
+from mlratchet.tasks.decisions import decisions_of, history_of, judge_again, promote_by_hand, registration_of, roll_back
 from mlratchet.tasks.promote import promote
 
 from tests.unit.audit.conftest import POLICY, World
@@ -157,6 +158,35 @@ def test_nothing_is_promoted_after_tampering(road: Road, record: Registration, w
     with pytest.raises(SecurityError):
         promote_by_hand(road.adapters, "digits", 4)
     assert not road.world.store.exists("ledger/digits/00000005.json")
+
+
+@pytest.mark.parametrize(
+    "change", [{}, {"verdict": "fail"}, {"checks": 5}, {"checks": [{"verdict": "?"}]}, {"at_s": 10**400}, None]
+)
+def test_a_gate_run_beside_the_genuine_ones_that_names_a_forged_decision_is_a_security_refusal(
+    road: Road, record: Registration, change: dict[str, Any] | None
+) -> None:
+    genuine, store = road.climb(record), road.world.store
+    said = json.loads(store.get(decision_key(genuine.decision)))
+    forged = json.dumps({**said, "at_s": said["at_s"] + 9, **change} if change is not None else []).encode()
+    digest = digest_bytes(forged)
+    store.put(decision_key(digest), forged)
+    publish_gate_run(store, GateRun(id="z", gate="champion", work_key=record.work_key, verdict="x", decision=digest))
+    with pytest.raises(SecurityError, match=r"nobody signed it|is not a decision"):
+        promote_by_hand(road.adapters, "digits", 4)
+    assert not store.exists("ledger/digits/00000005.json")
+
+
+def test_a_version_whose_work_is_of_another_pipeline_is_not_its(road: Road, record: Registration) -> None:
+    """As an edited tag in MLflow says."""
+    road.registry.create_version(
+        "other", work_key=record.work_key, run_id="r", source_uri="s3://a/b", model_id=None, description="", tags={}
+    )
+    with pytest.raises(ConfigurationError, match="version 1 of other has no registration record"):
+        registration_of(road.adapters, "other", 1)
+    road.registry.set_tags("other", 1, {"ratchet.work_key": road.world.records[1].work_key})
+    with pytest.raises(ConfigurationError, match="version 1 of other has no registration record"):
+        registration_of(road.adapters, "other", 1)
 
 
 def test_an_ungated_version_is_refused(road: Road, record: Registration) -> None:
