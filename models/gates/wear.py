@@ -33,7 +33,8 @@ def judge_holdout(rule: HoldoutPolicy | None, uses: int | None) -> CheckResult |
         return None
     seen = f"these test rows have gated {uses} times before"
     if rule.then == "rotate":
-        return unknown(KIND, KIND, threshold, f"{seen}; take fresh ones: change data.split.salt", uses)
+        fresh = "take fresh ones: change data.split.salt, and train.warm_start to none for one training"
+        return unknown(KIND, KIND, threshold, f"{seen}; {fresh}", uses)
     if rule.then == "stricter":
         return not_applicable(KIND, KIND, threshold, f"{seen}; every error probability is divided by {uses + 1}")
     return not_applicable(KIND, KIND, threshold, f"{seen}; consider fresh ones: change data.split.salt")

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.infra.tracking.memory import MemoryTracker
+from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.pipeline.store import publish_pipeline
 from mlratchet.models.training.result import TrainResult, find_result, publish_result
 from mlratchet.tasks import train
-from mlratchet.tasks.train import show_warm_start
+from mlratchet.tasks.train import refuse_seen_rows, show_warm_start
 
 
 def result(**changes: Any) -> TrainResult:
@@ -41,3 +43,37 @@ def test_it_is_a_file_in_mlflow_and_a_table_in_prefect(
         ("head.weight", "reshaped"), ("extra", "new"), ("gone", "left"), ("body", "taken"),
     ]  # fmt: skip
     assert json.loads((tmp_path / "warm_start.json").read_text()) == {k: list(v) for k, v in kinds.items()}
+
+
+@pytest.mark.parametrize(
+    ("split", "known", "refused"),
+    [
+        ({}, True, False),
+        ({}, False, False),
+        ({"salt": "fresh rows"}, True, True),
+        ({"test": 0.7}, True, True),
+        ({"test": 0.3}, True, False),
+    ],
+)
+def test_a_parent_that_was_trained_on_test_rows_is_refused(
+    road: Any, split: dict[str, Any], known: bool, refused: bool
+) -> None:
+    run = road.run()
+    before = road.dataset(run)
+    revision = publish_pipeline(road.store, run.spec) if known else "0" * 64
+    parent = road.version(None).model_copy(update={"dataset_id": before.id, "revision": revision})
+    rule = run.spec.data.split.model_copy(update=split)
+    run.spec = run.spec.model_copy(update={"data": run.spec.data.model_copy(update={"split": rule})})
+    work = road.work(road.dataset(run, rows=420))
+    assert work.dataset_id != before.id
+    if not refused:
+        refuse_seen_rows(run, work, parent)
+        return
+    with pytest.raises(ConfigurationError, match=r"version 1 was trained on \d+ of the \d+ test rows"):
+        refuse_seen_rows(run, work, parent)
+
+
+def test_a_parent_whose_rows_are_gone_is_refused_after_another_split(road: Any) -> None:
+    run = road.run()
+    with pytest.raises(ConfigurationError, match="is not known any more"):
+        refuse_seen_rows(run, road.work(road.dataset(run)), road.version(None))
