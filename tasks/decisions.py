@@ -46,16 +46,30 @@ def decisions_of(adapters: Adapters, pipeline: str, version: int) -> list[dict[s
     record = registration_of(adapters, pipeline, version)
     runs = list_gate_runs(adapters.store, record.work_key)
     context = context_of(adapters, pipeline, version)
+    older = named_by_entries(adapters, context, version)
     found = []
     for run in runs:
         key_id, problem = None, ""
+        held = context if run.decision in older else Context(context.trusted)
         try:
-            _, key_id = verified_decision(adapters.store, run.decision, context)
+            _, key_id = verified_decision(adapters.store, run.decision, held)
         except SecurityError as error:
             problem = str(error)
         decision = load_decision(adapters.store, run.decision)
         found.append({"digest": run.decision, "decision": decision, "signed_by": key_id, "problem": problem})
     return sorted(found, key=lambda one: float(one["decision"]["at_s"]))  # the store's clock counts whole seconds
+
+
+def named_by_entries(adapters: Adapters, context: Context, version: int) -> set[str]:
+    """Decisions that are as old as the ledger entries about a version: theirs, and those that these name."""
+    found: set[str] = set()
+    for link in context.chain.links if context.chain is not None else ():
+        if link.entry.version == version:
+            found.add(link.entry.decision)
+            with suppress(SecurityError):  # gone or changed: it names nothing
+                digests = load_decision(adapters.store, link.entry.decision).get("digests")
+                found |= {str(one) for one in digests.values()} if isinstance(digests, dict) else set()
+    return found
 
 
 def judge_again(store: ObjectStore, decision: dict[str, Any]) -> dict[str, Any]:

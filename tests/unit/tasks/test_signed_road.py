@@ -16,9 +16,9 @@ from mlratchet.models.errors import ConfigurationError, GateRefusedError, Securi
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.record import GateRun, publish_gate_run
 from mlratchet.models.gates.replay import replay
-from mlratchet.models.gates.signed import Context, decision_key, verified_decision
+from mlratchet.models.gates.signed import Context, decision_key, publish_decision, verified_decision
 from mlratchet.models.identity.canonical import digest_bytes
-from mlratchet.models.identity.signing import Signer, TrustedKeys
+from mlratchet.models.identity.signing import Anchor, Signer, TrustedKeys
 from mlratchet.models.registration.record import Registration
 from mlratchet.tasks import gate as gate_task
 from mlratchet.tasks.decisions import decisions_of, history_of, judge_again, promote_by_hand, registration_of, roll_back
@@ -175,6 +175,27 @@ def test_a_gate_run_beside_the_genuine_ones_that_names_a_forged_decision_is_a_se
     with pytest.raises(SecurityError, match=r"nobody signed it|is not a decision"):
         promote_by_hand(road.adapters, "digits", 4)
     assert not store.exists("ledger/digits/00000005.json")
+
+
+def test_a_ledger_entry_vouches_for_the_decisions_that_it_names_and_for_no_other(
+    road: Road, record: Registration
+) -> None:
+    """After a theft: what the thief signed about the same version is back-dated, and nothing shows that it is old."""
+    champion, world = road.climb(record), road.world
+    promote.fn(road.run, road.work(record), record, champion)
+    said = json.loads(world.store.get(decision_key(champion.decision)))
+    forged = publish_decision(world.store, {**said, "actor": "eve"}, world.keys.signer())
+    publish_gate_run(
+        world.store, GateRun(id="z", gate="champion", work_key=record.work_key, verdict="pass", decision=forged)
+    )
+    digests = world.ledger.digests("digits")
+    noted = Anchor(generation=len(digests), digest=digests[-1])
+    (key,) = world.keys.trusted()
+    world.change_trust([key.model_copy(update={"revoked_s": said["at_s"] + 1e9, "anchors": {"digits": noted}})])
+    problems = {one["digest"]: one["problem"] for one in decisions_of(road.adapters, "digits", 4)}
+    assert "nothing shows that it was signed before" in problems.pop(forged)
+    assert len(problems) == 4
+    assert set(problems.values()) == {""}
 
 
 def test_a_version_whose_work_is_of_another_pipeline_is_not_its(road: Road, record: Registration) -> None:
