@@ -25,7 +25,7 @@ def read_registration(store: ObjectStore, entry: LedgerEntry) -> Registration:
         record = Registration(**json.loads(store.get(key)))
     except ObjectNotFound as exc:
         raise SecurityError(f"{where}: the registration of version {entry.version} is missing") from exc
-    except (ValueError, TypeError, ValidationError) as exc:
+    except (ValueError, TypeError, RecursionError, ValidationError) as exc:
         raise SecurityError(f"{where}: is not a registration; it was changed") from exc
     told = (record.name, record.version, record.work_key, record.manifest_digest)
     if told != (entry.name, entry.version, entry.work_key, entry.manifest):

@@ -112,3 +112,11 @@ def test_an_entry_with_other_bytes_and_the_same_values_was_changed(world: World)
     with pytest.raises(SecurityError, match="its bytes are not those that were written"):
         world.ledger.entries("digits")
     assert not world.audit().passed
+
+
+@pytest.mark.parametrize("data", GARBAGE)
+def test_an_audit_goes_on_after_a_registration_of_garbage(world: World, data: bytes) -> None:
+    world.store.put(registration_key(world.records[3].work_key), data)
+    report = world.audit()
+    assert [line for line in report.problems if "is not a registration; it was changed" in line]
+    assert report.generations == 4
