@@ -40,7 +40,7 @@ class Pilot:
 
     def paired_error(self, metric: Metric) -> tuple[float, int, str] | None:
         """(standard error of a difference, units it is of, where it comes from); None when nothing can be said."""
-        if self.ours is not None and self.theirs is not None:
+        if self.ours is not None and self.theirs is not None and _defined(metric, self.ours, self.theirs):
             error = paired_standard_error(metric, self.ours, self.theirs)
             if math.isfinite(error) and error > 0:
                 return error, len(self.ours.ids), "as the newest comparison measured it"
@@ -51,12 +51,17 @@ class Pilot:
 
     def single_error(self, metric: Metric, bound: float) -> tuple[float, int] | None:
         """(standard error of one model's value, units it is of)."""
-        if self.ours is not None:
+        if self.ours is not None and _defined(metric, self.ours):
             influence = metric.influence(self.ours)
             error = float(influence.std()) / math.sqrt(len(influence))
             if math.isfinite(error) and error > 0:
                 return error, len(influence)
         return (math.sqrt(max(bound * (1 - bound), 0.0)), 1) if metric.span == (0.0, 1.0) else None
+
+
+def _defined(metric: Metric, *sides: RowOutputs) -> bool:
+    """Whether the metric has a value for each: none for a class that is newer than a model."""
+    return all(math.isfinite(metric.estimate(side).value) for side in sides)
 
 
 def power_notes(policy: GatePolicy, pilot: Pilot) -> list[str]:

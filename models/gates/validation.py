@@ -27,6 +27,7 @@ from mlratchet.models.workloads.base import QUERY_COLUMN, Workload
 
 COMPARING = (AttributionCheck, NonInferiorityCheck, RelativeCheck, SuperiorityCheck)
 COMPARING_MEASURES = {"label_prior_shift", "relabelled_fraction", "volume_ratio"}
+MEASURES_OF_CLASSES = {"class_count", "smallest_class_rows", "label_prior_shift"}
 MARGINS = ("margin", "maximum_loss", "maximum_drop", "maximum_gap")
 
 
@@ -54,6 +55,8 @@ def validate_policy(
         where = f"gates.{gate}.{number}"
         try:
             _check_metric(check, metrics, where)
+            if getattr(check, "measure", None) in MEASURES_OF_CLASSES and not class_names:
+                raise ConfigurationError(f"{where}: {check.measure} is never measured: a {task} has no classes")
             _check_functions(check, where)
             if columns is not None:
                 require_columns(getattr(check, "by", ()), columns, where)

@@ -63,7 +63,11 @@ class Metric(ABC):
         if not np.isfinite(rows.y).all():
             return MetricValue(value=float("nan"), n=n, reason="the targets hold NaN or infinity")
         reason = self.refusal(rows)
-        value = float("nan") if reason else self.value(rows)
+        value = float("nan")
+        try:
+            value = value if reason else self.value(rows)
+        except IndexError:  # a class that is newer than the model
+            reason = f"{self.name} is undefined: the output has {rows.output.shape[-1]} columns, fewer than the classes"
         if not reason and not np.isfinite(value):
             value, reason = float("nan"), f"{self.name} is undefined on these rows ({self.formula}): {self.why(rows)}"
         return MetricValue(value=value, n=n, reason=reason)

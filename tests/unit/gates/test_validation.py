@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.evaluation.metrics import metrics_for
@@ -197,3 +200,31 @@ def test_slices_say_when_they_can_hardly_pass(classified: Any) -> None:
     assert "side=rare, with 20 rows is below minimum_rows 30" in notes_of(check, test_rows=400, ours=rows)[0]
     gone = {**check, "by": ["nothing"]}
     assert "no column 'nothing'" in notes_of(gone, test_rows=400, ours=rows)[0]
+
+
+@pytest.mark.parametrize("measure", ["class_count", "smallest_class_rows", "label_prior_shift"])
+def test_a_measure_of_classes_is_refused_where_there_are_none(measure: str) -> None:
+    """It would never be measured, and the gate would hold every model."""
+    asked = policy(
+        data=[
+            {"kind": "data", "measure": "rows", "minimum": 1.0},
+            {"kind": "data", "measure": measure, "maximum": 1.0},
+        ],
+        candidate=[{"kind": "absolute", "metric": "rmse", "maximum": 1.0}],
+        champion=[{"kind": "absolute", "metric": "rmse", "maximum": 1.0}],
+    )
+    with pytest.raises(ConfigurationError, match=f"{measure} is never measured: a regression has no classes"):
+        validate_policy(asked, "regression", ())
+
+
+@pytest.mark.parametrize("metric", ["roc_auc_macro", "average_precision_class_new", "log_loss", "f1_class_new"])
+def test_a_class_that_is_newer_than_the_champion_is_no_crash(metric: str, classified: Any) -> None:
+    """`ratchet validate` after a class was added to the pipeline file."""
+    metrics = metrics_for("classification", ("x", "y", "z", "new"))
+    a, b = classified(seed=1), classified(seed=2)
+    asked = policy(champion=[{"kind": "non_inferiority", "metric": metric, "margin": 0.01}, ABSOLUTE])
+    notes = power_notes(asked, Pilot(test_share=0.25, test_rows=400, ours=a, theirs=b, metrics=metrics))
+    assert all(isinstance(note, str) for note in notes)
+    newer = replace(a, y=np.where(np.arange(len(a.y)) < 40, 3, a.y))
+    estimate = metrics[metric].estimate(newer)
+    assert math.isfinite(estimate.value) or estimate.reason
