@@ -37,6 +37,7 @@ hypothesis.settings.register_profile("ratchet", deadline=None)
 hypothesis.settings.load_profile("ratchet")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With `-n`, tests that need a stack run in one of two workers, each with a stack of its own: ranks and faults in
     one, the road in the other."""
