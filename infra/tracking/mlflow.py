@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import re
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -141,12 +142,17 @@ class MlflowTracker:
 
     def log_files(self, run_id: str, files: Mapping[str, Path]) -> None:
         """See the port."""
-        for place, file in files.items():
-            folder = place.rpartition("/")[0] or None
-            self._call(
-                f"upload {place}",
-                partial(self._client.log_artifact, run_id, str(file), folder),
-            )
+        with tempfile.TemporaryDirectory(prefix="ratchet-artifacts-") as scratch:
+            for number, (place, file) in enumerate(files.items()):
+                folder, _, name = place.rpartition("/")
+                if file.name != name:  # MLflow keeps the name of the local file
+                    renamed = Path(scratch) / str(number) / name
+                    renamed.parent.mkdir()
+                    renamed.symlink_to(file.resolve())
+                    file = renamed
+                self._call(
+                    f"upload {place}", partial(self._client.log_artifact, run_id, str(file), folder or None)
+                )
 
     def log_model(self, run_id: str, *, model_dir: Path, name: str) -> LoggedModel:
         """See the port."""

@@ -15,10 +15,12 @@ def test_two_versions_are_compared_and_the_page_is_in_mlflow(stack: Any, second:
     assert found["n"] == accuracy["n"]
     assert {s["column"] for s in found["slices"]} == {"label"}
     assert found["latency"]["a_ms"]["p50"] > 0
+    assert found["page"] is not None
     run = stack.adapters.registry.get_version("digits", 2).run_id
-    logged = stack.adapters.bucket(stack.settings.mlflow_bucket).list()
-    key = next(info.key for info in logged if run in info.key and info.key.endswith("compare/version-1-and-2.html"))
-    assert stack.adapters.bucket(stack.settings.mlflow_bucket).get(key).decode() == page.read_text()
+    bucket = stack.adapters.bucket(stack.settings.mlflow_bucket)
+    logged = {info.key for info in bucket.list() if "/compare/" in info.key}
+    (key,) = [one for one in logged if run in one and one.endswith("/version-1-and-2.html")]
+    assert bucket.get(key).decode() == page.read_text()
     assert "against itself" in stack("compare", "digits", "2", "2", code=2).stderr
 
 
