@@ -73,7 +73,8 @@ def test_a_killed_study_goes_on_and_its_best_passes_the_gates(stack: Any) -> Non
     parent = next(run for run in runs if "mlflow.parentRunId" not in run.data.tags)
     children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
     assert sorted(run.info.run_name for run in children) == [f"trial {n:03d}" for n in range(4)]
-    assert {run.info.status for run in [parent, *children]} <= {"FINISHED", "KILLED"}
+    statuses = {run.info.run_name: run.info.status for run in [parent, *children]}
+    assert set(statuses.values()) <= {"FINISHED", "KILLED"}, statuses
     assert all(client.get_metric_history(run.info.run_id, "validation_accuracy") for run in children)
     shown = {artifact.path for artifact in client.list_artifacts(parent.info.run_id, "study")}
     assert {"study/history.png", "study/slices.png", "study/parallel_coordinates.png", "study/study.md"} <= shown
