@@ -51,7 +51,15 @@ class StudyTracking:
         self._experiment = f"{run.spec.name}-tuning"
         self.parent: str | None = None
         self._missed: set[int] = set()  # trials that MLflow does not know the end of
+        self._left: set[str] = set()  # runs that a killed process of this study left open, by work key
         self._quietly("open the study", self._open)
+        self._quietly("find open trials", self._find_left)
+
+    def _find_left(self) -> None:
+        self._left = {run.work_key for run in self._tracker.running_runs()}
+
+    def _work_key(self, number: int) -> str:
+        return digest({"study": self._study.id, "trial": number})
 
     def _quietly(self, what: str, call: Callable[[], None]) -> bool:
         try:
@@ -89,7 +97,7 @@ class StudyTracking:
         assert self.parent is not None
         identity = self._tracker.open_run(
             self._experiment,
-            work_key=digest({"study": self._study.id, "trial": number}),
+            work_key=self._work_key(number),
             flow_run=self._run.run_id,
             name=f"trial {number:03d}",
             tags={PARENT: self.parent, "ratchet.pipeline": self._run.spec.name, "ratchet.study": self._study.id},
@@ -122,12 +130,14 @@ class StudyTracking:
                 self._tracker.log_metrics(identity, [(f"score_{self._study.metric.name}", trial.value, 0)])
             self._tracker.end_run(identity, status=STATUS.get(trial.state, "FAILED"))
 
-        if not self._quietly(f"end trial {trial.number}", write):
+        if self._quietly(f"end trial {trial.number}", write):
+            self._left.discard(self._work_key(trial.number))
+        else:
             self._missed.add(trial.number)
 
     def settle(self, trial: TrialFacts) -> None:
-        """At the end of a study: once more what an outage left out."""
-        if trial.number in self._missed:
+        """At the end of a study: once more what an outage left out, or a kill between a trial's end and its run's."""
+        if trial.number in self._missed or self._work_key(trial.number) in self._left:
             self._missed.discard(trial.number)
             self.end(trial)
 

@@ -150,9 +150,7 @@ class MlflowTracker:
                     renamed.parent.mkdir()
                     renamed.symlink_to(file.resolve())
                     file = renamed
-                self._call(
-                    f"upload {place}", partial(self._client.log_artifact, run_id, str(file), folder or None)
-                )
+                self._call(f"upload {place}", partial(self._client.log_artifact, run_id, str(file), folder or None))
 
     def log_model(self, run_id: str, *, model_dir: Path, name: str) -> LoggedModel:
         """See the port."""

@@ -181,6 +181,17 @@ def test_mlflow_shows_every_trial_below_the_study(tuner: Tuner) -> None:
         assert sorted(steps) == [1, 2, 3, 4]
 
 
+def test_a_run_that_a_kill_left_open_is_ended_by_the_next_process(tuner: Tuner) -> None:
+    _, trials = tuner.run(trials=2)
+    children = [run for run in tuner.tracker._runs.values() if "mlflow.parentRunId" in run.tags]
+    children[0].status = "RUNNING"  # killed between the trial's end in the journal and that of its run
+    _, again = tuner.run(trials=2)
+    assert again == trials  # nothing was left to do
+    for trial in again:
+        tuner.tracking.settle(trial)
+    assert [run.status for run in children] == ["FINISHED", "FINISHED"]
+
+
 def summary_of(tuner: Tuner, trials: list[TrialFacts]) -> Summary:
     run: Any = type("Run", (), {"adapters": type("A", (), {"store": tuner.store})})
     metric = metrics_for("classification", ("0", "1"))["log_loss"]
