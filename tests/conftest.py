@@ -115,7 +115,7 @@ def classified() -> Callable[..., RowOutputs]:
     return make
 
 
-def wait_for(what: str, condition: Callable[[], Any], timeout_s: float = 120.0) -> Any:
+def wait_for(what: str, condition: Callable[[], Any], timeout_s: float = 300.0) -> Any:
     """The first true value of `condition`."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
@@ -158,7 +158,7 @@ class Stack:
         )
 
     def __call__(
-        self, *arguments: str, code: int = 0, timeout_s: float = 240, **environment: str
+        self, *arguments: str, code: int = 0, timeout_s: float = 600, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """A command to its end; it must exit with `code` and without a traceback."""
         process = self.start(*arguments, **environment)

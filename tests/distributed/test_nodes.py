@@ -104,7 +104,7 @@ def test_two_nodes_train_the_weights_of_one_process_also_when_a_rank_of_the_seco
         ranks = marked_processes(WORK_MARK, "two-nodes")
         theirs = [p for p in ranks if p.environ()["RATCHET_HOME"] == str(homes[1]) and "forkserver" in p.cmdline()[-1]]
         os.kill(max(theirs, key=lambda p: p.create_time()).pid, signal.SIGKILL)
-        said = [process.communicate(timeout=120)[0] for process in (first, second)]
+        said = [process.communicate(timeout=600)[0] for process in (first, second)]
     finally:
         for process in (first, second):
             process.kill()

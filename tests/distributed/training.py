@@ -24,7 +24,7 @@ from tests.conftest import Stack, wait_for
 class Training:
     """`LocalLauncher.train` in a thread."""
 
-    def __init__(self, stack: Stack, job: TrainJob, *, timeout_s: float = 180) -> None:
+    def __init__(self, stack: Stack, job: TrainJob, *, timeout_s: float = 400) -> None:
         self.job, self._timeout_s = job, timeout_s
         self.result: TrainResult | None = None
         self.error: Exception | None = None

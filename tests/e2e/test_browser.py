@@ -35,6 +35,7 @@ def page() -> Iterator[Page]:
         )
         made = browser.new_page(viewport={"width": 1440, "height": 1000})
         made.set_default_timeout(PATIENCE_MS)
+        expect.set_options(timeout=PATIENCE_MS)
         yield made
         browser.close()
 
@@ -80,7 +81,7 @@ def test_custom_run_is_filled_in_and_the_run_completes(stack: Any, second: Any, 
             runs = [run for run in client.read_flow_runs(deployment_filter=mine) if run.id not in before]
             return next((run for run in runs if run.state is not None and run.state.is_final()), None)
 
-        run = wait_for("the run that the form started to end", ended, timeout_s=240)
+        run = wait_for("the run that the form started to end", ended, timeout_s=600)
     report = stack.adapters.store.get(f"runs/{run.id}.json")
     assert b'"epochs"' not in report
     assert run.state_name in ("Promoted", "Stopped by gate")  # three epochs: either is honest
@@ -132,7 +133,7 @@ def test_a_paused_run_is_approved_in_the_form_and_promoted(stack: Any, page: Pag
     dialog.locator("textarea").first.fill("errors are where the labels are doubtful")
     shoot(page, "prefect-approval")
     dialog.get_by_role("button", name="Submit").click()
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     report = json.loads(out)
     assert (report["outcome"], report["version"]) == ("promoted", 1)

@@ -26,7 +26,7 @@ def test_a_schedule_of_every_minute_starts_a_run(stack: Any) -> None:
             return next((r for r in runs if r.state is not None and r.state.is_final()), None)
 
         try:
-            run = wait_for("a scheduled run to end", finished, timeout_s=200)
+            run = wait_for("a scheduled run to end", finished, timeout_s=600)
         finally:
             client.delete_deployment(deployed["deployment_id"])
     assert run.state_name == "Promoted"

@@ -12,7 +12,7 @@ from mlratchet.infra.search.journal import BucketJournal
 
 from tests.conftest import wait_for
 
-pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(1500)]
 SPACE = """
 tune:
   metric: accuracy

@@ -51,12 +51,12 @@ def test_a_kill_in_the_middle_of_training_is_resumed(stack: Any, invariants: Any
         invariants.nothing_half_written(name, key)
         if "worker" in victims:
             assert any("now Crashed" in line for line in stack.json("reconcile"))
-        out, err = command.communicate(timeout=120)
+        out, err = command.communicate(timeout=600)
         assert command.returncode == 5, out + err
         assert "again resumes it" in err
         assert stack.json("reconcile") is not None
     else:
-        out, err = command.communicate(timeout=240)  # the flow goes on, or leaves with its worker
+        out, err = command.communicate(timeout=600)  # the flow goes on, or leaves with its worker
         assert command.returncode in (0, 5), out + err
         invariants.no_process_is_left(key)
     wait_for("the worker to be back", stack.healthy)

@@ -35,11 +35,11 @@ def test_a_run_that_is_started_twice_is_one_run(stack: Any, invariants: Any) -> 
     first = stack.start("run", name, "--local", "--json")
     key = wait_for("the first to claim the work", lambda: claimed_work(stack, before))
     second = stack.start("run", name, "--local", "--json")
-    out, err = second.communicate(timeout=120)
+    out, err = second.communicate(timeout=600)
     refused = json.loads(out)
     assert second.returncode == 5, out + err
     assert refused["line"].startswith(f"HELD: work {key[:12]} of {name} is under way in run ")
-    out, err = first.communicate(timeout=240)
+    out, err = first.communicate(timeout=600)
     assert first.returncode == 0, out + err
     assert [claim.epoch for claim in read_claims(stack.adapters.store, key)] == [1]
     assert [held for held in read_leases(stack.adapters.store) if held.lease.pipeline == name] == []  # I6
@@ -47,7 +47,7 @@ def test_a_run_that_is_started_twice_is_one_run(stack: Any, invariants: Any) -> 
 
 
 @pytest.mark.full
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_a_flow_that_is_stopped_past_its_lease_and_continued_does_no_harm(stack: Any, invariants: Any) -> None:
     """Fault 19: with a real SIGSTOP for as long as a lease lasts."""
     name = stack.pipeline("stopped", "epochs: 20 -> epochs: 300", "processes: 2 -> processes: 1")
@@ -66,7 +66,7 @@ def test_a_flow_that_is_stopped_past_its_lease_and_continued_does_no_harm(stack:
         os.kill(held.lease.pid, signal.SIGCONT)
     report = json.loads(out)
     assert (second.returncode, report["outcome"]) == (0, "promoted"), out + err
-    out, err = first.communicate(timeout=240)
+    out, err = first.communicate(timeout=600)
     assert first.returncode in (0, 5), out + err
     assert len(stack.adapters.ledger.entries(name)) == 1
     stack("reconcile")
