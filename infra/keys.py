@@ -40,7 +40,9 @@ def read_private(path: Path) -> Signer:
             raise SecurityError(f"{path}: mode {mode & 0o777:04o} lets others use the private key; chmod 600 {path}")
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigurationError(f"{path}: the private key cannot be read ({exc}); `ratchet keys new`") from exc
+        raise ConfigurationError(
+            f"{path}: the private key cannot be read ({exc}); `ratchet keys new --owner NAME` makes one"
+        ) from exc
     return Signer.from_text(text, where=str(path))
 
 

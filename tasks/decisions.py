@@ -208,6 +208,8 @@ def roll_back(
     if not earlier:
         raise ConfigurationError(f"{pipeline} had no champion before version {head.version}")
     target = to if to is not None else next(e.version for e in reversed(entries) if e.version != head.version)
+    if target == head.version:
+        raise ConfigurationError(f"version {target} of {pipeline} is champion already (generation {head.generation})")
     if target not in earlier:
         known = sorted(earlier)
         raise ConfigurationError(f"version {target} of {pipeline} was never champion before; choose from {known}")

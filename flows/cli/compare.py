@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from mlratchet.models.backtest.simulate import Backtest, Span
     from mlratchet.models.comparison.compare import Difference
     from mlratchet.tasks.compare import Compared
-    from rich.table import Table
+    from rich.console import Console
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 PipelineArgument = Annotated[str, typer.Argument(help="Name of a pipeline.")]
@@ -67,22 +68,13 @@ def show(compared: Compared, page: str | None) -> None:
     a, b = compared.a["version"], compared.b["version"]
     console.print(f"[bold]{compared.name}[/]: version {a} (A) and version {b} (B)")
     console.print(f"{found.n} test rows: {compared.rows_from}; {found.confidence:.0%} intervals, B minus A\n")
-    table = Table()
-    for column in ("metric", "A", "B", "difference", "interval", ""):
-        table.add_column(column, justify="right" if column in ("A", "B", "difference") else "left", no_wrap=True)
-    for m in overall(found):
-        add_difference(table, m.metric, m)
-    console.print(table)
+    print_differences(console, "metric", [(m.metric, m) for m in overall(found)])
     hidden = len(found.metrics) - len(overall(found))
     if hidden:
         console.print(f"[dim]{hidden} metrics of single classes are on the page and in --json[/]")
     if found.slices:
-        slices = Table(title=f"Slices: {found.slices[0].difference.metric}")
-        for column in ("slice", "A", "B", "difference", "interval", ""):
-            slices.add_column(column, justify="right" if column in ("A", "B", "difference") else "left", no_wrap=True)
-        for one in found.slices:
-            add_difference(slices, f"{one.column} = {one.value} (n={one.difference.n})", one.difference)
-        console.print(slices)
+        named = [(f"{s.column} = {s.value} (n={s.difference.n})", s.difference) for s in found.slices]
+        print_differences(console, "slice", named, title=f"Slices: {found.slices[0].difference.metric}")
     console.print(f"{found.disagreeing_rows} of {found.n} rows have different answers")
     if found.disagreements:
         rows = Table()
@@ -101,17 +93,34 @@ def show(compared: Compared, page: str | None) -> None:
         console.print(f"page: {page}")
 
 
-def add_difference(table: Table, name: str, found: Difference) -> None:
-    """One line."""
-    ends = found.difference_interval
-    table.add_row(
-        name,
-        "-" if found.a is None else f"{found.a:.4f}",
-        "-" if found.b is None else f"{found.b:.4f}",
-        "-" if found.difference is None else f"{found.difference:+.4f}",
-        "-" if ends is None else f"{ends[0]:+.4f} to {ends[1]:+.4f}",
-        found.reason or WORDS[found.better],
-    )
+def print_differences(
+    console: Console, subject: str, found: Sequence[tuple[str, Difference]], *, title: str | None = None
+) -> None:
+    """A line each; numbers are never cut, words give way on a narrow terminal. Below: why one has no interval."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column(subject, overflow="fold")
+    for number in ("A", "B", "B - A", "interval"):
+        table.add_column(number, justify="right", no_wrap=True)
+    table.add_column("")
+    for name, one in found:
+        ends = one.difference_interval
+        missing = "[dim]not computed[/]" if one.difference is None else "[dim]no interval[/]"
+        table.add_row(
+            escape(name),
+            "-" if one.a is None else f"{one.a:.4f}",
+            "-" if one.b is None else f"{one.b:.4f}",
+            "-" if one.difference is None else f"{one.difference:+.4f}",
+            "-" if ends is None else f"{ends[0]:+.4f} to {ends[1]:+.4f}",
+            missing if one.reason else WORDS[one.better],
+        )
+    console.print(table)
+    for name, one in found:
+        if one.reason:
+            console.print(f"  {escape(name)}: {escape(one.reason)}")
 
 
 def backtest(

@@ -222,6 +222,8 @@ def test_promotion_by_hand_and_rollback_sign_too(road: Road, record: Registratio
     road.climb(record)
     assert promote_by_hand(road.adapters, "digits", 4)["version"] == 4
     assert roll_back(road.adapters, "digits", to=None, reason="why")["version"] == 3
+    with pytest.raises(ConfigurationError, match="version 3 of digits is champion already"):
+        roll_back(road.adapters, "digits", to=3, reason="again")
     report = road.world.audit()
     assert report.passed, report.line()
     assert report.generations == 6
