@@ -100,7 +100,7 @@ def waiting_words(flow_run: FlowRun, url: str) -> str:
     if flow_run.state is None or not flow_run.state.is_paused():
         return ""
     name = flow_run.parameters.get("pipeline", "NAME")
-    return f'waiting for approval: `ratchet approve {name} --reason "..."`, or Resume on {url}'
+    return f'waiting for approval: `ratchet approve {name} --as WHO --reason "..."`, or Resume on {url}'
 
 
 class Follower:

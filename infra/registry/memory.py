@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-from mlratchet.models.ports.registry import ALIASES, ModelVersion, RegistryError
+from mlratchet.models.ports.registry import ALIASES, ModelVersion, RegistryError, VersionNotFound
 
 
 class MemoryRegistry:
@@ -90,7 +90,7 @@ class MemoryRegistry:
             held = self._versions.get(name, {})
             if version not in held:
                 known = ", ".join(str(number) for number in sorted(held)) or "none"
-                raise RegistryError(f"{name} has no version {version}; there are {known}")
+                raise VersionNotFound(f"{name} has no version {version}; there are {known}")
             return held[version]
 
     def list_versions(self, name: str) -> list[ModelVersion]:

@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlratchet.infra.reasons import brief
 from mlratchet.infra.settings import single_request
-from mlratchet.models.ports.registry import ALIASES, ModelVersion, RegistryError
+from mlratchet.models.ports.registry import ALIASES, ModelVersion, RegistryError, VersionNotFound
 from requests.exceptions import RequestException
 
 T = TypeVar("T")
@@ -127,8 +127,11 @@ class MlflowRegistry:
         try:
             return self._version(self._client.get_model_version(name, str(version)))
         except (MlflowException, RequestException) as exc:
-            known = [str(v.version) for v in self.list_versions(name)]
-            raise RegistryError(f"{name} has no version {version}; there are {', '.join(known) or 'none'}") from exc
+            known = [v.version for v in self.list_versions(name)]
+            if version in known:
+                raise RegistryError(f"read version {version} of {name} at {self._uri}: {brief(exc)}") from exc
+            there = ", ".join(map(str, known)) or "none"
+            raise VersionNotFound(f"{name} has no version {version}; there are {there}") from exc
 
     def list_versions(self, name: str) -> list[ModelVersion]:
         """See the port. `search_model_versions` returns no aliases: they are asked for one by one."""

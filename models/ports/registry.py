@@ -21,6 +21,13 @@ class RegistryError(InfrastructureError):
     code = "REGISTRY"
 
 
+class VersionNotFound(RegistryError):  # noqa: N818 - the name is the field's own
+    """No version has this number: a mistake of the caller's, not a server's failure."""
+
+    code = "CONFIG"
+    exit_code = 2
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelVersion:
     """One registered version of a pipeline's model."""
@@ -57,7 +64,7 @@ class Registry(Protocol):
         ...
 
     def get_version(self, name: str, version: int) -> ModelVersion:
-        """Raises ``RegistryError`` naming the versions there are."""
+        """Raises ``VersionNotFound`` naming the versions there are."""
         ...
 
     def list_versions(self, name: str) -> list[ModelVersion]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from mlratchet.infra.registry.memory import MemoryRegistry
-from mlratchet.models.ports.registry import ALIASES, ModelVersion, Registry, RegistryError
+from mlratchet.models.ports.registry import ALIASES, ModelVersion, Registry, RegistryError, VersionNotFound
 
 
 @pytest.fixture(params=["memory", pytest.param("mlflow", marks=pytest.mark.stack)])
@@ -86,7 +86,7 @@ def test_aliases_are_four_lower_case_names(registry: Registry, name: str, run_id
 
 def test_an_unknown_version_names_those_there_are(registry: Registry, name: str, run_id: str) -> None:
     create(registry, name, "a", run_id)
-    with pytest.raises(RegistryError, match="no version 7; there are 1"):
+    with pytest.raises(VersionNotFound, match="no version 7; there are 1"):
         registry.get_version(name, 7)
     with pytest.raises(RegistryError):
         registry.set_alias(name, "champion", 7)

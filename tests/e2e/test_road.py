@@ -154,7 +154,7 @@ def test_rollback_and_promotion_by_hand(stack: Any, second: Any, url: str) -> No
     aliases = {v["version"]: v["aliases"] for v in stack.json("versions", "digits")}
     assert "champion" in aliases[2]
     assert "previous" in aliases[1]
-    assert "no version 9" in stack("promote", "digits", "9", code=5).stderr
+    assert "no version 9" in stack("promote", "digits", "9", code=2).stderr
 
 
 def _until_served(url: str, version: int) -> None:
