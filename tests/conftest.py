@@ -37,14 +37,12 @@ hypothesis.settings.register_profile("ratchet", deadline=None)
 hypothesis.settings.load_profile("ratchet")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """With `-n`, tests that need a stack run in one of two workers, each with a stack of its own: ranks and faults in
-    one, the road in the other."""
-    for item in items:
-        if "stack" in getattr(item, "fixturenames", ()):
-            apart = {"distributed", "faults"} & set(item.path.parts)
-            item.add_marker(pytest.mark.xdist_group("ranks" if apart else "road"))
+    one, the road in the other. Here, because xdist reads the marks before any other hook could set them."""
+    if "stack" in getattr(item, "fixturenames", ()):
+        apart = {"distributed", "faults"} & set(item.path.parts)
+        item.add_marker(pytest.mark.xdist_group("ranks" if apart else "road"))
 
 
 @pytest.fixture(autouse=True)
