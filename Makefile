@@ -3,8 +3,8 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-# Two at a time: those that need the stack share one and run in one of the two.
-TOGETHER := -n 2 --dist loadgroup
+# Two at a time; tests/conftest.py says which run where.
+TOGETHER := -n 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: demo test test-full lint install install-test clean

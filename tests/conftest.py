@@ -29,6 +29,7 @@ from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.loading import load_workload
 from mlratchet.tasks.wiring import Adapters
 from prefect.client.orchestration import SyncPrefectClient
+from xdist.scheduler import LoadScopeScheduling
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -37,12 +38,20 @@ hypothesis.settings.register_profile("ratchet", deadline=None)
 hypothesis.settings.load_profile("ratchet")
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """With `-n`, tests that need a stack run in one of two workers, each with a stack of its own: ranks and faults in
-    one, the road in the other. Here, because xdist reads the marks before any other hook could set them."""
-    if "stack" in getattr(item, "fixturenames", ()):
-        apart = {"distributed", "faults"} & set(item.path.parts)
-        item.add_marker(pytest.mark.xdist_group("ranks" if apart else "road"))
+STACK_OF = {"e2e": "road", "contract": "road", "faults": "ranks", "distributed": "ranks"}  # folder -> whose stack
+
+
+class ByStack(LoadScopeScheduling):  # type: ignore[misc]  # xdist publishes no types
+    """With `-n 2`, the tests of each stack run in one worker: the road in one, ranks and faults in the other. The rest
+    goes to whoever is free."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return STACK_OF.get(nodeid.split("/")[1], nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByStack:
+    """Called by xdist."""
+    return ByStack(config, log)
 
 
 @pytest.fixture(autouse=True)
