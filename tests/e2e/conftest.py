@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 from mlratchet.infra.seed import digits_files
 from mlratchet.infra.stack.serving import server_url
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+from prefect.client.schemas.objects import FlowRun
+
+from tests.conftest import Stack, wait_for
 
 
 @pytest.fixture(scope="session")
@@ -81,3 +87,31 @@ def url(stack: Any, second: Second) -> str:
     found = server_url(Path(stack.home), "digits")
     assert found is not None
     return found
+
+
+class DeploymentRuns:
+    """The flow runs of one deployment, which the stack's worker starts."""
+
+    def __init__(self, stack: Stack, deployment_id: str) -> None:
+        self._stack = stack
+        self._filter = DeploymentFilter(id=DeploymentFilterId(any_=[UUID(deployment_id)]))
+
+    def all(self) -> list[FlowRun]:
+        """As Prefect has them now."""
+        with self._stack.prefect() as client:
+            return client.read_flow_runs(deployment_filter=self._filter)
+
+    def ended(self, besides: Collection[UUID] = (), timeout_s: float = 600.0) -> FlowRun:
+        """The first new one that ends; if none does, the error shows where they stand and what the worker says."""
+
+        def found() -> FlowRun | None:
+            runs = [run for run in self.all() if run.id not in besides]
+            return next((run for run in runs if run.state is not None and run.state.is_final()), None)
+
+        try:
+            run: FlowRun = wait_for("a run to end", found, timeout_s)
+        except AssertionError as error:
+            states = "\n".join(f"{run.name} {run.state!r}" for run in self.all())
+            said = (self._stack.home / "logs" / "worker.log").read_text().splitlines()[-60:]
+            raise AssertionError(f"{error}\n{states}\nworker: " + "\n".join(said)) from None
+        return run

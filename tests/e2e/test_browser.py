@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from mlratchet.models.gates.decision import load_decision
 from playwright.sync_api import Locator, Page, expect, sync_playwright
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 
 from tests.conftest import Stack, wait_for
+from tests.e2e.conftest import DeploymentRuns
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = [
@@ -72,16 +72,10 @@ def test_custom_run_is_filled_in_and_the_run_completes(stack: Any, second: Any, 
     epochs.fill("3")
     field(page, "Requested by").fill("a person at a browser")
     shoot(page, "prefect-form")
-    with stack.prefect() as client:
-        mine = DeploymentFilter(id=DeploymentFilterId(any_=[deployed["deployment_id"]]))
-        before = {run.id for run in client.read_flow_runs(deployment_filter=mine)}
-        page.get_by_role("button", name="Submit", exact=True).click()
-
-        def ended() -> Any:
-            runs = [run for run in client.read_flow_runs(deployment_filter=mine) if run.id not in before]
-            return next((run for run in runs if run.state is not None and run.state.is_final()), None)
-
-        run = wait_for("the run that the form started to end", ended, timeout_s=600)
+    runs = DeploymentRuns(stack, deployed["deployment_id"])
+    before = {run.id for run in runs.all()}
+    page.get_by_role("button", name="Submit", exact=True).click()
+    run = runs.ended(besides=before)
     report = stack.adapters.store.get(f"runs/{run.id}.json")
     assert b'"epochs"' not in report
     assert run.state_name in ("Promoted", "Stopped by gate")  # three epochs: either is honest

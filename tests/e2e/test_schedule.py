@@ -6,9 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 
-from tests.conftest import wait_for
+from tests.e2e.conftest import DeploymentRuns
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
@@ -18,16 +17,10 @@ def test_a_schedule_of_every_minute_starts_a_run(stack: Any) -> None:
     stack("upload", name, "rows.csv")
     deployed = stack.json("deploy", name)[0]
     assert stack.json("deploy", name)[0]["deployment_id"] == deployed["deployment_id"]
-    mine = DeploymentFilter(id=DeploymentFilterId(any_=[deployed["deployment_id"]]))
-    with stack.prefect() as client:
-
-        def finished() -> Any:
-            runs = client.read_flow_runs(deployment_filter=mine)
-            return next((r for r in runs if r.state is not None and r.state.is_final()), None)
-
-        try:
-            run = wait_for("a scheduled run to end", finished, timeout_s=600)
-        finally:
+    try:
+        run = DeploymentRuns(stack, deployed["deployment_id"]).ended()
+    finally:
+        with stack.prefect() as client:
             client.delete_deployment(deployed["deployment_id"])
     assert run.state_name == "Promoted"
     report = json.loads(stack.adapters.store.get(f"runs/{run.id}.json"))
