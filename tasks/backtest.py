@@ -16,6 +16,7 @@ from mlratchet.models.data.shards import load_split
 from mlratchet.models.errors import ConfigurationError, RatchetError
 from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.score import score
+from mlratchet.models.evaluation.seen import mark_seen
 from mlratchet.models.gates.decision import load_decision
 from mlratchet.models.gates.demands import Demands, demands_of
 from mlratchet.models.gates.evidence import Evidence
@@ -25,6 +26,7 @@ from mlratchet.models.gates.record import list_gate_runs
 from mlratchet.models.gates.replay import verdict_on
 from mlratchet.models.gates.result import GateResult, unknown
 from mlratchet.models.registration.record import Registration
+from mlratchet.tasks.seen import lineage, trained_on
 from mlratchet.tasks.wiring import Adapters
 
 Progress = Callable[[int, int], None]
@@ -150,11 +152,17 @@ class Court:
             fetch_artifact(self._adapters.bucket, record, directory)
         rows = load_split(self._adapters.store, load_dataset(self._adapters.store, dataset_id), "test")
         try:
-            return score(load_exported(directory), rows)
+            outputs = score(load_exported(directory), rows)
         except RatchetError:
             raise
         except Exception:  # noqa: BLE001 - a program of another shape fails in any way: it is then not comparable
             return None
+        if record.dataset_id == dataset_id:
+            return outputs
+        store, seen = self._adapters.store, set[str]()
+        for one in lineage(record, self._records.get):
+            seen |= trained_on(store, one)
+        return mark_seen(outputs, seen)
 
 
 def without_comparison(evidence: Evidence) -> Evidence:

@@ -23,6 +23,7 @@ from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.evaluation.score import score
 from mlratchet.models.registration.record import Registration
 from mlratchet.tasks.decisions import registration_of
+from mlratchet.tasks.seen import trained_on
 from mlratchet.tasks.wiring import Adapters
 
 Stage = Callable[[str], None]
@@ -114,8 +115,7 @@ def common_test_rows(adapters: Adapters, a: Registration, b: Registration) -> tu
     words = f"those of version {later.version}'s dataset"
     if earlier.dataset_id == later.dataset_id:
         return rows, words
-    dataset = load_dataset(adapters.store, earlier.dataset_id)
-    seen = {i for side in ("train", "validation") for i in load_split(adapters.store, dataset, side).ids}
+    seen = trained_on(adapters.store, earlier)
     keep = np.asarray([i for i, identity in enumerate(rows.ids) if identity not in seen], dtype=np.int64)
     if len(keep) == 0:
         raise DataError(

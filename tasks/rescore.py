@@ -13,12 +13,14 @@ from mlratchet.models.data.shards import Split
 from mlratchet.models.errors import ConfigurationError, RatchetError, SecurityError
 from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.score import score
+from mlratchet.models.evaluation.seen import mark_seen
 from mlratchet.models.gates.demands import Demands
 from mlratchet.models.ports.ledger import LedgerEntry
 from mlratchet.models.ports.storage import ObjectNotFound
 from mlratchet.models.registration.record import Registration, find_registration, registration_key
 from mlratchet.tasks.decisions import registration_of
 from mlratchet.tasks.recognise import Work
+from mlratchet.tasks.seen import seen_rows
 from mlratchet.tasks.wiring import Run
 
 logger = logging.getLogger(__name__)
@@ -53,8 +55,13 @@ def rescore(run: Run, work: Work, rows: Split, demands: Demands) -> Rescored:
     serving = work.incumbent.version if work.incumbent is not None and work.incumbent.work_key != work.key else None
     for version in sorted(wanted | ({serving} if serving else set())):
         try:
-            loaded = load_version(run, version, work.incumbent if version == serving else None, entries)
-            outputs = score_version(loaded, rows)
+            known = work.incumbent if version == serving else None
+            record = known or record_of(run, version, entries)
+            loaded = load_version(run, record, entries)
+            seen = seen_rows(
+                run.adapters.store, run.spec, work.dataset_id, record, lambda parent: record_of(run, parent, entries)
+            )
+            outputs = mark_seen(score_version(loaded, rows), seen)
         except (ConfigurationError, ObjectNotFound) as error:
             missing |= {f"version {version}": str(error)} | ({"champion": str(error)} if version == serving else {})
             logger.warning("version %d is not compared with: %s", version, error)
@@ -83,21 +90,17 @@ def previous_of(entries: list[LedgerEntry]) -> int:
     return next((entry.version for entry in reversed(entries[:-1]) if entry.version != entries[-1].version), 0)
 
 
-def load_version(run: Run, version: int, known: Registration | None, entries: list[LedgerEntry]) -> Model:
-    """The exported program of a version, its bytes verified.
-
-    Raises ``ConfigurationError`` for a version that no run made or that cannot be loaded.
-    """
-    record = known or record_of(run, version, entries)
+def load_version(run: Run, record: Registration, entries: list[LedgerEntry]) -> Model:
+    """The exported program of a version, its bytes verified. Raises ``ConfigurationError`` when it cannot be loaded."""
     refuse_other_bytes(record, entries)
-    directory = run.scratch / f"version-{version}"
+    directory = run.scratch / f"version-{record.version}"
     fetch_artifact(run.adapters.bucket, record, directory)
     try:
         return load_exported(directory)
     except RatchetError:
         raise
     except Exception as error:  # a program of another torch or platform may fail in any way: it is not comparable
-        words = f"version {version} cannot be loaded here: {type(error).__name__}: {error}"
+        words = f"version {record.version} cannot be loaded here: {type(error).__name__}: {error}"
         raise ConfigurationError(words[:300]) from error
 
 

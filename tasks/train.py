@@ -17,14 +17,14 @@ from mlratchet.models.data.shards import load_split
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.identity.claim import take_claim
 from mlratchet.models.identity.lease import wait_until_free
-from mlratchet.models.pipeline.store import load_pipeline
-from mlratchet.models.ports.storage import ObjectNotFound
 from mlratchet.models.registration.record import Registration, find_registration
 from mlratchet.models.training.job import TrainJob
 from mlratchet.models.training.result import TrainResult, find_result
+from mlratchet.tasks.decisions import registration_of
 from mlratchet.tasks.forward import Forwarder
 from mlratchet.tasks.progress import show_link, show_table
 from mlratchet.tasks.recognise import Work
+from mlratchet.tasks.seen import seen_rows
 from mlratchet.tasks.step import step
 from mlratchet.tasks.wiring import Run
 
@@ -140,17 +140,15 @@ def refuse_seen_rows(run: Run, work: Work, parent: Registration) -> None:
     """Raises ``ConfigurationError`` when the parent was trained on rows that are test rows now: gates would judge the
     new model on what it has seen. Rows are read only where the rule of the split may have moved them."""
     store = run.adapters.store
-    if parent.dataset_id == work.dataset_id or divides_alike(run, parent):
+    try:
+        seen = seen_rows(
+            store, run.spec, work.dataset_id, parent, lambda v: registration_of(run.adapters, run.spec.name, v)
+        )
+    except ConfigurationError as error:
+        raise ConfigurationError(f"train.warm_start: {error}; write train.warm_start: none") from error
+    if not seen:
         return
     test = load_split(store, load_dataset(store, work.dataset_id), "test").ids
-    try:
-        before = load_dataset(store, parent.dataset_id)
-    except ObjectNotFound as error:
-        raise ConfigurationError(
-            f"train.warm_start: data.split changed since version {parent.version}, and which rows it was trained on is "
-            "not known any more; write train.warm_start: none"
-        ) from error
-    seen = {identity for side in ("train", "validation") for identity in load_split(store, before, side).ids}
     both = sum(identity in seen for identity in test)
     if both:
         raise ConfigurationError(
@@ -158,17 +156,6 @@ def refuse_seen_rows(run: Run, work: Work, parent: Registration) -> None:
             "data.split changed since: gates would judge the new model on rows that it has seen; write "
             "train.warm_start: none"
         )
-
-
-def divides_alike(run: Run, parent: Registration) -> bool:
-    """Whether a row is on the same side as when the parent was trained; False when that is not known."""
-    try:
-        before = load_pipeline(run.adapters.store, parent.revision)
-    except ConfigurationError:
-        return False
-    ours, theirs = run.spec.source, before.source
-    named = (ours.id_column, ours.group_column) == (theirs.id_column, theirs.group_column)
-    return named and before.data.split == run.spec.data.split
 
 
 def initial_weights(run: Run) -> tuple[str | None, str | None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.evaluation.rows import GROUP_COLUMN, RowOutputs
 
 Array = np.ndarray[Any, Any]
 
@@ -31,7 +31,7 @@ def predictions(rows: RowOutputs, task: str, class_names: tuple[str, ...]) -> li
 
 def places(rows: RowOutputs) -> tuple[Array, Array]:
     """(N,) place of every row in its query by falling score, from 1, and (N,) the size of the query."""
-    queries = np.unique(np.asarray(rows.columns["group"]), return_inverse=True)[1]
+    queries = np.unique(np.asarray(rows.columns[GROUP_COLUMN]), return_inverse=True)[1]
     order = np.lexsort((np.arange(len(queries)), -rows.output.reshape(len(queries)), queries))
     sizes = np.bincount(queries)
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])

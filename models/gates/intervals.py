@@ -6,10 +6,9 @@ import math
 from dataclasses import dataclass
 
 from mlratchet.models.evaluation.metrics import Metric
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.evaluation.rows import GROUP_COLUMN, RowOutputs
 from mlratchet.models.evaluation.statistics.choose import confidence_of, confidence_of_difference
 from mlratchet.models.evaluation.statistics.interval import Confidence, NoConfidence
-from mlratchet.models.workloads.base import QUERY_COLUMN
 
 
 class Mirrored(Confidence):
@@ -99,10 +98,10 @@ def gain_of(metric: Metric, ours: RowOutputs, theirs: RowOutputs, *, resamples: 
 
 def cluster_of(metric: Metric, rows: RowOutputs) -> str | None:
     """The column of groups whose rows belong together (`source.group_column`); None where every row stands alone."""
-    groups = rows.columns.get(QUERY_COLUMN)
+    groups = rows.columns.get(GROUP_COLUMN)
     if groups is None or metric.group_column is not None or len(set(groups)) == len(groups):
         return None
-    return QUERY_COLUMN
+    return GROUP_COLUMN
 
 
 def _seed(bounds: Confidence, seed: int) -> int | None:

@@ -11,6 +11,7 @@ from typing import Any
 from mlratchet.models.data.quality import MEASURES
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.evaluation.metrics import Metric, metrics_for
+from mlratchet.models.evaluation.rows import GROUP_COLUMN
 from mlratchet.models.evaluation.slices import require_columns
 from mlratchet.models.gates.checks.absolute import AbsoluteCheck, CalibrationCheck
 from mlratchet.models.gates.checks.attribution import AttributionCheck
@@ -23,7 +24,7 @@ from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.policy import GATES, GatePolicy
 from mlratchet.models.pipeline.functions import load_function
 from mlratchet.models.pipeline.spec import PipelineSpec
-from mlratchet.models.workloads.base import QUERY_COLUMN, Workload
+from mlratchet.models.workloads.base import Workload
 
 COMPARING = (AttributionCheck, NonInferiorityCheck, RelativeCheck, SuperiorityCheck)
 COMPARING_MEASURES = {"label_prior_shift", "relabelled_fraction", "volume_ratio"}
@@ -36,7 +37,7 @@ def check_gates(spec: PipelineSpec, workload: Workload) -> list[str]:
     source = spec.source
     columns = source.slice_columns
     if columns is not None and source.group_column is not None:
-        columns = (*columns, QUERY_COLUMN)
+        columns = (*columns, GROUP_COLUMN)
     warnings = validate_policy(spec.gates, workload.task, workload.class_names(), columns=columns)
     check_demands(spec.gates, workload)
     return warnings

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from mlratchet.models.data.shards import Split
 from mlratchet.models.errors import DataError
-from mlratchet.models.workloads.base import QUERY_COLUMN
+from mlratchet.models.evaluation.rows import GROUP_COLUMN
 
 Array = np.ndarray[Any, Any]
 
@@ -44,10 +44,10 @@ class Queries:
 
 def queries_of(rows: Split) -> Queries:
     """Of a side of a ranking. Raises ``DataError`` when its rows do not name their query."""
-    names = rows.columns.get(QUERY_COLUMN, [])
+    names = rows.columns.get(GROUP_COLUMN, [])
     if len(names) != len(rows.ids) or not all(names):
         raise DataError(
-            f"a ranking needs the query of every row in Record.columns[{QUERY_COLUMN!r}]; "
+            f"a ranking needs the query of every row in Record.columns[{GROUP_COLUMN!r}]; "
             f"{sum(map(bool, names))} of {len(rows.ids)} rows name one"
         )
     return Queries(names)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from mlratchet.models.evaluation.metrics import Metric
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.evaluation.rows import GROUP_COLUMN, RowOutputs
 
 RESAMPLES = 200
 MOST_ESTIMATES = 6000  # resamples x trials: bounds the time
@@ -71,7 +71,7 @@ def corrected_best(
 
 def _units(rows: RowOutputs) -> list[np.ndarray[Any, Any]]:
     """What is resampled, as places: rows, or the whole groups of a ranking, whose rows are judged together."""
-    names = rows.columns.get("group")
+    names = rows.columns.get(GROUP_COLUMN)
     if names is None:
         return [np.array([place]) for place in range(len(rows.ids))]
     groups: dict[str, list[int]] = {}
@@ -81,7 +81,7 @@ def _units(rows: RowOutputs) -> list[np.ndarray[Any, Any]]:
 
 
 def _value(metric: Metric, rows: RowOutputs, places: np.ndarray[Any, Any]) -> float:
-    if "group" in rows.columns:
+    if GROUP_COLUMN in rows.columns:
         places = np.unique(places)  # a query that is drawn twice must not become one with every row twice
     part = RowOutputs(
         ids=[rows.ids[i] for i in places],

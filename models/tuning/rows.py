@@ -11,10 +11,10 @@ from mlratchet.models.data.dataset import DatasetManifest, ShardRef, load_datase
 from mlratchet.models.data.shards import Split, load_split, write_split
 from mlratchet.models.data.split import side_of
 from mlratchet.models.errors import DataError, SecurityError
+from mlratchet.models.evaluation.rows import GROUP_COLUMN
 from mlratchet.models.identity.canonical import canonical_json, digest, digest_bytes
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from mlratchet.models.tuning.config import TuneConfig
-from mlratchet.models.workloads.base import QUERY_COLUMN
 
 SIDES = ("train", "validation")
 
@@ -33,7 +33,7 @@ def write_search_dataset(
     Raises ``DataError`` when a side would be empty.
     """
     holdout = tune.holdout if tune.rows == "holdout" else None
-    group = QUERY_COLUMN if group_column else None  # under this name it travels with a row
+    group = GROUP_COLUMN if group_column else None  # under this name it travels with a row
     identity = digest({"search_of": manifest.id, "rows": tune.rows, "holdout": holdout, "group": group})
     try:
         return load_dataset(store, identity)

@@ -20,7 +20,6 @@ from torch import nn
 
 Task = Literal["classification", "regression", "multi_label", "ranking"]
 Target = int | float | tuple[float, ...]
-QUERY_COLUMN = "group"  # of a ranking: the column of a record that names its query
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +76,7 @@ class Workload(ABC):
     The module returned by `build_model` takes one tensor of shape (B, *input_spec().shape) and gives logits
     (B, C) for classification and multi-label, (B,) or (B, 1) for regression and the score of a ranking. Normalisation
     belongs inside the module, so that the exported program takes what a client has. The records of a ranking name their
-    query in `columns["group"]`, and as their `group`, so that a query stays on one side of the split.
+    query in `columns["@group"]`, and as their `group`, so that a query stays on one side of the split.
     """
 
     task: Task

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 from mlratchet.models.data.csv_table import CsvTable
-from mlratchet.models.workloads.base import QUERY_COLUMN
+from mlratchet.models.evaluation.rows import GROUP_COLUMN
 
 
 def require_slice_columns(table: CsvTable, source: Mapping[str, Any]) -> None:
@@ -17,7 +17,7 @@ def require_slice_columns(table: CsvTable, source: Mapping[str, Any]) -> None:
 
 def slice_values(values: Mapping[str, str], source: Mapping[str, Any], used: Set[str]) -> dict[str, str]:
     """What travels of a row: `source.slice_columns`, or every column that is not among `used`; and the value of
-    `source.group_column` as `group`, by which intervals are clustered and queries are ranked."""
+    `source.group_column` as `@group`, by which intervals are clustered and queries are ranked."""
     wanted, group = source.get("slice_columns"), source.get("group_column")
     names = [name for name in values if name not in used] if wanted is None else wanted
-    return {name: values[name] for name in names} | ({QUERY_COLUMN: values[group]} if group else {})
+    return {name: values[name] for name in names} | ({GROUP_COLUMN: values[group]} if group else {})

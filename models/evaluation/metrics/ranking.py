@@ -1,4 +1,4 @@
-"""Metrics of rankings: y is the relevance of a row, the output its score, `columns["group"]` its query.
+"""Metrics of rankings: y is the relevance of a row, the output its score, `columns["@group"]` its query.
 
 The unit is the query: a value is the mean over queries, and resampling draws whole queries. A query without a relevant
 row has no ideal order and is not counted (scikit-learn counts it as 0). Equal scores stand in every order at once:
@@ -13,9 +13,8 @@ from abc import abstractmethod
 
 import numpy as np
 from mlratchet.models.evaluation.metrics.base import Array, SumMetric, ratio
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.evaluation.rows import GROUP_COLUMN, RowOutputs
 
-GROUP = "group"
 CUTOFFS = (5, 10)
 
 
@@ -49,7 +48,7 @@ class _PerQuery(SumMetric):
     direction = "higher"
     unit = "mean over queries"
     tasks = ("ranking",)
-    group_column = GROUP
+    group_column = GROUP_COLUMN
 
     def __init__(self, k: int) -> None:
         self.k = k
@@ -63,8 +62,9 @@ class _PerQuery(SumMetric):
 
     def refusal(self, rows: RowOutputs) -> str:
         """A ranking needs queries and relevances that are not negative."""
-        if GROUP not in rows.columns:
-            return f"{self.name} needs the query of each row in the column {GROUP!r}; there are {sorted(rows.columns)}"
+        if GROUP_COLUMN not in rows.columns:
+            there = sorted(rows.columns)
+            return f"{self.name} needs the query of each row in the column {GROUP_COLUMN!r}; there are {there}"
         return "a relevance is negative" if (rows.y < 0).any() else ""
 
     def why(self, rows: RowOutputs) -> str:  # noqa: ARG002
@@ -73,7 +73,7 @@ class _PerQuery(SumMetric):
 
     def features(self, rows: RowOutputs) -> Array:
         """(Q, K) [value, 1] per query in the order of first appearance; [0, 0] without a relevant row."""
-        query, count = unit_codes(rows.columns[GROUP])
+        query, count = unit_codes(rows.columns[GROUP_COLUMN])
         score = rows.output.astype(np.float64).reshape(len(query))
         found = self.of_queries(query, count, rows.y.astype(np.float64), score)
         defined = np.isfinite(found)
@@ -93,7 +93,7 @@ class _PerQuery(SumMetric):
 
     def weighted(self, rows: RowOutputs, weights_RN: Array) -> Array:
         """The weight of a query's first row is the weight of the query."""
-        query, _ = unit_codes(rows.columns[GROUP])
+        query, _ = unit_codes(rows.columns[GROUP_COLUMN])
         first = np.unique(query, return_index=True)[1]
         return np.asarray(self.from_sums(weights_RN[:, first] @ self.features(rows)))
 

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from mlratchet.models.evaluation.metrics import Metric
 from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.evaluation.seen import saw_every_row
 from mlratchet.models.gates.checks.base import LEAST_TAIL, Statistical
 from mlratchet.models.gates.evidence import Evidence
 
@@ -63,4 +64,9 @@ class Case:
             return why
         if ours.ids != theirs.ids or not np.array_equal(ours.y, theirs.y):
             return f"candidate and {who} were not scored on the same rows"
+        if saw_every_row(theirs):
+            return (
+                f"the {who} was trained on every one of these {len(theirs.ids)} test rows: data.split changed, and "
+                "only rows that neither has seen can compare the two; deliver some"
+            )
         return ""

@@ -6,6 +6,7 @@ import math
 from typing import Annotated, Literal
 
 from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.evaluation.seen import unseen
 from mlratchet.models.gates.checks.base import Statistical
 from mlratchet.models.gates.checks.case import Case
 from mlratchet.models.gates.intervals import gain_of
@@ -122,6 +123,7 @@ def _against(
     why = case.pair_refused(ours, theirs, who)
     if why or ours is None or theirs is None:
         return unknown(check.kind, check.metric, threshold, why)
+    ours, theirs, left_out = unseen(ours, theirs)
     confidence = case.confidence(check)
     two_sided = 2 * confidence - 1  # each end is then a one-sided bound at `confidence`
     found = gain_of(metric, ours, theirs, resamples=case.resamples(check, confidence), seed=check.seed)
@@ -136,7 +138,7 @@ def _against(
         verdict=verdict,
         reason=(
             f"{check.metric}: gain over {threshold.split('against ')[1]} {found.value:+.4f}{bound} {words} {floor:g} "
-            f"(n={found.n}{found.detail}, {found.span(two_sided)})"
+            f"(n={found.n}{left_out}{found.detail}, {found.span(two_sided)})"
         ),
         threshold=threshold,
         value=found.value,

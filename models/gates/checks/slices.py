@@ -14,6 +14,7 @@ import numpy as np
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.evaluation.metrics import Metric
 from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.evaluation.seen import unseen
 from mlratchet.models.evaluation.slices import slice_labels, take_rows
 from mlratchet.models.evaluation.statistics.multiplicity import holm
 from mlratchet.models.gates.checks.base import Statistical
@@ -81,8 +82,13 @@ def judge_slice(check: SliceCheck, case: Case) -> CheckResult:
     if not 0 < len(wanted) <= MOST_SLICES:
         many = f"{len(wanted)} slices, expected 1 to {MOST_SLICES}; name those that matter in `slices`"
         return unknown(check.kind, check.metric, threshold, many, len(ours.ids))
+    left_out = ""
+    if theirs is not None:  # a slice of nothing but rows that the champion has seen stays, empty: inconclusive
+        label_of = dict(zip(ours.ids, labels, strict=True))
+        ours, theirs, left_out = unseen(ours, theirs)
+        labels = [label_of[identity] for identity in ours.ids]
     tests = [_SliceTest(check, case, metric, label, labels, ours, theirs, len(wanted)) for label in wanted]
-    return _summary(check, case, threshold, tests, len(ours.ids))
+    return _summary(check, case, threshold + left_out, tests, len(ours.ids))
 
 
 def labels_of(rows: RowOutputs, by: tuple[str, ...], function: str | None) -> list[str] | str:

@@ -13,7 +13,7 @@ from mlratchet.models.comparison.compare import LEAST_ROWS, Comparison, compare
 from mlratchet.models.comparison.latency import SideBySide
 from mlratchet.models.comparison.page import render
 from mlratchet.models.comparison.plots import comparison_plots
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.evaluation.rows import GROUP_COLUMN, RowOutputs
 from sklearn.metrics import accuracy_score
 
 CLASSES = ("x", "y", "z")
@@ -89,7 +89,7 @@ def test_rows_of_one_group_are_drawn_together(classified: Make) -> None:
     def tenfold(rows: RowOutputs) -> RowOutputs:
         places = np.repeat(np.arange(120), 10)
         ids = [f"{rows.ids[i]}-{n}" for n, i in enumerate(places)]
-        columns = {"group": [group[i] for i in places]}
+        columns = {GROUP_COLUMN: [group[i] for i in places]}
         return replace(rows, ids=ids, y=rows.y[places], output=rows.output[places], columns=columns)
 
     once = next(m for m in compared(a, b).metrics if m.metric == "accuracy")
@@ -98,7 +98,7 @@ def test_rows_of_one_group_are_drawn_together(classified: Make) -> None:
     assert many.difference_interval is not None
     widths = [high - low for low, high in (once.difference_interval, many.difference_interval)]
     assert widths[1] == pytest.approx(widths[0], rel=0.2)
-    assert "clusters of group" in many.method
+    assert "clusters of @group" in many.method
 
 
 def test_slices_of_columns_and_labels(classified: Make) -> None:
@@ -147,7 +147,7 @@ def test_places_in_a_ranking_and_the_gain_they_lose() -> None:
         ids=list("abcde"),
         y=np.asarray([1.0, 0.0, 3.0, 0.0, 1.0]),
         output=np.asarray([0.1, 0.9, 0.5, 7.0, -1.0]),
-        columns={"group": ["q1", "q1", "q1", "q2", "q2"]},
+        columns={GROUP_COLUMN: ["q1", "q1", "q1", "q2", "q2"]},
     )
     place, size = places(rows)
     assert place.tolist() == [3, 1, 2, 1, 2]

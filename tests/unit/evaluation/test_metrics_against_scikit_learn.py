@@ -12,14 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlratchet.models.evaluation.metrics import compute_metrics, metrics_for
 from mlratchet.models.evaluation.metrics.base import MetricValue, SumMetric
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.evaluation.rows import GROUP_COLUMN, RowOutputs
 from sklearn import metrics as sk
 
 COARSE = st.sampled_from([-2.0, -1.0, 0.0, 1.0, 2.0])  # few values: ties and equal rows are the rule
 SEEDS = st.integers(0, 10_000)
 
 
-def rows_of(y: np.ndarray, output: np.ndarray, **columns: list[str]) -> RowOutputs:
+def rows_of(y: np.ndarray, output: np.ndarray, group: list[str] | None = None) -> RowOutputs:
+    columns = {GROUP_COLUMN: group} if group else {}
     return RowOutputs(ids=[str(i) for i in range(len(y))], y=y, output=output, columns=columns)
 
 
@@ -181,7 +182,7 @@ def expected_recall(rows: list[tuple[int, float]], k: int) -> float:
 def test_a_ranking_without_queries_or_with_negative_relevance_is_undefined() -> None:
     y, score = np.array([1, 0, 2]), np.array([0.1, 0.2, 0.3], dtype=np.float32)
     found = compute_metrics(rows_of(y, score), "ranking", ())
-    assert all(math.isnan(v.value) and "'group'" in v.reason for v in found.values())
+    assert all(math.isnan(v.value) and "'@group'" in v.reason for v in found.values())
     found = compute_metrics(rows_of(y - 1, score, group=["a"] * 3), "ranking", ())
     assert all("negative" in v.reason for v in found.values())
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from mlratchet.models.evaluation.perturb import perturbation_name
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.evaluation.rows import GROUP_COLUMN, RowOutputs
+from mlratchet.models.evaluation.seen import mark_seen
 from mlratchet.models.gates.evidence import AttributionShift, ContractReplay, Evidence, LiveReplay
 from mlratchet.models.gates.judge import Rules, judge
 from mlratchet.models.gates.policy import Check, HoldoutPolicy
@@ -53,6 +54,41 @@ def worse_on(rows: RowOutputs, chosen: np.ndarray[Any, Any]) -> RowOutputs:
     output = rows.output.copy()
     output[chosen] = np.roll(output[chosen], 1, axis=1)
     return dataclasses.replace(rows, output=output)
+
+
+# --- after a change of data.split ----------------------------------------------------------------------------------
+
+PAIRED = {"kind": "non_inferiority", "metric": "accuracy", "margin": 0.05}
+
+
+def test_rows_that_the_champion_was_trained_on_are_left_out_of_the_comparison(classified: Classified) -> None:
+    """It is perfect on those, and no better than the candidate on the others."""
+    candidate = classified(n=2000, accuracy=0.9)
+    seen = set(candidate.ids[:1000])
+    champion = dataclasses.replace(candidate, output=candidate.output.copy())
+    champion.output[:1000] = 5.0 * np.eye(3, dtype=np.float32)[candidate.y[:1000]]
+    assert found(PAIRED, candidate=candidate, champion=champion).verdict != "pass"
+    marked = mark_seen(champion, seen)
+    result = found(PAIRED, candidate=candidate, champion=marked)
+    assert (result.verdict, result.n, result.value) == ("pass", 1000, 0.0)
+    assert "1000 rows left out that it was trained on" in result.reason
+
+
+def test_a_champion_that_saw_every_row_is_no_evidence(classified: Classified) -> None:
+    rows = classified(n=300)
+    result = found(PAIRED, candidate=rows, champion=mark_seen(rows, rows.ids))
+    assert result.verdict == "inconclusive"
+    assert "trained on every one of these 300 test rows" in result.reason
+
+
+def test_a_slice_of_seen_rows_alone_is_inconclusive(classified: Classified) -> None:
+    rows = with_columns(classified(n=600), half=halves(600))
+    check = {"kind": "slice", "metric": "accuracy", "by": ["half"], "margin": 0.1, "minimum_rows": 10}
+    assert found(check, candidate=rows, champion=rows).verdict == "pass"
+    result = found(check, candidate=rows, champion=mark_seen(rows, rows.ids[:300]))
+    assert result.verdict == "inconclusive"
+    assert "half=a: no rows" in result.reason
+    assert {part.label: part.n for part in result.parts} == {"half=a": 0, "half=b": 300}
 
 
 # --- relative and anchor -------------------------------------------------------------------------------------------
@@ -383,7 +419,7 @@ def test_rows_of_one_group_count_as_one(classified: Classified) -> None:
         output=np.repeat(rows.output, 10, axis=0),
     )  # fmt: skip
     assert found(check, candidate=copied).verdict == "pass"
-    grouped = with_columns(copied, group=np.repeat([str(i) for i in range(120)], 10))
+    grouped = with_columns(copied, **{GROUP_COLUMN: np.repeat([str(i) for i in range(120)], 10)})
     result = found(check, candidate=grouped)
     assert result.verdict == "fail"
     assert "group" in result.method

@@ -19,6 +19,7 @@ from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
 from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.pipeline.loading import parse_pipeline
+from mlratchet.models.pipeline.store import publish_pipeline
 from mlratchet.models.registration.record import Registration, publish_registration
 from mlratchet.models.training.result import TrainResult
 from mlratchet.models.workloads.loading import load_workload
@@ -97,17 +98,21 @@ class Road:
             tensorboard=self.scratch / "none", trace=self.scratch / "none",
         )  # fmt: skip
 
-    def version(self, program: Any, *, champion: bool = True) -> Registration:
+    def version(
+        self, program: Any, *, champion: bool = True, dataset_id: str = "d", revision: str = ""
+    ) -> Registration:
         """Register a version; `program` is its module, or the error that loading it raises."""
         number = len(self.registry.list_versions("table")) + 1
         work_key = f"w{number}"
+        known = publish_pipeline(self.store, parse_pipeline(PIPELINE, where="test"))
         self.registry.create_version(
             "table", work_key=work_key, run_id="r", source_uri="s3://mlflow/p", model_id=None, description="", tags={}
         )
         record = Registration(
             name="table", version=number, work_key=work_key, run_id="r", model_id=None, source_uri="s3://mlflow/p",
             manifest={}, manifest_digest=f"m{number}", weights_key="k", weights_sha256="s", snapshot_id="s",
-            dataset_id="d", rows_key="r", revision="v", parent_version=None, registered_s=0.0, tags={},
+            dataset_id=dataset_id, rows_key="r", revision=revision or known, parent_version=None,
+            registered_s=0.0, tags={},
         )  # fmt: skip
         publish_registration(self.store, record)
         self.programs[f"version-{number}"] = program

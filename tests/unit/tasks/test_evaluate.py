@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mlratchet.models.data.shards import load_split
 from mlratchet.models.errors import ConfigurationError, SecurityError
+from mlratchet.models.evaluation.seen import SEEN_COLUMN
 from mlratchet.models.gates.demands import check_demands
 from mlratchet.models.ports.storage import StorageError
 from mlratchet.tasks.evaluate import Evaluation, evaluate
@@ -113,6 +115,26 @@ def test_changed_bytes_and_a_server_that_fails_end_the_step(road: Road, monkeypa
     monkeypatch.setattr("mlratchet.tasks.rescore.fetch_artifact", down)
     with pytest.raises(StorageError):  # worth another try of the step
         measure(road, incumbent=incumbent)
+
+
+def test_rows_that_the_champion_or_its_parent_was_trained_on_are_marked_after_another_split(road: Road) -> None:
+    """The parent was trained under a third split: its rows are known to the champion too."""
+    datasets, seen = {}, {}
+    for salt in ("parent's", "champion's", "ours"):
+        run = road.run("{kind: non_inferiority, metric: accuracy, margin: 0.1}", gate="champion")
+        split = run.spec.data.split.model_copy(update={"salt": salt})
+        run.spec = run.spec.model_copy(update={"data": run.spec.data.model_copy(update={"split": split})})
+        datasets[salt] = road.dataset(run)
+        seen[salt] = {i for side in ("train", "validation") for i in load_split(road.store, datasets[salt], side).ids}
+    road.version(program(GOOD), dataset_id=datasets["parent's"].id, revision="0" * 64)
+    alone = road.version(program(FAIR), dataset_id=datasets["champion's"].id, revision="0" * 64)
+    warm = alone.model_copy(update={"parent_version": 1})
+    dataset, trained = datasets["ours"], road.trained(GOOD)
+    for incumbent, known in ((alone, seen["champion's"]), (warm, seen["champion's"] | seen["parent's"])):
+        champion = evaluate.fn(run, road.work(dataset, incumbent), dataset, trained).evidence().champion
+        marked = {i for i, mark in zip(champion.ids, champion.columns[SEEN_COLUMN], strict=True) if mark}
+        assert marked == known & set(champion.ids) != set()
+        assert marked != set(champion.ids)
 
 
 def test_attributions_move_when_the_model_looks_elsewhere(road: Road) -> None:

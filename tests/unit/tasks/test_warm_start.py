@@ -75,5 +75,6 @@ def test_a_parent_that_was_trained_on_test_rows_is_refused(
 
 def test_a_parent_whose_rows_are_gone_is_refused_after_another_split(road: Any) -> None:
     run = road.run()
-    with pytest.raises(ConfigurationError, match="is not known any more"):
-        refuse_seen_rows(run, road.work(road.dataset(run)), road.version(None))
+    parent = road.version(None).model_copy(update={"revision": "0" * 64})
+    with pytest.raises(ConfigurationError, match=r"is not known any more; write train\.warm_start: none"):
+        refuse_seen_rows(run, road.work(road.dataset(run)), parent)

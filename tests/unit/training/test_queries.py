@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlratchet.models.data.shards import Split
 from mlratchet.models.errors import DataError
+from mlratchet.models.evaluation.rows import GROUP_COLUMN
 from mlratchet.models.training.queries import Queries, queries_of, query_target, split_queries
 from mlratchet.models.workloads.ranking import listwise, pairwise
 
@@ -28,8 +29,8 @@ def test_the_rows_of_drawn_queries_stand_together_and_are_all_of_them(names: lis
 
 
 def test_rows_that_name_no_query_are_refused() -> None:
-    rows = Split(ids=["a", "b"], x=np.zeros((2, 1)), y=np.zeros(2), columns={"group": ["q", ""]})
-    with pytest.raises(DataError, match=r"columns\['group'\]; 1 of 2 rows name one"):
+    rows = Split(ids=["a", "b"], x=np.zeros((2, 1)), y=np.zeros(2), columns={GROUP_COLUMN: ["q", ""]})
+    with pytest.raises(DataError, match=r"columns\['@group'\]; 1 of 2 rows name one"):
         queries_of(rows)
 
 

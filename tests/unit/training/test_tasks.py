@@ -17,7 +17,7 @@ from mlratchet.models.data.shards import load_split
 from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.evaluation.plots import evaluation_plots
-from mlratchet.models.evaluation.rows import RowOutputs, load_rows
+from mlratchet.models.evaluation.rows import GROUP_COLUMN, RowOutputs, load_rows
 from mlratchet.models.fault_points import InjectedFault, arm
 from mlratchet.models.pipeline.spec import WorkloadRef
 from mlratchet.models.serving.predictor import Predictor
@@ -151,7 +151,7 @@ def test_a_client_gets_the_labels_with_their_probabilities(labelled: Case) -> No
 
 def pairs_in_order(rows: RowOutputs) -> float:
     """Share of pairs of a query, one more relevant than the other, that the scores put in order."""
-    query = np.asarray(rows.columns["group"])
+    query = np.asarray(rows.columns[GROUP_COLUMN])
     same = query[:, None] == query[None, :]
     better = same & (rows.y[:, None] > rows.y[None, :])
     return float((rows.output[:, None] > rows.output[None, :])[better].mean())
@@ -161,7 +161,7 @@ def pairs_in_order(rows: RowOutputs) -> float:
 def test_a_ranking_is_learned_and_a_resume_ends_with_the_same_weights(ranked: Case, changes: dict[str, Any]) -> None:
     options = {"global_batch_size": 12, "epochs": 10, **changes}
     whole = ranked.train("whole", **options)
-    queries = len(set(load_split(ranked.store, ranked.manifest, "train").columns["group"]))
+    queries = len(set(load_split(ranked.store, ranked.manifest, "train").columns[GROUP_COLUMN]))
     assert whole.steps in (10 * (queries // 12), 10 * -(-queries // 12))
     assert pairs_in_order(ranked.rows(whole)) > 0.9
     assert whole.history[-1]["validation_loss"] < whole.history[0]["validation_loss"]
@@ -172,7 +172,7 @@ def test_a_ranking_is_learned_and_a_resume_ends_with_the_same_weights(ranked: Ca
 
 
 def test_a_query_stays_on_one_side_and_a_client_gets_scores(ranked: Case) -> None:
-    sides = [set(load_split(ranked.store, ranked.manifest, s).columns["group"]) for s in ranked.manifest.splits]
+    sides = [set(load_split(ranked.store, ranked.manifest, s).columns[GROUP_COLUMN]) for s in ranked.manifest.splits]
     assert sum(map(len, sides)) == len(set.union(*sides)) == 120
     assert [reject.code for reject in ranked.rejects] == ["unknown_label"]
     result = ranked.train("w", global_batch_size=12)

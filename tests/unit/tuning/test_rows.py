@@ -11,6 +11,7 @@ from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.shards import load_split, write_split
 from mlratchet.models.errors import DataError, SecurityError
+from mlratchet.models.evaluation.rows import GROUP_COLUMN
 from mlratchet.models.identity.claim import take_claim
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.training.job import TrainJob
@@ -81,15 +82,15 @@ def test_a_whole_study_reads_no_byte_of_a_test_shard(
 def test_a_holdout_keeps_groups_together_and_leaves_validation_rows_alone(
     store: MemoryStore, spec: PipelineSpec, dataset: DatasetManifest
 ) -> None:
-    """Whatever the file calls the column: a row carries it as `group`."""
+    """Whatever the file calls the column: a row carries it as `@group`."""
     tune = require_tune(spec).model_copy(update={"rows": "holdout", "holdout": 0.3})
     rows = load_split(store, dataset, "train")
-    grouped = replace(rows, columns={"group": rows.columns["customer"]})
+    grouped = replace(rows, columns={GROUP_COLUMN: rows.columns["customer"]})
     splits = dataset.splits | {"train": write_split(store, grouped, rows_per_shard=50)}
     dataset = dataset.model_copy(update={"splits": splits})
     made = write_search_dataset(store, dataset, tune, group_column="customer")
     train, scored = (load_split(store, made, side) for side in ("train", "validation"))
-    assert not set(train.columns["group"]) & set(scored.columns["group"])
+    assert not set(train.columns[GROUP_COLUMN]) & set(scored.columns[GROUP_COLUMN])
     assert sorted(train.ids + scored.ids) == sorted(rows.ids)
     assert made == write_search_dataset(store, dataset, tune, group_column="customer")
     assert made.id != write_search_dataset(store, dataset, tune, group_column=None).id

@@ -12,8 +12,10 @@ from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
 from mlratchet.models.data.shards import Split, load_split
 from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.errors import DataError
-from mlratchet.models.evaluation.rows import RowOutputs, load_rows, save_rows
+from mlratchet.models.evaluation.metrics import metrics_for
+from mlratchet.models.evaluation.rows import GROUP_COLUMN, RowOutputs, load_rows, save_rows
 from mlratchet.models.evaluation.score import score
+from mlratchet.models.gates.intervals import cluster_of
 from mlratchet.models.pipeline.workload import WorkloadRef
 from mlratchet.models.workloads.tabular import TableClassifier
 
@@ -21,8 +23,8 @@ WORKLOAD = TableClassifier(columns=["a", "b"], classes=["no", "yes"])
 REF = WorkloadRef(use="mlratchet.models.workloads.tabular:TableClassifier")
 
 
-def rows_of(raw: MemoryStore, store: MemoryStore, **source: object) -> Split:
-    lines = ["a,b,label,region,user"]
+def rows_of(raw: MemoryStore, store: MemoryStore, header: str = "a,b,label,region,user", **source: object) -> Split:
+    lines = [header]
     lines += [f"{n},{n % 7},{'yes' if n % 2 else 'no'},{'eu' if n % 3 else 'us'},u{n % 50}" for n in range(200)]
     raw.put("t/rows.csv", "\n".join(lines).encode())
     snapshot = take_snapshot(raw, store, prefix="t/")
@@ -48,9 +50,17 @@ def test_every_column_that_is_no_input_travels_by_itself(raw: MemoryStore, store
 
 def test_named_columns_alone_travel_and_the_group(raw: MemoryStore, store: MemoryStore) -> None:
     outputs = scored(store, rows_of(raw, store, slice_columns=["b", "label"], group_column="user"))
-    assert set(outputs.columns) == {"b", "label", "group"}
+    assert set(outputs.columns) == {"b", "label", GROUP_COLUMN}
     assert outputs.columns["label"] == ["yes" if y else "no" for y in outputs.y]
-    assert set(outputs.columns["group"]) <= {f"u{n}" for n in range(50)}
+    assert set(outputs.columns[GROUP_COLUMN]) <= {f"u{n}" for n in range(50)}
+
+
+def test_an_ordinary_column_called_group_is_for_slices_alone(raw: MemoryStore, store: MemoryStore) -> None:
+    outputs = scored(store, rows_of(raw, store, header="a,b,label,region,group"))
+    assert set(outputs.columns) == {"region", "group"}
+    assert cluster_of(metrics_for("classification", ("no", "yes"))["accuracy"], outputs) is None
+    outputs = scored(store, rows_of(raw, store, header="a,b,label,region,group", group_column="group"))
+    assert cluster_of(metrics_for("classification", ("no", "yes"))["accuracy"], outputs) == GROUP_COLUMN
 
 
 def test_a_column_that_the_source_lacks_is_refused_with_the_nearest_name(raw: MemoryStore, store: MemoryStore) -> None:

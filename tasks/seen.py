@@ -1,0 +1,68 @@
+"""Which of the test rows a version was trained or tuned on: nothing may be judged on those."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from mlratchet.models.data.dataset import load_dataset
+from mlratchet.models.data.shards import load_split
+from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.pipeline.store import load_pipeline
+from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
+from mlratchet.models.registration.record import Registration
+
+
+def trained_on(store: ObjectStore, record: Registration) -> set[str]:
+    """Ids of the rows that the version was trained or tuned on, its ancestors' not included.
+
+    Raises ``ConfigurationError`` when its dataset is gone.
+    """
+    try:
+        dataset = load_dataset(store, record.dataset_id)
+        return {identity for side in ("train", "validation") for identity in load_split(store, dataset, side).ids}
+    except ObjectNotFound as error:
+        raise ConfigurationError(
+            f"data.split changed since version {record.version}, and which rows it was trained on is not known any more"
+        ) from error
+
+
+def seen_rows(
+    store: ObjectStore,
+    spec: PipelineSpec,
+    dataset_id: str,
+    record: Registration,
+    parent: Callable[[int], Registration],
+) -> set[str]:
+    """Ids that the version or one that it was warm started from was trained or tuned on; empty where the rule of the
+    split is the one of `spec`, since no row has changed sides then: datasets are read only where one may have.
+
+    Raises ``ConfigurationError`` when the dataset of one of them is gone.
+    """
+    return {
+        identity
+        for one in lineage(record, parent)
+        if one.dataset_id != dataset_id and not divides_alike(store, spec, one)
+        for identity in trained_on(store, one)
+    }
+
+
+def lineage(record: Registration, parent: Callable[[int], Registration | None]) -> Iterator[Registration]:
+    """The version, the one it was warm started from, and so on; a circle, which only a forger makes, ends it."""
+    known: set[str] = set()
+    one: Registration | None = record
+    while one is not None and one.work_key not in known:
+        known.add(one.work_key)
+        yield one
+        one = parent(one.parent_version) if one.parent_version is not None else None
+
+
+def divides_alike(store: ObjectStore, spec: PipelineSpec, record: Registration) -> bool:
+    """Whether a row is on the same side as when the version was trained; False when that is not known."""
+    try:
+        before = load_pipeline(store, record.revision)
+    except ConfigurationError:
+        return False
+    ours, theirs = spec.source, before.source
+    named = (ours.id_column, ours.group_column) == (theirs.id_column, theirs.group_column)
+    return named and before.data.split == spec.data.split
