@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from mlratchet.infra.measure import Measurement
+from mlratchet.models.artifact.signature import signature_of
 from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.shards import Split, load_split
 from mlratchet.models.evaluation.metrics import MetricValue, compute_metrics
@@ -17,6 +18,7 @@ from mlratchet.models.evaluation.score import score
 from mlratchet.models.gates.demands import Demands, demands_of
 from mlratchet.models.gates.evidence import AttributionShift, ContractReplay, Evidence
 from mlratchet.models.gates.holdout import record_use
+from mlratchet.models.serving.contract import contract_requests, publish_requests
 from mlratchet.models.training.cost import training_cost
 from mlratchet.tasks.attribute import attribute
 from mlratchet.tasks.recognise import Work
@@ -26,6 +28,8 @@ from mlratchet.tasks.step import step
 from mlratchet.tasks.train import Trained
 from mlratchet.tasks.wiring import Run
 from safetensors.torch import load
+
+SAMPLE = 256  # rows that the artifact is measured on
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,6 +106,8 @@ def evaluate(run: Run, work: Work, dataset: DatasetManifest, trained: Trained) -
         **{f"rows of version {version}": outputs for version, outputs in compared.versions.items()},
     }
     keys = {name: save_rows(store, outputs) if outputs is not None else "none" for name, outputs in scored.items()}
+    sample_x, sample_output = rows.x[:SAMPLE], candidate.output[:SAMPLE]
+    keys["requests"] = publish_requests(store, contract_requests(signature_of(run.workload), sample_x, sample_output))
     return Evaluation(
         candidate=candidate,
         compared=compared,
@@ -112,8 +118,8 @@ def evaluate(run: Run, work: Work, dataset: DatasetManifest, trained: Trained) -
         attribution_shift=attributed.shift,
         missing=compared.missing | ({"attributions": attributed.missing} if attributed.missing else {}),
         holdout_uses=record_use(store, run.spec.name, work.key, rows.ids),
-        sample_x=rows.x[:256],
-        sample_output=candidate.output[:256],
+        sample_x=sample_x,
+        sample_output=sample_output,
     )
 
 

@@ -15,7 +15,8 @@ from mlratchet.models.gates.evidence import Evidence, LiveReplay
 from mlratchet.models.gates.record import GateRun
 from mlratchet.models.ports.ledger import LedgerEntry
 from mlratchet.models.registration.record import Registration, find_registration
-from mlratchet.models.serving.contract import StoredRequest, contract_requests, load_requests
+from mlratchet.models.serving.contract import StoredRequest, contract_requests
+from mlratchet.tasks.clients import requests_of
 from mlratchet.tasks.decisions import roll_back
 from mlratchet.tasks.gate import pass_gate
 from mlratchet.tasks.recognise import Work
@@ -48,7 +49,7 @@ def replay_requests(run: Run, record: Registration, incumbent: Registration | No
     must be refused."""
     requests = recorded_requests(run, record)
     if incumbent is not None:
-        requests += load_requests(run.adapters.store, incumbent.work_key, incumbent.version)
+        requests += requests_of(run.adapters.store, run.adapters.ledger.entries(run.spec.name), incumbent.version)
     return replay_live(url, requests, version=record.version)
 
 

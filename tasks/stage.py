@@ -8,7 +8,8 @@ from mlratchet.infra.promotion import raise_alias
 from mlratchet.models.artifact.signature import signature_of
 from mlratchet.models.gates.record import GateRun
 from mlratchet.models.registration.record import Registration
-from mlratchet.models.serving.contract import contract_requests, load_requests, publish_requests
+from mlratchet.models.serving.contract import contract_requests
+from mlratchet.tasks.clients import requests_of
 from mlratchet.tasks.evaluate import Evaluation
 from mlratchet.tasks.recognise import Work
 from mlratchet.tasks.step import step
@@ -19,13 +20,11 @@ from mlratchet.tasks.wiring import Run
 def measure(run: Run, work: Work, record: Registration, evaluation: Evaluation) -> Measurement:
     """Latency, size, memory and parity of what would be served, and its contract with clients: its own recorded rows
     and what the champion's clients send."""
-    store = run.adapters.store
     directory = run.scratch / "staged"
     manifest = fetch_artifact(run.adapters.bucket, record, directory)
     requests = contract_requests(signature_of(run.workload), evaluation.sample_x, evaluation.sample_output)
-    publish_requests(store, record.work_key, requests)
     if work.incumbent is not None:
-        requests += load_requests(store, work.incumbent.work_key, work.incumbent.version)
+        requests += requests_of(run.adapters.store, run.adapters.ledger.entries(run.spec.name), work.incumbent.version)
     return measure_artifact(
         directory,
         manifest,

@@ -13,14 +13,15 @@ import io
 import json
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from mlratchet.models.artifact.signature import Signature
-from mlratchet.models.identity.canonical import canonical_json
+from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.pipeline.strict import StrictModel
-from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
+from mlratchet.models.ports.storage import ObjectExists, ObjectStore
 from mlratchet.models.serving.predictor import Predictor, predictions_of
 from mlratchet.models.serving.schema import BadRequestError, parse_request
 from PIL import Image
@@ -105,21 +106,22 @@ def _refusals(signature: Signature, x: Array) -> list[StoredRequest]:
     return [StoredRequest(name=name, body=body, expect="refusal") for name, body in bodies.items()]
 
 
-def publish_requests(store: ObjectStore, work_key: str, requests: Sequence[StoredRequest]) -> None:
-    """Keep with a version what its clients may send: `requests/<work key>.json`, the first one stands."""
-    answered = [request.body for request in requests if request.expect == "answer"]
-    try:
-        store.create(f"requests/{work_key}.json", canonical_json(answered))
-    except ObjectExists:
-        return
+def publish_requests(store: ObjectStore, requests: Sequence[StoredRequest]) -> str:
+    """Keep what clients of a version may send, without answers; returns the key, `requests/<sha256>.json`, for the
+    decision to name."""
+    body = canonical_json([request.body for request in requests if request.expect == "answer"])
+    key = f"requests/{digest_bytes(body)}.json"
+    with suppress(ObjectExists):
+        store.create(key, body)
+    return key
 
 
-def load_requests(store: ObjectStore, work_key: str, version: int) -> list[StoredRequest]:
-    """What clients of a version may send: any other version has to answer it. Empty when none were kept."""
-    try:
-        bodies = json.loads(store.get(f"requests/{work_key}.json"))
-    except ObjectNotFound:
-        return []
+def load_requests(store: ObjectStore, key: str, version: int) -> list[StoredRequest]:
+    """What clients of a version may send: any other version has to answer it.
+
+    Raises ``ObjectNotFound``, and ``DigestMismatch`` for changed ones.
+    """
+    bodies = json.loads(store.get(key, sha256=key.removeprefix("requests/").removesuffix(".json")))
     return [
         StoredRequest(name=f"request {number} of version {version}", body=body, expect="answer")
         for number, body in enumerate(bodies)

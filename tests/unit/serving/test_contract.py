@@ -11,6 +11,7 @@ import pytest
 import torch
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.artifact.signature import Signature, signature_of
+from mlratchet.models.ports.storage import DigestMismatch
 from mlratchet.models.serving.contract import (
     StoredRequest,
     contract_requests,
@@ -85,16 +86,18 @@ def test_a_server_that_accepts_what_it_must_refuse_breaks_the_contract() -> None
 
 def test_requests_of_the_champions_clients_must_still_be_answered(store: MemoryStore) -> None:
     signature, module, x, output = made(CLASSIFIER)
-    publish_requests(store, "k1", contract_requests(signature, x, output))
-    publish_requests(store, "k1", [])  # the first one stands
-    stored = load_requests(store, "k1", 3)
+    key = publish_requests(store, contract_requests(signature, x, output))
+    assert publish_requests(store, contract_requests(signature, x, output)) == key
+    stored = load_requests(store, key, 3)
     assert len(stored) == 10
     assert replay(predictor(signature, module), stored) == []
     renamed = TableClassifier(columns=["a", "b", "price"], classes=["no", "yes"], hidden=8)
     other, changed, _, _ = made(renamed)
     failures = replay(predictor(other, changed), stored)
     assert failures == ["request 9 of version 3: expected an answer, got 422: instances[0].price: missing column"]
-    assert load_requests(store, "k2", 4) == []
+    store.put(key, b"[]")
+    with pytest.raises(DigestMismatch):
+        load_requests(store, key, 3)
 
 
 def test_the_shapes_that_the_signature_promises_are_tried() -> None:

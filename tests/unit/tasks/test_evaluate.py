@@ -78,7 +78,8 @@ def test_named_versions_are_scored_now_on_the_same_rows(road: Road) -> None:
     assert np.array_equal(evidence.candidate.output, evidence.versions[3].output)
     assert not np.array_equal(evidence.candidate.output, evidence.versions[2].output)
     assert all(rows.ids == evidence.candidate.ids for rows in evidence.versions.values())
-    assert {"rows", "champion_rows", "rows of version 1", "rows of version 2", "rows of version 3"} == set(found.keys)
+    compared = {"champion_rows", "rows of version 1", "rows of version 2", "rows of version 3"}
+    assert {"rows", "requests", *compared} == set(found.keys)
 
 
 def test_a_version_that_cannot_be_compared_with_is_missing_with_the_reason(
