@@ -68,6 +68,7 @@ class AuditSettings(BaseSettings):
     s3_region: str = "us-east-1"
     s3_access_key: SecretStr | None = None  # None: what boto3 finds by itself (AWS_*, a profile, a role)
     s3_secret_key: SecretStr | None = None
+    s3_session_token: SecretStr | None = None  # of temporary credentials
     store_bucket: str = "ratchet-store"
     trusted_keys: Path | None = None
     mlflow_tracking_uri: str | None = None  # its word on the ledger's head is compared where it answers

@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from mlratchet.infra.keys import load_trusted
 from mlratchet.infra.settings import AuditSettings, single_request
-from mlratchet.infra.storage.s3 import S3Store
+from mlratchet.infra.storage.opening import open_bucket
 from mlratchet.models.audit.audit import Audit, Depth
 from mlratchet.models.audit.report import AuditReport
 from mlratchet.models.errors import ConfigurationError, RatchetError
 from mlratchet.models.identity.signing import TrustedKeys
-
-
-class Reader:
-    """Buckets of the settings' S3."""
-
-    def __init__(self, settings: AuditSettings) -> None:
-        self._settings = settings
-
-    def bucket(self, name: str) -> S3Store:
-        """One of them."""
-        settings = self._settings
-        return S3Store(
-            name,
-            endpoint_url=settings.s3_endpoint_url,
-            region=settings.s3_region,
-            access_key=settings.s3_access_key.get_secret_value() if settings.s3_access_key else None,
-            secret_key=settings.s3_secret_key.get_secret_value() if settings.s3_secret_key else None,
-        )
 
 
 def trusted_keys(file: Path | None) -> TrustedKeys:
@@ -43,13 +26,12 @@ def trusted_keys(file: Path | None) -> TrustedKeys:
 
 def audit(settings: AuditSettings, name: str, *, expect_head: str | None, depth: Depth) -> AuditReport:
     """The report, with the alias and the head that MLflow remembers held against the ledger where MLflow answers."""
-    reader = Reader(settings)
-    store = reader.bucket(settings.store_bucket)
+    bucket = partial(open_bucket, settings)
     heads = {"--expect-head": expect_head} if expect_head else {}
     shown, notes = registry_view(settings, name)
     if shown is not None and shown.head:
         heads["MLflow"] = shown.head
-    report = Audit(store, reader.bucket, trusted_keys(settings.trusted_keys), name, depth=depth).run(known_heads=heads)
+    report = Audit(bucket(), bucket, trusted_keys(settings.trusted_keys), name, depth=depth).run(known_heads=heads)
     report.notes += notes
     if shown is not None and report.versions:
         report.compare_alias(shown.champion)

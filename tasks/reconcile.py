@@ -16,7 +16,7 @@ from mlratchet.infra.tracking.spool import replay_spools
 from mlratchet.models.errors import ConfigurationError, RatchetError
 from mlratchet.models.identity.lease import LEASE_S, lease_key, read_leases
 from mlratchet.models.pipeline.store import load_pipeline
-from mlratchet.models.registration.record import Registration, find_registration, list_registrations
+from mlratchet.models.registration.record import Registration, find_registration, readable_registrations
 from mlratchet.tasks.wiring import Adapters
 from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
@@ -51,7 +51,8 @@ class Reconciled:
 def reconcile_all(adapters: Adapters) -> Reconciled:
     """Aliases, tags, servers, Prefect runs and MLflow runs follow what the bucket says. Safe to repeat."""
     done = Reconciled()
-    records = list_registrations(adapters.store)
+    records, damaged = readable_registrations(adapters.store)
+    done.problems += damaged  # they stop their own pipeline at most
     with_ledger = {info.key.split("/")[1] for info in adapters.store.list("ledger/")}
     for name in sorted(with_ledger | set(records)):
         done.attempt(partial(reconcile_pipeline, adapters, name, records.get(name, [])))

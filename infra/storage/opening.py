@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from mlratchet.infra.settings import Settings
+from mlratchet.infra.settings import AuditSettings, Settings
 from mlratchet.infra.storage.s3 import S3Store
 
 
-def open_bucket(settings: Settings, name: str | None = None) -> S3Store:
-    """A bucket of the stack's S3; the store bucket unless `name` says another."""
-    token = settings.s3_session_token
+def open_bucket(settings: Settings | AuditSettings, name: str | None = None) -> S3Store:
+    """A bucket of the S3 that is set; the store bucket unless `name` says another. An auditor's settings may name no
+    key: boto3 then looks where it always does."""
+    access, secret, token = settings.s3_access_key, settings.s3_secret_key, settings.s3_session_token
     return S3Store(
         name or settings.store_bucket,
         endpoint_url=settings.s3_endpoint_url,
         region=settings.s3_region,
-        access_key=settings.s3_access_key.get_secret_value(),
-        secret_key=settings.s3_secret_key.get_secret_value(),
+        access_key=access.get_secret_value() if access else None,
+        secret_key=secret.get_secret_value() if secret else None,
         session_token=token.get_secret_value() if token else None,
     )

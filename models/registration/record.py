@@ -88,9 +88,28 @@ def publish_registration(store: ObjectStore, record: Registration) -> Registrati
 
 def list_registrations(store: ObjectStore) -> dict[str, list[Registration]]:
     """Every record by pipeline, versions ascending. Raises as `find_registration` does."""
-    keys = [info.key for info in store.list("registrations/")]
+    records, damaged = readable_registrations(store)
+    if damaged:
+        raise damaged[0]
+    return records
+
+
+def readable_registrations(store: ObjectStore) -> tuple[dict[str, list[Registration]], list[SecurityError]]:
+    """Every record that is one, by pipeline, versions ascending; and what is wrong with the others."""
     found: dict[str, list[Registration]] = {}
+    damaged: list[SecurityError] = []
+
+    def read(key: str) -> Registration | SecurityError:
+        try:
+            return _parse(store, key)
+        except SecurityError as error:
+            return error
+
+    keys = [info.key for info in store.list("registrations/")]
     with ThreadPoolExecutor(READERS) as pool:
-        for record in pool.map(lambda key: _parse(store, key), keys):
-            found.setdefault(record.name, []).append(record)
-    return {name: sorted(records, key=lambda r: r.version) for name, records in sorted(found.items())}
+        for record in pool.map(read, keys):
+            if isinstance(record, SecurityError):
+                damaged.append(record)
+            else:
+                found.setdefault(record.name, []).append(record)
+    return {name: sorted(records, key=lambda r: r.version) for name, records in sorted(found.items())}, damaged

@@ -18,7 +18,12 @@ from mlratchet.models.identity.claim import read_claims
 from mlratchet.models.identity.lease import lease_key, read_leases
 from mlratchet.models.identity.signing import Signature
 from mlratchet.models.ledger.chain import entry_key, parse_entry
-from mlratchet.models.registration.record import find_registration, list_registrations, registration_key
+from mlratchet.models.registration.record import (
+    find_registration,
+    list_registrations,
+    readable_registrations,
+    registration_key,
+)
 
 from tests.unit.audit.conftest import World
 
@@ -37,6 +42,15 @@ def test_garbage_is_no_registration_and_no_gate_run(store: MemoryStore, data: by
     ):
         with pytest.raises(SecurityError, match="it was changed"):
             read()
+
+
+def test_a_damaged_registration_does_not_hide_the_others(world: World) -> None:
+    known, damaged = readable_registrations(world.store)
+    assert damaged == []
+    world.store.put(registration_key("w"), b"{")
+    found, damaged = readable_registrations(world.store)
+    assert found == known
+    assert ["is not a registration; it was changed" in str(error) for error in damaged] == [True]
 
 
 def test_the_registration_of_another_work_is_refused(world: World) -> None:
