@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +24,7 @@ from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.gates.record import list_gate_runs
 from mlratchet.models.gates.replay import verdict_on
 from mlratchet.models.gates.result import GateResult, unknown
-from mlratchet.models.registration.record import Registration
+from mlratchet.models.registration.record import Registration, list_registrations
 from mlratchet.tasks.seen import lineage, trained_on
 from mlratchet.tasks.wiring import Adapters
 
@@ -61,8 +60,7 @@ def backtest(
 
 def registrations_of(adapters: Adapters, name: str) -> list[Registration]:
     """Every registered version, oldest first; the bucket is asked, not the registry."""
-    found = (json.loads(adapters.store.get(info.key)) for info in adapters.store.list("registrations/"))
-    records = [Registration(**document) for document in found if document["name"] == name]
+    records = list_registrations(adapters.store).get(name, [])
     return sorted(records, key=lambda record: (record.registered_s, record.version))
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from mlratchet.models.data.config import DataConfig, SourceConfig
+from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import digest
 from mlratchet.models.pipeline.strict import StrictModel
 from mlratchet.models.pipeline.workload import WorkloadRef
 from mlratchet.models.ports.storage import ObjectStore
+from pydantic import ValidationError
 
 
 class ShardRef(StrictModel):
@@ -57,7 +58,12 @@ def dataset_id(
 
 
 def load_dataset(store: ObjectStore, identity: str) -> DatasetManifest:
-    """A published manifest. Raises ``ObjectNotFound``."""
-    document = json.loads(store.get(f"datasets/{identity}.json"))
-    splits = {side: tuple(ShardRef(**ref) for ref in refs) for side, refs in document.pop("splits").items()}
-    return DatasetManifest(**document, splits=splits)
+    """A published manifest. Raises ``ObjectNotFound``, and ``SecurityError`` for one that is none, or another's."""
+    key = f"datasets/{identity}.json"
+    try:
+        manifest = DatasetManifest.model_validate_json(store.get(key))
+    except ValidationError as error:
+        raise SecurityError(f"{store.bucket}/{key}: is not a dataset; it was changed") from error
+    if manifest.id != identity:
+        raise SecurityError(f"{store.bucket}/{key}: is dataset {manifest.id[:12]}; it was changed")
+    return manifest

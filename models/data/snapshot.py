@@ -6,16 +6,17 @@ delivery which overwrites its keys cannot change what an earlier run was trained
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from mlratchet.models.errors import DataError, SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest, digest_bytes
+from mlratchet.models.identity.stored import stored_document
 from mlratchet.models.pipeline.strict import StrictModel
 from mlratchet.models.ports.storage import ObjectInfo, ObjectStore
 from mlratchet.models.workloads.base import RawObject
+from pydantic import ValidationError
 
 COPIERS = 16  # threads that read and copy
 
@@ -48,15 +49,16 @@ def snapshot_id(objects: tuple[SnapshotObject, ...]) -> str:
     return digest(sorted([o.key, o.size_bytes, o.sha256] for o in objects))
 
 
-def _parse(data: bytes) -> Snapshot:
-    document = json.loads(data)
-    objects = tuple(SnapshotObject(**item) for item in document.pop("objects"))
-    return Snapshot(**document, objects=objects)
+def _parse(store: ObjectStore, key: str) -> Snapshot:
+    try:
+        return Snapshot.model_validate_json(store.get(key))
+    except ValidationError as error:
+        raise SecurityError(f"{store.bucket}/{key}: is not a snapshot; it was changed") from error
 
 
 def load_snapshot(store: ObjectStore, identity: str) -> Snapshot:
     """A published snapshot. Raises ``SecurityError`` when its id is not the digest of its objects."""
-    snapshot = _parse(store.get(f"snapshots/{identity}.json"))
+    snapshot = _parse(store, f"snapshots/{identity}.json")
     if snapshot_id(snapshot.objects) != identity or snapshot.id != identity:
         raise SecurityError(
             f"{store.bucket}/snapshots/{identity}.json: its objects do not match its id; it was changed"
@@ -78,7 +80,7 @@ def take_snapshot(raw: ObjectStore, store: ObjectStore, *, prefix: str) -> Snaps
     fingerprint = digest([raw.bucket, prefix, [[i.key, i.size_bytes, i.etag] for i in listed]])
     pointer = f"listings/{digest([raw.bucket, prefix])}/{fingerprint}.json"
     if store.exists(pointer):
-        return load_snapshot(store, json.loads(store.get(pointer))["snapshot"])
+        return load_snapshot(store, stored_document(store, pointer, "snapshot")["snapshot"])
 
     known = _newest_known(store, digest([raw.bucket, prefix]))
 
@@ -120,7 +122,7 @@ def _newest_known(store: ObjectStore, source: str) -> Mapping[tuple[str, int, st
     pointers = sorted(store.list(f"listings/{source}/"), key=lambda info: info.modified_s)
     if not pointers:
         return {}
-    snapshot = load_snapshot(store, json.loads(store.get(pointers[-1].key))["snapshot"])
+    snapshot = load_snapshot(store, stored_document(store, pointers[-1].key, "snapshot")["snapshot"])
     return {(o.key, o.size_bytes, o.etag): o for o in snapshot.objects}
 
 

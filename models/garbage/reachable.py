@@ -6,7 +6,6 @@ here. A version retires only if the caller says after how many days; its evidenc
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable
@@ -28,6 +27,7 @@ from mlratchet.models.garbage.kinds import (
     words_in,
     words_in_key,
 )
+from mlratchet.models.identity.stored import stored_document
 from mlratchet.models.ledger.chain import parse_entry
 from mlratchet.models.ports.ledger import LedgerEntry
 from mlratchet.models.ports.storage import ObjectInfo, ObjectNotFound, ObjectStore
@@ -166,7 +166,7 @@ def survey(
         garbage=sorted(garbage, key=lambda info: deletion_order(info.key)),
         uploads=frozenset(
             [record.source_uri for record in split[True]]
-            + [str(json.loads(store.get(key))["source_uri"]) for key in announced]
+            + [stored_document(store, key, "source_uri")["source_uri"] for key in announced]
         ),
     )
 
@@ -191,7 +191,7 @@ def is_garbage(graph: Reachability, info: ObjectInfo, registered: set[str], rete
     if key.startswith(REPORTS):
         return age_s / DAY_S >= retention.report_days
     if key.startswith("listings/"):  # says which snapshot a listing was: kept with it
-        target = json.loads(graph.store.get(key)).get("snapshot", "")
+        target = stored_document(graph.store, key, "snapshot")["snapshot"]
         return f"snapshots/{target}.json" not in graph.reached and age_s >= retention.grace_s
     assert key.startswith((*DATA, *EVIDENCE, "work/")), key
     return age_s >= retention.grace_s
@@ -218,4 +218,4 @@ def unfinished_works(keys: Iterable[str], registered: set[str]) -> dict[str, lis
 def claimed_by(store: ObjectStore, work_key: str, keys: Iterable[str]) -> str:
     """The run of the newest claim."""
     claims = sorted(key for key in keys if key.startswith(f"work/{work_key}/claim-"))
-    return str(json.loads(store.get(claims[-1])).get("run", "")) if claims else ""
+    return str(stored_document(store, claims[-1]).get("run", "")) if claims else ""

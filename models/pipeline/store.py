@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.identity.canonical import canonical_json
+from mlratchet.models.identity.stored import stored_document
 from mlratchet.models.pipeline.loading import parse_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
@@ -41,5 +42,5 @@ def publish_deployment(store: ObjectStore, name: str, revision: str) -> None:
 
 def deployed_revisions(store: ObjectStore) -> dict[str, str]:
     """Revision by pipeline."""
-    documents = [json.loads(store.get(info.key)) for info in store.list("deployments/")]
-    return {str(document["name"]): str(document["revision"]) for document in documents}
+    documents = [stored_document(store, info.key, "name", "revision") for info in store.list("deployments/")]
+    return {document["name"]: document["revision"] for document in documents}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from mlratchet.infra.keys import MemoryKeys
@@ -10,7 +11,10 @@ from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.approval.request import read_request
 from mlratchet.models.approval.statement import Subject
 from mlratchet.models.approval.statement import read as read_statements
+from mlratchet.models.data.dataset import load_dataset
+from mlratchet.models.data.snapshot import load_snapshot
 from mlratchet.models.errors import SecurityError
+from mlratchet.models.garbage.reachable import Retention, survey
 from mlratchet.models.gates.record import find_gate_run, list_gate_runs
 from mlratchet.models.gates.signed import Context, decision_key, verified_decision
 from mlratchet.models.identity.canonical import digest_bytes
@@ -18,6 +22,7 @@ from mlratchet.models.identity.claim import read_claims
 from mlratchet.models.identity.lease import lease_key, read_leases
 from mlratchet.models.identity.signing import Signature
 from mlratchet.models.ledger.chain import entry_key, parse_entry
+from mlratchet.models.pipeline.store import deployed_revisions
 from mlratchet.models.registration.record import (
     find_registration,
     list_registrations,
@@ -60,6 +65,26 @@ def test_the_registration_of_another_work_is_refused(world: World) -> None:
         find_registration(world.store, "other")
     with pytest.raises(SecurityError, match="is of work 000000000000"):
         list_registrations(world.store)
+
+
+@pytest.mark.parametrize("data", GARBAGE)
+def test_garbage_is_no_dataset_snapshot_or_deployment(store: MemoryStore, data: bytes) -> None:
+    for key, read in (
+        ("datasets/d.json", lambda: load_dataset(store, "d")),
+        ("snapshots/s.json", lambda: load_snapshot(store, "s")),
+        ("deployments/p.json", lambda: deployed_revisions(store)),
+    ):
+        store.put(key, data)
+        with pytest.raises(SecurityError, match=r"is not a .*; it was changed"):
+            read()
+
+
+@pytest.mark.parametrize("data", GARBAGE)
+@pytest.mark.parametrize(("key", "after_s"), [("listings/l/f.json", 1e9), ("work/w/uploads/u.json", 0.0)])
+def test_a_collector_stops_at_garbage_in_words(store: MemoryStore, key: str, after_s: float, data: bytes) -> None:
+    store.put(key, data)
+    with pytest.raises(SecurityError, match=r"is not a document with .*; it was changed"):
+        survey(store, now_s=time.time() + after_s, retention=Retention())
 
 
 @pytest.mark.parametrize("data", GARBAGE)
