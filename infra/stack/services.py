@@ -133,7 +133,15 @@ def prefect(settings: Settings, ports: dict[str, int], environment: dict[str, st
         database["PREFECT_SERVER_API_AUTH_STRING"] = settings.prefect_auth.get_secret_value()
     return Service(
         name="prefect",
-        command=(script("prefect"), "server", "start", "--host=127.0.0.1", f"--port={ports['prefect']}"),
+        command=(
+            sys.executable,
+            "-m",
+            "mlratchet.infra.stack.prefect_server",
+            "server",
+            "start",
+            "--host=127.0.0.1",
+            f"--port={ports['prefect']}",
+        ),
         environment=environment | database,
         directory=settings.home,
         url=url,
