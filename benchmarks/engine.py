@@ -1,7 +1,8 @@
 """Steps per second of the training engine against a bare loop, Accelerate, Lightning Fabric and Lightning's Trainer.
 
     python -m venv .peers && .peers/bin/pip install -r requirements.lock lightning==2.6.1 accelerate==1.15.0
-    .peers/bin/pip install --no-deps -e . && .peers/bin/python benchmarks/engine.py [--processes 2] [--rounds 5]
+    .peers/bin/pip install --no-deps -e .
+    .peers/bin/python benchmarks/engine.py [--processes 2] [--rounds 5] [--allocator]
 
 Same model, data, seed, batch, optimizer (fused AdamW) and threads; the sides run interleaved in one process tree.
 A peer takes part when it can be imported (2.6.2 and 2.6.3 of lightning were poisoned: take 2.6.1). What the Trainer
@@ -26,6 +27,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from mlratchet.infra.launch.attempt import ALLOCATOR
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.data.config import DataConfig, SourceConfig
 from mlratchet.models.data.preprocess import write_dataset
@@ -231,7 +233,12 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[128, 512])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument(
+        "--allocator", action="store_true", help="All sides with the settings that ratchet's agent makes."
+    )
     options = parser.parse_args()
+    allocator = "as ratchet's agent sets it" if options.allocator else "default"
+    os.environ.update(ALLOCATOR if options.allocator else {})  # read by the processes that are started
     RESULTS.mkdir(exist_ok=True)
     print(f"torch {torch.__version__}, {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}")
     for world in options.processes:
@@ -246,7 +253,7 @@ def main() -> None:
             row: dict[str, Any] = {
                 "claim": "engine", "date": dt.date.today().isoformat(), "torch": torch.__version__,
                 "machine": platform.machine(), "cores": len(os.sched_getaffinity(0)), "load": os.getloadavg()[0],
-                "processes": world, "batch": batch, "sides": {},
+                "processes": world, "batch": batch, "allocator": allocator, "sides": {},
             }  # fmt: skip
             for name, taken in found["seconds"].items():
                 ratio = statistics.median(b / a for a, b in zip(taken, base, strict=True))

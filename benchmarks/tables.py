@@ -33,17 +33,17 @@ def engine() -> list[str]:
     lines += ["A CNN on 16x16 images, fused AdamW, one thread per process. The limit is the bare loop."]
     lines += [
         "",
-        "| processes | global batch | side | steps/s | ratio | CPU ms per step | ratio of CPU time |",
-        "|---|---|---|---|---|---|---|",
+        "| processes | global batch | allocator | side | steps/s | ratio | CPU ms per step | ratio of CPU time |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    for row in newest("engine", "processes", "batch"):
+    for row in newest("engine", "processes", "batch", "allocator"):
         for name, side in row["sides"].items():
             lines.append(
-                f"| {row['processes']} | {row['batch']} | {name} | {side['steps_per_s']} | {side['ratio']:.3f} "
-                f"| {side['cpu_ms_per_step']} | {side['cpu_ratio']:.3f} |"
+                f"| {row['processes']} | {row['batch']} | {row['allocator']} | {name} "
+                f"| {side['steps_per_s']} | {side['ratio']:.3f} | {side['cpu_ms_per_step']} | {side['cpu_ratio']:.3f} |"
             )
         note = about(row)
-    return [*lines, "", note] if newest("engine", "processes", "batch") else []
+    return [*lines, "", note] if newest("engine", "processes", "batch", "allocator") else []
 
 
 def checkpoint() -> list[str]:
@@ -69,15 +69,18 @@ def recovery() -> list[str]:
 
 def exact_cost() -> list[str]:
     """Seconds of a step in mode exact over those of ordinary DDP with one batch per rank: the bare loop."""
-    rows = [row for row in newest("engine", "processes", "batch") if "ratchet exact" in row["sides"]]
+    rows = [row for row in newest("engine", "processes", "batch", "allocator") if "ratchet exact" in row["sides"]]
     if not rows:
         return []
     lines = ["", "## What exact costs: time of a step over that of the bare loop", ""]
     lines += ["V = 4 shards. The cost follows the rows per shard.", ""]
-    lines += ["| processes | global batch | rows per shard | fast | exact |", "|---|---|---|---|---|"]
+    lines += ["| processes | global batch | allocator | rows per shard | fast | exact |", "|---|---|---|---|---|---|"]
     for row in rows:
         fast, exact = (1 / row["sides"][f"ratchet {mode}"]["ratio"] for mode in ("fast", "exact"))
-        lines.append(f"| {row['processes']} | {row['batch']} | {row['batch'] // 4} | {fast:.2f} x | {exact:.2f} x |")
+        lines.append(
+            f"| {row['processes']} | {row['batch']} | {row['allocator']} | {row['batch'] // 4} "
+            f"| {fast:.2f} x | {exact:.2f} x |"
+        )
     return [*lines, "", about(rows[-1])]
 
 
@@ -114,7 +117,25 @@ def gates() -> list[str]:
     return [*lines, "", about(rows[-1])] if rows else []
 
 
-SECTIONS = (engine, exact_cost, checkpoint, recovery, logging, gates)
+def promotion() -> list[str]:
+    rows = newest("promotion", "cores")
+    lines = ["", "## Promotion: from the verdict of the champion gate to the first answer of the new version", ""]
+    lines += [
+        "Real retrains of digits on the embedded stack; goal: under 2 s. Judging is the gate itself. A rollback is"
+    ]
+    lines += ["timed from the call, with its decision, to the first answer.", ""]
+    lines += [
+        "| promoted | judging, median (s) | gate to served, median (s) | worst (s) | rollback, median (s) | worst (s) |"
+    ]
+    lines += ["|---|---|---|---|---|---|"]
+    for row in rows:
+        names = ("judging_s_median", "gate_to_served_s_median", "gate_to_served_s_max")
+        cells = [row["promoted"], *(row[n] for n in names), row["rollback_s_median"], row["rollback_s_max"]]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return [*lines, "", about(rows[-1])] if rows else []
+
+
+SECTIONS = (engine, exact_cost, checkpoint, recovery, logging, gates, promotion)
 
 if __name__ == "__main__":
     text = "\n".join([HEAD.rstrip(), *(line for section in SECTIONS for line in section())]) + "\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlratchet.models.data.dataset import load_dataset
-from mlratchet.models.errors import ConfigurationError, RatchetError
+from mlratchet.models.errors import RatchetError
 from mlratchet.models.evaluation.metrics import metrics_for
 from mlratchet.models.evaluation.rows import load_rows
 from mlratchet.models.gates.decision import load_decision
@@ -35,24 +35,12 @@ def check_pipeline(
     spec = read_pipeline(file, overrides=overrides)
     workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
     check_fits(spec.train, workload)
-    check_early_stopping(spec)
     warnings = check_gates(spec, workload)
     if spec.tune is not None:
         warnings = warnings + check_tune(spec, workload)
     pilot = newest_comparison(adapters, spec, workload) if adapters is not None else None
     known = pilot or Pilot(test_share=spec.data.split.test, metrics=metrics_for(workload.task, workload.class_names()))
     return spec, warnings + spec.train.notes() + power_notes(spec.gates, known)
-
-
-def check_early_stopping(spec: PipelineSpec) -> None:
-    """Raises ``ConfigurationError`` for a metric that no epoch has: training would stop as soon as its patience is
-    over."""
-    stopping = spec.train.early_stopping
-    if stopping is not None and "_class_" in stopping.metric:
-        raise ConfigurationError(
-            f"train.early_stopping.metric: {stopping.metric} is not measured after every epoch; take the metric over "
-            "all classes, or loss"
-        )
 
 
 def newest_comparison(adapters: Adapters, spec: PipelineSpec, workload: Workload) -> Pilot | None:

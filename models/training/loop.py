@@ -207,8 +207,9 @@ class Trainer(TrainingState):
         trained_s = time.monotonic() - self._epoch_began
         scored, facts["validation_loss"] = self.score(self.validation_rows)
         metrics = compute_metrics(scored, self.workload.task, self.workload.class_names())
+        asked = self.config.early_stopping.metric if self.config.early_stopping else ""
         for name, metric in metrics.items():
-            if "_class_" not in name and math.isfinite(metric.value):
+            if ("_class_" not in name or name == asked) and math.isfinite(metric.value):
                 facts[f"validation_{name}"] = metric.value
         facts["learning_rate"] = self._last_rate
         facts["rows_per_second"] = rows / max(trained_s, 1e-9)
