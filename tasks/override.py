@@ -8,11 +8,15 @@ from dataclasses import asdict
 from typing import Any
 
 from mlratchet.infra.promotion import project, promote_version, refuse_cut_ledger
+from mlratchet.models.approval.request import ApprovalRequest, publish_request
+from mlratchet.models.approval.statement import Subject
 from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.models.gates.override import build_override, expiry_of, moment
+from mlratchet.models.gates.replay import load_policy
 from mlratchet.models.gates.signed import publish_decision
 from mlratchet.models.identity.environment import environment
 from mlratchet.tasks.decisions import decisions_of, registration_of, verify_promotable
+from mlratchet.tasks.rejudge import with_answers
 from mlratchet.tasks.wiring import Adapters
 
 
@@ -31,6 +35,7 @@ def promote_by_override(
         if one["problem"]:
             raise SecurityError(f"version {version} of {pipeline}: {one['problem']}; no override goes past this")
         newest[one["decision"]["gate"]] = (one["digest"], one["decision"])
+    newest = {gate: heard(adapters, *one) for gate, one in newest.items()}
     refuse_cut_ledger(adapters.ledger, adapters.registry, pipeline)
     document = build_override(
         pipeline,
@@ -57,3 +62,27 @@ def promote_by_override(
     )
     project(adapters.ledger, adapters.registry, pipeline)
     return asdict(entry)
+
+
+def heard(adapters: Adapters, digest: str, decision: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The decision of a gate with what approvers said since. A run asks nobody about a version that another check held;
+    whoever overrides that check does: the request is published here, for `ratchet approve`."""
+    if not decision["digests"].get("approvals"):
+        return digest, decision
+    digest, decision = with_answers(adapters, digest)
+    if any(check["kind"] == "approval" and check["verdict"] == "inconclusive" for check in decision["checks"]):
+        named = decision["digests"]
+        subject = {name: decision[name] for name in ("pipeline", "gate", "version", "work_key", "champion_version")}
+        policy = load_policy(adapters.store, named["policy"])
+        publish_request(
+            adapters.store,
+            ApprovalRequest(
+                subject=Subject(**subject, **{name: named[name] for name in ("manifest", "policy", "dataset")}),
+                policy=policy.model_dump(mode="json", exclude={"policy"}),
+                decision=digest,
+                asked_by=getpass.getuser(),
+                run_id=str(decision["run_id"]),
+                at_s=time.time(),
+            ),
+        )
+    return digest, decision

@@ -77,7 +77,8 @@ def build_override(
     unanswered = [check for gate in GATES if gate in decisions for check in _unapproved(decisions[gate][1])]
     if unanswered:
         raise GateRefusedError(
-            f"{what}: {unanswered[0]}; an override does not stand for another person's approval: `ratchet approve`"
+            f"{what}: {unanswered[0]}; an override does not stand for another person's approval; who was asked "
+            f"answers with `ratchet approve {pipeline} {version}`, then try again"
         )
     return {
         "kind": KIND,

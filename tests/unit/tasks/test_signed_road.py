@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,9 +13,11 @@ import pytest
 from mlratchet.infra.keys import MemoryKeys, public_half
 from mlratchet.infra.promotion import project
 from mlratchet.infra.registry.memory import MemoryRegistry
+from mlratchet.models.approval.statement import Statement, publish
 from mlratchet.models.data.quality import Measure
 from mlratchet.models.errors import ConfigurationError, GateRefusedError, SecurityError
 from mlratchet.models.gates.evidence import Evidence
+from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.gates.record import GateRun, publish_gate_run
 from mlratchet.models.gates.replay import replay
 from mlratchet.models.gates.signed import Context, decision_key, publish_decision, verified_decision
@@ -21,7 +25,9 @@ from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.identity.signing import Anchor, Signer, TrustedKeys
 from mlratchet.models.registration.record import Registration
 from mlratchet.tasks import gate as gate_task
+from mlratchet.tasks.approving import open_requests, verify_request
 from mlratchet.tasks.decisions import decisions_of, history_of, judge_again, promote_by_hand, registration_of, roll_back
+from mlratchet.tasks.override import promote_by_override
 from mlratchet.tasks.promote import promote
 
 from tests.unit.audit.conftest import POLICY, World
@@ -31,7 +37,7 @@ class Road:
     """A run whose adapters are in memory."""
 
     def __init__(self, world: World) -> None:
-        self.world = world
+        self.world, self.policy = world, POLICY
         self.registry = MemoryRegistry()
         for version in (1, 2, 3):
             self.show(world.records[version])
@@ -52,7 +58,8 @@ class Road:
 
     @property
     def run(self) -> Any:
-        spec = SimpleNamespace(name="digits", gates=POLICY, policy_digest=POLICY.digest, revision=lambda: "revision")
+        policy = self.policy
+        spec = SimpleNamespace(name="digits", gates=policy, policy_digest=policy.digest, revision=lambda: "revision")
         workload = SimpleNamespace(task="classification", class_names=lambda: ("0", "1", "2"))
         return SimpleNamespace(
             spec=spec, adapters=self.adapters, workload=workload, workload_digest="w", actor="ada", run_id="run"
@@ -227,3 +234,31 @@ def test_promotion_by_hand_and_rollback_sign_too(road: Road, record: Registratio
     report = road.world.audit()
     assert report.passed, report.line()
     assert report.generations == 6
+
+
+def test_an_override_asks_whom_the_policy_asks_and_takes_the_answer(road: Road, record: Registration) -> None:
+    """A run asks nobody about a version that another check held; who overrides that check does."""
+    world, grace = road.world, Signer.generate()
+    world.change_keys(
+        MemoryKeys(
+            world.keys.signer(), TrustedKeys([*world.keys.trusted(), public_half(grace, "approver", "grace")])
+        )
+    )  # fmt: skip
+    checks = [
+        {"kind": "absolute", "metric": "accuracy", "minimum": 0.9999},
+        {"kind": "approval", "approvers": ["grace"]},
+    ]
+    road.policy = GatePolicy.model_validate({**POLICY.model_dump(mode="json"), "champion": checks})
+    assert road.climb(record).verdict == "fail"
+    override = partial(promote_by_override, road.adapters, "digits", 4, reason="3 answers nothing", expires="1h")
+    for _ in range(2):
+        with pytest.raises(GateRefusedError, match=r"answers with `ratchet approve digits 4`, then try again"):
+            override()
+        (request,) = open_requests(road.adapters, "digits")
+    assert "accuracy" in verify_request(road.adapters, request)
+    said: Any = {"decision": "approve", "approver": "grace", "reason": "I know", "method": "signature"}
+    now_s = time.time()
+    publish(world.store, Statement(subject=request.subject, at_s=now_s, expires_s=now_s + 60, **said), grace)
+    assert override()["version"] == 4
+    report = world.audit()
+    assert report.passed, report.line()
