@@ -54,8 +54,9 @@ def status(as_json: JsonOption = False) -> None:
     from mlratchet.infra.stack.control import status as look
 
     states = look(find_home())
+    width = max((len(s.name) for s in states), default=0)
     lines = [
-        f"{s.name:14} {'healthy' if s.healthy else 'NOT HEALTHY':12} pid {s.pid or '-':<8} {s.url or ''}"
+        f"{s.name:{width}}  {'healthy' if s.healthy else 'NOT HEALTHY':12} pid {s.pid or '-':<8} {s.url or ''}"
         for s in states
     ]
     emit([asdict(s) for s in states], lines or ["not running; `ratchet up` starts it"], as_json=as_json)

@@ -106,9 +106,14 @@ def explain(decision: dict[str, Any]) -> str:
         lines.append(f"  may be used until {moment(decision['expires_s'])}")
     for one in decision.get("overrides", ()):
         lines.append(f"  ! overrides the {one['gate']} gate, which said {one['verdict']}: {'; '.join(one['reasons'])}")
-    if decision.get("holdout_uses") is not None:
-        lines.append(f"  these test rows had gated {decision['holdout_uses']} times before")
+    lines += [f"  {line}" for line in wear_in_words(decision)]
     return "\n".join(lines)
+
+
+def wear_in_words(decision: Mapping[str, Any]) -> list[str]:
+    """A line on how often the test rows had gated; none where it is not known."""
+    uses = decision.get("holdout_uses")
+    return [f"these test rows had gated {uses} time{'' if uses == 1 else 's'} before"] if uses is not None else []
 
 
 def table(decision: dict[str, Any]) -> list[dict[str, str]]:

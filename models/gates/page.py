@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
-from mlratchet.models.gates.decision import SIGNS
+from mlratchet.models.gates.decision import SIGNS, wear_in_words
 
 COLOURS = {"pass": "#1a7f37", "fail": "#cf222e", "inconclusive": "#9a6700", "not_applicable": "#6e7781"}
 STYLE = (
@@ -24,10 +24,8 @@ def decision_page(decision: dict[str, Any], digest: str) -> str:
     against = f", compared with version {decision['champion_version']}" if decision["champion_version"] else ""
     when = dt.datetime.fromtimestamp(decision["at_s"], dt.UTC).isoformat(timespec="seconds")
     title = f"{decision['gate']} gate of {decision['pipeline']}: {decision['verdict']}"
-    worn = decision.get("holdout_uses")
-    reasons = [f"{SIGNS[check['verdict']]} {check['kind']}: {check['reason']}" for check in decision["checks"]] + (
-        [f"these test rows had gated {worn} times before"] if worn is not None else []
-    )
+    reasons = [f"{SIGNS[check['verdict']]} {check['kind']}: {check['reason']}" for check in decision["checks"]]
+    reasons += wear_in_words(decision)
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title><style>{STYLE}</style>"
         f"<h1 style='color:{COLOURS[decision['verdict']]}'>{escape(title)}</h1>"
