@@ -29,7 +29,7 @@ def examine(home: Path) -> list[dict[str, Any]]:
         *(_version(name, version) for name, version in PINNED.items()),
     ]
     home.mkdir(parents=True, exist_ok=True)
-    free_gb = shutil.disk_usage(home).free / 1e9
+    free_gb = min(shutil.disk_usage(place).free for place in (home, home / "data") if place.is_dir()) / 1e9
     findings.append(finding("disk", f"{free_gb:.1f} GB free", free_gb >= LEAST_DISK_GB, f"free {LEAST_DISK_GB:.0f} GB"))
     findings += _gpu()
     states = status(home)

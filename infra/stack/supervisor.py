@@ -20,9 +20,10 @@ from types import FrameType
 from mlratchet.infra.launch.lifetime import die_with_parent
 from mlratchet.infra.processes import STACK_MARK, end_group
 from mlratchet.infra.settings import Settings, base_environment, child_environment, load_settings
-from mlratchet.infra.stack.prepare import prepare_automation, prepare_buckets
+from mlratchet.infra.stack.prepare import prepare_automation
 from mlratchet.infra.stack.services import Service, script, services
 from mlratchet.infra.stack.serving import model_servers
+from mlratchet.infra.stack.volumes import Volumes
 
 LOOP_S = 0.25  # seconds between two looks at the processes
 HEALTH_S = 2.0  # seconds between two questions to a healthy service
@@ -86,7 +87,7 @@ class Supervisor:
         self._project = project
         self._kept: dict[str, Kept] = {}
         self._guardian: subprocess.Popen[bytes] | None = None
-        self._prepared = False
+        self._volumes = Volumes(settings)
         self._watched = False
         used = (settings.home / "data" / "prefect.db").exists()  # there is nothing to repair in a fresh stack
         self._repair_at = time.monotonic() + (0.0 if used else REPAIR_S)
@@ -106,9 +107,7 @@ class Supervisor:
             healthy = {name for name, kept in self._kept.items() if kept.healthy}
             for kept in self._kept.values():
                 kept.tick(healthy)
-            self._prepared = self._prepared and self._kept["seaweedfs"].healthy  # anew after each of its starts
-            if not self._prepared and self._kept["seaweedfs"].healthy:
-                self._prepared = prepare_buckets(self._settings)
+            self._look_at_volumes(self._kept["seaweedfs"])
             if not self._watched and "prefect" in healthy:
                 self._watched = prepare_automation(self._settings)
             if time.monotonic() >= self._repair_at and healthy >= {
@@ -134,8 +133,18 @@ class Supervisor:
                 start_new_session=True,
             )
 
+    def _look_at_volumes(self, s3: Kept) -> None:
+        """A gateway that answers is not enough: objects have to be taken."""
+        if not s3.healthy or s3.process is None:
+            self._volumes.began()
+            return
+        self._volumes.look()
+        if self._volumes.wants_restart():
+            end_group(s3.process)
+            self._volumes.began()
+
     def _is_prepared(self, name: str) -> bool:
-        return {"seaweedfs": self._prepared, "prefect": self._watched}.get(name, True)
+        return {"seaweedfs": self._volumes.writable, "prefect": self._watched}.get(name, True)
 
     def _repair(self) -> None:
         """When a stack that was used before is up again, and then every `REPAIR_S`: events get lost, files do not."""

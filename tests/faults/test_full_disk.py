@@ -1,0 +1,59 @@
+"""Fault 39 on the disk of the stack: SQLite of MLflow and Prefect, and the volumes of SeaweedFS, have no room."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Stack, wait_for
+from tests.faults.conftest import Invariants
+
+pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.full]
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Stack]:
+    """A stack with 400 MB for everything that it keeps."""
+    made = Stack(tmp_path)
+    data = made.home / "data"
+    data.mkdir(parents=True, mode=0o700)
+    mount = shutil.which("mount") or "mount"
+    done = subprocess.run([mount, "-t", "tmpfs", "-o", "size=400m", "ratchet-test", str(data)], capture_output=True)
+    if done.returncode != 0:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.decode().strip()}")
+    try:
+        made("up")
+        yield made
+    finally:
+        made("down")
+        subprocess.run(["umount", "-l", str(data)], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """To the last block."""
+    file = folder / "filler"
+    try:
+        with file.open("wb", buffering=0) as sink:
+            while True:
+                sink.write(bytes(4096))
+    except OSError:
+        return file
+
+
+def test_39_a_full_disk_of_the_stack_is_one_line_and_the_next_run_ends_well(small: Stack) -> None:
+    name = small.pipeline("two", "processes: 2 -> processes: 1")
+    small("upload", name, "rows.csv")
+    filler = fill(small.home / "data")
+    failed = small("run", name, code=5)
+    assert len([line for line in failed.stderr.splitlines() if line.startswith(("STORAGE", "INFRA"))]) == 1
+    assert small.adapters.ledger.head(name) is None
+    wait_for("the store to be seen not to take objects", lambda: not small.services()["seaweedfs"].healthy)
+    filler.unlink()
+    wait_for("SeaweedFS to be started anew and healthy", small.healthy)
+    report = small.json("run", name)
+    assert report["outcome"] == "promoted"
+    Invariants(small).all_hold(name, report)
