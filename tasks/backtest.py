@@ -24,8 +24,9 @@ from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.gates.record import list_gate_runs
 from mlratchet.models.gates.replay import verdict_on
 from mlratchet.models.gates.result import GateResult, unknown
-from mlratchet.models.registration.record import Registration, list_registrations
-from mlratchet.tasks.seen import lineage, trained_on
+from mlratchet.models.pipeline.store import load_pipeline
+from mlratchet.models.registration.record import Registration, readable_registrations
+from mlratchet.tasks.seen import seen_rows
 from mlratchet.tasks.wiring import Adapters
 
 Progress = Callable[[int, int], None]
@@ -60,7 +61,7 @@ def backtest(
 
 def registrations_of(adapters: Adapters, name: str) -> list[Registration]:
     """Every registered version, oldest first; the bucket is asked, not the registry."""
-    records = list_registrations(adapters.store).get(name, [])
+    records = readable_registrations(adapters.store)[0].get(name, [])
     return sorted(records, key=lambda record: (record.registered_s, record.version))
 
 
@@ -138,10 +139,10 @@ class Court:
         """A version on the test rows of another; None when it cannot be scored on them."""
         dataset_id = self._records[past.version].dataset_id
         if (version, dataset_id) not in self._scored:
-            self._scored[version, dataset_id] = self._score(version, dataset_id)
+            self._scored[version, dataset_id] = self._score(version, dataset_id, self._records[past.version].revision)
         return self._scored[version, dataset_id]
 
-    def _score(self, version: int, dataset_id: str) -> RowOutputs | None:
+    def _score(self, version: int, dataset_id: str, revision: str) -> RowOutputs | None:
         record = self._records.get(version)
         if record is None:
             return None
@@ -155,12 +156,12 @@ class Court:
             raise
         except Exception:  # noqa: BLE001 - a program of another shape fails in any way: it is then not comparable
             return None
-        if record.dataset_id == dataset_id:
-            return outputs
-        store, seen = self._adapters.store, set[str]()
-        for one in lineage(record, self._records.get):
-            seen |= trained_on(store, one)
-        return mark_seen(outputs, seen)
+        store = self._adapters.store
+        try:
+            spec = load_pipeline(store, revision)
+            return mark_seen(outputs, seen_rows(store, spec, dataset_id, record, self._records.get))
+        except ConfigurationError:  # it is not known which of the rows it was trained on
+            return None
 
 
 def without_comparison(evidence: Evidence) -> Evidence:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from mlratchet.models.gates.decision import load_decision
 from mlratchet.models.ports.ledger import LedgerEntry
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from mlratchet.models.serving.contract import StoredRequest, load_requests
+
+logger = logging.getLogger(__name__)
 
 
 def requests_of(store: ObjectStore, entries: Sequence[LedgerEntry], version: int) -> list[StoredRequest]:
@@ -17,7 +20,8 @@ def requests_of(store: ObjectStore, entries: Sequence[LedgerEntry], version: int
     the next candidate fail, who changes them raises ``DigestMismatch``.
     """
     key = requests_key(store, entries, version)
-    if key is None:  # a person promoted it past the evaluation: none were kept
+    if key is None:  # a person promoted it past the evaluation, or it was promoted before decisions named them
+        logger.warning("no requests of version %d's clients are known: its decision names none", version)
         return []
     try:
         return load_requests(store, key, version)

@@ -10,7 +10,7 @@ from typing import Any
 from mlratchet.infra.promotion import project, promote_version, refuse_cut_ledger
 from mlratchet.models.approval.request import ApprovalRequest, publish_request
 from mlratchet.models.approval.statement import Subject
-from mlratchet.models.errors import ConfigurationError, SecurityError
+from mlratchet.models.errors import ConfigurationError, GateRefusedError, SecurityError
 from mlratchet.models.gates.override import build_override, expiry_of, moment
 from mlratchet.models.gates.replay import load_policy
 from mlratchet.models.gates.signed import publish_decision
@@ -35,7 +35,7 @@ def promote_by_override(
         if one["problem"]:
             raise SecurityError(f"version {version} of {pipeline}: {one['problem']}; no override goes past this")
         newest[one["decision"]["gate"]] = (one["digest"], one["decision"])
-    newest = {gate: heard(adapters, *one) for gate, one in newest.items()}
+    newest = {gate: heard(adapters, *one, serving=head.version if head else None) for gate, one in newest.items()}
     refuse_cut_ledger(adapters.ledger, adapters.registry, pipeline)
     document = build_override(
         pipeline,
@@ -64,11 +64,21 @@ def promote_by_override(
     return asdict(entry)
 
 
-def heard(adapters: Adapters, digest: str, decision: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def heard(
+    adapters: Adapters, digest: str, decision: dict[str, Any], *, serving: int | None
+) -> tuple[str, dict[str, Any]]:
     """The decision of a gate with what approvers said since. A run asks nobody about a version that another check held;
-    whoever overrides that check does: the request is published here, for `ratchet approve`."""
+    whoever overrides that check does: the request is published here, for `ratchet approve`.
+
+    Raises ``GateRefusedError`` when people would be asked, or were, about replacing another champion than serves.
+    """
     if not decision["digests"].get("approvals"):
         return digest, decision
+    if decision["champion_version"] != serving:
+        raise GateRefusedError(
+            f"version {decision['version']} of {decision['pipeline']}: approval was asked for replacing version "
+            f"{decision['champion_version']}, but {serving} serves now; `ratchet run {decision['pipeline']}` judges it"
+        )
     digest, decision = with_answers(adapters, digest)
     if any(check["kind"] == "approval" and check["verdict"] == "inconclusive" for check in decision["checks"]):
         named = decision["digests"]

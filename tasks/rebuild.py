@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlratchet.models.fault_points import fault_point
 from mlratchet.models.ports.registry import ModelVersion, Tracker
-from mlratchet.models.registration.record import Registration, readable_registrations
+from mlratchet.models.registration.record import Registration, list_registrations
 from mlratchet.models.registration.tracking import load_tracking
 from mlratchet.tasks.wiring import Adapters
 
@@ -15,11 +15,11 @@ def rebuild_registry(adapters: Adapters) -> list[str]:
     """Every registered version under its own number, with its run; what was restored, one line each.
 
     Safe to repeat, also after a kill in the middle. What is there already is left as it is. Aliases, tags of
-    promotions and the head follow by `reconcile`, which also says which records are damaged.
+    promotions and the head follow by `reconcile`. Raises ``SecurityError`` for a damaged
+    record before anything is made: its number would be free for another version.
     """
     lines: list[str] = []
-    records_of, _damaged = readable_registrations(adapters.store)
-    for name, records in records_of.items():
+    for name, records in list_registrations(adapters.store).items():
         held = {one.version: one for one in adapters.registry.list_versions(name)}
         for record in records:
             shown = held.get(record.version)

@@ -14,6 +14,7 @@ from mlratchet.models.errors import ConfigurationError, RatchetError, SecurityEr
 from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.score import score
 from mlratchet.models.evaluation.seen import mark_seen
+from mlratchet.models.gates.decision import load_decision
 from mlratchet.models.gates.demands import Demands
 from mlratchet.models.ports.ledger import LedgerEntry
 from mlratchet.models.ports.storage import ObjectNotFound
@@ -93,6 +94,7 @@ def previous_of(entries: list[LedgerEntry]) -> int:
 def load_version(run: Run, record: Registration, entries: list[LedgerEntry]) -> Model:
     """The exported program of a version, its bytes verified. Raises ``ConfigurationError`` when it cannot be loaded."""
     refuse_other_bytes(record, entries)
+    refuse_another_dataset(run, record, entries)
     directory = run.scratch / f"version-{record.version}"
     fetch_artifact(run.adapters.bucket, record, directory)
     try:
@@ -119,6 +121,25 @@ def refuse_other_bytes(record: Registration, entries: list[LedgerEntry]) -> None
                 f"{record.manifest_digest[:12]}, but version {entry.version} with {entry.manifest[:12]} was promoted; "
                 "the registration was changed"
             )
+
+
+def refuse_another_dataset(run: Run, record: Registration, entries: list[LedgerEntry]) -> None:
+    """Which rows a champion was trained on decides what is left out of the comparison: its decision says which dataset.
+
+    Raises ``SecurityError`` when the record names another one.
+    """
+    store = run.adapters.store
+    for entry in entries:
+        if entry.work_key != record.work_key or entry.action != "promote":
+            continue
+        named = load_decision(store, entry.decision).get("digests") or {}
+        gates = [load_decision(store, digest)["digests"] for name, digest in named.items() if name.startswith("gate.")]
+        for digests in (named, *gates):
+            if digests.get("dataset", record.dataset_id) != record.dataset_id:
+                raise SecurityError(
+                    f"{registration_key(record.work_key)}: dataset {record.dataset_id[:12]}, but version "
+                    f"{record.version} was judged with {digests['dataset'][:12]}; the registration was changed"
+                )
 
 
 def record_of(run: Run, version: int, entries: list[LedgerEntry]) -> Registration:

@@ -32,12 +32,12 @@ def seen_rows(
     spec: PipelineSpec,
     dataset_id: str,
     record: Registration,
-    parent: Callable[[int], Registration],
+    parent: Callable[[int], Registration | None],
 ) -> set[str]:
     """Ids that the version or one that it was warm started from was trained or tuned on; empty where the rule of the
     split is the one of `spec`, since no row has changed sides then: datasets are read only where one may have.
 
-    Raises ``ConfigurationError`` when the dataset of one of them is gone.
+    Raises ``ConfigurationError`` when the dataset of one of them is gone, or its rows were named otherwise.
     """
     return {
         identity
@@ -58,11 +58,18 @@ def lineage(record: Registration, parent: Callable[[int], Registration | None]) 
 
 
 def divides_alike(store: ObjectStore, spec: PipelineSpec, record: Registration) -> bool:
-    """Whether a row is on the same side as when the version was trained; False when that is not known."""
+    """Whether a row is on the same side as when the version was trained; False when that is not known.
+
+    Raises ``ConfigurationError`` when rows were named otherwise then: no id says which of them are test rows now.
+    """
     try:
         before = load_pipeline(store, record.revision)
     except ConfigurationError:
         return False
     ours, theirs = spec.source, before.source
-    named = (ours.id_column, ours.group_column) == (theirs.id_column, theirs.group_column)
-    return named and before.data.split == spec.data.split
+    if ours.id_column != theirs.id_column:
+        raise ConfigurationError(
+            f"source.id_column was {theirs.id_column} when version {record.version} was trained, now it is "
+            f"{ours.id_column}: which rows it was trained on is not known any more"
+        )
+    return ours.group_column == theirs.group_column and before.data.split == spec.data.split

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import re
 import signal
 import socket
@@ -27,8 +28,11 @@ TAKEN = re.compile(r"address already in use|EADDRINUSE", re.IGNORECASE)
 KILLED = re.compile(r"exitcode\s+:\s*-9\b")  # as torch's agent reports a rank
 # glibc maps large blocks anew for every activation and gives them back: a page fault per 4 kB and step. With blocks
 # that stay in the heap, steps of large batches on CPUs take down to half the time (docs/benchmarks.md).
+# glibc before 2.36 may refuse a threshold above 32 MB, and would then keep the smallest.
+GLIBC = tuple(int(part) for part in platform.libc_ver()[1].split(".") if part.isdigit())
+LARGEST = 1 << 30 if GLIBC >= (2, 36) else 1 << 25
 ALLOCATOR = {
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+    "MALLOC_MMAP_THRESHOLD_": str(LARGEST),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 33),
     "MALLOC_TOP_PAD_": "67108864",
 }

@@ -95,6 +95,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Until asked to stop."""
+        self._volumes.watch()
         while not self.stopping.is_set():
             self._guard()
             wanted = [*services(self._settings, self._project), *model_servers(self._settings, self._project)]
@@ -135,13 +136,10 @@ class Supervisor:
 
     def _look_at_volumes(self, s3: Kept) -> None:
         """A gateway that answers is not enough: objects have to be taken."""
-        if not s3.healthy or s3.process is None:
-            self._volumes.began()
-            return
-        self._volumes.look()
-        if self._volumes.wants_restart():
+        self._volumes.belongs_to(s3.process.pid if s3.process is not None else None)
+        if s3.process is not None and self._volumes.wants_restart():
             end_group(s3.process)
-            self._volumes.began()
+            self._volumes.belongs_to(None)
 
     def _is_prepared(self, name: str) -> bool:
         return {"seaweedfs": self._volumes.writable, "prefect": self._watched}.get(name, True)

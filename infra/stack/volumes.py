@@ -6,6 +6,7 @@ A disk that was full leaves SeaweedFS's index refusing every write until it is o
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from pathlib import Path
 
@@ -13,39 +14,57 @@ from mlratchet.infra.settings import Settings
 from mlratchet.infra.stack.prepare import prepare_buckets
 
 PROBE_S = 30.0  # seconds between two writes to a store that takes them
+RETRY_S = 0.5  # and to one that does not
 PATIENCE_S = 20.0  # of refusals before a restart
+STARTING_S = 180.0  # the same for a process that has not taken an object yet
+REFUSALS = 3  # one slow answer is none
 ROOM_BYTES = 200_000_000
 
 
 class Volumes:
-    """Writes now and then, and remembers since when that fails."""
+    """Writes now and then, in a thread of its own, and remembers since when that fails."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._probe_at = 0.0
-        self._worked = False  # in this life of the process: one that is starting is given its time
-        self._refused_since: float | None = None
+        self._life: int | None = None  # pid of the process that is asked
+        self._worked = False  # in this life
+        self._refusals = 0  # in a row
+        self._refused_since = 0.0
         self.writable = False
 
-    def began(self) -> None:
-        """The process has been started anew."""
-        self._probe_at, self._worked, self._refused_since, self.writable = 0.0, False, None, False
+    def watch(self) -> None:
+        """In the background, until this process ends."""
+        threading.Thread(target=self._watch, name="volumes", daemon=True).start()
+
+    def _watch(self) -> None:
+        while True:
+            if self._life is not None:
+                self.look()
+            time.sleep(PROBE_S if self.writable else RETRY_S)
+
+    def belongs_to(self, pid: int | None) -> None:
+        """The process that answers now; another one is given its time to start."""
+        if pid != self._life:
+            self._life, self._worked, self._refusals, self.writable = pid, False, 0, False
 
     def look(self) -> None:
-        """Write, when it is time to."""
-        now = time.monotonic()
-        if self.writable and now < self._probe_at:
+        """Write, and keep what came of it, unless another process answers meanwhile."""
+        life = self._life
+        taken = prepare_buckets(self._settings)
+        if life != self._life:
             return
-        self.writable = prepare_buckets(self._settings)
-        self._probe_at = now + PROBE_S
-        if self.writable:
-            self._worked, self._refused_since = True, None
-        elif self._refused_since is None:
-            self._refused_since = now
+        self.writable = taken
+        if taken:
+            self._worked, self._refusals = True, 0
+            return
+        self._refusals += 1
+        if self._refusals == 1:
+            self._refused_since = time.monotonic()
 
     def wants_restart(self) -> bool:
-        """It took objects, has not for a while, and the disk is not what keeps it from that."""
-        if not self._worked or self._refused_since is None or time.monotonic() - self._refused_since < PATIENCE_S:
+        """It has refused objects for a while, and the disk is not what keeps it from taking them."""
+        patience_s = PATIENCE_S if self._worked else STARTING_S
+        if self._refusals < REFUSALS or time.monotonic() - self._refused_since < patience_s:
             return False
         return has_room(self._settings.home / "data")
 

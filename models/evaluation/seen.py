@@ -19,7 +19,8 @@ SEEN_COLUMN = "@seen"  # "yes" on a row that the version whose outputs these are
 def mark_seen(rows: RowOutputs, seen: Collection[str]) -> RowOutputs:
     """With a column that marks the rows whose id is among `seen`, where there are any."""
     marks = ["yes" if identity in seen else "" for identity in rows.ids]
-    return replace(rows, columns={**rows.columns, SEEN_COLUMN: marks}) if any(marks) else rows
+    columns = {name: values for name, values in rows.columns.items() if name != SEEN_COLUMN}  # a delivery says nothing
+    return replace(rows, columns=columns | ({SEEN_COLUMN: marks} if any(marks) else {}))
 
 
 def saw_every_row(rows: RowOutputs) -> bool:

@@ -6,11 +6,18 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 from mlratchet.models.data.csv_table import CsvTable
+from mlratchet.models.errors import DataError
 from mlratchet.models.evaluation.rows import GROUP_COLUMN
+
+RESERVED = "@"  # begins the names of columns that Ratchet adds
 
 
 def require_slice_columns(table: CsvTable, source: Mapping[str, Any]) -> None:
-    """Raises ``DataError`` with the nearest name when a column of `source.slice_columns` is missing."""
+    """Raises ``DataError`` with the nearest name when a column of `source.slice_columns` is missing, and for a header
+    with a name that Ratchet keeps for itself."""
+    for column in table.columns:
+        if column.startswith(RESERVED):
+            raise DataError(f"{table.where}:1: column {column!r}: names with {RESERVED} are Ratchet's own; rename it")
     for column in source.get("slice_columns") or ():
         table.require(column)
 

@@ -55,18 +55,19 @@ def test_a_killed_run_that_waited_is_approved_and_promoted_without_training(stac
     assert stack.json("audit", approved)["passed"]
 
 
-def test_a_failed_probation_rolls_back_by_itself(stack: Stack, approved: str) -> None:
-    """Depends on the version that the test before promoted."""
-    if stack.adapters.ledger.head(approved) is None:
-        pytest.skip("needs the champion of the test before")
+def test_a_failed_probation_rolls_back_by_itself(stack: Stack) -> None:
+    name = stack.pipeline("on-probation", *FAST)
+    stack("upload", name, "rows.csv")
+    champion = "--set=gates.champion=[{kind: absolute, metric: accuracy, minimum: 0.5}]"
+    assert stack.json("run", name, "--local", champion)["outcome"] == "promoted"
     overrides = (
         "--set=train.seed=1",
-        "--set=gates.champion=[{kind: absolute, metric: accuracy, minimum: 0.5}]",
+        champion,
         "--set=gates.probation=[{kind: contract, minimum_requests: 100}, {kind: latency, maximum_milliseconds: 0.001}]",
     )
-    report = stack.json("run", approved, "--local", *overrides, code=4)
+    report = stack.json("run", name, "--local", *overrides, code=4)
     assert (report["outcome"], report["version"], report["champion_after"]) == ("rolled_back", 2, 1)
-    promotion, back = stack.adapters.ledger.entries(approved)[-2:]
+    promotion, back = stack.adapters.ledger.entries(name)[-2:]
     assert (promotion.version, promotion.action) == (2, "promote")
     assert (back.version, back.action, back.actor) == (1, "rollback", "probation")
     assert "latency_p95" in back.reason

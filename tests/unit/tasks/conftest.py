@@ -17,6 +17,9 @@ from mlratchet.infra.tracking.memory import MemoryTracker
 from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
 from mlratchet.models.data.snapshot import take_snapshot
+from mlratchet.models.gates.decision import build_decision
+from mlratchet.models.gates.result import GateResult
+from mlratchet.models.gates.signed import publish_decision
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.pipeline.loading import parse_pipeline
 from mlratchet.models.pipeline.store import publish_pipeline
@@ -118,8 +121,14 @@ class Road:
         self.programs[f"version-{number}"] = program
         if champion:
             ledger = ObjectLedger(self.store, KEYS)
+            decision = build_decision(
+                "table", "champion", GateResult(gate="champion", verdict="pass", checks=()), version=number,
+                work_key=work_key, champion_version=None, digests={"dataset": dataset_id}, actor="a", now_s=1.0,
+                run_id="r",
+            )  # fmt: skip
             ledger.append(
-                "table", action="promote", version=number, work_key=work_key, decision="d", manifest=f"m{number}",
+                "table", action="promote", version=number, work_key=work_key,
+                decision=publish_decision(self.store, decision, KEYS.signer()), manifest=f"m{number}",
                 actor="a", reason="r", now_s=float(number), expected_generation=len(ledger.entries("table")),
             )  # fmt: skip
         return record

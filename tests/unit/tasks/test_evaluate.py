@@ -138,6 +138,13 @@ def test_rows_that_the_champion_or_its_parent_was_trained_on_are_marked_after_an
         assert marked != set(champion.ids)
 
 
+def test_a_champions_registration_that_names_another_dataset_than_was_judged_is_refused(road: Road) -> None:
+    """Else whoever writes to the bucket says which rows it has seen, and with them what is left out."""
+    incumbent = road.version(program(FAIR)).model_copy(update={"dataset_id": "another"})
+    with pytest.raises(SecurityError, match="dataset another, but version 1 was judged with d; the registration was"):
+        measure(road, incumbent=incumbent)
+
+
 def test_attributions_move_when_the_model_looks_elsewhere(road: Road) -> None:
     incumbent = road.version(program(OTHER))
     found = measure(road, ATTRIBUTION, BY_REGION, incumbent=incumbent)

@@ -73,6 +73,14 @@ def test_a_parent_that_was_trained_on_test_rows_is_refused(
         refuse_seen_rows(run, work, parent)
 
 
+def test_a_parent_whose_rows_had_other_names_is_refused(road: Any) -> None:
+    run = road.run()
+    parent = road.version(None).model_copy(update={"revision": publish_pipeline(road.store, run.spec)})
+    run.spec = run.spec.model_copy(update={"source": run.spec.source.model_copy(update={"id_column": "a"})})
+    with pytest.raises(ConfigurationError, match=r"id_column was None when version 1 .* now it is a: .* not known"):
+        refuse_seen_rows(run, road.work(road.dataset(run)), parent)
+
+
 def test_a_parent_whose_rows_are_gone_is_refused_after_another_split(road: Any) -> None:
     run = road.run()
     parent = road.version(None).model_copy(update={"revision": "0" * 64})

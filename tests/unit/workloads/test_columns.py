@@ -15,6 +15,7 @@ from mlratchet.models.errors import DataError
 from mlratchet.models.evaluation.metrics import metrics_for
 from mlratchet.models.evaluation.rows import GROUP_COLUMN, RowOutputs, load_rows, save_rows
 from mlratchet.models.evaluation.score import score
+from mlratchet.models.evaluation.seen import SEEN_COLUMN, mark_seen
 from mlratchet.models.gates.intervals import cluster_of
 from mlratchet.models.pipeline.workload import WorkloadRef
 from mlratchet.models.workloads.tabular import TableClassifier
@@ -61,6 +62,16 @@ def test_an_ordinary_column_called_group_is_for_slices_alone(raw: MemoryStore, s
     assert cluster_of(metrics_for("classification", ("no", "yes"))["accuracy"], outputs) is None
     outputs = scored(store, rows_of(raw, store, header="a,b,label,region,group", group_column="group"))
     assert cluster_of(metrics_for("classification", ("no", "yes"))["accuracy"], outputs) == GROUP_COLUMN
+
+
+@pytest.mark.parametrize("name", ["@seen", "@group"])
+def test_a_delivery_cannot_name_columns_that_decide_what_is_compared(
+    raw: MemoryStore, store: MemoryStore, name: str
+) -> None:
+    with pytest.raises(DataError, match=f"column '{name}': names with @ are Ratchet's own; rename it"):
+        rows_of(raw, store, header=f"a,b,label,region,{name}")
+    claimed = RowOutputs(ids=["r"], y=np.zeros(1), output=np.zeros(1), columns={SEEN_COLUMN: ["yes"], "region": ["eu"]})
+    assert mark_seen(claimed, set()).columns == {"region": ["eu"]}
 
 
 def test_a_column_that_the_source_lacks_is_refused_with_the_nearest_name(raw: MemoryStore, store: MemoryStore) -> None:
