@@ -29,7 +29,7 @@ from pathlib import Path
 
 import numpy as np
 from mlratchet.models.evaluation.metrics import Metric, metrics_for
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.evaluation.rows import GROUP_COLUMN, RowOutputs
 from mlratchet.models.evaluation.statistics.choose import confidence_of, confidence_of_difference
 from mlratchet.models.evaluation.statistics.interval import Confidence
 from mlratchet.models.evaluation.statistics.power import detectable_difference
@@ -227,7 +227,7 @@ def ndcg() -> Population:
         relevance = rng.integers(0, 3, n * size)
         shared, own = rng.normal(0, 1, n * size), rng.normal(0, 1, (2, n * size))
         group = [str(i // size) for i in range(n * size)]
-        a, b = (rows(relevance, relevance + 0.8 * shared + 0.6 * o, group=group) for o in own)
+        a, b = (rows(relevance, relevance + 0.8 * shared + 0.6 * o, **{GROUP_COLUMN: group}) for o in own)
         return a, b
 
     return Population(
