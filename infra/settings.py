@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     rendezvous_port: int = 0  # where the agents of a training meet; 0: any free one
     node_wait_seconds: float = 600.0  # how long a training waits for its other nodes
     serving_host: str = "127.0.0.1"
+    reconcile_seconds: float = 900.0  # between two `ratchet reconcile` of the supervisor
     pipelines_dir: Path = Path("deployments/pipelines")
     fault: str | None = None  # `name:crash|stop|raise`, for tests
 

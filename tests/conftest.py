@@ -150,7 +150,10 @@ class Stack:
     def environment(self, **more: str) -> dict[str, str]:
         """Of a user's shell."""
         mine = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_", "AWS_", "RATCHET_"))}
-        return {**mine, "RATCHET_HOME": str(self.home), "COLUMNS": "200", **more}
+        by_hand = {
+            "RATCHET_RECONCILE_SECONDS": "86400"
+        }  # a test that asks what is repaired must be the one who repairs
+        return {**mine, **by_hand, "RATCHET_HOME": str(self.home), "COLUMNS": "200", **more}
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """A command in the background."""

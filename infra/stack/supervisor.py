@@ -27,7 +27,6 @@ from mlratchet.infra.stack.volumes import Volumes
 
 LOOP_S = 0.25  # seconds between two looks at the processes
 HEALTH_S = 2.0  # seconds between two questions to a healthy service
-REPAIR_S = 900.0  # seconds between two `ratchet reconcile`
 BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)  # before the next start of a service that keeps dying
 
 
@@ -90,7 +89,7 @@ class Supervisor:
         self._volumes = Volumes(settings)
         self._watched = False
         used = (settings.home / "data" / "prefect.db").exists()  # there is nothing to repair in a fresh stack
-        self._repair_at = time.monotonic() + (0.0 if used else REPAIR_S)
+        self._repair_at = time.monotonic() + (0.0 if used else settings.reconcile_seconds)
         self.stopping = threading.Event()
 
     def run(self) -> None:
@@ -145,8 +144,8 @@ class Supervisor:
         return {"seaweedfs": self._volumes.writable, "prefect": self._watched}.get(name, True)
 
     def _repair(self) -> None:
-        """When a stack that was used before is up again, and then every `REPAIR_S`: events get lost, files do not."""
-        self._repair_at = time.monotonic() + REPAIR_S
+        """When a used stack is up again, and then every `reconcile_seconds`: events get lost, files do not."""
+        self._repair_at = time.monotonic() + self._settings.reconcile_seconds
         with (self._settings.home / "logs" / "reconcile.log").open("ab") as sink:
             subprocess.Popen(
                 (script("ratchet"), "reconcile"),
