@@ -10,7 +10,7 @@ from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.evaluation.metrics import metrics_for
 from mlratchet.models.evaluation.rows import load_rows
-from mlratchet.models.evaluation.seen import saw_every_row, unseen
+from mlratchet.models.evaluation.seen import side_by_side
 from mlratchet.models.gates.decision import load_decision
 from mlratchet.models.gates.policy import KINDS_AT, GatePolicy
 from mlratchet.models.gates.power import Pilot, power_notes
@@ -59,8 +59,8 @@ def newest_comparison(adapters: Adapters, spec: PipelineSpec, workload: Workload
             load_rows(adapters.store, keys[name]) if keys.get(name, "none") != "none" else None
             for name in ("rows", "champion_rows")
         )
-        if ours is not None and theirs is not None and not saw_every_row(theirs):
-            ours, theirs, _ = unseen(ours, theirs)
+        if ours is not None:
+            ours, theirs = side_by_side(ours, theirs)
         return Pilot(
             test_share=spec.data.split.test,
             test_rows=load_dataset(adapters.store, record.dataset_id).rows["test"],

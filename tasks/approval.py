@@ -14,7 +14,7 @@ from mlratchet.models.approval.request import ApprovalRequest, approval_checks, 
 from mlratchet.models.approval.standing import Approvals, Standing, counted_digest, standing
 from mlratchet.models.approval.statement import Statement, Subject, publish, read
 from mlratchet.models.evaluation.metrics import compute_metrics
-from mlratchet.models.evaluation.seen import saw_every_row, unseen
+from mlratchet.models.evaluation.seen import side_by_side
 from mlratchet.models.gates.decision import load_decision
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.record import GateRun
@@ -110,9 +110,7 @@ def metric_rows(run: Run, evidence: Evidence) -> list[tuple[str, float, float | 
     if evidence.candidate is None:
         return []
     task, names = run.workload.task, run.workload.class_names()
-    candidate, champion = evidence.candidate, evidence.champion
-    if champion is not None and not saw_every_row(champion):
-        candidate, champion, _ = unseen(candidate, champion)
+    candidate, champion = side_by_side(evidence.candidate, evidence.champion)
     ours = compute_metrics(candidate, task, names)
     theirs = compute_metrics(champion, task, names) if champion is not None else {}
     return [

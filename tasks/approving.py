@@ -10,7 +10,7 @@ from typing import Any
 
 from mlratchet.infra.keys import load_approver, read_private, usable
 from mlratchet.models.approval.page import headline
-from mlratchet.models.approval.request import ApprovalRequest, list_requests
+from mlratchet.models.approval.request import ApprovalRequest, list_requests, subject_fields
 from mlratchet.models.approval.standing import moment
 from mlratchet.models.approval.statement import Statement, publish
 from mlratchet.models.errors import ConfigurationError, SecurityError
@@ -89,17 +89,7 @@ def verify_request(adapters: Adapters, request: ApprovalRequest) -> str:
     """
     subject = request.subject
     decision, _ = verified_decision(adapters.store, request.decision, Context(adapters.keys.trusted()))
-    digests = decision.get("digests", {})
-    said = {
-        "pipeline": decision["pipeline"],
-        "gate": decision["gate"],
-        "version": decision["version"],
-        "work_key": decision["work_key"],
-        "manifest": digests.get("manifest"),
-        "policy": digests.get("policy"),
-        "dataset": digests.get("dataset"),
-        "champion_version": decision["champion_version"],
-    }
+    said = subject_fields(decision)
     wrong = [name for name, value in subject.model_dump().items() if said[name] != value]
     record = find_registration(adapters.store, subject.work_key)
     if record is None or (record.version, record.manifest_digest) != (subject.version, subject.manifest):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from mlratchet.models.gates.decision import load_decision
+from mlratchet.models.gates.decision import digests_behind
 from mlratchet.models.ports.ledger import LedgerEntry
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from mlratchet.models.serving.contract import StoredRequest, load_requests
@@ -34,7 +34,6 @@ def requests_key(store: ObjectStore, entries: Sequence[LedgerEntry], version: in
     """The key that the decision of the version's newest promotion names, or a gate's that this one names."""
     for entry in reversed(entries):
         if entry.version == version and entry.action == "promote":
-            named = load_decision(store, entry.decision)["digests"]
-            gates = [load_decision(store, digest)["digests"] for name, digest in named.items() if name[:5] == "gate."]
-            return next((str(one["requests"]) for one in (named, *gates) if "requests" in one), None)
+            behind = digests_behind(store, entry.decision)
+            return next((str(one["requests"]) for one in behind if "requests" in one), None)
     return None

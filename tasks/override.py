@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mlratchet.infra.promotion import project, promote_version, refuse_cut_ledger
-from mlratchet.models.approval.request import ApprovalRequest, publish_request
+from mlratchet.models.approval.request import ApprovalRequest, publish_request, subject_fields
 from mlratchet.models.approval.statement import Subject
 from mlratchet.models.errors import ConfigurationError, GateRefusedError, SecurityError
 from mlratchet.models.gates.override import build_override, expiry_of, moment
@@ -81,13 +81,11 @@ def heard(
         )
     digest, decision = with_answers(adapters, digest)
     if any(check["kind"] == "approval" and check["verdict"] == "inconclusive" for check in decision["checks"]):
-        named = decision["digests"]
-        subject = {name: decision[name] for name in ("pipeline", "gate", "version", "work_key", "champion_version")}
-        policy = load_policy(adapters.store, named["policy"])
+        policy = load_policy(adapters.store, decision["digests"]["policy"])
         publish_request(
             adapters.store,
             ApprovalRequest(
-                subject=Subject(**subject, **{name: named[name] for name in ("manifest", "policy", "dataset")}),
+                subject=Subject(**subject_fields(decision)),
                 policy=policy.model_dump(mode="json", exclude={"policy"}),
                 decision=digest,
                 asked_by=getpass.getuser(),

@@ -14,7 +14,7 @@ from mlratchet.models.errors import ConfigurationError, RatchetError, SecurityEr
 from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.score import score
 from mlratchet.models.evaluation.seen import mark_seen
-from mlratchet.models.gates.decision import load_decision
+from mlratchet.models.gates.decision import digests_behind
 from mlratchet.models.gates.demands import Demands
 from mlratchet.models.ports.ledger import LedgerEntry
 from mlratchet.models.ports.storage import ObjectNotFound
@@ -132,9 +132,7 @@ def refuse_another_dataset(run: Run, record: Registration, entries: list[LedgerE
     for entry in entries:
         if entry.work_key != record.work_key or entry.action != "promote":
             continue
-        named = load_decision(store, entry.decision).get("digests") or {}
-        gates = [load_decision(store, digest)["digests"] for name, digest in named.items() if name.startswith("gate.")]
-        for digests in (named, *gates):
+        for digests in digests_behind(store, entry.decision):
             if digests.get("dataset", record.dataset_id) != record.dataset_id:
                 raise SecurityError(
                     f"{registration_key(record.work_key)}: dataset {record.dataset_id[:12]}, but version "

@@ -39,12 +39,12 @@ def seen_rows(
 
     Raises ``ConfigurationError`` when the dataset of one of them is gone, or its rows were named otherwise.
     """
-    return {
-        identity
-        for one in lineage(record, parent)
-        if one.dataset_id != dataset_id and not divides_alike(store, spec, one)
-        for identity in trained_on(store, one)
-    }
+    seen: set[str] = set()
+    for one in lineage(record, parent):
+        if one.dataset_id == dataset_id or divides_alike(store, spec, one):
+            break  # it was refused a parent that knew rows which are test rows by this rule
+        seen |= trained_on(store, one)
+    return seen
 
 
 def lineage(record: Registration, parent: Callable[[int], Registration | None]) -> Iterator[Registration]:

@@ -10,7 +10,7 @@ from mlratchet.models.errors import ConfigurationError, InfrastructureError
 from mlratchet.models.evaluation.metrics import MetricValue, metrics_for
 from mlratchet.models.evaluation.plots import evaluation_plots
 from mlratchet.models.evaluation.rows import RowOutputs
-from mlratchet.models.evaluation.seen import saw_every_row, unseen
+from mlratchet.models.evaluation.seen import side_by_side
 from mlratchet.models.evaluation.slice_plots import slice_plot
 from mlratchet.models.evaluation.slices import slice_labels
 from mlratchet.models.gates.demands import Demands
@@ -65,10 +65,8 @@ def log_bytes(run: Run, run_id: str, files: dict[str, bytes]) -> None:
 def slice_pictures(run: Run, candidate: RowOutputs, compared: Rescored, demands: Demands) -> dict[str, bytes]:
     """One per metric and way to slice of the policy; what cannot be sliced is the check's to refuse."""
     metrics = metrics_for(run.workload.task, run.workload.class_names())
-    models = {"candidate": candidate}
-    if compared.champion is not None and not saw_every_row(compared.champion):
-        candidate, champion, _ = unseen(candidate, compared.champion)
-        models = {"candidate": candidate, "champion": champion}
+    candidate, champion = side_by_side(candidate, compared.champion)
+    models = {"candidate": candidate} | ({"champion": champion} if champion is not None else {})
     pictures = {}
     for metric, columns, function in demands.slices:
         by = "+".join(columns) or str(function).split(":")[-1]

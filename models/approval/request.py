@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from mlratchet.models.approval.statement import Subject
@@ -49,6 +50,13 @@ def approval_checks(policy: GatePolicy, gate: str) -> tuple[ApprovalCheck, ...]:
 def request_key(subject: Subject) -> str:
     """Where the request of a subject is published."""
     return f"{subject.folder}request.json"
+
+
+def subject_fields(decision: Mapping[str, Any]) -> dict[str, Any]:
+    """What a gate's decision is about, under the names of `Subject`; None where it does not say."""
+    digests = decision.get("digests") or {}
+    fields = {name: decision[name] for name in ("pipeline", "gate", "version", "work_key", "champion_version")}
+    return fields | {name: digests.get(name) for name in ("manifest", "policy", "dataset")}
 
 
 def publish_request(store: ObjectStore, request: ApprovalRequest) -> ApprovalRequest:

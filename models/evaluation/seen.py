@@ -29,6 +29,14 @@ def saw_every_row(rows: RowOutputs) -> bool:
     return bool(marks) and all(marks)
 
 
+def side_by_side(ours: RowOutputs, theirs: RowOutputs | None) -> tuple[RowOutputs, RowOutputs | None]:
+    """Both on the rows that neither has seen, for showing; ours alone where there is no other or nothing is left."""
+    if theirs is None or saw_every_row(theirs):
+        return ours, None
+    ours, theirs, _ = unseen(ours, theirs)
+    return ours, theirs
+
+
 def unseen(ours: RowOutputs, theirs: RowOutputs) -> tuple[RowOutputs, RowOutputs, str]:
     """Both without the rows that the other version has seen, and words about those; the two stand row by row."""
     marks = theirs.columns.get(SEEN_COLUMN)

@@ -90,6 +90,16 @@ def load_decision(store: ObjectStore, digest: str) -> dict[str, Any]:
     return decision
 
 
+def digests_behind(store: ObjectStore, digest: str) -> list[dict[str, str]]:
+    """The digests of a promotion's decision, and those of every gate's decision that it names, as an override does.
+
+    Raises ``SecurityError`` as `load_decision` does.
+    """
+    named = load_decision(store, digest).get("digests") or {}
+    gates = [one for name, one in named.items() if name.startswith("gate.")]
+    return [named, *(load_decision(store, one).get("digests") or {} for one in gates)]
+
+
 WORDS = ((">=", "≥"), ("<=", "≤"), (">", "above"))  # a page would read a leading > as a quotation
 SIGNS = {"pass": "✓", "fail": "✗", "inconclusive": "?", "not_applicable": "-"}
 

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from mlratchet.models.artifact.signature import Signature
+from mlratchet.models.errors import DataError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.pipeline.strict import StrictModel
 from mlratchet.models.ports.storage import ObjectExists, ObjectStore
@@ -46,12 +47,12 @@ def contract_requests(
 ) -> list[StoredRequest]:
     """Requests of recorded rows `x` (N, *shape) with the answers that `output` says, and requests to refuse.
 
-    `examples` rows are sent one by one. Raises ``ValueError`` when no row is finite.
+    `examples` rows are sent one by one. Raises ``DataError`` when no row is finite.
     """
     finite = np.isfinite(x.reshape(len(x), -1)).all(axis=1)  # JSON has no NaN: a client could not send the others
-    x, output = x[finite], output[finite]
+    recorded, x, output = len(x), x[finite], output[finite]
     if not len(x):
-        raise ValueError("no recorded row is finite: there is nothing that a client could send")
+        raise DataError(f"none of {recorded} recorded test rows is finite: there is nothing that a client could send")
     answers = predictions_of(torch.from_numpy(np.ascontiguousarray(output)).float(), signature)
     places = [slice(at, at + 1) for at in range(min(examples, len(x)))]
     places += [slice(0, min(BATCH, len(x)))] if len(x) > 1 else []

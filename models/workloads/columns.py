@@ -12,7 +12,7 @@ from mlratchet.models.evaluation.rows import GROUP_COLUMN
 RESERVED = "@"  # begins the names of columns that Ratchet adds
 
 
-def require_slice_columns(table: CsvTable, source: Mapping[str, Any]) -> None:
+def check_columns(table: CsvTable, source: Mapping[str, Any]) -> None:
     """Raises ``DataError`` with the nearest name when a column of `source.slice_columns` is missing, and for a header
     with a name that Ratchet keeps for itself."""
     for column in table.columns:

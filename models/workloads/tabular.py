@@ -23,7 +23,7 @@ from mlratchet.models.workloads.base import (
     Task,
     Workload,
 )
-from mlratchet.models.workloads.columns import require_slice_columns, slice_values
+from mlratchet.models.workloads.columns import check_columns, slice_values
 from torch import nn
 
 SUFFIXES = (".csv", ".tsv", ".txt")
@@ -90,7 +90,7 @@ class TableWorkload(Workload):
             for column in (*self.columns, *self.target_columns(source), *named):
                 if column:
                     table.require(column)
-            require_slice_columns(table, source)
+            check_columns(table, source)
             for row in table.rows():
                 yield self._record(row, table, source, seen)
 

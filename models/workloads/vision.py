@@ -15,7 +15,7 @@ from mlratchet.models.data.csv_table import CsvTable, RaggedRow, Row
 from mlratchet.models.data.images import UnreadableImageError, decode_image
 from mlratchet.models.errors import DataError
 from mlratchet.models.workloads.base import InputSpec, RawObject, Record, Reject, Task, Workload
-from mlratchet.models.workloads.columns import require_slice_columns, slice_values
+from mlratchet.models.workloads.columns import check_columns, slice_values
 from torch import nn
 
 READERS = 16  # threads that fetch and decode
@@ -117,7 +117,7 @@ class ImageClassifier(Workload):
         for column in (source.get("id_column"), source.get("group_column")):
             if column:
                 table.require(column)
-        require_slice_columns(table, source)
+        check_columns(table, source)
         named: set[str] = set()
         jobs: list[tuple[Row, RawObject]] = []
         for row in table.rows():
