@@ -26,31 +26,33 @@ WORKLOAD = WorkloadRef(
 MakeJob = Callable[..., TrainJob]
 
 
-@pytest.fixture(scope="session")
-def dataset(stack: Stack) -> str:
+def job_of(stack: Stack, scratch: str, work_key: str | None, epoch: int, **changes: Any) -> TrainJob:
+    """Its dataset is written for each job: other tests of this stack collect what no run refers to."""
     adapters, source = stack.adapters, SourceConfig(prefix="ranks/")
     adapters.raw.upload_file("ranks/rows.csv", stack.project / "rows.csv")
     snapshot = take_snapshot(adapters.raw, adapters.store, prefix="ranks/")
-    workload = load_workload(WORKLOAD.use, WORKLOAD.parameters)
-    records, _ = read_dataset_records(adapters.store, snapshot, workload, source)
-    return write_dataset(adapters.store, snapshot, records, "code", WORKLOAD, DataConfig(), source).id
+    world, workload = changes.pop("world", 2), changes.pop("workload", WORKLOAD)
+    made = load_workload(WORKLOAD.use, WORKLOAD.parameters)
+    records, _ = read_dataset_records(adapters.store, snapshot, made, source)
+    dataset = write_dataset(adapters.store, snapshot, records, "code", WORKLOAD, DataConfig(), source).id
+    options = {"epochs": 60, "global_batch_size": 32, "processes": 2, "checkpoint": {"every_steps": 40}, **changes}
+    return TrainJob(
+        work_key=work_key or uuid.uuid4().hex, epoch=epoch, dataset_id=dataset, workload=workload,
+        train=TrainConfig.model_validate(options), processes=world, scratch=scratch,
+    )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def job(dataset: str, tmp_path_factory: pytest.TempPathFactory) -> MakeJob:
+@pytest.fixture
+def job(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> MakeJob:
     def make(work_key: str | None = None, epoch: int = 1, **changes: Any) -> TrainJob:
-        world, workload = changes.pop("world", 2), changes.pop("workload", WORKLOAD)
         scratch = changes.pop("scratch", None) or str(tmp_path_factory.mktemp("attempt"))
-        options = {"epochs": 60, "global_batch_size": 32, "processes": 2, "checkpoint": {"every_steps": 40}, **changes}
-        return TrainJob(
-            work_key=work_key or uuid.uuid4().hex, epoch=epoch, dataset_id=dataset, workload=workload,
-            train=TrainConfig.model_validate(options), processes=world, scratch=scratch,
-        )  # fmt: skip
+        return job_of(stack, scratch, work_key, epoch, **changes)
 
     return make
 
 
 @pytest.fixture(scope="session")
-def undisturbed(stack: Stack, job: MakeJob) -> TrainResult:
+def undisturbed(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
     """The weights of one process."""
-    return in_this_process(job(world=1), stack.adapters.store)
+    scratch = str(tmp_path_factory.mktemp("undisturbed"))
+    return in_this_process(job_of(stack, scratch, None, 1, world=1), stack.adapters.store)

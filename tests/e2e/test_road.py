@@ -53,7 +53,7 @@ def test_the_second_is_warm_started_compared_on_the_same_rows_and_promoted(stack
             check["n"] == load_dataset(stack.adapters.store, decisions["champion"]["digests"]["dataset"]).rows["test"]
         )
     assert accuracy["method"] == "Tango score (paired)"
-    assert f1["method"].startswith("paired percentile bootstrap")
+    assert f1["method"].startswith("paired bootstrap, wider of percentile and BCa")
 
 
 def test_the_second_is_measured_against_its_perturbed_rows_the_anchor_and_the_contract(stack: Any, second: Any) -> None:

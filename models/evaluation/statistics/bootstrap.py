@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from mlratchet.models.evaluation.metrics.base import Array, Metric, SumMetric
 from mlratchet.models.evaluation.rows import RowOutputs
-from mlratchet.models.evaluation.statistics.interval import Confidence, Interval
+from mlratchet.models.evaluation.statistics.interval import Confidence, Interval, WiderConfidence
 from mlratchet.models.evaluation.statistics.proportions import PairedScore
 from mlratchet.models.evaluation.statistics.quantity import MANY_DEGREES, Quantity, Spread
 from mlratchet.models.evaluation.statistics.resampling import EXACT_UNITS, resampled
@@ -92,10 +92,10 @@ def _at(ordered: Array, place: float) -> float:
 def bootstrap_confidence(quantity: Quantity, *, resamples: int, seed: int) -> Confidence:
     """Bounds as gates use them, with what makes them doubtful.
 
-    One model: BCa up to `EXACT_UNITS` units, above which bias and skewness are below the Monte-Carlo error of a
-    quantile. Two models: percentiles, whose difference is nearly symmetric; BCa exceeded its error there in the
-    simulations of docs/statistics.md. Both expanded by Student's t. A BCa that is undefined (a unit without which the
-    metric has no value) falls back to percentiles and says so.
+    One model: BCa. Two models: the wider of percentiles and BCa, end by end. Percentiles promote too often where the
+    difference is skewed (a much noisier candidate), BCa where it is not (docs/statistics.md). Above `EXACT_UNITS` units
+    percentiles: bias and skewness are below the Monte-Carlo error of a quantile. All expanded by Student's t. A BCa that
+    is undefined (a unit without which the metric has no value) falls back to percentiles and says so.
     """
     spread, estimate = quantity.spread(), quantity.estimate()
     if spread.error == 0 and quantity.counts_rows and quantity.differs():
@@ -103,18 +103,24 @@ def bootstrap_confidence(quantity: Quantity, *, resamples: int, seed: int) -> Co
     values, road = resampled(quantity, resamples=resamples, seed=seed)
     named = f"over {quantity.unit}" if not quantity.rows_are_units else ""
     named += f", strata of {quantity.stratify}" if quantity.stratify else ""
-    doubt = _doubt(quantity, values, spread, estimate)
-    corrections, paired = (0.0, 0.0), len(quantity.sides) > 1
-    kind = "paired percentile bootstrap" if paired else "percentile bootstrap"
-    if not paired and quantity.units <= EXACT_UNITS:
-        found = bca_corrections(quantity, values, estimate)
-        kind = "BCa bootstrap" if found else "percentile bootstrap (BCa undefined)"
-        corrections = found or corrections
-    method = ", ".join(word for word in (f"{kind} {named}".strip(), "Student's t", road) if word)
-    return BootstrapConfidence(
-        values, method=method, units=quantity.units, doubt=doubt, bias=corrections[0], acceleration=corrections[1],
-        degrees=max(spread.degrees, 1.0),
-    )  # fmt: skip
+    doubt, paired = _doubt(quantity, values, spread, estimate), len(quantity.sides) > 1
+
+    def bounds(kind: str, bias: float = 0.0, acceleration: float = 0.0) -> BootstrapConfidence:
+        words = f"paired {kind}" if paired else kind
+        return BootstrapConfidence(
+            values, method=", ".join(word for word in (f"{words} {named}".strip(), "Student's t", road) if word),
+            units=quantity.units, doubt=doubt, bias=bias, acceleration=acceleration, degrees=max(spread.degrees, 1.0),
+        )  # fmt: skip
+
+    if quantity.units > EXACT_UNITS:
+        return bounds("percentile bootstrap")
+    found = bca_corrections(quantity, values, estimate)
+    if found is None:
+        return bounds("percentile bootstrap (BCa undefined)")
+    if not paired:
+        return bounds("BCa bootstrap", *found)
+    wider = bounds("bootstrap, wider of percentile and BCa", *found)
+    return WiderConfidence(bounds("percentile bootstrap"), wider, method=wider.method)
 
 
 def _without_disagreement(quantity: Quantity) -> Confidence:

@@ -96,6 +96,31 @@ class StudentConfidence(Confidence):
         return 1.0 - self.p_greater(x)
 
 
+class WiderConfidence(Confidence):
+    """Of two methods the wider bound, end by end: wrong no more often than the better of the two."""
+
+    def __init__(self, first: Confidence, second: Confidence, *, method: str) -> None:
+        self._both, self.method = (first, second), method
+        self.units, self.undefined = first.units, max(first.undefined, second.undefined)
+        self.doubt = first.doubt or second.doubt
+
+    def low(self, alpha: float) -> float:
+        """The lower of the two."""
+        return min(one.low(alpha) for one in self._both)
+
+    def high(self, alpha: float) -> float:
+        """The higher of the two."""
+        return max(one.high(alpha) for one in self._both)
+
+    def p_greater(self, x: float) -> float:
+        """The larger of the two."""
+        return max(one.p_greater(x) for one in self._both)
+
+    def p_less(self, x: float) -> float:
+        """The larger of the two."""
+        return max(one.p_less(x) for one in self._both)
+
+
 class NoConfidence(Confidence):
     """Nothing can be said: bounds are NaN and p values 1."""
 

@@ -59,11 +59,11 @@ BINARY = metrics_for("classification", ("no", "yes"))
     [
         ("accuracy", "Clopper-Pearson", "Tango"),
         ("recall_class_a", "Clopper-Pearson", "Tango"),
-        ("precision_class_a", "Clopper-Pearson", "paired percentile bootstrap"),
-        ("f1_macro", "BCa bootstrap", "paired percentile bootstrap"),
-        ("log_loss", "BCa bootstrap", "paired percentile bootstrap"),
+        ("precision_class_a", "Clopper-Pearson", "paired bootstrap, wider of percentile and BCa"),
+        ("f1_macro", "BCa bootstrap", "paired bootstrap, wider of percentile and BCa"),
+        ("log_loss", "BCa bootstrap", "paired bootstrap, wider of percentile and BCa"),
         ("roc_auc_macro", "DeLong (logit)", "DeLong (paired)"),
-        ("average_precision_macro", "BCa bootstrap", "paired percentile bootstrap"),
+        ("average_precision_macro", "BCa bootstrap", "paired bootstrap, wider of percentile and BCa"),
     ],
 )
 def test_each_metric_names_the_method_that_fits_it_and_holds_its_estimate(metric: str, one: str, two: str) -> None:
