@@ -19,7 +19,7 @@ from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline, read
 from mlratchet.models.pipeline.reading import parse_yaml, read_text
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.registration.record import find_registration
-from mlratchet.models.training.losses import check_fits
+from mlratchet.models.training.fitting import check_fits
 from mlratchet.models.tuning.space import check_tune
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.loading import load_workload

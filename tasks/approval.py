@@ -11,8 +11,8 @@ from typing import Any
 
 from mlratchet.models.approval.page import request_page
 from mlratchet.models.approval.request import ApprovalRequest, approval_checks, publish_request
-from mlratchet.models.approval.standing import Approvals, Standing, counted_digest, standing
-from mlratchet.models.approval.statement import Statement, Subject, publish, read
+from mlratchet.models.approval.standing import Standing, counted_digest, standing
+from mlratchet.models.approval.statement import Statement, Subject, publish
 from mlratchet.models.evaluation.metrics import compute_metrics
 from mlratchet.models.evaluation.seen import side_by_side
 from mlratchet.models.gates.decision import load_decision
@@ -20,6 +20,7 @@ from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.record import GateRun
 from mlratchet.tasks.progress import show_text
 from mlratchet.tasks.recognise import Work
+from mlratchet.tasks.statements import said_about
 from mlratchet.tasks.step import step
 from mlratchet.tasks.wiring import Adapters, Run
 
@@ -35,18 +36,6 @@ def subject_of(run: Run, work: Work, gate: str, version: int, manifest: str) -> 
         policy=run.spec.policy_digest(),
         dataset=work.dataset_id,
         champion_version=work.champion.version if work.champion else None,
-    )
-
-
-def said_about(adapters: Adapters, subject: Subject) -> Approvals:
-    """Every statement in the bucket, with whom to believe and the time: nothing is verified yet."""
-    statements, damaged = read(adapters.store, subject)
-    return Approvals(
-        subject=subject,
-        statements=statements,
-        damaged=damaged,
-        trusted=adapters.keys.trusted(),
-        now_s=time.time(),
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import version
 
-import torch
 from mlratchet.infra.launch.local import resolve_processes
 from mlratchet.models.data.dataset import dataset_id
 from mlratchet.models.data.snapshot import Snapshot
@@ -43,7 +43,7 @@ def recognise(run: Run, snapshot: Snapshot) -> Work:
         snapshot_id=snapshot.id,
         dataset_id=dataset,
         workload_digest=run.workload_digest,
-        torch_version=torch.__version__.split("+")[0],
+        torch_version=version("torch").split("+")[0],
         world=resolve_processes(run.spec.train) * run.spec.train.nodes,
     )
     entries = run.adapters.ledger.entries(run.spec.name)

@@ -17,7 +17,7 @@ from mlratchet.models.gates.replay import load_policy, verdict_on
 from mlratchet.models.gates.signed import Context, publish_decision, verified_decision
 from mlratchet.models.identity.canonical import digest as digest_of
 from mlratchet.models.identity.environment import environment, judging_source_digest
-from mlratchet.tasks.approval import said_about
+from mlratchet.tasks.statements import said_about
 from mlratchet.tasks.wiring import Adapters
 
 

@@ -21,8 +21,8 @@ from mlratchet.models.identity.lease import LeaseKeeper
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.ports.registry import Registry, Tracker
+from mlratchet.models.training.fitting import check_fits
 from mlratchet.models.training.job import StaleAttemptError
-from mlratchet.models.training.losses import check_fits
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.loading import load_workload, workload_source_digest
 

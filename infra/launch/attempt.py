@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlratchet.infra.launch.group import network_environment
+from mlratchet.infra.launch.network import network_environment
 from mlratchet.infra.launch.watchdog import PREEMPTED
 from mlratchet.infra.processes import WORK_MARK
 from mlratchet.infra.settings import Settings, child_environment, process_environment, without_private_keys

@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import psutil
 import torch.distributed as dist
 from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]  # exported without __all__
 
 FIRST_NODE = "first node"  # key in the group's store: the agent rank of the node that writes the result
-
-
-def interface_of(address: str) -> str | None:
-    """The network interface that has this address; None when no one has."""
-    for name, found in psutil.net_if_addrs().items():
-        if any(entry.family in (socket.AF_INET, socket.AF_INET6) and entry.address == address for entry in found):
-            return name
-    return None
-
-
-def network_environment(address: str) -> dict[str, str]:
-    """What makes gloo and NCCL listen at this address alone."""
-    name = interface_of(address)
-    return {"GLOO_SOCKET_IFNAME": name, "NCCL_SOCKET_IFNAME": name} if name else {}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,9 +26,10 @@ from mlratchet.models.training.checkpoint import (
 from mlratchet.models.training.engine import Engine
 from mlratchet.models.training.exact import ExactEngine
 from mlratchet.models.training.fast import FastEngine
+from mlratchet.models.training.fitting import check_fits
 from mlratchet.models.training.hardware import hardware_kind, prepare_device
 from mlratchet.models.training.job import StaleAttemptError, TrainingError, TrainJob
-from mlratchet.models.training.losses import build_loss, check_fits, class_weight
+from mlratchet.models.training.losses import build_loss, class_weight
 from mlratchet.models.training.observers import Surroundings
 from mlratchet.models.training.optim import build_optimizer
 from mlratchet.models.training.queries import queries_of, query_target

@@ -11,12 +11,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
-from mlratchet.models.workloads.ranking import listwise
-from torch import nn
+
+if TYPE_CHECKING:  # a command that only reads the ledger does not wait for torch
+    import torch
+    from torch import nn
 
 Task = Literal["classification", "regression", "multi_label", "ranking"]
 Target = int | float | tuple[float, ...]
@@ -109,11 +110,14 @@ class Workload(ABC):
 
     def loss(self, output: torch.Tensor, target: torch.Tensor, *, label_smoothing: float) -> torch.Tensor:
         """Mean loss over the rows (scalar). The target of a ranking is (B, 2): relevance, number of the query."""
+        from mlratchet.models.workloads.ranking import listwise
+        from torch.nn import functional
+
         if self.task == "classification":
-            return nn.functional.cross_entropy(output, target, label_smoothing=label_smoothing)
+            return functional.cross_entropy(output, target, label_smoothing=label_smoothing)
         if self.task == "multi_label":
             smoothed = target * (1 - label_smoothing) + 0.5 * label_smoothing
-            return nn.functional.binary_cross_entropy_with_logits(output, smoothed)
+            return functional.binary_cross_entropy_with_logits(output, smoothed)
         if self.task == "ranking":
             return listwise(output, target)
-        return nn.functional.mse_loss(output.reshape(target.shape), target)
+        return functional.mse_loss(output.reshape(target.shape), target)

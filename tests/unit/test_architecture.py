@@ -45,6 +45,12 @@ def test_the_help_loads_nothing_heavy() -> None:
     assert not {"torch", "prefect", "mlflow", "boto3", "numpy", "sklearn"} & loaded
 
 
+def test_who_asks_at_three_in_the_morning_waits_for_no_framework() -> None:
+    """`history`, `champion`, `decision`, `versions`, `audit`."""
+    loaded = modules_after("import mlratchet.tasks.decisions, mlratchet.tasks.audit, mlratchet.tasks.wiring")
+    assert not {"torch", "prefect", "mlflow", "scipy.stats", "sklearn"} & loaded
+
+
 def test_the_environment_is_read_in_one_place() -> None:
     readers = []
     for room in ROOMS:

@@ -23,6 +23,9 @@ LEAST_UNITS = 30
 LEAST_DEGREES = {"paired": 6.0, "single": 12.0}
 """Degrees of freedom below which the simulations of docs/statistics.md exceed the stated error."""
 BIAS_RESAMPLES = 200
+KURTOSIS_SEEN = 0.5
+"""What a sample shows of the kurtosis behind a spread's degrees of freedom, where the tails are heavy: the kurtosis of
+N values cannot exceed N (Johnson and Lowe 1979, Technometrics 21). Counts are bounded, and theirs is not corrected."""
 LARGEST_BIAS = 0.25  # of the standard error; less can be ignored (Efron and Tibshirani 1993, sec. 10.3)
 
 
@@ -94,8 +97,8 @@ def bootstrap_confidence(quantity: Quantity, *, resamples: int, seed: int) -> Co
 
     One model: BCa. Two models: the wider of percentiles and BCa, end by end. Percentiles promote too often where the
     difference is skewed (a much noisier candidate), BCa where it is not (docs/statistics.md). Above `EXACT_UNITS` units
-    percentiles: bias and skewness are below the Monte-Carlo error of a quantile. All expanded by Student's t. A BCa that
-    is undefined (a unit without which the metric has no value) falls back to percentiles and says so.
+    percentiles: bias and skewness are below the Monte-Carlo error of a quantile. All expanded by Student's t. A BCa
+    that is undefined (a unit without which the metric has no value) falls back to percentiles and says so.
     """
     spread, estimate = quantity.spread(), quantity.estimate()
     if spread.error == 0 and quantity.counts_rows and quantity.differs():
@@ -104,12 +107,13 @@ def bootstrap_confidence(quantity: Quantity, *, resamples: int, seed: int) -> Co
     named = f"over {quantity.unit}" if not quantity.rows_are_units else ""
     named += f", strata of {quantity.stratify}" if quantity.stratify else ""
     doubt, paired = _doubt(quantity, values, spread, estimate), len(quantity.sides) > 1
+    degrees = spread.degrees if quantity.counts_rows else spread.degrees * KURTOSIS_SEEN
 
     def bounds(kind: str, bias: float = 0.0, acceleration: float = 0.0) -> BootstrapConfidence:
         words = f"paired {kind}" if paired else kind
         return BootstrapConfidence(
             values, method=", ".join(word for word in (f"{words} {named}".strip(), "Student's t", road) if word),
-            units=quantity.units, doubt=doubt, bias=bias, acceleration=acceleration, degrees=max(spread.degrees, 1.0),
+            units=quantity.units, doubt=doubt, bias=bias, acceleration=acceleration, degrees=max(degrees, 1.0),
         )  # fmt: skip
 
     if quantity.units > EXACT_UNITS:

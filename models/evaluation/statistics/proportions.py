@@ -11,8 +11,7 @@ import math
 
 from mlratchet.models.evaluation.statistics.interval import Confidence, Interval
 from scipy.optimize import brentq
-from scipy.special import ndtr, ndtri
-from scipy.stats import beta, binom
+from scipy.special import bdtr, betainc, betaincinv, ndtr, ndtri
 
 EDGE = 1 - 1e-9
 
@@ -41,20 +40,21 @@ class ExactBinomial(Confidence):
     def low(self, alpha: float) -> float:
         """Where so many successes or more have probability alpha."""
         k, n = self.successes, self.units
-        return 0.0 if k == 0 else float(beta.ppf(alpha, k, n - k + 1))
+        return 0.0 if k == 0 else float(betaincinv(k, n - k + 1, alpha))
 
     def high(self, alpha: float) -> float:
         """Where so few successes or fewer have probability alpha."""
         k, n = self.successes, self.units
-        return 1.0 if k == n else float(beta.ppf(1 - alpha, k + 1, n - k))
+        return 1.0 if k == n else float(betaincinv(k + 1, n - k, 1 - alpha))
 
     def p_greater(self, x: float) -> float:
         """Binomial upper tail."""
-        return float(binom.sf(self.successes - 1, self.units, min(max(x, 0.0), 1.0)))
+        k, n = self.successes, self.units
+        return 1.0 if k == 0 else float(betainc(k, n - k + 1, min(max(x, 0.0), 1.0)))
 
     def p_less(self, x: float) -> float:
         """Binomial lower tail."""
-        return float(binom.cdf(self.successes, self.units, min(max(x, 0.0), 1.0)))
+        return float(bdtr(self.successes, self.units, min(max(x, 0.0), 1.0)))
 
 
 def clopper_pearson(successes: int, n: int, confidence: float) -> Interval:
@@ -131,8 +131,8 @@ def mcnemar(gained: int, lost: int, *, mid_p: bool = False) -> float:
     n, fewer = gained + lost, min(gained, lost)
     if n == 0:
         return 1.0
+    tail = float(bdtr(fewer, n, 0.5))
     if mid_p:
-        if gained == lost:
-            return 1.0 - float(binom.pmf(fewer, n, 0.5))
-        return float(2 * binom.cdf(fewer, n, 0.5) - binom.pmf(fewer, n, 0.5))
-    return min(1.0, float(2 * binom.cdf(fewer, n, 0.5)))
+        observed = tail - (float(bdtr(fewer - 1, n, 0.5)) if fewer > 0 else 0.0)
+        return 1.0 - observed if gained == lost else 2 * tail - observed
+    return min(1.0, 2 * tail)

@@ -10,7 +10,8 @@ import torch
 from mlratchet.models.data.shards import Split
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.training.config import TrainConfig
-from mlratchet.models.training.losses import build_loss, check_fits, class_weight
+from mlratchet.models.training.fitting import check_fits
+from mlratchet.models.training.losses import build_loss, class_weight
 from mlratchet.models.workloads.tabular import TableClassifier, TableMultiLabel, TableRanker, TableRegressor
 
 CLASSIFIER = TableClassifier(columns=["a"], classes=["x", "y", "z"])
