@@ -52,7 +52,7 @@ def test_the_second_is_warm_started_compared_on_the_same_rows_and_promoted(stack
         assert (
             check["n"] == load_dataset(stack.adapters.store, decisions["champion"]["digests"]["dataset"]).rows["test"]
         )
-    assert accuracy["method"] == "Tango score (paired)"
+    assert accuracy["method"] == "Tango score, exact tail (paired)"
     assert f1["method"].startswith("paired bootstrap, wider of percentile and BCa")
 
 

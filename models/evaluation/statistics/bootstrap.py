@@ -13,8 +13,8 @@ from dataclasses import replace
 import numpy as np
 from mlratchet.models.evaluation.metrics.base import Array, Metric, SumMetric
 from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.evaluation.statistics.exact_pairs import paired_share
 from mlratchet.models.evaluation.statistics.interval import Confidence, Interval, WiderConfidence
-from mlratchet.models.evaluation.statistics.proportions import PairedScore
 from mlratchet.models.evaluation.statistics.quantity import MANY_DEGREES, Quantity, Spread
 from mlratchet.models.evaluation.statistics.resampling import EXACT_UNITS, resampled
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
@@ -138,7 +138,7 @@ def _without_disagreement(quantity: Quantity) -> Confidence:
     else:
         _, counts = np.unique(y, return_counts=True)
     fewest = min(int(counts.min()), quantity.units)
-    found = PairedScore(0, 0, fewest)
+    found = paired_share(0, 0, fewest)
     found.method = f"{found.method} over {fewest} rows of the rarest class (no row is decided differently)"
     found.doubt = _too_few(quantity)
     return found

@@ -1,10 +1,10 @@
 """The right method for each metric, and the interface that gates use.
 
 - Shares of rows (accuracy, recall and precision of a class, subset accuracy): Clopper-Pearson for one model; Tango's
-  score for two on the same rows, where both shares have the same denominator.
+  score for two on the same rows, where both shares have the same denominator; its tail exact for few disagreements.
 - ROC AUC: DeLong, on the logit scale for one model, paired for two.
-- All others, any metric over clusters, and rankings over queries: the bootstrap; BCa for one model, percentiles of the
-  paired difference for two, both expanded by Student's t.
+- All others, any metric over clusters, and rankings over queries: the bootstrap; BCa for one model, the wider of BCa
+  and percentiles for the paired difference of two, all expanded by Student's t.
 
 Where each holds its stated error was simulated: docs/statistics.md. Where it does not (too few units, or rows on which
 two models differ; an estimate with a bias) the interval carries a `doubt`, and a check must answer inconclusive.
@@ -21,8 +21,9 @@ from mlratchet.models.evaluation.metrics.curves import RocAuc
 from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.statistics.bootstrap import bootstrap_confidence
 from mlratchet.models.evaluation.statistics.delong import delong_confidence
+from mlratchet.models.evaluation.statistics.exact_pairs import paired_share
 from mlratchet.models.evaluation.statistics.interval import Confidence, Interval, NoConfidence
-from mlratchet.models.evaluation.statistics.proportions import ExactBinomial, PairedScore
+from mlratchet.models.evaluation.statistics.proportions import ExactBinomial
 from mlratchet.models.evaluation.statistics.quantity import Quantity
 
 
@@ -149,11 +150,11 @@ def paired_standard_error(metric: Metric, a: RowOutputs, b: RowOutputs, *, clust
     return Quantity(metric=metric, sides=(a, b), cluster=cluster).spread().error
 
 
-def _paired_trials(metric: CountMetric, a: RowOutputs, b: RowOutputs) -> PairedScore | None:
+def _paired_trials(metric: CountMetric, a: RowOutputs, b: RowOutputs) -> Confidence | None:
     """Tango's score where both models are tried on the same rows."""
     ours, theirs = metric.trials(a), metric.trials(b)
     if ours is None or theirs is None or not np.array_equal(ours[1], theirs[1]):
         return None
     gained = int((ours[0] & ~theirs[0]).sum())
     lost = int((~ours[0] & theirs[0]).sum())
-    return PairedScore(gained, lost, int(ours[1].sum()))
+    return paired_share(gained, lost, int(ours[1].sum()))

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 from mlratchet.models.evaluation.metrics.base import Array
+from mlratchet.models.evaluation.statistics.exact_pairs import paired_share
 from mlratchet.models.evaluation.statistics.interval import Confidence, StudentConfidence
-from mlratchet.models.evaluation.statistics.proportions import ExactBinomial, PairedScore
+from mlratchet.models.evaluation.statistics.proportions import ExactBinomial
 from mlratchet.models.evaluation.statistics.quantity import Quantity
 
 LEAST_SIDE = 10
@@ -49,7 +50,7 @@ def delong_confidence(quantity: Quantity) -> Confidence:
     estimate, error = quantity.estimate(), delong_error(quantity)
     paired = len(quantity.sides) > 1
     if not error > 1e-12:
-        pairs: Confidence = PairedScore(0, 0, fewest) if paired else ExactBinomial(round(estimate * fewest), fewest)
+        pairs: Confidence = paired_share(0, 0, fewest) if paired else ExactBinomial(round(estimate * fewest), fewest)
         pairs.method = f"{pairs.method} over {fewest} disjoint pairs (DeLong's variance is 0)"
         pairs.doubt = doubt
         return pairs
