@@ -19,6 +19,7 @@ from mlratchet.models.gates.signed import Context, verified_decision
 from mlratchet.models.identity.signing import Signer
 from mlratchet.models.registration.record import find_registration
 from mlratchet.tasks.approval import is_settled, standings
+from mlratchet.tasks.known import require_pipeline
 from mlratchet.tasks.wiring import Adapters
 
 
@@ -48,7 +49,7 @@ def open_requests(adapters: Adapters, pipeline: str | None = None) -> list[Appro
 
 
 def list_approvals(adapters: Adapters, pipeline: str | None = None) -> list[dict[str, Any]]:
-    """What is open, and where it stands."""
+    """What is open, and where it stands. Raises ``ConfigurationError`` for a name that nobody has heard of."""
     rows = []
     for request in open_requests(adapters, pipeline):
         found = standings(adapters, request)
@@ -68,6 +69,8 @@ def list_approvals(adapters: Adapters, pipeline: str | None = None) -> list[dict
                 "run_id": request.run_id,
             }
         )
+    if not rows and pipeline is not None:
+        require_pipeline(adapters, pipeline)
     return rows
 
 
@@ -75,6 +78,7 @@ def choose(adapters: Adapters, pipeline: str, version: int | None) -> ApprovalRe
     """The newest open request. Raises ``ConfigurationError`` when there is none."""
     found = [r for r in open_requests(adapters, pipeline) if version in (None, r.subject.version)]
     if not found:
+        require_pipeline(adapters, pipeline)
         which = f"version {version} of {pipeline}" if version is not None else pipeline
         raise ConfigurationError(f"nothing about {which} waits for approval; `ratchet approvals` lists what does")
     waiting = [r for r in found if not is_settled(standings(adapters, r))]

@@ -20,16 +20,21 @@ from mlratchet.models.gates.replay import replay
 from mlratchet.models.gates.signed import Context, publish_decision, verified_decision
 from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.ports.ledger import LedgerConflict, LedgerEntry
-from mlratchet.models.ports.registry import RegistryError
+from mlratchet.models.ports.registry import RegistryError, VersionNotFound
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.registration.record import Registration, find_registration
+from mlratchet.tasks.known import require_pipeline
 from mlratchet.tasks.rejudge import with_answers
 from mlratchet.tasks.wiring import Adapters
 
 
 def registration_of(adapters: Adapters, pipeline: str, version: int) -> Registration:
-    """The record of a version. Raises ``ConfigurationError`` when there is none."""
-    work_key = adapters.registry.get_version(pipeline, version).tags.get("ratchet.work_key", "")
+    """The record of a version. Raises ``ConfigurationError`` or ``VersionNotFound`` when there is none."""
+    try:
+        work_key = adapters.registry.get_version(pipeline, version).tags.get("ratchet.work_key", "")
+    except VersionNotFound:
+        require_pipeline(adapters, pipeline)
+        raise
     record = find_registration(adapters.store, work_key)
     if record is None or (record.name, record.version) != (pipeline, version):
         raise ConfigurationError(
@@ -86,9 +91,14 @@ def judge_again(store: ObjectStore, decision: dict[str, Any]) -> dict[str, Any]:
 
 
 def history_of(adapters: Adapters, pipeline: str) -> list[dict[str, Any]]:
-    """Every entry of the ledger, and whether the decision behind it verifies; `problem` says why not."""
+    """Every entry of the ledger, and whether the decision behind it verifies; `problem` says why not.
+
+    Raises ``ConfigurationError`` for a name that nobody has heard of.
+    """
     chain = adapters.ledger.chain(pipeline)
     entries = [link.entry for link in chain.links]
+    if not entries:
+        require_pipeline(adapters, pipeline)
     trusted = adapters.keys.trusted() if entries else TrustedKeys()
     told = []
     for entry in entries:
@@ -197,7 +207,8 @@ def roll_back(
     """
     entries = adapters.ledger.entries(pipeline)
     if not entries:
-        raise ConfigurationError(f"{pipeline} has no champion to roll back from")
+        require_pipeline(adapters, pipeline)
+        raise ConfigurationError(f"{pipeline} has no champion to roll back from; `ratchet run {pipeline}` promotes one")
     head = entries[-1]
     if from_generation is not None and head.generation != from_generation:
         raise LedgerConflict(

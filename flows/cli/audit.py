@@ -41,12 +41,14 @@ def champion(
 
     from mlratchet.flows.cli.output import emit
     from mlratchet.models.errors import GateRefusedError
+    from mlratchet.tasks.known import require_pipeline
     from mlratchet.tasks.wiring import open_adapters
 
     when_s = read_moment(at) if at is not None else time.time()
-    ledger = open_adapters().ledger
-    entry = ledger.head(pipeline) if at is None else ledger.at(pipeline, when_s)
+    adapters = open_adapters()
+    entry = adapters.ledger.head(pipeline) if at is None else adapters.ledger.at(pipeline, when_s)
     if entry is None:
+        require_pipeline(adapters, pipeline)
         raise GateRefusedError(f"{pipeline} had no champion at {moment(when_s)}; see `ratchet history {pipeline}`")
     line = (
         f"version {entry.version} (generation {entry.generation}, {entry.action} {moment(entry.at_s)}, {entry.actor}, "

@@ -16,8 +16,10 @@ VersionArgument = Annotated[int, typer.Argument(help="A version's number, as `ra
 def versions(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
     """All versions of a pipeline's model, with aliases and origin."""
     from mlratchet.flows.cli.output import emit
+    from mlratchet.tasks.known import require_pipeline
     from mlratchet.tasks.wiring import open_adapters
 
+    adapters = open_adapters()
     rows: list[dict[str, Any]] = [
         {
             "version": v.version,
@@ -27,8 +29,10 @@ def versions(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
             "parent": v.tags.get("ratchet.parent"),
             "work_key": v.tags.get("ratchet.work_key"),
         }
-        for v in open_adapters().registry.list_versions(pipeline)
+        for v in adapters.registry.list_versions(pipeline)
     ]
+    if not rows:
+        require_pipeline(adapters, pipeline)
     lines = [f"{'version':>7}  {'created':25}  {'test accuracy':>13}  {'parent':>6}  aliases"]
     lines += [
         f"{r['version']:>7}  {r['created']:25}  {r['test_accuracy'] or '-':>13}  {r['parent'] or '-':>6}  "
@@ -91,7 +95,8 @@ def history(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
         f"{e['actor']}: {e['problem'] or e['reason']}"
         for e in entries
     ]
-    emit(entries, lines or [f"no champion of {pipeline} yet"], as_json=as_json)
+    none = f"no version of {pipeline} was promoted yet; `ratchet run {pipeline}` trains one and promotes it"
+    emit(entries, lines or [none], as_json=as_json)
 
 
 def promote(

@@ -83,6 +83,10 @@ def find_pipeline(directory: Path, name: str) -> Path:
     files = {path.stem: path for path in sorted(directory.glob("*.yaml"))}
     if name in files:
         return files[name]
-    close = difflib.get_close_matches(name, files, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(files) or 'none'}"
-    raise ConfigurationError(f"no pipeline {name!r} in {directory}; {hint}")
+    raise ConfigurationError(f"no pipeline {name!r} in {directory}; {hint_at(name, list(files))}")
+
+
+def hint_at(name: str, known: Sequence[str]) -> str:
+    """The nearest of the names that there are, or all of them."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known) or 'none'}"

@@ -40,6 +40,11 @@ def publish_deployment(store: ObjectStore, name: str, revision: str) -> None:
     store.put(f"deployments/{name}.json", canonical_json({"name": name, "revision": revision}))
 
 
+def deployed_names(store: ObjectStore) -> set[str]:
+    """Of every pipeline that was ever deployed."""
+    return {info.key.removeprefix("deployments/").removesuffix(".json") for info in store.list("deployments/")}
+
+
 def deployed_revisions(store: ObjectStore) -> dict[str, str]:
     """Revision by pipeline."""
     documents = [stored_document(store, info.key, "name", "revision") for info in store.list("deployments/")]

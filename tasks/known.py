@@ -1,0 +1,20 @@
+"""A name that nobody has heard of must not read like a pipeline without a history."""
+
+from __future__ import annotations
+
+from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.pipeline.loading import hint_at
+from mlratchet.models.pipeline.store import deployed_names
+from mlratchet.tasks.wiring import Adapters
+
+
+def require_pipeline(adapters: Adapters, name: str) -> None:
+    """For a command that found nothing of a pipeline. Raises ``ConfigurationError`` with the nearest name when there is
+    neither a file of it here nor a deployment, which every run makes first and nobody collects."""
+    directory = adapters.settings.pipelines_dir
+    known = {path.stem for path in directory.glob("*.yaml")} | deployed_names(adapters.store)
+    if name not in known:
+        raise ConfigurationError(
+            f"no pipeline {name!r} in {directory}, nor was one deployed to {adapters.store.bucket}; "
+            f"{hint_at(name, sorted(known))}"
+        )

@@ -1,0 +1,73 @@
+"""A name that nobody has heard of is an error of whoever typed it; a pipeline without a history is none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from mlratchet.flows.cli.app import app
+from mlratchet.infra.keys import MemoryKeys
+from mlratchet.infra.ledger.objects import ObjectLedger
+from mlratchet.infra.registry.memory import MemoryRegistry
+from mlratchet.infra.storage.memory import MemoryStore
+from mlratchet.models.errors import ConfigurationError, RatchetError
+from mlratchet.models.pipeline.store import publish_deployment
+from mlratchet.tasks import wiring
+from mlratchet.tasks.approving import choose
+from mlratchet.tasks.compare import compare_versions
+from mlratchet.tasks.decisions import decisions_of, promote_by_hand, roll_back
+from mlratchet.tasks.override import promote_by_override
+from typer.testing import CliRunner
+
+COMMANDS: dict[str, Callable[[Any, str], object]] = {
+    "decision": lambda adapters, name: decisions_of(adapters, name, 1),
+    "compare": lambda adapters, name: compare_versions(adapters, name, 1, 2),
+    "promote": lambda adapters, name: promote_by_hand(adapters, name, 1),
+    "override": lambda adapters, name: promote_by_override(adapters, name, 1, reason="r", expires="1h"),
+    "rollback": lambda adapters, name: roll_back(adapters, name, to=None, reason="r"),
+    "approve": lambda adapters, name: choose(adapters, name, None),
+}
+
+
+@pytest.fixture
+def adapters(store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """One pipeline has a file and was never deployed, another was deployed from somewhere else; none was promoted."""
+    (tmp_path / "letters.yaml").write_text("")
+    publish_deployment(store, "digits", "0" * 64)
+    keys = MemoryKeys()
+    made = SimpleNamespace(
+        store=store, keys=keys, ledger=ObjectLedger(store, keys), registry=MemoryRegistry(),
+        settings=SimpleNamespace(pipelines_dir=tmp_path),
+    )  # fmt: skip
+    monkeypatch.setattr(wiring, "open_adapters", lambda: made)
+    return made
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_whatever_takes_a_name_refuses_an_unknown_one_with_the_nearest(adapters: Any, command: str) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"no pipeline 'digitz' in .*, nor was one deployed to store; did you "
+    ):
+        COMMANDS[command](adapters, "digitz")
+    with pytest.raises(RatchetError) as known:
+        COMMANDS[command](adapters, "digits")
+    assert "no pipeline" not in str(known.value)
+
+
+@pytest.mark.parametrize("command", ["history", "versions", "approvals", "champion"])
+def test_a_list_of_an_unknown_name_is_an_error_and_an_empty_list_is_none(adapters: Any, command: str) -> None:
+    unknown = CliRunner().invoke(app, [command, "zzz"])
+    assert isinstance(unknown.exception, ConfigurationError)
+    assert "there are: digits, letters" in str(unknown.exception)
+    for name in ("digits", "letters"):
+        known = CliRunner().invoke(app, [command, name])
+        if command == "champion":  # documented: 4 when none was
+            assert getattr(known.exception, "exit_code", None) == 4
+        else:
+            assert known.exit_code == 0
+            assert re.fullmatch(r"no.*\n", known.stdout)
+            assert CliRunner().invoke(app, [command, name, "--json"]).stdout.strip() == "[]"
