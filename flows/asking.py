@@ -15,13 +15,14 @@ from contextlib import contextmanager
 from typing import Any, Literal
 from uuid import UUID
 
-from mlratchet.models.approval.page import form_description
+from mlratchet.infra.settings import Settings
+from mlratchet.models.approval.page import form_description, hint
 from mlratchet.models.approval.request import ApprovalRequest
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.tasks.approval import attest, is_settled, metric_rows, standings
 from mlratchet.tasks.wiring import Run
-from prefect import get_client, pause_flow_run
+from prefect import get_client, get_run_logger, pause_flow_run
 from prefect.exceptions import FlowPauseTimeout
 from prefect.input import RunInput
 from prefect.states import Running
@@ -38,6 +39,7 @@ def wait_for_people(run: Run, request: ApprovalRequest, evidence: Evidence) -> b
     checks = request.checks()
     deadline = time.monotonic() + 3600 * max(check.wait_hours for check in checks)
     form = approval_form(request, form_description(request, metric_rows(run, evidence)))
+    get_run_logger().info(hint(request, run_url(run.adapters.settings, run.run_id)))  # all that --local shows of it
 
     def over() -> bool:
         return is_settled(standings(run.adapters, request)) or time.monotonic() >= deadline
@@ -54,6 +56,11 @@ def wait_for_people(run: Run, request: ApprovalRequest, evidence: Evidence) -> b
                 hours=answer.counts_for_hours,
             )
     return is_settled(standings(run.adapters, request))
+
+
+def run_url(settings: Settings, run_id: str) -> str:
+    """The page of a run in Prefect."""
+    return f"{settings.prefect_api_url.removesuffix('/api')}/runs/flow-run/{run_id}"
 
 
 def approval_form(request: ApprovalRequest, description: str) -> type[RunInput]:

@@ -7,16 +7,21 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
+from mlratchet.flows.asking import run_url
 from mlratchet.flows.checking import check_pipeline
 from mlratchet.flows.deployments import deploy_pipelines
 from mlratchet.flows.parameters import RetrainParameters
 from mlratchet.flows.retrain import retrain
-from mlratchet.models.errors import InfrastructureError
+from mlratchet.models.approval.page import hint
+from mlratchet.models.errors import InfrastructureError, RatchetError
 from mlratchet.models.pipeline.loading import find_pipeline
 from mlratchet.models.ports.storage import ObjectNotFound
+from mlratchet.tasks.approving import choose
 from mlratchet.tasks.wiring import Adapters, open_adapters
 from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
@@ -29,6 +34,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, TaskRun
 from rich.console import Console
+from rich.markup import escape
 
 POLL_S = 0.5  # seconds between two looks at a run
 MARKS = {
@@ -72,12 +78,12 @@ def run_on_worker(pipeline: str, overrides: tuple[str, ...], *, quiet: bool) -> 
                 "parameters": _parameters(overrides).model_dump(mode="json"),
             },
         )
-        url = f"{str(adapters.settings.prefect_api_url).removesuffix('/api')}/runs/flow-run/{created.id}"
+        url = run_url(adapters.settings, str(created.id))
+        follower = Follower(client, created.id, ask=partial(waiting_words, adapters, pipeline, url), quiet=quiet)
         try:
-            final = Follower(client, created.id, url=url, quiet=quiet).follow()
+            final = follower.follow()
         except KeyboardInterrupt:
-            paused = waiting_words(client.read_flow_run(created.id), url)
-            words = paused or f"the run goes on in the worker: {url} (cancel it there)"
+            words = follower.question or f"the run goes on in the worker: {url} (cancel it there)"
             print(f"\n{words}", file=sys.stderr)  # noqa: T201 - a word to whoever pressed Ctrl-C
             raise
     report = read_report(adapters, str(created.id))
@@ -95,19 +101,23 @@ def _began(task: TaskRun) -> float:
     return moment.timestamp() if moment is not None else 0.0
 
 
-def waiting_words(flow_run: FlowRun, url: str) -> str:
-    """How to answer a paused run; empty for any other."""
-    if flow_run.state is None or not flow_run.state.is_paused():
-        return ""
-    name = flow_run.parameters.get("pipeline", "NAME")
-    return f'waiting for approval: `ratchet approve {name} --as WHO --reason "..."`, or Resume on {url}'
+def waiting_words(adapters: Adapters, pipeline: str, url: str) -> str:
+    """How to answer a paused run."""
+    try:
+        return hint(choose(adapters, pipeline, None), url)
+    except RatchetError as error:  # following goes on; the question is on the run's page all the same
+        return f"waiting for approval: Resume on {url} ({error})"
 
 
 class Follower:
-    """Prints each step as it ends and names the one under way, until the run is over."""
+    """Prints each step as it ends and names the one under way, until the run is over.
 
-    def __init__(self, client: SyncPrefectClient, run_id: UUID, *, url: str, quiet: bool) -> None:
-        self._client, self._run_id, self._url = client, run_id, url
+    `ask` says how to answer the run when it is paused; `question` is what it said while the run is.
+    """
+
+    def __init__(self, client: SyncPrefectClient, run_id: UUID, *, ask: Callable[[], str], quiet: bool) -> None:
+        self._client, self._run_id, self._ask = client, run_id, ask
+        self.question = ""
         self._console = Console(file=sys.stderr, quiet=quiet, highlight=False, soft_wrap=True)
         self._shown: set[tuple[str, str]] = set()
         self._began = time.monotonic()
@@ -138,14 +148,13 @@ class Follower:
         return running and f"{running}{self.percent() if running.startswith('Train') else ''}"
 
     def ask(self, flow_run: FlowRun) -> str:
-        """Whom a paused run waits for, and where to answer; printed once. Empty for any other run."""
+        """Whom a paused run waits for, and where to answer; printed once a pause. Empty for any other run."""
         if flow_run.state is None or not flow_run.state.is_paused():
-            return ""
-        words = waiting_words(flow_run, self._url)
-        if ("paused", words) not in self._shown:
-            self._shown.add(("paused", words))
-            self._console.print(f"  [yellow]‖[/] {words}")
-        return words
+            self.question = ""
+        elif not self.question:
+            self.question = self._ask()
+            self._console.print(f"  [yellow]‖[/] {escape(self.question)}")
+        return escape(self.question)
 
     def percent(self) -> str:
         """Of the training, as its progress artifact says."""

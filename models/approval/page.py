@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,10 +31,16 @@ def who_is_asked(checks: Sequence[ApprovalCheck]) -> str:
 
 
 def commands(request: ApprovalRequest) -> list[str]:
-    """What an approver types."""
+    """What an approver types, as the first of those who are asked; others put their own name there."""
     subject = request.subject
-    command = f"ratchet approve {subject.pipeline} {subject.version}"
-    return [f'{command} --reason "..."', f'{command} --reason "..." --reject']
+    who = request.checks()[0].approvers[0]
+    command = f'ratchet approve {subject.pipeline} {subject.version} --as {shlex.quote(who)} --reason "..."'
+    return [command, f"{command} --reject"]
+
+
+def hint(request: ApprovalRequest, url: str) -> str:
+    """One line for whoever watches the run that waits; `url` is its page in Prefect."""
+    return f"waiting for approval: {who_is_asked(request.checks())} `{commands(request)[0]}`, or Resume on {url}"
 
 
 def form_description(request: ApprovalRequest, rows: Rows) -> str:
