@@ -46,8 +46,8 @@ MARKS = {
 }
 
 
-def _parameters(overrides: tuple[str, ...]) -> RetrainParameters:
-    return RetrainParameters(set=list(overrides), requested_by=getpass.getuser())
+def _parameters(overrides: tuple[str, ...], requested_by: str | None = None) -> RetrainParameters:
+    return RetrainParameters(set=list(overrides), requested_by=requested_by or getpass.getuser())
 
 
 def _check_overrides(adapters: Adapters, pipeline: str, overrides: tuple[str, ...]) -> None:
@@ -64,8 +64,13 @@ def read_report(adapters: Adapters, run_id: str) -> dict[str, Any] | None:
     return report
 
 
-def run_on_worker(pipeline: str, overrides: tuple[str, ...], *, quiet: bool) -> dict[str, Any]:
-    """Create a flow run of the deployment and follow it. Ctrl-C leaves it running and says so."""
+def run_on_worker(
+    pipeline: str, overrides: tuple[str, ...], *, quiet: bool, requested_by: str | None = None
+) -> dict[str, Any]:
+    """Create a flow run of the deployment and follow it. Ctrl-C leaves it running and says so.
+
+    `requested_by` stands in every decision; the user of this process without it.
+    """
     adapters = open_adapters()
     _check_overrides(adapters, pipeline, overrides)
     deployed = deploy_pipelines(pipeline)[0]
@@ -75,7 +80,7 @@ def run_on_worker(pipeline: str, overrides: tuple[str, ...], *, quiet: bool) -> 
             parameters={
                 "pipeline": pipeline,
                 "revision": deployed["revision"],
-                "parameters": _parameters(overrides).model_dump(mode="json"),
+                "parameters": _parameters(overrides, requested_by).model_dump(mode="json"),
             },
         )
         url = run_url(adapters.settings, str(created.id))

@@ -17,6 +17,7 @@ from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.models.errors import GateRefusedError, RatchetError
 from mlratchet.models.identity.canonical import canonical_json, digest
 from mlratchet.models.tuning.space import check_tune
+from mlratchet.models.tuning.study import by_study
 from mlratchet.models.tuning.summary import Summary
 from mlratchet.tasks.conclude import conclude
 from mlratchet.tasks.gate import pass_gate
@@ -96,9 +97,7 @@ def outcome_of(summary: Summary) -> str:
 
 def start_retrain(summary: Summary, *, requested_by: str) -> str:
     """A run of the pipeline's retrain deployment with the best values; asked twice, it is the same run."""
-    parameters = RetrainParameters(
-        set=list(summary.assignments), requested_by=f"{requested_by}, by study {summary.study[:12]}"
-    )
+    parameters = RetrainParameters(set=list(summary.assignments), requested_by=by_study(requested_by, summary.study))
     with get_client(sync_client=True) as client:
         deployment = client.read_deployment_by_name(f"retrain/{summary.pipeline}")
         made = client.create_flow_run_from_deployment(

@@ -9,7 +9,7 @@ from pathlib import Path
 from mlratchet.models.evaluation.rows import RowOutputs, load_rows
 from mlratchet.models.tuning.optimism import corrected_best
 from mlratchet.models.tuning.plots import study_plots
-from mlratchet.models.tuning.study import COUNTED, TrialFacts, best_of
+from mlratchet.models.tuning.study import COUNTED, TrialFacts, best_of, publish_finished
 from mlratchet.models.tuning.summary import Summary
 from mlratchet.tasks.progress import show_link, show_markdown
 from mlratchet.tasks.search import Searched
@@ -40,10 +40,11 @@ def conclude(run: Run, study: Study, searched: Searched) -> Summary:
     for trial in searched.trials:
         if trial.state in COUNTED:
             searched.tracking.settle(trial)
+    finished = searched.stopped in ("trials", "exhausted")
+    if finished:
+        publish_finished(run.adapters.store, study.id, run.spec.name)
     searched.tracking.close(
-        best=summary.best_so_far(),
-        files=write_files(run.scratch / "study", summary),
-        finished=searched.stopped in ("trials", "exhausted"),
+        best=summary.best_so_far(), files=write_files(run.scratch / "study", summary), finished=finished
     )
     show_markdown("study", summary.markdown(), f"Study of {run.spec.name}")
     if searched.mlflow_url:

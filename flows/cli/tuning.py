@@ -60,6 +60,7 @@ def tune(
     from mlratchet.flows.cli.runs import report_lines
     from mlratchet.flows.triggering import run_on_worker
     from mlratchet.flows.tuning import tune_here
+    from mlratchet.models.tuning.study import by_study
 
     with watching(hidden=as_json) as listener:
         report = tune_here(
@@ -76,7 +77,12 @@ def tune(
     if apply and report.get("set"):
         if not as_json:
             emit(report, [report["line"], "applying it:"], as_json=False)
-        report["applied"] = run_on_worker(pipeline, (*(assignments or ()), *report["set"]), quiet=as_json)
+        report["applied"] = run_on_worker(
+            pipeline,
+            (*(assignments or ()), *report["set"]),
+            quiet=as_json,
+            requested_by=by_study(getpass.getuser(), report["study"]),
+        )
         report["exit_code"] = report["applied"]["exit_code"]
         emit(report, report_lines(report["applied"]), as_json=as_json)
     else:

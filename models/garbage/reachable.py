@@ -1,7 +1,8 @@
 """Which objects of the store bucket nothing needs: everything that cannot be reached from the roots.
 
-Roots: ledger entries, registrations, deployments, unfinished work, recent decisions, and whatever is of a kind unknown
-here. A version retires only if the caller says after how many days; its evidence stays, its data and weights go.
+Roots: ledger entries, registrations, deployments, unfinished work, recent decisions and studies, and whatever is of a
+kind unknown here. A version retires only if the caller says after how many days; its evidence stays, its data and
+weights go.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from mlratchet.models.garbage.kinds import (
     COUNTS,
     DATA,
     EVIDENCE,
+    FINISHED,
     FOREVER,
     MACHINERY,
     REPORTS,
+    STUDIES,
+    STUDY,
     WEIGHTS,
     deletion_order,
     is_document,
@@ -44,6 +48,7 @@ class Retention:
     grace_s: float = DAY_S  # younger objects are never garbage: somebody may be about to refer to them
     unfinished_days: float = 30.0  # work without a version, since its last sign of life
     report_days: float = 90.0  # reports and decisions of runs that made no version
+    study_days: float = 90.0  # a search, since its last entry, unless it is the newest finished one of its pipeline
     champions: int = 5  # newest distinct champions of a pipeline, and newest versions, that never retire
     retire_days: float | None = None  # any other version, since its registration; None: never
 
@@ -159,6 +164,7 @@ def survey(
     promoted = [entry for held in entries.values() for entry in held if entry.work_key not in retired]
     graph.mark(f"ledger/{entry.name}/{entry.generation:08d}.json" for entry in promoted)
     graph.mark(key for key in graph.infos if key.startswith("deployments/") or not is_known(key))
+    graph.mark(kept_studies(store, graph.infos, retention, now_s))
     graph.mark(audited(graph.infos.values(), retention, now_s), kinds=(*EVIDENCE, *FOREVER))
     garbage = [info for info in graph.infos.values() if is_garbage(graph, info, registered, retention, now_s)]
     announced = [key for key in alive if re.match(r"work/[^/]+/uploads/", key)]
@@ -193,7 +199,7 @@ def is_garbage(graph: Reachability, info: ObjectInfo, registered: set[str], rete
     if key.startswith("listings/"):  # says which snapshot a listing was: kept with it
         target = stored_document(graph.store, key, "snapshot")["snapshot"]
         return f"snapshots/{target}.json" not in graph.reached and age_s >= retention.grace_s
-    assert key.startswith((*DATA, *EVIDENCE, "work/")), key
+    assert key.startswith((*DATA, *EVIDENCE, *STUDIES, "work/")), key
     return age_s >= retention.grace_s
 
 
@@ -213,6 +219,24 @@ def unfinished_works(keys: Iterable[str], registered: set[str]) -> dict[str, lis
         if key.startswith("work/") and key.split("/")[1] not in registered:
             found[key.split("/")[1]].append(key)
     return found
+
+
+def kept_studies(store: ObjectStore, infos: dict[str, ObjectInfo], retention: Retention, now_s: float) -> list[str]:
+    """Keys of studies that were written to of late, and of the newest finished one of each pipeline, which another
+    `ratchet tune` goes on with. One that a living run holds is reached from its claim, one whose best was registered
+    from the decisions about that version."""
+    studies: dict[str, list[str]] = defaultdict(list)
+    for key in infos:
+        if match := STUDY.match(key):
+            studies[match["id"]].append(key)
+    last_s = {study: max(infos[key].modified_s for key in keys) for study, keys in studies.items()}
+    kept = {study for study, at_s in last_s.items() if (now_s - at_s) / DAY_S < retention.study_days}
+    newest: dict[str, str] = {}  # pipeline -> study
+    for study in sorted(studies, key=lambda study: last_s[study]):
+        for key in studies[study]:
+            if FINISHED.match(key):
+                newest[stored_document(store, key, "pipeline")["pipeline"]] = study
+    return [key for study in kept | set(newest.values()) for key in studies[study]]
 
 
 def claimed_by(store: ObjectStore, work_key: str, keys: Iterable[str]) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from mlratchet.models.identity.canonical import digest
+from mlratchet.models.identity.canonical import canonical_json, digest
 from mlratchet.models.identity.work_key import training_source_digest
 from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.tuning.space import Values, baseline, require_tune
 
 State = Literal["running", "complete", "pruned", "infeasible", "failed", "duplicate"]
@@ -51,6 +52,17 @@ def study_id(
             "torch": torch_version,
         }
     )
+
+
+def by_study(who: str, study: str) -> str:
+    """Who asked for the run that applies the best of a study. The garbage collector knows the words: a study whose best
+    became a version is kept with it."""
+    return f"{who}, by study {study[:12]}"
+
+
+def publish_finished(store: ObjectStore, study: str, pipeline: str) -> None:
+    """Write down that the budget or the space was used up, and whose study it is; more trials may follow."""
+    store.create(f"studies/{study}/finished.json", canonical_json({"study": study, "pipeline": pipeline}))
 
 
 def best_of(trials: list[TrialFacts], *, higher_is_better: bool) -> TrialFacts | None:
