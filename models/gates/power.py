@@ -39,24 +39,29 @@ class Pilot:
     metrics: dict[str, Metric] = field(default_factory=dict)
 
     def paired_error(self, metric: Metric) -> tuple[float, int, str] | None:
-        """(standard error of a difference, units it is of, where it comes from); None when nothing can be said."""
+        """(standard error of a difference, rows it is of, where it comes from); None when nothing can be said."""
         if self.ours is not None and self.theirs is not None and _defined(metric, self.ours, self.theirs):
             error = paired_standard_error(metric, self.ours, self.theirs)
             if math.isfinite(error) and error > 0:
                 return error, len(self.ours.ids), "as the newest comparison measured it"
-        if metric.span != (0.0, 1.0):
+        if not _errs_like_a_share_of_rows(metric):
             return None
         where = f"where two trainings differ on {TYPICAL_DISAGREEMENT:.0%} of the rows"
         return math.sqrt(TYPICAL_DISAGREEMENT), 1, where
 
     def single_error(self, metric: Metric, bound: float) -> tuple[float, int] | None:
-        """(standard error of one model's value, units it is of)."""
+        """(standard error of one model's value, rows it is of)."""
         if self.ours is not None and _defined(metric, self.ours):
             influence = metric.influence(self.ours)
             error = float(influence.std()) / math.sqrt(len(influence))
             if math.isfinite(error) and error > 0:
-                return error, len(influence)
-        return (math.sqrt(max(bound * (1 - bound), 0.0)), 1) if metric.span == (0.0, 1.0) else None
+                return error, len(self.ours.ids)
+        return (math.sqrt(max(bound * (1 - bound), 0.0)), 1) if _errs_like_a_share_of_rows(metric) else None
+
+
+def _errs_like_a_share_of_rows(metric: Metric) -> bool:
+    """Not where a query is the unit: how many rows one has is not known before a model was scored."""
+    return metric.span == (0.0, 1.0) and metric.group_column is None
 
 
 def _defined(metric: Metric, *sides: RowOutputs) -> bool:
@@ -167,8 +172,7 @@ def _slice_note(check: SliceCheck, metric: Metric, pilot: Pilot) -> str:
     single, best = pilot.single_error(metric, bound), metric.span[1 if metric.direction == "higher" else 0]
     if single is None or not math.isfinite(best):
         return ""
-    units = single[1] if pilot.ours is not None else 1
-    beyond = detectable_difference(single[0], measured_n=units, n=n, confidence=confidence)
+    beyond = detectable_difference(single[0], measured_n=single[1], n=n, confidence=confidence)
     if beyond <= ROOM_SHARE * abs(best - bound):
         return ""
     needs = f"its {metric.name} is truly {beyond:.3f} beyond {bound:g}"

@@ -159,9 +159,10 @@ def _doubt(quantity: Quantity, values_R: Array, spread: Spread, estimate: float)
         return "" if same else "no unit moves the value: its spread cannot be estimated"
     least = LEAST_DEGREES["paired" if len(quantity.sides) > 1 else "single"]
     if spread.degrees < least:
-        of_counts = "rows on which the two differ" if len(quantity.sides) > 1 else "rows of the rarer outcome"
-        what = of_counts if quantity.counts_rows else "rows in the tails"
-        return f"the spread rests on too few {what} ({spread.degrees:.1f} degrees of freedom, needs {least:g})"
+        of_counts = "on which the two differ" if len(quantity.sides) > 1 else "of the rarer outcome"
+        which = of_counts if quantity.counts_rows else "in the tails"
+        few = f"{quantity.unit} {which}"
+        return f"the spread rests on too few {few} ({spread.degrees:.1f} degrees of freedom, needs {least:g})"
     deviation, bias = float(np.nanstd(values_R)), abs(float(np.nanmean(values_R)) - estimate)
     if quantity.metric.biased and len(quantity.sides) > 1:
         bias = max(bias, *(_bias_of(quantity, side) for side in quantity.sides))

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlratchet.models.evaluation.metrics import metrics_for
 from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.evaluation.slices import take_rows
 from mlratchet.models.evaluation.statistics import (
     absolute_test,
     bounded_mean_sequence,
@@ -180,6 +181,24 @@ def test_doubt_about_one_model_does_not_speak_of_two() -> None:
     output = np.eye(2)[np.where(np.arange(80) < 4, 1 - y, y)].astype(np.float32)
     one = RowOutputs(ids=[str(i) for i in range(80)], y=y, output=output)
     assert "rows of the rarer outcome" in interval_of(BINARY["f1_macro"], one, confidence=0.9, resamples=1000).doubt
+
+
+def test_doubt_speaks_of_what_is_drawn() -> None:
+    """Queries of a ranking, groups of rows: many rows in few of them are few."""
+    query = [str(i // 10) for i in range(600)]
+    y = (np.arange(600) % 10 == 0).astype(np.float32)
+    wrong = np.arange(600) < 20  # two queries carry the whole spread
+    ranked = RowOutputs(ids=[str(i) for i in range(600)], y=y, columns={"@group": query}, output=np.where(wrong, -y, y))
+    ndcg = metrics_for("ranking", ())["ndcg_at_5"]
+    few = take_rows(ranked, np.arange(100))
+    assert "10 queries are too few for a bootstrap" in confidence_of(ndcg, few, resamples=1000).doubt
+    assert "too few queries in the tails" in confidence_of(ndcg, ranked, resamples=1000).doubt
+
+    labels = (np.arange(600) // 10 % 2).astype(np.int64)
+    output = np.eye(2, dtype=np.float32)[np.where(wrong, 1 - labels, labels)]
+    grouped = RowOutputs(ids=ranked.ids, y=labels, columns={"patient": query}, output=output)
+    doubt = confidence_of(BINARY["accuracy"], grouped, resamples=1000, cluster="patient").doubt
+    assert "too few clusters of patient of the rarer outcome" in doubt
 
 
 def test_what_is_undefined_has_no_bounds_and_no_small_p_value() -> None:

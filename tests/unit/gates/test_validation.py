@@ -202,6 +202,35 @@ def test_slices_say_when_they_can_hardly_pass(classified: Any) -> None:
     assert "no column 'nothing'" in notes_of(gone, test_rows=400, ours=rows)[0]
 
 
+@pytest.mark.parametrize("compare", ["absolute", "paired"])
+def test_power_of_a_ranking_is_measured_in_rows_and_not_guessed(compare: str) -> None:
+    """Its error is one of 100 queries; 400 rows are 20 of these and not 400."""
+    rng = np.random.default_rng(0)
+    query = [str(i // 20) for i in range(2000)]  # 100 queries
+    y = (np.arange(2000) % 4 == 0).astype(np.float32)
+    ours, theirs = (
+        RowOutputs(
+            ids=[str(i) for i in range(2000)], y=y, columns={"@group": query},
+            output=(y + rng.normal(0, 1, 2000)).astype(np.float32),
+        )
+        for _ in range(2)
+    )  # fmt: skip
+    check: dict[str, Any] = {"metric": "ndcg_at_5"}
+    check |= {"kind": "absolute", "minimum": 0.85, "compare": "interval"} if compare == "absolute" else {}
+    check |= {"kind": "non_inferiority", "margin": 0.05} if compare == "paired" else {}
+    asked = policy(
+        champion=[check], candidate=[{"kind": "absolute", "metric": "ndcg_at_5", "minimum": 0.5}],
+    )  # fmt: skip
+
+    def notes(rows: int, **pilot: Any) -> list[str]:
+        return power_notes(asked, Pilot(test_share=0.5, test_rows=rows, metrics=metrics_for("ranking", ()), **pilot))
+
+    assert all("is known once a champion has been compared" in note for note in notes(400))
+    (few,) = notes(400, ours=ours, theirs=theirs)
+    assert "with 400 test rows" in few or "the champion had 400" in few
+    assert notes(200_000, ours=ours, theirs=theirs) == []
+
+
 @pytest.mark.parametrize("measure", ["class_count", "smallest_class_rows", "label_prior_shift"])
 def test_a_measure_of_classes_is_refused_where_there_are_none(measure: str) -> None:
     """It would never be measured, and the gate would hold every model."""
