@@ -128,7 +128,7 @@ def guard(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict[str
     """Pass the gate or stop the run: only `pass` moves anything."""
     gate_run = pass_gate(run, work, gate, evidence, digests)
     if gate_run.verdict != "pass" and approval_checks(run.spec.gates, gate):
-        request = ask_for_approval(run, work, gate_run, evidence)
+        request = ask_for_approval(run, gate_run, evidence)
         if request is not None and wait_for_people(run, request, evidence):
             gate_run = pass_gate(run, work, gate, evidence, digests)
     report.gated(gate_run)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from mlratchet.models.approval.page import request_page
-from mlratchet.models.approval.request import ApprovalRequest, approval_checks, publish_request
+from mlratchet.models.approval.request import ApprovalRequest, approval_checks, publish_request, request_about
 from mlratchet.models.approval.standing import Standing, counted_digest, standing
 from mlratchet.models.approval.statement import Statement, Subject, publish
 from mlratchet.models.evaluation.metrics import compute_metrics
@@ -71,23 +71,16 @@ def waits_for_people(decision: dict[str, Any]) -> bool:
 
 
 @step("Ask for approval", run_name="Ask for approval: {gate_run.gate}")
-def ask_for_approval(run: Run, work: Work, gate_run: GateRun, evidence: Evidence) -> ApprovalRequest | None:
+def ask_for_approval(run: Run, gate_run: GateRun, evidence: Evidence) -> ApprovalRequest | None:
     """Publish what is asked and show it; None when something else did not pass, so that nobody has to be asked."""
     store = run.adapters.store
     decision = load_decision(store, gate_run.decision)
     if evidence.version is None or not waits_for_people(decision):
         return None
-    request = publish_request(
-        store,
-        ApprovalRequest(
-            subject=subject_of(run, work, gate_run.gate, evidence.version, decision["digests"]["manifest"]),
-            policy=run.spec.gates.model_dump(mode="json", exclude={"policy"}),
-            decision=gate_run.decision,
-            asked_by=run.actor,
-            run_id=run.run_id,
-            at_s=time.time(),
-        ),
+    asked = request_about(
+        decision, gate_run.decision, run.spec.gates, asked_by=run.actor, run_id=run.run_id, at_s=time.time()
     )
+    request = publish_request(store, asked)
     show_text(
         f"approval-{gate_run.gate}", request_page(request, decision, metric_rows(run, evidence), links(run, evidence))
     )

@@ -8,8 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mlratchet.infra.promotion import project, promote_version, refuse_cut_ledger
-from mlratchet.models.approval.request import ApprovalRequest, publish_request, subject_fields
-from mlratchet.models.approval.statement import Subject
+from mlratchet.models.approval.request import publish_request, request_about
 from mlratchet.models.errors import ConfigurationError, GateRefusedError, SecurityError
 from mlratchet.models.gates.override import build_override, expiry_of, moment
 from mlratchet.models.gates.replay import load_policy
@@ -82,15 +81,7 @@ def heard(
     digest, decision = with_answers(adapters, digest)
     if any(check["kind"] == "approval" and check["verdict"] == "inconclusive" for check in decision["checks"]):
         policy = load_policy(adapters.store, decision["digests"]["policy"])
-        publish_request(
-            adapters.store,
-            ApprovalRequest(
-                subject=Subject(**subject_fields(decision)),
-                policy=policy.model_dump(mode="json", exclude={"policy"}),
-                decision=digest,
-                asked_by=getpass.getuser(),
-                run_id=str(decision["run_id"]),
-                at_s=time.time(),
-            ),
-        )
+        who, run_id = getpass.getuser(), str(decision["run_id"])
+        asked = request_about(decision, digest, policy, asked_by=who, run_id=run_id, at_s=time.time())
+        publish_request(adapters.store, asked)
     return digest, decision

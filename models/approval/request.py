@@ -59,6 +59,20 @@ def subject_fields(decision: Mapping[str, Any]) -> dict[str, Any]:
     return fields | {name: digests.get(name) for name in ("manifest", "policy", "dataset")}
 
 
+def request_about(
+    decision: Mapping[str, Any], digest: str, policy: GatePolicy, *, asked_by: str, run_id: str, at_s: float
+) -> ApprovalRequest:
+    """The question that a gate's decision leaves to people. `policy` is the decision's, `digest` the decision's own."""
+    return ApprovalRequest(
+        subject=Subject(**subject_fields(decision)),
+        policy=policy.model_dump(mode="json", exclude={"policy"}),
+        decision=digest,
+        asked_by=asked_by,
+        run_id=run_id,
+        at_s=at_s,
+    )
+
+
 def publish_request(store: ObjectStore, request: ApprovalRequest) -> ApprovalRequest:
     """By conditional create; the first one stands and is returned."""
     try:
