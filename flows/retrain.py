@@ -12,6 +12,7 @@ from mlratchet.models.approval.request import approval_checks
 from mlratchet.models.errors import GateRefusedError, RatchetError
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.record import GateRun
+from mlratchet.models.gates.registered import REGISTRATION
 from mlratchet.tasks.approval import ask_for_approval
 from mlratchet.tasks.deploy import deploy
 from mlratchet.tasks.evaluate import evaluate
@@ -96,13 +97,14 @@ def climb(run: Run, report: Report) -> None:
     )
     record = register(run, work, trained, evaluation, candidate)
     report.registered(record)
+    judged = {"manifest": record.manifest_digest, REGISTRATION: record.digest()}
     staged = measure(run, work, record, evaluation)
     staging = guard(
         run,
         work,
         "staging",
         evaluation.evidence(version=record.version, staged=staged),
-        {**rows, "manifest": record.manifest_digest},
+        {**rows, **judged},
         report,
     )
     to_staging(run, record, staging)
@@ -113,7 +115,7 @@ def climb(run: Run, report: Report) -> None:
         evaluation.evidence(version=record.version, staged=staged),
         {
             **rows,
-            "manifest": record.manifest_digest,
+            **judged,
             **{f"gate.{earlier.gate}": earlier.decision for earlier in (data, candidate, staging)},
         },
         report,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from mlratchet.infra.exported import load_exported
@@ -22,9 +23,11 @@ from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.frozen import Basis, thaw
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.gates.record import list_gate_runs
+from mlratchet.models.gates.registered import refuse_changed_registration
 from mlratchet.models.gates.replay import verdict_on
 from mlratchet.models.gates.result import GateResult, unknown
 from mlratchet.models.pipeline.store import load_pipeline
+from mlratchet.models.ports.ledger import LedgerEntry
 from mlratchet.models.registration.record import Registration, readable_registrations
 from mlratchet.tasks.seen import seen_rows
 from mlratchet.tasks.wiring import Adapters
@@ -148,6 +151,7 @@ class Court:
             return None
         directory = self._folder / str(version)
         if not directory.is_dir():
+            refuse_changed_registration(self._adapters.store, record, self._entries)
             fetch_artifact(self._adapters.bucket, record, directory)
         rows = load_split(self._adapters.store, load_dataset(self._adapters.store, dataset_id), "test")
         try:
@@ -159,9 +163,22 @@ class Court:
         store = self._adapters.store
         try:
             spec = load_pipeline(store, revision)
-            return mark_seen(outputs, seen_rows(store, spec, dataset_id, record, self._records.get))
+            return mark_seen(outputs, seen_rows(store, spec, dataset_id, record, self._ancestor))
         except ConfigurationError:  # it is not known which of the rows it was trained on
             return None
+
+    @cached_property
+    def _entries(self) -> list[LedgerEntry]:
+        """What was really promoted."""
+        name = next(iter(self._records.values())).name
+        return self._adapters.ledger.entries(name)
+
+    def _ancestor(self, version: int) -> Registration | None:
+        """As `tasks.rescore.ancestor_of`; None for one whose record is gone."""
+        record = self._records.get(version)
+        if record is not None:
+            refuse_changed_registration(self._adapters.store, record, self._entries)
+        return record
 
 
 def without_comparison(evidence: Evidence) -> Evidence:

@@ -21,6 +21,7 @@ from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.data.shards import Split, load_split
 from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.evaluation.score import score
+from mlratchet.models.gates.registered import refuse_changed_registration
 from mlratchet.models.registration.record import Registration
 from mlratchet.tasks.decisions import registration_of
 from mlratchet.tasks.seen import trained_on
@@ -59,11 +60,14 @@ def compare_versions(
 ) -> Compared:
     """Fetch, verify, score and time both versions; nothing is moved or written.
 
-    Raises ``ConfigurationError`` for versions that cannot be compared, ``SecurityError`` for changed bytes.
+    Raises ``ConfigurationError`` for versions that cannot be compared, ``SecurityError`` for changed bytes or
+    registrations.
     """
     if a == b:
         raise ConfigurationError(f"version {a} of {name} against itself; `ratchet versions {name}` lists others")
     records = [registration_of(adapters, name, version) for version in (a, b)]
+    for record in records:
+        refuse_changed_registration(adapters.store, record, adapters.ledger.entries(name))
     with tempfile.TemporaryDirectory(prefix="ratchet-compare-") as folder:
         on_stage("fetching and verifying both versions")
         models, signatures = [], []

@@ -16,6 +16,7 @@ from mlratchet.models.errors import ConfigurationError, GateRefusedError, Infras
 from mlratchet.models.gates.decision import load_decision
 from mlratchet.models.gates.promotable import verify_decision_of, verify_entry
 from mlratchet.models.gates.record import list_gate_runs
+from mlratchet.models.gates.registered import refuse_unjudged_registration
 from mlratchet.models.gates.replay import replay
 from mlratchet.models.gates.signed import Context, publish_decision, verified_decision
 from mlratchet.models.identity.signing import TrustedKeys
@@ -135,6 +136,7 @@ def verify_promotable(
         manifest=record.manifest_digest,
         champion_version=champion_version,
     )
+    refuse_unjudged_registration(adapters.store, record, decision)
     verify_bytes(adapters, record)
     return found
 

@@ -72,6 +72,7 @@ def create(run: Run, work: Work, trained: Trained, evaluation: Evaluation, gate:
         rows_key=evaluation.rows_key,
         revision=spec.revision(),
         parent_version=trained.parent_version,
+        parent_registration=trained.parent_registration,
         registered_s=time.time(),
         description=card_of(run, work, trained, evaluation),
         tags={name: value for name, value in version.tags.items() if name not in (WORK_KEY, SOURCE)},

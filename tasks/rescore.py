@@ -14,8 +14,8 @@ from mlratchet.models.errors import ConfigurationError, RatchetError, SecurityEr
 from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.score import score
 from mlratchet.models.evaluation.seen import mark_seen
-from mlratchet.models.gates.decision import digests_behind
 from mlratchet.models.gates.demands import Demands
+from mlratchet.models.gates.registered import refuse_changed_registration
 from mlratchet.models.ports.ledger import LedgerEntry
 from mlratchet.models.ports.storage import ObjectNotFound
 from mlratchet.models.registration.record import Registration, find_registration, registration_key
@@ -60,7 +60,7 @@ def rescore(run: Run, work: Work, rows: Split, demands: Demands) -> Rescored:
             record = known or record_of(run, version, entries)
             loaded = load_version(run, record, entries)
             seen = seen_rows(
-                run.adapters.store, run.spec, work.dataset_id, record, lambda parent: record_of(run, parent, entries)
+                run.adapters.store, run.spec, work.dataset_id, record, lambda parent: ancestor_of(run, parent, entries)
             )
             outputs = mark_seen(score_version(loaded, rows), seen)
         except (ConfigurationError, ObjectNotFound) as error:
@@ -94,7 +94,7 @@ def previous_of(entries: list[LedgerEntry]) -> int:
 def load_version(run: Run, record: Registration, entries: list[LedgerEntry]) -> Model:
     """The exported program of a version, its bytes verified. Raises ``ConfigurationError`` when it cannot be loaded."""
     refuse_other_bytes(record, entries)
-    refuse_another_dataset(run, record, entries)
+    refuse_changed_registration(run.adapters.store, record, entries)
     directory = run.scratch / f"version-{record.version}"
     fetch_artifact(run.adapters.bucket, record, directory)
     try:
@@ -123,23 +123,6 @@ def refuse_other_bytes(record: Registration, entries: list[LedgerEntry]) -> None
             )
 
 
-def refuse_another_dataset(run: Run, record: Registration, entries: list[LedgerEntry]) -> None:
-    """Which rows a champion was trained on decides what is left out of the comparison: its decision says which dataset.
-
-    Raises ``SecurityError`` when the record names another one.
-    """
-    store = run.adapters.store
-    for entry in entries:
-        if entry.work_key != record.work_key or entry.action != "promote":
-            continue
-        for digests in digests_behind(store, entry.decision):
-            if digests.get("dataset", record.dataset_id) != record.dataset_id:
-                raise SecurityError(
-                    f"{registration_key(record.work_key)}: dataset {record.dataset_id[:12]}, but version "
-                    f"{record.version} was judged with {digests['dataset'][:12]}; the registration was changed"
-                )
-
-
 def record_of(run: Run, version: int, entries: list[LedgerEntry]) -> Registration:
     """The registration of a version: by the ledger where it was champion, else by the registry."""
     for entry in reversed(entries):
@@ -151,6 +134,14 @@ def record_of(run: Run, version: int, entries: list[LedgerEntry]) -> Registratio
     if version not in known:
         raise ConfigurationError(f"{run.spec.name} has no version {version}; there are {known}")
     return registration_of(run.adapters, run.spec.name, version)
+
+
+def ancestor_of(run: Run, version: int, entries: list[LedgerEntry]) -> Registration:
+    """The registration of a version that another began from. Raises ``SecurityError`` for a champion's that was changed
+    since: what it says is left out of comparisons."""
+    record = record_of(run, version, entries)
+    refuse_changed_registration(run.adapters.store, record, entries)
+    return record
 
 
 def score_version(model: Model, rows: Split) -> RowOutputs:

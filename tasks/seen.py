@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.gates.registered import refuse_another_parent
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
@@ -37,7 +38,8 @@ def seen_rows(
     """Ids that the version or one that it was warm started from was trained or tuned on; empty where the rule of the
     split is the one of `spec`, since no row has changed sides then: datasets are read only where one may have.
 
-    Raises ``ConfigurationError`` when the dataset of one of them is gone, or its rows were named otherwise.
+    Raises ``ConfigurationError`` when the dataset of one of them is gone, or its rows were named otherwise, and
+    ``SecurityError`` as `lineage`.
     """
     seen: set[str] = set()
     for one in lineage(record, parent):
@@ -48,13 +50,19 @@ def seen_rows(
 
 
 def lineage(record: Registration, parent: Callable[[int], Registration | None]) -> Iterator[Registration]:
-    """The version, the one it was warm started from, and so on; a circle, which only a forger makes, ends it."""
+    """The version, the one it was warm started from, and so on; a circle, which only a forger makes, ends it.
+
+    Raises ``SecurityError`` for a parent whose record is not the one that its child was registered with.
+    """
     known: set[str] = set()
     one: Registration | None = record
     while one is not None and one.work_key not in known:
         known.add(one.work_key)
         yield one
-        one = parent(one.parent_version) if one.parent_version is not None else None
+        before = parent(one.parent_version) if one.parent_version is not None else None
+        if before is not None:
+            refuse_another_parent(one, before)
+        one = before
 
 
 def divides_alike(store: ObjectStore, spec: PipelineSpec, record: Registration) -> bool:

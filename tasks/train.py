@@ -15,15 +15,16 @@ from mlratchet.models.artifact.weights import initial_weights_key
 from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.gates.registered import refuse_changed_registration
 from mlratchet.models.identity.claim import take_claim
 from mlratchet.models.identity.lease import wait_until_free
 from mlratchet.models.registration.record import Registration, find_registration
 from mlratchet.models.training.job import TrainJob
 from mlratchet.models.training.result import TrainResult, find_result
-from mlratchet.tasks.decisions import registration_of
 from mlratchet.tasks.forward import Forwarder
 from mlratchet.tasks.progress import show_link, show_table
 from mlratchet.tasks.recognise import Work
+from mlratchet.tasks.rescore import ancestor_of
 from mlratchet.tasks.seen import seen_rows
 from mlratchet.tasks.step import step
 from mlratchet.tasks.wiring import Run
@@ -39,6 +40,7 @@ class Trained:
     result: TrainResult
     tracking_run: str
     parent_version: int | None
+    parent_registration: str | None = None  # digest of the parent's record
     tensorboard: Path  # event files, if this run trained
     trace: Path  # of the profiler, if it was switched on
 
@@ -100,6 +102,7 @@ def train(run: Run, work: Work) -> Trained:
         result=result,
         tracking_run=tracking_run,
         parent_version=claim.parent_version,
+        parent_registration=parent.digest() if parent is not None else None,
         tensorboard=scratch / "tensorboard",
         trace=scratch / "trace.json",
     )
@@ -129,21 +132,26 @@ def wanted_parent(run: Run, work: Work) -> int | None:
 
 
 def parent_record(run: Run, version: int | None) -> Registration | None:
-    """The record of a version. The parent may have stopped being champion meanwhile."""
+    """The record of a version. The parent may have stopped being champion meanwhile.
+
+    Raises ``SecurityError`` when it was champion and its record was changed since: it names the weights to begin from.
+    """
     if version is None:
         return None
     parent = run.adapters.registry.get_version(run.spec.name, version)
-    return find_registration(run.adapters.store, parent.tags["ratchet.work_key"])
+    record = find_registration(run.adapters.store, parent.tags["ratchet.work_key"])
+    if record is not None:
+        refuse_changed_registration(run.adapters.store, record, run.adapters.ledger.entries(run.spec.name))
+    return record
 
 
 def refuse_seen_rows(run: Run, work: Work, parent: Registration) -> None:
     """Raises ``ConfigurationError`` when the parent was trained on rows that are test rows now: gates would judge the
     new model on what it has seen. Rows are read only where the rule of the split may have moved them."""
     store = run.adapters.store
+    entries = run.adapters.ledger.entries(run.spec.name)
     try:
-        seen = seen_rows(
-            store, run.spec, work.dataset_id, parent, lambda v: registration_of(run.adapters, run.spec.name, v)
-        )
+        seen = seen_rows(store, run.spec, work.dataset_id, parent, lambda version: ancestor_of(run, version, entries))
     except ConfigurationError as error:
         raise ConfigurationError(f"train.warm_start: {error}; write train.warm_start: none") from error
     if not seen:

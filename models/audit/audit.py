@@ -17,6 +17,7 @@ from mlratchet.models.audit.report import AuditReport
 from mlratchet.models.errors import InfrastructureError, RatchetError, SecurityError
 from mlratchet.models.gates.frozen import thaw
 from mlratchet.models.gates.promotable import EARLIER_GATES, verify_earlier_gate, verify_entry
+from mlratchet.models.gates.registered import refuse_changed_registration
 from mlratchet.models.gates.replay import load_policy, replay
 from mlratchet.models.gates.signed import Context, parse_decision, verified_decision
 from mlratchet.models.identity.signing import TrustedKeys
@@ -105,7 +106,7 @@ class Audit:
                 self._gates(decision, context)
         if entry.version not in self.report.versions:
             self.report.versions.append(entry.version)
-        self._keep(lambda: self._artifact(entry))
+        self._keep(lambda: self._artifact(entry, entries))
 
     def _gates(self, champion: dict[str, Any], context: Context) -> None:
         self._keep(lambda: self._evidence(champion))
@@ -115,11 +116,12 @@ class Audit:
                 self._verified[champion["digests"][f"gate.{gate}"]] = earlier
                 self._keep(lambda earlier=earlier: self._evidence(earlier))  # type: ignore[misc]
 
-    def _artifact(self, entry: LedgerEntry) -> None:
+    def _artifact(self, entry: LedgerEntry, entries: list[LedgerEntry]) -> None:
         if entry.manifest in self._seen:
             return
         self._seen.add(entry.manifest)
         record = read_registration(self._store, entry)
+        refuse_changed_registration(self._store, record, entries)
         manifest = read_manifest(self._store, entry)
         if not self._depth.files:
             return

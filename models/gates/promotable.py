@@ -16,7 +16,7 @@ from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.ports.ledger import LedgerEntry
 from mlratchet.models.ports.storage import ObjectStore
 
-SHARED = ("dataset", "policy", "rows", "manifest")  # digests that every gate of a promotion agrees on
+SHARED = ("dataset", "policy", "rows", "manifest", "registration")  # digests that every gate of a promotion agrees on
 EARLIER_GATES = ("data", "candidate", "staging")  # whose decisions the champion gate's names by digest
 
 

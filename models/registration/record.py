@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from mlratchet.models.errors import SecurityError
-from mlratchet.models.identity.canonical import canonical_json
+from mlratchet.models.identity.canonical import canonical_json, digest
 from mlratchet.models.pipeline.strict import StrictModel
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
 from pydantic import Field
@@ -42,6 +42,8 @@ class Registration(StrictModel):
     revision: str
     """Of the pipeline file."""
     parent_version: int | None
+    parent_registration: str | None = None
+    """Digest of the parent's record; None without a parent, and where it was not written down yet."""
     registered_s: float
     description: str = ""
     """The model card, as the registry shows it."""
@@ -49,6 +51,10 @@ class Registration(StrictModel):
     """As the version got them when it was made."""
     tracking: str | None = None
     """Store key of what the tracking run showed (`models/registration/tracking.py`)."""
+
+    def digest(self) -> str:
+        """SHA-256 hex of the record as it is stored. A field that a later release adds is not part of an older one."""
+        return digest(self.model_dump(mode="json", exclude_unset=True))
 
 
 def registration_key(work_key: str) -> str:
@@ -76,7 +82,8 @@ def _parse(store: ObjectStore, key: str) -> Registration:
 
 
 def publish_registration(store: ObjectStore, record: Registration) -> Registration:
-    """Publish by conditional create; the one that came first stands and is returned."""
+    """Publish by conditional create; the one that came first stands and is returned, as it is stored."""
+    record = Registration(**record.model_dump(mode="json"))
     try:
         store.create(registration_key(record.work_key), canonical_json(record.model_dump(mode="json")))
     except ObjectExists:

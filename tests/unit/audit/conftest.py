@@ -53,6 +53,7 @@ class World:
         self.now_s = 100 * DAY
         self.records: dict[int, Registration] = {}
         self.policy = POLICY
+        self.names_registration = True  # decisions of before registrations were named by digest do not
         self.approve: Callable[[Registration, int | None], Approvals] | None = None
 
     @property
@@ -74,13 +75,13 @@ class World:
             sizes_bytes={name: len(data) for name, data in files.items()},
         )
         publish_manifest(self.store, manifest)
-        self.records[version] = record = Registration(
+        record = Registration(
             name="digits", version=version, work_key=f"{version:064x}", run_id="r", model_id=None,
             source_uri=f"s3://uploads/1/models/m-{version}/artifacts", manifest=manifest.model_dump(mode="json"),
             manifest_digest=manifest.digest(), weights_key="k", weights_sha256="s", snapshot_id="s", dataset_id="d",
             rows_key="r", revision="v", parent_version=None, registered_s=0.0,
         )  # fmt: skip
-        publish_registration(self.store, record)
+        self.records[version] = record = publish_registration(self.store, record)
         return record
 
     def judge(self, gate: str, record: Registration, champion: int | None, **digests: str) -> str:
@@ -118,7 +119,9 @@ class World:
     def gates(self, record: Registration, champion: int | None) -> str:
         """All four; returns the champion gate's decision."""
         earlier = {f"gate.{gate}": self.judge(gate, record, champion) for gate in GATES[:3]}
-        return self.judge("champion", record, champion, manifest=record.manifest_digest, **earlier)
+        judged = {"manifest": record.manifest_digest}
+        judged |= {"registration": record.digest()} if self.names_registration else {}
+        return self.judge("champion", record, champion, **judged, **earlier)
 
     def promote(self, version: int) -> LedgerEntry:
         """A version from nothing to champion."""

@@ -14,6 +14,7 @@ from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.identity.signing import Signer, TrustedKeys
 from mlratchet.models.ledger.chain import entry_key, sign_entry
 from mlratchet.models.ports.ledger import LedgerEntry
+from mlratchet.models.registration.record import registration_key
 
 from tests.unit.audit.conftest import DAY, World
 
@@ -127,6 +128,18 @@ def test_files_of_an_earlier_champion_may_have_retired_those_of_the_champion_not
     for info in world.uploads.list("1/models/m-3/"):
         world.uploads.delete(info.key)
     assert "version 3 is champion and its files are gone" in world.audit().line()
+
+
+def test_a_registration_with_another_parent_than_was_judged_is_named(world: World) -> None:
+    forged = world.records[3].model_copy(update={"parent_version": 2})
+    world.store.put(registration_key(forged.work_key), canonical_json(forged.model_dump(mode="json")))
+    assert "it names parent version 2), but version 3 was judged with" in world.audit().problems[0]
+
+
+def test_a_promotion_of_before_registrations_were_named_still_verifies(world: World) -> None:
+    world.names_registration = False
+    world.promote(4)
+    assert world.audit(replay=True).passed
 
 
 def rewrite(world: World, generation: int, signer: Signer | None, **changes: object) -> None:

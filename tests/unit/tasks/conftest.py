@@ -102,9 +102,11 @@ class Road:
         )  # fmt: skip
 
     def version(
-        self, program: Any, *, champion: bool = True, dataset_id: str = "d", revision: str = ""
-    ) -> Registration:
-        """Register a version; `program` is its module, or the error that loading it raises."""
+        self, program: Any, *, champion: bool = True, dataset_id: str = "d", revision: str = "",
+        parent: Registration | None = None, names_registration: bool = True,
+    ) -> Registration:  # fmt: skip
+        """Register a version; `program` is its module, or the error that loading it raises. A decision of before
+        registrations were named by digest has no `names_registration`."""
         number = len(self.registry.list_versions("table")) + 1
         work_key = f"w{number}"
         known = publish_pipeline(self.store, parse_pipeline(PIPELINE, where="test"))
@@ -114,17 +116,18 @@ class Road:
         record = Registration(
             name="table", version=number, work_key=work_key, run_id="r", model_id=None, source_uri="s3://mlflow/p",
             manifest={}, manifest_digest=f"m{number}", weights_key="k", weights_sha256="s", snapshot_id="s",
-            dataset_id=dataset_id, rows_key="r", revision=revision or known, parent_version=None,
-            registered_s=0.0, tags={},
+            dataset_id=dataset_id, rows_key="r", revision=revision or known, registered_s=0.0, tags={},
+            parent_version=parent.version if parent else None,
+            parent_registration=parent.digest() if parent and names_registration else None,
         )  # fmt: skip
-        publish_registration(self.store, record)
+        record = publish_registration(self.store, record)
         self.programs[f"version-{number}"] = program
         if champion:
             ledger = ObjectLedger(self.store, KEYS)
+            digests = {"dataset": dataset_id} | ({"registration": record.digest()} if names_registration else {})
             decision = build_decision(
                 "table", "champion", GateResult(gate="champion", verdict="pass", checks=()), version=number,
-                work_key=work_key, champion_version=None, digests={"dataset": dataset_id}, actor="a", now_s=1.0,
-                run_id="r",
+                work_key=work_key, champion_version=None, digests=digests, actor="a", now_s=1.0, run_id="r",
             )  # fmt: skip
             ledger.append(
                 "table", action="promote", version=number, work_key=work_key,

@@ -127,9 +127,11 @@ def test_rows_that_the_champion_or_its_parent_was_trained_on_are_marked_after_an
         run.spec = run.spec.model_copy(update={"data": run.spec.data.model_copy(update={"split": split})})
         datasets[salt] = road.dataset(run)
         seen[salt] = {i for side in ("train", "validation") for i in load_split(road.store, datasets[salt], side).ids}
-    road.version(program(GOOD), dataset_id=datasets["parent's"].id, revision="0" * 64)
-    alone = road.version(program(FAIR), dataset_id=datasets["champion's"].id, revision="0" * 64)
-    warm = alone.model_copy(update={"parent_version": 1})
+    parent = road.version(program(GOOD), dataset_id=datasets["parent's"].id, revision="0" * 64)
+    alone, warm = (
+        road.version(program(FAIR), dataset_id=datasets["champion's"].id, revision="0" * 64, parent=begun)
+        for begun in (None, parent)
+    )
     dataset, trained = datasets["ours"], road.trained(GOOD)
     for incumbent, known in ((alone, seen["champion's"]), (warm, seen["champion's"] | seen["parent's"])):
         champion = evaluate.fn(run, road.work(dataset, incumbent), dataset, trained).evidence().champion

@@ -21,9 +21,9 @@ from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.gates.record import GateRun, publish_gate_run
 from mlratchet.models.gates.replay import replay
 from mlratchet.models.gates.signed import Context, decision_key, publish_decision, verified_decision
-from mlratchet.models.identity.canonical import digest_bytes
+from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.identity.signing import Anchor, Signer, TrustedKeys
-from mlratchet.models.registration.record import Registration
+from mlratchet.models.registration.record import Registration, registration_key
 from mlratchet.tasks import gate as gate_task
 from mlratchet.tasks.approving import open_requests, verify_request
 from mlratchet.tasks.decisions import decisions_of, history_of, judge_again, promote_by_hand, registration_of, roll_back
@@ -86,7 +86,8 @@ class Road:
     def climb(self, record: Registration) -> GateRun:
         """All four gates; the champion gate's run."""
         earlier = {f"gate.{name}": self.gate(record, name).decision for name in ("data", "candidate", "staging")}
-        return self.gate(record, "champion", manifest=record.manifest_digest, **earlier)
+        judged = {"manifest": record.manifest_digest, "registration": record.digest()}
+        return self.gate(record, "champion", **judged, **earlier)
 
 
 @pytest.fixture
@@ -163,6 +164,15 @@ def test_nothing_is_promoted_after_tampering(road: Road, record: Registration, w
     with pytest.raises(SecurityError):
         promote.fn(road.run, work, record, gate_run)
     with pytest.raises(SecurityError):
+        promote_by_hand(road.adapters, "digits", 4)
+    assert not road.world.store.exists("ledger/digits/00000005.json")
+
+
+def test_a_registration_with_another_parent_than_was_judged_is_not_promoted(road: Road, record: Registration) -> None:
+    road.climb(record)
+    forged = record.model_copy(update={"parent_version": 2})
+    road.world.store.put(registration_key(record.work_key), canonical_json(forged.model_dump(mode="json")))
+    with pytest.raises(SecurityError, match=r"it names parent version 2.*the registration was changed"):
         promote_by_hand(road.adapters, "digits", 4)
     assert not road.world.store.exists("ledger/digits/00000005.json")
 
