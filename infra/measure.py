@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mlratchet.infra.interpreter import collect_seldom
 from mlratchet.infra.settings import process_environment, without_private_keys
 from mlratchet.models.artifact.manifest import ArtifactManifest
 from mlratchet.models.errors import InfrastructureError
@@ -78,6 +79,7 @@ def measure_artifact(
 
 def main(directory: Path, folder: Path, threads: int) -> None:
     """In the clean process."""
+    collect_seldom()  # as the server does
     import mlflow.pytorch  # noqa: F401 - resident in a server too: before the baseline of the memory
     import torch
     from mlratchet.infra.exported import load_exported

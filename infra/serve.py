@@ -19,6 +19,7 @@ import torch
 import uvicorn
 from mlratchet.infra.exported import load_exported
 from mlratchet.infra.fetch import fetch_artifact
+from mlratchet.infra.interpreter import collect_seldom
 from mlratchet.infra.keys import InstalledKeys
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.settings import Settings, load_settings
@@ -120,6 +121,7 @@ def refuse_shorter(head: LedgerEntry | None, served: int, *, name: str) -> None:
 
 def main() -> None:
     """Serve until SIGTERM; requests under way are answered first."""
+    collect_seldom()
     parser = argparse.ArgumentParser(description="Serve the champion of a pipeline over HTTP.")
     parser.add_argument("--pipeline", required=True)
     parser.add_argument("--port", type=int, required=True)

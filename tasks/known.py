@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.ledger.chain import ledger_names
 from mlratchet.models.pipeline.loading import hint_at
 from mlratchet.models.pipeline.store import deployed_names
 from mlratchet.tasks.wiring import Adapters
@@ -10,9 +11,10 @@ from mlratchet.tasks.wiring import Adapters
 
 def require_pipeline(adapters: Adapters, name: str) -> None:
     """For a command that found nothing of a pipeline. Raises ``ConfigurationError`` with the nearest name when there is
-    neither a file of it here nor a deployment, which every run makes first and nobody collects."""
+    no file of it here, no deployment, which every run makes first and nobody collects, and no ledger."""
     directory = adapters.settings.pipelines_dir
     known = {path.stem for path in directory.glob("*.yaml")} | deployed_names(adapters.store)
+    known |= ledger_names(adapters.store)
     if name not in known:
         raise ConfigurationError(
             f"no pipeline {name!r} in {directory}, nor was one deployed to {adapters.store.bucket}; "

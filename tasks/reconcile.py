@@ -15,6 +15,7 @@ from mlratchet.infra.stack.serving import request_server, server_url
 from mlratchet.infra.tracking.spool import replay_spools
 from mlratchet.models.errors import ConfigurationError, RatchetError
 from mlratchet.models.identity.lease import LEASE_S, lease_key, read_leases
+from mlratchet.models.ledger.chain import ledger_names
 from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.registration.record import Registration, find_registration, readable_registrations
 from mlratchet.tasks.wiring import Adapters
@@ -53,8 +54,7 @@ def reconcile_all(adapters: Adapters) -> Reconciled:
     done = Reconciled()
     records, damaged = readable_registrations(adapters.store)
     done.problems += damaged  # they stop their own pipeline at most
-    with_ledger = {info.key.split("/")[1] for info in adapters.store.list("ledger/")}
-    for name in sorted(with_ledger | set(records)):
+    for name in sorted(ledger_names(adapters.store) | set(records)):
         done.attempt(partial(reconcile_pipeline, adapters, name, records.get(name, [])))
     with get_client(sync_client=True) as client:
         done.attempt(lambda: declare_crashed(adapters, client))

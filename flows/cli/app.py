@@ -7,6 +7,7 @@ import sys
 
 import typer
 from mlratchet.flows.cli import approvals, audit, compare, demo, models, runs, stack, tuning
+from mlratchet.infra.interpreter import collect_seldom
 from mlratchet.models.errors import RatchetError
 
 app = typer.Typer(
@@ -47,6 +48,7 @@ demo.register(app)
 
 def main() -> None:
     """Entry point: errors of ours are one line and an exit code, never a traceback."""
+    collect_seldom()
     try:
         code = app(standalone_mode=False)  # what `typer.Exit` carried comes back as the result
     except RatchetError as error:

@@ -10,6 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
+from mlratchet.infra.interpreter import collect_seldom
 from mlratchet.infra.launch.lifetime import die_with_parent
 from mlratchet.infra.launch.watchdog import PREEMPTED
 
@@ -19,6 +20,7 @@ SECONDS_FOR_MORE = 1  # that are waited for more nodes once there are enough: no
 def main(job_file: str) -> int:
     """Run the ranks; 0 when all ended well."""
     die_with_parent(signal.SIGTERM)
+    collect_seldom()
     multiprocessing.set_forkserver_preload(
         [
             "mlratchet.infra.launch.bound",

@@ -21,7 +21,7 @@ from mlratchet.models.gates.registered import refuse_changed_registration
 from mlratchet.models.gates.replay import load_policy, replay
 from mlratchet.models.gates.signed import Context, parse_decision, verified_decision
 from mlratchet.models.identity.signing import TrustedKeys
-from mlratchet.models.ledger.chain import Chain, Link, read_links
+from mlratchet.models.ledger.chain import Chain, Link, ledger_names, read_links
 from mlratchet.models.pipeline.loading import hint_at
 from mlratchet.models.ports.ledger import LedgerEntry
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
@@ -68,10 +68,9 @@ class Audit:
             report.problems.append(str(problem))
         elif not links:
             # an auditor cannot tell a name that never was from a history that somebody removed: both fail
-            others = sorted({info.key.split("/")[1] for info in self._store.list("ledger/")})
             report.problems.append(
                 f"ledger/{report.name}/ in {self._store.bucket} is empty: never promoted, or everything was removed; "
-                f"{hint_at(report.name, others)}"
+                f"{hint_at(report.name, sorted(ledger_names(self._store)))}"
             )
         self._keep(lambda: chain.verify(self._trusted))
         for who, digest in (known_heads or {}).items():

@@ -25,6 +25,11 @@ def entry_key(name: str, generation: int) -> str:
     return f"ledger/{name}/{generation:08d}.json"
 
 
+def ledger_names(store: ObjectStore) -> set[str]:
+    """Pipelines of which something was promoted."""
+    return {info.key.split("/")[1] for info in store.list("ledger/")}
+
+
 def parse_entry(data: bytes, where: str) -> LedgerEntry:
     """Raises ``SecurityError`` naming `where` for bytes that are no entry."""
     try:

@@ -49,7 +49,7 @@ def test_a_service_that_is_killed_comes_back_with_its_data(stack: Stack, service
         lambda: stack.services()[service].pid not in (None, pid) and stack.healthy(),
     )
     assert stack.adapters.raw.get("kept/across-kills") == b"data"
-    assert stack("versions", "no-such-model").stdout.startswith("no versions")
+    assert "no pipeline 'no-such-model'" in stack("versions", "no-such-model", code=2).stderr
     assert stack.json("reconcile") is not None
 
 
