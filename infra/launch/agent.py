@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import sys
+from multiprocessing import forkserver
 from pathlib import Path
 
 from mlratchet.infra.interpreter import collect_seldom
@@ -30,6 +31,7 @@ def main(job_file: str) -> int:
             "mlratchet.infra.launch.rank",
         ]
     )
+    forkserver.ensure_running()  # it imports beside this process
     from mlratchet.infra.launch.rank import main as rank_main
     from mlratchet.models.training.job import TrainJob
     from torch.distributed.elastic.multiprocessing import SignalException

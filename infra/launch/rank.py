@@ -5,6 +5,7 @@ Started by the agent through a forkserver; finds the store through the settings.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -31,6 +32,8 @@ def main(job_file: str) -> None:
     """One rank of the job, from rendezvous to result."""
     assert "mlratchet.infra.launch.bound" in sys.modules, "the forkserver is not bound to the agent"
     die_with_parent()
+    gc.freeze()  # what was preloaded stays
+    gc.enable()
     job = TrainJob.model_validate_json(Path(job_file).read_text())
     scratch = Path(job.scratch)
     failed = scratch / "error.json"
