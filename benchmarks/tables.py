@@ -57,6 +57,17 @@ def checkpoint() -> list[str]:
     return [*lines, "", about(rows[-1])] if rows else []
 
 
+def start() -> list[str]:
+    rows = newest("start")
+    if not rows:
+        return []
+    lines = ["", "## Start: a process that imports and ends", ""]
+    lines += ["Medians of fresh processes, with Python's cycle collector as it comes and as `collect_seldom` sets it."]
+    lines += ["", "| what | collector | seconds |", "|---|---|---|"]
+    lines += [f"| {what} | {side} | {value} |" for what, side, value in rows[-1]["seconds"]]
+    return [*lines, "", about(rows[-1])]
+
+
 def recovery() -> list[str]:
     rows = newest("recovery", "cores")
     lines = ["", "## Recovery: kill -9 of one of two ranks to the first new step", ""]
@@ -135,7 +146,7 @@ def promotion() -> list[str]:
     return [*lines, "", about(rows[-1])] if rows else []
 
 
-SECTIONS = (engine, exact_cost, checkpoint, recovery, logging, gates, promotion)
+SECTIONS = (engine, exact_cost, checkpoint, recovery, start, logging, gates, promotion)
 
 if __name__ == "__main__":
     text = "\n".join([HEAD.rstrip(), *(line for section in SECTIONS for line in section())]) + "\n"
