@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 
+import httpx
+from mlratchet.models.errors import InfrastructureError
+
 KNOWN = (
     (r"Read timed out|ReadTimeout", "no answer in time"),
-    (r"Connection refused|NewConnectionError", "connection refused"),
+    (r"Connection refused|NewConnectionError|All connection attempts failed", "connection refused"),
     (r"ConnectionResetError|RemoteDisconnected|Connection aborted", "the connection was cut"),
     (r"Name or service not known|NameResolutionError", "unknown host"),
     (r"too many (\d+) error responses", "the server failed again and again"),
@@ -20,3 +23,21 @@ def brief(error: Exception | None) -> str:
         if re.search(pattern, text):
             return words
     return text.strip().splitlines()[0][:300] if text.strip() else type(error).__name__
+
+
+def server_error(error: Exception) -> InfrastructureError | None:
+    """The failed request of a library's client, Prefect's above all, as an error of ours; None for any other error."""
+    if not isinstance(error, httpx.HTTPError):
+        return None
+    try:
+        url = error.request.url
+    except RuntimeError:  # raised before there was a request
+        return InfrastructureError(f"{brief(error)}; `ratchet status` says what is down")
+    where = f"{error.request.method} {url.scheme}://{url.netloc.decode().rpartition('@')[2]}{url.path}"
+    if isinstance(error, httpx.HTTPStatusError):
+        code = error.response.status_code
+        refused = (
+            "it refused the credentials, see `ratchet env`" if code in (401, 403) else "see `ratchet logs prefect`"
+        )
+        return InfrastructureError(f"{where}: answered {code}; {refused}")
+    return InfrastructureError(f"{where}: {brief(error)}; `ratchet status` says what is down, `ratchet up` starts it")

@@ -62,7 +62,17 @@ def main() -> None:
     except Exception as error:
         show = getattr(error, "show", None)  # click's usage errors know how to show themselves
         if show is None:
+            _end_if_a_server_is_away(error)
             raise
         show()
         sys.exit(getattr(error, "exit_code", 2))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end_if_a_server_is_away(error: Exception) -> None:
+    from mlratchet.infra.reasons import server_error
+
+    known = server_error(error)
+    if known is not None:
+        typer.echo(known.line(), err=True)
+        sys.exit(known.exit_code)

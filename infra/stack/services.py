@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from mlratchet.infra.processes import STACK_MARK
+from mlratchet.infra.processes import GRACE_S, STACK_MARK
 from mlratchet.infra.settings import Settings, base_environment, child_environment, without_private_keys
 from mlratchet.infra.stack.install import remembered_credentials
 from mlratchet.infra.stack.ports import remembered_ports
@@ -26,6 +26,7 @@ class Service:
     health: str | None = None  # answers below 500 when healthy; None: being alive is enough
     after: tuple[str, ...] = ()  # healthy before this one starts
     owns_group: bool = True  # what it started ends when it dies; not so the runs of a worker
+    grace_s: float = GRACE_S  # seconds between SIGTERM and SIGKILL
 
     def is_healthy(self, timeout_s: float = 2.0) -> bool:
         """Ask the service."""
@@ -79,6 +80,8 @@ def seaweedfs(settings: Settings, ports: dict[str, int], environment: dict[str, 
             "-s3.port.lance=0",
             "-master.volumeSizeLimitMB=1024",
             f"-master.port={ports['seaweed_master']}",
+            "-master.electionTimeout=1s",  # it is the only candidate, and 10 s pass without this on every restart
+            "-master.telemetry=false",
             f"-volume.port={ports['seaweed_volume']}",
             f"-filer.port={ports['seaweed_filer']}",
             "-volume.max=100",
@@ -87,6 +90,7 @@ def seaweedfs(settings: Settings, ports: dict[str, int], environment: dict[str, 
         directory=home,
         url=settings.s3_endpoint_url,
         health=f"{settings.s3_endpoint_url}/status",
+        grace_s=1.0,  # master and volumes stop at once; the filer never does by itself
     )
 
 

@@ -102,7 +102,7 @@ class Supervisor:
                 kept = self._kept.get(service.name)
                 if kept is None or kept.service.command != service.command:
                     if kept is not None and kept.process is not None:
-                        end_group(kept.process)
+                        end_group(kept.process, kept.service.grace_s)
                     self._kept[service.name] = Kept(service, self._settings.home / "logs")
             healthy = {name for name, kept in self._kept.items() if kept.healthy}
             for kept in self._kept.values():
@@ -116,13 +116,16 @@ class Supervisor:
                 self._repair()
             self._write_state()
             self.stopping.wait(LOOP_S)
-        for name in reversed(list(self._kept)):
-            process = self._kept[name].process
-            if process is not None:
-                process.terminate()
-        for kept in self._kept.values():
+        self._stop()
+
+    def _stop(self) -> None:
+        """All at once but the store, which the others may still write to; it ends last."""
+        for name, kept in self._kept.items():
+            if kept.process is not None and name != "seaweedfs":
+                kept.process.terminate()
+        for kept in reversed(self._kept.values()):
             if kept.process is not None:
-                end_group(kept.process)
+                end_group(kept.process, kept.service.grace_s)
 
     def _guard(self) -> None:
         """Keep a guardian; its pipe closes with this process."""
@@ -137,7 +140,7 @@ class Supervisor:
         """A gateway that answers is not enough: objects have to be taken."""
         self._volumes.belongs_to(s3.process.pid if s3.process is not None else None)
         if s3.process is not None and self._volumes.wants_restart():
-            end_group(s3.process)
+            end_group(s3.process, s3.service.grace_s)
             self._volumes.belongs_to(None)
 
     def _is_prepared(self, name: str) -> bool:

@@ -31,6 +31,7 @@ class Volumes:
         self._refusals = 0  # in a row
         self._refused_since = 0.0
         self.writable = False
+        self._another = threading.Event()  # process that answers
 
     def watch(self) -> None:
         """In the background, until this process ends."""
@@ -40,12 +41,14 @@ class Volumes:
         while True:
             if self._life is not None:
                 self.look()
-            time.sleep(PROBE_S if self.writable else RETRY_S)
+            self._another.wait(PROBE_S if self.writable else RETRY_S)
+            self._another.clear()
 
     def belongs_to(self, pid: int | None) -> None:
         """The process that answers now; another one is given its time to start."""
         if pid != self._life:
             self._life, self._worked, self._refusals, self.writable = pid, False, 0, False
+            self._another.set()
 
     def look(self) -> None:
         """Write, and keep what came of it, unless another process answers meanwhile."""

@@ -78,6 +78,15 @@ def test_mlflow_stopped_is_one_clear_line_and_nothing_is_half_written(stack: Any
     nothing_written(stack, name)
 
 
+def test_prefect_away_is_one_clear_line(stack: Any) -> None:
+    away = {"RATCHET_PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_CLIENT_MAX_RETRIES": "0"}
+    for arguments in (("run", "two-layers"), ("deploy",)):
+        err = stack(*arguments, code=5, **away).stderr
+        (line,) = [line for line in err.splitlines() if line.startswith("INFRA")]
+        assert "http://127.0.0.1:9/api/" in line
+        assert "connection refused; `ratchet status` says what is down" in line
+
+
 def test_a_taken_port_is_named(tmp_path: Path) -> None:
     other = Stack(tmp_path)
     other("down")

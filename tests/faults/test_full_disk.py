@@ -57,3 +57,23 @@ def test_39_a_full_disk_of_the_stack_is_one_line_and_the_next_run_ends_well(smal
     report = small.json("run", name)
     assert report["outcome"] == "promoted"
     Invariants(small).all_hold(name, report)
+
+
+def test_39_a_disk_that_fills_up_under_a_run_ends_the_wait_for_it_and_with_room_again_the_work_is_resumed(
+    small: Stack,
+) -> None:
+    """Nobody can record how that run ended: whoever waits for it must not wait for ever."""
+    name = small.pipeline("two", "processes: 2 -> processes: 1", "epochs: 20 -> epochs: 300")
+    small("upload", name, "rows.csv")
+    waiting = small.start("run", name)
+    wait_for("a first checkpoint", lambda: [i for i in small.adapters.store.list("work/") if "/checkpoints/" in i.key])
+    filler = fill(small.home / "data")
+    out, err = waiting.communicate(timeout=600)
+    assert waiting.returncode == 5, out + err
+    assert "Traceback" not in err
+    assert len([line for line in err.splitlines() if line.startswith(("STORAGE", "INFRA"))]) == 1
+    filler.unlink()
+    wait_for("SeaweedFS to be started anew and healthy", small.healthy)
+    report = small.json("run", name)
+    assert report["outcome"] == "promoted"
+    Invariants(small).all_hold(name, report)
