@@ -17,6 +17,6 @@ def require_pipeline(adapters: Adapters, name: str) -> None:
     known |= ledger_names(adapters.store)
     if name not in known:
         raise ConfigurationError(
-            f"no pipeline {name!r} in {directory}, nor was one deployed to {adapters.store.bucket}; "
+            f"no pipeline {name!r} in {directory}, no deployment and no ledger of it in {adapters.store.bucket}; "
             f"{hint_at(name, sorted(known))}"
         )

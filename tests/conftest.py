@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -201,10 +202,18 @@ class Stack:
         """Addresses and credentials."""
         return load_settings(self.home)
 
-    @property
+    @cached_property
     def adapters(self) -> Adapters:
-        """Of this stack, in the test's own process."""
+        """Of this stack, in the test's own process; once it is up."""
         return Adapters(self.settings)
+
+    def asks(self, name: str) -> dict[str, Any]:
+        """The one request that waits for a person, as `ratchet approvals` shows it; a run of `name` is on its way."""
+        asked = f"approvals/{name}/"
+        wait_for(f"a run of {name} to ask", lambda: [*self.adapters.store.list(asked)], 240)
+        (waiting,) = self.json("approvals", name)
+        found: dict[str, Any] = waiting
+        return found
 
     def prefect(self) -> SyncPrefectClient:
         """A client of this stack's server; `prefect.get_client` remembers the settings of its import."""

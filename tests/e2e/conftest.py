@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,6 +15,7 @@ import httpx
 import pytest
 from mlratchet.infra.seed import digits_files
 from mlratchet.infra.stack.serving import server_url
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun
 
@@ -99,17 +101,21 @@ class DeploymentRuns:
     def all(self) -> list[FlowRun]:
         """As Prefect has them now."""
         with self._stack.prefect() as client:
-            return client.read_flow_runs(deployment_filter=self._filter)
+            return self._read(client)
+
+    def _read(self, client: SyncPrefectClient) -> list[FlowRun]:
+        return client.read_flow_runs(deployment_filter=self._filter)
 
     def ended(self, besides: Collection[UUID] = (), timeout_s: float = 600.0) -> FlowRun:
         """The first new one that ends; if none does, the error shows where they stand and what the worker says."""
 
-        def found() -> FlowRun | None:
-            runs = [run for run in self.all() if run.id not in besides]
+        def found(client: SyncPrefectClient) -> FlowRun | None:
+            runs = [run for run in self._read(client) if run.id not in besides]
             return next((run for run in runs if run.state is not None and run.state.is_final()), None)
 
         try:
-            run: FlowRun = wait_for("a run to end", found, timeout_s)
+            with self._stack.prefect() as client:
+                run: FlowRun = wait_for("a run to end", partial(found, client), timeout_s)
         except AssertionError as error:
             states = "\n".join(f"{run.name} {run.state!r}" for run in self.all())
             said = (self._stack.home / "logs" / "worker.log").read_text().splitlines()[-60:]

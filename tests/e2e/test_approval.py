@@ -11,7 +11,7 @@ import pytest
 from mlratchet.infra.keys import new_key
 from mlratchet.models.gates.decision import load_decision
 
-from tests.conftest import Stack, wait_for
+from tests.conftest import Stack
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 FAST = ("epochs: 20 -> epochs: 3", "processes: 2 -> processes: 1", "minimum: 0.8} -> minimum: 0.5}")
@@ -30,7 +30,7 @@ def approved(stack: Any) -> str:
 
 def test_a_killed_run_that_waited_is_approved_and_promoted_without_training(stack: Stack, approved: str) -> None:
     process = stack.start("run", approved, "--local")
-    (waiting,) = wait_for("the run to ask", lambda: stack.json("approvals", approved), 240)
+    waiting = stack.asks(approved)
     assert (waiting["version"], waiting["state"]) == (1, "waiting")
     process.send_signal(signal.SIGKILL)
     process.communicate()

@@ -115,7 +115,7 @@ def test_a_paused_run_is_approved_in_the_form_and_promoted(stack: Any, page: Pag
     )  # fmt: skip
     stack("upload", name, "rows.csv")
     process = stack.start("run", name, "--json")
-    (waiting,) = wait_for("the run to ask", lambda: stack.json("approvals", name), 240)
+    waiting = stack.asks(name)
     with stack.prefect() as client:
         wait_for("the run to pause", lambda: client.read_flow_run(waiting["run_id"]).state_name == "Paused")
     page.goto(f"{prefect_url(stack)}/runs/flow-run/{waiting['run_id']}")

@@ -39,7 +39,7 @@ def work_key_of(pid: int) -> str:
 @pytest.mark.parametrize("victims", [("flow",), ("worker",), ("worker", "flow")], ids="+".join)
 def test_a_kill_in_the_middle_of_training_is_resumed(stack: Any, invariants: Any, victims: tuple[str, ...]) -> None:
     often = "processes: 2 -> processes: 2\n  checkpoint: {every_steps: 30}"
-    name = stack.pipeline(f"kill-{'-'.join(victims)}", "epochs: 20 -> epochs: 60", often)
+    name = stack.pipeline(f"kill-{'-'.join(victims)}", "epochs: 20 -> epochs: 30", often)
     stack("upload", name, "rows.csv")
     command = stack.start("run", name, "--json")
     pid = wait_for("the third epoch to be trained", lambda: flow_process(stack), 90)

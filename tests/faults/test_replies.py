@@ -94,7 +94,7 @@ def test_a_work_key_is_registered_once_whichever_reply_of_mlflow_is_lost(
     requests = len(mlflow.requests) - before
     assert requests >= 4  # search, create model, create version, search
     for at in range(requests):
-        fault = mlflow.arm(kind, skip=at, seconds=4.0)
+        fault = mlflow.arm(kind, skip=at, seconds=2.5)
         with monkeypatch.context() as patience:
             patience.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2" if kind == "slow reply" else "60")
             version = register(registry, name, f"key-{at}", run_id)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+from contextlib import suppress
 from typing import Any
 
+import psutil
 import pytest
+from mlratchet.infra.processes import WORK_MARK, marked_processes
 from mlratchet.infra.scratch import is_gone
 from mlratchet.models.identity.claim import read_claims
 from mlratchet.models.identity.lease import LEASE_S, holder_of, read_leases
@@ -23,19 +26,31 @@ def claimed_work(stack: Stack, before: set[str]) -> str | None:
     return next(iter(new), None)
 
 
+def signal_all(processes: list[psutil.Process], what: signal.Signals) -> None:
+    """To each that lives."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(what)
+
+
 def works(stack: Stack) -> set[str]:
     return {info.key.split("/")[1] for info in stack.adapters.store.list("work/")}
 
 
 def test_a_run_that_is_started_twice_is_one_run(stack: Any, invariants: Any) -> None:
     """Fault 42."""
-    name = stack.pipeline("twice", "epochs: 20 -> epochs: 150", "processes: 2 -> processes: 1")
+    name = stack.pipeline("twice", "epochs: 20 -> epochs: 40", "processes: 2 -> processes: 1")
     stack("upload", name, "rows.csv")
     before = works(stack)
     first = stack.start("run", name, "--local", "--json")
     key = wait_for("the first to claim the work", lambda: claimed_work(stack, before))
-    second = stack.start("run", name, "--local", "--json")
-    out, err = second.communicate(timeout=600)
+    training = wait_for("the first to train", lambda: marked_processes(WORK_MARK, key))
+    signal_all(training, signal.SIGSTOP)  # the flow is alive and holds the work for as long as the second needs
+    try:
+        second = stack.start("run", name, "--local", "--json")
+        out, err = second.communicate(timeout=600)
+    finally:
+        signal_all(training, signal.SIGCONT)
     refused = json.loads(out)
     assert second.returncode == 5, out + err
     assert refused["line"].startswith(f"HELD: work {key[:12]} of {name} is under way in run ")

@@ -18,7 +18,7 @@ from itertools import pairwise
 import numpy as np
 from mlratchet.models.evaluation.metrics.base import Array
 from mlratchet.models.evaluation.statistics.interval import Confidence
-from mlratchet.models.evaluation.statistics.proportions import EDGE, PairedScore
+from mlratchet.models.evaluation.statistics.proportions import EDGE, PairedScore, tango_scores
 from scipy.optimize import brentq
 from scipy.special import gammaln, ndtr, xlogy
 
@@ -58,16 +58,6 @@ class ExactPairs(PairedScore):
         return _tail(self.lost, self.gained, self.units, -x)
 
 
-def _scores(gained_T: Array, lost_T: Array, n: int, delta: float) -> tuple[Array, Array]:
-    """(T,) Tango's score, and the share of lost rows that is most likely when the difference is `delta`."""
-    a = 2.0 * n
-    b = -gained_T - lost_T + (2 * n - gained_T + lost_T) * delta
-    c = -lost_T * delta * (1 - delta)
-    share_T = np.maximum((np.sqrt(np.maximum(b * b - 4 * a * c, 0.0)) - b) / (2 * a), max(0.0, -delta))
-    variance_T = n * (2 * share_T + delta * (1 - delta))
-    return (gained_T - lost_T - n * delta) / np.sqrt(np.maximum(variance_T, 1e-300)), share_T
-
-
 def _around(n: int, share: float) -> Array:
     """Counts that a binomial of n takes, but for one in 10^12."""
     half = FAR * math.sqrt(n * share) + FAR
@@ -78,7 +68,7 @@ def _tail(gained: int, lost: int, n: int, delta: float) -> float:
     """Probability of a score at least as high as the observed one when the difference is `delta`."""
     if not -1 < delta < 1:
         return 0.0 if delta <= -1 else 1.0
-    (observed,), (share,) = _scores(np.array([float(gained)]), np.array([float(lost)]), n, delta)
+    observed, share = (float(one) for one in tango_scores(gained, lost, n, delta))
     if abs(observed) > FAR:
         return float(ndtr(-observed))
     gains, losses = share + delta, share
@@ -89,7 +79,7 @@ def _tail(gained: int, lost: int, n: int, delta: float) -> float:
     log_T = gammaln(n + 1) - gammaln(gained_T + 1) - gammaln(lost_T + 1) - gammaln(same_T + 1)
     log_T += xlogy(gained_T, gains) + xlogy(lost_T, losses) + xlogy(same_T, max(1 - gains - losses, 0.0))
     chance_T = np.exp(log_T)
-    below = chance_T[_scores(gained_T, lost_T, n, delta)[0] < observed - 1e-9].sum()
+    below = chance_T[tango_scores(gained_T, lost_T, n, delta)[0] < observed - 1e-9].sum()
     return float(min(max(1.0 - below, 0.0), 1.0))
 
 

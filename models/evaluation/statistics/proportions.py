@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+from mlratchet.models.evaluation.metrics.base import Array
 from mlratchet.models.evaluation.statistics.interval import Confidence, Interval
 from scipy.optimize import brentq
 from scipy.special import bdtr, betainc, betaincinv, ndtr, ndtri
 
 EDGE = 1 - 1e-9
+Counts = int | Array  # of rows
 
 
 def wilson(successes: int, n: int, confidence: float) -> Interval:
@@ -62,6 +65,17 @@ def clopper_pearson(successes: int, n: int, confidence: float) -> Interval:
     return ExactBinomial(successes, n).interval(confidence)
 
 
+def tango_scores(gained: Counts, lost: Counts, n: int, delta: float) -> tuple[Array, Array]:
+    """Score of one table or of many: standardised distance of (gained - lost) / n from `delta`, and the share of lost
+    rows that is most likely when the difference is `delta`. Shapes as `gained` and `lost`."""
+    a = 2.0 * n
+    b = -gained - lost + (2 * n - gained + lost) * delta
+    c = -lost * delta * (1 - delta)
+    share = np.maximum((np.sqrt(np.maximum(b * b - 4 * a * c, 0.0)) - b) / (2 * a), max(0.0, -delta))
+    variance = n * (2 * share + delta * (1 - delta))
+    return (gained - lost - n * delta) / np.sqrt(np.maximum(variance, 1e-300)), share
+
+
 class PairedScore(Confidence):
     """Tango's score for (gained - lost) / n: inverts the test in which the nuisance parameter is its constrained
     maximum-likelihood estimate, so that a pair without any disagreement still has an interval."""
@@ -75,13 +89,7 @@ class PairedScore(Confidence):
 
     def score(self, delta: float) -> float:
         """Standardised distance of the observed difference from `delta`."""
-        gained, lost, n = self.gained, self.lost, self.units
-        a = 2 * n
-        b = -gained - lost + (2 * n - gained + lost) * delta
-        c = -lost * delta * (1 - delta)
-        q = (math.sqrt(max(b * b - 4 * a * c, 0.0)) - b) / (2 * a)
-        variance = n * (2 * q + delta * (1 - delta))
-        return (gained - lost - n * delta) / math.sqrt(max(variance, 1e-300))
+        return float(tango_scores(self.gained, self.lost, self.units, delta)[0])
 
     def low(self, alpha: float) -> float:
         """Where the score is the normal quantile; the score falls as delta grows."""

@@ -50,7 +50,7 @@ def adapters(store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("command", COMMANDS)
 def test_whatever_takes_a_name_refuses_an_unknown_one_with_the_nearest(adapters: Any, command: str) -> None:
     with pytest.raises(
-        ConfigurationError, match=r"no pipeline 'digitz' in .*, nor was one deployed to store; did you "
+        ConfigurationError, match=r"no pipeline 'digitz' in .*, no deployment and no ledger of it in store; did you "
     ):
         COMMANDS[command](adapters, "digitz")
     with pytest.raises(RatchetError) as known:
