@@ -219,6 +219,60 @@ def clustered() -> Population:
     )  # fmt: skip
 
 
+def clustered_share(level: float, spread: float) -> Population:
+    """Accuracy of one model over groups of 1 to 20 rows that share their difficulty, the more the wider `spread`."""
+    centre = float(ndtri(level)) * math.sqrt(1 + spread**2)
+
+    def draw(rng: np.random.Generator, n: int) -> Rows:
+        group = np.repeat(np.arange(n), rng.geometric(0.2, n))
+        hard = spread * rng.normal(0, 1, n)[group]
+        right = rng.random(len(group)) < ndtr(centre + hard)
+        y = np.ones(len(group), dtype=np.int64)
+        return rows(y, logits(np.where(right, 1.0, -1.0)), patient=[str(one) for one in group]), None
+
+    return Population(
+        name="accuracy, one model, over clusters", effect=f"accuracy {level:.2f}, difficulty spread {spread}",
+        draw=draw, metric=binary_metrics()["accuracy"], truth=level, sizes=(15, 30, 100, 400), cluster="patient",
+    )  # fmt: skip
+
+
+def clustered_pairs() -> Population:
+    """Two models that differ on 3 % of the rows, those of a group together."""
+
+    def draw(rng: np.random.Generator, n: int) -> Rows:
+        group = np.repeat(np.arange(n), rng.geometric(0.2, n))
+        differ = rng.random(len(group)) < ndtr(float(ndtri(0.03)) * math.sqrt(2) + rng.normal(0, 1, n)[group])
+        first, right = rng.integers(0, 2, n)[group] == 1, rng.random(len(group)) < 0.95
+        y = np.ones(len(group), dtype=np.int64)
+        patient = [str(one) for one in group]
+        a, b = (
+            rows(y, scale * logits(np.where(np.where(differ, who, right), 1.0, -1.0)), patient=patient)
+            for who, scale in ((first, 1.0), (~first, 2.0))
+        )
+        return a, b
+
+    return Population(
+        name="accuracy, paired, over clusters", effect="3% differ, groups of 1 to 20 rows", draw=draw, truth=0.0,
+        metric=binary_metrics()["accuracy"], sizes=(15, 30, 100, 400), cluster="patient",
+    )  # fmt: skip
+
+
+def nearly_faultless(name: str, error: float) -> Population:
+    """A model that is wrong on so few of three classes' rows that many test sets show no error at all."""
+    metric = metrics_for("classification", ("a", "b", "c"))[name]
+
+    def sides(rng: np.random.Generator, n: int) -> Rows:
+        y = rng.choice(3, size=n, p=[0.5, 0.3, 0.2])
+        guess = np.where(rng.random(n) < error, (y + 1) % 3, y)
+        return rows(y, np.eye(3, dtype=np.float32)[guess]), None
+
+    truth = metric.value(sides(np.random.default_rng(123), TRUTH_ROWS)[0])
+    return Population(
+        name=f"{name}, one model", effect=f"{error:.1%} of rows wrong", metric=metric, draw=sides, truth=truth,
+        sizes=(50, 200, 1000),
+    )  # fmt: skip
+
+
 def ndcg() -> Population:
     """NDCG@10 over queries of 12 rows, two equally noisy rankers."""
     size = 12
@@ -282,7 +336,8 @@ POPULATIONS: dict[str, Callable[[], list[Population]]] = {
         rmse(1.0, "heavy", paired=True),
     ],
     "rmse": lambda: [rmse(1.0, "normal", paired=False), rmse(1.0, "heavy", paired=False)],
-    "clusters": lambda: [clustered()],
+    "clusters": lambda: [clustered(), clustered_pairs(), clustered_share(0.9, 1.0), clustered_share(0.98, 2.0)],
+    "faultless": lambda: [nearly_faultless("f1_macro", 0.005), nearly_faultless("precision_macro", 0.02)],
     "ndcg": lambda: [ndcg()],
 }
 

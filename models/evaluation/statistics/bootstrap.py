@@ -15,6 +15,7 @@ from mlratchet.models.evaluation.metrics.base import Array, Metric, SumMetric
 from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.statistics.exact_pairs import paired_share
 from mlratchet.models.evaluation.statistics.interval import Confidence, Interval, WiderConfidence
+from mlratchet.models.evaluation.statistics.proportions import ExactBinomial
 from mlratchet.models.evaluation.statistics.quantity import MANY_DEGREES, Quantity, Spread
 from mlratchet.models.evaluation.statistics.resampling import EXACT_UNITS, resampled
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
@@ -101,8 +102,11 @@ def bootstrap_confidence(quantity: Quantity, *, resamples: int, seed: int) -> Co
     that is undefined (a unit without which the metric has no value) falls back to percentiles and says so.
     """
     spread, estimate = quantity.spread(), quantity.estimate()
-    if spread.error == 0 and quantity.counts_rows and quantity.differs():
-        return _without_disagreement(quantity)
+    if spread.error == 0 and quantity.counts_rows:
+        if quantity.differs():
+            return _without_disagreement(quantity)
+        if len(quantity.sides) == 1 and quantity.is_faultless(estimate):
+            return _without_error(quantity)
     values, road = resampled(quantity, resamples=resamples, seed=seed)
     named = f"over {quantity.unit}" if not quantity.rows_are_units else ""
     named += f", strata of {quantity.stratify}" if quantity.stratify else ""
@@ -130,6 +134,24 @@ def bootstrap_confidence(quantity: Quantity, *, resamples: int, seed: int) -> Co
 def _without_disagreement(quantity: Quantity) -> Confidence:
     """No resample of two models that decide every row alike differs, and yet they may on rows not seen: Tango's score
     without a disagreement, over the rows of the rarest class, where one row moves a share or a mean of shares most."""
+    fewest = _rarest(quantity)
+    found = paired_share(0, 0, fewest)
+    found.method = f"{found.method} over {fewest} rows of the rarest class (no row is decided differently)"
+    found.doubt = _too_few(quantity)
+    return found
+
+
+def _without_error(quantity: Quantity) -> Confidence:
+    """No resample of a model that is right on every row has an error, and yet it will make one: Clopper-Pearson without
+    an error, over the rows of the rarest class."""
+    fewest = _rarest(quantity)
+    found = ExactBinomial(fewest, fewest)
+    found.method = f"{found.method} over {fewest} rows of the rarest class (no row is wrong)"
+    return found
+
+
+def _rarest(quantity: Quantity) -> int:
+    """Rows of the rarest class, or units where those are fewer."""
     y = quantity.sides[0].y
     if y.ndim == 2:  # each label is a class of its own, and so is its absence
         marked = (y > 0).sum(axis=0)
@@ -137,11 +159,7 @@ def _without_disagreement(quantity: Quantity) -> Confidence:
         counts = counts[counts > 0]
     else:
         _, counts = np.unique(y, return_counts=True)
-    fewest = min(int(counts.min()), quantity.units)
-    found = paired_share(0, 0, fewest)
-    found.method = f"{found.method} over {fewest} rows of the rarest class (no row is decided differently)"
-    found.doubt = _too_few(quantity)
-    return found
+    return min(int(counts.min()), quantity.units)
 
 
 def _too_few(quantity: Quantity) -> str:

@@ -3,6 +3,7 @@
 - Shares of rows (accuracy, recall and precision of a class, subset accuracy): Clopper-Pearson for one model; Tango's
   score for two on the same rows, where both shares have the same denominator; its tail exact for few disagreements.
 - ROC AUC: DeLong, on the logit scale for one model, paired for two.
+- Shares over clusters, where the bootstrap cannot answer: the exact methods with a cluster counted as one row.
 - All others, any metric over clusters, and rankings over queries: the bootstrap; BCa for one model, the wider of BCa
   and percentiles for the paired difference of two, all expanded by Student's t.
 
@@ -16,10 +17,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from mlratchet.models.evaluation.metrics.base import CountMetric, Metric
+from mlratchet.models.evaluation.metrics.base import Array, CountMetric, Metric
 from mlratchet.models.evaluation.metrics.curves import RocAuc
 from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.statistics.bootstrap import bootstrap_confidence
+from mlratchet.models.evaluation.statistics.clustered import ClusteredPairs, ClusteredShare
 from mlratchet.models.evaluation.statistics.delong import delong_confidence
 from mlratchet.models.evaluation.statistics.exact_pairs import paired_share
 from mlratchet.models.evaluation.statistics.interval import Confidence, Interval, NoConfidence
@@ -56,7 +58,12 @@ def confidence_of(
             return ExactBinomial(int(trials[0].sum()), int(trials[1].sum()))
         if isinstance(metric, RocAuc):
             return delong_confidence(quantity)
-    return bootstrap_confidence(quantity, resamples=resamples, seed=seed)
+    found = bootstrap_confidence(quantity, resamples=resamples, seed=seed)
+    if found.doubt and cluster is not None and isinstance(metric, CountMetric):
+        trials = metric.trials(rows)
+        if trials is not None:
+            return ClusteredShare(*trials, rows.columns[cluster], name=cluster)
+    return found
 
 
 def confidence_of_difference(
@@ -76,11 +83,17 @@ def confidence_of_difference(
         if not math.isfinite(estimate.value):
             return NoConfidence(f"{name} model: {estimate.reason}", units=estimate.n)
     if cluster is None and stratify is None:
-        if isinstance(metric, CountMetric) and (found := _paired_trials(metric, a, b)) is not None:
-            return found
+        if isinstance(metric, CountMetric) and (pairs := _same_trials(metric, a, b)) is not None:
+            ours, theirs, tried = pairs
+            return paired_share(int((ours & ~theirs).sum()), int((~ours & theirs).sum()), int(tried.sum()))
         if isinstance(metric, RocAuc):
             return delong_confidence(quantity)
-    return bootstrap_confidence(quantity, resamples=resamples, seed=seed)
+    found = bootstrap_confidence(quantity, resamples=resamples, seed=seed)
+    if found.doubt and cluster is not None and quantity.differs() and isinstance(metric, CountMetric):
+        pairs = _same_trials(metric, a, b)
+        if pairs is not None:
+            return ClusteredPairs(*pairs, a.columns[cluster], name=cluster)
+    return found
 
 
 def interval_of(
@@ -150,11 +163,9 @@ def paired_standard_error(metric: Metric, a: RowOutputs, b: RowOutputs, *, clust
     return Quantity(metric=metric, sides=(a, b), cluster=cluster).spread().error
 
 
-def _paired_trials(metric: CountMetric, a: RowOutputs, b: RowOutputs) -> Confidence | None:
-    """Tango's score where both models are tried on the same rows."""
+def _same_trials(metric: CountMetric, a: RowOutputs, b: RowOutputs) -> tuple[Array, Array, Array] | None:
+    """(N,) bool successes of both models and the rows on which they are tried, where those are the same."""
     ours, theirs = metric.trials(a), metric.trials(b)
     if ours is None or theirs is None or not np.array_equal(ours[1], theirs[1]):
         return None
-    gained = int((ours[0] & ~theirs[0]).sum())
-    lost = int((~ours[0] & theirs[0]).sum())
-    return paired_share(gained, lost, int(ours[1].sum()))
+    return ours[0], theirs[0], ours[1]

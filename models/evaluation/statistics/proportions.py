@@ -35,29 +35,31 @@ class ExactBinomial(Confidence):
 
     method = "Clopper-Pearson (exact binomial)"
 
-    def __init__(self, successes: int, n: int) -> None:
+    def __init__(self, successes: float, n: float) -> None:
+        """Counts; not whole where rows are worth less than one each."""
         if n <= 0 or not 0 <= successes <= n:
             raise ValueError(f"expected 0 <= successes <= n and n > 0, got {successes}, {n}")
-        self.successes, self.units = successes, n
+        self.successes, self.n, self.units = successes, n, int(n)
 
     def low(self, alpha: float) -> float:
         """Where so many successes or more have probability alpha."""
-        k, n = self.successes, self.units
+        k, n = self.successes, self.n
         return 0.0 if k == 0 else float(betaincinv(k, n - k + 1, alpha))
 
     def high(self, alpha: float) -> float:
         """Where so few successes or fewer have probability alpha."""
-        k, n = self.successes, self.units
+        k, n = self.successes, self.n
         return 1.0 if k == n else float(betaincinv(k + 1, n - k, 1 - alpha))
 
     def p_greater(self, x: float) -> float:
         """Binomial upper tail."""
-        k, n = self.successes, self.units
+        k, n = self.successes, self.n
         return 1.0 if k == 0 else float(betainc(k, n - k + 1, min(max(x, 0.0), 1.0)))
 
     def p_less(self, x: float) -> float:
         """Binomial lower tail."""
-        return float(bdtr(self.successes, self.units, min(max(x, 0.0), 1.0)))
+        k, n = self.successes, self.n
+        return 1.0 if k == n else float(betainc(n - k, k + 1, 1 - min(max(x, 0.0), 1.0)))
 
 
 def clopper_pearson(successes: int, n: int, confidence: float) -> Interval:

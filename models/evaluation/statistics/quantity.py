@@ -17,6 +17,7 @@ from mlratchet.models.evaluation.metrics.ranking import unit_codes
 from mlratchet.models.evaluation.rows import RowOutputs
 
 MANY_DEGREES = 1e6  # Student's t is the normal from there on
+ROUNDING = 1e-8  # of a value: above the error of a slope from central differences, below one step of a float32 output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +104,10 @@ class Quantity:
     def counts_rows(self) -> bool:
         """Whether a row moves a difference only where the two models decide it differently."""
         return isinstance(self.metric, SumMetric) and self.metric.discrete
+
+    def is_faultless(self, value: float) -> bool:
+        """Whether a value is that of a model which decides every row right."""
+        return self.metric.direction == "higher" and value == 1.0
 
     def differs(self) -> bool:
         """Whether two models differ in any output."""
@@ -193,7 +198,7 @@ class Quantity:
         influence, counts = self.weighted_influence()
         n = float(counts.sum())
         different = self.decided_differently() if len(self.sides) > 1 and self.counts_rows else None
-        if different == 0:  # exactly: the two sides' influences cancel but for rounding
+        if different == 0 or float(np.abs(influence).max()) <= self._rounding():  # all cancel but for rounding
             influence = np.zeros_like(influence)
         second, fourth = float(counts @ influence**2), float(counts @ influence**4)
         if n < 2 or second == 0:
@@ -203,6 +208,10 @@ class Quantity:
         if different is not None:
             degrees = min(degrees, 2.0 * different)
         return Spread(error=math.sqrt(second / n / (n - 1)), degrees=degrees)
+
+    def _rounding(self) -> float:
+        """What an influence of 0 can come out as: terms of the size of the values cancel, by inexact slopes."""
+        return ROUNDING * max(abs(self.metric.estimate(side).value) for side in self.sides)
 
     def decided_differently(self) -> int:
         """Units that two models do not decide alike: all that a difference of counts rests on."""

@@ -59,7 +59,8 @@ def _bounded(
     if case.compare(check.compare) == "interval":
         if interval is None:
             return unknown(check.kind, name, threshold, found.span(confidence), found.n)
-        value, what = interval[0 if minimum is not None else 1], f"{confidence:.4g} bound"
+        which, value = ("lower", interval[0]) if minimum is not None else ("upper", interval[1])
+        what = f"{which} end at {confidence:.4g}"
     holds = value >= minimum if minimum is not None else maximum is not None and value <= maximum
     relation = threshold if holds else f"{'<' if minimum is not None else '>'} {threshold.split(' ')[1]}"
     return CheckResult(

@@ -29,6 +29,8 @@ from mlratchet.models.evaluation.statistics import (
 )
 from mlratchet.models.evaluation.statistics import resampling as road
 from mlratchet.models.evaluation.statistics.choose import confidence_of, confidence_of_difference
+from mlratchet.models.evaluation.statistics.exact_pairs import paired_share
+from mlratchet.models.evaluation.statistics.proportions import ExactBinomial
 from mlratchet.models.evaluation.statistics.quantity import Quantity
 from scipy import stats
 
@@ -145,6 +147,71 @@ def test_perfect_models_are_not_certain() -> None:
     assert interval_of(BINARY["roc_auc"], a, confidence=0.9).low < 0.95
 
 
+@given(
+    n=st.integers(31, 300), classes=st.integers(2, 4), seed=st.integers(0, 10_000), cluster=st.sampled_from([None, "g"])
+)
+@settings(max_examples=40)
+def test_no_metric_is_certain_of_rows_that_are_all_right_or_all_alike(
+    n: int, classes: int, seed: int, cluster: str | None
+) -> None:
+    """Slopes by central differences are wrong in the tenth digit: that must not pass for a spread."""
+    rng = np.random.default_rng(seed)
+    y = np.concatenate([np.arange(classes), rng.integers(0, classes, n - classes)])
+    columns = {"g": [str(one) for one in rng.integers(0, n, n)]}
+    ids = [str(i) for i in range(n)]
+    right = RowOutputs(ids=ids, y=y, output=3 * np.eye(classes, dtype=np.float32)[y], columns=columns)
+    alike = RowOutputs(ids=ids, y=np.ones(n), output=np.full((n, 1), 1.1, dtype=np.float32), columns=columns)
+    names = tuple("abcd"[:classes])
+    for metrics, rows in ((metrics_for("classification", names), right), (metrics_for("regression", ()), alike)):
+        for name, metric in metrics.items():
+            found = confidence_of(metric, rows, resamples=200, cluster=cluster)
+            wide = found.high(0.05) - found.low(0.05) > 1e-3
+            assert found.doubt or wide, (name, found.method, found.low(0.05), found.high(0.05))
+            if found.method.startswith("Clopper"):
+                assert found.low(0.05) <= 0.05 ** (1 / n)
+
+
+def test_a_share_over_clusters_is_exact_where_a_cluster_is_all_right_or_all_wrong() -> None:
+    wrong = np.repeat(np.arange(40) < 1, 5)
+    y = np.ones(200, dtype=np.int64)
+    rows = RowOutputs(
+        ids=[str(i) for i in range(200)], y=y, output=np.eye(2, dtype=np.float32)[np.where(wrong, 0, 1)],
+        columns={"patient": [str(i // 5) for i in range(200)]},
+    )  # fmt: skip
+    found = confidence_of(BINARY["accuracy"], rows, resamples=200, cluster="patient")
+    one_each = clopper_pearson(39, 40, 0.9)
+    assert (found.low(0.05), found.high(0.05)) == pytest.approx((one_each.low, one_each.high))
+    assert found.method == "Clopper-Pearson (exact binomial), a cluster of patient counted as one row"
+    assert found.units == 40
+    assert not found.doubt
+    for x in (0.8, 0.95, 0.99):
+        assert found.p_greater(x) == pytest.approx(ExactBinomial(39, 40).p_greater(x))
+        assert found.p_less(x) == pytest.approx(ExactBinomial(39, 40).p_less(x))
+
+
+def test_few_disagreements_over_clusters_are_counted_by_cluster_and_not_in_doubt() -> None:
+    y = np.ones(200, dtype=np.int64)
+    columns = {"patient": [str(i // 5) for i in range(200)]}
+    ids = [str(i) for i in range(200)]
+    right = RowOutputs(ids=ids, y=y, output=np.eye(2, dtype=np.float32)[y], columns=columns)
+    output = right.output.copy()
+    output[:5] = output[:5, ::-1]  # one cluster is wrong
+    worse = replace(right, output=output)
+    found = confidence_of_difference(BINARY["accuracy"], worse, right, resamples=200, cluster="patient")
+    exact = paired_share(0, 1, 40)
+    assert not found.doubt
+    assert (found.low(0.05), found.high(0.05)) == pytest.approx((exact.low(0.05), exact.high(0.05)))
+    mirrored = confidence_of_difference(BINARY["accuracy"], right, worse, resamples=200, cluster="patient")
+    assert (mirrored.low(0.05), mirrored.high(0.05)) == pytest.approx((-found.high(0.05), -found.low(0.05)), abs=1e-6)
+    output[0] = right.output[0]  # four of its five rows: 0.8 of a cluster, more or less than which no bound may take
+    part = confidence_of_difference(
+        BINARY["accuracy"], replace(right, output=output), right, resamples=200, cluster="patient"
+    )
+    assert part.low(0.05) == pytest.approx(found.low(0.05))
+    assert part.high(0.05) > found.high(0.05)
+    assert (part.gained, part.lost) == (0, 4)  # type: ignore[attr-defined]  # rows, as people count them
+
+
 def test_few_units_few_differences_and_a_biased_metric_are_in_doubt() -> None:
     few = two_models(20)
     assert "too few" in paired_difference(METRICS["f1_macro"], *few, confidence=0.9, resamples=1000).doubt
@@ -197,7 +264,7 @@ def test_doubt_speaks_of_what_is_drawn() -> None:
     labels = (np.arange(600) // 10 % 2).astype(np.int64)
     output = np.eye(2, dtype=np.float32)[np.where(wrong, 1 - labels, labels)]
     grouped = RowOutputs(ids=ranked.ids, y=labels, columns={"patient": query}, output=output)
-    doubt = confidence_of(BINARY["accuracy"], grouped, resamples=1000, cluster="patient").doubt
+    doubt = confidence_of(BINARY["f1_macro"], grouped, resamples=1000, cluster="patient").doubt
     assert "too few clusters of patient of the rarer outcome" in doubt
 
 

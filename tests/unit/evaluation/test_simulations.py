@@ -40,6 +40,21 @@ def test_false_promotions_and_failures_stay_within_their_stated_error(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("check", "place", "n"), [("clusters", 1, 30), ("clusters", 3, 30), ("clusters", 3, 15),
+                                                   ("faultless", 0, 50), ("faultless", 1, 50)])  # fmt: skip
+def test_a_model_that_is_nearly_always_right_is_neither_believed_nor_held_for_it(
+    simulations: ModuleType, monkeypatch: pytest.MonkeyPatch, check: str, place: int, n: int
+) -> None:
+    monkeypatch.setattr(simulations, "TRUTH_ROWS", 200_000)
+    rate = simulations.simulate(simulations.POPULATIONS[check]()[place], n, 250, seed=1)
+    allowed = simulations.ALPHA + simulations.tolerance(250)
+    assert rate.false_promotions <= allowed, rate
+    assert rate.false_failures <= allowed, rate
+    if check == "clusters":
+        assert rate.no_answer == 0, rate
+
+
+@pytest.mark.slow
 def test_a_margin_planned_for_four_passes_in_five_is_passed_about_that_often(simulations: ModuleType) -> None:
     rate = simulations.simulate(simulations.paired_accuracy(0.0, 0.2, 0.7), 1000, 250, seed=1)
     assert abs(rate.held - (1 - simulations.POWER)) < simulations.tolerance(250, 1 - simulations.POWER)

@@ -1,0 +1,76 @@
+"""Shares over clusters where the bootstrap cannot answer: few clusters, or few in which anything is wrong.
+
+A model that is nearly always right leaves too little to resample, and would be held for being good. Then every cluster
+counts as one row: the exact methods for independent rows, over as many rows as there would be if all rows of a cluster
+were right or wrong together. For n_c rows in cluster c that is n^2 / sum(n_c^2) (Kish 1965, Survey Sampling, ch. 8;
+Korn and Graubard 1998, Survey Methodology 24, put an effective number of rows into Clopper-Pearson in the same way).
+Rows that depend on each other less make these bounds wider than they need be, never narrower.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from mlratchet.models.evaluation.metrics.base import Array
+from mlratchet.models.evaluation.metrics.ranking import unit_codes
+from mlratchet.models.evaluation.statistics.exact_pairs import paired_share
+from mlratchet.models.evaluation.statistics.interval import Confidence
+from mlratchet.models.evaluation.statistics.proportions import ExactBinomial
+
+AS_ONE = "a cluster of {cluster} counted as one row"
+
+
+def effective_rows(tried: Array, cluster: list[str]) -> tuple[float, int]:
+    """Rows that n clustered ones are worth when a cluster is all right or all wrong, and the clusters with any.
+
+    Args:
+        tried: (N,) bool.
+        cluster: N names.
+    """
+    code, count = unit_codes(cluster)
+    sizes = np.bincount(code, tried, minlength=count)
+    return float(sizes.sum() ** 2 / (sizes**2).sum()), int((sizes > 0).sum())
+
+
+class ClusteredShare(ExactBinomial):
+    """Clopper-Pearson over the effective number of rows, of which the same share is right."""
+
+    def __init__(self, right: Array, tried: Array, cluster: list[str], *, name: str) -> None:
+        rows, clusters = effective_rows(tried, cluster)
+        super().__init__(rows * float(right.sum() / tried.sum()), rows)
+        self.units, self.method = clusters, f"{ExactBinomial.method}, {AS_ONE.format(cluster=name)}"
+
+
+class ClusteredPairs(Confidence):
+    """Exact score of two models over the effective number of rows. Counts are whole: each bound takes those that make
+    it wider."""
+
+    def __init__(self, ours: Array, theirs: Array, tried: Array, cluster: list[str], *, name: str) -> None:
+        self.gained, self.lost = int((ours & ~theirs).sum()), int((~ours & theirs).sum())
+        rows, self.units = effective_rows(tried, cluster)
+        scale, n = rows / float(tried.sum()), max(math.floor(rows + 1e-9), 1)
+        gained, lost = scale * self.gained, scale * self.lost
+        self._cautious = paired_share(_whole(gained, n, up=False), _whole(lost, n, up=True), n)
+        self._generous = paired_share(_whole(gained, n, up=True), _whole(lost, n, up=False), n)
+        self.method = f"{self._cautious.method}, {AS_ONE.format(cluster=name)}"
+
+    def low(self, alpha: float) -> float:
+        """With the fewest gained and the most lost."""
+        return self._cautious.low(alpha)
+
+    def high(self, alpha: float) -> float:
+        """With the most gained and the fewest lost."""
+        return self._generous.high(alpha)
+
+    def p_greater(self, x: float) -> float:
+        """As `low`."""
+        return self._cautious.p_greater(x)
+
+    def p_less(self, x: float) -> float:
+        """As `high`."""
+        return self._generous.p_less(x)
+
+
+def _whole(count: float, most: int, *, up: bool) -> int:
+    return min(math.ceil(count - 1e-9) if up else math.floor(count + 1e-9), most)
