@@ -83,7 +83,7 @@ def judge_again(store: ObjectStore, decision: dict[str, Any]) -> dict[str, Any]:
     again = replay(store, decision)
     where = "the recorded environment" if again.same_environment else "another environment"
     if again.problems:
-        line = f"judged again in {where}: {again.problems[0]}"
+        line = f"judged again in {where}: {again.problem}"
     elif again.largest_difference == 0.0:
         line = f"judged again in {where}: {again.checks} checks, every number identical"
     else:

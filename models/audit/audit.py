@@ -144,7 +144,7 @@ class Audit:
             again = replay(self._store, decision)
             self.report.replayed += 1
             if again.problems:
-                raise SecurityError(f"{what}: judged again: {again.problems[0]}")
+                raise SecurityError(f"{what}: judged again: {again.problem}")
 
     def _others(self) -> None:
         """Decisions that no ledger entry rests on: they moved nothing."""

@@ -33,6 +33,17 @@ class Replay:
     checks: int
     largest_difference: float  # |again - recorded| over every value and interval end; 0.0 when all are equal
     problems: tuple[str, ...]  # one line each; none: the decision holds
+    judged_by: str = ""  # digest of the judging code of the decision, where this is other code
+
+    @property
+    def problem(self) -> str:
+        """The first problem, and what it may mean that other code judged; empty when there is none."""
+        if not self.problems or not self.judged_by:
+            return next(iter(self.problems), "")
+        return (
+            f"{self.problems[0]}; other judging code decided ({self.judged_by[:12]}, here "
+            f"{judging_source_digest()[:12]}), and its methods may differ: verify with the revision that decided"
+        )
 
 
 def policy_key(digest: str) -> str:
@@ -83,7 +94,8 @@ def replay(store: ObjectStore, decision: Mapping[str, Any]) -> Replay:
     if basis.gate != decision["gate"] or evidence.version != decision["version"]:
         raise SecurityError(f"evidence {digests['evidence'][:12]} is of the {basis.gate} gate of {evidence.version}")
     result = verdict_on(load_policy(store, digests["policy"]), evidence, basis)
-    same = decision.get("environment") == environment() and digests.get("code") == judging_source_digest()
+    same_code = digests.get("code") == judging_source_digest()
+    same = decision.get("environment") == environment() and same_code
     again = plain_checks(result)
     recorded = decision["checks"]
     problems: list[str] = []
@@ -100,6 +112,7 @@ def replay(store: ObjectStore, decision: Mapping[str, Any]) -> Replay:
         checks=len(again),
         largest_difference=largest,
         problems=tuple(problems),
+        judged_by="" if same_code else str(digests.get("code")),
     )
 
 

@@ -60,7 +60,7 @@ def _bounded(
         if interval is None:
             return unknown(check.kind, name, threshold, found.span(confidence), found.n)
         which, value = ("lower", interval[0]) if minimum is not None else ("upper", interval[1])
-        what = f"{which} end at {confidence:.4g}"
+        what = f"{which} end ({100 * confidence:.4g} %)"
     holds = value >= minimum if minimum is not None else maximum is not None and value <= maximum
     relation = threshold if holds else f"{'<' if minimum is not None else '>'} {threshold.split(' ')[1]}"
     return CheckResult(

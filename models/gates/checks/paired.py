@@ -131,7 +131,7 @@ def _against(
     if found.why or (compare == "interval" and interval is None):
         return unknown(check.kind, check.metric, threshold, found.why or found.span(two_sided), found.n)
     verdict, words = verdict_of(found.value, interval, floor, compare)
-    bound = f", {confidence:.4g} bound {interval[0]:+.4f}" if compare == "interval" and interval else ""
+    bound = f", bound ({100 * confidence:.4g} %) {interval[0]:+.4f}" if compare == "interval" and interval else ""
     return CheckResult(
         kind=check.kind,
         metric=check.metric,

@@ -404,7 +404,7 @@ def test_worn_rows_divide_the_error_probability(classified: Classified) -> None:
     worn = decide(check, candidate=candidate, champion=champion, holdout_uses=99, rules=rule).checks[0]
     assert fresh.verdict == "pass"
     assert worn.verdict == "inconclusive"
-    assert "0.9995 bound" in worn.reason
+    assert "bound (99.95 %)" in worn.reason
     assert worn.interval is not None
     assert fresh.interval is not None
     assert worn.interval[0] < fresh.interval[0]

@@ -57,6 +57,17 @@ def test_elsewhere_a_billionth_is_forgiven_and_a_verdict_is_not(world: World) ->
     assert "verdict pass, recorded fail" in replay(world.store, other).problems[0]
 
 
+def test_what_other_code_decided_says_so(world: World) -> None:
+    decision = champion_decision(world)
+    decision["verdict"] = "fail"
+    assert replay(world.store, decision).problem == "verdict pass, recorded fail"
+    decision["digests"] = {**decision["digests"], "code": "ab" * 32}
+    problem = replay(world.store, decision).problem
+    assert problem.startswith("verdict pass, recorded fail; other judging code decided (abababababab, here ")
+    assert "verify with the revision that decided" in problem
+    assert replay(world.store, champion_decision(world)).problem == ""
+
+
 def test_a_check_that_was_left_out_shows(world: World) -> None:
     decision = champion_decision(world)
     decision["checks"] = decision["checks"][:1]
