@@ -142,9 +142,14 @@ def verify_promotable(
 
 
 def promote_by_hand(adapters: Adapters, pipeline: str, version: int) -> dict[str, Any]:
-    """Promote on the strength of a champion gate that passed against today's champion."""
+    """Promote on the strength of a champion gate that passed against today's champion; nothing to do for that one.
+
+    Raises ``SecurityError`` for anything that does not verify, a ledger whose newest entry is gone included, and
+    ``GateRefusedError`` when a gate did not pass or was judged against an earlier champion.
+    """
     record = registration_of(adapters, pipeline, version)
     head = adapters.ledger.head(pipeline)
+    refuse_cut_ledger(adapters.ledger, adapters.registry, pipeline)
     if head is not None and head.version == version:
         return asdict(head)
     found = {one["decision"]["gate"]: one for one in decisions_of(adapters, pipeline, version)}
@@ -169,7 +174,6 @@ def promote_by_hand(adapters: Adapters, pipeline: str, version: int) -> dict[str
             f"serves now; `ratchet run {pipeline}` judges it again"
         )
     verify_promotable(adapters, record, digest, champion_version=serving)
-    refuse_cut_ledger(adapters.ledger, adapters.registry, pipeline)
     entry = promote_version(
         adapters.ledger,
         record,

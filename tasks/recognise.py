@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 
 from mlratchet.infra.launch.local import resolve_processes
+from mlratchet.infra.promotion import refuse_cut_ledger
 from mlratchet.models.data.dataset import dataset_id
 from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.models.identity.work_key import work_key
 from mlratchet.models.ports.ledger import LedgerEntry
+from mlratchet.models.ports.registry import RegistryError
 from mlratchet.models.registration.record import Registration, find_registration
 from mlratchet.tasks.step import step
 from mlratchet.tasks.wiring import Run
@@ -35,7 +38,12 @@ class Work:
 
 @step("Recognise finished work")
 def recognise(run: Run, snapshot: Snapshot) -> Work:
-    """Compute the work key and look it up."""
+    """Compute the work key and look it up.
+
+    Raises ``SecurityError`` for a ledger whose newest entry is gone: its champion is not the one to compare with.
+    """
+    with suppress(RegistryError):  # without MLflow the promotion asks, which cannot do without
+        refuse_cut_ledger(run.adapters.ledger, run.adapters.registry, run.spec.name)
     store = run.adapters.store
     dataset = dataset_id(snapshot.id, run.workload_digest, run.spec.workload, run.spec.data, run.spec.source)
     key = work_key(

@@ -131,8 +131,8 @@ class Audit:
         if files == 0:
             self.report.retired.append(entry.version)
 
-    def _evidence(self, decision: dict[str, Any]) -> None:
-        """Policy, evidence and rows are there, whole."""
+    def _evidence(self, decision: dict[str, Any], *, moved: bool = True) -> None:
+        """Policy, evidence and rows are there, whole. What `moved` something is judged again where that is asked."""
         digests, gate = decision["digests"], decision["gate"]
         what = f"{gate} gate of version {decision['version'] or decision['work_key'][:12]}"
         missing = {"policy", "evidence"} - set(digests)
@@ -140,7 +140,7 @@ class Audit:
             raise SecurityError(f"{what}: its decision names no {' and no '.join(sorted(missing))}")
         load_policy(self._store, digests["policy"])
         thaw(self._store, digests["evidence"])
-        if self._depth.replay:
+        if self._depth.replay and moved:
             again = replay(self._store, decision)
             self.report.replayed += 1
             if again.problems:
@@ -164,6 +164,9 @@ class Audit:
                 self._verified[digest], _ = verified_decision(self._store, digest, Context(self._trusted))
             except SecurityError:
                 unsigned += 1
+                continue
+            if decision["kind"] == "gate":
+                self._keep(lambda one=decision: self._evidence(one, moved=False))  # type: ignore[misc]
         if unsigned:
             self.report.notes.append(
                 f"{unsigned} decisions that promoted nothing have no signature that is believed today: a run that was "

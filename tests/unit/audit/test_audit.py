@@ -9,6 +9,8 @@ from dataclasses import asdict
 import pytest
 from mlratchet.infra.keys import MemoryKeys, public_half
 from mlratchet.models.errors import SecurityError
+from mlratchet.models.gates.decision import load_decision
+from mlratchet.models.gates.frozen import evidence_key
 from mlratchet.models.gates.signed import decision_key, sign_decision
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.identity.signing import Signer, TrustedKeys
@@ -253,6 +255,18 @@ def test_decisions_that_promoted_nothing_are_counted_or_noted(world: World) -> N
     assert report.passed
     assert report.decisions == 13
     assert "1 decisions that promoted nothing have no signature" in report.notes[0]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_evidence_of_a_decision_that_promoted_nothing_is_held_against_its_digest(world: World, damage: str) -> None:
+    decision = load_decision(world.store, world.judge("candidate", world.register(4), 3))
+    key = evidence_key(decision["digests"]["evidence"])
+    left = DAMAGE[damage](world.store.get(key))
+    world.store.delete(key)
+    if left is not None:
+        world.store.put(key, left)
+    (problem,) = world.audit().problems
+    assert key in problem
 
 
 @pytest.mark.parametrize(("alias", "words"), [(2, "names version 2"), (None, "names nothing")])
