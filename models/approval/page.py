@@ -93,7 +93,7 @@ def metric_table(rows: Rows) -> str:
 
 def check_table(decision: Mapping[str, Any]) -> str:
     """Every check with value, interval, threshold and verdict."""
-    columns = ("check", "metric", "value", "interval", "n", "threshold", "verdict")
+    columns = ("verdict", "check", "metric", "value", "interval", "n", "threshold")
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     lines += [
         "| " + " | ".join(str(row.get(column, "-")).replace("|", "/") for column in columns) + " |"

@@ -127,19 +127,20 @@ def wear_in_words(decision: Mapping[str, Any]) -> list[str]:
 
 
 def table(decision: dict[str, Any]) -> list[dict[str, str]]:
-    """A row per check, for a page."""
+    """A row per check, for a page that cuts off what is too wide: the verdict first. Its cells are Markdown, in which a
+    lone dash is a list."""
     rows = []
     for check in decision["checks"]:
         interval = check["interval"]
         rows.append(
             {
+                "verdict": check["verdict"],
                 "check": check["kind"],
                 "metric": check["metric"],
-                "value": "-" if check["value"] is None else f"{check['value']:.4f}",
-                "interval": "-" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}",
+                "value": "none" if check["value"] is None else f"{check['value']:.4f}",
+                "interval": "none" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}",
                 "n": str(check["n"]),
                 "threshold": readable(check["threshold"]),
-                "verdict": check["verdict"],
             }
         )
     return rows
