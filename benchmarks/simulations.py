@@ -220,19 +220,21 @@ def clustered() -> Population:
 
 
 def clustered_share(level: float, spread: float) -> Population:
-    """Accuracy of one model over groups of 1 to 20 rows that share their difficulty, the more the wider `spread`."""
+    """Accuracy of one model over groups that share their difficulty, the more the wider `spread`. Most are small, a few
+    have dozens of rows."""
     centre = float(ndtri(level)) * math.sqrt(1 + spread**2)
 
     def draw(rng: np.random.Generator, n: int) -> Rows:
-        group = np.repeat(np.arange(n), rng.geometric(0.2, n))
+        group = np.repeat(np.arange(n), np.maximum(1, rng.lognormal(1, 1, n).round()).astype(int))
         hard = spread * rng.normal(0, 1, n)[group]
         right = rng.random(len(group)) < ndtr(centre + hard)
         y = np.ones(len(group), dtype=np.int64)
         return rows(y, logits(np.where(right, 1.0, -1.0)), patient=[str(one) for one in group]), None
 
     return Population(
-        name="accuracy, one model, over clusters", effect=f"accuracy {level:.2f}, difficulty spread {spread}",
-        draw=draw, metric=binary_metrics()["accuracy"], truth=level, sizes=(15, 30, 100, 400), cluster="patient",
+        name="accuracy, one model, over clusters", draw=draw,
+        effect=f"accuracy {level:.2f}, groups of 1 to 50 rows, spread {spread}",
+        metric=binary_metrics()["accuracy"], truth=level, sizes=(15, 30, 100, 400), cluster="patient",
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlratchet.models.data.dataset import load_dataset
-from mlratchet.models.errors import RatchetError
+from mlratchet.models.errors import ConfigurationError, RatchetError
 from mlratchet.models.evaluation.metrics import metrics_for
 from mlratchet.models.evaluation.rows import load_rows
 from mlratchet.models.evaluation.seen import side_by_side
@@ -34,7 +34,11 @@ def check_pipeline(
     With `adapters` the margins are held against the test rows that the champion was judged on.
     """
     spec = read_pipeline(file, overrides=overrides)
-    workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
+    try:
+        workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
+    except ConfigurationError as error:
+        _, lines = parse_yaml(read_text(file), where=str(file), expected="a pipeline file")
+        raise ConfigurationError(f"{file}:{lines.of(('workload', 'use'))}: {error}") from error
     check_fits(spec.train, workload)
     warnings = check_gates(spec, workload)
     if spec.tune is not None:

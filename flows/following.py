@@ -20,7 +20,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterId,
 )
 from prefect.client.schemas.objects import FlowRun, TaskRun
-from prefect.exceptions import PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound
 from rich.console import Console
 from rich.markup import escape
 
@@ -63,7 +63,11 @@ class Follower:
                     flow_run = self._client.read_flow_run(self._run_id)
                     line = self.look() or self.ask(flow_run)
                     self._answered = time.monotonic()
-                except (httpx.HTTPError, PrefectHTTPStatusError) as error:  # its supervisor starts it again
+                except ObjectNotFound:
+                    raise InfrastructureError(
+                        f"run {self._run_id} was deleted in Prefect while it was followed; its process may go on"
+                    ) from None
+                except httpx.HTTPError as error:  # its supervisor starts it again
                     self._endure(error)
                     status.update("Prefect does not answer: waiting for it")
                     time.sleep(POLL_S)
@@ -71,11 +75,15 @@ class Follower:
                 if flow_run.state is not None and flow_run.state.is_final():
                     return flow_run
                 status.update(line or f"{(flow_run.state_name or 'pending').lower()}: waiting for the worker")
-                running = flow_run.state is not None and flow_run.state.is_running()
-                self._pulse.check(running=running, progress=(flow_run.state_name, line, len(self._shown)))
+                state = flow_run.state.type.value if flow_run.state is not None else ""
+                self._pulse.check(state, (flow_run.state_name, line, len(self._shown)))
                 time.sleep(POLL_S)
 
-    def _endure(self, error: Exception) -> None:
+    def _endure(self, error: httpx.HTTPError) -> None:
+        """Unless it went on for too long, or waiting does not help."""
+        refused = isinstance(error, httpx.HTTPStatusError) and error.response.status_code in (401, 403)
+        if refused:
+            raise error
         if time.monotonic() - self._answered < SILENT_S:
             return
         raise InfrastructureError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -10,6 +11,8 @@ from mlratchet.models.identity.lease import RENEW_S, lease_key, server_now
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore, StorageError
 
 SILENT_S = 180.0  # without a sign of life: twice what Prefect's automation waits for a heartbeat
+STARTING_S = 900.0  # the same for a run that a worker has taken and that has not begun: a container may be pulled
+PATIENCE_S = {"RUNNING": SILENT_S, "CANCELLING": SILENT_S, "PENDING": STARTING_S}  # by Prefect's type of state
 
 
 class Pulse:
@@ -30,25 +33,27 @@ class Pulse:
         self._moved = self._looked = self._taken = clock()
         self._refusal: StorageError | None = None
 
-    def check(self, *, running: bool, progress: object) -> None:
-        """Call it often; the store is asked every `RENEW_S`. `progress` is whatever differs while a run gets on.
+    def check(self, state: str, progress: object) -> None:
+        """Call it often; the store is asked every `RENEW_S`. `state` is Prefect's type of the run's state, `progress`
+        whatever differs while a run gets on.
 
-        Raises ``StorageError`` when the store has refused objects for `SILENT_S`, and ``InfrastructureError`` when a
-        running run has been silent for as long. A run that waits, for a worker or a person, may be silent.
+        Raises ``StorageError`` when the store has refused objects for `SILENT_S`, and ``InfrastructureError`` when the
+        run has been silent for the `PATIENCE_S` of its state. One that waits for a worker or a person may be silent.
         """
         now = self._clock()
-        if not running or progress != self._progress:
-            self._progress, self._moved = progress, now
+        patience_s = PATIENCE_S.get(state, math.inf)
+        if math.isinf(patience_s) or (state, progress) != self._progress:
+            self._progress, self._moved = (state, progress), now
         if now - self._looked < RENEW_S:
             return
         self._looked = now
         self._ask_store(now)
         if self._refusal is not None and now - self._taken >= SILENT_S:
             raise StorageError(f"for {SILENT_S:.0f} s: {self._refusal}; no run can end meanwhile; {self._resume}")
-        if now - self._moved >= SILENT_S:
+        if now - self._moved >= patience_s:
             raise InfrastructureError(
-                f"Prefect calls the run running, but it has given no sign of life for {SILENT_S:.0f} s: its process is "
-                f"gone or stopped, or Prefect cannot record its end; {self._resume}"
+                f"Prefect calls the run {state.lower()}, but it has given no sign of life for {patience_s:.0f} s: its "
+                f"process is gone or stopped, or Prefect cannot record its end; {self._resume}"
             )
 
     def _ask_store(self, now: float) -> None:

@@ -12,6 +12,8 @@ import httpx
 from mlratchet.infra.stack.serving import server_url
 from mlratchet.models.errors import ConfigurationError, DataError, InfrastructureError
 
+TABLES = (".csv", ".tsv", ".txt", ".parquet")  # whole deliveries, of which the server would take the bytes for an image
+
 
 def instance_of(file: Path) -> Any:
     """One instance of a request: the values of a JSON file, or an image."""
@@ -24,6 +26,8 @@ def instance_of(file: Path) -> Any:
             return json.loads(data)
         except ValueError as exc:
             raise DataError(f"{file}: not JSON: {exc}") from exc
+    if file.suffix.lower() in TABLES:
+        raise DataError(f'{file}: is a table; an instance is one row as a .json file, such as {{"column": 1.5, ...}}')
     return {"image_base64": base64.b64encode(data).decode()}
 
 

@@ -36,8 +36,8 @@ def server_error(error: Exception) -> InfrastructureError | None:
     where = f"{error.request.method} {url.scheme}://{url.netloc.decode().rpartition('@')[2]}{url.path}"
     if isinstance(error, httpx.HTTPStatusError):
         code = error.response.status_code
-        refused = (
-            "it refused the credentials, see `ratchet env`" if code in (401, 403) else "see `ratchet logs prefect`"
-        )
-        return InfrastructureError(f"{where}: answered {code}; {refused}")
+        if code in (401, 403):
+            return InfrastructureError(f"{where}: answered {code}: it refused the credentials, see `ratchet env`")
+        said = " ".join(error.response.text.split())[:300] if code < 500 else ""  # what is wrong with the request
+        return InfrastructureError(f"{where}: answered {code}{said and f': {said}'}; see `ratchet logs prefect`")
     return InfrastructureError(f"{where}: {brief(error)}; `ratchet status` says what is down, `ratchet up` starts it")

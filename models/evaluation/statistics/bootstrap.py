@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 from mlratchet.models.evaluation.metrics.base import Array, Metric, SumMetric
 from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.evaluation.statistics.clustered import effective_rows
 from mlratchet.models.evaluation.statistics.exact_pairs import paired_share
 from mlratchet.models.evaluation.statistics.interval import Confidence, Interval, WiderConfidence
 from mlratchet.models.evaluation.statistics.proportions import ExactBinomial
@@ -21,7 +22,7 @@ from mlratchet.models.evaluation.statistics.resampling import EXACT_UNITS, resam
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 LEAST_UNITS = 30
-LEAST_DEGREES = {"paired": 6.0, "single": 12.0}
+LEAST_DEGREES = {"paired": 6.0, "single": 12.0, "clusters": 24.0}
 """Degrees of freedom below which the simulations of docs/statistics.md exceed the stated error."""
 BIAS_RESAMPLES = 200
 KURTOSIS_SEEN = 0.5
@@ -101,12 +102,12 @@ def bootstrap_confidence(quantity: Quantity, *, resamples: int, seed: int) -> Co
     percentiles: bias and skewness are below the Monte-Carlo error of a quantile. All expanded by Student's t. A BCa
     that is undefined (a unit without which the metric has no value) falls back to percentiles and says so.
     """
-    spread, estimate = quantity.spread(), quantity.estimate()
-    if spread.error == 0 and quantity.counts_rows:
-        if quantity.differs():
-            return _without_disagreement(quantity)
-        if len(quantity.sides) == 1 and quantity.is_faultless(estimate):
-            return _without_error(quantity)
+    estimate = quantity.estimate()
+    if quantity.is_faultless(estimate):
+        return _without_error(quantity)
+    spread = quantity.spread()
+    if spread.error == 0 and quantity.counts_rows and quantity.differs():
+        return _without_disagreement(quantity)
     values, road = resampled(quantity, resamples=resamples, seed=seed)
     named = f"over {quantity.unit}" if not quantity.rows_are_units else ""
     named += f", strata of {quantity.stratify}" if quantity.stratify else ""
@@ -151,15 +152,20 @@ def _without_error(quantity: Quantity) -> Confidence:
 
 
 def _rarest(quantity: Quantity) -> int:
-    """Rows of the rarest class, or units where those are fewer."""
+    """Rows of the rarest class; over clusters what they are worth."""
     y = quantity.sides[0].y
     if y.ndim == 2:  # each label is a class of its own, and so is its absence
-        marked = (y > 0).sum(axis=0)
-        counts = np.concatenate([marked, len(y) - marked])
-        counts = counts[counts > 0]
+        classes = [mask for label in (y > 0).T for mask in (label, ~label)]
     else:
-        _, counts = np.unique(y, return_counts=True)
-    return min(int(counts.min()), quantity.units)
+        classes = [y == label for label in np.unique(y)]
+    return max(int(min(_worth(quantity, mask) for mask in classes if mask.any())), 1)
+
+
+def _worth(quantity: Quantity, rows: Array) -> float:
+    """How many independent rows the given (N,) bool rows are."""
+    if quantity.cluster is None:
+        return float(rows.sum())
+    return effective_rows(rows, quantity.sides[0].columns[quantity.cluster])[0]
 
 
 def _too_few(quantity: Quantity) -> str:
@@ -175,7 +181,8 @@ def _doubt(quantity: Quantity, values_R: Array, spread: Spread, estimate: float)
     if spread.error == 0:
         same = len(quantity.sides) > 1 and not quantity.differs()  # one and the same function on every row
         return "" if same else "no unit moves the value: its spread cannot be estimated"
-    least = LEAST_DEGREES["paired" if len(quantity.sides) > 1 else "single"]
+    alone = "single" if quantity.cluster is None else "clusters"  # whose sizes differ
+    least = LEAST_DEGREES["paired" if len(quantity.sides) > 1 else alone]
     if spread.degrees < least:
         of_counts = "on which the two differ" if len(quantity.sides) > 1 else "of the rarer outcome"
         which = of_counts if quantity.counts_rows else "in the tails"

@@ -59,10 +59,10 @@ def confidence_of(
         if isinstance(metric, RocAuc):
             return delong_confidence(quantity)
     found = bootstrap_confidence(quantity, resamples=resamples, seed=seed)
-    if found.doubt and cluster is not None and isinstance(metric, CountMetric):
-        trials = metric.trials(rows)
-        if trials is not None:
-            return ClusteredShare(*trials, rows.columns[cluster], name=cluster)
+    if cluster is not None and isinstance(metric, CountMetric) and (trials := metric.trials(rows)) is not None:
+        right, tried = trials
+        if found.doubt or np.array_equal(right, tried):
+            return ClusteredShare(right, tried, rows.columns[cluster], name=cluster)
     return found
 
 
@@ -89,9 +89,9 @@ def confidence_of_difference(
         if isinstance(metric, RocAuc):
             return delong_confidence(quantity)
     found = bootstrap_confidence(quantity, resamples=resamples, seed=seed)
-    if found.doubt and cluster is not None and quantity.differs() and isinstance(metric, CountMetric):
+    if cluster is not None and quantity.differs() and isinstance(metric, CountMetric):
         pairs = _same_trials(metric, a, b)
-        if pairs is not None:
+        if pairs is not None and (found.doubt or np.array_equal(*pairs[:2])):
             return ClusteredPairs(*pairs, a.columns[cluster], name=cluster)
     return found
 

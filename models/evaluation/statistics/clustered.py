@@ -4,7 +4,8 @@ A model that is nearly always right leaves too little to resample, and would be 
 counts as one row: the exact methods for independent rows, over as many rows as there would be if all rows of a cluster
 were right or wrong together. For n_c rows in cluster c that is n^2 / sum(n_c^2) (Kish 1965, Survey Sampling, ch. 8;
 Korn and Graubard 1998, Survey Methodology 24, put an effective number of rows into Clopper-Pearson in the same way).
-Rows that depend on each other less make these bounds wider than they need be, never narrower.
+Rows that depend on each other less make these bounds wider than they need be. What no method over so few clusters can
+know is whether the large ones, of which there may be two, are harder than the others.
 """
 
 from __future__ import annotations
@@ -50,9 +51,10 @@ class ClusteredPairs(Confidence):
         self.gained, self.lost = int((ours & ~theirs).sum()), int((~ours & theirs).sum())
         rows, self.units = effective_rows(tried, cluster)
         scale, n = rows / float(tried.sum()), max(math.floor(rows + 1e-9), 1)
-        gained, lost = scale * self.gained, scale * self.lost
-        self._cautious = paired_share(_whole(gained, n, up=False), _whole(lost, n, up=True), n)
-        self._generous = paired_share(_whole(gained, n, up=True), _whole(lost, n, up=False), n)
+        most, least = _whole(scale * self.lost, n)
+        self._cautious = paired_share(min(_whole(scale * self.gained, n)[1], n - most), most, n)
+        most = _whole(scale * self.gained, n)[0]
+        self._generous = paired_share(most, min(least, n - most), n)
         self.method = f"{self._cautious.method}, {AS_ONE.format(cluster=name)}"
 
     def low(self, alpha: float) -> float:
@@ -72,5 +74,6 @@ class ClusteredPairs(Confidence):
         return self._generous.p_less(x)
 
 
-def _whole(count: float, most: int, *, up: bool) -> int:
-    return min(math.ceil(count - 1e-9) if up else math.floor(count + 1e-9), most)
+def _whole(count: float, n: int) -> tuple[int, int]:
+    """The next whole number above, n at most, and the one below."""
+    return min(math.ceil(count - 1e-9), n), math.floor(count + 1e-9)

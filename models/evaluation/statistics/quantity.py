@@ -17,7 +17,7 @@ from mlratchet.models.evaluation.metrics.ranking import unit_codes
 from mlratchet.models.evaluation.rows import RowOutputs
 
 MANY_DEGREES = 1e6  # Student's t is the normal from there on
-ROUNDING = 1e-8  # of a value: above the error of a slope from central differences, below one step of a float32 output
+ROUNDING = 1e-9  # of the terms that cancel: ten times the error of a slope from central differences
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +106,8 @@ class Quantity:
         return isinstance(self.metric, SumMetric) and self.metric.discrete
 
     def is_faultless(self, value: float) -> bool:
-        """Whether a value is that of a model which decides every row right."""
-        return self.metric.direction == "higher" and value == 1.0
+        """Whether a value is that of one model which decides every row right."""
+        return len(self.sides) == 1 and self.counts_rows and self.metric.direction == "higher" and value == 1.0
 
     def differs(self) -> bool:
         """Whether two models differ in any output."""
@@ -198,7 +198,7 @@ class Quantity:
         influence, counts = self.weighted_influence()
         n = float(counts.sum())
         different = self.decided_differently() if len(self.sides) > 1 and self.counts_rows else None
-        if different == 0 or float(np.abs(influence).max()) <= self._rounding():  # all cancel but for rounding
+        if different == 0 or float(np.abs(influence).max()) <= self._rounding():  # the terms cancel but for rounding
             influence = np.zeros_like(influence)
         second, fourth = float(counts @ influence**2), float(counts @ influence**4)
         if n < 2 or second == 0:
@@ -210,8 +210,14 @@ class Quantity:
         return Spread(error=math.sqrt(second / n / (n - 1)), degrees=degrees)
 
     def _rounding(self) -> float:
-        """What an influence of 0 can come out as: terms of the size of the values cancel, by inexact slopes."""
-        return ROUNDING * max(abs(self.metric.estimate(side).value) for side in self.sides)
+        """What an influence of 0 can come out as: a unit's features times slopes, which cancel, and are not exact."""
+        if not isinstance(self.metric, SumMetric):
+            return ROUNDING * max(abs(self.metric.estimate(side).value) for side in self.sides)
+        found = self.kinds()
+        parts = [found[1]] if found is not None else list(self.features())
+        sums = sum(part.sum(axis=0) for part in parts) if found is None else np.bincount(found[0]) @ found[1]
+        slopes = np.abs(self.gradient(np.asarray(sums, dtype=np.float64)))
+        return ROUNDING * self.units * max(float((np.abs(part) @ slopes).max()) for part in parts)
 
     def decided_differently(self) -> int:
         """Units that two models do not decide alike: all that a difference of counts rests on."""

@@ -75,6 +75,12 @@ def test_validate_reports_every_problem_with_file_and_line(ratchet: Cli, digits_
     lines = ratchet("validate", str(bad), code=2).stderr.splitlines()
     assert any("did you mean 'epochs'" in line and re.search(r"bad\.yaml:\d+", line) for line in lines)
     assert any("finite" in line for line in lines)
+    misspelt = text.replace("vision:ImageClassifier", "vision:ImageClasifier")
+    bad.write_text(misspelt)
+    (line,) = ratchet("validate", str(bad), code=2).stderr.splitlines()
+    number = next(n for n, words in enumerate(misspelt.splitlines(), 1) if "use:" in words)
+    assert f"bad.yaml:{number}: workload" in line
+    assert "did you mean 'ImageClassifier'" in line
     assert "cannot be read" in ratchet("validate", "absent.yaml", code=2).stderr
 
 

@@ -34,6 +34,16 @@ def test_a_refusal_of_a_server_says_where_to_look(status: int, words: str) -> No
     assert words in known.line()
 
 
+def test_what_a_server_says_about_a_wrong_request_is_kept() -> None:
+    request = httpx.Request("POST", "http://127.0.0.1:9/api/deployments/")
+    reply = httpx.Response(422, json={"detail": "Invalid cron\nstring"}, request=request)
+    known = server_error(httpx.HTTPStatusError("422", request=request, response=reply))
+    assert known is not None
+    assert "POST http://127.0.0.1:9/api/deployments/: answered 422: " in known.line()
+    assert "Invalid cron" in known.line()
+    assert "\n" not in known.line()
+
+
 def test_a_request_that_never_was_is_still_one_line() -> None:
     known = server_error(httpx.ConnectTimeout("no route\nto host"))
     assert known is not None

@@ -29,6 +29,7 @@ from mlratchet.models.evaluation.statistics import (
 )
 from mlratchet.models.evaluation.statistics import resampling as road
 from mlratchet.models.evaluation.statistics.choose import confidence_of, confidence_of_difference
+from mlratchet.models.evaluation.statistics.clustered import ClusteredPairs
 from mlratchet.models.evaluation.statistics.exact_pairs import paired_share
 from mlratchet.models.evaluation.statistics.proportions import ExactBinomial
 from mlratchet.models.evaluation.statistics.quantity import Quantity
@@ -148,15 +149,17 @@ def test_perfect_models_are_not_certain() -> None:
 
 
 @given(
-    n=st.integers(31, 300), classes=st.integers(2, 4), seed=st.integers(0, 10_000), cluster=st.sampled_from([None, "g"])
-)
+    n=st.integers(31, 5000), classes=st.integers(2, 4), rare=st.integers(1, 40), seed=st.integers(0, 10_000),
+    cluster=st.sampled_from([None, "g"]),
+)  # fmt: skip
 @settings(max_examples=40)
 def test_no_metric_is_certain_of_rows_that_are_all_right_or_all_alike(
-    n: int, classes: int, seed: int, cluster: str | None
+    n: int, classes: int, rare: int, seed: int, cluster: str | None
 ) -> None:
     """Slopes by central differences are wrong in the tenth digit: that must not pass for a spread."""
     rng = np.random.default_rng(seed)
-    y = np.concatenate([np.arange(classes), rng.integers(0, classes, n - classes)])
+    y = np.where(np.arange(n) < min(rare, n // 2), classes - 1, rng.integers(0, classes - 1, n))
+    y[-classes:] = np.arange(classes)
     columns = {"g": [str(one) for one in rng.integers(0, n, n)]}
     ids = [str(i) for i in range(n)]
     right = RowOutputs(ids=ids, y=y, output=3 * np.eye(classes, dtype=np.float32)[y], columns=columns)
@@ -187,6 +190,35 @@ def test_a_share_over_clusters_is_exact_where_a_cluster_is_all_right_or_all_wron
     for x in (0.8, 0.95, 0.99):
         assert found.p_greater(x) == pytest.approx(ExactBinomial(39, 40).p_greater(x))
         assert found.p_less(x) == pytest.approx(ExactBinomial(39, 40).p_less(x))
+
+
+def test_a_class_that_few_clusters_have_is_bounded_by_those() -> None:
+    """One label a patient: ten rows of class 1 in five patients are five observations, whatever the others are."""
+    y = np.repeat(np.array([1] * 5 + [0] * 35), 10)
+    rows = RowOutputs(
+        ids=[str(i) for i in range(400)], y=y, output=np.eye(2, dtype=np.float32)[y],
+        columns={"patient": [str(i // 10) for i in range(400)]},
+    )  # fmt: skip
+    for metric in ("recall_class_yes", "recall_macro", "f1_class_yes", "f1_macro", "precision_macro"):
+        found = confidence_of(BINARY[metric], rows, resamples=200, cluster="patient")
+        assert found.low(0.05) == pytest.approx(0.05 ** (1 / 5)), metric
+    whole = confidence_of(BINARY["accuracy"], rows, resamples=200, cluster="patient")
+    assert whole.low(0.05) == pytest.approx(0.05 ** (1 / 40))
+
+
+@given(data=st.data(), rows=st.integers(2, 40), clusters=st.integers(1, 8))
+def test_pairs_over_clusters_have_bounds_whatever_is_gained_and_lost(
+    data: st.DataObject, rows: int, clusters: int
+) -> None:
+    kind = np.array(data.draw(st.lists(st.integers(0, 3), min_size=rows, max_size=rows)))
+    place = data.draw(st.lists(st.integers(0, clusters - 1), min_size=rows, max_size=rows))
+    ours, theirs, everything = kind % 2 == 0, kind < 2, np.ones(rows, dtype=bool)
+    found = ClusteredPairs(ours, theirs, everything, [str(one) for one in place], name="g")
+    mirrored = ClusteredPairs(theirs, ours, everything, [str(one) for one in place], name="g")
+    low, high, estimate = found.low(0.05), found.high(0.05), (ours.mean() - theirs.mean())
+    assert -1 <= low <= estimate + 1e-9
+    assert estimate - 1e-9 <= high <= 1
+    assert (mirrored.low(0.05), mirrored.high(0.05)) == pytest.approx((-high, -low), abs=1e-6)
 
 
 def test_few_disagreements_over_clusters_are_counted_by_cluster_and_not_in_doubt() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from mlratchet.flows.pulse import SILENT_S, Pulse
+from mlratchet.flows.pulse import SILENT_S, STARTING_S, Pulse
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.identity.lease import RENEW_S, lease_key
@@ -35,13 +35,13 @@ class Watch:
         self.store.put(lease_key("r"), str(self.now).encode())
 
     def follow(
-        self, seconds: float, each: Callable[[], None] = lambda: None, *, running: bool = True, progress: object = 1
+        self, seconds: float, each: Callable[[], None] = lambda: None, *, state: str = "RUNNING", progress: object = 1
     ) -> float:
         """Look every half second; returns when it gave up, by raising."""
         end = self.now + seconds
         while self.now < end:
             each()
-            self.pulse.check(running=running, progress=progress)
+            self.pulse.check(state, progress)
             self.now += 0.5
         return self.now
 
@@ -69,10 +69,17 @@ def test_a_run_whose_tasks_move_is_alive_before_it_has_a_lease(watch: Watch) -> 
 
 
 def test_a_run_that_waits_may_be_silent(watch: Watch) -> None:
-    watch.follow(20 * SILENT_S, running=False)
+    watch.follow(20 * SILENT_S, state="PAUSED")
     with pytest.raises(InfrastructureError, match="no sign of life"):
         watch.follow(20 * SILENT_S)
     assert watch.now >= 21 * SILENT_S - RENEW_S  # counted from when it began to run
+
+
+@pytest.mark.parametrize(("state", "patience_s"), [("CANCELLING", SILENT_S), ("PENDING", STARTING_S)])
+def test_a_run_that_does_not_begin_or_does_not_end_is_given_up(watch: Watch, state: str, patience_s: float) -> None:
+    with pytest.raises(InfrastructureError, match=f"the run {state.lower()}, but it has given no sign of life"):
+        watch.follow(10 * patience_s, state=state)
+    assert patience_s <= watch.now <= patience_s + 2 * RENEW_S
 
 
 def test_a_store_that_takes_nothing_ends_the_wait_in_any_state(watch: Watch) -> None:
@@ -80,14 +87,14 @@ def test_a_store_that_takes_nothing_ends_the_wait_in_any_state(watch: Watch) -> 
     watch.store.full = True
     began = watch.now
     with pytest.raises(StorageError, match=r"for 180 s: write store/.*: no space; no run can end meanwhile"):
-        watch.follow(10 * SILENT_S, running=False)
+        watch.follow(10 * SILENT_S, state="PAUSED")
     assert SILENT_S - RENEW_S <= watch.now - began <= SILENT_S + RENEW_S
 
 
 def test_a_store_that_recovers_in_time_ends_nothing(watch: Watch) -> None:
     for _ in range(5):
         watch.store.full = True
-        watch.follow(0.7 * SILENT_S, running=False)
+        watch.follow(0.7 * SILENT_S, state="PAUSED")
         watch.store.full = False
-        watch.follow(2 * RENEW_S, running=False)
+        watch.follow(2 * RENEW_S, state="PAUSED")
     assert watch.now > 3 * SILENT_S
