@@ -17,6 +17,8 @@ from mlratchet.models.evaluation.metrics.ranking import unit_codes
 from mlratchet.models.evaluation.rows import RowOutputs
 
 MANY_DEGREES = 1e6  # Student's t is the normal from there on
+CLEAR = 1e-3  # of a value: no rounding comes near
+OUTPUT_ROUNDING = 1e-6  # of a value of float32 outputs
 ROUNDING = 1e-9  # of the terms that cancel: ten times the error of a slope from central differences
 
 
@@ -198,7 +200,7 @@ class Quantity:
         influence, counts = self.weighted_influence()
         n = float(counts.sum())
         different = self.decided_differently() if len(self.sides) > 1 and self.counts_rows else None
-        if different == 0 or float(np.abs(influence).max()) <= self._rounding():  # the terms cancel but for rounding
+        if different == 0 or self._is_rounding(float(np.abs(influence).max(initial=0.0))):
             influence = np.zeros_like(influence)
         second, fourth = float(counts @ influence**2), float(counts @ influence**4)
         if n < 2 or second == 0:
@@ -209,15 +211,22 @@ class Quantity:
             degrees = min(degrees, 2.0 * different)
         return Spread(error=math.sqrt(second / n / (n - 1)), degrees=degrees)
 
-    def _rounding(self) -> float:
-        """What an influence of 0 can come out as: a unit's features times slopes, which cancel, and are not exact."""
-        if not isinstance(self.metric, SumMetric):
-            return ROUNDING * max(abs(self.metric.estimate(side).value) for side in self.sides)
+    def _is_rounding(self, largest: float) -> bool:
+        """Whether an influence is 0 but for rounding: features times slopes cancel, and slopes are not exact."""
+        values = max(abs(self.metric.estimate(side).value) for side in self.sides)
+        if len(self.sides) == 1 and not self.counts_rows:
+            return largest <= OUTPUT_ROUNDING * values
+        if largest > CLEAR * values or not isinstance(self.metric, SumMetric):
+            return largest <= ROUNDING * values
         found = self.kinds()
-        parts = [found[1]] if found is not None else list(self.features())
-        sums = sum(part.sum(axis=0) for part in parts) if found is None else np.bincount(found[0]) @ found[1]
-        slopes = np.abs(self.gradient(np.asarray(sums, dtype=np.float64)))
-        return ROUNDING * self.units * max(float((np.abs(part) @ slopes).max()) for part in parts)
+        if found is None:
+            slopes = np.abs(self.gradient(np.asarray(sum(part.sum(axis=0) for part in self.features()))))
+            terms = max(float((np.abs(part) @ slopes).max()) for part in self.features())
+        else:
+            place, table = found
+            slopes = np.abs(self.gradient(np.bincount(place, minlength=len(table)) @ table))
+            terms = float((np.abs(table) @ slopes).max())
+        return largest <= ROUNDING * self.units * terms
 
     def decided_differently(self) -> int:
         """Units that two models do not decide alike: all that a difference of counts rests on."""

@@ -168,7 +168,7 @@ def test_no_metric_is_certain_of_rows_that_are_all_right_or_all_alike(
     for metrics, rows in ((metrics_for("classification", names), right), (metrics_for("regression", ()), alike)):
         for name, metric in metrics.items():
             found = confidence_of(metric, rows, resamples=200, cluster=cluster)
-            wide = found.high(0.05) - found.low(0.05) > 1e-3
+            wide = found.high(0.05) - found.low(0.05) > 1 / n
             assert found.doubt or wide, (name, found.method, found.low(0.05), found.high(0.05))
             if found.method.startswith("Clopper"):
                 assert found.low(0.05) <= 0.05 ** (1 / n)
