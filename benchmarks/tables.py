@@ -107,7 +107,7 @@ def logging() -> list[str]:
 
 
 def gates() -> list[str]:
-    rows = newest("gates", "rows", "resamples")
+    rows = newest("gates", "rows", "resamples", "full")
     lines = ["", "## Gates: paired bootstrap of four metrics against scipy.stats.bootstrap", ""]
     lines += [
         "Ten classes, 90 % percentile intervals of the difference of two models. Interleaved: ours with all resamples,",
@@ -116,14 +116,15 @@ def gates() -> list[str]:
         "drawing the row indices of every resample and nothing else; ours draws no row of a million singly.",
     ]
     lines += ["", "| rows | resamples | ours (s) | ours, CPU (s) | ours, memory (MB) | SciPy interleaved (s) | ratio "]
-    lines[-1] += "| SciPy in full (s) | limit (s) | ends |"
-    lines += ["|---|---|---|---|---|---|---|---|---|---|"]
+    lines[-1] += "| SciPy in full (s) | limit (s) | ends | date, load |"
+    lines += ["|---|---|---|---|---|---|---|---|---|---|---|"]
     for row in rows:
         ends = ", ".join(f"{name} {value}" for name, value in row["ends_in_monte_carlo_errors"].items())
         full = round(sum(row["scipy_s"].values())) if row["full"] else ""
         sampled, ratio = round(sum(row["scipy_scaled_s"].values())), f"{row['ratio_scaled']:.0f}"
         ours = [row["ours_s"], row["ours_cpu_s"], row["ours_peak_mb"]]
         cells = [row["rows"], row["resamples"], *ours, sampled, ratio, full, row["limit_s"], ends]
+        cells.append(f"{row['date']}, {row['load']:.1f}")
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return [*lines, "", about(rows[-1])] if rows else []
 
