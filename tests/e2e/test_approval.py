@@ -11,7 +11,7 @@ import pytest
 from mlratchet.infra.keys import new_key
 from mlratchet.models.gates.decision import load_decision
 
-from tests.conftest import Stack
+from tests.conftest import Stack, wait_for
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 FAST = ("epochs: 20 -> epochs: 3", "processes: 2 -> processes: 1", "minimum: 0.8} -> minimum: 0.5}")
@@ -53,6 +53,8 @@ def test_a_killed_run_that_waited_is_approved_and_promoted_without_training(stac
     assert "approved by alice: slices compared (signature" in check["reason"]
     assert stack.json("approvals", approved) == []
     assert stack.json("audit", approved)["passed"]
+    stack("reconcile")  # the killed run is over, and the version that it did not live to deploy is served
+    wait_for("the server of the approved version", lambda: stack.healthy() and f"serve-{approved}" in stack.services())
 
 
 def test_a_failed_probation_rolls_back_by_itself(stack: Stack) -> None:
