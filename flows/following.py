@@ -81,8 +81,7 @@ class Follower:
 
     def _endure(self, error: httpx.HTTPError) -> None:
         """Unless it went on for too long, or waiting does not help."""
-        refused = isinstance(error, httpx.HTTPStatusError) and error.response.status_code in (401, 403)
-        if refused:
+        if isinstance(error, httpx.HTTPStatusError) and error.response.status_code in (401, 403):
             raise error
         if time.monotonic() - self._answered < SILENT_S:
             return
