@@ -10,23 +10,23 @@ from typing import Any
 
 import pytest
 from mlratchet.infra.registry.memory import MemoryRegistry
-from mlratchet.models.approval.request import list_requests
 from mlratchet.models.artifact.manifest import load_manifest
 from mlratchet.models.audit.audit import Audit, Depth
 from mlratchet.models.audit.report import AuditReport
 from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.data.snapshot import load_snapshot, take_snapshot
+from mlratchet.models.decisions.approval_request import list_requests
+from mlratchet.models.decisions.gate_run import list_gate_runs
+from mlratchet.models.decisions.signature import Context, verified_decision
 from mlratchet.models.errors import SecurityError
-from mlratchet.models.gates.record import list_gate_runs
-from mlratchet.models.gates.signed import Context, verified_decision
 from mlratchet.models.identity.canonical import canonical_json, digest, digest_bytes
 from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.registration.record import list_registrations
 from mlratchet.models.training.result import find_result
+from mlratchet.tasks.actions.rebuild import rebuild_registry
 from mlratchet.tasks.decisions import decisions_of, history_of, judge_again, verify_bytes
-from mlratchet.tasks.rebuild import rebuild_registry
 
 from tests.fixtures.stored_bucket import BUCKET_9309F01, STORE, StoredBucket
 
