@@ -10,7 +10,6 @@ from typing import Any
 
 from mlratchet.models.data.quality import MEASURES
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.evaluation.metrics import Metric, metrics_for
 from mlratchet.models.evaluation.slices import require_columns
 from mlratchet.models.functions import load_function
 from mlratchet.models.gates.checks.absolute import AbsoluteCheck, CalibrationCheck
@@ -21,6 +20,7 @@ from mlratchet.models.gates.checks.paired import AnchorCheck, NonInferiorityChec
 from mlratchet.models.gates.checks.slices import SliceCheck
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.policy import GATES, GatePolicy
+from mlratchet.models.metrics import Metric, metrics_for
 
 COMPARING = (AttributionCheck, NonInferiorityCheck, RelativeCheck, SuperiorityCheck)
 COMPARING_MEASURES = {"label_prior_shift", "relabelled_fraction", "volume_ratio"}
