@@ -10,11 +10,11 @@ import torch
 from mlratchet.infra.artifact.exported import load_exported
 from mlratchet.infra.artifact.fetch import fetch_artifact
 from mlratchet.models.errors import ConfigurationError, RatchetError, SecurityError
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.score import score
 from mlratchet.models.evaluation.seen import mark_seen
 from mlratchet.models.gates.needs import Demands
 from mlratchet.models.ledger.entry import LedgerEntry
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.ports.storage import ObjectNotFound
 from mlratchet.models.promotion.registered import refuse_changed_registration
 from mlratchet.models.registration.record import Registration, find_registration, registration_key
