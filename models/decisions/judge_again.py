@@ -15,6 +15,7 @@ from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.judge import judge_gate
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.gates.result import GateResult
+from mlratchet.models.gates.sources import functions_named
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from pydantic import ValidationError
@@ -34,6 +35,7 @@ class Replay:
     largest_difference: float  # |again - recorded| over every value and interval end; 0.0 when all are equal
     problems: tuple[str, ...]  # one line each; none: the decision holds
     judged_by: str = ""  # digest of the judging code of the decision, where this is other code
+    judged_here: str = ""  # of this code, where it is other code
 
     @property
     def problem(self) -> str:
@@ -42,7 +44,7 @@ class Replay:
             return next(iter(self.problems), "")
         return (
             f"{self.problems[0]}; other judging code decided ({self.judged_by[:12]}, here "
-            f"{judging_source_digest()[:12]}), and its methods may differ: verify with the revision that decided"
+            f"{self.judged_here[:12]}), and its methods may differ: verify with the revision that decided"
         )
 
 
@@ -93,9 +95,10 @@ def replay(store: ObjectStore, decision: Mapping[str, Any]) -> Replay:
     evidence, basis = thaw(store, digests["evidence"])
     if basis.gate != decision["gate"] or evidence.version != decision["version"]:
         raise SecurityError(f"evidence {digests['evidence'][:12]} is of the {basis.gate} gate of {evidence.version}")
-    result = verdict_on(load_policy(store, digests["policy"]), evidence, basis)
-    same_code = digests.get("code") == judging_source_digest()
-    same = decision.get("environment") == environment() and same_code
+    policy = load_policy(store, digests["policy"])
+    result = verdict_on(policy, evidence, basis)
+    by, here = _who_judged(digests, policy, basis.gate)
+    same = decision.get("environment") == environment() and by == here
     again = plain_checks(result)
     recorded = decision["checks"]
     problems: list[str] = []
@@ -112,8 +115,18 @@ def replay(store: ObjectStore, decision: Mapping[str, Any]) -> Replay:
         checks=len(again),
         largest_difference=largest,
         problems=tuple(problems),
-        judged_by="" if same_code else str(digests.get("code")),
+        judged_by="" if by == here else by,
+        judged_here="" if by == here else here,
     )
+
+
+def _who_judged(digests: Mapping[str, Any], policy: GatePolicy, gate: str) -> tuple[str, str]:
+    """The judging code of a decision, and this: Ratchet's, or the user's functions where Ratchet's is the same."""
+    here = {"code": judging_source_digest(), **functions_named(policy, gate)}
+    for name in ("code", "functions"):
+        if digests.get(name) != here.get(name):
+            return str(digests.get(name)), str(here.get(name))
+    return here["code"], here["code"]
 
 
 def _compare(now: Mapping[str, Any], then: Mapping[str, Any], tolerance: float, problems: list[str]) -> float:
@@ -123,7 +136,7 @@ def _compare(now: Mapping[str, Any], then: Mapping[str, Any], tolerance: float, 
     problems += [
         f"{where}: {name} {now.get(name)}, recorded {then.get(name)}"
         for name in exact
-        if now.get(name) != then.get(name)
+        if _told(name, now) != _told(name, then)
     ]
     largest = 0.0
     for name in NUMBERS:
@@ -140,6 +153,13 @@ def _compare(now: Mapping[str, Any], then: Mapping[str, Any], tolerance: float, 
     for part, before in zip(parts, recorded, strict=False):
         largest = max(largest, _compare(part, before, tolerance, problems))
     return largest
+
+
+def _told(name: str, check: Mapping[str, Any]) -> Any:
+    """A field to be compared. Which source a custom check's function had is the decision's `functions`: what it found
+    is compared, not how it was written."""
+    value = check.get(name)
+    return value.partition(", source ")[0] if name == "method" and isinstance(value, str) else value
 
 
 def _numbers(value: Any) -> list[float]:

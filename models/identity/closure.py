@@ -20,6 +20,7 @@ from mlratchet.models.identity.finding import Finder, Found, distribution_of
 from mlratchet.models.identity.normal_form import Import, Source, read_file, read_source
 
 NOT_FOUND = "not found"
+NO_FILES: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ class Closure:
         return digest(self.parts())
 
 
-def closure_of(modules: Iterable[str], *, follow: Iterable[str] = (), files: Mapping[str, str] | None = None) -> Closure:
+def closure_of(modules: Iterable[str], *, follow: Iterable[str] = (), files: Mapping[str, str] = NO_FILES) -> Closure:
     """The closure of some modules, by name.
 
     Args:
@@ -59,8 +60,13 @@ def closure_of(modules: Iterable[str], *, follow: Iterable[str] = (), files: Map
         modules=dict(sorted(walk.own.items())),
         product=dict(sorted(walk.product.items())),
         packages=dict(sorted(walk.packages.items())),
-        files=dict(sorted((files or {}).items())),
+        files=dict(sorted(files.items())),
     )
+
+
+def source_of(reference: str) -> Closure:
+    """The closure of the function `package.module:function`; it is not loaded."""
+    return closure_of([reference.partition(":")[0]])
 
 
 def declared_files(module: str, names: Any, where: str) -> dict[str, str]:
@@ -84,7 +90,8 @@ def declared_files(module: str, names: Any, where: str) -> dict[str, str]:
         try:
             digests[f"{module}/{name}"] = digest_bytes(path.read_bytes())
         except OSError as exc:
-            raise ConfigurationError(f"{where}: files: no file {path}: {exc.strerror or exc}; add or undeclare it") from exc
+            why = exc.strerror or str(exc)
+            raise ConfigurationError(f"{where}: files: no file {path}: {why}; add it, or do not declare it") from exc
     return digests
 
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from mlratchet.models.identity.canonical import digest
+from mlratchet.models.identity.closure import Closure
 from mlratchet.models.identity.finding import PRODUCT
 from mlratchet.models.identity.normal_form import read_file
 
@@ -36,8 +38,11 @@ class Deciding:
 
     def says(self, module: str) -> Says | None:
         """How a module stands here; None when it does not."""
-        found: dict[str, Says] = dict.fromkeys(self.decides, "decides")
-        found |= dict.fromkeys(self.through, "through") | dict.fromkeys(self.nothing, "nothing")
+        found: dict[str, Says] = {
+            **dict.fromkeys(self.decides, "decides"),
+            **dict.fromkeys(self.through, "through"),
+            **dict.fromkeys(self.nothing, "nothing"),
+        }
         fitting = [pattern for pattern in found if fits(module, pattern)]
         return found[max(fitting, key=len)] if fitting else None
 
@@ -50,9 +55,30 @@ class Deciding:
         """SHA-256 hex of what these modules do."""
         return digest({name: read_file(path).digest for name, path in self.modules().items()})
 
-    def of_workload(self, product: Mapping[str, str]) -> dict[str, str]:
-        """Of the modules that a workload's closure reached, those that decide this; full name -> digest."""
-        return {name: value for name, value in product.items() if self.says(name.removeprefix(f"{PRODUCT}.")) == "through"}
+    def code(self, *closures: Closure) -> dict[str, Any]:
+        """The code behind a result, as JSON values: the user's own by module, and Ratchet's as far as it decides."""
+        whole: dict[str, dict[str, str]] = {"modules": {}, "product": {}, "packages": {}, "files": {}}
+        for closure in closures:
+            for kind, found in closure.parts().items():
+                whole[kind] |= found
+        reached = {
+            name: value
+            for name, value in whole["product"].items()
+            if self.says(name.removeprefix(f"{PRODUCT}.")) == "through"
+        }
+        return {**whole, "product": reached, "ratchet": self.digest()}
+
+
+@cache
+def reached_through_workloads() -> frozenset[str]:
+    """Full names of the modules of Ratchet that count for the pipelines whose workload imports them."""
+    return frozenset(
+        f"{PRODUCT}.{name}"
+        for one in EVERY.values()
+        for pattern in one.through
+        for name, _ in files_of(pattern)
+        if one.says(name) == "through"
+    )
 
 
 def fits(module: str, pattern: str) -> bool:

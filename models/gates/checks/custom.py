@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import math
 from collections.abc import Mapping
 from numbers import Real
-from pathlib import Path
 from typing import Any, Literal
 
 from mlratchet.models.config import StrictModel
@@ -16,7 +14,7 @@ from mlratchet.models.functions import REFERENCE, load_function
 from mlratchet.models.gates.checks.case import Case
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.result import CheckResult, unknown
-from mlratchet.models.identity.canonical import digest_bytes
+from mlratchet.models.identity.closure import source_of
 from mlratchet.models.metrics.rows import RowOutputs
 from pydantic import Field
 
@@ -53,7 +51,7 @@ def judge_custom(check: CustomCheck, case: Case) -> CheckResult:
         threshold=str(answer.get("threshold", "as the function says")),
         value=float(answer["value"]),
         n=int(answer.get("n", 0)),
-        method=f"{check.function}, source {source_digest(function)[:12]}",
+        method=f"{check.function}, source {source_of(check.function).digest()[:12]}",
     )
 
 
@@ -71,14 +69,6 @@ def malformed(answer: Any) -> str:
     if isinstance(n, bool) or not isinstance(n, int) or n < 0:
         return f"n must be a number of rows, got {n!r}"
     return ""
-
-
-def source_digest(function: Any) -> str:
-    """SHA-256 hex of the file that defines the function, or of its name where there is none."""
-    try:
-        return digest_bytes(Path(inspect.getsourcefile(function) or "").read_bytes())
-    except (OSError, TypeError):
-        return digest_bytes(repr(function).encode())
 
 
 def read_only(evidence: Evidence) -> Evidence:

@@ -24,8 +24,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
     def write(**files: str) -> Path:
         for name, text in files.items():
-            path = tmp_path / f"{name.replace('__', '/')}.py" if not name.endswith("init") else (
-                tmp_path / name.removesuffix("_init").replace("__", "/") / "__init__.py"
+            path = (
+                tmp_path / f"{name.replace('__', '/')}.py"
+                if not name.endswith("init")
+                else (tmp_path / name.removesuffix("_init").replace("__", "/") / "__init__.py")
             )
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
