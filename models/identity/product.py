@@ -129,6 +129,7 @@ DATA = Deciding(
         "models.data.quality": "measures records and changes none: it judges",
         "models.evaluation.*": "measures the outputs of models",
         "models.gates.*": "judges rows, changes none",
+        "models.metrics.*": "measures the outputs of models",
         "models.objectives.*": "losses and metrics: the rows are the same",
     },
 )
@@ -139,7 +140,7 @@ WEIGHTS = Deciding(
     decides=(
         "models.training.*",
         "models.objectives.*",
-        "models.evaluation.metrics.*",
+        "models.metrics.*",
         "models.data.shards",
         "infra.launch.rank",
         "infra.launch.group",
@@ -152,7 +153,7 @@ WEIGHTS = Deciding(
         "models.artifact.weights": "reads weights that somebody brings: their digest stands in the key",
         "models.data.*": "makes datasets: theirs is the id that stands in the key",
         "models.decisions.*": "judges what was trained",
-        "models.evaluation.*": "measures what was trained; its metrics alone can stop a training",
+        "models.evaluation.*": "measures what was trained; metrics, which can stop a training, are not among it",
         "models.gates.*": "judges what was trained",
         "models.tuning.*": "proposes values, which stand in the key; cuts rows, which have a dataset's id",
     },
@@ -178,6 +179,7 @@ JUDGEMENT = Deciding(
         "models.decisions.stored_evidence",
         "models.evaluation.*",
         "models.gates.*",
+        "models.metrics.*",
         "models.objectives.*",
         "models.serving.*",
         "models.training.cost",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import suppress
 from importlib.metadata import version
 
-from mlratchet.infra.launch.local import resolve_processes
 from mlratchet.models.data.dataset import dataset_parts
 from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.models.identity.canonical import digest
@@ -36,7 +35,7 @@ def recognise(run: Run, snapshot: Snapshot) -> Work:
         dataset_id=digest(rows),
         code=run.training_code,
         torch_version=version("torch").split("+")[0],
-        world=resolve_processes(run.spec.train) * run.spec.train.nodes,
+        world=run.adapters.launcher.processes(run.spec.train) * run.spec.train.nodes,
     )
     key = work_key(parts)
     made_of = MadeOf(work=parts, dataset=rows)

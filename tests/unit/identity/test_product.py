@@ -60,9 +60,9 @@ def test_no_name_in_the_lists_is_one_of_nothing(kind: str) -> None:
 
 
 def test_the_longest_name_wins() -> None:
-    assert JUDGEMENT.says("models.evaluation.metrics.base") == "decides"
+    assert JUDGEMENT.says("models.metrics.base") == "decides"
     assert JUDGEMENT.says("models.evaluation.plots") == "nothing"
-    assert WEIGHTS.says("models.evaluation.metrics.base") == "decides"
+    assert WEIGHTS.says("models.metrics.base") == "decides"
     assert WEIGHTS.says("models.evaluation.score") == "nothing"
     assert DATA.says("models.workloads.tabular") == "through"
     assert DATA.says("models.workloads.loading") == "nothing"
