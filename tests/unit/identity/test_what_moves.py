@@ -18,6 +18,7 @@ from mlratchet.models.decisions.gate_run import gate_run_id
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.gates.sources import functions_of, judging_code
 from mlratchet.models.identity import product
+from mlratchet.models.identity.canonical import digest
 from mlratchet.models.identity.closure import Closure, closure_of, declared_files
 from mlratchet.models.identity.product import DATA, reached_through_workloads
 from mlratchet.models.pipeline.loading import read_pipeline
@@ -92,17 +93,16 @@ class Place:
     def parts(self) -> MadeOf:
         spec = read_pipeline(self.folder / "mine.yaml", overrides=self.overrides)
         closure = self.closure()
-        rows = DATA.code(closure)
-
+        rows = dataset_parts(self.snapshot, DATA.code(closure), spec.workload, spec.data, spec.source)
         work = work_parts(
             spec,
             snapshot_id=self.snapshot,
-            dataset_id=dataset_id(self.snapshot, rows, spec.workload, spec.data, spec.source),
+            dataset_id=digest(rows),
             code=training_code(spec, closure),
             torch_version=self.torch,
             world=1,
         )
-        return MadeOf(work=work, dataset=dataset_parts(self.snapshot, rows, spec.workload, spec.data, spec.source))
+        return MadeOf(work=work, dataset=rows)
 
     def identities(self) -> dict[str, str]:
         """The gate run is one over given weights and rows: what moves it by itself."""
