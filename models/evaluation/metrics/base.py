@@ -113,6 +113,15 @@ class SumMetric(Metric):
     def from_sums(self, sums: Array) -> Array:
         """(..., K) -> (...); NaN where undefined."""
 
+    def shares(self, features: Array) -> tuple[Array, Array] | None:  # noqa: ARG002
+        """(..., K) features -> (..., C) right and (..., C) tried rows, when the value is the mean, over the classes that
+        are tried, of `of_share(right / tried)`, and each row tried is a Bernoulli draw. None for every other metric."""
+        return None
+
+    def of_share(self, share: Array) -> Array:
+        """What a class has for its share of right rows: rises with it."""
+        return share
+
     def gradient(self, sums_K: Array) -> Array:
         """(K,) derivative of `from_sums` at the sums; central differences unless a metric knows better, and 0 where a
         sum of counts is 0, since no row has the feature."""
