@@ -114,8 +114,8 @@ class SumMetric(Metric):
         """(..., K) -> (...); NaN where undefined."""
 
     def shares(self, features: Array) -> tuple[Array, Array] | None:  # noqa: ARG002
-        """(..., K) features -> (..., C) right and (..., C) tried rows, when the value is the mean, over the classes that
-        are tried, of `of_share(right / tried)`, and each row tried is a Bernoulli draw. None for every other metric."""
+        """(..., K) features -> (..., C) right and (..., C) tried rows, when the value is the mean, over classes with
+        a row tried, of `of_share(right / tried)`, each a Bernoulli draw. None for every other metric."""
         return None
 
     def of_share(self, share: Array) -> Array:

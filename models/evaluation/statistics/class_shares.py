@@ -1,23 +1,25 @@
 """One model's precision, recall or F1 of a class, or their mean over classes, from exact bounds of every class.
 
 A class with few rows is often all right, or all wrong; no resample shows then what it does on other rows, however many
-rows the other classes have. Each class is a share of rows, and so is an F1: 2 J / (1 + J), where J is the share of right
-rows among those that are of the class or predicted as it (Jaccard 1912). Given how many those are it is binomial, with the
-bounds of Clopper and Pearson. The bounds of a mean are recovered from those of its terms: the distances from estimate to
-bound are added up as standard deviations are, with the correlations of the classes (Zou and Donner 2008, Statistics in
-Medicine 27, the method of variance estimates recovery, MOVER). With more than one class two things are added: a class
-that is all right may still be worse than it looks, as others are better, so no distance is below that of a normal with
-half a row more on either side (a mean over ten classes of ten rows is wrong in 10 % for 5 % otherwise); and the mean of an F1,
-which bends with its share, lies below its true value.
+rows the other classes have. Each class is a share of rows, and so is an F1: 2 J / (1 + J), where J is the share of
+right rows among those that are of the class or predicted as it (Jaccard 1912). Given how many those are it is binomial,
+with the bounds of Clopper and Pearson. The bounds of a mean are recovered from those of its terms: the distances from
+estimate to bound are added up as standard deviations are, with the correlations of the classes (Zou and Donner 2008,
+Statistics in Medicine 27, the method of variance estimates recovery, MOVER). With more than one class two things are
+added. A class that is all right has no distance above it, and yet others are better than they look: no distance is
+below the normal one with half a row more on either side (without, a mean over ten classes of ten rows is wrong in 10 %
+for 5 %). And the mean of an F1, which bends with its share, lies below its true value.
 
-Where each holds its stated error was simulated: docs/statistics.md.
+Where it holds its stated error was simulated: docs/statistics.md.
 
 Shape legend: M kinds of rows or units, K features, C classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,10 +40,10 @@ class SharesOfClasses(Confidence):
     """Bounds of the mean of `metric.of_share` over classes."""
 
     def __init__(self, quantity: Quantity) -> None:
-        """Raises ``TypeError`` for a metric that is no mean of shares."""
+        """Of one model. Raises ``TypeError`` for two, and for a metric that is no mean of shares."""
         metric = quantity.metric
-        if not isinstance(metric, SumMetric) or not is_of_shares(quantity):
-            raise TypeError(f"{metric.name} is no mean of shares of classes")
+        if len(quantity.sides) > 1 or not isinstance(metric, SumMetric) or not is_of_shares(quantity):
+            raise TypeError(f"{metric.name} of {len(quantity.sides)} models is no mean of shares of classes")
         self._value = metric.of_share
         right_C, tried_C = np.sum([(n @ right, n @ tried) for n, right, tried in _counted(quantity)], axis=0)
         self._counts = tried_C > 0
@@ -90,7 +92,7 @@ class SharesOfClasses(Confidence):
         if self.classes > 1:
             below, above = self._around()
             distance_C = np.maximum(distance_C, max(float(ndtri(1 - alpha)), 0.0) * (above - below) / 2)
-        return float(np.sqrt(max(distance_C @ self._together @ distance_C, 0.0))) / self.classes
+        return math.sqrt(max(float(distance_C @ self._together @ distance_C), 0.0)) / self.classes
 
     def _around(self) -> tuple[Array, Array]:
         """(C,) values one standard error below and above a share with half a row more on either side."""
@@ -108,9 +110,9 @@ class SharesOfClasses(Confidence):
         return max(float((self._value(share) - (below + above) / 2).mean()), 0.0)
 
     def _worth(self, quantity: Quantity) -> tuple[Array, Array]:
-        """(C,) right and tried rows as independent ones: divided by the design effect of the clusters (Korn and Graubard
-        1998, Survey Methodology 24), which is that of rows that are right or wrong together (Kish 1965) where few
-        clusters show anything else."""
+        """(C,) right and tried rows as independent ones: divided by the design effect of the clusters (Korn and
+        Graubard 1998, Survey Methodology 24), which is that of rows that are right or wrong together (Kish 1965) where
+        few clusters show anything else."""
         spread, squares, with_right, with_wrong = np.zeros((4, self.classes))
         for n, right, tried in self._chosen(quantity):
             spread += n @ (right - self.share * tried) ** 2
@@ -143,11 +145,30 @@ class SharesOfClasses(Confidence):
 
 
 def is_of_shares(quantity: Quantity) -> bool:
-    """Whether the quantity is one model's metric that `SharesOfClasses` can bound."""
+    """Whether the metric is a mean over classes of shares of rows."""
     metric, side = quantity.metric, quantity.sides[0]
-    if len(quantity.sides) > 1 or not isinstance(metric, SumMetric):
-        return False
-    return metric.shares(metric.features(take(side, slice(0, 1)))) is not None
+    return isinstance(metric, SumMetric) and metric.shares(metric.features(take(side, slice(0, 1)))) is not None
+
+
+def heaviest_row(quantity: Quantity) -> tuple[float, float]:
+    """How far one row more or less that is right moves the value of either model at most, and how many rows the class
+    of that row rests on; over clusters what they are worth when all of a cluster is right or wrong together. Zeros for
+    a metric that is no mean of shares."""
+    found = [(0.0, 0.0)]
+    if not is_of_shares(quantity):
+        return found[0]
+    of_share: Callable[[Array], Array] = quantity.metric.of_share  # type: ignore[attr-defined]  # has shares
+    for side in quantity.sides:
+        alone = replace(quantity, sides=(side,))
+        right, tried, squares = np.sum([(n @ r, n @ t, n @ t**2) for n, r, t in _counted(alone)], axis=0)
+        occurs = tried > 0
+        share, rows = right[occurs] / tried[occurs], tried[occurs] ** 2 / squares[occurs]
+        gained = of_share(np.minimum(share + 1 / rows, 1.0)) - of_share(share)
+        lost = of_share(share) - of_share(np.maximum(share - 1 / rows, 0.0))
+        moved = np.maximum(gained, lost) / len(rows)
+        at = int(moved.argmax())
+        found.append((float(moved[at]), float(rows[at])))
+    return max(found)
 
 
 def _features(quantity: Quantity) -> Iterator[tuple[Array, Array]]:
@@ -167,7 +188,7 @@ def _counted(quantity: Quantity) -> Iterator[tuple[Array, Array, Array]]:
         yield n, *metric.shares(features)
 
 
-def _level(gap: Any) -> float:
+def _level(gap: Callable[[float], float]) -> float:
     """The level between 0 and one half at which a rising gap is 0."""
     if gap(LEAST_ALPHA) >= 0:
         return LEAST_ALPHA
