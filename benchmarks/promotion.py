@@ -23,8 +23,8 @@ from typing import Any
 
 import httpx
 import torch
+from mlratchet.infra.serving.local import server_url
 from mlratchet.infra.settings import load_settings
-from mlratchet.infra.stack.serving import server_url
 from mlratchet.tasks.wiring import Adapters
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId

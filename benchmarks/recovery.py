@@ -26,7 +26,7 @@ import numpy as np
 import psutil
 import torch
 from mlratchet.infra.launch.local import LocalLauncher
-from mlratchet.infra.processes import WORK_MARK, marked_processes
+from mlratchet.infra.machine.processes import WORK_MARK, marked_processes
 from mlratchet.infra.settings import load_settings
 from mlratchet.models.data.config import DataConfig, SourceConfig
 from mlratchet.models.data.preprocess import write_dataset

@@ -10,22 +10,22 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mlratchet.infra.fetch import fetch_artifact
-from mlratchet.infra.promotion import project, promote_version, refuse_cut_ledger
+from mlratchet.infra.artifact.fetch import fetch_artifact
+from mlratchet.models.decisions.decision import load_decision
+from mlratchet.models.decisions.gate_run import list_gate_runs
+from mlratchet.models.decisions.judge_again import replay
+from mlratchet.models.decisions.signature import Context, publish_decision, verified_decision
 from mlratchet.models.errors import ConfigurationError, GateRefusedError, InfrastructureError, SecurityError
-from mlratchet.models.gates.decision import load_decision
-from mlratchet.models.gates.promotable import verify_decision_of, verify_entry
-from mlratchet.models.gates.record import list_gate_runs
-from mlratchet.models.gates.registered import refuse_unjudged_registration
-from mlratchet.models.gates.replay import replay
-from mlratchet.models.gates.signed import Context, publish_decision, verified_decision
 from mlratchet.models.identity.signing import TrustedKeys
-from mlratchet.models.ports.ledger import LedgerConflict, LedgerEntry
+from mlratchet.models.ledger.port import LedgerConflict, LedgerEntry
 from mlratchet.models.ports.registry import RegistryError, VersionNotFound
 from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.promotion.move import project, promote_version, refuse_cut_ledger
+from mlratchet.models.promotion.registered import refuse_unjudged_registration
+from mlratchet.models.promotion.verify import verify_decision_of, verify_entry
 from mlratchet.models.registration.record import Registration, find_registration
-from mlratchet.tasks.known import require_pipeline
-from mlratchet.tasks.rejudge import with_answers
+from mlratchet.tasks.actions.rejudge import with_answers
+from mlratchet.tasks.support.pipelines import require_pipeline
 from mlratchet.tasks.wiring import Adapters
 
 

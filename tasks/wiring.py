@@ -6,10 +6,10 @@ import shutil
 from contextlib import suppress
 from functools import cached_property
 
-from mlratchet.infra.keys import InstalledKeys
+from mlratchet.infra.keys.files import InstalledKeys
 from mlratchet.infra.launch.local import LocalLauncher, resolve_processes
 from mlratchet.infra.ledger.objects import ObjectLedger
-from mlratchet.infra.scratch import is_gone, lease_of, open_scratch
+from mlratchet.infra.machine.scratch import is_gone, lease_of, open_scratch
 from mlratchet.infra.settings import Settings, load_settings
 from mlratchet.infra.storage.opening import open_bucket
 from mlratchet.infra.storage.s3 import S3Store

@@ -16,7 +16,7 @@ from typing import Any
 import hypothesis
 import numpy as np
 import pytest
-from mlratchet.infra.processes import STACK_MARK, marked_processes
+from mlratchet.infra.machine.processes import STACK_MARK, marked_processes
 from mlratchet.infra.settings import Settings, apply_environment, load_settings
 from mlratchet.infra.stack.control import ServiceStatus, status
 from mlratchet.infra.storage.memory import MemoryStore

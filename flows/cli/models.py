@@ -16,7 +16,7 @@ VersionArgument = Annotated[int, typer.Argument(help="A version's number, as `ra
 def versions(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
     """All versions of a pipeline's model, with aliases and origin."""
     from mlratchet.flows.cli.output import emit
-    from mlratchet.tasks.known import require_pipeline
+    from mlratchet.tasks.support.pipelines import require_pipeline
     from mlratchet.tasks.wiring import open_adapters
 
     adapters = open_adapters()
@@ -60,8 +60,8 @@ def decision(
     environment, within 1e-9 and with the same verdict elsewhere. Exits with 6 when anything differs.
     """
     from mlratchet.flows.cli.output import emit
+    from mlratchet.models.decisions.decision import explain
     from mlratchet.models.errors import SecurityError
-    from mlratchet.models.gates.decision import explain
     from mlratchet.tasks.decisions import decisions_of, judge_again
     from mlratchet.tasks.wiring import open_adapters
 
@@ -118,8 +118,8 @@ def promote(
     """
     from mlratchet.flows.cli.output import emit
     from mlratchet.models.errors import ConfigurationError
+    from mlratchet.tasks.actions.override import promote_by_override
     from mlratchet.tasks.decisions import promote_by_hand
-    from mlratchet.tasks.override import promote_by_override
     from mlratchet.tasks.wiring import open_adapters
 
     if not override and (reason or expires):
@@ -163,7 +163,7 @@ def reconcile(
     Exits with 6 for a ledger that was cut or changed: nothing follows that.
     """
     from mlratchet.flows.cli.output import emit
-    from mlratchet.tasks.reconcile import reconcile_all
+    from mlratchet.tasks.actions.reconcile import reconcile_all
     from mlratchet.tasks.wiring import open_adapters
 
     adapters = open_adapters()
@@ -197,7 +197,7 @@ def gc(
     """
     from mlratchet.flows.cli.output import emit
     from mlratchet.models.garbage.reachable import Retention
-    from mlratchet.tasks.collect import collect
+    from mlratchet.tasks.actions.collect import collect
     from mlratchet.tasks.wiring import open_adapters
 
     adapters = open_adapters()

@@ -8,9 +8,9 @@ from typing import Literal
 
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
+from mlratchet.models.identity.keys import Keys
 from mlratchet.models.ledger.chain import Chain, Link, entry_key, parse_entry, sign_entry
-from mlratchet.models.ports.keys import Keys
-from mlratchet.models.ports.ledger import LedgerConflict, LedgerEntry
+from mlratchet.models.ledger.port import LedgerConflict, LedgerEntry
 from mlratchet.models.ports.storage import ObjectInfo, ObjectStore, StorageError
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from mlratchet.models.config import StrictModel
 from mlratchet.models.data.config import DataConfig, SourceConfig
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import digest
-from mlratchet.models.pipeline.strict import StrictModel
 from mlratchet.models.pipeline.workload import WorkloadRef
 from mlratchet.models.ports.storage import ObjectStore
 from pydantic import ValidationError

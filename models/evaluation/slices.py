@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.evaluation.rows import RowOutputs
-from mlratchet.models.pipeline.functions import load_function
+from mlratchet.models.functions import load_function
 
 JOIN = ", "
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlratchet.models.approval.verdict import judge_approval
+from mlratchet.models.approval.check import ApprovalCheck
 from mlratchet.models.evaluation.metrics import metrics_for
 from mlratchet.models.gates.checks.absolute import AbsoluteCheck, CalibrationCheck, judge_absolute, judge_calibration
-from mlratchet.models.gates.checks.approval import ApprovalCheck
+from mlratchet.models.gates.checks.approval_verdict import judge_approval
 from mlratchet.models.gates.checks.artifact import (
     ContractCheck,
     LatencyCheck,

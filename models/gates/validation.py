@@ -13,16 +13,16 @@ from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.evaluation.metrics import Metric, metrics_for
 from mlratchet.models.evaluation.rows import GROUP_COLUMN
 from mlratchet.models.evaluation.slices import require_columns
+from mlratchet.models.functions import load_function
 from mlratchet.models.gates.checks.absolute import AbsoluteCheck, CalibrationCheck
 from mlratchet.models.gates.checks.attribution import AttributionCheck
 from mlratchet.models.gates.checks.custom import CustomCheck
 from mlratchet.models.gates.checks.data import DataCheck
 from mlratchet.models.gates.checks.paired import AnchorCheck, NonInferiorityCheck, RelativeCheck, SuperiorityCheck
 from mlratchet.models.gates.checks.slices import SliceCheck
-from mlratchet.models.gates.demands import check_demands
 from mlratchet.models.gates.evidence import Evidence
+from mlratchet.models.gates.needs import check_demands
 from mlratchet.models.gates.policy import GATES, GatePolicy
-from mlratchet.models.pipeline.functions import load_function
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.workloads.base import Workload
 

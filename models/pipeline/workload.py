@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlratchet.models.pipeline.strict import StrictModel
+from mlratchet.models.config import StrictModel
 from pydantic import Field
 
 

@@ -13,8 +13,8 @@ from mlratchet.models.data.split import side_of
 from mlratchet.models.errors import DataError, SecurityError
 from mlratchet.models.evaluation.rows import GROUP_COLUMN
 from mlratchet.models.identity.canonical import canonical_json, digest, digest_bytes
+from mlratchet.models.pipeline.tune import TuneConfig
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
-from mlratchet.models.tuning.config import TuneConfig
 
 SIDES = ("train", "validation")
 

@@ -110,7 +110,7 @@ class Workload(ABC):
 
     def loss(self, output: torch.Tensor, target: torch.Tensor, *, label_smoothing: float) -> torch.Tensor:
         """Mean loss over the rows (scalar). The target of a ranking is (B, 2): relevance, number of the query."""
-        from mlratchet.models.workloads.ranking import listwise
+        from mlratchet.models.objectives.ranking import listwise
         from torch.nn import functional
 
         if self.task == "classification":

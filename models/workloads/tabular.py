@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from mlratchet.models.data.csv_table import CsvTable, RaggedRow, Row
 from mlratchet.models.errors import ConfigurationError, DataError
+from mlratchet.models.sources.columns import check_columns, slice_values
+from mlratchet.models.sources.csv import CsvTable, RaggedRow, Row
 from mlratchet.models.workloads.base import (
     InputSpec,
     RawObject,
@@ -23,7 +24,6 @@ from mlratchet.models.workloads.base import (
     Task,
     Workload,
 )
-from mlratchet.models.workloads.columns import check_columns, slice_values
 from torch import nn
 
 SUFFIXES = (".csv", ".tsv", ".txt")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from mlratchet.infra.launch.local import LocalLauncher
-from mlratchet.infra.processes import WORK_MARK, marked_processes
+from mlratchet.infra.machine.processes import WORK_MARK, marked_processes
 from mlratchet.models.data.config import DataConfig
 from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
 from mlratchet.models.data.snapshot import take_snapshot

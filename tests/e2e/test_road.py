@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 from mlflow.tracking import MlflowClient
-from mlratchet.infra.stack.ports import find_port
+from mlratchet.infra.machine.free_ports import find_port
 from mlratchet.infra.storage.s3 import S3Store
 from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.data.shards import load_split

@@ -31,9 +31,9 @@ from mlratchet.models.tuning.space import baseline, objective, require_tune
 from mlratchet.models.tuning.study import TrialFacts
 from mlratchet.models.workloads.base import Record
 from mlratchet.models.workloads.loading import load_workload
-from mlratchet.tasks.search import Pool, Stop
-from mlratchet.tasks.study import Study
-from mlratchet.tasks.study_tracking import StudyTracking
+from mlratchet.tasks.showing.mlflow_study import StudyTracking
+from mlratchet.tasks.steps.search import Pool, Stop
+from mlratchet.tasks.steps.study import Study
 
 TEXT = """
 name: three
