@@ -15,7 +15,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from mlratchet.models.evaluation.rows import RowOutputs
@@ -33,6 +33,13 @@ class MetricValue:
     value: float
     n: int
     reason: str = ""
+
+
+class Shares(NamedTuple):
+    """(..., C) numbers of rows of each class."""
+
+    right: Array
+    tried: Array
 
 
 class Metric(ABC):
@@ -113,9 +120,9 @@ class SumMetric(Metric):
     def from_sums(self, sums: Array) -> Array:
         """(..., K) -> (...); NaN where undefined."""
 
-    def shares(self, features: Array) -> tuple[Array, Array] | None:  # noqa: ARG002
-        """(..., K) features -> (..., C) right and (..., C) tried rows, when the value is the mean, over classes with
-        a row tried, of `of_share(right / tried)`, each a Bernoulli draw. None for every other metric."""
+    def shares(self, features: Array) -> Shares | None:  # noqa: ARG002
+        """Of (..., K) features, when the value is the mean, over classes with a row tried, of `of_share(right / tried)`
+        and each row tried is a Bernoulli draw. None for every other metric."""
         return None
 
     def of_share(self, share: Array) -> Array:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from mlratchet.models.evaluation.metrics.base import Array, CountMetric, ratio
+from mlratchet.models.evaluation.metrics.base import Array, CountMetric, Shares, ratio
 from mlratchet.models.evaluation.rows import RowOutputs
 
 Kind = Literal["precision", "recall", "f1"]
@@ -45,10 +45,10 @@ def value_of(kind: Kind, tp: Array, predicted: Array, actual: Array) -> Array:
     return ratio(2 * tp, predicted + actual)
 
 
-def shares_of(kind: Kind, tp: Array, predicted: Array, actual: Array) -> tuple[Array, Array]:
-    """(right, tried) rows of which precision, recall or F1 is a function of the share, elementwise. That of F1 is over
-    the rows that are of the class or predicted as it: the coefficient of Jaccard (1912), J = F1 / (2 - F1)."""
-    return tp, {"precision": predicted, "recall": actual, "f1": predicted + actual - tp}[kind]
+def shares_of(kind: Kind, tp: Array, predicted: Array, actual: Array) -> Shares:
+    """Of which precision, recall or F1 is a function, elementwise. That of F1 is over the rows that are of the class or
+    predicted as it: the coefficient of Jaccard (1912), J = F1 / (2 - F1)."""
+    return Shares(tp, {"precision": predicted, "recall": actual, "f1": predicted + actual - tp}[kind])
 
 
 def value_of_share(kind: Kind, share: Array) -> Array:
@@ -125,10 +125,9 @@ class OfClass(CountMetric):
         """Of the class."""
         return value_of(self.kind, *np.moveaxis(sums, -1, 0))
 
-    def shares(self, features: Array) -> tuple[Array, Array]:
+    def shares(self, features: Array) -> Shares:
         """Of the one class."""
-        right, tried = shares_of(self.kind, *np.moveaxis(features, -1, 0))
-        return right[..., None], tried[..., None]
+        return Shares(*(rows[..., None] for rows in shares_of(self.kind, *np.moveaxis(features, -1, 0))))
 
     def of_share(self, share: Array) -> Array:
         """Of the class."""
@@ -176,7 +175,7 @@ class OverClasses(CountMetric):
         """Averaged."""
         return average_of(self.kind, self.average, *np.split(sums, 3, axis=-1))
 
-    def shares(self, features: Array) -> tuple[Array, Array] | None:
+    def shares(self, features: Array) -> Shares | None:
         """Of each class; other averages are no mean of shares."""
         return shares_of(self.kind, *np.split(features, 3, axis=-1)) if self.average == "macro" else None
 

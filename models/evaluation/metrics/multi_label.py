@@ -9,7 +9,7 @@ Shape legend: N rows, C labels, M kinds of rows.
 from __future__ import annotations
 
 import numpy as np
-from mlratchet.models.evaluation.metrics.base import Array, CountMetric, SumMetric, ratio
+from mlratchet.models.evaluation.metrics.base import Array, CountMetric, Shares, SumMetric, ratio
 from mlratchet.models.evaluation.metrics.classification import (
     AVERAGES,
     PER_CLASS,
@@ -115,10 +115,9 @@ class OfLabel(CountMetric):
         """Of the label."""
         return value_of(self.kind, *np.moveaxis(sums, -1, 0))
 
-    def shares(self, features: Array) -> tuple[Array, Array]:
+    def shares(self, features: Array) -> Shares:
         """Of the one label."""
-        right, tried = shares_of(self.kind, *np.moveaxis(features, -1, 0))
-        return right[..., None], tried[..., None]
+        return Shares(*(rows[..., None] for rows in shares_of(self.kind, *np.moveaxis(features, -1, 0))))
 
     def of_share(self, share: Array) -> Array:
         """Of the label."""
@@ -153,7 +152,7 @@ class OverLabels(SumMetric):
         """Averaged."""
         return average_of(self.kind, self.average, *np.split(sums, 3, axis=-1))
 
-    def shares(self, features: Array) -> tuple[Array, Array] | None:
+    def shares(self, features: Array) -> Shares | None:
         """Of each label; other averages are no mean of shares."""
         return shares_of(self.kind, *np.split(features, 3, axis=-1)) if self.average == "macro" else None
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from mlratchet.models.evaluation.metrics.base import Array, Metric, SumMetric
 from mlratchet.models.evaluation.rows import RowOutputs
-from mlratchet.models.evaluation.statistics.class_shares import heaviest_row
+from mlratchet.models.evaluation.statistics.class_shares import heaviest_class
 from mlratchet.models.evaluation.statistics.clustered import effective_rows
 from mlratchet.models.evaluation.statistics.exact_pairs import paired_share
 from mlratchet.models.evaluation.statistics.interval import Confidence, Interval, WiderConfidence
@@ -29,7 +29,7 @@ BIAS_RESAMPLES = 200
 KURTOSIS_SEEN = 0.5
 """What a sample shows of the kurtosis behind a spread's degrees of freedom, where the tails are heavy: the kurtosis of
 N values cannot exceed N (Johnson and Lowe 1979, Technometrics 21). Counts are bounded, and theirs is not corrected."""
-HEAVIEST_ROW = 1.0
+HEAVIEST_ROW = 1.5
 """Standard errors of a difference that one row of a class may move it by; with more the simulations of
 docs/statistics.md exceed the stated error."""
 LARGEST_BIAS = 0.25  # of the standard error; less can be ignored (Efron and Tibshirani 1993, sec. 10.3)
@@ -110,7 +110,7 @@ def bootstrap_confidence(quantity: Quantity, *, resamples: int, seed: int) -> Co
     if quantity.is_faultless(estimate):
         return _without_error(quantity)
     spread = quantity.spread()
-    if spread.error == 0 and quantity.counts_rows and quantity.differs():
+    if spread.error == 0 and quantity.differs() and quantity.decides_alike():
         return _without_disagreement(quantity)
     values, road = resampled(quantity, resamples=resamples, seed=seed)
     named = f"over {quantity.unit}" if not quantity.rows_are_units else ""
@@ -205,13 +205,13 @@ def _doubt(quantity: Quantity, values_R: Array, spread: Spread, estimate: float)
 
 def _too_heavy(quantity: Quantity, spread: Spread) -> str:
     """A class of few rows in which two models happen to differ little: what they do on others shows in no resample."""
-    moved, rows = heaviest_row(quantity)
-    if moved <= HEAVIEST_ROW * spread.error:
+    found = heaviest_class(quantity)
+    if found is None or found.moved <= HEAVIEST_ROW * spread.error:
         return ""
     worth = "" if quantity.cluster is None else f", counted by clusters of {quantity.cluster}"
     return (
-        f"the rarest class counts by {rows:.3g} rows{worth}: one of them moves {quantity.metric.name} by "
-        f"{moved / spread.error:.1f} of the standard error of the difference, at most {HEAVIEST_ROW:g} is allowed"
+        f"a class has only {found.rows:.3g} rows{worth}: one of them moves {quantity.metric.name} by "
+        f"{found.moved / spread.error:.1f} standard errors of the difference, at most {HEAVIEST_ROW:g} are allowed"
     )
 
 

@@ -19,11 +19,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
-from mlratchet.models.evaluation.metrics.base import Array, SumMetric, take
+from mlratchet.models.evaluation.metrics.base import Array, Shares, SumMetric, take
 from mlratchet.models.evaluation.statistics.interval import Confidence
 from mlratchet.models.evaluation.statistics.proportions import ExactBinomial
 from mlratchet.models.evaluation.statistics.quantity import Quantity
@@ -45,7 +44,7 @@ class SharesOfClasses(Confidence):
         if len(quantity.sides) > 1 or not isinstance(metric, SumMetric) or not is_of_shares(quantity):
             raise TypeError(f"{metric.name} of {len(quantity.sides)} models is no mean of shares of classes")
         self._value = metric.of_share
-        right_C, tried_C = np.sum([(n @ right, n @ tried) for n, right, tried in _counted(quantity)], axis=0)
+        right_C, tried_C = np.sum([(n @ one.right, n @ one.tried) for n, one in _counted(quantity)], axis=0)
         self._counts = tried_C > 0
         self._right, self._tried = right_C[self._counts], tried_C[self._counts]
         self.share = self._right / self._tried
@@ -140,7 +139,7 @@ class SharesOfClasses(Confidence):
         return found
 
     def _chosen(self, quantity: Quantity) -> Iterator[tuple[Array, Array, Array]]:
-        for n, right, tried in _counted(quantity):
+        for n, (right, tried) in _counted(quantity):
             yield n, right[:, self._counts], tried[:, self._counts]
 
 
@@ -150,25 +149,32 @@ def is_of_shares(quantity: Quantity) -> bool:
     return isinstance(metric, SumMetric) and metric.shares(metric.features(take(side, slice(0, 1)))) is not None
 
 
-def heaviest_row(quantity: Quantity) -> tuple[float, float]:
-    """How far one row more or less that is right moves the value of either model at most, and how many rows the class
-    of that row rests on; over clusters what they are worth when all of a cluster is right or wrong together. Zeros for
-    a metric that is no mean of shares."""
-    found = [(0.0, 0.0)]
+@dataclass(frozen=True, kw_only=True)
+class HeaviestClass:
+    """The class of which one row more or less that is right moves the value of either model most, and by how much."""
+
+    moved: float
+    rows: float  # that its value is a share of; over clusters, when all of one is right or wrong together
+
+
+def heaviest_class(quantity: Quantity) -> HeaviestClass | None:
+    """None for a metric that is no mean of shares."""
     if not is_of_shares(quantity):
-        return found[0]
+        return None
+    found = []
     of_share: Callable[[Array], Array] = quantity.metric.of_share  # type: ignore[attr-defined]  # has shares
     for side in quantity.sides:
         alone = replace(quantity, sides=(side,))
-        right, tried, squares = np.sum([(n @ r, n @ t, n @ t**2) for n, r, t in _counted(alone)], axis=0)
+        parts = [(n @ one.right, n @ one.tried, n @ one.tried**2) for n, one in _counted(alone)]
+        right, tried, squares = np.sum(parts, axis=0)
         occurs = tried > 0
         share, rows = right[occurs] / tried[occurs], tried[occurs] ** 2 / squares[occurs]
         gained = of_share(np.minimum(share + 1 / rows, 1.0)) - of_share(share)
         lost = of_share(share) - of_share(np.maximum(share - 1 / rows, 0.0))
         moved = np.maximum(gained, lost) / len(rows)
         at = int(moved.argmax())
-        found.append((float(moved[at]), float(rows[at])))
-    return max(found)
+        found.append(HeaviestClass(moved=float(moved[at]), rows=float(rows[at])))
+    return max(found, key=lambda one: one.moved)
 
 
 def _features(quantity: Quantity) -> Iterator[tuple[Array, Array]]:
@@ -182,10 +188,13 @@ def _features(quantity: Quantity) -> Iterator[tuple[Array, Array]]:
     yield np.bincount(place, minlength=len(table)).astype(np.float64), table
 
 
-def _counted(quantity: Quantity) -> Iterator[tuple[Array, Array, Array]]:
-    metric: Any = quantity.metric
+def _counted(quantity: Quantity) -> Iterator[tuple[Array, Shares]]:
+    metric = quantity.metric
+    assert isinstance(metric, SumMetric)
     for n, features in _features(quantity):
-        yield n, *metric.shares(features)
+        shares = metric.shares(features)
+        assert shares is not None
+        yield n, shares
 
 
 def _level(gap: Callable[[float], float]) -> float:
