@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from mlratchet.models.evaluation.metrics import metrics_for
-from mlratchet.models.evaluation.rows import GROUP_COLUMN
+from mlratchet.models.metrics import metrics_for
+from mlratchet.models.metrics.rows import GROUP_COLUMN
 from scipy.special import expit, ndtr
 
 from populations.base import Population, Rows, binary_metrics, logits, rows, true_value

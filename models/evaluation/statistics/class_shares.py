@@ -22,10 +22,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from mlratchet.models.evaluation.metrics.base import Array, Shares, SumMetric, take
 from mlratchet.models.evaluation.statistics.interval import Confidence
 from mlratchet.models.evaluation.statistics.proportions import ExactBinomial
 from mlratchet.models.evaluation.statistics.quantity import Quantity
+from mlratchet.models.metrics.base import Array, Shares, SumMetric, take
 from scipy.optimize import brentq
 from scipy.special import betaincinv, ndtri
 
