@@ -30,7 +30,7 @@ from scipy.optimize import brentq
 from scipy.special import betaincinv, ndtri
 
 LEAST_ALPHA = 1e-12
-FEW_CLUSTERS = 10
+FEW_CLUSTERS = 5
 """Clusters with a right row, or with a wrong one, from which the dependence within clusters is estimated; below it is
 taken to be complete."""
 
