@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 from mlratchet.models.metrics import metrics_for
-from mlratchet.models.metrics.rows import GROUP_COLUMN
+from mlratchet.models.sources.record import GROUP_COLUMN
 from scipy.special import expit, ndtr
 
 from populations.base import Population, Rows, binary_metrics, logits, rows, true_value
