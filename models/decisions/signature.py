@@ -15,7 +15,7 @@ from typing import Any
 
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
-from mlratchet.models.identity.signing import Role, Signature, Signer, TrustedKeys
+from mlratchet.models.identity.signing import DetachedSignature, Role, Signer, TrustedKeys
 from mlratchet.models.ledger.chain import Chain
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 
@@ -104,10 +104,10 @@ def parse_decision(body: bytes, what: str) -> dict[str, Any]:
     return found
 
 
-def parse_signature(data: bytes, where: str) -> Signature:
+def parse_signature(data: bytes, where: str) -> DetachedSignature:
     """Raises ``SecurityError`` for bytes that are no signature."""
     try:
         document = json.loads(data)
-        return Signature(str(document["key_id"]), str(document["signature"]))
+        return DetachedSignature(str(document["key_id"]), str(document["signature"]))
     except (ValueError, KeyError, TypeError, RecursionError) as exc:
         raise SecurityError(f"{where}: is not a signature; it was changed") from exc
