@@ -12,8 +12,10 @@ from mlratchet.models.errors import ConfigurationError, RatchetError
 from mlratchet.models.evaluation.metrics import metrics_for
 from mlratchet.models.evaluation.rows import load_rows
 from mlratchet.models.evaluation.seen import side_by_side
-from mlratchet.models.gates.policy import KINDS_AT, GatePolicy
-from mlratchet.models.gates.power import Pilot, power_notes
+from mlratchet.models.gates.names import ALL_GATES
+from mlratchet.models.gates.pilot import Pilot
+from mlratchet.models.gates.policy import GatePolicy
+from mlratchet.models.gates.power import power_notes
 from mlratchet.models.gates.validation import check_gates
 from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline, read_shared_policy
 from mlratchet.models.pipeline.reading import parse_yaml, read_text
@@ -87,7 +89,7 @@ def policy_of(file: Path, directory: Path, pipeline: str) -> GatePolicy:
         policy = read_pipeline(file).gates
     else:
         shared = read_shared_policy(file)
-        rules: dict[str, Any] = {gate: getattr(shared, gate) or own.gates.checks(gate) for gate in KINDS_AT}
+        rules: dict[str, Any] = {gate: getattr(shared, gate) or own.gates.checks(gate) for gate in ALL_GATES}
         policy = GatePolicy(**rules, on_inconclusive=shared.on_inconclusive, holdout=shared.holdout)
     workload = load_workload(own.workload.use, dict(own.workload.parameters))
     check_gates(own.model_copy(update={"gates": policy}), workload)

@@ -16,6 +16,7 @@ from mlratchet.models.decisions.gate_run import list_gate_runs
 from mlratchet.models.decisions.judge_again import replay
 from mlratchet.models.decisions.signature import Context, publish_decision, verified_decision
 from mlratchet.models.errors import ConfigurationError, GateRefusedError, InfrastructureError, SecurityError
+from mlratchet.models.gates.names import GATES
 from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.ledger.port import LedgerConflict, LedgerEntry
 from mlratchet.models.ports.registry import RegistryError, VersionNotFound
@@ -159,7 +160,7 @@ def promote_by_hand(adapters: Adapters, pipeline: str, version: int) -> dict[str
     newest = {gate: (one["digest"], one["decision"]) for gate, one in found.items()}
     if "champion" in newest:
         newest["champion"] = with_answers(adapters, newest["champion"][0])
-    for gate in ("data", "candidate", "staging", "champion"):
+    for gate in GATES:
         if gate not in newest or newest[gate][1]["verdict"] != "pass":
             said = in_words(newest[gate][1]) if gate in newest else "not judged"
             raise GateRefusedError(

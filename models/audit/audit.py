@@ -18,13 +18,14 @@ from mlratchet.models.decisions.judge_again import load_policy, replay
 from mlratchet.models.decisions.signature import Context, parse_decision, verified_decision
 from mlratchet.models.decisions.stored_evidence import thaw
 from mlratchet.models.errors import InfrastructureError, RatchetError, SecurityError
+from mlratchet.models.gates.names import EARLIER_GATES
 from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.ledger.chain import Chain, Link, ledger_names, read_links
 from mlratchet.models.ledger.port import LedgerEntry
 from mlratchet.models.pipeline.loading import hint_at
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from mlratchet.models.promotion.registered import refuse_changed_registration
-from mlratchet.models.promotion.verify import EARLIER_GATES, verify_earlier_gate, verify_entry
+from mlratchet.models.promotion.verify import verify_earlier_gate, verify_entry
 
 DECISION = re.compile(r"^decisions/(?P<digest>[0-9a-f]{64})\.json$")
 

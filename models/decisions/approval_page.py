@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mlratchet.models.approval.check import ApprovalCheck
 from mlratchet.models.decisions.approval_request import ApprovalRequest
 from mlratchet.models.decisions.decision import table
+from mlratchet.models.gates.checks.approval import ApprovalCheck
 
 FEW = 3  # metrics in the dialog; the page has all
 

@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from mlratchet.models.approval.check import ApprovalCheck
 from mlratchet.models.approval.statement import Subject
 from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import SecurityError
+from mlratchet.models.gates.checks.approval import ApprovalCheck
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlratchet.models.errors import ConfigurationError, GateRefusedError, SecurityError
-from mlratchet.models.gates.policy import GATES
+from mlratchet.models.gates.names import GATES
 
 KIND = "override"
 MOST_DAYS = 30.0  # an override is for an incident, not for a policy

@@ -11,13 +11,12 @@ from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.decisions.judge_again import load_policy
 from mlratchet.models.decisions.signature import Context, verified_decision
 from mlratchet.models.errors import GateRefusedError, SecurityError
-from mlratchet.models.gates.policy import GATES
+from mlratchet.models.gates.names import EARLIER_GATES, GATES
 from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.ledger.port import LedgerEntry
 from mlratchet.models.ports.storage import ObjectStore
 
 SHARED = ("dataset", "policy", "rows", "manifest", "registration")  # digests that every gate of a promotion agrees on
-EARLIER_GATES = ("data", "candidate", "staging")  # whose decisions the champion gate's names by digest
 
 
 def differences(decision: dict[str, Any], wanted: dict[str, Any]) -> list[str]:

@@ -10,11 +10,11 @@ import pytest
 from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.judge import judge
-from mlratchet.models.gates.policy import Check
+from mlratchet.models.gates.kinds import AnyCheck
 from pydantic import TypeAdapter
 from scipy.stats import binom
 
-PARSE = TypeAdapter(Check).validate_python
+PARSE = TypeAdapter(AnyCheck).validate_python
 ROUNDS, ALPHA, ROWS = 200, 0.05, 150
 
 

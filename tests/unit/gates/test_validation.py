@@ -11,8 +11,9 @@ import pytest
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.evaluation.metrics import metrics_for
 from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.gates.pilot import Pilot
 from mlratchet.models.gates.policy import GatePolicy
-from mlratchet.models.gates.power import Pilot, power_notes
+from mlratchet.models.gates.power import power_notes
 from mlratchet.models.gates.validation import check_gates, validate_policy
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.workloads.base import Workload

@@ -23,8 +23,9 @@ from mlratchet.models.evaluation.seen import mark_seen
 from mlratchet.models.gates.evidence import AttributionShift, ContractReplay, Evidence, LiveReplay
 from mlratchet.models.gates.judge import Rules, judge
 from mlratchet.models.gates.needs import demands_of
+from mlratchet.models.gates.pilot import Pilot
 from mlratchet.models.gates.policy import GatePolicy, HoldoutPolicy
-from mlratchet.models.gates.power import Pilot, power_notes
+from mlratchet.models.gates.power import power_notes
 from mlratchet.models.gates.result import GateResult
 from mlratchet.models.gates.validation import validate_policy
 from mlratchet.models.identity.canonical import canonical_json
