@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mlratchet.models.evaluation.metrics import metrics_for
 from mlratchet.models.gates.checks.base import Check
 from mlratchet.models.gates.checks.case import Case
 from mlratchet.models.gates.checks.outside import is_outside, judge_outside
@@ -14,6 +13,7 @@ from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.policy import GatePolicy, HoldoutPolicy
 from mlratchet.models.gates.result import CheckResult, GateResult, Verdict, unknown
 from mlratchet.models.gates.wear import error_divisor, judge_holdout
+from mlratchet.models.metrics import metrics_for
 
 
 @dataclass(frozen=True, kw_only=True)

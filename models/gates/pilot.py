@@ -12,9 +12,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mlratchet.models.evaluation.metrics import Metric
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.statistics import detectable_difference, paired_standard_error, units_needed
+from mlratchet.models.metrics import Metric
+from mlratchet.models.metrics.rows import RowOutputs
 
 TYPICAL_DISAGREEMENT = 0.04  # share of rows on which exactly one of two trainings of one model is right
 ROOM_SHARE = 0.5  # of the way from a bound to the best value; a check that needs more than it hardly ever passes

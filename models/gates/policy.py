@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from mlratchet.models.config import StrictModel
+from mlratchet.models.gates.checks.approval import ApprovalCheck
 from mlratchet.models.gates.checks.base import Check
 from mlratchet.models.gates.kinds import AnyCheck
 from mlratchet.models.gates.names import ALL_GATES, GATES
@@ -118,3 +119,8 @@ class GatePolicy(_Gates):
     def digest(self) -> str:
         """SHA-256 hex of every check and rule that applies; the path of a shared file is not part of it."""
         return digest(self.model_dump(mode="json", exclude={"policy"}))
+
+
+def approval_checks(policy: GatePolicy, gate: str) -> tuple[ApprovalCheck, ...]:
+    """The gate's approval checks, those of the shared policy first; empty when it asks nobody."""
+    return tuple(check for check in policy.checks(gate) if isinstance(check, ApprovalCheck))

@@ -5,25 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.evaluation.metrics import metrics_for
-from mlratchet.models.evaluation.rows import GROUP_COLUMN
 from mlratchet.models.gates.checks.base import Check, PolicyContext
 from mlratchet.models.gates.checks.outside import is_outside, validate_outside
 from mlratchet.models.gates.names import GATES
 from mlratchet.models.gates.policy import GatePolicy
-from mlratchet.models.pipeline.spec import PipelineSpec
-from mlratchet.models.workloads.base import InputSpec, Workload
-
-
-def check_gates(spec: PipelineSpec, workload: Workload) -> list[str]:
-    """Everything about the gates of a pipeline. Warnings; raises ``ConfigurationError``."""
-    source = spec.source
-    columns = source.slice_columns
-    if columns is not None and source.group_column is not None:
-        columns = (*columns, GROUP_COLUMN)
-    return validate_policy(
-        spec.gates, workload.task, workload.class_names(), columns=columns, input_spec=workload.input_spec()
-    )
+from mlratchet.models.metrics import metrics_for
+from mlratchet.models.sources.record import InputSpec
 
 
 def validate_policy(

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args, get_origin
 
 from mlratchet.models.config import StrictModel
-from mlratchet.models.evaluation.metrics import Metric
 from mlratchet.models.gates.checks.case import Case
 from mlratchet.models.gates.names import ALL_GATES
 from mlratchet.models.gates.pilot import Pilot
 from mlratchet.models.gates.result import CheckResult
-from mlratchet.models.workloads.base import InputSpec
+from mlratchet.models.metrics import Metric
+from mlratchet.models.sources.record import InputSpec
 from pydantic import model_validator
 
 SCORED_GATES = ("candidate", "staging", "champion")

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
-from mlratchet.models.evaluation.metrics import Metric
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.seen import saw_every_row
 from mlratchet.models.gates.evidence import Evidence
+from mlratchet.models.metrics import Metric
+from mlratchet.models.metrics.rows import RowOutputs
 
 LEAST_TAIL = 10  # resamples that must lie beyond a bound, else a percentile is a guess
 MOST_RESAMPLES = 1_000_000

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.functions import REFERENCE, load_function
 from mlratchet.models.gates.checks.base import SCORED_GATES, Check, PolicyContext
 from mlratchet.models.gates.checks.case import Case
@@ -19,6 +18,7 @@ from mlratchet.models.gates.checks.naming import unknown_name
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.result import CheckResult, unknown
 from mlratchet.models.identity.canonical import digest_bytes
+from mlratchet.models.metrics.rows import RowOutputs
 from pydantic import Field
 
 VERDICTS = ("pass", "fail", "inconclusive")

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from itertools import permutations
 from typing import Literal
 
-from mlratchet.models.evaluation.metrics import Metric
 from mlratchet.models.evaluation.slices import group_rows, require_columns
 from mlratchet.models.gates.checks.base import SCORED_GATES, Needs, PolicyContext
 from mlratchet.models.gates.checks.case import Case
@@ -22,6 +21,7 @@ from mlratchet.models.gates.checks.statistical import OnMetric
 from mlratchet.models.gates.intervals import Estimate, estimate_of
 from mlratchet.models.gates.pilot import Pilot
 from mlratchet.models.gates.result import CheckResult, Part, Verdict, unknown
+from mlratchet.models.metrics import Metric
 from pydantic import Field
 
 

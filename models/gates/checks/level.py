@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from mlratchet.models.evaluation.metrics import Metric
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.gates.checks.case import Case
 from mlratchet.models.gates.checks.statistical import Statistical
 from mlratchet.models.gates.intervals import estimate_of
 from mlratchet.models.gates.pilot import Pilot, bound_note
 from mlratchet.models.gates.result import CheckResult, bound_words, unknown
+from mlratchet.models.metrics import Metric
+from mlratchet.models.metrics.rows import RowOutputs
 
 
 class Level(Statistical):

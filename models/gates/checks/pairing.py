@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import ClassVar, Literal
 
-from mlratchet.models.evaluation.metrics import Metric
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.seen import unseen
 from mlratchet.models.gates.checks.case import NO_CHAMPION, Case
 from mlratchet.models.gates.checks.statistical import OnMetric
 from mlratchet.models.gates.intervals import gain_of
 from mlratchet.models.gates.pilot import Pilot, margin_note
 from mlratchet.models.gates.result import CheckResult, Verdict, not_applicable, unknown
+from mlratchet.models.metrics import Metric
+from mlratchet.models.metrics.rows import RowOutputs
 
 
 class Paired(OnMetric):

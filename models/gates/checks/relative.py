@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from mlratchet.models.evaluation.metrics import Metric
 from mlratchet.models.gates.checks.base import SCORED_GATES, Needs
 from mlratchet.models.gates.checks.case import NO_CHAMPION, Case
 from mlratchet.models.gates.checks.pairing import Paired, threshold_of
 from mlratchet.models.gates.pilot import Pilot
 from mlratchet.models.gates.result import CheckResult, not_applicable
+from mlratchet.models.metrics import Metric
 from pydantic import Field
 
 

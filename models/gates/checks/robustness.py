@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mlratchet.models.evaluation.metrics import Metric
 from mlratchet.models.evaluation.perturb import PerturbationSpec, check_perturbation, perturbation_name
 from mlratchet.models.gates.checks.base import SCORED_GATES, Needs, PolicyContext
 from mlratchet.models.gates.checks.case import Case
@@ -12,6 +11,7 @@ from mlratchet.models.gates.checks.statistical import OnMetric
 from mlratchet.models.gates.intervals import Estimate, gain_of
 from mlratchet.models.gates.pilot import Pilot, margin_note
 from mlratchet.models.gates.result import CheckResult, Verdict, unknown
+from mlratchet.models.metrics import Metric
 from pydantic import Field
 
 

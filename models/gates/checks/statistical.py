@@ -7,11 +7,11 @@ from abc import abstractmethod
 from typing import ClassVar
 
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.evaluation.metrics import Metric
 from mlratchet.models.gates.checks.base import Check, PolicyContext
 from mlratchet.models.gates.checks.case import LEAST_TAIL
 from mlratchet.models.gates.checks.naming import unknown_name
 from mlratchet.models.gates.pilot import Pilot
+from mlratchet.models.metrics import Metric
 from pydantic import Field, model_validator
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mlratchet.models.evaluation.metrics import Metric
 from mlratchet.models.gates.checks.base import SCORED_GATES
 from mlratchet.models.gates.checks.case import Case
 from mlratchet.models.gates.checks.pairing import Paired
 from mlratchet.models.gates.pilot import Pilot, margin_note
 from mlratchet.models.gates.result import CheckResult
+from mlratchet.models.metrics import Metric
 from pydantic import Field
 
 

@@ -10,7 +10,7 @@ import pytest
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.models.evaluation.seen import SEEN_COLUMN
-from mlratchet.models.gates.validation import check_gates
+from mlratchet.models.pipeline.checking import check_gates
 from mlratchet.models.ports.storage import StorageError
 from mlratchet.tasks.steps.evaluate import Evaluation, evaluate
 from mlratchet.tasks.steps.validate import validate

@@ -16,9 +16,7 @@ from mlratchet.models.approval.standing import Approvals
 from mlratchet.models.approval.statement import Subject
 from mlratchet.models.data.quality import Measure
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.evaluation.metrics import metrics_for
 from mlratchet.models.evaluation.perturb import perturbation_name
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.seen import mark_seen
 from mlratchet.models.gates.evidence import AttributionShift, ContractReplay, Evidence, LiveReplay
 from mlratchet.models.gates.judge import Rules, judge
@@ -29,6 +27,8 @@ from mlratchet.models.gates.power import power_notes
 from mlratchet.models.gates.result import GateResult
 from mlratchet.models.gates.validation import validate_policy
 from mlratchet.models.identity.canonical import canonical_json
+from mlratchet.models.metrics import metrics_for
+from mlratchet.models.metrics.rows import RowOutputs
 from pydantic import ValidationError
 
 FILE = Path(__file__).with_name("checks.json")
