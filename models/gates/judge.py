@@ -3,7 +3,7 @@ never passes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mlratchet.models.gates.checks.base import Check
@@ -13,7 +13,8 @@ from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.policy import GatePolicy, HoldoutPolicy
 from mlratchet.models.gates.result import CheckResult, GateResult, Verdict, unknown
 from mlratchet.models.gates.wear import error_divisor, judge_holdout
-from mlratchet.models.metrics import metrics_for
+from mlratchet.models.metrics import Metric, metrics_for
+from mlratchet.models.metrics.outside import with_references
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ def judge(
     case = Case(
         gate=gate,
         evidence=evidence,
-        metrics=metrics_for(task, class_names),
+        metrics=metrics_of(checks, task, class_names),
         first_model=first_model,
         now_s=rules.now_s,
         policy_digest=rules.policy_digest,
@@ -87,6 +88,12 @@ def judge(
         holdout_uses=evidence.holdout_uses,
         bootstrap=first_model,
     )
+
+
+def metrics_of(checks: Iterable[Check], task: str, class_names: tuple[str, ...]) -> dict[str, Metric]:
+    """Those of the task, and those of the user's that the checks name."""
+    named = (name for check in checks for name in check.metric_names)
+    return with_references(metrics_for(task, class_names), named, task)
 
 
 def verdict_over(results: Sequence[CheckResult], *, fails_inconclusive: bool) -> Verdict:
@@ -107,3 +114,8 @@ def _result(check: Check, case: Case) -> CheckResult:
     except (ArithmeticError, ValueError, LookupError, TypeError) as error:
         # evidence that no metric can read (labels outside the classes, a wrong shape) must hold the model, not the run
         return unknown(check.kind, check.subject, "?", f"cannot be computed: {type(error).__name__}: {error}")
+    except Exception as error:
+        if not check.user_code:
+            raise
+        why = f"{', '.join(check.user_code)} raised {type(error).__name__}: {error}"
+        return unknown(check.kind, check.subject, "?", why)

@@ -10,10 +10,12 @@ from typing import Any, ClassVar, Literal, get_args, get_origin
 
 from mlratchet.models.config import StrictModel
 from mlratchet.models.gates.checks.case import Case
+from mlratchet.models.gates.checks.naming import unknown_name
 from mlratchet.models.gates.names import ALL_GATES
 from mlratchet.models.gates.pilot import Pilot
 from mlratchet.models.gates.result import CheckResult
 from mlratchet.models.metrics import Metric
+from mlratchet.models.metrics.outside import is_reference, load_metric
 from mlratchet.models.sources.record import InputSpec
 from pydantic import model_validator
 
@@ -43,6 +45,14 @@ class PolicyContext:
     class_names: tuple[str, ...]
     columns: Sequence[str] | None = None  # that a row carries; None: not known before the data is read
     input_spec: InputSpec | None = None  # None: not known
+
+    def metric(self, name: str, where: str) -> Metric:
+        """The metric of a name or reference. Raises ``ConfigurationError``, with the nearest name."""
+        if is_reference(name):
+            return load_metric(name, self.task, where)
+        if name not in self.metrics:
+            raise unknown_name(where, "metric", name, list(self.metrics))
+        return self.metrics[name]
 
 
 class Check(StrictModel, ABC):
@@ -107,9 +117,15 @@ class Check(StrictModel, ABC):
         return None
 
     @property
+    def metric_names(self) -> tuple[str, ...]:
+        """The metrics that it reads."""
+        return ()
+
+    @property
     def user_code(self) -> tuple[str, ...]:
         """`package.module:name` of every function or class of the user's that decides its verdict."""
-        return () if own_kind(type(self)) else (self.kind,)
+        metrics = tuple(name for name in self.metric_names if is_reference(name))
+        return metrics if own_kind(type(self)) else (self.kind, *metrics)
 
     def needs(self) -> Needs:
         """What must be measured for it."""

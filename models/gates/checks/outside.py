@@ -61,7 +61,7 @@ def is_outside(check: Check) -> bool:
 def load_check(reference: str) -> type[Check]:
     """The class of a reference. Raises ``ConfigurationError`` when there is none or it is no check."""
     try:
-        found: Any = load_function(reference, "check")
+        found: Any = load_function(reference, "check", what="class")
     except ConfigurationError:
         raise
     except (Exception, SystemExit) as error:  # the user's module: what it raises is a mistake in it, told as one

@@ -32,9 +32,9 @@ class RobustnessCheck(OnMetric):
 
     @property
     def user_code(self) -> tuple[str, ...]:
-        """A perturbation may be a function of the user's."""
+        """With a perturbation that is a function of the user's."""
         function = getattr(self.perturbation, "function", None)
-        return (function,) if function is not None else ()
+        return super().user_code + ((function,) if function is not None else ())
 
     def needs(self) -> Needs:
         """The candidate on perturbed rows."""

@@ -73,8 +73,8 @@ class SliceCheck(OnMetric):
 
     @property
     def user_code(self) -> tuple[str, ...]:
-        """The function that labels the rows."""
-        return (self.function,) if self.function is not None else ()
+        """With the function that labels the rows."""
+        return super().user_code + ((self.function,) if self.function is not None else ())
 
     def needs(self) -> Needs:
         """The columns, and the metric of every slice."""

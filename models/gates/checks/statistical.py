@@ -9,7 +9,6 @@ from typing import ClassVar
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.gates.checks.base import Check, PolicyContext
 from mlratchet.models.gates.checks.case import LEAST_TAIL
-from mlratchet.models.gates.checks.naming import unknown_name
 from mlratchet.models.gates.pilot import Pilot
 from mlratchet.models.metrics import Metric
 from pydantic import Field, model_validator
@@ -44,6 +43,11 @@ class Statistical(Check):
     def subject(self) -> str:
         """The metric."""
 
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """Its subject."""
+        return (self.subject,)
+
     @abstractmethod
     def power_of(self, metric: Metric, pilot: Pilot) -> str:
         """`power_note`, of the metric."""
@@ -56,9 +60,7 @@ class Statistical(Check):
     def validate_in(self, context: PolicyContext, where: str) -> None:
         """A metric of the task, bounds on its better side and inside its span, margins smaller than its span."""
         name = self.subject
-        if name not in context.metrics:
-            raise unknown_name(where, "metric", name, list(context.metrics))
-        metric = context.metrics[name]
+        metric = context.metric(name, where)
         levels = {field: bound for field in self.levels if (bound := getattr(self, field)) is not None}
         self._check_direction(metric, levels, where)
         low, high = metric.span
