@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,49 +30,9 @@ Classified = Callable[..., RowOutputs]
 Module = Callable[[str], None]
 CLASSES = ("0", "1", "2")
 
-CHECK = '''
-"""Refuses a model that answers one class too often."""
-
-from mlratchet.models.gates.checks.base import Check
-from mlratchet.models.gates.result import against_bound, unknown
-
-
-class Monotony(Check):
-    """The most frequent answer is at most `maximum_share` of all."""
-
-    gates = ("candidate", "staging", "champion")
-    wears = False
-    maximum_share: float
-
-    def judge(self, case):
-        rows = case.evidence.candidate
-        why = case.rows_refused(rows, "candidate")
-        if why:
-            return unknown(self.kind, "monotony", f"<= {self.maximum_share:g}", why)
-        answers = rows.output.argmax(axis=1)
-        share = max((answers == one).mean() for one in set(answers.tolist()))
-        return against_bound(self.kind, "monotony", float(share), len(answers), maximum=self.maximum_share)
-'''
-
-METRIC = '''
-"""How often the right class is among the two that the model finds likeliest."""
-
-import numpy as np
-from mlratchet.models.metrics import SumMetric
-
-
-class TopTwo(SumMetric):
-    name, direction, unit, formula = "top_two", "higher", "share of rows", "right among the first two / N"
-    tasks = ("classification",)
-
-    def features(self, rows):
-        two = np.argsort(rows.output, axis=1)[:, -2:]
-        hit = (two == rows.y[:, None]).any(axis=1)
-        return np.stack([hit, np.ones(len(hit))], axis=1).astype(float)
-
-    def from_sums(self, sums):
-        return sums[..., 0] / sums[..., 1]
-'''
+CHECK, METRIC = re.findall(
+    r"```python\n(.*?)```", (Path(__file__).parents[3] / "docs" / "gates.md").read_text(), re.DOTALL
+)  # what a user reads is what is tried
 
 
 @pytest.fixture
