@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from mlratchet.models.approval.statement import Subject
 from mlratchet.models.config import StrictModel
+from mlratchet.models.decisions.document import Decision
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.gates.checks.approval import ApprovalCheck
 from mlratchet.models.gates.policy import GatePolicy, approval_checks
@@ -47,7 +47,7 @@ def request_key(subject: Subject) -> str:
     return f"{subject.folder}request.json"
 
 
-def subject_fields(decision: Mapping[str, Any]) -> dict[str, Any]:
+def subject_fields(decision: Decision) -> dict[str, Any]:
     """What a gate's decision is about, under the names of `Subject`; None where it does not say."""
     digests = decision.get("digests") or {}
     fields = {name: decision[name] for name in ("pipeline", "gate", "version", "work_key", "champion_version")}
@@ -55,7 +55,7 @@ def subject_fields(decision: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def request_about(
-    decision: Mapping[str, Any], digest: str, policy: GatePolicy, *, asked_by: str, run_id: str, at_s: float
+    decision: Decision, digest: str, policy: GatePolicy, *, asked_by: str, run_id: str, at_s: float
 ) -> ApprovalRequest:
     """The question that a gate's decision leaves to people. `policy` is the decision's, `digest` the decision's own."""
     return ApprovalRequest(

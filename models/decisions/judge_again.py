@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlratchet.models.decisions.decision import plain_checks
+from mlratchet.models.decisions.document import Decision
 from mlratchet.models.decisions.environment import environment, judging_source_digest
 from mlratchet.models.decisions.stored_evidence import Basis, thaw
 from mlratchet.models.errors import SecurityError
@@ -83,7 +84,7 @@ def verdict_on(policy: GatePolicy, evidence: Evidence, basis: Basis) -> GateResu
     )
 
 
-def replay(store: ObjectStore, decision: Mapping[str, Any]) -> Replay:
+def replay(store: ObjectStore, decision: Decision) -> Replay:
     """Judge again. Raises ``SecurityError`` when policy or evidence is missing, changed or another's."""
     digests = decision["digests"]
     if not isinstance(digests, Mapping) or not {"evidence", "policy"} <= set(digests):
