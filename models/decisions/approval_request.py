@@ -13,13 +13,14 @@ from mlratchet.models.gates.checks.approval import ApprovalCheck
 from mlratchet.models.gates.policy import GatePolicy, approval_checks
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
+from pydantic import field_serializer
 
 
 class ApprovalRequest(StrictModel):
     """A question to the approvers. Nothing in it is trusted that is not also in the subject."""
 
     subject: Subject
-    policy: dict[str, Any]
+    policy: GatePolicy
     """The gates' policy, whole; its digest is the subject's."""
     decision: str
     """Digest of the decision in which everything but the approval passed."""
@@ -29,6 +30,10 @@ class ApprovalRequest(StrictModel):
     at_s: float
     """Seconds since the epoch."""
 
+    @field_serializer("policy")
+    def _as_published(self, policy: GatePolicy) -> dict[str, object]:
+        return policy.model_dump(mode="json", exclude={"policy"})  # the path of a shared file says nothing
+
     @property
     def key(self) -> str:
         """Where it is published."""
@@ -36,10 +41,10 @@ class ApprovalRequest(StrictModel):
 
     def checks(self) -> tuple[ApprovalCheck, ...]:
         """The approval checks of the gate. Raises ``SecurityError`` when the policy is not the subject's."""
-        policy = GatePolicy.model_validate(self.policy)
-        if policy.digest() != self.subject.policy:
-            raise SecurityError(f"{self.key}: its policy is {policy.digest()[:12]}, not {self.subject.policy[:12]}")
-        return approval_checks(policy, self.subject.gate)
+        digest = self.policy.digest()
+        if digest != self.subject.policy:
+            raise SecurityError(f"{self.key}: its policy is {digest[:12]}, not {self.subject.policy[:12]}")
+        return approval_checks(self.policy, self.subject.gate)
 
 
 def request_key(subject: Subject) -> str:
@@ -60,7 +65,7 @@ def request_about(
     """The question that a gate's decision leaves to people. `policy` is the decision's, `digest` the decision's own."""
     return ApprovalRequest(
         subject=Subject(**subject_fields(decision)),
-        policy=policy.model_dump(mode="json", exclude={"policy"}),
+        policy=policy,
         decision=digest,
         asked_by=asked_by,
         run_id=run_id,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from mlratchet.models.evaluation.perturb import perturbation_name
+from mlratchet.models.evaluation.perturb import PerturbationSpec, perturbation_name
 from mlratchet.models.gates.policy import GatePolicy
 
 
@@ -14,7 +13,7 @@ from mlratchet.models.gates.policy import GatePolicy
 class Demands:
     """Of all gates together."""
 
-    perturbations: Mapping[str, Any]  # canonical name -> specification
+    perturbations: Mapping[str, PerturbationSpec]  # canonical name -> specification
     versions: frozenset[int]  # named by number
     previous: bool  # the champion before this one is named
     first: bool  # the first champion is named

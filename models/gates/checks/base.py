@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args, get_origin
 
 from mlratchet.models.config import StrictModel
+from mlratchet.models.evaluation.perturb import PerturbationSpec
 from mlratchet.models.gates.checks.case import Case
 from mlratchet.models.gates.checks.naming import unknown_name
 from mlratchet.models.gates.names import ALL_GATES
@@ -29,7 +30,7 @@ ARTIFACT_GATES = ("staging", "champion")
 class Needs:
     """What must be measured for a check beyond the candidate's and the champion's rows. Unmeasured, it never passes."""
 
-    perturbations: tuple[Any, ...] = ()  # specifications
+    perturbations: tuple[PerturbationSpec, ...] = ()
     versions: tuple[int | str, ...] = ()  # numbers, `previous`: the champion before this one, `first`: the first one
     columns: tuple[str, ...] = ()  # of the rows
     slices: tuple[tuple[str, tuple[str, ...], str | None], ...] = ()  # (metric, columns, function)
