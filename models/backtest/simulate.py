@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mlratchet.models.gates.policy import GATES
+from mlratchet.models.gates.names import GATES
 from mlratchet.models.gates.result import GateResult
 from mlratchet.models.ledger.entry import LedgerEntry
 
