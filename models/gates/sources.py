@@ -11,13 +11,8 @@ from mlratchet.models.identity.product import JUDGEMENT
 
 
 def functions_of(policy: GatePolicy, gate: str) -> tuple[str, ...]:
-    """References of the custom checks, slices and perturbations of a gate, each once, by name."""
-    found = {
-        getattr(place, "function", None)
-        for check in policy.checks(gate)
-        for place in (check, getattr(check, "perturbation", None))
-    }
-    return tuple(sorted(one for one in found if one))
+    """References of the user's code that the checks of a gate name (functions, checks, metrics), each once, by name."""
+    return tuple(sorted({one for check in policy.checks(gate) for one in check.user_code}))
 
 
 def judging_code(policy: GatePolicy, gate: str) -> dict[str, Any]:
