@@ -89,6 +89,11 @@ def _parse(store: ObjectStore, key: str) -> Registration:
         raise SecurityError(f"{where}: is not a registration; it was changed") from exc
     if registration_key(record.work_key) != key:
         raise SecurityError(f"{where}: is of work {record.work_key[:12]}; it was changed")
+    made_of = record.made_of
+    if made_of is not None and (digest(made_of.work), digest(made_of.dataset)) != (record.work_key, record.dataset_id):
+        raise SecurityError(
+            f"{where}: the parts that it names are not those of its work key and dataset; it was changed"
+        )
     return record
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.data.dataset import dataset_parts
 from mlratchet.models.decisions.gate_run import gate_run_id
-from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.models.gates.sources import functions_of, judging_code
 from mlratchet.models.identity import product
 from mlratchet.models.identity.canonical import digest
@@ -23,7 +24,7 @@ from mlratchet.models.identity.closure import Closure, closure_of, declared_file
 from mlratchet.models.identity.product import DATA, reached_through_workloads
 from mlratchet.models.pipeline.loading import read_pipeline
 from mlratchet.models.pipeline.work_key import training_code, work_key, work_parts
-from mlratchet.models.registration.record import MadeOf, Registration
+from mlratchet.models.registration.record import MadeOf, Registration, find_registration, publish_registration
 from mlratchet.models.registration.why_anew import why_anew
 
 REPOSITORY = Path(__file__).parents[3]
@@ -295,6 +296,19 @@ def test_the_champion_of_an_earlier_release_is_said_to_be_one(place: Place) -> N
     assert why_anew(champion(place, made_of=None), place.parts()) == (
         "version 4 was trained by an earlier release, whose identities were over folders: this run trains anew, once"
     )
+
+
+def test_parts_that_are_not_those_of_the_work_key_are_refused(place: Place, store: MemoryStore) -> None:
+    parts = place.parts()
+    own = champion(place, work_key=work_key(parts.work), dataset_id=digest(parts.dataset))
+    publish_registration(store, own)
+    assert find_registration(store, own.work_key) == own
+    other = MadeOf(work={**parts.work, "torch": "2.14.0"}, dataset=parts.dataset)
+    store.put(
+        f"registrations/{own.work_key}.json", own.model_copy(update={"made_of": other}).model_dump_json().encode()
+    )
+    with pytest.raises(SecurityError, match="are not those of its work key and dataset; it was changed"):
+        find_registration(store, own.work_key)
 
 
 def test_a_declared_file_that_is_gone_is_named(place: Place) -> None:
