@@ -21,6 +21,7 @@ from mlratchet.infra.exported import load_exported
 from mlratchet.infra.fetch import fetch_artifact
 from mlratchet.infra.interpreter import collect_seldom
 from mlratchet.infra.keys import InstalledKeys
+from mlratchet.infra.ledger.heads import open_heads
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.settings import Settings, load_settings
 from mlratchet.infra.storage.opening import open_bucket
@@ -46,7 +47,7 @@ class Follower:
         self._settings, self._name, self._slot, self._config = settings, name, slot, config
         self._store = self._bucket(settings.store_bucket)
         self._keys = InstalledKeys(settings)
-        self._ledger = ObjectLedger(self._store, self._keys)
+        self._ledger = ObjectLedger(self._store, self._keys, open_heads(settings, writes=False))
         self.stopping = threading.Event()
 
     def _bucket(self, name: str) -> S3Store:

@@ -21,6 +21,7 @@ from mlratchet.models.gates.replay import replay
 from mlratchet.models.gates.signed import Context, publish_decision, verified_decision
 from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.ports.ledger import LedgerConflict, LedgerEntry
+from mlratchet.models.ports.reading import side_by_side
 from mlratchet.models.ports.registry import RegistryError, VersionNotFound
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.registration.record import Registration, find_registration
@@ -91,25 +92,28 @@ def judge_again(store: ObjectStore, decision: dict[str, Any]) -> dict[str, Any]:
     return asdict(again) | {"holds": not again.problems, "line": line}
 
 
-def history_of(adapters: Adapters, pipeline: str) -> list[dict[str, Any]]:
-    """Every entry of the ledger, and whether the decision behind it verifies; `problem` says why not.
+def history_of(adapters: Adapters, pipeline: str, *, newest: int | None = None) -> tuple[list[dict[str, Any]], int]:
+    """The `newest` entries of the ledger, all without it, oldest first, and how many earlier ones are left out.
 
-    Raises ``ConfigurationError`` for a name that nobody has heard of.
+    Each says whether the decision behind it verifies; `problem` says why not. Raises ``ConfigurationError`` for a name
+    that nobody has heard of.
     """
     chain = adapters.ledger.chain(pipeline)
     entries = [link.entry for link in chain.links]
     if not entries:
         require_pipeline(adapters, pipeline)
     trusted = adapters.keys.trusted() if entries else TrustedKeys()
-    told = []
-    for entry in entries:
+
+    def told(entry: LedgerEntry) -> dict[str, Any]:
         problem = ""
         try:
             verify_entry(adapters.store, entries, entry.generation, Context(trusted, chain, entry.generation))
         except SecurityError as error:
             problem = str(error)
-        told.append(asdict(entry) | {"verified": not problem, "problem": problem})
-    return told
+        return asdict(entry) | {"verified": not problem, "problem": problem}
+
+    left_out = max(len(entries) - newest, 0) if newest is not None else 0
+    return list(side_by_side(told, entries[left_out:])), left_out
 
 
 def context_of(adapters: Adapters, pipeline: str, version: int) -> Context:

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from mlratchet.infra.keys import InstalledKeys
 from mlratchet.infra.launch.local import LocalLauncher, resolve_processes
+from mlratchet.infra.ledger.heads import open_heads
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.scratch import is_gone, lease_of, open_scratch
 from mlratchet.infra.settings import Settings, load_settings
@@ -56,7 +57,7 @@ class Adapters:
     @cached_property
     def ledger(self) -> ObjectLedger:
         """The history of promotions."""
-        return ObjectLedger(self.store, self.keys)
+        return ObjectLedger(self.store, self.keys, open_heads(self.settings))
 
     @cached_property
     def registry(self) -> Registry:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +21,7 @@ from tests.unit.audit.conftest import World
 
 
 @pytest.fixture
-def follower(world: World, monkeypatch: pytest.MonkeyPatch) -> Follower:
+def follower(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Follower:
     """On the world's bucket; a model is not loaded, its files are."""
 
     def predictor(**facts: Any) -> Any:
@@ -32,7 +33,7 @@ def follower(world: World, monkeypatch: pytest.MonkeyPatch) -> Follower:
     monkeypatch.setattr(serve, "load_exported", lambda _folder: None)
     monkeypatch.setattr(serve, "Signature", SimpleNamespace(from_json=lambda _text: None))
     monkeypatch.setattr(serve.Path, "read_text", lambda _self: "")
-    settings: Any = SimpleNamespace(store_bucket="store")
+    settings: Any = SimpleNamespace(store_bucket="store", home=tmp_path, s3_endpoint_url="http://here", s3_region="r")
     return Follower(settings, "digits", Slot(), ServingConfig())
 
 
