@@ -18,7 +18,7 @@ from mlratchet.models.ports.storage import StorageError
 KEYS = MemoryKeys()
 
 
-def promote(ledger: ObjectLedger, version: int, expected: int, **changes: Any) -> LedgerEntry:
+def promote(ledger: ObjectLedger, version: int, expected: int, name: str = "digits", **changes: Any) -> LedgerEntry:
     facts: dict[str, Any] = {
         "action": "promote",
         "version": version,
@@ -29,7 +29,7 @@ def promote(ledger: ObjectLedger, version: int, expected: int, **changes: Any) -
         "reason": "because",
         "now_s": float(expected),
     }
-    return ledger.append("digits", **{**facts, **changes}, expected_generation=expected)
+    return ledger.append(name, **{**facts, **changes}, expected_generation=expected)
 
 
 def test_entries_chain_and_the_newest_is_the_champion(store: MemoryStore) -> None:
