@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 from mlratchet.infra.keys import InstalledKeys, load_trusted
 from mlratchet.infra.ledger.heads import HeadFiles, place_of
 from mlratchet.infra.settings import AuditSettings, load_settings, single_request
-from mlratchet.infra.storage.opening import open_bucket
+from mlratchet.infra.storage.opening import Buckets
 from mlratchet.models.audit.audit import Audit
 from mlratchet.models.audit.generation import Depth
 from mlratchet.models.audit.report import AuditReport
@@ -39,7 +38,7 @@ def audit(
     clean audit that hashed every file signs its head, where this is an installation with a key.
     """
     began_s = time.time()
-    bucket = partial(open_bucket, settings)
+    bucket = Buckets(settings)
     heads = {"--expect-head": expect_head} if expect_head else {}
     shown, notes = registry_view(settings, name)
     if shown is not None and shown.head:
@@ -48,7 +47,9 @@ def audit(
     remembered = remembered_audit(settings, trusted, name) if since else None
     if since and remembered is None:
         notes = [*notes, f"no clean audit of {name} by these keys is remembered here: everything was looked at"]
-    report = Audit(bucket(), bucket, trusted, name, depth=depth).run(known_heads=heads, since=remembered)
+    report = Audit(bucket(settings.store_bucket), bucket, trusted, name, depth=depth).run(
+        known_heads=heads, since=remembered
+    )
     report.notes += notes
     if shown is not None and report.versions:
         report.compare_alias(shown.champion)

@@ -52,7 +52,7 @@ def audit(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Audi
         return get(key, sha256=sha256)
 
     monkeypatch.setattr(world.store, "get", counting)
-    monkeypatch.setattr(task, "open_bucket", lambda _settings, name="store": world.bucket(name))
+    monkeypatch.setattr(task, "Buckets", lambda _settings: world.bucket)
     monkeypatch.setattr(task, "load_settings", lambda _home: None)
     monkeypatch.setattr(task, "InstalledKeys", lambda _settings: world.keys)
     return made
