@@ -14,20 +14,20 @@ from typing import Any
 from urllib.parse import urlparse
 
 import numpy as np
-from mlratchet.infra.promotion import champion_tags, project, promote_version
 from mlratchet.models.artifact.manifest import ArtifactManifest, publish_manifest
-from mlratchet.models.evaluation.rows import RowOutputs, save_rows
-from mlratchet.models.gates.decision import build_decision, load_decision
+from mlratchet.models.decisions.decision import build_decision, load_decision
+from mlratchet.models.decisions.environment import environment, judging_source_digest
+from mlratchet.models.decisions.gate_run import GateRun, gate_run_id, publish_gate_run
+from mlratchet.models.decisions.judge_again import load_policy, publish_policy, verdict_on
+from mlratchet.models.decisions.signature import publish_decision
+from mlratchet.models.decisions.stored_evidence import Basis, freeze, thaw
 from mlratchet.models.gates.evidence import Evidence
-from mlratchet.models.gates.frozen import Basis, freeze, thaw
 from mlratchet.models.gates.holdout import record_use
 from mlratchet.models.gates.policy import GatePolicy
-from mlratchet.models.gates.record import GateRun, gate_run_id, publish_gate_run
-from mlratchet.models.gates.replay import load_policy, publish_policy, verdict_on
-from mlratchet.models.gates.signed import publish_decision
 from mlratchet.models.identity.canonical import digest, digest_bytes
-from mlratchet.models.identity.environment import environment, judging_source_digest
-from mlratchet.models.ports.ledger import LedgerEntry
+from mlratchet.models.ledger.entry import LedgerEntry
+from mlratchet.models.metrics.rows import RowOutputs, save_rows
+from mlratchet.models.promotion.move import champion_tags, project, promote_version
 from mlratchet.models.registration.record import Registration, find_registration, publish_registration
 from mlratchet.tasks.wiring import Adapters
 

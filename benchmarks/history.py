@@ -4,8 +4,8 @@
 
 Starts a stack of its own below the folder (SeaweedFS, MLflow, Prefect), trains and promotes a first version of two
 pipelines that differ by their name alone, and makes the further generations with the product's own functions
-(`generations.py`). A folder that holds them already is used again. Sides are interleaved after a warm-up, each command in
-a fresh process as a user runs it; CPU is that of the command and its children, not of the servers. The limit of an
+(`generations.py`). A folder that holds them already is used again. Sides are interleaved after a warm-up, each command
+in a fresh process as a user runs it; CPU is that of the command and its children, not of the servers. The limit of an
 audit is fetching the same objects with as many threads and doing nothing with them.
 """
 

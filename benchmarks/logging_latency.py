@@ -59,7 +59,7 @@ def follow(file: Path, run_id: str) -> None:
     """The flow's side: each event to MLflow through the spool, until the file says that it is over."""
     from mlratchet.infra.tracking.mlflow import MlflowTracker
     from mlratchet.infra.tracking.spool import MetricSpool
-    from mlratchet.tasks.forward import points
+    from mlratchet.tasks.showing.training_events import points
 
     spool = MetricSpool(MlflowTracker(os.environ["MLFLOW_TRACKING_URI"]), run_id, file.parent / "spool")
     ended: list[Any] = []

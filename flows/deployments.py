@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mlratchet.flows.checking import check_pipeline
+from mlratchet.flows.check_file import check_pipeline
 from mlratchet.flows.parameters import RetrainParameters, TuneParameters
 from mlratchet.flows.retrain import retrain
 from mlratchet.flows.tune import tune
 from mlratchet.infra.settings import Settings, load_settings
-from mlratchet.models.approval.request import approval_checks
-from mlratchet.models.gates.policy import GATES
+from mlratchet.models.gates.policy import GATES, approval_checks
 from mlratchet.models.pipeline.loading import find_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import publish_deployment, publish_pipeline

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from mlratchet.models.pipeline.tune import TuneConfig
 from mlratchet.models.training.config import TrainConfig
-from mlratchet.models.tuning.config import TuneConfig
 from pydantic import BaseModel, ConfigDict, Field
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mlratchet.flows.deployments import deploy_spec
 from mlratchet.infra.stack.prepare import prepare_automation
 from mlratchet.models.pipeline.store import deployed_revisions, load_pipeline
-from mlratchet.tasks.rebuild import rebuild_registry
+from mlratchet.tasks.actions.rebuild import rebuild_registry
 from mlratchet.tasks.wiring import Adapters
 
 

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlratchet.flows.asking import wait_for_people
+from mlratchet.flows.approval_pause import wait_for_people
 from mlratchet.flows.parameters import RetrainParameters
-from mlratchet.flows.proving import prove
-from mlratchet.flows.report import Report, finish
-from mlratchet.models.approval.request import approval_checks
+from mlratchet.flows.probation import prove
+from mlratchet.flows.runs.report import Report, finish
+from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.errors import GateRefusedError, RatchetError
 from mlratchet.models.gates.evidence import Evidence
-from mlratchet.models.gates.record import GateRun
-from mlratchet.models.gates.registered import REGISTRATION
-from mlratchet.tasks.approval import ask_for_approval
-from mlratchet.tasks.deploy import deploy
-from mlratchet.tasks.evaluate import evaluate
-from mlratchet.tasks.gate import pass_gate
-from mlratchet.tasks.ingest import ingest
-from mlratchet.tasks.preprocess import preprocess
-from mlratchet.tasks.promote import promote
-from mlratchet.tasks.recognise import Work, recognise
-from mlratchet.tasks.register import register
-from mlratchet.tasks.stage import measure, to_staging
-from mlratchet.tasks.train import train
-from mlratchet.tasks.validate import validate
+from mlratchet.models.gates.policy import approval_checks
+from mlratchet.models.promotion.registered import REGISTRATION
+from mlratchet.tasks.steps.approval import ask_for_approval
+from mlratchet.tasks.steps.deploy import deploy
+from mlratchet.tasks.steps.evaluate import evaluate
+from mlratchet.tasks.steps.gate import pass_gate
+from mlratchet.tasks.steps.ingest import ingest
+from mlratchet.tasks.steps.preprocess import preprocess
+from mlratchet.tasks.steps.promote import promote
+from mlratchet.tasks.steps.recognise import recognise
+from mlratchet.tasks.steps.register import register
+from mlratchet.tasks.steps.stage import measure, to_staging
+from mlratchet.tasks.steps.train import train
+from mlratchet.tasks.steps.validate import validate
+from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run, open_adapters, open_run
 from prefect import flow
 from prefect.client.schemas.objects import State

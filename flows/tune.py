@@ -19,14 +19,15 @@ from mlratchet.models.identity.canonical import canonical_json, digest
 from mlratchet.models.tuning.space import check_tune
 from mlratchet.models.tuning.study import by_study
 from mlratchet.models.tuning.summary import Summary
-from mlratchet.tasks.conclude import conclude
-from mlratchet.tasks.gate import pass_gate
-from mlratchet.tasks.ingest import ingest
-from mlratchet.tasks.preprocess import preprocess
-from mlratchet.tasks.recognise import Work, recognise
-from mlratchet.tasks.search import Listener, search
-from mlratchet.tasks.study import open_study
-from mlratchet.tasks.validate import validate
+from mlratchet.tasks.steps.conclude import conclude
+from mlratchet.tasks.steps.gate import pass_gate
+from mlratchet.tasks.steps.ingest import ingest
+from mlratchet.tasks.steps.preprocess import preprocess
+from mlratchet.tasks.steps.recognise import recognise
+from mlratchet.tasks.steps.search import Listener, search
+from mlratchet.tasks.steps.study import open_study
+from mlratchet.tasks.steps.validate import validate
+from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Adapters, Run, open_adapters, open_run
 from prefect import flow, get_client
 from prefect.client.schemas.objects import State, StateType

@@ -6,22 +6,23 @@ import shutil
 from contextlib import suppress
 from functools import cached_property
 
-from mlratchet.infra.keys import InstalledKeys
+from mlratchet.infra.keys.files import InstalledKeys
 from mlratchet.infra.launch.local import LocalLauncher, resolve_processes
 from mlratchet.infra.ledger.heads import open_heads
 from mlratchet.infra.ledger.objects import ObjectLedger
-from mlratchet.infra.scratch import is_gone, lease_of, open_scratch
+from mlratchet.infra.machine.scratch import is_gone, lease_of, open_scratch
 from mlratchet.infra.settings import Settings, load_settings
 from mlratchet.infra.storage.opening import Buckets
 from mlratchet.infra.storage.s3 import S3Store
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.garbage.lock import collections, wait_for_collector
-from mlratchet.models.gates.validation import check_gates
 from mlratchet.models.identity.claim import Claim, is_current
 from mlratchet.models.identity.lease import LeaseKeeper
+from mlratchet.models.pipeline.checking import check_gates
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import load_pipeline
-from mlratchet.models.ports.registry import Registry, Tracker
+from mlratchet.models.ports.registry import Registry
+from mlratchet.models.ports.tracker import Tracker
 from mlratchet.models.training.fitting import check_fits
 from mlratchet.models.training.job import StaleAttemptError
 from mlratchet.models.workloads.base import Workload

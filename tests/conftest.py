@@ -16,14 +16,14 @@ from typing import Any
 import hypothesis
 import numpy as np
 import pytest
-from mlratchet.infra.processes import STACK_MARK, marked_processes
+from mlratchet.infra.machine.processes import STACK_MARK, marked_processes
 from mlratchet.infra.settings import Settings, apply_environment, load_settings
 from mlratchet.infra.stack.control import ServiceStatus, status
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models import fault_points
 from mlratchet.models.data.preprocess import read_dataset_records
 from mlratchet.models.data.snapshot import take_snapshot
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.pipeline.loading import read_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.workloads.base import Workload

@@ -7,7 +7,7 @@ import sys
 
 import typer
 from mlratchet.flows.cli import approvals, audit, compare, demo, models, runs, stack, tuning
-from mlratchet.infra.interpreter import collect_seldom
+from mlratchet.infra.machine.interpreter import collect_seldom
 from mlratchet.models.errors import RatchetError
 
 app = typer.Typer(

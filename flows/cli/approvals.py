@@ -45,7 +45,7 @@ def approve(
     """
     from mlratchet.flows.cli.output import emit
     from mlratchet.models.errors import ConfigurationError
-    from mlratchet.tasks.approving import Answer, answer, choose, verify_request
+    from mlratchet.tasks.actions.approving import Answer, answer, choose, verify_request
     from mlratchet.tasks.wiring import open_adapters
 
     if not reason.strip():
@@ -74,7 +74,7 @@ def approvals(
 ) -> None:
     """What waits for approval, who was asked, and what was said."""
     from mlratchet.flows.cli.output import emit
-    from mlratchet.tasks.approving import list_approvals
+    from mlratchet.tasks.actions.approving import list_approvals
     from mlratchet.tasks.wiring import open_adapters
 
     rows = list_approvals(open_adapters(), pipeline)

@@ -41,7 +41,7 @@ def champion(
 
     from mlratchet.flows.cli.output import emit
     from mlratchet.models.errors import GateRefusedError
-    from mlratchet.tasks.known import require_pipeline
+    from mlratchet.tasks.support.pipelines import require_pipeline
     from mlratchet.tasks.wiring import open_adapters
 
     when_s = read_moment(at) if at is not None else time.time()
@@ -86,7 +86,7 @@ def audit(
     from mlratchet.infra.settings import load_audit_settings
     from mlratchet.models.audit.generation import Depth
     from mlratchet.models.errors import SecurityError
-    from mlratchet.tasks.audit import audit as run_audit
+    from mlratchet.tasks.actions.audit import audit as run_audit
 
     said = {"store_bucket": bucket, "s3_endpoint_url": endpoint, "trusted_keys": trusted}
     settings = load_audit_settings().model_copy(update={k: v for k, v in said.items() if v is not None})
@@ -107,7 +107,7 @@ def list_keys(context: typer.Context, as_json: JsonOption = False) -> None:
     if context.invoked_subcommand is not None:
         return
     from mlratchet.flows.cli.output import emit
-    from mlratchet.infra.keys import load_trusted, trusted_keys_file
+    from mlratchet.infra.keys.files import load_trusted, trusted_keys_file
     from mlratchet.infra.settings import load_settings
 
     found = list(load_trusted(trusted_keys_file(load_settings())))
@@ -138,7 +138,7 @@ def new_key(
     import time
 
     from mlratchet.flows.cli.output import emit
-    from mlratchet.infra.keys import approver_key_file, new_key, pipeline_key_file
+    from mlratchet.infra.keys.files import approver_key_file, new_key, pipeline_key_file
     from mlratchet.infra.settings import load_settings
 
     settings = load_settings()
@@ -159,7 +159,7 @@ def trust_key(
     import time
 
     from mlratchet.flows.cli.output import emit
-    from mlratchet.infra.keys import trust_key
+    from mlratchet.infra.keys.files import trust_key
     from mlratchet.infra.settings import load_settings
 
     key = trust_key(load_settings(), public_key, _role(role), owner, now_s=time.time())
@@ -176,7 +176,7 @@ def rotate_key(
     import time
 
     from mlratchet.flows.cli.output import emit
-    from mlratchet.infra.keys import rotate_key
+    from mlratchet.infra.keys.files import rotate_key
     from mlratchet.infra.settings import load_settings
     from mlratchet.models.errors import ConfigurationError
 
@@ -198,7 +198,7 @@ def revoke_key(
     import time
 
     from mlratchet.flows.cli.output import emit
-    from mlratchet.tasks.keys import revoke
+    from mlratchet.tasks.actions.keys import revoke
     from mlratchet.tasks.wiring import open_adapters
 
     since_s = read_moment(since) if since is not None else time.time()
@@ -215,7 +215,7 @@ def revoke_key(
 @keys.command("export")
 def export_keys() -> None:
     """Print the public list, for auditors and servers. It holds nothing secret."""
-    from mlratchet.infra.keys import load_trusted, trusted_keys_file
+    from mlratchet.infra.keys.files import load_trusted, trusted_keys_file
     from mlratchet.infra.settings import load_settings
 
     sys.stdout.write(load_trusted(trusted_keys_file(load_settings())).to_json())

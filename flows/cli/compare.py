@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from mlratchet.models.backtest.simulate import Backtest, Span
     from mlratchet.models.comparison.compare import Difference
-    from mlratchet.tasks.compare import Compared
+    from mlratchet.tasks.actions.compare import Compared
     from rich.console import Console
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
@@ -37,7 +37,7 @@ def compare(
     """
     from mlratchet.flows.cli.output import emit, working
     from mlratchet.models.errors import InfrastructureError
-    from mlratchet.tasks.compare import compare_versions, log_page
+    from mlratchet.tasks.actions.compare import compare_versions, log_page
     from mlratchet.tasks.wiring import open_adapters
 
     adapters = open_adapters()
@@ -142,10 +142,10 @@ def backtest(
     import time
     from dataclasses import asdict
 
-    from mlratchet.flows.checking import policy_of
+    from mlratchet.flows.check_file import policy_of
     from mlratchet.flows.cli.output import emit, progress_bar
     from mlratchet.models.backtest.plot import timeline
-    from mlratchet.tasks.backtest import backtest as judge_again
+    from mlratchet.tasks.actions.backtest import backtest as judge_again
     from mlratchet.tasks.wiring import open_adapters
 
     adapters = open_adapters()

@@ -30,10 +30,10 @@ def demo(
 
     bring_up()
     from mlratchet.flows.cli.output import progress_bar
-    from mlratchet.flows.triggering import run_on_worker
+    from mlratchet.flows.runs.start import run_on_worker
     from mlratchet.infra.seed import seed_digits
+    from mlratchet.infra.serving.local import server_url
     from mlratchet.infra.settings import load_settings
-    from mlratchet.infra.stack.serving import server_url
     from mlratchet.tasks.wiring import open_adapters
 
     adapters = open_adapters()

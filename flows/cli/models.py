@@ -20,7 +20,7 @@ AllOption = Annotated[bool, typer.Option("--all", help=f"Everything, not only th
 def versions(pipeline: PipelineArgument, everything: AllOption = False, as_json: JsonOption = False) -> None:
     """The newest versions of a pipeline's model, with aliases and origin."""
     from mlratchet.flows.cli.output import emit, tell_left_out
-    from mlratchet.tasks.known import require_pipeline
+    from mlratchet.tasks.support.pipelines import require_pipeline
     from mlratchet.tasks.wiring import open_adapters
 
     adapters = open_adapters()
@@ -69,9 +69,10 @@ def decision(
     environment, within 1e-9 and with the same verdict elsewhere. Exits with 6 when anything differs.
     """
     from mlratchet.flows.cli.output import emit
+    from mlratchet.models.decisions.decision import explain
     from mlratchet.models.errors import SecurityError
-    from mlratchet.models.gates.decision import explain
-    from mlratchet.tasks.decisions import decisions_of, judge_again
+    from mlratchet.tasks.actions.rejudge import judge_again
+    from mlratchet.tasks.support.versions import decisions_of
     from mlratchet.tasks.wiring import open_adapters
 
     adapters = open_adapters()
@@ -94,7 +95,7 @@ def decision(
 def history(pipeline: PipelineArgument, everything: AllOption = False, as_json: JsonOption = False) -> None:
     """The newest of the ledger: which version became champion when, by whom and why. ✓: its decision verifies."""
     from mlratchet.flows.cli.output import emit, tell_left_out
-    from mlratchet.tasks.decisions import history_of
+    from mlratchet.tasks.support.versions import history_of
     from mlratchet.tasks.wiring import open_adapters
 
     entries, left_out = history_of(open_adapters(), pipeline, newest=None if everything else NEWEST)
@@ -129,8 +130,8 @@ def promote(
     """
     from mlratchet.flows.cli.output import emit
     from mlratchet.models.errors import ConfigurationError
-    from mlratchet.tasks.decisions import promote_by_hand
-    from mlratchet.tasks.override import promote_by_override
+    from mlratchet.tasks.actions.override import promote_by_override
+    from mlratchet.tasks.actions.promote import promote_by_hand
     from mlratchet.tasks.wiring import open_adapters
 
     if not override and (reason or expires):
@@ -152,7 +153,7 @@ def rollback(
 ) -> None:
     """Go back to the champion before, in one command. Its bytes are verified first."""
     from mlratchet.flows.cli.output import emit
-    from mlratchet.tasks.decisions import roll_back
+    from mlratchet.tasks.actions.roll_back import roll_back
     from mlratchet.tasks.wiring import open_adapters
 
     entry = roll_back(open_adapters(), pipeline, to=to, reason=reason)
@@ -174,7 +175,7 @@ def reconcile(
     Exits with 6 for a ledger that was cut or changed: nothing follows that.
     """
     from mlratchet.flows.cli.output import emit
-    from mlratchet.tasks.reconcile import reconcile_all
+    from mlratchet.tasks.actions.reconcile import reconcile_all
     from mlratchet.tasks.wiring import open_adapters
 
     adapters = open_adapters()
@@ -208,7 +209,7 @@ def gc(
     """
     from mlratchet.flows.cli.output import emit
     from mlratchet.models.garbage.reachable import Retention
-    from mlratchet.tasks.collect import collect
+    from mlratchet.tasks.actions.collect import collect
     from mlratchet.tasks.wiring import open_adapters
 
     adapters = open_adapters()

@@ -27,7 +27,7 @@ def validate(
 
     Reports every problem with file and line, and says how many test rows a margin needs.
     """
-    from mlratchet.flows.checking import check_pipeline
+    from mlratchet.flows.check_file import check_pipeline
     from mlratchet.flows.cli.output import emit
     from mlratchet.infra.settings import load_settings
     from mlratchet.models.errors import ConfigurationError
@@ -141,7 +141,7 @@ def run(
     Exits with 4 when a gate says no.
     """
     from mlratchet.flows.cli.output import emit
-    from mlratchet.flows.triggering import run_here, run_on_worker
+    from mlratchet.flows.runs.start import run_here, run_on_worker
 
     start = run_here if local else run_on_worker
     report = start(pipeline, tuple(assignments or ()), quiet=as_json)
@@ -185,7 +185,7 @@ def predict(
 ) -> None:
     """Ask the served champion."""
     from mlratchet.flows.cli.output import emit
-    from mlratchet.infra.client import predict_files
+    from mlratchet.infra.serving.client import predict_files
     from mlratchet.infra.settings import load_settings
 
     answer = predict_files(load_settings().home, pipeline, files)

@@ -13,7 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from mlratchet.models.tuning.study import TrialFacts
-    from mlratchet.tasks.search import Listener
+    from mlratchet.tasks.steps.search import Listener
 
 
 def tune(
@@ -58,8 +58,8 @@ def tune(
     """
     from mlratchet.flows.cli.output import emit
     from mlratchet.flows.cli.runs import report_lines
-    from mlratchet.flows.triggering import run_on_worker
-    from mlratchet.flows.tuning import tune_here
+    from mlratchet.flows.runs.start import run_on_worker
+    from mlratchet.flows.runs.start_study import tune_here
     from mlratchet.models.tuning.study import by_study
 
     with watching(hidden=as_json) as listener:

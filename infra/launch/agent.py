@@ -11,9 +11,9 @@ import sys
 from multiprocessing import forkserver
 from pathlib import Path
 
-from mlratchet.infra.interpreter import collect_seldom
-from mlratchet.infra.launch.lifetime import die_with_parent
 from mlratchet.infra.launch.watchdog import PREEMPTED
+from mlratchet.infra.machine.interpreter import collect_seldom
+from mlratchet.infra.machine.lifetime import die_with_parent
 
 SECONDS_FOR_MORE = 1  # that are waited for more nodes once there are enough: none may come
 

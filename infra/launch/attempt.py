@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mlratchet.infra.launch.network import network_environment
 from mlratchet.infra.launch.watchdog import PREEMPTED
-from mlratchet.infra.processes import WORK_MARK
+from mlratchet.infra.machine.processes import WORK_MARK
 from mlratchet.infra.settings import Settings, child_environment, process_environment, without_private_keys
 from mlratchet.models.errors import InfrastructureError, RatchetError
 from mlratchet.models.training.job import PreemptedError, Rendezvous, StaleAttemptError, TrainingError, TrainJob

@@ -6,7 +6,7 @@ Python 3.11's forkserver swallows ImportErrors of preloads, so every rank assert
 
 import gc
 
-from mlratchet.infra.launch.lifetime import die_with_parent
+from mlratchet.infra.machine.lifetime import die_with_parent
 
 die_with_parent()
 gc.disable()

@@ -12,7 +12,7 @@ from typing import Any
 
 from mlratchet.infra.launch.attempt import attempt_error, end_session, error_of, meeting_place, start_agent
 from mlratchet.infra.launch.nodes import Invitation
-from mlratchet.infra.processes import WORK_MARK, sweep
+from mlratchet.infra.machine.processes import WORK_MARK, sweep
 from mlratchet.infra.settings import load_settings
 from mlratchet.infra.storage.opening import open_bucket
 from mlratchet.models.errors import ConfigurationError, InfrastructureError

@@ -14,8 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from mlratchet.infra.hardware import check_hardware
 from mlratchet.infra.launch.attempt import ERROR, end_session, start_agent
+from mlratchet.infra.machine.hardware import check_hardware
 from mlratchet.infra.settings import Settings
 from mlratchet.infra.storage.opening import open_bucket
 from mlratchet.models.errors import ConfigurationError

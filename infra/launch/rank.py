@@ -16,9 +16,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from mlratchet.infra.launch.group import Place, join_group
-from mlratchet.infra.launch.lifetime import die_with_parent
 from mlratchet.infra.launch.nodes import tell_first_node
 from mlratchet.infra.launch.watchdog import PREEMPTED, Pulse
+from mlratchet.infra.machine.lifetime import die_with_parent
 from mlratchet.infra.settings import load_settings
 from mlratchet.infra.storage.opening import open_bucket
 from mlratchet.models.errors import RatchetError

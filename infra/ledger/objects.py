@@ -11,7 +11,9 @@ from typing import Literal
 from mlratchet.infra.ledger.heads import HeadFiles
 from mlratchet.models.errors import RatchetError, SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
+from mlratchet.models.identity.keys import Keys
 from mlratchet.models.ledger.chain import Chain, Link, entry_key, read_tail, sign_entry
+from mlratchet.models.ledger.entry import LedgerConflict, LedgerEntry
 from mlratchet.models.ledger.remembered import (
     RememberedHead,
     believed_head,
@@ -20,8 +22,6 @@ from mlratchet.models.ledger.remembered import (
     sign_head,
     write_head,
 )
-from mlratchet.models.ports.keys import Keys
-from mlratchet.models.ports.ledger import LedgerConflict, LedgerEntry
 from mlratchet.models.ports.storage import ObjectInfo, ObjectStore, StorageError
 
 

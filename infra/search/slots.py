@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from mlratchet.infra.launch.local import resolve_processes
 from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.pipeline.tune import TuneConfig
 from mlratchet.models.training.config import TrainConfig
-from mlratchet.models.tuning.config import TuneConfig
 
 
 @dataclass(frozen=True, kw_only=True)

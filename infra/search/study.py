@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import optuna
 from mlratchet.infra.search.journal import BucketJournal
-from mlratchet.models.tuning.config import Choices, Dimension, FloatRange, HyperbandPruning, MedianPruning, TuneConfig
+from mlratchet.models.pipeline.tune import Choices, Dimension, FloatRange, HyperbandPruning, MedianPruning, TuneConfig
 from mlratchet.models.tuning.space import Values
 from mlratchet.models.tuning.study import BASELINE, State, TrialFacts
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution

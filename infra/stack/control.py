@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from mlratchet.infra.processes import STACK_MARK, sweep, wait_until_gone
+from mlratchet.infra.machine.free_ports import is_free, remembered_ports
+from mlratchet.infra.machine.processes import STACK_MARK, sweep, wait_until_gone
 from mlratchet.infra.settings import base_environment
 from mlratchet.infra.stack.install import has_auth, install
-from mlratchet.infra.stack.ports import is_free, remembered_ports
 from mlratchet.models.errors import ConfigurationError, InfrastructureError
 
 

@@ -9,11 +9,11 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from mlratchet.infra.keys import load_trusted, trusted_keys_file
+from mlratchet.infra.keys.files import load_trusted, trusted_keys_file
+from mlratchet.infra.machine.free_ports import is_free, remembered_ports
 from mlratchet.infra.settings import Settings, load_settings
 from mlratchet.infra.stack.control import status
 from mlratchet.infra.stack.ledgers import examine_ledgers
-from mlratchet.infra.stack.ports import is_free, remembered_ports
 from mlratchet.infra.storage.opening import open_bucket
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.ports.storage import ObjectExists

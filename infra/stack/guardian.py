@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from mlratchet.infra.processes import STACK_MARK, sweep
+from mlratchet.infra.machine.processes import STACK_MARK, sweep
 
 
 def main(home: str) -> None:

@@ -8,9 +8,9 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from mlratchet.infra.keys import ensure_pipeline_key, write_private
+from mlratchet.infra.keys.files import ensure_pipeline_key, write_private
+from mlratchet.infra.machine.free_ports import remembered_ports
 from mlratchet.infra.settings import load_settings
-from mlratchet.infra.stack.ports import remembered_ports
 
 USER = "ratchet"  # at Prefect and MLflow, with `up --auth`
 

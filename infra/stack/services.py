@@ -9,10 +9,10 @@ from functools import cache
 from pathlib import Path
 
 import httpx
-from mlratchet.infra.processes import GRACE_S, STACK_MARK
+from mlratchet.infra.machine.free_ports import remembered_ports
+from mlratchet.infra.machine.processes import GRACE_S, STACK_MARK
 from mlratchet.infra.settings import Settings, base_environment, child_environment, without_private_keys
 from mlratchet.infra.stack.install import remembered_credentials
-from mlratchet.infra.stack.ports import remembered_ports
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,12 +17,12 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from mlratchet.infra.launch.lifetime import die_with_parent
-from mlratchet.infra.processes import STACK_MARK, end_group
+from mlratchet.infra.machine.lifetime import die_with_parent
+from mlratchet.infra.machine.processes import STACK_MARK, end_group
+from mlratchet.infra.serving.local import model_servers
 from mlratchet.infra.settings import Settings, base_environment, child_environment, load_settings
 from mlratchet.infra.stack.prepare import prepare_automation
 from mlratchet.infra.stack.services import Service, script, services
-from mlratchet.infra.stack.serving import model_servers
 from mlratchet.infra.stack.volumes import Volumes
 
 LOOP_S = 0.25  # seconds between two looks at the processes

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from mlratchet.models.approval.check import ApprovalCheck
 from mlratchet.models.approval.statement import SignedStatement, Subject
 from mlratchet.models.errors import SecurityError
-from mlratchet.models.gates.checks.approval import ApprovalCheck
 from mlratchet.models.identity.canonical import digest
 from mlratchet.models.identity.signing import TrustedKeys
 

@@ -12,9 +12,9 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from mlratchet.models.config import StrictModel
 from mlratchet.models.identity.canonical import canonical_json, digest, digest_bytes
 from mlratchet.models.identity.signing import Signature, Signer
-from mlratchet.models.pipeline.strict import StrictModel
 from mlratchet.models.ports.storage import ObjectExists, ObjectStore
 from pydantic import Field, ValidationError, model_validator
 

@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest
-from mlratchet.models.pipeline.strict import StrictModel
 from mlratchet.models.ports.storage import ObjectStore
 
 

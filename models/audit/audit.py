@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterator
 from mlratchet.models.audit.generation import Behind, Depth, Findings, evidence_stands
 from mlratchet.models.audit.read_once import ReadOnce, SharedReads
 from mlratchet.models.audit.report import AuditReport
+from mlratchet.models.decisions.signature import Context, parse_decision, verified_decision
 from mlratchet.models.errors import SecurityError
-from mlratchet.models.gates.signed import Context, parse_decision, verified_decision
 from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.ledger.chain import Chain, ledger_names, read_links
+from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ledger.remembered import RememberedHead
 from mlratchet.models.pipeline.loading import hint_at
-from mlratchet.models.ports.ledger import LedgerEntry
 from mlratchet.models.ports.reading import side_by_side
 from mlratchet.models.ports.storage import ObjectStore
 

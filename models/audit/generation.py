@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlratchet.models.audit.artifacts import read_manifest, read_registration, verify_bytes
+from mlratchet.models.decisions.judge_again import load_policy, replay
+from mlratchet.models.decisions.signature import Context
+from mlratchet.models.decisions.stored_evidence import thaw
 from mlratchet.models.errors import InfrastructureError, RatchetError, SecurityError
-from mlratchet.models.gates.frozen import thaw
-from mlratchet.models.gates.promotable import EARLIER_GATES, verify_earlier_gate, verify_entry
-from mlratchet.models.gates.registered import refuse_changed_registration
-from mlratchet.models.gates.replay import load_policy, replay
-from mlratchet.models.gates.signed import Context
-from mlratchet.models.ports.ledger import LedgerEntry
+from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
+from mlratchet.models.promotion.registered import refuse_changed_registration
+from mlratchet.models.promotion.verify import EARLIER_GATES, verify_earlier_gate, verify_entry
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from mlratchet.models.audit.generation import Findings
-from mlratchet.models.gates.override import moment
+from mlratchet.models.decisions.override import moment
 
 
 @dataclass(kw_only=True)

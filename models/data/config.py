@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlratchet.models.pipeline.strict import StrictModel
+from mlratchet.models.config import StrictModel
 from pydantic import Field, model_validator
 
 

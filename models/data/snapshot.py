@@ -10,12 +10,12 @@ import unicodedata
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
+from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import DataError, SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest, digest_bytes
 from mlratchet.models.identity.stored import stored_document
-from mlratchet.models.pipeline.strict import StrictModel
 from mlratchet.models.ports.storage import ObjectInfo, ObjectStore
-from mlratchet.models.workloads.base import RawObject
+from mlratchet.models.sources.record import RawObject
 from pydantic import ValidationError
 
 COPIERS = 16  # threads that read and copy

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+from mlratchet.models.approval.check import ApprovalCheck
+from mlratchet.models.config import StrictModel
 from mlratchet.models.gates.checks.absolute import AbsoluteCheck, CalibrationCheck
-from mlratchet.models.gates.checks.approval import ApprovalCheck
 from mlratchet.models.gates.checks.artifact import ContractCheck, LatencyCheck, MemoryCheck, ParityCheck, SizeCheck
 from mlratchet.models.gates.checks.attribution import AttributionCheck
 from mlratchet.models.gates.checks.cost import BudgetCheck
@@ -20,7 +21,6 @@ from mlratchet.models.gates.checks.paired import AnchorCheck, NonInferiorityChec
 from mlratchet.models.gates.checks.robustness import RobustnessCheck
 from mlratchet.models.gates.checks.slices import SliceCheck
 from mlratchet.models.identity.canonical import digest
-from mlratchet.models.pipeline.strict import StrictModel
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 GATES = ("data", "candidate", "staging", "champion")  # the road's; `probation` follows the promotion
@@ -176,3 +176,8 @@ class GatePolicy(_Gates):
     def digest(self) -> str:
         """SHA-256 hex of every check and rule that applies; the path of a shared file is not part of it."""
         return digest(self.model_dump(mode="json", exclude={"policy"}))
+
+
+def approval_checks(policy: GatePolicy, gate: str) -> tuple[ApprovalCheck, ...]:
+    """The gate's approval checks, those of the shared policy first; empty when it asks nobody."""
+    return tuple(check for check in policy.checks(gate) if isinstance(check, ApprovalCheck))

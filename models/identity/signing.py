@@ -21,8 +21,8 @@ from typing import Literal, NamedTuple
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import ConfigurationError, SecurityError
-from mlratchet.models.pipeline.strict import StrictModel
 from pydantic import Field, ValidationError, field_validator
 
 Role = Literal["pipeline", "approver"]

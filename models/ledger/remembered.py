@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.identity.signing import Signature, Signer, TrustedKeys
 from mlratchet.models.ledger.chain import Link, parse_entry
-from mlratchet.models.pipeline.strict import StrictModel
 from pydantic import Field, ValidationError
 
 Verified = Literal["chain", "audit"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from mlratchet.models.config import StrictModel
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
-from mlratchet.models.pipeline.strict import StrictModel
 from mlratchet.models.ports.storage import ObjectStore
 
 

@@ -19,9 +19,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from mlratchet.models.artifact.signature import Signature
+from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import DataError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
-from mlratchet.models.pipeline.strict import StrictModel
 from mlratchet.models.ports.storage import ObjectExists, ObjectStore
 from mlratchet.models.serving.predictor import Predictor, predictions_of
 from mlratchet.models.serving.schema import BadRequestError, parse_request

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import orjson
 from mlratchet.models.artifact.signature import Signature
-from mlratchet.models.data.images import decode_image
 from mlratchet.models.errors import RatchetError
+from mlratchet.models.sources.images import decode_image
 
 MAX_INSTANCES = 4096
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from mlratchet.models.pipeline.strict import StrictModel
+from mlratchet.models.config import StrictModel
 from pydantic import Field, model_validator
 
 FACTORY = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"

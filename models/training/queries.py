@@ -1,6 +1,6 @@
 """Rankings: what a step draws is whole queries, whose rows must meet in one loss.
 
-See `models/workloads/ranking.py` for the losses and their target.
+See `models/objectives/ranking.py` for the losses and their target.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from mlratchet.models.data.shards import Split
 from mlratchet.models.errors import DataError
-from mlratchet.models.evaluation.rows import GROUP_COLUMN
+from mlratchet.models.sources.record import GROUP_COLUMN, Split
 
 Array = np.ndarray[Any, Any]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from mlratchet.models.config import StrictModel
 from mlratchet.models.identity.canonical import canonical_json
-from mlratchet.models.pipeline.strict import StrictModel
 from mlratchet.models.ports.storage import ObjectExists, ObjectStore
 from pydantic import Field
 

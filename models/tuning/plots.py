@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from mlratchet.models.tuning.config import Choices, Dimension
+from mlratchet.models.pipeline.tune import Choices, Dimension
 from mlratchet.models.tuning.study import BASELINE, TrialFacts
 from mlratchet.models.tuning.summary import Summary
 

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.evaluation.metrics import Metric, metrics_for
+from mlratchet.models.metrics import Metric, metrics_for
 from mlratchet.models.pipeline.loading import parse_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.pipeline.tune import Choices, Dimension, TuneConfig
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.fitting import check_fits
-from mlratchet.models.tuning.config import Choices, Dimension, TuneConfig
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.loading import find_workload, load_workload
 from pydantic import BaseModel

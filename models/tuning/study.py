@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from mlratchet.models.identity.canonical import canonical_json, digest
-from mlratchet.models.identity.work_key import training_source_digest
 from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.pipeline.work_key import training_source_digest
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.tuning.space import Values, baseline, require_tune
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from mlratchet.infra.processes import WORK_MARK, marked_processes
+from mlratchet.infra.machine.processes import WORK_MARK, marked_processes
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.training.observers import Surroundings
 from mlratchet.models.training.run import run_training

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mlratchet.infra.processes import WORK_MARK, marked_processes
+from mlratchet.infra.machine.processes import WORK_MARK, marked_processes
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.training.checkpoint import list_checkpoints, read_checkpoint

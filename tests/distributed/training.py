@@ -10,7 +10,7 @@ import psutil
 import torch
 from mlratchet.infra.launch.attempt import LOG
 from mlratchet.infra.launch.local import LocalLauncher
-from mlratchet.infra.processes import WORK_MARK, marked_processes
+from mlratchet.infra.machine.processes import WORK_MARK, marked_processes
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.training.job import TrainJob

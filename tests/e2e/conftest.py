@@ -14,7 +14,7 @@ from uuid import UUID
 import httpx
 import pytest
 from mlratchet.infra.seed import digits_files
-from mlratchet.infra.stack.serving import server_url
+from mlratchet.infra.serving.local import server_url
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun

@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
-from mlratchet.infra.keys import new_key
-from mlratchet.models.gates.decision import load_decision
+from mlratchet.infra.keys.files import new_key
+from mlratchet.models.decisions.decision import load_decision
 
 from tests.conftest import Stack, wait_for
 

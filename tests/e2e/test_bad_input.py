@@ -90,7 +90,7 @@ def test_prefect_away_is_one_clear_line(stack: Any) -> None:
 def test_a_taken_port_is_named(tmp_path: Path) -> None:
     other = Stack(tmp_path)
     other("down")
-    from mlratchet.infra.stack.ports import remembered_ports
+    from mlratchet.infra.machine.free_ports import remembered_ports
 
     other.home.mkdir(exist_ok=True)
     port = remembered_ports(other.home)["mlflow"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlratchet.models.gates.decision import load_decision
+from mlratchet.models.decisions.decision import load_decision
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from tests.conftest import Stack, wait_for

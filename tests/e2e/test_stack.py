@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from mlratchet.infra.processes import STACK_MARK, marked_processes
+from mlratchet.infra.machine.processes import STACK_MARK, marked_processes
 from mlratchet.infra.settings import child_environment
 from mlratchet.infra.stack.control import supervisor_pid
 from mlratchet.models.pipeline.store import deployed_revisions

@@ -7,7 +7,7 @@ from typing import Any
 import mlflow
 import optuna
 import pytest
-from mlratchet.infra.processes import WORK_MARK, marked_processes
+from mlratchet.infra.machine.processes import WORK_MARK, marked_processes
 from mlratchet.infra.search.journal import BucketJournal
 
 from tests.conftest import wait_for

@@ -10,15 +10,15 @@ from typing import Any
 import httpx
 import pytest
 from mlflow.tracking import MlflowClient
-from mlratchet.infra.processes import WORK_MARK, marked_processes
-from mlratchet.infra.stack.serving import server_url
+from mlratchet.infra.machine.processes import WORK_MARK, marked_processes
+from mlratchet.infra.serving.local import server_url
 from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.data.shards import load_split
+from mlratchet.models.decisions.decision import load_decision
 from mlratchet.models.garbage.reachable import DAY_S
-from mlratchet.models.gates.decision import load_decision
 from mlratchet.models.registration.record import find_registration
-from mlratchet.tasks.collect import collect
-from mlratchet.tasks.decisions import history_of, verify_bytes
+from mlratchet.tasks.actions.collect import collect
+from mlratchet.tasks.support.versions import history_of, verify_bytes
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import StateType
 

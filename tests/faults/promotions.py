@@ -9,21 +9,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlratchet.infra.fetch import fetch_artifact
-from mlratchet.infra.keys import MemoryKeys
+from mlratchet.infra.artifact.fetch import fetch_artifact
+from mlratchet.infra.keys.files import MemoryKeys
 from mlratchet.infra.ledger.objects import ObjectLedger
-from mlratchet.infra.projection import project_versions
-from mlratchet.infra.promotion import HEAD, project, promote_version
-from mlratchet.infra.serve import Follower
+from mlratchet.infra.serving.server import Follower
 from mlratchet.models.artifact.manifest import ArtifactManifest, publish_manifest
+from mlratchet.models.decisions.signature import Context, publish_decision
 from mlratchet.models.fault_points import InjectedFault
-from mlratchet.models.gates.promotable import EARLIER_GATES, verify_entry
-from mlratchet.models.gates.signed import Context, publish_decision
 from mlratchet.models.identity.canonical import digest, digest_bytes
-from mlratchet.models.ports.keys import Keys
-from mlratchet.models.ports.ledger import LedgerConflict, LedgerEntry
+from mlratchet.models.identity.keys import Keys
+from mlratchet.models.ledger.entry import LedgerConflict, LedgerEntry
 from mlratchet.models.ports.registry import Registry
 from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.promotion.follow import project_versions
+from mlratchet.models.promotion.move import HEAD, project, promote_version
+from mlratchet.models.promotion.verify import EARLIER_GATES, verify_entry
 from mlratchet.models.registration.record import Registration, find_registration, publish_registration
 from mlratchet.models.serving.app import Slot
 from mlratchet.models.serving.config import ServingConfig

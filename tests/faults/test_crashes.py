@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from mlratchet.infra.scratch import orphaned_runs
+from mlratchet.infra.machine.scratch import orphaned_runs
 from mlratchet.infra.storage.s3 import S3Store
 from mlratchet.models.data.snapshot import take_snapshot
 

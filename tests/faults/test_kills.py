@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 import pytest
-from mlratchet.infra.processes import WORK_MARK
+from mlratchet.infra.machine.processes import WORK_MARK
 
 from tests.conftest import Stack, wait_for
 

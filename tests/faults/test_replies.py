@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlratchet.infra.projection import project_versions
 from mlratchet.infra.registry.memory import MemoryRegistry
 from mlratchet.infra.registry.mlflow import MlflowRegistry
 from mlratchet.infra.storage.s3 import S3Store
 from mlratchet.models.identity.canonical import digest
-from mlratchet.models.ports.ledger import LedgerConflict
+from mlratchet.models.ledger.entry import LedgerConflict
 from mlratchet.models.ports.registry import ModelVersion, RegistryError
 from mlratchet.models.ports.storage import ObjectExists, StorageError
+from mlratchet.models.promotion.follow import project_versions
 from mlratchet.models.registration.record import Registration, publish_registration
 
 from tests.conftest import Stack, wait_for

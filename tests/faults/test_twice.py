@@ -10,8 +10,8 @@ from typing import Any
 
 import psutil
 import pytest
-from mlratchet.infra.processes import WORK_MARK, marked_processes
-from mlratchet.infra.scratch import is_gone
+from mlratchet.infra.machine.processes import WORK_MARK, marked_processes
+from mlratchet.infra.machine.scratch import is_gone
 from mlratchet.models.identity.claim import read_claims
 from mlratchet.models.identity.lease import LEASE_S, holder_of, read_leases
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from mlratchet.infra import hardware
-from mlratchet.infra.hardware import check_hardware, gpu_faults
+from mlratchet.infra.machine import hardware
+from mlratchet.infra.machine.hardware import check_hardware, gpu_faults
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.errors import InfrastructureError
 

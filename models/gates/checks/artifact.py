@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from mlratchet.models.config import StrictModel
 from mlratchet.models.gates.checks.case import Case
 from mlratchet.models.gates.result import CheckResult, against_bound, unknown
-from mlratchet.models.pipeline.strict import StrictModel
 from pydantic import Field
 
 

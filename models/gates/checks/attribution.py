@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
+from mlratchet.models.config import StrictModel
 from mlratchet.models.gates.checks.case import Case
 from mlratchet.models.gates.checks.paired import NO_CHAMPION
 from mlratchet.models.gates.result import CheckResult, against_bound, not_applicable, unknown
-from mlratchet.models.pipeline.strict import StrictModel
 from pydantic import Field
 
 

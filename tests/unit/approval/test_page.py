@@ -7,9 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from mlratchet.flows import asking
-from mlratchet.models.approval.page import commands, hint
-from mlratchet.models.approval.request import ApprovalRequest
+from mlratchet.flows import approval_pause
+from mlratchet.models.decisions.approval_page import commands, hint
+from mlratchet.models.decisions.approval_request import ApprovalRequest
 from mlratchet.models.gates.policy import GatePolicy
 
 POLICY = GatePolicy.model_validate(
@@ -47,12 +47,12 @@ def test_the_command_names_version_and_approver_as_a_shell_takes_them(request_of
 def test_a_run_that_waits_says_in_its_log_how_to_answer(
     request_of_7: ApprovalRequest, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(asking, "get_run_logger", lambda: logging.getLogger("run"))
-    monkeypatch.setattr(asking, "standings", lambda _adapters, _request: (SimpleNamespace(verdict="pass"),))
-    monkeypatch.setattr(asking, "metric_rows", lambda _run, _evidence: [])
+    monkeypatch.setattr(approval_pause, "get_run_logger", lambda: logging.getLogger("run"))
+    monkeypatch.setattr(approval_pause, "standings", lambda _adapters, _request: (SimpleNamespace(verdict="pass"),))
+    monkeypatch.setattr(approval_pause, "metric_rows", lambda _run, _evidence: [])
     adapters = SimpleNamespace(settings=SimpleNamespace(prefect_api_url="http://p/api"))
     run: Any = SimpleNamespace(adapters=adapters, run_id="0-1")
     with caplog.at_level(logging.INFO):
-        assert asking.wait_for_people(run, request_of_7, evidence=None)  # type: ignore[arg-type]
+        assert approval_pause.wait_for_people(run, request_of_7, evidence=None)  # type: ignore[arg-type]
     (line,) = [record.message for record in caplog.records if record.name == "run"]
     assert line == hint(request_of_7, "http://p/runs/flow-run/0-1")

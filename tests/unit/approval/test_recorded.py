@@ -6,15 +6,15 @@ import dataclasses
 from typing import Any
 
 import pytest
-from mlratchet.models.approval.recorded import verify_statements
-from mlratchet.models.approval.request import ApprovalRequest, list_requests, publish_request, read_request
 from mlratchet.models.approval.standing import never
+from mlratchet.models.decisions.approval_proof import verify_statements
+from mlratchet.models.decisions.approval_request import ApprovalRequest, list_requests, publish_request, read_request
+from mlratchet.models.decisions.decision import build_decision
+from mlratchet.models.decisions.judge_again import publish_policy, verdict_on
+from mlratchet.models.decisions.stored_evidence import Basis, freeze
 from mlratchet.models.errors import SecurityError
-from mlratchet.models.gates.decision import build_decision
 from mlratchet.models.gates.evidence import Evidence
-from mlratchet.models.gates.frozen import Basis, freeze
 from mlratchet.models.gates.policy import GatePolicy
-from mlratchet.models.gates.replay import publish_policy, verdict_on
 from mlratchet.models.identity.signing import Signer, TrustedKeys
 
 from tests.unit.approval.conftest import HOUR_S, NOW_S, Office, subject
@@ -37,7 +37,7 @@ def office(office: Office) -> Office:
 
 
 def decided(office: Office, trusted: TrustedKeys | None = None, **more: Any) -> dict[str, Any]:
-    """A champion gate's decision as tasks/gate.py builds it."""
+    """A champion gate's decision as tasks/steps/gate.py builds it."""
     about = office.subject
     approvals = dataclasses.replace(office.approvals(), trusted=trusted or office.trusted)
     evidence = Evidence(version=about.version, dataset_id=about.dataset, approval=approvals)

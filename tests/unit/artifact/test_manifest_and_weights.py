@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mlratchet.infra.fetch import fetch_artifact, fetch_files
+from mlratchet.infra.artifact.fetch import fetch_artifact, fetch_files
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.artifact.manifest import ArtifactManifest, describe_directory, verify_directory
 from mlratchet.models.artifact.weights import import_weights, initial_weights_key, read_state_dict

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from mlratchet.infra.keys import MemoryKeys
+from mlratchet.infra.keys.files import MemoryKeys
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.approval.standing import Approvals
@@ -15,18 +15,18 @@ from mlratchet.models.audit.audit import Audit
 from mlratchet.models.audit.generation import Depth
 from mlratchet.models.audit.report import AuditReport
 from mlratchet.models.data.quality import Measure
-from mlratchet.models.evaluation.rows import RowOutputs
-from mlratchet.models.gates.decision import build_decision
+from mlratchet.models.decisions.decision import build_decision
+from mlratchet.models.decisions.environment import environment, judging_source_digest
+from mlratchet.models.decisions.judge_again import publish_policy, verdict_on
+from mlratchet.models.decisions.signature import publish_decision
+from mlratchet.models.decisions.stored_evidence import Basis, freeze
 from mlratchet.models.gates.evidence import Evidence
-from mlratchet.models.gates.frozen import Basis, freeze
 from mlratchet.models.gates.policy import GatePolicy
-from mlratchet.models.gates.replay import publish_policy, verdict_on
-from mlratchet.models.gates.signed import publish_decision
 from mlratchet.models.identity.canonical import digest_bytes
-from mlratchet.models.identity.environment import environment, judging_source_digest
 from mlratchet.models.identity.signing import TrustedKey, TrustedKeys
 from mlratchet.models.ledger.chain import entry_key
-from mlratchet.models.ports.ledger import LedgerEntry
+from mlratchet.models.ledger.entry import LedgerEntry
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.registration.record import Registration, publish_registration
 
 POLICY = GatePolicy.model_validate(
@@ -86,7 +86,7 @@ class World:
         return record
 
     def judge(self, gate: str, record: Registration, champion: int | None, **digests: str) -> str:
-        """Publish one gate's decision, as tasks/gate.py does; returns its digest."""
+        """Publish one gate's decision, as tasks/steps/gate.py does; returns its digest."""
         scored, version = gate in ("candidate", "champion"), record.version
         evidence = Evidence(
             version=version if gate in ("staging", "champion") else None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from mlratchet.infra.keys import public_half
+from mlratchet.infra.keys.files import public_half
 from mlratchet.models.approval.standing import Approvals
 from mlratchet.models.approval.statement import SignedStatement, Statement, Subject, parse, sign
 from mlratchet.models.gates.policy import GatePolicy

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 import pytest
-from mlratchet.infra.keys import MemoryKeys, public_half
+from mlratchet.infra.keys.files import MemoryKeys, public_half
+from mlratchet.models.decisions.decision import load_decision
+from mlratchet.models.decisions.signature import decision_key, sign_decision
+from mlratchet.models.decisions.stored_evidence import evidence_key
 from mlratchet.models.errors import SecurityError
-from mlratchet.models.gates.decision import load_decision
-from mlratchet.models.gates.frozen import evidence_key
-from mlratchet.models.gates.signed import decision_key, sign_decision
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.identity.signing import Signer, TrustedKeys
 from mlratchet.models.ledger.chain import entry_key, sign_entry
-from mlratchet.models.ports.ledger import LedgerEntry
+from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.registration.record import registration_key
 
 from tests.unit.audit.conftest import DAY, World

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlratchet.infra.keys import MemoryKeys, public_half
+from mlratchet.infra.keys.files import MemoryKeys, public_half
 from mlratchet.infra.settings import AuditSettings
 from mlratchet.models.audit.audit import Audit
 from mlratchet.models.audit.generation import Depth
 from mlratchet.models.audit.report import AuditReport
-from mlratchet.models.gates.signed import decision_key
+from mlratchet.models.decisions.signature import decision_key
 from mlratchet.models.identity.signing import Signer, TrustedKeys
 from mlratchet.models.ledger.chain import entry_key
-from mlratchet.tasks import audit as task
+from mlratchet.tasks.actions import audit as task
 
 from tests.unit.audit.conftest import World
 

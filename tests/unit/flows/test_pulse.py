@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from mlratchet.flows.pulse import SILENT_S, STARTING_S, Pulse
+from mlratchet.flows.runs.liveness import SILENT_S, STARTING_S, Pulse
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.identity.lease import RENEW_S, lease_key

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mlratchet.infra.keys import MemoryKeys
+from mlratchet.infra.keys.files import MemoryKeys
 from mlratchet.infra.ledger.objects import ObjectLedger
-from mlratchet.infra.scratch import is_gone, lease_of
+from mlratchet.infra.machine.scratch import is_gone, lease_of
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models import fault_points
 from mlratchet.models.fault_points import InjectedFault
@@ -22,7 +22,7 @@ from mlratchet.models.garbage.reachable import DAY_S, Retention
 from mlratchet.models.identity.claim import take_claim
 from mlratchet.models.identity.lease import HeldError, LeaseKeeper
 from mlratchet.models.registration.record import Registration, publish_registration
-from mlratchet.tasks.collect import collect
+from mlratchet.tasks.actions.collect import collect
 
 KEYS = MemoryKeys()
 LATER_S = 2 * DAY_S  # beyond the grace of everything that a test writes

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from mlratchet.infra.scratch import lease_of
+from mlratchet.infra.machine.scratch import lease_of
 from mlratchet.models.garbage.reachable import DAY_S, Retention
 from mlratchet.models.identity.claim import take_claim
 from mlratchet.models.identity.lease import LeaseKeeper

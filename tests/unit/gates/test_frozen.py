@@ -12,11 +12,11 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import numpy as np
 import pytest
 from mlratchet.infra.storage.memory import MemoryStore
+from mlratchet.models.decisions.stored_evidence import Basis, encode, evidence_key, freeze, row_keys, thaw
 from mlratchet.models.errors import SecurityError
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.gates.evidence import Evidence
-from mlratchet.models.gates.frozen import Basis, encode, evidence_key, freeze, row_keys, thaw
 from mlratchet.models.identity.signing import Signer, TrustedKey, TrustedKeys
+from mlratchet.models.metrics.rows import RowOutputs
 from pydantic import BaseModel
 
 BASIS = Basis(gate="champion", first_model=False, task="classification", class_names=("a", "b"), now_s=5.5)
@@ -63,7 +63,7 @@ class Filler:
             return hint.model_construct(**{n: self(f.annotation) for n, f in hint.model_fields.items()})
         if isinstance(hint, type) and issubclass(hint, tuple):
             return hint(*(self(one) for one in get_type_hints(hint).values()))
-        raise AssertionError(f"teach this test and models/gates/frozen.py about {hint}")
+        raise AssertionError(f"teach this test and models/decisions/stored_evidence.py about {hint}")
 
     def rows(self) -> RowOutputs:
         rng = np.random.default_rng(self.number())

@@ -6,17 +6,17 @@ import json
 import time
 
 import pytest
-from mlratchet.infra.keys import MemoryKeys
+from mlratchet.infra.keys.files import MemoryKeys
 from mlratchet.infra.storage.memory import MemoryStore
-from mlratchet.models.approval.request import read_request
 from mlratchet.models.approval.statement import Subject
 from mlratchet.models.approval.statement import read as read_statements
 from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.data.snapshot import load_snapshot
+from mlratchet.models.decisions.approval_request import read_request
+from mlratchet.models.decisions.gate_run import find_gate_run, list_gate_runs
+from mlratchet.models.decisions.signature import Context, decision_key, verified_decision
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.garbage.reachable import Retention, survey
-from mlratchet.models.gates.record import find_gate_run, list_gate_runs
-from mlratchet.models.gates.signed import Context, decision_key, verified_decision
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.identity.claim import read_claims
 from mlratchet.models.identity.lease import lease_key, read_leases

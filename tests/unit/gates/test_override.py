@@ -7,18 +7,18 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from mlratchet.infra.promotion import project
 from mlratchet.infra.registry.memory import MemoryRegistry
+from mlratchet.models.decisions.decision import explain
+from mlratchet.models.decisions.gate_run import GateRun, publish_gate_run
+from mlratchet.models.decisions.judge_again import publish_policy
+from mlratchet.models.decisions.override import MOST_DAYS, build_override, expiry_of
+from mlratchet.models.decisions.signature import Context, decision_key, publish_decision
 from mlratchet.models.errors import ConfigurationError, GateRefusedError, SecurityError
-from mlratchet.models.gates.decision import explain
-from mlratchet.models.gates.override import MOST_DAYS, build_override, expiry_of
 from mlratchet.models.gates.policy import GatePolicy
-from mlratchet.models.gates.promotable import verify_entry
-from mlratchet.models.gates.record import GateRun, publish_gate_run
-from mlratchet.models.gates.replay import publish_policy
-from mlratchet.models.gates.signed import Context, decision_key, publish_decision
+from mlratchet.models.promotion.move import project
+from mlratchet.models.promotion.verify import verify_entry
 from mlratchet.models.registration.record import Registration
-from mlratchet.tasks.override import promote_by_override
+from mlratchet.tasks.actions.override import promote_by_override
 
 from tests.unit.audit.conftest import DAY, POLICY, World
 

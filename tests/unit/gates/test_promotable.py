@@ -6,13 +6,13 @@ import json
 from typing import Any
 
 import pytest
+from mlratchet.models.decisions.gate_run import GateRun
+from mlratchet.models.decisions.signature import Context, decision_key, publish_decision
 from mlratchet.models.errors import GateRefusedError, SecurityError
-from mlratchet.models.gates.promotable import confirmed, verify_decision_of, verify_entry
-from mlratchet.models.gates.record import GateRun
-from mlratchet.models.gates.signed import Context, decision_key, publish_decision
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.ledger.chain import entry_key
+from mlratchet.models.promotion.verify import confirmed, verify_decision_of, verify_entry
 from mlratchet.models.registration.record import Registration
 
 from tests.unit.audit.conftest import World

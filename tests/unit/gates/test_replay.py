@@ -7,9 +7,9 @@ import json
 from typing import Any
 
 import pytest
+from mlratchet.models.decisions.judge_again import load_policy, replay
+from mlratchet.models.decisions.signature import decision_key
 from mlratchet.models.errors import SecurityError
-from mlratchet.models.gates.replay import load_policy, replay
-from mlratchet.models.gates.signed import decision_key
 
 from tests.unit.audit.conftest import GATES, POLICY, World
 

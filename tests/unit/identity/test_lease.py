@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from mlratchet.infra.scratch import is_gone, lease_of, this_machine
+from mlratchet.infra.machine.scratch import is_gone, lease_of, this_machine
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.identity import lease as leases
 from mlratchet.models.identity.claim import is_current, take_claim

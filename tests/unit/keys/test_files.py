@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlratchet.infra.keys import (
+from mlratchet.infra.keys.files import (
     InstalledKeys,
     approver_key_file,
     ensure_pipeline_key,

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from mlratchet.infra.keys import InstalledKeys, ensure_pipeline_key, rotate_key
+from mlratchet.infra.keys.files import InstalledKeys, ensure_pipeline_key, rotate_key
 from mlratchet.infra.settings import Settings
 from mlratchet.models.ledger.chain import entry_key
 from mlratchet.models.ports.storage import StorageError
-from mlratchet.tasks.keys import revoke
+from mlratchet.tasks.actions.keys import revoke
 from pydantic import SecretStr
 
 from tests.unit.audit.conftest import World

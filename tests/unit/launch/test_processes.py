@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from mlratchet.infra.launch.attempt import attempt_error
 from mlratchet.infra.launch.local import Tail, resolve_processes
-from mlratchet.infra.processes import marked_processes, sweep, wait_until_gone
-from mlratchet.infra.scratch import open_scratch, orphaned_runs, remove_scratch
+from mlratchet.infra.machine.processes import marked_processes, sweep, wait_until_gone
+from mlratchet.infra.machine.scratch import open_scratch, orphaned_runs, remove_scratch
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.pipeline.spec import WorkloadRef
 from mlratchet.models.training.config import TrainConfig
@@ -58,7 +58,7 @@ def test_a_scratch_folder_is_orphaned_when_its_owner_is_gone(tmp_path: Path) -> 
     mine = open_scratch(tmp_path, "mine")
     assert orphaned_runs(tmp_path) == []
     script = (
-        "import sys; from pathlib import Path; from mlratchet.infra.scratch import open_scratch; "
+        "import sys; from pathlib import Path; from mlratchet.infra.machine.scratch import open_scratch; "
         f"open_scratch(Path({str(tmp_path)!r}), 'theirs')"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

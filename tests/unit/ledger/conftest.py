@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from mlratchet.infra.registry.memory import MemoryRegistry
 from mlratchet.infra.storage.memory import MemoryStore
-from mlratchet.models.gates.record import GateRun, publish_gate_run
+from mlratchet.models.decisions.gate_run import GateRun, publish_gate_run
 from mlratchet.models.registration.record import Registration, publish_registration
 
 Register = Callable[..., Registration]

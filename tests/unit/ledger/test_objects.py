@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from mlratchet.infra.keys import MemoryKeys
+from mlratchet.infra.keys.files import MemoryKeys
 from mlratchet.infra.ledger.objects import ObjectLedger, entry_key
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json
-from mlratchet.models.ports.ledger import LedgerConflict, LedgerEntry
+from mlratchet.models.ledger.entry import LedgerConflict, LedgerEntry
 from mlratchet.models.ports.storage import StorageError
 
 KEYS = MemoryKeys()

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from mlratchet.infra.keys import MemoryKeys
+from mlratchet.infra.keys.files import MemoryKeys
 from mlratchet.infra.ledger.objects import ObjectLedger, entry_key
-from mlratchet.infra.projection import project_versions
-from mlratchet.infra.promotion import HEAD, project, promote_version, raise_alias
 from mlratchet.infra.registry.memory import MemoryRegistry
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.errors import SecurityError
-from mlratchet.models.ports.ledger import LedgerConflict
+from mlratchet.models.ledger.entry import LedgerConflict
 from mlratchet.models.ports.registry import ALIASES
+from mlratchet.models.promotion.follow import project_versions
+from mlratchet.models.promotion.move import HEAD, project, promote_version, raise_alias
 from mlratchet.models.registration.record import Registration, list_registrations
 
 KEYS = MemoryKeys()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mlratchet.infra.keys import MemoryKeys, public_half
+from mlratchet.infra.keys.files import MemoryKeys, public_half
 from mlratchet.infra.ledger.heads import HeadFiles
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.storage.memory import MemoryStore
@@ -222,7 +222,7 @@ def test_an_entry_from_the_head_on_that_is_edited_is_refused(place: Place, gener
     for version in (6, 7):
         promote(place.forgetful(), version, version - 1)
     place.edit(generation)
-    with pytest.raises(SecurityError, match="was changed|signature|does not"):
+    with pytest.raises(SecurityError, match=r"was changed|signature|does not"):
         place.remembering().entries("digits")
 
 

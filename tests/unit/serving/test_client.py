@@ -6,7 +6,7 @@ import base64
 from pathlib import Path
 
 import pytest
-from mlratchet.infra.client import instance_of
+from mlratchet.infra.serving.client import instance_of
 from mlratchet.models.errors import DataError
 
 

@@ -124,7 +124,9 @@ def test_a_class_on_the_edge_may_fall_to_either_side() -> None:
 def test_memory_is_the_childs_own_not_what_its_parent_held() -> None:
     ballast = bytearray(800_000_000)
     ballast[::4096] = b"1" * len(ballast[::4096])
-    words = "from mlratchet.infra.measure import resident_mb; print(resident_mb('VmRSS'), resident_mb('VmHWM'))"
+    words = (
+        "from mlratchet.infra.artifact.measure import resident_mb; print(resident_mb('VmRSS'), resident_mb('VmHWM'))"
+    )
     done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
     now, peak = map(float, done.stdout.split())
     assert 10 < now <= peak < 700

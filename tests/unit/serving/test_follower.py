@@ -8,10 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from mlratchet.infra import serve
-from mlratchet.infra.serve import Follower
+from mlratchet.infra.serving import server
+from mlratchet.infra.serving.server import Follower
+from mlratchet.models.decisions.signature import decision_key
 from mlratchet.models.errors import SecurityError
-from mlratchet.models.gates.signed import decision_key
 from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.ledger.chain import entry_key
 from mlratchet.models.serving.app import Slot
@@ -28,11 +28,11 @@ def follower(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> F
         return SimpleNamespace(version=facts["version"], generation=facts["generation"], warm_up=lambda: None)
 
     monkeypatch.setattr(Follower, "_bucket", lambda _self, name: world.bucket(name))
-    monkeypatch.setattr(serve, "InstalledKeys", lambda _settings: world.keys)
-    monkeypatch.setattr(serve, "Predictor", predictor)
-    monkeypatch.setattr(serve, "load_exported", lambda _folder: None)
-    monkeypatch.setattr(serve, "Signature", SimpleNamespace(from_json=lambda _text: None))
-    monkeypatch.setattr(serve.Path, "read_text", lambda _self: "")
+    monkeypatch.setattr(server, "InstalledKeys", lambda _settings: world.keys)
+    monkeypatch.setattr(server, "Predictor", predictor)
+    monkeypatch.setattr(server, "load_exported", lambda _folder: None)
+    monkeypatch.setattr(server, "Signature", SimpleNamespace(from_json=lambda _text: None))
+    monkeypatch.setattr(server.Path, "read_text", lambda _self: "")
     settings: Any = SimpleNamespace(store_bucket="store", home=tmp_path, s3_endpoint_url="http://here", s3_region="r")
     return Follower(settings, "digits", Slot(), ServingConfig())
 

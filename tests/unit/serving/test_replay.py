@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 import uvicorn
-from mlratchet.infra.replay import FAILURES_KEPT, quantiles_ms, replay_live, shortened
-from mlratchet.infra.stack.ports import find_port
+from mlratchet.infra.machine.free_ports import find_port
+from mlratchet.infra.serving.replay import FAILURES_KEPT, quantiles_ms, replay_live, shortened
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.gates.checks.artifact import ContractCheck, LatencyCheck
 from mlratchet.models.gates.evidence import Evidence, LiveReplay
@@ -19,7 +19,7 @@ from mlratchet.models.serving.app import ModelServer, Slot
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.contract import StoredRequest, contract_requests
 from mlratchet.models.serving.predictor import Predictor
-from mlratchet.models.workloads.base import InputSpec
+from mlratchet.models.sources.record import InputSpec
 
 from tests.conftest import wait_for
 

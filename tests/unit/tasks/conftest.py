@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mlratchet.infra.keys import MemoryKeys
+from mlratchet.infra.keys.files import MemoryKeys
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.registry.memory import MemoryRegistry
 from mlratchet.infra.storage.memory import MemoryStore
@@ -17,18 +17,18 @@ from mlratchet.infra.tracking.memory import MemoryTracker
 from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
 from mlratchet.models.data.snapshot import take_snapshot
-from mlratchet.models.gates.decision import build_decision
+from mlratchet.models.decisions.decision import build_decision
+from mlratchet.models.decisions.signature import publish_decision
 from mlratchet.models.gates.result import GateResult
-from mlratchet.models.gates.signed import publish_decision
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.pipeline.loading import parse_pipeline
 from mlratchet.models.pipeline.store import publish_pipeline
 from mlratchet.models.registration.record import Registration, publish_registration
 from mlratchet.models.training.result import TrainResult
 from mlratchet.models.workloads.loading import load_workload
-from mlratchet.tasks import rescore
-from mlratchet.tasks.recognise import Work
-from mlratchet.tasks.train import Trained
+from mlratchet.tasks.steps.train import Trained
+from mlratchet.tasks.support import score_versions
+from mlratchet.tasks.support.work import Work
 from safetensors.torch import save
 
 PIPELINE = """
@@ -166,6 +166,6 @@ def road(raw: MemoryStore, store: MemoryStore, tmp_path: Path, monkeypatch: pyte
             raise found
         return found
 
-    monkeypatch.setattr(rescore, "load_exported", load)
-    monkeypatch.setattr(rescore, "fetch_artifact", lambda bucket, record, into: None)
+    monkeypatch.setattr(score_versions, "load_exported", load)
+    monkeypatch.setattr(score_versions, "fetch_artifact", lambda bucket, record, into: None)
     return made

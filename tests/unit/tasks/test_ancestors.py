@@ -11,8 +11,8 @@ from mlratchet.models.errors import SecurityError
 from mlratchet.models.evaluation.seen import SEEN_COLUMN
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.registration.record import Registration, find_registration, registration_key
-from mlratchet.tasks.evaluate import evaluate
-from mlratchet.tasks.train import parent_record, refuse_seen_rows
+from mlratchet.tasks.steps.evaluate import evaluate
+from mlratchet.tasks.steps.train import parent_record, refuse_seen_rows
 
 from .conftest import Road, program
 

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from mlratchet.models.approval.request import ApprovalRequest
+from mlratchet.models.decisions.approval_request import ApprovalRequest
+from mlratchet.models.decisions.signature import decision_key
 from mlratchet.models.errors import SecurityError
-from mlratchet.models.gates.signed import decision_key
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
-from mlratchet.tasks.approving import verify_request
+from mlratchet.tasks.actions.approving import verify_request
 
 from tests.unit.audit.conftest import POLICY, World
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from mlratchet.models.backtest.simulate import Past
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.decisions.stored_evidence import Basis
 from mlratchet.models.gates.evidence import AttributionShift, Evidence
-from mlratchet.models.gates.frozen import Basis
 from mlratchet.models.gates.policy import GatePolicy
-from mlratchet.tasks.backtest import Court, Kept
+from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.tasks.actions.backtest import Court, Kept
 
 ROWS = RowOutputs(ids=["r"], y=np.zeros(1), output=np.zeros(1))
 BASIS = Basis(gate="champion", first_model=False, task="regression", class_names=(), now_s=0.0)

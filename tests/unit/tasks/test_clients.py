@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from mlratchet.infra.keys import MemoryKeys
+from mlratchet.infra.keys.files import MemoryKeys
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.storage.memory import MemoryStore
-from mlratchet.models.gates.decision import build_decision
+from mlratchet.models.decisions.decision import build_decision
+from mlratchet.models.decisions.signature import publish_decision
 from mlratchet.models.gates.result import GateResult
-from mlratchet.models.gates.signed import publish_decision
 from mlratchet.models.ports.storage import DigestMismatch
 from mlratchet.models.serving.contract import StoredRequest, publish_requests
-from mlratchet.tasks.clients import requests_of
+from mlratchet.tasks.support.recorded_requests import requests_of
 
 KEYS = MemoryKeys()
 ASKED = (StoredRequest(name="row 0", body='{"instances": [[1.0]]}', expect="answer"),)

@@ -10,10 +10,10 @@ import pytest
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.models.evaluation.seen import SEEN_COLUMN
-from mlratchet.models.gates.demands import check_demands
+from mlratchet.models.gates.needs import check_demands
 from mlratchet.models.ports.storage import StorageError
-from mlratchet.tasks.evaluate import Evaluation, evaluate
-from mlratchet.tasks.validate import validate
+from mlratchet.tasks.steps.evaluate import Evaluation, evaluate
+from mlratchet.tasks.steps.validate import validate
 
 from .conftest import Road, program
 
@@ -113,7 +113,7 @@ def test_changed_bytes_and_a_server_that_fails_end_the_step(road: Road, monkeypa
     def down(*_: object) -> None:
         raise StorageError("503")
 
-    monkeypatch.setattr("mlratchet.tasks.rescore.fetch_artifact", down)
+    monkeypatch.setattr("mlratchet.tasks.support.score_versions.fetch_artifact", down)
     with pytest.raises(StorageError):  # worth another try of the step
         measure(road, incumbent=incumbent)
 

@@ -10,17 +10,19 @@ from typing import Any
 
 import pytest
 from mlratchet.flows.cli.app import app
-from mlratchet.infra.keys import MemoryKeys
+from mlratchet.infra.keys.files import MemoryKeys
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.registry.memory import MemoryRegistry
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.errors import ConfigurationError, RatchetError
 from mlratchet.models.pipeline.store import publish_deployment
 from mlratchet.tasks import wiring
-from mlratchet.tasks.approving import choose
-from mlratchet.tasks.compare import compare_versions
-from mlratchet.tasks.decisions import decisions_of, promote_by_hand, roll_back
-from mlratchet.tasks.override import promote_by_override
+from mlratchet.tasks.actions.approving import choose
+from mlratchet.tasks.actions.compare import compare_versions
+from mlratchet.tasks.actions.override import promote_by_override
+from mlratchet.tasks.actions.promote import promote_by_hand
+from mlratchet.tasks.actions.roll_back import roll_back
+from mlratchet.tasks.support.versions import decisions_of
 from typer.testing import CliRunner
 
 COMMANDS: dict[str, Callable[[Any, str], object]] = {

@@ -6,18 +6,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from mlratchet.infra.keys import MemoryKeys
+from mlratchet.infra.keys.files import MemoryKeys
 from mlratchet.infra.ledger.objects import ObjectLedger
-from mlratchet.infra.projection import project_versions
-from mlratchet.infra.promotion import project, promote_version
 from mlratchet.infra.registry.memory import MemoryRegistry
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.infra.tracking.memory import MemoryTracker
 from mlratchet.models import fault_points
 from mlratchet.models.fault_points import InjectedFault
+from mlratchet.models.promotion.follow import project_versions
+from mlratchet.models.promotion.move import project, promote_version
 from mlratchet.models.registration.record import Registration, publish_registration
 from mlratchet.models.registration.tracking import TrackingRecord, publish_tracking
-from mlratchet.tasks.rebuild import rebuild_registry
+from mlratchet.tasks.actions.rebuild import rebuild_registry
 
 KEYS = MemoryKeys()
 

@@ -10,25 +10,28 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from mlratchet.infra.keys import MemoryKeys, public_half
-from mlratchet.infra.promotion import project
+from mlratchet.infra.keys.files import MemoryKeys, public_half
 from mlratchet.infra.registry.memory import MemoryRegistry
 from mlratchet.models.approval.statement import Statement, publish
 from mlratchet.models.data.quality import Measure
+from mlratchet.models.decisions.gate_run import GateRun, publish_gate_run
+from mlratchet.models.decisions.judge_again import replay
+from mlratchet.models.decisions.signature import Context, decision_key, publish_decision, verified_decision
 from mlratchet.models.errors import ConfigurationError, GateRefusedError, SecurityError
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.policy import GatePolicy
-from mlratchet.models.gates.record import GateRun, publish_gate_run
-from mlratchet.models.gates.replay import replay
-from mlratchet.models.gates.signed import Context, decision_key, publish_decision, verified_decision
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.identity.signing import Anchor, Signer, TrustedKeys
+from mlratchet.models.promotion.move import project
 from mlratchet.models.registration.record import Registration, registration_key
-from mlratchet.tasks import gate as gate_task
-from mlratchet.tasks.approving import open_requests, verify_request
-from mlratchet.tasks.decisions import decisions_of, history_of, judge_again, promote_by_hand, registration_of, roll_back
-from mlratchet.tasks.override import promote_by_override
-from mlratchet.tasks.promote import promote
+from mlratchet.tasks.actions.approving import open_requests, verify_request
+from mlratchet.tasks.actions.override import promote_by_override
+from mlratchet.tasks.actions.promote import promote_by_hand
+from mlratchet.tasks.actions.rejudge import judge_again
+from mlratchet.tasks.actions.roll_back import roll_back
+from mlratchet.tasks.steps import gate as gate_task
+from mlratchet.tasks.steps.promote import promote
+from mlratchet.tasks.support.versions import decisions_of, history_of, registration_of
 
 from tests.unit.audit.conftest import POLICY, World
 

@@ -6,15 +6,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from mlratchet.infra.machine.scratch import is_gone, lease_of
 from mlratchet.infra.registry.memory import MemoryRegistry
-from mlratchet.infra.scratch import is_gone, lease_of
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.artifact.manifest import ArtifactManifest, publish_manifest
 from mlratchet.models.garbage.lock import collecting
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.identity.claim import take_claim
 from mlratchet.models.training.job import StaleAttemptError
-from mlratchet.tasks.register import MANIFEST, announce_upload, intact_version
+from mlratchet.tasks.steps.register import MANIFEST, announce_upload, intact_version
 from mlratchet.tasks.wiring import Run
 
 

@@ -13,8 +13,8 @@ from mlratchet.infra.tracking.memory import MemoryTracker
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.pipeline.store import publish_pipeline
 from mlratchet.models.training.result import TrainResult, find_result, publish_result
-from mlratchet.tasks import train
-from mlratchet.tasks.train import refuse_seen_rows, show_warm_start
+from mlratchet.tasks.steps import train
+from mlratchet.tasks.steps.train import refuse_seen_rows, show_warm_start
 
 
 def result(**changes: Any) -> TrainResult:

@@ -9,8 +9,8 @@ from mlratchet.infra.search.study import distribution
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.pipeline.loading import parse_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.pipeline.tune import FloatRange
 from mlratchet.models.training.config import TrainConfig
-from mlratchet.models.tuning.config import FloatRange
 from mlratchet.models.tuning.space import baseline, check_tune, ends, overrides, require_tune, searchable, trial_spec
 from mlratchet.models.workloads.loading import load_workload
 from pydantic import ValidationError

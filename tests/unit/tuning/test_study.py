@@ -11,9 +11,9 @@ import pytest
 from mlratchet.infra.launch import local
 from mlratchet.infra.search.slots import free_slots
 from mlratchet.models.errors import ConfigurationError, InfrastructureError
-from mlratchet.models.evaluation.metrics import metrics_for
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.fault_points import InjectedFault, arm
+from mlratchet.models.metrics import metrics_for
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.training.job import TrainingError, TrainJob
 from mlratchet.models.tuning.optimism import Corrected, corrected_best
@@ -21,7 +21,7 @@ from mlratchet.models.tuning.plots import study_plots
 from mlratchet.models.tuning.space import require_tune
 from mlratchet.models.tuning.study import TrialFacts, best_of
 from mlratchet.models.tuning.summary import Summary
-from mlratchet.tasks.conclude import outputs_of
+from mlratchet.tasks.steps.conclude import outputs_of
 
 from .conftest import Tuner, told
 
@@ -115,7 +115,7 @@ def test_what_an_earlier_study_trained_is_reused(tuner: Tuner) -> None:
 
 
 def test_a_trial_that_falls_behind_is_pruned_at_the_same_epoch_each_time(tuner: Tuner, another: Fresh) -> None:
-    from mlratchet.models.tuning.config import MedianPruning
+    from mlratchet.models.pipeline.tune import MedianPruning
 
     median = MedianPruning(kind="median", startup_trials=1, warmup_epochs=0)
     _, trials = tuner.run(trials=8, pruning=median)

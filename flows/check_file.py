@@ -1,0 +1,94 @@
+"""Check a pipeline file whole, before anything trains. Imports no Prefect: `ratchet validate` is quick."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mlratchet.models.data.dataset import load_dataset
+from mlratchet.models.decisions.decision import load_decision
+from mlratchet.models.errors import ConfigurationError, RatchetError
+from mlratchet.models.evaluation.seen import side_by_side
+from mlratchet.models.gates.policy import KINDS_AT, GatePolicy
+from mlratchet.models.gates.power import Pilot, power_notes
+from mlratchet.models.metrics import metrics_for
+from mlratchet.models.metrics.rows import load_rows
+from mlratchet.models.pipeline.checking import check_gates
+from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline, read_shared_policy
+from mlratchet.models.pipeline.reading import parse_yaml, read_text
+from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.registration.record import find_registration
+from mlratchet.models.training.fitting import check_fits
+from mlratchet.models.tuning.space import check_tune
+from mlratchet.models.workloads.base import Workload
+from mlratchet.models.workloads.loading import load_workload
+from mlratchet.tasks.wiring import Adapters
+
+
+def check_pipeline(
+    file: Path, adapters: Adapters | None = None, *, overrides: Sequence[str] = ()
+) -> tuple[PipelineSpec, list[str]]:
+    """The pipeline of a file, with warnings. Raises ``ConfigurationError`` before anything trains.
+
+    With `adapters` the margins are held against the test rows that the champion was judged on.
+    """
+    spec = read_pipeline(file, overrides=overrides)
+    try:
+        workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
+    except ConfigurationError as error:
+        _, lines = parse_yaml(read_text(file), where=str(file), expected="a pipeline file")
+        raise ConfigurationError(f"{file}:{lines.of(('workload', 'use'))}: {error}") from error
+    check_fits(spec.train, workload)
+    warnings = check_gates(spec, workload)
+    if spec.tune is not None:
+        warnings = warnings + check_tune(spec, workload)
+    pilot = newest_comparison(adapters, spec, workload) if adapters is not None else None
+    known = pilot or Pilot(test_share=spec.data.split.test, metrics=metrics_for(workload.task, workload.class_names()))
+    return spec, warnings + spec.train.notes() + power_notes(spec.gates, known)
+
+
+def newest_comparison(adapters: Adapters, spec: PipelineSpec, workload: Workload) -> Pilot | None:
+    """The champion's test rows, with its outputs and those of the version it replaced where its decision names them.
+
+    None without a champion or without a stack that answers.
+    """
+    try:
+        head = adapters.ledger.head(spec.name)
+        record = find_registration(adapters.store, head.work_key) if head is not None else None
+        if head is None or record is None:
+            return None
+        keys = load_decision(adapters.store, head.decision).get("digests", {})
+        ours, theirs = (
+            load_rows(adapters.store, keys[name]) if keys.get(name, "none") != "none" else None
+            for name in ("rows", "champion_rows")
+        )
+        if ours is not None:
+            ours, theirs = side_by_side(ours, theirs)
+        return Pilot(
+            test_share=spec.data.split.test,
+            test_rows=load_dataset(adapters.store, record.dataset_id).rows["test"],
+            ours=ours,
+            theirs=theirs,
+            metrics=metrics_for(workload.task, workload.class_names()),
+        )
+    except RatchetError:
+        return None
+
+
+def policy_of(file: Path, directory: Path, pipeline: str) -> GatePolicy:
+    """The policy to try: of a pipeline file, or of a policy file with the pipeline's own gates where it leaves one out.
+
+    Raises ``ConfigurationError`` for a file that is neither, and for checks that do not fit the pipeline's workload.
+    """
+    own = read_pipeline(find_pipeline(directory, pipeline))
+    document, _ = parse_yaml(read_text(file), where=str(file), expected="a policy or pipeline file")
+    if "workload" in document or "gates" in document:
+        policy = read_pipeline(file).gates
+    else:
+        shared = read_shared_policy(file)
+        rules: dict[str, Any] = {gate: getattr(shared, gate) or own.gates.checks(gate) for gate in KINDS_AT}
+        policy = GatePolicy(**rules, on_inconclusive=shared.on_inconclusive, holdout=shared.holdout)
+    workload = load_workload(own.workload.use, dict(own.workload.parameters))
+    check_gates(own.model_copy(update={"gates": policy}), workload)
+    return policy

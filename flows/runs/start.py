@@ -1,0 +1,109 @@
+"""Start a run as the Prefect UI would, and follow it to its end."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import logging
+import sys
+from functools import partial
+from typing import Any
+
+from mlratchet.flows.approval_pause import run_url
+from mlratchet.flows.check_file import check_pipeline
+from mlratchet.flows.deployments import deploy_pipelines
+from mlratchet.flows.parameters import RetrainParameters
+from mlratchet.flows.retrain import retrain
+from mlratchet.flows.runs.following import Follower
+from mlratchet.flows.runs.liveness import Pulse
+from mlratchet.models.decisions.approval_page import hint
+from mlratchet.models.errors import InfrastructureError, RatchetError
+from mlratchet.models.pipeline.loading import find_pipeline
+from mlratchet.models.ports.storage import ObjectNotFound
+from mlratchet.tasks.actions.approving import choose
+from mlratchet.tasks.wiring import Adapters, open_adapters
+from prefect import get_client
+
+
+def _parameters(overrides: tuple[str, ...], requested_by: str | None = None) -> RetrainParameters:
+    return RetrainParameters(set=list(overrides), requested_by=requested_by or getpass.getuser())
+
+
+def _check_overrides(adapters: Adapters, pipeline: str, overrides: tuple[str, ...]) -> None:
+    """Fail here, with file and line, rather than minutes later on a worker."""
+    check_pipeline(find_pipeline(adapters.settings.pipelines_dir, pipeline), overrides=overrides)
+
+
+def read_report(adapters: Adapters, run_id: str) -> dict[str, Any] | None:
+    """The published report of a run, or None."""
+    try:
+        report: dict[str, Any] = json.loads(adapters.store.get(f"runs/{run_id}.json"))
+    except ObjectNotFound:
+        return None
+    return report
+
+
+def run_on_worker(
+    pipeline: str, overrides: tuple[str, ...], *, quiet: bool, requested_by: str | None = None
+) -> dict[str, Any]:
+    """Create a flow run of the deployment and follow it. Ctrl-C leaves it running and says so.
+
+    `requested_by` stands in every decision; the user of this process without it.
+    """
+    adapters = open_adapters()
+    _check_overrides(adapters, pipeline, overrides)
+    deployed = deploy_pipelines(pipeline)[0]
+    with get_client(sync_client=True) as client:
+        created = client.create_flow_run_from_deployment(
+            deployed["deployment_id"],
+            parameters={
+                "pipeline": pipeline,
+                "revision": deployed["revision"],
+                "parameters": _parameters(overrides, requested_by).model_dump(mode="json"),
+            },
+        )
+        url = run_url(adapters.settings, str(created.id))
+        follower = Follower(
+            client,
+            created.id,
+            pulse=Pulse(adapters.store, str(created.id), pipeline),
+            ask=partial(waiting_words, adapters, pipeline, url),
+            quiet=quiet,
+        )
+        try:
+            final = follower.follow()
+        except KeyboardInterrupt:
+            words = follower.question or f"the run goes on in the worker: {url} (cancel it there)"
+            print(f"\n{words}", file=sys.stderr)  # noqa: T201 - a word to whoever pressed Ctrl-C
+            raise
+    report = read_report(adapters, str(created.id))
+    if report is not None:
+        return report
+    message = final.state.message if final.state else "no state"
+    raise InfrastructureError(
+        f"run {created.id} of {pipeline} ended as {final.state_name} without a report: {message}; "
+        f"`ratchet run {pipeline}` again resumes it"
+    )
+
+
+def waiting_words(adapters: Adapters, pipeline: str, url: str) -> str:
+    """How to answer a paused run."""
+    try:
+        return hint(choose(adapters, pipeline, None), url)
+    except RatchetError as error:  # following goes on; the question is on the run's page all the same
+        return f"waiting for approval: Resume on {url} ({error})"
+
+
+def run_here(pipeline: str, overrides: tuple[str, ...], *, quiet: bool) -> dict[str, Any]:
+    """The same flow, in this process; its log lines are the progress."""
+    if quiet:
+        logging.getLogger("prefect").setLevel(logging.ERROR)
+    adapters = open_adapters()
+    _check_overrides(adapters, pipeline, overrides)
+    deployed = deploy_pipelines(pipeline)[0]
+    state = retrain(pipeline, deployed["revision"], _parameters(overrides), return_state=True)
+    run_id = str(state.state_details.flow_run_id)
+    report = read_report(adapters, run_id)
+    if report is None:
+        raise InfrastructureError(f"run {run_id} of {pipeline} ended as {state.name}: {state.message}")
+    return report

@@ -1,0 +1,46 @@
+"""Start a study in this process: as the deployment would, with somebody watching."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlratchet.flows.check_file import check_pipeline
+from mlratchet.flows.deployments import deploy_pipelines
+from mlratchet.flows.parameters import TuneParameters
+from mlratchet.flows.runs.start import read_report
+from mlratchet.flows.tune import LISTENER, tune
+from mlratchet.models.errors import ConfigurationError, InfrastructureError
+from mlratchet.models.pipeline.loading import find_pipeline
+from mlratchet.models.tuning.space import require_tune
+from mlratchet.tasks.steps.search import Listener
+from mlratchet.tasks.wiring import open_adapters
+from pydantic import ValidationError
+
+
+def tune_here(pipeline: str, asked: dict[str, Any], *, requested_by: str, listener: Listener) -> dict[str, Any]:
+    """Run the study of a pipeline, or go on with it; returns its report.
+
+    Raises ``ConfigurationError`` for anything wrong in the file or in `asked`, before anything runs.
+    """
+    try:
+        parameters = TuneParameters(**asked, requested_by=requested_by)
+    except ValidationError as exc:
+        problems = "; ".join(f"{'.'.join(str(p) for p in e['loc'][:1])}: {e['msg']}" for e in exc.errors())
+        raise ConfigurationError(problems) from exc
+    adapters = open_adapters()
+    spec, _ = check_pipeline(find_pipeline(adapters.settings.pipelines_dir, pipeline), overrides=parameters.overrides())
+    require_tune(spec)
+    revision = deploy_pipelines(pipeline)[0]["revision"]
+    token = LISTENER.set(listener)
+    try:
+        state = tune(pipeline, revision, parameters, return_state=True)
+    finally:
+        LISTENER.reset(token)
+    run_id = str(state.state_details.flow_run_id)
+    report = read_report(adapters, run_id)
+    if report is None:
+        raise InfrastructureError(
+            f"study run {run_id} of {pipeline} ended as {state.name}: {state.message}; `ratchet tune {pipeline}` again "
+            "goes on with it"
+        )
+    return report

@@ -1,0 +1,142 @@
+"""Measure the exact artifact in a clean process: parity with the eager model, latency, size, memory, contract.
+
+Run as ``python -m mlratchet.infra.artifact.measure DIRECTORY FOLDER THREADS`` by `measure_artifact`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mlratchet.infra.machine.interpreter import collect_seldom
+from mlratchet.infra.settings import process_environment, without_private_keys
+from mlratchet.models.artifact.manifest import ArtifactManifest
+from mlratchet.models.errors import InfrastructureError
+from mlratchet.models.serving.contract import StoredRequest
+
+TIMED_FORWARDS = 300  # of one row each
+WARM_FORWARDS = 20
+TIMEOUT_S = 300
+SAMPLE, REQUESTS, OUT = "sample.safetensors", "requests.json", "measured.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What would be served, measured. 1 MB = 1,000,000 bytes."""
+
+    latency_ms: dict[str, float]  # p50, p95, p99 of a forward of one row
+    latency_n: int
+    parity_max_difference: float  # largest |exported - eager| over the sample
+    parity_n: int
+    size_bytes: int
+    memory_mb: float  # peak resident set of the whole process: interpreter, libraries and model, as a server holds them
+    memory_model_mb: float  # the same less what was resident before the model was loaded
+    contract_n: int  # requests replayed and shapes tried
+    contract_failures: tuple[str, ...]  # one line each
+
+
+def measure_artifact(
+    directory: Path,
+    manifest: ArtifactManifest,
+    *,
+    sample_x: np.ndarray[Any, Any],
+    expected: np.ndarray[Any, Any],
+    threads: int,
+    requests: Sequence[StoredRequest] = (),
+) -> Measurement:
+    """Measure a verified directory. Raises ``InfrastructureError`` when it cannot be loaded."""
+    from safetensors.numpy import save_file
+
+    with tempfile.TemporaryDirectory(prefix="ratchet-measure-") as name:
+        folder = Path(name)
+        tensors = {"x": np.ascontiguousarray(sample_x), "expected": np.ascontiguousarray(expected)}
+        save_file(tensors, folder / SAMPLE)
+        (folder / REQUESTS).write_text(json.dumps([request.model_dump(mode="json") for request in requests]))
+        done = subprocess.run(
+            [sys.executable, "-m", "mlratchet.infra.artifact.measure", str(directory), str(folder), str(threads)],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            env=without_private_keys(process_environment()),
+            check=False,
+        )
+        if done.returncode != 0 or not (folder / OUT).is_file():
+            last = (done.stderr.strip() or "no output").splitlines()[-1]
+            raise InfrastructureError(f"the artifact cannot be loaded in a clean process: {last[:300]}")
+        measured = json.loads((folder / OUT).read_text())
+    measured["contract_failures"] = tuple(measured["contract_failures"])
+    return Measurement(size_bytes=manifest.total_bytes, **measured)
+
+
+def main(directory: Path, folder: Path, threads: int) -> None:
+    """In the clean process."""
+    collect_seldom()  # as the server does
+    import mlflow.pytorch  # noqa: F401 - resident in a server too: before the baseline of the memory
+    import torch
+    from mlratchet.infra.artifact.exported import load_exported
+    from mlratchet.models.artifact.signature import Signature
+    from mlratchet.models.serving.contract import replay, signature_failures
+    from mlratchet.models.serving.predictor import Predictor
+    from safetensors.torch import load_file
+
+    torch.set_num_threads(threads)
+    tensors = load_file(folder / SAMPLE)
+    x, expected = tensors["x"], tensors["expected"]
+    before_mb = resident_mb("VmRSS")
+    model = load_exported(directory)
+    with torch.inference_mode():
+        difference = float((model(x).float().reshape(expected.shape) - expected).abs().max())
+        latency_ms = time_forwards(model, x)
+    peak_mb = resident_mb("VmHWM")
+    signature = Signature.from_json((directory / "signature.json").read_text())
+    documents = json.loads((folder / REQUESTS).read_text())
+    requests = [
+        StoredRequest(**{**one, "predictions": tuple(one["predictions"]) if one["predictions"] is not None else None})
+        for one in documents
+    ]
+    tried, failures = signature_failures(model, signature, x.numpy())
+    failures += replay(Predictor(version=0, generation=0, signature=signature, model=model), requests)
+    result = {
+        "latency_ms": latency_ms,
+        "latency_n": TIMED_FORWARDS,
+        "parity_max_difference": difference,
+        "parity_n": len(x),
+        "memory_mb": peak_mb,
+        "memory_model_mb": peak_mb - before_mb,
+        "contract_n": tried + len(requests),
+        "contract_failures": failures,
+    }
+    (folder / OUT).write_text(json.dumps(result))
+
+
+def time_forwards(model: Callable[[Any], Any], x: Any) -> dict[str, float]:
+    """Quantiles of the wall time of forwards of one row, in milliseconds."""
+    seconds = []
+    for number in range(WARM_FORWARDS + TIMED_FORWARDS):
+        row = x[number % len(x) : number % len(x) + 1]
+        start = time.perf_counter()
+        model(row)
+        seconds.append(time.perf_counter() - start)
+    quantiles = np.quantile(np.asarray(seconds[WARM_FORWARDS:]) * 1e3, [0.5, 0.95, 0.99])
+    return dict(zip(("p50", "p95", "p99"), map(float, quantiles), strict=True))
+
+
+def resident_mb(field: str) -> float:
+    """`VmRSS` (now) or `VmHWM` (peak) of this process. Not ``ru_maxrss``: a child inherits its parent's."""
+    found = re.search(rf"^{field}:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    if found is None:
+        raise InfrastructureError(f"/proc/self/status has no {field}; memory is measured on Linux alone")
+    return int(found[1]) * 1024 / 1e6
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,154 @@
+"""The decision: one gate's verdict with everything behind it, as canonical JSON named by its digest."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from mlratchet.models.decisions.override import moment
+from mlratchet.models.errors import SecurityError
+from mlratchet.models.gates.result import GateResult
+from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
+
+
+def build_decision(
+    pipeline: str,
+    gate: str,
+    result: GateResult,
+    *,
+    version: int | None,
+    work_key: str,
+    champion_version: int | None,
+    digests: Mapping[str, str],
+    actor: str,
+    now_s: float,
+    run_id: str,
+    champion: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+    times: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """The document. Values that are not finite are None; the reason says why.
+
+    Args:
+        digests: Of policy, pipeline, dataset, model, code and rows, whatever of it exists at this gate.
+        champion: Of the version compared with: version, generation, manifest, decision.
+        environment: As of `models.identity.environment`: where the statistics were computed.
+        times: Seconds since the epoch of what led here, for reading only; the verdict is of `now_s`.
+    """
+    return {
+        "kind": "gate",
+        "pipeline": pipeline,
+        "gate": gate,
+        "verdict": result.verdict,
+        "version": version,
+        "work_key": work_key,
+        "champion_version": champion_version,
+        "champion": dict(champion) if champion is not None else None,
+        "bootstrap": result.bootstrap,
+        "holdout_uses": result.holdout_uses,
+        "digests": dict(digests),
+        "environment": dict(environment or {}),
+        "times": dict(times or {}),
+        "actor": actor,
+        "run_id": run_id,
+        "at_s": now_s,
+        "checks": plain_checks(result),
+    }
+
+
+def plain_checks(result: GateResult) -> list[dict[str, Any]]:
+    """The checks as a decision holds them."""
+    return [_plain(asdict(check)) for check in result.checks]
+
+
+def _plain(check: dict[str, Any]) -> dict[str, Any]:
+    interval, value = check["interval"], check["value"]
+    if interval is not None and not all(math.isfinite(end) for end in interval):
+        interval = None
+    if value is not None and not math.isfinite(value):
+        value = None
+    plain = {**check, "value": value, "interval": list(interval) if interval is not None else None}
+    if "parts" in check:
+        plain["parts"] = [_plain(part) for part in check["parts"]]
+    return plain
+
+
+def load_decision(store: ObjectStore, digest: str) -> dict[str, Any]:
+    """Read back, its digest verified, its signature not: for showing. Raises ``SecurityError`` for a changed one, one
+    that is gone, or one that cannot be told in words: no gate wrote that."""
+    try:
+        decision: dict[str, Any] = json.loads(store.get(f"decisions/{digest}.json", sha256=digest))
+        float(decision["at_s"])
+        explain(decision)
+    except ObjectNotFound as exc:
+        raise SecurityError(f"{exc}; a decision that was made is gone") from exc
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError, RecursionError) as exc:
+        raise SecurityError(f"{store.bucket}/decisions/{digest}.json: is not a decision; no gate wrote it") from exc
+    return decision
+
+
+def digests_behind(store: ObjectStore, digest: str) -> list[dict[str, str]]:
+    """The digests of a promotion's decision, and those of every gate's decision that it names, as an override does.
+
+    Raises ``SecurityError`` as `load_decision` does.
+    """
+    named = load_decision(store, digest).get("digests") or {}
+    gates = [one for name, one in named.items() if name.startswith("gate.")]
+    return [named, *(load_decision(store, one).get("digests") or {} for one in gates)]
+
+
+WORDS = ((">=", "≥"), ("<=", "≤"), (">", "above"))  # a page would read a leading > as a quotation
+SIGNS = {"pass": "✓", "fail": "✗", "inconclusive": "?", "not_applicable": "-"}
+
+
+def explain(decision: dict[str, Any]) -> str:
+    """In words, a line per check."""
+    subject = f"version {decision['version']}" if decision["version"] else f"work {decision['work_key'][:12]}"
+    against = f", compared with version {decision['champion_version']}" if decision["champion_version"] else ""
+    lines = [f"{decision['gate']} gate of {decision['pipeline']}, {subject}{against}: {decision['verdict']}"]
+    if decision.get("reason"):
+        lines.append(f"  {decision['actor']}: {decision['reason']}")
+    lines += [f"  {SIGNS[check['verdict']]} {check['kind']}: {check['reason']}" for check in decision["checks"]]
+    if decision.get("expires_s"):
+        lines.append(f"  may be used until {moment(decision['expires_s'])}")
+    for one in decision.get("overrides", ()):
+        lines.append(f"  ! overrides the {one['gate']} gate, which said {one['verdict']}: {'; '.join(one['reasons'])}")
+    lines += [f"  {line}" for line in wear_in_words(decision)]
+    return "\n".join(lines)
+
+
+def wear_in_words(decision: Mapping[str, Any]) -> list[str]:
+    """A line on how often the test rows had gated; none where it is not known."""
+    uses = decision.get("holdout_uses")
+    return [f"these test rows had gated {uses} time{'' if uses == 1 else 's'} before"] if uses is not None else []
+
+
+def table(decision: dict[str, Any]) -> list[dict[str, str]]:
+    """A row per check, for a page that cuts off what is too wide: the verdict first. Its cells are Markdown, in which a
+    lone dash is a list."""
+    rows = []
+    for check in decision["checks"]:
+        interval = check["interval"]
+        rows.append(
+            {
+                "verdict": check["verdict"],
+                "check": check["kind"],
+                "metric": check["metric"],
+                "value": "none" if check["value"] is None else f"{check['value']:.4f}",
+                "interval": "none" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}",
+                "n": str(check["n"]),
+                "threshold": readable(check["threshold"]),
+            }
+        )
+    return rows
+
+
+def readable(threshold: str) -> str:
+    """A threshold without the signs that Markdown takes for its own."""
+    for sign, word in WORDS:
+        if threshold.startswith(sign):
+            return word + threshold.removeprefix(sign)
+    return threshold

@@ -1,0 +1,148 @@
+"""Replay: judge again what a decision judged, from the bucket alone, and compare every number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlratchet.models.decisions.decision import plain_checks
+from mlratchet.models.decisions.environment import environment, judging_source_digest
+from mlratchet.models.decisions.stored_evidence import Basis, thaw
+from mlratchet.models.errors import SecurityError
+from mlratchet.models.gates.evidence import Evidence
+from mlratchet.models.gates.judge import judge_gate
+from mlratchet.models.gates.policy import GatePolicy
+from mlratchet.models.gates.result import GateResult
+from mlratchet.models.identity.canonical import canonical_json
+from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
+from pydantic import ValidationError
+
+TOLERANCE = 1e-9  # relative and absolute, in another environment than the recorded one
+EXACT = ("kind", "metric", "verdict", "threshold", "n", "method", "seed", "label")
+NUMBERS = ("value", "interval")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """What came of judging again."""
+
+    verdict: str
+    same_environment: bool  # versions, machine and judging code as recorded: every number must be equal to the bit
+    checks: int
+    largest_difference: float  # |again - recorded| over every value and interval end; 0.0 when all are equal
+    problems: tuple[str, ...]  # one line each; none: the decision holds
+    judged_by: str = ""  # digest of the judging code of the decision, where this is other code
+
+    @property
+    def problem(self) -> str:
+        """The first problem, and what it may mean that other code judged; empty when there is none."""
+        if not self.problems or not self.judged_by:
+            return next(iter(self.problems), "")
+        return (
+            f"{self.problems[0]}; other judging code decided ({self.judged_by[:12]}, here "
+            f"{judging_source_digest()[:12]}), and its methods may differ: verify with the revision that decided"
+        )
+
+
+def policy_key(digest: str) -> str:
+    """Where a policy is published."""
+    return f"policies/{digest}.json"
+
+
+def publish_policy(store: ObjectStore, policy: GatePolicy) -> str:
+    """Every check as it applies, shared ones included; returns the digest."""
+    digest = policy.digest()
+    store.create(policy_key(digest), canonical_json(policy.model_dump(mode="json", exclude={"policy"})))
+    return digest
+
+
+def load_policy(store: ObjectStore, digest: str) -> GatePolicy:
+    """Read back, verified. Raises ``SecurityError`` for a missing or changed one."""
+    try:
+        data = store.get(policy_key(digest), sha256=digest)
+        return GatePolicy.model_validate_json(data)
+    except ObjectNotFound as exc:
+        raise SecurityError(f"{exc}; the policy of a decision is gone") from exc
+    except ValidationError as exc:
+        said = exc.errors()[0]["msg"]
+        raise SecurityError(f"{store.bucket}/{policy_key(digest)}: is not a policy of this version: {said}") from exc
+
+
+def verdict_on(policy: GatePolicy, evidence: Evidence, basis: Basis) -> GateResult:
+    """The one call of the judge by gates and by replays: what is frozen is all that a verdict depends on."""
+    return judge_gate(
+        policy,
+        basis.gate,
+        evidence,
+        first_model=basis.first_model,
+        task=basis.task,
+        class_names=basis.class_names,
+        now_s=basis.now_s,
+    )
+
+
+def replay(store: ObjectStore, decision: Mapping[str, Any]) -> Replay:
+    """Judge again. Raises ``SecurityError`` when policy or evidence is missing, changed or another's."""
+    digests = decision["digests"]
+    if not isinstance(digests, Mapping) or not {"evidence", "policy"} <= set(digests):
+        raise SecurityError(
+            f"the {decision.get('gate')} decision names no evidence and policy: it cannot be judged again"
+        )
+    evidence, basis = thaw(store, digests["evidence"])
+    if basis.gate != decision["gate"] or evidence.version != decision["version"]:
+        raise SecurityError(f"evidence {digests['evidence'][:12]} is of the {basis.gate} gate of {evidence.version}")
+    result = verdict_on(load_policy(store, digests["policy"]), evidence, basis)
+    same_code = digests.get("code") == judging_source_digest()
+    same = decision.get("environment") == environment() and same_code
+    again = plain_checks(result)
+    recorded = decision["checks"]
+    problems: list[str] = []
+    if result.verdict != decision["verdict"]:
+        problems.append(f"verdict {result.verdict}, recorded {decision['verdict']}")
+    if len(again) != len(recorded):
+        problems.append(f"{len(again)} checks, recorded {len(recorded)}")
+    largest = 0.0
+    for now, then in zip(again, recorded, strict=False):
+        largest = max(largest, _compare(now, then, 0.0 if same else TOLERANCE, problems))
+    return Replay(
+        verdict=result.verdict,
+        same_environment=same,
+        checks=len(again),
+        largest_difference=largest,
+        problems=tuple(problems),
+        judged_by="" if same_code else str(digests.get("code")),
+    )
+
+
+def _compare(now: Mapping[str, Any], then: Mapping[str, Any], tolerance: float, problems: list[str]) -> float:
+    """Appends a line per field that differs; returns the largest difference."""
+    where = " ".join(str(then.get(name)) for name in ("kind", "metric", "label") if then.get(name))
+    exact = (*EXACT, "reason") if tolerance == 0 else EXACT
+    problems += [
+        f"{where}: {name} {now.get(name)}, recorded {then.get(name)}"
+        for name in exact
+        if now.get(name) != then.get(name)
+    ]
+    largest = 0.0
+    for name in NUMBERS:
+        a, b = _numbers(now.get(name)), _numbers(then.get(name))
+        if len(a) != len(b):
+            problems.append(f"{where}: {name} {now.get(name)}, recorded {then.get(name)}")
+        for x, y in zip(a, b, strict=False):
+            largest = max(largest, abs(x - y))
+            if not (x == y or math.isclose(x, y, rel_tol=tolerance, abs_tol=tolerance)):
+                problems.append(f"{where}: {name} {x!r}, recorded {y!r}")
+    parts, recorded = now.get("parts") or [], then.get("parts") or []
+    if len(parts) != len(recorded):
+        problems.append(f"{where}: {len(parts)} parts, recorded {len(recorded)}")
+    for part, before in zip(parts, recorded, strict=False):
+        largest = max(largest, _compare(part, before, tolerance, problems))
+    return largest
+
+
+def _numbers(value: Any) -> list[float]:
+    if value is None:
+        return []
+    return [float(v) for v in value] if isinstance(value, list | tuple) else [float(value)]

@@ -1,0 +1,38 @@
+"""Deploy: wait until the server answers with the champion's version."""
+
+from __future__ import annotations
+
+import time
+
+import httpx
+from mlratchet.infra.serving.local import request_server, server_url
+from mlratchet.models.errors import InfrastructureError
+from mlratchet.tasks.showing.prefect_page import show_link
+from mlratchet.tasks.step import step
+from mlratchet.tasks.wiring import Run
+
+
+@step("Deploy the champion", retries=1)
+def deploy(run: Run, version: int, timeout_s: float = 90.0) -> str:
+    """Ask for a server of this pipeline and wait for the version. Returns its URL."""
+    home, name = run.adapters.settings.home, run.spec.name
+    request_server(home, name, run.spec.serving.model_dump(mode="json"))
+    deadline = time.monotonic() + timeout_s
+    answer = "no server yet"
+    while time.monotonic() < deadline:
+        url = server_url(home, name)
+        if url is not None:
+            try:
+                reply = httpx.get(f"{url}/ready", timeout=5)
+                served = reply.headers.get("x-model-version")
+                answer = f"{url} answers {reply.status_code} with version {served}"
+                if reply.status_code == 200 and served == str(version):
+                    show_link("model-server", url, f"{name} version {version}")
+                    return url
+            except httpx.HTTPError as exc:
+                answer = f"{url}: {exc}"
+        time.sleep(0.2)
+    raise InfrastructureError(
+        f"version {version} of {name} was not served within {timeout_s:.0f} s ({answer}); "
+        f"the promotion stands; see `ratchet logs serve-{name}`"
+    )

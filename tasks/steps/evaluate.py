@@ -1,0 +1,144 @@
+"""Evaluate: everything the gates judge that comes from the test rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from mlratchet.infra.artifact.measure import Measurement
+from mlratchet.models.artifact.signature import signature_of
+from mlratchet.models.data.dataset import DatasetManifest
+from mlratchet.models.data.shards import load_split
+from mlratchet.models.evaluation.perturb import perturb
+from mlratchet.models.evaluation.score import score
+from mlratchet.models.gates.evidence import AttributionShift, ContractReplay, Evidence
+from mlratchet.models.gates.holdout import record_use
+from mlratchet.models.gates.needs import Demands, demands_of
+from mlratchet.models.metrics import MetricValue, compute_metrics
+from mlratchet.models.metrics.rows import RowOutputs, load_rows, save_rows
+from mlratchet.models.serving.contract import contract_requests, publish_requests
+from mlratchet.models.sources.record import Split
+from mlratchet.models.training.cost import training_cost
+from mlratchet.tasks.showing.mlflow_pages import show_evaluation
+from mlratchet.tasks.step import step
+from mlratchet.tasks.steps.train import Trained
+from mlratchet.tasks.support.attribute import attribute
+from mlratchet.tasks.support.score_versions import Rescored, rescore
+from mlratchet.tasks.support.work import Work
+from mlratchet.tasks.wiring import Run
+from safetensors.torch import load
+
+SAMPLE = 256  # rows that the artifact is measured on
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluation:
+    """Per-row outputs, metrics and what else was measured on the test rows."""
+
+    candidate: RowOutputs
+    compared: Rescored
+    perturbed: dict[str, RowOutputs]  # by `perturbation_name`
+    metrics: dict[str, MetricValue]
+    keys: dict[str, str]  # of every object the verdicts depend on
+    cost: dict[str, float]
+    attribution_shift: AttributionShift | None
+    missing: dict[str, str]  # what could not be measured -> why
+    holdout_uses: int
+    sample_x: np.ndarray[Any, Any]  # rows for the staging gate
+    sample_output: np.ndarray[Any, Any]  # eager outputs of the same rows
+
+    @property
+    def rows_key(self) -> str:
+        """Store key of the candidate's rows."""
+        return self.keys["rows"]
+
+    def digests(self) -> dict[str, str]:
+        """What the verdicts depend on."""
+        return {**self.keys, "holdout_uses": str(self.holdout_uses)}
+
+    def evidence(self, *, version: int | None = None, staged: Measurement | None = None) -> Evidence:
+        """For a gate."""
+        measured: dict[str, Any] = {}
+        if staged is not None:
+            measured = {
+                "latency_ms": staged.latency_ms,
+                "latency_n": staged.latency_n,
+                "size_bytes": staged.size_bytes,
+                "memory_mb": staged.memory_mb,
+                "parity_max_difference": staged.parity_max_difference,
+                "parity_n": staged.parity_n,
+                "contract": ContractReplay(n=staged.contract_n, failures=staged.contract_failures),
+            }
+        return Evidence(
+            version=version,
+            dataset_id=self.candidate.dataset_id,
+            candidate=self.candidate,
+            champion=self.compared.champion,
+            perturbed=self.perturbed,
+            versions=self.compared.versions,
+            anchor_version=self.compared.anchor_version,
+            previous_version=self.compared.previous_version,
+            cost=self.cost,
+            attribution_shift=self.attribution_shift,
+            holdout_uses=self.holdout_uses,
+            missing=self.missing,
+            **measured,
+        )
+
+
+@step("Evaluate on the test rows")
+def evaluate(run: Run, work: Work, dataset: DatasetManifest, trained: Trained) -> Evaluation:
+    """Score the candidate, its perturbed copies and every version it is compared with on the same rows."""
+    store, demands, task = run.adapters.store, demands_of(run.spec.gates), run.workload.task
+    rows = load_split(store, dataset, "test")
+    module = load_candidate(run, trained.result.weights_key, trained.result.weights_sha256)
+    candidate = candidate_rows(run, trained, module, rows)
+    compared = rescore(run, work, rows, demands)
+    perturbed = perturbed_rows(run, module, rows, demands)
+    attributed = attribute(run, rows, demands, module, compared.champion_model)
+    metrics = compute_metrics(candidate, task, run.workload.class_names())
+    show_evaluation(run, trained, candidate, compared, metrics, demands, attributed)
+    scored: dict[str, RowOutputs | None] = {
+        "rows": candidate,
+        "champion_rows": compared.champion,
+        **{f"rows under {name}": outputs for name, outputs in perturbed.items()},
+        **{f"rows of version {version}": outputs for version, outputs in compared.versions.items()},
+    }
+    keys = {name: save_rows(store, outputs) if outputs is not None else "none" for name, outputs in scored.items()}
+    sample_x, sample_output = rows.x[:SAMPLE], candidate.output[:SAMPLE]
+    keys["requests"] = publish_requests(store, contract_requests(signature_of(run.workload), sample_x, sample_output))
+    return Evaluation(
+        candidate=candidate,
+        compared=compared,
+        perturbed=perturbed,
+        metrics=metrics,
+        keys=keys | ({"attributions": attributed.digest} if attributed.digest else {}),
+        cost=training_cost(store, work.key, trained.result, run.spec.train),
+        attribution_shift=attributed.shift,
+        missing=compared.missing | ({"attributions": attributed.missing} if attributed.missing else {}),
+        holdout_uses=record_use(store, run.spec.name, work.key, rows.ids),
+        sample_x=sample_x,
+        sample_output=sample_output,
+    )
+
+
+def candidate_rows(run: Run, trained: Trained, module: torch.nn.Module, rows: Split) -> RowOutputs:
+    """The test rows as the ranks scored them, each once; scored here when the ranks did not."""
+    if trained.result.rows_key is not None:
+        return load_rows(run.adapters.store, trained.result.rows_key)
+    return score(module, rows)
+
+
+def perturbed_rows(run: Run, module: torch.nn.Module, rows: Split, demands: Demands) -> dict[str, RowOutputs]:
+    """The candidate on every perturbed copy that the policy declares, one at a time in memory."""
+    spec = run.workload.input_spec()
+    return {name: score(module, perturb(rows, one, spec)) for name, one in demands.perturbations.items()}
+
+
+def load_candidate(run: Run, weights_key: str, weights_sha256: str) -> torch.nn.Module:
+    """The trained module in eval mode. Raises ``DigestMismatch`` for changed weights."""
+    module = run.workload.build_model()
+    module.load_state_dict(load(run.adapters.store.get(weights_key, sha256=weights_sha256)))
+    return module.eval()

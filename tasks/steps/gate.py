@@ -1,0 +1,111 @@
+"""A gate: pure judgement of evidence, published as a signed decision before anything acts on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any
+
+from mlratchet.models.decisions.decision import build_decision, explain, table
+from mlratchet.models.decisions.environment import environment, judging_source_digest
+from mlratchet.models.decisions.gate_run import GateRun, find_gate_run, gate_run_id, publish_gate_run
+from mlratchet.models.decisions.judge_again import publish_policy, verdict_on
+from mlratchet.models.decisions.signature import publish_decision
+from mlratchet.models.decisions.stored_evidence import Basis, freeze
+from mlratchet.models.fault_points import fault_point
+from mlratchet.models.gates.evidence import Evidence
+from mlratchet.models.promotion.verify import confirmed
+from mlratchet.tasks.showing.mlflow_pages import show_decision_page
+from mlratchet.tasks.showing.prefect_page import show_table
+from mlratchet.tasks.step import step
+from mlratchet.tasks.steps.approval import with_approvals
+from mlratchet.tasks.support.work import Work
+from mlratchet.tasks.wiring import Run
+
+
+@step("Gate", run_name="Gate: {gate}")
+def pass_gate(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict[str, str]) -> GateRun:
+    """Judge, publish the decision, show it. The caller stops the run unless the verdict is `pass`."""
+    spec, store, keys = run.spec, run.adapters.store, run.adapters.keys
+    evidence, digests = with_approvals(run, work, gate, evidence, digests)
+    signer = keys.signer()
+    began_s = time.time()
+    champion = work.champion.version if work.champion else None
+    identity = gate_run_id(
+        gate=gate,
+        work_key=work.key,
+        policy_digest=spec.policy_digest(),
+        champion_version=champion,
+        dataset_id=work.dataset_id,
+        evidence={**digests, "signed_by": signer.key_id},  # with a new key it is judged again
+    )
+    earlier = find_gate_run(store, work.key, identity)
+    if earlier is not None:
+        decision = confirmed(store, keys.trusted(), earlier, pipeline=spec.name, champion=champion, digests=digests)
+        show_decision(run, decision, earlier.decision)
+        return earlier
+    evidence = dataclasses.replace(evidence, dataset_id=work.dataset_id)
+    basis = Basis(
+        gate=gate,
+        first_model=work.champion is None,
+        task=run.workload.task,
+        class_names=run.workload.class_names(),
+        now_s=began_s,
+    )
+    result = verdict_on(spec.gates, evidence, basis)
+    decision = build_decision(
+        spec.name,
+        gate,
+        result,
+        version=evidence.version,
+        work_key=work.key,
+        champion_version=champion,
+        digests={
+            "policy": publish_policy(store, spec.gates),
+            "evidence": freeze(store, evidence, basis),
+            "pipeline": spec.revision(),
+            "dataset": work.dataset_id,
+            "code": judging_source_digest(),
+            "workload": run.workload_digest,
+            **digests,
+        },
+        actor=run.actor,
+        now_s=began_s,
+        run_id=run.run_id,
+        champion=champion_of(work),
+        environment=environment(),
+        times={"judged_s": time.time()},
+    )
+    digest = publish_decision(store, decision, signer)
+    fault_point(f"gate.{gate}.after_decision")
+    gate_run = GateRun(
+        id=identity,
+        gate=gate,
+        verdict=result.verdict,
+        decision=digest,
+        work_key=work.key,
+        reasons=failures(decision),
+    )
+    publish_gate_run(store, gate_run)
+    show_decision(run, decision, digest)
+    return gate_run
+
+
+def champion_of(work: Work) -> dict[str, Any] | None:
+    """The ledger's word on who was compared with."""
+    if work.champion is None:
+        return None
+    return {key: getattr(work.champion, key) for key in ("version", "generation", "manifest", "decision", "work_key")}
+
+
+def show_decision(run: Run, decision: dict[str, Any], digest: str) -> None:
+    """A table on Prefect's page of the run, with the decision in words above it; a page in MLflow."""
+    show_decision_page(run, decision, digest)
+    show_table(f"gate-{decision['gate']}", table(decision), f"```\n{explain(decision)}\n```")
+
+
+def failures(decision: dict[str, Any]) -> tuple[str, ...]:
+    """The reasons of every check that did not pass."""
+    return tuple(
+        str(check["reason"]) for check in decision["checks"] if check["verdict"] not in ("pass", "not_applicable")
+    )

@@ -1,0 +1,25 @@
+"""Preprocess: records become shards, by split."""
+
+from __future__ import annotations
+
+from mlratchet.models.data.dataset import DatasetManifest
+from mlratchet.models.data.preprocess import write_dataset
+from mlratchet.models.data.snapshot import Snapshot
+from mlratchet.tasks.step import step
+from mlratchet.tasks.steps.validate import Checked
+from mlratchet.tasks.wiring import Run
+
+
+@step("Preprocess into shards")
+def preprocess(run: Run, snapshot: Snapshot, checked: Checked) -> DatasetManifest:
+    """Write the dataset unless it exists."""
+    return write_dataset(
+        run.adapters.store,
+        snapshot,
+        checked.records,
+        run.workload_digest,
+        run.spec.workload,
+        run.spec.data,
+        run.spec.source,
+        class_names=run.workload.class_names(),
+    )

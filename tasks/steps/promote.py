@@ -1,0 +1,35 @@
+"""Promote: the ledger entry is the promotion; alias and tags follow."""
+
+from __future__ import annotations
+
+from mlratchet.models.decisions.gate_run import GateRun
+from mlratchet.models.ledger.entry import LedgerEntry
+from mlratchet.models.promotion.move import project, promote_version, refuse_cut_ledger
+from mlratchet.models.registration.record import Registration
+from mlratchet.tasks.step import step
+from mlratchet.tasks.support.versions import verify_promotable
+from mlratchet.tasks.support.work import Work
+from mlratchet.tasks.wiring import Run
+
+
+@step("Promote to champion")
+def promote(run: Run, work: Work, record: Registration, gate: GateRun) -> LedgerEntry:
+    """Append to the ledger what the champion gate decided about the champion it was compared with.
+
+    Raises ``SecurityError`` when signature, digest or bytes are not those of this very decision.
+    """
+    adapters = run.adapters
+    verify_promotable(
+        adapters, record, gate.decision, champion_version=work.champion.version if work.champion else None
+    )
+    refuse_cut_ledger(adapters.ledger, adapters.registry, run.spec.name)
+    entry = promote_version(
+        adapters.ledger,
+        record,
+        decision=gate.decision,
+        actor=run.actor,
+        reason=f"champion gate passed (decision {gate.decision[:12]})",
+        expected_generation=work.champion.generation if work.champion else 0,
+    )
+    project(adapters.ledger, adapters.registry, run.spec.name)
+    return entry

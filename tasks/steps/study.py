@@ -1,0 +1,95 @@
+"""The study of a run: its rows, its identity, where its trials begin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from mlratchet.infra.search.slots import Slots, free_slots
+from mlratchet.models.data.dataset import DatasetManifest, refuse_gate_rows
+from mlratchet.models.metrics import Metric
+from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.pipeline.tune import TuneConfig
+from mlratchet.models.pipeline.work_key import work_key
+from mlratchet.models.training.config import CheckpointConfig
+from mlratchet.models.tuning.rows import write_search_dataset
+from mlratchet.models.tuning.space import Values, baseline, objective, overrides, require_tune, trial_spec
+from mlratchet.models.tuning.study import study_id
+from mlratchet.tasks.step import step
+from mlratchet.tasks.steps.train import initial_weights
+from mlratchet.tasks.support.work import Work
+from mlratchet.tasks.wiring import Run
+
+TRIAL_CHECKPOINTS = CheckpointConfig(every_seconds=60.0, keep=1)  # a killed trial loses at most a minute
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Study:
+    """What all trials share."""
+
+    id: str
+    tune: TuneConfig
+    metric: Metric
+    rows: DatasetManifest
+    baseline: Values
+    slots: Slots
+    parent_version: int | None
+    parent_weights_key: str | None
+    parent_weights_sha256: str | None
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Of the metric."""
+        return self.metric.direction == "higher"
+
+    def spec_of(self, run: Run, values: Values) -> PipelineSpec:
+        """The pipeline of a trial. Raises ``ConfigurationError`` when the values do not fit together."""
+        whole = trial_spec(run.spec, run.workload, values)
+        train = whole.train.model_copy(
+            update={"warm_start": self.parent_version or "none", "checkpoint": TRIAL_CHECKPOINTS, "nodes": 1}
+        )
+        return whole.model_copy(update={"train": train})
+
+    def work_key(self, run: Run, spec: PipelineSpec) -> str:
+        """Equal configurations on equal rows have one key, in this study and in others. Never that of a candidate:
+        the dataset is another one."""
+        return work_key(
+            spec,
+            snapshot_id=self.rows.snapshot_id,
+            dataset_id=self.rows.id,
+            workload_digest=run.workload_digest,
+            torch_version=torch.__version__.split("+")[0],
+            world=self.slots.processes,
+        )
+
+    def assignments(self, values: Values) -> tuple[str, ...]:
+        """For `ratchet run --set`: the values, and the start that they were measured with."""
+        start = "champion" if self.tune.warm_start == "champion" else "none"
+        return (*overrides(values), f"train.warm_start={start}")
+
+
+@step("Cut the rows of the study")
+def open_study(run: Run, work: Work, dataset: DatasetManifest) -> Study:
+    """Publish the study's manifest, without any row that a gate judges on, and name the study."""
+    tune = require_tune(run.spec)
+    rows = write_search_dataset(run.adapters.store, dataset, tune, group_column=run.spec.source.group_column)
+    refuse_gate_rows(rows)
+    parent = work.incumbent if tune.warm_start == "champion" else None
+    start, start_sha256 = (parent.weights_key, parent.weights_sha256) if parent else initial_weights(run)
+    return Study(
+        id=study_id(
+            run.spec,
+            dataset_id=rows.id,
+            workload_digest=run.workload_digest,
+            torch_version=torch.__version__.split("+")[0],
+            parent_version=parent.version if parent else None,
+        ),
+        tune=tune,
+        metric=objective(run.spec, run.workload),
+        rows=rows,
+        baseline=baseline(run.spec),
+        slots=free_slots(tune, run.spec.train),
+        parent_version=parent.version if parent else None,
+        parent_weights_key=start,
+        parent_weights_sha256=start_sha256,
+    )
