@@ -34,6 +34,7 @@ from mlratchet.models.ports.reading import side_by_side
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.tasks.wiring import Adapters
 
+REVISION = "this"  # a row of an earlier one is kept beside it
 RESULTS = Path(__file__).parent / "results"
 RATCHET = str(Path(sys.executable).with_name("ratchet"))
 EXAMPLE = Path(__file__).parent.parent / "docs" / "examples" / "two_layers"
@@ -148,6 +149,7 @@ def summary(taken: list[tuple[float, float]]) -> dict[str, Any]:
 
 def write(row: dict[str, Any]) -> None:
     about = {
+        "revision": REVISION,
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "torch": version("torch"),
         "cores": os.cpu_count(),

@@ -98,7 +98,7 @@ def history(pipeline: PipelineArgument, everything: AllOption = False, as_json: 
     from mlratchet.tasks.support.versions import history_of
     from mlratchet.tasks.wiring import open_adapters
 
-    entries, left_out = history_of(open_adapters(), pipeline, newest=None if everything else NEWEST)
+    entries = history_of(open_adapters(), pipeline, newest=None if everything else NEWEST)
     lines = [
         f"{e['generation']:>4}  {dt.datetime.fromtimestamp(e['at_s'], dt.UTC).isoformat(timespec='seconds')}  "
         f"{e['action']:8}  version {e['version']}  {'✓' if e['verified'] else '✗'} {e['decision'][:12]}  "
@@ -107,6 +107,7 @@ def history(pipeline: PipelineArgument, everything: AllOption = False, as_json: 
     ]
     none = f"no version of {pipeline} was promoted yet; `ratchet run {pipeline}` trains one and promotes it"
     emit(entries, lines or [none], as_json=as_json)
+    left_out = entries[0]["generation"] - 1 if entries else 0
     if left_out:
         tell_left_out(f"{left_out} earlier {'entry is' if left_out == 1 else 'entries are'}")
 

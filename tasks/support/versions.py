@@ -73,8 +73,8 @@ def named_by_entries(adapters: Adapters, context: Context, version: int) -> set[
     return found
 
 
-def history_of(adapters: Adapters, pipeline: str, *, newest: int | None = None) -> tuple[list[dict[str, Any]], int]:
-    """The `newest` entries of the ledger, all without it, oldest first, and how many earlier ones are left out.
+def history_of(adapters: Adapters, pipeline: str, *, newest: int | None = None) -> list[dict[str, Any]]:
+    """The `newest` entries of the ledger, all without it, oldest first; before the first are its generation less one.
 
     Each says whether the decision behind it verifies; `problem` says why not. Raises ``ConfigurationError`` for a name
     that nobody has heard of.
@@ -93,8 +93,7 @@ def history_of(adapters: Adapters, pipeline: str, *, newest: int | None = None) 
             problem = str(error)
         return asdict(entry) | {"verified": not problem, "problem": problem}
 
-    left_out = max(len(entries) - newest, 0) if newest is not None else 0
-    return list(side_by_side(told, entries[left_out:])), left_out
+    return list(side_by_side(told, entries if newest is None else entries[-newest:]))
 
 
 def context_of(adapters: Adapters, pipeline: str, version: int) -> Context:
