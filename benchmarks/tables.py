@@ -151,9 +151,9 @@ def history() -> list[str]:
     rows = newest("history", "what", "generations", "revision")
     lines = ["", "## History: commands, runs and the audit on a long ledger", ""]
     lines += [
-        "Each in a fresh process, on the embedded stack; CPU is that of the command and its children. Goals: flat within",
-        "20 % from 10 to 1,000 generations; an audit of 1,000 under 30 s on two idle cores. What a busy machine does shows",
-        "in the load: there CPU is what to trust.",
+        "Each in a fresh process, on the embedded stack; CPU is that of the command and its children. Goals: flat",
+        "within 20 % from 10 to 1,000 generations; an audit of 1,000 under 30 s on two idle cores. What a busy machine",
+        "does shows in the load: there CPU is what to trust.",
     ]
     lines += ["", "| what | generations | wall (s) | spread | CPU (s) | rounds | revision | date, load |"]
     lines += ["|---|---|---|---|---|---|---|---|"]
