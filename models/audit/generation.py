@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlratchet.models.audit.artifacts import read_manifest, read_registration, verify_bytes
+from mlratchet.models.decisions.document import Decision
 from mlratchet.models.decisions.judge_again import load_policy, replay
 from mlratchet.models.decisions.signature import Context
 from mlratchet.models.decisions.stored_evidence import thaw
 from mlratchet.models.errors import InfrastructureError, RatchetError, SecurityError
+from mlratchet.models.gates.names import EARLIER_GATES
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from mlratchet.models.promotion.registered import refuse_changed_registration
-from mlratchet.models.promotion.verify import EARLIER_GATES, verify_earlier_gate, verify_entry
+from mlratchet.models.promotion.verify import verify_earlier_gate, verify_entry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +51,7 @@ class Findings:
         return None
 
 
-def evidence_stands(store: ObjectStore, decision: dict[str, Any], *, again: bool, found: Findings) -> None:
+def evidence_stands(store: ObjectStore, decision: Decision, *, again: bool, found: Findings) -> None:
     """Policy, evidence and rows are there, whole; with `again` they are judged once more. Raises ``SecurityError``."""
     digests, gate = decision["digests"], decision["gate"]
     what = f"{gate} gate of version {decision['version'] or decision['work_key'][:12]}"
@@ -91,7 +93,7 @@ class Behind:
             found.keep(lambda: self._artifact(entry, found))
         return found
 
-    def _gates(self, champion: dict[str, Any], found: Findings) -> None:
+    def _gates(self, champion: Decision, found: Findings) -> None:
         again = self.depth.replay
         found.keep(lambda: evidence_stands(self.store, champion, again=again, found=found))
         for gate in EARLIER_GATES:

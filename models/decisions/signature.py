@@ -8,15 +8,14 @@ last: a decision without one does not exist.
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import Any
 
+from mlratchet.models.decisions.document import Decision, as_decision
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
-from mlratchet.models.identity.signing import Role, Signature, Signer, TrustedKeys
+from mlratchet.models.identity.signing import DetachedSignature, Role, Signer, TrustedKeys
 from mlratchet.models.ledger.chain import Chain
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 
@@ -29,7 +28,7 @@ def decision_key(digest: str) -> str:
     return f"decisions/{digest}.json"
 
 
-def publish_decision(store: ObjectStore, decision: dict[str, Any], signer: Signer) -> str:
+def publish_decision(store: ObjectStore, decision: Mapping[str, object], signer: Signer) -> str:
     """Write the decision, then its signature; returns the digest. Repeating it changes nothing."""
     body = canonical_json(decision)
     digest = digest_bytes(body)
@@ -52,7 +51,7 @@ class Context:
     trusted: TrustedKeys
     chain: Chain | None = None
     generation: int | None = None  # of the ledger entry that names the decision, directly or through another one
-    verified: dict[tuple[str, Role], tuple[dict[str, Any], str]] = field(default_factory=dict, compare=False)
+    verified: dict[tuple[str, Role], tuple[Decision, str]] = field(default_factory=dict, compare=False)
     """Decisions that were verified with it: several checks ask for the same ones."""
 
     def anchored(self, key_id: str) -> bool:
@@ -64,7 +63,7 @@ class Context:
 
 def verified_decision(
     store: ObjectStore, digest: str, context: Context, *, role: Role = "pipeline"
-) -> tuple[dict[str, Any], str]:
+) -> tuple[Decision, str]:
     """The decision and the id of a key that vouches for it.
 
     Raises ``SecurityError`` naming what differs: missing, other bytes, no signature, none that verifies.
@@ -75,7 +74,7 @@ def verified_decision(
     return held
 
 
-def _verify(store: ObjectStore, digest: str, context: Context, role: Role) -> tuple[dict[str, Any], str]:
+def _verify(store: ObjectStore, digest: str, context: Context, role: Role) -> tuple[Decision, str]:
     what = f"decision {digest[:12]}"
     try:
         body = store.get(decision_key(digest), sha256=digest)
@@ -121,23 +120,18 @@ def _listed(store: ObjectStore, digest: str) -> Iterator[str]:
     return (info.key for info in islice(store.list(f"signatures/{digest}/"), MOST_SIGNATURES))
 
 
-def parse_decision(body: bytes, what: str) -> dict[str, Any]:
+def parse_decision(body: bytes, what: str) -> Decision:
     """Raises ``SecurityError`` for bytes that are no decision."""
     try:
-        decision = json.loads(body)
-        shaped = isinstance(decision, dict) and math.isfinite(decision["at_s"])
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        shaped = False
-    if not shaped:
-        raise SecurityError(f"{what}: is not a decision: no JSON object with a time; it was not written by a gate")
-    found: dict[str, Any] = decision
-    return found
+        return as_decision(json.loads(body), what)
+    except (ValueError, RecursionError) as exc:
+        raise SecurityError(f"{what}: is not a decision: no JSON; it was not written by a gate") from exc
 
 
-def parse_signature(data: bytes, where: str) -> Signature:
+def parse_signature(data: bytes, where: str) -> DetachedSignature:
     """Raises ``SecurityError`` for bytes that are no signature."""
     try:
         document = json.loads(data)
-        return Signature(str(document["key_id"]), str(document["signature"]))
+        return DetachedSignature(str(document["key_id"]), str(document["signature"]))
     except (ValueError, KeyError, TypeError, RecursionError) as exc:
         raise SecurityError(f"{where}: is not a signature; it was changed") from exc

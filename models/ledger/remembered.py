@@ -13,7 +13,7 @@ from typing import Literal
 from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
-from mlratchet.models.identity.signing import Signature, Signer, TrustedKeys
+from mlratchet.models.identity.signing import DetachedSignature, Signer, TrustedKeys
 from mlratchet.models.ledger.chain import Link, parse_entry
 from pydantic import Field, ValidationError
 
@@ -72,7 +72,7 @@ def believed_head(
     try:
         head = RememberedHead.model_validate_json(data.partition(b"\n")[0])
         trusted.verify(
-            Signature(head.key_id, head.signature),
+            DetachedSignature(head.key_id, head.signature),
             _signed_part(head),
             purpose="head",
             role="pipeline",
