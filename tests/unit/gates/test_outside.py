@@ -83,7 +83,9 @@ def test_a_users_check_is_one_file(module: Module, tmp_path: Path, digits_file: 
     assert spec.gates.champion[-1].user_code == ("shop:Monotony",)
     document["gates"]["champion"][-1] = {**MONOTONY, "maximum_shar": 0.5}
     file.write_text(yaml.safe_dump(document))
-    with pytest.raises(ConfigurationError, match="maximum_shar"):
+    with pytest.raises(
+        ConfigurationError, match=r"\d+: unknown key 'maximum_shar'; did you mean 'maximum_share'"
+    ):
         check_pipeline(file)
 
 
