@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from mlratchet.models.objectives.base import Task
@@ -31,6 +31,9 @@ class Workload(ABC):
     """
 
     task: Task
+    files: ClassVar[tuple[str, ...]] = ()
+    """Files that decide the rows or the model, e.g. ``("vocab.json",)``, relative to the module of the class: whoever
+    changes one trains again. Modules that are imported under a name made at run time can be named here, too."""
 
     @abstractmethod
     def input_spec(self) -> InputSpec:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import importlib
 import inspect
-from pathlib import Path
 from typing import Any
 
 from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.identity.closure import Closure, closure_of, declared_files
+from mlratchet.models.identity.product import reached_through_workloads
 from mlratchet.models.workloads.base import Workload
 
 
@@ -48,10 +48,14 @@ def load_workload(use: str, parameters: dict[str, Any]) -> Workload:
         raise ConfigurationError(f"workload {use}: {exc}") from exc
 
 
-def workload_source_digest(use: str) -> str:
-    """SHA-256 hex of the source files of the class and its bases."""
-    files = {inspect.getsourcefile(c) for c in find_workload(use).__mro__ if issubclass(c, Workload)}
-    hasher = hashlib.sha256()
-    for file in sorted(file for file in files if file):
-        hasher.update(Path(file).name.encode() + b"\0" + Path(file).read_bytes() + b"\0")
-    return hasher.hexdigest()
+def workload_source(use: str) -> Closure:
+    """What the class is made of: its module and those of its bases, what they import, and the files that they declare.
+
+    Raises ``ConfigurationError`` for a class or a declared file that is not there.
+    """
+    bases = [base for base in find_workload(use).__mro__ if base.__module__ != "builtins"]
+    files: dict[str, str] = {}
+    for base in bases:
+        files |= declared_files(base.__module__, vars(base).get("files", ()), f"workload {use}")
+    modules = [use.partition(":")[0], *(base.__module__ for base in bases)]
+    return closure_of(modules, follow=reached_through_workloads(), files=files)
