@@ -32,9 +32,12 @@ def read_dataset_records(
     def fetch(item: RawObject) -> bytes:
         return store.get(f"raw/{item.sha256}", sha256=item.sha256)
 
+    objective, class_names = workload.objective, workload.class_names()
     for found in workload.records(snapshot.raw_objects(), fetch, source.model_dump(mode="json")):
         if isinstance(found, Reject):
             rejects.append(found)
+        elif (problem := objective.refusal(found.y, class_names)) != "":
+            rejects.append(Reject(where=found.id, code="bad_target", reason=f"{found.id}: target: {problem}"))
         elif found.id in records:
             rejects.append(
                 Reject(

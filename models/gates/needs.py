@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.evaluation.perturb import check_perturbation, perturbation_name
 from mlratchet.models.functions import load_function
 from mlratchet.models.gates.policy import GatePolicy
@@ -60,6 +61,10 @@ def check_demands(policy: GatePolicy, workload: Workload) -> None:
         where = f"gates.{gate}.{number}"
         if check.kind == "robustness":
             check_perturbation(check.perturbation, workload.input_spec(), where)
+            kind, objective = check.perturbation.kind, workload.objective
+            if kind in objective.unfit_perturbations:
+                why = objective.unfit_perturbations[kind]
+                raise ConfigurationError(f"{where}: {kind} does not fit a {objective.name}: {why}; remove the check")
         function = getattr(check, "function", None)
         if function is not None:
             load_function(function, where)

@@ -10,7 +10,7 @@ from typing import Any
 
 from mlratchet.models.data.quality import MEASURES
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.evaluation.metrics import Metric, metrics_for
+from mlratchet.models.evaluation.metrics import Metric
 from mlratchet.models.evaluation.rows import GROUP_COLUMN
 from mlratchet.models.evaluation.slices import require_columns
 from mlratchet.models.functions import load_function
@@ -23,6 +23,7 @@ from mlratchet.models.gates.checks.slices import SliceCheck
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.needs import check_demands
 from mlratchet.models.gates.policy import GATES, GatePolicy
+from mlratchet.models.objectives.naming import metrics_for, objective_of
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.workloads.base import Workload
 
@@ -38,7 +39,7 @@ def check_gates(spec: PipelineSpec, workload: Workload) -> list[str]:
     columns = source.slice_columns
     if columns is not None and source.group_column is not None:
         columns = (*columns, GROUP_COLUMN)
-    warnings = validate_policy(spec.gates, workload.task, workload.class_names(), columns=columns)
+    warnings = validate_policy(spec.gates, workload.objective.reference, workload.class_names(), columns=columns)
     check_demands(spec.gates, workload)
     return warnings
 
@@ -57,7 +58,9 @@ def validate_policy(
         try:
             _check_metric(check, metrics, where)
             if getattr(check, "measure", None) in MEASURES_OF_CLASSES and not class_names:
-                raise ConfigurationError(f"{where}: {check.measure} is never measured: a {task} has no classes")
+                raise ConfigurationError(
+                    f"{where}: {check.measure} is never measured: a {objective_of(task).name} has no classes"
+                )
             _check_functions(check, where)
             if columns is not None:
                 require_columns(getattr(check, "by", ()), columns, where)

@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from mlratchet.models.data.shards import Split
 from mlratchet.models.evaluation.rows import RowOutputs
-from mlratchet.models.training.losses import Loss
+from mlratchet.models.objectives.base import Loss
 from torch import nn
 
 CHUNK_ROWS = 512

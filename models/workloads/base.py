@@ -10,47 +10,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from mlratchet.models.objectives.base import Objective
+from mlratchet.models.objectives.naming import Task, objective_of
+from mlratchet.models.sources.record import RawObject, Record, Reject, Target, target_names
 
 if TYPE_CHECKING:  # a command that only reads the ledger does not wait for torch
     import torch
     from torch import nn
 
-Task = Literal["classification", "regression", "multi_label", "ranking"]
-Target = int | float | tuple[float, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RawObject:
-    """One object of a snapshot, as a workload sees it."""
-
-    key: str  # below the source prefix
-    size_bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """One row of a dataset."""
-
-    id: str  # stable over deliveries
-    x: np.ndarray[Any, Any]  # shape and dtype of `InputSpec`
-    y: Target  # class index; number; 0 or 1 per label; relevance
-    group: str | None = None
-    columns: Mapping[str, str] = field(default_factory=dict)  # for slices
-    content_sha256: str = ""  # of the raw input, to find duplicates
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reject:
-    """A raw record that cannot be used."""
-
-    where: str  # file or file:row
-    code: str  # a short stable word, e.g. `truncated_image`
-    reason: str  # got / expected
+__all__ = ["InputSpec", "RawObject", "Record", "Reject", "Target", "Task", "Workload", "target_names"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,15 +36,8 @@ class InputSpec:
     value_range: tuple[float, float] | None = None  # refuse values outside
 
 
-def target_names(target: Target, class_names: tuple[str, ...]) -> tuple[str, ...]:
-    """The class of a row, the labels that it has, or nothing where there are no names."""
-    if isinstance(target, tuple):
-        return tuple(name for name, on in zip(class_names, target, strict=True) if on)
-    return (class_names[int(target)],) if class_names else ()
-
-
 class Workload(ABC):
-    """Model, loss, preprocessing and the meaning of the output.
+    """Model and preprocessing; `task` says what is learnt, and so loss, metrics and the meaning of the output.
 
     The module returned by `build_model` takes one tensor of shape (B, *input_spec().shape) and gives logits
     (B, C) for classification and multi-label, (B,) or (B, 1) for regression and the score of a ranking. Normalisation
@@ -81,6 +46,12 @@ class Workload(ABC):
     """
 
     task: Task
+    """classification, multi_label, regression, ranking; or a class of `Objective`, or its ``package.module:Class``."""
+
+    @property
+    def objective(self) -> Objective:
+        """Of the task. Raises ``ConfigurationError`` for a task that there is not."""
+        return objective_of(self.task)
 
     @abstractmethod
     def input_spec(self) -> InputSpec:
@@ -109,15 +80,6 @@ class Workload(ABC):
         return x
 
     def loss(self, output: torch.Tensor, target: torch.Tensor, *, label_smoothing: float) -> torch.Tensor:
-        """Mean loss over the rows (scalar). The target of a ranking is (B, 2): relevance, number of the query."""
-        from mlratchet.models.objectives.ranking import listwise
-        from torch.nn import functional
-
-        if self.task == "classification":
-            return functional.cross_entropy(output, target, label_smoothing=label_smoothing)
-        if self.task == "multi_label":
-            smoothed = target * (1 - label_smoothing) + 0.5 * label_smoothing
-            return functional.binary_cross_entropy_with_logits(output, smoothed)
-        if self.task == "ranking":
-            return listwise(output, target)
-        return functional.mse_loss(output.reshape(target.shape), target)
+        """Mean loss over the rows (scalar), by default the objective's. Of a ranking the target is (B, 2): relevance,
+        number of the query."""
+        return self.objective.loss(output, target, label_smoothing=label_smoothing)

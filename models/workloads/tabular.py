@@ -171,11 +171,15 @@ class TableRegressor(TableWorkload):
         return ()
 
     def target(self, text: str, *, comma: bool) -> float:
-        """The number."""
+        """The number, where the objective can learn from it."""
         try:
-            return read_number(text, comma=comma)
+            number = read_number(text, comma=comma)
         except CellError as error:
             raise ValueError(str(error)) from error
+        refusal = self.objective.refusal(number, ())
+        if refusal:
+            raise ValueError(refusal)
+        return number
 
     def build_model(self) -> nn.Module:
         """Two linear layers, or as many as `hidden` asks for."""
@@ -232,13 +236,6 @@ class TableRanker(TableRegressor):
         if not source.get("group_column"):
             raise ConfigurationError("source.group_column: a ranking needs the column that names the query of a row")
         yield from super().records(objects, fetch, source)
-
-    def target(self, text: str, *, comma: bool) -> float:
-        """The relevance."""
-        relevance = super().target(text, comma=comma)
-        if relevance < 0:
-            raise ValueError(f"got {text}, expected a relevance of 0 or more")
-        return relevance
 
 
 class CellError(ValueError):

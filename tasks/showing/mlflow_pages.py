@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from mlratchet.models.decisions.page import decision_page
 from mlratchet.models.errors import ConfigurationError, InfrastructureError
-from mlratchet.models.evaluation.metrics import MetricValue, metrics_for
+from mlratchet.models.evaluation.metrics import MetricValue
 from mlratchet.models.evaluation.plots import evaluation_plots
 from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.seen import side_by_side
 from mlratchet.models.evaluation.slice_plots import slice_plot
 from mlratchet.models.evaluation.slices import slice_labels
 from mlratchet.models.gates.needs import Demands
+from mlratchet.models.objectives.naming import metrics_for
 from mlratchet.tasks.steps.train import Trained
 from mlratchet.tasks.support.attribute import Attributed
 from mlratchet.tasks.support.score_versions import Rescored
@@ -36,8 +37,8 @@ def show_evaluation(
     run_id = trained.tracking_run
     finite = [(f"test_{name}", metric.value, 0) for name, metric in metrics.items() if np.isfinite(metric.value)]
     run.adapters.tracker.log_metrics(run_id, finite)
-    names, task = run.workload.class_names(), run.workload.task
-    plots = evaluation_plots(candidate, task, names, history=trained.result.history)
+    names, objective = run.workload.class_names(), run.workload.objective
+    plots = evaluation_plots(candidate, objective, names, history=trained.result.history)
     plots |= slice_pictures(run, candidate, compared, demands)
     log_bytes(
         run,

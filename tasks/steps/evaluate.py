@@ -11,13 +11,14 @@ from mlratchet.infra.artifact.measure import Measurement
 from mlratchet.models.artifact.signature import signature_of
 from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.shards import Split, load_split
-from mlratchet.models.evaluation.metrics import MetricValue, compute_metrics
+from mlratchet.models.evaluation.metrics import MetricValue
 from mlratchet.models.evaluation.perturb import perturb
 from mlratchet.models.evaluation.rows import RowOutputs, load_rows, save_rows
 from mlratchet.models.evaluation.score import score
 from mlratchet.models.gates.evidence import AttributionShift, ContractReplay, Evidence
 from mlratchet.models.gates.holdout import record_use
 from mlratchet.models.gates.needs import Demands, demands_of
+from mlratchet.models.objectives.naming import compute_metrics
 from mlratchet.models.serving.contract import contract_requests, publish_requests
 from mlratchet.models.training.cost import training_cost
 from mlratchet.tasks.showing.mlflow_pages import show_evaluation

@@ -47,7 +47,6 @@ class Metric(ABC):
     unit: str
     formula: str
     source: str = "definition"
-    tasks: tuple[str, ...]
     span: tuple[float, float] = UNIT_SPAN
     group_column: str | None = None
     biased = False

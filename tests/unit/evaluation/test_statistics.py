@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mlratchet.models.evaluation.metrics import Accuracy, metrics_for
+from mlratchet.models.evaluation.metrics import Accuracy
 from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.statistics import (
     bootstrap,
@@ -19,6 +19,7 @@ from mlratchet.models.evaluation.statistics import (
     tango,
     wilson,
 )
+from mlratchet.models.objectives.naming import metrics_for
 from scipy import stats
 
 Classified = Callable[..., RowOutputs]

@@ -12,11 +12,11 @@ from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
 from mlratchet.models.data.shards import Split, load_split
 from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.errors import DataError
-from mlratchet.models.evaluation.metrics import metrics_for
 from mlratchet.models.evaluation.rows import GROUP_COLUMN, RowOutputs, load_rows, save_rows
 from mlratchet.models.evaluation.score import score
 from mlratchet.models.evaluation.seen import SEEN_COLUMN, mark_seen
 from mlratchet.models.gates.intervals import cluster_of
+from mlratchet.models.objectives.naming import metrics_for
 from mlratchet.models.pipeline.workload import WorkloadRef
 from mlratchet.models.workloads.tabular import TableClassifier
 
