@@ -8,10 +8,10 @@ from mlratchet.flows.approval_pause import wait_for_people
 from mlratchet.flows.parameters import RetrainParameters
 from mlratchet.flows.probation import prove
 from mlratchet.flows.runs.report import Report, finish
-from mlratchet.models.decisions.approval_request import approval_checks
 from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.errors import GateRefusedError, RatchetError
 from mlratchet.models.gates.evidence import Evidence
+from mlratchet.models.gates.policy import approval_checks
 from mlratchet.models.promotion.registered import REGISTRATION
 from mlratchet.tasks.steps.approval import ask_for_approval
 from mlratchet.tasks.steps.deploy import deploy
@@ -20,11 +20,12 @@ from mlratchet.tasks.steps.gate import pass_gate
 from mlratchet.tasks.steps.ingest import ingest
 from mlratchet.tasks.steps.preprocess import preprocess
 from mlratchet.tasks.steps.promote import promote
-from mlratchet.tasks.steps.recognise import Work, recognise
+from mlratchet.tasks.steps.recognise import recognise
 from mlratchet.tasks.steps.register import register
 from mlratchet.tasks.steps.stage import measure, to_staging
 from mlratchet.tasks.steps.train import train
 from mlratchet.tasks.steps.validate import validate
+from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run, open_adapters, open_run
 from prefect import flow
 from prefect.client.schemas.objects import State

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from mlratchet.models.evaluation.metrics import Metric
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.slices import take_rows
 from mlratchet.models.evaluation.statistics import Interval, interval_of, paired_difference
 from mlratchet.models.gates.intervals import cluster_of
+from mlratchet.models.metrics import Metric
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.objectives.base import Objective
 from mlratchet.models.objectives.naming import metrics_for, objective_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 from mlratchet.models.comparison.compare import Comparison
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.png import png_bytes
 

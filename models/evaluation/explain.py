@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from mlratchet.models.data.shards import Split
 from mlratchet.models.objectives.base import Objective
+from mlratchet.models.sources.record import Split
 from mlratchet.models.workloads.base import InputSpec
 
 Array = np.ndarray[Any, Any]

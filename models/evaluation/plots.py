@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.objectives.base import Objective
 from mlratchet.models.png import png_bytes
 

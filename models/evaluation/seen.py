@@ -10,8 +10,8 @@ from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.slices import take_rows
+from mlratchet.models.metrics.rows import RowOutputs
 
 SEEN_COLUMN = "@seen"  # "yes" on a row that the version whose outputs these are was trained or tuned on, else ""
 

@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
-from mlratchet.models.evaluation.metrics import Metric
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.slices import group_rows
 from mlratchet.models.evaluation.statistics import interval_of
+from mlratchet.models.metrics import Metric
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.png import png_bytes
 
 CONFIDENCE = 0.95

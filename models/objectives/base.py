@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.evaluation.metrics.base import Metric, take
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.metrics.base import Metric, take
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.objectives.answers import regression as of_numbers
 from mlratchet.models.sources.record import Target
 
@@ -134,3 +134,7 @@ class Objective(ABC):
 
         shown = [replace(rows, output=self.numbers(rows.output)) for rows in (a, b)]
         return {"Errors": regression.errors_of_both(*shown)}
+
+
+Task = str | type[Objective]
+"""What a workload calls its objective: a built-in name, ``package.module:Class``, or the class itself."""

@@ -10,9 +10,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from mlratchet.models.evaluation.metrics import families
-from mlratchet.models.evaluation.metrics.base import Metric
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.metrics import families
+from mlratchet.models.metrics.base import Metric
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.objectives.answers import multi_label as said_of
 from mlratchet.models.objectives.base import Array, Loss, Objective
 from mlratchet.models.sources.record import Target

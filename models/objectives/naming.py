@@ -11,16 +11,14 @@ import inspect
 from functools import cache
 
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.evaluation.metrics.base import Metric, MetricValue
-from mlratchet.models.evaluation.rows import RowOutputs
-from mlratchet.models.objectives.base import Objective
+from mlratchet.models.metrics.base import Metric, MetricValue
+from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.objectives.base import Objective, Task
 from mlratchet.models.objectives.classification import Classification
 from mlratchet.models.objectives.multi_label import MultiLabel
 from mlratchet.models.objectives.ranking import Ranking
 from mlratchet.models.objectives.regression import Regression
 
-Task = str | type[Objective]
-"""A name of `BUILT_IN`, ``package.module:Class``, or the class."""
 BUILT_IN: dict[str, type[Objective]] = {kind.name: kind for kind in (Classification, MultiLabel, Regression, Ranking)}
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mlratchet.models.evaluation.metrics import families
-from mlratchet.models.evaluation.metrics.base import Metric, take
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.metrics import families
+from mlratchet.models.metrics.base import Metric, take
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.objectives.answers import ranking as said_of
 from mlratchet.models.objectives.answers.regression import numbers
 from mlratchet.models.objectives.base import Array, Loss, Objective

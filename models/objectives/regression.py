@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mlratchet.models.evaluation.metrics import families
-from mlratchet.models.evaluation.metrics.base import Metric
+from mlratchet.models.metrics import families
+from mlratchet.models.metrics.base import Metric
 from mlratchet.models.objectives.answers import regression as said_of
 from mlratchet.models.objectives.base import Loss, Objective
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-from mlratchet.models.data.shards import Split
 from mlratchet.models.objectives.base import Loss
+from mlratchet.models.sources.record import Split
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.fitting import loss_name
 from mlratchet.models.workloads.base import Workload

@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
-from mlratchet.models.data.shards import Split
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.objectives.base import Loss
+from mlratchet.models.sources.record import Split
 from torch import nn
 
 CHUNK_ROWS = 512

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.evaluation.metrics import Metric
+from mlratchet.models.metrics import Metric
 from mlratchet.models.objectives.naming import metrics_for
 from mlratchet.models.pipeline.loading import parse_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec

@@ -10,30 +10,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from mlratchet.models.objectives.base import Objective
-from mlratchet.models.objectives.naming import Task, objective_of
-from mlratchet.models.sources.record import RawObject, Record, Reject, Target, target_names
+from mlratchet.models.objectives.base import Objective, Task
+from mlratchet.models.objectives.naming import objective_of
+from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject, Target, target_names
 
 if TYPE_CHECKING:  # a command that only reads the ledger does not wait for torch
     import torch
     from torch import nn
 
 __all__ = ["InputSpec", "RawObject", "Record", "Reject", "Target", "Task", "Workload", "target_names"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class InputSpec:
-    """What the exported program takes, without the batch dimension; enough to serve without user code."""
-
-    kind: Literal["image", "tensor", "table"]
-    shape: tuple[int, ...]  # e.g. (1, 8, 8)
-    dtype: Literal["float32", "int64", "uint8"]
-    columns: tuple[str, ...] = ()  # for `table`: one name per value
-    value_range: tuple[float, float] | None = None  # refuse values outside
 
 
 class Workload(ABC):

@@ -10,23 +10,24 @@ import torch
 from mlratchet.infra.artifact.measure import Measurement
 from mlratchet.models.artifact.signature import signature_of
 from mlratchet.models.data.dataset import DatasetManifest
-from mlratchet.models.data.shards import Split, load_split
-from mlratchet.models.evaluation.metrics import MetricValue
+from mlratchet.models.data.shards import load_split
 from mlratchet.models.evaluation.perturb import perturb
-from mlratchet.models.evaluation.rows import RowOutputs, load_rows, save_rows
 from mlratchet.models.evaluation.score import score
 from mlratchet.models.gates.evidence import AttributionShift, ContractReplay, Evidence
 from mlratchet.models.gates.holdout import record_use
 from mlratchet.models.gates.needs import Demands, demands_of
+from mlratchet.models.metrics import MetricValue
+from mlratchet.models.metrics.rows import RowOutputs, load_rows, save_rows
 from mlratchet.models.objectives.naming import compute_metrics
 from mlratchet.models.serving.contract import contract_requests, publish_requests
+from mlratchet.models.sources.record import Split
 from mlratchet.models.training.cost import training_cost
 from mlratchet.tasks.showing.mlflow_pages import show_evaluation
 from mlratchet.tasks.step import step
-from mlratchet.tasks.steps.recognise import Work
 from mlratchet.tasks.steps.train import Trained
 from mlratchet.tasks.support.attribute import attribute
 from mlratchet.tasks.support.score_versions import Rescored, rescore
+from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
 from safetensors.torch import load
 

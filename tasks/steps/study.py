@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 import torch
 from mlratchet.infra.search.slots import Slots, free_slots
-from mlratchet.models.data.dataset import DatasetManifest
-from mlratchet.models.evaluation.metrics import Metric
+from mlratchet.models.data.dataset import DatasetManifest, refuse_gate_rows
+from mlratchet.models.metrics import Metric
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.tune import TuneConfig
 from mlratchet.models.pipeline.work_key import work_key
 from mlratchet.models.training.config import CheckpointConfig
-from mlratchet.models.tuning.rows import refuse_gate_rows, write_search_dataset
+from mlratchet.models.tuning.rows import write_search_dataset
 from mlratchet.models.tuning.space import Values, baseline, objective, overrides, require_tune, trial_spec
 from mlratchet.models.tuning.study import study_id
 from mlratchet.tasks.step import step
-from mlratchet.tasks.steps.recognise import Work
 from mlratchet.tasks.steps.train import initial_weights
+from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
 
 TRIAL_CHECKPOINTS = CheckpointConfig(every_seconds=60.0, keep=1)  # a killed trial loses at most a minute

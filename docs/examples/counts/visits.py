@@ -1,7 +1,7 @@
 """An objective of its own: counts with a Poisson loss. The model gives the logarithm of the rate."""
 
 import numpy as np
-from mlratchet.models.evaluation.metrics.probability import MeanMetric
+from mlratchet.models.metrics.probability import MeanMetric
 from mlratchet.models.objectives.base import Objective
 from mlratchet.models.workloads.tabular import TableRegressor
 from scipy.special import xlogy

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from mlratchet.models.evaluation.metrics import Metric
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.seen import saw_every_row
 from mlratchet.models.gates.checks.base import LEAST_TAIL, Statistical
 from mlratchet.models.gates.evidence import Evidence
+from mlratchet.models.metrics import Metric
+from mlratchet.models.metrics.rows import RowOutputs
 
 MOST_RESAMPLES = 1_000_000
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from mlratchet.models.evaluation.metrics.probability import log_probabilities
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.metrics.probability import log_probabilities
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.sources.record import Target
 
 if TYPE_CHECKING:

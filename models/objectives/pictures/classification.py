@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.figure import Figure
-from mlratchet.models.evaluation.metrics import ECE_BINS, log_probabilities
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.metrics import ECE_BINS, log_probabilities
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.png import png_bytes
 
 MANY = 30  # classes beyond which cells carry no numbers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.figure import Figure
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.png import png_bytes
 
 COLOUR = "#1e5fb3"

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mlratchet.models.data.shards import Split
 from mlratchet.models.evaluation.explain import Attributions, explain, moved_most, sample_rows, shift
 from mlratchet.models.objectives.naming import objective_of
+from mlratchet.models.sources.record import Split
 from mlratchet.models.workloads.base import InputSpec
 
 TABLE = InputSpec(kind="table", shape=(4,), dtype="float32", columns=("a", "b", "c", "d"))

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.slices import take_rows
 from mlratchet.models.evaluation.statistics import (
     absolute_test,
@@ -32,6 +31,7 @@ from mlratchet.models.evaluation.statistics.clustered import ClusteredPairs
 from mlratchet.models.evaluation.statistics.exact_pairs import paired_share
 from mlratchet.models.evaluation.statistics.proportions import ExactBinomial
 from mlratchet.models.evaluation.statistics.quantity import Quantity
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.objectives.naming import metrics_for
 from scipy import stats
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.objectives.naming import compute_metrics, metrics_for
 from sklearn import metrics as sk
 

@@ -16,9 +16,9 @@ from mlratchet.models.data.config import SourceConfig
 from mlratchet.models.data.preprocess import read_dataset_records
 from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.gates.needs import check_demands
 from mlratchet.models.gates.validation import validate_policy
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.objectives.base import Objective
 from mlratchet.models.objectives.naming import BUILT_IN, objective_of
 from mlratchet.models.serving.predictor import Predictor

@@ -1,0 +1,54 @@
+"""Per-row outputs of one model on one set of rows: the evidence that every statistic is computed from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from mlratchet.models.identity.canonical import canonical_json, digest_bytes
+from mlratchet.models.ports.storage import ObjectStore
+from safetensors.numpy import load, save
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RowOutputs:
+    """Shape legend: N rows, C classes."""
+
+    ids: list[str]
+    y: np.ndarray[Any, Any]  # (N,) class index, number or relevance; (N, C) 0 or 1 of a multi-label
+    output: np.ndarray[Any, Any]  # (N, C) logits, or (N,) predictions or scores
+    columns: dict[str, list[str]] = field(default_factory=dict)
+    dataset_id: str = ""  # whose rows they are
+
+    def __post_init__(self) -> None:
+        if not len(self.ids) == len(self.y) == len(self.output):
+            raise ValueError(
+                f"{len(self.ids)} ids, {len(self.y)} targets, {len(self.output)} outputs: expected as many of each"
+            )
+
+
+def save_rows(store: ObjectStore, rows: RowOutputs) -> str:
+    """Publish as `rows/<sha256>.safetensors`; returns the key."""
+    about = np.frombuffer(
+        canonical_json({"ids": rows.ids, "columns": rows.columns, "dataset_id": rows.dataset_id}), dtype=np.uint8
+    )
+    data = save({"y": np.ascontiguousarray(rows.y), "output": np.ascontiguousarray(rows.output), "about": about})
+    key = f"rows/{digest_bytes(data)}.safetensors"
+    if not store.exists(key):  # the same rows go through every gate
+        store.create(key, data)
+    return key
+
+
+def load_rows(store: ObjectStore, key: str) -> RowOutputs:
+    """Read back, verified by the digest in the key. Raises ``DigestMismatch``."""
+    parts = load(store.get(key, sha256=key.removeprefix("rows/").removesuffix(".safetensors")))
+    about = json.loads(parts["about"].tobytes())
+    return RowOutputs(
+        ids=about["ids"],
+        y=parts["y"],
+        output=parts["output"],
+        columns=about["columns"],
+        dataset_id=about.get("dataset_id", ""),
+    )
