@@ -14,7 +14,7 @@ from mlratchet.models.gates.policy import KINDS_AT, GatePolicy
 from mlratchet.models.gates.power import Pilot, power_notes
 from mlratchet.models.metrics.rows import load_rows
 from mlratchet.models.objectives.naming import metrics_for
-from mlratchet.models.pipeline.checking import check_gates
+from mlratchet.models.pipeline.checking import check_gates, check_source
 from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline, read_shared_policy
 from mlratchet.models.pipeline.reading import parse_yaml, read_text
 from mlratchet.models.pipeline.spec import PipelineSpec
@@ -39,6 +39,7 @@ def check_pipeline(
     except ConfigurationError as error:
         _, lines = parse_yaml(read_text(file), where=str(file), expected="a pipeline file")
         raise ConfigurationError(f"{file}:{lines.of(('workload', 'use'))}: {error}") from error
+    check_source(spec, workload)
     check_fits(spec.train, workload)
     warnings = check_gates(spec, workload)
     if spec.tune is not None:

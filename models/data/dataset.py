@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from mlratchet.models.config import StrictModel, WorkloadRef
-from mlratchet.models.data.config import DataConfig, SourceConfig
+from mlratchet.models.data.config import DataConfig
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import digest
 from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.sources.base import SourceOptions
 from pydantic import ValidationError
 
 
@@ -39,12 +40,13 @@ class DatasetManifest(StrictModel):
 
 
 def dataset_id(
-    snapshot_id: str, workload_digest: str, workload: WorkloadRef, data: DataConfig, source: SourceConfig
+    snapshot_id: str, workload_digest: str, workload: WorkloadRef, data: DataConfig, source: SourceOptions
 ) -> str:
     """SHA-256 hex of everything that decides the rows and their sides."""
     reading: dict[str, Any] = source.model_dump(mode="json", exclude={"bucket", "prefix"})
-    if reading["slice_columns"] is None:
-        del reading["slice_columns"]  # as datasets were named before it could be said
+    for later in ("slice_columns", "format"):  # as datasets were named before it could be said
+        if reading.get(later, "") is None:
+            del reading[later]
     return digest(
         {
             "snapshot": snapshot_id,

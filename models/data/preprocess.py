@@ -6,7 +6,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 from mlratchet.models.config import WorkloadRef
-from mlratchet.models.data.config import DataConfig, SourceConfig
+from mlratchet.models.data.config import DataConfig
 from mlratchet.models.data.dataset import DatasetManifest, dataset_id, load_dataset
 from mlratchet.models.data.shards import write_shard
 from mlratchet.models.data.snapshot import Snapshot
@@ -14,6 +14,7 @@ from mlratchet.models.data.split import SIDES, side_of
 from mlratchet.models.errors import DataError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.sources.base import SourceOptions
 from mlratchet.models.sources.record import RawObject, Record, Reject, target_names
 from mlratchet.models.workloads.base import Workload
 
@@ -21,7 +22,7 @@ WRITERS = 8  # threads
 
 
 def read_dataset_records(
-    store: ObjectStore, snapshot: Snapshot, workload: Workload, source: SourceConfig
+    store: ObjectStore, snapshot: Snapshot, workload: Workload, source: SourceOptions
 ) -> tuple[list[Record], list[Reject]]:
     """Every record of the snapshot, and what had to be set aside with reasons.
 
@@ -62,7 +63,7 @@ def write_dataset(
     workload_digest: str,
     workload: WorkloadRef,
     data: DataConfig,
-    source: SourceConfig,
+    source: SourceOptions,
     *,
     class_names: tuple[str, ...] = (),
 ) -> DatasetManifest:

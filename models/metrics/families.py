@@ -48,6 +48,16 @@ def of_classes(class_names: tuple[str, ...]) -> list[Metric]:
     return found
 
 
+def of_some_classes(class_names: tuple[str, ...]) -> list[Metric]:
+    """Over some classes of a model that knows more: two of many still have the means and curves of many."""
+    found = of_classes(class_names)
+    if len(class_names) == 2:
+        for curve in CURVES:
+            found.append(curve("_macro", class_views(0, 1)))
+            found += [curve(f"_class_{name}", class_views(index)) for index, name in enumerate(class_names)]
+    return found
+
+
 def of_labels(names: tuple[str, ...]) -> list[Metric]:
     """Any number of labels per row: `output` (N, C) logits, `y` (N, C) of 0 and 1."""
     found: list[Metric] = [SubsetAccuracy(), HammingLoss(len(names)), BinaryLogLoss(), BinaryBrier()]

@@ -62,6 +62,10 @@ class Objective(ABC):
     def metrics(self, class_names: tuple[str, ...]) -> Sequence[Metric]:
         """Every metric; the first is the main one of a comparison."""
 
+    def metrics_over(self, class_names: tuple[str, ...]) -> Sequence[Metric]:
+        """Over some of the classes or labels that a model knows, as two models with different classes share them."""
+        return self.metrics(class_names)
+
     @abstractmethod
     def answers(self, output: torch.Tensor, class_names: tuple[str, ...]) -> list[dict[str, Any]]:
         """What a client reads of the model's outputs, (B, C) logits or (B,) values: a JSON object per row."""

@@ -49,6 +49,10 @@ class Classification(Objective):
         """Accuracy, probabilities, precision, recall, F1, areas under curves."""
         return families.of_classes(class_names)
 
+    def metrics_over(self, class_names: tuple[str, ...]) -> Sequence[Metric]:
+        """As `metrics`, with the names that they have over many classes."""
+        return families.of_some_classes(class_names)
+
     def answers(self, output: torch.Tensor, class_names: tuple[str, ...]) -> list[dict[str, Any]]:
         """`class`, `probability`, `probabilities`."""
         return said_of.with_probabilities(output, class_names)

@@ -6,11 +6,10 @@ A user's own is only ever imported from what is installed, or lies where Ratchet
 from __future__ import annotations
 
 import difflib
-import importlib
-import inspect
 from functools import cache
 
 from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.functions import load_class
 from mlratchet.models.metrics.base import Metric, MetricValue
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.objectives.base import Objective, Task
@@ -40,30 +39,21 @@ def objective_of(task: Task) -> Objective:
 
 
 def _imported(reference: str) -> type[Objective]:
-    module_name, colon, name = reference.partition(":")
-    if not colon:
+    if ":" not in reference:
         close = difflib.get_close_matches(reference, list(BUILT_IN), n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(BUILT_IN)}, or package.module:Class"
         raise ConfigurationError(f"unknown task {reference!r}; {hint}")
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as exc:
-        raise ConfigurationError(
-            f"objective {reference!r}: cannot import {module_name}: {exc}; run from the folder that holds it, or "
-            "install it"
-        ) from exc
-    found = getattr(module, name, None)
-    if not (inspect.isclass(found) and issubclass(found, Objective)):
-        known = [n for n, c in inspect.getmembers(module, inspect.isclass) if issubclass(c, Objective)]
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"objectives there: {', '.join(known) or 'none'}"
-        raise ConfigurationError(f"objective {reference!r}: no subclass of Objective with this name; {hint}")
-    return found
+    return load_class(reference, Objective, "objective")  # type: ignore[type-abstract]  # checked by the caller
 
 
 def metrics_for(task: Task, class_names: tuple[str, ...]) -> dict[str, Metric]:
     """Every metric of a task, by name. Raises ``ConfigurationError`` as `objective_of`."""
     return {metric.name: metric for metric in objective_of(task).metrics(class_names)}
+
+
+def metrics_over(task: Task, class_names: tuple[str, ...]) -> dict[str, Metric]:
+    """Every metric over some of a task's classes or labels, by name."""
+    return {metric.name: metric for metric in objective_of(task).metrics_over(class_names)}
 
 
 def compute_metrics(rows: RowOutputs, task: Task, class_names: tuple[str, ...]) -> dict[str, MetricValue]:

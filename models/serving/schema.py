@@ -11,7 +11,7 @@ import orjson
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.objectives.naming import objective_of
-from mlratchet.models.sources.images import decode_image
+from mlratchet.models.sources.decoding import decode_image
 
 MAX_INSTANCES = 4096
 

@@ -36,6 +36,9 @@ class Workload(ABC):
     task: Task
     """classification, multi_label, regression, ranking; or a class of `Objective`, or its ``package.module:Class``."""
 
+    formats: tuple[str, ...] = ()
+    """Built-in formats whose examples it reads, its default first; empty: `records` reads objects by itself."""
+
     @property
     def objective(self) -> Objective:
         """Of the task. Raises ``ConfigurationError`` for a task that there is not."""
@@ -53,7 +56,8 @@ class Workload(ABC):
     def records(
         self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
     ) -> Iterator[Record | Reject]:
-        """Read the objects of a snapshot. `source` is the pipeline's `SourceConfig` as a mapping.
+        """Read the objects of a snapshot. `source` is what stands under `source` in the pipeline file.
+        `open_source(source, self.formats)` gives the reader of its format.
 
         `fetch` returns the verified bytes of an object and may be called from several threads.
         """

@@ -4,33 +4,18 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import importlib
 import inspect
 from pathlib import Path
 from typing import Any
 
 from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.functions import load_class
 from mlratchet.models.workloads.base import Workload
 
 
 def find_workload(use: str) -> type[Workload]:
     """The class `package.module:Class`. Raises ``ConfigurationError`` with the nearest name."""
-    module_name, _, class_name = use.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as exc:
-        raise ConfigurationError(
-            f"workload {use!r}: cannot import {module_name}: {exc}; run from the folder that holds it, or install it"
-        ) from exc
-    found = getattr(module, class_name, None)
-    if not (inspect.isclass(found) and issubclass(found, Workload)):
-        known = [
-            n for n, c in inspect.getmembers(module, inspect.isclass) if issubclass(c, Workload) and c is not Workload
-        ]
-        close = difflib.get_close_matches(class_name, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"workloads there: {', '.join(known) or 'none'}"
-        raise ConfigurationError(f"workload {use!r}: no subclass of Workload with this name; {hint}")
-    return found
+    return load_class(use, Workload, "workload")  # type: ignore[type-abstract]  # which class it is, is the question
 
 
 def load_workload(use: str, parameters: dict[str, Any]) -> Workload:
