@@ -49,6 +49,11 @@ def check_pipeline(
     return spec, warnings + spec.train.notes() + power_notes(spec.gates, known)
 
 
+def source_of(spec: PipelineSpec) -> str:
+    """Where the examples of a checked pipeline come from, and in which format, in words."""
+    return check_source(spec, load_workload(spec.workload.use, dict(spec.workload.parameters)))
+
+
 def newest_comparison(adapters: Adapters, spec: PipelineSpec, workload: Workload) -> Pilot | None:
     """The champion's test rows, with its outputs and those of the version it replaced where its decision names them.
 

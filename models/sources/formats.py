@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,10 @@ class OwnSource(SourceOptions):
 
     model_config = ConfigDict(extra="allow")
     format: str = Field(pattern=REFERENCE)
+
+    def carried(self) -> None:
+        """Only the data tells."""
+        return
 
 
 def format_of(name: str) -> type[Format]:
@@ -78,7 +83,7 @@ def open_source(source: Mapping[str, Any], readable: Sequence[str]) -> Format:
 
 def _validated(kind: type[SourceOptions], document: dict[str, Any], name: str) -> SourceOptions:
     try:
-        return kind.model_validate(document)
+        return kind.model_validate_json(json.dumps(document))  # as JSON: a list is a tuple there
     except ValidationError as exc:
         first = exc.errors()[0]
         place = ".".join(["source", *map(str, first["loc"])])

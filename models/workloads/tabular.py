@@ -58,7 +58,7 @@ class TableWorkload(Workload):
 
     def target_columns(self, source: Mapping[str, Any]) -> tuple[str, ...]:
         """Columns that hold the target: no input, and no slice."""
-        return (str(source["label_column"]),)
+        return (str(source.get("label_column", "label")),)
 
     def row_target(self, cells: list[str], *, comma: bool) -> Target:
         """The target from the cells of `target_columns`. Raises ``ValueError`` saying what was expected."""
