@@ -58,13 +58,12 @@ def test_an_answer_has_the_fields_that_its_schema_describes(world: World) -> Non
 
 
 def test_every_loss_is_the_mean_over_rows_and_what_is_explained_has_one_value_a_row(world: World) -> None:
-    output, target = torch.from_numpy(world.rows.output).double(), world.target()
-    target = target if target.dtype == torch.int64 else target.double()
+    output, target = torch.from_numpy(world.rows.output), world.target()
     named = world.objective.named_losses(weight=None, label_smoothing=0.0)
     assert world.objective.class_loss in ("", *named)
     for loss in (lambda o, t: world.objective.loss(o, t, label_smoothing=0.0), *named.values()):
         parts = [loss(o, t) * len(t) / N for o, t in zip(output.split(20), target.split(20), strict=True)]
-        assert float(sum(parts)) == pytest.approx(float(loss(output, target)), rel=1e-6)
+        assert float(sum(parts)) == pytest.approx(float(loss(output, target)), rel=1e-5)
     assert world.objective.explained(output, torch.from_numpy(world.rows.y)).shape == (N,)
 
 
