@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mlratchet.models.gates.needs import check_demands
 from mlratchet.models.gates.validation import validate_policy
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.sources.formats import format_read, options_of
@@ -11,11 +10,13 @@ from mlratchet.models.workloads.base import Workload
 
 def check_gates(spec: PipelineSpec, workload: Workload) -> list[str]:
     """Everything about the gates of a pipeline. Warnings; raises ``ConfigurationError``."""
-    warnings = validate_policy(
-        spec.gates, workload.objective.reference, workload.class_names(), columns=spec.source.carried()
+    return validate_policy(
+        spec.gates,
+        workload.objective.reference,
+        workload.class_names(),
+        columns=spec.source.carried(),
+        input_spec=workload.input_spec(),
     )
-    check_demands(spec.gates, workload)
-    return warnings
 
 
 def check_source(spec: PipelineSpec, workload: Workload) -> str:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mlratchet.models.decisions.approval_request import publish_request, request_about
+from mlratchet.models.decisions.document import Decision
 from mlratchet.models.decisions.environment import environment
 from mlratchet.models.decisions.judge_again import load_policy
 from mlratchet.models.decisions.override import build_override, expiry_of, moment
@@ -29,7 +30,7 @@ def promote_by_override(
     head = adapters.ledger.head(pipeline)
     if head is not None and head.version == version:
         raise ConfigurationError(f"version {version} of {pipeline} is champion already; there is nothing to override")
-    newest: dict[str, tuple[str, dict[str, Any]]] = {}
+    newest: dict[str, tuple[str, Decision]] = {}
     for one in decisions_of(adapters, pipeline, version):
         if one["problem"]:
             raise SecurityError(f"version {version} of {pipeline}: {one['problem']}; no override goes past this")
@@ -63,9 +64,7 @@ def promote_by_override(
     return asdict(entry)
 
 
-def heard(
-    adapters: Adapters, digest: str, decision: dict[str, Any], *, serving: int | None
-) -> tuple[str, dict[str, Any]]:
+def heard(adapters: Adapters, digest: str, decision: Decision, *, serving: int | None) -> tuple[str, Decision]:
     """The decision of a gate with what approvers said since. A run asks nobody about a version that another check held;
     whoever overrides that check does: the request is published here, for `ratchet approve`.
 

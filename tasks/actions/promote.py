@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mlratchet.models.errors import GateRefusedError, SecurityError
+from mlratchet.models.gates.names import GATES
 from mlratchet.models.promotion.move import project, promote_version, refuse_cut_ledger
 from mlratchet.tasks.actions.rejudge import with_answers
 from mlratchet.tasks.support.versions import decisions_of, in_words, registration_of, verify_promotable
@@ -31,7 +32,7 @@ def promote_by_hand(adapters: Adapters, pipeline: str, version: int) -> dict[str
     newest = {gate: (one["digest"], one["decision"]) for gate, one in found.items()}
     if "champion" in newest:
         newest["champion"] = with_answers(adapters, newest["champion"][0])
-    for gate in ("data", "candidate", "staging", "champion"):
+    for gate in GATES:
         if gate not in newest or newest[gate][1]["verdict"] != "pass":
             said = in_words(newest[gate][1]) if gate in newest else "not judged"
             raise GateRefusedError(

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import numpy as np
+from mlratchet.models.decisions.document import Decision
 from mlratchet.models.decisions.page import decision_page
 from mlratchet.models.errors import ConfigurationError, InfrastructureError
 from mlratchet.models.evaluation.plots import evaluation_plots
 from mlratchet.models.evaluation.seen import side_by_side
 from mlratchet.models.evaluation.slice_plots import slice_plot
 from mlratchet.models.evaluation.slices import slice_labels
+from mlratchet.models.gates.judge import metrics_of
 from mlratchet.models.gates.needs import Demands
 from mlratchet.models.metrics import MetricValue
 from mlratchet.models.metrics.rows import RowOutputs
-from mlratchet.models.objectives.naming import metrics_for
 from mlratchet.tasks.steps.train import Trained
 from mlratchet.tasks.support.attribute import Attributed
 from mlratchet.tasks.support.score_versions import Rescored
@@ -65,7 +65,8 @@ def log_bytes(run: Run, run_id: str, files: dict[str, bytes]) -> None:
 
 def slice_pictures(run: Run, candidate: RowOutputs, compared: Rescored, demands: Demands) -> dict[str, bytes]:
     """One per metric and way to slice of the policy; what cannot be sliced is the check's to refuse."""
-    metrics = metrics_for(run.workload.task, run.workload.class_names())
+    checks = (check for _, _, check in run.spec.gates.all_checks())
+    metrics = metrics_of(checks, run.workload.objective.reference, run.workload.class_names())
     candidate, champion = side_by_side(candidate, compared.champion)
     models = {"candidate": candidate} | ({"champion": champion} if champion is not None else {})
     pictures = {}
@@ -73,7 +74,9 @@ def slice_pictures(run: Run, candidate: RowOutputs, compared: Rescored, demands:
         by = "+".join(columns) or str(function).split(":")[-1]
         try:
             labels = slice_labels(candidate, columns=columns, function=function)
-            pictures[f"slices-{metric}-{by}.png"] = slice_plot(metrics[metric], models, labels, f"by {by}")
+            pictures[f"slices-{metric.split(':')[-1]}-{by}.png"] = slice_plot(
+                metrics[metric], models, labels, f"by {by}"
+            )
         except ConfigurationError as error:
             logger.warning("no picture of %s by %s: %s", metric, by, error)
         except Exception as error:  # noqa: BLE001 - the user's function: the check finds no evidence, the run goes on
@@ -81,7 +84,7 @@ def slice_pictures(run: Run, candidate: RowOutputs, compared: Rescored, demands:
     return pictures
 
 
-def show_decision_page(run: Run, decision: dict[str, Any], digest: str) -> None:
+def show_decision_page(run: Run, decision: Decision, digest: str) -> None:
     """`decisions/<gate>.html` of the tracking run; that of the data gate waits until there is one.
 
     MLflow being away is not the reason that a gate fails: the decision is in the bucket.

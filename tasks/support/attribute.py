@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from mlratchet.models.evaluation.attribution_plots import attribution_plots
-from mlratchet.models.evaluation.explain import Attributions, Shift, explain, moved_most, sample_rows, shift
+from mlratchet.models.evaluation.explain import Attributions, ImportanceShift, explain, moved_most, sample_rows, shift
 from mlratchet.models.gates.evidence import AttributionShift
 from mlratchet.models.gates.needs import Demands
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
@@ -65,7 +65,7 @@ def attribute(run: Run, rows: Split, demands: Demands, candidate: Model, champio
     )
 
 
-def evidence_of(moved: Shift, found: dict[str, Attributions], names: tuple[str, ...]) -> AttributionShift:
+def evidence_of(moved: ImportanceShift, found: dict[str, Attributions], names: tuple[str, ...]) -> AttributionShift:
     """For the gate."""
     return AttributionShift(
         value=moved.value,
@@ -86,7 +86,7 @@ def slice_names(run: Run, rows: Split, demands: Demands, chosen: np.ndarray[Any,
     return run.workload.objective.wanted(rows.y[chosen], names) if one_class_each else [""] * len(chosen)
 
 
-def document(found: dict[str, Attributions], ids: list[str], slices: list[str], moved: Shift | None) -> bytes:
+def document(found: dict[str, Attributions], ids: list[str], slices: list[str], moved: ImportanceShift | None) -> bytes:
     """What was computed, as canonical JSON."""
     models = {
         name: {

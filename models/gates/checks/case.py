@@ -5,16 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from mlratchet.models.evaluation.seen import saw_every_row
-from mlratchet.models.gates.checks.base import LEAST_TAIL, Statistical
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.metrics import Metric
 from mlratchet.models.metrics.rows import RowOutputs
 
+LEAST_TAIL = 10  # resamples that must lie beyond a bound, else a percentile is a guess
 MOST_RESAMPLES = 1_000_000
+NO_CHAMPION = "no champion yet; bootstrap rule: absolute checks alone decide"
+
+
+class HasInterval(Protocol):
+    """A check that computes an interval."""
+
+    @property
+    def confidence(self) -> float:
+        """Declared, of a one-sided bound."""
+
+    @property
+    def resamples(self) -> int:
+        """Declared, of a bootstrap."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,7 +42,7 @@ class Case:
     policy_digest: str = ""
     divisor: int = 1  # every error probability is divided by it: the test rows are worn (wear.py)
 
-    def confidence(self, check: Statistical) -> float:
+    def confidence(self, check: HasInterval) -> float:
         """The declared one, or stricter on worn rows."""
         return 1 - (1 - check.confidence) / self.divisor
 
@@ -37,7 +50,7 @@ class Case:
         """On worn rows an estimate alone is not enough."""
         return declared if self.divisor == 1 else "interval"
 
-    def resamples(self, check: Statistical, confidence: float) -> int:
+    def resamples(self, check: HasInterval, confidence: float) -> int:
         """The declared number, or as many as leave ten resamples beyond a one-sided bound at `confidence`."""
         return min(MOST_RESAMPLES, max(check.resamples, math.ceil(LEAST_TAIL / (1 - confidence))))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,17 +16,17 @@ from mlratchet.models.data.config import SourceConfig
 from mlratchet.models.data.preprocess import read_dataset_records
 from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.gates.needs import check_demands
+from mlratchet.models.gates.checks.base import PolicyContext
+from mlratchet.models.gates.checks.robustness import RobustnessCheck
 from mlratchet.models.gates.validation import validate_policy
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.objectives.base import Objective
-from mlratchet.models.objectives.naming import BUILT_IN, objective_of
+from mlratchet.models.objectives.naming import BUILT_IN, metrics_for, objective_of
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.serving.schema import prediction
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.fitting import check_fits
 from mlratchet.models.workloads.loading import load_workload
-from mlratchet.models.workloads.tabular import TableRegressor
 
 from tests.conftest import REPOSITORY
 
@@ -140,16 +140,15 @@ class Paced(BUILT_IN["regression"]):  # type: ignore[misc]  # a class from a map
     unfit_perturbations: ClassVar = {"missing_input": "a row without its clock has no pace"}
 
 
-class PacedRows(TableRegressor):
-    task = Paced
-
-
 def test_a_perturbation_that_changes_the_target_is_refused() -> None:
-    perturbation = SimpleNamespace(kind="missing_input")
-    check = SimpleNamespace(kind="robustness", perturbation=perturbation)
-    policy: Any = SimpleNamespace(all_checks=lambda: [("candidate", 0, check)])
+    perturbation = {"kind": "missing_input", "fraction": 0.1}
+    check = RobustnessCheck.model_validate(
+        {"kind": "robustness", "metric": "mae", "perturbation": perturbation, "maximum_drop": 0.1}
+    )
+    known = metrics_for(Paced, ())
+    context: Any = PolicyContext(metrics=known, task=Paced, class_names=(), columns=None, input_spec=None)
     with pytest.raises(ConfigurationError, match=r"gates\.candidate\.0: missing_input does not fit a pace: a row"):
-        check_demands(policy, PacedRows(columns=["a"]))
+        check.validate_in(context, "gates.candidate.0")
 
 
 def test_the_branches_on_a_task_stand_with_the_objectives() -> None:
