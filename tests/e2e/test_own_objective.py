@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from mlratchet.infra.serving.local import server_url
+from mlratchet.infra.serving.local import LocalServers
 
 from tests.conftest import REPOSITORY
 
@@ -46,7 +46,7 @@ def test_the_gates_judge_by_the_metric_that_the_objective_brings(stack: Any, pro
 
 def test_the_server_answers_the_rate(stack: Any, promoted: dict[str, Any]) -> None:
     assert promoted["outcome"] == "promoted"
-    url = server_url(Path(stack.home), "visits")
+    url = LocalServers(Path(stack.home)).url("visits")
     assert url is not None
     rows = [{"hour": hour, "price": 0, "rain": 0} for hour in (-1, 0, 1)]
     reply = httpx.post(f"{url}/predict", json={"instances": rows}, timeout=30)
