@@ -25,7 +25,7 @@ from mlratchet.models.registration.record import find_registration
 from mlratchet.models.training.fitting import check_fits
 from mlratchet.models.tuning.space import check_tune
 from mlratchet.models.workloads.base import Workload
-from mlratchet.models.workloads.loading import load_workload
+from mlratchet.models.workloads.loading import load_workload, workload_source
 from mlratchet.tasks.wiring import Adapters
 
 
@@ -39,6 +39,7 @@ def check_pipeline(
     spec = read_pipeline(file, overrides=overrides)
     try:
         workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
+        workload_source(spec.workload.use)  # a declared file that is not there
     except ConfigurationError as error:
         _, lines = parse_yaml(read_text(file), where=str(file), expected="a pipeline file")
         raise ConfigurationError(f"{file}:{lines.of(('workload', 'use'))}: {error}") from error

@@ -172,7 +172,7 @@ def join(
 
 def report_lines(report: dict[str, object]) -> list[str]:
     """A report in words."""
-    lines = []
+    lines = [f"  {report['why']}"] if report.get("why") else []
     gates = report.get("gates")
     if isinstance(gates, list):
         lines += [f"  {g['gate']} gate: {g['verdict']} (decision {g['decision'][:12]})" for g in gates]

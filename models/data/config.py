@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Union
 
 from mlratchet.models.config import StrictModel
+from mlratchet.models.functions import REFERENCE
 from mlratchet.models.sources.base import SourceOptions
-from mlratchet.models.sources.formats import FORMATS, OwnSource, SourceConfig
-from pydantic import Discriminator, Field, Tag, model_validator
+from mlratchet.models.sources.formats import FORMATS, format_of
+from pydantic import ConfigDict, Discriminator, Field, Tag, create_model, model_validator
 
 __all__ = ["DataConfig", "Source", "SourceConfig", "SplitConfig"]
 
@@ -21,10 +22,25 @@ def _named(document: Any) -> str:
     return name if name in FORMATS or ":" not in str(name) else "own"
 
 
+class OwnSource(SourceOptions):
+    """A user's own format: its class checks the options."""
+
+    model_config = ConfigDict(extra="allow")
+    format: str = Field(pattern=REFERENCE)
+
+    def carried(self) -> None:
+        """Only the data tells."""
+        return
+
+
 if TYPE_CHECKING:
     Source = SourceOptions
+    SourceConfig = SourceOptions
 else:  # a format that is added to `FORMATS` is an option here
-    _options = [Annotated[kind.Options, Tag(name)] for name, kind in FORMATS.items()]
+    _kinds = {name: format_of(name).Options for name in FORMATS}
+    # without a format: what any built-in one takes, until the workload says which it reads
+    SourceConfig = create_model("SourceConfig", __base__=tuple(_kinds.values()), format=(None, None))
+    _options = [Annotated[kind, Tag(name)] for name, kind in _kinds.items()]
     _options += [Annotated[SourceConfig, Tag("any")], Annotated[OwnSource, Tag("own")]]
     Source = Annotated[
         Union[tuple(_options)],  # noqa: UP007 - of a list

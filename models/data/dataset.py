@@ -39,23 +39,26 @@ class DatasetManifest(StrictModel):
     """`indexes/<sha256>.json`: record id -> [content SHA-256, label], to find what was relabelled."""
 
 
-def dataset_id(
-    snapshot_id: str, workload_digest: str, workload: WorkloadRef, data: DataConfig, source: SourceOptions
-) -> str:
-    """SHA-256 hex of everything that decides the rows and their sides."""
-    reading: dict[str, Any] = source.model_dump(mode="json", exclude={"bucket", "prefix"})
-    for later in ("slice_columns", "format"):  # as datasets were named before it could be said
-        if reading.get(later, "") is None:
-            del reading[later]
-    return digest(
-        {
-            "snapshot": snapshot_id,
-            "workload_source": workload_digest,
-            "workload": workload.model_dump(mode="json"),
-            "data": data.model_dump(mode="json"),
-            "source": reading,
-        }
-    )
+def dataset_parts(
+    snapshot_id: str, code: Any, workload: WorkloadRef, data: DataConfig, source: SourceOptions
+) -> dict[str, Any]:
+    """Everything that decides the rows and their sides, as JSON values; the dataset's id is their digest.
+
+    `code` names the code of the workload, and Ratchet's as far as it makes datasets, as JSON values (`DATA.code` of
+    `models/identity/product.py`).
+    """
+    return {
+        "snapshot": snapshot_id,
+        "code": code,
+        "workload": workload.model_dump(mode="json"),
+        "data": data.model_dump(mode="json"),
+        "source": source.model_dump(mode="json", exclude={"bucket", "prefix"}),
+    }
+
+
+def dataset_id(snapshot_id: str, code: Any, workload: WorkloadRef, data: DataConfig, source: SourceOptions) -> str:
+    """SHA-256 hex of `dataset_parts`."""
+    return digest(dataset_parts(snapshot_id, code, workload, data, source))
 
 
 def load_dataset(store: ObjectStore, identity: str) -> DatasetManifest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from mlratchet.models.config import WorkloadRef
 from mlratchet.models.data.config import DataConfig
@@ -60,7 +61,7 @@ def write_dataset(
     store: ObjectStore,
     snapshot: Snapshot,
     records: list[Record],
-    workload_digest: str,
+    code: Any,
     workload: WorkloadRef,
     data: DataConfig,
     source: SourceOptions,
@@ -69,9 +70,9 @@ def write_dataset(
 ) -> DatasetManifest:
     """Write shards, then the manifest by conditional create; an existing dataset is returned as it is.
 
-    Raises ``DataError`` when a side is empty.
+    `code` as for `dataset_parts`. Raises ``DataError`` when a side is empty.
     """
-    identity = dataset_id(snapshot.id, workload_digest, workload, data, source)
+    identity = dataset_id(snapshot.id, code, workload, data, source)
     if store.exists(f"datasets/{identity}.json"):
         return load_dataset(store, identity)
     sides: dict[str, list[Record]] = {side: [] for side in SIDES}

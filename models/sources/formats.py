@@ -8,52 +8,35 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.functions import REFERENCE, load_class
+from mlratchet.models.functions import load_class
 from mlratchet.models.sources.base import Format, SourceOptions
-from mlratchet.models.sources.csv import Csv
-from mlratchet.models.sources.image_folder import ImageFolder
-from mlratchet.models.sources.images import Images, ImagesOptions
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-FORMATS: dict[str, type[Format]] = {kind.name: kind for kind in (Csv, Images, ImageFolder)}
-
-
-class SourceConfig(ImagesOptions):
-    """Without a format: what any built-in one takes, until the workload says which it reads."""
-
-    format: None = None  # type: ignore[assignment]  # of one field less
-
-
-class OwnSource(SourceOptions):
-    """A user's own format: its class checks the options."""
-
-    model_config = ConfigDict(extra="allow")
-    format: str = Field(pattern=REFERENCE)
-
-    def carried(self) -> None:
-        """Only the data tells."""
-        return
+FORMATS = {
+    "csv": "mlratchet.models.sources.csv:Csv",
+    "images": "mlratchet.models.sources.images:Images",
+    "image_folder": "mlratchet.models.sources.image_folder:ImageFolder",
+}
+"""Name -> class. Not imported here: what decides a dataset is the format that it is read with, and no other."""
 
 
 def format_of(name: str) -> type[Format]:
     """The class. Raises ``ConfigurationError`` with the nearest name."""
-    if name in FORMATS:
-        return FORMATS[name]
-    if ":" not in name:
+    if name not in FORMATS and ":" not in name:
         raise ConfigurationError(f"source.format: unknown format {name!r}; {_nearest(name, list(FORMATS))}")
-    return load_class(name, Format, "format")  # type: ignore[type-abstract]  # which class it is, is the question
+    # which class it is, is the question
+    return load_class(FORMATS.get(name, name), Format, "format")  # type: ignore[type-abstract]
 
 
-def format_read(source: SourceOptions, readable: Sequence[str]) -> str | None:
+def format_read(source: SourceOptions, readable: Sequence[type[Format]]) -> str | None:
     """The format of a source, of which a workload can read the built-in ones `readable`; the first is its default.
 
     None for a workload that reads objects itself. Raises ``ConfigurationError`` for one that it cannot read.
     """
-    name = source.format or (readable[0] if readable else None)
-    if name in FORMATS and readable and name not in readable:
-        raise ConfigurationError(
-            f"source.format: {name} is not read by the workload, which reads {', '.join(readable)}"
-        )
+    names = [kind.name for kind in readable]
+    name = source.format or (names[0] if names else None)
+    if name in FORMATS and names and name not in names:
+        raise ConfigurationError(f"source.format: {name} is not read by the workload, which reads {', '.join(names)}")
     return name
 
 
@@ -72,9 +55,9 @@ def options_of(source: SourceOptions, name: str) -> SourceOptions:
     return _validated(expected, {**given, "format": name}, name)
 
 
-def open_source(source: Mapping[str, Any], readable: Sequence[str]) -> Format:
+def open_source(source: Mapping[str, Any], readable: Sequence[type[Format]]) -> Format:
     """The reader of a source that was checked, given as a mapping. Raises ``ConfigurationError``."""
-    name = source.get("format") or readable[0]
+    name = source.get("format") or readable[0].name
     kind = format_of(name)
     own = kind.Options.model_config.get("extra") == "allow"
     known = {key: value for key, value in source.items() if own or key in kind.Options.model_fields}

@@ -9,12 +9,14 @@ Shape legend: B rows, C classes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from mlratchet.models.objectives.base import Objective, Task
 from mlratchet.models.objectives.naming import objective_of
+from mlratchet.models.sources.base import Example, Format
+from mlratchet.models.sources.formats import open_source
 from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject, Target, target_names
 
 if TYPE_CHECKING:  # a command that only reads the ledger does not wait for torch
@@ -35,9 +37,11 @@ class Workload(ABC):
 
     task: Task
     """classification, multi_label, regression, ranking; or a class of `Objective`, or its ``package.module:Class``."""
-
-    formats: tuple[str, ...] = ()
-    """Built-in formats whose examples it reads, its default first; empty: `records` reads objects by itself."""
+    files: ClassVar[tuple[str, ...]] = ()
+    """Files that decide the rows or the model, e.g. ``("vocab.json",)``, relative to the module of the class: whoever
+    changes one trains again. Modules that are imported under a name made at run time can be named here, too."""
+    formats: ClassVar[tuple[type[Format], ...]] = ()
+    """Built-in formats that `examples` reads, its default first; empty: `records` reads objects by itself."""
 
     @property
     def objective(self) -> Objective:
@@ -57,10 +61,21 @@ class Workload(ABC):
         self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
     ) -> Iterator[Record | Reject]:
         """Read the objects of a snapshot. `source` is what stands under `source` in the pipeline file.
-        `open_source(source, self.formats)` gives the reader of its format.
+        `examples` reads them in its format.
 
         `fetch` returns the verified bytes of an object and may be called from several threads.
         """
+
+    def examples(
+        self,
+        objects: list[RawObject],
+        fetch: Callable[[RawObject], bytes],
+        source: Mapping[str, Any],
+        *,
+        columns: Sequence[str] = (),
+    ) -> Iterator[Example | Reject]:
+        """The objects as examples of the source's format, with the cells of `columns`, for `records`."""
+        return open_source(source, self.formats).read(objects, fetch, columns=columns)
 
     @abstractmethod
     def build_model(self) -> nn.Module:

@@ -15,7 +15,7 @@ import numpy as np
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.objectives.base import Task
 from mlratchet.models.sources.base import Example
-from mlratchet.models.sources.formats import open_source
+from mlratchet.models.sources.csv import Csv
 from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject, Target
 from mlratchet.models.workloads.base import Workload
 from torch import nn
@@ -26,7 +26,7 @@ DECIMAL_COMMA = re.compile(r"^[+-]?\d+,\d+([eE][+-]?\d+)?$")
 class TableWorkload(Workload):
     """Named number columns in, one target out. Subclass one of the four below."""
 
-    formats = ("csv",)
+    formats = (Csv,)
 
     def __init__(self, *, columns: list[str], hidden: int | list[int], dropout: float) -> None:
         if not columns or len(set(columns)) != len(columns):
@@ -74,7 +74,7 @@ class TableWorkload(Workload):
         """
         seen: Counter[str] = Counter()
         needed = (*self.columns, *self.target_columns(source))
-        for found in open_source(source, self.formats).read(objects, fetch, columns=needed):
+        for found in self.examples(objects, fetch, source, columns=needed):
             yield found if isinstance(found, Reject) else self._record(found, source, seen)
 
     def _record(self, example: Example, source: Mapping[str, Any], seen: Counter[str]) -> Record | Reject:

@@ -15,7 +15,8 @@ from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.objectives.base import Task
 from mlratchet.models.sources.base import Example
 from mlratchet.models.sources.decoding import UnreadableImageError, decode_image
-from mlratchet.models.sources.formats import open_source
+from mlratchet.models.sources.image_folder import ImageFolder
+from mlratchet.models.sources.images import Images
 from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject
 from mlratchet.models.workloads.base import Workload
 from torch import nn
@@ -75,7 +76,7 @@ class ImageClassifier(Workload):
     """One label per image. Subclass it and override `build_model` to bring your own network."""
 
     task: Task = "classification"
-    formats = ("images", "image_folder")
+    formats = (Images, ImageFolder)
 
     def __init__(
         self,
@@ -132,7 +133,7 @@ class ImageClassifier(Workload):
     ) -> Iterator[Record | Reject]:
         """A record per picture that has one of the classes, fetched and decoded by several threads."""
         jobs: list[tuple[Example, RawObject]] = []
-        for found in open_source(source, self.formats).read(objects, fetch, columns=()):
+        for found in self.examples(objects, fetch, source):
             if isinstance(found, Reject):
                 yield found
             elif found.picture is None:

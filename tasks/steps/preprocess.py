@@ -17,7 +17,7 @@ def preprocess(run: Run, snapshot: Snapshot, checked: Checked) -> DatasetManifes
         run.adapters.store,
         snapshot,
         checked.records,
-        run.workload_digest,
+        run.data_code,
         run.spec.workload,
         run.spec.data,
         run.spec.source,

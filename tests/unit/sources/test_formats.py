@@ -19,7 +19,7 @@ from mlratchet.models.pipeline.loading import parse_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import load_pipeline, publish_pipeline
 from mlratchet.models.sources.base import Example, Format, SourceOptions
-from mlratchet.models.sources.formats import FORMATS
+from mlratchet.models.sources.formats import FORMATS, format_of
 from mlratchet.models.sources.record import RawObject, Record, Reject
 from mlratchet.models.workloads.loading import load_workload
 from PIL import Image
@@ -189,7 +189,7 @@ def test_a_users_own_format_is_named_by_its_class(fixed: None) -> None:
 
 
 def test_every_format_says_what_each_of_its_options_is() -> None:
-    for kind in FORMATS.values():
+    for kind in map(format_of, FORMATS):
         assert kind.__doc__
         for name, option in kind.Options.model_fields.items():
             assert option.description or name in ("format", "label_column"), f"{kind.name}: {name}"
