@@ -113,6 +113,9 @@ def deploy(
     as_json: JsonOption = False,
 ) -> None:
     """Make every file of deployments/pipelines a Prefect deployment with its schedule. Idempotent."""
+    from mlratchet.flows.cli.warm import go_on_in_a_fork
+
+    go_on_in_a_fork()
     from mlratchet.flows.cli.output import emit
     from mlratchet.flows.deployments import deploy_pipelines
 
@@ -142,6 +145,10 @@ def run(
     The same work is recognised and not trained again; a killed run resumes from its newest checkpoint.
     Exits with 4 when a gate says no.
     """
+    from mlratchet.flows.cli.warm import go_on_in_a_fork
+
+    if not local:
+        go_on_in_a_fork()
     from mlratchet.flows.cli.output import emit
     from mlratchet.flows.runs.start import run_here, run_on_worker
 
