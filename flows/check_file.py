@@ -17,7 +17,7 @@ from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.gates.power import power_notes
 from mlratchet.models.metrics import Metric
 from mlratchet.models.metrics.rows import load_rows
-from mlratchet.models.pipeline.checking import check_gates
+from mlratchet.models.pipeline.checking import check_gates, check_source
 from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline, read_shared_policy
 from mlratchet.models.pipeline.reading import parse_yaml, read_text
 from mlratchet.models.pipeline.spec import PipelineSpec
@@ -43,6 +43,7 @@ def check_pipeline(
     except ConfigurationError as error:
         _, lines = parse_yaml(read_text(file), where=str(file), expected="a pipeline file")
         raise ConfigurationError(f"{file}:{lines.of(('workload', 'use'))}: {error}") from error
+    check_source(spec, workload)
     check_fits(spec.train, workload)
     warnings = check_gates(spec, workload)
     if spec.tune is not None:
@@ -54,7 +55,12 @@ def check_pipeline(
 
 def _metrics(spec: PipelineSpec, workload: Workload) -> dict[str, Metric]:
     checks = (check for _, _, check in spec.gates.all_checks())
-    return metrics_of(checks, workload.task, workload.class_names())
+    return metrics_of(checks, workload.objective.reference, workload.class_names())
+
+
+def source_of(spec: PipelineSpec) -> str:
+    """Where the examples of a checked pipeline come from, and in which format, in words."""
+    return check_source(spec, load_workload(spec.workload.use, dict(spec.workload.parameters)))
 
 
 def newest_comparison(adapters: Adapters, spec: PipelineSpec, workload: Workload) -> Pilot | None:

@@ -19,7 +19,7 @@ from mlratchet.infra.storage.s3 import S3Store
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.garbage.lock import collections, wait_for_collector
 from mlratchet.models.identity.claim import Claim, is_current
-from mlratchet.models.identity.closure import Closure
+from mlratchet.models.identity.closure import Closure, source_of
 from mlratchet.models.identity.lease import LeaseKeeper
 from mlratchet.models.identity.product import DATA
 from mlratchet.models.pipeline.checking import check_gates
@@ -126,7 +126,8 @@ class Run:
     @cached_property
     def data_code(self) -> dict[str, Any]:
         """The code that decides rows and sides."""
-        return DATA.code(self.workload_source)
+        name = self.spec.source.format or ""
+        return DATA.code(self.workload_source, *([source_of(name)] if ":" in name else []))
 
     @cached_property
     def training_code(self) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def validate(
 
     Reports every problem with file and line, and says how many test rows a margin needs.
     """
-    from mlratchet.flows.check_file import check_pipeline
+    from mlratchet.flows.check_file import check_pipeline, source_of
     from mlratchet.flows.cli.output import emit
     from mlratchet.infra.settings import load_settings
     from mlratchet.models.errors import ConfigurationError
@@ -39,8 +39,10 @@ def validate(
         adapters = None  # a file can be checked before the first `ratchet up`
     spec, notes = check_pipeline(file, adapters)
     lines = [f"{file}: pipeline {spec.name} is valid (revision {spec.revision()[:12]})"]
-    lines += [f"note: {note}" for note in notes]
-    emit({"pipeline": spec.name, "revision": spec.revision(), "warnings": notes}, lines, as_json=as_json)
+    source = source_of(spec)
+    lines += [f"source: {source}", *(f"note: {note}" for note in notes)]
+    report = {"pipeline": spec.name, "revision": spec.revision(), "source": source, "warnings": notes}
+    emit(report, lines, as_json=as_json)
 
 
 def seed(

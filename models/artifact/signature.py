@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-from mlratchet.models.objectives.base import Task
-from mlratchet.models.sources.record import InputSpec
-from mlratchet.models.workloads.base import Workload
+from mlratchet.models.workloads.base import InputSpec, Workload
 
 
 @dataclass(frozen=True, kw_only=True)
 class Signature:
     """Input, task and classes."""
 
-    task: Task
+    task: str  # reference of the objective
     input: InputSpec
     classes: tuple[str, ...]
 
@@ -43,4 +41,4 @@ class Signature:
 
 def signature_of(workload: Workload) -> Signature:
     """The signature of a workload's model."""
-    return Signature(task=workload.task, input=workload.input_spec(), classes=workload.class_names())
+    return Signature(task=workload.objective.reference, input=workload.input_spec(), classes=workload.class_names())

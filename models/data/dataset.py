@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from mlratchet.models.config import StrictModel, WorkloadRef
-from mlratchet.models.data.config import DataConfig, SourceConfig
+from mlratchet.models.data.config import DataConfig
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import digest
 from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.sources.base import SourceOptions
 from pydantic import ValidationError
 
 
@@ -39,7 +40,7 @@ class DatasetManifest(StrictModel):
 
 
 def dataset_parts(
-    snapshot_id: str, code: Any, workload: WorkloadRef, data: DataConfig, source: SourceConfig
+    snapshot_id: str, code: Any, workload: WorkloadRef, data: DataConfig, source: SourceOptions
 ) -> dict[str, Any]:
     """Everything that decides the rows and their sides, as JSON values; the dataset's id is their digest.
 
@@ -55,7 +56,7 @@ def dataset_parts(
     }
 
 
-def dataset_id(snapshot_id: str, code: Any, workload: WorkloadRef, data: DataConfig, source: SourceConfig) -> str:
+def dataset_id(snapshot_id: str, code: Any, workload: WorkloadRef, data: DataConfig, source: SourceOptions) -> str:
     """SHA-256 hex of `dataset_parts`."""
     return digest(dataset_parts(snapshot_id, code, workload, data, source))
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from mlratchet.models.config import WorkloadRef
-from mlratchet.models.data.config import DataConfig, SourceConfig
+from mlratchet.models.data.config import DataConfig
 from mlratchet.models.data.dataset import DatasetManifest, dataset_id, load_dataset
 from mlratchet.models.data.shards import write_shard
 from mlratchet.models.data.snapshot import Snapshot
@@ -15,6 +15,7 @@ from mlratchet.models.data.split import SIDES, side_of
 from mlratchet.models.errors import DataError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.sources.base import SourceOptions
 from mlratchet.models.sources.record import RawObject, Record, Reject, target_names
 from mlratchet.models.workloads.base import Workload
 
@@ -22,7 +23,7 @@ WRITERS = 8  # threads
 
 
 def read_dataset_records(
-    store: ObjectStore, snapshot: Snapshot, workload: Workload, source: SourceConfig
+    store: ObjectStore, snapshot: Snapshot, workload: Workload, source: SourceOptions
 ) -> tuple[list[Record], list[Reject]]:
     """Every record of the snapshot, and what had to be set aside with reasons.
 
@@ -34,9 +35,12 @@ def read_dataset_records(
     def fetch(item: RawObject) -> bytes:
         return store.get(f"raw/{item.sha256}", sha256=item.sha256)
 
+    objective, class_names = workload.objective, workload.class_names()
     for found in workload.records(snapshot.raw_objects(), fetch, source.model_dump(mode="json")):
         if isinstance(found, Reject):
             rejects.append(found)
+        elif (problem := objective.refusal(found.y, class_names)) != "":
+            rejects.append(Reject(where=found.id, code="bad_target", reason=f"{found.id}: target: {problem}"))
         elif found.id in records:
             rejects.append(
                 Reject(
@@ -60,7 +64,7 @@ def write_dataset(
     code: Any,
     workload: WorkloadRef,
     data: DataConfig,
-    source: SourceConfig,
+    source: SourceOptions,
     *,
     class_names: tuple[str, ...] = (),
 ) -> DatasetManifest:

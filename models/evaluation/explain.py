@@ -2,8 +2,8 @@
 
 Integrated Gradients (Sundararajan, Taly and Yan, ICML 2017) through Captum, on the trained module and on exported
 programs alike; feature ablation where gradients make no sense (integer tokens) or a program has none. What is
-explained is the log-likelihood of the row's label (classification, multi-label) or the output itself (regression,
-ranking), so that both models answer the same question.
+explained is what the objective says (the log-likelihood of the row's label; a number itself), so that both models
+answer the same question.
 
 Shape legend: N rows, F input values per row, G groups of input values.
 """
@@ -16,7 +16,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from mlratchet.models.sources.record import InputSpec, Split
+from mlratchet.models.objectives.base import Objective
+from mlratchet.models.sources.record import Split
+from mlratchet.models.workloads.base import InputSpec
 
 Array = np.ndarray[Any, Any]
 Model = Callable[[torch.Tensor], torch.Tensor]
@@ -65,7 +67,7 @@ def sample_rows(rows: Split, count: int, seed: int) -> Array:
 
 
 def explain(
-    models: Mapping[str, Model], x: Array, y: Array, *, task: str, input_spec: InputSpec, steps: int
+    models: Mapping[str, Model], x: Array, y: Array, *, objective: Objective, input_spec: InputSpec, steps: int
 ) -> dict[str, Attributions]:
     """Attributions of every model on the rows `x` (N, *shape), all by the same method.
 
@@ -75,7 +77,7 @@ def explain(
     baseline = np.zeros_like(x[:1])
     if input_spec.kind == "table" and np.issubdtype(x.dtype, np.floating):
         baseline = x.mean(axis=0, keepdims=True).astype(x.dtype)
-    questions = {name: _question(model, task) for name, model in models.items()}
+    questions = {name: _question(model, objective) for name, model in models.items()}
     if np.issubdtype(x.dtype, np.floating):
         try:
             return {name: _gradients(ask, x, y, baseline, steps) for name, ask in questions.items()}
@@ -84,16 +86,11 @@ def explain(
     return {name: _ablation(ask, x, y, baseline) for name, ask in questions.items()}
 
 
-def _question(model: Model, task: str) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+def _question(model: Model, objective: Objective) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """(x, y) -> the explained quantity, (N,)."""
 
     def ask(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        output = model(x).float()
-        if task == "classification":
-            return output.log_softmax(dim=1).gather(1, y.long().reshape(-1, 1))[:, 0]
-        if task == "multi_label":
-            return torch.nn.functional.logsigmoid(output * (2 * y.float() - 1)).sum(dim=1)
-        return output.reshape(len(output))
+        return objective.explained(model(x).float(), y)
 
     return ask
 

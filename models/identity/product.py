@@ -105,6 +105,7 @@ ROAD: Mapping[str, str] = {
     "models.garbage.*": "removes what nothing names",
     "models.identity.*": "names what exists: where it names otherwise, every name moves by itself",
     "models.ledger.*": "the history of promotions",
+    "models.png": "draws",
     "models.pipeline.*": "reads the file: what was read stands in identities value by value",
     "models.ports.*": "protocols",
     "models.promotion.*": "moves versions, makes none",
@@ -122,7 +123,7 @@ ROAD: Mapping[str, str] = {
 
 DATA = Deciding(
     starts=("tasks.steps.ingest", "tasks.steps.validate", "tasks.steps.preprocess"),
-    decides=("models.data.*",),
+    decides=("models.data.*", "models.objectives.*"),  # an objective refuses targets
     through=("models.workloads.*", "models.sources.*"),
     nothing={
         **ROAD,
@@ -130,7 +131,8 @@ DATA = Deciding(
         "models.evaluation.*": "measures the outputs of models",
         "models.gates.*": "judges rows, changes none",
         "models.metrics.*": "measures the outputs of models",
-        "models.objectives.*": "losses and metrics: the rows are the same",
+        "models.objectives.losses.*": "trains: the rows are the same",
+        "models.objectives.pictures.*": "draws",
     },
 )
 """The rows of a dataset, and which side each is on: in the dataset's id, and through it in the work key."""
@@ -148,6 +150,8 @@ WEIGHTS = Deciding(
     through=("models.workloads.*", "models.sources.*"),
     nothing={
         **ROAD,
+        "models.objectives.answers.*": "says what outputs mean, and which targets a dataset holds",
+        "models.objectives.pictures.*": "draws",
         "models.training.cost": "counts what a training cost, when it is over",
         "models.training.profiling": "records steps, changes none",
         "models.artifact.weights": "reads weights that somebody brings: their digest stands in the key",
@@ -197,6 +201,8 @@ JUDGEMENT = Deciding(
     ),
     nothing={
         **ROAD,
+        "models.objectives.losses.*": "trains: the digest of the weights stands in the evidence",
+        "models.objectives.pictures.*": "draws",
         "models.artifact.*": "packages weights: their digests stand in the evidence",
         "models.data.*": "makes datasets: their ids stand in the gate run",
         "models.decisions.*": "writes down what was judged, and shows it",

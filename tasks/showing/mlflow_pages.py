@@ -37,8 +37,8 @@ def show_evaluation(
     run_id = trained.tracking_run
     finite = [(f"test_{name}", metric.value, 0) for name, metric in metrics.items() if np.isfinite(metric.value)]
     run.adapters.tracker.log_metrics(run_id, finite)
-    names, task = run.workload.class_names(), run.workload.task
-    plots = evaluation_plots(candidate, task, names, history=trained.result.history)
+    names, objective = run.workload.class_names(), run.workload.objective
+    plots = evaluation_plots(candidate, objective, names, history=trained.result.history)
     plots |= slice_pictures(run, candidate, compared, demands)
     log_bytes(
         run,
@@ -66,7 +66,7 @@ def log_bytes(run: Run, run_id: str, files: dict[str, bytes]) -> None:
 def slice_pictures(run: Run, candidate: RowOutputs, compared: Rescored, demands: Demands) -> dict[str, bytes]:
     """One per metric and way to slice of the policy; what cannot be sliced is the check's to refuse."""
     checks = (check for _, _, check in run.spec.gates.all_checks())
-    metrics = metrics_of(checks, run.workload.task, run.workload.class_names())
+    metrics = metrics_of(checks, run.workload.objective.reference, run.workload.class_names())
     candidate, champion = side_by_side(candidate, compared.champion)
     models = {"candidate": candidate} | ({"champion": champion} if champion is not None else {})
     pictures = {}

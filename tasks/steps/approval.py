@@ -18,7 +18,7 @@ from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.evaluation.seen import side_by_side
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.policy import approval_checks
-from mlratchet.models.metrics import compute_metrics
+from mlratchet.models.objectives.naming import compute_metrics
 from mlratchet.tasks.showing.prefect_page import show_text
 from mlratchet.tasks.step import step
 from mlratchet.tasks.support.answers import said_about, subject_of

@@ -50,7 +50,7 @@ def pass_gate(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict
     basis = Basis(
         gate=gate,
         first_model=work.champion is None,
-        task=run.workload.task,
+        task=run.workload.objective.reference,
         class_names=run.workload.class_names(),
         now_s=began_s,
     )

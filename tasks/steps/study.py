@@ -74,7 +74,7 @@ class Study:
 def open_study(run: Run, work: Work, dataset: DatasetManifest) -> Study:
     """Publish the study's manifest, without any row that a gate judges on, and name the study."""
     tune = require_tune(run.spec)
-    rows = write_search_dataset(run.adapters.store, dataset, tune, group_column=run.spec.source.group_column)
+    rows = write_search_dataset(run.adapters.store, dataset, tune, group_column=run.spec.source.column_of("group"))
     refuse_gate_rows(rows)
     parent = work.incumbent if tune.warm_start == "champion" else None
     start, start_sha256 = (parent.weights_key, parent.weights_sha256) if parent else initial_weights(run)

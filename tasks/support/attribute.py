@@ -41,7 +41,7 @@ def attribute(run: Run, rows: Split, demands: Demands, candidate: Model, champio
     models = {"candidate": candidate} | ({"champion": champion} if champion is not None else {})
     spec = run.workload.input_spec()
     try:
-        found = explain(models, x, y, task=run.workload.task, input_spec=spec, steps=config.attribution_steps)
+        found = explain(models, x, y, objective=run.workload.objective, input_spec=spec, steps=config.attribution_steps)
     except Exception as error:  # noqa: BLE001 - a user's model may refuse in any way; a check then finds no evidence
         why = f"{type(error).__name__}: {error}"[:300]
         logger.warning("no attributions: %s", why)
@@ -51,7 +51,8 @@ def attribute(run: Run, rows: Split, demands: Demands, candidate: Model, champio
     body = document(found, [rows.ids[i] for i in chosen], slices, moved)
     digest = digest_bytes(body)
     run.adapters.store.create(f"attributions/{digest}.json", body)
-    titles = [f"{rows.ids[i]}: {label}"[-24:] for i, label in zip(chosen, labels_of(run, y), strict=True)]
+    labels = run.workload.objective.wanted(y, run.workload.class_names())
+    titles = [f"{rows.ids[i]}: {label}"[-24:] for i, label in zip(chosen, labels, strict=True)]
     pictures: dict[str, bytes] = {}
     try:
         pictures = attribution_plots(x, found, spec, slices, titles)
@@ -80,17 +81,9 @@ def slice_names(run: Run, rows: Split, demands: Demands, chosen: np.ndarray[Any,
     columns = [name for name in demands.columns if name in rows.columns]
     if columns:
         return [", ".join(f"{name}={rows.columns[name][i]}" for name in columns) for i in chosen]
-    return labels_of(run, rows.y[chosen]) if run.workload.task == "classification" else [""] * len(chosen)
-
-
-def labels_of(run: Run, y: np.ndarray[Any, Any]) -> list[str]:
-    """Targets as a person reads them."""
     names = run.workload.class_names()
-    if run.workload.task == "classification":
-        return [names[int(one)] for one in y]
-    if run.workload.task == "multi_label":
-        return ["+".join(name for name, on in zip(names, row, strict=True) if on > 0) or "-" for row in y]
-    return [f"{float(one):.3g}" for one in y]
+    one_class_each = bool(names) and rows.y.ndim == 1
+    return run.workload.objective.wanted(rows.y[chosen], names) if one_class_each else [""] * len(chosen)
 
 
 def document(found: dict[str, Attributions], ids: list[str], slices: list[str], moved: ImportanceShift | None) -> bytes:

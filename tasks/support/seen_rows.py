@@ -75,9 +75,9 @@ def divides_alike(store: ObjectStore, spec: PipelineSpec, record: Registration) 
     except ConfigurationError:
         return False
     ours, theirs = spec.source, before.source
-    if ours.id_column != theirs.id_column:
+    if ours.column_of("id") != theirs.column_of("id"):
         raise ConfigurationError(
-            f"source.id_column was {theirs.id_column} when version {record.version} was trained, now it is "
-            f"{ours.id_column}: which rows it was trained on is not known any more"
+            f"source.id_column was {theirs.column_of('id')} when version {record.version} was trained, now it is "
+            f"{ours.column_of('id')}: which rows it was trained on is not known any more"
         )
-    return ours.group_column == theirs.group_column and before.data.split == spec.data.split
+    return ours.column_of("group") == theirs.column_of("group") and before.data.split == spec.data.split

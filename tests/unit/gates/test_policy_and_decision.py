@@ -21,8 +21,8 @@ from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.gates.power import power_notes
 from mlratchet.models.gates.validation import validate_policy
 from mlratchet.models.identity.signing import Signer
-from mlratchet.models.metrics import metrics_for
 from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.objectives.naming import metrics_for
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.ports.storage import DigestMismatch
 
