@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.evaluation.score import score
+from mlratchet.models.moments import utc
 from mlratchet.models.promotion.registered import refuse_changed_registration
 from mlratchet.models.registration.record import Registration
 from mlratchet.models.sources.record import Split
@@ -143,7 +143,7 @@ def facts_of(record: Registration) -> dict[str, Any]:
     """What a person wants to know of a version, beside its numbers."""
     return {
         "version": record.version,
-        "registered": dt.datetime.fromtimestamp(record.registered_s, dt.UTC).isoformat(timespec="seconds"),
+        "registered": utc(record.registered_s),
         "warm start": f"version {record.parent_version}" if record.parent_version else "none",
         "dataset": record.dataset_id[:12],
         "snapshot": record.snapshot_id[:12],
