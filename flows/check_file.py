@@ -63,14 +63,15 @@ def newest_comparison(adapters: Adapters, spec: PipelineSpec, workload: Workload
             load_rows(adapters.store, keys[name]) if keys.get(name, "none") != "none" else None
             for name in ("rows", "champion_rows")
         )
+        names = workload.class_names()
         if ours is not None:
-            ours, theirs = side_by_side(ours, theirs)
+            ours, theirs, names = side_by_side(ours, theirs, names)
         return Pilot(
             test_share=spec.data.split.test,
             test_rows=load_dataset(adapters.store, record.dataset_id).rows["test"],
             ours=ours,
             theirs=theirs,
-            metrics=metrics_for(workload.task, workload.class_names()),
+            metrics=metrics_for(workload.task, names),
         )
     except RatchetError:
         return None

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from mlratchet.models.decisions.page import decision_page
 from mlratchet.models.errors import ConfigurationError, InfrastructureError
-from mlratchet.models.evaluation.metrics import MetricValue, metrics_for
+from mlratchet.models.evaluation.metrics import MetricValue
+from mlratchet.models.evaluation.metrics.registry import metrics_over
 from mlratchet.models.evaluation.plots import evaluation_plots
 from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.seen import side_by_side
@@ -64,8 +65,8 @@ def log_bytes(run: Run, run_id: str, files: dict[str, bytes]) -> None:
 
 def slice_pictures(run: Run, candidate: RowOutputs, compared: Rescored, demands: Demands) -> dict[str, bytes]:
     """One per metric and way to slice of the policy; what cannot be sliced is the check's to refuse."""
-    metrics = metrics_for(run.workload.task, run.workload.class_names())
-    candidate, champion = side_by_side(candidate, compared.champion)
+    candidate, champion, names = side_by_side(candidate, compared.champion, run.workload.class_names())
+    metrics = metrics_over(run.workload.task, names)
     models = {"candidate": candidate} | ({"champion": champion} if champion is not None else {})
     pictures = {}
     for metric, columns, function in demands.slices:

@@ -92,7 +92,7 @@ def metric_rows(run: Run, evidence: Evidence) -> list[tuple[str, float, float | 
     if evidence.candidate is None:
         return []
     task, names = run.workload.task, run.workload.class_names()
-    candidate, champion = side_by_side(evidence.candidate, evidence.champion)
+    candidate, champion, names = side_by_side(evidence.candidate, evidence.champion, names)
     ours = compute_metrics(candidate, task, names)
     theirs = compute_metrics(champion, task, names) if champion is not None else {}
     return [

@@ -75,6 +75,17 @@ def metrics_for(task: str, class_names: tuple[str, ...]) -> dict[str, Metric]:
     return {metric.name: metric for metric in found}
 
 
+def metrics_over(task: str, class_names: tuple[str, ...]) -> dict[str, Metric]:
+    """Those of the task over some of its classes or labels: two of many still have the means and curves of many."""
+    found = metrics_for(task, class_names)
+    if task == "classification" and len(class_names) == 2:
+        for curve in CURVES:
+            made = [curve("_macro", class_views(0, 1), (task,))]
+            made += [curve(f"_class_{name}", class_views(index), (task,)) for index, name in enumerate(class_names)]
+            found |= {metric.name: metric for metric in made}
+    return found
+
+
 def compute_metrics(rows: RowOutputs, task: str, class_names: tuple[str, ...]) -> dict[str, MetricValue]:
     """All metrics of the task over the rows."""
     return {name: metric.estimate(rows) for name, metric in metrics_for(task, class_names).items()}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from mlratchet.models.evaluation.rows import RowOutputs
-from mlratchet.models.evaluation.seen import unseen
 from mlratchet.models.gates.checks.base import Statistical
 from mlratchet.models.gates.checks.case import Case
 from mlratchet.models.gates.intervals import gain_of
-from mlratchet.models.gates.result import CheckResult, Verdict, not_applicable, unknown
+from mlratchet.models.gates.result import CheckResult, Part, Verdict, not_applicable, unknown
 from pydantic import Field
 
 VersionNumber = Annotated[int, Field(ge=1)]
@@ -116,17 +116,16 @@ def _against(
     declared: Literal["estimate", "interval"],
 ) -> CheckResult:
     """The gain over `who` must lie above `floor`, as must its lower bound unless an estimate is asked for."""
-    ours, metric = case.evidence.candidate, case.metrics.get(check.metric)
     threshold = _threshold(floor, who if who.startswith("version") else f"the {who}")
-    if metric is None:
+    if check.metric not in case.metrics:
         return unknown(check.kind, check.metric, "?", f"unknown metric; there are {', '.join(case.metrics)}")
-    why = case.pair_refused(ours, theirs, who)
-    if why or ours is None or theirs is None:
-        return unknown(check.kind, check.metric, threshold, why)
-    ours, theirs, left_out = unseen(ours, theirs)
+    pair = case.compared(check.metric, theirs, who)
+    if isinstance(pair, str):
+        return unknown(check.kind, check.metric, threshold, pair)
+    metric, common = pair.metric, pair.common
     confidence = case.confidence(check)
     two_sided = 2 * confidence - 1  # each end is then a one-sided bound at `confidence`
-    found = gain_of(metric, ours, theirs, resamples=case.resamples(check, confidence), seed=check.seed)
+    found = gain_of(metric, common.ours, common.theirs, resamples=case.resamples(check, confidence), seed=check.seed)
     interval, compare = found.interval(two_sided), case.compare(declared)
     if found.why or (compare == "interval" and interval is None):
         return unknown(check.kind, check.metric, threshold, found.why or found.span(two_sided), found.n)
@@ -138,7 +137,7 @@ def _against(
         verdict=verdict,
         reason=(
             f"{check.metric}: gain over {threshold.split('against ')[1]} {found.value:+.4f}{bound} {words} {floor:g} "
-            f"(n={found.n}{left_out}{found.detail}, {found.span(two_sided)})"
+            f"(n={found.n}{common.words}{found.detail}, {found.span(two_sided)})"
         ),
         threshold=threshold,
         value=found.value,
@@ -146,7 +145,23 @@ def _against(
         n=found.n,
         method=found.bounds.method,
         seed=found.seed,
+        parts=alone_of(case, common.alone),
     )
+
+
+def alone_of(case: Case, alone: Mapping[str, int]) -> tuple[Part, ...]:
+    """A slice of its own per class or label that only the candidate knows, with its accuracy or recall there."""
+    ours, names = case.evidence.candidate, case.class_names
+    parts = []
+    for name, n in alone.items():
+        place, share = names.index(name), None
+        if ours is not None and n:
+            hit = ours.output[:, place] > 0 if ours.y.ndim == 2 else ours.output.argmax(axis=1) == place
+            of_it = ours.y[:, place] > 0 if ours.y.ndim == 2 else ours.y == place
+            share = float(hit[of_it].mean())
+        label = f"only the candidate knows {name} (recall)"
+        parts.append(Part(label=label, verdict="not_applicable", n=n, value=share))
+    return tuple(parts)
 
 
 def verdict_of(

@@ -8,19 +8,19 @@ any slice was called good that is not stays below alpha. Slices are shown to be 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.evaluation.metrics import Metric
 from mlratchet.models.evaluation.rows import RowOutputs
-from mlratchet.models.evaluation.seen import unseen
 from mlratchet.models.evaluation.slices import slice_labels, take_rows
 from mlratchet.models.evaluation.statistics.multiplicity import holm
 from mlratchet.models.functions import REFERENCE
 from mlratchet.models.gates.checks.base import Statistical
-from mlratchet.models.gates.checks.case import Case
-from mlratchet.models.gates.checks.paired import NO_CHAMPION
+from mlratchet.models.gates.checks.case import Case, Compared
+from mlratchet.models.gates.checks.paired import NO_CHAMPION, alone_of
 from mlratchet.models.gates.intervals import estimate_of, gain_of
 from mlratchet.models.gates.result import CheckResult, Part, Verdict, bound_words, not_applicable, unknown
 from pydantic import Field, model_validator
@@ -64,13 +64,14 @@ def judge_slice(check: SliceCheck, case: Case) -> CheckResult:
     """Every wanted slice must hold; one that is empty, too small or undefined is inconclusive."""
     threshold = _threshold(check)
     metric, ours, theirs = case.metrics.get(check.metric), case.evidence.candidate, None
+    pair: Compared | str = ""
     if metric is None:
         return unknown(check.kind, check.metric, "?", f"unknown metric; there are {', '.join(case.metrics)}")
     if check.margin is not None:
         if case.first_model:
             return not_applicable(check.kind, check.metric, threshold, NO_CHAMPION)
-        theirs = case.evidence.champion
-        why = case.pair_refused(ours, theirs, "champion")
+        pair = case.compared(check.metric, case.evidence.champion, "champion")
+        why = pair if isinstance(pair, str) else ""
     else:
         why = case.rows_refused(ours, "candidate")
     if why or ours is None:
@@ -78,17 +79,27 @@ def judge_slice(check: SliceCheck, case: Case) -> CheckResult:
     labels = labels_of(ours, check.by, check.function)
     if isinstance(labels, str):
         return unknown(check.kind, check.metric, threshold, labels, len(ours.ids))
-    wanted = check.slices or tuple(sorted({label for label in labels if label}))
+    wanted = check.slices or tuple(sorted({label for label in labels_known(labels, ours, pair, case) if label}))
     if not 0 < len(wanted) <= MOST_SLICES:
         many = f"{len(wanted)} slices, expected 1 to {MOST_SLICES}; name those that matter in `slices`"
         return unknown(check.kind, check.metric, threshold, many, len(ours.ids))
-    left_out = ""
-    if theirs is not None:  # a slice of nothing but rows that the champion has seen stays, empty: inconclusive
+    left_out, alone = "", tuple[Part, ...]()
+    if not isinstance(pair, str):  # a slice of nothing but rows that are left out stays, empty: inconclusive
         label_of = dict(zip(ours.ids, labels, strict=True))
-        ours, theirs, left_out = unseen(ours, theirs)
+        metric, common = pair.metric, pair.common
+        ours, theirs, left_out, alone = common.ours, common.theirs, common.words, alone_of(case, common.alone)
         labels = [label_of[identity] for identity in ours.ids]
     tests = [_SliceTest(check, case, metric, label, labels, ours, theirs, len(wanted)) for label in wanted]
-    return _summary(check, case, threshold + left_out, tests, len(ours.ids))
+    found = _summary(check, case, threshold + left_out, tests, len(ours.ids))
+    return replace(found, parts=found.parts + alone)
+
+
+def labels_known(labels: list[str], ours: RowOutputs, pair: Compared | str, case: Case) -> list[str]:
+    """Labels of the rows whose class the champion knows: a slice of nothing else is no slice to compare on."""
+    if isinstance(pair, str) or not pair.common.alone or ours.y.ndim != 1:
+        return labels
+    foreign = {case.class_names.index(name) for name in pair.common.alone}
+    return [label for label, y in zip(labels, ours.y, strict=True) if int(y) not in foreign]
 
 
 def labels_of(rows: RowOutputs, by: tuple[str, ...], function: str | None) -> list[str] | str:
