@@ -29,14 +29,14 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from mlratchet.infra.launch.attempt import ALLOCATOR
 from mlratchet.infra.storage.memory import MemoryStore
+from mlratchet.models.config import WorkloadRef
 from mlratchet.models.data.config import DataConfig, SourceConfig
 from mlratchet.models.data.preprocess import write_dataset
 from mlratchet.models.data.snapshot import take_snapshot
-from mlratchet.models.pipeline.workload import WorkloadRef
+from mlratchet.models.sources.record import Record
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.job import TrainJob
 from mlratchet.models.training.loop import Trainer
-from mlratchet.models.workloads.base import Record
 from torch import nn
 
 RESULTS = Path(__file__).parent / "results"

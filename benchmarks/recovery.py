@@ -28,13 +28,13 @@ import torch
 from mlratchet.infra.launch.local import LocalLauncher
 from mlratchet.infra.machine.processes import WORK_MARK, marked_processes
 from mlratchet.infra.settings import load_settings
+from mlratchet.models.config import WorkloadRef
 from mlratchet.models.data.config import DataConfig, SourceConfig
 from mlratchet.models.data.preprocess import write_dataset
 from mlratchet.models.data.snapshot import take_snapshot
-from mlratchet.models.pipeline.workload import WorkloadRef
+from mlratchet.models.sources.record import Record
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.job import TrainJob
-from mlratchet.models.workloads.base import Record
 from mlratchet.tasks.wiring import Adapters
 
 SETTLED_S = 0.2  # no rank can be back so soon

@@ -29,10 +29,11 @@ from pathlib import Path
 
 import numpy as np
 from mlratchet.models.evaluation.metrics import Metric, metrics_for
-from mlratchet.models.evaluation.rows import GROUP_COLUMN, RowOutputs
+from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.statistics.choose import confidence_of, confidence_of_difference
 from mlratchet.models.evaluation.statistics.interval import Confidence
 from mlratchet.models.evaluation.statistics.power import detectable_difference
+from mlratchet.models.sources.record import GROUP_COLUMN
 from scipy.special import expit, ndtr, ndtri
 
 ALPHA, POWER, RESAMPLES = 0.05, 0.8, 1000

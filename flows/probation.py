@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlratchet.flows.runs.report import Report
-from mlratchet.models.ledger.port import LedgerEntry
+from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.registration.record import Registration
 from mlratchet.tasks.steps.deploy import deploy
 from mlratchet.tasks.steps.probation import go_back, judge_probation

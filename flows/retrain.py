@@ -8,10 +8,10 @@ from mlratchet.flows.approval_pause import wait_for_people
 from mlratchet.flows.parameters import RetrainParameters
 from mlratchet.flows.probation import prove
 from mlratchet.flows.runs.report import Report, finish
-from mlratchet.models.decisions.approval_request import approval_checks
 from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.errors import GateRefusedError, RatchetError
 from mlratchet.models.gates.evidence import Evidence
+from mlratchet.models.gates.policy import approval_checks
 from mlratchet.models.promotion.registered import REGISTRATION
 from mlratchet.tasks.steps.approval import ask_for_approval
 from mlratchet.tasks.steps.deploy import deploy

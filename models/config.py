@@ -1,8 +1,10 @@
-"""The base of everything that is read from a pipeline file."""
+"""The base of everything that is read from a pipeline file, and the references that several parts of one hold."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class StrictModel(BaseModel):
@@ -11,3 +13,19 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+
+class ScheduleRef(StrictModel):
+    """A cron line in a time zone."""
+
+    cron: str
+    timezone: str = "UTC"
+
+
+class WorkloadRef(StrictModel):
+    """The Python side of the pipeline."""
+
+    use: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+    """`package.module:Class`, a subclass of `mlratchet.models.workloads.base.Workload`."""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments of the class."""

@@ -17,7 +17,7 @@ from mlratchet.models.decisions.judge_again import replay
 from mlratchet.models.decisions.signature import Context, publish_decision, verified_decision
 from mlratchet.models.errors import ConfigurationError, GateRefusedError, InfrastructureError, SecurityError
 from mlratchet.models.identity.signing import TrustedKeys
-from mlratchet.models.ledger.port import LedgerConflict, LedgerEntry
+from mlratchet.models.ledger.entry import LedgerConflict, LedgerEntry
 from mlratchet.models.ports.registry import RegistryError, VersionNotFound
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.promotion.move import project, promote_version, refuse_cut_ledger

@@ -20,7 +20,8 @@ from mlratchet.models.identity.claim import Claim, is_current
 from mlratchet.models.identity.lease import LeaseKeeper
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import load_pipeline
-from mlratchet.models.ports.registry import Registry, Tracker
+from mlratchet.models.ports.registry import Registry
+from mlratchet.models.ports.tracker import Tracker
 from mlratchet.models.training.fitting import check_fits
 from mlratchet.models.training.job import StaleAttemptError
 from mlratchet.models.workloads.base import Workload

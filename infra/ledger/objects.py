@@ -10,7 +10,7 @@ from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.identity.keys import Keys
 from mlratchet.models.ledger.chain import Chain, Link, entry_key, parse_entry, sign_entry
-from mlratchet.models.ledger.port import LedgerConflict, LedgerEntry
+from mlratchet.models.ledger.entry import LedgerConflict, LedgerEntry
 from mlratchet.models.ports.storage import ObjectInfo, ObjectStore, StorageError
 
 

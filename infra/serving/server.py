@@ -29,7 +29,7 @@ from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.decisions.signature import Context
 from mlratchet.models.errors import RatchetError, SecurityError
 from mlratchet.models.fault_points import fault_point
-from mlratchet.models.ledger.port import LedgerEntry
+from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.promotion.verify import verify_entry
 from mlratchet.models.registration.record import find_registration
 from mlratchet.models.serving.app import ModelServer, Slot

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlratchet.models.ports.registry import LoggedModel, RunningRun
 from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.ports.tracker import LoggedModel, RunningRun
 
 
 @dataclass

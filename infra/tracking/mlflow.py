@@ -19,7 +19,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 from mlratchet.infra.reasons import brief
 from mlratchet.models.errors import InfrastructureError
-from mlratchet.models.ports.registry import LoggedModel, RunningRun
+from mlratchet.models.ports.tracker import LoggedModel, RunningRun
 from requests.exceptions import RequestException
 
 T = TypeVar("T")

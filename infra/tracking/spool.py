@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mlratchet.models.errors import InfrastructureError
-from mlratchet.models.ports.registry import Tracker
+from mlratchet.models.ports.tracker import Tracker
 
 Point = tuple[str, float, int, float]  # name, value, step, seconds since the epoch
 BATCH = 900  # points per request; MLflow takes 1000

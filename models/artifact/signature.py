@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-from mlratchet.models.workloads.base import InputSpec, Task, Workload
+from mlratchet.models.objectives.base import Task
+from mlratchet.models.sources.record import InputSpec
+from mlratchet.models.workloads.base import Workload
 
 
 @dataclass(frozen=True, kw_only=True)

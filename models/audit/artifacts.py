@@ -11,7 +11,7 @@ from urllib.parse import urlparse
 from mlratchet.models.artifact.manifest import ArtifactManifest, load_manifest
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import digest
-from mlratchet.models.ledger.port import LedgerEntry
+from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from mlratchet.models.registration.record import Registration, registration_key
 from pydantic import ValidationError

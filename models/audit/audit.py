@@ -20,7 +20,7 @@ from mlratchet.models.decisions.stored_evidence import thaw
 from mlratchet.models.errors import InfrastructureError, RatchetError, SecurityError
 from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.ledger.chain import Chain, Link, ledger_names, read_links
-from mlratchet.models.ledger.port import LedgerEntry
+from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.pipeline.loading import hint_at
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from mlratchet.models.promotion.registered import refuse_changed_registration

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from mlratchet.models.gates.policy import GATES
 from mlratchet.models.gates.result import GateResult
-from mlratchet.models.ledger.port import LedgerEntry
+from mlratchet.models.ledger.entry import LedgerEntry
 
 
 @dataclass(frozen=True, kw_only=True)

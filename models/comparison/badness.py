@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from mlratchet.models.evaluation.rows import GROUP_COLUMN, RowOutputs
+from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.sources.record import GROUP_COLUMN
 
 Array = np.ndarray[Any, Any]
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlratchet.models.config import StrictModel
+from mlratchet.models.config import StrictModel, WorkloadRef
 from mlratchet.models.data.config import DataConfig, SourceConfig
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import digest
-from mlratchet.models.pipeline.workload import WorkloadRef
 from mlratchet.models.ports.storage import ObjectStore
 from pydantic import ValidationError
 
@@ -67,3 +66,16 @@ def load_dataset(store: ObjectStore, identity: str) -> DatasetManifest:
     if manifest.id != identity:
         raise SecurityError(f"{store.bucket}/{key}: is dataset {manifest.id[:12]}; it was changed")
     return manifest
+
+
+SIDES = ("train", "validation")
+
+
+def refuse_gate_rows(manifest: DatasetManifest) -> None:
+    """Raises ``SecurityError`` when a trial was given rows that a gate judges on."""
+    foreign = sorted(set(manifest.splits) - set(SIDES))
+    if foreign:
+        raise SecurityError(
+            f"a trial of a search was given dataset {manifest.id[:12]} with the side {', '.join(foreign)}: rows that a "
+            "gate judges on are never searched on; start trials through `ratchet tune`"
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
+from mlratchet.models.config import WorkloadRef
 from mlratchet.models.data.config import DataConfig, SourceConfig
 from mlratchet.models.data.dataset import DatasetManifest, dataset_id, load_dataset
 from mlratchet.models.data.shards import write_shard
@@ -12,9 +13,9 @@ from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.models.data.split import SIDES, side_of
 from mlratchet.models.errors import DataError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
-from mlratchet.models.pipeline.workload import WorkloadRef
 from mlratchet.models.ports.storage import ObjectStore
-from mlratchet.models.workloads.base import RawObject, Record, Reject, Workload, target_names
+from mlratchet.models.sources.record import RawObject, Record, Reject, target_names
+from mlratchet.models.workloads.base import Workload
 
 WRITERS = 8  # threads
 

@@ -11,7 +11,7 @@ from mlratchet.models.data.config import DataConfig
 from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.split import side_of
 from mlratchet.models.ports.storage import ObjectStore
-from mlratchet.models.workloads.base import Record, Reject, target_names
+from mlratchet.models.sources.record import Record, Reject, target_names
 
 MEASURES = {
     "rows": "records that can be used (count)",

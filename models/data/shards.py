@@ -5,28 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from mlratchet.models.data.dataset import DatasetManifest, ShardRef
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.ports.storage import ObjectStore
-from mlratchet.models.workloads.base import Record
+from mlratchet.models.sources.record import Record, Split
 from safetensors.numpy import load, save
 
 READERS = 8  # threads
-
-
-@dataclass(frozen=True, kw_only=True)
-class Split:
-    """All rows of one side, in the order of the manifest."""
-
-    ids: list[str]
-    x: np.ndarray[Any, Any]  # (rows, *input shape)
-    y: np.ndarray[Any, Any]  # (rows,), int64 for classes; (rows,) or (rows, labels) float32 otherwise
-    columns: dict[str, list[str]] = field(default_factory=dict)
-    dataset_id: str = ""
 
 
 def write_shard(store: ObjectStore, records: Sequence[Record]) -> ShardRef:

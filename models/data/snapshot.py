@@ -15,7 +15,7 @@ from mlratchet.models.errors import DataError, SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest, digest_bytes
 from mlratchet.models.identity.stored import stored_document
 from mlratchet.models.ports.storage import ObjectInfo, ObjectStore
-from mlratchet.models.workloads.base import RawObject
+from mlratchet.models.sources.record import RawObject
 from pydantic import ValidationError
 
 COPIERS = 16  # threads that read and copy

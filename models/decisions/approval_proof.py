@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from mlratchet.models.approval.standing import Approvals, standing
-from mlratchet.models.decisions.approval_request import approval_checks
 from mlratchet.models.decisions.judge_again import load_policy
 from mlratchet.models.decisions.stored_evidence import decode, evidence_key
 from mlratchet.models.errors import SecurityError
+from mlratchet.models.gates.policy import approval_checks
 from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 

@@ -10,7 +10,7 @@ from mlratchet.models.approval.check import ApprovalCheck
 from mlratchet.models.approval.statement import Subject
 from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import SecurityError
-from mlratchet.models.gates.policy import GatePolicy
+from mlratchet.models.gates.policy import GatePolicy, approval_checks
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
 
@@ -40,11 +40,6 @@ class ApprovalRequest(StrictModel):
         if policy.digest() != self.subject.policy:
             raise SecurityError(f"{self.key}: its policy is {policy.digest()[:12]}, not {self.subject.policy[:12]}")
         return approval_checks(policy, self.subject.gate)
-
-
-def approval_checks(policy: GatePolicy, gate: str) -> tuple[ApprovalCheck, ...]:
-    """The gate's approval checks, those of the shared policy first; empty when it asks nobody."""
-    return tuple(check for check in policy.checks(gate) if isinstance(check, ApprovalCheck))
 
 
 def request_key(subject: Subject) -> str:

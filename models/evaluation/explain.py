@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mlratchet.models.data.shards import Split
-from mlratchet.models.workloads.base import InputSpec
+from mlratchet.models.sources.record import InputSpec, Split
 
 Array = np.ndarray[Any, Any]
 Model = Callable[[torch.Tensor], torch.Tensor]

@@ -13,11 +13,10 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from mlratchet.models.config import StrictModel
-from mlratchet.models.data.shards import Split
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.functions import REFERENCE, load_function
 from mlratchet.models.identity.canonical import digest_bytes
-from mlratchet.models.workloads.base import InputSpec
+from mlratchet.models.sources.record import InputSpec, Split
 from pydantic import Field, model_validator
 
 Array = np.ndarray[Any, Any]

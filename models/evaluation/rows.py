@@ -11,8 +11,6 @@ from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.ports.storage import ObjectStore
 from safetensors.numpy import load, save
 
-GROUP_COLUMN = "@group"  # the column that names the group of a row (of a ranking: its query); no header has it
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RowOutputs:

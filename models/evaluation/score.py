@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from mlratchet.models.data.shards import Split
 from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.sources.record import Split
 
 
 def score(model: Callable[[torch.Tensor], torch.Tensor], rows: Split, *, batch_rows: int = 512) -> RowOutputs:

@@ -33,7 +33,7 @@ from mlratchet.models.garbage.kinds import (
 )
 from mlratchet.models.identity.stored import stored_document
 from mlratchet.models.ledger.chain import parse_entry
-from mlratchet.models.ledger.port import LedgerEntry
+from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ports.storage import ObjectInfo, ObjectNotFound, ObjectStore
 from mlratchet.models.registration.record import Registration, list_registrations
 

@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 
 from mlratchet.models.evaluation.metrics import Metric
-from mlratchet.models.evaluation.rows import GROUP_COLUMN, RowOutputs
+from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.statistics.choose import confidence_of, confidence_of_difference
 from mlratchet.models.evaluation.statistics.interval import Confidence, NoConfidence
+from mlratchet.models.sources.record import GROUP_COLUMN
 
 
 class Mirrored(Confidence):

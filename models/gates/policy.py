@@ -176,3 +176,8 @@ class GatePolicy(_Gates):
     def digest(self) -> str:
         """SHA-256 hex of every check and rule that applies; the path of a shared file is not part of it."""
         return digest(self.model_dump(mode="json", exclude={"policy"}))
+
+
+def approval_checks(policy: GatePolicy, gate: str) -> tuple[ApprovalCheck, ...]:
+    """The gate's approval checks, those of the shared policy first; empty when it asks nobody."""
+    return tuple(check for check in policy.checks(gate) if isinstance(check, ApprovalCheck))

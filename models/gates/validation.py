@@ -11,7 +11,6 @@ from typing import Any
 from mlratchet.models.data.quality import MEASURES
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.evaluation.metrics import Metric, metrics_for
-from mlratchet.models.evaluation.rows import GROUP_COLUMN
 from mlratchet.models.evaluation.slices import require_columns
 from mlratchet.models.functions import load_function
 from mlratchet.models.gates.checks.absolute import AbsoluteCheck, CalibrationCheck
@@ -24,6 +23,7 @@ from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.needs import check_demands
 from mlratchet.models.gates.policy import GATES, GatePolicy
 from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.sources.record import GROUP_COLUMN
 from mlratchet.models.workloads.base import Workload
 
 COMPARING = (AttributionCheck, NonInferiorityCheck, RelativeCheck, SuperiorityCheck)

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.identity.signing import Anchor, Signature, Signer, TrustedKeys
-from mlratchet.models.ledger.port import LedgerEntry
+from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ports.storage import ObjectStore
 from pydantic import TypeAdapter, ValidationError
 

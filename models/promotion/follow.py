@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlratchet.models.decisions.gate_run import list_gate_runs
-from mlratchet.models.ledger.port import LedgerEntry
+from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ports.registry import ModelVersion, Registry
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.promotion.move import champion_tags, point_alias

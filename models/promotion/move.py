@@ -7,7 +7,8 @@ from typing import Literal
 
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.fault_points import fault_point
-from mlratchet.models.ledger.port import Ledger, LedgerConflict, LedgerEntry
+from mlratchet.models.ledger.entry import LedgerConflict, LedgerEntry
+from mlratchet.models.ledger.port import Ledger
 from mlratchet.models.ports.registry import Registry
 from mlratchet.models.registration.record import Registration
 

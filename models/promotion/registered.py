@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from mlratchet.models.decisions.decision import digests_behind
 from mlratchet.models.errors import SecurityError
-from mlratchet.models.ledger.port import LedgerEntry
+from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.registration.record import Registration, registration_key
 

@@ -6,14 +6,13 @@ from typing import Any
 
 from mlratchet.models.decisions import override
 from mlratchet.models.decisions.approval_proof import verify_statements
-from mlratchet.models.decisions.approval_request import approval_checks
 from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.decisions.judge_again import load_policy
 from mlratchet.models.decisions.signature import Context, verified_decision
 from mlratchet.models.errors import GateRefusedError, SecurityError
-from mlratchet.models.gates.policy import GATES
+from mlratchet.models.gates.policy import GATES, approval_checks
 from mlratchet.models.identity.signing import TrustedKeys
-from mlratchet.models.ledger.port import LedgerEntry
+from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ports.storage import ObjectStore
 
 SHARED = ("dataset", "policy", "rows", "manifest", "registration")  # digests that every gate of a promotion agrees on

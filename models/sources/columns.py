@@ -6,8 +6,8 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 from mlratchet.models.errors import DataError
-from mlratchet.models.evaluation.rows import GROUP_COLUMN
 from mlratchet.models.sources.csv import CsvTable
+from mlratchet.models.sources.record import GROUP_COLUMN
 
 RESERVED = "@"  # begins the names of columns that Ratchet adds
 

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from mlratchet.models.data.shards import Split
+from mlratchet.models.sources.record import Split
 from mlratchet.models.training.order import SampleOrder, shard_rows, shard_seed
 from mlratchet.models.training.queries import queries_of, query_target
 from mlratchet.models.workloads.base import Workload

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from mlratchet.models.objectives.base import Task
 from mlratchet.models.training.batches import Batch
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.losses import Loss
 from mlratchet.models.training.order import shard_seed
 from mlratchet.models.training.queries import split_queries
-from mlratchet.models.workloads.base import Task
 from torch import nn
 
 LOSS, CORRECT, STOP = 0, 1, 2  # places in the facts of a step

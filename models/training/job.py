@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from mlratchet.models.config import StrictModel
+from mlratchet.models.config import StrictModel, WorkloadRef
 from mlratchet.models.errors import RatchetError
-from mlratchet.models.pipeline.workload import WorkloadRef
 from mlratchet.models.training.config import TrainConfig
 from pydantic import Field
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from mlratchet.models.data.shards import Split
 from mlratchet.models.objectives.ranking import listwise, pairwise
+from mlratchet.models.sources.record import Split
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.fitting import loss_name
 from mlratchet.models.workloads.base import Workload

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from mlratchet.models.data.shards import Split
 from mlratchet.models.errors import DataError
-from mlratchet.models.evaluation.rows import GROUP_COLUMN
+from mlratchet.models.sources.record import GROUP_COLUMN, Split
 
 Array = np.ndarray[Any, Any]
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import torch
 import torch.distributed as dist
-from mlratchet.models.data.dataset import load_dataset
+from mlratchet.models.data.dataset import load_dataset, refuse_gate_rows
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.evaluation.rows import save_rows
 from mlratchet.models.identity.canonical import digest_bytes
@@ -17,7 +17,6 @@ from mlratchet.models.training.job import TrainingError, TrainJob
 from mlratchet.models.training.loop import Trainer
 from mlratchet.models.training.observers import Surroundings
 from mlratchet.models.training.result import TrainResult, publish_result
-from mlratchet.models.tuning.rows import refuse_gate_rows
 from safetensors.torch import save
 
 NO_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory|bad_alloc", re.IGNORECASE)

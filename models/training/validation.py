@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
-from mlratchet.models.data.shards import Split
 from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.sources.record import Split
 from mlratchet.models.training.losses import Loss
 from torch import nn
 

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 from mlratchet.models.evaluation.metrics import Metric
-from mlratchet.models.evaluation.rows import GROUP_COLUMN, RowOutputs
+from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.sources.record import GROUP_COLUMN
 
 RESAMPLES = 200
 MOST_ESTIMATES = 6000  # resamples x trials: bounds the time

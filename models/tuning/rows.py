@@ -7,16 +7,14 @@ manifest has any other side.
 from __future__ import annotations
 
 from mlratchet.models.data.config import SplitConfig
-from mlratchet.models.data.dataset import DatasetManifest, ShardRef, load_dataset
-from mlratchet.models.data.shards import Split, load_split, write_split
+from mlratchet.models.data.dataset import SIDES, DatasetManifest, ShardRef, load_dataset
+from mlratchet.models.data.shards import load_split, write_split
 from mlratchet.models.data.split import side_of
-from mlratchet.models.errors import DataError, SecurityError
-from mlratchet.models.evaluation.rows import GROUP_COLUMN
+from mlratchet.models.errors import DataError
 from mlratchet.models.identity.canonical import canonical_json, digest, digest_bytes
 from mlratchet.models.pipeline.tune import TuneConfig
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
-
-SIDES = ("train", "validation")
+from mlratchet.models.sources.record import GROUP_COLUMN, Split
 
 
 def write_search_dataset(
@@ -80,13 +78,3 @@ def _taken(rows: Split, places: list[int]) -> Split:
         y=rows.y[places],
         columns={name: [values[i] for i in places] for name, values in rows.columns.items()},
     )
-
-
-def refuse_gate_rows(manifest: DatasetManifest) -> None:
-    """Raises ``SecurityError`` when a trial was given rows that a gate judges on."""
-    foreign = sorted(set(manifest.splits) - set(SIDES))
-    if foreign:
-        raise SecurityError(
-            f"a trial of a search was given dataset {manifest.id[:12]} with the side {', '.join(foreign)}: rows that a "
-            "gate judges on are never searched on; start trials through `ratchet tune`"
-        )

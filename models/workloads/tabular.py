@@ -13,17 +13,11 @@ from typing import Any
 
 import numpy as np
 from mlratchet.models.errors import ConfigurationError, DataError
+from mlratchet.models.objectives.base import Task
 from mlratchet.models.sources.columns import check_columns, slice_values
 from mlratchet.models.sources.csv import CsvTable, RaggedRow, Row
-from mlratchet.models.workloads.base import (
-    InputSpec,
-    RawObject,
-    Record,
-    Reject,
-    Target,
-    Task,
-    Workload,
-)
+from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject, Target
+from mlratchet.models.workloads.base import Workload
 from torch import nn
 
 SUFFIXES = (".csv", ".tsv", ".txt")

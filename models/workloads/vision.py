@@ -12,10 +12,12 @@ from typing import Any
 
 import torch
 from mlratchet.models.errors import DataError
+from mlratchet.models.objectives.base import Task
 from mlratchet.models.sources.columns import check_columns, slice_values
 from mlratchet.models.sources.csv import CsvTable, RaggedRow, Row
 from mlratchet.models.sources.images import UnreadableImageError, decode_image
-from mlratchet.models.workloads.base import InputSpec, RawObject, Record, Reject, Task, Workload
+from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject
+from mlratchet.models.workloads.base import Workload
 from torch import nn
 
 READERS = 16  # threads that fetch and decode

@@ -25,7 +25,7 @@ from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.needs import Demands, demands_of
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.gates.result import GateResult, unknown
-from mlratchet.models.ledger.port import LedgerEntry
+from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.promotion.registered import refuse_changed_registration
 from mlratchet.models.registration.record import Registration, readable_registrations

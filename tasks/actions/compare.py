@@ -18,11 +18,12 @@ from mlratchet.models.comparison.latency import SideBySide, time_side_by_side
 from mlratchet.models.comparison.page import render
 from mlratchet.models.comparison.plots import comparison_plots
 from mlratchet.models.data.dataset import load_dataset
-from mlratchet.models.data.shards import Split, load_split
+from mlratchet.models.data.shards import load_split
 from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.evaluation.score import score
 from mlratchet.models.promotion.registered import refuse_changed_registration
 from mlratchet.models.registration.record import Registration
+from mlratchet.models.sources.record import Split
 from mlratchet.tasks.decisions import registration_of
 from mlratchet.tasks.support.seen_rows import trained_on
 from mlratchet.tasks.wiring import Adapters

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mlratchet.models.fault_points import fault_point
-from mlratchet.models.ports.registry import ModelVersion, Tracker
+from mlratchet.models.ports.registry import ModelVersion
+from mlratchet.models.ports.tracker import Tracker
 from mlratchet.models.registration.record import Registration, list_registrations
 from mlratchet.models.registration.tracking import load_tracking
 from mlratchet.tasks.wiring import Adapters

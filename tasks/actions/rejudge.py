@@ -8,7 +8,6 @@ import time
 from typing import Any
 
 from mlratchet.models.approval.standing import counted_digest, standing
-from mlratchet.models.decisions.approval_request import approval_checks
 from mlratchet.models.decisions.decision import plain_checks
 from mlratchet.models.decisions.environment import environment, judging_source_digest
 from mlratchet.models.decisions.gate_run import GateRun, publish_gate_run
@@ -16,6 +15,7 @@ from mlratchet.models.decisions.judge_again import load_policy, verdict_on
 from mlratchet.models.decisions.signature import Context, publish_decision, verified_decision
 from mlratchet.models.decisions.stored_evidence import freeze, thaw
 from mlratchet.models.errors import SecurityError
+from mlratchet.models.gates.policy import approval_checks
 from mlratchet.models.identity.canonical import digest as digest_of
 from mlratchet.tasks.support.answers import said_about
 from mlratchet.tasks.wiring import Adapters

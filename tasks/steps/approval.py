@@ -12,12 +12,13 @@ from typing import Any
 from mlratchet.models.approval.standing import Standing, counted_digest, standing
 from mlratchet.models.approval.statement import Statement, Subject, publish
 from mlratchet.models.decisions.approval_page import request_page
-from mlratchet.models.decisions.approval_request import ApprovalRequest, approval_checks, publish_request, request_about
+from mlratchet.models.decisions.approval_request import ApprovalRequest, publish_request, request_about
 from mlratchet.models.decisions.decision import load_decision
 from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.evaluation.metrics import compute_metrics
 from mlratchet.models.evaluation.seen import side_by_side
 from mlratchet.models.gates.evidence import Evidence
+from mlratchet.models.gates.policy import approval_checks
 from mlratchet.tasks.showing.prefect_page import show_text
 from mlratchet.tasks.step import step
 from mlratchet.tasks.steps.recognise import Work

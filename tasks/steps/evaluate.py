@@ -10,7 +10,7 @@ import torch
 from mlratchet.infra.artifact.measure import Measurement
 from mlratchet.models.artifact.signature import signature_of
 from mlratchet.models.data.dataset import DatasetManifest
-from mlratchet.models.data.shards import Split, load_split
+from mlratchet.models.data.shards import load_split
 from mlratchet.models.evaluation.metrics import MetricValue, compute_metrics
 from mlratchet.models.evaluation.perturb import perturb
 from mlratchet.models.evaluation.rows import RowOutputs, load_rows, save_rows
@@ -19,6 +19,7 @@ from mlratchet.models.gates.evidence import AttributionShift, ContractReplay, Ev
 from mlratchet.models.gates.holdout import record_use
 from mlratchet.models.gates.needs import Demands, demands_of
 from mlratchet.models.serving.contract import contract_requests, publish_requests
+from mlratchet.models.sources.record import Split
 from mlratchet.models.training.cost import training_cost
 from mlratchet.tasks.showing.mlflow_pages import show_evaluation
 from mlratchet.tasks.step import step

@@ -13,7 +13,7 @@ from mlratchet.models.data.shards import load_split
 from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.evaluation.rows import load_rows
 from mlratchet.models.gates.evidence import Evidence, LiveReplay
-from mlratchet.models.ledger.port import LedgerEntry
+from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.registration.record import Registration, find_registration
 from mlratchet.models.serving.contract import StoredRequest, contract_requests
 from mlratchet.tasks.decisions import roll_back

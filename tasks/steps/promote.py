@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlratchet.models.decisions.gate_run import GateRun
-from mlratchet.models.ledger.port import LedgerEntry
+from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.promotion.move import project, promote_version, refuse_cut_ledger
 from mlratchet.models.registration.record import Registration
 from mlratchet.tasks.decisions import verify_promotable

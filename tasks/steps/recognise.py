@@ -9,7 +9,7 @@ from importlib.metadata import version
 from mlratchet.infra.launch.local import resolve_processes
 from mlratchet.models.data.dataset import dataset_id
 from mlratchet.models.data.snapshot import Snapshot
-from mlratchet.models.ledger.port import LedgerEntry
+from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.pipeline.work_key import work_key
 from mlratchet.models.ports.registry import RegistryError
 from mlratchet.models.promotion.move import refuse_cut_ledger

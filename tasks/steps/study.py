@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import torch
 from mlratchet.infra.search.slots import Slots, free_slots
-from mlratchet.models.data.dataset import DatasetManifest
+from mlratchet.models.data.dataset import DatasetManifest, refuse_gate_rows
 from mlratchet.models.evaluation.metrics import Metric
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.tune import TuneConfig
 from mlratchet.models.pipeline.work_key import work_key
 from mlratchet.models.training.config import CheckpointConfig
-from mlratchet.models.tuning.rows import refuse_gate_rows, write_search_dataset
+from mlratchet.models.tuning.rows import write_search_dataset
 from mlratchet.models.tuning.space import Values, baseline, objective, overrides, require_tune, trial_spec
 from mlratchet.models.tuning.study import study_id
 from mlratchet.tasks.step import step

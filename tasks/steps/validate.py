@@ -9,7 +9,7 @@ from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.models.evaluation.slices import require_columns
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.needs import demands_of
-from mlratchet.models.workloads.base import Record, Reject
+from mlratchet.models.sources.record import Record, Reject
 from mlratchet.tasks.showing.prefect_page import show_table
 from mlratchet.tasks.step import step
 from mlratchet.tasks.steps.recognise import Work

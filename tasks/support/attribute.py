@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from mlratchet.models.data.shards import Split
 from mlratchet.models.evaluation.attribution_plots import attribution_plots
 from mlratchet.models.evaluation.explain import Attributions, Shift, explain, moved_most, sample_rows, shift
 from mlratchet.models.gates.evidence import AttributionShift
 from mlratchet.models.gates.needs import Demands
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
+from mlratchet.models.sources.record import Split
 from mlratchet.tasks.wiring import Run
 
 logger = logging.getLogger(__name__)

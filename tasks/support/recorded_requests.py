@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from mlratchet.models.decisions.decision import digests_behind
-from mlratchet.models.ledger.port import LedgerEntry
+from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from mlratchet.models.serving.contract import StoredRequest, load_requests
 

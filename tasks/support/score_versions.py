@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 import torch
 from mlratchet.infra.artifact.exported import load_exported
 from mlratchet.infra.artifact.fetch import fetch_artifact
-from mlratchet.models.data.shards import Split
 from mlratchet.models.errors import ConfigurationError, RatchetError, SecurityError
 from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.score import score
 from mlratchet.models.evaluation.seen import mark_seen
 from mlratchet.models.gates.needs import Demands
-from mlratchet.models.ledger.port import LedgerEntry
+from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ports.storage import ObjectNotFound
 from mlratchet.models.promotion.registered import refuse_changed_registration
 from mlratchet.models.registration.record import Registration, find_registration, registration_key
+from mlratchet.models.sources.record import Split
 from mlratchet.tasks.decisions import registration_of
 from mlratchet.tasks.steps.recognise import Work
 from mlratchet.tasks.support.seen_rows import seen_rows

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.infra.tracking.memory import MemoryTracker
-from mlratchet.models.ports.registry import Tracker
+from mlratchet.models.ports.tracker import Tracker
 
 
 @pytest.fixture(params=["memory", pytest.param("mlflow", marks=pytest.mark.stack)])

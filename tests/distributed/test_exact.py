@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from mlratchet.infra.launch.local import LocalLauncher
 from mlratchet.infra.machine.processes import WORK_MARK, marked_processes
+from mlratchet.models.config import WorkloadRef
 from mlratchet.models.data.config import DataConfig
 from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
 from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.pipeline.loading import read_pipeline
-from mlratchet.models.pipeline.workload import WorkloadRef
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.job import TrainJob
 from mlratchet.models.training.result import TrainResult

@@ -20,9 +20,9 @@ from mlratchet.models.data.preprocess import write_dataset
 from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.pipeline.spec import WorkloadRef
 from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.sources.record import Record
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.job import TrainJob
-from mlratchet.models.workloads.base import Record
 
 WORKLOAD = WorkloadRef(
     use="mlratchet.models.workloads.tabular:TableClassifier",

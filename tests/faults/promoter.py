@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mlratchet.infra.settings import load_settings
 from mlratchet.models import fault_points
-from mlratchet.models.ledger.port import LedgerConflict
+from mlratchet.models.ledger.entry import LedgerConflict
 from mlratchet.models.registration.record import list_registrations
 from mlratchet.tasks.wiring import Adapters
 

@@ -18,7 +18,7 @@ from mlratchet.models.decisions.signature import Context, publish_decision
 from mlratchet.models.fault_points import InjectedFault
 from mlratchet.models.identity.canonical import digest, digest_bytes
 from mlratchet.models.identity.keys import Keys
-from mlratchet.models.ledger.port import LedgerConflict, LedgerEntry
+from mlratchet.models.ledger.entry import LedgerConflict, LedgerEntry
 from mlratchet.models.ports.registry import Registry
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.promotion.follow import project_versions

@@ -20,7 +20,7 @@ from mlratchet.infra.storage.s3 import S3Store
 from mlratchet.models import fault_points
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.fault_points import InjectedFault
-from mlratchet.models.ledger.port import LedgerEntry
+from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ports.storage import ObjectStore
 from moto import mock_aws
 

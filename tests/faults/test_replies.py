@@ -16,7 +16,7 @@ from mlratchet.infra.registry.memory import MemoryRegistry
 from mlratchet.infra.registry.mlflow import MlflowRegistry
 from mlratchet.infra.storage.s3 import S3Store
 from mlratchet.models.identity.canonical import digest
-from mlratchet.models.ledger.port import LedgerConflict
+from mlratchet.models.ledger.entry import LedgerConflict
 from mlratchet.models.ports.registry import ModelVersion, RegistryError
 from mlratchet.models.ports.storage import ObjectExists, StorageError
 from mlratchet.models.promotion.follow import project_versions

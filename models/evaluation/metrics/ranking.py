@@ -13,7 +13,8 @@ from abc import abstractmethod
 
 import numpy as np
 from mlratchet.models.evaluation.metrics.base import Array, SumMetric, ratio
-from mlratchet.models.evaluation.rows import GROUP_COLUMN, RowOutputs
+from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.sources.record import GROUP_COLUMN
 
 CUTOFFS = (5, 10)
 

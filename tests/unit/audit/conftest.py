@@ -25,7 +25,7 @@ from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.identity.signing import TrustedKey, TrustedKeys
 from mlratchet.models.ledger.chain import entry_key
-from mlratchet.models.ledger.port import LedgerEntry
+from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.registration.record import Registration, publish_registration
 
 POLICY = GatePolicy.model_validate(

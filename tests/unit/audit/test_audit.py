@@ -15,7 +15,7 @@ from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.identity.signing import Signer, TrustedKeys
 from mlratchet.models.ledger.chain import entry_key, sign_entry
-from mlratchet.models.ledger.port import LedgerEntry
+from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.registration.record import registration_key
 
 from tests.unit.audit.conftest import DAY, World

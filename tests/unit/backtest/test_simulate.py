@@ -9,7 +9,7 @@ from mlratchet.models.backtest.plot import timeline
 from mlratchet.models.backtest.simulate import Past, simulate
 from mlratchet.models.gates.policy import GATES
 from mlratchet.models.gates.result import CheckResult, GateResult, Verdict
-from mlratchet.models.ledger.port import LedgerEntry
+from mlratchet.models.ledger.entry import LedgerEntry
 
 ACCURACY = {1: 0.80, 2: 0.85, 3: 0.84, 4: 0.90}
 VERSIONS = [Past(version=v, work_key=str(v), registered_s=100.0 * v) for v in ACCURACY]

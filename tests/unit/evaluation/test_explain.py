@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mlratchet.models.data.shards import Split
 from mlratchet.models.evaluation.explain import Attributions, explain, moved_most, sample_rows, shift
-from mlratchet.models.workloads.base import InputSpec
+from mlratchet.models.sources.record import InputSpec, Split
 
 TABLE = InputSpec(kind="table", shape=(4,), dtype="float32", columns=("a", "b", "c", "d"))
 TOKENS = InputSpec(kind="tensor", shape=(6,), dtype="int64")

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlratchet.models.evaluation.metrics import compute_metrics, metrics_for
 from mlratchet.models.evaluation.metrics.base import MetricValue, SumMetric
-from mlratchet.models.evaluation.rows import GROUP_COLUMN, RowOutputs
+from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.sources.record import GROUP_COLUMN
 from sklearn import metrics as sk
 
 COARSE = st.sampled_from([-2.0, -1.0, 0.0, 1.0, 2.0])  # few values: ties and equal rows are the rule

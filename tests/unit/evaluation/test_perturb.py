@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mlratchet.models.data.shards import Split
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.evaluation.perturb import PerturbationSpec, check_perturbation, perturb, perturbation_name
-from mlratchet.models.workloads.base import InputSpec
+from mlratchet.models.sources.record import InputSpec, Split
 from pydantic import TypeAdapter, ValidationError
 
 TABLE = InputSpec(kind="table", shape=(3,), dtype="float32", columns=("a", "b", "c"))

@@ -12,7 +12,7 @@ from mlratchet.models.evaluation.explain import Attributions
 from mlratchet.models.evaluation.metrics import metrics_for
 from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.slice_plots import slice_plot
-from mlratchet.models.workloads.base import InputSpec
+from mlratchet.models.sources.record import InputSpec
 from PIL import Image
 
 

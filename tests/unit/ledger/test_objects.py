@@ -12,7 +12,7 @@ from mlratchet.infra.ledger.objects import ObjectLedger, entry_key
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json
-from mlratchet.models.ledger.port import LedgerConflict, LedgerEntry
+from mlratchet.models.ledger.entry import LedgerConflict, LedgerEntry
 from mlratchet.models.ports.storage import StorageError
 
 KEYS = MemoryKeys()

@@ -11,7 +11,7 @@ from mlratchet.infra.ledger.objects import ObjectLedger, entry_key
 from mlratchet.infra.registry.memory import MemoryRegistry
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.errors import SecurityError
-from mlratchet.models.ledger.port import LedgerConflict
+from mlratchet.models.ledger.entry import LedgerConflict
 from mlratchet.models.ports.registry import ALIASES
 from mlratchet.models.promotion.follow import project_versions
 from mlratchet.models.promotion.move import HEAD, project, promote_version, raise_alias

@@ -19,7 +19,7 @@ from mlratchet.models.serving.app import ModelServer, Slot
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.contract import StoredRequest, contract_requests
 from mlratchet.models.serving.predictor import Predictor
-from mlratchet.models.workloads.base import InputSpec
+from mlratchet.models.sources.record import InputSpec
 
 from tests.conftest import wait_for
 

@@ -21,7 +21,7 @@ from mlratchet.models.serving.batcher import Batcher
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.serving.schema import BadRequestError, parse_request
-from mlratchet.models.workloads.base import InputSpec
+from mlratchet.models.sources.record import InputSpec
 from PIL import Image
 from starlette.testclient import TestClient
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.artifact.weights import initial_weights_key
+from mlratchet.models.config import WorkloadRef
 from mlratchet.models.data.config import DataConfig, SourceConfig
 from mlratchet.models.data.preprocess import write_dataset
 from mlratchet.models.data.snapshot import take_snapshot
@@ -18,14 +19,13 @@ from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.fault_points import InjectedFault, arm
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.identity.claim import take_claim
-from mlratchet.models.pipeline.workload import WorkloadRef
+from mlratchet.models.sources.record import Record
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.job import PreemptedError, StaleAttemptError, TrainingError, TrainJob
 from mlratchet.models.training.observers import Surroundings
 from mlratchet.models.training.result import TrainResult, find_result
 from mlratchet.models.training.run import run_training
 from mlratchet.models.training.warm_start import match_tensors
-from mlratchet.models.workloads.base import Record
 from mlratchet.models.workloads.loading import load_workload
 from mlratchet.models.workloads.tabular import TableClassifier
 from safetensors.torch import load, save

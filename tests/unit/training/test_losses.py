@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mlratchet.models.data.shards import Split
 from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.sources.record import Split
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.fitting import check_fits
 from mlratchet.models.training.losses import build_loss, class_weight

@@ -7,10 +7,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from mlratchet.models.data.shards import Split
 from mlratchet.models.errors import DataError
-from mlratchet.models.evaluation.rows import GROUP_COLUMN
 from mlratchet.models.objectives.ranking import listwise, pairwise
+from mlratchet.models.sources.record import GROUP_COLUMN, Split
 from mlratchet.models.training.queries import Queries, queries_of, query_target, split_queries
 
 NAMES = st.lists(st.sampled_from("abcdefg"), min_size=1, max_size=40)

@@ -13,6 +13,7 @@ from mlratchet.models.data.preprocess import write_dataset
 from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.pipeline.spec import WorkloadRef
+from mlratchet.models.sources.record import Record
 from mlratchet.models.training.averaging import WeightAverage
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.job import TrainJob
@@ -20,7 +21,6 @@ from mlratchet.models.training.loop import Trainer
 from mlratchet.models.training.losses import build_loss
 from mlratchet.models.training.observers import Surroundings
 from mlratchet.models.training.optim import learning_rate
-from mlratchet.models.workloads.base import Record
 from mlratchet.models.workloads.tabular import TableClassifier
 from torch import nn
 

@@ -22,6 +22,7 @@ from mlratchet.models.data.preprocess import write_dataset
 from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.pipeline.loading import parse_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.sources.record import Record
 from mlratchet.models.training.job import AbandonedError, TrainJob
 from mlratchet.models.training.observers import Surroundings
 from mlratchet.models.training.result import TrainResult
@@ -29,7 +30,6 @@ from mlratchet.models.training.run import run_training
 from mlratchet.models.tuning.rows import write_search_dataset
 from mlratchet.models.tuning.space import baseline, objective, require_tune
 from mlratchet.models.tuning.study import TrialFacts
-from mlratchet.models.workloads.base import Record
 from mlratchet.models.workloads.loading import load_workload
 from mlratchet.tasks.showing.mlflow_study import StudyTracking
 from mlratchet.tasks.steps.search import Pool, Stop

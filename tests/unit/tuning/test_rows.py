@@ -11,9 +11,9 @@ from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.shards import load_split, write_split
 from mlratchet.models.errors import DataError, SecurityError
-from mlratchet.models.evaluation.rows import GROUP_COLUMN
 from mlratchet.models.identity.claim import take_claim
 from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.sources.record import GROUP_COLUMN
 from mlratchet.models.training.job import TrainJob
 from mlratchet.models.training.observers import Surroundings
 from mlratchet.models.training.run import run_training

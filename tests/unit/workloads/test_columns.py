@@ -6,18 +6,19 @@ import numpy as np
 import pytest
 import torch
 from mlratchet.infra.storage.memory import MemoryStore
+from mlratchet.models.config import WorkloadRef
 from mlratchet.models.data.config import DataConfig, SourceConfig, SplitConfig
 from mlratchet.models.data.dataset import dataset_id
 from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
-from mlratchet.models.data.shards import Split, load_split
+from mlratchet.models.data.shards import load_split
 from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.errors import DataError
 from mlratchet.models.evaluation.metrics import metrics_for
-from mlratchet.models.evaluation.rows import GROUP_COLUMN, RowOutputs, load_rows, save_rows
+from mlratchet.models.evaluation.rows import RowOutputs, load_rows, save_rows
 from mlratchet.models.evaluation.score import score
 from mlratchet.models.evaluation.seen import SEEN_COLUMN, mark_seen
 from mlratchet.models.gates.intervals import cluster_of
-from mlratchet.models.pipeline.workload import WorkloadRef
+from mlratchet.models.sources.record import GROUP_COLUMN, Split
 from mlratchet.models.workloads.tabular import TableClassifier
 
 WORKLOAD = TableClassifier(columns=["a", "b"], classes=["no", "yes"])

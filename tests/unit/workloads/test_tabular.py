@@ -10,7 +10,7 @@ import pytest
 import torch
 from mlratchet.models.data.config import SourceConfig
 from mlratchet.models.errors import ConfigurationError, DataError
-from mlratchet.models.workloads.base import RawObject, Record, Reject
+from mlratchet.models.sources.record import RawObject, Record, Reject
 from mlratchet.models.workloads.loading import load_workload
 from mlratchet.models.workloads.tabular import CellError, TableClassifier, TableRegressor, read_number
 

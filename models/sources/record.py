@@ -1,0 +1,71 @@
+"""What a source gives: the objects of a snapshot, the records read from them, what was set aside, and rows by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+GROUP_COLUMN = "@group"  # the column that names the group of a row (of a ranking: its query); no header has it
+Target = int | float | tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawObject:
+    """One object of a snapshot, as a workload sees it."""
+
+    key: str  # below the source prefix
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One row of a dataset."""
+
+    id: str  # stable over deliveries
+    x: np.ndarray[Any, Any]  # shape and dtype of `InputSpec`
+    y: Target  # class index; number; 0 or 1 per label; relevance
+    group: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)  # for slices
+    content_sha256: str = ""  # of the raw input, to find duplicates
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reject:
+    """A raw record that cannot be used."""
+
+    where: str  # file or file:row
+    code: str  # a short stable word, e.g. `truncated_image`
+    reason: str  # got / expected
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSpec:
+    """What the exported program takes, without the batch dimension; enough to serve without user code."""
+
+    kind: Literal["image", "tensor", "table"]
+    shape: tuple[int, ...]  # e.g. (1, 8, 8)
+    dtype: Literal["float32", "int64", "uint8"]
+    columns: tuple[str, ...] = ()  # for `table`: one name per value
+    value_range: tuple[float, float] | None = None  # refuse values outside
+
+
+def target_names(target: Target, class_names: tuple[str, ...]) -> tuple[str, ...]:
+    """The class of a row, the labels that it has, or nothing where there are no names."""
+    if isinstance(target, tuple):
+        return tuple(name for name, on in zip(class_names, target, strict=True) if on)
+    return (class_names[int(target)],) if class_names else ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """All rows of one side, in the order of the manifest."""
+
+    ids: list[str]
+    x: np.ndarray[Any, Any]  # (rows, *input shape)
+    y: np.ndarray[Any, Any]  # (rows,), int64 for classes; (rows,) or (rows, labels) float32 otherwise
+    columns: dict[str, list[str]] = field(default_factory=dict)
+    dataset_id: str = ""
