@@ -67,7 +67,7 @@ def promotion(client: SyncPrefectClient, seed: int) -> dict[str, float] | None:
 
 def rollback(adapters: Adapters) -> float:
     """Seconds of the command's work and of the swap; the start of the interpreter is not counted."""
-    from mlratchet.tasks.decisions import roll_back
+    from mlratchet.tasks.actions.roll_back import roll_back
 
     url = server_url(adapters.settings.home, "digits")
     began = time.perf_counter()

@@ -23,7 +23,7 @@ import torch
 RESULTS = Path(__file__).parent / "results"
 SELDOM = "from mlratchet.infra.machine.interpreter import collect_seldom; collect_seldom(); "
 WHAT = {
-    "a command that reads (history, audit)": "import mlratchet.tasks.decisions, mlratchet.tasks.actions.audit",
+    "a command that reads (history, audit)": "import mlratchet.tasks.support.versions, mlratchet.tasks.actions.audit",
     "a run": "import mlratchet.flows.retrain",
 }
 LIMIT = "import os, torch; os._exit(0)"

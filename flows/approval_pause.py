@@ -20,7 +20,8 @@ from mlratchet.models.decisions.approval_page import form_description, hint
 from mlratchet.models.decisions.approval_request import ApprovalRequest
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.gates.evidence import Evidence
-from mlratchet.tasks.steps.approval import attest, is_settled, metric_rows, standings
+from mlratchet.tasks.steps.approval import attest, metric_rows
+from mlratchet.tasks.support.answers import is_settled, standings
 from mlratchet.tasks.wiring import Run
 from prefect import get_client, get_run_logger, pause_flow_run
 from prefect.exceptions import FlowPauseTimeout

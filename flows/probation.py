@@ -7,7 +7,7 @@ from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.registration.record import Registration
 from mlratchet.tasks.steps.deploy import deploy
 from mlratchet.tasks.steps.probation import go_back, judge_probation
-from mlratchet.tasks.steps.recognise import Work
+from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
 
 

@@ -20,11 +20,12 @@ from mlratchet.tasks.steps.gate import pass_gate
 from mlratchet.tasks.steps.ingest import ingest
 from mlratchet.tasks.steps.preprocess import preprocess
 from mlratchet.tasks.steps.promote import promote
-from mlratchet.tasks.steps.recognise import Work, recognise
+from mlratchet.tasks.steps.recognise import recognise
 from mlratchet.tasks.steps.register import register
 from mlratchet.tasks.steps.stage import measure, to_staging
 from mlratchet.tasks.steps.train import train
 from mlratchet.tasks.steps.validate import validate
+from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run, open_adapters, open_run
 from prefect import flow
 from prefect.client.schemas.objects import State

@@ -23,10 +23,11 @@ from mlratchet.tasks.steps.conclude import conclude
 from mlratchet.tasks.steps.gate import pass_gate
 from mlratchet.tasks.steps.ingest import ingest
 from mlratchet.tasks.steps.preprocess import preprocess
-from mlratchet.tasks.steps.recognise import Work, recognise
+from mlratchet.tasks.steps.recognise import recognise
 from mlratchet.tasks.steps.search import Listener, search
 from mlratchet.tasks.steps.study import open_study
 from mlratchet.tasks.steps.validate import validate
+from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Adapters, Run, open_adapters, open_run
 from prefect import flow, get_client
 from prefect.client.schemas.objects import State, StateType

@@ -62,7 +62,8 @@ def decision(
     from mlratchet.flows.cli.output import emit
     from mlratchet.models.decisions.decision import explain
     from mlratchet.models.errors import SecurityError
-    from mlratchet.tasks.decisions import decisions_of, judge_again
+    from mlratchet.tasks.actions.rejudge import judge_again
+    from mlratchet.tasks.support.versions import decisions_of
     from mlratchet.tasks.wiring import open_adapters
 
     adapters = open_adapters()
@@ -85,7 +86,7 @@ def decision(
 def history(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
     """The ledger: which version became champion when, by whom and why. ✓: its decision verifies."""
     from mlratchet.flows.cli.output import emit
-    from mlratchet.tasks.decisions import history_of
+    from mlratchet.tasks.support.versions import history_of
     from mlratchet.tasks.wiring import open_adapters
 
     entries = history_of(open_adapters(), pipeline)
@@ -119,7 +120,7 @@ def promote(
     from mlratchet.flows.cli.output import emit
     from mlratchet.models.errors import ConfigurationError
     from mlratchet.tasks.actions.override import promote_by_override
-    from mlratchet.tasks.decisions import promote_by_hand
+    from mlratchet.tasks.actions.promote import promote_by_hand
     from mlratchet.tasks.wiring import open_adapters
 
     if not override and (reason or expires):
@@ -141,7 +142,7 @@ def rollback(
 ) -> None:
     """Go back to the champion before, in one command. Its bytes are verified first."""
     from mlratchet.flows.cli.output import emit
-    from mlratchet.tasks.decisions import roll_back
+    from mlratchet.tasks.actions.roll_back import roll_back
     from mlratchet.tasks.wiring import open_adapters
 
     entry = roll_back(open_adapters(), pipeline, to=to, reason=reason)

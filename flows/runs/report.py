@@ -11,8 +11,8 @@ from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.registration.record import Registration
 from mlratchet.tasks.steps.evaluate import Evaluation
-from mlratchet.tasks.steps.recognise import Work
 from mlratchet.tasks.steps.train import Trained
+from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Adapters
 from prefect.client.schemas.objects import State, StateType
 

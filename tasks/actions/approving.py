@@ -18,7 +18,7 @@ from mlratchet.models.decisions.signature import Context, verified_decision
 from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.models.identity.signing import Signer
 from mlratchet.models.registration.record import find_registration
-from mlratchet.tasks.steps.approval import is_settled, standings
+from mlratchet.tasks.support.answers import is_settled, standings
 from mlratchet.tasks.support.pipelines import require_pipeline
 from mlratchet.tasks.wiring import Adapters
 

@@ -24,8 +24,8 @@ from mlratchet.models.evaluation.score import score
 from mlratchet.models.promotion.registered import refuse_changed_registration
 from mlratchet.models.registration.record import Registration
 from mlratchet.models.sources.record import Split
-from mlratchet.tasks.decisions import registration_of
 from mlratchet.tasks.support.seen_rows import trained_on
+from mlratchet.tasks.support.versions import registration_of
 from mlratchet.tasks.wiring import Adapters
 
 Stage = Callable[[str], None]

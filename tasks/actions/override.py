@@ -15,7 +15,7 @@ from mlratchet.models.decisions.signature import publish_decision
 from mlratchet.models.errors import ConfigurationError, GateRefusedError, SecurityError
 from mlratchet.models.promotion.move import project, promote_version, refuse_cut_ledger
 from mlratchet.tasks.actions.rejudge import with_answers
-from mlratchet.tasks.decisions import decisions_of, registration_of, verify_promotable
+from mlratchet.tasks.support.versions import decisions_of, registration_of, verify_promotable
 from mlratchet.tasks.wiring import Adapters
 
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import dataclasses
 import getpass
 import time
+from dataclasses import asdict
 from typing import Any
 
 from mlratchet.models.approval.standing import counted_digest, standing
 from mlratchet.models.decisions.decision import plain_checks
 from mlratchet.models.decisions.environment import environment, judging_source_digest
 from mlratchet.models.decisions.gate_run import GateRun, publish_gate_run
-from mlratchet.models.decisions.judge_again import load_policy, verdict_on
+from mlratchet.models.decisions.judge_again import load_policy, replay, verdict_on
 from mlratchet.models.decisions.signature import Context, publish_decision, verified_decision
 from mlratchet.models.decisions.stored_evidence import freeze, thaw
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.gates.policy import approval_checks
 from mlratchet.models.identity.canonical import digest as digest_of
+from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.tasks.support.answers import said_about
 from mlratchet.tasks.wiring import Adapters
 
@@ -71,3 +73,16 @@ def with_answers(adapters: Adapters, digest: str) -> tuple[str, dict[str, Any]]:
         ),
     )
     return made, again
+
+
+def judge_again(store: ObjectStore, decision: dict[str, Any]) -> dict[str, Any]:
+    """A replay, with its result in words. Raises ``SecurityError`` when evidence or policy is missing or changed."""
+    again = replay(store, decision)
+    where = "the recorded environment" if again.same_environment else "another environment"
+    if again.problems:
+        line = f"judged again in {where}: {again.problem}"
+    elif again.largest_difference == 0.0:
+        line = f"judged again in {where}: {again.checks} checks, every number identical"
+    else:
+        line = f"judged again in {where}: {again.checks} checks, largest difference {again.largest_difference:.1e}"
+    return asdict(again) | {"holds": not again.problems, "line": line}

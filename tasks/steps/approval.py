@@ -9,8 +9,8 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from mlratchet.models.approval.standing import Standing, counted_digest, standing
-from mlratchet.models.approval.statement import Statement, Subject, publish
+from mlratchet.models.approval.standing import counted_digest, standing
+from mlratchet.models.approval.statement import Statement, publish
 from mlratchet.models.decisions.approval_page import request_page
 from mlratchet.models.decisions.approval_request import ApprovalRequest, publish_request, request_about
 from mlratchet.models.decisions.decision import load_decision
@@ -21,35 +21,9 @@ from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.policy import approval_checks
 from mlratchet.tasks.showing.prefect_page import show_text
 from mlratchet.tasks.step import step
-from mlratchet.tasks.steps.recognise import Work
-from mlratchet.tasks.support.answers import said_about
+from mlratchet.tasks.support.answers import said_about, subject_of
+from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Adapters, Run
-
-
-def subject_of(run: Run, work: Work, gate: str, version: int, manifest: str) -> Subject:
-    """What is to be approved at a gate."""
-    return Subject(
-        pipeline=run.spec.name,
-        gate=gate,
-        version=version,
-        work_key=work.key,
-        manifest=manifest,
-        policy=run.spec.policy_digest(),
-        dataset=work.dataset_id,
-        champion_version=work.champion.version if work.champion else None,
-    )
-
-
-def standings(adapters: Adapters, request: ApprovalRequest) -> tuple[Standing, ...]:
-    """Where each approval check of the gate stands now."""
-    approvals = said_about(adapters, request.subject)
-    return tuple(standing(check, approvals) for check in request.checks())
-
-
-def is_settled(found: tuple[Standing, ...]) -> bool:
-    """Nothing is left to wait for: all agreed, or somebody rejected."""
-    verdicts = {one.verdict for one in found}
-    return "fail" in verdicts or verdicts == {"pass"}
 
 
 def with_approvals(

@@ -23,10 +23,10 @@ from mlratchet.models.sources.record import Split
 from mlratchet.models.training.cost import training_cost
 from mlratchet.tasks.showing.mlflow_pages import show_evaluation
 from mlratchet.tasks.step import step
-from mlratchet.tasks.steps.recognise import Work
 from mlratchet.tasks.steps.train import Trained
 from mlratchet.tasks.support.attribute import attribute
 from mlratchet.tasks.support.score_versions import Rescored, rescore
+from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
 from safetensors.torch import load
 

@@ -19,7 +19,7 @@ from mlratchet.tasks.showing.mlflow_pages import show_decision_page
 from mlratchet.tasks.showing.prefect_page import show_table
 from mlratchet.tasks.step import step
 from mlratchet.tasks.steps.approval import with_approvals
-from mlratchet.tasks.steps.recognise import Work
+from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
 
 

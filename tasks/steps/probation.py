@@ -16,11 +16,11 @@ from mlratchet.models.gates.evidence import Evidence, LiveReplay
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.registration.record import Registration, find_registration
 from mlratchet.models.serving.contract import StoredRequest, contract_requests
-from mlratchet.tasks.decisions import roll_back
+from mlratchet.tasks.actions.roll_back import roll_back
 from mlratchet.tasks.step import step
 from mlratchet.tasks.steps.gate import pass_gate
-from mlratchet.tasks.steps.recognise import Work
 from mlratchet.tasks.support.recorded_requests import requests_of
+from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
 
 ROWS = 200  # recorded test rows that are asked one by one

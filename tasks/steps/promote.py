@@ -6,9 +6,9 @@ from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.promotion.move import project, promote_version, refuse_cut_ledger
 from mlratchet.models.registration.record import Registration
-from mlratchet.tasks.decisions import verify_promotable
 from mlratchet.tasks.step import step
-from mlratchet.tasks.steps.recognise import Work
+from mlratchet.tasks.support.versions import verify_promotable
+from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
 
 

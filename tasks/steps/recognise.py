@@ -3,37 +3,18 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib.metadata import version
 
 from mlratchet.infra.launch.local import resolve_processes
 from mlratchet.models.data.dataset import dataset_id
 from mlratchet.models.data.snapshot import Snapshot
-from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.pipeline.work_key import work_key
 from mlratchet.models.ports.registry import RegistryError
 from mlratchet.models.promotion.move import refuse_cut_ledger
-from mlratchet.models.registration.record import Registration, find_registration
+from mlratchet.models.registration.record import find_registration
 from mlratchet.tasks.step import step
+from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
-
-
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """The identity of this run's training, and what exists of it."""
-
-    key: str
-    dataset_id: str
-    snapshot_id: str
-    done: Registration | None  # the version this work key already has
-    champion: LedgerEntry | None  # who serves now
-    incumbent: Registration | None  # the champion's record
-    was_champion: bool  # this very work served once and was superseded
-
-    @property
-    def is_champion(self) -> bool:
-        """Whether this very work serves already."""
-        return self.champion is not None and self.champion.work_key == self.key
 
 
 @step("Recognise finished work")

@@ -23,8 +23,8 @@ from mlratchet.tasks.showing.prefect_page import show_link
 from mlratchet.tasks.showing.training_events import points
 from mlratchet.tasks.step import step
 from mlratchet.tasks.steps.evaluate import Evaluation, load_candidate
-from mlratchet.tasks.steps.recognise import Work
 from mlratchet.tasks.steps.train import Trained, training_parameters
+from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
 
 MANIFEST, MODEL_ID = "ratchet.manifest", "ratchet.model_id"  # tags of a version

@@ -11,8 +11,8 @@ from mlratchet.models.registration.record import Registration
 from mlratchet.models.serving.contract import contract_requests
 from mlratchet.tasks.step import step
 from mlratchet.tasks.steps.evaluate import Evaluation
-from mlratchet.tasks.steps.recognise import Work
 from mlratchet.tasks.support.recorded_requests import requests_of
+from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
 
 

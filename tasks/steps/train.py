@@ -24,9 +24,9 @@ from mlratchet.models.training.result import TrainResult, find_result
 from mlratchet.tasks.showing.prefect_page import show_link, show_table
 from mlratchet.tasks.showing.training_events import Forwarder
 from mlratchet.tasks.step import step
-from mlratchet.tasks.steps.recognise import Work
 from mlratchet.tasks.support.score_versions import ancestor_of
 from mlratchet.tasks.support.seen_rows import seen_rows
+from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
 
 KINDS = ("reshaped", "new", "left", "taken")  # of a tensor in a warm start: what asks for a look comes first

@@ -12,7 +12,7 @@ from mlratchet.models.gates.needs import demands_of
 from mlratchet.models.sources.record import Record, Reject
 from mlratchet.tasks.showing.prefect_page import show_table
 from mlratchet.tasks.step import step
-from mlratchet.tasks.steps.recognise import Work
+from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
 
 SHOWN = 50  # rejected records shown in Prefect

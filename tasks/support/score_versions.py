@@ -19,9 +19,9 @@ from mlratchet.models.ports.storage import ObjectNotFound
 from mlratchet.models.promotion.registered import refuse_changed_registration
 from mlratchet.models.registration.record import Registration, find_registration, registration_key
 from mlratchet.models.sources.record import Split
-from mlratchet.tasks.decisions import registration_of
-from mlratchet.tasks.steps.recognise import Work
 from mlratchet.tasks.support.seen_rows import seen_rows
+from mlratchet.tasks.support.versions import registration_of
+from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
 
 logger = logging.getLogger(__name__)

@@ -24,7 +24,7 @@ from mlratchet.models.data.shards import load_split
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.evaluation.rows import load_rows
 from mlratchet.models.registration.record import find_registration
-from mlratchet.tasks.decisions import verify_bytes
+from mlratchet.tasks.support.versions import verify_bytes
 
 from tests.conftest import wait_for
 

@@ -18,7 +18,7 @@ from mlratchet.models.decisions.decision import load_decision
 from mlratchet.models.garbage.reachable import DAY_S
 from mlratchet.models.registration.record import find_registration
 from mlratchet.tasks.actions.collect import collect
-from mlratchet.tasks.decisions import history_of, verify_bytes
+from mlratchet.tasks.support.versions import history_of, verify_bytes
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import StateType
 

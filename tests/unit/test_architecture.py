@@ -47,7 +47,9 @@ def test_the_help_loads_nothing_heavy() -> None:
 
 def test_who_asks_at_three_in_the_morning_waits_for_no_framework() -> None:
     """`history`, `champion`, `decision`, `versions`, `audit`."""
-    loaded = modules_after("import mlratchet.tasks.decisions, mlratchet.tasks.actions.audit, mlratchet.tasks.wiring")
+    loaded = modules_after(
+        "import mlratchet.tasks.support.versions, mlratchet.tasks.actions.audit, mlratchet.tasks.wiring"
+    )
     assert not {"torch", "prefect", "mlflow", "scipy.stats", "sklearn"} & loaded
 
 

@@ -26,9 +26,9 @@ from mlratchet.models.pipeline.store import publish_pipeline
 from mlratchet.models.registration.record import Registration, publish_registration
 from mlratchet.models.training.result import TrainResult
 from mlratchet.models.workloads.loading import load_workload
-from mlratchet.tasks.steps.recognise import Work
 from mlratchet.tasks.steps.train import Trained
 from mlratchet.tasks.support import score_versions
+from mlratchet.tasks.support.work import Work
 from safetensors.torch import save
 
 PIPELINE = """

@@ -20,7 +20,9 @@ from mlratchet.tasks import wiring
 from mlratchet.tasks.actions.approving import choose
 from mlratchet.tasks.actions.compare import compare_versions
 from mlratchet.tasks.actions.override import promote_by_override
-from mlratchet.tasks.decisions import decisions_of, promote_by_hand, roll_back
+from mlratchet.tasks.actions.promote import promote_by_hand
+from mlratchet.tasks.actions.roll_back import roll_back
+from mlratchet.tasks.support.versions import decisions_of
 from typer.testing import CliRunner
 
 COMMANDS: dict[str, Callable[[Any, str], object]] = {

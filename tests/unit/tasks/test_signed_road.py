@@ -26,9 +26,12 @@ from mlratchet.models.promotion.move import project
 from mlratchet.models.registration.record import Registration, registration_key
 from mlratchet.tasks.actions.approving import open_requests, verify_request
 from mlratchet.tasks.actions.override import promote_by_override
-from mlratchet.tasks.decisions import decisions_of, history_of, judge_again, promote_by_hand, registration_of, roll_back
+from mlratchet.tasks.actions.promote import promote_by_hand
+from mlratchet.tasks.actions.rejudge import judge_again
+from mlratchet.tasks.actions.roll_back import roll_back
 from mlratchet.tasks.steps import gate as gate_task
 from mlratchet.tasks.steps.promote import promote
+from mlratchet.tasks.support.versions import decisions_of, history_of, registration_of
 
 from tests.unit.audit.conftest import POLICY, World
 

@@ -1,0 +1,96 @@
+"""Roll back: one ledger entry makes an earlier champion the champion again."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
+
+from mlratchet.models.decisions.signature import publish_decision
+from mlratchet.models.errors import ConfigurationError, InfrastructureError
+from mlratchet.models.ledger.entry import LedgerConflict
+from mlratchet.models.ports.registry import RegistryError
+from mlratchet.models.promotion.move import project, promote_version, refuse_cut_ledger
+from mlratchet.tasks.support.pipelines import require_pipeline
+from mlratchet.tasks.support.versions import promoted_record, verify_bytes
+from mlratchet.tasks.wiring import Adapters
+
+
+def roll_back(
+    adapters: Adapters,
+    pipeline: str,
+    *,
+    to: int | None,
+    reason: str,
+    actor: str | None = None,
+    from_generation: int | None = None,
+) -> dict[str, Any]:
+    """One ledger entry that makes an earlier champion the champion again.
+
+    Args:
+        adapters: Where.
+        pipeline: Whose.
+        to: A version that was champion before; the last other one without it.
+        reason: Kept in the decision and the ledger.
+        actor: Who asks; the user of this process without it.
+        from_generation: What is to be undone; raises ``LedgerConflict`` when another entry came after it.
+    """
+    entries = adapters.ledger.entries(pipeline)
+    if not entries:
+        require_pipeline(adapters, pipeline)
+        raise ConfigurationError(f"{pipeline} has no champion to roll back from; `ratchet run {pipeline}` promotes one")
+    head = entries[-1]
+    if from_generation is not None and head.generation != from_generation:
+        raise LedgerConflict(
+            f"{pipeline}: generation {from_generation} was to be rolled back, but {head.actor} made version "
+            f"{head.version} champion since (generation {head.generation}); nothing was moved"
+        )
+    earlier = {e.version: e for e in entries if e.version != head.version}  # the newest entry of each
+    if not earlier:
+        raise ConfigurationError(f"{pipeline} had no champion before version {head.version}")
+    target = to if to is not None else next(e.version for e in reversed(entries) if e.version != head.version)
+    if target == head.version:
+        raise ConfigurationError(f"version {target} of {pipeline} is champion already (generation {head.generation})")
+    if target not in earlier:
+        known = sorted(earlier)
+        raise ConfigurationError(f"version {target} of {pipeline} was never champion before; choose from {known}")
+    record = promoted_record(adapters, earlier[target])
+    verify_bytes(adapters, record)
+    with suppress(RegistryError):  # a rollback must be possible while MLflow is away; nothing is hidden by waiting
+        refuse_cut_ledger(adapters.ledger, adapters.registry, pipeline)
+    actor = actor or getpass.getuser()
+    document = {
+        "kind": "rollback",
+        "pipeline": pipeline,
+        "gate": "rollback",
+        "verdict": "pass",
+        "version": target,
+        "work_key": record.work_key,
+        "champion_version": head.version,
+        "actor": actor,
+        "reason": reason,
+        "at_s": time.time(),
+        "checks": [],
+    }
+    digest = publish_decision(adapters.store, document, adapters.keys.signer())
+    entry = promote_version(
+        adapters.ledger,
+        record,
+        decision=digest,
+        actor=actor,
+        reason=reason,
+        expected_generation=head.generation,
+        action="rollback",
+    )
+    return asdict(entry) | {"follows": follow(adapters, pipeline)}
+
+
+def follow(adapters: Adapters, pipeline: str) -> str:
+    """Make the registry follow; in words when it is away, because the ledger entry stands whatever it does."""
+    try:
+        project(adapters.ledger, adapters.registry, pipeline)
+    except InfrastructureError as error:
+        return f"the ledger entry stands; aliases follow with `ratchet reconcile`: {error}"
+    return "aliases and tags follow"

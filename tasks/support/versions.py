@@ -1,0 +1,145 @@
+"""What was decided about a version: its record, its decisions, the ledger's entries about it, and its bytes."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mlratchet.infra.artifact.fetch import fetch_artifact
+from mlratchet.models.decisions.decision import load_decision
+from mlratchet.models.decisions.gate_run import list_gate_runs
+from mlratchet.models.decisions.signature import Context, verified_decision
+from mlratchet.models.errors import ConfigurationError, SecurityError
+from mlratchet.models.identity.signing import TrustedKeys
+from mlratchet.models.ledger.entry import LedgerEntry
+from mlratchet.models.ports.registry import VersionNotFound
+from mlratchet.models.promotion.registered import refuse_unjudged_registration
+from mlratchet.models.promotion.verify import verify_decision_of, verify_entry
+from mlratchet.models.registration.record import Registration, find_registration
+from mlratchet.tasks.support.pipelines import require_pipeline
+from mlratchet.tasks.wiring import Adapters
+
+
+def registration_of(adapters: Adapters, pipeline: str, version: int) -> Registration:
+    """The record of a version. Raises ``ConfigurationError`` or ``VersionNotFound`` when there is none."""
+    try:
+        work_key = adapters.registry.get_version(pipeline, version).tags.get("ratchet.work_key", "")
+    except VersionNotFound:
+        require_pipeline(adapters, pipeline)
+        raise
+    record = find_registration(adapters.store, work_key)
+    if record is None or (record.name, record.version) != (pipeline, version):
+        raise ConfigurationError(
+            f"version {version} of {pipeline} has no registration record; it was not made by a run"
+        )
+    return record
+
+
+def decisions_of(adapters: Adapters, pipeline: str, version: int) -> list[dict[str, Any]]:
+    """Every decision about the work of a version, oldest first; `problem` says whose signature is not believed.
+
+    Raises ``DigestMismatch`` for one that was changed.
+    """
+    record = registration_of(adapters, pipeline, version)
+    runs = list_gate_runs(adapters.store, record.work_key)
+    context = context_of(adapters, pipeline, version)
+    older = named_by_entries(adapters, context, version)
+    found = []
+    for run in runs:
+        key_id, problem = None, ""
+        held = context if run.decision in older else Context(context.trusted)
+        try:
+            _, key_id = verified_decision(adapters.store, run.decision, held)
+        except SecurityError as error:
+            problem = str(error)
+        decision = load_decision(adapters.store, run.decision)
+        found.append({"digest": run.decision, "decision": decision, "signed_by": key_id, "problem": problem})
+    return sorted(found, key=lambda one: float(one["decision"]["at_s"]))  # the store's clock counts whole seconds
+
+
+def named_by_entries(adapters: Adapters, context: Context, version: int) -> set[str]:
+    """Decisions that are as old as the ledger entries about a version: theirs, and those that these name."""
+    found: set[str] = set()
+    for link in context.chain.links if context.chain is not None else ():
+        if link.entry.version == version:
+            found.add(link.entry.decision)
+            with suppress(SecurityError):  # gone or changed: it names nothing
+                digests = load_decision(adapters.store, link.entry.decision).get("digests")
+                found |= {str(one) for one in digests.values()} if isinstance(digests, dict) else set()
+    return found
+
+
+def history_of(adapters: Adapters, pipeline: str) -> list[dict[str, Any]]:
+    """Every entry of the ledger, and whether the decision behind it verifies; `problem` says why not.
+
+    Raises ``ConfigurationError`` for a name that nobody has heard of.
+    """
+    chain = adapters.ledger.chain(pipeline)
+    entries = [link.entry for link in chain.links]
+    if not entries:
+        require_pipeline(adapters, pipeline)
+    trusted = adapters.keys.trusted() if entries else TrustedKeys()
+    told = []
+    for entry in entries:
+        problem = ""
+        try:
+            verify_entry(adapters.store, entries, entry.generation, Context(trusted, chain, entry.generation))
+        except SecurityError as error:
+            problem = str(error)
+        told.append(asdict(entry) | {"verified": not problem, "problem": problem})
+    return told
+
+
+def context_of(adapters: Adapters, pipeline: str, version: int) -> Context:
+    """What signatures about a version are held against: the newest entry that promoted it shows their age."""
+    chain = adapters.ledger.chain(pipeline)
+    generations = [link.entry.generation for link in chain.links if link.entry.version == version]
+    return Context(adapters.keys.trusted(), chain, generations[-1] if generations else None)
+
+
+def verify_promotable(
+    adapters: Adapters, record: Registration, decision: str, *, champion_version: int | None
+) -> dict[str, Any]:
+    """The signed decision that lets this very version replace this very champion, and the version's bytes.
+
+    Raises ``SecurityError`` for what was changed, ``GateRefusedError`` when a gate did not say `pass`.
+    """
+    found = verify_decision_of(
+        adapters.store,
+        decision,
+        Context(adapters.keys.trusted()),
+        pipeline=record.name,
+        version=record.version,
+        work_key=record.work_key,
+        manifest=record.manifest_digest,
+        champion_version=champion_version,
+    )
+    refuse_unjudged_registration(adapters.store, record, decision)
+    verify_bytes(adapters, record)
+    return found
+
+
+def in_words(decision: dict[str, Any]) -> str:
+    """The verdict, and the reason of every check that did not pass."""
+    reasons = [c["reason"] for c in decision["checks"] if c["verdict"] not in ("pass", "not_applicable")]
+    return f"{decision['verdict']}: {'; '.join(reasons)}"
+
+
+def promoted_record(adapters: Adapters, entry: LedgerEntry) -> Registration:
+    """The record behind a ledger entry, from the bucket alone. Raises ``SecurityError`` when it is not that one."""
+    record = find_registration(adapters.store, entry.work_key)
+    if record is None or record.version != entry.version or record.manifest_digest != entry.manifest:
+        raise SecurityError(
+            f"version {entry.version} of {entry.name}: its registration record is missing or is not the one that was "
+            f"promoted in generation {entry.generation}; restore registrations/{entry.work_key}.json"
+        )
+    return record
+
+
+def verify_bytes(adapters: Adapters, record: Registration) -> None:
+    """Raises ``SecurityError`` when the artifact is not what was registered."""
+    with tempfile.TemporaryDirectory(prefix="ratchet-verify-") as folder:
+        fetch_artifact(adapters.bucket, record, Path(folder))

@@ -1,0 +1,26 @@
+"""What a run finds of its work: identity, what exists of it, and who serves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mlratchet.models.ledger.entry import LedgerEntry
+from mlratchet.models.registration.record import Registration
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """The identity of this run's training, and what exists of it."""
+
+    key: str
+    dataset_id: str
+    snapshot_id: str
+    done: Registration | None  # the version this work key already has
+    champion: LedgerEntry | None  # who serves now
+    incumbent: Registration | None  # the champion's record
+    was_champion: bool  # this very work served once and was superseded
+
+    @property
+    def is_champion(self) -> bool:
+        """Whether this very work serves already."""
+        return self.champion is not None and self.champion.work_key == self.key
