@@ -18,6 +18,7 @@ from mlratchet.models.gates.validation import check_gates
 from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline, read_shared_policy
 from mlratchet.models.pipeline.reading import parse_yaml, read_text
 from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.registration.record import find_registration
 from mlratchet.models.training.fitting import check_fits
 from mlratchet.models.tuning.space import check_tune
@@ -63,7 +64,10 @@ def newest_comparison(adapters: Adapters, spec: PipelineSpec, workload: Workload
             load_rows(adapters.store, keys[name]) if keys.get(name, "none") != "none" else None
             for name in ("rows", "champion_rows")
         )
-        names = workload.class_names()
+        then = load_pipeline(adapters.store, record.revision).workload
+        names = load_workload(then.use, dict(then.parameters)).class_names()
+        if set(names) != set(workload.class_names()):
+            ours, names = None, workload.class_names()  # they say nothing of the classes that the file names now
         if ours is not None:
             ours, theirs, names = side_by_side(ours, theirs, names)
         return Pilot(

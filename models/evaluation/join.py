@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.slices import take_rows
-from mlratchet.models.workloads.base import InputSpec
+from mlratchet.models.sources.record import InputSpec
 
 Array = np.ndarray[Any, Any]
 NAMED = ("classification", "multi_label")  # tasks whose outputs have names

@@ -14,6 +14,7 @@ from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.registry.memory import MemoryRegistry
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.infra.tracking.memory import MemoryTracker
+from mlratchet.models.artifact.signature import Signature, signature_of
 from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
 from mlratchet.models.data.snapshot import take_snapshot
@@ -27,7 +28,7 @@ from mlratchet.models.registration.record import Registration, publish_registrat
 from mlratchet.models.training.result import TrainResult
 from mlratchet.models.workloads.loading import load_workload
 from mlratchet.tasks.steps.train import Trained
-from mlratchet.tasks.support import score_versions
+from mlratchet.tasks.support import open_version
 from mlratchet.tasks.support.work import Work
 from safetensors.torch import save
 
@@ -46,6 +47,7 @@ gates:
 """
 
 KEYS = MemoryKeys()
+OLD = {"columns": ["a", "b", "c"], "classes": ["no", "yes"]}  # of a version, unless it has a signature of its own
 
 
 class Road:
@@ -55,10 +57,25 @@ class Road:
         self.raw, self.store, self.scratch = raw, store, scratch
         self.registry, self.artifacts = MemoryRegistry(), MemoryStore("mlflow")
         self.tracker = MemoryTracker(self.artifacts)
+        self.signatures: dict[str, Signature] = {}
         self.programs: dict[str, Any] = {}  # name of a version's directory -> module, or the error of its loading
 
-    def run(self, *checks: str, gate: str = "candidate", more: str = "") -> Any:
-        text = PIPELINE.replace(f"  {gate}: [", f"  {gate}: [" + "".join(f"{check}, " for check in checks)) + more
+    @staticmethod
+    def run_policy(*checks: str) -> Any:
+        """The gates of a pipeline whose champion gate begins with these checks."""
+        text = PIPELINE.replace("  champion: [", "  champion: [" + "".join(f"{check}, " for check in checks))
+        return parse_pipeline(text, where="test").gates
+
+    def x_of(self, ids: list[str]) -> list[Any]:
+        """What was delivered of these rows, by id."""
+        return [self.delivered[identity] for identity in ids]
+
+    def run(
+        self, *checks: str, gate: str = "candidate", more: str = "",
+        parameters: str = '{columns: [a, b, c], classes: ["no", "yes"]}',
+    ) -> Any:  # fmt: skip
+        text = PIPELINE.replace('{columns: [a, b, c], classes: ["no", "yes"]}', parameters)
+        text = text.replace(f"  {gate}: [", f"  {gate}: [" + "".join(f"{check}, " for check in checks)) + more
         spec = parse_pipeline(text, where="test")
         adapters = SimpleNamespace(
             store=self.store, ledger=ObjectLedger(self.store, KEYS), registry=self.registry, tracker=self.tracker,
@@ -69,16 +86,20 @@ class Road:
             scratch=self.scratch, tracking_run=self.tracking_run, pages={}, run_id="r", actor="test",
         )  # fmt: skip
 
-    def dataset(self, run: Any, rows: int = 400) -> DatasetManifest:
+    def dataset(self, run: Any, rows: int = 400, *, maybe: int = 0, empty_c: int = 0) -> DatasetManifest:
+        """`maybe` rows more are of a third class; `empty_c`: every so many rows lack column c."""
         rng = np.random.default_rng(0)
         x = rng.normal(size=(rows, 3))
         lines = ["a,b,c,label,region"]
         for number, one in enumerate(x):
             label = "yes" if one[0] + one[1] > 0 else "no"
-            lines.append(f"{one[0]:.6f},{one[1]:.6f},{one[2]:.6f},{label},{'eu' if number % 3 else 'us'}")
+            c = "" if empty_c and number % empty_c == 0 else f"{one[2]:.6f}"
+            lines.append(f"{one[0]:.6f},{one[1]:.6f},{c},{label},{'eu' if number % 3 else 'us'}")
+        lines += [f"{one[0]:.6f},{one[1]:.6f},10,maybe,eu" for one in rng.normal(size=(maybe, 2))]
         self.raw.put("t/rows.csv", "\n".join(lines).encode())
         snapshot = take_snapshot(self.raw, self.store, prefix="t/")
         records, _ = read_dataset_records(self.store, snapshot, run.workload, run.spec.source)
+        self.delivered = {record.id: record.x for record in records}
         return write_dataset(
             self.store, snapshot, records, "w", run.spec.workload, run.spec.data, run.spec.source,
             class_names=run.workload.class_names(),
@@ -89,7 +110,10 @@ class Road:
         return self.tracker.open_run("table", work_key="new", flow_run="f", name="n", tags={})
 
     def trained(self, weights: tuple[float, float, float]) -> Trained:
-        data = save(program(weights).state_dict())
+        return self.trained_module(program(weights))
+
+    def trained_module(self, module: torch.nn.Module) -> Trained:
+        data = save(module.state_dict())
         key = f"work/new/e000001/weights-{digest_bytes(data)}.safetensors"
         self.store.create(key, data)
         self.store.put("work/new/e000001/result.json", b"{}")
@@ -104,6 +128,7 @@ class Road:
     def version(
         self, program: Any, *, champion: bool = True, dataset_id: str = "d", revision: str = "",
         parent: Registration | None = None, names_registration: bool = True,
+        signature: Signature | None = None,
     ) -> Registration:  # fmt: skip
         """Register a version; `program` is its module, or the error that loading it raises. A decision of before
         registrations were named by digest has no `names_registration`."""
@@ -122,6 +147,9 @@ class Road:
         )  # fmt: skip
         record = publish_registration(self.store, record)
         self.programs[f"version-{number}"] = program
+        self.signatures[f"version-{number}"] = signature or signature_of(
+            load_workload("mlratchet.models.workloads.tabular:TableClassifier", OLD)
+        )
         if champion:
             ledger = ObjectLedger(self.store, KEYS)
             digests = {"dataset": dataset_id} | ({"registration": record.digest()} if names_registration else {})
@@ -160,12 +188,16 @@ def road(raw: MemoryStore, store: MemoryStore, tmp_path: Path, monkeypatch: pyte
     """Versions are loaded from `Road.programs`: exporting and loading real ones is the stack tests' part."""
     made = Road(raw, store, tmp_path)
 
+    def fetch(bucket: Any, record: Registration, into: Path) -> None:
+        into.mkdir(parents=True, exist_ok=True)
+        (into / "signature.json").write_text(made.signatures[f"version-{record.version}"].to_json())
+
     def load(directory: Path) -> Any:
         found = made.programs[directory.name]
         if isinstance(found, Exception):
             raise found
         return found
 
-    monkeypatch.setattr(score_versions, "load_exported", load)
-    monkeypatch.setattr(score_versions, "fetch_artifact", lambda bucket, record, into: None)
+    monkeypatch.setattr(open_version, "load_exported", load)
+    monkeypatch.setattr(open_version, "fetch_artifact", fetch)
     return made
