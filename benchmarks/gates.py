@@ -28,10 +28,10 @@ import numpy as np
 import psutil
 import scipy
 import torch
-from mlratchet.models.evaluation.metrics import log_probabilities, metrics_for
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.statistics import Interval, paired_bootstrap
 from mlratchet.models.evaluation.statistics.quantity import Quantity
+from mlratchet.models.metrics import log_probabilities, metrics_for
+from mlratchet.models.metrics.rows import RowOutputs
 from scipy import stats
 
 RESULTS = Path(__file__).parent / "results"

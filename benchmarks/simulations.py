@@ -28,11 +28,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from mlratchet.models.evaluation.metrics import Metric, metrics_for
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.statistics.choose import confidence_of, confidence_of_difference
 from mlratchet.models.evaluation.statistics.interval import Confidence
 from mlratchet.models.evaluation.statistics.power import detectable_difference
+from mlratchet.models.metrics import Metric, metrics_for
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.sources.record import GROUP_COLUMN
 from scipy.special import expit, ndtr, ndtri
 

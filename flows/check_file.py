@@ -9,12 +9,12 @@ from typing import Any
 from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.decisions.decision import load_decision
 from mlratchet.models.errors import ConfigurationError, RatchetError
-from mlratchet.models.evaluation.metrics import metrics_for
-from mlratchet.models.evaluation.rows import load_rows
 from mlratchet.models.evaluation.seen import side_by_side
 from mlratchet.models.gates.policy import KINDS_AT, GatePolicy
 from mlratchet.models.gates.power import Pilot, power_notes
-from mlratchet.models.gates.validation import check_gates
+from mlratchet.models.metrics import metrics_for
+from mlratchet.models.metrics.rows import load_rows
+from mlratchet.models.pipeline.checking import check_gates
 from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline, read_shared_policy
 from mlratchet.models.pipeline.reading import parse_yaml, read_text
 from mlratchet.models.pipeline.spec import PipelineSpec

@@ -15,9 +15,9 @@ from mlratchet.infra.storage.opening import open_bucket
 from mlratchet.infra.storage.s3 import S3Store
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.garbage.lock import collections, wait_for_collector
-from mlratchet.models.gates.validation import check_gates
 from mlratchet.models.identity.claim import Claim, is_current
 from mlratchet.models.identity.lease import LeaseKeeper
+from mlratchet.models.pipeline.checking import check_gates
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.ports.registry import Registry

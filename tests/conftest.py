@@ -23,7 +23,7 @@ from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models import fault_points
 from mlratchet.models.data.preprocess import read_dataset_records
 from mlratchet.models.data.snapshot import take_snapshot
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.pipeline.loading import read_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.workloads.base import Workload

@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 import numpy as np
 from mlratchet.models.comparison.badness import predictions, row_badness
-from mlratchet.models.evaluation.metrics import Metric, metrics_for
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.slices import take_rows
 from mlratchet.models.evaluation.statistics import Interval, interval_of, paired_difference
 from mlratchet.models.gates.intervals import cluster_of
+from mlratchet.models.metrics import Metric, metrics_for
+from mlratchet.models.metrics.rows import RowOutputs
 
 Array = np.ndarray[Any, Any]
 Better = Literal["a", "b", "neither"]

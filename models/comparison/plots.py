@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from mlratchet.models.comparison.compare import Comparison
-from mlratchet.models.evaluation.metrics import log_probabilities
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.metrics import log_probabilities
+from mlratchet.models.metrics.rows import RowOutputs
 
 BINS = 10  # of the reliability diagram
 COLOURS = ("#b36b1e", "#1e5fb3")  # A, B

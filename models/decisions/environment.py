@@ -10,6 +10,7 @@ from pathlib import Path
 
 import mlratchet.models.evaluation
 import mlratchet.models.gates
+import mlratchet.models.metrics
 
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "mlratchet")
 
@@ -18,7 +19,7 @@ PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "mlratchet")
 def judging_source_digest() -> str:
     """SHA-256 hex of the source of the packages that measure and judge."""
     hasher = hashlib.sha256()
-    for package in (mlratchet.models.evaluation, mlratchet.models.gates):
+    for package in (mlratchet.models.metrics, mlratchet.models.evaluation, mlratchet.models.gates):
         for folder in package.__path__:
             root = Path(folder)
             for path in sorted(root.rglob("*.py")):

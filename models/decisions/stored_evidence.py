@@ -15,10 +15,10 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 from mlratchet.models.errors import SecurityError
-from mlratchet.models.evaluation.rows import RowOutputs, load_rows, save_rows
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.identity.signing import TrustedKeys
+from mlratchet.models.metrics.rows import RowOutputs, load_rows, save_rows
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from pydantic import BaseModel
 

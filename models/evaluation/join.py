@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.slices import take_rows
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.sources.record import InputSpec
 
 Array = np.ndarray[Any, Any]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from mlratchet.models.evaluation.metrics import ECE_BINS, log_probabilities
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.metrics import ECE_BINS, log_probabilities
+from mlratchet.models.metrics.rows import RowOutputs
 
 MANY = 30  # classes beyond which cells carry no numbers
 

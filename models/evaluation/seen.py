@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 from mlratchet.models.evaluation.join import Common, common_part
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.slices import take_rows
+from mlratchet.models.metrics.rows import RowOutputs
 
 SEEN_COLUMN = "@seen"  # why a row is left out of comparisons with the version whose outputs these are, else ""
 SEEN, CHANGED, UNREADABLE = "yes", "changed", "unreadable"

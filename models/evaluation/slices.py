@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.functions import load_function
+from mlratchet.models.metrics.rows import RowOutputs
 
 JOIN = ", "
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from mlratchet.models.approval.standing import Approvals
 from mlratchet.models.data.quality import Measure
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.metrics.rows import RowOutputs
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from mlratchet.models.evaluation.metrics import Metric
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.statistics.choose import confidence_of, confidence_of_difference
 from mlratchet.models.evaluation.statistics.interval import Confidence, NoConfidence
+from mlratchet.models.metrics import Metric
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.sources.record import GROUP_COLUMN
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlratchet.models.approval.check import ApprovalCheck
-from mlratchet.models.evaluation.metrics import metrics_for
 from mlratchet.models.gates.checks.absolute import AbsoluteCheck, CalibrationCheck, judge_absolute, judge_calibration
 from mlratchet.models.gates.checks.approval_verdict import judge_approval
 from mlratchet.models.gates.checks.artifact import (
@@ -44,6 +43,7 @@ from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.policy import GatePolicy, HoldoutPolicy
 from mlratchet.models.gates.result import CheckResult, GateResult, Verdict, unknown
 from mlratchet.models.gates.wear import error_divisor, judge_holdout
+from mlratchet.models.metrics import metrics_for
 
 JUDGES: Mapping[type[Any], Callable[[Any, Case], CheckResult]] = {
     AbsoluteCheck: judge_absolute,

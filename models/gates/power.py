@@ -13,8 +13,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlratchet.models.evaluation.metrics import Metric
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.statistics import detectable_difference, paired_standard_error, units_needed
 from mlratchet.models.gates.checks.absolute import AbsoluteCheck, CalibrationCheck
 from mlratchet.models.gates.checks.fairness import FairnessCheck
@@ -22,6 +20,8 @@ from mlratchet.models.gates.checks.paired import AnchorCheck, NonInferiorityChec
 from mlratchet.models.gates.checks.robustness import RobustnessCheck
 from mlratchet.models.gates.checks.slices import SliceCheck, labels_of
 from mlratchet.models.gates.policy import GatePolicy
+from mlratchet.models.metrics import Metric
+from mlratchet.models.metrics.rows import RowOutputs
 
 TYPICAL_DISAGREEMENT = 0.04  # share of rows on which exactly one of two trainings of one model is right
 ROOM_SHARE = 0.5  # of the way from a bound to the best value; a check that needs more than it hardly ever passes

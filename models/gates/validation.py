@@ -10,7 +10,6 @@ from typing import Any
 
 from mlratchet.models.data.quality import MEASURES
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.evaluation.metrics import Metric, metrics_for
 from mlratchet.models.evaluation.slices import require_columns
 from mlratchet.models.functions import load_function
 from mlratchet.models.gates.checks.absolute import AbsoluteCheck, CalibrationCheck
@@ -20,27 +19,13 @@ from mlratchet.models.gates.checks.data import DataCheck
 from mlratchet.models.gates.checks.paired import AnchorCheck, NonInferiorityCheck, RelativeCheck, SuperiorityCheck
 from mlratchet.models.gates.checks.slices import SliceCheck
 from mlratchet.models.gates.evidence import Evidence
-from mlratchet.models.gates.needs import check_demands
 from mlratchet.models.gates.policy import GATES, GatePolicy
-from mlratchet.models.pipeline.spec import PipelineSpec
-from mlratchet.models.sources.record import GROUP_COLUMN
-from mlratchet.models.workloads.base import Workload
+from mlratchet.models.metrics import Metric, metrics_for
 
 COMPARING = (AttributionCheck, NonInferiorityCheck, RelativeCheck, SuperiorityCheck)
 COMPARING_MEASURES = {"label_prior_shift", "relabelled_fraction", "volume_ratio"}
 MEASURES_OF_CLASSES = {"class_count", "smallest_class_rows", "label_prior_shift"}
 MARGINS = ("margin", "maximum_loss", "maximum_drop", "maximum_gap")
-
-
-def check_gates(spec: PipelineSpec, workload: Workload) -> list[str]:
-    """Everything about the gates of a pipeline. Warnings; raises ``ConfigurationError``."""
-    source = spec.source
-    columns = source.slice_columns
-    if columns is not None and source.group_column is not None:
-        columns = (*columns, GROUP_COLUMN)
-    warnings = validate_policy(spec.gates, workload.task, workload.class_names(), columns=columns)
-    check_demands(spec.gates, workload)
-    return warnings
 
 
 def validate_policy(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.evaluation.metrics import metrics_for
+from mlratchet.models.metrics import metrics_for
 from mlratchet.models.objectives.base import Task
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.workloads.base import Workload

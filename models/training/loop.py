@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from mlratchet.models.evaluation.metrics import compute_metrics, metrics_for
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.metrics import compute_metrics, metrics_for
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.training.batches import Batch, StepRows, batches
 from mlratchet.models.training.checkpointer import Checkpointer
 from mlratchet.models.training.engine import CORRECT, LOSS, STOP, Stopwatch

@@ -10,8 +10,8 @@ import torch
 import torch.distributed as dist
 from mlratchet.models.data.dataset import load_dataset, refuse_gate_rows
 from mlratchet.models.data.shards import load_split
-from mlratchet.models.evaluation.rows import save_rows
 from mlratchet.models.identity.canonical import digest_bytes
+from mlratchet.models.metrics.rows import save_rows
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.training.job import TrainingError, TrainJob
 from mlratchet.models.training.loop import Trainer

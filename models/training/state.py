@@ -10,8 +10,8 @@ import torch
 from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.errors import DataError
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.identity.claim import claim_key
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.sources.record import Split
 from mlratchet.models.training.averaging import WeightAverage

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.sources.record import Split
 from mlratchet.models.training.losses import Loss
 from torch import nn

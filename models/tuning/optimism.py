@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from mlratchet.models.evaluation.metrics import Metric
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.metrics import Metric
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.sources.record import GROUP_COLUMN
 
 RESAMPLES = 200

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.evaluation.metrics import Metric, metrics_for
+from mlratchet.models.metrics import Metric, metrics_for
 from mlratchet.models.pipeline.loading import parse_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.tune import Choices, Dimension, TuneConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mlratchet.models.evaluation.metrics import Metric
+from mlratchet.models.metrics import Metric
 from mlratchet.models.pipeline.tune import TuneConfig
 from mlratchet.models.tuning.optimism import Corrected
 from mlratchet.models.tuning.study import BASELINE, TrialFacts, best_of, counts, document

@@ -15,13 +15,13 @@ from mlratchet.models.decisions.gate_run import list_gate_runs
 from mlratchet.models.decisions.judge_again import verdict_on
 from mlratchet.models.decisions.stored_evidence import Basis, thaw
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.seen import SEEN
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.needs import Demands, demands_of
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.gates.result import GateResult, unknown
 from mlratchet.models.ledger.entry import LedgerEntry
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.promotion.registered import refuse_changed_registration
 from mlratchet.models.registration.record import Registration, readable_registrations

@@ -15,8 +15,8 @@ from mlratchet.models.comparison.page import render
 from mlratchet.models.comparison.plots import comparison_plots
 from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.evaluation.join import Common
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.seen import SEEN, SEEN_COLUMN, comparable
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.registration.record import Registration
 from mlratchet.tasks.support.examples import Examples, examples_of
 from mlratchet.tasks.support.open_version import open_version

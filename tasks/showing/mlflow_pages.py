@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from mlratchet.models.decisions.page import decision_page
 from mlratchet.models.errors import ConfigurationError, InfrastructureError
-from mlratchet.models.evaluation.metrics import MetricValue
-from mlratchet.models.evaluation.metrics.registry import metrics_over
 from mlratchet.models.evaluation.plots import evaluation_plots
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.seen import side_by_side
 from mlratchet.models.evaluation.slice_plots import slice_plot
 from mlratchet.models.evaluation.slices import slice_labels
 from mlratchet.models.gates.needs import Demands
+from mlratchet.models.metrics import MetricValue
+from mlratchet.models.metrics.registry import metrics_over
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.tasks.steps.train import Trained
 from mlratchet.tasks.support.attribute import Attributed
 from mlratchet.tasks.support.score_versions import Rescored

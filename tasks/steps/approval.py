@@ -15,10 +15,10 @@ from mlratchet.models.decisions.approval_page import request_page
 from mlratchet.models.decisions.approval_request import ApprovalRequest, publish_request, request_about
 from mlratchet.models.decisions.decision import load_decision
 from mlratchet.models.decisions.gate_run import GateRun
-from mlratchet.models.evaluation.metrics import compute_metrics
 from mlratchet.models.evaluation.seen import side_by_side
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.policy import approval_checks
+from mlratchet.models.metrics import compute_metrics
 from mlratchet.tasks.showing.prefect_page import show_text
 from mlratchet.tasks.step import step
 from mlratchet.tasks.support.answers import said_about, subject_of

@@ -6,7 +6,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from mlratchet.models.evaluation.rows import RowOutputs, load_rows
+from mlratchet.models.metrics.rows import RowOutputs, load_rows
 from mlratchet.models.tuning.optimism import corrected_best
 from mlratchet.models.tuning.plots import study_plots
 from mlratchet.models.tuning.study import COUNTED, TrialFacts, best_of, publish_finished

@@ -10,13 +10,13 @@ import torch
 from mlratchet.infra.artifact.measure import Measurement
 from mlratchet.models.artifact.signature import signature_of
 from mlratchet.models.data.dataset import DatasetManifest
-from mlratchet.models.evaluation.metrics import MetricValue, compute_metrics
 from mlratchet.models.evaluation.perturb import perturb
-from mlratchet.models.evaluation.rows import RowOutputs, load_rows, save_rows
 from mlratchet.models.evaluation.score import score
 from mlratchet.models.gates.evidence import AttributionShift, ContractReplay, Evidence
 from mlratchet.models.gates.holdout import record_use
 from mlratchet.models.gates.needs import Demands, demands_of
+from mlratchet.models.metrics import MetricValue, compute_metrics
+from mlratchet.models.metrics.rows import RowOutputs, load_rows, save_rows
 from mlratchet.models.serving.contract import contract_requests, publish_requests
 from mlratchet.models.sources.record import Split
 from mlratchet.models.training.cost import training_cost

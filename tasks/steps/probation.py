@@ -11,9 +11,9 @@ from mlratchet.models.artifact.signature import signature_of
 from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.decisions.gate_run import GateRun
-from mlratchet.models.evaluation.rows import load_rows
 from mlratchet.models.gates.evidence import Evidence, LiveReplay
 from mlratchet.models.ledger.entry import LedgerEntry
+from mlratchet.models.metrics.rows import load_rows
 from mlratchet.models.registration.record import Registration, find_registration
 from mlratchet.models.serving.contract import StoredRequest, contract_requests
 from mlratchet.tasks.actions.roll_back import roll_back

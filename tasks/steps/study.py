@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from mlratchet.infra.search.slots import Slots, free_slots
 from mlratchet.models.data.dataset import DatasetManifest, refuse_gate_rows
-from mlratchet.models.evaluation.metrics import Metric
+from mlratchet.models.metrics import Metric
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.tune import TuneConfig
 from mlratchet.models.pipeline.work_key import work_key

@@ -12,9 +12,9 @@ from typing import Any
 
 from mlratchet.infra.search.study import Asked, Search
 from mlratchet.models.errors import ConfigurationError, InfrastructureError, RatchetError, SecurityError
-from mlratchet.models.evaluation.rows import load_rows
 from mlratchet.models.fault_points import fault_point
 from mlratchet.models.identity.claim import read_claims, take_claim
+from mlratchet.models.metrics.rows import load_rows
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.ports.storage import StorageError
 from mlratchet.models.training.checkpoint import drop_checkpoints

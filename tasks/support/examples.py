@@ -19,9 +19,9 @@ from mlratchet.models.data.shards import load_split
 from mlratchet.models.data.snapshot import load_snapshot
 from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.evaluation.join import columns_for, join_outputs, lacking_columns, what_differs
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.score import score
 from mlratchet.models.evaluation.seen import UNREADABLE, mark_rows
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.ports.storage import ObjectStore

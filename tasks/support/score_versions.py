@@ -6,10 +6,10 @@ import logging
 from dataclasses import dataclass, field
 
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.seen import SEEN
 from mlratchet.models.gates.needs import Demands
 from mlratchet.models.ledger.entry import LedgerEntry
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.ports.storage import ObjectNotFound
 from mlratchet.models.promotion.registered import refuse_changed_registration
 from mlratchet.models.registration.record import Registration, find_registration

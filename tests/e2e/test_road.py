@@ -22,7 +22,7 @@ from mlratchet.infra.storage.s3 import S3Store
 from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.errors import RatchetError
-from mlratchet.models.evaluation.rows import load_rows
+from mlratchet.models.metrics.rows import load_rows
 from mlratchet.models.registration.record import find_registration
 from mlratchet.tasks.support.versions import verify_bytes
 

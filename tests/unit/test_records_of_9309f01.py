@@ -26,7 +26,8 @@ from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.registration.record import list_registrations
 from mlratchet.models.training.result import find_result
 from mlratchet.tasks.actions.rebuild import rebuild_registry
-from mlratchet.tasks.decisions import decisions_of, history_of, judge_again, verify_bytes
+from mlratchet.tasks.actions.rejudge import judge_again
+from mlratchet.tasks.support.versions import decisions_of, history_of, verify_bytes
 
 from tests.fixtures.stored_bucket import BUCKET_9309F01, STORE, StoredBucket
 

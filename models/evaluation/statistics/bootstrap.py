@@ -11,14 +11,14 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from mlratchet.models.evaluation.metrics.base import Array, Metric, SumMetric
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.statistics.clustered import effective_rows
 from mlratchet.models.evaluation.statistics.exact_pairs import paired_share
 from mlratchet.models.evaluation.statistics.interval import Confidence, Interval, WiderConfidence
 from mlratchet.models.evaluation.statistics.proportions import ExactBinomial
 from mlratchet.models.evaluation.statistics.quantity import MANY_DEGREES, Quantity, Spread
 from mlratchet.models.evaluation.statistics.resampling import EXACT_UNITS, resampled
+from mlratchet.models.metrics.base import Array, Metric, SumMetric
+from mlratchet.models.metrics.rows import RowOutputs
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 LEAST_UNITS = 30

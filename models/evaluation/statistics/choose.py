@@ -17,9 +17,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from mlratchet.models.evaluation.metrics.base import Array, CountMetric, Metric
-from mlratchet.models.evaluation.metrics.curves import RocAuc
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.statistics.bootstrap import bootstrap_confidence
 from mlratchet.models.evaluation.statistics.clustered import ClusteredPairs, ClusteredShare
 from mlratchet.models.evaluation.statistics.delong import delong_confidence
@@ -27,6 +24,9 @@ from mlratchet.models.evaluation.statistics.exact_pairs import paired_share
 from mlratchet.models.evaluation.statistics.interval import Confidence, Interval, NoConfidence
 from mlratchet.models.evaluation.statistics.proportions import ExactBinomial
 from mlratchet.models.evaluation.statistics.quantity import Quantity
+from mlratchet.models.metrics.base import Array, CountMetric, Metric
+from mlratchet.models.metrics.curves import RocAuc
+from mlratchet.models.metrics.rows import RowOutputs
 
 
 @dataclass(frozen=True, kw_only=True)

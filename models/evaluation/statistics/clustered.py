@@ -13,11 +13,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from mlratchet.models.evaluation.metrics.base import Array
-from mlratchet.models.evaluation.metrics.ranking import unit_codes
 from mlratchet.models.evaluation.statistics.exact_pairs import paired_share
 from mlratchet.models.evaluation.statistics.interval import Confidence
 from mlratchet.models.evaluation.statistics.proportions import ExactBinomial
+from mlratchet.models.metrics.base import Array
+from mlratchet.models.metrics.ranking import unit_codes
 
 AS_ONE = "a cluster of {cluster} counted as one row"
 

@@ -9,11 +9,11 @@ components within each class, which for two classes is DeLong's.
 from __future__ import annotations
 
 import numpy as np
-from mlratchet.models.evaluation.metrics.base import Array
 from mlratchet.models.evaluation.statistics.exact_pairs import paired_share
 from mlratchet.models.evaluation.statistics.interval import Confidence, StudentConfidence
 from mlratchet.models.evaluation.statistics.proportions import ExactBinomial
 from mlratchet.models.evaluation.statistics.quantity import Quantity
+from mlratchet.models.metrics.base import Array
 
 LEAST_SIDE = 10
 

@@ -16,9 +16,9 @@ from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
-from mlratchet.models.evaluation.metrics.base import Array
 from mlratchet.models.evaluation.statistics.interval import Confidence
 from mlratchet.models.evaluation.statistics.proportions import EDGE, PairedScore, tango_scores
+from mlratchet.models.metrics.base import Array
 from scipy.optimize import brentq
 from scipy.special import gammaln, ndtr, xlogy
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from mlratchet.models.evaluation.metrics.base import Array
 from mlratchet.models.evaluation.statistics.interval import Confidence, Interval
+from mlratchet.models.metrics.base import Array
 from scipy.optimize import brentq
 from scipy.special import bdtr, betainc, betaincinv, ndtr, ndtri
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from mlratchet.models.evaluation.metrics.base import Array, CountMetric, Metric, SumMetric, chunks_of
-from mlratchet.models.evaluation.metrics.ranking import unit_codes
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.metrics.base import Array, CountMetric, Metric, SumMetric, chunks_of
+from mlratchet.models.metrics.ranking import unit_codes
+from mlratchet.models.metrics.rows import RowOutputs
 
 MANY_DEGREES = 1e6  # Student's t is the normal from there on
 CLEAR = 1e-3  # of a value: no rounding comes near

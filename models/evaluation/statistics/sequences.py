@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from mlratchet.models.evaluation.metrics.base import Array
+from mlratchet.models.metrics.base import Array
 
 LARGEST_BET = 0.5  # the truncation of theorem 2; any value below 1 is valid
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.gates.checks.base import Bounded, Statistical
 from mlratchet.models.gates.checks.case import Case
 from mlratchet.models.gates.intervals import estimate_of
 from mlratchet.models.gates.result import CheckResult, bound_words, unknown
+from mlratchet.models.metrics.rows import RowOutputs
 
 
 class AbsoluteCheck(Bounded, Statistical):

@@ -9,12 +9,12 @@ from typing import Literal
 
 import numpy as np
 from mlratchet.models.evaluation.join import Common
-from mlratchet.models.evaluation.metrics import Metric
-from mlratchet.models.evaluation.metrics.registry import metrics_over
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.seen import SEEN, SEEN_COLUMN, comparable, leaves_nothing
 from mlratchet.models.gates.checks.base import LEAST_TAIL, Statistical
 from mlratchet.models.gates.evidence import Evidence
+from mlratchet.models.metrics import Metric
+from mlratchet.models.metrics.registry import metrics_over
+from mlratchet.models.metrics.rows import RowOutputs
 
 MOST_RESAMPLES = 1_000_000
 

@@ -12,12 +12,12 @@ from typing import Any, Literal
 
 from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.functions import REFERENCE, load_function
 from mlratchet.models.gates.checks.case import Case
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.result import CheckResult, unknown
 from mlratchet.models.identity.canonical import digest_bytes
+from mlratchet.models.metrics.rows import RowOutputs
 from pydantic import Field
 
 VERDICTS = ("pass", "fail", "inconclusive")

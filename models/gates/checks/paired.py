@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.gates.checks.base import Statistical
 from mlratchet.models.gates.checks.case import Case
 from mlratchet.models.gates.intervals import gain_of
 from mlratchet.models.gates.result import CheckResult, Part, Verdict, not_applicable, unknown
+from mlratchet.models.metrics.rows import RowOutputs
 from pydantic import Field
 
 VersionNumber = Annotated[int, Field(ge=1)]

@@ -13,8 +13,6 @@ from typing import Literal
 
 import numpy as np
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.evaluation.metrics import Metric
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.slices import slice_labels, take_rows
 from mlratchet.models.evaluation.statistics.multiplicity import holm
 from mlratchet.models.functions import REFERENCE
@@ -23,6 +21,8 @@ from mlratchet.models.gates.checks.case import Case, Compared
 from mlratchet.models.gates.checks.paired import NO_CHAMPION, alone_of
 from mlratchet.models.gates.intervals import estimate_of, gain_of
 from mlratchet.models.gates.result import CheckResult, Part, Verdict, bound_words, not_applicable, unknown
+from mlratchet.models.metrics import Metric
+from mlratchet.models.metrics.rows import RowOutputs
 from pydantic import Field, model_validator
 
 MOST_SLICES = 500  # more come from a column that is not one to slice by, an id for example

@@ -19,13 +19,13 @@ from mlratchet.models.decisions.environment import environment, judging_source_d
 from mlratchet.models.decisions.judge_again import publish_policy, verdict_on
 from mlratchet.models.decisions.signature import publish_decision
 from mlratchet.models.decisions.stored_evidence import Basis, freeze
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.identity.signing import TrustedKey, TrustedKeys
 from mlratchet.models.ledger.chain import entry_key
 from mlratchet.models.ledger.entry import LedgerEntry
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.registration.record import Registration, publish_registration
 
 POLICY = GatePolicy.model_validate(

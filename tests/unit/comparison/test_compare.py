@@ -13,7 +13,7 @@ from mlratchet.models.comparison.compare import LEAST_ROWS, Comparison, compare
 from mlratchet.models.comparison.latency import SideBySide
 from mlratchet.models.comparison.page import render
 from mlratchet.models.comparison.plots import comparison_plots
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.sources.record import GROUP_COLUMN
 from sklearn.metrics import accuracy_score
 

@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mlratchet.models.evaluation.metrics import metrics_for
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.slices import take_rows
 from mlratchet.models.evaluation.statistics import (
     absolute_test,
@@ -33,6 +31,8 @@ from mlratchet.models.evaluation.statistics.clustered import ClusteredPairs
 from mlratchet.models.evaluation.statistics.exact_pairs import paired_share
 from mlratchet.models.evaluation.statistics.proportions import ExactBinomial
 from mlratchet.models.evaluation.statistics.quantity import Quantity
+from mlratchet.models.metrics import metrics_for
+from mlratchet.models.metrics.rows import RowOutputs
 from scipy import stats
 
 NAMES = ("a", "b", "c")

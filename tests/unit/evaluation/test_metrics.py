@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from mlratchet.models.evaluation.metrics import compute_metrics, metrics_for
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.metrics import compute_metrics, metrics_for
+from mlratchet.models.metrics.rows import RowOutputs
 from sklearn import metrics as sk
 
 

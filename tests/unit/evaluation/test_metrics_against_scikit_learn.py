@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mlratchet.models.evaluation.metrics import compute_metrics, metrics_for
-from mlratchet.models.evaluation.metrics.base import MetricValue, SumMetric
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.metrics import compute_metrics, metrics_for
+from mlratchet.models.metrics.base import MetricValue, SumMetric
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.sources.record import GROUP_COLUMN
 from sklearn import metrics as sk
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from mlratchet.models.evaluation.attribution_plots import attribution_plots
 from mlratchet.models.evaluation.explain import Attributions
-from mlratchet.models.evaluation.metrics import metrics_for
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.slice_plots import slice_plot
+from mlratchet.models.metrics import metrics_for
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.sources.record import InputSpec
 from PIL import Image
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.slices import group_rows, slice_labels
+from mlratchet.models.metrics.rows import RowOutputs
 
 Classified = Callable[..., RowOutputs]
 

@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mlratchet.models.evaluation.metrics import Accuracy, metrics_for
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.statistics import (
     bootstrap,
     detectable_margin,
@@ -19,6 +17,8 @@ from mlratchet.models.evaluation.statistics import (
     tango,
     wilson,
 )
+from mlratchet.models.metrics import Accuracy, metrics_for
+from mlratchet.models.metrics.rows import RowOutputs
 from scipy import stats
 
 Classified = Callable[..., RowOutputs]

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from mlratchet.models.evaluation.perturb import perturbation_name
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.evaluation.seen import mark_seen
 from mlratchet.models.gates.evidence import AttributionShift, ContractReplay, Evidence, LiveReplay
 from mlratchet.models.gates.judge import Rules, judge
 from mlratchet.models.gates.policy import Check, HoldoutPolicy
 from mlratchet.models.gates.result import CheckResult, GateResult
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.sources.record import GROUP_COLUMN
 from pydantic import TypeAdapter
 

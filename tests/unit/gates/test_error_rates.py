@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.judge import judge
 from mlratchet.models.gates.policy import Check
+from mlratchet.models.metrics.rows import RowOutputs
 from pydantic import TypeAdapter
 from scipy.stats import binom
 

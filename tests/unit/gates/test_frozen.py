@@ -14,9 +14,9 @@ import pytest
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.decisions.stored_evidence import Basis, encode, evidence_key, freeze, row_keys, thaw
 from mlratchet.models.errors import SecurityError
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.identity.signing import Signer, TrustedKey, TrustedKeys
+from mlratchet.models.metrics.rows import RowOutputs
 from pydantic import BaseModel
 
 BASIS = Basis(gate="champion", first_model=False, task="classification", class_names=("a", "b"), now_s=5.5)

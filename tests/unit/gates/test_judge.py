@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mlratchet.models.data.quality import Measure
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.gates.checks.absolute import AbsoluteCheck
 from mlratchet.models.gates.checks.artifact import LatencyCheck, ParityCheck, SizeCheck
 from mlratchet.models.gates.checks.data import DataCheck
@@ -19,6 +18,7 @@ from mlratchet.models.gates.checks.paired import NonInferiorityCheck, Superiorit
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.judge import judge
 from mlratchet.models.gates.result import GateResult
+from mlratchet.models.metrics.rows import RowOutputs
 
 Classified = Callable[..., RowOutputs]
 CLASSES = ("0", "1", "2")

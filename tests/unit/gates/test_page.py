@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from mlratchet.models.decisions.decision import build_decision
 from mlratchet.models.decisions.page import decision_page
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.gates.checks.absolute import AbsoluteCheck
 from mlratchet.models.gates.checks.slices import SliceCheck
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.judge import judge
+from mlratchet.models.metrics.rows import RowOutputs
 
 
 def test_the_page_shows_checks_slices_reasons_and_digests(classified: Callable[..., RowOutputs]) -> None:

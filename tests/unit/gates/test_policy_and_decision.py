@@ -12,8 +12,6 @@ from mlratchet.models.decisions.decision import build_decision, explain, load_de
 from mlratchet.models.decisions.gate_run import GateRun, find_gate_run, gate_run_id, list_gate_runs, publish_gate_run
 from mlratchet.models.decisions.signature import publish_decision
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.evaluation.metrics import metrics_for
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.gates.checks.absolute import AbsoluteCheck
 from mlratchet.models.gates.checks.paired import NonInferiorityCheck
 from mlratchet.models.gates.evidence import Evidence
@@ -22,6 +20,8 @@ from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.gates.power import Pilot, power_notes
 from mlratchet.models.gates.validation import validate_policy
 from mlratchet.models.identity.signing import Signer
+from mlratchet.models.metrics import metrics_for
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.ports.storage import DigestMismatch
 

@@ -16,11 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mlratchet.models.data.quality import Measure
 from mlratchet.models.evaluation.perturb import perturbation_name
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.gates.evidence import AttributionShift, ContractReplay, Evidence
 from mlratchet.models.gates.judge import ON_ROWS, Rules, judge
 from mlratchet.models.gates.policy import Check, HoldoutPolicy
 from mlratchet.models.gates.result import GateResult
+from mlratchet.models.metrics.rows import RowOutputs
 from pydantic import TypeAdapter
 
 PARSE = TypeAdapter(Check).validate_python

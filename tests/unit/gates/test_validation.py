@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.evaluation.metrics import metrics_for
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.gates.power import Pilot, power_notes
-from mlratchet.models.gates.validation import check_gates, validate_policy
+from mlratchet.models.gates.validation import validate_policy
+from mlratchet.models.metrics import metrics_for
+from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.pipeline.checking import check_gates
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.workloads.base import Workload
 from pydantic import ValidationError

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from mlratchet.models.backtest.simulate import Past
 from mlratchet.models.decisions.stored_evidence import Basis
-from mlratchet.models.evaluation.rows import RowOutputs
 from mlratchet.models.gates.evidence import AttributionShift, Evidence
 from mlratchet.models.gates.policy import GatePolicy
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.tasks.actions.backtest import Court, Kept
 
 ROWS = RowOutputs(ids=["r"], y=np.zeros(1), output=np.zeros(1))

@@ -17,8 +17,8 @@ from mlratchet.models.data.shards import load_split
 from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.evaluation.plots import evaluation_plots
-from mlratchet.models.evaluation.rows import RowOutputs, load_rows
 from mlratchet.models.fault_points import InjectedFault, arm
+from mlratchet.models.metrics.rows import RowOutputs, load_rows
 from mlratchet.models.pipeline.spec import WorkloadRef
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.sources.record import GROUP_COLUMN

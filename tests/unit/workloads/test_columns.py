@@ -13,11 +13,11 @@ from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.errors import DataError
-from mlratchet.models.evaluation.metrics import metrics_for
-from mlratchet.models.evaluation.rows import RowOutputs, load_rows, save_rows
 from mlratchet.models.evaluation.score import score
 from mlratchet.models.evaluation.seen import SEEN_COLUMN, mark_seen
 from mlratchet.models.gates.intervals import cluster_of
+from mlratchet.models.metrics import metrics_for
+from mlratchet.models.metrics.rows import RowOutputs, load_rows, save_rows
 from mlratchet.models.sources.record import GROUP_COLUMN, Split
 from mlratchet.models.workloads.tabular import TableClassifier
 

@@ -6,9 +6,9 @@ Shape legend: N rows, C classes, K features.
 from __future__ import annotations
 
 import numpy as np
-from mlratchet.models.evaluation.metrics.base import Array, SumMetric, ratio
-from mlratchet.models.evaluation.metrics.classification import predicted
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.metrics.base import Array, SumMetric, ratio
+from mlratchet.models.metrics.classification import predicted
+from mlratchet.models.metrics.rows import RowOutputs
 
 ECE_BINS = 15
 

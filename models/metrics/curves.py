@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from mlratchet.models.evaluation.metrics.base import Array, Metric
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.metrics.base import Array, Metric
+from mlratchet.models.metrics.rows import RowOutputs
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -9,8 +9,8 @@ Shape legend: N rows, C labels, M kinds of rows.
 from __future__ import annotations
 
 import numpy as np
-from mlratchet.models.evaluation.metrics.base import Array, CountMetric, SumMetric, ratio
-from mlratchet.models.evaluation.metrics.classification import (
+from mlratchet.models.metrics.base import Array, CountMetric, SumMetric, ratio
+from mlratchet.models.metrics.classification import (
     AVERAGES,
     PER_CLASS,
     VAN_RIJSBERGEN,
@@ -19,8 +19,8 @@ from mlratchet.models.evaluation.metrics.classification import (
     average_of,
     value_of,
 )
-from mlratchet.models.evaluation.metrics.probability import MeanMetric
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.metrics.probability import MeanMetric
+from mlratchet.models.metrics.rows import RowOutputs
 
 MULTI_LABEL = ("multi_label",)
 

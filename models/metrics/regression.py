@@ -6,9 +6,9 @@ Shape legend: N rows, K features.
 from __future__ import annotations
 
 import numpy as np
-from mlratchet.models.evaluation.metrics.base import Array, SumMetric, ratio
-from mlratchet.models.evaluation.metrics.probability import MeanMetric
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.metrics.base import Array, SumMetric, ratio
+from mlratchet.models.metrics.probability import MeanMetric
+from mlratchet.models.metrics.rows import RowOutputs
 
 UNBOUNDED = (0.0, float("inf"))
 

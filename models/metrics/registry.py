@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import get_args
 
-from mlratchet.models.evaluation.metrics.base import Metric, MetricValue
-from mlratchet.models.evaluation.metrics.classification import Accuracy, Average, Kind, OfClass, OverClasses
-from mlratchet.models.evaluation.metrics.curves import (
+from mlratchet.models.metrics.base import Metric, MetricValue
+from mlratchet.models.metrics.classification import Accuracy, Average, Kind, OfClass, OverClasses
+from mlratchet.models.metrics.curves import (
     AveragePrecision,
     RocAuc,
     binary_view,
     class_views,
     label_views,
 )
-from mlratchet.models.evaluation.metrics.multi_label import (
+from mlratchet.models.metrics.multi_label import (
     BinaryBrier,
     BinaryLogLoss,
     HammingLoss,
@@ -21,10 +21,10 @@ from mlratchet.models.evaluation.metrics.multi_label import (
     OverLabels,
     SubsetAccuracy,
 )
-from mlratchet.models.evaluation.metrics.probability import Brier, ExpectedCalibrationError, LogLoss
-from mlratchet.models.evaluation.metrics.ranking import CUTOFFS, Ndcg, RecallAt
-from mlratchet.models.evaluation.metrics.regression import R2, MeanAbsoluteError, MeanSquaredError, RootMeanSquaredError
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.metrics.probability import Brier, ExpectedCalibrationError, LogLoss
+from mlratchet.models.metrics.ranking import CUTOFFS, Ndcg, RecallAt
+from mlratchet.models.metrics.regression import R2, MeanAbsoluteError, MeanSquaredError, RootMeanSquaredError
+from mlratchet.models.metrics.rows import RowOutputs
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 AVERAGES: tuple[Average, ...] = get_args(Average)

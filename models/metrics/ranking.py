@@ -12,8 +12,8 @@ from __future__ import annotations
 from abc import abstractmethod
 
 import numpy as np
-from mlratchet.models.evaluation.metrics.base import Array, SumMetric, ratio
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.metrics.base import Array, SumMetric, ratio
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.sources.record import GROUP_COLUMN
 
 CUTOFFS = (5, 10)

@@ -13,8 +13,8 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from mlratchet.models.evaluation.metrics.base import Array, CountMetric, ratio
-from mlratchet.models.evaluation.rows import RowOutputs
+from mlratchet.models.metrics.base import Array, CountMetric, ratio
+from mlratchet.models.metrics.rows import RowOutputs
 
 Kind = Literal["precision", "recall", "f1"]
 Average = Literal["micro", "macro", "weighted"]

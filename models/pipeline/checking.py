@@ -1,0 +1,20 @@
+"""Hold the gates of a pipeline against its workload and its source, before anything trains."""
+
+from __future__ import annotations
+
+from mlratchet.models.gates.needs import check_demands
+from mlratchet.models.gates.validation import validate_policy
+from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.sources.record import GROUP_COLUMN
+from mlratchet.models.workloads.base import Workload
+
+
+def check_gates(spec: PipelineSpec, workload: Workload) -> list[str]:
+    """Everything about the gates of a pipeline. Warnings; raises ``ConfigurationError``."""
+    source = spec.source
+    columns = source.slice_columns
+    if columns is not None and source.group_column is not None:
+        columns = (*columns, GROUP_COLUMN)
+    warnings = validate_policy(spec.gates, workload.task, workload.class_names(), columns=columns)
+    check_demands(spec.gates, workload)
+    return warnings
