@@ -23,7 +23,7 @@ from typing import Any
 
 import httpx
 import torch
-from mlratchet.infra.serving.local import server_url
+from mlratchet.infra.serving.local import LocalServers
 from mlratchet.infra.settings import load_settings
 from mlratchet.tasks.wiring import Adapters
 from prefect.client.orchestration import SyncPrefectClient
@@ -69,7 +69,7 @@ def rollback(adapters: Adapters) -> float:
     """Seconds of the command's work and of the swap; the start of the interpreter is not counted."""
     from mlratchet.tasks.actions.roll_back import roll_back
 
-    url = server_url(adapters.settings.home, "digits")
+    url = LocalServers(adapters.settings.home).url("digits")
     began = time.perf_counter()
     version = roll_back(adapters, "digits", to=None, reason="measured: from the call to the first answer")["version"]
     with httpx.Client() as client:

@@ -7,9 +7,10 @@ from contextlib import suppress
 from functools import cached_property
 
 from mlratchet.infra.keys.files import InstalledKeys
-from mlratchet.infra.launch.local import LocalLauncher, resolve_processes
+from mlratchet.infra.launch.local import LocalLauncher
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.machine.scratch import is_gone, lease_of, open_scratch
+from mlratchet.infra.serving.local import LocalServers
 from mlratchet.infra.settings import Settings, load_settings
 from mlratchet.infra.storage.opening import open_bucket
 from mlratchet.infra.storage.s3 import S3Store
@@ -22,8 +23,10 @@ from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.ports.registry import Registry
 from mlratchet.models.ports.tracker import Tracker
+from mlratchet.models.serving.servers import Servers
 from mlratchet.models.training.fitting import check_fits
 from mlratchet.models.training.job import StaleAttemptError
+from mlratchet.models.training.launcher import Launcher
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.loading import load_workload, workload_source_digest
 
@@ -74,9 +77,14 @@ class Adapters:
         return MlflowTracker(self.settings.mlflow_tracking_uri)
 
     @cached_property
-    def launcher(self) -> LocalLauncher:
+    def launcher(self) -> Launcher:
         """Who starts ranks."""
         return LocalLauncher(self.settings.home)
+
+    @cached_property
+    def servers(self) -> Servers:
+        """Who runs the model servers."""
+        return LocalServers(self.settings.home)
 
 
 class Run:
@@ -150,5 +158,5 @@ def open_run(adapters: Adapters, revision: str, overrides: tuple[str, ...], *, r
     workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
     check_fits(spec.train, workload)
     check_gates(spec, workload)
-    resolve_processes(spec.train)
+    adapters.launcher.processes(spec.train)
     return Run(spec, adapters, run_id=run_id, actor=actor)

@@ -32,7 +32,7 @@ def demo(
     from mlratchet.flows.cli.output import progress_bar
     from mlratchet.flows.runs.start import run_on_worker
     from mlratchet.infra.seed import seed_digits
-    from mlratchet.infra.serving.local import server_url
+    from mlratchet.infra.serving.local import LocalServers
     from mlratchet.infra.settings import load_settings
     from mlratchet.tasks.wiring import open_adapters
 
@@ -64,7 +64,7 @@ def demo(
     settings = load_settings()
     console.print(f"Prefect   {settings.prefect_api_url.removesuffix('/api')}")
     console.print(f"MLflow    {settings.mlflow_tracking_uri}")
-    console.print(f"{pipeline:9} {server_url(settings.home, pipeline)}/docs")
+    console.print(f"{pipeline:9} {LocalServers(settings.home).url(pipeline)}/docs")
     console.print(
         f"[dim]{time.monotonic() - began:.0f} s. Next: `ratchet decision {pipeline} 2`, `ratchet rollback "
         f"{pipeline}`, `ratchet down`.[/]"

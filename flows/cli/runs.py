@@ -186,9 +186,10 @@ def predict(
     """Ask the served champion."""
     from mlratchet.flows.cli.output import emit
     from mlratchet.infra.serving.client import predict_files
+    from mlratchet.infra.serving.local import LocalServers
     from mlratchet.infra.settings import load_settings
 
-    answer = predict_files(load_settings().home, pipeline, files)
+    answer = predict_files(LocalServers(load_settings().home).url(pipeline), pipeline, files)
     lines = []
     for file, prediction in zip(files, answer["predictions"], strict=True):
         value = next(prediction[name] for name in ("class", "value", "score", "labels") if name in prediction)

@@ -18,6 +18,7 @@ from mlratchet.infra.storage.opening import open_bucket
 from mlratchet.models.errors import ConfigurationError, InfrastructureError
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.job import AbandonedError, TrainJob
+from mlratchet.models.training.launcher import never
 from mlratchet.models.training.result import TrainResult, find_result, parse_result
 
 POLL_S = 0.1  # seconds between two looks at the agent
@@ -53,12 +54,16 @@ class LocalLauncher:
     def __init__(self, home: Path) -> None:
         self._home = home
 
+    def processes(self, config: TrainConfig) -> int:
+        """Ranks per node. Raises ``ConfigurationError`` for more than there are devices."""
+        return resolve_processes(config)
+
     def train(
         self,
         job: TrainJob,
         *,
         on_event: Callable[[dict[str, Any]], None],
-        abandoned: Callable[[], bool] = lambda: False,
+        abandoned: Callable[[], bool] = never,
         environment: Mapping[str, str] | None = None,
     ) -> TrainResult:
         """Train `job` to the end. `on_event` and `abandoned` are called from this thread.

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from mlratchet.infra.serving.local import server_url
 from mlratchet.models.errors import ConfigurationError, DataError, InfrastructureError
 
 TABLES = (".csv", ".tsv", ".txt", ".parquet")  # whole deliveries, of which the server would take the bytes for an image
@@ -31,9 +30,9 @@ def instance_of(file: Path) -> Any:
     return {"image_base64": base64.b64encode(data).decode()}
 
 
-def predict_files(home: Path, pipeline: str, files: Sequence[Path]) -> dict[str, Any]:
-    """The server's answer to one request with all files. Raises ``DataError`` for a 4xx."""
-    url = server_url(home, pipeline)
+def predict_files(url: str | None, pipeline: str, files: Sequence[Path]) -> dict[str, Any]:
+    """The answer of the server at `url` to one request with all files. Raises ``DataError`` for a 4xx, and
+    ``ConfigurationError`` where there is no server."""
     if url is None:
         raise ConfigurationError(f"no server for {pipeline!r}; `ratchet run {pipeline}` promotes and deploys one")
     try:

@@ -5,33 +5,44 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 from mlratchet.infra.machine.free_ports import port_of, remembered_ports
 from mlratchet.infra.machine.processes import STACK_MARK
 from mlratchet.infra.settings import Settings, base_environment, child_environment, without_private_keys
 from mlratchet.infra.stack.services import Service
+from mlratchet.models.serving.config import ServingConfig
 
 
-def request_server(home: Path, pipeline: str, serving: dict[str, Any]) -> None:
-    """Ask for a server of the pipeline. Idempotent."""
-    folder = home / "serving"
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{pipeline}.json"
-    text = json.dumps({"pipeline": pipeline, "serving": serving}, sort_keys=True)
-    if file.is_file() and file.read_text() == text:
-        return
-    part = folder / f"{pipeline}.json.part"
-    part.write_text(text)
-    part.replace(file)
+class LocalServers:
+    """Servers that the supervisor of this home keeps running."""
 
+    def __init__(self, home: Path) -> None:
+        self._home = home
 
-def server_url(home: Path, pipeline: str) -> str | None:
-    """Where the pipeline's server answers, or None when none was asked for."""
-    if not (home / "serving" / f"{pipeline}.json").is_file():
-        return None
-    port = remembered_ports(home).get(f"serve-{pipeline}")
-    return f"http://127.0.0.1:{port}" if port else None
+    def _file(self, pipeline: str) -> Path:
+        return self._home / "serving" / f"{pipeline}.json"
+
+    def request(self, pipeline: str, serving: ServingConfig) -> None:
+        """Ask for a server of the pipeline. Idempotent; another configuration replaces the one before."""
+        file = self._file(pipeline)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"pipeline": pipeline, "serving": serving.model_dump(mode="json")}, sort_keys=True)
+        if file.is_file() and file.read_text() == text:
+            return
+        part = file.with_suffix(".json.part")
+        part.write_text(text)
+        part.replace(file)
+
+    def requested(self, pipeline: str) -> bool:
+        """Whether one was asked for."""
+        return self._file(pipeline).is_file()
+
+    def url(self, pipeline: str) -> str | None:
+        """Where it answers, or None when none was asked for or it has no address yet."""
+        if not self.requested(pipeline):
+            return None
+        port = remembered_ports(self._home).get(f"serve-{pipeline}")
+        return f"http://127.0.0.1:{port}" if port else None
 
 
 def model_servers(settings: Settings, project: Path) -> list[Service]:

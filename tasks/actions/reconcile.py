@@ -9,7 +9,6 @@ from functools import partial
 from uuid import UUID
 
 from mlratchet.infra.machine.scratch import is_gone, orphaned_runs, remove_scratch
-from mlratchet.infra.serving.local import request_server, server_url
 from mlratchet.infra.tracking.spool import replay_spools
 from mlratchet.models.errors import ConfigurationError, RatchetError
 from mlratchet.models.identity.lease import LEASE_S, lease_key, read_leases
@@ -77,14 +76,13 @@ def reconcile_pipeline(adapters: Adapters, name: str, records: list[Registration
 
 def serve(adapters: Adapters, champion: Registration) -> list[str]:
     """Ask for a server of the champion where there is none, as a crash right after the promotion leaves it."""
-    home = adapters.settings.home
-    if server_url(home, champion.name) is not None or not (home / "serving").is_dir():
+    if adapters.servers.requested(champion.name) or not (adapters.settings.home / "serving").is_dir():
         return []
     try:
         spec = load_pipeline(adapters.store, champion.revision)
     except ConfigurationError:
         return []
-    request_server(home, champion.name, spec.serving.model_dump(mode="json"))
+    adapters.servers.request(champion.name, spec.serving)
     return [f"{champion.name}: a server was asked for"]
 
 

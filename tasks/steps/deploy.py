@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import httpx
-from mlratchet.infra.serving.local import request_server, server_url
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.tasks.showing.prefect_page import show_link
 from mlratchet.tasks.step import step
@@ -15,12 +14,12 @@ from mlratchet.tasks.wiring import Run
 @step("Deploy the champion", retries=1)
 def deploy(run: Run, version: int, timeout_s: float = 90.0) -> str:
     """Ask for a server of this pipeline and wait for the version. Returns its URL."""
-    home, name = run.adapters.settings.home, run.spec.name
-    request_server(home, name, run.spec.serving.model_dump(mode="json"))
+    servers, name = run.adapters.servers, run.spec.name
+    servers.request(name, run.spec.serving)
     deadline = time.monotonic() + timeout_s
     answer = "no server yet"
     while time.monotonic() < deadline:
-        url = server_url(home, name)
+        url = servers.url(name)
         if url is not None:
             try:
                 reply = httpx.get(f"{url}/ready", timeout=5)

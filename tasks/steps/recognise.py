@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import suppress
 from importlib.metadata import version
 
-from mlratchet.infra.launch.local import resolve_processes
 from mlratchet.models.data.dataset import dataset_id
 from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.models.pipeline.work_key import work_key
@@ -33,7 +32,7 @@ def recognise(run: Run, snapshot: Snapshot) -> Work:
         dataset_id=dataset,
         workload_digest=run.workload_digest,
         torch_version=version("torch").split("+")[0],
-        world=resolve_processes(run.spec.train) * run.spec.train.nodes,
+        world=run.adapters.launcher.processes(run.spec.train) * run.spec.train.nodes,
     )
     entries = run.adapters.ledger.entries(run.spec.name)
     champion = entries[-1] if entries else None

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlratchet.infra.launch.local import resolve_processes
 from mlratchet.infra.machine.hardware import check_hardware
 from mlratchet.infra.machine.scratch import is_gone
 from mlratchet.models.artifact.weights import initial_weights_key
@@ -85,7 +84,7 @@ def train(run: Run, work: Work) -> Trained:
         dataset_id=work.dataset_id,
         workload=spec.workload,
         train=spec.train,
-        processes=resolve_processes(spec.train),
+        processes=adapters.launcher.processes(spec.train),
         scratch=str(scratch),
         parent_weights_key=parent_key,
         parent_weights_sha256=parent_sha256,

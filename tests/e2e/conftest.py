@@ -14,7 +14,7 @@ from uuid import UUID
 import httpx
 import pytest
 from mlratchet.infra.seed import digits_files
-from mlratchet.infra.serving.local import server_url
+from mlratchet.infra.serving.local import LocalServers
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun
@@ -86,7 +86,7 @@ def second(stack: Any, first: dict[str, Any]) -> Second:
 @pytest.fixture
 def url(stack: Any, second: Second) -> str:
     """Of the digits server."""
-    found = server_url(Path(stack.home), "digits")
+    found = LocalServers(Path(stack.home)).url("digits")
     assert found is not None
     return found
 

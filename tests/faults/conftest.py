@@ -11,7 +11,7 @@ import httpx
 import pytest
 from mlflow.tracking import MlflowClient
 from mlratchet.infra.machine.processes import WORK_MARK, marked_processes
-from mlratchet.infra.serving.local import server_url
+from mlratchet.infra.serving.local import LocalServers
 from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.decisions.decision import load_decision
@@ -64,7 +64,7 @@ class Invariants:
         champion = adapters.registry.get_alias(name, "champion")
         assert champion is not None
         assert champion.version == head.version == report["version"]
-        url = server_url(self.stack.home, name)
+        url = LocalServers(self.stack.home).url(name)
         assert httpx.get(f"{url}/ready").headers["x-model-version"] == str(head.version)
         decision = load_decision(adapters.store, head.decision)  # I3
         assert (decision["verdict"], decision["version"]) == ("pass", head.version)

@@ -3,46 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from mlratchet.infra.serving import server
-from mlratchet.infra.serving.server import Follower
+from mlratchet.infra.artifact.fetch import fetch_artifact
 from mlratchet.models.decisions.signature import decision_key
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.ledger.chain import entry_key
+from mlratchet.models.registration.record import Registration
 from mlratchet.models.serving.app import Slot
-from mlratchet.models.serving.config import ServingConfig
+from mlratchet.models.serving.follower import ChampionFollower, PredictorLoader
 
 from tests.unit.audit.conftest import World
 
 
+class FilesOnly:
+    """A loader that verifies the artifact's files and makes no model of them."""
+
+    def __init__(self, world: World, folder: Path) -> None:
+        self._world, self._folder = world, folder
+
+    def load(self, record: Registration, generation: int) -> Any:
+        fetch_artifact(self._world.bucket, record, self._folder / f"{generation}")
+        return SimpleNamespace(version=record.version, generation=generation, warm_up=lambda: None)
+
+
 @pytest.fixture
-def follower(world: World, monkeypatch: pytest.MonkeyPatch) -> Follower:
-    """On the world's bucket; a model is not loaded, its files are."""
-
-    def predictor(**facts: Any) -> Any:
-        return SimpleNamespace(version=facts["version"], generation=facts["generation"], warm_up=lambda: None)
-
-    monkeypatch.setattr(Follower, "_bucket", lambda _self, name: world.bucket(name))
-    monkeypatch.setattr(server, "InstalledKeys", lambda _settings: world.keys)
-    monkeypatch.setattr(server, "Predictor", predictor)
-    monkeypatch.setattr(server, "load_exported", lambda _folder: None)
-    monkeypatch.setattr(server, "Signature", SimpleNamespace(from_json=lambda _text: None))
-    monkeypatch.setattr(server.Path, "read_text", lambda _self: "")
-    settings: Any = SimpleNamespace(store_bucket="store")
-    return Follower(settings, "digits", Slot(), ServingConfig())
+def follower(world: World, tmp_path: Path) -> ChampionFollower:
+    """On the world's bucket."""
+    loader: PredictorLoader = FilesOnly(world, tmp_path)
+    return ChampionFollower("digits", Slot(), ledger=world.ledger, keys=world.keys, store=world.store, loader=loader)
 
 
-def served(follower: Follower) -> int:
+def served(follower: ChampionFollower) -> int:
     current = follower._slot.current
     assert current is not None
     return current.version
 
 
-def test_the_champion_is_served_and_followed(world: World, follower: Follower) -> None:
+def test_the_champion_is_served_and_followed(world: World, follower: ChampionFollower) -> None:
     follower.follow()
     assert served(follower) == 3
     world.promote(4)
@@ -71,7 +73,7 @@ TAMPER: dict[str, Callable[[World], Any]] = {
 
 
 @pytest.mark.parametrize("what", TAMPER)
-def test_the_old_champion_serves_on_after_tampering(world: World, follower: Follower, what: str) -> None:
+def test_the_old_champion_serves_on_after_tampering(world: World, follower: ChampionFollower, what: str) -> None:
     follower.follow()
     world.promote(4)
     TAMPER[what](world)
@@ -80,7 +82,7 @@ def test_the_old_champion_serves_on_after_tampering(world: World, follower: Foll
     assert served(follower) == 3
 
 
-def test_what_was_put_right_clears_the_error(world: World, follower: Follower) -> None:
+def test_what_was_put_right_clears_the_error(world: World, follower: ChampionFollower) -> None:
     follower.follow()
     head = world.store.get(entry_key("digits", 4))
     world.store.delete(entry_key("digits", 4))
@@ -92,7 +94,7 @@ def test_what_was_put_right_clears_the_error(world: World, follower: Follower) -
     assert follower._slot.load_error == ""
 
 
-def test_a_fresh_server_serves_nothing_that_does_not_verify(world: World, follower: Follower) -> None:
+def test_a_fresh_server_serves_nothing_that_does_not_verify(world: World, follower: ChampionFollower) -> None:
     world.change_trust(list(TrustedKeys()))
     with pytest.raises(SecurityError, match="not in the trusted list"):
         follower.follow()
