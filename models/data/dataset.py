@@ -9,7 +9,7 @@ from mlratchet.models.data.config import DataConfig, SourceConfig
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import digest
 from mlratchet.models.ports.storage import ObjectStore
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 
 class ShardRef(StrictModel):
@@ -35,11 +35,19 @@ class DatasetManifest(StrictModel):
     target_counts: dict[str, int]
     """Rows per class or label; empty for regression and ranking."""
     index_sha256: str
-    """`indexes/<sha256>.json`: record id -> [content SHA-256, label], to find what was relabelled."""
+    """`indexes/<sha256>.json` (`row_index.py`): what is known of each record, to find it in another delivery."""
+    identity_columns: tuple[str, ...] = Field(default=(), strict=False)
+    """Columns whose raw cells say who a row is; empty: rows have ids of their own, or are of before it was so."""
 
 
 def dataset_id(
-    snapshot_id: str, workload_digest: str, workload: WorkloadRef, data: DataConfig, source: SourceConfig
+    snapshot_id: str,
+    workload_digest: str,
+    workload: WorkloadRef,
+    data: DataConfig,
+    source: SourceConfig,
+    *,
+    identity_columns: tuple[str, ...] = (),
 ) -> str:
     """SHA-256 hex of everything that decides the rows and their sides."""
     reading: dict[str, Any] = source.model_dump(mode="json", exclude={"bucket", "prefix"})
@@ -53,6 +61,7 @@ def dataset_id(
             "data": data.model_dump(mode="json"),
             "source": reading,
         }
+        | ({"identity_columns": list(identity_columns)} if identity_columns and source.id_column is None else {})
     )
 
 

@@ -59,11 +59,6 @@ def what_differs(ours: Layout, theirs: Layout) -> str:
     return ""
 
 
-def lacking_columns(ours: InputSpec, theirs: InputSpec) -> tuple[str, ...]:
-    """Columns of a table that the other version takes and these rows do not hold."""
-    return tuple(name for name in theirs.columns if name not in ours.columns)
-
-
 def columns_for(x_NF: Array, ours: InputSpec, theirs: InputSpec) -> Array:
     """The rows as the other version takes them; every column that it takes is among ours."""
     if ours.columns == theirs.columns:

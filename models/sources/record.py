@@ -31,6 +31,9 @@ class Record:
     group: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)  # for slices
     content_sha256: str = ""  # of the raw input, to find duplicates
+    row_digest: str = ""  # of its raw cells, label and id aside (`raw_cells.py`); empty: not told
+    row_columns: tuple[str, ...] = ()  # the names that `row_digest` is over
+    raw_digest: str = ""  # of the raw cells or bytes of its input alone; empty: not told
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,6 +53,18 @@ class Workload(ABC):
     def build_model(self) -> nn.Module:
         """A fresh module; the caller has seeded torch."""
 
+    def identity_columns(
+        self,
+        objects: list[RawObject],  # noqa: ARG002 - a table's to read
+        fetch: Callable[[RawObject], bytes],  # noqa: ARG002
+        source: Mapping[str, Any],  # noqa: ARG002
+    ) -> tuple[str, ...]:
+        """Columns of a delivery whose raw cells say who a row is: all but label and id; none of what is no row.
+
+        Asked once, of a pipeline's first delivery; `records` then finds them as `source["identity_columns"]`.
+        """
+        return ()
+
     def augment(self, x: np.ndarray[Any, Any], rng: np.random.Generator) -> np.ndarray[Any, Any]:  # noqa: ARG002
         """Random changes to training rows (B, *shape), drawn from `rng` alone: it depends on seed, step and shard,
         so that a resume draws the same. Override it; this one changes nothing."""

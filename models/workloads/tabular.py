@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.objectives.base import Task
 from mlratchet.models.sources.columns import check_columns, slice_values
 from mlratchet.models.sources.csv import CsvTable, RaggedRow, Row
+from mlratchet.models.sources.raw_cells import cells_digest
 from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject, Target
 from mlratchet.models.workloads.base import Workload
 from torch import nn
@@ -68,8 +70,9 @@ class TableWorkload(Workload):
     ) -> Iterator[Record | Reject]:
         """A record per row of every CSV below the prefix, in key order.
 
-        Without an id column a record's id is the digest of its numbers, so that a relabelled row keeps its id, and
-        equal rows stay on one side of the split.
+        Without an id column a record's id is the digest of its raw cells, label aside, in the columns of the pipeline's
+        first delivery: a relabelled row keeps its id, a new column moves nobody, and equal rows stay on one side of the
+        split.
         """
         tables = [item for item in sorted(objects, key=lambda o: o.key) if item.key.lower().endswith(SUFFIXES)]
         if not tables:
@@ -77,7 +80,7 @@ class TableWorkload(Workload):
         for item in objects:
             if item not in tables:
                 yield Reject(where=item.key, code="not_a_table", reason=f"{item.key}: not one of {', '.join(SUFFIXES)}")
-        seen: Counter[str] = Counter()
+        found: list[Record | Reject] = []
         for item in tables:
             table = CsvTable(fetch(item), item.key)
             named = (source.get("id_column"), source.get("group_column"))
@@ -85,11 +88,22 @@ class TableWorkload(Workload):
                 if column:
                     table.require(column)
             check_columns(table, source)
-            for row in table.rows():
-                yield self._record(row, table, source, seen)
+            first = source.get("identity_columns") or ()
+            aside = {*self.target_columns(source), source.get("id_column")}
+            names = tuple(name for name in (first or table.columns) if name in table.columns and name not in aside)
+            found += [self._record(row, table, source, names) for row in table.rows()]
+        yield from (found if source.get("id_column") else numbered(found))
+
+    def identity_columns(
+        self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
+    ) -> tuple[str, ...]:
+        """Every column of its tables but label and id, by name."""
+        tables = [item for item in objects if item.key.lower().endswith(SUFFIXES)]
+        names = {name for item in tables for name in CsvTable(fetch(item), item.key).columns}
+        return tuple(sorted(names - {*self.target_columns(source), source.get("id_column")}))
 
     def _record(
-        self, row: Row | RaggedRow, table: CsvTable, source: Mapping[str, Any], seen: Counter[str]
+        self, row: Row | RaggedRow, table: CsvTable, source: Mapping[str, Any], names: tuple[str, ...]
     ) -> Record | Reject:
         where = f"{table.where}:{row.number}"
         if isinstance(row, RaggedRow):
@@ -109,19 +123,38 @@ class TableWorkload(Workload):
             code = "unknown_label" if all(cells) else "missing_label"
             return Reject(where=where, code=code, reason=f"{where}: label {', '.join(cells)!r}, {error}")
         x_F = np.asarray(numbers, dtype=np.float32)
-        content = hashlib.sha256(x_F.tobytes()).hexdigest()
-        seen[content] += 1
-        again = f"-{seen[content]}" if seen[content] > 1 else ""
+        by_name = np.asarray(numbers, dtype=np.float64)[np.argsort(self.columns)]
+        identity = cells_digest(row.values, names)
         id_column, group_column = source.get("id_column"), source.get("group_column")
         used = {*self.columns, *self.target_columns(source)}
         return Record(
-            id=row.values[id_column] if id_column else content[:32] + again,
+            id=row.values[id_column] if id_column else identity,
             x=x_F,
             y=target,
-            group=row.values[group_column] if group_column else (None if id_column else content[:32]),
+            group=row.values[group_column] if group_column else (None if id_column else identity),
             columns=slice_values(row.values, source, used),
-            content_sha256=content,
+            content_sha256=hashlib.sha256(by_name.tobytes()).hexdigest(),
+            row_digest=identity,
+            row_columns=names,
+            raw_digest=cells_digest(row.values, self.columns),
         )
+
+
+def numbered(found: list[Record | Reject]) -> Iterator[Record | Reject]:
+    """Rows that are equal but for their label get numbers, in the order of their labels: not of the files."""
+    same: dict[str, list[int]] = defaultdict(list)
+    for place, one in enumerate(found):
+        if isinstance(one, Record):
+            same[one.id].append(place)
+    for places in same.values():
+        rows = sorted((one for place in places if isinstance(one := found[place], Record)), key=_by_label)
+        for number, (place, row) in enumerate(zip(places, rows, strict=True), 1):
+            found[place] = replace(row, id=f"{row.id}-{number}") if number > 1 else row
+    yield from found
+
+
+def _by_label(record: Record) -> tuple[str, list[tuple[str, str]]]:
+    return repr(record.y), sorted(record.columns.items())
 
 
 class TableClassifier(TableWorkload):

@@ -16,6 +16,7 @@ from mlratchet.models.objectives.base import Task
 from mlratchet.models.sources.columns import check_columns, slice_values
 from mlratchet.models.sources.csv import CsvTable, RaggedRow, Row
 from mlratchet.models.sources.images import UnreadableImageError, decode_image
+from mlratchet.models.sources.raw_cells import DIGITS
 from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject
 from mlratchet.models.workloads.base import Workload
 from torch import nn
@@ -177,4 +178,5 @@ class ImageClassifier(Workload):
             group=row.values[group_column] if group_column else None,
             columns=slice_values(row.values, source, skip),
             content_sha256=hashlib.sha256(x_KHW.tobytes()).hexdigest(),
+            raw_digest=item.sha256[:DIGITS],
         )

@@ -76,7 +76,7 @@ def compare_versions(
         common = common_rows(records[later], records[1 - later], outputs[later], outputs[1 - later], examples)
         on_stage("timing both in turn")
         latency = time_side_by_side(
-            versions[0].program, versions[1].program, *(examples.inputs(one)[0] for one in versions)
+            versions[0].program, versions[1].program, *(examples.take(one).x for one in versions)
         )
     on_stage("intervals")
     sides = [common.ours, common.theirs] if later == 0 else [common.theirs, common.ours]

@@ -12,6 +12,7 @@ from mlratchet.models.ports.registry import RegistryError
 from mlratchet.models.promotion.move import refuse_cut_ledger
 from mlratchet.models.registration.record import find_registration
 from mlratchet.tasks.step import step
+from mlratchet.tasks.support.row_identity import identity_columns
 from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
 
@@ -25,7 +26,10 @@ def recognise(run: Run, snapshot: Snapshot) -> Work:
     with suppress(RegistryError):  # without MLflow the promotion asks, which cannot do without
         refuse_cut_ledger(run.adapters.ledger, run.adapters.registry, run.spec.name)
     store = run.adapters.store
-    dataset = dataset_id(snapshot.id, run.workload_digest, run.spec.workload, run.spec.data, run.spec.source)
+    named_by = identity_columns(run, snapshot)
+    dataset = dataset_id(
+        snapshot.id, run.workload_digest, run.spec.workload, run.spec.data, run.spec.source, identity_columns=named_by
+    )
     key = work_key(
         run.spec,
         snapshot_id=snapshot.id,
@@ -40,6 +44,7 @@ def recognise(run: Run, snapshot: Snapshot) -> Work:
         key=key,
         dataset_id=dataset,
         snapshot_id=snapshot.id,
+        identity_columns=named_by,
         done=find_registration(store, key),
         champion=champion,
         incumbent=find_registration(store, champion.work_key) if champion else None,

@@ -90,7 +90,8 @@ def questions_of(
             columns={"candidate": ours.input.columns},
             y=rows.y[chosen],
         )
-    x, unreadable = examples.inputs(champion)
+    taken = examples.take(champion)
+    x, unreadable = taken.x, taken.unreadable
     theirs = champion.signature
     common = [name for name in ours.classes if name in theirs.classes]
     mine, other = [[names.index(name) for name in common] for names in (ours.classes, theirs.classes)]

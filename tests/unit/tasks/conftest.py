@@ -21,7 +21,7 @@ from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.decisions.decision import build_decision
 from mlratchet.models.decisions.signature import publish_decision
 from mlratchet.models.gates.result import GateResult
-from mlratchet.models.identity.canonical import digest_bytes
+from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.pipeline.loading import parse_pipeline
 from mlratchet.models.pipeline.store import publish_pipeline
 from mlratchet.models.registration.record import Registration, publish_registration
@@ -57,6 +57,13 @@ class Road:
         self.raw, self.store, self.scratch = raw, store, scratch
         self.registry, self.artifacts = MemoryRegistry(), MemoryStore("mlflow")
         self.tracker = MemoryTracker(self.artifacts)
+        index = canonical_json({"format": 2, "records": {}})  # of dataset d, whose records nobody delivers again
+        store.create(f"indexes/{digest_bytes(index)}.json", index)
+        nothing = DatasetManifest(
+            id="d", snapshot_id="s", splits=dict.fromkeys(("train", "validation", "test"), ()), rows={},
+            target_counts={}, index_sha256=digest_bytes(index), identity_columns=("a", "b", "c", "region"),
+        )  # fmt: skip
+        store.create("datasets/d.json", canonical_json(nothing.model_dump(mode="json")))
         self.signatures: dict[str, Signature] = {}
         self.programs: dict[str, Any] = {}  # name of a version's directory -> module, or the error of its loading
 
@@ -102,7 +109,7 @@ class Road:
         self.delivered = {record.id: record.x for record in records}
         return write_dataset(
             self.store, snapshot, records, "w", run.spec.workload, run.spec.data, run.spec.source,
-            class_names=run.workload.class_names(),
+            class_names=run.workload.class_names(), input_columns=run.workload.input_spec().columns,
         )  # fmt: skip
 
     @property

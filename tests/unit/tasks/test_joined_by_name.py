@@ -185,7 +185,7 @@ def test_rows_whose_own_column_the_champion_cannot_read_are_left_out_counted_and
     found = evaluate.fn(run, road.work(dataset, champion), dataset, road.trained_module(module))
     marks = found.evidence().champion.columns[SEEN_COLUMN]
     count = marks.count(UNREADABLE)
-    assert 0 < count < 50
+    assert 0 < count < len(marks)
     result = verdict(found)
     assert f"{count} rows left out whose own columns it cannot read (" in result.reason
     assert result.n == len(marks) - count
