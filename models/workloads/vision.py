@@ -20,8 +20,32 @@ from mlratchet.models.sources.raw_cells import DIGITS
 from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject
 from mlratchet.models.workloads.base import Workload
 from torch import nn
+from torch.nn import functional
 
 READERS = 16  # threads that fetch and decode
+
+
+class MaxPoolTo(nn.Module):
+    """Maxima over a grid of `size` x `size` windows, as `nn.AdaptiveMaxPool2d` lays them: window i begins at
+    floor(i H / size) and ends before ceil((i + 1) H / size). That module's gradient has no deterministic kernel on CUDA,
+    so mode `exact` would refuse it there; this has one everywhere."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, x_BKHW: torch.Tensor) -> torch.Tensor:
+        """(B, K, size, size)."""
+        size, (height, width) = self.size, x_BKHW.shape[-2:]
+        if height % size == 0 and width % size == 0:
+            return functional.max_pool2d(x_BKHW, (height // size, width // size))
+        rows = [x_BKHW[..., a:b, :].amax(dim=-2) for a, b in _windows(height, size)]
+        x_BKSW = torch.stack(rows, dim=-2)
+        return torch.stack([x_BKSW[..., a:b].amax(dim=-1) for a, b in _windows(width, size)], dim=-1)
+
+
+def _windows(length: int, size: int) -> list[tuple[int, int]]:
+    return [(i * length // size, -(-(i + 1) * length // size)) for i in range(size)]
 
 
 class SmallCNN(nn.Module):
@@ -37,7 +61,7 @@ class SmallCNN(nn.Module):
         for width in (base_width * 2**block for block in range(blocks)):
             layers += [nn.Conv2d(before, width, 3, padding=1), nn.GroupNorm(4, width), nn.ReLU()]
             before = width
-        self.features = nn.Sequential(*layers, nn.AdaptiveMaxPool2d(4))
+        self.features = nn.Sequential(*layers, MaxPoolTo(4))
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
         self.head = nn.Linear(before * 16, num_classes)
 

@@ -1,4 +1,4 @@
-"""One contract over every store: memory, moto and SeaweedFS."""
+"""One contract over every store: memory, a folder, moto and SeaweedFS."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from botocore.awsrequest import AWSResponse
+from mlratchet.infra.storage.folder import FolderStore
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.infra.storage.s3 import S3Store
 from mlratchet.models.errors import ConfigurationError, SecurityError
@@ -37,6 +38,7 @@ def moto_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Store]:
 @pytest.fixture(
     params=[
         "memory",
+        "folder",
         "moto",
         pytest.param("seaweedfs", marks=pytest.mark.stack),
     ]
@@ -44,6 +46,8 @@ def moto_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Store]:
 def bucket(request: pytest.FixtureRequest) -> ObjectStore:
     if request.param == "memory":
         return MemoryStore("contract")
+    if request.param == "folder":
+        return FolderStore(request.getfixturevalue("tmp_path_factory").mktemp("contract"))
     if request.param == "moto":
         found: ObjectStore = request.getfixturevalue("moto_store")
         return found

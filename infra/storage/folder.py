@@ -1,0 +1,105 @@
+"""The storage port over a folder: for machines without S3, such as a benchmark's."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from mlratchet.infra.storage.keys import check_key
+from mlratchet.infra.storage.memory import verify
+from mlratchet.models.ports.storage import ObjectExists, ObjectInfo, ObjectNotFound
+
+PART = "%part-"  # begins the name of a file that is being written; quoting makes no such name
+
+
+class FolderStore:
+    """One bucket as the files of one folder, for processes of one machine. An object is a file whose name is its quoted
+    key: it is written beside its place and then linked there, so a reader sees all of it or nothing, and of two creates
+    at once one wins."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def bucket(self) -> str:
+        """The bucket's name."""
+        return self._folder.name
+
+    def _file(self, key: str) -> Path:
+        return self._folder / quote(check_key(key), safe="")
+
+    def _part(self, data: bytes | bytearray) -> Path:
+        part = self._folder / f"{PART}{uuid.uuid4().hex}"
+        part.write_bytes(data)
+        return part
+
+    def get(self, key: str, *, sha256: str | None = None) -> bytes:
+        """See the port."""
+        try:
+            data = self._file(key).read_bytes()
+        except FileNotFoundError as exc:
+            raise ObjectNotFound(f"{self.bucket}/{key}: no such object") from exc
+        verify(self.bucket, key, hashlib.sha256(data).hexdigest(), sha256)
+        return data
+
+    def put(self, key: str, data: bytes) -> None:
+        """See the port."""
+        file = self._file(key)
+        self._part(data).replace(file)
+
+    def create(self, key: str, data: bytes | bytearray) -> None:
+        """See the port."""
+        file, part = self._file(key), self._part(data)
+        try:
+            os.link(part, file)
+        except FileExistsError as exc:
+            if file.read_bytes() != data:
+                raise ObjectExists(f"{self.bucket}/{key}: holds other bytes") from exc
+        finally:
+            part.unlink()
+
+    def upload_file(self, key: str, path: Path) -> str:
+        """See the port."""
+        data = path.read_bytes()
+        self.put(key, data)
+        return hashlib.sha256(data).hexdigest()
+
+    def download_file(self, key: str, path: Path, *, sha256: str | None = None) -> str:
+        """See the port."""
+        data = self.get(key, sha256=sha256)
+        part = path.with_name(f".{path.name}.part")
+        part.write_bytes(data)
+        part.replace(path)
+        return hashlib.sha256(data).hexdigest()
+
+    def head(self, key: str) -> ObjectInfo:
+        """See the port."""
+        try:
+            return self._info(key, self._file(key))
+        except FileNotFoundError as exc:
+            raise ObjectNotFound(f"{self.bucket}/{key}: no such object") from exc
+
+    def _info(self, key: str, file: Path) -> ObjectInfo:
+        facts = file.stat()
+        etag = f"{facts.st_ino:x}-{facts.st_mtime_ns:x}-{facts.st_size:x}"
+        return ObjectInfo(key=key, size_bytes=facts.st_size, etag=etag, modified_s=facts.st_mtime)
+
+    def exists(self, key: str) -> bool:
+        """See the port."""
+        return self._file(key).is_file()
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """See the port."""
+        files = {unquote(file.name): file for file in self._folder.iterdir() if not file.name.startswith(PART)}
+        for key in sorted(files):
+            if key.startswith(prefix):
+                yield self._info(key, files[key])
+
+    def delete(self, key: str) -> None:
+        """See the port."""
+        self._file(key).unlink(missing_ok=True)
