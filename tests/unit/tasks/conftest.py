@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -191,20 +192,37 @@ def program(weights: tuple[float, float, float]) -> torch.nn.Module:
 
 
 @pytest.fixture
-def road(raw: MemoryStore, store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Road:
-    """Versions are loaded from `Road.programs`: exporting and loading real ones is the stack tests' part."""
-    made = Road(raw, store, tmp_path)
+def make_road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Road]:
+    """Versions are loaded from `Road.programs`: exporting and loading real ones is the stack tests' part. Each road has
+    buckets of its own."""
+    made: list[Road] = []
 
     def fetch(bucket: Any, record: Registration, into: Path) -> None:
         into.mkdir(parents=True, exist_ok=True)
-        (into / "signature.json").write_text(made.signatures[f"version-{record.version}"].to_json())
+        (into / "signature.json").write_text(made[-1].signatures[f"version-{record.version}"].to_json())
 
     def load(directory: Path) -> Any:
-        found = made.programs[directory.name]
+        found = made[-1].programs[directory.name]
         if isinstance(found, Exception):
             raise found
         return found
 
+    def one(bucket: Any, record: Registration, name: str) -> bytes:
+        return made[-1].signatures[f"version-{record.version}"].to_json().encode()
+
     monkeypatch.setattr(open_version, "load_exported", load)
     monkeypatch.setattr(open_version, "fetch_artifact", fetch)
-    return made
+    monkeypatch.setattr(open_version, "fetch_one", one)
+
+    def make() -> Road:
+        made.append(Road(MemoryStore("raw"), MemoryStore("store"), tmp_path / str(len(made))))
+        made[-1].scratch.mkdir()
+        return made[-1]
+
+    return make
+
+
+@pytest.fixture
+def road(make_road: Callable[[], Road]) -> Road:
+    """A fresh one."""
+    return make_road()
