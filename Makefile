@@ -1,5 +1,6 @@
 # make demo   set up and run the main job on the embedded stack
 # make test   set up and pass the tests
+# make check  linters, unit and contract tests, no servers: for the everyday
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,7 +10,7 @@ TOGETHER := -n 2
 SEED ?= $(shell printf '%d' 0x$$(git rev-parse --short=7 'HEAD^{tree}' 2>/dev/null || echo 1))
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-full lint install install-test clean
+.PHONY: demo test test-full check lint install install-test clean
 
 # A stamp per lock: an unchanged lock installs nothing.
 $(VENV)/.core-installed: requirements.lock pyproject.toml
@@ -33,6 +34,9 @@ lint: install-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+check: lint
+	$(BIN)/python -m pytest tests/unit tests/contract -m "not full and not stack" $(TOGETHER) --randomly-seed=$(SEED)
 
 test: lint
 	$(BIN)/python -m pytest -m "not full" $(TOGETHER) --randomly-seed=$(SEED)

@@ -27,7 +27,6 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from mlratchet.infra.launch.attempt import ALLOCATOR
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.config import WorkloadRef
 from mlratchet.models.data.config import DataConfig, SourceConfig
@@ -44,6 +43,7 @@ WORKLOAD = WorkloadRef(
     use="mlratchet.models.workloads.vision:ImageClassifier",
     parameters={"height": 16, "width": 16, "channels": 1, "classes": [str(i) for i in range(10)], "base_width": 32},
 )
+CPU = torch.device("cpu")
 Step = Callable[[int], tuple[float, float] | None]  # takes steps; may say its own wall and CPU seconds
 
 
@@ -62,14 +62,16 @@ def prepare(rows: int) -> tuple[MemoryStore, str]:
     return store, made.id
 
 
-def trainer(mode: str, batch: int, rank: int, world: int, store: MemoryStore, dataset: str) -> Trainer:
+def trainer(
+    mode: str, batch: int, rank: int, world: int, store: MemoryStore, dataset: str, device: torch.device = CPU
+) -> Trainer:
     config = TrainConfig.model_validate(
         {"mode": mode, "global_batch_size": batch, "epochs": 1000, "checkpoint": {"every_seconds": None}}
     )
     job = TrainJob(
         work_key="w", epoch=1, dataset_id=dataset, workload=WORKLOAD, train=config, processes=world, scratch="."
     )
-    return Trainer(job, store, rank=rank, world=world, device=torch.device("cpu"))
+    return Trainer(job, store, rank=rank, world=world, device=device)
 
 
 def ours(made: Trainer) -> Step:
@@ -78,6 +80,7 @@ def ours(made: Trainer) -> Step:
     def run(steps: int) -> None:
         made.total = made.step + steps
         made._steps(None)
+        wait_for(made.device)
 
     return run
 
@@ -85,10 +88,10 @@ def ours(made: Trainer) -> Step:
 def bare_loop(made: Trainer, wrap: Callable[[nn.Module, Any], tuple[Any, Any, Callable[[Any], None]]]) -> Step:
     """The loop that a person writes, over a wrapped model; `wrap` gives model, optimizer and backward."""
     torch.manual_seed(0)
-    module = made.workload.build_model()
+    module = made.workload.build_model().to(made.device)
     optimizer = torch.optim.AdamW(module.parameters(), lr=1e-3, fused=True)
     model, optimizer, backward = wrap(module, optimizer)
-    x, y = torch.from_numpy(made.train_rows.x), torch.from_numpy(made.train_rows.y)
+    x, y = (torch.from_numpy(rows).to(made.device) for rows in (made.train_rows.x, made.train_rows.y))
     rank, world, batch = made.rank, made.world, made.config.global_batch_size
     order = torch.randperm(len(y))
     per_epoch = len(y) // batch
@@ -105,18 +108,31 @@ def bare_loop(made: Trainer, wrap: Callable[[nn.Module, Any], tuple[Any, Any, Ca
             if not torch.isfinite(norm):
                 raise RuntimeError("not finite")
             optimizer.step()
+        wait_for(made.device)
 
     return run
+
+
+def bare(made: Trainer) -> Step:
+    """The loop without any library."""
+
+    def wrap(module: nn.Module, optimizer: Any) -> Any:
+        model = nn.parallel.DistributedDataParallel(module) if made.world > 1 else module
+        return model, optimizer, lambda loss: loss.backward()
+
+    return bare_loop(made, wrap)
+
+
+def wait_for(device: torch.device) -> None:
+    """A GPU is asked and goes on by itself: time ends when it has done the work."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def peers(made: Trainer) -> dict[str, Step]:
     """Every side that can be imported."""
 
-    def bare(module: nn.Module, optimizer: Any) -> Any:
-        model = nn.parallel.DistributedDataParallel(module) if made.world > 1 else module
-        return model, optimizer, lambda loss: loss.backward()
-
-    sides = {"bare loop": bare_loop(made, bare)}
+    sides = {"bare loop": bare(made)}
     try:
         from accelerate import Accelerator
 
@@ -238,7 +254,10 @@ def main() -> None:
     )
     options = parser.parse_args()
     allocator = "as ratchet's agent sets it" if options.allocator else "default"
-    os.environ.update(ALLOCATOR if options.allocator else {})  # read by the processes that are started
+    if options.allocator:
+        from mlratchet.infra.launch.attempt import ALLOCATOR
+
+        os.environ.update(ALLOCATOR)  # read by the processes that are started
     RESULTS.mkdir(exist_ok=True)
     print(f"torch {torch.__version__}, {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}")
     for world in options.processes:

@@ -10,9 +10,13 @@ from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.decisions.decision import load_decision
 from mlratchet.models.errors import ConfigurationError, RatchetError
 from mlratchet.models.evaluation.seen import side_by_side
-from mlratchet.models.gates.policy import KINDS_AT, GatePolicy
-from mlratchet.models.gates.power import Pilot, power_notes
-from mlratchet.models.metrics import metrics_for
+from mlratchet.models.gates.judge import metrics_of
+from mlratchet.models.gates.names import ALL_GATES
+from mlratchet.models.gates.pilot import Pilot
+from mlratchet.models.gates.policy import GatePolicy
+from mlratchet.models.gates.power import power_notes
+from mlratchet.models.metrics import Metric
+from mlratchet.models.metrics.registry import metrics_over
 from mlratchet.models.metrics.rows import load_rows
 from mlratchet.models.pipeline.checking import check_gates
 from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline, read_shared_policy
@@ -45,8 +49,13 @@ def check_pipeline(
     if spec.tune is not None:
         warnings = warnings + check_tune(spec, workload)
     pilot = newest_comparison(adapters, spec, workload) if adapters is not None else None
-    known = pilot or Pilot(test_share=spec.data.split.test, metrics=metrics_for(workload.task, workload.class_names()))
+    known = pilot or Pilot(test_share=spec.data.split.test, metrics=_metrics(spec, workload))
     return spec, warnings + spec.train.notes() + power_notes(spec.gates, known)
+
+
+def _metrics(spec: PipelineSpec, workload: Workload) -> dict[str, Metric]:
+    checks = (check for _, _, check in spec.gates.all_checks())
+    return metrics_of(checks, workload.task, workload.class_names())
 
 
 def newest_comparison(adapters: Adapters, spec: PipelineSpec, workload: Workload) -> Pilot | None:
@@ -75,7 +84,7 @@ def newest_comparison(adapters: Adapters, spec: PipelineSpec, workload: Workload
             test_rows=load_dataset(adapters.store, record.dataset_id).rows["test"],
             ours=ours,
             theirs=theirs,
-            metrics=metrics_for(workload.task, names),
+            metrics=_metrics(spec, workload) | (metrics_over(workload.task, names) if ours is not None else {}),
         )
     except RatchetError:
         return None
@@ -92,7 +101,7 @@ def policy_of(file: Path, directory: Path, pipeline: str) -> GatePolicy:
         policy = read_pipeline(file).gates
     else:
         shared = read_shared_policy(file)
-        rules: dict[str, Any] = {gate: getattr(shared, gate) or own.gates.checks(gate) for gate in KINDS_AT}
+        rules: dict[str, Any] = {gate: getattr(shared, gate) or own.gates.checks(gate) for gate in ALL_GATES}
         policy = GatePolicy(**rules, on_inconclusive=shared.on_inconclusive, holdout=shared.holdout)
     workload = load_workload(own.workload.use, dict(own.workload.parameters))
     check_gates(own.model_copy(update={"gates": policy}), workload)

@@ -10,7 +10,8 @@ from mlratchet.flows.parameters import RetrainParameters, TuneParameters
 from mlratchet.flows.retrain import retrain
 from mlratchet.flows.tune import tune
 from mlratchet.infra.settings import Settings, load_settings
-from mlratchet.models.gates.policy import GATES, approval_checks
+from mlratchet.models.gates.names import GATES
+from mlratchet.models.gates.policy import approval_checks
 from mlratchet.models.pipeline.loading import find_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import publish_deployment, publish_pipeline

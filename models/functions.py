@@ -1,4 +1,4 @@
-"""A user's own function, named in a pipeline file as ``package.module:function``."""
+"""A user's own function or class, named in a pipeline file as ``package.module:name``."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mlratchet.models.errors import ConfigurationError
 REFERENCE = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 
 
-def load_function(reference: str, where: str) -> Callable[..., Any]:
-    """The function of a reference; `where` names the place in the pipeline file.
+def load_function(reference: str, where: str, *, what: str = "function") -> Callable[..., Any]:
+    """The function (or class: `what`) of a reference; `where` names the place in the pipeline file.
 
-    Raises ``ConfigurationError`` with the nearest name when the module or the function is missing.
+    Raises ``ConfigurationError`` with the nearest name when the module or what it should hold is missing.
     """
     module_name, _, name = reference.partition(":")
     try:
@@ -27,9 +27,10 @@ def load_function(reference: str, where: str) -> Callable[..., Any]:
         ) from exc
     found = getattr(module, name, None)
     if not callable(found):
-        known = [n for n, _ in inspect.getmembers(module, inspect.isfunction) if not n.startswith("_")]
+        kind, many = (inspect.isclass, "classes") if what == "class" else (inspect.isfunction, "functions")
+        known = [n for n, _ in inspect.getmembers(module, kind) if not n.startswith("_")]
         close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"functions there: {', '.join(known) or 'none'}"
-        raise ConfigurationError(f"{where}: {module_name} has no function {name!r}; {hint}")
+        hint = f"did you mean {close[0]!r}?" if close else f"{many} there: {', '.join(known) or 'none'}"
+        raise ConfigurationError(f"{where}: {module_name} has no {what} {name!r}; {hint}")
     function: Callable[..., Any] = found
     return function

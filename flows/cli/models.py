@@ -68,17 +68,17 @@ def decision(
 
     adapters = open_adapters()
     found = decisions_of(adapters, pipeline, version)
-    if verify:
-        found = [one | {"verified": judge_again(adapters.store, one["decision"])} for one in found]
+    again = [judge_again(adapters.store, one["decision"]) for one in found] if verify else []
     lines: list[str] = []
-    for one in found:
+    for number, one in enumerate(found):
         signed = f"signed by key {one['signed_by']}" if one["signed_by"] else f"NOT BELIEVED: {one['problem']}"
         lines += [explain(one["decision"]), f"  decision {one['digest']}, {signed}"]
-        lines += [f"  {one['verified']['line']}"] if verify else []
+        lines += [f"  {again[number]['line']}"] if verify else []
         lines.append("")
-    emit(found, lines, as_json=as_json)
+    told = [{**one, "verified": said} for one, said in zip(found, again, strict=True)] if verify else found
+    emit(told, lines, as_json=as_json)
     wrong = [one["problem"] for one in found if verify and one["problem"]]
-    wrong += [one["verified"]["line"] for one in found if verify and not one["verified"]["holds"]]
+    wrong += [said["line"] for said in again if not said["holds"]]
     if wrong:
         raise SecurityError(f"version {version} of {pipeline}: {wrong[0]}")
 

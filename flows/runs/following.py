@@ -8,7 +8,7 @@ from collections.abc import Callable
 from uuid import UUID
 
 import httpx
-from mlratchet.flows.runs.liveness import SILENT_S, Pulse
+from mlratchet.flows.runs.liveness import SILENT_S, SignOfLife
 from mlratchet.infra.reasons import brief
 from mlratchet.models.errors import InfrastructureError
 from prefect.client.orchestration import SyncPrefectClient
@@ -46,7 +46,7 @@ class Follower:
     """
 
     def __init__(
-        self, client: SyncPrefectClient, run_id: UUID, *, pulse: Pulse, ask: Callable[[], str], quiet: bool
+        self, client: SyncPrefectClient, run_id: UUID, *, pulse: SignOfLife, ask: Callable[[], str], quiet: bool
     ) -> None:
         self._client, self._run_id, self._pulse, self._ask = client, run_id, pulse, ask
         self.question = ""

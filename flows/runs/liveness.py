@@ -15,7 +15,7 @@ STARTING_S = 900.0  # the same for a run that a worker has taken and that has no
 PATIENCE_S = {"RUNNING": SILENT_S, "CANCELLING": SILENT_S, "PENDING": STARTING_S}  # by Prefect's type of state
 
 
-class Pulse:
+class SignOfLife:
     """Signs of life of one run, for whoever waits for its end.
 
     Prefect marks a run as crashed when its process is gone, but not where it cannot write: with a full disk the run is

@@ -15,7 +15,7 @@ from mlratchet.flows.deployments import deploy_pipelines
 from mlratchet.flows.parameters import RetrainParameters
 from mlratchet.flows.retrain import retrain
 from mlratchet.flows.runs.following import Follower
-from mlratchet.flows.runs.liveness import Pulse
+from mlratchet.flows.runs.liveness import SignOfLife
 from mlratchet.models.decisions.approval_page import hint
 from mlratchet.models.errors import InfrastructureError, RatchetError
 from mlratchet.models.pipeline.loading import find_pipeline
@@ -66,7 +66,7 @@ def run_on_worker(
         follower = Follower(
             client,
             created.id,
-            pulse=Pulse(adapters.store, str(created.id), pipeline),
+            pulse=SignOfLife(adapters.store, str(created.id), pipeline),
             ask=partial(waiting_words, adapters, pipeline, url),
             quiet=quiet,
         )

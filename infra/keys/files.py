@@ -4,29 +4,19 @@ file outside the bucket. Nothing here logs or returns private key material."""
 from __future__ import annotations
 
 import fcntl
-import os
 import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mlratchet.infra.machine.atomic import write_atomically, write_private
 from mlratchet.infra.settings import Settings
 from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.models.identity.signing import Anchor, Role, Signer, TrustedKey, TrustedKeys, key_id_of
 from pydantic import SecretStr, ValidationError
 
 FORBIDDEN_MODE = 0o077  # group and others
-
-
-def write_private(path: Path, text: str) -> None:
-    """A file of mode 0600, from its first byte."""
-    part = path.with_name(path.name + ".part")
-    part.unlink(missing_ok=True)
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as sink:
-        sink.write(text)
-    part.replace(path)
 
 
 def read_private(path: Path) -> Signer:
@@ -155,9 +145,7 @@ def editing(settings: Settings) -> Iterator[None]:
 def _write_list(settings: Settings, keys: TrustedKeys) -> None:
     file = trusted_keys_file(settings)
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(file.name + ".part")
-    part.write_text(keys.to_json())
-    part.replace(file)
+    write_atomically(file, keys.to_json())
 
 
 def _read_list(settings: Settings) -> TrustedKeys:

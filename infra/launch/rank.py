@@ -17,7 +17,8 @@ import torch
 import torch.distributed as dist
 from mlratchet.infra.launch.group import Place, join_group
 from mlratchet.infra.launch.nodes import tell_first_node
-from mlratchet.infra.launch.watchdog import PREEMPTED, Pulse
+from mlratchet.infra.launch.watchdog import PREEMPTED, Watchdog
+from mlratchet.infra.machine.atomic import write_atomically
 from mlratchet.infra.machine.lifetime import die_with_parent
 from mlratchet.infra.settings import load_settings
 from mlratchet.infra.storage.opening import open_bucket
@@ -41,8 +42,8 @@ def main(job_file: str) -> None:
         raise SystemExit(3)
     place, rank = Place.told(os.environ), -1
     device = pick_device(job, place.local)
-    pulse = Pulse(job.train.stall_timeout_seconds, scratch, place.local)
-    pulse.start()
+    watchdog = Watchdog(job.train.stall_timeout_seconds, scratch, place.local)
+    watchdog.start()
     store = open_bucket(load_settings())
     try:
         rank, world = join_group(
@@ -55,8 +56,8 @@ def main(job_file: str) -> None:
             job, store, rank=rank, world=world, device=device,
             around=Surroundings(
                 emit=Spool(scratch / "events.jsonl"),
-                beat=pulse.beat,
-                stop_requested=pulse.stop_requested,
+                beat=watchdog.beat,
+                stop_requested=watchdog.stop_requested,
                 bind_worker=die_with_parent,
                 profile_file=str(scratch / "trace.json"),
             ),
@@ -88,9 +89,7 @@ def pick_device(job: TrainJob, local_rank: int) -> torch.device:
 def write_result(scratch: Path, result: TrainResult) -> None:
     """The result, for the launcher."""
     with suppress(OSError):  # the disk is full: the launcher reads it from the store
-        part = scratch / "result.json.part"
-        part.write_text(result.model_dump_json())
-        part.replace(scratch / "result.json")
+        write_atomically(scratch / "result.json", result.model_dump_json())
 
 
 class Spool:

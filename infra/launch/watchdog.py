@@ -1,4 +1,4 @@
-"""A rank's pulse: SIGTERM asks it to leave at the next step, and one that makes no step is ended.
+"""A rank's watchdog: SIGTERM asks it to leave at the next step, and one that makes no step is ended.
 
 The watch is on the progress of steps, not on wall time: a rank may take twenty of its median steps, and never less
 than the configured time. A stopped rank cannot watch itself; the others, which wait for it, end it.
@@ -25,7 +25,7 @@ STEPS = 20  # median steps without progress that are allowed
 BEGIN = 3  # times the allowed time before the first step: loading, compiling
 
 
-class Pulse:
+class Watchdog:
     """For one rank; `start` on the main thread."""
 
     def __init__(self, stall_timeout_s: float, scratch: Path, local_rank: int) -> None:
@@ -39,7 +39,7 @@ class Pulse:
         """Install the handler and begin to watch."""
         (self._scratch / f"rank-{self._local_rank}.pid").write_text(str(os.getpid()))
         signal.signal(signal.SIGTERM, self._ask)
-        threading.Thread(target=self._watch, daemon=True, name="pulse").start()
+        threading.Thread(target=self._watch, daemon=True, name="watchdog").start()
 
     def _ask(self, _signum: int, _frame: Any) -> None:
         self._asked_s = self._asked_s or time.monotonic()

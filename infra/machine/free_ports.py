@@ -7,6 +7,8 @@ import random
 import socket
 from pathlib import Path
 
+from mlratchet.infra.machine.atomic import write_atomically
+
 NAMES = ("seaweed_master", "seaweed_volume", "seaweed_filer", "s3", "mlflow", "prefect")
 GRPC_OFFSET = 10_000  # SeaweedFS opens HTTP + 10000 for gRPC
 LOWEST, HIGHEST = 20_000, 30_000
@@ -53,6 +55,4 @@ def port_of(home: Path, name: str) -> int:
 
 def write_ports(home: Path, ports: dict[str, int]) -> None:
     """Atomically."""
-    part = home / "ports.json.part"
-    part.write_text(json.dumps(ports, indent=2))
-    part.replace(home / "ports.json")
+    write_atomically(home / "ports.json", json.dumps(ports, indent=2))

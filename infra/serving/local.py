@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+from mlratchet.infra.machine.atomic import write_atomically
 from mlratchet.infra.machine.free_ports import port_of, remembered_ports
 from mlratchet.infra.machine.processes import STACK_MARK
 from mlratchet.infra.settings import Settings, base_environment, child_environment, without_private_keys
@@ -29,9 +30,7 @@ class LocalServers:
         text = json.dumps({"pipeline": pipeline, "serving": serving.model_dump(mode="json")}, sort_keys=True)
         if file.is_file() and file.read_text() == text:
             return
-        part = file.with_suffix(".json.part")
-        part.write_text(text)
-        part.replace(file)
+        write_atomically(file, text)
 
     def requested(self, pipeline: str) -> bool:
         """Whether one was asked for."""

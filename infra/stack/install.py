@@ -8,7 +8,8 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from mlratchet.infra.keys.files import ensure_pipeline_key, write_private
+from mlratchet.infra.keys.files import ensure_pipeline_key
+from mlratchet.infra.machine.atomic import write_private
 from mlratchet.infra.machine.free_ports import remembered_ports
 from mlratchet.infra.settings import load_settings
 

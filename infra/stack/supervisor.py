@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from mlratchet.infra.machine.atomic import write_atomically
 from mlratchet.infra.machine.lifetime import die_with_parent
 from mlratchet.infra.machine.processes import STACK_MARK, end_group
 from mlratchet.infra.serving.local import model_servers
@@ -30,7 +31,7 @@ HEALTH_S = 2.0  # seconds between two questions to a healthy service
 BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)  # before the next start of a service that keeps dying
 
 
-class Kept:
+class SupervisedService:
     """A service and its process."""
 
     def __init__(self, service: Service, logs: Path) -> None:
@@ -84,7 +85,7 @@ class Supervisor:
     def __init__(self, settings: Settings, project: Path) -> None:
         self._settings = settings
         self._project = project
-        self._kept: dict[str, Kept] = {}
+        self._kept: dict[str, SupervisedService] = {}
         self._guardian: subprocess.Popen[bytes] | None = None
         self._volumes = Volumes(settings)
         self._watched = False
@@ -103,7 +104,7 @@ class Supervisor:
                 if kept is None or kept.service.command != service.command:
                     if kept is not None and kept.process is not None:
                         end_group(kept.process, kept.service.grace_s)
-                    self._kept[service.name] = Kept(service, self._settings.home / "logs")
+                    self._kept[service.name] = SupervisedService(service, self._settings.home / "logs")
             healthy = {name for name, kept in self._kept.items() if kept.healthy}
             for kept in self._kept.values():
                 kept.tick(healthy)
@@ -136,7 +137,7 @@ class Supervisor:
                 start_new_session=True,
             )
 
-    def _look_at_volumes(self, s3: Kept) -> None:
+    def _look_at_volumes(self, s3: SupervisedService) -> None:
         """A gateway that answers is not enough: objects have to be taken."""
         self._volumes.belongs_to(s3.process.pid if s3.process is not None else None)
         if s3.process is not None and self._volumes.wants_restart():
@@ -171,9 +172,7 @@ class Supervisor:
             }
             for name, kept in self._kept.items()
         ]
-        part = self._settings.home / "run" / "services.json.part"
-        part.write_text(json.dumps(state))
-        part.replace(self._settings.home / "run" / "services.json")
+        write_atomically(self._settings.home / "run" / "services.json", json.dumps(state))
 
 
 def main(home: Path, project: Path) -> None:

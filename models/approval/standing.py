@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mlratchet.models.approval.check import ApprovalCheck
+from mlratchet.models.approval.rule import ApprovalRule
 from mlratchet.models.approval.statement import SignedStatement, Subject
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import digest
@@ -42,7 +42,7 @@ def never(_key_id: str) -> bool:
     return False
 
 
-def standing(check: ApprovalCheck, approvals: Approvals, *, anchored: Callable[[str], bool] = never) -> Standing:
+def standing(rule: ApprovalRule, approvals: Approvals, *, anchored: Callable[[str], bool] = never) -> Standing:
     """Every statement verified: signature, key, subject, approver, expiry. The newest of each approver counts.
 
     One rejection fails; `minimum` approvals pass; else inconclusive. `anchored`: see `TrustedKeys.verify`.
@@ -50,7 +50,7 @@ def standing(check: ApprovalCheck, approvals: Approvals, *, anchored: Callable[[
     newest: dict[str, SignedStatement] = {}
     ignored = list(approvals.damaged)
     for one in sorted(approvals.statements, key=_order):
-        problem = refusal(check, approvals, one, anchored)
+        problem = refusal(rule, approvals, one, anchored)
         if problem:
             ignored.append(problem)
         else:
@@ -59,11 +59,11 @@ def standing(check: ApprovalCheck, approvals: Approvals, *, anchored: Callable[[
     rejections = [one for one in counted if one.statement.decision == "reject"]
     if rejections:
         return Standing(verdict="fail", reason=_words(rejections), counted=counted, ignored=tuple(ignored))
-    if len(counted) >= check.minimum:
+    if len(counted) >= rule.minimum:
         return Standing(verdict="pass", reason=_words(counted), counted=counted, ignored=tuple(ignored))
-    missing = [name for name in check.approvers if name not in newest]
+    missing = [name for name in rule.approvers if name not in newest]
     said = f"{_words(counted)}; " if counted else ""
-    reason = f"{said}waits for {check.minimum - len(counted)} of {', '.join(missing)}"
+    reason = f"{said}waits for {rule.minimum - len(counted)} of {', '.join(missing)}"
     if ignored:
         reason += f" (not counted: {'; '.join(ignored)})"
     return Standing(verdict="inconclusive", reason=reason, counted=counted, ignored=tuple(ignored))
@@ -75,15 +75,15 @@ def _order(one: SignedStatement) -> tuple[float, bool, str]:
 
 
 def refusal(
-    check: ApprovalCheck, approvals: Approvals, one: SignedStatement, anchored: Callable[[str], bool] = never
+    rule: ApprovalRule, approvals: Approvals, one: SignedStatement, anchored: Callable[[str], bool] = never
 ) -> str:
     """Why a statement does not count; "" when it does."""
     statement, now_s = one.statement, approvals.now_s
     who = f"{statement.decision} by {statement.approver}"
     if statement.subject != approvals.subject:
         return f"{who}: about something else ({', '.join(_differences(statement.subject, approvals.subject))})"
-    if statement.approver not in check.approvers:
-        return f"{who}: not one of the approvers {', '.join(check.approvers)}"
+    if statement.approver not in rule.approvers:
+        return f"{who}: not one of the approvers {', '.join(rule.approvers)}"
     try:
         key = approvals.trusted.verify(
             one.signature,
@@ -102,9 +102,9 @@ def refusal(
         return f"{who}: dated {moment(statement.at_s)}, which is in the future"
     if statement.decision == "reject":
         return ""  # saying no asks for less than saying yes
-    if statement.method == "prefect-ui" and check.require == "signature":
+    if statement.method == "prefect-ui" and rule.require == "signature":
         return f"{who}: a form is not enough, the policy requires a signature (`ratchet approve`)"
-    ends_s = min(statement.expires_s, statement.at_s + check.expires_after_hours * 3600)
+    ends_s = min(statement.expires_s, statement.at_s + rule.expires_after_hours * 3600)
     if now_s >= ends_s:
         return f"{who}: expired {moment(ends_s)}"
     return ""

@@ -14,7 +14,7 @@ from typing import Literal
 
 from mlratchet.models.config import StrictModel
 from mlratchet.models.identity.canonical import canonical_json, digest, digest_bytes
-from mlratchet.models.identity.signing import Signature, Signer
+from mlratchet.models.identity.signing import DetachedSignature, Signer
 from mlratchet.models.ports.storage import ObjectExists, ObjectStore
 from pydantic import Field, ValidationError, model_validator
 
@@ -81,7 +81,7 @@ class SignedStatement:
     """A statement as it was read; nothing about it is verified yet."""
 
     statement: Statement
-    signature: Signature
+    signature: DetachedSignature
     key: str  # of the object
     digest: str  # SHA-256 hex of the object's bytes
 
@@ -111,7 +111,7 @@ def parse(key: str, document: bytes) -> SignedStatement:
     parts = json.loads(document)
     if not isinstance(parts, dict) or set(parts) != {"statement", "signature"}:
         raise ValueError("expected statement and signature")
-    signature = Signature(**parts["signature"])
+    signature = DetachedSignature(**parts["signature"])
     return SignedStatement(
         statement=Statement.model_validate(parts["statement"]),
         signature=signature,

@@ -14,17 +14,19 @@ from typing import Any
 
 from mlratchet.models.audit.artifacts import read_manifest, read_registration, verify_bytes
 from mlratchet.models.audit.report import AuditReport
+from mlratchet.models.decisions.document import Decision
 from mlratchet.models.decisions.judge_again import load_policy, replay
 from mlratchet.models.decisions.signature import Context, parse_decision, verified_decision
 from mlratchet.models.decisions.stored_evidence import thaw
 from mlratchet.models.errors import InfrastructureError, RatchetError, SecurityError
+from mlratchet.models.gates.names import EARLIER_GATES
 from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.ledger.chain import Chain, Link, ledger_names, read_links
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.pipeline.loading import hint_at
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from mlratchet.models.promotion.registered import refuse_changed_registration
-from mlratchet.models.promotion.verify import EARLIER_GATES, verify_earlier_gate, verify_entry
+from mlratchet.models.promotion.verify import verify_earlier_gate, verify_entry
 
 DECISION = re.compile(r"^decisions/(?P<digest>[0-9a-f]{64})\.json$")
 
@@ -50,7 +52,7 @@ class Audit:
         depth: Depth = Depth(),
     ) -> None:
         self._store, self._open_bucket, self._trusted, self._depth = store, open_bucket, trusted, depth
-        self._verified: dict[str, dict[str, Any]] = {}  # by digest
+        self._verified: dict[str, Decision] = {}  # by digest
         self._seen: set[str] = set()  # versions and manifests whose bytes were looked at
         self.report = AuditReport(name=name, bucket=store.bucket)
 
@@ -107,7 +109,7 @@ class Audit:
             self.report.versions.append(entry.version)
         self._keep(lambda: self._artifact(entry, entries))
 
-    def _gates(self, champion: dict[str, Any], context: Context) -> None:
+    def _gates(self, champion: Decision, context: Context) -> None:
         self._keep(lambda: self._evidence(champion))
         for gate in EARLIER_GATES:
             earlier = self._keep(lambda gate=gate: verify_earlier_gate(self._store, champion, gate, context))  # type: ignore[misc]
@@ -131,7 +133,7 @@ class Audit:
         if files == 0:
             self.report.retired.append(entry.version)
 
-    def _evidence(self, decision: dict[str, Any], *, moved: bool = True) -> None:
+    def _evidence(self, decision: Decision, *, moved: bool = True) -> None:
         """Policy, evidence and rows are there, whole. What `moved` something is judged again where that is asked."""
         digests, gate = decision["digests"], decision["gate"]
         what = f"{gate} gate of version {decision['version'] or decision['work_key'][:12]}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mlratchet.models.gates.policy import GATES
+from mlratchet.models.gates.names import GATES
 from mlratchet.models.gates.result import GateResult
 from mlratchet.models.ledger.entry import LedgerEntry
 
@@ -31,7 +31,7 @@ class Span:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class PastPromotion:
     """What the policy says of one version, and what happened."""
 
     version: int
@@ -47,12 +47,12 @@ class Step:
 class Backtest:
     """The history that the policy would have made, beside the one that was."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[PastPromotion, ...]
     served: tuple[Span, ...]  # under the policy
     did_serve: tuple[Span, ...]
 
     @property
-    def differs(self) -> tuple[Step, ...]:
+    def differs(self) -> tuple[PastPromotion, ...]:
         """Versions that the policy treats otherwise."""
         return tuple(step for step in self.steps if step.promoted != step.was_promoted)
 
@@ -67,7 +67,7 @@ def simulate(versions: Sequence[Past], entries: Sequence[LedgerEntry], judge: Ju
     Rollbacks were decisions of people and are not part of the policy's history; they are part of what was.
     """
     champions: list[Past] = []
-    steps: list[Step] = []
+    steps: list[PastPromotion] = []
     served: list[Span] = []
     ever = {entry.version for entry in entries if entry.action == "promote"}
     for past in sorted(versions, key=lambda one: (one.registered_s, one.version)):
@@ -81,7 +81,7 @@ def simulate(versions: Sequence[Past], entries: Sequence[LedgerEntry], judge: Ju
                 break
         promoted = all(verdicts.get(gate) == "pass" for gate in GATES)
         steps.append(
-            Step(
+            PastPromotion(
                 version=past.version,
                 at_s=past.registered_s,
                 against=champions[-1].version if champions else None,

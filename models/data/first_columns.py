@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json
-from mlratchet.models.identity.signing import Signature, Signer, TrustedKeys
+from mlratchet.models.identity.signing import DetachedSignature, Signer, TrustedKeys
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
 
 
@@ -56,7 +56,7 @@ def find_first_columns(store: ObjectStore, pipeline: str, trusted: TrustedKeys) 
     try:
         document = json.loads(data)
         body = str(document["body"]).encode()
-        signature = Signature(str(document["key_id"]), str(document["signature"]))
+        signature = DetachedSignature(str(document["key_id"]), str(document["signature"]))
         inner = json.loads(body)
         found = FirstColumns(
             pipeline=str(inner["pipeline"]),

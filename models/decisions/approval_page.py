@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from mlratchet.models.approval.check import ApprovalCheck
 from mlratchet.models.decisions.approval_request import ApprovalRequest
 from mlratchet.models.decisions.decision import table
+from mlratchet.models.decisions.document import Decision
+from mlratchet.models.gates.checks.approval import ApprovalCheck
 
 FEW = 3  # metrics in the dialog; the page has all
 
@@ -52,7 +52,7 @@ def form_description(request: ApprovalRequest, rows: Rows) -> str:
     return "\n".join(lines)
 
 
-def request_page(request: ApprovalRequest, decision: Mapping[str, Any], rows: Rows, links: Mapping[str, str]) -> str:
+def request_page(request: ApprovalRequest, decision: Decision, rows: Rows, links: Mapping[str, str]) -> str:
     """The whole page."""
     subject = request.subject
     parts = [
@@ -91,13 +91,13 @@ def metric_table(rows: Rows) -> str:
     return "\n".join(lines)
 
 
-def check_table(decision: Mapping[str, Any]) -> str:
+def check_table(decision: Decision) -> str:
     """Every check with value, interval, threshold and verdict."""
     columns = ("verdict", "check", "metric", "value", "interval", "n", "threshold")
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     lines += [
         "| " + " | ".join(str(row.get(column, "-")).replace("|", "/") for column in columns) + " |"
-        for row in table(dict(decision))
+        for row in table(decision)
     ]
     return "\n".join(lines)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
-from typing import Any
 
 from mlratchet.models.approval.standing import Approvals, standing
+from mlratchet.models.decisions.document import Decision
 from mlratchet.models.decisions.judge_again import load_policy
 from mlratchet.models.decisions.stored_evidence import decode, evidence_key
 from mlratchet.models.errors import SecurityError
@@ -17,7 +17,7 @@ from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 
 
 def verify_statements(
-    store: ObjectStore, decision: dict[str, Any], trusted: TrustedKeys, anchored: Callable[[str], bool]
+    store: ObjectStore, decision: Decision, trusted: TrustedKeys, anchored: Callable[[str], bool]
 ) -> None:
     """The signed statements behind a passed decision, as of its time; nothing to do where its policy asks nobody.
 

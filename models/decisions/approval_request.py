@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
-from mlratchet.models.approval.check import ApprovalCheck
 from mlratchet.models.approval.statement import Subject
 from mlratchet.models.config import StrictModel
+from mlratchet.models.decisions.document import Decision
 from mlratchet.models.errors import SecurityError
+from mlratchet.models.gates.checks.approval import ApprovalCheck
 from mlratchet.models.gates.policy import GatePolicy, approval_checks
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
+from pydantic import field_serializer
 
 
 class ApprovalRequest(StrictModel):
     """A question to the approvers. Nothing in it is trusted that is not also in the subject."""
 
     subject: Subject
-    policy: dict[str, Any]
+    policy: GatePolicy
     """The gates' policy, whole; its digest is the subject's."""
     decision: str
     """Digest of the decision in which everything but the approval passed."""
@@ -29,6 +30,10 @@ class ApprovalRequest(StrictModel):
     at_s: float
     """Seconds since the epoch."""
 
+    @field_serializer("policy")
+    def _as_published(self, policy: GatePolicy) -> dict[str, object]:
+        return policy.model_dump(mode="json", exclude={"policy"})  # the path of a shared file says nothing
+
     @property
     def key(self) -> str:
         """Where it is published."""
@@ -36,10 +41,10 @@ class ApprovalRequest(StrictModel):
 
     def checks(self) -> tuple[ApprovalCheck, ...]:
         """The approval checks of the gate. Raises ``SecurityError`` when the policy is not the subject's."""
-        policy = GatePolicy.model_validate(self.policy)
-        if policy.digest() != self.subject.policy:
-            raise SecurityError(f"{self.key}: its policy is {policy.digest()[:12]}, not {self.subject.policy[:12]}")
-        return approval_checks(policy, self.subject.gate)
+        digest = self.policy.digest()
+        if digest != self.subject.policy:
+            raise SecurityError(f"{self.key}: its policy is {digest[:12]}, not {self.subject.policy[:12]}")
+        return approval_checks(self.policy, self.subject.gate)
 
 
 def request_key(subject: Subject) -> str:
@@ -47,7 +52,7 @@ def request_key(subject: Subject) -> str:
     return f"{subject.folder}request.json"
 
 
-def subject_fields(decision: Mapping[str, Any]) -> dict[str, Any]:
+def subject_fields(decision: Decision) -> dict[str, Any]:
     """What a gate's decision is about, under the names of `Subject`; None where it does not say."""
     digests = decision.get("digests") or {}
     fields = {name: decision[name] for name in ("pipeline", "gate", "version", "work_key", "champion_version")}
@@ -55,12 +60,12 @@ def subject_fields(decision: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def request_about(
-    decision: Mapping[str, Any], digest: str, policy: GatePolicy, *, asked_by: str, run_id: str, at_s: float
+    decision: Decision, digest: str, policy: GatePolicy, *, asked_by: str, run_id: str, at_s: float
 ) -> ApprovalRequest:
     """The question that a gate's decision leaves to people. `policy` is the decision's, `digest` the decision's own."""
     return ApprovalRequest(
         subject=Subject(**subject_fields(decision)),
-        policy=policy.model_dump(mode="json", exclude={"policy"}),
+        policy=policy,
         decision=digest,
         asked_by=asked_by,
         run_id=run_id,

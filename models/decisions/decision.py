@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
 
+from mlratchet.models.decisions.document import ChampionRecord, CheckRecord, Decision, PartRecord, as_decision
 from mlratchet.models.decisions.override import moment
 from mlratchet.models.errors import SecurityError
-from mlratchet.models.gates.result import GateResult
+from mlratchet.models.gates.result import CheckResult, GateResult, Part
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 
 
@@ -26,10 +25,10 @@ def build_decision(
     actor: str,
     now_s: float,
     run_id: str,
-    champion: Mapping[str, Any] | None = None,
+    champion: ChampionRecord | None = None,
     environment: Mapping[str, str] | None = None,
     times: Mapping[str, float] | None = None,
-) -> dict[str, Any]:
+) -> Decision:
     """The document. Values that are not finite are None; the reason says why.
 
     Args:
@@ -46,7 +45,7 @@ def build_decision(
         "version": version,
         "work_key": work_key,
         "champion_version": champion_version,
-        "champion": dict(champion) if champion is not None else None,
+        "champion": champion,
         "bootstrap": result.bootstrap,
         "holdout_uses": result.holdout_uses,
         "digests": dict(digests),
@@ -59,34 +58,51 @@ def build_decision(
     }
 
 
-def plain_checks(result: GateResult) -> list[dict[str, Any]]:
+def plain_checks(result: GateResult) -> list[CheckRecord]:
     """The checks as a decision holds them."""
-    return [_plain(asdict(check)) for check in result.checks]
+    return [
+        CheckRecord(
+            kind=check.kind,
+            metric=check.metric,
+            verdict=check.verdict,
+            reason=check.reason,
+            threshold=check.threshold,
+            value=_value(check),
+            interval=_interval(check),
+            n=check.n,
+            method=check.method,
+            seed=check.seed,
+            parts=[
+                PartRecord(
+                    label=part.label, verdict=part.verdict, n=part.n, value=_value(part), interval=_interval(part)
+                )
+                for part in check.parts
+            ],
+        )
+        for check in result.checks
+    ]
 
 
-def _plain(check: dict[str, Any]) -> dict[str, Any]:
-    interval, value = check["interval"], check["value"]
-    if interval is not None and not all(math.isfinite(end) for end in interval):
-        interval = None
-    if value is not None and not math.isfinite(value):
-        value = None
-    plain = {**check, "value": value, "interval": list(interval) if interval is not None else None}
-    if "parts" in check:
-        plain["parts"] = [_plain(part) for part in check["parts"]]
-    return plain
+def _value(found: CheckResult | Part) -> float | None:
+    return found.value if found.value is not None and math.isfinite(found.value) else None
 
 
-def load_decision(store: ObjectStore, digest: str) -> dict[str, Any]:
+def _interval(found: CheckResult | Part) -> list[float] | None:
+    ends = found.interval
+    return list(ends) if ends is not None and all(math.isfinite(end) for end in ends) else None
+
+
+def load_decision(store: ObjectStore, digest: str) -> Decision:
     """Read back, its digest verified, its signature not: for showing. Raises ``SecurityError`` for a changed one, one
     that is gone, or one that cannot be told in words: no gate wrote that."""
+    key = f"decisions/{digest}.json"
     try:
-        decision: dict[str, Any] = json.loads(store.get(f"decisions/{digest}.json", sha256=digest))
-        float(decision["at_s"])
+        decision = as_decision(json.loads(store.get(key, sha256=digest)), f"{store.bucket}/{key}")
         explain(decision)
     except ObjectNotFound as exc:
         raise SecurityError(f"{exc}; a decision that was made is gone") from exc
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError, RecursionError) as exc:
-        raise SecurityError(f"{store.bucket}/decisions/{digest}.json: is not a decision; no gate wrote it") from exc
+        raise SecurityError(f"{store.bucket}/{key}: is not a decision; no gate wrote it") from exc
     return decision
 
 
@@ -104,7 +120,7 @@ WORDS = ((">=", "≥"), ("<=", "≤"), (">", "above"))  # a page would read a le
 SIGNS = {"pass": "✓", "fail": "✗", "inconclusive": "?", "not_applicable": "-"}
 
 
-def explain(decision: dict[str, Any]) -> str:
+def explain(decision: Decision) -> str:
     """In words, a line per check."""
     subject = f"version {decision['version']}" if decision["version"] else f"work {decision['work_key'][:12]}"
     against = f", compared with version {decision['champion_version']}" if decision["champion_version"] else ""
@@ -120,13 +136,13 @@ def explain(decision: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def wear_in_words(decision: Mapping[str, Any]) -> list[str]:
+def wear_in_words(decision: Decision) -> list[str]:
     """A line on how often the test rows had gated; none where it is not known."""
     uses = decision.get("holdout_uses")
     return [f"these test rows had gated {uses} time{'' if uses == 1 else 's'} before"] if uses is not None else []
 
 
-def table(decision: dict[str, Any]) -> list[dict[str, str]]:
+def table(decision: Decision) -> list[dict[str, str]]:
     """A row per check, for a page that cuts off what is too wide: the verdict first. Its cells are Markdown, in which a
     lone dash is a list."""
     rows = []

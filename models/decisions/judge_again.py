@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from mlratchet.models.decisions.decision import plain_checks
+from mlratchet.models.decisions.document import CheckRecord, Decision, PartRecord
 from mlratchet.models.decisions.environment import environment, judging_source_digest
 from mlratchet.models.decisions.stored_evidence import Basis, thaw
 from mlratchet.models.errors import SecurityError
@@ -21,7 +21,6 @@ from pydantic import ValidationError
 
 TOLERANCE = 1e-9  # relative and absolute, in another environment than the recorded one
 EXACT = ("kind", "metric", "verdict", "threshold", "n", "method", "seed", "label")
-NUMBERS = ("value", "interval")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +82,7 @@ def verdict_on(policy: GatePolicy, evidence: Evidence, basis: Basis) -> GateResu
     )
 
 
-def replay(store: ObjectStore, decision: Mapping[str, Any]) -> Replay:
+def replay(store: ObjectStore, decision: Decision) -> Replay:
     """Judge again. Raises ``SecurityError`` when policy or evidence is missing, changed or another's."""
     digests = decision["digests"]
     if not isinstance(digests, Mapping) or not {"evidence", "policy"} <= set(digests):
@@ -105,7 +104,7 @@ def replay(store: ObjectStore, decision: Mapping[str, Any]) -> Replay:
         problems.append(f"{len(again)} checks, recorded {len(recorded)}")
     largest = 0.0
     for now, then in zip(again, recorded, strict=False):
-        largest = max(largest, _compare(now, then, 0.0 if same else TOLERANCE, problems))
+        largest = max(largest, _compare_check(now, then, 0.0 if same else TOLERANCE, problems))
     return Replay(
         verdict=result.verdict,
         same_environment=same,
@@ -116,8 +115,20 @@ def replay(store: ObjectStore, decision: Mapping[str, Any]) -> Replay:
     )
 
 
-def _compare(now: Mapping[str, Any], then: Mapping[str, Any], tolerance: float, problems: list[str]) -> float:
-    """Appends a line per field that differs; returns the largest difference."""
+def _compare_check(now: CheckRecord, then: CheckRecord, tolerance: float, problems: list[str]) -> float:
+    """Appends a line per field that differs, in its parts too; returns the largest difference."""
+    largest = _compare(now, then, tolerance, problems)
+    if len(now["parts"]) != len(then["parts"]):
+        what = f"{then['kind']} {then['metric']}"
+        problems.append(f"{what}: {len(now['parts'])} parts, recorded {len(then['parts'])}")
+    for part, before in zip(now["parts"], then["parts"], strict=False):
+        largest = max(largest, _compare(part, before, tolerance, problems))
+    return largest
+
+
+def _compare(
+    now: CheckRecord | PartRecord, then: CheckRecord | PartRecord, tolerance: float, problems: list[str]
+) -> float:
     where = " ".join(str(then.get(name)) for name in ("kind", "metric", "label") if then.get(name))
     exact = (*EXACT, "reason") if tolerance == 0 else EXACT
     problems += [
@@ -126,23 +137,20 @@ def _compare(now: Mapping[str, Any], then: Mapping[str, Any], tolerance: float, 
         if now.get(name) != then.get(name)
     ]
     largest = 0.0
-    for name in NUMBERS:
-        a, b = _numbers(now.get(name)), _numbers(then.get(name))
+    for name, a, b in (
+        ("value", _numbers(now["value"]), _numbers(then["value"])),
+        ("interval", _numbers(now["interval"]), _numbers(then["interval"])),
+    ):
         if len(a) != len(b):
             problems.append(f"{where}: {name} {now.get(name)}, recorded {then.get(name)}")
         for x, y in zip(a, b, strict=False):
             largest = max(largest, abs(x - y))
             if not (x == y or math.isclose(x, y, rel_tol=tolerance, abs_tol=tolerance)):
                 problems.append(f"{where}: {name} {x!r}, recorded {y!r}")
-    parts, recorded = now.get("parts") or [], then.get("parts") or []
-    if len(parts) != len(recorded):
-        problems.append(f"{where}: {len(parts)} parts, recorded {len(recorded)}")
-    for part, before in zip(parts, recorded, strict=False):
-        largest = max(largest, _compare(part, before, tolerance, problems))
     return largest
 
 
-def _numbers(value: Any) -> list[float]:
-    if value is None:
+def _numbers(found: float | list[float] | None) -> list[float]:
+    if found is None:
         return []
-    return [float(v) for v in value] if isinstance(value, list | tuple) else [float(value)]
+    return found if isinstance(found, list) else [found]

@@ -11,12 +11,13 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Literal
 
+from mlratchet.models.decisions.document import Decision, OverriddenGate, held_checks
 from mlratchet.models.errors import ConfigurationError, GateRefusedError, SecurityError
-from mlratchet.models.gates.policy import GATES
+from mlratchet.models.gates.names import GATES
 
-KIND = "override"
+KIND: Literal["override"] = "override"
 MOST_DAYS = 30.0  # an override is for an incident, not for a policy
 LEAST_REASON = 10  # characters
 DAY_S = 86_400.0
@@ -51,13 +52,13 @@ def build_override(
     work_key: str,
     manifest: str,
     champion_version: int | None,
-    decisions: Mapping[str, tuple[str, Mapping[str, Any]]],
+    decisions: Mapping[str, tuple[str, Decision]],
     actor: str,
     reason: str,
     at_s: float,
     expires_s: float,
     environment: Mapping[str, str],
-) -> dict[str, Any]:
+) -> Decision:
     """The document. `decisions`: the newest of each gate that judged, digest and content.
 
     Raises ``ConfigurationError`` without a reason, ``GateRefusedError`` when there is nothing to override or when an
@@ -100,20 +101,16 @@ def build_override(
     }
 
 
-def _named(gate: str, digest: str, decision: Mapping[str, Any]) -> dict[str, Any]:
-    reasons = [str(c["reason"]) for c in decision["checks"] if c["verdict"] not in ("pass", "not_applicable")]
-    return {"gate": gate, "decision": digest, "verdict": decision["verdict"], "reasons": reasons}
+def _named(gate: str, digest: str, decision: Decision) -> OverriddenGate:
+    reasons = [check["reason"] for check in held_checks(decision)]
+    return OverriddenGate(gate=gate, decision=digest, verdict=decision["verdict"], reasons=reasons)
 
 
-def _unapproved(decision: Mapping[str, Any]) -> list[str]:
-    return [
-        str(c["reason"])
-        for c in decision["checks"]
-        if c["kind"] == "approval" and c["verdict"] not in ("pass", "not_applicable")
-    ]
+def _unapproved(decision: Decision) -> list[str]:
+    return [check["reason"] for check in held_checks(decision) if check["kind"] == "approval"]
 
 
-def check_override(document: Mapping[str, Any], what: str, *, at_s: float) -> None:
+def check_override(document: Decision, what: str, *, at_s: float) -> None:
     """That a signed override is whole and was still in force at `at_s`.
 
     Raises ``SecurityError`` for one that names nothing it overrides, ``GateRefusedError`` for one that had expired.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import Any
 
 from mlratchet.models.decisions.decision import SIGNS, wear_in_words
+from mlratchet.models.decisions.document import CheckRecord, Decision, PartRecord
 
 COLOURS = {"pass": "#1a7f37", "fail": "#cf222e", "inconclusive": "#9a6700", "not_applicable": "#6e7781"}
 STYLE = (
@@ -18,7 +18,7 @@ STYLE = (
 CHECK_HEAD = ("check", "on", "value", "interval", "n", "asked", "verdict", "method", "seed")
 
 
-def decision_page(decision: dict[str, Any], digest: str) -> str:
+def decision_page(decision: Decision, digest: str) -> str:
     """Verdict, a row per check, a row per slice, the reasons, and the digests of everything behind it."""
     subject = f"version {decision['version']}" if decision["version"] else f"work {decision['work_key'][:12]}"
     against = f", compared with version {decision['champion_version']}" if decision["champion_version"] else ""
@@ -42,17 +42,17 @@ def decision_page(decision: dict[str, Any], digest: str) -> str:
     )
 
 
-def _digests(decision: dict[str, Any]) -> Iterable[tuple[str, str]]:
+def _digests(decision: Decision) -> Iterable[tuple[str, str]]:
     return sorted((str(name), str(value)) for name, value in decision["digests"].items())
 
 
-def _check_row(check: dict[str, Any]) -> tuple[str, ...]:
+def _check_row(check: CheckRecord) -> tuple[str, ...]:
     texts = (check["kind"], check["metric"], *_numbers(check), check["threshold"])
     seed = "" if check["seed"] is None else str(check["seed"])
     return (*map(escape, texts), _verdict(check["verdict"]), escape(check["method"]), seed)
 
 
-def _parts(check: dict[str, Any]) -> str:
+def _parts(check: CheckRecord) -> str:
     rows = [
         (
             escape(part["label"]),
@@ -65,7 +65,7 @@ def _parts(check: dict[str, Any]) -> str:
     return f"<h2>{title}</h2>" + _table(("slice", "value", "interval", "n", "verdict"), rows)
 
 
-def _numbers(found: dict[str, Any]) -> tuple[str, str, str]:
+def _numbers(found: CheckRecord | PartRecord) -> tuple[str, str, str]:
     interval = found["interval"]
     return (
         "-" if found["value"] is None else f"{found['value']:.4f}",

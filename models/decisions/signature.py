@@ -8,14 +8,14 @@ last: a decision without one does not exist.
 from __future__ import annotations
 
 import json
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
+from mlratchet.models.decisions.document import Decision, as_decision
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
-from mlratchet.models.identity.signing import Role, Signature, Signer, TrustedKeys
+from mlratchet.models.identity.signing import DetachedSignature, Role, Signer, TrustedKeys
 from mlratchet.models.ledger.chain import Chain
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 
@@ -27,7 +27,7 @@ def decision_key(digest: str) -> str:
     return f"decisions/{digest}.json"
 
 
-def publish_decision(store: ObjectStore, decision: dict[str, Any], signer: Signer) -> str:
+def publish_decision(store: ObjectStore, decision: Mapping[str, object], signer: Signer) -> str:
     """Write the decision, then its signature; returns the digest. Repeating it changes nothing."""
     body = canonical_json(decision)
     digest = digest_bytes(body)
@@ -60,7 +60,7 @@ class Context:
 
 def verified_decision(
     store: ObjectStore, digest: str, context: Context, *, role: Role = "pipeline"
-) -> tuple[dict[str, Any], str]:
+) -> tuple[Decision, str]:
     """The decision and the id of a key that vouches for it.
 
     Raises ``SecurityError`` naming what differs: missing, other bytes, no signature, none that verifies.
@@ -91,23 +91,18 @@ def verified_decision(
     raise SecurityError(problems[0] if problems else f"{what}: nobody signed it; signatures/{digest}/ is empty")
 
 
-def parse_decision(body: bytes, what: str) -> dict[str, Any]:
+def parse_decision(body: bytes, what: str) -> Decision:
     """Raises ``SecurityError`` for bytes that are no decision."""
     try:
-        decision = json.loads(body)
-        shaped = isinstance(decision, dict) and math.isfinite(decision["at_s"])
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        shaped = False
-    if not shaped:
-        raise SecurityError(f"{what}: is not a decision: no JSON object with a time; it was not written by a gate")
-    found: dict[str, Any] = decision
-    return found
+        return as_decision(json.loads(body), what)
+    except (ValueError, RecursionError) as exc:
+        raise SecurityError(f"{what}: is not a decision: no JSON; it was not written by a gate") from exc
 
 
-def parse_signature(data: bytes, where: str) -> Signature:
+def parse_signature(data: bytes, where: str) -> DetachedSignature:
     """Raises ``SecurityError`` for bytes that are no signature."""
     try:
         document = json.loads(data)
-        return Signature(str(document["key_id"]), str(document["signature"]))
+        return DetachedSignature(str(document["key_id"]), str(document["signature"]))
     except (ValueError, KeyError, TypeError, RecursionError) as exc:
         raise SecurityError(f"{where}: is not a signature; it was changed") from exc

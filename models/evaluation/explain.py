@@ -48,7 +48,7 @@ class Attributions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shift:
+class ImportanceShift:
     """Total variation distance of two importances, 0.5 * sum |p - q|: the share of importance that moved (0..1)."""
 
     value: float
@@ -160,7 +160,7 @@ def _checked(ask: Any, values: Array, tensors: Any, baseline: Array, method: str
     return Attributions(values=values, method=method, completeness=float(gap / scale) if scale > 0 else float(gap > 0))
 
 
-def shift(candidate: Attributions, champion: Attributions, *, seed: int) -> Shift:
+def shift(candidate: Attributions, champion: Attributions, *, seed: int) -> ImportanceShift:
     """How far the candidate's importances moved, with a percentile bootstrap interval over rows, the same of both.
 
     NaN when an attribution is not finite. Raises ``ValueError`` when the two are not of the same rows and method.
@@ -172,7 +172,7 @@ def shift(candidate: Attributions, champion: Attributions, *, seed: int) -> Shif
     n = len(ours)
     method = f"total variation of mean |attribution| ({candidate.method}); percentile bootstrap over rows"
     if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
-        return Shift(value=float("nan"), low=float("nan"), high=float("nan"), n=n, method=method)
+        return ImportanceShift(value=float("nan"), low=float("nan"), high=float("nan"), n=n, method=method)
     moved = ours - theirs
     weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES) / n
     chunk = max(1, CHUNK_VALUES // moved.shape[1])  # resamples held at a time: bounded memory
@@ -180,7 +180,7 @@ def shift(candidate: Attributions, champion: Attributions, *, seed: int) -> Shif
     resampled = 0.5 * np.concatenate(parts)
     low, high = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     value = 0.5 * float(np.abs(moved.mean(axis=0)).sum())
-    return Shift(value=value, low=float(low), high=float(high), n=n, method=method)
+    return ImportanceShift(value=value, low=float(low), high=float(high), n=n, method=method)
 
 
 def moved_most(candidate: Attributions, champion: Attributions, names: tuple[str, ...], count: int = 3) -> str:

@@ -3,81 +3,18 @@ never passes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from mlratchet.models.approval.check import ApprovalCheck
-from mlratchet.models.gates.checks.absolute import AbsoluteCheck, CalibrationCheck, judge_absolute, judge_calibration
-from mlratchet.models.gates.checks.approval_verdict import judge_approval
-from mlratchet.models.gates.checks.artifact import (
-    ContractCheck,
-    LatencyCheck,
-    MemoryCheck,
-    ParityCheck,
-    SizeCheck,
-    judge_contract,
-    judge_latency,
-    judge_memory,
-    judge_parity,
-    judge_size,
-)
-from mlratchet.models.gates.checks.attribution import AttributionCheck, judge_attribution
+from mlratchet.models.gates.checks.base import Check
 from mlratchet.models.gates.checks.case import Case
-from mlratchet.models.gates.checks.cost import BudgetCheck, judge_budget
-from mlratchet.models.gates.checks.custom import CustomCheck, judge_custom
-from mlratchet.models.gates.checks.data import DataCheck, judge_data
-from mlratchet.models.gates.checks.fairness import FairnessCheck, judge_fairness
-from mlratchet.models.gates.checks.paired import (
-    AnchorCheck,
-    NonInferiorityCheck,
-    RelativeCheck,
-    SuperiorityCheck,
-    judge_anchor,
-    judge_paired,
-    judge_relative,
-)
-from mlratchet.models.gates.checks.robustness import RobustnessCheck, judge_robustness
-from mlratchet.models.gates.checks.slices import SliceCheck, judge_slice
+from mlratchet.models.gates.checks.outside import is_outside, judge_outside
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.policy import GatePolicy, HoldoutPolicy
 from mlratchet.models.gates.result import CheckResult, GateResult, Verdict, unknown
 from mlratchet.models.gates.wear import error_divisor, judge_holdout
-from mlratchet.models.metrics import metrics_for
-
-JUDGES: Mapping[type[Any], Callable[[Any, Case], CheckResult]] = {
-    AbsoluteCheck: judge_absolute,
-    AnchorCheck: judge_anchor,
-    ApprovalCheck: judge_approval,
-    AttributionCheck: judge_attribution,
-    BudgetCheck: judge_budget,
-    CalibrationCheck: judge_calibration,
-    ContractCheck: judge_contract,
-    CustomCheck: judge_custom,
-    DataCheck: judge_data,
-    FairnessCheck: judge_fairness,
-    LatencyCheck: judge_latency,
-    MemoryCheck: judge_memory,
-    NonInferiorityCheck: judge_paired,
-    ParityCheck: judge_parity,
-    RelativeCheck: judge_relative,
-    RobustnessCheck: judge_robustness,
-    SizeCheck: judge_size,
-    SliceCheck: judge_slice,
-    SuperiorityCheck: judge_paired,
-}
-ON_ROWS = (
-    AbsoluteCheck,
-    AnchorCheck,
-    CalibrationCheck,
-    FairnessCheck,
-    NonInferiorityCheck,
-    RelativeCheck,
-    RobustnessCheck,
-    SliceCheck,
-    SuperiorityCheck,
-)
-"""Checks that look at the test rows, and wear them."""
+from mlratchet.models.metrics import Metric, metrics_for
+from mlratchet.models.metrics.outside import with_references
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +59,7 @@ def judge_gate(
 
 def judge(
     gate: str,
-    checks: Sequence[Any],
+    checks: Sequence[Check],
     evidence: Evidence,
     *,
     first_model: bool,
@@ -131,11 +68,11 @@ def judge(
     rules: Rules = PLAIN,
 ) -> GateResult:
     """Judge the checks of one gate. `first_model`: there is no champion, the bootstrap rule applies."""
-    wearing = any(isinstance(check, ON_ROWS) for check in checks)
+    wearing = any(check.wears for check in checks)
     case = Case(
         gate=gate,
         evidence=evidence,
-        metrics=metrics_for(task, class_names),
+        metrics=metrics_of(checks, task, class_names),
         task=task,
         class_names=class_names,
         first_model=first_model,
@@ -155,6 +92,12 @@ def judge(
     )
 
 
+def metrics_of(checks: Iterable[Check], task: str, class_names: tuple[str, ...]) -> dict[str, Metric]:
+    """Those of the task, and those of the user's that the checks name."""
+    named = (name for check in checks for name in check.metric_names)
+    return with_references(metrics_for(task, class_names), named, task)
+
+
 def verdict_over(results: Sequence[CheckResult], *, fails_inconclusive: bool) -> Verdict:
     """`pass` only if every applicable check passes and there is at least one."""
     applicable = [result.verdict for result in results if result.verdict != "not_applicable"]
@@ -165,13 +108,16 @@ def verdict_over(results: Sequence[CheckResult], *, fails_inconclusive: bool) ->
     return "fail" if fails_inconclusive else "inconclusive"
 
 
-def _result(check: Any, case: Case) -> CheckResult:
-    subject = str(getattr(check, "metric", getattr(check, "measure", check.kind)))
-    judged = JUDGES.get(type(check))
-    if judged is None:
-        return unknown(check.kind, subject, "?", f"there is no judge for kind {check.kind!r}")
+def _result(check: Check, case: Case) -> CheckResult:
+    if is_outside(check):
+        return judge_outside(check, case)
     try:
-        return judged(check, case)
+        return check.judge(case)
     except (ArithmeticError, ValueError, LookupError, TypeError) as error:
         # evidence that no metric can read (labels outside the classes, a wrong shape) must hold the model, not the run
-        return unknown(check.kind, subject, "?", f"cannot be computed: {type(error).__name__}: {error}")
+        return unknown(check.kind, check.subject, "?", f"cannot be computed: {type(error).__name__}: {error}")
+    except Exception as error:
+        if not check.user_code:
+            raise
+        why = f"{', '.join(check.user_code)} raised {type(error).__name__}: {error}"
+        return unknown(check.kind, check.subject, "?", why)

@@ -6,74 +6,17 @@ gate, no check where its evidence does not exist yet, and a bound on the wrong s
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from mlratchet.models.approval.check import ApprovalCheck
 from mlratchet.models.config import StrictModel
-from mlratchet.models.gates.checks.absolute import AbsoluteCheck, CalibrationCheck
-from mlratchet.models.gates.checks.artifact import ContractCheck, LatencyCheck, MemoryCheck, ParityCheck, SizeCheck
-from mlratchet.models.gates.checks.attribution import AttributionCheck
-from mlratchet.models.gates.checks.cost import BudgetCheck
-from mlratchet.models.gates.checks.custom import CustomCheck
-from mlratchet.models.gates.checks.data import DataCheck
-from mlratchet.models.gates.checks.fairness import FairnessCheck
-from mlratchet.models.gates.checks.paired import AnchorCheck, NonInferiorityCheck, RelativeCheck, SuperiorityCheck
-from mlratchet.models.gates.checks.robustness import RobustnessCheck
-from mlratchet.models.gates.checks.slices import SliceCheck
+from mlratchet.models.gates.checks.approval import ApprovalCheck
+from mlratchet.models.gates.checks.base import Check
+from mlratchet.models.gates.kinds import AnyCheck
+from mlratchet.models.gates.names import ALL_GATES, GATES
 from mlratchet.models.identity.canonical import digest
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-GATES = ("data", "candidate", "staging", "champion")  # the road's; `probation` follows the promotion
-
-Check = Annotated[
-    DataCheck
-    | AbsoluteCheck
-    | RelativeCheck
-    | NonInferiorityCheck
-    | SuperiorityCheck
-    | SliceCheck
-    | CalibrationCheck
-    | RobustnessCheck
-    | FairnessCheck
-    | LatencyCheck
-    | SizeCheck
-    | MemoryCheck
-    | ParityCheck
-    | ContractCheck
-    | AnchorCheck
-    | BudgetCheck
-    | ApprovalCheck
-    | AttributionCheck
-    | CustomCheck,
-    Field(discriminator="kind"),
-]
-Checks = Annotated[tuple[Check, ...], Field(strict=False)]
-
-SCORED = frozenset(
-    [
-        "absolute",
-        "relative",
-        "non_inferiority",
-        "superiority",
-        "slice",
-        "calibration",
-        "robustness",
-        "fairness",
-        "anchor",
-        "attribution",
-        "budget",
-        "custom",
-    ]
-)
-MEASURED = frozenset({"latency", "size", "memory", "parity", "contract"})
-KINDS_AT = {
-    "data": frozenset({"data", "custom"}),
-    "candidate": SCORED,
-    "staging": SCORED | MEASURED | {"approval"},
-    "champion": SCORED | MEASURED | {"approval"},
-    "probation": frozenset({"latency", "contract", "custom"}),
-}
-"""Where the evidence of a check exists."""
+Checks = Annotated[tuple[AnyCheck, ...], Field(strict=False)]
 
 
 class HoldoutPolicy(StrictModel):
@@ -101,13 +44,13 @@ class _Gates(StrictModel):
     bootstrap: Literal["absolute_only"] = "absolute_only"
     """The first model: checks against another version are recorded as not applicable, all others must pass."""
 
-    @field_validator(*KINDS_AT)
+    @field_validator(*ALL_GATES)
     @classmethod
-    def _in_place(cls, checks: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
+    def _in_place(cls, checks: tuple[Check, ...], info: ValidationInfo) -> tuple[Check, ...]:
         gate = str(info.field_name)
         for number, check in enumerate(checks):
-            if check.kind not in KINDS_AT[gate]:
-                where = [name for name, kinds in KINDS_AT.items() if check.kind in kinds]
+            if gate not in check.gates:
+                where = [name for name in ALL_GATES if name in check.gates]
                 raise ValueError(
                     f"{number}: a {check.kind} check has no evidence at the {gate} gate; "
                     f"put it under {' or '.join(where)}"
@@ -124,8 +67,8 @@ class SharedPolicy(_Gates):
 
     @model_validator(mode="after")
     def _says_something(self) -> SharedPolicy:
-        if not any(getattr(self, gate) for gate in KINDS_AT):
-            raise ValueError(f"a shared policy needs at least 1 check under one of {', '.join(KINDS_AT)}")
+        if not any(getattr(self, gate) for gate in ALL_GATES):
+            raise ValueError(f"a shared policy needs at least 1 check under one of {', '.join(ALL_GATES)}")
         return self
 
 
@@ -144,17 +87,17 @@ class GatePolicy(_Gates):
                 raise ValueError(f"gates.{gate} has no checks; give it at least 1")
         return self
 
-    def checks(self, gate: str) -> tuple[Any, ...]:
+    def checks(self, gate: str) -> tuple[Check, ...]:
         """Every check of a gate, those of the shared policy first."""
-        if gate not in KINDS_AT:
-            raise ValueError(f"no gate {gate!r}; there are {', '.join(KINDS_AT)}")
-        ours: tuple[Any, ...] = getattr(self, gate)
-        theirs: tuple[Any, ...] = getattr(self.shared, gate) if self.shared is not None else ()
+        if gate not in ALL_GATES:
+            raise ValueError(f"no gate {gate!r}; there are {', '.join(ALL_GATES)}")
+        ours: tuple[Check, ...] = getattr(self, gate)
+        theirs: tuple[Check, ...] = getattr(self.shared, gate) if self.shared is not None else ()
         return theirs + tuple(check for check in ours if check not in theirs)  # one that both ask is asked once
 
-    def all_checks(self) -> tuple[tuple[str, int, Any], ...]:
+    def all_checks(self) -> tuple[tuple[str, int, Check], ...]:
         """(gate, number, check) of every gate."""
-        return tuple((gate, n, check) for gate in KINDS_AT for n, check in enumerate(self.checks(gate)))
+        return tuple((gate, n, check) for gate in ALL_GATES for n, check in enumerate(self.checks(gate)))
 
     @property
     def fails_inconclusive(self) -> bool:

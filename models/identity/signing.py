@@ -32,7 +32,7 @@ FORMAT: Literal[1] = 1  # of the public list
 CLOCK_TOLERANCE_S = 7200.0  # seconds by which the clocks of two machines may differ, at the ends of a key's life
 
 
-class Signature(NamedTuple):
+class DetachedSignature(NamedTuple):
     """One signature and whose."""
 
     key_id: str
@@ -86,9 +86,9 @@ class Signer:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         ).decode()
 
-    def sign(self, data: bytes, *, purpose: Purpose) -> Signature:
+    def sign(self, data: bytes, *, purpose: Purpose) -> DetachedSignature:
         """Sign `data` for one purpose."""
-        return Signature(self.key_id, base64.b64encode(self._private.sign(_message(purpose, data))).decode())
+        return DetachedSignature(self.key_id, base64.b64encode(self._private.sign(_message(purpose, data))).decode())
 
     def __repr__(self) -> str:
         return f"Signer({self.key_id})"
@@ -190,7 +190,7 @@ class TrustedKeys:
 
     def verify(
         self,
-        signature: Signature,
+        signature: DetachedSignature,
         data: bytes,
         *,
         purpose: Purpose,

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
-from mlratchet.models.identity.signing import Anchor, Signature, Signer, TrustedKeys
+from mlratchet.models.identity.signing import Anchor, DetachedSignature, Signer, TrustedKeys
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ports.storage import ObjectStore
 from pydantic import TypeAdapter, ValidationError
@@ -110,7 +110,7 @@ class Chain:
         """Raises ``SecurityError`` when the entry's key or signature does not hold."""
         entry = link.entry
         trusted.verify(
-            Signature(entry.key_id, entry.signature),
+            DetachedSignature(entry.key_id, entry.signature),
             signed_part(entry),
             purpose="ledger",
             role="pipeline",

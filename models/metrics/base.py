@@ -15,7 +15,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from mlratchet.models.metrics.rows import RowOutputs
@@ -33,6 +33,13 @@ class MetricValue:
     value: float
     n: int
     reason: str = ""
+
+
+class Shares(NamedTuple):
+    """(..., C) numbers of rows of each class."""
+
+    right: Array
+    tried: Array
 
 
 class Metric(ABC):
@@ -112,6 +119,15 @@ class SumMetric(Metric):
     @abstractmethod
     def from_sums(self, sums: Array) -> Array:
         """(..., K) -> (...); NaN where undefined."""
+
+    def shares(self, features: Array) -> Shares | None:  # noqa: ARG002
+        """Of (..., K) features, when the value is the mean, over classes with a row tried, of `of_share(right / tried)`
+        and each row tried is a Bernoulli draw. None for every other metric."""
+        return None
+
+    def of_share(self, share: Array) -> Array:
+        """What a class has for its share of right rows: rises with it."""
+        return share
 
     def gradient(self, sums_K: Array) -> Array:
         """(K,) derivative of `from_sums` at the sums; central differences unless a metric knows better, and 0 where a

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from mlratchet.models.metrics.base import Array, CountMetric, ratio
+from mlratchet.models.metrics.base import Array, CountMetric, Shares, ratio
 from mlratchet.models.metrics.rows import RowOutputs
 
 Kind = Literal["precision", "recall", "f1"]
@@ -43,6 +43,17 @@ def value_of(kind: Kind, tp: Array, predicted: Array, actual: Array) -> Array:
     if kind == "recall":
         return ratio(tp, actual)
     return ratio(2 * tp, predicted + actual)
+
+
+def shares_of(kind: Kind, tp: Array, predicted: Array, actual: Array) -> Shares:
+    """Of which precision, recall or F1 is a function, elementwise. That of F1 is over the rows that are of the class or
+    predicted as it: the coefficient of Jaccard (1912), J = F1 / (2 - F1)."""
+    return Shares(tp, {"precision": predicted, "recall": actual, "f1": predicted + actual - tp}[kind])
+
+
+def value_of_share(kind: Kind, share: Array) -> Array:
+    """Precision, recall or F1 where so large a share of the tried rows is right."""
+    return 2 * share / (1 + share) if kind == "f1" else share
 
 
 def average_of(kind: Kind, average: Average, tp: Array, predicted: Array, actual: Array) -> Array:
@@ -114,6 +125,14 @@ class OfClass(CountMetric):
         """Of the class."""
         return value_of(self.kind, *np.moveaxis(sums, -1, 0))
 
+    def shares(self, features: Array) -> Shares:
+        """Of the one class."""
+        return Shares(*(rows[..., None] for rows in shares_of(self.kind, *np.moveaxis(features, -1, 0))))
+
+    def of_share(self, share: Array) -> Array:
+        """Of the class."""
+        return value_of_share(self.kind, share)
+
     def why(self, rows: RowOutputs) -> str:  # noqa: ARG002
         """Which count is 0."""
         if self.kind == "precision":
@@ -155,6 +174,14 @@ class OverClasses(CountMetric):
     def from_sums(self, sums: Array) -> Array:
         """Averaged."""
         return average_of(self.kind, self.average, *np.split(sums, 3, axis=-1))
+
+    def shares(self, features: Array) -> Shares | None:
+        """Of each class; other averages are no mean of shares."""
+        return shares_of(self.kind, *np.split(features, 3, axis=-1)) if self.average == "macro" else None
+
+    def of_share(self, share: Array) -> Array:
+        """Of each class."""
+        return value_of_share(self.kind, share)
 
     def why(self, rows: RowOutputs) -> str:
         """Which classes have no value."""

@@ -9,7 +9,7 @@ Shape legend: N rows, C labels, M kinds of rows.
 from __future__ import annotations
 
 import numpy as np
-from mlratchet.models.metrics.base import Array, CountMetric, SumMetric, ratio
+from mlratchet.models.metrics.base import Array, CountMetric, Shares, SumMetric, ratio
 from mlratchet.models.metrics.classification import (
     AVERAGES,
     PER_CLASS,
@@ -17,7 +17,9 @@ from mlratchet.models.metrics.classification import (
     Average,
     Kind,
     average_of,
+    shares_of,
     value_of,
+    value_of_share,
 )
 from mlratchet.models.metrics.probability import MeanMetric
 from mlratchet.models.metrics.rows import RowOutputs
@@ -113,6 +115,14 @@ class OfLabel(CountMetric):
         """Of the label."""
         return value_of(self.kind, *np.moveaxis(sums, -1, 0))
 
+    def shares(self, features: Array) -> Shares:
+        """Of the one label."""
+        return Shares(*(rows[..., None] for rows in shares_of(self.kind, *np.moveaxis(features, -1, 0))))
+
+    def of_share(self, share: Array) -> Array:
+        """Of the label."""
+        return value_of_share(self.kind, share)
+
     def why(self, rows: RowOutputs) -> str:  # noqa: ARG002
         """Which count is 0."""
         what = {"precision": "predicted", "recall": "actual", "f1": "predicted or actual"}[self.kind]
@@ -141,6 +151,14 @@ class OverLabels(SumMetric):
     def from_sums(self, sums: Array) -> Array:
         """Averaged."""
         return average_of(self.kind, self.average, *np.split(sums, 3, axis=-1))
+
+    def shares(self, features: Array) -> Shares | None:
+        """Of each label; other averages are no mean of shares."""
+        return shares_of(self.kind, *np.split(features, 3, axis=-1)) if self.average == "macro" else None
+
+    def of_share(self, share: Array) -> Array:
+        """Of each label."""
+        return value_of_share(self.kind, share)
 
     def why(self, rows: RowOutputs) -> str:  # noqa: ARG002
         """In words."""

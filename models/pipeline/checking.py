@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mlratchet.models.gates.needs import check_demands
 from mlratchet.models.gates.validation import validate_policy
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.sources.record import GROUP_COLUMN
@@ -15,6 +14,6 @@ def check_gates(spec: PipelineSpec, workload: Workload) -> list[str]:
     columns = source.slice_columns
     if columns is not None and source.group_column is not None:
         columns = (*columns, GROUP_COLUMN)
-    warnings = validate_policy(spec.gates, workload.task, workload.class_names(), columns=columns)
-    check_demands(spec.gates, workload)
-    return warnings
+    return validate_policy(
+        spec.gates, workload.task, workload.class_names(), columns=columns, input_spec=workload.input_spec()
+    )

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mlratchet.models.decisions import override
 from mlratchet.models.decisions.approval_proof import verify_statements
+from mlratchet.models.decisions.document import Decision
 from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.decisions.judge_again import load_policy
 from mlratchet.models.decisions.signature import Context, verified_decision
 from mlratchet.models.errors import GateRefusedError, SecurityError
-from mlratchet.models.gates.policy import GATES, approval_checks
+from mlratchet.models.gates.names import EARLIER_GATES, GATES
+from mlratchet.models.gates.policy import approval_checks
 from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ports.storage import ObjectStore
 
 SHARED = ("dataset", "policy", "rows", "manifest", "registration")  # digests that every gate of a promotion agrees on
-EARLIER_GATES = ("data", "candidate", "staging")  # whose decisions the champion gate's names by digest
 
 
-def differences(decision: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+def differences(decision: Mapping[str, object], wanted: Mapping[str, object]) -> list[str]:
     """``version 3, expected 2`` for each field that is not as wanted."""
     return [
         f"{name} {_short(decision.get(name))}, expected {_short(value)}"
@@ -41,7 +43,7 @@ def confirmed(
     pipeline: str,
     champion: int | None,
     digests: dict[str, str],
-) -> dict[str, Any]:
+) -> Decision:
     """The decision of a gate run found in the bucket, before anybody acts on the verdict that it repeats.
 
     Raises ``SecurityError`` when the decision is not a genuine one about just this.
@@ -76,7 +78,7 @@ def verify_decision_of(
     manifest: str,
     champion_version: int | None,
     at_s: float | None = None,
-) -> dict[str, Any]:
+) -> Decision:
     """The champion gate's decision about exactly this version, these bytes and this champion, and every gate before it;
     or a person's override of them, which must have been in force at `at_s`.
 
@@ -111,7 +113,7 @@ def verify_decision_of(
     return decision
 
 
-def _verify_overridden(store: ObjectStore, document: dict[str, Any], context: Context) -> None:
+def _verify_overridden(store: ObjectStore, document: Decision, context: Context) -> None:
     """Every decision that an override names is genuine and about the same work, and whom their policy asks agreed."""
     named = _digests(document)
     for name, digest in named.items():
@@ -134,7 +136,7 @@ def _verify_overridden(store: ObjectStore, document: dict[str, Any], context: Co
                 )
 
 
-def verify_earlier_gate(store: ObjectStore, champion: dict[str, Any], gate: str, context: Context) -> dict[str, Any]:
+def verify_earlier_gate(store: ObjectStore, champion: Decision, gate: str, context: Context) -> Decision:
     """The decision of an earlier gate that the champion gate's names; raises like `verify_decision_of`."""
     version, pipeline = champion["version"], champion["pipeline"]
     digest = _digests(champion).get(f"gate.{gate}")
@@ -156,17 +158,17 @@ def verify_earlier_gate(store: ObjectStore, champion: dict[str, Any], gate: str,
     return decision
 
 
-def _digests(decision: dict[str, Any]) -> dict[str, Any]:
+def _digests(decision: Decision) -> dict[str, str]:
     held = decision.get("digests")
     return held if isinstance(held, dict) else {}
 
 
-def _require_pass(decision: dict[str, Any], what: str) -> None:
+def _require_pass(decision: Decision, what: str) -> None:
     if decision.get("verdict") != "pass":
         raise GateRefusedError(f"{what}: {decision.get('verdict')}; only `pass` moves a model")
 
 
-def verify_entry(store: ObjectStore, entries: list[LedgerEntry], generation: int, context: Context) -> dict[str, Any]:
+def verify_entry(store: ObjectStore, entries: list[LedgerEntry], generation: int, context: Context) -> Decision:
     """The decision behind a ledger entry: signed, `pass`, and about what the entry promotes.
 
     `entries` is a verified chain, oldest first. Raises ``SecurityError``.
@@ -191,9 +193,7 @@ def verify_entry(store: ObjectStore, entries: list[LedgerEntry], generation: int
         raise SecurityError(f"generation {generation}: {error}") from error
 
 
-def verify_rollback(
-    store: ObjectStore, entries: list[LedgerEntry], generation: int, context: Context
-) -> dict[str, Any]:
+def verify_rollback(store: ObjectStore, entries: list[LedgerEntry], generation: int, context: Context) -> Decision:
     """A rollback goes to bytes that were champion before."""
     entry = entries[generation - 1]
     before = entries[generation - 2].version if generation > 1 else None

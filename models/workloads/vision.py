@@ -27,8 +27,8 @@ READERS = 16  # threads that fetch and decode
 
 class MaxPoolTo(nn.Module):
     """Maxima over a grid of `size` x `size` windows, as `nn.AdaptiveMaxPool2d` lays them: window i begins at
-    floor(i H / size) and ends before ceil((i + 1) H / size). That module's gradient has no deterministic kernel on CUDA,
-    so mode `exact` would refuse it there; this has one everywhere."""
+    floor(i H / size) and ends before ceil((i + 1) H / size). The gradient of that module has no deterministic kernel on
+    CUDA, so mode `exact` would refuse it there; this has one everywhere."""
 
     def __init__(self, size: int) -> None:
         super().__init__()

@@ -34,7 +34,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Kept:
+class KeptGate:
     """What is kept of one gate of one version."""
 
     evidence: Evidence
@@ -80,7 +80,7 @@ class Court:
         self._adapters, self._policy, self._folder = adapters, policy, folder
         self._demands: Demands = demands_of(policy)
         self._records = {record.version: record for record in records}
-        self._kept: dict[str, dict[str, Kept]] = {}
+        self._kept: dict[str, dict[str, KeptGate]] = {}
         self._scored: dict[tuple[int, str], RowOutputs | None] = {}
         self._opened: dict[int, Version] = {}
         self._asked: dict[str, Examples] = {}
@@ -99,7 +99,7 @@ class Court:
         basis = replace(kept.basis, first_model=not champions)
         return verdict_on(self._policy, self._against(kept, past, champions), basis)
 
-    def _gates(self, past: Past) -> dict[str, Kept]:
+    def _gates(self, past: Past) -> dict[str, KeptGate]:
         """Gate -> the newest evidence. Raises ``SecurityError`` for evidence that was changed."""
         if past.work_key not in self._kept:
             store, found = self._adapters.store, {}
@@ -108,13 +108,13 @@ class Court:
                 digest = decision["digests"].get("evidence")
                 if digest is not None:
                     evidence, basis = thaw(store, digest)
-                    found[run.gate] = Kept(
+                    found[run.gate] = KeptGate(
                         evidence=evidence, basis=basis, champion_version=decision["champion_version"]
                     )
             self._kept[past.work_key] = found
         return self._kept[past.work_key]
 
-    def _against(self, kept: Kept, past: Past, champions: Sequence[Past]) -> Evidence:
+    def _against(self, kept: KeptGate, past: Past, champions: Sequence[Past]) -> Evidence:
         """The evidence as it would have been with these champions."""
         evidence = kept.evidence
         if evidence.candidate is None:

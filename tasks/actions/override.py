@@ -8,12 +8,13 @@ from dataclasses import asdict
 from typing import Any
 
 from mlratchet.models.decisions.approval_request import publish_request, request_about
+from mlratchet.models.decisions.document import Decision
 from mlratchet.models.decisions.environment import environment
 from mlratchet.models.decisions.judge_again import load_policy
 from mlratchet.models.decisions.override import build_override, expiry_of, moment
 from mlratchet.models.decisions.signature import publish_decision
 from mlratchet.models.errors import ConfigurationError, GateRefusedError, SecurityError
-from mlratchet.models.promotion.move import project, promote_version, refuse_cut_ledger
+from mlratchet.models.promotion.change import change_champion
 from mlratchet.tasks.actions.rejudge import with_answers
 from mlratchet.tasks.support.versions import decisions_of, registration_of, verify_promotable
 from mlratchet.tasks.wiring import Adapters
@@ -29,13 +30,12 @@ def promote_by_override(
     head = adapters.ledger.head(pipeline)
     if head is not None and head.version == version:
         raise ConfigurationError(f"version {version} of {pipeline} is champion already; there is nothing to override")
-    newest: dict[str, tuple[str, dict[str, Any]]] = {}
+    newest: dict[str, tuple[str, Decision]] = {}
     for one in decisions_of(adapters, pipeline, version):
         if one["problem"]:
             raise SecurityError(f"version {version} of {pipeline}: {one['problem']}; no override goes past this")
         newest[one["decision"]["gate"]] = (one["digest"], one["decision"])
     newest = {gate: heard(adapters, *one, serving=head.version if head else None) for gate, one in newest.items()}
-    refuse_cut_ledger(adapters.ledger, adapters.registry, pipeline)
     document = build_override(
         pipeline,
         version,
@@ -49,23 +49,25 @@ def promote_by_override(
         expires_s=expires_s,
         environment=environment(),
     )
-    digest = publish_decision(adapters.store, document, adapters.keys.signer())
-    verify_promotable(adapters, record, digest, champion_version=document["champion_version"])
-    entry = promote_version(
+
+    def overridden() -> str:
+        digest = publish_decision(adapters.store, document, adapters.keys.signer())
+        verify_promotable(adapters, record, digest, champion_version=document["champion_version"])
+        return digest
+
+    change = change_champion(
         adapters.ledger,
+        adapters.registry,
         record,
-        decision=digest,
+        authorise=overridden,
+        over_generation=head.generation if head else 0,
         actor=document["actor"],
         reason=f"override until {moment(expires_s)}: {document['reason']}",
-        expected_generation=head.generation if head else 0,
     )
-    project(adapters.ledger, adapters.registry, pipeline)
-    return asdict(entry)
+    return asdict(change.entry)
 
 
-def heard(
-    adapters: Adapters, digest: str, decision: dict[str, Any], *, serving: int | None
-) -> tuple[str, dict[str, Any]]:
+def heard(adapters: Adapters, digest: str, decision: Decision, *, serving: int | None) -> tuple[str, Decision]:
     """The decision of a gate with what approvers said since. A run asks nobody about a version that another check held;
     whoever overrides that check does: the request is published here, for `ratchet approve`.
 

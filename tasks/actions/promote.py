@@ -7,7 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from mlratchet.models.errors import GateRefusedError, SecurityError
-from mlratchet.models.promotion.move import project, promote_version, refuse_cut_ledger
+from mlratchet.models.gates.names import GATES
+from mlratchet.models.promotion.change import change_champion
+from mlratchet.models.promotion.move import refuse_cut_ledger
 from mlratchet.tasks.actions.rejudge import with_answers
 from mlratchet.tasks.support.versions import decisions_of, in_words, registration_of, verify_promotable
 from mlratchet.tasks.wiring import Adapters
@@ -31,7 +33,7 @@ def promote_by_hand(adapters: Adapters, pipeline: str, version: int) -> dict[str
     newest = {gate: (one["digest"], one["decision"]) for gate, one in found.items()}
     if "champion" in newest:
         newest["champion"] = with_answers(adapters, newest["champion"][0])
-    for gate in ("data", "candidate", "staging", "champion"):
+    for gate in GATES:
         if gate not in newest or newest[gate][1]["verdict"] != "pass":
             said = in_words(newest[gate][1]) if gate in newest else "not judged"
             raise GateRefusedError(
@@ -45,14 +47,18 @@ def promote_by_hand(adapters: Adapters, pipeline: str, version: int) -> dict[str
             f"version {version} of {pipeline} was compared with version {judged['champion_version']}, but {serving} "
             f"serves now; `ratchet run {pipeline}` judges it again"
         )
-    verify_promotable(adapters, record, digest, champion_version=serving)
-    entry = promote_version(
+
+    def judged_before() -> str:
+        verify_promotable(adapters, record, digest, champion_version=serving)
+        return digest
+
+    change = change_champion(
         adapters.ledger,
+        adapters.registry,
         record,
-        decision=digest,
+        authorise=judged_before,
+        over_generation=head.generation if head else 0,
         actor=getpass.getuser(),
         reason="promoted by hand",
-        expected_generation=head.generation if head else 0,
     )
-    project(adapters.ledger, adapters.registry, pipeline)
-    return asdict(entry)
+    return asdict(change.entry)

@@ -10,6 +10,7 @@ from typing import Any
 
 from mlratchet.models.approval.standing import counted_digest, standing
 from mlratchet.models.decisions.decision import plain_checks
+from mlratchet.models.decisions.document import Decision
 from mlratchet.models.decisions.environment import environment, judging_source_digest
 from mlratchet.models.decisions.gate_run import GateRun, publish_gate_run
 from mlratchet.models.decisions.judge_again import load_policy, replay, verdict_on
@@ -23,7 +24,7 @@ from mlratchet.tasks.support.answers import said_about
 from mlratchet.tasks.wiring import Adapters
 
 
-def with_answers(adapters: Adapters, digest: str) -> tuple[str, dict[str, Any]]:
+def with_answers(adapters: Adapters, digest: str) -> tuple[str, Decision]:
     """The decision and its digest; a new one where the statements that count are others than when it was judged.
 
     So an approval that came after the run counts, and one that expired since does not. Evidence and policy are those
@@ -45,11 +46,12 @@ def with_answers(adapters: Adapters, digest: str) -> tuple[str, dict[str, Any]]:
     evidence = dataclasses.replace(evidence, approval=approvals)
     basis = dataclasses.replace(basis, now_s=approvals.now_s)
     result = verdict_on(policy, evidence, basis)
-    again = decision | {
+    again: Decision = {
+        **decision,
         "verdict": result.verdict,
         "checks": plain_checks(result),
-        "digests": decision["digests"]
-        | {
+        "digests": {
+            **decision["digests"],
             "evidence": freeze(store, evidence, basis),
             "approvals": counted,
             "code": judging_source_digest(),
@@ -75,7 +77,7 @@ def with_answers(adapters: Adapters, digest: str) -> tuple[str, dict[str, Any]]:
     return made, again
 
 
-def judge_again(store: ObjectStore, decision: dict[str, Any]) -> dict[str, Any]:
+def judge_again(store: ObjectStore, decision: Decision) -> dict[str, Any]:
     """A replay, with its result in words. Raises ``SecurityError`` when evidence or policy is missing or changed."""
     again = replay(store, decision)
     where = "the recorded environment" if again.same_environment else "another environment"

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import getpass
 import time
-from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
+from mlratchet.models.decisions.document import Decision
 from mlratchet.models.decisions.signature import publish_decision
-from mlratchet.models.errors import ConfigurationError, InfrastructureError
+from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.ledger.entry import LedgerConflict
-from mlratchet.models.ports.registry import RegistryError
-from mlratchet.models.promotion.move import project, promote_version, refuse_cut_ledger
+from mlratchet.models.promotion.change import change_champion
 from mlratchet.tasks.support.pipelines import require_pipeline
 from mlratchet.tasks.support.versions import promoted_record, verify_bytes
 from mlratchet.tasks.wiring import Adapters
@@ -57,40 +56,34 @@ def roll_back(
         known = sorted(earlier)
         raise ConfigurationError(f"version {target} of {pipeline} was never champion before; choose from {known}")
     record = promoted_record(adapters, earlier[target])
-    verify_bytes(adapters, record)
-    with suppress(RegistryError):  # a rollback must be possible while MLflow is away; nothing is hidden by waiting
-        refuse_cut_ledger(adapters.ledger, adapters.registry, pipeline)
     actor = actor or getpass.getuser()
-    document = {
-        "kind": "rollback",
-        "pipeline": pipeline,
-        "gate": "rollback",
-        "verdict": "pass",
-        "version": target,
-        "work_key": record.work_key,
-        "champion_version": head.version,
-        "actor": actor,
-        "reason": reason,
-        "at_s": time.time(),
-        "checks": [],
-    }
-    digest = publish_decision(adapters.store, document, adapters.keys.signer())
-    entry = promote_version(
+
+    def asked_for() -> str:
+        verify_bytes(adapters, record)
+        document: Decision = {
+            "kind": "rollback",
+            "pipeline": pipeline,
+            "gate": "rollback",
+            "verdict": "pass",
+            "version": target,
+            "work_key": record.work_key,
+            "champion_version": head.version,
+            "actor": actor,
+            "reason": reason,
+            "at_s": time.time(),
+            "checks": [],
+        }
+        return publish_decision(adapters.store, document, adapters.keys.signer())
+
+    change = change_champion(
         adapters.ledger,
+        adapters.registry,
         record,
-        decision=digest,
+        authorise=asked_for,
+        over_generation=head.generation,
         actor=actor,
         reason=reason,
-        expected_generation=head.generation,
         action="rollback",
+        without_registry=True,
     )
-    return asdict(entry) | {"follows": follow(adapters, pipeline)}
-
-
-def follow(adapters: Adapters, pipeline: str) -> str:
-    """Make the registry follow; in words when it is away, because the ledger entry stands whatever it does."""
-    try:
-        project(adapters.ledger, adapters.registry, pipeline)
-    except InfrastructureError as error:
-        return f"the ledger entry stands; aliases follow with `ratchet reconcile`: {error}"
-    return "aliases and tags follow"
+    return asdict(change.entry) | {"follows": change.follows}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import numpy as np
+from mlratchet.models.decisions.document import Decision
 from mlratchet.models.decisions.page import decision_page
 from mlratchet.models.errors import ConfigurationError, InfrastructureError
 from mlratchet.models.evaluation.plots import evaluation_plots
 from mlratchet.models.evaluation.seen import side_by_side
 from mlratchet.models.evaluation.slice_plots import slice_plot
 from mlratchet.models.evaluation.slices import slice_labels
+from mlratchet.models.gates.judge import metrics_of
 from mlratchet.models.gates.needs import Demands
 from mlratchet.models.metrics import MetricValue
 from mlratchet.models.metrics.registry import metrics_over
@@ -65,15 +66,20 @@ def log_bytes(run: Run, run_id: str, files: dict[str, bytes]) -> None:
 
 def slice_pictures(run: Run, candidate: RowOutputs, compared: Rescored, demands: Demands) -> dict[str, bytes]:
     """One per metric and way to slice of the policy; what cannot be sliced is the check's to refuse."""
+    checks = (check for _, _, check in run.spec.gates.all_checks())
     candidate, champion, names = side_by_side(candidate, compared.champion, run.workload.class_names())
-    metrics = metrics_over(run.workload.task, names)
+    metrics = metrics_of(checks, run.workload.task, run.workload.class_names())
+    if names != run.workload.class_names():
+        metrics |= metrics_over(run.workload.task, names)
     models = {"candidate": candidate} | ({"champion": champion} if champion is not None else {})
     pictures = {}
     for metric, columns, function in demands.slices:
         by = "+".join(columns) or str(function).split(":")[-1]
         try:
             labels = slice_labels(candidate, columns=columns, function=function)
-            pictures[f"slices-{metric}-{by}.png"] = slice_plot(metrics[metric], models, labels, f"by {by}")
+            pictures[f"slices-{metric.split(':')[-1]}-{by}.png"] = slice_plot(
+                metrics[metric], models, labels, f"by {by}"
+            )
         except ConfigurationError as error:
             logger.warning("no picture of %s by %s: %s", metric, by, error)
         except Exception as error:  # noqa: BLE001 - the user's function: the check finds no evidence, the run goes on
@@ -81,7 +87,7 @@ def slice_pictures(run: Run, candidate: RowOutputs, compared: Rescored, demands:
     return pictures
 
 
-def show_decision_page(run: Run, decision: dict[str, Any], digest: str) -> None:
+def show_decision_page(run: Run, decision: Decision, digest: str) -> None:
     """`decisions/<gate>.html` of the tracking run; that of the data gate waits until there is one.
 
     MLflow being away is not the reason that a gate fails: the decision is in the bucket.

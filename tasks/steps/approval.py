@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Any
 
 from mlratchet.models.approval.standing import counted_digest, standing
 from mlratchet.models.approval.statement import Statement, publish
 from mlratchet.models.decisions.approval_page import request_page
 from mlratchet.models.decisions.approval_request import ApprovalRequest, publish_request, request_about
 from mlratchet.models.decisions.decision import load_decision
+from mlratchet.models.decisions.document import Decision
 from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.evaluation.seen import side_by_side
 from mlratchet.models.gates.evidence import Evidence
@@ -38,7 +38,7 @@ def with_approvals(
     return replace(evidence, approval=approvals), {**digests, "approvals": counted_digest(found)}
 
 
-def waits_for_people(decision: dict[str, Any]) -> bool:
+def waits_for_people(decision: Decision) -> bool:
     """Whether everything passed that needs nobody, and somebody has still to answer."""
     verdicts = [(check["kind"], check["verdict"]) for check in decision["checks"]]
     others = {verdict for kind, verdict in verdicts if kind != "approval"}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from typing import Any
 
 from mlratchet.models.decisions.decision import build_decision, explain, table
+from mlratchet.models.decisions.document import ChampionRecord, Decision, held_checks
 from mlratchet.models.decisions.environment import environment, judging_source_digest
 from mlratchet.models.decisions.gate_run import GateRun, find_gate_run, gate_run_id, publish_gate_run
 from mlratchet.models.decisions.judge_again import publish_policy, verdict_on
@@ -91,21 +91,26 @@ def pass_gate(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict
     return gate_run
 
 
-def champion_of(work: Work) -> dict[str, Any] | None:
+def champion_of(work: Work) -> ChampionRecord | None:
     """The ledger's word on who was compared with."""
     if work.champion is None:
         return None
-    return {key: getattr(work.champion, key) for key in ("version", "generation", "manifest", "decision", "work_key")}
+    entry = work.champion
+    return ChampionRecord(
+        version=entry.version,
+        generation=entry.generation,
+        manifest=entry.manifest,
+        decision=entry.decision,
+        work_key=entry.work_key,
+    )
 
 
-def show_decision(run: Run, decision: dict[str, Any], digest: str) -> None:
+def show_decision(run: Run, decision: Decision, digest: str) -> None:
     """A table on Prefect's page of the run, with the decision in words above it; a page in MLflow."""
     show_decision_page(run, decision, digest)
     show_table(f"gate-{decision['gate']}", table(decision), f"```\n{explain(decision)}\n```")
 
 
-def failures(decision: dict[str, Any]) -> tuple[str, ...]:
+def failures(decision: Decision) -> tuple[str, ...]:
     """The reasons of every check that did not pass."""
-    return tuple(
-        str(check["reason"]) for check in decision["checks"] if check["verdict"] not in ("pass", "not_applicable")
-    )
+    return tuple(check["reason"] for check in held_checks(decision))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.ledger.entry import LedgerEntry
-from mlratchet.models.promotion.move import project, promote_version, refuse_cut_ledger
+from mlratchet.models.promotion.change import change_champion
 from mlratchet.models.registration.record import Registration
 from mlratchet.tasks.step import step
 from mlratchet.tasks.support.versions import verify_promotable
@@ -19,17 +19,18 @@ def promote(run: Run, work: Work, record: Registration, gate: GateRun) -> Ledger
     Raises ``SecurityError`` when signature, digest or bytes are not those of this very decision.
     """
     adapters = run.adapters
-    verify_promotable(
-        adapters, record, gate.decision, champion_version=work.champion.version if work.champion else None
-    )
-    refuse_cut_ledger(adapters.ledger, adapters.registry, run.spec.name)
-    entry = promote_version(
+    serving = work.champion
+
+    def judged() -> str:
+        verify_promotable(adapters, record, gate.decision, champion_version=serving.version if serving else None)
+        return gate.decision
+
+    return change_champion(
         adapters.ledger,
+        adapters.registry,
         record,
-        decision=gate.decision,
+        authorise=judged,
+        over_generation=serving.generation if serving else 0,
         actor=run.actor,
         reason=f"champion gate passed (decision {gate.decision[:12]})",
-        expected_generation=work.champion.generation if work.champion else 0,
-    )
-    project(adapters.ledger, adapters.registry, run.spec.name)
-    return entry
+    ).entry

@@ -8,7 +8,15 @@ from typing import Any
 
 import numpy as np
 from mlratchet.models.evaluation.attribution_plots import attribution_plots
-from mlratchet.models.evaluation.explain import Attributions, Shift, by_column, explain, moved_most, sample_rows, shift
+from mlratchet.models.evaluation.explain import (
+    Attributions,
+    ImportanceShift,
+    by_column,
+    explain,
+    moved_most,
+    sample_rows,
+    shift,
+)
 from mlratchet.models.gates.evidence import AttributionShift
 from mlratchet.models.gates.needs import Demands
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
@@ -115,7 +123,7 @@ def narrowed(model: Model, places: list[int]) -> Model:
     return (lambda x: model(x)[:, places]) if places else model
 
 
-def evidence_of(moved: Shift, found: dict[str, Attributions], names: tuple[str, ...]) -> AttributionShift:
+def evidence_of(moved: ImportanceShift, found: dict[str, Attributions], names: tuple[str, ...]) -> AttributionShift:
     """For the gate."""
     return AttributionShift(
         value=moved.value,
@@ -144,7 +152,7 @@ def labels_of(run: Run, y: np.ndarray[Any, Any]) -> list[str]:
     return [f"{float(one):.3g}" for one in y]
 
 
-def document(found: dict[str, Attributions], ids: list[str], slices: list[str], moved: Shift | None) -> bytes:
+def document(found: dict[str, Attributions], ids: list[str], slices: list[str], moved: ImportanceShift | None) -> bytes:
     """What was computed, as canonical JSON."""
     models = {
         name: {

@@ -6,10 +6,11 @@ import tempfile
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from mlratchet.infra.artifact.fetch import fetch_artifact
 from mlratchet.models.decisions.decision import load_decision
+from mlratchet.models.decisions.document import Decision, held_checks
 from mlratchet.models.decisions.gate_run import list_gate_runs
 from mlratchet.models.decisions.signature import Context, verified_decision
 from mlratchet.models.errors import ConfigurationError, SecurityError
@@ -21,6 +22,15 @@ from mlratchet.models.promotion.verify import verify_decision_of, verify_entry
 from mlratchet.models.registration.record import Registration, find_registration
 from mlratchet.tasks.support.pipelines import require_pipeline
 from mlratchet.tasks.wiring import Adapters
+
+
+class JudgedDecision(TypedDict):
+    """A decision about a version, as a person asks for it."""
+
+    digest: str
+    decision: Decision
+    signed_by: str | None  # id of a key that is believed
+    problem: str  # why none is
 
 
 def registration_of(adapters: Adapters, pipeline: str, version: int) -> Registration:
@@ -38,7 +48,7 @@ def registration_of(adapters: Adapters, pipeline: str, version: int) -> Registra
     return record
 
 
-def decisions_of(adapters: Adapters, pipeline: str, version: int) -> list[dict[str, Any]]:
+def decisions_of(adapters: Adapters, pipeline: str, version: int) -> list[JudgedDecision]:
     """Every decision about the work of a version, oldest first; `problem` says whose signature is not believed.
 
     Raises ``DigestMismatch`` for one that was changed.
@@ -47,7 +57,7 @@ def decisions_of(adapters: Adapters, pipeline: str, version: int) -> list[dict[s
     runs = list_gate_runs(adapters.store, record.work_key)
     context = context_of(adapters, pipeline, version)
     older = named_by_entries(adapters, context, version)
-    found = []
+    found: list[JudgedDecision] = []
     for run in runs:
         key_id, problem = None, ""
         held = context if run.decision in older else Context(context.trusted)
@@ -102,7 +112,7 @@ def context_of(adapters: Adapters, pipeline: str, version: int) -> Context:
 
 def verify_promotable(
     adapters: Adapters, record: Registration, decision: str, *, champion_version: int | None
-) -> dict[str, Any]:
+) -> Decision:
     """The signed decision that lets this very version replace this very champion, and the version's bytes.
 
     Raises ``SecurityError`` for what was changed, ``GateRefusedError`` when a gate did not say `pass`.
@@ -122,9 +132,9 @@ def verify_promotable(
     return found
 
 
-def in_words(decision: dict[str, Any]) -> str:
+def in_words(decision: Decision) -> str:
     """The verdict, and the reason of every check that did not pass."""
-    reasons = [c["reason"] for c in decision["checks"] if c["verdict"] not in ("pass", "not_applicable")]
+    reasons = [check["reason"] for check in held_checks(decision)]
     return f"{decision['verdict']}: {'; '.join(reasons)}"
 
 

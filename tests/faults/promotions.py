@@ -16,6 +16,7 @@ from mlratchet.infra.serving.server import Follower
 from mlratchet.models.artifact.manifest import ArtifactManifest, publish_manifest
 from mlratchet.models.decisions.signature import Context, publish_decision
 from mlratchet.models.fault_points import InjectedFault
+from mlratchet.models.gates.names import EARLIER_GATES
 from mlratchet.models.identity.canonical import digest, digest_bytes
 from mlratchet.models.identity.keys import Keys
 from mlratchet.models.ledger.entry import LedgerConflict, LedgerEntry
@@ -23,7 +24,7 @@ from mlratchet.models.ports.registry import Registry
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.promotion.follow import project_versions
 from mlratchet.models.promotion.move import HEAD, project, promote_version
-from mlratchet.models.promotion.verify import EARLIER_GATES, verify_entry
+from mlratchet.models.promotion.verify import verify_entry
 from mlratchet.models.registration.record import Registration, find_registration, publish_registration
 from mlratchet.models.serving.app import Slot
 from mlratchet.models.serving.config import ServingConfig

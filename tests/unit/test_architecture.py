@@ -89,3 +89,14 @@ def test_modules_and_functions_stay_small() -> None:
                     if length > 75:
                         long.append(f"{path.relative_to(REPOSITORY)}:{node.lineno} {node.name} {length}")
     assert long == []
+
+
+def test_no_two_public_classes_share_a_name() -> None:
+    """A name means one thing in the whole house."""
+    places: dict[str, list[str]] = {}
+    for room in ROOMS:
+        for path in sorted((REPOSITORY / room).rglob("*.py")):
+            for node in ast.parse(path.read_text()).body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    places.setdefault(node.name, []).append(path.relative_to(REPOSITORY).as_posix())
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}

@@ -11,6 +11,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+from mlratchet.models.evaluation.statistics.class_shares import heaviest_class
 from mlratchet.models.evaluation.statistics.clustered import effective_rows
 from mlratchet.models.evaluation.statistics.exact_pairs import paired_share
 from mlratchet.models.evaluation.statistics.interval import Confidence, Interval, WiderConfidence
@@ -28,6 +29,9 @@ BIAS_RESAMPLES = 200
 KURTOSIS_SEEN = 0.5
 """What a sample shows of the kurtosis behind a spread's degrees of freedom, where the tails are heavy: the kurtosis of
 N values cannot exceed N (Johnson and Lowe 1979, Technometrics 21). Counts are bounded, and theirs is not corrected."""
+HEAVIEST_ROW = 1.5
+"""Standard errors of a difference that one row of a class may move it by; with more the simulations of
+docs/statistics.md exceed the stated error."""
 LARGEST_BIAS = 0.25  # of the standard error; less can be ignored (Efron and Tibshirani 1993, sec. 10.3)
 
 
@@ -106,7 +110,7 @@ def bootstrap_confidence(quantity: Quantity, *, resamples: int, seed: int) -> Co
     if quantity.is_faultless(estimate):
         return _without_error(quantity)
     spread = quantity.spread()
-    if spread.error == 0 and quantity.counts_rows and quantity.differs():
+    if spread.error == 0 and quantity.differs() and quantity.decides_alike():
         return _without_disagreement(quantity)
     values, road = resampled(quantity, resamples=resamples, seed=seed)
     named = f"over {quantity.unit}" if not quantity.rows_are_units else ""
@@ -188,6 +192,8 @@ def _doubt(quantity: Quantity, values_R: Array, spread: Spread, estimate: float)
         which = of_counts if quantity.counts_rows else "in the tails"
         few = f"{quantity.unit} {which}"
         return f"the spread rests on too few {few} ({spread.degrees:.1f} degrees of freedom, needs {least:g})"
+    if len(quantity.sides) > 1 and (heavy := _too_heavy(quantity, spread)):
+        return heavy
     deviation, bias = float(np.nanstd(values_R)), abs(float(np.nanmean(values_R)) - estimate)
     if quantity.metric.biased and len(quantity.sides) > 1:
         bias = max(bias, *(_bias_of(quantity, side) for side in quantity.sides))
@@ -195,6 +201,18 @@ def _doubt(quantity: Quantity, values_R: Array, spread: Spread, estimate: float)
         units = f"{quantity.units} {quantity.unit}"
         return f"{quantity.metric.name} is biased by {bias / deviation:.2f} of its standard error on {units}"
     return ""
+
+
+def _too_heavy(quantity: Quantity, spread: Spread) -> str:
+    """A class of few rows in which two models happen to differ little: what they do on others shows in no resample."""
+    found = heaviest_class(quantity)
+    if found is None or found.moved <= HEAVIEST_ROW * spread.error:
+        return ""
+    worth = "" if quantity.cluster is None else f", counted by clusters of {quantity.cluster}"
+    return (
+        f"a class has only {found.rows:.3g} rows{worth}: one of them moves {quantity.metric.name} by "
+        f"{found.moved / spread.error:.1f} standard errors of the difference, at most {HEAVIEST_ROW:g} are allowed"
+    )
 
 
 def _bias_of(quantity: Quantity, side: RowOutputs) -> float:

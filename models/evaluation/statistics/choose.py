@@ -18,10 +18,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from mlratchet.models.evaluation.statistics.bootstrap import bootstrap_confidence
+from mlratchet.models.evaluation.statistics.class_shares import SharesOfClasses, is_of_shares
 from mlratchet.models.evaluation.statistics.clustered import ClusteredPairs, ClusteredShare
 from mlratchet.models.evaluation.statistics.delong import delong_confidence
 from mlratchet.models.evaluation.statistics.exact_pairs import paired_share
-from mlratchet.models.evaluation.statistics.interval import Confidence, Interval, NoConfidence
+from mlratchet.models.evaluation.statistics.interval import Confidence, Interval, NoConfidence, WiderConfidence
 from mlratchet.models.evaluation.statistics.proportions import ExactBinomial
 from mlratchet.models.evaluation.statistics.quantity import Quantity
 from mlratchet.models.metrics.base import Array, CountMetric, Metric
@@ -63,7 +64,17 @@ def confidence_of(
         right, tried = trials
         if found.doubt or np.array_equal(right, tried):
             return ClusteredShare(right, tried, rows.columns[cluster], name=cluster)
+    elif is_of_shares(quantity) and not quantity.is_faultless(estimate.value):
+        return _with_rare_classes(found, SharesOfClasses(quantity))
     return found
+
+
+def _with_rare_classes(found: Confidence, shares: SharesOfClasses) -> Confidence:
+    """What a class of few rows may do on others shows in no resample: never narrower than its exact bounds allow. One
+    class needs no resample, and where resamples cannot answer the exact bounds do."""
+    if shares.classes == 1 or found.doubt or found.undefined:
+        return shares
+    return WiderConfidence(found, shares, method=f"{found.method}, or {shares.method} where that is wider")
 
 
 def confidence_of_difference(

@@ -5,18 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from mlratchet.models.evaluation.join import Common
 from mlratchet.models.evaluation.seen import SEEN, SEEN_COLUMN, comparable, leaves_nothing
-from mlratchet.models.gates.checks.base import LEAST_TAIL, Statistical
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.metrics import Metric
-from mlratchet.models.metrics.registry import metrics_over
+from mlratchet.models.metrics.registry import metrics_for, metrics_over
 from mlratchet.models.metrics.rows import RowOutputs
 
+LEAST_TAIL = 10  # resamples that must lie beyond a bound, else a percentile is a guess
 MOST_RESAMPLES = 1_000_000
+NO_CHAMPION = "no champion yet; bootstrap rule: absolute checks alone decide"
+
+
+class HasInterval(Protocol):
+    """A check that computes an interval."""
+
+    @property
+    def confidence(self) -> float:
+        """Declared, of a one-sided bound."""
+
+    @property
+    def resamples(self) -> int:
+        """Declared, of a bootstrap."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,7 +54,7 @@ class Case:
     policy_digest: str = ""
     divisor: int = 1  # every error probability is divided by it: the test rows are worn (wear.py)
 
-    def confidence(self, check: Statistical) -> float:
+    def confidence(self, check: HasInterval) -> float:
         """The declared one, or stricter on worn rows."""
         return 1 - (1 - check.confidence) / self.divisor
 
@@ -49,7 +62,7 @@ class Case:
         """On worn rows an estimate alone is not enough."""
         return declared if self.divisor == 1 else "interval"
 
-    def resamples(self, check: Statistical, confidence: float) -> int:
+    def resamples(self, check: HasInterval, confidence: float) -> int:
         """The declared number, or as many as leave ten resamples beyond a one-sided bound at `confidence`."""
         return min(MOST_RESAMPLES, max(check.resamples, math.ceil(LEAST_TAIL / (1 - confidence))))
 
@@ -99,7 +112,8 @@ class Case:
             return f"no test row is of a class that the {who} knows{common.words}"
         if common.class_names == self.class_names:
             return Compared(metric=self.metrics[name], common=common)
-        metric = metrics_over(self.task, common.class_names).get(name)
+        own = name not in metrics_for(self.task, self.class_names)  # the user's: it says itself what it is about
+        metric = self.metrics[name] if own else metrics_over(self.task, common.class_names).get(name)
         if metric is None:
             return f"the {who} knows nothing of what {name} is about{common.words}"
         return Compared(metric=metric, common=common)

@@ -10,10 +10,11 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
-from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.functions import REFERENCE, load_function
+from mlratchet.models.gates.checks.base import SCORED_GATES, Check, PolicyContext
 from mlratchet.models.gates.checks.case import Case
+from mlratchet.models.gates.checks.naming import unknown_name
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.result import CheckResult, unknown
 from mlratchet.models.identity.canonical import digest_bytes
@@ -23,38 +24,65 @@ from pydantic import Field
 VERDICTS = ("pass", "fail", "inconclusive")
 
 
-class CustomCheck(StrictModel):
+class CustomCheck(Check):
     """`function(evidence, **parameters)` gives a mapping with value, verdict and reason."""
+
+    gates = ("data", *SCORED_GATES, "probation")
+    wears = False
 
     kind: Literal["custom"]
     function: str = Field(pattern=REFERENCE)
     """`package.module:function`."""
     parameters: dict[str, Any] = Field(default_factory=dict)
 
+    @property
+    def user_code(self) -> tuple[str, ...]:
+        """The function."""
+        return (self.function,)
 
-def judge_custom(check: CustomCheck, case: Case) -> CheckResult:
-    """Call the function on a read-only view of the evidence. Whatever it does wrong is inconclusive."""
-    name = check.function.partition(":")[2]
-    try:
-        function = load_function(check.function, "custom check")
-        answer = function(read_only(case.evidence), **check.parameters)
-    except ConfigurationError as error:
-        return unknown(check.kind, name, "?", str(error))
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code: its failure must not pass, nor crash
-        return unknown(check.kind, name, "?", f"{check.function} raised {type(error).__name__}: {error}")
-    why = malformed(answer)
-    if why:
-        return unknown(check.kind, name, "?", f"{check.function}: {why}")
-    return CheckResult(
-        kind=check.kind,
-        metric=name,
-        verdict=answer["verdict"],
-        reason=f"{name}: {answer['reason']}",
-        threshold=str(answer.get("threshold", "as the function says")),
-        value=float(answer["value"]),
-        n=int(answer.get("n", 0)),
-        method=f"{check.function}, source {source_digest(function)[:12]}",
-    )
+    def validate_in(self, context: PolicyContext, where: str) -> None:  # noqa: ARG002
+        """A function that there is and that takes these parameters."""
+        found = load_function(self.function, where)
+        try:
+            signature = inspect.signature(found)
+        except (TypeError, ValueError):
+            return  # a builtin tells no signature
+        variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        named = [name for name, one in signature.parameters.items() if one.kind not in variable]
+        takes_any = any(one.kind is one.VAR_KEYWORD for one in signature.parameters.values())
+        for name in self.parameters:
+            if name not in named[1:] and not takes_any:
+                raise unknown_name(where, f"parameter of {self.function}", name, named[1:] or ["none"])
+        try:
+            signature.bind(Evidence(), **self.parameters)
+        except TypeError as error:
+            raise ConfigurationError(
+                f"{where}: {self.function} cannot be called with these parameters: {error}"
+            ) from error
+
+    def judge(self, case: Case) -> CheckResult:
+        """Call the function on a read-only view of the evidence. Whatever it does wrong is inconclusive."""
+        name = self.function.partition(":")[2]
+        try:
+            function = load_function(self.function, "custom check")
+            answer = function(read_only(case.evidence), **self.parameters)
+        except ConfigurationError as error:
+            return unknown(self.kind, name, "?", str(error))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code: its failure must not pass, nor crash
+            return unknown(self.kind, name, "?", f"{self.function} raised {type(error).__name__}: {error}")
+        why = malformed(answer)
+        if why:
+            return unknown(self.kind, name, "?", f"{self.function}: {why}")
+        return CheckResult(
+            kind=self.kind,
+            metric=name,
+            verdict=answer["verdict"],
+            reason=f"{name}: {answer['reason']}",
+            threshold=str(answer.get("threshold", "as the function says")),
+            value=float(answer["value"]),
+            n=int(answer.get("n", 0)),
+            method=f"{self.function}, source {source_digest(function)[:12]}",
+        )
 
 
 def malformed(answer: Any) -> str:

@@ -4,35 +4,62 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mlratchet.models.gates.checks.base import Bounded
+from mlratchet.models.data.quality import MEASURES
+from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.gates.checks.base import PolicyContext
 from mlratchet.models.gates.checks.case import Case
+from mlratchet.models.gates.checks.naming import unknown_name
+from mlratchet.models.gates.checks.statistical import Bounded
 from mlratchet.models.gates.result import CheckResult, against_bound, bound_words, not_applicable, unknown
+
+COMPARING = ("label_prior_shift", "relabelled_fraction", "volume_ratio")
+"""Measures of the delivery against the one before."""
+OF_CLASSES = ("class_count", "smallest_class_rows", "label_prior_shift")
 
 
 class DataCheck(Bounded):
     """A measure of the delivery (docs/gates.md lists them) against a bound."""
 
+    gates = ("data",)
+    wears = False
+
     kind: Literal["data"]
     measure: str
 
+    @property
+    def subject(self) -> str:
+        """The measure."""
+        return self.measure
 
-def judge_data(check: DataCheck, case: Case) -> CheckResult:
-    """The measure against the bound; over nothing it says nothing."""
-    threshold = bound_words(check.minimum, check.maximum)
-    measure = case.evidence.data_measures.get(check.measure)
-    if measure is None:
-        return unknown(check.kind, check.measure, threshold, "not measured for this kind of data")
-    if measure.n < 1:
-        why = measure.detail or "there were no records to measure it on"
-        if case.first_model:
-            return not_applicable(check.kind, check.measure, threshold, why)
-        return unknown(check.kind, check.measure, threshold, why)
-    return against_bound(
-        check.kind,
-        check.measure,
-        measure.value,
-        measure.n,
-        minimum=check.minimum,
-        maximum=check.maximum,
-        detail=measure.detail,
-    )
+    @property
+    def compares(self) -> bool:
+        """Some measures are of two deliveries."""
+        return self.measure in COMPARING
+
+    def validate_in(self, context: PolicyContext, where: str) -> None:
+        """A measure that there is, of a workload that has what it counts."""
+        if self.measure not in MEASURES:
+            raise unknown_name(where, "measure", self.measure, list(MEASURES))
+        if self.measure in OF_CLASSES and not context.class_names:
+            raise ConfigurationError(f"{where}: {self.measure} is never measured: a {context.task} has no classes")
+
+    def judge(self, case: Case) -> CheckResult:
+        """The measure against the bound; over nothing it says nothing."""
+        threshold = bound_words(self.minimum, self.maximum)
+        measure = case.evidence.data_measures.get(self.measure)
+        if measure is None:
+            return unknown(self.kind, self.measure, threshold, "not measured for this kind of data")
+        if measure.n < 1:
+            why = measure.detail or "there were no records to measure it on"
+            if case.first_model:
+                return not_applicable(self.kind, self.measure, threshold, why)
+            return unknown(self.kind, self.measure, threshold, why)
+        return against_bound(
+            self.kind,
+            self.measure,
+            measure.value,
+            measure.n,
+            minimum=self.minimum,
+            maximum=self.maximum,
+            detail=measure.detail,
+        )

@@ -8,18 +8,22 @@ any slice was called good that is not stays below alpha. Slices are shown to be 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.evaluation.slices import slice_labels, take_rows
+from mlratchet.models.evaluation.slices import require_columns, slice_labels, take_rows
+from mlratchet.models.evaluation.statistics import detectable_difference
 from mlratchet.models.evaluation.statistics.multiplicity import holm
-from mlratchet.models.functions import REFERENCE
-from mlratchet.models.gates.checks.base import Statistical
-from mlratchet.models.gates.checks.case import Case, Compared
-from mlratchet.models.gates.checks.paired import NO_CHAMPION, alone_of
+from mlratchet.models.functions import REFERENCE, load_function
+from mlratchet.models.gates.checks.base import SCORED_GATES, Needs, PolicyContext
+from mlratchet.models.gates.checks.case import NO_CHAMPION, Case, Compared
+from mlratchet.models.gates.checks.pairing import alone_of
+from mlratchet.models.gates.checks.statistical import OnMetric
 from mlratchet.models.gates.intervals import estimate_of, gain_of
+from mlratchet.models.gates.pilot import TIMES, Pilot, within_reach
 from mlratchet.models.gates.result import CheckResult, Part, Verdict, bound_words, not_applicable, unknown
 from mlratchet.models.metrics import Metric
 from mlratchet.models.metrics.rows import RowOutputs
@@ -29,11 +33,15 @@ MOST_SLICES = 500  # more come from a column that is not one to slice by, an id 
 SHOWN = 3  # slices named in the reason; the decision holds all
 
 
-class SliceCheck(Statistical):
+class SliceCheck(OnMetric):
     """On every slice: the metric within a bound, or at most `margin` worse than the champion."""
 
+    gates = SCORED_GATES
+    wears = True
+    levels = ("minimum", "maximum")
+    margins = ("margin",)
+
     kind: Literal["slice"]
-    metric: str
     by: tuple[str, ...] = Field(default=(), strict=False)
     """Columns; a slice is every combination of their values that occurs, e.g. `region=eu, device=phone`."""
     function: str | None = Field(default=None, pattern=REFERENCE)
@@ -59,39 +67,96 @@ class SliceCheck(Statistical):
                 raise ValueError(f"{name}: every name once, got {', '.join(given)}")
         return self
 
+    @property
+    def compares(self) -> bool:
+        """With a margin."""
+        return self.margin is not None
 
-def judge_slice(check: SliceCheck, case: Case) -> CheckResult:
-    """Every wanted slice must hold; one that is empty, too small or undefined is inconclusive."""
-    threshold = _threshold(check)
-    metric, ours, theirs = case.metrics.get(check.metric), case.evidence.candidate, None
-    pair: Compared | str = ""
-    if metric is None:
-        return unknown(check.kind, check.metric, "?", f"unknown metric; there are {', '.join(case.metrics)}")
-    if check.margin is not None:
-        if case.first_model:
-            return not_applicable(check.kind, check.metric, threshold, NO_CHAMPION)
-        pair = case.compared(check.metric, case.evidence.champion, "champion")
-        why = pair if isinstance(pair, str) else ""
-    else:
-        why = case.rows_refused(ours, "candidate")
-    if why or ours is None:
-        return unknown(check.kind, check.metric, threshold, why)
-    labels = labels_of(ours, check.by, check.function)
-    if isinstance(labels, str):
-        return unknown(check.kind, check.metric, threshold, labels, len(ours.ids))
-    wanted = check.slices or tuple(sorted({label for label in labels_known(labels, ours, pair, case) if label}))
-    if not 0 < len(wanted) <= MOST_SLICES:
-        many = f"{len(wanted)} slices, expected 1 to {MOST_SLICES}; name those that matter in `slices`"
-        return unknown(check.kind, check.metric, threshold, many, len(ours.ids))
-    left_out, alone = "", tuple[Part, ...]()
-    if not isinstance(pair, str):  # a slice of nothing but rows that are left out stays, empty: inconclusive
-        label_of = dict(zip(ours.ids, labels, strict=True))
-        metric, common = pair.metric, pair.common
-        ours, theirs, left_out, alone = common.ours, common.theirs, common.words, alone_of(case, common.alone)
-        labels = [label_of[identity] for identity in ours.ids]
-    tests = [_SliceTest(check, case, metric, label, labels, ours, theirs, len(wanted)) for label in wanted]
-    found = _summary(check, case, threshold + left_out, tests, len(ours.ids))
-    return replace(found, parts=found.parts + alone)
+    @property
+    def user_code(self) -> tuple[str, ...]:
+        """With the function that labels the rows."""
+        return super().user_code + ((self.function,) if self.function is not None else ())
+
+    def needs(self) -> Needs:
+        """The columns, and the metric of every slice."""
+        return Needs(columns=self.by, slices=((self.metric, self.by, self.function),))
+
+    def validate_in(self, context: PolicyContext, where: str) -> None:
+        """A function that there is, and columns that a row carries."""
+        super().validate_in(context, where)
+        if self.function is not None:
+            load_function(self.function, where)
+        if context.columns is not None:
+            require_columns(self.by, context.columns, where)
+
+    def power_of(self, metric: Metric, pilot: Pilot) -> str:
+        """What the smallest slice can show, all slices counted."""
+        smallest, n, count = f"a slice of {self.minimum_rows} rows", self.minimum_rows, 1
+        if pilot.ours is not None:
+            labels = labels_of(pilot.ours, self.by, self.function)
+            if isinstance(labels, str):
+                return labels
+            counts = Counter(label for label in labels if label)
+            counts = Counter({label: counts[label] for label in self.slices or counts})
+            if not counts:
+                return "no row of the newest comparison belongs to a slice"
+            label, n = min(counts.items(), key=lambda item: (item[1], item[0]))
+            smallest, count = f"the smallest slice, {label}, with {n} rows", len(counts)
+            if n < self.minimum_rows:
+                return f"{smallest} is below minimum_rows {self.minimum_rows}: the check is inconclusive"
+        return self._shown_by(smallest, n, count, metric, pilot) if self.compare == "interval" else ""
+
+    def _shown_by(self, smallest: str, n: int, count: int, metric: Metric, pilot: Pilot) -> str:
+        confidence = 1 - (1 - self.confidence) / count
+        if self.margin is not None:
+            found = pilot.paired_error(metric)
+            shown = detectable_difference(found[0], measured_n=found[1], n=n, confidence=confidence) if found else None
+            if shown is None or shown <= self.margin:
+                return ""
+            words = f"{smallest} shows a difference of {shown:.3f} {TIMES}"
+            return f"{words}, the margin is {self.margin:g} (Holm over {count})"
+        bound = self.minimum if self.minimum is not None else float(self.maximum or 0.0)
+        single = pilot.single_error(metric, bound)
+        if single is None:
+            return ""
+        beyond = detectable_difference(single[0], measured_n=single[1], n=n, confidence=confidence)
+        if within_reach(metric, bound, beyond):
+            return ""
+        needs = f"its {metric.name} is truly {beyond:.3f} beyond {bound:g}"
+        return f"{smallest} passes {TIMES} only when {needs} (Holm over {count})"
+
+    def judge(self, case: Case) -> CheckResult:
+        """Every wanted slice must hold; one that is empty, too small or undefined is inconclusive."""
+        threshold = _threshold(self)
+        metric, ours, theirs = case.metrics.get(self.metric), case.evidence.candidate, None
+        pair: Compared | str = ""
+        if metric is None:
+            return unknown(self.kind, self.metric, "?", f"unknown metric; there are {', '.join(case.metrics)}")
+        if self.margin is not None:
+            if case.first_model:
+                return not_applicable(self.kind, self.metric, threshold, NO_CHAMPION)
+            pair = case.compared(self.metric, case.evidence.champion, "champion")
+            why = pair if isinstance(pair, str) else ""
+        else:
+            why = case.rows_refused(ours, "candidate")
+        if why or ours is None:
+            return unknown(self.kind, self.metric, threshold, why)
+        labels = labels_of(ours, self.by, self.function)
+        if isinstance(labels, str):
+            return unknown(self.kind, self.metric, threshold, labels, len(ours.ids))
+        wanted = self.slices or tuple(sorted({label for label in labels_known(labels, ours, pair, case) if label}))
+        if not 0 < len(wanted) <= MOST_SLICES:
+            many = f"{len(wanted)} slices, expected 1 to {MOST_SLICES}; name those that matter in `slices`"
+            return unknown(self.kind, self.metric, threshold, many, len(ours.ids))
+        left_out, alone = "", tuple[Part, ...]()
+        if not isinstance(pair, str):  # a slice of nothing but rows that are left out stays, empty: inconclusive
+            label_of = dict(zip(ours.ids, labels, strict=True))
+            metric, common = pair.metric, pair.common
+            ours, theirs, left_out, alone = common.ours, common.theirs, common.words, alone_of(case, common.alone)
+            labels = [label_of[identity] for identity in ours.ids]
+        tests = [_SliceTest(self, case, metric, label, labels, ours, theirs, len(wanted)) for label in wanted]
+        found = _summary(self, case, threshold + left_out, tests, len(ours.ids))
+        return replace(found, parts=found.parts + alone)
 
 
 def labels_known(labels: list[str], ours: RowOutputs, pair: Compared | str, case: Case) -> list[str]:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mlratchet.models.approval.check import ApprovalCheck
 from mlratchet.models.approval.standing import Standing, counted_digest, standing
 from mlratchet.models.approval.statement import read
+from mlratchet.models.gates.checks.approval import ApprovalCheck
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.judge import judge
 from pydantic import ValidationError

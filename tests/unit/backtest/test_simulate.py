@@ -7,7 +7,7 @@ from dataclasses import fields as fields_of
 
 from mlratchet.models.backtest.plot import timeline
 from mlratchet.models.backtest.simulate import Past, simulate
-from mlratchet.models.gates.policy import GATES
+from mlratchet.models.gates.names import GATES
 from mlratchet.models.gates.result import CheckResult, GateResult, Verdict
 from mlratchet.models.ledger.entry import LedgerEntry
 

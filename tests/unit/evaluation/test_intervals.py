@@ -279,7 +279,7 @@ def test_doubt_about_one_model_does_not_speak_of_two() -> None:
     y = np.arange(80) % 2
     output = np.eye(2)[np.where(np.arange(80) < 4, 1 - y, y)].astype(np.float32)
     one = RowOutputs(ids=[str(i) for i in range(80)], y=y, output=output)
-    assert "rows of the rarer outcome" in interval_of(BINARY["f1_macro"], one, confidence=0.9, resamples=1000).doubt
+    assert "rows of the rarer outcome" in interval_of(BINARY["f1_weighted"], one, confidence=0.9, resamples=1000).doubt
 
 
 def test_doubt_speaks_of_what_is_drawn() -> None:
@@ -296,7 +296,7 @@ def test_doubt_speaks_of_what_is_drawn() -> None:
     labels = (np.arange(600) // 10 % 2).astype(np.int64)
     output = np.eye(2, dtype=np.float32)[np.where(wrong, 1 - labels, labels)]
     grouped = RowOutputs(ids=ranked.ids, y=labels, columns={"patient": query}, output=output)
-    doubt = confidence_of(BINARY["f1_macro"], grouped, resamples=1000, cluster="patient").doubt
+    doubt = confidence_of(BINARY["f1_weighted"], grouped, resamples=1000, cluster="patient").doubt
     assert "too few clusters of patient of the rarer outcome" in doubt
 
 

@@ -13,14 +13,15 @@ from mlratchet.models.evaluation.perturb import perturbation_name
 from mlratchet.models.evaluation.seen import mark_seen
 from mlratchet.models.gates.evidence import AttributionShift, ContractReplay, Evidence, LiveReplay
 from mlratchet.models.gates.judge import Rules, judge
-from mlratchet.models.gates.policy import Check, HoldoutPolicy
+from mlratchet.models.gates.kinds import AnyCheck
+from mlratchet.models.gates.policy import HoldoutPolicy
 from mlratchet.models.gates.result import CheckResult, GateResult
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.sources.record import GROUP_COLUMN
 from pydantic import TypeAdapter
 
 Classified = Callable[..., RowOutputs]
-PARSE = TypeAdapter(Check).validate_python
+PARSE = TypeAdapter(AnyCheck).validate_python
 FUNCTIONS = "tests.unit.gates.gate_functions"
 NOISE = {"kind": "gaussian_noise", "sigma": 0.1}
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.judge import judge
-from mlratchet.models.gates.policy import Check
+from mlratchet.models.gates.kinds import AnyCheck
 from mlratchet.models.metrics.rows import RowOutputs
 from pydantic import TypeAdapter
 from scipy.stats import binom
 
-PARSE = TypeAdapter(Check).validate_python
+PARSE = TypeAdapter(AnyCheck).validate_python
 ROUNDS, ALPHA, ROWS = 200, 0.05, 150
 
 

@@ -20,7 +20,7 @@ from mlratchet.models.garbage.reachable import Retention, survey
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.identity.claim import read_claims
 from mlratchet.models.identity.lease import lease_key, read_leases
-from mlratchet.models.identity.signing import Signature
+from mlratchet.models.identity.signing import DetachedSignature
 from mlratchet.models.ledger.chain import entry_key, parse_entry
 from mlratchet.models.pipeline.store import deployed_revisions
 from mlratchet.models.registration.record import (
@@ -126,7 +126,12 @@ def test_a_signature_that_is_a_number_does_not_fit() -> None:
     number: str = json.loads("5")
     with pytest.raises(SecurityError, match="does not fit"):
         keys.trusted().verify(
-            Signature(keys.signer().key_id, number), b"x", purpose="approval", role="pipeline", at_s=1.0, what="w"
+            DetachedSignature(keys.signer().key_id, number),
+            b"x",
+            purpose="approval",
+            role="pipeline",
+            at_s=1.0,
+            what="w",
         )
 
 

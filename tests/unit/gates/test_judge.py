@@ -12,9 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlratchet.models.data.quality import Measure
 from mlratchet.models.gates.checks.absolute import AbsoluteCheck
-from mlratchet.models.gates.checks.artifact import LatencyCheck, ParityCheck, SizeCheck
 from mlratchet.models.gates.checks.data import DataCheck
-from mlratchet.models.gates.checks.paired import NonInferiorityCheck, SuperiorityCheck
+from mlratchet.models.gates.checks.latency import LatencyCheck
+from mlratchet.models.gates.checks.non_inferiority import NonInferiorityCheck
+from mlratchet.models.gates.checks.parity import ParityCheck
+from mlratchet.models.gates.checks.size import SizeCheck
+from mlratchet.models.gates.checks.superiority import SuperiorityCheck
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.judge import judge
 from mlratchet.models.gates.result import GateResult

@@ -13,11 +13,12 @@ from mlratchet.models.decisions.gate_run import GateRun, find_gate_run, gate_run
 from mlratchet.models.decisions.signature import publish_decision
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.gates.checks.absolute import AbsoluteCheck
-from mlratchet.models.gates.checks.paired import NonInferiorityCheck
+from mlratchet.models.gates.checks.non_inferiority import NonInferiorityCheck
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.judge import judge
+from mlratchet.models.gates.pilot import Pilot
 from mlratchet.models.gates.policy import GatePolicy
-from mlratchet.models.gates.power import Pilot, power_notes
+from mlratchet.models.gates.power import power_notes
 from mlratchet.models.gates.validation import validate_policy
 from mlratchet.models.identity.signing import Signer
 from mlratchet.models.metrics import metrics_for

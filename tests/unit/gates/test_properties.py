@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 from mlratchet.models.data.quality import Measure
 from mlratchet.models.evaluation.perturb import perturbation_name
 from mlratchet.models.gates.evidence import AttributionShift, ContractReplay, Evidence
-from mlratchet.models.gates.judge import ON_ROWS, Rules, judge
-from mlratchet.models.gates.policy import Check, HoldoutPolicy
+from mlratchet.models.gates.judge import Rules, judge
+from mlratchet.models.gates.kinds import AnyCheck
+from mlratchet.models.gates.policy import HoldoutPolicy
 from mlratchet.models.gates.result import GateResult
 from mlratchet.models.metrics.rows import RowOutputs
 from pydantic import TypeAdapter
 
-PARSE = TypeAdapter(Check).validate_python
+PARSE = TypeAdapter(AnyCheck).validate_python
 CLASSES = ("no", "yes")
 DATASET = "d" * 64
 N = 80
@@ -134,7 +135,7 @@ def every_model(evidence: Evidence, change: Callable[[RowOutputs], RowOutputs]) 
 
 
 def looks_at_rows(policy: list[Any]) -> bool:
-    return any(isinstance(check, ON_ROWS) for check in policy)
+    return any(check.wears for check in policy)
 
 
 @FAST
@@ -162,7 +163,7 @@ def test_no_model_that_answers_nan_or_infinity_passes(policy: list[Any], row: in
 @FAST
 @given(policy=POLICIES, value=BAD)
 def test_no_measure_that_is_not_a_number_passes(policy: list[Any], value: float) -> None:
-    measured = [c for c in policy if not isinstance(c, ON_ROWS) and c.kind not in ("contract", "custom")]
+    measured = [c for c in policy if not c.wears and c.kind not in ("contract", "custom")]
     broken = dataclasses.replace(
         GOOD, data_measures={"rows": Measure(value=value, n=80)}, latency_ms={"p95": value}, memory_mb=value,
         parity_max_difference=value, cost={"train_seconds": value}, size_bytes=value,

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.gates.pilot import Pilot
 from mlratchet.models.gates.policy import GatePolicy
-from mlratchet.models.gates.power import Pilot, power_notes
+from mlratchet.models.gates.power import power_notes
 from mlratchet.models.gates.validation import validate_policy
 from mlratchet.models.metrics import metrics_for
 from mlratchet.models.metrics.rows import RowOutputs

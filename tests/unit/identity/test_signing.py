@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 from mlratchet.models.errors import ConfigurationError, SecurityError
-from mlratchet.models.identity.signing import Role, Signature, Signer, TrustedKey, TrustedKeys
+from mlratchet.models.identity.signing import DetachedSignature, Role, Signer, TrustedKey, TrustedKeys
 
 DAY = 86_400.0
 BODY = b'{"verdict":"pass"}'
@@ -26,7 +26,7 @@ def trusted(signer: Signer, *, role: Role = "pipeline", valid_from_s: float = 0.
 
 
 def check(
-    keys: TrustedKeys, signature: Signature, body: bytes = BODY, *, at_s: float = DAY, anchored: bool = False
+    keys: TrustedKeys, signature: DetachedSignature, body: bytes = BODY, *, at_s: float = DAY, anchored: bool = False
 ) -> TrustedKey:
     return keys.verify(
         signature, body, purpose="decision", role="pipeline", at_s=at_s, what="decision d", anchored=anchored
@@ -62,14 +62,14 @@ def test_a_signature_of_another_purpose_role_or_key_is_refused() -> None:
     with pytest.raises(SecurityError, match="not in the trusted list"):
         check(trusted(signer), other.sign(BODY, purpose="decision"))
     with pytest.raises(SecurityError, match="does not fit"):  # another's signature under a trusted name
-        check(trusted(signer), Signature(signer.key_id, other.sign(BODY, purpose="decision").value))
+        check(trusted(signer), DetachedSignature(signer.key_id, other.sign(BODY, purpose="decision").value))
 
 
 @pytest.mark.parametrize("value", ["", "no base64 ü", "AAAA", "=" * 88])
 def test_a_signature_that_is_none_is_refused(value: str) -> None:
     signer = Signer.generate()
     with pytest.raises(SecurityError, match="does not fit"):
-        check(trusted(signer), Signature(signer.key_id, value))
+        check(trusted(signer), DetachedSignature(signer.key_id, value))
 
 
 def test_a_rotated_key_verifies_what_it_signed_before() -> None:

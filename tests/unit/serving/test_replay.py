@@ -12,7 +12,8 @@ import uvicorn
 from mlratchet.infra.machine.free_ports import find_port
 from mlratchet.infra.serving.replay import FAILURES_KEPT, quantiles_ms, replay_live, shortened
 from mlratchet.models.artifact.signature import Signature
-from mlratchet.models.gates.checks.artifact import ContractCheck, LatencyCheck
+from mlratchet.models.gates.checks.contract import ContractCheck
+from mlratchet.models.gates.checks.latency import LatencyCheck
 from mlratchet.models.gates.evidence import Evidence, LiveReplay
 from mlratchet.models.gates.judge import judge
 from mlratchet.models.serving.app import ModelServer, Slot

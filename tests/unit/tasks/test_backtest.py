@@ -12,7 +12,7 @@ from mlratchet.models.decisions.stored_evidence import Basis
 from mlratchet.models.gates.evidence import AttributionShift, Evidence
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.metrics.rows import RowOutputs
-from mlratchet.tasks.actions.backtest import Court, Kept
+from mlratchet.tasks.actions.backtest import Court, KeptGate
 
 ROWS = RowOutputs(ids=["r"], y=np.zeros(1), output=np.zeros(1))
 BASIS = Basis(gate="champion", first_model=False, task="regression", class_names=(), now_s=0.0)
@@ -33,7 +33,7 @@ def test_a_shift_against_another_champion_is_no_evidence(tmp_path: Path, serving
     court = Court(adapters, POLICY, [], tmp_path, lambda _done, _total: None)
     then = Evidence(version=3, candidate=ROWS, champion=ROWS, attribution_shift=AttributionShift(value=0.1, n=9))
     past, champion = (Past(version=n, work_key=f"w{n}", registered_s=float(n)) for n in (3, serving))
-    court._kept["w3"] = {"champion": Kept(evidence=then, basis=BASIS, champion_version=1)}
+    court._kept["w3"] = {"champion": KeptGate(evidence=then, basis=BASIS, champion_version=1)}
     court._scored[serving, "d"] = ROWS
     court._records = {3: type("Record", (), {"dataset_id": "d"})}  # type: ignore[dict-item]  # all that is asked of it
     result = next(c for c in court.judge("champion", past, [champion]).checks if c.kind == "attribution")

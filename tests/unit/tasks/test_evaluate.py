@@ -10,7 +10,7 @@ import pytest
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.models.evaluation.seen import SEEN_COLUMN
-from mlratchet.models.gates.needs import check_demands
+from mlratchet.models.pipeline.checking import check_gates
 from mlratchet.models.ports.storage import StorageError
 from mlratchet.tasks.steps.evaluate import Evaluation, evaluate
 from mlratchet.tasks.steps.validate import validate
@@ -199,4 +199,4 @@ def snapshot_of(road: Road, identity: str) -> Any:
 def test_what_cannot_be_measured_is_refused_when_the_run_opens(road: Road, check: str, words: str) -> None:
     run = road.run(check)
     with pytest.raises(ConfigurationError, match=words):
-        check_demands(run.spec.gates, run.workload)
+        check_gates(run.spec, run.workload)

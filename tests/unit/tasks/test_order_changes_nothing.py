@@ -31,7 +31,8 @@ CHECKS = (
 
 
 def answers(columns: tuple[str, ...], classes: tuple[str, ...], spread: float) -> Any:
-    """A model of named columns and classes whose numbers are sums of quarters: no order of adding changes them."""
+    """A model of named columns and classes whose numbers are sums of quarters: no order of adding changes them. Classes
+    begin at different numbers: where two tie, a model answers the one that it lists first."""
     weights = {"low": {"a": -2.0, "b": 0.25}, "mid": {"b": spread}, "high": {"a": 2.0, "c": 0.5}}
     module = torch.nn.Sequential(torch.nn.Linear(3, 32), torch.nn.ReLU(), torch.nn.Linear(32, 3)).eval()
     with torch.no_grad():
@@ -42,6 +43,7 @@ def answers(columns: tuple[str, ...], classes: tuple[str, ...], spread: float) -
                 module[0].weight[unit, place] = sign
                 for row, name in enumerate(classes):
                     module[2].weight[row, unit] = sign * weights[name].get(column, 0.0)
+        module[2].bias.copy_(torch.tensor([{"low": 0.0, "mid": 1 / 64, "high": 1 / 32}[name] for name in classes]))
     return module
 
 

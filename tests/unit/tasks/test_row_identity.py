@@ -1,5 +1,7 @@
-"""Who a row is: its raw cells in the columns of the first delivery. No change of the file or of a delivery moves it to the
-other side unsaid, and rows that a version was trained on are found again."""
+"""Who a row is: its raw cells in the columns of the first delivery.
+
+No change of the file or of a delivery moves it to the other side unsaid; what a version was trained on is found again.
+"""
 
 from __future__ import annotations
 

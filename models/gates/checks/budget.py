@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mlratchet.models.config import StrictModel
+from mlratchet.models.gates.checks.base import SCORED_GATES, Check
 from mlratchet.models.gates.checks.case import Case
 from mlratchet.models.gates.result import CheckResult, against_bound, unknown
 from pydantic import Field, model_validator
 
 
-class BudgetCheck(StrictModel):
+class BudgetCheck(Check):
     """The cost of the training. Exactly one bound."""
+
+    gates = SCORED_GATES
+    wears = False
 
     kind: Literal["budget"]
     maximum_seconds: float | None = Field(default=None, gt=0)
@@ -26,16 +29,15 @@ class BudgetCheck(StrictModel):
             raise ValueError("give exactly one of maximum_seconds, maximum_core_seconds and maximum_gpu_seconds")
         return self
 
-
-def judge_budget(check: BudgetCheck, case: Case) -> CheckResult:
-    """The recorded cost against the bound."""
-    bounds = (
-        ("train_seconds", check.maximum_seconds),
-        ("core_seconds", check.maximum_core_seconds),
-        ("gpu_seconds", check.maximum_gpu_seconds),
-    )
-    name, maximum = next((name, bound) for name, bound in bounds if bound is not None)
-    value = case.evidence.cost.get(name)
-    if value is not None and value < 0:
-        return unknown(check.kind, name, f"<= {maximum:g} s", f"measured {value:g} s: not a cost")
-    return against_bound(check.kind, name, value, 1, maximum=maximum, unit=" s")
+    def judge(self, case: Case) -> CheckResult:
+        """The recorded cost against the bound."""
+        bounds = (
+            ("train_seconds", self.maximum_seconds),
+            ("core_seconds", self.maximum_core_seconds),
+            ("gpu_seconds", self.maximum_gpu_seconds),
+        )
+        name, maximum = next((name, bound) for name, bound in bounds if bound is not None)
+        value = case.evidence.cost.get(name)
+        if value is not None and value < 0:
+            return unknown(self.kind, name, f"<= {maximum:g} s", f"measured {value:g} s: not a cost")
+        return against_bound(self.kind, name, value, 1, maximum=maximum, unit=" s")

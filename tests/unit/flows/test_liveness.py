@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from mlratchet.flows.runs.liveness import SILENT_S, STARTING_S, Pulse
+from mlratchet.flows.runs.liveness import SILENT_S, STARTING_S, SignOfLife
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.identity.lease import RENEW_S, lease_key
@@ -29,7 +29,7 @@ class Watch:
     def __init__(self) -> None:
         self.now = 0.0
         self.store = Refusing("store")
-        self.pulse = Pulse(self.store, "r", "digits", clock=lambda: self.now)
+        self.pulse = SignOfLife(self.store, "r", "digits", clock=lambda: self.now)
 
     def renew(self) -> None:
         self.store.put(lease_key("r"), str(self.now).encode())

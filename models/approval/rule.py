@@ -1,4 +1,4 @@
-"""`approval`: a named person said yes to this version under this policy, and the answer still counts."""
+"""Whose word is asked for, how many, and how long it counts: what a policy says of an approval."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from mlratchet.models.config import StrictModel
 from pydantic import Field, field_validator, model_validator
 
 
-class ApprovalCheck(StrictModel):
-    """Waits for `minimum` of `approvers`; a rejection by one of them fails."""
+class ApprovalRule(StrictModel):
+    """`minimum` of `approvers` must agree; a rejection by one of them is a no."""
 
-    kind: Literal["approval"]
     approvers: tuple[str, ...] = Field(min_length=1, strict=False)
     """Names as in the trusted keys."""
     expires_after_hours: float = Field(default=72.0, gt=0, le=8760)
@@ -33,7 +32,7 @@ class ApprovalCheck(StrictModel):
         return approvers
 
     @model_validator(mode="after")
-    def _enough_approvers(self) -> ApprovalCheck:
+    def _enough_approvers(self) -> ApprovalRule:
         if self.minimum > len(self.approvers):
             raise ValueError(f"minimum {self.minimum} of {len(self.approvers)} approvers could never pass")
         return self
