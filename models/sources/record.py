@@ -54,6 +54,7 @@ class InputSpec:
     dtype: Literal["float32", "int64", "uint8"]
     columns: tuple[str, ...] = ()  # for `table`: one name per value
     value_range: tuple[float, float] | None = None  # refuse values outside
+    defaults: tuple[tuple[str, float], ...] = ()  # column -> what a request that lacks it means
 
 
 def target_names(target: Target, class_names: tuple[str, ...]) -> tuple[str, ...]:

@@ -92,7 +92,7 @@ class Evaluation:
 def evaluate(run: Run, work: Work, dataset: DatasetManifest, trained: Trained) -> Evaluation:
     """Score the candidate, its perturbed copies and every version it is compared with on the same rows."""
     store, demands, task = run.adapters.store, demands_of(run.spec.gates), run.workload.task
-    examples = Examples(store, run.spec, dataset, signature_of(run.workload))
+    examples = Examples(store, run.spec, dataset, signature_of(run.workload, run.spec.serving.defaults))
     rows = examples.rows
     module = load_candidate(run, trained.result.weights_key, trained.result.weights_sha256)
     candidate = candidate_rows(run, trained, module, rows)
@@ -109,7 +109,9 @@ def evaluate(run: Run, work: Work, dataset: DatasetManifest, trained: Trained) -
     }
     keys = {name: save_rows(store, outputs) if outputs is not None else "none" for name, outputs in scored.items()}
     sample_x, sample_output = rows.x[:SAMPLE], candidate.output[:SAMPLE]
-    keys["requests"] = publish_requests(store, contract_requests(signature_of(run.workload), sample_x, sample_output))
+    keys["requests"] = publish_requests(
+        store, contract_requests(signature_of(run.workload, run.spec.serving.defaults), sample_x, sample_output)
+    )
     return Evaluation(
         candidate=candidate,
         compared=compared,
