@@ -53,7 +53,7 @@ def ask_for_approval(run: Run, gate_run: GateRun, evidence: Evidence) -> Approva
     if evidence.version is None or not waits_for_people(decision):
         return None
     asked = request_about(
-        decision, gate_run.decision, run.spec.gates, asked_by=run.actor, run_id=run.run_id, at_s=time.time()
+        decision, gate_run.decision, run.spec.policy, asked_by=run.actor, run_id=run.run_id, at_s=time.time()
     )
     request = publish_request(store, asked)
     show_text(

@@ -99,7 +99,9 @@ def test_requests_of_the_champions_clients_must_still_be_answered(store: MemoryS
     renamed = TableClassifier(columns=["a", "b", "price"], classes=["no", "yes"], hidden=8)
     other, changed, _, _ = made(renamed)
     failures = replay(predictor(other, changed), stored)
-    assert failures == ["columns c, price: request 9 of version 3: expected an answer, got 422: instances[0].price: missing column"]
+    assert failures == [
+        "columns c, price: request 9 of version 3: expected an answer, got 422: instances[0].price: missing column"
+    ]
     store.put(key, b"[]")
     with pytest.raises(DigestMismatch):
         load_requests(store, key, 3)
