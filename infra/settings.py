@@ -65,6 +65,7 @@ class AuditSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="RATCHET_", extra="ignore", frozen=True)
 
+    home: Path  # where the heads of clean audits are remembered
     s3_endpoint_url: str | None = None
     s3_region: str = "us-east-1"
     s3_access_key: SecretStr | None = None  # None: what boto3 finds by itself (AWS_*, a profile, a role)
@@ -79,7 +80,7 @@ def load_audit_settings() -> AuditSettings:
     """From the environment, and from the installation here if there is one."""
     home = find_home()
     file = home / "stack.env"
-    settings = AuditSettings(_env_file=file if file.is_file() else None)
+    settings = AuditSettings(_env_file=file if file.is_file() else None, home=home)
     if settings.trusted_keys is None and (home / "trusted-keys.json").is_file():
         settings = settings.model_copy(update={"trusted_keys": home / "trusted-keys.json"})
     return settings

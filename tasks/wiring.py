@@ -8,11 +8,12 @@ from functools import cached_property
 
 from mlratchet.infra.keys.files import InstalledKeys
 from mlratchet.infra.launch.local import LocalLauncher
+from mlratchet.infra.ledger.heads import open_heads
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.machine.scratch import is_gone, lease_of, open_scratch
 from mlratchet.infra.serving.local import LocalServers
 from mlratchet.infra.settings import Settings, load_settings
-from mlratchet.infra.storage.opening import open_bucket
+from mlratchet.infra.storage.opening import Buckets
 from mlratchet.infra.storage.s3 import S3Store
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.garbage.lock import collections, wait_for_collector
@@ -37,10 +38,10 @@ class Adapters:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
-    def bucket(self, name: str) -> S3Store:
-        """A bucket of the stack's S3."""
-        settings = self.settings
-        return open_bucket(settings, name)
+    @cached_property
+    def bucket(self) -> Buckets:
+        """A bucket of the stack's S3, by name."""
+        return Buckets(self.settings)
 
     @cached_property
     def raw(self) -> S3Store:
@@ -60,7 +61,7 @@ class Adapters:
     @cached_property
     def ledger(self) -> ObjectLedger:
         """The history of promotions."""
-        return ObjectLedger(self.store, self.keys)
+        return ObjectLedger(self.store, self.keys, open_heads(self.settings))
 
     @cached_property
     def registry(self) -> Registry:

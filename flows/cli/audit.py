@@ -68,6 +68,10 @@ def audit(
         str | None, typer.Option(help="Digest of a ledger entry that was seen earlier: it must still be there.")
     ] = None,
     files: Annotated[bool, typer.Option("--bytes/--no-bytes", help="Hash every file of every champion.")] = True,
+    since: Annotated[
+        bool,
+        typer.Option("--since", help="Look only at what is newer than the head that the last clean audit here signed."),
+    ] = False,
     replay: Annotated[bool, typer.Option("--replay", help="Judge every promoted version again from its rows.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -80,13 +84,14 @@ def audit(
 
     from mlratchet.flows.cli.output import emit
     from mlratchet.infra.settings import load_audit_settings
-    from mlratchet.models.audit.audit import Depth
+    from mlratchet.models.audit.generation import Depth
     from mlratchet.models.errors import SecurityError
     from mlratchet.tasks.actions.audit import audit as run_audit
 
     said = {"store_bucket": bucket, "s3_endpoint_url": endpoint, "trusted_keys": trusted}
     settings = load_audit_settings().model_copy(update={k: v for k, v in said.items() if v is not None})
-    report = run_audit(settings, pipeline, expect_head=expect_head, depth=Depth(files=files, replay=replay))
+    depth = Depth(files=files, replay=replay)
+    report = run_audit(settings, pipeline, expect_head=expect_head, depth=depth, since=since)
     lines = [f"problem: {line}" for line in report.problems] + [f"note: {line}" for line in report.notes]
     emit({**asdict(report), "passed": report.passed, "line": report.line()}, [*lines, report.line()], as_json=as_json)
     if not report.passed:

@@ -10,16 +10,23 @@ import typer
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 PipelineArgument = Annotated[str, typer.Argument(help="Name of a pipeline.")]
+NEWEST = 20  # lines of a history, unless everything is asked for
 VersionArgument = Annotated[int, typer.Argument(help="A version's number, as `ratchet versions` lists it.", min=1)]
 
 
-def versions(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
-    """All versions of a pipeline's model, with aliases and origin."""
-    from mlratchet.flows.cli.output import emit
+AllOption = Annotated[bool, typer.Option("--all", help=f"Everything, not only the newest {NEWEST}.")]
+
+
+def versions(pipeline: PipelineArgument, everything: AllOption = False, as_json: JsonOption = False) -> None:
+    """The newest versions of a pipeline's model, with aliases and origin."""
+    from mlratchet.flows.cli.output import emit, tell_left_out
     from mlratchet.tasks.support.pipelines import require_pipeline
     from mlratchet.tasks.wiring import open_adapters
 
     adapters = open_adapters()
+    registry = adapters.registry
+    found = registry.list_versions(pipeline) if everything else registry.newest_versions(pipeline, NEWEST + 1)
+    shown = found if everything else found[-NEWEST:]
     rows: list[dict[str, Any]] = [
         {
             "version": v.version,
@@ -29,7 +36,7 @@ def versions(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
             "parent": v.tags.get("ratchet.parent"),
             "work_key": v.tags.get("ratchet.work_key"),
         }
-        for v in adapters.registry.list_versions(pipeline)
+        for v in shown
     ]
     if not rows:
         require_pipeline(adapters, pipeline)
@@ -44,6 +51,8 @@ def versions(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
         lines if rows else [f"no versions of {pipeline}; `ratchet run {pipeline}` makes one"],
         as_json=as_json,
     )
+    if len(found) > len(shown):
+        tell_left_out("earlier versions are")
 
 
 def decision(
@@ -83,13 +92,13 @@ def decision(
         raise SecurityError(f"version {version} of {pipeline}: {wrong[0]}")
 
 
-def history(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
-    """The ledger: which version became champion when, by whom and why. ✓: its decision verifies."""
-    from mlratchet.flows.cli.output import emit
+def history(pipeline: PipelineArgument, everything: AllOption = False, as_json: JsonOption = False) -> None:
+    """The newest of the ledger: which version became champion when, by whom and why. ✓: its decision verifies."""
+    from mlratchet.flows.cli.output import emit, tell_left_out
     from mlratchet.tasks.support.versions import history_of
     from mlratchet.tasks.wiring import open_adapters
 
-    entries = history_of(open_adapters(), pipeline)
+    entries = history_of(open_adapters(), pipeline, newest=None if everything else NEWEST)
     lines = [
         f"{e['generation']:>4}  {dt.datetime.fromtimestamp(e['at_s'], dt.UTC).isoformat(timespec='seconds')}  "
         f"{e['action']:8}  version {e['version']}  {'✓' if e['verified'] else '✗'} {e['decision'][:12]}  "
@@ -98,6 +107,9 @@ def history(pipeline: PipelineArgument, as_json: JsonOption = False) -> None:
     ]
     none = f"no version of {pipeline} was promoted yet; `ratchet run {pipeline}` trains one and promotes it"
     emit(entries, lines or [none], as_json=as_json)
+    left_out = entries[0]["generation"] - 1 if entries else 0
+    if left_out:
+        tell_left_out(f"{left_out} earlier {'entry is' if left_out == 1 else 'entries are'}")
 
 
 def promote(

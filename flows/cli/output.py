@@ -22,6 +22,11 @@ def emit(value: Any, lines: Sequence[str], *, as_json: bool) -> None:
             typer.echo(line)
 
 
+def tell_left_out(what: str) -> None:
+    """On stderr, so that what a script reads stays JSON."""
+    typer.echo(f"{what} left out; --all shows everything", err=True)
+
+
 @contextmanager
 def progress_bar(description: str, *, hidden: bool = False) -> Iterator[Callable[[int, int], None]]:
     """A bar on stderr; the yielded function takes (done, total)."""

@@ -2,34 +2,49 @@
 
 from __future__ import annotations
 
+import time
 import uuid
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from mlratchet.models.errors import SecurityError
+from mlratchet.infra.ledger.heads import HeadFiles
+from mlratchet.models.errors import RatchetError, SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.identity.keys import Keys
-from mlratchet.models.ledger.chain import Chain, Link, entry_key, parse_entry, sign_entry
+from mlratchet.models.ledger.chain import Chain, Link, entry_key, read_tail, sign_entry
 from mlratchet.models.ledger.entry import LedgerConflict, LedgerEntry
+from mlratchet.models.ledger.remembered import (
+    RememberedHead,
+    believed_head,
+    digest_of_list,
+    links_behind,
+    sign_head,
+    write_head,
+)
 from mlratchet.models.ports.storage import ObjectInfo, ObjectStore, StorageError
 
 
 @dataclass(frozen=True)
-class _Read:
-    """An entry that was read and verified before: its bytes are not read again while the ETag stays."""
+class _Known:
+    """What was verified before, from which on the bucket is read."""
 
-    etag: str
-    digest: str  # SHA-256 hex of the bytes
-    entry: LedgerEntry
+    links: list[Link]
+    etag: str  # of the newest entry as this process saw it; "" when it did not
+    trusted: str  # which public list the signatures were verified by
+    remembered: bool  # by a signed head of the installation, not by this process alone
 
 
 class ObjectLedger:
-    """`ledger/<name>/<generation>.json`, each signed and holding the digest of the one before."""
+    """`ledger/<name>/<generation>.json`, each signed and holding the digest of the one before.
 
-    def __init__(self, store: ObjectStore, keys: Keys) -> None:
-        self._store, self._keys = store, keys
-        self._known: dict[str, list[_Read]] = {}
-        self._believed: dict[str, tuple[str, str]] = {}  # head and public list that the signatures were held against
+    What was verified once, by this process or as a remembered head says, is not read again; the newest entry of it must
+    still be there. An older entry that is changed afterwards changes nothing that is believed: an audit finds it.
+    """
+
+    def __init__(self, store: ObjectStore, keys: Keys, heads: HeadFiles | None = None) -> None:
+        self._store, self._keys, self._heads = store, keys, heads
+        self._known: dict[str, _Known] = {}
 
     def head(self, name: str) -> LedgerEntry | None:
         """See the port."""
@@ -38,49 +53,90 @@ class ObjectLedger:
 
     def entries(self, name: str) -> list[LedgerEntry]:
         """See the port."""
-        return [read.entry for read in self._read(name)]
+        return [link.entry for link in self._read(name)]
 
     def digests(self, name: str) -> list[str]:
         """See the port."""
-        return [read.digest for read in self._read(name)]
-
-    def _read(self, name: str) -> list[_Read]:
-        known = self._known.get(name, [])
-        chain: list[_Read] = []
-        for generation, info in enumerate(self._store.list(f"ledger/{name}/"), start=1):
-            if info.key != entry_key(name, generation):
-                raise SecurityError(
-                    f"{self._store.bucket}/{info.key}: expected generation {generation}; an entry was removed"
-                )
-            before = chain[-1].digest if chain else ""
-            held = known[generation - 1] if generation <= len(known) else None
-            if held is None or held.etag != info.etag or held.entry.previous != before:
-                held = self._verified(name, generation, info, before)
-            chain.append(held)
-        self._known[name] = chain
-        self._believe(name, chain)
-        return chain
+        return [link.digest for link in self._read(name)]
 
     def chain(self, name: str) -> Chain:
         """See the port."""
-        return _chain(name, self._read(name))
+        return Chain(name, self._read(name))
 
-    def _believe(self, name: str, read: list[_Read]) -> None:
-        """Every signature by the public list as it stands now: a key may have been revoked since the last look."""
-        if not read:
-            return  # who has not promoted anything yet needs no list
+    def _read(self, name: str) -> list[Link]:
+        """Every link, verified by the public list as it stands now: a key may have been revoked since the last look."""
+        known = self._known.get(name) or self._recalled(name)
+        listed = [] if known is None else self._tail(name, known)
+        if listed is None:  # what this process saw is gone: the whole bucket tells why, or that it became shorter
+            known = None
+        if known is None:
+            listed = list(self._store.list(f"ledger/{name}/"))
+            known = _Known([], "", "", remembered=False)
+        if not listed:
+            self._known.pop(name, None)
+            return []  # who has not promoted anything yet needs no list
+        return self._verified(name, known, listed)
+
+    def _tail(self, name: str, known: _Known) -> list[ObjectInfo] | None:
+        """The newest entry that is known, and what came after; None when it is not there as it was.
+
+        Raises ``SecurityError`` when the installation remembers it.
+        """
+        head = known.links[-1]
+        key = entry_key(name, head.entry.generation)
+        found = list(self._store.list(f"ledger/{name}/", after=entry_key(name, head.entry.generation - 1)))
+        stands = bool(found) and found[0].key == key
+        if stands and (found[0].etag == known.etag or digest_bytes(self._store.get(key)) == head.digest):
+            return found
+        if known.remembered and self._heads is not None:
+            raise SecurityError(
+                f"{self._store.bucket}/{key}: {'was changed' if stands else 'is gone'}; this installation verified it "
+                f"as {head.digest[:12]}: the ledger's tail was cut or rewritten; restore ledger/{name}/ from a copy of "
+                f"the bucket, or remove {self._heads.path(name, 'chain')} if this is meant to be another ledger"
+            )
+        return None
+
+    def _verified(self, name: str, known: _Known, listed: list[ObjectInfo]) -> list[Link]:
+        held = len(known.links)
+        links, problem = read_tail(self._store, name, known.links, listed[1:] if held else listed)
+        if problem is not None:
+            raise problem
         trusted = self._keys.trusted()
-        held = (read[-1].digest, trusted.to_json())
-        if self._believed.get(name) != held:
-            _chain(name, read).verify(trusted)
-            self._believed[name] = held
+        which = digest_of_list(trusted)
+        if which != known.trusted or len(links) > held:
+            Chain(name, links).verify(trusted, after=held if which == known.trusted else 0)
+            remembered = self._remember(name, links, which)
+        else:
+            remembered = known.remembered
+        self._known[name] = _Known(links, listed[-1].etag, which, remembered)
+        return links
 
-    def _verified(self, name: str, generation: int, info: ObjectInfo, before: str) -> _Read:
-        data = self._store.get(info.key)
-        entry = parse_entry(data, f"{self._store.bucket}/{info.key}")
-        if entry.previous != before or entry.generation != generation or entry.name != name:
-            raise SecurityError(f"{self._store.bucket}/{info.key}: does not follow the entry before it; it was changed")
-        return _Read(info.etag, digest_bytes(data), entry)
+    def _recalled(self, name: str) -> _Known | None:
+        """What the installation remembers, as far as it is genuine and the list of keys is still the same."""
+        data = self._heads.read(name, "chain") if self._heads is not None else None
+        if data is None or self._heads is None:
+            return None
+        head = believed_head(data, self._keys.trusted(), verified="chain", where=self._heads.where, name=name)
+        links = links_behind(head, data) if head is not None else None
+        return _Known(links, "", head.trusted, remembered=True) if head is not None and links is not None else None
+
+    def _remember(self, name: str, links: list[Link], trusted: str) -> bool:
+        """Sign the newest entry and keep it; False for who holds no key, which is no reason to fail."""
+        if self._heads is None or not self._heads.writes:
+            return False
+        head = RememberedHead(
+            verified="chain",
+            where=self._heads.where,
+            name=name,
+            generation=len(links),
+            digest=links[-1].digest,
+            trusted=trusted,
+            at_s=time.time(),
+        )
+        with suppress(RatchetError):
+            self._heads.keep(name, "chain", write_head(sign_head(head, self._keys.signer()), links))
+            return True
+        return False
 
     def append(
         self,
@@ -135,10 +191,6 @@ class ObjectLedger:
         """See the port."""
         earlier = [entry for entry in self.entries(name) if entry.at_s <= when_s]
         return earlier[-1] if earlier else None
-
-
-def _chain(name: str, read: list[_Read]) -> Chain:
-    return Chain(name, [Link(one.entry, one.digest) for one in read])
 
 
 def conflict(name: str, winner: LedgerEntry | None, expected_generation: int) -> LedgerConflict:

@@ -101,6 +101,10 @@ class MemoryRegistry:
                 for number, v in sorted(self._versions.get(name, {}).items())
             ]
 
+    def newest_versions(self, name: str, most: int) -> list[ModelVersion]:
+        """See the port."""
+        return self.list_versions(name)[-most:]
+
     def get_alias(self, name: str, alias: str) -> ModelVersion | None:
         """See the port."""
         check_alias(alias)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -134,24 +135,38 @@ class MlflowRegistry:
             raise VersionNotFound(f"{name} has no version {version}; there are {there}") from exc
 
     def list_versions(self, name: str) -> list[ModelVersion]:
-        """See the port. `search_model_versions` returns no aliases: they are asked for one by one."""
+        """See the port."""
         found: list[Any] = []
         token: str | None = None
         while True:
-            page = self._call(
-                "list versions",
-                partial(self._client.search_model_versions, f"name = '{name}'", PAGE, page_token=token),
-            )
+            page = self._page(name, PAGE, page_token=token)
             found += list(page)
             token = page.token
             if not token:
-                break
-        holders = {alias: self.get_alias(name, alias) for alias in ALIASES} if found else {}
-        versions = []
-        for one in sorted((self._version(v) for v in found), key=lambda v: v.version):
-            aliases = tuple(a for a, holder in holders.items() if holder is not None and holder.version == one.version)
-            versions.append(ModelVersion(**{**vars(one), "aliases": aliases}))
-        return versions
+                return self._with_aliases(name, found)
+
+    def newest_versions(self, name: str, most: int) -> list[ModelVersion]:
+        """See the port."""
+        return self._with_aliases(name, list(self._page(name, most, order_by=["version_number DESC"])))
+
+    def _page(self, name: str, most: int, **more: Any) -> Any:
+        return self._call(
+            "list versions", partial(self._client.search_model_versions, f"name = '{name}'", most, **more)
+        )
+
+    def _with_aliases(self, name: str, found: list[Any]) -> list[ModelVersion]:
+        """Ascending. `search_model_versions` returns no aliases; the model itself names the holders of all of them."""
+        held: dict[int, tuple[str, ...]] = {}
+        if found:
+            model = self._call("read model", partial(self._client.get_registered_model, name))
+            for alias in ALIASES:
+                if alias in model.aliases:
+                    version = int(model.aliases[alias])
+                    held[version] = (*held.get(version, ()), alias)
+        return [
+            replace(one, aliases=held.get(one.version, ()))
+            for one in sorted((self._version(v) for v in found), key=lambda v: v.version)
+        ]
 
     def get_alias(self, name: str, alias: str) -> ModelVersion | None:
         """See the port."""

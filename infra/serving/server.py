@@ -14,7 +14,6 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,10 +21,11 @@ import uvicorn
 from mlratchet.infra.artifact.exported import load_exported
 from mlratchet.infra.artifact.fetch import fetch_artifact
 from mlratchet.infra.keys.files import InstalledKeys
+from mlratchet.infra.ledger.heads import open_heads
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.machine.interpreter import collect_seldom
 from mlratchet.infra.settings import load_settings
-from mlratchet.infra.storage.opening import open_bucket
+from mlratchet.infra.storage.opening import Buckets
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.registration.record import Registration
@@ -59,9 +59,10 @@ class ArtifactLoader:
 def open_follower(name: str, slot: Slot) -> ChampionFollower:
     """Over the adapters that the settings name."""
     settings = load_settings()
-    store, keys = open_bucket(settings, settings.store_bucket), InstalledKeys(settings)
-    loader = ArtifactLoader(partial(open_bucket, settings))
-    return ChampionFollower(name, slot, ledger=ObjectLedger(store, keys), keys=keys, store=store, loader=loader)
+    buckets, keys = Buckets(settings), InstalledKeys(settings)
+    store = buckets(settings.store_bucket)
+    ledger = ObjectLedger(store, keys, open_heads(settings, writes=False))
+    return ChampionFollower(name, slot, ledger=ledger, keys=keys, store=store, loader=ArtifactLoader(buckets))
 
 
 def main() -> None:

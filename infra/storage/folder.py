@@ -93,11 +93,11 @@ class FolderStore:
         """See the port."""
         return self._file(key).is_file()
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
         """See the port."""
         files = {unquote(file.name): file for file in self._folder.iterdir() if not file.name.startswith(PART)}
         for key in sorted(files):
-            if key.startswith(prefix):
+            if key.startswith(prefix) and key > after:
                 yield self._info(key, files[key])
 
     def delete(self, key: str) -> None:

@@ -77,10 +77,10 @@ class MemoryStore:
         with self._lock:
             return check_key(key) in self._objects
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
         """See the port."""
         with self._lock:
-            found = [self._info(key) for key in sorted(self._objects) if key.startswith(prefix)]
+            found = [self._info(key) for key in sorted(self._objects) if key.startswith(prefix) and key > after]
         yield from found
 
     def delete(self, key: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from mlratchet.infra.settings import AuditSettings, Settings
 from mlratchet.infra.storage.s3 import S3Store
 
@@ -18,3 +20,19 @@ def open_bucket(settings: Settings | AuditSettings, name: str | None = None) -> 
         secret_key=secret.get_secret_value() if secret else None,
         session_token=token.get_secret_value() if token else None,
     )
+
+
+class Buckets:
+    """The buckets of one server, each opened once: a client takes a fifth of a second to make. Thread-safe."""
+
+    def __init__(self, settings: Settings | AuditSettings) -> None:
+        self._settings = settings
+        self._open: dict[str, S3Store] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, name: str) -> S3Store:
+        """By name."""
+        with self._lock:
+            if name not in self._open:
+                self._open[name] = open_bucket(self._settings, name)
+            return self._open[name]

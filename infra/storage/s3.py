@@ -16,6 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from mlratchet.infra.storage.keys import check_key
 from mlratchet.infra.storage.memory import verify
+from mlratchet.infra.storage.signed_get import SignedGet
 from mlratchet.models.errors import ConfigurationError, RatchetError
 from mlratchet.models.ports.storage import (
     CredentialsExpired,
@@ -67,6 +68,9 @@ class S3Store:
                     response_checksum_validation="when_required",
                 ),
             )
+        self._quick: Callable[[str], bytes | None] = nothing
+        if endpoint_url and access_key and secret_key:
+            self._quick = SignedGet(self._client, bucket, access_key, secret_key, session_token)
         self._transfer = TransferConfig(multipart_threshold=32 << 20, multipart_chunksize=16 << 20, max_concurrency=4)
 
     @property
@@ -114,7 +118,8 @@ class S3Store:
             return data
 
         for last in (False, True):
-            data = self._call("read", key, read)
+            quick = None if last else self._quick(key)
+            data = quick if quick is not None else self._call("read", key, read)
             try:
                 verify(self._bucket, key, hashlib.sha256(data).hexdigest(), sha256)
             except DigestMismatch:
@@ -204,11 +209,10 @@ class S3Store:
             return False
         return True
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
         """See the port."""
-        token: str | None = None
+        more = {"StartAfter": after} if after else {}
         while True:
-            more = {"ContinuationToken": token} if token else {}
             page = self._call(
                 "list",
                 prefix,
@@ -221,14 +225,18 @@ class S3Store:
                     etag=str(item["ETag"]).strip('"'),
                     modified_s=item["LastModified"].timestamp(),
                 )
-            token = page.get("NextContinuationToken")
-            if not token:
+            if not page.get("NextContinuationToken"):
                 return
+            more = {"ContinuationToken": page["NextContinuationToken"]}
 
     def delete(self, key: str) -> None:
         """See the port."""
         check_key(key)
         self._call("delete", key, lambda: self._client.delete_object(Bucket=self._bucket, Key=key))
+
+
+def nothing(_key: str) -> None:
+    """Of a store whose endpoint or keys boto3 finds by itself: it reads, too."""
 
 
 def code_of(error: ClientError) -> str:

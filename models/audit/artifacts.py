@@ -16,6 +16,8 @@ from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from mlratchet.models.registration.record import Registration, registration_key
 from pydantic import ValidationError
 
+IN_MEMORY_BYTES = 4 << 20  # per file, and as many files at once as an audit has readers
+
 
 def read_registration(store: ObjectStore, entry: LedgerEntry) -> Registration:
     """The record of a promoted version. Raises ``SecurityError`` unless it is the one that was promoted."""
@@ -49,25 +51,33 @@ def read_manifest(store: ObjectStore, entry: LedgerEntry) -> ArtifactManifest:
 
 
 def verify_bytes(open_bucket: Callable[[str], ObjectStore], record: Registration, manifest: ArtifactManifest) -> int:
-    """Hash every file of the artifact, one at a time on disk; returns how many: 0 when it is gone as a whole, as a
-    version that retired is.
+    """Hash every file of the artifact; returns how many: 0 when it is gone as a whole, as a version that retired is.
 
-    Raises ``SecurityError`` naming the first that differs, is missing or is extra.
+    Small files are hashed in memory, others one at a time on disk. Raises ``SecurityError`` naming the first that
+    differs, is missing or is extra.
     """
     location = urlparse(record.source_uri)
     prefix = location.path.strip("/") + "/"
     if location.scheme != "s3" or not location.netloc or prefix == "/":
         raise SecurityError(f"version {record.version}: {record.source_uri!r} is not the place of an artifact")
     bucket = open_bucket(location.netloc)
-    found = {info.key.removeprefix(prefix) for info in bucket.list(prefix)}
+    found = {info.key.removeprefix(prefix): info.size_bytes for info in bucket.list(prefix)}
     if not found:
         return 0
-    for words, names in (("is missing", set(manifest.files) - found), ("is extra", found - set(manifest.files))):
+    for words, names in (
+        ("is missing", set(manifest.files) - set(found)),
+        ("is extra", set(found) - set(manifest.files)),
+    ):
         if names:
             raise SecurityError(f"version {record.version}: {record.source_uri}: file {min(names)} {words}")
-    with tempfile.TemporaryDirectory(prefix="ratchet-audit-") as folder:
-        part = Path(folder) / "part"
-        for name, sha256 in sorted(manifest.files.items()):
-            bucket.download_file(prefix + name, part, sha256=sha256)
-            part.unlink()
+    for name, sha256 in sorted(manifest.files.items()):
+        if found[name] <= IN_MEMORY_BYTES:
+            bucket.get(prefix + name, sha256=sha256)
+        else:
+            _hash_on_disk(bucket, prefix + name, sha256)
     return len(manifest.files)
+
+
+def _hash_on_disk(bucket: ObjectStore, key: str, sha256: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="ratchet-audit-") as folder:
+        bucket.download_file(key, Path(folder) / "part", sha256=sha256)

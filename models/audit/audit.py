@@ -3,40 +3,33 @@
 Everything hangs on the ledger: an entry names a decision and a manifest by digest, the champion gate's decision names
 the earlier gates' decisions, and each decision names its policy, its evidence and the rows behind it. What is not
 reachable from the ledger moved nothing; it is verified too, and what cannot be is a note.
+
+Generations are looked at side by side, because most of the time is waiting for the store; memory holds a few dozen of
+them, however many there are.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
 
-from mlratchet.models.audit.artifacts import read_manifest, read_registration, verify_bytes
+from mlratchet.models.audit.generation import Behind, Depth, Findings, evidence_stands
+from mlratchet.models.audit.read_once import ReadOnce, SharedReads
 from mlratchet.models.audit.report import AuditReport
-from mlratchet.models.decisions.document import Decision
-from mlratchet.models.decisions.judge_again import load_policy, replay
 from mlratchet.models.decisions.signature import Context, parse_decision, verified_decision
-from mlratchet.models.decisions.stored_evidence import thaw
-from mlratchet.models.errors import InfrastructureError, RatchetError, SecurityError
-from mlratchet.models.gates.names import EARLIER_GATES
+from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.signing import TrustedKeys
-from mlratchet.models.ledger.chain import Chain, Link, ledger_names, read_links
+from mlratchet.models.ledger.chain import Chain, ledger_names, read_links
 from mlratchet.models.ledger.entry import LedgerEntry
+from mlratchet.models.ledger.remembered import RememberedHead
 from mlratchet.models.pipeline.loading import hint_at
-from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
-from mlratchet.models.promotion.registered import refuse_changed_registration
-from mlratchet.models.promotion.verify import verify_earlier_gate, verify_entry
+from mlratchet.models.ports.reading import side_by_side
+from mlratchet.models.ports.storage import ObjectStore
 
 DECISION = re.compile(r"^decisions/(?P<digest>[0-9a-f]{64})\.json$")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Depth:
-    """How much is read."""
-
-    files: bool = True  # hash every byte of every artifact that was champion
-    replay: bool = False  # judge every promoted version again from the stored evidence
+THE_LAST_AUDIT = "the last clean audit"
+WHOLE = Depth()
+CLOCKS_S = 60.0  # by which the clocks of one store's servers may differ
 
 
 class Audit:
@@ -49,15 +42,20 @@ class Audit:
         trusted: TrustedKeys,
         name: str,
         *,
-        depth: Depth = Depth(),
+        depth: Depth = WHOLE,
     ) -> None:
         self._store, self._open_bucket, self._trusted, self._depth = store, open_bucket, trusted, depth
-        self._verified: dict[str, Decision] = {}  # by digest
-        self._seen: set[str] = set()  # versions and manifests whose bytes were looked at
+        self._verified: set[str] = set()  # digests of decisions
+        self._shared = SharedReads()
         self.report = AuditReport(name=name, bucket=store.bucket)
 
-    def run(self, *, known_heads: dict[str, str] | None = None) -> AuditReport:
-        """The whole audit. `known_heads`: who remembers a head -> its digest; each must be in the chain.
+    def run(self, *, known_heads: dict[str, str] | None = None, since: RememberedHead | None = None) -> AuditReport:
+        """The audit.
+
+        Args:
+            known_heads: Who remembers a head -> its digest; each must be in the chain.
+            since: A head that is believed: what is behind it was verified by the audit that signed it. The entries are
+                all read and verified again; behind them only what is newer is looked at, and always the newest.
 
         Raises ``InfrastructureError`` when the bucket cannot be read; everything else is in the report.
         """
@@ -66,114 +64,100 @@ class Audit:
         chain = Chain(report.name, links)
         report.generations, report.head = len(links), links[-1].digest if links else ""
         report.champion = links[-1].entry.version if links else None
+        first = Findings()
         if problem is not None:
-            report.problems.append(str(problem))
+            first.problems.append(str(problem))
         elif not links:
             # an auditor cannot tell a name that never was from a history that somebody removed: both fail
-            report.problems.append(
+            first.problems.append(
                 f"ledger/{report.name}/ in {self._store.bucket} is empty: never promoted, or everything was removed; "
                 f"{hint_at(report.name, sorted(ledger_names(self._store)))}"
             )
-        self._keep(lambda: chain.verify(self._trusted))
-        for who, digest in (known_heads or {}).items():
-            self._keep(lambda who=who, digest=digest: refuse_cut(chain, who, digest))  # type: ignore[misc]
-        for link in links:
-            self._generation(chain, link)
-        self._others()
+        first.keep(lambda: chain.verify(self._trusted))
+        heads = dict(known_heads or {}) | ({THE_LAST_AUDIT: since.digest} if since is not None else {})
+        for who, digest in heads.items():
+            first.keep(lambda who=who, digest=digest: refuse_cut(chain, who, digest))  # type: ignore[misc]
+        report.add(first)
+        report.versions = list(dict.fromkeys(link.entry.version for link in links))
+        after = since.generation if since is not None and stands_in(chain, since) else 0
+        self._generations(chain, after)
+        self._others(since.decisions_s - CLOCKS_S if after and since is not None else 0.0)
+        if after and since is not None:
+            report.skipped(after, since.at_s)
         report.decisions = len(self._verified)
         return report
 
-    def _keep(self, check: Callable[[], Any]) -> Any:
-        """Run one check; what it says goes into the report."""
-        try:
-            return check()
-        except ObjectNotFound as error:
-            self.report.problems.append(f"{error}; it was removed")
-        except InfrastructureError:
-            raise  # the bucket does not answer: that is no finding
-        except RatchetError as error:
-            if str(error) not in self.report.problems:
-                self.report.problems.append(str(error))
-        return None
+    def _generations(self, chain: Chain, after: int) -> None:
+        for found in side_by_side(Behind.look, self._pieces(chain, after)):
+            self.report.add(found)
+            self._verified |= found.decisions
 
-    def _generation(self, chain: Chain, link: Link) -> None:
-        entry = link.entry
-        entries = [one.entry for one in chain.links]
-        context = Context(self._trusted, chain, entry.generation)
-        decision = self._keep(lambda: verify_entry(self._store, entries, entry.generation, context))
-        if decision is not None:
-            self._verified[entry.decision] = decision
-            if decision["kind"] == "gate":
-                self._gates(decision, context)
-        if entry.version not in self.report.versions:
-            self.report.versions.append(entry.version)
-        self._keep(lambda: self._artifact(entry, entries))
+    def _pieces(self, chain: Chain, after: int) -> Iterator[Behind]:
+        """What is behind every entry later than generation `after`, and behind the newest whatever it is."""
+        entries = [link.entry for link in chain.links]
+        by_work: dict[str, list[LedgerEntry]] = {}
+        for entry in entries:
+            by_work.setdefault(entry.work_key, []).append(entry)
+        seen: set[str] = set()  # manifests
+        for entry in entries[min(after, max(len(entries) - 1, 0)) :]:
+            yield Behind(
+                store=ReadOnce(self._store, self._shared),
+                open_bucket=self._open_bucket,
+                entries=entries,
+                generation=entry.generation,
+                context=Context(self._trusted, chain, entry.generation),
+                depth=self._depth,
+                artifact=entry.manifest not in seen,
+                promotions=by_work[entry.work_key],
+            )
+            seen.add(entry.manifest)
 
-    def _gates(self, champion: Decision, context: Context) -> None:
-        self._keep(lambda: self._evidence(champion))
-        for gate in EARLIER_GATES:
-            earlier = self._keep(lambda gate=gate: verify_earlier_gate(self._store, champion, gate, context))  # type: ignore[misc]
-            if earlier is not None:
-                self._verified[champion["digests"][f"gate.{gate}"]] = earlier
-                self._keep(lambda earlier=earlier: self._evidence(earlier))  # type: ignore[misc]
-
-    def _artifact(self, entry: LedgerEntry, entries: list[LedgerEntry]) -> None:
-        if entry.manifest in self._seen:
-            return
-        self._seen.add(entry.manifest)
-        record = read_registration(self._store, entry)
-        refuse_changed_registration(self._store, record, entries)
-        manifest = read_manifest(self._store, entry)
-        if not self._depth.files:
-            return
-        files = verify_bytes(self._open_bucket, record, manifest)
-        self.report.files += files
-        if files == 0 and entry.version == self.report.champion:
-            raise SecurityError(f"version {entry.version} is champion and its files are gone: {record.source_uri}")
-        if files == 0:
-            self.report.retired.append(entry.version)
-
-    def _evidence(self, decision: Decision, *, moved: bool = True) -> None:
-        """Policy, evidence and rows are there, whole. What `moved` something is judged again where that is asked."""
-        digests, gate = decision["digests"], decision["gate"]
-        what = f"{gate} gate of version {decision['version'] or decision['work_key'][:12]}"
-        missing = {"policy", "evidence"} - set(digests)
-        if missing:
-            raise SecurityError(f"{what}: its decision names no {' and no '.join(sorted(missing))}")
-        load_policy(self._store, digests["policy"])
-        thaw(self._store, digests["evidence"])
-        if self._depth.replay and moved:
-            again = replay(self._store, decision)
-            self.report.replayed += 1
-            if again.problems:
-                raise SecurityError(f"{what}: judged again: {again.problem}")
-
-    def _others(self) -> None:
-        """Decisions that no ledger entry rests on: they moved nothing."""
+    def _others(self, since_s: float) -> None:
+        """Decisions that no ledger entry rests on: they moved nothing. Those written before `since_s` by the server's
+        clock were looked at by an earlier audit."""
         unsigned = 0
-        for info in self._store.list("decisions/"):
-            match = DECISION.match(info.key)
-            if match is None:
-                self.report.notes.append(f"{self._store.bucket}/{info.key} is not a decision's name")
-                continue
-            digest = match["digest"]
-            if digest in self._verified:
-                continue
-            decision = self._keep(lambda d=digest, k=info.key: parse_decision(self._store.get(k, sha256=d), k))  # type: ignore[misc]
-            if decision is None or decision.get("pipeline") != self.report.name:
-                continue
-            try:
-                self._verified[digest], _ = verified_decision(self._store, digest, Context(self._trusted))
-            except SecurityError:
-                unsigned += 1
-                continue
-            if decision["kind"] == "gate":
-                self._keep(lambda one=decision: self._evidence(one, moved=False))  # type: ignore[misc]
+        for found in side_by_side(self._other, self._unreached(since_s)):
+            self.report.add(found)
+            self._verified |= found.decisions
+            unsigned += found.unsigned
         if unsigned:
             self.report.notes.append(
                 f"{unsigned} decisions that promoted nothing have no signature that is believed today: a run that was "
                 "cut off, or a key that was revoked"
             )
+
+    def _unreached(self, since_s: float) -> Iterator[tuple[str, str]]:
+        """Key and digest."""
+        reached = frozenset(self._verified)
+        for info in self._store.list("decisions/"):
+            match = DECISION.match(info.key)
+            if match is None:
+                self.report.notes.append(f"{self._store.bucket}/{info.key} is not a decision's name")
+                continue
+            self.report.newest_decision_s = max(self.report.newest_decision_s, info.modified_s)
+            if match["digest"] not in reached and info.modified_s >= since_s:
+                yield info.key, match["digest"]
+
+    def _other(self, one: tuple[str, str]) -> Findings:
+        (key, digest), found = one, Findings()
+        store = ReadOnce(self._store, self._shared)
+        decision = found.keep(lambda: parse_decision(store.get(key, sha256=digest), key))
+        if decision is None or decision.get("pipeline") != self.report.name:
+            return found
+        try:
+            verified_decision(store, digest, Context(self._trusted))
+        except SecurityError:
+            found.unsigned += 1
+            return found
+        found.decisions.add(digest)
+        if decision["kind"] == "gate":
+            found.keep(lambda: evidence_stands(store, decision, again=False, found=found))
+        return found
+
+
+def stands_in(chain: Chain, head: RememberedHead) -> bool:
+    """Whether a remembered head is the entry of its generation."""
+    return head.generation <= len(chain.links) and chain.links[head.generation - 1].digest == head.digest
 
 
 def refuse_cut(chain: Chain, who: str, digest: str) -> None:

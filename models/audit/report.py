@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mlratchet.models.audit.generation import Findings
+from mlratchet.models.decisions.override import moment
+
 
 @dataclass(kw_only=True)
 class AuditReport:
@@ -19,8 +22,26 @@ class AuditReport:
     retired: list[int] = field(default_factory=list)  # earlier champions whose files are gone as a whole
     replayed: int = 0  # decisions judged again from the stored evidence
     head: str = ""  # SHA-256 hex of the newest ledger entry
+    since: int = 0  # generations up to this one were verified by an earlier audit, and what is behind them not again
+    newest_decision_s: float = 0.0  # when the newest decision was written, by the server's clock
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what a reader should know and what fails nothing
+
+    def add(self, found: Findings) -> None:
+        """What one piece of the bucket showed; a problem that is known already is not told twice."""
+        self.problems += [line for line in dict.fromkeys(found.problems) if line not in self.problems]
+        self.files += found.files
+        self.replayed += found.replayed
+        self.retired += found.retired
+
+    def skipped(self, since: int, at_s: float) -> None:
+        """Say what was not looked at again, because an earlier audit at `at_s` did."""
+        self.since = since
+        self.notes.append(
+            f"what is behind generations 1 to {since} was verified by the audit of {moment(at_s)} and not looked at "
+            "again (decisions, evidence, registrations, files; their entries were, and the newest was, whole); without "
+            "--since it is"
+        )
 
     def compare_alias(self, champion: int | None) -> None:
         """The registry's alias follows the ledger; one that does not was edited, or waits for a repair."""
@@ -41,9 +62,10 @@ class AuditReport:
             more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
             return f"audit of {self.name}: FAILED: {self.problems[0]}{more}"
         gone = f" (files of {_count(len(self.retired), 'earlier champion')} are gone)" if self.retired else ""
+        since = f" since generation {self.since}" if self.since else ""
         return (
-            f"audit of {self.name}: {_count(self.generations, 'generation')}, {_count(self.decisions, 'decision')}, "
-            f"all verify{gone}; head {self.head}"
+            f"audit of {self.name}{since}: {_count(self.generations, 'generation')}, "
+            f"{_count(self.decisions, 'decision')}, all verify{gone}; head {self.head}"
         )
 
 

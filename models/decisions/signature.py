@@ -8,9 +8,9 @@ last: a decision without one does not exist.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain, islice
 
 from mlratchet.models.decisions.document import Decision, as_decision
 from mlratchet.models.errors import SecurityError
@@ -19,6 +19,7 @@ from mlratchet.models.identity.signing import DetachedSignature, Role, Signer, T
 from mlratchet.models.ledger.chain import Chain
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 
+MOST_GUESSES = 2  # keys whose signature is asked for by name, before a listing shows them all
 MOST_SIGNATURES = 32  # looked at per decision: whoever writes to the bucket may add as many as they like
 
 
@@ -50,6 +51,8 @@ class Context:
     trusted: TrustedKeys
     chain: Chain | None = None
     generation: int | None = None  # of the ledger entry that names the decision, directly or through another one
+    verified: dict[tuple[str, Role], tuple[Decision, str]] = field(default_factory=dict, compare=False)
+    """Decisions that were verified with it: several checks ask for the same ones."""
 
     def anchored(self, key_id: str) -> bool:
         """See `Chain.anchored`."""
@@ -65,30 +68,56 @@ def verified_decision(
 
     Raises ``SecurityError`` naming what differs: missing, other bytes, no signature, none that verifies.
     """
+    held = context.verified.get((digest, role))
+    if held is None:
+        held = context.verified[digest, role] = _verify(store, digest, context, role)
+    return held
+
+
+def _verify(store: ObjectStore, digest: str, context: Context, role: Role) -> tuple[Decision, str]:
     what = f"decision {digest[:12]}"
     try:
         body = store.get(decision_key(digest), sha256=digest)
     except ObjectNotFound as exc:
         raise SecurityError(f"{what}: {store.bucket}/{decision_key(digest)} is missing") from exc
     decision = parse_decision(body, what)
+    at_s = float(decision["at_s"])
     problems = []
-    for info in islice(store.list(f"signatures/{digest}/"), MOST_SIGNATURES):
+    for key in chain(_likely(digest, context, role, at_s), _listed(store, digest)):
         try:
-            signature = parse_signature(store.get(info.key), f"{store.bucket}/{info.key}")
-            key = context.trusted.verify(
+            signature = parse_signature(store.get(key), f"{store.bucket}/{key}")
+            signer = context.trusted.verify(
                 signature,
                 body,
                 purpose="decision",
                 role=role,
-                at_s=float(decision["at_s"]),
+                at_s=at_s,
                 what=what,
                 anchored=context.anchored(signature.key_id),
             )
-        except (SecurityError, ObjectNotFound) as error:
+        except ObjectNotFound:
+            continue
+        except SecurityError as error:
             problems.append(str(error))
             continue
-        return decision, key.id
+        return decision, signer.id
     raise SecurityError(problems[0] if problems else f"{what}: nobody signed it; signatures/{digest}/ is empty")
+
+
+def _likely(digest: str, context: Context, role: Role, at_s: float) -> list[str]:
+    """Where the signature of a key that was in use then stands: it spares a listing."""
+    return [
+        f"signatures/{digest}/{key.id}.json"
+        for key in context.trusted
+        if key.role == role
+        and key.valid_from_s <= at_s
+        and (key.rotated_s is None or at_s < key.rotated_s)
+        and (key.revoked_s is None or at_s < key.revoked_s)
+    ][:MOST_GUESSES]
+
+
+def _listed(store: ObjectStore, digest: str) -> Iterator[str]:
+    return (info.key for info in islice(store.list(f"signatures/{digest}/"), MOST_SIGNATURES))
 
 
 def parse_decision(body: bytes, what: str) -> Decision:

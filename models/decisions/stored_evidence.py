@@ -11,6 +11,7 @@ import math
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -76,6 +77,12 @@ def row_keys(document: Any) -> list[str]:
     if isinstance(document, list):
         return [key for item in document for key in row_keys(item)]
     return []
+
+
+@cache
+def _hints_of(hint: type) -> dict[str, Any]:
+    """Of the few types that evidence is made of: working them out takes longer than reading a document does."""
+    return get_type_hints(hint)
 
 
 def _options(hint: Any) -> list[Any]:
@@ -154,7 +161,7 @@ def _names(hint: Any, path: str) -> list[str]:
 
 
 def _encode_fields(store: ObjectStore, value: Any, hint: Any, path: str, names: list[str]) -> dict[str, Any]:
-    hints = get_type_hints(hint)
+    hints = _hints_of(hint)
     return {name: encode(store, getattr(value, name), hints[name], f"{path}.{name}") for name in names}
 
 
@@ -189,7 +196,7 @@ def decode(store: ObjectStore, value: Any, hint: Any) -> Any:
     if origin in (list, tuple, Sequence):
         made = [decode(store, v, t) for v, t in zip(value, _items(hint, len(value)), strict=True)]
         return made if origin is list else tuple(made)
-    hints = get_type_hints(hint)
+    hints = _hints_of(hint)
     read = {name: decode(store, item, hints[name]) for name, item in value.items() if name != "rows"}
     if hint is RowOutputs:
         return replace(load_rows(store, value["rows"]), **read)

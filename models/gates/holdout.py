@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
+from mlratchet.models.ports.reading import side_by_side
 from mlratchet.models.ports.storage import ObjectStore
 
 SKETCH = 4096
@@ -54,11 +55,10 @@ def record_use(store: ObjectStore, pipeline: str, work_key: str, ids: Sequence[s
             uses.setdefault(digest, set()).add(name.removesuffix(".json"))
     store.create(f"holdout/{pipeline}/{rows}/rows", ours.tobytes())
     store.create(f"holdout/{pipeline}/{rows}/{work_key}.json", b"{}")
-    earlier: set[str] = set()
-    for digest, keys in uses.items():
-        if digest == rows or overlap(ours, _load(store, pipeline, digest)) >= LEAST_OVERLAP:
-            earlier |= keys
-    return len(earlier - {work_key})
+    others = [digest for digest in uses if digest != rows]
+    alike = side_by_side(lambda digest: overlap(ours, _load(store, pipeline, digest)) >= LEAST_OVERLAP, others)
+    same = [rows, *(digest for digest, is_alike in zip(others, alike, strict=True) if is_alike)]
+    return len(set().union(*(uses.get(digest, set()) for digest in same)) - {work_key})
 
 
 def _load(store: ObjectStore, pipeline: str, digest: str) -> Array:

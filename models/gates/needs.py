@@ -20,6 +20,7 @@ class Demands:
     columns: Mapping[str, str]  # that checks slice by -> where in the policy
     slices: tuple[tuple[str, tuple[str, ...], str | None], ...]  # (metric, columns, function) of slices and groups
     attributions: bool
+    metrics: tuple[str, ...]  # that checks read, each once
 
 
 def demands_of(policy: GatePolicy) -> Demands:
@@ -38,4 +39,5 @@ def demands_of(policy: GatePolicy) -> Demands:
         columns=columns,
         slices=tuple(dict.fromkeys(one for _, needs in asked for one in needs.slices)),  # in the policy's order
         attributions=any(needs.attributions for _, needs in asked),
+        metrics=tuple(dict.fromkeys(name for *_, check in policy.all_checks() for name in check.metric_names)),
     )

@@ -7,14 +7,15 @@ its head is kept elsewhere (MLflow, the public list at a revocation, an auditor'
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.identity.signing import Anchor, DetachedSignature, Signer, TrustedKeys
 from mlratchet.models.ledger.entry import LedgerEntry
-from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.ports.reading import side_by_side
+from mlratchet.models.ports.storage import ObjectInfo, ObjectStore
 from pydantic import TypeAdapter, ValidationError
 
 _ENTRY = TypeAdapter(LedgerEntry)
@@ -64,6 +65,7 @@ class Link:
 
     entry: LedgerEntry
     digest: str
+    body: bytes  # as it was published
 
 
 class Chain:
@@ -94,8 +96,11 @@ class Chain:
     def _holds(self, noted: Anchor) -> bool:
         return noted.generation <= len(self.links) and self.links[noted.generation - 1].digest == noted.digest
 
-    def verify(self, trusted: TrustedKeys) -> None:
-        """Raises ``SecurityError`` naming the first entry whose signature does not hold, or a head that is gone."""
+    def verify(self, trusted: TrustedKeys, *, after: int = 0) -> None:
+        """Raises ``SecurityError`` naming the first entry whose signature does not hold, or a head that is gone.
+
+        Signatures up to generation `after` have been verified by this very list: what was anchored then still is.
+        """
         for key in trusted:
             noted = key.anchors.get(self.name)
             if noted is not None and not self._holds(noted):
@@ -103,7 +108,7 @@ class Chain:
                     f"ledger/{self.name}: generation {noted.generation} is not {noted.digest[:12]}, which was its head "
                     f"when key {key.id} was revoked; entries were removed or replaced"
                 )
-        for link in self.links:
+        for link in self.links[after:]:
             self.verify_link(link, trusted)
 
     def verify_link(self, link: Link, trusted: TrustedKeys) -> None:
@@ -133,23 +138,37 @@ class Chain:
         return older
 
 
-def read_links(store: ObjectStore, name: str) -> tuple[list[Link], SecurityError | None]:
-    """The links of the bucket up to the first that does not follow the one before, and what is wrong with that one."""
-    links: list[Link] = []
-    for generation, info in enumerate(store.list(f"ledger/{name}/"), start=1):
+def follow_links(name: str, before: Sequence[Link], data: bytes, where: str) -> Link:
+    """The link that these bytes are after those `before`. Raises ``SecurityError`` naming `where`."""
+    entry = parse_entry(data, where)
+    previous = before[-1].digest if before else ""
+    if (entry.previous, entry.generation, entry.name) != (previous, len(before) + 1, name):
+        raise SecurityError(f"{where}: does not follow the entry before it; it was changed")
+    return Link(entry, digest_bytes(data), data)
+
+
+def read_tail(
+    store: ObjectStore, name: str, before: Sequence[Link], infos: Iterable[ObjectInfo]
+) -> tuple[list[Link], SecurityError | None]:
+    """The links `before` and those of the listed objects, up to the first that does not follow the one before, and
+    what is wrong with that one."""
+    links = list(before)
+    listed = list(infos)
+    for info, data in zip(listed, side_by_side(lambda one: store.get(one.key), listed), strict=True):
         where = f"{store.bucket}/{info.key}"
+        generation = len(links) + 1
         if info.key != entry_key(name, generation):
             return links, SecurityError(f"{where}: expected generation {generation}; an entry was removed or added")
-        data = store.get(info.key)
         try:
-            entry = parse_entry(data, where)
+            links.append(follow_links(name, links, data, where))
         except SecurityError as error:
             return links, error
-        before = links[-1].digest if links else ""
-        if (entry.previous, entry.generation, entry.name) != (before, generation, name):
-            return links, SecurityError(f"{where}: does not follow the entry before it; it was changed")
-        links.append(Link(entry, digest_bytes(data)))
     return links, None
+
+
+def read_links(store: ObjectStore, name: str) -> tuple[list[Link], SecurityError | None]:
+    """The links of the bucket up to the first that does not follow the one before, and what is wrong with that one."""
+    return read_tail(store, name, [], store.list(f"ledger/{name}/"))
 
 
 def read_chain(store: ObjectStore, name: str) -> Chain:

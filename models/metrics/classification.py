@@ -158,6 +158,8 @@ class OverClasses(CountMetric):
 
     def codes(self, rows: RowOutputs) -> Array:
         """label * C + prediction, each by its place among the names."""
+        if len(rows.y) and rows.y.min() < 0:
+            raise IndexError("a label below 0 is no class")
         label = self.place_C[rows.y.astype(np.int64)]
         return np.asarray(label * len(self.class_names) + self.place_C[predicted(rows)])
 

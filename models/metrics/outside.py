@@ -79,3 +79,15 @@ def with_references(known: Mapping[str, Metric], names: Iterable[str], task: str
         except ConfigurationError as error:
             found[name] = AbsentMetric(name, str(error))
     return found
+
+
+def estimates(names: Iterable[str], rows: RowOutputs, task: str) -> dict[str, MetricValue]:
+    """The values of metrics by reference, for showing; NaN with a reason where one cannot be loaded or fails."""
+    found: dict[str, MetricValue] = {}
+    for name, metric in with_references({}, names, task).items():
+        try:
+            found[name] = metric.estimate(rows)
+        except Exception as error:  # noqa: BLE001 - the user's code: its checks find no evidence, the run goes on
+            reason = f"{name} raised {type(error).__name__}: {error}"
+            found[name] = MetricValue(value=float("nan"), n=len(rows.ids), reason=reason)
+    return found

@@ -70,6 +70,10 @@ class Registry(Protocol):
         """All versions, ascending, with their aliases."""
         ...
 
+    def newest_versions(self, name: str, most: int) -> list[ModelVersion]:
+        """At most so many of the newest versions, ascending, with their aliases, in one page however many there are."""
+        ...
+
     def get_alias(self, name: str, alias: str) -> ModelVersion | None:
         """Who holds the alias (one of ``ALIASES``), or None."""
         ...

@@ -86,8 +86,8 @@ class ObjectStore(Protocol):
         """Whether the key holds an object."""
         ...
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """All objects whose key starts with `prefix`, in key order, across pages."""
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
+        """All objects whose key starts with `prefix` and is greater than `after`, in key order, across pages."""
         ...
 
     def delete(self, key: str) -> None:

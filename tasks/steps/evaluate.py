@@ -16,6 +16,7 @@ from mlratchet.models.gates.evidence import AttributionShift, ContractReplay, Ev
 from mlratchet.models.gates.holdout import record_use
 from mlratchet.models.gates.needs import Demands, demands_of
 from mlratchet.models.metrics import MetricValue, compute_metrics
+from mlratchet.models.metrics.outside import estimates
 from mlratchet.models.metrics.rows import RowOutputs, load_rows, save_rows
 from mlratchet.models.serving.contract import contract_requests, publish_requests
 from mlratchet.models.sources.record import Split
@@ -100,6 +101,7 @@ def evaluate(run: Run, work: Work, dataset: DatasetManifest, trained: Trained) -
     perturbed = perturbed_rows(run, module, rows, demands)
     attributed = attribute(run, examples, demands, module, compared.champion_version)
     metrics = compute_metrics(candidate, task, run.workload.class_names())
+    metrics |= estimates(demands.metrics, candidate, task)
     show_evaluation(run, trained, candidate, compared, metrics, demands, attributed)
     scored: dict[str, RowOutputs | None] = {
         "rows": candidate,

@@ -16,6 +16,7 @@ from mlratchet.models.decisions.signature import Context, verified_decision
 from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.ledger.entry import LedgerEntry
+from mlratchet.models.ports.reading import side_by_side
 from mlratchet.models.ports.registry import VersionNotFound
 from mlratchet.models.promotion.registered import refuse_unjudged_registration
 from mlratchet.models.promotion.verify import verify_decision_of, verify_entry
@@ -82,25 +83,27 @@ def named_by_entries(adapters: Adapters, context: Context, version: int) -> set[
     return found
 
 
-def history_of(adapters: Adapters, pipeline: str) -> list[dict[str, Any]]:
-    """Every entry of the ledger, and whether the decision behind it verifies; `problem` says why not.
+def history_of(adapters: Adapters, pipeline: str, *, newest: int | None = None) -> list[dict[str, Any]]:
+    """The `newest` entries of the ledger, all without it, oldest first; before the first are its generation less one.
 
-    Raises ``ConfigurationError`` for a name that nobody has heard of.
+    Each says whether the decision behind it verifies; `problem` says why not. Raises ``ConfigurationError`` for a name
+    that nobody has heard of.
     """
     chain = adapters.ledger.chain(pipeline)
     entries = [link.entry for link in chain.links]
     if not entries:
         require_pipeline(adapters, pipeline)
     trusted = adapters.keys.trusted() if entries else TrustedKeys()
-    told = []
-    for entry in entries:
+
+    def told(entry: LedgerEntry) -> dict[str, Any]:
         problem = ""
         try:
             verify_entry(adapters.store, entries, entry.generation, Context(trusted, chain, entry.generation))
         except SecurityError as error:
             problem = str(error)
-        told.append(asdict(entry) | {"verified": not problem, "problem": problem})
-    return told
+        return asdict(entry) | {"verified": not problem, "problem": problem}
+
+    return list(side_by_side(told, entries if newest is None else entries[-newest:]))
 
 
 def context_of(adapters: Adapters, pipeline: str, version: int) -> Context:

@@ -66,6 +66,9 @@ def test_versions_carry_tags_and_aliases(registry: Registry, name: str, run_id: 
     assert versions[1].tags["ratchet.work_key"] == "b"
     assert versions[1].created_s > 1e9
     assert registry.list_versions("no-such-model") == []
+    assert registry.newest_versions(name, 1) == versions[1:]
+    assert registry.newest_versions(name, 3) == versions
+    assert registry.newest_versions("no-such-model", 3) == []
 
 
 def test_aliases_are_four_lower_case_names(registry: Registry, name: str, run_id: str) -> None:

@@ -120,6 +120,9 @@ def test_a_listing_is_sorted_and_goes_over_pages(bucket: ObjectStore) -> None:
     assert all(info.size_bytes == 7 for info in found)
     assert all(info.etag and info.modified_s > 1e9 for info in found)
     assert list(bucket.list("nothing/")) == []
+    assert [info.key for info in bucket.list("p/", after="p/00005")] == keys[6:]
+    assert [info.key for info in bucket.list("p/", after="p/01048x")] == keys[1049:]
+    assert list(bucket.list("p/", after=keys[-1])) == []
 
 
 def test_an_etag_changes_with_the_bytes(bucket: ObjectStore) -> None:

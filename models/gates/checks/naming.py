@@ -8,8 +8,12 @@ from collections.abc import Sequence
 from mlratchet.models.errors import ConfigurationError
 
 
+def hint_at(name: str, known: Sequence[str]) -> str:
+    """The nearest name, or all of them."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}"
+
+
 def unknown_name(where: str, kind: str, name: str, known: Sequence[str]) -> ConfigurationError:
     """With the nearest name, or all of them."""
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}"
-    return ConfigurationError(f"{where}: unknown {kind} {name!r}; {hint}")
+    return ConfigurationError(f"{where}: unknown {kind} {name!r}; {hint_at(name, known)}")

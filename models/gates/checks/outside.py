@@ -16,6 +16,7 @@ from mlratchet.models.functions import load_function
 from mlratchet.models.gates.checks.base import Check, PolicyContext, own_kind
 from mlratchet.models.gates.checks.case import Case
 from mlratchet.models.gates.checks.custom import read_only, source_digest
+from mlratchet.models.gates.checks.naming import hint_at
 from mlratchet.models.gates.names import ALL_GATES
 from mlratchet.models.gates.result import CheckResult, Verdict, unknown
 from mlratchet.models.identity.canonical import canonical_json
@@ -87,6 +88,9 @@ def parse_outside(declared: Any) -> Check:
         absent = AbsentCheck.model_validate(dict(declared))
         absent._why = str(error)
         return absent
+    for name in declared:
+        if name not in found.model_fields and found.model_config.get("extra") == "forbid":
+            raise ValueError(f"unknown key {name!r}; {hint_at(name, list(found.model_fields))}")
     return found.model_validate(dict(declared))
 
 

@@ -11,7 +11,8 @@ from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.approval.standing import Approvals
 from mlratchet.models.artifact.manifest import ArtifactManifest, publish_manifest
-from mlratchet.models.audit.audit import Audit, Depth
+from mlratchet.models.audit.audit import Audit
+from mlratchet.models.audit.generation import Depth
 from mlratchet.models.audit.report import AuditReport
 from mlratchet.models.data.quality import Measure
 from mlratchet.models.decisions.decision import build_decision

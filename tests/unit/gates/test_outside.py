@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import json
 import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -83,7 +85,7 @@ def test_a_users_check_is_one_file(module: Module, tmp_path: Path, digits_file: 
     assert spec.gates.champion[-1].user_code == ("shop:Monotony",)
     document["gates"]["champion"][-1] = {**MONOTONY, "maximum_shar": 0.5}
     file.write_text(yaml.safe_dump(document))
-    with pytest.raises(ConfigurationError, match="maximum_shar"):
+    with pytest.raises(ConfigurationError, match=r"\d+: unknown key 'maximum_shar'; did you mean 'maximum_share'"):
         check_pipeline(file)
 
 
@@ -284,3 +286,43 @@ def test_what_is_no_metric_is_refused_before_a_run(module: Module, text: str, wo
     module(text)
     with pytest.raises(ConfigurationError, match=words):
         validate_policy(policy(TOP_TWO), "classification", CLASSES)
+
+
+# --- a new kind of the product's ------------------------------------------------------------------------------------
+
+NEW = """
+from typing import Literal
+from mlratchet.models.gates.checks.base import Check
+from mlratchet.models.gates.result import against_bound
+
+class RowsCheck(Check):
+    gates = ("champion",)
+    wears = True
+    kind: Literal["rows"]
+    minimum: float
+
+    def judge(self, case):
+        return against_bound(self.kind, "rows", float(len(case.evidence.candidate.ids)), 1, minimum=self.minimum)
+"""
+IN_A_FRESH_PROCESS = """
+import json, sys
+from mlratchet.models.gates import checks
+checks.__path__.append(sys.argv[1])
+from mlratchet.models.gates.policy import GatePolicy
+from mlratchet.models.gates.kinds import CHECKS
+one = {"kind": "absolute", "metric": "accuracy", "minimum": 0.1}
+policy = GatePolicy.model_validate({"data": [{"kind": "data", "measure": "rows", "minimum": 1.0}], "candidate": [one],
+    "staging": [one], "champion": [{"kind": "rows", "minimum": 5.0}]})
+print(json.dumps([list(CHECKS), type(policy.champion[0]).__name__, policy.champion[0].user_code]))
+"""
+
+
+def test_a_new_kind_is_one_file_in_the_package(tmp_path: Path) -> None:
+    (tmp_path / "rows.py").write_text(NEW)
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_FRESH_PROCESS, str(tmp_path)], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    kinds, name, user_code = json.loads(done.stdout)
+    assert sorted([*CHECKS, "rows"]) == kinds
+    assert (name, user_code) == ("RowsCheck", [])

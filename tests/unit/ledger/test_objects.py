@@ -18,7 +18,7 @@ from mlratchet.models.ports.storage import StorageError
 KEYS = MemoryKeys()
 
 
-def promote(ledger: ObjectLedger, version: int, expected: int, **changes: Any) -> LedgerEntry:
+def promote(ledger: ObjectLedger, version: int, expected: int, name: str = "digits", **changes: Any) -> LedgerEntry:
     facts: dict[str, Any] = {
         "action": "promote",
         "version": version,
@@ -29,7 +29,7 @@ def promote(ledger: ObjectLedger, version: int, expected: int, **changes: Any) -
         "reason": "because",
         "now_s": float(expected),
     }
-    return ledger.append("digits", **{**facts, **changes}, expected_generation=expected)
+    return ledger.append(name, **{**facts, **changes}, expected_generation=expected)
 
 
 def test_entries_chain_and_the_newest_is_the_champion(store: MemoryStore) -> None:
@@ -129,7 +129,9 @@ def test_a_lost_reply_is_read_back_and_a_lost_request_is_an_error() -> None:
     assert promote(ledger, 2, 1).generation == 2
 
 
-def test_a_long_chain_is_read_once_and_an_edit_of_what_was_read_is_noticed(store: MemoryStore) -> None:
+def test_a_chain_is_read_once_and_a_later_edit_of_it_is_not_believed_but_found_by_who_reads_all(
+    store: MemoryStore,
+) -> None:
     ledger = ObjectLedger(store, KEYS)
     for version in (1, 2, 3):
         promote(ledger, version, version - 1)
@@ -141,8 +143,26 @@ def test_a_long_chain_is_read_once_and_an_edit_of_what_was_read_is_noticed(store
     assert reads == []
     key = entry_key("digits", 1)
     store.put(key, store.get(key).replace(b"ada", b"eve"))
+    assert (ledger.digests("digits"), ledger.entries("digits")[0].actor) == (digests, "ada")
     with pytest.raises(SecurityError, match="does not follow"):
-        ledger.entries("digits")
+        ObjectLedger(store, KEYS).entries("digits")
     store.put(key, b"{}")
+    with pytest.raises(SecurityError, match="not a ledger entry"):
+        ObjectLedger(store, KEYS).entries("digits")
+
+
+@pytest.mark.parametrize("body", [b"{}", None])
+def test_an_edit_or_removal_of_the_newest_entry_that_was_read_is_noticed(
+    store: MemoryStore, body: bytes | None
+) -> None:
+    ledger = ObjectLedger(store, KEYS)
+    for version in (1, 2):
+        promote(ledger, version, version - 1)
+    assert len(ledger.entries("digits")) == 2
+    if body is None:
+        store.delete(entry_key("digits", 2))
+        assert [entry.version for entry in ledger.entries("digits")] == [1]
+        return
+    store.put(entry_key("digits", 2), body)
     with pytest.raises(SecurityError, match="not a ledger entry"):
         ledger.entries("digits")

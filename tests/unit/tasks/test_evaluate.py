@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,22 @@ def test_only_what_the_policy_asks_for_is_measured(road: Road) -> None:
     assert evidence.cost["train_seconds"] == 2.0
     assert evidence.holdout_uses == 0
     assert evidence.dataset_id == found.candidate.dataset_id != ""
+
+
+def test_a_users_metric_is_measured_and_one_that_fails_ends_no_run(
+    road: Road, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "of_ours.py").write_text(
+        "from mlratchet.models.metrics import Accuracy\n"
+        "class Right(Accuracy):\n    tasks = ('classification',)\n"
+        "class Broken(Right):\n    def codes(self, rows):\n        raise RuntimeError('no such luck')\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    asked = [f"{{kind: absolute, metric: 'of_ours:{name}', minimum: 0.5}}" for name in ("Right", "Broken")]
+    found = measure(road, *asked).metrics
+    assert found["of_ours:Right"].value == found["accuracy"].value
+    assert np.isnan(found["of_ours:Broken"].value)
+    assert "no such luck" in found["of_ours:Broken"].reason
 
 
 def test_the_candidate_is_scored_on_every_declared_perturbation(road: Road) -> None:

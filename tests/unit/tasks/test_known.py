@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -73,3 +74,31 @@ def test_a_list_of_an_unknown_name_is_an_error_and_an_empty_list_is_none(adapter
             assert known.exit_code == 0
             assert re.fullmatch(r"no.*\n", known.stdout)
             assert CliRunner().invoke(app, [command, name, "--json"]).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("count", "told"), [(20, ""), (21, "1 earlier entry is left out; --all shows everything\n")])
+def test_a_long_history_says_what_it_leaves_out(adapters: Any, count: int, told: str) -> None:
+    for version in range(1, count + 1):
+        adapters.ledger.append(
+            "digits", action="promote", version=version, work_key="w", decision="0" * 64, manifest="m", actor="a",
+            reason="r", now_s=1.0, expected_generation=version - 1,
+        )  # fmt: skip
+    shown = CliRunner().invoke(app, ["history", "digits", "--json"])
+    assert ([e["generation"] for e in json.loads(shown.stdout)], shown.stderr) == (
+        [*range(count - 19, count + 1)],
+        told,
+    )
+    everything = CliRunner().invoke(app, ["history", "digits", "--all", "--json"])
+    assert (len(json.loads(everything.stdout)), everything.stderr) == (count, "")
+
+
+@pytest.mark.parametrize(("count", "told"), [(20, ""), (22, "earlier versions are left out; --all shows everything\n")])
+def test_many_versions_say_that_there_are_more(adapters: Any, count: int, told: str) -> None:
+    for number in range(1, count + 1):
+        adapters.registry.create_version(
+            "digits", work_key=str(number), run_id="r", source_uri="s3://b/m", model_id=None, description="", tags={}
+        )
+    shown = CliRunner().invoke(app, ["versions", "digits", "--json"])
+    assert ([v["version"] for v in json.loads(shown.stdout)], shown.stderr) == ([*range(count - 19, count + 1)], told)
+    everything = CliRunner().invoke(app, ["versions", "digits", "--all", "--json"])
+    assert (len(json.loads(everything.stdout)), everything.stderr) == (count, "")

@@ -124,7 +124,10 @@ def test_a_promotion_is_signed_verified_and_audited(road: Road, record: Registra
     assert (entry.version, entry.generation) == (4, 5)
     report = road.world.audit(replay=True)
     assert report.passed, report.line()
-    assert [one["verified"] for one in history_of(road.adapters, "digits")] == [True] * 5
+    whole = history_of(road.adapters, "digits")
+    assert [one["verified"] for one in whole] == [True] * 5
+    assert history_of(road.adapters, "digits", newest=2) == whole[3:]
+    assert history_of(road.adapters, "digits", newest=5) == history_of(road.adapters, "digits", newest=9) == whole
     found = decisions_of(road.adapters, "digits", 4)
     assert [one["decision"]["gate"] for one in found] == ["data", "candidate", "staging", "champion"]
     assert all(judge_again(road.world.store, one["decision"])["line"].endswith("identical") for one in found)

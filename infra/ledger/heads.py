@@ -1,0 +1,48 @@
+"""Where an installation keeps the heads that it remembers: `heads/<pipeline>.<kind>` of the home folder."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote
+
+from mlratchet.infra.settings import AuditSettings, Settings
+from mlratchet.models.ledger.remembered import Verified
+
+
+class HeadFiles:
+    """Files that whoever writes to the bucket cannot reach; what is read from them is held against a signature, too."""
+
+    def __init__(self, home: Path, where: str, *, writes: bool = True) -> None:
+        """`where`: endpoint and bucket. `writes`: False for a process that signs nothing."""
+        self._folder, self.where, self.writes = home / "heads", where, writes
+
+    def path(self, name: str, verified: Verified) -> Path:
+        """Of one pipeline's head."""
+        return self._folder / f"{quote(name, safe='')}.{verified}"
+
+    def read(self, name: str, verified: Verified) -> bytes | None:
+        """What was kept, or None."""
+        try:
+            return self.path(name, verified).read_bytes()
+        except OSError:
+            return None
+
+    def keep(self, name: str, verified: Verified, data: bytes) -> None:
+        """Replace it at once. A home that cannot be written to is no reason to fail: the next one reads all again."""
+        path = self.path(name, verified)
+        part = path.with_name(path.name + ".part")
+        with suppress(OSError):
+            self._folder.mkdir(exist_ok=True, mode=0o700)
+            part.write_bytes(data)
+            part.replace(path)
+
+
+def place_of(settings: Settings | AuditSettings) -> str:
+    """Which bucket of which server: a ledger of the same name elsewhere is another one."""
+    return f"{settings.s3_endpoint_url or settings.s3_region}/{settings.store_bucket}"
+
+
+def open_heads(settings: Settings, *, writes: bool = True) -> HeadFiles:
+    """Of an installation."""
+    return HeadFiles(settings.home, place_of(settings), writes=writes)
