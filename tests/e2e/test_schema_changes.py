@@ -75,7 +75,10 @@ def test_a_weaker_model_with_another_layout_replaces_nobody(
 
 
 def test_a_column_less_moves_no_row_and_the_champion_still_gets_it(stack: Any, champion: dict[str, Any]) -> None:
-    report = rerun(stack, ("[a, b]", "[a]"), code=0)
+    """Clients that still send the column are refused, which the file must allow."""
+    parity = "    - {kind: parity, maximum_difference: 0.0001}\n"
+    allowed = f"{parity}    - {{kind: contract, breaking: [b]}}\n"
+    report = rerun(stack, ("[a, b]", "[a]"), (parity, allowed), code=0)
     assert report["outcome"] == "promoted"
     assert report["champion_before"] == 1
     said = stack("decision", "order", str(report["version"])).stdout
