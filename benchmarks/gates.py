@@ -30,8 +30,9 @@ import scipy
 import torch
 from mlratchet.models.evaluation.statistics import Interval, paired_bootstrap
 from mlratchet.models.evaluation.statistics.quantity import Quantity
-from mlratchet.models.metrics import log_probabilities, metrics_for
+from mlratchet.models.metrics import log_probabilities
 from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.objectives.naming import metrics_for
 from scipy import stats
 
 RESULTS = Path(__file__).parent / "results"

@@ -30,7 +30,7 @@ import numpy as np
 from mlratchet.models.evaluation.statistics.choose import confidence_of, confidence_of_difference
 from mlratchet.models.evaluation.statistics.interval import Confidence
 from mlratchet.models.evaluation.statistics.power import detectable_difference
-from mlratchet.models.metrics import metrics_for
+from mlratchet.models.objectives.naming import metrics_for
 from populations import POPULATIONS
 from populations.base import Population, Rows, binary_metrics
 from scipy.special import ndtri

@@ -147,6 +147,63 @@ def promotion() -> list[str]:
     return [*lines, "", about(rows[-1])] if rows else []
 
 
+WALL = (
+    ("command to run", "the command, until there is a run"),
+    ("run to process", "until the worker has started its process"),
+    ("to first step", "until the first step"),
+    ("train", "training step"),
+    ("loop", "of it, the loop"),
+    ("evaluate", "evaluation"),
+    ("gates", "gates"),
+    ("register", "registration"),
+    ("measure", "measuring the artifact"),
+    ("deploy", "the server has it"),
+    ("other steps", "all other steps"),
+    ("between steps", "between steps"),
+    ("last step to end", "from the last step to the end of the run"),
+    ("end to command", "until the command ends"),
+)
+
+
+def retrain() -> list[str]:
+    rows = newest("retrain", "note")
+    if not rows:
+        return []
+    lines = ["", "## Retrain: a whole one and an unchanged re-run", ""]
+    lines += [
+        f"{rows[-1]['rows']:,} rows of ten numbers, two layers, {rows[-1]['epochs']} epochs of batch 32, one process.",
+        "Each side is a command; services run. CPU counts every process of the stack, services included. Goals on two",
+        "idle cores: 10 s above the bare script, and 5 s for an unchanged re-run, whose limit is one listing and one",
+        "manifest read. Medians (least to most).",
+    ]
+    for row in rows:
+        sides = row["sides"]
+        lines += ["", f"### {row['note'] or 'Now'}", "", "| side | wall (s) | CPU (s) |", "|---|---|---|"]
+        lines += [f"| {name} | {spread(side['wall'])} | {spread(side['cpu'])} |" for name, side in sides.items()]
+        lines += ["", "| where the wall time goes (s) | retrain | unchanged |", "|---|---|---|"]
+        both = [sides["ratchet"], sides["ratchet, unchanged"]]
+        for key, words in WALL:
+            lines += [f"| {words} | " + " | ".join(cell(side, f"wall {key}") for side in both) + " |"]
+        lines += ["", "| where the CPU time goes (s) | retrain | unchanged |", "|---|---|---|"]
+        for key in sorted({key for side in both for key in side if key.startswith("cpu ")}):
+            words = {"ended": "processes that ended", "helpers": "children of services"}.get(key[4:], key[4:])
+            lines += [f"| {words} | " + " | ".join(cell(side, key) for side in both) + " |"]
+        lines += [
+            "",
+            f"{about(row)} before and {row['load_after']} after; the idle stack: {row['idle_cpu_per_s']} CPU-s per s",
+        ]
+    return lines
+
+
+def spread(values: list[float]) -> str:
+    middle, least, most = values
+    return f"{middle} ({least} to {most})"
+
+
+def cell(side: dict[str, list[float]], key: str) -> str:
+    return str(side[key][0]) if key in side else ""
+
+
 def history() -> list[str]:
     rows = newest("history", "what", "generations", "revision")
     lines = ["", "## History: commands, runs and the audit on a long ledger", ""]
@@ -164,7 +221,7 @@ def history() -> list[str]:
     return [*lines, "", about(rows[-1])] if rows else []
 
 
-SECTIONS = (engine, exact_cost, checkpoint, recovery, start, logging, gates, promotion, history)
+SECTIONS = (engine, exact_cost, checkpoint, recovery, start, retrain, logging, gates, promotion, history)
 
 if __name__ == "__main__":
     text = "\n".join([HEAD.rstrip(), *(line for section in SECTIONS for line in section())]) + "\n"

@@ -16,9 +16,9 @@ from mlratchet.models.gates.pilot import Pilot
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.gates.power import power_notes
 from mlratchet.models.metrics import Metric
-from mlratchet.models.metrics.registry import metrics_over
 from mlratchet.models.metrics.rows import load_rows
-from mlratchet.models.pipeline.checking import check_gates
+from mlratchet.models.objectives.naming import metrics_over
+from mlratchet.models.pipeline.checking import check_gates, check_source
 from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline, read_shared_policy
 from mlratchet.models.pipeline.reading import parse_yaml, read_text
 from mlratchet.models.pipeline.spec import PipelineSpec
@@ -27,7 +27,7 @@ from mlratchet.models.registration.record import find_registration
 from mlratchet.models.training.fitting import check_fits
 from mlratchet.models.tuning.space import check_tune
 from mlratchet.models.workloads.base import Workload
-from mlratchet.models.workloads.loading import load_workload
+from mlratchet.models.workloads.loading import load_workload, workload_source
 from mlratchet.tasks.wiring import Adapters
 
 
@@ -41,9 +41,11 @@ def check_pipeline(
     spec = read_pipeline(file, overrides=overrides)
     try:
         workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
+        workload_source(spec.workload.use)  # a declared file that is not there
     except ConfigurationError as error:
         _, lines = parse_yaml(read_text(file), where=str(file), expected="a pipeline file")
         raise ConfigurationError(f"{file}:{lines.of(('workload', 'use'))}: {error}") from error
+    check_source(spec, workload)
     check_fits(spec.train, workload)
     warnings = check_gates(spec, workload)
     if spec.tune is not None:
@@ -55,7 +57,12 @@ def check_pipeline(
 
 def _metrics(spec: PipelineSpec, workload: Workload) -> dict[str, Metric]:
     checks = (check for _, _, check in spec.gates.all_checks())
-    return metrics_of(checks, workload.task, workload.class_names())
+    return metrics_of(checks, workload.objective.reference, workload.class_names())
+
+
+def source_of(spec: PipelineSpec) -> str:
+    """Where the examples of a checked pipeline come from, and in which format, in words."""
+    return check_source(spec, load_workload(spec.workload.use, dict(spec.workload.parameters)))
 
 
 def newest_comparison(adapters: Adapters, spec: PipelineSpec, workload: Workload) -> Pilot | None:
@@ -84,7 +91,8 @@ def newest_comparison(adapters: Adapters, spec: PipelineSpec, workload: Workload
             test_rows=load_dataset(adapters.store, record.dataset_id).rows["test"],
             ours=ours,
             theirs=theirs,
-            metrics=_metrics(spec, workload) | (metrics_over(workload.task, names) if ours is not None else {}),
+            metrics=_metrics(spec, workload)
+            | (metrics_over(workload.objective.reference, names) if ours is not None else {}),
         )
     except RatchetError:
         return None

@@ -4,6 +4,7 @@ point at a production service (``RATCHET_S3_ENDPOINT_URL=...``)."""
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -158,6 +159,13 @@ def process_environment() -> dict[str, str]:
     return dict(os.environ)
 
 
+def replace_environment(environment: dict[str, str]) -> None:
+    """This process's environment becomes `environment`."""
+    os.environ.clear()
+    os.environ.update(environment)
+    _tell_prefect()
+
+
 @contextmanager
 def single_request() -> Iterator[None]:
     """No HTTP retries by MLflow's client inside: a retried create whose reply was lost makes two."""
@@ -184,5 +192,12 @@ def forbid_pickle() -> None:
 
 
 def apply_environment(settings: Settings) -> None:
-    """Point the libraries of this process at the stack. Call before importing prefect or mlflow."""
+    """Point the libraries of this process at the stack. Call before importing mlflow."""
     os.environ.update(child_environment(settings))
+    _tell_prefect()
+
+
+def _tell_prefect() -> None:
+    """It reads the environment when it is imported, and in a fork of the warm process it is."""
+    if "prefect.context" in sys.modules:
+        sys.modules["prefect.context"].refresh_global_settings_context()

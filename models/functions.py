@@ -1,4 +1,4 @@
-"""A user's own function or class, named in a pipeline file as ``package.module:name``."""
+"""A user's own function or class, named as ``package.module:name``."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Callable
-from typing import Any
+from types import ModuleType
+from typing import Any, TypeVar
 
 from mlratchet.models.errors import ConfigurationError
 
 REFERENCE = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
+Kind = TypeVar("Kind")
 
 
 def load_function(reference: str, where: str, *, what: str = "function") -> Callable[..., Any]:
@@ -19,12 +21,7 @@ def load_function(reference: str, where: str, *, what: str = "function") -> Call
     Raises ``ConfigurationError`` with the nearest name when the module or what it should hold is missing.
     """
     module_name, _, name = reference.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as exc:
-        raise ConfigurationError(
-            f"{where}: cannot import {module_name}: {exc}; run from the folder that holds it, or install it"
-        ) from exc
+    module = _module(module_name, where)
     found = getattr(module, name, None)
     if not callable(found):
         kind, many = (inspect.isclass, "classes") if what == "class" else (inspect.isfunction, "functions")
@@ -34,3 +31,28 @@ def load_function(reference: str, where: str, *, what: str = "function") -> Call
         raise ConfigurationError(f"{where}: {module_name} has no {what} {name!r}; {hint}")
     function: Callable[..., Any] = found
     return function
+
+
+def load_class(reference: str, base: type[Kind], what: str) -> type[Kind]:
+    """The subclass of `base` of a reference; `what` it is, e.g. ``workload``.
+
+    Raises ``ConfigurationError`` with the nearest name when the module or the class is missing.
+    """
+    module_name, _, name = reference.partition(":")
+    module = _module(module_name, f"{what} {reference!r}")
+    found = getattr(module, name, None)
+    if inspect.isclass(found) and issubclass(found, base):
+        return found
+    known = [n for n, c in inspect.getmembers(module, inspect.isclass) if issubclass(c, base) and c is not base]
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"{what}s there: {', '.join(known) or 'none'}"
+    raise ConfigurationError(f"{what} {reference!r}: no subclass of {base.__name__} with this name; {hint}")
+
+
+def _module(name: str, where: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as exc:
+        raise ConfigurationError(
+            f"{where}: cannot import {name}: {exc}; run from the folder that holds it, or install it"
+        ) from exc

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from contextlib import suppress
 from functools import cached_property
+from typing import Any
 
 from mlratchet.infra.keys.files import InstalledKeys
 from mlratchet.infra.launch.local import LocalLauncher
@@ -18,10 +19,13 @@ from mlratchet.infra.storage.s3 import S3Store
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.garbage.lock import collections, wait_for_collector
 from mlratchet.models.identity.claim import Claim, is_current
+from mlratchet.models.identity.closure import Closure, source_of
 from mlratchet.models.identity.lease import LeaseKeeper
+from mlratchet.models.identity.product import DATA
 from mlratchet.models.pipeline.checking import check_gates
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import load_pipeline
+from mlratchet.models.pipeline.work_key import training_code
 from mlratchet.models.ports.registry import Registry
 from mlratchet.models.ports.tracker import Tracker
 from mlratchet.models.serving.servers import Servers
@@ -29,7 +33,7 @@ from mlratchet.models.training.fitting import check_fits
 from mlratchet.models.training.job import StaleAttemptError
 from mlratchet.models.training.launcher import Launcher
 from mlratchet.models.workloads.base import Workload
-from mlratchet.models.workloads.loading import load_workload, workload_source_digest
+from mlratchet.models.workloads.loading import load_workload, workload_source
 
 
 class Adapters:
@@ -110,9 +114,25 @@ class Run:
         return load_workload(self.spec.workload.use, dict(self.spec.workload.parameters))
 
     @cached_property
+    def workload_source(self) -> Closure:
+        """What the workload is made of."""
+        return workload_source(self.spec.workload.use)
+
+    @property
     def workload_digest(self) -> str:
         """SHA-256 hex of the workload's source."""
-        return workload_source_digest(self.spec.workload.use)
+        return self.workload_source.digest()
+
+    @cached_property
+    def data_code(self) -> dict[str, Any]:
+        """The code that decides rows and sides."""
+        name = self.spec.source.format or ""
+        return DATA.code(self.workload_source, *([source_of(name)] if ":" in name else []))
+
+    @cached_property
+    def training_code(self) -> dict[str, Any]:
+        """The code that decides weights."""
+        return training_code(self.spec, self.workload_source)
 
     @property
     def raw(self) -> S3Store:

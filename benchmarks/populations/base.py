@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from mlratchet.models.metrics import Metric, metrics_for
+from mlratchet.models.metrics import Metric
 from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.objectives.naming import metrics_for
 
 TRUTH_ROWS = 2_000_000  # from which a true value is taken that no formula gives
 Rows = tuple[RowOutputs, RowOutputs | None]

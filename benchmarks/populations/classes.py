@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from mlratchet.models.metrics import metrics_for
 from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.objectives.naming import metrics_for
 
 from populations.base import Population, Rows, binary_metrics, logits, rows, true_value
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from mlratchet.models.metrics import metrics_for
+from mlratchet.models.objectives.naming import metrics_for
 from mlratchet.models.sources.record import GROUP_COLUMN
 from scipy.special import expit, ndtr
 

@@ -50,7 +50,7 @@ def main() -> None:
     """Entry point: errors of ours are one line and an exit code, never a traceback."""
     collect_seldom()
     try:
-        code = app(standalone_mode=False)  # what `typer.Exit` carried comes back as the result
+        code = app(standalone_mode=False, prog_name="ratchet")  # what `typer.Exit` carried comes back as the result
     except RatchetError as error:
         typer.echo(error.line(), err=True)
         sys.exit(error.exit_code)

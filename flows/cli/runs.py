@@ -27,7 +27,7 @@ def validate(
 
     Reports every problem with file and line, and says how many test rows a margin needs.
     """
-    from mlratchet.flows.check_file import check_pipeline
+    from mlratchet.flows.check_file import check_pipeline, source_of
     from mlratchet.flows.cli.output import emit
     from mlratchet.infra.settings import load_settings
     from mlratchet.models.errors import ConfigurationError
@@ -39,8 +39,10 @@ def validate(
         adapters = None  # a file can be checked before the first `ratchet up`
     spec, notes = check_pipeline(file, adapters)
     lines = [f"{file}: pipeline {spec.name} is valid (revision {spec.revision()[:12]})"]
-    lines += [f"note: {note}" for note in notes]
-    emit({"pipeline": spec.name, "revision": spec.revision(), "warnings": notes}, lines, as_json=as_json)
+    source = source_of(spec)
+    lines += [f"source: {source}", *(f"note: {note}" for note in notes)]
+    report = {"pipeline": spec.name, "revision": spec.revision(), "source": source, "warnings": notes}
+    emit(report, lines, as_json=as_json)
 
 
 def seed(
@@ -111,6 +113,9 @@ def deploy(
     as_json: JsonOption = False,
 ) -> None:
     """Make every file of deployments/pipelines a Prefect deployment with its schedule. Idempotent."""
+    from mlratchet.flows.cli.warm import go_on_in_a_fork
+
+    go_on_in_a_fork()
     from mlratchet.flows.cli.output import emit
     from mlratchet.flows.deployments import deploy_pipelines
 
@@ -140,6 +145,10 @@ def run(
     The same work is recognised and not trained again; a killed run resumes from its newest checkpoint.
     Exits with 4 when a gate says no.
     """
+    from mlratchet.flows.cli.warm import go_on_in_a_fork
+
+    if not local:
+        go_on_in_a_fork()
     from mlratchet.flows.cli.output import emit
     from mlratchet.flows.runs.start import run_here, run_on_worker
 
@@ -170,7 +179,7 @@ def join(
 
 def report_lines(report: dict[str, object]) -> list[str]:
     """A report in words."""
-    lines = []
+    lines = [f"  {report['why']}"] if report.get("why") else []
     gates = report.get("gates")
     if isinstance(gates, list):
         lines += [f"  {g['gate']} gate: {g['verdict']} (decision {g['decision'][:12]})" for g in gates]

@@ -81,7 +81,7 @@ def doctor(as_json: JsonOption = False) -> None:
 
 
 def logs(
-    service: Annotated[str, typer.Argument(help="seaweedfs, mlflow, prefect, worker, supervisor or serve-NAME.")],
+    service: Annotated[str, typer.Argument(help="seaweedfs, mlflow, prefect, worker, warm, supervisor or serve-NAME.")],
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many of the newest lines.")] = 50,
 ) -> None:
     """The newest lines of a service's log."""

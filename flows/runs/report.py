@@ -43,6 +43,7 @@ class Report:
             "snapshot": work.snapshot_id,
             "work_key": work.key,
             "champion_before": work.champion.version if work.champion else None,
+            "why": work.why,
         }
 
     def recognised(self, record: Registration, champion: LedgerEntry, url: str) -> None:

@@ -6,19 +6,25 @@ Run as ``python -m mlratchet.infra.artifact.measure DIRECTORY FOLDER THREADS`` b
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mlratchet.infra.machine.interpreter import collect_seldom
+from mlratchet.infra.machine.lifetime import die_with_parent
 from mlratchet.infra.settings import process_environment, without_private_keys
+from mlratchet.infra.warm.ask import Process, start
+from mlratchet.infra.warm.resident import forked, touch_what_the_parent_holds
 from mlratchet.models.artifact.manifest import ArtifactManifest
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.serving.contract import StoredRequest
@@ -26,7 +32,7 @@ from mlratchet.models.serving.contract import StoredRequest
 TIMED_FORWARDS = 300  # of one row each
 WARM_FORWARDS = 20
 TIMEOUT_S = 300
-SAMPLE, REQUESTS, OUT = "sample.safetensors", "requests.json", "measured.json"
+SAMPLE, REQUESTS, OUT, LOG = "sample.safetensors", "requests.json", "measured.json", "output.log"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +58,12 @@ def measure_artifact(
     expected: np.ndarray[Any, Any],
     threads: int,
     requests: Sequence[StoredRequest] = (),
+    home: Path | None = None,
 ) -> Measurement:
-    """Measure a verified directory. Raises ``InfrastructureError`` when it cannot be loaded."""
+    """Measure a verified directory, in a fork of the warm process of the stack in `home` or by a new interpreter.
+
+    Raises ``InfrastructureError`` when it cannot be loaded.
+    """
     from safetensors.numpy import save_file
 
     with tempfile.TemporaryDirectory(prefix="ratchet-measure-") as name:
@@ -61,24 +71,40 @@ def measure_artifact(
         tensors = {"x": np.ascontiguousarray(sample_x), "expected": np.ascontiguousarray(expected)}
         save_file(tensors, folder / SAMPLE)
         (folder / REQUESTS).write_text(json.dumps([request.model_dump(mode="json") for request in requests]))
-        done = subprocess.run(
-            [sys.executable, "-m", "mlratchet.infra.artifact.measure", str(directory), str(folder), str(threads)],
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            env=without_private_keys(process_environment()),
-            check=False,
-        )
-        if done.returncode != 0 or not (folder / OUT).is_file():
-            last = (done.stderr.strip() or "no output").splitlines()[-1]
+        with (folder / LOG).open("wb") as log:
+            child = start(
+                "measure",
+                "mlratchet.infra.artifact.measure",
+                [str(directory), str(folder), str(threads)],
+                home=home,
+                environment=without_private_keys(process_environment()),
+                output=log.fileno(),
+                when_gone=signal.SIGKILL,
+            )
+            code = end_of(child)
+        if code != 0 or not (folder / OUT).is_file():
+            last = ((folder / LOG).read_text(errors="replace").strip() or "no output").splitlines()[-1]
             raise InfrastructureError(f"the artifact cannot be loaded in a clean process: {last[:300]}")
         measured = json.loads((folder / OUT).read_text())
     measured["contract_failures"] = tuple(measured["contract_failures"])
     return Measurement(size_bytes=manifest.total_bytes, **measured)
 
 
+def end_of(child: Process) -> int:
+    """Its exit code. Raises ``InfrastructureError`` when it takes longer than `TIMEOUT_S`; it is killed then."""
+    try:
+        return child.wait(TIMEOUT_S)
+    except BaseException as error:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise InfrastructureError(f"the artifact was not measured within {TIMEOUT_S} s") from error
+        raise
+
+
 def main(directory: Path, folder: Path, threads: int) -> None:
     """In the clean process."""
+    die_with_parent()
     collect_seldom()  # as the server does
     import mlflow.pytorch  # noqa: F401 - resident in a server too: before the baseline of the memory
     import torch
@@ -88,6 +114,8 @@ def main(directory: Path, folder: Path, threads: int) -> None:
     from mlratchet.models.serving.predictor import Predictor
     from safetensors.torch import load_file
 
+    if forked():
+        touch_what_the_parent_holds()
     torch.set_num_threads(threads)
     tensors = load_file(folder / SAMPLE)
     x, expected = tensors["x"], tensors["expected"]

@@ -5,12 +5,11 @@ Run as ``python -m mlratchet.infra.launch.agent JOB.json`` in a session of its o
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 import sys
-from multiprocessing import forkserver
 from pathlib import Path
 
+from mlratchet.infra.launch.preload import start_forkserver
 from mlratchet.infra.launch.watchdog import PREEMPTED
 from mlratchet.infra.machine.interpreter import collect_seldom
 from mlratchet.infra.machine.lifetime import die_with_parent
@@ -22,16 +21,7 @@ def main(job_file: str) -> int:
     """Run the ranks; 0 when all ended well."""
     die_with_parent(signal.SIGTERM)
     collect_seldom()
-    multiprocessing.set_forkserver_preload(
-        [
-            "mlratchet.infra.launch.bound",
-            "torch",
-            "torch.distributed",
-            "torch._dynamo",
-            "mlratchet.infra.launch.rank",
-        ]
-    )
-    forkserver.ensure_running()  # it imports beside this process
+    start_forkserver()
     from mlratchet.infra.launch.rank import main as rank_main
     from mlratchet.models.training.job import TrainJob
     from torch.distributed.elastic.multiprocessing import SignalException

@@ -10,7 +10,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from mlratchet.infra.launch.network import network_environment
 from mlratchet.infra.launch.watchdog import PREEMPTED
 from mlratchet.infra.machine.processes import WORK_MARK
 from mlratchet.infra.settings import Settings, child_environment, process_environment, without_private_keys
+from mlratchet.infra.warm.ask import Process, start
 from mlratchet.models.errors import InfrastructureError, RatchetError
 from mlratchet.models.training.job import PreemptedError, Rendezvous, StaleAttemptError, TrainingError, TrainJob
 
@@ -54,8 +54,9 @@ def meeting_place(settings: Settings, *, several: bool) -> Rendezvous:
     )
 
 
-def start_agent(job: TrainJob, settings: Settings, *, more: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-    """In a session of its own; what it and the ranks print goes to a file. `more`: variables for its environment."""
+def start_agent(job: TrainJob, settings: Settings, *, more: Mapping[str, str] | None = None) -> Process:
+    """In a session of its own, a fork where the stack has a warm process; what it and the ranks print goes to a file.
+    `more`: variables for its environment."""
     assert job.rendezvous is not None, "the launcher says where to meet"
     scratch = Path(job.scratch)
     scratch.mkdir(parents=True, exist_ok=True)
@@ -70,17 +71,18 @@ def start_agent(job: TrainJob, settings: Settings, *, more: Mapping[str, str] | 
         WORK_MARK: job.work_key,
     }
     with (scratch / LOG).open("ab") as sink:  # never our stdout: a grandchild holding it hides a crash
-        return subprocess.Popen(
-            [sys.executable, "-m", "mlratchet.infra.launch.agent", str(job_file)],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
+        return start(
+            "ranks",
+            "mlratchet.infra.launch.agent",
+            [str(job_file)],
+            home=settings.home,
+            environment=environment,
+            output=sink.fileno(),
+            when_gone=signal.SIGTERM,
         )
 
 
-def end_session(agent: subprocess.Popen[bytes], *, at_once: bool = False) -> None:
+def end_session(agent: Process, *, at_once: bool = False) -> None:
     """SIGTERM, wait, SIGKILL: the agent and every rank are in its group. `at_once`: SIGKILL alone."""
     killing = ((signal.SIGKILL, 5.0),)
     for signum, grace_s in killing if at_once else ((signal.SIGTERM, GRACE_S), *killing):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -95,8 +96,9 @@ class LocalLauncher:
                 end_session(agent)
             if invitation and invitation.somebody_failed(now=True):
                 raise error_of(invitation.said)
-        if agent.returncode != 0:
-            raise attempt_error(job, agent.returncode)
+        code = agent.poll()
+        if code != 0:
+            raise attempt_error(job, -signal.SIGKILL if code is None else code)
         told = scratch / "result.json"
         result = parse_result(told.read_bytes()) if told.is_file() else find_result(open_bucket(settings), job.work_key)
         if result is None:

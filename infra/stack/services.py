@@ -13,6 +13,7 @@ from mlratchet.infra.machine.free_ports import remembered_ports
 from mlratchet.infra.machine.processes import GRACE_S, STACK_MARK
 from mlratchet.infra.settings import Settings, base_environment, child_environment, without_private_keys
 from mlratchet.infra.stack.install import remembered_credentials
+from mlratchet.infra.warm.tree import PADDING, ROOM, ROOM_BYTES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,7 @@ def script(name: str) -> str:
 
 
 def services(settings: Settings, project: Path) -> list[Service]:
-    """S3, MLflow, Prefect and a worker."""
+    """S3, MLflow, Prefect, a worker, and the process that its runs are forks of."""
     ports = remembered_ports(settings.home)
     environment = base_environment() | child_environment(settings) | {STACK_MARK: str(settings.home)}
     environment["PYTHONPATH"] = ":".join(filter(None, (str(project), environment.get("PYTHONPATH"))))
@@ -66,6 +67,7 @@ def services(settings: Settings, project: Path) -> list[Service]:
         mlflow(settings, ports, public),
         prefect(settings, ports, public),
         worker(settings, project, environment),
+        warm(settings, public),
     ]
 
 
@@ -166,7 +168,10 @@ def worker(settings: Settings, project: Path, environment: dict[str, str]) -> Se
     return Service(
         name="worker",
         command=(
-            script("prefect"),
+            sys.executable,
+            "-m",
+            "mlratchet.infra.stack.prefect_worker",
+            str(settings.home),
             "worker",
             "start",
             f"--pool={settings.work_pool}",
@@ -177,4 +182,17 @@ def worker(settings: Settings, project: Path, environment: dict[str, str]) -> Se
         directory=project,
         after=("prefect",),
         owns_group=False,
+    )
+
+
+def warm(settings: Settings, environment: dict[str, str]) -> Service:
+    """Forked per flow run, agent and measurement. It imports when the others are up, and nothing from the user's
+    folder: a fork does, with the environment of whoever asked for it."""
+    own = {name: value for name, value in environment.items() if name != "PYTHONPATH"}
+    return Service(
+        name="warm",
+        command=(sys.executable, "-m", "mlratchet.infra.warm.tree", str(settings.home), PADDING),
+        environment=own | {ROOM: "-" * ROOM_BYTES},
+        directory=settings.home / "run",
+        after=("seaweedfs", "mlflow", "prefect"),
     )

@@ -6,16 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
-from mlratchet.models.objectives.base import Task
-from mlratchet.models.sources.record import InputSpec
-from mlratchet.models.workloads.base import Workload
+from mlratchet.models.workloads.base import InputSpec, Workload
 
 
 @dataclass(frozen=True, kw_only=True)
 class Signature:
     """Input, task and classes."""
 
-    task: Task
+    task: str  # reference of the objective
     input: InputSpec
     classes: tuple[str, ...]
 
@@ -46,4 +44,4 @@ class Signature:
 def signature_of(workload: Workload, defaults: Mapping[str, float] | None = None) -> Signature:
     """The signature of a workload's model. `defaults`: column -> what a request that lacks it means."""
     spec = replace(workload.input_spec(), defaults=tuple(sorted((defaults or {}).items())))
-    return Signature(task=workload.task, input=spec, classes=workload.class_names())
+    return Signature(task=workload.objective.reference, input=spec, classes=workload.class_names())

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from mlratchet.models.comparison.badness import predictions, row_badness
 from mlratchet.models.evaluation.slices import take_rows
 from mlratchet.models.evaluation.statistics import Interval, interval_of, paired_difference
 from mlratchet.models.gates.intervals import cluster_of
-from mlratchet.models.metrics import Metric, metrics_for
+from mlratchet.models.metrics import Metric
 from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.objectives.base import Objective
+from mlratchet.models.objectives.naming import metrics_for, objective_of
 
 Array = np.ndarray[Any, Any]
 Better = Literal["a", "b", "neither"]
@@ -62,7 +63,7 @@ class Disagreement:
     target: str
     a: str
     b: str
-    a_badness: float  # nats, or absolute error
+    a_badness: float  # in the objective's `badness_unit`
     b_badness: float
 
 
@@ -94,7 +95,7 @@ def compare(
     metrics = metrics_for(task, class_names)
     main = next(iter(metrics.values()))
     slices, skipped = _slices(main, a, b, class_names, confidence=confidence, seed=seed)
-    count, examples = _disagreements(a, b, task, class_names)
+    count, examples = _disagreements(a, b, objective_of(task), class_names)
     return Comparison(
         task=task,
         n=len(a.ids),
@@ -193,17 +194,13 @@ def _slices(
 
 
 def _disagreements(
-    a: RowOutputs, b: RowOutputs, task: str, class_names: tuple[str, ...]
+    a: RowOutputs, b: RowOutputs, objective: Objective, class_names: tuple[str, ...]
 ) -> tuple[int, tuple[Disagreement, ...]]:
-    said_a, said_b = predictions(a, task, class_names), predictions(b, task, class_names)
-    bad_a, bad_b = row_badness(a, task), row_badness(b, task)
-    gap = np.abs(bad_a - bad_b)
-    if task in ("classification", "multi_label"):
-        differ = np.asarray([x != y for x, y in zip(said_a, said_b, strict=True)])
-    else:
-        differ = gap > 0
+    said_a, said_b = objective.said(a, class_names), objective.said(b, class_names)
+    bad_a, bad_b = objective.badness(a), objective.badness(b)
+    gap, differ = np.abs(bad_a - bad_b), objective.differ(a, b)
     order = sorted(np.flatnonzero(differ), key=lambda i: (-gap[i], a.ids[i]))
-    targets = predictions(RowOutputs(ids=a.ids, y=a.y, output=a.y, columns=a.columns), f"{task}_target", class_names)
+    targets = objective.wanted(a.y, class_names)
     examples = tuple(
         Disagreement(
             id=a.ids[i],

@@ -9,6 +9,7 @@ from typing import Any
 
 from mlratchet.models.comparison.compare import Comparison, Difference
 from mlratchet.models.comparison.latency import SideBySide
+from mlratchet.models.objectives.naming import objective_of
 
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#1d2433;max-width:1080px;margin:2rem auto;padding:0 1rem}
@@ -58,7 +59,7 @@ def render(
     ]
     classes = tuple(m for m in comparison.metrics if m not in overall(comparison))
     if classes:
-        what = "labels" if comparison.task == "multi_label" else "classes"
+        what = "labels" if any("_label_" in m.metric for m in classes) else "classes"
         parts.append(
             f"<details><summary>{len(classes)} metrics of single {what}: among so many, one in twenty intervals of "
             f"equal models excludes 0</summary>{_metrics(classes)}</details>"
@@ -168,7 +169,7 @@ def _slices(comparison: Comparison) -> str:
 
 def _disagreements(comparison: Comparison) -> str:
     share = comparison.disagreeing_rows / comparison.n
-    unit = {"classification": "nats", "multi_label": "nats", "ranking": "lost gain"}.get(comparison.task, "error")
+    unit = objective_of(comparison.task).badness_unit
     words = f"<p>{comparison.disagreeing_rows} of {comparison.n} rows ({share:.1%}) have different answers.</p>"
     rows = [
         [

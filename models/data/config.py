@@ -2,29 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Union
+
 from mlratchet.models.config import StrictModel
-from pydantic import Field, model_validator
+from mlratchet.models.functions import REFERENCE
+from mlratchet.models.sources.base import SourceOptions
+from mlratchet.models.sources.formats import FORMATS, format_of
+from pydantic import ConfigDict, Discriminator, Field, Tag, create_model, model_validator
+
+__all__ = ["DataConfig", "Source", "SourceConfig", "SplitConfig"]
 
 
-class SourceConfig(StrictModel):
-    """The raw objects of a pipeline."""
+def _named(document: Any) -> str:
+    """The tag of the options that a section is checked against."""
+    name = document.get("format") if isinstance(document, Mapping) else getattr(document, "format", None)
+    if name is None:
+        return "any"
+    return name if name in FORMATS or ":" not in str(name) else "own"
 
-    prefix: str = Field(min_length=1)
-    """Every object below it belongs to the delivery."""
-    bucket: str | None = None
-    """null: the raw bucket of the settings."""
-    labels: str = "labels.csv"
-    """For images: the CSV (key below the prefix) that names each file and its label. Tables: every CSV is read."""
-    id_column: str | None = None
-    """Column of the stable id of a record; null: the file name for images, the row's digest for tables."""
-    label_column: str = "label"
-    file_column: str = "file"
-    """For images: the column that holds the object's key below the prefix."""
-    group_column: str | None = None
-    """Records of one group stay on one side of the split."""
-    slice_columns: tuple[str, ...] | None = Field(default=None, strict=False)
-    """Columns that travel with every row, for slices; inputs and labels may be among them. null: every column that is
-    neither input nor label."""
+
+class OwnSource(SourceOptions):
+    """A user's own format: its class checks the options."""
+
+    model_config = ConfigDict(extra="allow")
+    format: str = Field(pattern=REFERENCE)
+
+    def carried(self) -> None:
+        """Only the data tells."""
+        return
+
+
+if TYPE_CHECKING:
+    Source = SourceOptions
+    SourceConfig = SourceOptions
+else:  # a format that is added to `FORMATS` is an option here
+    _kinds = {name: format_of(name).Options for name in FORMATS}
+    # without a format: what any built-in one takes, until the workload says which it reads
+    SourceConfig = create_model("SourceConfig", __base__=tuple(_kinds.values()), format=(None, None))
+    _options = [Annotated[kind, Tag(name)] for name, kind in _kinds.items()]
+    _options += [Annotated[SourceConfig, Tag("any")], Annotated[OwnSource, Tag("own")]]
+    Source = Annotated[
+        Union[tuple(_options)],  # noqa: UP007 - of a list
+        Discriminator(
+            _named,
+            custom_error_type="unknown_format",
+            custom_error_message=f"unknown format; there are {', '.join(FORMATS)}, or package.module:Class",
+        ),
+    ]
+"""What stands under `source` of a pipeline file: the options of its format."""
 
 
 class SplitConfig(StrictModel):

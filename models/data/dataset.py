@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from mlratchet.models.config import StrictModel, WorkloadRef
-from mlratchet.models.data.config import DataConfig, SourceConfig
+from mlratchet.models.data.config import DataConfig
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import digest
 from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.sources.base import SourceOptions
 from pydantic import Field, ValidationError
 
 
@@ -40,29 +41,43 @@ class DatasetManifest(StrictModel):
     """Columns whose raw cells say who a row is; empty: rows have ids of their own, or are of before it was so."""
 
 
-def dataset_id(
+def dataset_parts(
     snapshot_id: str,
-    workload_digest: str,
+    code: Any,
     workload: WorkloadRef,
     data: DataConfig,
-    source: SourceConfig,
+    source: SourceOptions,
+    *,
+    identity_columns: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """Everything that decides the rows and their sides, as JSON values; the dataset's id is their digest.
+
+    `code` names the code of the workload, and Ratchet's as far as it makes datasets, as JSON values (`DATA.code` of
+    `models/identity/product.py`). `identity_columns` say who a row without an id of its own is.
+    """
+    named_by = (
+        {"identity_columns": list(identity_columns)} if identity_columns and source.column_of("id") is None else {}
+    )
+    return named_by | {
+        "snapshot": snapshot_id,
+        "code": code,
+        "workload": workload.model_dump(mode="json"),
+        "data": data.model_dump(mode="json"),
+        "source": source.model_dump(mode="json", exclude={"bucket", "prefix"}),
+    }
+
+
+def dataset_id(
+    snapshot_id: str,
+    code: Any,
+    workload: WorkloadRef,
+    data: DataConfig,
+    source: SourceOptions,
     *,
     identity_columns: tuple[str, ...] = (),
 ) -> str:
-    """SHA-256 hex of everything that decides the rows and their sides."""
-    reading: dict[str, Any] = source.model_dump(mode="json", exclude={"bucket", "prefix"})
-    if reading["slice_columns"] is None:
-        del reading["slice_columns"]  # as datasets were named before it could be said
-    return digest(
-        {
-            "snapshot": snapshot_id,
-            "workload_source": workload_digest,
-            "workload": workload.model_dump(mode="json"),
-            "data": data.model_dump(mode="json"),
-            "source": reading,
-        }
-        | ({"identity_columns": list(identity_columns)} if identity_columns and source.id_column is None else {})
-    )
+    """SHA-256 hex of `dataset_parts`."""
+    return digest(dataset_parts(snapshot_id, code, workload, data, source, identity_columns=identity_columns))
 
 
 def load_dataset(store: ObjectStore, identity: str) -> DatasetManifest:

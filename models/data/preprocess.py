@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from mlratchet.models.config import WorkloadRef
-from mlratchet.models.data.config import DataConfig, SourceConfig
+from mlratchet.models.data.config import DataConfig
 from mlratchet.models.data.dataset import DatasetManifest, dataset_id, load_dataset
 from mlratchet.models.data.row_index import index_bytes
 from mlratchet.models.data.shards import write_shard
@@ -16,6 +17,7 @@ from mlratchet.models.data.split import SIDES, side_of
 from mlratchet.models.errors import DataError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.sources.base import SourceOptions
 from mlratchet.models.sources.record import RawObject, Record, Reject, target_names
 from mlratchet.models.workloads.base import Workload
 
@@ -26,7 +28,7 @@ def read_dataset_records(
     store: ObjectStore,
     snapshot: Snapshot,
     workload: Workload,
-    source: SourceConfig,
+    source: SourceOptions,
     *,
     identity_columns: tuple[str, ...] = (),
 ) -> tuple[list[Record], list[Reject]]:
@@ -37,9 +39,12 @@ def read_dataset_records(
     """
     records: dict[str, Record] = {}
     rejects: list[Reject] = []
+    objective, class_names = workload.objective, workload.class_names()
     for found in raw_records(store, snapshot, workload, source, identity_columns=identity_columns):
         if isinstance(found, Reject):
             rejects.append(found)
+        elif (problem := objective.refusal(found.y, class_names)) != "":
+            rejects.append(Reject(where=found.id, code="bad_target", reason=f"{found.id}: target: {problem}"))
         elif found.id in records:
             rejects.append(
                 Reject(
@@ -60,7 +65,7 @@ def raw_records(
     store: ObjectStore,
     snapshot: Snapshot,
     workload: Workload,
-    source: SourceConfig,
+    source: SourceOptions,
     *,
     identity_columns: tuple[str, ...] = (),
 ) -> Iterator[Record | Reject]:
@@ -69,7 +74,9 @@ def raw_records(
     def fetch(item: RawObject) -> bytes:
         return store.get(f"raw/{item.sha256}", sha256=item.sha256)
 
-    mapping = source.model_dump(mode="json") | {"identity_columns": list(identity_columns)}
+    mapping = source.model_dump(mode="json") | (
+        {"identity_columns": list(identity_columns)} if identity_columns else {}
+    )
     return workload.records(snapshot.raw_objects(), fetch, mapping)
 
 
@@ -77,10 +84,10 @@ def write_dataset(
     store: ObjectStore,
     snapshot: Snapshot,
     records: list[Record],
-    workload_digest: str,
+    code: Any,
     workload: WorkloadRef,
     data: DataConfig,
-    source: SourceConfig,
+    source: SourceOptions,
     *,
     class_names: tuple[str, ...] = (),
     input_columns: tuple[str, ...] = (),
@@ -88,9 +95,9 @@ def write_dataset(
 ) -> DatasetManifest:
     """Write shards, then the manifest by conditional create; an existing dataset is returned as it is.
 
-    Raises ``DataError`` when a side is empty.
+    `code` as for `dataset_parts`. Raises ``DataError`` when a side is empty.
     """
-    identity = dataset_id(snapshot.id, workload_digest, workload, data, source, identity_columns=identity_columns)
+    identity = dataset_id(snapshot.id, code, workload, data, source, identity_columns=identity_columns)
     if store.exists(f"datasets/{identity}.json"):
         return load_dataset(store, identity)
     sides: dict[str, list[Record]] = {side: [] for side in SIDES}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import SecurityError
@@ -34,9 +35,10 @@ def gate_run_id(
     policy_digest: str,
     champion_version: int | None,
     dataset_id: str,
+    judged_by: Mapping[str, Any],
     evidence: Mapping[str, str],
 ) -> str:
-    """SHA-256 hex of what a verdict depends on."""
+    """SHA-256 hex of what a verdict depends on. `judged_by` is the code that judges, as JSON values."""
     return digest(
         {
             "gate": gate,
@@ -44,6 +46,7 @@ def gate_run_id(
             "policy": policy_digest,
             "champion": champion_version,
             "dataset": dataset_id,
+            "judged_by": dict(judged_by),
             "evidence": dict(evidence),
         }
     )

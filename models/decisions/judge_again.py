@@ -15,6 +15,7 @@ from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.judge import judge_gate
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.gates.result import GateResult
+from mlratchet.models.gates.sources import functions_named
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from pydantic import ValidationError
@@ -33,6 +34,7 @@ class Replay:
     largest_difference: float  # |again - recorded| over every value and interval end; 0.0 when all are equal
     problems: tuple[str, ...]  # one line each; none: the decision holds
     judged_by: str = ""  # digest of the judging code of the decision, where this is other code
+    judged_here: str = ""  # of this code, where it is other code
 
     @property
     def problem(self) -> str:
@@ -41,7 +43,7 @@ class Replay:
             return next(iter(self.problems), "")
         return (
             f"{self.problems[0]}; other judging code decided ({self.judged_by[:12]}, here "
-            f"{judging_source_digest()[:12]}), and its methods may differ: verify with the revision that decided"
+            f"{self.judged_here[:12]}), and its methods may differ: verify with the revision that decided"
         )
 
 
@@ -92,9 +94,10 @@ def replay(store: ObjectStore, decision: Decision) -> Replay:
     evidence, basis = thaw(store, digests["evidence"])
     if basis.gate != decision["gate"] or evidence.version != decision["version"]:
         raise SecurityError(f"evidence {digests['evidence'][:12]} is of the {basis.gate} gate of {evidence.version}")
-    result = verdict_on(load_policy(store, digests["policy"]), evidence, basis)
-    same_code = digests.get("code") == judging_source_digest()
-    same = decision.get("environment") == environment() and same_code
+    policy = load_policy(store, digests["policy"])
+    result = verdict_on(policy, evidence, basis)
+    by, here = _who_judged(digests, policy, basis.gate)
+    same = decision.get("environment") == environment() and by == here
     again = plain_checks(result)
     recorded = decision["checks"]
     problems: list[str] = []
@@ -111,8 +114,18 @@ def replay(store: ObjectStore, decision: Decision) -> Replay:
         checks=len(again),
         largest_difference=largest,
         problems=tuple(problems),
-        judged_by="" if same_code else str(digests.get("code")),
+        judged_by="" if by == here else by,
+        judged_here="" if by == here else here,
     )
+
+
+def _who_judged(digests: Mapping[str, str], policy: GatePolicy, gate: str) -> tuple[str, str]:
+    """The judging code of a decision, and this: Ratchet's, or the user's functions where Ratchet's is the same."""
+    here = {"code": judging_source_digest(), **functions_named(policy, gate)}
+    for name in ("code", "functions"):
+        if digests.get(name) != here.get(name):
+            return str(digests.get(name)), str(here.get(name))
+    return here["code"], here["code"]
 
 
 def _compare_check(now: CheckRecord, then: CheckRecord, tolerance: float, problems: list[str]) -> float:
@@ -134,7 +147,7 @@ def _compare(
     problems += [
         f"{where}: {name} {now.get(name)}, recorded {then.get(name)}"
         for name in exact
-        if now.get(name) != then.get(name)
+        if _told(name, now) != _told(name, then)
     ]
     largest = 0.0
     for name, a, b in (
@@ -148,6 +161,13 @@ def _compare(
             if not (x == y or math.isclose(x, y, rel_tol=tolerance, abs_tol=tolerance)):
                 problems.append(f"{where}: {name} {x!r}, recorded {y!r}")
     return largest
+
+
+def _told(name: str, check: CheckRecord | PartRecord) -> object:
+    """A field to be compared. Which source the user's code had stands in the decision's digests as `functions`: what it
+    found is compared, not how it was written."""
+    value = check.get(name)
+    return value.rpartition(", source ")[0] or value if name == "method" and isinstance(value, str) else value
 
 
 def _numbers(found: float | list[float] | None) -> list[float]:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from mlratchet.models.evaluation.explain import Attributions
-from mlratchet.models.evaluation.plots import png_bytes
-from mlratchet.models.sources.record import InputSpec
+from mlratchet.models.png import png_bytes
+from mlratchet.models.workloads.base import InputSpec
 
 Array = np.ndarray[Any, Any]
 EXAMPLES = 6

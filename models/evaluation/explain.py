@@ -2,8 +2,8 @@
 
 Integrated Gradients (Sundararajan, Taly and Yan, ICML 2017) through Captum, on the trained module and on exported
 programs alike; feature ablation where gradients make no sense (integer tokens) or a program has none. What is
-explained is the log-likelihood of the row's label (classification, multi-label) or the output itself (regression,
-ranking), so that both models answer the same question.
+explained is what the objective says (the log-likelihood of the row's label; a number itself), so that both models
+answer the same question.
 
 Shape legend: N rows, F input values per row, G groups of input values.
 """
@@ -16,7 +16,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from mlratchet.models.sources.record import InputSpec, Split
+from mlratchet.models.objectives.base import Objective
+from mlratchet.models.sources.record import Split
+from mlratchet.models.workloads.base import InputSpec
 
 Array = np.ndarray[Any, Any]
 Model = Callable[[torch.Tensor], torch.Tensor]
@@ -69,7 +71,7 @@ def explain(
     x: Array | Mapping[str, Array],
     y: Array,
     *,
-    task: str,
+    objective: Objective,
     input_spec: InputSpec,
     steps: int,
 ) -> dict[str, Attributions]:
@@ -84,7 +86,7 @@ def explain(
     baselines = {name: np.zeros_like(one[:1]) for name, one in inputs.items()}
     if input_spec.kind == "table" and floating:
         baselines = {name: one.mean(axis=0, keepdims=True).astype(one.dtype) for name, one in inputs.items()}
-    questions = {name: _question(model, task) for name, model in models.items()}
+    questions = {name: _question(model, objective) for name, model in models.items()}
     if floating:
         try:
             return {name: _gradients(ask, inputs[name], y, baselines[name], steps) for name, ask in questions.items()}
@@ -107,16 +109,11 @@ def by_column(found: Mapping[str, Attributions], columns: Mapping[str, tuple[str
     return made
 
 
-def _question(model: Model, task: str) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+def _question(model: Model, objective: Objective) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """(x, y) -> the explained quantity, (N,)."""
 
     def ask(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        output = model(x).float()
-        if task == "classification":
-            return output.log_softmax(dim=1).gather(1, y.long().reshape(-1, 1))[:, 0]
-        if task == "multi_label":
-            return torch.nn.functional.logsigmoid(output * (2 * y.float() - 1)).sum(dim=1)
-        return output.reshape(len(output))
+        return objective.explained(model(x).float(), y)
 
     return ask
 

@@ -16,10 +16,10 @@ from typing import Any, Protocol
 import numpy as np
 from mlratchet.models.evaluation.slices import take_rows
 from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.sources.record import InputSpec
 
 Array = np.ndarray[Any, Any]
-NAMED = ("classification", "multi_label")  # tasks whose outputs have names
 LEAST_CLASSES = 2  # with one class in common every answer is right
 
 
@@ -52,8 +52,10 @@ def what_differs(ours: Layout, theirs: Layout) -> str:
         if getattr(a, what) != getattr(b, what):
             return f"its input's {what} is {getattr(b, what)}, here it is {getattr(a, what)}"
     common = [name for name in ours.classes if name in theirs.classes]
-    least = LEAST_CLASSES if ours.task == "classification" else 1
-    if ours.task in NAMED and len(common) < least:
+    one_each = (
+        objective_of(ours.task).refusal(0, ours.classes) == ""
+    )  # a row has one class: with one there is no choice
+    if ours.classes and len(common) < (LEAST_CLASSES if one_each else 1):
         words = f"only {common[0]!r} in common" if common else "nothing in common"
         return f"it knows {', '.join(theirs.classes)}, here are {', '.join(ours.classes)}: {words}"
     return ""
@@ -72,12 +74,10 @@ def join_outputs(rows: RowOutputs, ours: Layout, theirs: Layout) -> RowOutputs:
     One that it does not know has the logit minus infinity, probability 0; `unknown` and `beyond` name what only one
     of the two knows. Raises ``ValueError`` when the outputs are not as many as its names.
     """
-    if ours.task not in NAMED:
+    if ours.classes == theirs.classes:
         return rows
     if rows.output.ndim != 2 or rows.output.shape[1] != len(theirs.classes):
         raise ValueError(f"outputs of shape {list(rows.output.shape)} for {len(theirs.classes)} names")
-    if ours.classes == theirs.classes:
-        return rows
     output = np.full((len(rows.ids), len(ours.classes)), -np.inf, dtype=rows.output.dtype)
     for place, name in enumerate(ours.classes):
         if name in theirs.classes:

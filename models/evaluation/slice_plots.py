@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
-from mlratchet.models.evaluation.plots import png_bytes
 from mlratchet.models.evaluation.slices import group_rows
 from mlratchet.models.evaluation.statistics import interval_of
 from mlratchet.models.metrics import Metric
 from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.png import png_bytes
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000  # of a picture; a check says its own

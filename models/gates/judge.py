@@ -13,8 +13,9 @@ from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.policy import GatePolicy, HoldoutPolicy
 from mlratchet.models.gates.result import CheckResult, GateResult, Verdict, unknown
 from mlratchet.models.gates.wear import error_divisor, judge_holdout
-from mlratchet.models.metrics import Metric, metrics_for
+from mlratchet.models.metrics import Metric
 from mlratchet.models.metrics.outside import with_references
+from mlratchet.models.objectives.naming import metrics_for
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from mlratchet.models.gates.checks.base import Check, PolicyContext
 from mlratchet.models.gates.checks.outside import is_outside, validate_outside
 from mlratchet.models.gates.names import GATES
 from mlratchet.models.gates.policy import GatePolicy
-from mlratchet.models.metrics import metrics_for
+from mlratchet.models.objectives.naming import metrics_for
 from mlratchet.models.sources.record import InputSpec
 
 

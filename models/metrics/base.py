@@ -54,7 +54,8 @@ class Metric(ABC):
     unit: str
     formula: str
     source: str = "definition"
-    tasks: tuple[str, ...]
+    tasks: tuple[str, ...] = ()
+    """Of a metric that a pipeline file names as ``package.module:Class``: the tasks that it fits."""
     span: tuple[float, float] = UNIT_SPAN
     group_column: str | None = None
     biased = False

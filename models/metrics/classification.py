@@ -74,7 +74,6 @@ class Accuracy(CountMetric):
 
     name, direction, unit = "accuracy", "higher", "share of rows"
     formula = "sum(predicted == label) / N"
-    tasks = ("classification",)
 
     def codes(self, rows: RowOutputs) -> Array:
         """1 where right."""
@@ -99,7 +98,6 @@ class OfClass(CountMetric):
     direction = "higher"
     unit = "share of rows"
     source = VAN_RIJSBERGEN
-    tasks = ("classification",)
 
     def __init__(self, kind: Kind, index: int, label: str) -> None:
         self.kind, self.index, self.label = kind, index, label
@@ -148,7 +146,6 @@ class OverClasses(CountMetric):
     direction = "higher"
     unit = "share of rows"
     source = VAN_RIJSBERGEN
-    tasks = ("classification",)
 
     def __init__(self, kind: Kind, average: Average, class_names: tuple[str, ...]) -> None:
         self.kind, self.average, self.class_names = kind, average, tuple(sorted(class_names))

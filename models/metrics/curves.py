@@ -70,9 +70,9 @@ class CurveMetric(Metric):
 
     direction = "higher"
 
-    def __init__(self, suffix: str, views: Views, tasks: tuple[str, ...]) -> None:
+    def __init__(self, suffix: str, views: Views) -> None:
         self.name = f"{self.stem}{suffix}"
-        self.views, self.tasks = views, tasks
+        self.views = views
 
     stem: str
 

@@ -24,8 +24,6 @@ from mlratchet.models.metrics.classification import (
 from mlratchet.models.metrics.probability import MeanMetric
 from mlratchet.models.metrics.rows import RowOutputs
 
-MULTI_LABEL = ("multi_label",)
-
 
 def marked(rows: RowOutputs) -> tuple[Array, Array]:
     """(N, C) predicted, (N, C) actual."""
@@ -37,7 +35,6 @@ class SubsetAccuracy(CountMetric):
 
     name, direction, unit = "subset_accuracy", "higher", "share of rows"
     formula = "sum(every label right) / N"
-    tasks = MULTI_LABEL
 
     def codes(self, rows: RowOutputs) -> Array:
         """1 where all are right."""
@@ -63,7 +60,6 @@ class HammingLoss(CountMetric):
     name, direction, unit = "hamming_loss", "lower", "share of labels"
     formula = "sum(predicted != actual) / (N C)"
     source = "Schapire and Singer (1999), Machine Learning 37"
-    tasks = MULTI_LABEL
 
     def __init__(self, num_labels: int) -> None:
         self.num_labels = num_labels
@@ -88,7 +84,6 @@ class OfLabel(CountMetric):
     direction = "higher"
     unit = "share of rows"
     source = VAN_RIJSBERGEN
-    tasks = MULTI_LABEL
 
     def __init__(self, kind: Kind, index: int, label: str) -> None:
         self.kind, self.index, self.label = kind, index, label
@@ -135,7 +130,6 @@ class OverLabels(SumMetric):
     direction = "higher"
     unit = "share of rows"
     source = VAN_RIJSBERGEN
-    tasks = MULTI_LABEL
     discrete = True
 
     def __init__(self, kind: Kind, average: Average) -> None:
@@ -171,7 +165,6 @@ class BinaryLogLoss(MeanMetric):
     name, direction, unit = "log_loss", "lower", "nats"
     formula = "-mean over rows and labels of log p(what the label is)"
     source = "Good (1952), Rational Decisions"
-    tasks = MULTI_LABEL
     span = (0.0, float("inf"))
 
     def quantity(self, rows: RowOutputs) -> Array:
@@ -186,7 +179,6 @@ class BinaryBrier(MeanMetric):
     name, direction, unit = "brier", "lower", "squared probability"
     formula = "mean over rows and labels of (p - [marked])^2"
     source = "Brier (1950), Monthly Weather Review 78"
-    tasks = MULTI_LABEL
 
     def quantity(self, rows: RowOutputs) -> Array:
         """Stable in the logit: 1 - p = 1 / (1 + exp(logit))."""

@@ -47,7 +47,6 @@ class LogLoss(MeanMetric):
     name, direction, unit = "log_loss", "lower", "nats"
     formula = "-mean(log p(label))"
     source = "Good (1952), Rational Decisions"
-    tasks = ("classification",)
     span = (0.0, float("inf"))
 
     def quantity(self, rows: RowOutputs) -> Array:
@@ -62,7 +61,6 @@ class Brier(MeanMetric):
     name, direction, unit = "brier", "lower", "squared probability"
     formula = "mean(sum over classes of (p(class) - [class is the label])^2)"
     source = "Brier (1950), Monthly Weather Review 78"
-    tasks = ("classification",)
     span = (0.0, 2.0)
 
     def quantity(self, rows: RowOutputs) -> Array:
@@ -79,7 +77,6 @@ class ExpectedCalibrationError(SumMetric):
     name, direction, unit = "ece", "lower", "share"
     formula = "sum over bins of |sum(correct) - sum(confidence)| / N"
     source = "Naeini et al. (2015); Guo et al. (2017), On Calibration of Modern Neural Networks"
-    tasks = ("classification",)
     biased = True
 
     def features(self, rows: RowOutputs) -> Array:

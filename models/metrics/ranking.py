@@ -48,7 +48,6 @@ class _PerQuery(SumMetric):
 
     direction = "higher"
     unit = "mean over queries"
-    tasks = ("ranking",)
     group_column = GROUP_COLUMN
 
     def __init__(self, k: int) -> None:

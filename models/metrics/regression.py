@@ -23,7 +23,6 @@ class MeanSquaredError(MeanMetric):
 
     name, direction, unit = "mse", "lower", "target unit squared"
     formula = "mean((prediction - target)^2)"
-    tasks = ("regression",)
     span = UNBOUNDED
 
     def quantity(self, rows: RowOutputs) -> Array:
@@ -52,7 +51,6 @@ class MeanAbsoluteError(MeanMetric):
 
     name, direction, unit = "mae", "lower", "target unit"
     formula = "mean(|prediction - target|)"
-    tasks = ("regression",)
     span = UNBOUNDED
 
     def quantity(self, rows: RowOutputs) -> Array:
@@ -67,7 +65,6 @@ class R2(SumMetric):
     name, direction, unit = "r2", "higher", "share of variance"
     formula = "1 - sum((prediction - target)^2) / sum((target - mean)^2)"
     source = "Draper and Smith (1998), Applied Regression Analysis"
-    tasks = ("regression",)
     span = (float("-inf"), 1.0)
 
     def features(self, rows: RowOutputs) -> Array:

@@ -1,48 +1,83 @@
-"""Losses of rankings.
+"""Rows of a query against each other.
 
-The target of a ranking loss is (B, 2): the relevance, and the number of the row's query within the batch. Rows of a
-query stand together.
-
-Shape legend: B rows, Q queries, M rows of the longest query.
+Shape legend: B rows of a batch, N rows.
 """
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mlratchet.models.metrics import families
+from mlratchet.models.metrics.base import Metric, take
+from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.objectives.answers import ranking as said_of
+from mlratchet.models.objectives.answers.regression import numbers
+from mlratchet.models.objectives.base import Array, Loss, Objective
+from mlratchet.models.sources.record import Target
+
+if TYPE_CHECKING:
+    import torch
 
 
-def _by_query(output: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Scores (-inf where there is no row), relevance and mask, each (Q, M)."""
-    score_B = output.reshape(len(target)).float()
-    _, query_B, sizes_Q = torch.unique_consecutive(target[:, 1], return_inverse=True, return_counts=True)
-    start_Q = sizes_Q.cumsum(0) - sizes_Q
-    place_B = torch.arange(len(target), device=target.device) - start_Q[query_B]
-    shape = (len(sizes_Q), int(sizes_Q.max()))
-    score_QM = score_B.new_full(shape, -torch.inf).index_put((query_B, place_B), score_B)
-    relevance_QM = torch.zeros(shape, device=target.device).index_put((query_B, place_B), target[:, 0])
-    mask_QM = torch.arange(shape[1], device=target.device) < sizes_Q[:, None]
-    return score_QM, relevance_QM, mask_QM
+class Ranking(Objective):
+    """Scores (B,) or (B, 1), higher first, against (B, 2): relevance, number of the query."""
 
+    name = "ranking"
+    by_query = True
+    badness_unit = "lost gain"
 
-def listwise(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """ListNet's top-one cross entropy (Cao et al., 2007): softmax of the relevance against softmax of the scores.
+    def loss(self, output: torch.Tensor, target: torch.Tensor, *, label_smoothing: float) -> torch.Tensor:  # noqa: ARG002
+        """ListNet's."""
+        from mlratchet.models.objectives.losses.ranking import listwise
 
-    The mean over rows of the loss of their query.
-    """
-    score_QM, relevance_QM, mask_QM = _by_query(output, target)
-    wanted_QM = relevance_QM.masked_fill(~mask_QM, -torch.inf).softmax(dim=1)
-    log_p_QM = score_QM.log_softmax(dim=1).masked_fill(~mask_QM, 0.0)
-    return (-(wanted_QM * log_p_QM).sum(dim=1) * mask_QM.sum(dim=1)).sum() / len(target)
+        return listwise(output, target)
 
+    def named_losses(self, *, weight: torch.Tensor | None, label_smoothing: float) -> Mapping[str, Loss]:  # noqa: ARG002
+        """`listwise`, `pairwise`."""
+        from mlratchet.models.objectives.losses.ranking import listwise, pairwise
 
-def pairwise(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """RankNet (Burges et al., 2005): softplus(-(s_i - s_j)), mean over the pairs of a query with relevance i > j.
+        return {"listwise": listwise, "pairwise": pairwise}
 
-    The mean over rows of the loss of their query; a query without such a pair counts 0.
-    """
-    score_QM, relevance_QM, mask_QM = _by_query(output, target)
-    score_QM = score_QM.masked_fill(~mask_QM, 0.0)
-    pairs_QMM = (relevance_QM[:, :, None] > relevance_QM[:, None, :]) & mask_QM[:, :, None] & mask_QM[:, None, :]
-    each_QMM = torch.nn.functional.softplus(score_QM[:, None, :] - score_QM[:, :, None]) * pairs_QMM
-    of_query_Q = each_QMM.sum(dim=(1, 2)) / pairs_QMM.sum(dim=(1, 2)).clamp(min=1)
-    return (of_query_Q * mask_QM.sum(dim=1)).sum() / len(target)
+    def metrics(self, class_names: tuple[str, ...]) -> Sequence[Metric]:  # noqa: ARG002 - there are none
+        """NDCG and recall of the first places."""
+        return families.of_rankings()
+
+    def answers(self, output: torch.Tensor, class_names: tuple[str, ...]) -> list[dict[str, Any]]:  # noqa: ARG002
+        """`score`."""
+        return numbers(output, "score")
+
+    def answer_schema(self, class_names: tuple[str, ...]) -> dict[str, Any]:  # noqa: ARG002
+        """As `answers`."""
+        return {"score": {"type": "number"}}
+
+    def refusal(self, target: Target, class_names: tuple[str, ...]) -> str:
+        """A relevance is not negative."""
+        problem = super().refusal(target, class_names)
+        if problem or isinstance(target, tuple) or target >= 0:
+            return problem
+        return f"got {target:g}, expected a relevance of 0 or more"
+
+    def said(self, rows: RowOutputs, class_names: tuple[str, ...]) -> list[str]:  # noqa: ARG002
+        """The place in the query."""
+        return said_of.place_texts(rows, len(rows.ids))
+
+    def samples(self, rows: RowOutputs, class_names: tuple[str, ...], count: int = 8) -> list[list[str]]:
+        """Places among all rows of the query, not among the first ones alone."""
+        first = take(rows, slice(0, count))
+        texts = said_of.place_texts(rows, count)
+        return [list(one) for one in zip(first.ids, self.wanted(first.y, class_names), texts, strict=True)]
+
+    def badness(self, rows: RowOutputs) -> Array:
+        """The gain that the row's place loses."""
+        return said_of.lost_gain(rows)
+
+    def pictures(self, rows: RowOutputs, class_names: tuple[str, ...]) -> dict[str, bytes]:  # noqa: ARG002
+        """Scores by relevance."""
+        from mlratchet.models.objectives.pictures import ranking as drawn
+
+        return {"relevance.png": drawn.relevance(rows)}
+
+    def comparison_pictures(self, a: RowOutputs, b: RowOutputs) -> dict[str, bytes]:  # noqa: ARG002
+        """None yet."""
+        return {}

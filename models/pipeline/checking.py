@@ -1,19 +1,29 @@
-"""Hold the gates of a pipeline against its workload and its source, before anything trains."""
+"""Hold the gates and the source of a pipeline against its workload, before anything trains."""
 
 from __future__ import annotations
 
 from mlratchet.models.gates.validation import validate_policy
 from mlratchet.models.pipeline.spec import PipelineSpec
-from mlratchet.models.sources.record import GROUP_COLUMN
+from mlratchet.models.sources.formats import format_read, options_of
 from mlratchet.models.workloads.base import Workload
 
 
 def check_gates(spec: PipelineSpec, workload: Workload) -> list[str]:
     """Everything about the gates of a pipeline. Warnings; raises ``ConfigurationError``."""
-    source = spec.source
-    columns = source.slice_columns
-    if columns is not None and source.group_column is not None:
-        columns = (*columns, GROUP_COLUMN)
     return validate_policy(
-        spec.gates, workload.task, workload.class_names(), columns=columns, input_spec=workload.input_spec()
+        spec.gates,
+        workload.objective.reference,
+        workload.class_names(),
+        columns=spec.source.carried(),
+        input_spec=workload.input_spec(),
     )
+
+
+def check_source(spec: PipelineSpec, workload: Workload) -> str:
+    """The source in words. Raises ``ConfigurationError`` for a format that the workload does not read, and for an
+    option that the format does not have."""
+    name = format_read(spec.source, workload.formats)
+    if name is None:
+        return f"{spec.source.prefix}, read by the workload itself"
+    options_of(spec.source, name)
+    return f"{spec.source.prefix} as {name}{'' if spec.source.format else ', which the workload reads'}"

@@ -83,9 +83,15 @@ def _models_at(model: type[BaseModel], path: Sequence[str | int]) -> list[type[B
     return models
 
 
-def _unknown_key_message(root: type[BaseModel], path: KeyPath) -> str:
+def _meant(models: list[type[BaseModel]], location: Sequence[int | str]) -> list[type[BaseModel]]:
+    """Of the members of a union the one that the location's tag names, by a field that can only hold the tag."""
+    named = [m for m in models if any(set(get_args(f.annotation)) & set(location) for f in m.model_fields.values())]
+    return named or models
+
+
+def _unknown_key_message(root: type[BaseModel], path: KeyPath, location: Sequence[int | str]) -> str:
     name = str(path[-1])
-    known = sorted({field for m in _models_at(root, path[:-1]) for field in m.model_fields})
+    known = sorted({field for m in _meant(_models_at(root, path[:-1]), location[:-1]) for field in m.model_fields})
     if SECRET_KEY.search(name):
         return f"key {name!r} is not allowed: secrets come from the environment, never from a file like this"
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
@@ -114,7 +120,8 @@ def _yaml_path(location: tuple[int | str, ...], document: Any, *, names_key: boo
 def _describe(root: type[BaseModel], error: Any, path: KeyPath) -> str:
     dotted = ".".join(str(part) for part in path)
     if error["type"] == "extra_forbidden":
-        return f"{'.'.join(str(p) for p in path[:-1]) or 'top level'}: {_unknown_key_message(root, path)}"
+        unknown = _unknown_key_message(root, path, error["loc"])
+        return f"{'.'.join(str(p) for p in path[:-1]) or 'top level'}: {unknown}"
     got = error.get("input")
     shown = ""
     if isinstance(got, str | int | float | bool) and not any(SECRET_KEY.search(str(p)) for p in path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlratchet.models.config import ScheduleRef, StrictModel, WorkloadRef
-from mlratchet.models.data.config import DataConfig, SourceConfig
+from mlratchet.models.data.config import DataConfig, Source
 from mlratchet.models.evaluation.config import EvaluationConfig
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.identity.canonical import digest
@@ -22,7 +22,7 @@ class PipelineSpec(StrictModel):
     tags: tuple[str, ...] = Field(default=(), strict=False)
     schedule: ScheduleRef | None = None
     workload: WorkloadRef
-    source: SourceConfig
+    source: Source
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
     gates: GatePolicy

@@ -5,40 +5,51 @@ Same key, nothing recomputed. The command line, docs, gates and the parent of a 
 
 from __future__ import annotations
 
-import hashlib
-from functools import cache
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
 
-import mlratchet.models.training
-import mlratchet.models.workloads
 from mlratchet.models.identity.canonical import digest
+from mlratchet.models.identity.closure import Closure, source_of
+from mlratchet.models.identity.product import WEIGHTS
 from mlratchet.models.pipeline.spec import PipelineSpec
 
 
-@cache
-def training_source_digest() -> str:
-    """SHA-256 hex of the source of the packages that decide what is trained."""
-    hasher = hashlib.sha256()
-    for package in (mlratchet.models.training, mlratchet.models.workloads):
-        for folder in package.__path__:
-            for path in sorted(Path(folder).rglob("*.py")):
-                hasher.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return hasher.hexdigest()
+def training_code(spec: PipelineSpec, workload: Closure) -> dict[str, Any]:
+    """The code that decides the weights: of the workload, of an optimizer's factory, and Ratchet's own."""
+    factory = spec.train.optimizer.factory
+    return WEIGHTS.code(workload, *([source_of(factory)] if factory is not None else []))
 
 
-def work_key(
-    spec: PipelineSpec, *, snapshot_id: str, dataset_id: str, workload_digest: str, torch_version: str, world: int
-) -> str:
-    """SHA-256 hex over everything that decides the weights. `world`: processes, which count in `fast` mode alone."""
-    return digest(
-        {
-            "pipeline": spec.name,
-            "workload": {"use": spec.workload.use, "parameters": spec.workload.parameters},
-            "workload_source": workload_digest,
-            "training_source": training_source_digest(),
-            "train": spec.train.identity(world=world),
-            "snapshot": snapshot_id,
-            "dataset": dataset_id,
-            "torch": torch_version,
-        }
-    )
+def work_parts(
+    spec: PipelineSpec,
+    *,
+    snapshot_id: str,
+    dataset_id: str,
+    code: Any,
+    torch_version: str,
+    world: int,
+) -> dict[str, Any]:
+    """Everything that decides the weights, as JSON values; the work key is their digest.
+
+    Args:
+        spec: The pipeline.
+        snapshot_id: Of the raw objects.
+        dataset_id: Of the rows.
+        code: Names the code that decides, as JSON values: `training_code`.
+        torch_version: Without the build.
+        world: Processes, which count in `fast` mode alone.
+    """
+    return {
+        "pipeline": spec.name,
+        "workload": spec.workload.model_dump(mode="json"),
+        "code": code,
+        "train": spec.train.identity(world=world),
+        "snapshot": snapshot_id,
+        "dataset": dataset_id,
+        "torch": torch_version,
+    }
+
+
+def work_key(parts: Mapping[str, Any]) -> str:
+    """SHA-256 hex of `work_parts`."""
+    return digest(parts)

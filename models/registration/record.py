@@ -19,6 +19,15 @@ from pydantic import Field
 READERS = 16  # threads
 
 
+class MadeOf(StrictModel):
+    """The parts of the identities of a version, as JSON values."""
+
+    work: dict[str, Any]
+    """Their digest is the work key."""
+    dataset: dict[str, Any]
+    """Their digest is the dataset's id."""
+
+
 class Registration(StrictModel):
     """What was registered for a work key."""
 
@@ -49,6 +58,8 @@ class Registration(StrictModel):
     """The model card, as the registry shows it."""
     tags: dict[str, str] = Field(default_factory=dict)
     """As the version got them when it was made."""
+    made_of: MadeOf | None = None
+    """None where an earlier release wrote the record, whose identities were over folders."""
     tracking: str | None = None
     """Store key of what the tracking run showed (`models/registration/tracking.py`)."""
 
@@ -78,6 +89,11 @@ def _parse(store: ObjectStore, key: str) -> Registration:
         raise SecurityError(f"{where}: is not a registration; it was changed") from exc
     if registration_key(record.work_key) != key:
         raise SecurityError(f"{where}: is of work {record.work_key[:12]}; it was changed")
+    made_of = record.made_of
+    if made_of is not None and (digest(made_of.work), digest(made_of.dataset)) != (record.work_key, record.dataset_id):
+        raise SecurityError(
+            f"{where}: the parts that it names are not those of its work key and dataset; it was changed"
+        )
     return record
 
 

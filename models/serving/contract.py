@@ -23,6 +23,7 @@ from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import DataError
 from mlratchet.models.gates.evidence import column_failure
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
+from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.ports.storage import ObjectExists, ObjectStore
 from mlratchet.models.serving.predictor import Predictor, predictions_of
 from mlratchet.models.serving.schema import BadRequestError, parse_request
@@ -214,7 +215,7 @@ def signature_failures(
         return 1, [
             f"signature: rows are {got}, expected {signature.input.dtype} of shape {list(signature.input.shape)}"
         ]
-    width = {(len(signature.classes),)} if signature.classes else {(), (1,)}
+    width = objective_of(signature.task).output_shapes(signature.classes)
     failures = []
     counts = sorted({1, min(3, len(x)), len(x)})
     for count in counts:

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from mlratchet.models.artifact.signature import Signature
+from mlratchet.models.objectives.naming import objective_of
 
 Array = np.ndarray[Any, Any]
-NUMBER = {"regression": "value", "ranking": "score"}  # tasks whose prediction is one number
-LIKELY = 0.5  # probability above which a label is said to be there
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,7 +24,7 @@ class Predictor:
     model: Callable[[torch.Tensor], torch.Tensor]
 
     def predict(self, rows: Array) -> list[dict[str, Any]]:
-        """A prediction per row: class or labels with probabilities, a value, or a score.
+        """A prediction per row, as the objective answers.
 
         Raises ``ValueError`` for non-finite outputs.
         """
@@ -43,19 +42,4 @@ class Predictor:
 
 def predictions_of(output: torch.Tensor, signature: Signature) -> list[dict[str, Any]]:
     """What a client reads of the model's outputs, (N, C) logits or (N,) values: an object per row."""
-    if signature.task in NUMBER:
-        return [{NUMBER[signature.task]: value} for value in output.reshape(len(output)).tolist()]
-    names = signature.classes
-    if signature.task == "multi_label":
-        by_label = [dict(zip(names, row, strict=True)) for row in output.sigmoid().tolist()]
-        return [{"labels": [n for n, p in row.items() if p > LIKELY], "probabilities": row} for row in by_label]
-    probabilities = output.softmax(dim=1)
-    best = probabilities.argmax(dim=1).tolist()
-    return [
-        {
-            "class": names[index],
-            "probability": row[index],
-            "probabilities": dict(zip(names, row, strict=True)),
-        }
-        for index, row in zip(best, probabilities.tolist(), strict=True)
-    ]
+    return objective_of(signature.task).answers(output, signature.classes)

@@ -10,7 +10,8 @@ import numpy as np
 import orjson
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.errors import RatchetError
-from mlratchet.models.sources.images import decode_image
+from mlratchet.models.objectives.naming import objective_of
+from mlratchet.models.sources.decoding import decode_image
 from mlratchet.models.sources.record import InputSpec
 
 MAX_INSTANCES = 4096
@@ -117,16 +118,7 @@ def prediction(signature: Signature | None) -> dict[str, Any]:
     """The JSON schema of one prediction."""
     if signature is None:
         return {"type": "object"}
-    number = {"type": "number"}
-    names = {"type": "string", "enum": list(signature.classes)}
-    probabilities = {"type": "object", "properties": dict.fromkeys(signature.classes, number)}
-    found: dict[str, dict[str, Any]] = {
-        "classification": {"class": names, "probability": number, "probabilities": probabilities},
-        "multi_label": {"labels": {"type": "array", "items": names}, "probabilities": probabilities},
-        "regression": {"value": number},
-        "ranking": {"score": number},
-    }
-    properties = found[signature.task]
+    properties = objective_of(signature.task).answer_schema(signature.classes)
     return {"type": "object", "required": list(properties), "properties": properties}
 
 

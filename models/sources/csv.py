@@ -1,98 +1,57 @@
-"""Read a CSV of unknown dialect: delimiter, byte-order mark, quoting and line ends are found out."""
+"""The format `csv`: every table of a delivery, an example per row."""
 
 from __future__ import annotations
 
-import csv
-import difflib
-import io
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from mlratchet.models.errors import DataError
+from mlratchet.models.sources.base import Example, Fetch, Format
+from mlratchet.models.sources.columns import TableOptions
+from mlratchet.models.sources.delimited import CsvTable, RaggedRow, ragged
+from mlratchet.models.sources.record import RawObject, Reject
 
-DELIMITERS = ",;\t|"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One data row."""
-
-    number: int  # line of the file, the header is 1
-    values: dict[str, str]
+SUFFIXES = (".csv", ".tsv", ".txt")
 
 
-@dataclass(frozen=True, kw_only=True)
-class RaggedRow:
-    """A row with another number of fields than the header."""
+class CsvOptions(TableOptions):
+    """Tables whose delimiter, quoting and byte-order mark are found out."""
 
-    number: int
-    got: int
-    expected: int
+    format: Literal["csv"] = "csv"
 
 
-class CsvTable:
-    """A parsed CSV file."""
+class Csv(Format):
+    """Every file below the prefix, in key order."""
 
-    def __init__(self, data: bytes, where: str) -> None:
-        self.where = where
-        text = decode_text(data, where)
-        if not text.strip():
-            raise DataError(f"{where}: empty file; expected a header row and data rows")
-        self.delimiter = find_delimiter(text)
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=self.delimiter, skipinitialspace=True)
-        try:
-            rows = [(reader.line_num, row) for row in reader]
-        except csv.Error as exc:
-            raise DataError(f"{where}:{reader.line_num}: not readable as CSV: {exc}") from exc
-        rows = [(line, row) for line, row in rows if any(field.strip() for field in row)]
-        self.columns = [name.strip() for name in rows[0][1]]
-        repeated = sorted({name for name in self.columns if self.columns.count(name) > 1})
-        if repeated:
-            raise DataError(f"{where}:1: column {repeated[0]!r} is there twice; rename one")
-        self._rows = rows[1:]
+    name = "csv"
+    Options = CsvOptions
+    options: CsvOptions
 
-    def require(self, column: str) -> None:
-        """Raises ``DataError`` with the nearest name when the column is missing."""
-        if column not in self.columns:
-            close = difflib.get_close_matches(column, self.columns, n=1, cutoff=0.4)
-            hint = f"did you mean {close[0]!r}?" if close else "add it or name another column in the pipeline file"
-            raise DataError(f"{self.where}:1: column {column!r} is missing; got {', '.join(self.columns)}; {hint}")
+    def read(self, objects: list[RawObject], fetch: Fetch, *, columns: Sequence[str]) -> Iterator[Example | Reject]:
+        """An example per row of every table."""
+        tables = [item for item in sorted(objects, key=lambda o: o.key) if item.key.lower().endswith(SUFFIXES)]
+        if not tables:
+            raise DataError(f"{self.options.prefix}: no table; expected files ending in {', '.join(SUFFIXES)}")
+        for item in objects:
+            if item not in tables:
+                yield Reject(where=item.key, code="not_a_table", reason=f"{item.key}: not one of {', '.join(SUFFIXES)}")
+        for item in tables:
+            table = CsvTable(fetch(item), item.key)
+            self.options.check(table, columns)
+            yield from self._rows(table, columns)
 
-    def rows(self) -> Iterator[Row | RaggedRow]:
-        """Every data row; values are stripped."""
-        width = len(self.columns)
-        for number, fields in self._rows:
-            if len(fields) != width:
-                yield RaggedRow(number=number, got=len(fields), expected=width)
-            else:
-                yield Row(number=number, values={c: f.strip() for c, f in zip(self.columns, fields, strict=True)})
-
-
-def decode_text(data: bytes, where: str) -> str:
-    """UTF-8 (with or without mark) or UTF-16 with a mark. Raises ``DataError`` naming the row of the bad byte."""
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        encoding = "utf-16"
-    else:
-        encoding = "utf-8-sig"
-        if b"\0" in data:
-            raise DataError(f"{where}:{data[: data.index(0)].count(10) + 1}: NUL byte; deliver the file as UTF-8 text")
-    try:
-        return data.decode(encoding)
-    except UnicodeDecodeError as exc:
-        line = data[: exc.start].count(b"\n") + 1
-        raise DataError(
-            f"{where}:{line}: bad encoding: got byte 0x{data[exc.start]:02x}, expected UTF-8; convert the file"
-        ) from exc
-
-
-def find_delimiter(text: str) -> str:
-    """The delimiter that splits the header, and the lines after it, into the same number (> 1) of fields."""
-    sample = text.splitlines()[:20]
-
-    def agreement(delimiter: str) -> tuple[int, int]:
-        counts = [len(row) for row in csv.reader(sample, delimiter=delimiter, skipinitialspace=True) if row]
-        if not counts or counts[0] < 2:
-            return (0, 0)
-        return (sum(count == counts[0] for count in counts), counts[0])
-
-    return max(DELIMITERS, key=agreement)
+    def _rows(self, table: CsvTable, columns: Sequence[str]) -> Iterator[Example | Reject]:
+        options = self.options
+        for row in table.rows():
+            if isinstance(row, RaggedRow):
+                yield ragged(table, row)
+                continue
+            yield Example(
+                where=f"{table.where}:{row.number}",
+                values=row.values,
+                label=row.values.get(options.label_column),
+                id=row.values[options.id_column] if options.id_column else None,
+                group=row.values[options.group_column] if options.group_column else None,
+                columns=options.travelling(row.values, columns),
+                comma=table.delimiter != ",",
+            )

@@ -1,82 +1,66 @@
-"""Decode an image of unknown origin into a float array, or say why not."""
+"""The format `images`: a table names each picture and its label."""
 
 from __future__ import annotations
 
-import io
-import warnings
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
-import numpy as np
-from mlratchet.models.errors import DataError, SecurityError
-from PIL import Image, ImageOps, UnidentifiedImageError
-
-FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
-MAX_PIXELS = 64_000_000  # beyond it a small file can fill the memory
+from mlratchet.models.errors import DataError
+from mlratchet.models.sources.base import Example, Fetch, Format
+from mlratchet.models.sources.columns import TableOptions
+from mlratchet.models.sources.delimited import CsvTable, RaggedRow, ragged
+from mlratchet.models.sources.record import RawObject, Reject
 
 
-class UnreadableImageError(DataError):
-    """The bytes are not an image that can be used; `reason_code` is a short stable word."""
+class ImagesOptions(TableOptions):
+    """A table of labels beside the pictures."""
 
-    def __init__(self, reason_code: str, message: str) -> None:
-        super().__init__(message)
-        self.reason_code = reason_code
-
-
-def decode_image(
-    data: bytes, *, height: int, width: int, channels: int, where: str
-) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Decode to (channels, height, width), float32 in 0..1.
-
-    EXIF rotation is applied; palette, CMYK, alpha and 16-bit images are converted; another size is resized
-    (bilinear). `where` names the image in errors. Raises ``UnreadableImageError`` for truncated or foreign
-    bytes, ``SecurityError`` for a decompression bomb.
-    """
-    if channels not in (1, 3):
-        raise ValueError(f"channels must be 1 or 3, got {channels}")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
-            if image.width * image.height > MAX_PIXELS:
-                raise Image.DecompressionBombError(f"{image.width}x{image.height} pixels")
-            check_suffix(image.format or "", data, where)
-            image.load()
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
-        raise SecurityError(
-            f"{where}: decompression bomb: {exc}, expected at most {MAX_PIXELS} pixels; remove it"
-        ) from exc
-    except UnidentifiedImageError as exc:
-        raise UnreadableImageError(
-            "not_an_image",
-            f"{where}: not an image: got {len(data)} bytes of another kind, expected one of {', '.join(FORMATS)}",
-        ) from exc
-    except (OSError, SyntaxError, ValueError) as exc:
-        raise UnreadableImageError(
-            "truncated_image", f"{where}: truncated or damaged image: {exc}; deliver it again"
-        ) from exc
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16") or image.mode == "I":
-        sixteen = np.asarray(image, dtype=np.float32) / 65535.0
-        image = Image.fromarray((sixteen.clip(0, 1) * 255).round().astype(np.uint8), mode="L")
-    image = image.convert("L" if channels == 1 else "RGB")
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    pixels = np.asarray(image, dtype=np.float32) / 255.0
-    return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    format: Literal["images"] = "images"
+    labels: str = "labels.csv"
+    """Key below the prefix of the table that names each picture and its label."""
+    file_column: str = "file"
+    """The column that holds the picture's key below the prefix."""
 
 
-SUFFIXES = {
-    "png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "gif": "GIF", "bmp": "BMP", "webp": "WEBP",
-    "tif": "TIFF", "tiff": "TIFF",
-}  # fmt: skip
+class Images(Format):
+    """A picture per row of the table, in its order."""
 
+    name = "images"
+    Options = ImagesOptions
+    options: ImagesOptions
 
-def check_suffix(found: str, data: bytes, where: str) -> None:
-    """Raises ``UnreadableImageError`` when the name promises another format than the bytes hold."""
-    suffix = where.rsplit(".", 1)[-1].lower() if "." in where else ""
-    promised = SUFFIXES.get(suffix)
-    if promised is not None and found != promised:
-        raise UnreadableImageError(
-            "content_unlike_extension",
-            f"{where}: content unlike its extension: got {found} ({len(data)} bytes), expected {promised}; rename it",
-        )
+    def read(self, objects: list[RawObject], fetch: Fetch, *, columns: Sequence[str]) -> Iterator[Example | Reject]:
+        """An example per row; a picture without a row, and a row without a picture, is rejected."""
+        options = self.options
+        pictures = {item.key: item for item in objects}
+        labels = pictures.pop(options.labels, None)
+        if labels is None:
+            raise DataError(
+                f"{options.prefix}{options.labels}: the labels file is not in the delivery; "
+                "upload it or set source.labels"
+            )
+        table = CsvTable(fetch(labels), options.labels)
+        options.check(table, (options.file_column, options.label_column, *columns))
+        named: set[str] = set()
+        for row in table.rows():
+            if isinstance(row, RaggedRow):
+                yield ragged(table, row)
+                continue
+            where, file = f"{table.where}:{row.number}", row.values[options.file_column]
+            if file not in pictures:
+                yield Reject(where=where, code="no_file", reason=f"{where}: file {file!r} is not in the delivery")
+            elif file in named:
+                yield Reject(where=where, code="duplicate_row", reason=f"{where}: file {file!r} has a row already")
+            else:
+                named.add(file)
+                yield Example(
+                    where=where,
+                    values=row.values,
+                    label=row.values[options.label_column],
+                    id=row.values[options.id_column] if options.id_column else file,
+                    group=row.values[options.group_column] if options.group_column else None,
+                    columns=options.travelling(row.values, {options.file_column, options.label_column, *columns}),
+                    picture=pictures[file],
+                )
+        for key in sorted(set(pictures) - named):
+            yield Reject(where=key, code="no_label", reason=f"{key}: no row of {options.labels} names this file")

@@ -41,7 +41,7 @@ class StepRows(Dataset[Batch]):
     def __init__(self, rows: Split, plan: Plan, workload: Workload) -> None:
         self._x, self._y = torch.from_numpy(rows.x), torch.from_numpy(rows.y)
         self._plan, self._order = plan, plan.order()
-        self._queries = queries_of(rows) if workload.task == "ranking" else None
+        self._queries = queries_of(rows) if workload.objective.by_query else None
         self._augment = workload.augment if type(workload).augment is not Workload.augment else None
 
     def share(self) -> None:

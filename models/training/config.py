@@ -105,8 +105,8 @@ class TrainConfig(StrictModel):
     """Rows (of a ranking: queries) per optimizer step, over all processes."""
     accumulation: int = Field(default=1, ge=1, le=4096)
     """Pieces that a shard's (in `fast`: a process's) rows are cut into, one after the other: less memory."""
-    loss: Literal["task", "cross_entropy", "bce", "mse", "mae", "huber", "listwise", "pairwise"] = "task"
-    """`task` is the workload's own loss."""
+    loss: str = "task"
+    """`task` is the workload's own loss; the others are those that its objective names."""
     class_weights: Literal["balanced"] | Annotated[tuple[float, ...], Field(strict=False)] | None = None
     """Weight of each class in the loss; balanced is rows / (classes x rows of the class) over the training rows. Of a
     multi-label: weight of the rows that have the label; balanced is rows without / rows with it."""

@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mlratchet.models.objectives.base import Task
+from mlratchet.models.objectives.base import Loss, Objective
 from mlratchet.models.training.batches import Batch
 from mlratchet.models.training.config import TrainConfig
-from mlratchet.models.training.losses import Loss
 from mlratchet.models.training.order import shard_seed
 from mlratchet.models.training.queries import split_queries
 from torch import nn
@@ -62,11 +61,11 @@ class Engine(ABC):
         rank: int,
         world: int,
         device: torch.device,
-        task: Task,
+        objective: Objective,
     ) -> None:
         self.module, self.loss, self.config = module, loss, config
         self.rank, self.world, self.device = rank, world, device
-        self.task = task
+        self.objective = objective
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
         self._generator = (
             torch.default_generator if device.type == "cpu" else torch.cuda.default_generators[device.index or 0]
@@ -103,12 +102,12 @@ class Engine(ABC):
         count = min(self.config.accumulation, len(y))
         if count <= 1:
             return [(x, y)]
-        if self.task == "ranking":
+        if self.objective.by_query:
             return split_queries(x, y, count)
         return list(zip(x.tensor_split(count), y.tensor_split(count), strict=True))
 
     def correct(self, output: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """Rows whose most probable class is the label."""
-        if self.task != "classification":
+        """Rows that are answered right; 0 where nothing is right or wrong."""
+        if not self.objective.has_accuracy:
             return torch.zeros((), device=self.device)
-        return (output.argmax(dim=1) == y).sum()
+        return self.objective.correct(output, y)

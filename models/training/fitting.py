@@ -1,40 +1,30 @@
-"""Which settings of a training fit which task."""
+"""Which settings of a training fit which objective."""
 
 from __future__ import annotations
 
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.metrics import metrics_for
-from mlratchet.models.objectives.base import Task
+from mlratchet.models.objectives.naming import metrics_for
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.workloads.base import Workload
-
-FITTING: dict[str, Task] = {
-    "cross_entropy": "classification",
-    "bce": "multi_label",
-    "mse": "regression",
-    "mae": "regression",
-    "huber": "regression",
-    "listwise": "ranking",
-    "pairwise": "ranking",
-}
-WITH_CLASSES = {"classification": "cross_entropy", "multi_label": "bce"}  # task -> the loss that takes weights
 
 
 def loss_name(config: TrainConfig, workload: Workload, *, weighted: bool) -> str:
     """`task` for the workload's own, without weights. Raises ``ConfigurationError`` for one that does not fit."""
-    name: str = config.loss
-    if name == "task":
-        return WITH_CLASSES[workload.task] if weighted else name
-    if workload.task != FITTING[name]:
-        fitting = ", ".join(n for n, task in FITTING.items() if workload.task == task)
-        raise ConfigurationError(f"train.loss: {name} does not fit a {workload.task}; there are: task, {fitting}")
-    return name
+    objective = workload.objective
+    if config.loss == "task":
+        return objective.class_loss if weighted else "task"
+    fitting = objective.named_losses(weight=None, label_smoothing=0.0)
+    if config.loss not in fitting:
+        raise ConfigurationError(
+            f"train.loss: {config.loss} does not fit a {objective.name}; there are: {', '.join(['task', *fitting])}"
+        )
+    return config.loss
 
 
 def check_fits(config: TrainConfig, workload: Workload) -> None:
     """Raises ``ConfigurationError`` for what could never train, before anything does."""
     loss_name(config, workload, weighted=False)
-    stopping = config.early_stopping
+    stopping, objective = config.early_stopping, workload.objective
     known = metrics_for(workload.task, workload.class_names())
     if stopping is not None and stopping.metric != "loss" and stopping.metric not in known:
         raise ConfigurationError(
@@ -44,12 +34,12 @@ def check_fits(config: TrainConfig, workload: Workload) -> None:
         ("class_weights", config.class_weights is not None),
         ("label_smoothing", config.label_smoothing),
     ):
-        if given and workload.task not in WITH_CLASSES:
-            raise ConfigurationError(f"train.{name}: a {workload.task} has no classes; remove it")
+        if given and not objective.class_loss:
+            raise ConfigurationError(f"train.{name}: a {objective.name} has no classes; remove it")
     if config.class_weights is not None and config.loss == "task" and type(workload).loss is not Workload.loss:
         raise ConfigurationError(
             f"train.class_weights: {type(workload).__name__} has a loss of its own, which takes no weights; "
-            f"remove them, or write train.loss: {WITH_CLASSES[workload.task]}"
+            f"remove them, or write train.loss: {objective.class_loss}"
         )
     if isinstance(config.class_weights, tuple) and len(config.class_weights) != len(workload.class_names()):
         raise ConfigurationError(

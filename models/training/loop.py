@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from mlratchet.models.metrics import compute_metrics, metrics_for
-from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.objectives.naming import compute_metrics, metrics_for
 from mlratchet.models.training.batches import Batch, StepRows, batches
 from mlratchet.models.training.checkpointer import Checkpointer
 from mlratchet.models.training.engine import CORRECT, LOSS, STOP, Stopwatch
@@ -19,7 +18,6 @@ from mlratchet.models.training.optim import learning_rate, set_learning_rate
 from mlratchet.models.training.profiling import profiler
 from mlratchet.models.training.state import TrainingState
 from mlratchet.models.training.stopping import judge_epoch
-from mlratchet.models.workloads.base import Workload
 
 MOST_SKIPPED = 10  # steps in a row whose gradient is not finite
 
@@ -202,7 +200,7 @@ class Trainer(TrainingState):
         loss, correct, rows, norms, steps = sums.tolist()
         facts: dict[str, Any] = {"epoch": self.epochs_done + 1}
         facts |= {"train_loss": loss / max(rows, 1), "gradient_norm": norms / max(steps, 1)}
-        if self.workload.task == "classification":
+        if self.workload.objective.has_accuracy:
             facts["train_accuracy"] = correct / max(rows, 1)
         trained_s = time.monotonic() - self._epoch_began
         scored, facts["validation_loss"] = self.score(self.validation_rows)
@@ -221,7 +219,8 @@ class Trainer(TrainingState):
         if self.rank == 0:
             self.around.emit({"event": "epoch", **self.history[-1]})
             self.around.emit(weight_histograms(self.module, self.epochs_done))
-            self.around.emit({"event": "predictions", "epoch": self.epochs_done, **samples(scored, self.workload)})
+            shown = self.workload.objective.samples(scored, self.workload.class_names())
+            self.around.emit({"event": "predictions", "epoch": self.epochs_done, "rows": shown})
         self._epoch_began = time.monotonic()
         self.module.train()
 
@@ -244,18 +243,3 @@ class Trainer(TrainingState):
     def _stopped_early(self) -> bool:
         config = self.config.early_stopping
         return config is not None and self.stopping.since_best >= config.patience_epochs
-
-
-def samples(rows: RowOutputs, workload: Workload, count: int = 8) -> dict[str, Any]:
-    """The first rows of a side as a person reads them."""
-    names = workload.class_names()
-    shown = []
-    for identity, target, output in zip(rows.ids[:count], rows.y[:count], rows.output[:count], strict=True):
-        if workload.task == "classification":
-            shown.append([identity, names[int(target)], names[int(output.argmax())]])
-        elif workload.task == "multi_label":
-            wanted, got = ([n for n, on in zip(names, some, strict=True) if on] for some in (target > 0, output > 0))
-            shown.append([identity, ", ".join(wanted) or "-", ", ".join(got) or "-"])
-        else:
-            shown.append([identity, str(target.tolist()), str(output.tolist())])
-    return {"rows": shown}

@@ -1,6 +1,6 @@
 """Rankings: what a step draws is whole queries, whose rows must meet in one loss.
 
-See `models/objectives/ranking.py` for the losses and their target.
+See `models/objectives/losses/ranking.py` for the losses and their target.
 """
 
 from __future__ import annotations

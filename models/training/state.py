@@ -24,13 +24,13 @@ from mlratchet.models.training.checkpoint import (
     optimizer_tensors,
     restore_optimizer,
 )
+from mlratchet.models.training.configured_loss import build_loss, class_weight
 from mlratchet.models.training.engine import Engine
 from mlratchet.models.training.exact import ExactEngine
 from mlratchet.models.training.fast import FastEngine
 from mlratchet.models.training.fitting import check_fits
 from mlratchet.models.training.hardware import hardware_kind, prepare_device
 from mlratchet.models.training.job import StaleAttemptError, TrainingError, TrainJob
-from mlratchet.models.training.losses import build_loss, class_weight
 from mlratchet.models.training.named_tensors import column_tensors, head_tensors
 from mlratchet.models.training.observers import Surroundings
 from mlratchet.models.training.optim import build_optimizer
@@ -73,7 +73,7 @@ class TrainingState:
         self.per_epoch = self.plan.order().per_epoch
         if self.per_epoch == 0:
             what = f"{self.plan.shards} {'shards' if self.config.mode == 'exact' else 'processes'}"
-            drawn = "queries" if self.workload.task == "ranking" else "rows"
+            drawn = "queries" if self.workload.objective.by_query else "rows"
             raise DataError(f"{self.plan.rows} training {drawn} are fewer than {what} need; deliver more")
         self.total = self.per_epoch * self.config.epochs
         self.step, self.history, self.sums, self.skipped = 0, list[dict[str, Any]](), [0.0] * 5, 0
@@ -88,7 +88,7 @@ class TrainingState:
         shards = self.config.shards if exact else self.world
         normalised = any(isinstance(m, NORMALISED) for m in self.module.modules())
         return Plan(
-            rows=len(queries_of(self.train_rows)) if self.workload.task == "ranking" else len(self.train_rows.ids),
+            rows=len(queries_of(self.train_rows)) if self.workload.objective.by_query else len(self.train_rows.ids),
             batch=self.config.global_batch_size,
             smallest=shards * (2 if normalised else 1),  # BatchNorm needs two rows to have a variance
             seed=self.config.seed,
@@ -129,7 +129,7 @@ class TrainingState:
             rank=self.rank,
             world=self.world,
             device=self.device,
-            task=self.workload.task,
+            objective=self.workload.objective,
         )
         if checkpoint is not None:
             self._restore(checkpoint.position, checkpoint.groups)
@@ -200,13 +200,13 @@ class TrainingState:
 
     def score(self, rows: Split) -> tuple[RowOutputs, float]:
         """Outputs and mean loss of a side, with the weights that would be published now."""
-        ranking = self.workload.task == "ranking"
+        by_query = self.workload.objective.by_query
         with self.average.applied() if self.average is not None else nullcontext():
             outputs, loss = score_rows(
-                self.module, rows, loss=None if ranking else self.validation_loss, rank=self.rank, world=self.world,
+                self.module, rows, loss=None if by_query else self.validation_loss, rank=self.rank, world=self.world,
                 device=self.device, beat=self.around.beat,
             )  # fmt: skip
-        if ranking:  # a chunk may cut a query: its loss is taken over all rows, which every rank has now
+        if by_query:  # a chunk may cut a query: its loss is taken over all rows, which every rank has now
             queries = queries_of(rows)
             order, number = queries.rows(np.arange(len(queries)))
             target = query_target(torch.from_numpy(rows.y[order]), number)

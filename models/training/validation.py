@@ -13,8 +13,8 @@ from collections.abc import Callable
 import torch
 import torch.distributed as dist
 from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.objectives.base import Loss
 from mlratchet.models.sources.record import Split
-from mlratchet.models.training.losses import Loss
 from torch import nn
 
 CHUNK_ROWS = 512

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.metrics import Metric, metrics_for
+from mlratchet.models.metrics import Metric
+from mlratchet.models.objectives.naming import metrics_for
 from mlratchet.models.pipeline.loading import parse_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.tune import Choices, Dimension, TuneConfig
@@ -199,8 +200,8 @@ def trial_spec(spec: PipelineSpec, workload: Workload, values: Mapping[str, Any]
     made = parse_pipeline(document, where=f"pipeline {spec.name}", overrides=overrides(values))
     theirs = load_workload(made.workload.use, dict(made.workload.parameters))
     check_fits(made.train, theirs)
-    same = (theirs.task, theirs.input_spec(), theirs.class_names()) == (
-        workload.task, workload.input_spec(), workload.class_names(),
+    same = (theirs.objective.reference, theirs.input_spec(), theirs.class_names()) == (
+        workload.objective.reference, workload.input_spec(), workload.class_names(),
     )  # fmt: skip
     if not same:
         raise ConfigurationError("it changes what a row is, and the rows are prepared once for all trials")

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from mlratchet.models.identity.canonical import canonical_json, digest
 from mlratchet.models.pipeline.spec import PipelineSpec
-from mlratchet.models.pipeline.work_key import training_source_digest
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.tuning.space import Values, baseline, require_tune
 
@@ -34,18 +33,18 @@ class TrialFacts:
     reused: bool = False  # an earlier study had trained exactly this
 
 
-def study_id(
-    spec: PipelineSpec, *, dataset_id: str, workload_digest: str, torch_version: str, parent_version: int | None
-) -> str:
-    """SHA-256 hex of everything that decides which trials a study would run. Its budget is not part of it."""
+def study_id(spec: PipelineSpec, *, dataset_id: str, code: Any, torch_version: str, parent_version: int | None) -> str:
+    """SHA-256 hex of everything that decides which trials a study would run. Its budget is not part of it.
+
+    `code` as for `work_parts`.
+    """
     return digest(
         {
             "pipeline": spec.name,
             "tune": require_tune(spec).identity(),
             "baseline": baseline(spec),
             "workload": spec.workload.model_dump(mode="json"),
-            "workload_source": workload_digest,
-            "training_source": training_source_digest(),
+            "code": code,
             "train": spec.train.identity(world=1),
             "dataset": dataset_id,
             "parent": parent_version,

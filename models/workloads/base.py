@@ -9,20 +9,25 @@ Shape legend: B rows, C classes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from mlratchet.models.objectives.base import Task
-from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject
+from mlratchet.models.objectives.base import Objective, Task
+from mlratchet.models.objectives.naming import objective_of
+from mlratchet.models.sources.base import Example, Format
+from mlratchet.models.sources.formats import open_source
+from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject, Target, target_names
 
 if TYPE_CHECKING:  # a command that only reads the ledger does not wait for torch
     import torch
     from torch import nn
 
+__all__ = ["InputSpec", "RawObject", "Record", "Reject", "Target", "Task", "Workload", "target_names"]
+
 
 class Workload(ABC):
-    """Model, loss, preprocessing and the meaning of the output.
+    """Model and preprocessing; `task` says what is learnt, and so loss, metrics and the meaning of the output.
 
     The module returned by `build_model` takes one tensor of shape (B, *input_spec().shape) and gives logits
     (B, C) for classification and multi-label, (B,) or (B, 1) for regression and the score of a ranking. Normalisation
@@ -31,6 +36,17 @@ class Workload(ABC):
     """
 
     task: Task
+    """classification, multi_label, regression, ranking; or a class of `Objective`, or its ``package.module:Class``."""
+    files: ClassVar[tuple[str, ...]] = ()
+    """Files that decide the rows or the model, e.g. ``("vocab.json",)``, relative to the module of the class: whoever
+    changes one trains again. Modules that are imported under a name made at run time can be named here, too."""
+    formats: ClassVar[tuple[type[Format], ...]] = ()
+    """Built-in formats that `examples` reads, its default first; empty: `records` reads objects by itself."""
+
+    @property
+    def objective(self) -> Objective:
+        """Of the task. Raises ``ConfigurationError`` for a task that there is not."""
+        return objective_of(self.task)
 
     @abstractmethod
     def input_spec(self) -> InputSpec:
@@ -44,10 +60,23 @@ class Workload(ABC):
     def records(
         self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
     ) -> Iterator[Record | Reject]:
-        """Read the objects of a snapshot. `source` is the pipeline's `SourceConfig` as a mapping.
+        """Read the objects of a snapshot. `source` is what stands under `source` in the pipeline file.
+        `examples` reads them in its format.
 
         `fetch` returns the verified bytes of an object and may be called from several threads.
         """
+
+    def examples(
+        self,
+        objects: list[RawObject],
+        fetch: Callable[[RawObject], bytes],
+        source: Mapping[str, Any],
+        *,
+        columns: Sequence[str] = (),
+    ) -> Iterator[Example | Reject]:
+        """The objects as examples of the source's format, with the cells of `columns`, for `records`."""
+        options = {name: value for name, value in source.items() if name != "identity_columns"}
+        return open_source(options, self.formats).read(objects, fetch, columns=columns)
 
     @abstractmethod
     def build_model(self) -> nn.Module:
@@ -71,15 +100,6 @@ class Workload(ABC):
         return x
 
     def loss(self, output: torch.Tensor, target: torch.Tensor, *, label_smoothing: float) -> torch.Tensor:
-        """Mean loss over the rows (scalar). The target of a ranking is (B, 2): relevance, number of the query."""
-        from mlratchet.models.objectives.ranking import listwise
-        from torch.nn import functional
-
-        if self.task == "classification":
-            return functional.cross_entropy(output, target, label_smoothing=label_smoothing)
-        if self.task == "multi_label":
-            smoothed = target * (1 - label_smoothing) + 0.5 * label_smoothing
-            return functional.binary_cross_entropy_with_logits(output, smoothed)
-        if self.task == "ranking":
-            return listwise(output, target)
-        return functional.mse_loss(output.reshape(target.shape), target)
+        """Mean loss over the rows (scalar), by default the objective's. Of a ranking the target is (B, 2): relevance,
+        number of the query."""
+        return self.objective.loss(output, target, label_smoothing=label_smoothing)

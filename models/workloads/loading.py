@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
-import importlib
 import inspect
-from pathlib import Path
 from typing import Any
 
 from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.functions import load_class
+from mlratchet.models.identity.closure import Closure, closure_of, declared_files
+from mlratchet.models.identity.product import reached_through_workloads
+from mlratchet.models.objectives.naming import BUILT_IN, objective_of
 from mlratchet.models.workloads.base import Workload
 
 
 def find_workload(use: str) -> type[Workload]:
     """The class `package.module:Class`. Raises ``ConfigurationError`` with the nearest name."""
-    module_name, _, class_name = use.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as exc:
-        raise ConfigurationError(
-            f"workload {use!r}: cannot import {module_name}: {exc}; run from the folder that holds it, or install it"
-        ) from exc
-    found = getattr(module, class_name, None)
-    if not (inspect.isclass(found) and issubclass(found, Workload)):
-        known = [
-            n for n, c in inspect.getmembers(module, inspect.isclass) if issubclass(c, Workload) and c is not Workload
-        ]
-        close = difflib.get_close_matches(class_name, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"workloads there: {', '.join(known) or 'none'}"
-        raise ConfigurationError(f"workload {use!r}: no subclass of Workload with this name; {hint}")
-    return found
+    return load_class(use, Workload, "workload")  # type: ignore[type-abstract]  # which class it is, is the question
 
 
 def load_workload(use: str, parameters: dict[str, Any]) -> Workload:
@@ -48,10 +34,24 @@ def load_workload(use: str, parameters: dict[str, Any]) -> Workload:
         raise ConfigurationError(f"workload {use}: {exc}") from exc
 
 
-def workload_source_digest(use: str) -> str:
-    """SHA-256 hex of the source files of the class and its bases."""
-    files = {inspect.getsourcefile(c) for c in find_workload(use).__mro__ if issubclass(c, Workload)}
-    hasher = hashlib.sha256()
-    for file in sorted(file for file in files if file):
-        hasher.update(Path(file).name.encode() + b"\0" + Path(file).read_bytes() + b"\0")
-    return hasher.hexdigest()
+def workload_source(use: str) -> Closure:
+    """What the class is made of: its module and those of its bases, what they import, and the files that they declare.
+
+    Raises ``ConfigurationError`` for a class or a declared file that is not there.
+    """
+    bases = [base for base in find_workload(use).__mro__ if base.__module__ != "builtins"]
+    files: dict[str, str] = {}
+    for base in bases:
+        files |= declared_files(base.__module__, vars(base).get("files", ()), f"workload {use}")
+    modules = [use.partition(":")[0], *(base.__module__ for base in bases)]
+    modules += _own_objective(bases[0])
+    return closure_of(modules, follow=reached_through_workloads(), files=files)
+
+
+def _own_objective(workload: type[Workload]) -> list[str]:
+    """The module of a user's own objective: named by its reference, the workload need not import it."""
+    task = getattr(workload, "task", None)
+    if task is None:  # an instance says it
+        return []
+    kind = type(objective_of(task))
+    return [] if task in BUILT_IN else [kind.__module__]

@@ -1,4 +1,4 @@
-"""Tables: every CSV file of a delivery, one row of numbers per record.
+"""Tables: one row of numbers per record.
 
 Shape legend: B rows, F columns, C classes.
 """
@@ -13,21 +13,22 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from mlratchet.models.errors import ConfigurationError, DataError
+from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.objectives.base import Task
-from mlratchet.models.sources.columns import check_columns, slice_values
-from mlratchet.models.sources.csv import CsvTable, RaggedRow, Row
+from mlratchet.models.sources.base import Example
+from mlratchet.models.sources.csv import Csv
 from mlratchet.models.sources.raw_cells import cells_digest
 from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject, Target
 from mlratchet.models.workloads.base import Workload
 from torch import nn
 
-SUFFIXES = (".csv", ".tsv", ".txt")
 DECIMAL_COMMA = re.compile(r"^[+-]?\d+,\d+([eE][+-]?\d+)?$")
 
 
 class TableWorkload(Workload):
     """Named number columns in, one target out. Subclass one of the four below."""
+
+    formats = (Csv,)
 
     def __init__(self, *, columns: list[str], hidden: int | list[int], dropout: float) -> None:
         if not columns or len(set(columns)) != len(columns):
@@ -59,7 +60,7 @@ class TableWorkload(Workload):
 
     def target_columns(self, source: Mapping[str, Any]) -> tuple[str, ...]:
         """Columns that hold the target: no input, and no slice."""
-        return (str(source["label_column"]),)
+        return (str(source.get("label_column", "label")),)
 
     def row_target(self, cells: list[str], *, comma: bool) -> Target:
         """The target from the cells of `target_columns`. Raises ``ValueError`` saying what was expected."""
@@ -68,55 +69,43 @@ class TableWorkload(Workload):
     def records(
         self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
     ) -> Iterator[Record | Reject]:
-        """A record per row of every CSV below the prefix, in key order.
+        """A record per example.
 
         Without an id column a record's id is the digest of its raw cells, label aside, in the columns of the pipeline's
         first delivery: a relabelled row keeps its id, a new column moves nobody, and equal rows stay on one side of the
         split.
         """
-        tables = [item for item in sorted(objects, key=lambda o: o.key) if item.key.lower().endswith(SUFFIXES)]
-        if not tables:
-            raise DataError(f"{source['prefix']}: no table; expected files ending in {', '.join(SUFFIXES)}")
-        for item in objects:
-            if item not in tables:
-                yield Reject(where=item.key, code="not_a_table", reason=f"{item.key}: not one of {', '.join(SUFFIXES)}")
         found: list[Record | Reject] = []
-        for item in tables:
-            table = CsvTable(fetch(item), item.key)
-            named = (source.get("id_column"), source.get("group_column"))
-            for column in (*self.columns, *self.target_columns(source), *named):
-                if column:
-                    table.require(column)
-            check_columns(table, source)
-            first = source.get("identity_columns") or ()
-            aside = {*self.target_columns(source), source.get("id_column")}
-            names = tuple(name for name in (first or table.columns) if name in table.columns and name not in aside)
-            found += [self._record(row, table, source, names) for row in table.rows()]
+        known: dict[tuple[str, ...], tuple[str, ...]] = {}  # one tuple for all rows of a table
+        first = source.get("identity_columns") or ()
+        needed = (*self.columns, *self.target_columns(source))
+        aside = {*self.target_columns(source), source.get("id_column")}
+        for one in self.examples(objects, fetch, source, columns=needed):
+            if isinstance(one, Reject):
+                found.append(one)
+                continue
+            names = tuple(name for name in (first or one.values) if name in one.values and name not in aside)
+            found.append(self._record(one, source, known.setdefault(names, names)))
         yield from (found if source.get("id_column") else numbered(found))
 
     def identity_columns(
         self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
     ) -> tuple[str, ...]:
-        """Every column of its tables but label and id, by name."""
-        tables = [item for item in objects if item.key.lower().endswith(SUFFIXES)]
-        names = {name for item in tables for name in CsvTable(fetch(item), item.key).columns}
+        """Every column of its rows but label and id, by name."""
+        needed = (*self.columns, *self.target_columns(source))
+        read = self.examples(objects, fetch, source, columns=needed)
+        names = {name for one in read if not isinstance(one, Reject) for name in one.values}
         return tuple(sorted(names - {*self.target_columns(source), source.get("id_column")}))
 
-    def _record(
-        self, row: Row | RaggedRow, table: CsvTable, source: Mapping[str, Any], names: tuple[str, ...]
-    ) -> Record | Reject:
-        where = f"{table.where}:{row.number}"
-        if isinstance(row, RaggedRow):
-            words = f"{where}: got {row.got} fields, expected {row.expected}"
-            return Reject(where=where, code="ragged_row", reason=words)
-        comma = table.delimiter != ","
+    def _record(self, example: Example, source: Mapping[str, Any], names: tuple[str, ...]) -> Record | Reject:
+        where, values, comma = example.where, example.values, example.comma
         numbers = []
         for name in self.columns:
             try:
-                numbers.append(read_number(row.values[name], comma=comma))
+                numbers.append(read_number(values[name], comma=comma))
             except CellError as error:
                 return Reject(where=where, code=error.code, reason=f"{where}: column {name!r}: {error}")
-        cells = [row.values[name] for name in self.target_columns(source)]
+        cells = [values[name] for name in self.target_columns(source)]
         try:
             target = self.row_target(cells, comma=comma)
         except ValueError as error:
@@ -124,19 +113,18 @@ class TableWorkload(Workload):
             return Reject(where=where, code=code, reason=f"{where}: label {', '.join(cells)!r}, {error}")
         x_F = np.asarray(numbers, dtype=np.float32)
         by_name = np.asarray(numbers, dtype=np.float64)[np.argsort(self.columns)]
-        identity = cells_digest(row.values, names)
-        id_column, group_column = source.get("id_column"), source.get("group_column")
-        used = {*self.columns, *self.target_columns(source)}
+        identity = cells_digest(values, names)
+        own = identity if example.id is None else None
         return Record(
-            id=row.values[id_column] if id_column else identity,
+            id=identity if example.id is None else example.id,
             x=x_F,
             y=target,
-            group=row.values[group_column] if group_column else (None if id_column else identity),
-            columns=slice_values(row.values, source, used),
+            group=example.group if example.group is not None else own,
+            columns=example.columns,
             content_sha256=hashlib.sha256(by_name.tobytes()).hexdigest(),
             row_digest=identity,
             row_columns=names,
-            raw_digest=cells_digest(row.values, self.columns),
+            raw_digest=cells_digest(values, self.columns),
         )
 
 
@@ -198,11 +186,15 @@ class TableRegressor(TableWorkload):
         return ()
 
     def target(self, text: str, *, comma: bool) -> float:
-        """The number."""
+        """The number, where the objective can learn from it."""
         try:
-            return read_number(text, comma=comma)
+            number = read_number(text, comma=comma)
         except CellError as error:
             raise ValueError(str(error)) from error
+        refusal = self.objective.refusal(number, ())
+        if refusal:
+            raise ValueError(refusal)
+        return number
 
     def build_model(self) -> nn.Module:
         """Two linear layers, or as many as `hidden` asks for."""
@@ -259,13 +251,6 @@ class TableRanker(TableRegressor):
         if not source.get("group_column"):
             raise ConfigurationError("source.group_column: a ranking needs the column that names the query of a row")
         yield from super().records(objects, fetch, source)
-
-    def target(self, text: str, *, comma: bool) -> float:
-        """The relevance."""
-        relevance = super().target(text, comma=comma)
-        if relevance < 0:
-            raise ValueError(f"got {text}, expected a relevance of 0 or more")
-        return relevance
 
 
 class CellError(ValueError):

@@ -1,4 +1,4 @@
-"""Images with labels: a CSV names each file and its class.
+"""Images with one label each.
 
 Shape legend: B rows, C classes, H height, W width, K channels.
 """
@@ -11,11 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
-from mlratchet.models.errors import DataError
+from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.objectives.base import Task
-from mlratchet.models.sources.columns import check_columns, slice_values
-from mlratchet.models.sources.csv import CsvTable, RaggedRow, Row
-from mlratchet.models.sources.images import UnreadableImageError, decode_image
+from mlratchet.models.sources.base import Example
+from mlratchet.models.sources.decoding import UnreadableImageError, decode_image
+from mlratchet.models.sources.image_folder import ImageFolder
+from mlratchet.models.sources.images import Images
 from mlratchet.models.sources.raw_cells import DIGITS
 from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject
 from mlratchet.models.workloads.base import Workload
@@ -76,6 +77,7 @@ class ImageClassifier(Workload):
     """One label per image. Subclass it and override `build_model` to bring your own network."""
 
     task: Task = "classification"
+    formats = (Images, ImageFolder)
 
     def __init__(
         self,
@@ -130,77 +132,34 @@ class ImageClassifier(Workload):
     def records(
         self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
     ) -> Iterator[Record | Reject]:
-        """A record per row of the labels file; an image without a row, and a row without an image, is rejected."""
-        by_key = {item.key: item for item in objects}
-        labels = by_key.pop(source["labels"], None)
-        if labels is None:
-            raise DataError(
-                f"{source['prefix']}{source['labels']}: the labels file is not in the delivery; "
-                "upload it or set source.labels"
-            )
-        table = CsvTable(fetch(labels), source["labels"])
-        table.require(source["file_column"])
-        table.require(source["label_column"])
-        for column in (source.get("id_column"), source.get("group_column")):
-            if column:
-                table.require(column)
-        check_columns(table, source)
-        named: set[str] = set()
-        jobs: list[tuple[Row, RawObject]] = []
-        for row in table.rows():
-            reject = self._check_row(row, source, by_key, named)
-            if reject is not None:
-                yield reject
-            elif isinstance(row, Row):
-                item = by_key[row.values[source["file_column"]]]
-                named.add(item.key)
-                jobs.append((row, item))
-        for key in sorted(set(by_key) - named - {row.values[source["file_column"]] for row, _ in jobs}):
-            yield Reject(where=key, code="no_label", reason=f"{key}: no row of {source['labels']} names this file")
+        """A record per picture that has one of the classes, fetched and decoded by several threads."""
+        jobs: list[tuple[Example, RawObject]] = []
+        for found in self.examples(objects, fetch, source):
+            if isinstance(found, Reject):
+                yield found
+            elif found.picture is None:
+                raise ConfigurationError(f"{found.where}: source.format gives no pictures; name one that does")
+            elif found.label not in self.classes:
+                words = f"{found.where}: label {found.label!r}, expected one of {', '.join(self.classes[:20])}"
+                yield Reject(where=found.where, code="unknown_label" if found.label else "missing_label", reason=words)
+            else:
+                jobs.append((found, found.picture))
         with ThreadPoolExecutor(READERS) as pool:
-            yield from pool.map(lambda job: self._read(job[0], job[1], fetch, source), jobs)
+            yield from pool.map(lambda job: self._read(job[0], job[1], fetch), jobs)
 
-    def _check_row(
-        self,
-        row: Row | RaggedRow,
-        source: Mapping[str, Any],
-        by_key: Mapping[str, RawObject],
-        named: set[str],
-    ) -> Reject | None:
-        where = f"{source['labels']}:{row.number}"
-        if isinstance(row, RaggedRow):
-            return Reject(
-                where=where,
-                code="ragged_row",
-                reason=f"{where}: got {row.got} fields, expected {row.expected}",
-            )
-        file, label = row.values[source["file_column"]], row.values[source["label_column"]]
-        if label not in self.classes:
-            words = f"{where}: label {label!r}, expected one of {', '.join(self.classes[:20])}"
-            return Reject(where=where, code="unknown_label" if label else "missing_label", reason=words)
-        if file not in by_key:
-            return Reject(where=where, code="no_file", reason=f"{where}: file {file!r} is not in the delivery")
-        if file in named:
-            return Reject(where=where, code="duplicate_row", reason=f"{where}: file {file!r} has a row already")
-        return None
-
-    def _read(
-        self, row: Row, item: RawObject, fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
-    ) -> Record | Reject:
+    def _read(self, example: Example, item: RawObject, fetch: Callable[[RawObject], bytes]) -> Record | Reject:
         try:
             x_KHW = decode_image(
                 fetch(item), height=self.height, width=self.width, channels=self.channels, where=item.key
             )
         except UnreadableImageError as error:
-            return Reject(where=f"{source['labels']}:{row.number}", code=error.reason_code, reason=str(error))
-        group_column = source.get("group_column")
-        skip = {source["file_column"], source["label_column"]}
+            return Reject(where=example.where, code=error.reason_code, reason=str(error))
         return Record(
-            id=row.values[source["id_column"]] if source.get("id_column") else item.key,
+            id=item.key if example.id is None else example.id,
             x=x_KHW,
-            y=self.classes.index(row.values[source["label_column"]]),
-            group=row.values[group_column] if group_column else None,
-            columns=slice_values(row.values, source, skip),
+            y=self.classes.index(example.label or ""),
+            group=example.group,
+            columns=example.columns,
             content_sha256=hashlib.sha256(x_KHW.tobytes()).hexdigest(),
             raw_digest=item.sha256[:DIGITS],
         )

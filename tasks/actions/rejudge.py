@@ -18,6 +18,7 @@ from mlratchet.models.decisions.signature import Context, publish_decision, veri
 from mlratchet.models.decisions.stored_evidence import freeze, thaw
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.gates.policy import approval_checks
+from mlratchet.models.gates.sources import functions_named
 from mlratchet.models.identity.canonical import digest as digest_of
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.tasks.support.answers import said_about
@@ -55,6 +56,7 @@ def with_answers(adapters: Adapters, digest: str) -> tuple[str, Decision]:
             "evidence": freeze(store, evidence, basis),
             "approvals": counted,
             "code": judging_source_digest(),
+            **functions_named(policy, decision["gate"]),
             "judged_before": digest,
         },
         "environment": environment(),

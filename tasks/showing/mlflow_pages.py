@@ -15,8 +15,8 @@ from mlratchet.models.evaluation.slices import slice_labels
 from mlratchet.models.gates.judge import metrics_of
 from mlratchet.models.gates.needs import Demands
 from mlratchet.models.metrics import MetricValue
-from mlratchet.models.metrics.registry import metrics_over
 from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.objectives.naming import metrics_over
 from mlratchet.tasks.steps.train import Trained
 from mlratchet.tasks.support.attribute import Attributed
 from mlratchet.tasks.support.score_versions import Rescored
@@ -38,8 +38,8 @@ def show_evaluation(
     run_id = trained.tracking_run
     finite = [(f"test_{name}", metric.value, 0) for name, metric in metrics.items() if np.isfinite(metric.value)]
     run.adapters.tracker.log_metrics(run_id, finite)
-    names, task = run.workload.class_names(), run.workload.task
-    plots = evaluation_plots(candidate, task, names, history=trained.result.history)
+    names, objective = run.workload.class_names(), run.workload.objective
+    plots = evaluation_plots(candidate, objective, names, history=trained.result.history)
     plots |= slice_pictures(run, candidate, compared, demands)
     log_bytes(
         run,
@@ -68,9 +68,9 @@ def slice_pictures(run: Run, candidate: RowOutputs, compared: Rescored, demands:
     """One per metric and way to slice of the policy; what cannot be sliced is the check's to refuse."""
     checks = (check for _, _, check in run.spec.gates.all_checks())
     candidate, champion, names = side_by_side(candidate, compared.champion, run.workload.class_names())
-    metrics = metrics_of(checks, run.workload.task, run.workload.class_names())
+    metrics = metrics_of(checks, run.workload.objective.reference, run.workload.class_names())
     if names != run.workload.class_names():
-        metrics |= metrics_over(run.workload.task, names)
+        metrics |= metrics_over(run.workload.objective.reference, names)
     models = {"candidate": candidate} | ({"champion": champion} if champion is not None else {})
     pictures = {}
     for metric, columns, function in demands.slices:

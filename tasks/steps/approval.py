@@ -18,7 +18,7 @@ from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.evaluation.seen import side_by_side
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.policy import approval_checks
-from mlratchet.models.metrics import compute_metrics
+from mlratchet.models.objectives.naming import compute_metrics
 from mlratchet.tasks.showing.prefect_page import show_text
 from mlratchet.tasks.step import step
 from mlratchet.tasks.support.answers import said_about, subject_of
@@ -66,7 +66,7 @@ def metric_rows(run: Run, evidence: Evidence) -> list[tuple[str, float, float | 
     """(metric, candidate, champion or None), on the same rows, now; without those of single classes."""
     if evidence.candidate is None:
         return []
-    task, names = run.workload.task, run.workload.class_names()
+    task, names = run.workload.objective.reference, run.workload.class_names()
     candidate, champion, names = side_by_side(evidence.candidate, evidence.champion, names)
     ours = compute_metrics(candidate, task, names)
     theirs = compute_metrics(champion, task, names) if champion is not None else {}

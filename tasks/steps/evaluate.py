@@ -15,9 +15,10 @@ from mlratchet.models.evaluation.score import score
 from mlratchet.models.gates.evidence import AttributionShift, ContractReplay, Evidence
 from mlratchet.models.gates.holdout import record_use
 from mlratchet.models.gates.needs import Demands, demands_of
-from mlratchet.models.metrics import MetricValue, compute_metrics
+from mlratchet.models.metrics import MetricValue
 from mlratchet.models.metrics.outside import estimates
 from mlratchet.models.metrics.rows import RowOutputs, load_rows, save_rows
+from mlratchet.models.objectives.naming import compute_metrics
 from mlratchet.models.serving.contract import contract_requests, publish_requests
 from mlratchet.models.sources.record import Split
 from mlratchet.models.training.cost import training_cost
@@ -92,7 +93,7 @@ class Evaluation:
 @step("Evaluate on the test rows")
 def evaluate(run: Run, work: Work, dataset: DatasetManifest, trained: Trained) -> Evaluation:
     """Score the candidate, its perturbed copies and every version it is compared with on the same rows."""
-    store, demands, task = run.adapters.store, demands_of(run.spec.gates), run.workload.task
+    store, demands, task = run.adapters.store, demands_of(run.spec.gates), run.workload.objective.reference
     examples = Examples(store, run.spec, dataset, signature_of(run.workload, run.spec.serving.defaults))
     rows = examples.rows
     module = load_candidate(run, trained.result.weights_key, trained.result.weights_sha256)

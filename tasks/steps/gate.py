@@ -14,6 +14,7 @@ from mlratchet.models.decisions.signature import publish_decision
 from mlratchet.models.decisions.stored_evidence import Basis, freeze
 from mlratchet.models.fault_points import fault_point
 from mlratchet.models.gates.evidence import Evidence
+from mlratchet.models.gates.sources import functions_named, judging_code
 from mlratchet.models.promotion.verify import confirmed
 from mlratchet.tasks.showing.mlflow_pages import show_decision_page
 from mlratchet.tasks.showing.prefect_page import show_table
@@ -37,6 +38,7 @@ def pass_gate(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict
         policy_digest=spec.policy_digest(),
         champion_version=champion,
         dataset_id=work.dataset_id,
+        judged_by=judging_code(spec.gates, gate),
         evidence={**digests, "signed_by": signer.key_id},  # with a new key it is judged again
     )
     earlier = find_gate_run(store, work.key, identity)
@@ -48,7 +50,7 @@ def pass_gate(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict
     basis = Basis(
         gate=gate,
         first_model=work.champion is None,
-        task=run.workload.task,
+        task=run.workload.objective.reference,
         class_names=run.workload.class_names(),
         now_s=began_s,
     )
@@ -66,6 +68,7 @@ def pass_gate(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict
             "pipeline": spec.revision(),
             "dataset": work.dataset_id,
             "code": judging_source_digest(),
+            **functions_named(spec.gates, gate),
             "workload": run.workload_digest,
             **digests,
         },

@@ -19,7 +19,7 @@ def preprocess(run: Run, work: Work, snapshot: Snapshot, checked: Checked) -> Da
         run.adapters.store,
         snapshot,
         checked.records,
-        run.workload_digest,
+        run.data_code,
         run.spec.workload,
         run.spec.data,
         run.spec.source,

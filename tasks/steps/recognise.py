@@ -5,12 +5,15 @@ from __future__ import annotations
 from contextlib import suppress
 from importlib.metadata import version
 
-from mlratchet.models.data.dataset import dataset_id
+from mlratchet.models.data.dataset import dataset_parts
 from mlratchet.models.data.snapshot import Snapshot
-from mlratchet.models.pipeline.work_key import work_key
+from mlratchet.models.identity.canonical import digest
+from mlratchet.models.pipeline.work_key import work_key, work_parts
 from mlratchet.models.ports.registry import RegistryError
 from mlratchet.models.promotion.move import refuse_cut_ledger
-from mlratchet.models.registration.record import find_registration
+from mlratchet.models.registration.record import MadeOf, find_registration
+from mlratchet.models.registration.why_anew import why_anew
+from mlratchet.models.training.result import find_result
 from mlratchet.tasks.step import step
 from mlratchet.tasks.support.row_identity import identity_columns
 from mlratchet.tasks.support.work import Work
@@ -27,26 +30,32 @@ def recognise(run: Run, snapshot: Snapshot) -> Work:
         refuse_cut_ledger(run.adapters.ledger, run.adapters.registry, run.spec.name)
     store = run.adapters.store
     named_by = identity_columns(run, snapshot)
-    dataset = dataset_id(
-        snapshot.id, run.workload_digest, run.spec.workload, run.spec.data, run.spec.source, identity_columns=named_by
+    rows = dataset_parts(
+        snapshot.id, run.data_code, run.spec.workload, run.spec.data, run.spec.source, identity_columns=named_by
     )
-    key = work_key(
+    parts = work_parts(
         run.spec,
         snapshot_id=snapshot.id,
-        dataset_id=dataset,
-        workload_digest=run.workload_digest,
+        dataset_id=digest(rows),
+        code=run.training_code,
         torch_version=version("torch").split("+")[0],
         world=run.adapters.launcher.processes(run.spec.train) * run.spec.train.nodes,
     )
+    key = work_key(parts)
+    made_of = MadeOf(work=parts, dataset=rows)
     entries = run.adapters.ledger.entries(run.spec.name)
     champion = entries[-1] if entries else None
+    incumbent = find_registration(store, champion.work_key) if champion else None
+    done = find_registration(store, key)
     return Work(
         key=key,
-        dataset_id=dataset,
+        dataset_id=digest(rows),
         snapshot_id=snapshot.id,
         identity_columns=named_by,
-        done=find_registration(store, key),
+        made_of=made_of,
+        why="" if done is not None or find_result(store, key) is not None else why_anew(incumbent, made_of),
+        done=done,
         champion=champion,
-        incumbent=find_registration(store, champion.work_key) if champion else None,
+        incumbent=incumbent,
         was_champion=any(entry.work_key == key for entry in entries[:-1]),
     )

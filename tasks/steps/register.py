@@ -74,6 +74,7 @@ def create(run: Run, work: Work, trained: Trained, evaluation: Evaluation, gate:
         parent_version=trained.parent_version,
         parent_registration=trained.parent_registration,
         registered_s=time.time(),
+        made_of=work.made_of,
         description=card_of(run, work, trained, evaluation),
         tags={name: value for name, value in version.tags.items() if name not in (WORK_KEY, SOURCE)},
         tracking=publish_tracking(adapters.store, tracking_of(run, work, trained, evaluation)),

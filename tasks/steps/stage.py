@@ -34,6 +34,7 @@ def measure(run: Run, work: Work, record: Registration, evaluation: Evaluation) 
         expected=evaluation.sample_output,
         threads=run.spec.serving.threads,
         requests=requests,
+        home=run.adapters.settings.home,
     )
 
 

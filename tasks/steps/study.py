@@ -10,7 +10,7 @@ from mlratchet.models.data.dataset import DatasetManifest, refuse_gate_rows
 from mlratchet.models.metrics import Metric
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.tune import TuneConfig
-from mlratchet.models.pipeline.work_key import work_key
+from mlratchet.models.pipeline.work_key import work_key, work_parts
 from mlratchet.models.training.config import CheckpointConfig
 from mlratchet.models.tuning.rows import write_search_dataset
 from mlratchet.models.tuning.space import Values, baseline, objective, overrides, require_tune, trial_spec
@@ -56,12 +56,14 @@ class Study:
         """Equal configurations on equal rows have one key, in this study and in others. Never that of a candidate:
         the dataset is another one."""
         return work_key(
-            spec,
-            snapshot_id=self.rows.snapshot_id,
-            dataset_id=self.rows.id,
-            workload_digest=run.workload_digest,
-            torch_version=torch.__version__.split("+")[0],
-            world=self.slots.processes,
+            work_parts(
+                spec,
+                snapshot_id=self.rows.snapshot_id,
+                dataset_id=self.rows.id,
+                code=run.training_code,
+                torch_version=torch.__version__.split("+")[0],
+                world=self.slots.processes,
+            )
         )
 
     def assignments(self, values: Values) -> tuple[str, ...]:
@@ -74,7 +76,7 @@ class Study:
 def open_study(run: Run, work: Work, dataset: DatasetManifest) -> Study:
     """Publish the study's manifest, without any row that a gate judges on, and name the study."""
     tune = require_tune(run.spec)
-    rows = write_search_dataset(run.adapters.store, dataset, tune, group_column=run.spec.source.group_column)
+    rows = write_search_dataset(run.adapters.store, dataset, tune, group_column=run.spec.source.column_of("group"))
     refuse_gate_rows(rows)
     parent = work.incumbent if tune.warm_start == "champion" else None
     start, start_sha256 = (parent.weights_key, parent.weights_sha256) if parent else initial_weights(run)
@@ -83,7 +85,7 @@ def open_study(run: Run, work: Work, dataset: DatasetManifest) -> Study:
         id=study_id(
             run.spec,
             dataset_id=rows.id,
-            workload_digest=run.workload_digest,
+            code=run.training_code,
             torch_version=torch.__version__.split("+")[0],
             parent_version=parent.version if parent else None,
         ),

@@ -46,9 +46,10 @@ def attribute(run: Run, examples: Examples, demands: Demands, candidate: Model, 
         return Attributed()
     asked = questions_of(examples, candidate, champion, sample_rows(rows, config.attribution_rows, config.seed))
     chosen, x = asked.chosen, rows.x[asked.chosen]
+    steps = config.attribution_steps
     try:
         found = explain(
-            asked.models, asked.inputs, asked.y, task=run.workload.task, input_spec=spec, steps=config.attribution_steps
+            asked.models, asked.inputs, asked.y, objective=run.workload.objective, input_spec=spec, steps=steps
         )
         found = by_column(found, asked.columns)
     except Exception as error:  # noqa: BLE001 - a user's model may refuse in any way; a check then finds no evidence
@@ -60,7 +61,8 @@ def attribute(run: Run, examples: Examples, demands: Demands, candidate: Model, 
     body = document(found, [rows.ids[i] for i in chosen], slices, moved)
     digest = digest_bytes(body)
     run.adapters.store.create(f"attributions/{digest}.json", body)
-    titles = [f"{rows.ids[i]}: {label}"[-24:] for i, label in zip(chosen, labels_of(run, rows.y[chosen]), strict=True)]
+    labels = run.workload.objective.wanted(rows.y[chosen], run.workload.class_names())
+    titles = [f"{rows.ids[i]}: {label}"[-24:] for i, label in zip(chosen, labels, strict=True)]
     pictures: dict[str, bytes] = {}
     try:
         names = tuple(dict.fromkeys(name for columns in asked.columns.values() for name in columns))
@@ -103,7 +105,7 @@ def questions_of(
     theirs = champion.signature
     common = [name for name in ours.classes if name in theirs.classes]
     mine, other = [[names.index(name) for name in common] for names in (ours.classes, theirs.classes)]
-    single = ours.task == "classification"
+    single = rows.y.ndim == 1 and bool(ours.classes)
     kept = [i for i in chosen if rows.ids[i] not in unreadable and not (single and rows.y[i] not in mine)]
     chosen = np.asarray(kept, dtype=np.int64)
     y = rows.y[chosen]
@@ -139,17 +141,9 @@ def slice_names(run: Run, rows: Split, demands: Demands, chosen: np.ndarray[Any,
     columns = [name for name in demands.columns if name in rows.columns]
     if columns:
         return [", ".join(f"{name}={rows.columns[name][i]}" for name in columns) for i in chosen]
-    return labels_of(run, rows.y[chosen]) if run.workload.task == "classification" else [""] * len(chosen)
-
-
-def labels_of(run: Run, y: np.ndarray[Any, Any]) -> list[str]:
-    """Targets as a person reads them."""
     names = run.workload.class_names()
-    if run.workload.task == "classification":
-        return [names[int(one)] for one in y]
-    if run.workload.task == "multi_label":
-        return ["+".join(name for name, on in zip(names, row, strict=True) if on > 0) or "-" for row in y]
-    return [f"{float(one):.3g}" for one in y]
+    one_class_each = bool(names) and rows.y.ndim == 1
+    return run.workload.objective.wanted(rows.y[chosen], names) if one_class_each else [""] * len(chosen)
 
 
 def document(found: dict[str, Attributions], ids: list[str], slices: list[str], moved: ImportanceShift | None) -> bytes:

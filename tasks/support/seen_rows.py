@@ -62,13 +62,13 @@ def seen_rows(
             break
         then = pipeline_of(store, one)
         if then is not None and divides_alike(spec, then) and named_alike(store, spec, one, dataset_id):
-            if spec.source.id_column is not None and one is record:
+            if spec.source.column_of("id") is not None and one is record:
                 seen |= renumbered(store, now or Rows(store, dataset_id), one)
             break  # it was refused a parent that knew rows which are test rows by this rule
         now = now or Rows(store, dataset_id)
-        known_by = then.source.id_column if then is not None else spec.source.id_column
-        if known_by == spec.source.id_column is not None or not now.dataset.identity_columns:
-            if known_by != spec.source.id_column:
+        known_by = then.source.column_of("id") if then is not None else spec.source.column_of("id")
+        if known_by == spec.source.column_of("id") is not None or not now.dataset.identity_columns:
+            if known_by != spec.source.column_of("id"):
                 raise unknown(one, spec, known_by)
             seen |= trained_on(store, one) & now.test
         else:
@@ -92,8 +92,8 @@ class Rows:
 def unknown(one: Registration, spec: PipelineSpec, known_by: str | None) -> ConfigurationError:
     """Why nobody can say what the version was trained on."""
     why = (
-        f"source.id_column was {known_by} when version {one.version} was trained, now it is {spec.source.id_column}"
-        if known_by != spec.source.id_column
+        f"source.id_column was {known_by} when version {one.version} was trained, now it is {spec.source.column_of('id')}"
+        if known_by != spec.source.column_of("id")
         else f"rows were named otherwise when version {one.version} was trained"
     )
     return ConfigurationError(f"{why}: which rows it was trained on is not known any more")
@@ -111,8 +111,8 @@ def divides_alike(spec: PipelineSpec, before: PipelineSpec) -> bool:
     """Whether the rule of the split is the same."""
     ours, theirs = spec.source, before.source
     return (
-        ours.id_column == theirs.id_column
-        and ours.group_column == theirs.group_column
+        ours.column_of("id") == theirs.column_of("id")
+        and ours.column_of("group") == theirs.column_of("group")
         and before.data.split == spec.data.split
     )
 
@@ -120,7 +120,7 @@ def divides_alike(spec: PipelineSpec, before: PipelineSpec) -> bool:
 def named_alike(store: ObjectStore, spec: PipelineSpec, record: Registration, dataset_id: str) -> bool:
     """Whether a row without an id of its own has the name that it had. Raises ``ConfigurationError`` when the dataset
     of then is gone."""
-    if spec.source.id_column is not None:
+    if spec.source.column_of("id") is not None:
         return True
     try:
         then = load_dataset(store, record.dataset_id)
@@ -171,7 +171,7 @@ def trained_digests(store: ObjectStore, record: Registration, columns: tuple[str
         return (one for one in found if isinstance(one, Record))
 
     now = read(columns)
-    if spec.source.id_column is not None:
+    if spec.source.column_of("id") is not None:
         return {one.row_digest for one in now if one.id in trained}
     if dataset.identity_columns:
         pairs = zip(now, read(dataset.identity_columns), strict=True)

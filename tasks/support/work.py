@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mlratchet.models.ledger.entry import LedgerEntry
-from mlratchet.models.registration.record import Registration
+from mlratchet.models.registration.record import MadeOf, Registration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +15,8 @@ class Work:
     key: str
     dataset_id: str
     snapshot_id: str
+    made_of: MadeOf | None = None  # what key and dataset id are digests of
+    why: str = ""  # it trains although the champion saw the same raw objects; empty where that needs no word
     done: Registration | None  # the version this work key already has
     champion: LedgerEntry | None  # who serves now
     incumbent: Registration | None  # the champion's record

@@ -1,4 +1,4 @@
-"""Faults 13 to 15: kill -9 of the flow, of the worker, of both, in the middle of training."""
+"""Faults 13 to 15: kill -9 of the flow, of the worker, of both, and of what the flow is a fork of, while it trains."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 import pytest
-from mlratchet.infra.machine.processes import WORK_MARK
+from mlratchet.infra.machine.processes import WORK_MARK, marked_processes
 
 from tests.conftest import Stack, wait_for
 
@@ -27,26 +27,29 @@ def flow_process(stack: Stack) -> int | None:
     return None
 
 
-def work_key_of(pid: int) -> str:
-    """Of the attempt that a flow's process has started."""
-    for child in psutil.Process(pid).children(recursive=True):
-        found = child.environ().get(WORK_MARK)
-        if found:
-            return found
-    raise AssertionError("the flow has no rank")
+def work_key_of(stack: Stack, pid: int) -> str:
+    """Of the attempt that a flow's process has started. Its processes are there, whoever they are the children of."""
+    for owner in (stack.home / "scratch").glob("*/owner.json"):
+        if int(json.loads(owner.read_text())["pid"]) == pid:
+            (job,) = owner.parent.glob("train-*/job.json")
+            key = str(json.loads(job.read_text())["work_key"])
+            assert len(marked_processes(WORK_MARK, key)) >= 3, "agent, forkserver and rank"
+            return key
+    raise AssertionError("the flow has no training")
 
 
-@pytest.mark.parametrize("victims", [("flow",), ("worker",), ("worker", "flow")], ids="+".join)
+@pytest.mark.parametrize("victims", [("flow",), ("worker",), ("worker", "flow"), ("warm",)], ids="+".join)
 def test_a_kill_in_the_middle_of_training_is_resumed(stack: Any, invariants: Any, victims: tuple[str, ...]) -> None:
     often = "processes: 2 -> processes: 2\n  checkpoint: {every_steps: 30}"
     name = stack.pipeline(f"kill-{'-'.join(victims)}", "epochs: 20 -> epochs: 30", often)
     stack("upload", name, "rows.csv")
     command = stack.start("run", name, "--json")
     pid = wait_for("the third epoch to be trained", lambda: flow_process(stack), 90)
-    key = work_key_of(pid)
+    key = work_key_of(stack, pid)
     for victim in victims:
-        os.kill(pid if victim == "flow" else stack.services()["worker"].pid, signal.SIGKILL)
-    if "flow" in victims:
+        os.kill(pid if victim == "flow" else stack.services()[victim].pid, signal.SIGKILL)
+    ended = victims != ("worker",)  # the flow: by itself, or with the process that it is a fork of
+    if ended:
         invariants.no_process_is_left(key)
         invariants.nothing_half_written(name, key)
         if "worker" in victims:
@@ -65,7 +68,7 @@ def test_a_kill_in_the_middle_of_training_is_resumed(stack: Any, invariants: Any
         assert report["outcome"] == "unchanged"
     else:
         assert report["outcome"] == "promoted"
-    if "flow" in victims:
+    if ended:
         assert report["training"]["resumed_from_step"] > 0
     assert (report["work_key"], report["version"]) == (key, 1)
     invariants.all_hold(name, report)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from mlratchet.infra.warm.tree import STAGES
 
 REPOSITORY = Path(__file__).parent.parent.parent
 ROOMS = ("flows", "tasks", "infra", "models")
@@ -28,6 +30,27 @@ def test_the_packages_of_infra_import_nothing(file: Path) -> None:
 def test_a_rank_loads_neither_prefect_nor_mlflow() -> None:
     loaded = modules_after("import mlratchet.infra.launch.rank")
     assert not {"prefect", "mlflow"} & loaded
+
+
+def test_the_stage_that_ranks_are_forked_from_loads_neither_prefect_nor_mlflow() -> None:
+    loaded = modules_after("\n".join(f"import {name}" for name in STAGES["ranks"]))
+    assert not {"prefect", "mlflow"} & loaded
+
+
+def test_what_the_warm_process_imports_is_there() -> None:
+    assert [name for stage in STAGES.values() for name in stage if find_spec(name) is None] == []
+
+
+def test_no_stage_of_the_warm_process_imports_what_has_to_run_in_its_forks() -> None:
+    """What they are asked to become, and what binds a forkserver to its agent."""
+    loaded = modules_after("\n".join(f"import {name}" for stage in STAGES.values() for name in stage))
+    assert (
+        not {
+            "mlratchet.infra.launch.agent",
+            "mlratchet.infra.launch.bound",
+        }
+        & loaded
+    )
 
 
 def test_the_domain_loads_no_client() -> None:

@@ -23,7 +23,8 @@ from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest, digest_bytes
 from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.pipeline.store import load_pipeline
-from mlratchet.models.registration.record import list_registrations
+from mlratchet.models.registration.record import MadeOf, list_registrations
+from mlratchet.models.registration.why_anew import why_anew
 from mlratchet.models.training.result import find_result
 from mlratchet.tasks.actions.rebuild import rebuild_registry
 from mlratchet.tasks.actions.rejudge import judge_again
@@ -238,3 +239,11 @@ def test_who_believes_other_keys_believes_nothing_of_it(stored: StoredBucket) ->
     assert len(roles["approver"]) == 2  # one pipeline key was rotated away, and verifies what it signed
     for left in roles.values():
         assert not audit(stored, trusted=TrustedKeys(left)).passed
+
+
+def test_a_run_after_the_upgrade_says_why_it_trains_again(stored: StoredBucket) -> None:
+    champion = next(one for one in list_registrations(stored.store)[NAME] if one.version == 4)
+    now = MadeOf(work={"snapshot": champion.snapshot_id}, dataset={})
+    assert why_anew(champion, now) == (
+        "version 4 was trained by an earlier release, whose identities were over folders: this run trains anew, once"
+    )

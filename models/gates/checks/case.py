@@ -12,8 +12,8 @@ from mlratchet.models.evaluation.join import Common
 from mlratchet.models.evaluation.seen import SEEN, SEEN_COLUMN, comparable, leaves_nothing
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.metrics import Metric
-from mlratchet.models.metrics.registry import metrics_for, metrics_over
 from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.objectives.naming import metrics_for, metrics_over
 
 LEAST_TAIL = 10  # resamples that must lie beyond a bound, else a percentile is a guess
 MOST_RESAMPLES = 1_000_000

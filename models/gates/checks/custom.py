@@ -7,7 +7,6 @@ import inspect
 import math
 from collections.abc import Mapping
 from numbers import Real
-from pathlib import Path
 from typing import Any, Literal
 
 from mlratchet.models.errors import ConfigurationError
@@ -17,7 +16,7 @@ from mlratchet.models.gates.checks.case import Case
 from mlratchet.models.gates.checks.naming import unknown_name
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.result import CheckResult, unknown
-from mlratchet.models.identity.canonical import digest_bytes
+from mlratchet.models.identity.closure import source_of
 from mlratchet.models.metrics.rows import RowOutputs
 from pydantic import Field
 
@@ -81,7 +80,7 @@ class CustomCheck(Check):
             threshold=str(answer.get("threshold", "as the function says")),
             value=float(answer["value"]),
             n=int(answer.get("n", 0)),
-            method=f"{self.function}, source {source_digest(function)[:12]}",
+            method=f"{self.function}, source {source_of(self.function).digest()[:12]}",
         )
 
 
@@ -99,14 +98,6 @@ def malformed(answer: Any) -> str:
     if isinstance(n, bool) or not isinstance(n, int) or n < 0:
         return f"n must be a number of rows, got {n!r}"
     return ""
-
-
-def source_digest(function: Any) -> str:
-    """SHA-256 hex of the file that defines the function, or of its name where there is none."""
-    try:
-        return digest_bytes(Path(inspect.getsourcefile(function) or "").read_bytes())
-    except (OSError, TypeError):
-        return digest_bytes(repr(function).encode())
 
 
 def read_only(evidence: Evidence) -> Evidence:

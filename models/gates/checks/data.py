@@ -11,6 +11,7 @@ from mlratchet.models.gates.checks.case import Case
 from mlratchet.models.gates.checks.naming import unknown_name
 from mlratchet.models.gates.checks.statistical import Bounded
 from mlratchet.models.gates.result import CheckResult, against_bound, bound_words, not_applicable, unknown
+from mlratchet.models.objectives.naming import objective_of
 
 COMPARING = ("label_prior_shift", "relabelled_fraction", "volume_ratio")
 """Measures of the delivery against the one before."""
@@ -41,7 +42,9 @@ class DataCheck(Bounded):
         if self.measure not in MEASURES:
             raise unknown_name(where, "measure", self.measure, list(MEASURES))
         if self.measure in OF_CLASSES and not context.class_names:
-            raise ConfigurationError(f"{where}: {self.measure} is never measured: a {context.task} has no classes")
+            raise ConfigurationError(
+                f"{where}: {self.measure} is never measured: a {objective_of(context.task).name} has no classes"
+            )
 
     def judge(self, case: Case) -> CheckResult:
         """The measure against the bound; over nothing it says nothing."""

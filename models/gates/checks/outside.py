@@ -15,11 +15,12 @@ from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.functions import load_function
 from mlratchet.models.gates.checks.base import Check, PolicyContext, own_kind
 from mlratchet.models.gates.checks.case import Case
-from mlratchet.models.gates.checks.custom import read_only, source_digest
+from mlratchet.models.gates.checks.custom import read_only
 from mlratchet.models.gates.checks.naming import hint_at
 from mlratchet.models.gates.names import ALL_GATES
 from mlratchet.models.gates.result import CheckResult, Verdict, unknown
 from mlratchet.models.identity.canonical import canonical_json
+from mlratchet.models.identity.closure import source_of
 from pydantic import ConfigDict, PrivateAttr
 
 
@@ -115,7 +116,7 @@ def judge_outside(check: Check, case: Case) -> CheckResult:
         why = f"raised {type(error).__name__}: {error}"
     if why:
         return unknown(check.kind, name_of(check), "?", f"{check.kind}: {why}")
-    source = source_digest(type(check))[:12]
+    source = source_of(check.kind).digest()[:12]
     return replace(result, kind=check.kind, method=f"{result.method or name_of(check)}, source {source}")
 
 

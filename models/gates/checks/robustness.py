@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.evaluation.perturb import PerturbationSpec, check_perturbation, perturbation_name
 from mlratchet.models.gates.checks.base import SCORED_GATES, Needs, PolicyContext
 from mlratchet.models.gates.checks.case import Case
@@ -12,6 +13,7 @@ from mlratchet.models.gates.intervals import Estimate, gain_of
 from mlratchet.models.gates.pilot import Pilot, margin_note
 from mlratchet.models.gates.result import CheckResult, Verdict, unknown
 from mlratchet.models.metrics import Metric
+from mlratchet.models.objectives.naming import objective_of
 from pydantic import Field
 
 
@@ -41,8 +43,12 @@ class RobustnessCheck(OnMetric):
         return Needs(perturbations=(self.perturbation,))
 
     def validate_in(self, context: PolicyContext, where: str) -> None:
-        """A perturbation that the input allows."""
+        """A perturbation that the input and the objective allow."""
         super().validate_in(context, where)
+        kind, objective = self.perturbation.kind, objective_of(context.task)
+        if kind in objective.unfit_perturbations:
+            why = objective.unfit_perturbations[kind]
+            raise ConfigurationError(f"{where}: {kind} does not fit a {objective.name}: {why}; remove the check")
         if context.input_spec is not None:
             check_perturbation(self.perturbation, context.input_spec, where)
 

@@ -8,12 +8,13 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from mlratchet.models.comparison.badness import places, predictions, row_badness
 from mlratchet.models.comparison.compare import LEAST_ROWS, Comparison, compare
 from mlratchet.models.comparison.latency import SideBySide
 from mlratchet.models.comparison.page import render
 from mlratchet.models.comparison.plots import comparison_plots
 from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.objectives.answers.ranking import places
+from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.sources.record import GROUP_COLUMN
 from sklearn.metrics import accuracy_score
 
@@ -153,9 +154,9 @@ def test_places_in_a_ranking_and_the_gain_they_lose() -> None:
     place, size = places(rows)
     assert place.tolist() == [3, 1, 2, 1, 2]
     assert size.tolist() == [3, 3, 3, 2, 2]
-    assert predictions(rows, "ranking", ())[0] == "place 3 of 3"
+    assert objective_of("ranking").said(rows, ())[0] == "place 3 of 3"
     expected = [1 * (1 - 1 / 2), 0, 7 * (1 - 1 / np.log2(3)), 0, 1 * (1 - 1 / np.log2(3))]
-    assert row_badness(rows, "ranking").tolist() == pytest.approx(expected)
+    assert objective_of("ranking").badness(rows).tolist() == pytest.approx(expected)
 
 
 def test_the_page_is_self_contained_and_escapes_what_rows_say(classified: Make) -> None:

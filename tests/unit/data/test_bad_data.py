@@ -13,7 +13,7 @@ import pytest
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.errors import DataError, SecurityError
-from mlratchet.models.sources.images import UnreadableImageError, decode_image
+from mlratchet.models.sources.decoding import UnreadableImageError, decode_image
 from PIL import Image
 
 Ingest = Callable[[dict[str, bytes]], Any]

@@ -12,8 +12,8 @@ from mlratchet.models.evaluation.statistics import clopper_pearson
 from mlratchet.models.evaluation.statistics.choose import confidence_of, confidence_of_difference
 from mlratchet.models.evaluation.statistics.class_shares import SharesOfClasses
 from mlratchet.models.evaluation.statistics.quantity import Quantity
-from mlratchet.models.metrics import metrics_for
 from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.objectives.naming import metrics_for
 
 METRICS = metrics_for("classification", ("a", "b", "c"))
 SAMPLES = 200

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from mlratchet.models.evaluation.explain import Attributions, explain, moved_most, sample_rows, shift
-from mlratchet.models.sources.record import InputSpec, Split
+from mlratchet.models.objectives.naming import objective_of
+from mlratchet.models.sources.record import Split
+from mlratchet.models.workloads.base import InputSpec
 
 TABLE = InputSpec(kind="table", shape=(4,), dtype="float32", columns=("a", "b", "c", "d"))
 TOKENS = InputSpec(kind="tensor", shape=(6,), dtype="int64")
@@ -34,7 +36,7 @@ def uses(*columns: int) -> Any:
 def both(first: Any, second: Any, **more: Any) -> tuple[Attributions, Attributions]:
     x, y = rows()
     models = {"candidate": first, "champion": second}
-    found = explain(models, x, y, task="classification", input_spec=TABLE, steps=32, **more)
+    found = explain(models, x, y, objective=objective_of("classification"), input_spec=TABLE, steps=32, **more)
     return found["candidate"], found["champion"]
 
 
@@ -51,7 +53,9 @@ def test_the_attributions_are_those_of_the_definition() -> None:
     weight = torch.tensor([[1.0, -2.0, 0.5, 0.0]])
     x, _ = rows()
     spec = InputSpec(kind="table", shape=(4,), dtype="float32", columns=TABLE.columns)
-    found = explain({"m": lambda v: v @ weight.T}, x, x[:, 0], task="regression", input_spec=spec, steps=8)["m"]
+    found = explain(
+        {"m": lambda v: v @ weight.T}, x, x[:, 0], objective=objective_of("regression"), input_spec=spec, steps=8
+    )["m"]
     assert found.values == pytest.approx((x - x.mean(axis=0)) * weight.numpy(), abs=1e-4)
 
 
@@ -75,7 +79,12 @@ def test_a_program_without_gradients_and_tokens_are_explained_by_ablation() -> N
     assert one.importance() == pytest.approx([0, 1, 0, 0], abs=1e-6)
     x = np.random.default_rng(1).integers(1, 9, (40, 6)).astype(np.int64)
     tokens = explain(
-        {"m": lambda v: v[:, 4].float()}, x, x[:, 0].astype(np.float32), task="ranking", input_spec=TOKENS, steps=8
+        {"m": lambda v: v[:, 4].float()},
+        x,
+        x[:, 0].astype(np.float32),
+        objective=objective_of("ranking"),
+        input_spec=TOKENS,
+        steps=8,
     )["m"]
     assert tokens.importance() == pytest.approx([0, 0, 0, 0, 1, 0])
 
@@ -85,7 +94,12 @@ def test_many_input_values_are_ablated_in_groups_whose_effect_is_spread() -> Non
     spec = InputSpec(kind="tensor", shape=(1, 16, 16), dtype="int64")
     y = np.zeros(10, np.float32)
     found = explain(
-        {"m": lambda v: v[:, 0, 0, :4].float().sum(dim=1)}, x, y, task="regression", input_spec=spec, steps=8
+        {"m": lambda v: v[:, 0, 0, :4].float().sum(dim=1)},
+        x,
+        y,
+        objective=objective_of("regression"),
+        input_spec=spec,
+        steps=8,
     )["m"]
     assert found.values[:, 0, 0, :4].sum(axis=1) == pytest.approx([4.0] * 10)
     assert found.importance()[:4].sum() == pytest.approx(1.0)
@@ -94,7 +108,9 @@ def test_many_input_values_are_ablated_in_groups_whose_effect_is_spread() -> Non
 def test_multi_label_rows_are_explained_by_the_likelihood_of_their_labels() -> None:
     x, _ = rows()
     y = np.stack([x[:, 0] > 3, x[:, 1] > 3], axis=1).astype(np.float32)
-    found = explain({"m": lambda v: v[:, :2] - 3}, x, y, task="multi_label", input_spec=TABLE, steps=32)["m"]
+    found = explain(
+        {"m": lambda v: v[:, :2] - 3}, x, y, objective=objective_of("multi_label"), input_spec=TABLE, steps=32
+    )["m"]
     assert found.importance()[:2].sum() == pytest.approx(1.0)
 
 

@@ -31,8 +31,8 @@ from mlratchet.models.evaluation.statistics.clustered import ClusteredPairs
 from mlratchet.models.evaluation.statistics.exact_pairs import paired_share
 from mlratchet.models.evaluation.statistics.proportions import ExactBinomial
 from mlratchet.models.evaluation.statistics.quantity import Quantity
-from mlratchet.models.metrics import metrics_for
 from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.objectives.naming import metrics_for
 from scipy import stats
 
 NAMES = ("a", "b", "c")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from mlratchet.models.metrics import compute_metrics, metrics_for
+from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.objectives.naming import compute_metrics, metrics_for
 from sklearn import metrics as sk
 
 
@@ -97,5 +98,5 @@ def test_every_metric_declares_direction_unit_and_formula() -> None:
             assert metric.direction in ("higher", "lower")
             assert metric.unit
             assert metric.formula
-    with pytest.raises(ValueError, match="no metrics for task"):
+    with pytest.raises(ConfigurationError, match="unknown task 'clustering'; there are classification"):
         metrics_for("clustering", ())

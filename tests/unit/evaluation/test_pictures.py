@@ -10,9 +10,9 @@ import pytest
 from mlratchet.models.evaluation.attribution_plots import attribution_plots
 from mlratchet.models.evaluation.explain import Attributions
 from mlratchet.models.evaluation.slice_plots import slice_plot
-from mlratchet.models.metrics import metrics_for
 from mlratchet.models.metrics.rows import RowOutputs
-from mlratchet.models.sources.record import InputSpec
+from mlratchet.models.objectives.naming import metrics_for
+from mlratchet.models.workloads.base import InputSpec
 from PIL import Image
 
 

@@ -60,7 +60,7 @@ def test_a_model_that_is_nearly_always_right_is_neither_believed_nor_held_for_it
 
 @pytest.mark.slow
 def test_a_margin_planned_for_four_passes_in_five_is_passed_about_that_often(simulations: ModuleType) -> None:
-    rate = simulations.simulate(simulations.paired_accuracy(0.0, 0.2, 0.7), 1000, 250, seed=1)
+    rate = simulations.simulate(simulations.POPULATIONS["accuracy-paired"]()[3], 1000, 250, seed=1)
     assert abs(rate.held - (1 - simulations.POWER)) < simulations.tolerance(250, 1 - simulations.POWER)
 
 

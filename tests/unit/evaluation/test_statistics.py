@@ -17,8 +17,9 @@ from mlratchet.models.evaluation.statistics import (
     tango,
     wilson,
 )
-from mlratchet.models.metrics import Accuracy, metrics_for
+from mlratchet.models.metrics import Accuracy
 from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.objectives.naming import metrics_for
 from scipy import stats
 
 Classified = Callable[..., RowOutputs]

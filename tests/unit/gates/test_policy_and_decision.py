@@ -21,8 +21,8 @@ from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.gates.power import power_notes
 from mlratchet.models.gates.validation import validate_policy
 from mlratchet.models.identity.signing import Signer
-from mlratchet.models.metrics import metrics_for
 from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.objectives.naming import metrics_for
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.ports.storage import DigestMismatch
 
@@ -119,6 +119,7 @@ IDENTITY: dict[str, Any] = {
     "policy_digest": "p",
     "champion_version": 1,
     "dataset_id": "d",
+    "judged_by": {"ratchet": "j"},
     "evidence": {"rows": "r"},
 }
 
@@ -134,6 +135,9 @@ def test_the_first_gate_run_stands(store: MemoryStore) -> None:
 
 
 def test_a_new_champion_or_policy_makes_an_old_gate_run_stale() -> None:
-    changes = {"champion_version": 2, "policy_digest": "q", "dataset_id": "e", "evidence": {"rows": "s"}}
+    changes = {
+        "champion_version": 2, "policy_digest": "q", "dataset_id": "e", "evidence": {"rows": "s"},
+        "judged_by": {"ratchet": "k"},
+    }  # fmt: skip
     made = {gate_run_id(**IDENTITY)} | {gate_run_id(**{**IDENTITY, key: value}) for key, value in changes.items()}
-    assert len(made) == 5
+    assert len(made) == 6

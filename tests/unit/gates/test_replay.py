@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import copy
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
-from mlratchet.models.decisions.judge_again import load_policy, replay
+from mlratchet.infra.storage.memory import MemoryStore
+from mlratchet.models.decisions.decision import plain_checks
+from mlratchet.models.decisions.environment import environment, judging_source_digest
+from mlratchet.models.decisions.judge_again import load_policy, publish_policy, replay, verdict_on
 from mlratchet.models.decisions.signature import decision_key
+from mlratchet.models.decisions.stored_evidence import Basis, freeze
 from mlratchet.models.errors import SecurityError
+from mlratchet.models.gates.evidence import Evidence
+from mlratchet.models.gates.policy import GatePolicy
+from mlratchet.models.gates.sources import functions_named
 
 from tests.unit.audit.conftest import GATES, POLICY, World
 
@@ -92,3 +100,36 @@ def test_a_policy_is_read_back_whole(world: World) -> None:
     world.store.put(f"policies/{digest}.json", world.store.get(f"policies/{digest}.json").replace(b"0.5", b"0.4"))
     with pytest.raises(SecurityError):
         load_policy(world.store, digest)
+
+
+FUNCTION = 'def judge(evidence):\n    return {"value": 1, "verdict": "pass", "reason": "as it was"}\n'
+
+
+def test_an_edited_function_is_named_and_what_it_found_is_still_compared(
+    store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "replayed_check.py").write_text(FUNCTION)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    custom = {"kind": "custom", "function": "replayed_check:judge"}
+    data = {"kind": "data", "measure": "rows", "minimum": 1}
+    policy = GatePolicy.model_validate({gate: [data if gate == "data" else custom] for gate in GATES})
+    evidence = Evidence(version=1)
+    basis = Basis(gate="candidate", first_model=True, task="classification", class_names=("0", "1"), now_s=0.0)
+    result = verdict_on(policy, evidence, basis)
+    named = functions_named(policy, "candidate")
+    decision = {
+        "gate": "candidate", "version": 1, "verdict": result.verdict, "checks": plain_checks(result),
+        "environment": environment(),
+        "digests": {
+            "policy": publish_policy(store, policy), "evidence": freeze(store, evidence, basis),
+            "code": judging_source_digest(), **named,
+        },
+    }  # fmt: skip
+    assert result.verdict == "pass"
+    (tmp_path / "replayed_check.py").write_text(FUNCTION + "# a comment\n")
+    assert (replay(store, decision).problems, replay(store, decision).same_environment) == ((), True)
+    (tmp_path / "replayed_check.py").write_text(FUNCTION + "ADDED = 1\n")
+    again = replay(store, decision)
+    assert (again.problems, again.same_environment, again.judged_by) == ((), False, named["functions"])
+    decision["verdict"] = "fail"
+    assert f"other judging code decided ({named['functions'][:12]}, here " in replay(store, decision).problem

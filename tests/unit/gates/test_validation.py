@@ -13,8 +13,8 @@ from mlratchet.models.gates.pilot import Pilot
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.gates.power import power_notes
 from mlratchet.models.gates.validation import validate_policy
-from mlratchet.models.metrics import metrics_for
 from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.objectives.naming import metrics_for
 from mlratchet.models.pipeline.checking import check_gates
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.workloads.base import Workload

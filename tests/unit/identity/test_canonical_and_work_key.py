@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mlratchet.models.identity.canonical import canonical_json, digest
 from mlratchet.models.pipeline.loading import read_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
-from mlratchet.models.pipeline.work_key import work_key
+from mlratchet.models.pipeline.work_key import work_key, work_parts
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -47,7 +47,7 @@ def key(digits_file: Path) -> Callable[..., str]:
     ) -> str:
         spec: PipelineSpec = read_pipeline(digits_file, overrides=overrides)
         return work_key(
-            spec, snapshot_id=snapshot, dataset_id=dataset, workload_digest=code, torch_version=torch, world=world
+            work_parts(spec, snapshot_id=snapshot, dataset_id=dataset, code=code, torch_version=torch, world=world)
         )
 
     return make

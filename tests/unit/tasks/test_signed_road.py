@@ -22,6 +22,7 @@ from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.identity.signing import Anchor, Signer, TrustedKeys
+from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.promotion.move import project
 from mlratchet.models.registration.record import Registration, registration_key
 from mlratchet.tasks.actions.approving import open_requests, verify_request
@@ -65,7 +66,7 @@ class Road:
         spec = SimpleNamespace(
             name="digits", gates=policy, policy=policy, policy_digest=policy.digest, revision=lambda: "revision"
         )
-        workload = SimpleNamespace(task="classification", class_names=lambda: ("0", "1", "2"))
+        workload = SimpleNamespace(objective=objective_of("classification"), class_names=lambda: ("0", "1", "2"))
         return SimpleNamespace(
             spec=spec, adapters=self.adapters, workload=workload, workload_digest="w", actor="ada", run_id="run"
         )

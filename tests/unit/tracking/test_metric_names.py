@@ -7,7 +7,7 @@ from typing import Any
 
 from mlflow.utils.validation import _validate_metric_name
 from mlratchet.infra.tracking.mlflow import MlflowTracker
-from mlratchet.models.metrics import metrics_for
+from mlratchet.models.objectives.naming import metrics_for
 
 NAMES = ("<=50K", ">50K", "C#", "50 %", "a,b", "né/e")
 

@@ -10,8 +10,8 @@ import torch
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.sources.record import Split
 from mlratchet.models.training.config import TrainConfig
+from mlratchet.models.training.configured_loss import build_loss, class_weight
 from mlratchet.models.training.fitting import check_fits
-from mlratchet.models.training.losses import build_loss, class_weight
 from mlratchet.models.workloads.tabular import TableClassifier, TableMultiLabel, TableRanker, TableRegressor
 
 CLASSIFIER = TableClassifier(columns=["a"], classes=["x", "y", "z"])
@@ -57,6 +57,7 @@ def test_balanced_weights_give_every_class_the_same_share() -> None:
     ("workload", "changes", "words"),
     [
         (CLASSIFIER, {"loss": "mse"}, "mse does not fit a classification; there are: task, cross_entropy"),
+        (CLASSIFIER, {"loss": "hinge"}, "hinge does not fit a classification; there are: task, cross_entropy"),
         (REGRESSOR, {"loss": "cross_entropy"}, "there are: task, mse, mae, huber"),
         (CLASSIFIER, {"early_stopping": {"metric": "acuracy"}}, "unknown metric 'acuracy'; there are: loss, accuracy"),
         (CLASSIFIER, {"class_weights": [1.0]}, "got 1 weights for 3 classes"),

@@ -77,7 +77,6 @@ def test_the_rate_rises_to_its_peak_and_never_above(name: str) -> None:
         {"shards": 3},
         {"shards": 4, "processes": 8},
         {"shards": 64, "global_batch_size": 32},
-        {"loss": "hinge"},
         {"optimizer": {"name": "sgd", "factory": "a.b:c"}},
         {"early_stopping": {"patience_epochs": 0}},
         {"initial_weights": "weights.pth"},

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from mlratchet.models.errors import DataError
-from mlratchet.models.objectives.ranking import listwise, pairwise
+from mlratchet.models.objectives.losses.ranking import listwise, pairwise
 from mlratchet.models.sources.record import GROUP_COLUMN, Split
 from mlratchet.models.training.queries import Queries, queries_of, query_target, split_queries
 

@@ -16,9 +16,9 @@ from mlratchet.models.pipeline.spec import WorkloadRef
 from mlratchet.models.sources.record import Record
 from mlratchet.models.training.averaging import WeightAverage
 from mlratchet.models.training.config import TrainConfig
+from mlratchet.models.training.configured_loss import build_loss
 from mlratchet.models.training.job import TrainJob
 from mlratchet.models.training.loop import Trainer
-from mlratchet.models.training.losses import build_loss
 from mlratchet.models.training.observers import Surroundings
 from mlratchet.models.training.optim import learning_rate
 from mlratchet.models.workloads.tabular import TableClassifier

@@ -138,8 +138,10 @@ def test_label_columns_are_read_counted_and_shown(labelled: Case, store: MemoryS
     events: list[Any] = []
     result = labelled.train("w", epochs=1, events=events)
     shown = next(event for event in events if event["event"] == "predictions")["rows"]
-    assert all(set(words.split(", ")) <= {"-", "warm", "wet", "rare"} for _, *texts in shown for words in texts)
-    plots = evaluation_plots(labelled.rows(result), "multi_label", labelled.workload.class_names(), history=[])
+    assert all(set(words.split(", ")) <= {"none", "warm", "wet", "rare"} for _, *texts in shown for words in texts)
+    plots = evaluation_plots(
+        labelled.rows(result), labelled.workload.objective, labelled.workload.class_names(), history=[]
+    )
     assert plots["labels.png"].startswith(b"\x89PNG")
 
 
@@ -179,7 +181,9 @@ def test_a_query_stays_on_one_side_and_a_client_gets_scores(ranked: Case) -> Non
     result = ranked.train("w", global_batch_size=12)
     high, low = ranked.predictor(result).predict(np.array([[2, 0], [-2, 0]], np.float32))
     assert high["score"] > low["score"]
-    assert "relevance.png" in evaluation_plots(ranked.rows(result), "ranking", (), history=result.history)
+    assert "relevance.png" in evaluation_plots(
+        ranked.rows(result), ranked.workload.objective, (), history=result.history
+    )
 
 
 def test_a_ranking_without_a_query_column_is_refused(store: MemoryStore, raw: MemoryStore) -> None:

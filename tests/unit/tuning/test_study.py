@@ -12,8 +12,8 @@ from mlratchet.infra.launch import local
 from mlratchet.infra.search.slots import free_slots
 from mlratchet.models.errors import ConfigurationError, InfrastructureError
 from mlratchet.models.fault_points import InjectedFault, arm
-from mlratchet.models.metrics import metrics_for
 from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.objectives.naming import metrics_for
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.training.job import TrainingError, TrainJob
 from mlratchet.models.tuning.optimism import Corrected, corrected_best

@@ -16,8 +16,8 @@ from mlratchet.models.errors import DataError
 from mlratchet.models.evaluation.score import score
 from mlratchet.models.evaluation.seen import SEEN_COLUMN, mark_seen
 from mlratchet.models.gates.intervals import cluster_of
-from mlratchet.models.metrics import metrics_for
 from mlratchet.models.metrics.rows import RowOutputs, load_rows, save_rows
+from mlratchet.models.objectives.naming import metrics_for
 from mlratchet.models.sources.record import GROUP_COLUMN, Split
 from mlratchet.models.workloads.tabular import TableClassifier
 

@@ -27,8 +27,8 @@ from mlratchet.models.gates.power import power_notes
 from mlratchet.models.gates.result import GateResult
 from mlratchet.models.gates.validation import validate_policy
 from mlratchet.models.identity.canonical import canonical_json
-from mlratchet.models.metrics import metrics_for
 from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.objectives.naming import metrics_for
 from pydantic import ValidationError
 
 FILE = Path(__file__).with_name("checks.json")

@@ -1,0 +1,220 @@
+"""The import closure of a user's class or function: every module of the user's own that it is made of.
+
+Its own is what lies in the user's tree: found on the import path, an editable install included, and neither installed,
+nor of the standard library, nor Ratchet's. Imports are read from the source, wherever they stand (in functions and
+under TYPE_CHECKING too); nothing is imported. What an import decides at run time (`importlib.import_module(name)`)
+cannot be seen: declare such a file (`Workload.files`). An installed package counts by name and version.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.identity.canonical import digest, digest_bytes
+from mlratchet.models.identity.finding import Finder, Found, distribution_of
+from mlratchet.models.identity.normal_form import Import, Source, read_file, read_source
+
+NOT_FOUND = "not found"
+NO_FILES: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Closure:
+    """What a class or function is made of. Names only, never a path: the same code on another machine is the same."""
+
+    modules: Mapping[str, str] = field(default_factory=dict)  # of the user's own -> digest of the normal form
+    product: Mapping[str, str] = field(default_factory=dict)  # of Ratchet, where followed -> digest
+    packages: Mapping[str, str] = field(default_factory=dict)  # installed distribution -> version
+    files: Mapping[str, str] = field(default_factory=dict)  # declared, `module/file` -> SHA-256 hex
+
+    def parts(self) -> dict[str, dict[str, str]]:
+        """As JSON values."""
+        return {
+            "modules": dict(self.modules),
+            "product": dict(self.product),
+            "packages": dict(self.packages),
+            "files": dict(self.files),
+        }
+
+    def digest(self) -> str:
+        """SHA-256 hex of all of it."""
+        return digest(self.parts())
+
+
+def closure_of(modules: Iterable[str], *, follow: Iterable[str] = (), files: Mapping[str, str] = NO_FILES) -> Closure:
+    """The closure of some modules, by name.
+
+    Args:
+        modules: Where the walk begins: of the class and its bases, or of the function.
+        follow: Ratchet's own modules that are part of it where they are reached; the others are left to the lists of
+            `models/identity/product.py`.
+        files: What was declared beside them (`declared_files`).
+    """
+    walk = _Walk(modules, frozenset(follow))
+    return Closure(
+        modules=dict(sorted(walk.own.items())),
+        product=dict(sorted(walk.product.items())),
+        packages=dict(sorted(walk.packages.items())),
+        files=dict(sorted(files.items())),
+    )
+
+
+def source_of(reference: str) -> Closure:
+    """The closure of the function `package.module:function`; it is not loaded."""
+    return closure_of([reference.partition(":")[0]])
+
+
+def declared_files(module: str, names: Any, where: str) -> dict[str, str]:
+    """`module/name` -> SHA-256 hex of files named relative to the folder of a module.
+
+    Raises ``ConfigurationError`` naming a file that is not there, and for what is no tuple of relative names.
+    """
+    if not isinstance(names, tuple | list) or not all(isinstance(name, str) for name in names):
+        raise ConfigurationError(f'{where}: files must be a tuple of names, e.g. ("vocab.json",), got {names!r}')
+    found = Finder().find(module)
+    digests: dict[str, str] = {}
+    for name in names:
+        path = Path(name)
+        if path.is_absolute():
+            raise ConfigurationError(f"{where}: files: {name!r} is absolute; name it relative to the module")
+        if found is None or found.origin is None:
+            raise ConfigurationError(f"{where}: files: module {module} has no file that {name!r} could lie beside")
+        path = Path(found.origin).parent / path
+        if path.is_dir():
+            raise ConfigurationError(f"{where}: files: {path} is a folder; name its files")
+        try:
+            digests[f"{module}/{name}"] = digest_bytes(path.read_bytes())
+        except OSError as exc:
+            why = exc.strerror or str(exc)
+            raise ConfigurationError(f"{where}: files: no file {path}: {why}; add it, or do not declare it") from exc
+    return digests
+
+
+class _Walk:
+    """Breadth first over import statements; each module once, so that circles end."""
+
+    def __init__(self, roots: Iterable[str], follow: frozenset[str]) -> None:
+        self.own: dict[str, str] = {}
+        self.product: dict[str, str] = {}
+        self.packages: dict[str, str] = {}
+        self._finder = Finder()
+        self._follow = follow
+        self._waiting: list[str] = []
+        self._met: set[str] = set()
+        for root in roots:
+            if self._finder.find(root) is None:
+                self.own[root] = NOT_FOUND
+            self._meet(root)
+        while self._waiting:
+            self._read(self._waiting.pop())
+
+    def _meet(self, name: str) -> None:
+        """The module and the packages on the way to it, which an import runs too. Not below an installed package, which
+        counts as one."""
+        parts = name.split(".")
+        for count in range(1, len(parts) + 1):
+            ancestor = ".".join(parts[:count])
+            if ancestor not in self._met:
+                self._met.add(ancestor)
+                self._waiting.append(ancestor)
+            if self._counts_whole(ancestor):
+                return
+
+    def _counts_whole(self, name: str) -> bool:
+        found = self._finder.find(name)
+        return found is None or (found.whose in ("installed", "standard") and found.origin is not None)
+
+    def _read(self, name: str) -> None:
+        found = self._finder.find(name)
+        if found is None or found.origin is None or found.whose == "standard":
+            return
+        if found.whose == "product":
+            if name in self._follow:
+                self.product[name] = self._follow_imports(found)
+            return
+        if found.whose == "installed":
+            known = distribution_of(found.origin, name.partition(".")[0])
+            if known is not None:
+                self.packages[known[0]] = known[1]
+                return
+        self.own[name] = self._follow_imports(found)
+
+    def _follow_imports(self, found: Found) -> str:
+        source = _source_of(found)
+        for one in source.imports:
+            for name in self._named(one, found):
+                self._meet(name)
+        return source.digest
+
+    def _named(self, one: Import, found: Found) -> Iterator[str]:
+        """The modules that a statement may load: what it names, and each name that is a submodule of it."""
+        base = _absolute(one, found)
+        if base is None:
+            return
+        yield base
+        if self._counts_whole(base.partition(".")[0]):
+            return
+        for name in one.names:
+            for submodule in self._exported(base) if name == "*" else (name,):
+                if self._finder.find(f"{base}.{submodule}") is not None:
+                    yield f"{base}.{submodule}"
+
+    def _exported(self, name: str) -> tuple[str, ...]:
+        """`__all__` of a package of the user's own: `from package import *` loads the submodules that it lists."""
+        found = self._finder.find(name)
+        if found is None or found.whose != "own" or found.locations is None or found.origin is None:
+            return ()
+        return _all_of(_bytes_of(found))
+
+
+def _absolute(one: Import, found: Found) -> str | None:
+    """The full name of a relative import; None where it leads out of the package."""
+    if one.level == 0:
+        return one.module
+    package = found.name if found.locations is not None else found.name.rpartition(".")[0]
+    parts = package.split(".") if package else []
+    if len(parts) < one.level:
+        return None
+    base = parts[: len(parts) - one.level + 1]
+    return ".".join([*base, one.module] if one.module else base)
+
+
+def _source_of(found: Found) -> Source:
+    assert found.origin is not None
+    try:
+        return read_file(Path(found.origin))
+    except OSError:
+        return read_source(_bytes_of(found))
+
+
+def _bytes_of(found: Found) -> bytes:
+    """Of a file, or of what lies in an archive. Empty where neither the file system nor the loader has it."""
+    assert found.origin is not None
+    try:
+        return Path(found.origin).read_bytes()
+    except OSError:
+        try:
+            data: bytes = found.loader.get_data(found.origin)
+        except (OSError, AttributeError):
+            return b""
+        return data
+
+
+def _all_of(data: bytes) -> tuple[str, ...]:
+    """The texts in `__all__ = [...]`."""
+    try:
+        tree = ast.parse(data)
+    except (SyntaxError, ValueError, RecursionError):
+        return ()
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        if any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets):
+            assert isinstance(node, ast.Assign)
+            items = node.value.elts if isinstance(node.value, ast.List | ast.Tuple) else []
+            return tuple(item.value for item in items if isinstance(item, ast.Constant) and isinstance(item.value, str))
+    return ()

@@ -1,0 +1,61 @@
+"""Find an objective by what a workload or a stored record calls it.
+
+A user's own is only ever imported from what is installed, or lies where Ratchet runs; never from an artifact.
+"""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+
+from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.functions import load_class
+from mlratchet.models.metrics.base import Metric, MetricValue
+from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.objectives.base import Objective, Task
+from mlratchet.models.objectives.classification import Classification
+from mlratchet.models.objectives.multi_label import MultiLabel
+from mlratchet.models.objectives.ranking import Ranking
+from mlratchet.models.objectives.regression import Regression
+
+BUILT_IN: dict[str, type[Objective]] = {kind.name: kind for kind in (Classification, MultiLabel, Regression, Ranking)}
+
+
+@cache
+def objective_of(task: Task) -> Objective:
+    """The objective. Raises ``ConfigurationError`` with the nearest name for one that is not there."""
+    kind = task if isinstance(task, type) else BUILT_IN.get(task) or _imported(task)
+    missing = sorted(getattr(kind, "__abstractmethods__", ()))
+    if missing:
+        raise ConfigurationError(f"objective {kind.__name__} lacks {', '.join(missing)}; write them in the class")
+    if not getattr(kind, "name", ""):
+        raise ConfigurationError(f"objective {kind.__name__} has no name; write name = ... in the class")
+    if kind.__module__ == "__main__" or "." in kind.__qualname__:
+        raise ConfigurationError(
+            f"objective {kind.__qualname__} of {kind.__module__} cannot be imported by the server that answers with "
+            "it; write it at the top of a module of its own"
+        )
+    return kind()
+
+
+def _imported(reference: str) -> type[Objective]:
+    if ":" not in reference:
+        close = difflib.get_close_matches(reference, list(BUILT_IN), n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(BUILT_IN)}, or package.module:Class"
+        raise ConfigurationError(f"unknown task {reference!r}; {hint}")
+    return load_class(reference, Objective, "objective")  # type: ignore[type-abstract]  # checked by the caller
+
+
+def metrics_for(task: Task, class_names: tuple[str, ...]) -> dict[str, Metric]:
+    """Every metric of a task, by name. Raises ``ConfigurationError`` as `objective_of`."""
+    return {metric.name: metric for metric in objective_of(task).metrics(class_names)}
+
+
+def metrics_over(task: Task, class_names: tuple[str, ...]) -> dict[str, Metric]:
+    """Every metric over some of a task's classes or labels, by name."""
+    return {metric.name: metric for metric in objective_of(task).metrics_over(class_names)}
+
+
+def compute_metrics(rows: RowOutputs, task: Task, class_names: tuple[str, ...]) -> dict[str, MetricValue]:
+    """All metrics of the task over the rows."""
+    return {name: metric.estimate(rows) for name, metric in metrics_for(task, class_names).items()}

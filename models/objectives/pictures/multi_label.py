@@ -1,0 +1,26 @@
+"""Pictures of any number of labels per row."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.png import png_bytes
+
+
+def labels(rows: RowOutputs, class_names: tuple[str, ...]) -> bytes:
+    """Per label: share of rows that have it, that are said to have it, and recall and precision where defined."""
+    actual, predicted = rows.y > 0, rows.output > 0
+    hit = (actual & predicted).sum(axis=0)
+    figure = Figure(figsize=(max(6.0, 0.5 * len(class_names)), 4.5))
+    axes = figure.add_subplot()
+    places = np.arange(len(class_names))
+    axes.bar(places - 0.2, actual.mean(axis=0), 0.4, label="rows that have it", alpha=0.6)
+    axes.bar(places + 0.2, predicted.mean(axis=0), 0.4, label="rows said to have it", alpha=0.6)
+    for name, of, marker in (("recall", actual, "o"), ("precision", predicted, "x")):
+        count = of.sum(axis=0)
+        axes.plot(places[count > 0], (hit[count > 0] / count[count > 0]), marker, color="black", label=name)
+    axes.set_xticks(places, class_names, rotation=45, ha="right")
+    axes.set_ylabel("share")
+    axes.legend()
+    return png_bytes(figure)

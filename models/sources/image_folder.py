@@ -1,0 +1,38 @@
+"""The format `image_folder`: the folder that a picture lies in is its class, as in ``cat/1.png``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from mlratchet.models.errors import DataError
+from mlratchet.models.sources.base import Example, Fetch, Format, SourceOptions
+from mlratchet.models.sources.record import RawObject, Reject
+
+
+class ImageFolderOptions(SourceOptions):
+    """There is nothing to choose: the first folder below the prefix is the class."""
+
+    format: Literal["image_folder"] = "image_folder"
+
+
+class ImageFolder(Format):
+    """Every object below a folder, in key order; its id is its key."""
+
+    name = "image_folder"
+    Options = ImageFolderOptions
+
+    def read(self, objects: list[RawObject], fetch: Fetch, *, columns: Sequence[str]) -> Iterator[Example | Reject]:  # noqa: ARG002
+        """An example per object; one that lies in no folder is rejected."""
+        if columns:
+            raise DataError(f"{self.options.prefix}: image_folder has no columns, got {', '.join(columns)}")
+        if not any("/" in item.key for item in objects):
+            raise DataError(f"{self.options.prefix}: no folder; expected objects named class/file")
+        for item in sorted(objects, key=lambda o: o.key):
+            folder, _, rest = item.key.partition("/")
+            if rest:
+                yield Example(where=item.key, values={"label": folder}, label=folder, id=item.key, picture=item)
+            else:
+                yield Reject(
+                    where=item.key, code="no_class", reason=f"{item.key}: lies in no folder, expected class/file"
+                )

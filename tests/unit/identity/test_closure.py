@@ -1,0 +1,256 @@
+"""The import closure: what a user's code is made of, and what does not count."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.identity.closure import Closure, closure_of, declared_files
+from mlratchet.models.identity.normal_form import read_source
+
+Project = Callable[..., Path]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """Writes files below a folder that stands first on the import path."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def write(**files: str) -> Path:
+        for name, text in files.items():
+            path = (
+                tmp_path / f"{name.replace('__', '/')}.py"
+                if not name.endswith("init")
+                else (tmp_path / name.removesuffix("_init").replace("__", "/") / "__init__.py")
+            )
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        importlib.invalidate_caches()
+        return tmp_path
+
+    return write
+
+
+def closure(*modules: str) -> Closure:
+    return closure_of(modules or ("mine",))
+
+
+@pytest.mark.parametrize(
+    ("statement", "brought"),
+    [
+        ("import net", {"net"}),
+        ("from net import build", {"net"}),
+        ("import pack.deep.layers", {"pack", "pack.deep", "pack.deep.layers"}),
+        ("from pack.deep import layers", {"pack", "pack.deep", "pack.deep.layers"}),
+        ("from pack import deep as d, nothing", {"pack", "pack.deep"}),
+        ("from star import *", {"star", "star.one"}),
+        ("def late():\n    import net", {"net"}),
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import net", {"net"}),
+        ("try:\n    import net\nexcept ImportError:\n    import not_there", {"net"}),
+        ("import spaces.inner", {"spaces.inner"}),
+    ],
+)
+def test_what_is_imported_counts_however_it_is_written(project: Project, statement: str, brought: set[str]) -> None:
+    project(
+        mine=statement, net="x = 1", pack_init="", pack__deep_init="", pack__deep__layers="y = 2",
+        star_init="__all__ = ['one', 'text']", star__one="", star__two="", spaces__inner="",
+    )  # fmt: skip
+    assert set(closure().modules) == {"mine"} | brought
+
+
+@pytest.mark.parametrize(
+    ("statement", "brought"),
+    [
+        ("from . import sibling", {"pack.sibling"}),
+        ("from .sibling import thing", {"pack.sibling"}),
+        ("from .deep.layers import thing", {"pack.deep", "pack.deep.layers"}),
+        ("from ..above import thing", set()),  # out of the package: such an import fails
+    ],
+)
+def test_relative_imports_are_followed(project: Project, statement: str, brought: set[str]) -> None:
+    project(pack_init="", pack__mine=statement, pack__sibling="", pack__deep_init="", pack__deep__layers="", above="")
+    assert set(closure("pack.mine").modules) == {"pack", "pack.mine"} | brought
+
+
+def test_what_its_modules_import_counts_too_and_circles_end(project: Project) -> None:
+    project(mine="import a", a="import b", b="import a\nimport c", c="import mine", other="import mine")
+    assert set(closure().modules) == {"mine", "a", "b", "c"}
+
+
+BODY = 'def net(n):\n    return [n, 1.0, "x", None]\n'
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "# a comment\n" + BODY,
+        '"""A module."""\n\n' + BODY,
+        'def net(\n    n,\n):\n    """What it does."""\n    return [\n        n, 1.0,\n        \'x\', None]  # why\n',
+        "def net(n): return ([n, 1.00, u'x', None])\n",
+    ],
+)
+def test_comments_docstrings_and_formatting_do_not_count(project: Project, written: str) -> None:
+    project(mine="import net", net=BODY)
+    before = closure().digest()
+    project(net=written)
+    assert closure().digest() == before
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        BODY.replace("1.0", "1"),
+        BODY.replace("None", "True"),
+        BODY.replace("n, 1", "-n, 1"),
+        BODY.replace("None", "'None'"),
+        BODY.replace("[n, ", "[*n, "),
+        BODY.replace("def", "async def"),
+        BODY + "net(3)\n",
+    ],
+)
+def test_what_the_code_does_counts(project: Project, edited: str) -> None:
+    project(mine="import net", net=BODY)
+    before = closure()
+    project(net=edited)
+    assert closure().modules["net"] != before.modules["net"]
+    assert closure().modules["mine"] == before.modules["mine"]
+
+
+def test_the_place_on_the_disk_does_not_count(project: Project, tmp_path: Path) -> None:
+    project(mine="import net", net=BODY)
+    here = closure()
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    for name in ("mine.py", "net.py"):
+        (tmp_path / name).rename(moved / name)
+    sys.path.insert(0, str(moved))
+    importlib.invalidate_caches()
+    try:
+        assert closure() == here
+    finally:
+        sys.path.remove(str(moved))
+
+
+def test_installed_packages_count_by_name_and_version_and_the_standard_library_not_at_all(project: Project) -> None:
+    project(mine="import json, os.path\nimport torch.nn.functional\nfrom PIL import Image\nfrom numpy import array")
+    found = closure()
+    assert set(found.modules) == {"mine"}
+    assert set(found.packages) == {"torch", "pillow", "numpy"}
+    assert found.packages["torch"] == importlib.import_module("torch").__version__
+
+
+def test_a_file_of_the_users_named_like_a_library_is_the_users(project: Project) -> None:
+    project(mine="import statistics, yaml", statistics="mean = sum", yaml="load = str")
+    found = closure()
+    assert set(found.modules) == {"mine", "statistics", "yaml"}
+    assert found.packages == {}
+
+
+def test_a_package_of_another_folder_on_the_path_is_followed_as_an_editable_install_is(
+    project: Project, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("src")
+    (elsewhere / "library").mkdir()
+    (elsewhere / "library" / "__init__.py").write_text("from library import parts")
+    (elsewhere / "library" / "parts.py").write_text("")
+    monkeypatch.syspath_prepend(str(elsewhere))
+    project(mine="import library")
+    assert set(closure().modules) == {"mine", "library", "library.parts"}
+
+
+def test_a_finder_of_its_own_brings_the_users_files_and_a_broken_one_brings_nothing(
+    project: Project, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As setuptools installs an editable project: with a finder on `sys.meta_path`."""
+    file = tmp_path_factory.mktemp("editable") / "hidden.py"
+    file.write_text("x = 1")
+
+    class Editable:
+        @staticmethod
+        def find_spec(name: str, path: object = None, target: object = None) -> object:
+            return importlib.util.spec_from_file_location(name, file) if name == "hidden" else None
+
+    class Broken:
+        @staticmethod
+        def find_spec(name: str, path: object = None, target: object = None) -> object:
+            raise RuntimeError(name)
+
+    monkeypatch.setattr(sys, "meta_path", [Broken, *sys.meta_path, Editable])
+    project(mine="import hidden, nowhere")
+    assert set(closure().modules) == {"mine", "hidden"}
+
+
+def test_modules_of_an_archive_are_read(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = tmp_path / "code.zip"
+    with zipfile.ZipFile(archive, "w") as written:
+        written.writestr("packed.py", "import net\n")
+    monkeypatch.syspath_prepend(str(archive))
+    project(mine="import packed", net=BODY)
+    found = closure()
+    assert set(found.modules) == {"mine", "packed", "net"}
+    assert found.modules["packed"] == read_source(b"import net").digest
+
+
+def test_a_file_that_does_not_parse_counts_byte_by_byte(project: Project) -> None:
+    project(mine="import broken", broken="def (:\n")
+    before = closure().modules["broken"]
+    project(broken="def (:  # comment\n")
+    assert closure().modules["broken"] != before
+
+
+def test_nothing_is_imported_to_find_it(project: Project) -> None:
+    project(mine="import pack.inner", pack_init="raise SystemExit(1)", pack__inner="raise SystemExit(2)")
+    assert set(closure().modules) == {"mine", "pack", "pack.inner"}
+    assert not {"mine", "pack"} & set(sys.modules)
+
+
+def test_a_module_that_is_not_there_is_said_so(project: Project) -> None:
+    project()
+    assert closure("nowhere.at_all").modules == {"nowhere.at_all": "not found"}
+
+
+def test_ratchets_own_modules_are_followed_only_where_asked(project: Project) -> None:
+    project(mine="from mlratchet.models.workloads.tabular import TableClassifier")
+    assert closure().product == {}
+    followed = closure_of(["mine"], follow=["mlratchet.models.workloads.tabular", "mlratchet.models.workloads.vision"])
+    assert set(followed.product) == {"mlratchet.models.workloads.tabular"}
+
+
+def test_declared_files_count_by_their_bytes(project: Project) -> None:
+    folder = project(mine="")
+    (folder / "vocab.json").write_text("[]")
+    before = declared_files("mine", ("vocab.json",), "workload mine:Mine")
+    (folder / "vocab.json").write_text("[1]")
+    after = declared_files("mine", ("vocab.json",), "workload mine:Mine")
+    assert set(before) == set(after) == {"mine/vocab.json"}
+    assert closure_of(["mine"], files=before).digest() != closure_of(["mine"], files=after).digest()
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (("vocab.jsn",), r"no file .*vocab\.jsn: No such file"),
+        ("vocab.json", "must be a tuple of names"),
+        (("/etc/hosts",), "is absolute; name it relative to the module"),
+        ((".",), "is a folder; name its files"),
+    ],
+)
+def test_files_that_cannot_count_are_refused(project: Project, names: object, says: str) -> None:
+    project(mine="")
+    with pytest.raises(ConfigurationError, match=f"workload mine:Mine: files.*{says}"):
+        declared_files("mine", names, "workload mine:Mine")
+
+
+def test_a_closure_of_fifty_files_is_known_again_in_milliseconds(project: Project) -> None:
+    source = "\n".join(f"def f{i}(x):\n    return x + {i}\n" for i in range(60))
+    project(mine="\n".join(f"import m{i}" for i in range(50)), **{f"m{i}": source for i in range(50)})
+    assert len(closure().modules) == 51
+    began_s = time.process_time()
+    closure()
+    assert time.process_time() - began_s < 0.1  # measured 0.01; parsing all of them takes 0.15

@@ -1,0 +1,195 @@
+"""Formats: each has its own options, an option of another is refused with the nearest name, and all give examples."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator, Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from mlratchet.infra.storage.memory import MemoryStore
+from mlratchet.models.data.preprocess import read_dataset_records
+from mlratchet.models.data.snapshot import take_snapshot
+from mlratchet.models.errors import ConfigurationError, DataError
+from mlratchet.models.pipeline.checking import check_gates, check_source
+from mlratchet.models.pipeline.loading import parse_pipeline
+from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.pipeline.store import load_pipeline, publish_pipeline
+from mlratchet.models.sources.base import Example, Format, SourceOptions
+from mlratchet.models.sources.formats import FORMATS, format_of
+from mlratchet.models.sources.record import RawObject, Record, Reject
+from mlratchet.models.workloads.loading import load_workload
+from PIL import Image
+
+from tests.conftest import REPOSITORY
+
+TABLE = ("mlratchet.models.workloads.tabular:TableClassifier", "{columns: [a, b], classes: ['no', 'yes']}")
+PICTURES = ("mlratchet.models.workloads.vision:ImageClassifier", "{classes: [cat, dog], height: 8, width: 8}")
+
+
+def spec_of(workload: tuple[str, str], source: str) -> PipelineSpec:
+    gates = (REPOSITORY / "docs" / "examples" / "two_layers" / "two-layers.yaml").read_text().partition("gates:")[2]
+    use, parameters = workload
+    head = f"name: p\nworkload: {{use: '{use}', parameters: {parameters}}}\nsource: {{prefix: p/, {source}}}\n"
+    return parse_pipeline(f"{head}gates:{gates}", where="p.yaml")
+
+
+def read(workload: tuple[str, str], source: str, files: dict[str, bytes]) -> tuple[list[Record], list[Reject]]:
+    raw, store = MemoryStore(), MemoryStore()
+    for key, data in files.items():
+        raw.put(f"p/{key}", data)
+    spec = spec_of(workload, source)
+    loaded = load_workload(spec.workload.use, dict(spec.workload.parameters))
+    check_source(spec, loaded)
+    return read_dataset_records(store, take_snapshot(raw, store, prefix="p/"), loaded, spec.source)
+
+
+def png(value: int) -> bytes:
+    sink = io.BytesIO()
+    Image.new("RGB", (8, 8), (value,) * 3).save(sink, "PNG")
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("format: csv, labels: l.csv", r"p\.yaml:3: source: unknown key 'labels'; did you mean 'label_column'\?"),
+        ("format: csv, file_column: f", "source: unknown key 'file_column'"),
+        ("format: images, lables: l.csv", r"unknown key 'lables'; did you mean 'labels'\?"),
+        ("format: image_folder, label_column: x", "unknown key 'label_column'; known here: bucket, format, prefix"),
+        ("format: parquet", r"p\.yaml:3: source: unknown format; there are csv, images, image_folder, or package"),
+        ("lable_column: x", r"unknown key 'lable_column'; did you mean 'label_column'\?"),
+    ],
+)
+def test_an_option_that_the_format_does_not_have_is_refused_with_line_and_nearest_name(source: str, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        spec_of(PICTURES, source)
+
+
+@pytest.mark.parametrize(
+    ("workload", "source", "words"),
+    [
+        (TABLE, "labels: l.csv", r"source\.labels: no option of format csv; did you mean 'label_column'\?"),
+        (TABLE, "format: images", "images is not read by the workload, which reads csv"),
+        (PICTURES, "format: csv", "csv is not read by the workload, which reads images, image_folder"),
+        (TABLE, "format: 'no_such_module:Fixed'", "cannot import no_such_module"),
+    ],
+)
+def test_a_format_that_the_workload_does_not_read_is_refused(workload: Any, source: str, words: str) -> None:
+    spec = spec_of(workload, source)
+    with pytest.raises(ConfigurationError, match=words):
+        check_source(spec, load_workload(spec.workload.use, dict(spec.workload.parameters)))
+
+
+def test_without_a_format_it_is_the_one_that_the_workload_reads() -> None:
+    words = []
+    for workload, source in ((TABLE, ""), (PICTURES, "labels: l.csv"), (PICTURES, "format: image_folder")):
+        spec = spec_of(workload, source)
+        words.append(check_source(spec, load_workload(spec.workload.use, dict(spec.workload.parameters))))
+    assert words == [
+        "p/ as csv, which the workload reads",
+        "p/ as images, which the workload reads",
+        "p/ as image_folder",
+    ]
+
+
+@pytest.mark.parametrize("source", ["", "format: csv"])
+def test_a_published_pipeline_is_read_with_the_same_source(source: str) -> None:
+    store, spec = MemoryStore(), spec_of(TABLE, source)
+    again = load_pipeline(store, publish_pipeline(store, spec))
+    assert again.source == spec.source
+    check_source(again, load_workload(spec.workload.use, dict(spec.workload.parameters)))
+
+
+def test_the_folder_of_a_picture_is_its_class() -> None:
+    files = {"cat/1.png": png(10), "cat/old/2.png": png(20), "dog/1.png": png(30), "bird/1.png": png(40)}
+    records, rejects = read(
+        PICTURES, "format: image_folder", {**files, "stray.png": png(50), "dog/x.png": b"no picture"}
+    )
+    assert [(r.id, r.y) for r in records] == [("cat/1.png", 0), ("cat/old/2.png", 0), ("dog/1.png", 1)]
+    assert records[2].x == pytest.approx(np.full((3, 8, 8), 30 / 255, np.float32))
+    assert {(r.where, r.code) for r in rejects} == {
+        ("bird/1.png", "unknown_label"), ("stray.png", "no_class"), ("dog/x.png", "not_an_image"),
+    }  # fmt: skip
+
+
+def test_pictures_without_any_folder_are_refused() -> None:
+    with pytest.raises(DataError, match="p/: no folder; expected objects named class/file"):
+        read(PICTURES, "format: image_folder", {"1.png": png(1)})
+
+
+def test_a_picture_whose_row_is_bad_is_set_aside_once() -> None:
+    """Records read and set aside are as many as the delivery holds: a file was counted for itself and for its row."""
+    labels = b"file,label\na.png,cat\nb.png,horse\nc.png,\n"
+    records, rejects = read(PICTURES, "", {"labels.csv": labels, "a.png": png(1), "b.png": png(2), "c.png": png(3)})
+    assert len(records) == 1
+    assert [(r.where, r.code) for r in rejects] == [
+        ("labels.csv:3", "unknown_label"), ("labels.csv:4", "missing_label"),
+    ]  # fmt: skip
+
+
+def test_named_and_unnamed_formats_give_the_same_records() -> None:
+    table = {"a.csv": b"a;b;label;site\n1,5;2;yes;n\n3;4;no;s\n"}
+    pictures = {"labels.csv": b"file,label,site\na.png,cat,n\n", "a.png": png(1)}
+    for workload, name, files in ((TABLE, "csv", table), (PICTURES, "images", pictures)):
+        unnamed, named = (read(workload, source, files)[0] for source in ("", f"format: {name}"))
+        for ours, theirs in zip(unnamed, named, strict=True):
+            assert (ours.id, ours.y, ours.columns, ours.content_sha256) == (
+                theirs.id, theirs.y, theirs.columns, theirs.content_sha256,
+            )  # fmt: skip
+            assert "site" in ours.columns
+
+
+class FixedOptions(SourceOptions):
+    format: str
+    widths: tuple[int, ...]
+
+
+class Fixed(Format):
+    """Columns a, b and label of fixed widths."""
+
+    name = "fixed"
+    Options = FixedOptions
+    options: FixedOptions
+
+    def read(self, objects: list[RawObject], fetch: Any, *, columns: Sequence[str]) -> Iterator[Example | Reject]:
+        for item in objects:
+            for number, line in enumerate(fetch(item).decode().splitlines(), start=1):
+                ends = np.cumsum(self.options.widths)
+                cells = [line[end - width : end].strip() for end, width in zip(ends, self.options.widths, strict=True)]
+                yield Example(where=f"{item.key}:{number}", values=dict(zip(("a", "b", "label"), cells, strict=True)))
+
+
+@pytest.fixture
+def fixed(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("fixed_width")
+    module.Fixed = Fixed  # type: ignore[attr-defined]  # a user's module
+    monkeypatch.setitem(sys.modules, "fixed_width", module)
+
+
+def test_a_users_own_format_is_named_by_its_class(fixed: None) -> None:
+    spec = spec_of(TABLE, "format: 'fixed_width:Fixed', widths: [4, 4, 3]")
+    assert check_gates(spec, load_workload(spec.workload.use, dict(spec.workload.parameters))) is not None
+    records, rejects = read(
+        TABLE, "format: 'fixed_width:Fixed', widths: [4, 4, 3]", {"a.dat": b"1.5 2   yes\n3   x   no \n"}
+    )
+    assert [(r.x.tolist(), r.y) for r in records] == [([1.5, 2.0], 1)]
+    assert [(r.where, r.code) for r in rejects] == [("a.dat:2", "not_a_number")]
+    with pytest.raises(ConfigurationError, match=r"source\.widths"):
+        read(TABLE, "format: 'fixed_width:Fixed', widths: wide", {})
+    with pytest.raises(
+        ConfigurationError, match=r"source\.width: no option of format fixed_width:Fixed; did you mean 'w"
+    ):
+        read(TABLE, "format: 'fixed_width:Fixed', width: [1]", {})
+    with pytest.raises(ConfigurationError, match=r"no subclass of Format with this name; did you mean 'Fixed'\?"):
+        read(TABLE, "format: 'fixed_width:Fixd'", {})
+
+
+def test_every_format_says_what_each_of_its_options_is() -> None:
+    for kind in map(format_of, FORMATS):
+        assert kind.__doc__
+        for name, option in kind.Options.model_fields.items():
+            assert option.description or name in ("format", "label_column"), f"{kind.name}: {name}"
