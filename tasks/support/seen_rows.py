@@ -91,9 +91,10 @@ class Rows:
 
 def unknown(one: Registration, spec: PipelineSpec, known_by: str | None) -> ConfigurationError:
     """Why nobody can say what the version was trained on."""
+    now = spec.source.column_of("id")
     why = (
-        f"source.id_column was {known_by} when version {one.version} was trained, now it is {spec.source.column_of('id')}"
-        if known_by != spec.source.column_of("id")
+        f"source.id_column was {known_by} when version {one.version} was trained, now it is {now}"
+        if known_by != now
         else f"rows were named otherwise when version {one.version} was trained"
     )
     return ConfigurationError(f"{why}: which rows it was trained on is not known any more")
