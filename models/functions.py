@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.nearest import nearest_hint
 
 REFERENCE = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 Kind = TypeVar("Kind")
@@ -26,8 +26,7 @@ def load_function(reference: str, where: str, *, what: str = "function") -> Call
     if not callable(found):
         kind, many = (inspect.isclass, "classes") if what == "class" else (inspect.isfunction, "functions")
         known = [n for n, _ in inspect.getmembers(module, kind) if not n.startswith("_")]
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"{many} there: {', '.join(known) or 'none'}"
+        hint = nearest_hint(name, known, otherwise=f"{many} there: {', '.join(known) or 'none'}")
         raise ConfigurationError(f"{where}: {module_name} has no {what} {name!r}; {hint}")
     function: Callable[..., Any] = found
     return function
@@ -44,8 +43,7 @@ def load_class(reference: str, base: type[Kind], what: str) -> type[Kind]:
     if inspect.isclass(found) and issubclass(found, base):
         return found
     known = [n for n, c in inspect.getmembers(module, inspect.isclass) if issubclass(c, base) and c is not base]
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"{what}s there: {', '.join(known) or 'none'}"
+    hint = nearest_hint(name, known, otherwise=f"{what}s there: {', '.join(known) or 'none'}")
     raise ConfigurationError(f"{what} {reference!r}: no subclass of {base.__name__} with this name; {hint}")
 
 

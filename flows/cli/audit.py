@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from mlratchet.models.moments import utc
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 PipelineArgument = Annotated[str, typer.Argument(help="Name of a pipeline.")]
@@ -16,7 +17,7 @@ RoleOption = Annotated[str, typer.Option(help="pipeline or approver.")]
 
 def moment(at_s: float | None) -> str:
     """UTC, to the second."""
-    return "-" if at_s is None else dt.datetime.fromtimestamp(at_s, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return "-" if at_s is None else utc(at_s)
 
 
 def read_moment(text: str) -> float:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from mlratchet.models.moments import utc
 
 if TYPE_CHECKING:
     from mlratchet.models.backtest.simulate import Backtest, Span
@@ -177,7 +177,7 @@ def show_backtest(found: Backtest, pipeline: str) -> None:
         fact = "promoted" if step.was_promoted else "not promoted"
         table.add_row(
             str(step.version),
-            moment(step.at_s),
+            utc(step.at_s),
             "-" if step.against is None else f"version {step.against}",
             words,
             fact if step.promoted == step.was_promoted else f"[bold]{fact}[/]",
@@ -192,14 +192,9 @@ def show_backtest(found: Backtest, pipeline: str) -> None:
     console.print(f"{count} of {len(found.steps)} versions would have fared otherwise" if count else "no difference")
 
 
-def moment(seconds: float) -> str:
-    """UTC, to the second."""
-    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
 def spans(served: tuple[Span, ...]) -> str:
     """Versions and since when."""
-    return ", ".join(f"version {span.version} from {moment(span.from_s)}" for span in served) or "nothing"
+    return ", ".join(f"version {span.version} from {utc(span.from_s)}" for span in served) or "nothing"
 
 
 def register(app: typer.Typer) -> None:

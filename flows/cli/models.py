@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 from typing import Annotated, Any
 
 import typer
+from mlratchet.models.moments import utc
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 PipelineArgument = Annotated[str, typer.Argument(help="Name of a pipeline.")]
@@ -31,7 +31,7 @@ def versions(pipeline: PipelineArgument, everything: AllOption = False, as_json:
         {
             "version": v.version,
             "aliases": list(v.aliases),
-            "created": dt.datetime.fromtimestamp(v.created_s, dt.UTC).isoformat(timespec="seconds"),
+            "created": utc(v.created_s),
             "test_accuracy": v.tags.get("ratchet.test_accuracy"),
             "parent": v.tags.get("ratchet.parent"),
             "work_key": v.tags.get("ratchet.work_key"),
@@ -100,7 +100,7 @@ def history(pipeline: PipelineArgument, everything: AllOption = False, as_json: 
 
     entries = history_of(open_adapters(), pipeline, newest=None if everything else NEWEST)
     lines = [
-        f"{e['generation']:>4}  {dt.datetime.fromtimestamp(e['at_s'], dt.UTC).isoformat(timespec='seconds')}  "
+        f"{e['generation']:>4}  {utc(e['at_s'])}  "
         f"{e['action']:8}  version {e['version']}  {'✓' if e['verified'] else '✗'} {e['decision'][:12]}  "
         f"{e['actor']}: {e['problem'] or e['reason']}"
         for e in entries

@@ -7,8 +7,6 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
-GROUPS = {"train": "train", "validation": "validation", "step": "time"}
-
 
 class TensorBoardLog:
     """Scalars per step and epoch, histograms of the weights, sample predictions."""

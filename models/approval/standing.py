@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -12,6 +11,7 @@ from mlratchet.models.approval.statement import SignedStatement, Subject
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import digest
 from mlratchet.models.identity.signing import TrustedKeys
+from mlratchet.models.moments import utc
 
 CLOCK_SKEW_S = 300.0  # a statement may be this far in the future
 
@@ -99,14 +99,14 @@ def refusal(
     if statement.method == "signature" and key.owner != statement.approver:
         return f"{who}: signed by the key of {key.owner}"
     if statement.at_s > now_s + CLOCK_SKEW_S:
-        return f"{who}: dated {moment(statement.at_s)}, which is in the future"
+        return f"{who}: dated {utc(statement.at_s)}, which is in the future"
     if statement.decision == "reject":
         return ""  # saying no asks for less than saying yes
     if statement.method == "prefect-ui" and rule.require == "signature":
         return f"{who}: a form is not enough, the policy requires a signature (`ratchet approve`)"
     ends_s = min(statement.expires_s, statement.at_s + rule.expires_after_hours * 3600)
     if now_s >= ends_s:
-        return f"{who}: expired {moment(ends_s)}"
+        return f"{who}: expired {utc(ends_s)}"
     return ""
 
 
@@ -119,14 +119,9 @@ def _words(statements: Sequence[SignedStatement]) -> str:
     verbs = {"approve": "approved", "reject": "rejected"}
     return "; ".join(
         f"{verbs[one.statement.decision]} by {one.statement.approver}: {one.statement.reason} "
-        f"({one.statement.method}, key {one.signature.key_id}, {moment(one.statement.at_s)})"
+        f"({one.statement.method}, key {one.signature.key_id}, {utc(one.statement.at_s)})"
         for one in statements
     )
-
-
-def moment(at_s: float) -> str:
-    """UTC, to the second."""
-    return dt.datetime.fromtimestamp(at_s, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def counted_digest(standings: Sequence[Standing]) -> str:

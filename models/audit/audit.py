@@ -22,7 +22,7 @@ from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.ledger.chain import Chain, ledger_names, read_links
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ledger.remembered import RememberedHead
-from mlratchet.models.pipeline.loading import hint_at
+from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.ports.reading import side_by_side
 from mlratchet.models.ports.storage import ObjectStore
 
@@ -71,7 +71,7 @@ class Audit:
             # an auditor cannot tell a name that never was from a history that somebody removed: both fail
             first.problems.append(
                 f"ledger/{report.name}/ in {self._store.bucket} is empty: never promoted, or everything was removed; "
-                f"{hint_at(report.name, sorted(ledger_names(self._store)))}"
+                f"{nearest_hint(report.name, sorted(ledger_names(self._store)))}"
             )
         first.keep(lambda: chain.verify(self._trusted))
         heads = dict(known_heads or {}) | ({THE_LAST_AUDIT: since.digest} if since is not None else {})

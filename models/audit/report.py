@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from mlratchet.models.audit.generation import Findings
-from mlratchet.models.decisions.override import moment
+from mlratchet.models.moments import utc
 
 
 @dataclass(kw_only=True)
@@ -38,7 +38,7 @@ class AuditReport:
         """Say what was not looked at again, because an earlier audit at `at_s` did."""
         self.since = since
         self.notes.append(
-            f"what is behind generations 1 to {since} was verified by the audit of {moment(at_s)} and not looked at "
+            f"what is behind generations 1 to {since} was verified by the audit of {utc(at_s)} and not looked at "
             "again (decisions, evidence, registrations, files; their entries were, and the newest was, whole); without "
             "--since it is"
         )

@@ -12,7 +12,7 @@ from mlratchet.models.errors import SecurityError
 from mlratchet.models.gates.checks.approval import ApprovalCheck
 from mlratchet.models.gates.policy import GatePolicy, approval_checks
 from mlratchet.models.identity.canonical import canonical_json
-from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
+from mlratchet.models.ports.storage import ObjectExists, ObjectStore
 from pydantic import field_serializer
 
 
@@ -91,14 +91,6 @@ def read_request(store: ObjectStore, key: str) -> ApprovalRequest:
     if request.key != key:
         raise SecurityError(f"{store.bucket}/{key}: about another version; it belongs at {request.key}")
     return request
-
-
-def find_request(store: ObjectStore, subject: Subject) -> ApprovalRequest | None:
-    """The request about a subject, or None."""
-    try:
-        return read_request(store, request_key(subject))
-    except ObjectNotFound:
-        return None
 
 
 def list_requests(store: ObjectStore, pipeline: str | None = None) -> list[ApprovalRequest]:

@@ -7,9 +7,9 @@ import math
 from collections.abc import Mapping
 
 from mlratchet.models.decisions.document import ChampionRecord, CheckRecord, Decision, PartRecord, as_decision
-from mlratchet.models.decisions.override import moment
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.gates.result import CheckResult, GateResult, Part
+from mlratchet.models.moments import utc
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 
 
@@ -129,7 +129,7 @@ def explain(decision: Decision) -> str:
         lines.append(f"  {decision['actor']}: {decision['reason']}")
     lines += [f"  {SIGNS[check['verdict']]} {check['kind']}: {check['reason']}" for check in decision["checks"]]
     if decision.get("expires_s"):
-        lines.append(f"  may be used until {moment(decision['expires_s'])}")
+        lines.append(f"  may be used until {utc(decision['expires_s'])}")
     for one in decision.get("overrides", ()):
         lines.append(f"  ! overrides the {one['gate']} gate, which said {one['verdict']}: {'; '.join(one['reasons'])}")
     lines += [f"  {line}" for line in wear_in_words(decision)]

@@ -16,6 +16,7 @@ from typing import Literal
 from mlratchet.models.decisions.document import Decision, OverriddenGate, held_checks
 from mlratchet.models.errors import ConfigurationError, GateRefusedError, SecurityError
 from mlratchet.models.gates.names import GATES
+from mlratchet.models.moments import utc
 
 KIND: Literal["override"] = "override"
 MOST_DAYS = 30.0  # an override is for an incident, not for a policy
@@ -122,9 +123,4 @@ def check_override(document: Decision, what: str, *, at_s: float) -> None:
     if not began_s < expires_s <= began_s + MOST_DAYS * DAY_S:
         raise SecurityError(f"{what}: an override of more than {MOST_DAYS:g} days")
     if at_s >= expires_s:
-        raise GateRefusedError(f"{what}: the override of {document['actor']} expired on {moment(expires_s)}")
-
-
-def moment(seconds: float) -> str:
-    """UTC, to the second."""
-    return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="seconds")
+        raise GateRefusedError(f"{what}: the override of {document['actor']} expired on {utc(expires_s)}")

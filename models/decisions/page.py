@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable, Sequence
 from html import escape
 
 from mlratchet.models.decisions.decision import SIGNS, wear_in_words
 from mlratchet.models.decisions.document import CheckRecord, Decision, PartRecord
+from mlratchet.models.moments import utc
 
 COLOURS = {"pass": "#1a7f37", "fail": "#cf222e", "inconclusive": "#9a6700", "not_applicable": "#6e7781"}
 STYLE = (
@@ -22,7 +22,7 @@ def decision_page(decision: Decision, digest: str) -> str:
     """Verdict, a row per check, a row per slice, the reasons, and the digests of everything behind it."""
     subject = f"version {decision['version']}" if decision["version"] else f"work {decision['work_key'][:12]}"
     against = f", compared with version {decision['champion_version']}" if decision["champion_version"] else ""
-    when = dt.datetime.fromtimestamp(decision["at_s"], dt.UTC).isoformat(timespec="seconds")
+    when = utc(decision["at_s"])
     title = f"{decision['gate']} gate of {decision['pipeline']}: {decision['verdict']}"
     reasons = [f"{SIGNS[check['verdict']]} {check['kind']}: {check['reason']}" for check in decision["checks"]]
     reasons += wear_in_words(decision)

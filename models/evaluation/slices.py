@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.functions import load_function
 from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.nearest import nearest_hint
 
 JOIN = ", "
 
@@ -19,9 +19,8 @@ def require_columns(wanted: Sequence[str], known: Sequence[str], where: str) -> 
     """Raises ``ConfigurationError`` with the nearest name for a column that no row has."""
     for column in wanted:
         if column not in known:
-            close = difflib.get_close_matches(column, known, n=1, cutoff=0.4)
             there = f"there are: {', '.join(known)}" if known else "the rows carry no columns; see source.slice_columns"
-            hint = f"did you mean {close[0]!r}?" if close else there
+            hint = nearest_hint(column, known, otherwise=there)
             raise ConfigurationError(f"{where}: no column {column!r} to slice by; {hint}")
 
 

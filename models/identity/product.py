@@ -105,6 +105,8 @@ ROAD: Mapping[str, str] = {
     "models.garbage.*": "removes what nothing names",
     "models.identity.*": "names what exists: where it names otherwise, every name moves by itself",
     "models.ledger.*": "the history of promotions",
+    "models.moments": "words of times",
+    "models.nearest": "words of errors",
     "models.png": "draws",
     "models.pipeline.*": "reads the file: what was read stands in identities value by value",
     "models.ports.*": "protocols",

@@ -5,13 +5,13 @@ A user's own is only ever imported from what is installed, or lies where Ratchet
 
 from __future__ import annotations
 
-import difflib
 from functools import cache
 
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.functions import load_class
 from mlratchet.models.metrics.base import Metric, MetricValue
 from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.objectives.base import Objective, Task
 from mlratchet.models.objectives.classification import Classification
 from mlratchet.models.objectives.multi_label import MultiLabel
@@ -40,8 +40,8 @@ def objective_of(task: Task) -> Objective:
 
 def _imported(reference: str) -> type[Objective]:
     if ":" not in reference:
-        close = difflib.get_close_matches(reference, list(BUILT_IN), n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(BUILT_IN)}, or package.module:Class"
+        there = f"there are {', '.join(BUILT_IN)}, or package.module:Class"
+        hint = nearest_hint(reference, BUILT_IN, otherwise=there)
         raise ConfigurationError(f"unknown task {reference!r}; {hint}")
     return load_class(reference, Objective, "objective")  # type: ignore[type-abstract]  # checked by the caller
 

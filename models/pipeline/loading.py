@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import yaml
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.gates.policy import SharedPolicy
+from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.pipeline.reading import Lines, Loader, parse_yaml, read_text, validated
 from mlratchet.models.pipeline.spec import PipelineSpec
 
@@ -83,10 +83,4 @@ def find_pipeline(directory: Path, name: str) -> Path:
     files = {path.stem: path for path in sorted(directory.glob("*.yaml"))}
     if name in files:
         return files[name]
-    raise ConfigurationError(f"no pipeline {name!r} in {directory}; {hint_at(name, list(files))}")
-
-
-def hint_at(name: str, known: Sequence[str]) -> str:
-    """The nearest of the names that there are, or all of them."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known) or 'none'}"
+    raise ConfigurationError(f"no pipeline {name!r} in {directory}; {nearest_hint(name, list(files))}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.nearest import nearest_hint
 from pydantic import BaseModel, ValidationError
 
 SECRET_KEY = re.compile(r"(?i)(passw|secret|token|api_?key|credential)")
@@ -94,8 +94,7 @@ def _unknown_key_message(root: type[BaseModel], path: KeyPath, location: Sequenc
     known = sorted({field for m in _meant(_models_at(root, path[:-1]), location[:-1]) for field in m.model_fields})
     if SECRET_KEY.search(name):
         return f"key {name!r} is not allowed: secrets come from the environment, never from a file like this"
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
+    hint = nearest_hint(name, known, otherwise="known here: " + ", ".join(known))
     return f"unknown key {name!r}; {hint}"
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mlratchet.models.errors import DataError
+from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.sources.record import Reject
 
 DELIMITERS = ",;\t|"
@@ -55,8 +55,8 @@ class CsvTable:
     def require(self, column: str) -> None:
         """Raises ``DataError`` with the nearest name when the column is missing."""
         if column not in self.columns:
-            close = difflib.get_close_matches(column, self.columns, n=1, cutoff=0.4)
-            hint = f"did you mean {close[0]!r}?" if close else "add it or name another column in the pipeline file"
+            there = "add it or name another column in the pipeline file"
+            hint = nearest_hint(column, self.columns, otherwise=there)
             raise DataError(f"{self.where}:1: column {column!r} is missing; got {', '.join(self.columns)}; {hint}")
 
     def rows(self) -> Iterator[Row | RaggedRow]:

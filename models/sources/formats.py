@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.functions import load_class
+from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.sources.base import Format, SourceOptions
 from pydantic import ValidationError
 
@@ -23,7 +23,7 @@ FORMATS = {
 def format_of(name: str) -> type[Format]:
     """The class. Raises ``ConfigurationError`` with the nearest name."""
     if name not in FORMATS and ":" not in name:
-        raise ConfigurationError(f"source.format: unknown format {name!r}; {_nearest(name, list(FORMATS))}")
+        raise ConfigurationError(f"source.format: unknown format {name!r}; {nearest_hint(name, list(FORMATS))}")
     # which class it is, is the question
     return load_class(FORMATS.get(name, name), Format, "format")  # type: ignore[type-abstract]
 
@@ -50,7 +50,7 @@ def options_of(source: SourceOptions, name: str) -> SourceOptions:
     for option in given:
         if option not in expected.model_fields:
             raise ConfigurationError(
-                f"source.{option}: no option of format {name}; {_nearest(option, list(expected.model_fields))}"
+                f"source.{option}: no option of format {name}; {nearest_hint(option, list(expected.model_fields))}"
             )
     return _validated(expected, {**given, "format": name}, name)
 
@@ -71,8 +71,3 @@ def _validated(kind: type[SourceOptions], document: dict[str, Any], name: str) -
         first = exc.errors()[0]
         place = ".".join(["source", *map(str, first["loc"])])
         raise ConfigurationError(f"{place}: {first['msg']}, for format {name}") from exc
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}"

@@ -14,7 +14,6 @@ from mlratchet.models.fault_points import fault_point
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
 from mlratchet.models.training.checkpoint import (
-    Checkpoint,
     Position,
     Tensors,
     checkpoint_folder,
@@ -122,16 +121,3 @@ class Checkpointer:
                 folder = key.removesuffix("/marker.json")
                 for info in list(self._store.list(f"{folder}/")):
                     self._store.delete(info.key)
-
-
-def write_checkpoint(
-    store: ObjectStore, work_key: str, epoch: int, checkpoint: Checkpoint, *, keep: int = 1000
-) -> None:
-    """Write one and wait for it. Raises what went wrong."""
-    writer = Checkpointer(store, work_key, epoch, CheckpointConfig(keep=keep), refuse_if_stale=lambda: None)
-    try:
-        writer.save(checkpoint.position, checkpoint.groups)
-        if writer._pending is not None:
-            writer._pending.result()
-    finally:
-        writer.close()

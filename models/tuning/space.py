@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import json
 from collections.abc import Iterator, Mapping
@@ -10,6 +9,7 @@ from typing import Any, get_args
 
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.metrics import Metric
+from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.objectives.naming import metrics_for
 from mlratchet.models.pipeline.loading import parse_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
@@ -115,7 +115,7 @@ def objective(spec: PipelineSpec, workload: Workload) -> Metric:
     known = metrics_for(workload.task, workload.class_names())
     wanted = require_tune(spec).metric
     if wanted not in known:
-        raise ConfigurationError(f"tune.metric: unknown metric {wanted!r}; {_nearest(wanted, list(known))}")
+        raise ConfigurationError(f"tune.metric: unknown metric {wanted!r}; {nearest_hint(wanted, list(known))}")
     return known[wanted]
 
 
@@ -129,12 +129,7 @@ def _check_key(key: str, known: list[str]) -> None:
             f"tune.space: {key} does not change the weights, so there is nothing to search; remove it"
         )
     where = "train.* and workload.parameters.* can be searched"
-    raise ConfigurationError(f"tune.space: unknown key {key!r}; {_nearest(key, known)} ({where})")
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}"
+    raise ConfigurationError(f"tune.space: unknown key {key!r}; {nearest_hint(key, known)} ({where})")
 
 
 def _words(dimension: Dimension) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from typing import Any
 
@@ -10,6 +9,7 @@ from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.functions import load_class
 from mlratchet.models.identity.closure import Closure, closure_of, declared_files
 from mlratchet.models.identity.product import reached_through_workloads
+from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.objectives.naming import BUILT_IN, objective_of
 from mlratchet.models.workloads.base import Workload
 
@@ -25,8 +25,7 @@ def load_workload(use: str, parameters: dict[str, Any]) -> Workload:
     known = [name for name in inspect.signature(found).parameters if name not in ("args", "kwargs")]
     for name in parameters:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"it takes: {', '.join(known)}"
+            hint = nearest_hint(name, known, otherwise=f"it takes: {', '.join(known)}")
             raise ConfigurationError(f"workload {use}: unknown parameter {name!r}; {hint}")
     try:
         return found(**parameters)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from mlratchet.infra.keys.files import load_approver, read_private, usable
-from mlratchet.models.approval.standing import moment
 from mlratchet.models.approval.statement import Statement, publish
 from mlratchet.models.decisions.approval_page import headline
 from mlratchet.models.decisions.approval_request import ApprovalRequest, list_requests, subject_fields
@@ -17,6 +16,7 @@ from mlratchet.models.decisions.decision import explain
 from mlratchet.models.decisions.signature import Context, verified_decision
 from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.models.identity.signing import Signer
+from mlratchet.models.moments import utc
 from mlratchet.models.registration.record import find_registration
 from mlratchet.tasks.support.answers import is_settled, standings
 from mlratchet.tasks.support.pipelines import require_pipeline
@@ -64,7 +64,7 @@ def list_approvals(adapters: Adapters, pipeline: str | None = None) -> list[dict
                 "state": state,
                 "standing": [one.reason for one in found],
                 "asked_by": request.asked_by,
-                "asked_at": moment(request.at_s),
+                "asked_at": utc(request.at_s),
                 "decision": request.decision,
                 "run_id": request.run_id,
             }
@@ -139,7 +139,7 @@ def answer(adapters: Adapters, request: ApprovalRequest, said: Answer) -> dict[s
         "approver": owner,
         "reason": said.reason,
         "key_id": signer.key_id,
-        "expires_at": moment(statement.expires_s),
+        "expires_at": utc(statement.expires_s),
         "object": f"s3://{adapters.store.bucket}/{published.key}",
         "standing": [one.reason for one in found],
         "settled": is_settled(found),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.evaluation.join import Common
 from mlratchet.models.evaluation.seen import SEEN, SEEN_COLUMN, comparable
 from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.moments import utc
 from mlratchet.models.registration.record import Registration
 from mlratchet.tasks.support.examples import Examples, examples_of
 from mlratchet.tasks.support.open_version import open_version
@@ -124,7 +124,7 @@ def facts_of(record: Registration) -> dict[str, Any]:
     """What a person wants to know of a version, beside its numbers."""
     return {
         "version": record.version,
-        "registered": dt.datetime.fromtimestamp(record.registered_s, dt.UTC).isoformat(timespec="seconds"),
+        "registered": utc(record.registered_s),
         "warm start": f"version {record.parent_version}" if record.parent_version else "none",
         "dataset": record.dataset_id[:12],
         "snapshot": record.snapshot_id[:12],

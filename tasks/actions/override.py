@@ -11,9 +11,10 @@ from mlratchet.models.decisions.approval_request import publish_request, request
 from mlratchet.models.decisions.document import Decision
 from mlratchet.models.decisions.environment import environment
 from mlratchet.models.decisions.judge_again import load_policy
-from mlratchet.models.decisions.override import build_override, expiry_of, moment
+from mlratchet.models.decisions.override import build_override, expiry_of
 from mlratchet.models.decisions.signature import publish_decision
 from mlratchet.models.errors import ConfigurationError, GateRefusedError, SecurityError
+from mlratchet.models.moments import utc
 from mlratchet.models.promotion.change import change_champion
 from mlratchet.tasks.actions.rejudge import with_answers
 from mlratchet.tasks.support.versions import decisions_of, registration_of, verify_promotable
@@ -62,7 +63,7 @@ def promote_by_override(
         authorise=overridden,
         over_generation=head.generation if head else 0,
         actor=document["actor"],
-        reason=f"override until {moment(expires_s)}: {document['reason']}",
+        reason=f"override until {utc(expires_s)}: {document['reason']}",
     )
     return asdict(change.entry)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.ledger.chain import ledger_names
-from mlratchet.models.pipeline.loading import hint_at
+from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.pipeline.store import deployed_names
 from mlratchet.tasks.wiring import Adapters
 
@@ -18,5 +18,5 @@ def require_pipeline(adapters: Adapters, name: str) -> None:
     if name not in known:
         raise ConfigurationError(
             f"no pipeline {name!r} in {directory}, no deployment and no ledger of it in {adapters.store.bucket}; "
-            f"{hint_at(name, sorted(known))}"
+            f"{nearest_hint(name, sorted(known))}"
         )

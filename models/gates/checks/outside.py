@@ -16,11 +16,11 @@ from mlratchet.models.functions import load_function
 from mlratchet.models.gates.checks.base import Check, PolicyContext, own_kind
 from mlratchet.models.gates.checks.case import Case
 from mlratchet.models.gates.checks.custom import read_only
-from mlratchet.models.gates.checks.naming import hint_at
 from mlratchet.models.gates.names import ALL_GATES
 from mlratchet.models.gates.result import CheckResult, Verdict, unknown
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.closure import source_of
+from mlratchet.models.nearest import nearest_hint
 from pydantic import ConfigDict, PrivateAttr
 
 
@@ -91,7 +91,7 @@ def parse_outside(declared: Any) -> Check:
         return absent
     for name in declared:
         if name not in found.model_fields and found.model_config.get("extra") == "forbid":
-            raise ValueError(f"unknown key {name!r}; {hint_at(name, list(found.model_fields))}")
+            raise ValueError(f"unknown key {name!r}; {nearest_hint(name, list(found.model_fields))}")
     return found.model_validate(dict(declared))
 
 

@@ -18,7 +18,7 @@ from mlratchet.models.training.checkpoint import (
     optimizer_tensors,
     restore_optimizer,
 )
-from mlratchet.models.training.checkpointer import Checkpointer, write_checkpoint
+from mlratchet.models.training.checkpointer import Checkpointer
 from mlratchet.models.training.config import CheckpointConfig
 from torch import nn
 
@@ -35,6 +35,19 @@ def checkpoint(step: int, fill: float = 0.0) -> Checkpoint:
             "optimizer": {"0.step": torch.tensor(float(step))},
         },
     )
+
+
+def write_checkpoint(
+    store: MemoryStore, work_key: str, epoch: int, checkpoint: Checkpoint, *, keep: int = 1000
+) -> None:
+    """Write one and wait for it. Raises what went wrong."""
+    writer = Checkpointer(store, work_key, epoch, CheckpointConfig(keep=keep), refuse_if_stale=lambda: None)
+    try:
+        writer.save(checkpoint.position, checkpoint.groups)
+        if writer._pending is not None:
+            writer._pending.result()
+    finally:
+        writer.close()
 
 
 def newest_step(store: MemoryStore, up_to_epoch: int = 1) -> int:
