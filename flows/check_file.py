@@ -17,10 +17,12 @@ from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.gates.power import power_notes
 from mlratchet.models.metrics import Metric
 from mlratchet.models.metrics.rows import load_rows
+from mlratchet.models.objectives.naming import metrics_over
 from mlratchet.models.pipeline.checking import check_gates, check_source
 from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline, read_shared_policy
 from mlratchet.models.pipeline.reading import parse_yaml, read_text
 from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.registration.record import find_registration
 from mlratchet.models.training.fitting import check_fits
 from mlratchet.models.tuning.space import check_tune
@@ -78,14 +80,19 @@ def newest_comparison(adapters: Adapters, spec: PipelineSpec, workload: Workload
             load_rows(adapters.store, keys[name]) if keys.get(name, "none") != "none" else None
             for name in ("rows", "champion_rows")
         )
+        then = load_pipeline(adapters.store, record.revision).workload
+        names = load_workload(then.use, dict(then.parameters)).class_names()
+        if set(names) != set(workload.class_names()):
+            ours, names = None, workload.class_names()  # they say nothing of the classes that the file names now
         if ours is not None:
-            ours, theirs = side_by_side(ours, theirs)
+            ours, theirs, names = side_by_side(ours, theirs, names)
         return Pilot(
             test_share=spec.data.split.test,
             test_rows=load_dataset(adapters.store, record.dataset_id).rows["test"],
             ours=ours,
             theirs=theirs,
-            metrics=_metrics(spec, workload),
+            metrics=_metrics(spec, workload)
+            | (metrics_over(workload.objective.reference, names) if ours is not None else {}),
         )
     except RatchetError:
         return None

@@ -86,7 +86,7 @@ def climb(run: Run, report: Report) -> None:
 
     checked = validate(run, snapshot, work)
     data = guard(run, work, "data", checked.evidence, checked.digests, report)
-    dataset = preprocess(run, snapshot, checked)
+    dataset = preprocess(run, work, snapshot, checked)
     trained = train(run, work)
     report.trained(trained)
     evaluation = evaluate(run, work, dataset, trained)

@@ -86,7 +86,7 @@ def dataset_of(run: Run, snapshot: Snapshot, work: Work) -> DatasetManifest:
         raise GateRefusedError(
             f"data gate of {run.spec.name}: {gate.verdict}: {'; '.join(gate.reasons)}; nothing is searched on such rows"
         )
-    return preprocess(run, snapshot, checked)
+    return preprocess(run, work, snapshot, checked)
 
 
 def outcome_of(summary: Summary) -> str:

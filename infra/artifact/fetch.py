@@ -19,13 +19,29 @@ def fetch_artifact(open_bucket: Callable[[str], ObjectStore], record: Registrati
 
     Raises ``SecurityError`` when the manifest is not the registered one, a file differs, is missing or extra.
     """
+    manifest = manifest_of(record)
+    fetch_files(open_bucket, manifest, record.source_uri, into)
+    return manifest
+
+
+def fetch_one(open_bucket: Callable[[str], ObjectStore], record: Registration, name: str) -> bytes:
+    """One file of a registered artifact, its bytes verified. Raises ``SecurityError`` as `fetch_artifact` does, and
+    ``ObjectNotFound`` when the file is gone."""
+    files = manifest_of(record).files
+    if name not in files:
+        raise SecurityError(f"{record.source_uri}: no {name} among the registered files; the record was changed")
+    location = urlparse(record.source_uri)
+    return open_bucket(location.netloc).get(f"{location.path.strip('/')}/{name}", sha256=files[name])
+
+
+def manifest_of(record: Registration) -> ArtifactManifest:
+    """The registered manifest. Raises ``SecurityError`` when it is not the one whose digest was registered."""
     manifest = ArtifactManifest.model_validate_json_dict(record.manifest)
     if manifest.digest() != record.manifest_digest:
         raise SecurityError(
             f"manifest of {record.name} version {record.version}: got digest {manifest.digest()[:12]}, "
             f"expected {record.manifest_digest[:12]}; the registration record was changed"
         )
-    fetch_files(open_bucket, manifest, record.source_uri, into)
     return manifest
 
 

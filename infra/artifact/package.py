@@ -6,6 +6,7 @@ import importlib.metadata
 import logging
 import shutil
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ def build_model_directory(
     out: Path,
     card: str,
     weights_file: Path,
+    defaults: Mapping[str, float] | None = None,
 ) -> ArtifactManifest:
     """Write exported program, weights, signature, input example and card below `out`, which must not exist.
 
@@ -38,6 +40,7 @@ def build_model_directory(
         out: Where to write.
         card: Markdown.
         weights_file: The safetensors of the training.
+        defaults: Column -> what a request that lacks it means.
 
     Raises ``ValueError`` for an example of fewer than two rows or a module in train mode.
     """
@@ -69,6 +72,6 @@ def build_model_directory(
             pip_requirements=[f"{name}=={importlib.metadata.version(name).split('+')[0]}" for name in RUNTIME],
         )
     shutil.copyfile(weights_file, out / "weights.safetensors")
-    (out / "signature.json").write_text(signature_of(workload).to_json())
+    (out / "signature.json").write_text(signature_of(workload, defaults).to_json())
     (out / "card.md").write_text(card)
     return describe_directory(out)

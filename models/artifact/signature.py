@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 
 from mlratchet.models.workloads.base import InputSpec, Workload
 
@@ -35,10 +36,12 @@ class Signature:
                 dtype=spec["dtype"],
                 columns=tuple(spec["columns"]),
                 value_range=(span[0], span[1]) if span is not None else None,
+                defaults=tuple((str(name), float(value)) for name, value in spec.get("defaults", ())),
             ),
         )
 
 
-def signature_of(workload: Workload) -> Signature:
-    """The signature of a workload's model."""
-    return Signature(task=workload.objective.reference, input=workload.input_spec(), classes=workload.class_names())
+def signature_of(workload: Workload, defaults: Mapping[str, float] | None = None) -> Signature:
+    """The signature of a workload's model. `defaults`: column -> what a request that lacks it means."""
+    spec = replace(workload.input_spec(), defaults=tuple(sorted((defaults or {}).items())))
+    return Signature(task=workload.objective.reference, input=spec, classes=workload.class_names())

@@ -24,14 +24,20 @@ class SideBySide:
     n: int
 
 
-def time_side_by_side(a: Model, b: Model, x: np.ndarray[Any, Any]) -> SideBySide:
-    """Forwards of one row at a time through both models, in turn. `x`: one or more rows."""
-    tensors = [torch.from_numpy(np.ascontiguousarray(x[i : i + 1])) for i in range(min(len(x), 64))]
+def time_side_by_side(
+    a: Model, b: Model, x: np.ndarray[Any, Any], x_b: np.ndarray[Any, Any] | None = None
+) -> SideBySide:
+    """Forwards of one row at a time through both models, in turn. `x`: one or more rows; `x_b`: the same rows as `b`
+    takes them, where that is another way."""
+    tensors = [
+        [torch.from_numpy(np.ascontiguousarray(rows[i : i + 1])) for i in range(min(len(rows), 64))]
+        for rows in (x, x if x_b is None else x_b)
+    ]
     seconds: tuple[list[float], list[float]] = ([], [])
     with torch.inference_mode():
         for number in range(WARM_FORWARDS + TIMED_FORWARDS):
-            row = tensors[number % len(tensors)]
             for side, model in enumerate((a, b)):
+                row = tensors[side][number % len(tensors[side])]
                 began = time.perf_counter()
                 model(row)
                 seconds[side].append(time.perf_counter() - began)

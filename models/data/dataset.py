@@ -10,7 +10,7 @@ from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import digest
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.sources.base import SourceOptions
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 
 class ShardRef(StrictModel):
@@ -36,18 +36,29 @@ class DatasetManifest(StrictModel):
     target_counts: dict[str, int]
     """Rows per class or label; empty for regression and ranking."""
     index_sha256: str
-    """`indexes/<sha256>.json`: record id -> [content SHA-256, label], to find what was relabelled."""
+    """`indexes/<sha256>.json` (`row_index.py`): what is known of each record, to find it in another delivery."""
+    identity_columns: tuple[str, ...] = Field(default=(), strict=False)
+    """Columns whose raw cells say who a row is; empty: rows have ids of their own, or are of before it was so."""
 
 
 def dataset_parts(
-    snapshot_id: str, code: Any, workload: WorkloadRef, data: DataConfig, source: SourceOptions
+    snapshot_id: str,
+    code: Any,
+    workload: WorkloadRef,
+    data: DataConfig,
+    source: SourceOptions,
+    *,
+    identity_columns: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Everything that decides the rows and their sides, as JSON values; the dataset's id is their digest.
 
     `code` names the code of the workload, and Ratchet's as far as it makes datasets, as JSON values (`DATA.code` of
-    `models/identity/product.py`).
+    `models/identity/product.py`). `identity_columns` say who a row without an id of its own is.
     """
-    return {
+    named_by = (
+        {"identity_columns": list(identity_columns)} if identity_columns and source.column_of("id") is None else {}
+    )
+    return named_by | {
         "snapshot": snapshot_id,
         "code": code,
         "workload": workload.model_dump(mode="json"),
@@ -56,9 +67,17 @@ def dataset_parts(
     }
 
 
-def dataset_id(snapshot_id: str, code: Any, workload: WorkloadRef, data: DataConfig, source: SourceOptions) -> str:
+def dataset_id(
+    snapshot_id: str,
+    code: Any,
+    workload: WorkloadRef,
+    data: DataConfig,
+    source: SourceOptions,
+    *,
+    identity_columns: tuple[str, ...] = (),
+) -> str:
     """SHA-256 hex of `dataset_parts`."""
-    return digest(dataset_parts(snapshot_id, code, workload, data, source))
+    return digest(dataset_parts(snapshot_id, code, workload, data, source, identity_columns=identity_columns))
 
 
 def load_dataset(store: ObjectStore, identity: str) -> DatasetManifest:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from mlratchet.models.config import WorkloadRef
 from mlratchet.models.data.config import DataConfig
 from mlratchet.models.data.dataset import DatasetManifest, dataset_id, load_dataset
+from mlratchet.models.data.row_index import index_bytes
 from mlratchet.models.data.shards import write_shard
 from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.models.data.split import SIDES, side_of
@@ -23,20 +25,22 @@ WRITERS = 8  # threads
 
 
 def read_dataset_records(
-    store: ObjectStore, snapshot: Snapshot, workload: Workload, source: SourceOptions
+    store: ObjectStore,
+    snapshot: Snapshot,
+    workload: Workload,
+    source: SourceOptions,
+    *,
+    identity_columns: tuple[str, ...] = (),
 ) -> tuple[list[Record], list[Reject]]:
     """Every record of the snapshot, and what had to be set aside with reasons.
 
+    `identity_columns` are those of the pipeline's first delivery; without them every column says who a row is.
     Raises ``DataError`` when nothing can be used.
     """
     records: dict[str, Record] = {}
     rejects: list[Reject] = []
-
-    def fetch(item: RawObject) -> bytes:
-        return store.get(f"raw/{item.sha256}", sha256=item.sha256)
-
     objective, class_names = workload.objective, workload.class_names()
-    for found in workload.records(snapshot.raw_objects(), fetch, source.model_dump(mode="json")):
+    for found in raw_records(store, snapshot, workload, source, identity_columns=identity_columns):
         if isinstance(found, Reject):
             rejects.append(found)
         elif (problem := objective.refusal(found.y, class_names)) != "":
@@ -57,6 +61,25 @@ def read_dataset_records(
     return sorted(records.values(), key=lambda record: record.id), rejects
 
 
+def raw_records(
+    store: ObjectStore,
+    snapshot: Snapshot,
+    workload: Workload,
+    source: SourceOptions,
+    *,
+    identity_columns: tuple[str, ...] = (),
+) -> Iterator[Record | Reject]:
+    """As the workload reads the objects of a snapshot, in its order."""
+
+    def fetch(item: RawObject) -> bytes:
+        return store.get(f"raw/{item.sha256}", sha256=item.sha256)
+
+    mapping = source.model_dump(mode="json") | (
+        {"identity_columns": list(identity_columns)} if identity_columns else {}
+    )
+    return workload.records(snapshot.raw_objects(), fetch, mapping)
+
+
 def write_dataset(
     store: ObjectStore,
     snapshot: Snapshot,
@@ -67,12 +90,14 @@ def write_dataset(
     source: SourceOptions,
     *,
     class_names: tuple[str, ...] = (),
+    input_columns: tuple[str, ...] = (),
+    identity_columns: tuple[str, ...] = (),
 ) -> DatasetManifest:
     """Write shards, then the manifest by conditional create; an existing dataset is returned as it is.
 
     `code` as for `dataset_parts`. Raises ``DataError`` when a side is empty.
     """
-    identity = dataset_id(snapshot.id, code, workload, data, source)
+    identity = dataset_id(snapshot.id, code, workload, data, source, identity_columns=identity_columns)
     if store.exists(f"datasets/{identity}.json"):
         return load_dataset(store, identity)
     sides: dict[str, list[Record]] = {side: [] for side in SIDES}
@@ -88,7 +113,7 @@ def write_dataset(
     jobs = [(side, members[at : at + step]) for side, members in sides.items() for at in range(0, len(members), step)]
     with ThreadPoolExecutor(WRITERS) as pool:
         refs = list(pool.map(lambda job: write_shard(store, job[1]), jobs))
-    index = canonical_json({record.id: [record.content_sha256, record.y] for record in records})
+    index = index_bytes(records, class_names, input_columns)
     index_sha256 = digest_bytes(index)
     store.create(f"indexes/{index_sha256}.json", index)
     counts = Counter(name for record in records for name in target_names(record.y, class_names))
@@ -99,6 +124,7 @@ def write_dataset(
         rows={side: len(members) for side, members in sides.items()},
         target_counts=dict(sorted(counts.items())),
         index_sha256=index_sha256,
+        identity_columns=tuple(sorted({name for names in {r.row_columns for r in records} for name in names})),
     )
     store.create(f"datasets/{identity}.json", canonical_json(manifest.model_dump(mode="json")))
     return manifest

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from mlratchet.models.data.config import DataConfig
 from mlratchet.models.data.dataset import DatasetManifest
+from mlratchet.models.data.row_index import Label, RowIndex, label_of, load_index, prepared_digest
 from mlratchet.models.data.split import side_of
+from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.sources.record import Record, Reject, target_names
 
@@ -40,6 +42,14 @@ class Measure:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Names:
+    """Of classes or labels by number, and of the input's columns."""
+
+    classes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class QualityReport:
     """All measures of a delivery."""
 
@@ -53,8 +63,17 @@ def inspect(
     previous: DatasetManifest | None,
     data: DataConfig,
     class_names: tuple[str, ...],
+    *,
+    columns: tuple[str, ...] = (),
+    before: Names | None = None,
 ) -> QualityReport:
-    """Measure the records; measures against `previous` are left out with n = 0 and value 0 when it is None."""
+    """Measure the records; measures against `previous` are left out with n = 0 and value 0 when it is None.
+
+    `columns` are those of the input; `before` are the names of classes and columns that the dataset `previous` was made
+    with, where they are others than now.
+    """
+    ours = Names(classes=class_names, columns=columns)
+    theirs = before or ours
     total = len(records) + len(rejects)
     first = f"e.g. {rejects[0].reason}" if rejects else ""
     measures = {
@@ -62,10 +81,10 @@ def inspect(
         "rejected_fraction": Measure(value=len(rejects) / total if total else 0.0, n=total, detail=first),
         **_duplicates(records, data),
         **_inputs(records),
-        **_against(store, records, previous),
+        **_against(store, records, previous, ours, theirs),
     }
     if class_names:
-        measures |= _classes(records, previous, class_names)
+        measures |= _classes(records, previous, ours, theirs)
     return QualityReport(measures=measures)
 
 
@@ -106,16 +125,19 @@ def _inputs(records: list[Record]) -> dict[str, Measure]:
     }
 
 
-def _against(store: ObjectStore, records: list[Record], previous: DatasetManifest | None) -> dict[str, Measure]:
+def _against(
+    store: ObjectStore, records: list[Record], previous: DatasetManifest | None, ours: Names, theirs: Names
+) -> dict[str, Measure]:
     if previous is None:
         nothing = "there is no champion to compare with"
         return {
             "relabelled_fraction": Measure(value=0.0, n=0, detail=nothing),
             "volume_ratio": Measure(value=1.0, n=0, detail=nothing),
         }
-    index = json.loads(store.get(f"indexes/{previous.index_sha256}.json", sha256=previous.index_sha256))
-    shared = [r for r in records if r.id in index and index[r.id][0] == r.content_sha256]
-    changed = [r.id for r in shared if index[r.id][1] != (list(r.y) if isinstance(r.y, tuple) else r.y)]
+    index = load_index(store, previous, theirs.classes)
+    both = [name for name in ours.classes if name in theirs.classes]
+    shared = [r for r in records if r.id in index.entries and _same_content(r, index, previous, ours, theirs)]
+    changed = [r.id for r in shared if not _same_label(label_of(r.y, ours.classes), index.entries[r.id].label, both)]
     before = sum(previous.rows.values())
     return {
         "relabelled_fraction": Measure(
@@ -127,20 +149,61 @@ def _against(store: ObjectStore, records: list[Record], previous: DatasetManifes
     }
 
 
-def _classes(
-    records: list[Record], previous: DatasetManifest | None, class_names: tuple[str, ...]
-) -> dict[str, Measure]:
+def _same_content(record: Record, index: RowIndex, previous: DatasetManifest, ours: Names, theirs: Names) -> bool:
+    """Whether the record was delivered with the same content before, label aside, whatever the order of columns."""
+    entry = index.entries[record.id]
+    if index.legacy:  # a digest of the input in the order of then
+        if set(ours.columns) != set(theirs.columns):
+            return False
+        x = record.x[[ours.columns.index(name) for name in theirs.columns]] if theirs.columns else record.x
+        return entry.raw in (record.content_sha256, digest_bytes(np.ascontiguousarray(x).tobytes()))
+    if record.row_digest and record.row_columns == previous.identity_columns:
+        return entry.row == record.row_digest  # also after another column was added to the inputs
+    if record.raw_digest:
+        return entry.raw == record.raw_digest
+    return entry.prepared == prepared_digest(record, ours.columns)
+
+
+def _same_label(now: Label, before: Label, both: list[str]) -> bool:
+    """Of a multi-label: as far as both know the labels."""
+    if isinstance(now, tuple) and isinstance(before, tuple):
+        return set(now) & set(both) == set(before) & set(both)
+    return now == before
+
+
+def _classes(records: list[Record], previous: DatasetManifest | None, ours: Names, theirs: Names) -> dict[str, Measure]:
+    class_names = ours.classes
     counts = Counter(name for record in records for name in target_names(record.y, class_names))
     n = len(records)
     shift = 0.0
     if previous is not None and previous.target_counts:
-        before = sum(previous.rows.values())
-        names = set(counts) | set(previous.target_counts)
-        moved = [abs(counts[name] / n - previous.target_counts.get(name, 0) / before) for name in names]
-        shift = max(moved) if isinstance(records[0].y, tuple) else 0.5 * sum(moved)
+        shift = prior_shift(counts, previous, n, ours, theirs, exclusive=not isinstance(records[0].y, tuple))
     rarest = min(counts, key=lambda name: counts[name], default="")
     return {
         "class_count": Measure(value=float(len(counts)), n=n),
         "smallest_class_rows": Measure(value=float(counts[rarest]), n=n, detail=f"class {rarest}" if rarest else ""),
-        "label_prior_shift": Measure(value=shift, n=n if previous else 0),
+        "label_prior_shift": Measure(value=shift, n=n if previous else 0, detail=_alone(ours, theirs)),
     }
+
+
+def prior_shift(
+    counts: Mapping[str, int], previous: DatasetManifest, n: int, ours: Names, theirs: Names, *, exclusive: bool
+) -> float:
+    """How far the shares of the names that both know moved; of classes that exclude each other, among those."""
+    both = [name for name in ours.classes if name in theirs.classes]
+    before = previous.target_counts
+    now_n, then_n = n, sum(previous.rows.values())
+    if exclusive:
+        now_n, then_n = sum(counts.get(name, 0) for name in both), sum(before.get(name, 0) for name in both)
+    if not now_n or not then_n:
+        return float("nan")
+    moved = [abs(counts.get(name, 0) / now_n - before.get(name, 0) / then_n) for name in both]
+    return 0.5 * sum(moved) if exclusive else max(moved)
+
+
+def _alone(ours: Names, theirs: Names) -> str:
+    """Names that only one of the two deliveries has."""
+    new = [name for name in ours.classes if name not in theirs.classes]
+    gone = [name for name in theirs.classes if name not in ours.classes]
+    parts = [f"new: {', '.join(new)}"] * bool(new) + [f"gone: {', '.join(gone)}"] * bool(gone)
+    return "; ".join(parts)

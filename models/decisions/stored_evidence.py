@@ -23,7 +23,7 @@ from mlratchet.models.metrics.rows import RowOutputs, load_rows, save_rows
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from pydantic import BaseModel
 
-ROWS = {"ids", "y", "output", "columns"}  # fields of RowOutputs that its own object holds
+ROWS = {"ids", "y", "output", "columns", "unknown", "beyond"}  # fields of RowOutputs that its own object holds
 NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 

@@ -11,7 +11,7 @@ Shape legend: N rows, F input values per row, G groups of input values.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -67,23 +67,46 @@ def sample_rows(rows: Split, count: int, seed: int) -> Array:
 
 
 def explain(
-    models: Mapping[str, Model], x: Array, y: Array, *, objective: Objective, input_spec: InputSpec, steps: int
+    models: Mapping[str, Model],
+    x: Array | Mapping[str, Array],
+    y: Array,
+    *,
+    objective: Objective,
+    input_spec: InputSpec,
+    steps: int,
 ) -> dict[str, Attributions]:
-    """Attributions of every model on the rows `x` (N, *shape), all by the same method.
+    """Attributions of every model on the same rows `x` (N, *shape), all by the same method. A mapping holds the rows as
+    each model takes them.
 
     The baseline is the mean of the rows for tables and 0 otherwise. Raises ``RuntimeError`` when a model cannot be
     scored on the rows.
     """
-    baseline = np.zeros_like(x[:1])
-    if input_spec.kind == "table" and np.issubdtype(x.dtype, np.floating):
-        baseline = x.mean(axis=0, keepdims=True).astype(x.dtype)
+    inputs = x if isinstance(x, Mapping) else dict.fromkeys(models, x)
+    floating = all(np.issubdtype(one.dtype, np.floating) for one in inputs.values())
+    baselines = {name: np.zeros_like(one[:1]) for name, one in inputs.items()}
+    if input_spec.kind == "table" and floating:
+        baselines = {name: one.mean(axis=0, keepdims=True).astype(one.dtype) for name, one in inputs.items()}
     questions = {name: _question(model, objective) for name, model in models.items()}
-    if np.issubdtype(x.dtype, np.floating):
+    if floating:
         try:
-            return {name: _gradients(ask, x, y, baseline, steps) for name, ask in questions.items()}
+            return {name: _gradients(ask, inputs[name], y, baselines[name], steps) for name, ask in questions.items()}
         except RuntimeError:  # a program without gradients: the same method must do for every model
             pass
-    return {name: _ablation(ask, x, y, baseline) for name, ask in questions.items()}
+    return {name: _ablation(ask, inputs[name], y, baselines[name]) for name, ask in questions.items()}
+
+
+def by_column(found: Mapping[str, Attributions], columns: Mapping[str, tuple[str, ...]]) -> dict[str, Attributions]:
+    """The attributions of tables over the same columns, those of the first model first: a column that a model does not
+    take adds nothing to its output. Without columns they are returned as they are."""
+    names = tuple(dict.fromkeys(name for one in columns.values() for name in one))
+    if not names or all(one == names for one in columns.values()):
+        return dict(found)
+    made = {}
+    for model, one in found.items():
+        values = np.zeros((len(one.values), len(names)), dtype=one.values.dtype)
+        values[:, [names.index(name) for name in columns[model]]] = one.values
+        made[model] = replace(one, values=values)
+    return made
 
 
 def _question(model: Model, objective: Objective) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
@@ -139,7 +162,8 @@ def shift(candidate: Attributions, champion: Attributions, *, seed: int) -> Impo
 
     NaN when an attribution is not finite. Raises ``ValueError`` when the two are not of the same rows and method.
     """
-    if candidate.values.shape != champion.values.shape or candidate.method != champion.method:
+    alike = candidate.method.split(" of ")[0] == champion.method.split(" of ")[0]  # of so many groups
+    if candidate.values.shape != champion.values.shape or not alike:
         raise ValueError(f"{champion.method} of {champion.values.shape}, got {candidate.method}")
     ours, theirs = candidate.shares(), champion.shares()
     n = len(ours)

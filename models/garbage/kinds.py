@@ -34,7 +34,7 @@ EVIDENCE = (
     "policies/",
 )
 STUDIES = ("studies/",)  # of searches: they have their time, and what they name lives as long
-FOREVER = ("ledger/", "registrations/", "deployments/", "approvals/")
+FOREVER = ("ledger/", "registrations/", "deployments/", "approvals/", "columns/")
 COUNTS = ("holdout/",)  # how often rows have gated: kept forever, and the works that they name are not
 REPORTS = ("runs/", "gc/started/")  # for reading; they keep nothing alive
 MACHINERY = ("leases/", "gc/running/", "hardware/", "health/", "doctor/")  # whoever writes them clears them

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mlratchet.models.approval.standing import Approvals
@@ -16,6 +16,17 @@ class ContractReplay:
 
     n: int
     failures: tuple[str, ...] = ()  # one line each: which request, got, expected
+
+
+def column_failure(names: Sequence[str], line: str) -> str:
+    """A failed request whose only fault is that it lacks, or holds in vain, these columns."""
+    return f"columns {', '.join(names)}: {line}"
+
+
+def failing_columns(line: str) -> tuple[str, ...]:
+    """The columns of such a failure; none of another one."""
+    head, colon, _ = line.partition(": ")
+    return tuple(head.removeprefix("columns ").split(", ")) if colon and head.startswith("columns ") else ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -74,6 +74,8 @@ def judge(
         gate=gate,
         evidence=evidence,
         metrics=metrics_of(checks, task, class_names),
+        task=task,
+        class_names=class_names,
         first_model=first_model,
         now_s=rules.now_s,
         policy_digest=rules.policy_digest,

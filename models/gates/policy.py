@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from mlratchet.models.config import StrictModel
 from mlratchet.models.gates.checks.approval import ApprovalCheck
 from mlratchet.models.gates.checks.base import Check
+from mlratchet.models.gates.checks.contract import ContractCheck
 from mlratchet.models.gates.kinds import AnyCheck
 from mlratchet.models.gates.names import ALL_GATES, GATES
 from mlratchet.models.identity.canonical import digest
@@ -115,6 +116,13 @@ class GatePolicy(_Gates):
             warn_after=min(rule.warn_after for rule in rules),
             then=max((rule.then for rule in rules), key=order.index),
         )
+
+    def with_required(self) -> GatePolicy:
+        """With a `contract` check at the staging gate, where none is declared: clients of the champion must still be
+        answered."""
+        if any(isinstance(check, ContractCheck) for check in self.checks("staging")):
+            return self
+        return self.model_copy(update={"staging": (*self.staging, ContractCheck(kind="contract"))})
 
     def digest(self) -> str:
         """SHA-256 hex of every check and rule that applies; the path of a shared file is not part of it."""

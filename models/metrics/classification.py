@@ -140,20 +140,25 @@ class OfClass(CountMetric):
 
 
 class OverClasses(CountMetric):
-    """Precision, recall or F1 averaged over the classes."""
+    """Precision, recall or F1 averaged over the classes. Inside they stand in the order of their names: the draws of a
+    bootstrap must not depend on how a file lists them."""
 
     direction = "higher"
     unit = "share of rows"
     source = VAN_RIJSBERGEN
 
     def __init__(self, kind: Kind, average: Average, class_names: tuple[str, ...]) -> None:
-        self.kind, self.average, self.class_names = kind, average, class_names
+        self.kind, self.average, self.class_names = kind, average, tuple(sorted(class_names))
+        self.place_C = np.asarray([self.class_names.index(name) for name in class_names], dtype=np.int64)
         self.name = f"{kind}_{average}"
         self.formula = AVERAGES[average].format(PER_CLASS[kind])
 
     def codes(self, rows: RowOutputs) -> Array:
-        """label * C + prediction."""
-        return rows.y.astype(np.int64) * len(self.class_names) + predicted(rows)
+        """label * C + prediction, each by its place among the names."""
+        if len(rows.y) and rows.y.min() < 0:
+            raise IndexError("a label below 0 is no class")
+        label = self.place_C[rows.y.astype(np.int64)]
+        return np.asarray(label * len(self.class_names) + self.place_C[predicted(rows)])
 
     def table(self, codes: Array) -> Array:
         """[TP per class, predicted per class, actual per class]."""

@@ -21,6 +21,8 @@ class RowOutputs:
     output: np.ndarray[Any, Any]  # (N, C) logits, or (N,) predictions or scores
     columns: dict[str, list[str]] = field(default_factory=dict)
     dataset_id: str = ""  # whose rows they are
+    unknown: tuple[str, ...] = ()  # classes or labels that this version does not know: its logits there are -inf
+    beyond: tuple[str, ...] = ()  # those that it alone knows, of which there is no output here
 
     def __post_init__(self) -> None:
         if not len(self.ids) == len(self.y) == len(self.output):
@@ -31,9 +33,9 @@ class RowOutputs:
 
 def save_rows(store: ObjectStore, rows: RowOutputs) -> str:
     """Publish as `rows/<sha256>.safetensors`; returns the key."""
-    about = np.frombuffer(
-        canonical_json({"ids": rows.ids, "columns": rows.columns, "dataset_id": rows.dataset_id}), dtype=np.uint8
-    )
+    words = {"ids": rows.ids, "columns": rows.columns, "dataset_id": rows.dataset_id}
+    alone = {"unknown": rows.unknown, "beyond": rows.beyond}  # written where there are any
+    about = np.frombuffer(canonical_json(words | {k: list(v) for k, v in alone.items() if v}), dtype=np.uint8)
     data = save({"y": np.ascontiguousarray(rows.y), "output": np.ascontiguousarray(rows.output), "about": about})
     key = f"rows/{digest_bytes(data)}.safetensors"
     if not store.exists(key):  # the same rows go through every gate
@@ -51,4 +53,6 @@ def load_rows(store: ObjectStore, key: str) -> RowOutputs:
         output=parts["output"],
         columns=about["columns"],
         dataset_id=about.get("dataset_id", ""),
+        unknown=tuple(about.get("unknown", ())),
+        beyond=tuple(about.get("beyond", ())),
     )

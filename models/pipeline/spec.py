@@ -35,6 +35,11 @@ class PipelineSpec(StrictModel):
         """SHA-256 hex of the canonical form: what was run, to the last threshold."""
         return digest(self.model_dump(mode="json"))
 
+    @property
+    def policy(self) -> GatePolicy:
+        """The gates as they are judged: what is required stands in them, whatever the file declares."""
+        return self.gates.with_required()
+
     def policy_digest(self) -> str:
         """SHA-256 hex of the gates alone."""
-        return self.gates.digest()
+        return self.policy.digest()

@@ -14,5 +14,7 @@ class ServingConfig(StrictModel):
     max_request_bytes: int = Field(default=8_000_000, ge=1024)
     threads: int = Field(default=1, ge=1, le=256)
     """Intra-op threads of the forward."""
+    defaults: dict[str, float] = Field(default_factory=dict)
+    """Column of a table -> its value in a request that lacks it, for clients that do not know a new column yet."""
     poll_seconds: float = Field(default=1.0, gt=0, le=3600)
     """How often the ledger is asked for a new champion."""

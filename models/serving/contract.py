@@ -21,11 +21,13 @@ import torch
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import DataError
+from mlratchet.models.gates.evidence import column_failure
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.ports.storage import ObjectExists, ObjectStore
 from mlratchet.models.serving.predictor import Predictor, predictions_of
 from mlratchet.models.serving.schema import BadRequestError, parse_request
+from mlratchet.models.sources.record import InputSpec
 from PIL import Image
 
 Array = np.ndarray[Any, Any]
@@ -133,11 +135,31 @@ def load_requests(store: ObjectStore, key: str, version: int) -> list[StoredRequ
 def replay(predictor: Predictor, requests: Sequence[StoredRequest], *, tolerance: float = TOLERANCE) -> list[str]:
     """Send every request through parsing and prediction; a line per one that did not come out as it must."""
     failures = []
+    spec = predictor.signature.input
+    apart = {name for request in requests for name in columns_apart(request, spec)}
     for request in requests:
         problem = _replay_one(predictor, request, tolerance)
         if problem:
-            failures.append(f"{request.name}: {problem}")
+            line = f"{request.name}: {problem}"
+            names = columns_apart(request, spec) or (sorted(apart) if _is_short(request, spec) else ())
+            failures.append(column_failure(names, line) if names else line)
     return failures
+
+
+def columns_apart(request: StoredRequest, spec: InputSpec) -> list[str]:
+    """Columns that a request by name lacks without a default, or holds in vain."""
+    if request.expect != "answer" or spec.kind != "table":
+        return []
+    rows = [one for one in json.loads(request.body)["instances"] if isinstance(one, dict)]
+    known, needed = set(spec.columns), set(spec.columns) - {name for name, _ in spec.defaults}
+    return sorted({name for row in rows for name in (needed - set(row)) | (set(row) - known)})
+
+
+def _is_short(request: StoredRequest, spec: InputSpec) -> bool:
+    """Whether a request sends rows as lists that are not as long as there are columns."""
+    if request.expect != "answer" or spec.kind != "table":
+        return False
+    return any(isinstance(one, list) and len(one) != len(spec.columns) for one in json.loads(request.body)["instances"])
 
 
 def _replay_one(predictor: Predictor, request: StoredRequest, tolerance: float) -> str:

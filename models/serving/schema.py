@@ -12,6 +12,7 @@ from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.sources.decoding import decode_image
+from mlratchet.models.sources.record import InputSpec
 
 MAX_INSTANCES = 4096
 
@@ -50,6 +51,7 @@ def _row(value: Any, field: str, signature: Signature) -> np.ndarray[Any, Any]:
         if spec.kind == "image" and set(value) == {"image_base64"}:
             return _image(value["image_base64"], f"{field}.image_base64", signature)
         if spec.kind == "table":
+            value = dict(spec.defaults) | value
             missing = [name for name in spec.columns if name not in value]
             extra = sorted(set(value) - set(spec.columns))
             if missing or extra:
@@ -59,6 +61,7 @@ def _row(value: Any, field: str, signature: Signature) -> np.ndarray[Any, Any]:
         else:
             expected = "image_base64 or a list of values" if spec.kind == "image" else "a list of values"
             raise BadRequestError(field, f"expected {expected}")
+    value = _lengthened(value, spec)
     _only_numbers(value, field)
     try:
         row = np.asarray(value, dtype=np.float64)
@@ -76,6 +79,15 @@ def _row(value: Any, field: str, signature: Signature) -> np.ndarray[Any, Any]:
     if np.issubdtype(cast.dtype, np.floating) and not np.isfinite(cast).all():
         raise BadRequestError(field, f"a value is too large for {spec.dtype}")
     return cast
+
+
+def _lengthened(value: Any, spec: InputSpec) -> Any:
+    """A shorter list of a table's values with the defaults of the columns after it, where all of those have one."""
+    defaults = dict(spec.defaults)
+    if not defaults or not isinstance(value, list) or not 0 < len(value) < len(spec.columns):
+        return value
+    later = spec.columns[len(value) :]
+    return value + [defaults[name] for name in later] if all(name in defaults for name in later) else value
 
 
 def _only_numbers(value: Any, field: str) -> None:

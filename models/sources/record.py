@@ -31,6 +31,9 @@ class Record:
     group: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)  # for slices
     content_sha256: str = ""  # of the raw input, to find duplicates
+    row_digest: str = ""  # of its raw cells, label and id aside (`raw_cells.py`); empty: not told
+    row_columns: tuple[str, ...] = ()  # the names that `row_digest` is over
+    raw_digest: str = ""  # of the raw cells or bytes of its input alone; empty: not told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +54,7 @@ class InputSpec:
     dtype: Literal["float32", "int64", "uint8"]
     columns: tuple[str, ...] = ()  # for `table`: one name per value
     value_range: tuple[float, float] | None = None  # refuse values outside
+    defaults: tuple[tuple[str, float], ...] = ()  # column -> what a request that lacks it means
 
 
 def target_names(target: Target, class_names: tuple[str, ...]) -> tuple[str, ...]:

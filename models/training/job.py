@@ -40,6 +40,10 @@ class TrainJob(StrictModel):
     parent_weights_key: str | None = None
     """Store key of the weights a warm start begins from."""
     parent_weights_sha256: str | None = None
+    parent_classes: tuple[str, ...] = Field(default=(), strict=False)
+    """Of the parent, by output; empty: as this workload's."""
+    parent_columns: tuple[str, ...] = Field(default=(), strict=False)
+    """Of the parent's input; empty: as this workload's."""
     search: bool = False
     """A trial of a search: its dataset has no test rows, and nothing is published but the result."""
 

@@ -31,12 +31,13 @@ from mlratchet.models.training.fast import FastEngine
 from mlratchet.models.training.fitting import check_fits
 from mlratchet.models.training.hardware import hardware_kind, prepare_device
 from mlratchet.models.training.job import StaleAttemptError, TrainingError, TrainJob
+from mlratchet.models.training.named_tensors import column_tensors, head_tensors
 from mlratchet.models.training.observers import Surroundings
 from mlratchet.models.training.optim import build_optimizer
 from mlratchet.models.training.queries import queries_of, query_target
 from mlratchet.models.training.stopping import StoppingState
 from mlratchet.models.training.validation import score_rows
-from mlratchet.models.training.warm_start import WarmStartReport, warm_start
+from mlratchet.models.training.warm_start import Axis, WarmStartReport, warm_start
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.loading import load_workload
 from torch import nn
@@ -109,7 +110,7 @@ class TrainingState:
             self.module.load_state_dict(checkpoint.groups["model"])
         elif self.job.parent_weights_key is not None:
             key, sha256 = self.job.parent_weights_key, self.job.parent_weights_sha256
-            self.warm_start = warm_start(self.module, self.store, key, sha256)
+            self.warm_start = warm_start(self.module, self.store, key, sha256, self._named_axes())
         self.module.to(self.device)
         if self.config.channels_last:
             self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stub
@@ -132,6 +133,19 @@ class TrainingState:
         )
         if checkpoint is not None:
             self._restore(checkpoint.position, checkpoint.groups)
+
+    def _named_axes(self) -> list[Axis]:
+        """Where the parent lists other classes or columns, or in another order: which tensors are about them."""
+        classes, columns = self.workload.class_names(), self.workload.input_spec().columns
+        theirs, their_columns = self.job.parent_classes or classes, self.job.parent_columns or columns
+        x, axes = torch.from_numpy(self.train_rows.x[:16]), []
+        if theirs != classes:
+            heads = head_tensors(self.module, x, len(classes))
+            axes.append(Axis(ours=classes, theirs=theirs, dim=0, tensors=frozenset(heads)))
+        if their_columns != columns:
+            first = column_tensors(self.module, x, len(columns))
+            axes.append(Axis(ours=columns, theirs=their_columns, dim=1, tensors=frozenset(first)))
+        return axes
 
     def _same_hardware(self, wrote: str) -> None:
         mine = hardware_kind(self.device, self.config)

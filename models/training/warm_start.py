@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,16 +31,38 @@ class WarmStartReport:
         return "; ".join(parts)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """One axis of some tensors, by name: classes of heads (rows), or columns of the first layer of a table."""
+
+    ours: tuple[str, ...]
+    theirs: tuple[str, ...]
+    dim: int  # of the tensor
+    tensors: frozenset[str]  # of the new model
+
+
 def match_tensors(
-    state: dict[str, torch.Tensor], parent: dict[str, torch.Tensor]
+    state: dict[str, torch.Tensor], parent: dict[str, torch.Tensor], axes: Sequence[Axis] = ()
 ) -> tuple[dict[str, torch.Tensor], WarmStartReport]:
-    """The state to load. A tensor that differs from the parent's in its first dimension alone keeps the parent's
-    rows (a head with more classes keeps the old ones; with fewer it keeps the first ones)."""
-    merged, taken, reshaped, new = dict(state), [], [], []
+    """The state to load. Tensors of an axis take what has a name in common, name by name; what is new keeps its fresh
+    values. Any other tensor that differs from the parent's in its first dimension alone keeps the parent's rows, as far
+    as both have them."""
+    merged = dict(state)
+    taken: list[str] = []
+    reshaped: list[str] = []
+    new: list[str] = []
     for name, value in state.items():
         old = parent.get(name)
+        named = [axis for axis in axes if name in axis.tensors]
         if old is None or old.is_floating_point() != value.is_floating_point() or old.ndim != value.ndim:
             new.append(name)
+        elif named:
+            joined = by_name(value, old, named)
+            if joined is None:
+                new.append(name)
+                continue
+            merged[name] = joined
+            (taken if all(set(axis.ours) == set(axis.theirs) for axis in named) else reshaped).append(name)
         elif old.shape == value.shape:
             merged[name] = old
             taken.append(name)
@@ -55,10 +78,30 @@ def match_tensors(
     return merged, report
 
 
-def warm_start(module: nn.Module, store: ObjectStore, key: str, sha256: str | None) -> WarmStartReport:
+def by_name(value: torch.Tensor, old: torch.Tensor, axes: Sequence[Axis]) -> torch.Tensor | None:
+    """`value` with what `old` holds of the names that both have; None when they differ in another dimension too."""
+    expected = list(value.shape)
+    for axis in axes:
+        expected[axis.dim] = len(axis.theirs)
+    if list(old.shape) != expected:
+        return None
+    fresh, source = value.detach().cpu().clone(), old.to(value.dtype)
+    places = [torch.arange(size) for size in fresh.shape], [torch.arange(size) for size in fresh.shape]
+    for axis in axes:
+        common = [name for name in axis.ours if name in axis.theirs]
+        places[0][axis.dim] = torch.tensor([axis.ours.index(name) for name in common], dtype=torch.long)
+        places[1][axis.dim] = torch.tensor([axis.theirs.index(name) for name in common], dtype=torch.long)
+    here, there = (torch.meshgrid(*one, indexing="ij") for one in places)
+    fresh[here] = source[there]
+    return fresh
+
+
+def warm_start(
+    module: nn.Module, store: ObjectStore, key: str, sha256: str | None, axes: Sequence[Axis] = ()
+) -> WarmStartReport:
     """Load what fits. Raises ``TrainingError`` when nothing does: nobody would see such a mistake."""
     state, parent = module.state_dict(), load(store.get(key, sha256=sha256))
-    merged, report = match_tensors(state, parent)
+    merged, report = match_tensors(state, parent, axes)
     if not report.taken and not report.reshaped:
         raise TrainingError(
             f"warm start: none of the {len(parent)} tensors of {key} fits this model (got {next(iter(parent), '-')} "

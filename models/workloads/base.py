@@ -75,11 +75,24 @@ class Workload(ABC):
         columns: Sequence[str] = (),
     ) -> Iterator[Example | Reject]:
         """The objects as examples of the source's format, with the cells of `columns`, for `records`."""
-        return open_source(source, self.formats).read(objects, fetch, columns=columns)
+        options = {name: value for name, value in source.items() if name != "identity_columns"}
+        return open_source(options, self.formats).read(objects, fetch, columns=columns)
 
     @abstractmethod
     def build_model(self) -> nn.Module:
         """A fresh module; the caller has seeded torch."""
+
+    def identity_columns(
+        self,
+        objects: list[RawObject],  # noqa: ARG002 - a table's to read
+        fetch: Callable[[RawObject], bytes],  # noqa: ARG002
+        source: Mapping[str, Any],  # noqa: ARG002
+    ) -> tuple[str, ...]:
+        """Columns of a delivery whose raw cells say who a row is: all but label and id; none of what is no row.
+
+        Asked once, of a pipeline's first delivery; `records` then finds them as `source["identity_columns"]`.
+        """
+        return ()
 
     def augment(self, x: np.ndarray[Any, Any], rng: np.random.Generator) -> np.ndarray[Any, Any]:  # noqa: ARG002
         """Random changes to training rows (B, *shape), drawn from `rng` alone: it depends on seed, step and shard,

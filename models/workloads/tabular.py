@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.objectives.base import Task
 from mlratchet.models.sources.base import Example
 from mlratchet.models.sources.csv import Csv
+from mlratchet.models.sources.raw_cells import cells_digest
 from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject, Target
 from mlratchet.models.workloads.base import Workload
 from torch import nn
@@ -69,15 +71,33 @@ class TableWorkload(Workload):
     ) -> Iterator[Record | Reject]:
         """A record per example.
 
-        Without an id column a record's id is the digest of its numbers, so that a relabelled row keeps its id, and
-        equal rows stay on one side of the split.
+        Without an id column a record's id is the digest of its raw cells, label aside, in the columns of the pipeline's
+        first delivery: a relabelled row keeps its id, a new column moves nobody, and equal rows stay on one side of the
+        split.
         """
-        seen: Counter[str] = Counter()
+        found: list[Record | Reject] = []
+        known: dict[tuple[str, ...], tuple[str, ...]] = {}  # one tuple for all rows of a table
+        first = source.get("identity_columns") or ()
         needed = (*self.columns, *self.target_columns(source))
-        for found in self.examples(objects, fetch, source, columns=needed):
-            yield found if isinstance(found, Reject) else self._record(found, source, seen)
+        aside = {*self.target_columns(source), source.get("id_column")}
+        for one in self.examples(objects, fetch, source, columns=needed):
+            if isinstance(one, Reject):
+                found.append(one)
+                continue
+            names = tuple(name for name in (first or one.values) if name in one.values and name not in aside)
+            found.append(self._record(one, source, known.setdefault(names, names)))
+        yield from (found if source.get("id_column") else numbered(found))
 
-    def _record(self, example: Example, source: Mapping[str, Any], seen: Counter[str]) -> Record | Reject:
+    def identity_columns(
+        self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
+    ) -> tuple[str, ...]:
+        """Every column of its rows but label and id, by name."""
+        needed = (*self.columns, *self.target_columns(source))
+        read = self.examples(objects, fetch, source, columns=needed)
+        names = {name for one in read if not isinstance(one, Reject) for name in one.values}
+        return tuple(sorted(names - {*self.target_columns(source), source.get("id_column")}))
+
+    def _record(self, example: Example, source: Mapping[str, Any], names: tuple[str, ...]) -> Record | Reject:
         where, values, comma = example.where, example.values, example.comma
         numbers = []
         for name in self.columns:
@@ -92,18 +112,37 @@ class TableWorkload(Workload):
             code = "unknown_label" if all(cells) else "missing_label"
             return Reject(where=where, code=code, reason=f"{where}: label {', '.join(cells)!r}, {error}")
         x_F = np.asarray(numbers, dtype=np.float32)
-        content = hashlib.sha256(x_F.tobytes()).hexdigest()
-        seen[content] += 1
-        again = f"-{seen[content]}" if seen[content] > 1 else ""
-        own = content[:32] if example.id is None else None
+        by_name = np.asarray(numbers, dtype=np.float64)[np.argsort(self.columns)]
+        identity = cells_digest(values, names)
+        own = identity if example.id is None else None
         return Record(
-            id=content[:32] + again if example.id is None else example.id,
+            id=identity if example.id is None else example.id,
             x=x_F,
             y=target,
             group=example.group if example.group is not None else own,
             columns=example.columns,
-            content_sha256=content,
+            content_sha256=hashlib.sha256(by_name.tobytes()).hexdigest(),
+            row_digest=identity,
+            row_columns=names,
+            raw_digest=cells_digest(values, self.columns),
         )
+
+
+def numbered(found: list[Record | Reject]) -> Iterator[Record | Reject]:
+    """Rows that are equal but for their label get numbers, in the order of their labels: not of the files."""
+    same: dict[str, list[int]] = defaultdict(list)
+    for place, one in enumerate(found):
+        if isinstance(one, Record):
+            same[one.id].append(place)
+    for places in same.values():
+        rows = sorted((one for place in places if isinstance(one := found[place], Record)), key=_by_label)
+        for number, (place, row) in enumerate(zip(places, rows, strict=True), 1):
+            found[place] = replace(row, id=f"{row.id}-{number}") if number > 1 else row
+    yield from found
+
+
+def _by_label(record: Record) -> tuple[str, list[tuple[str, str]]]:
+    return repr(record.y), sorted(record.columns.items())
 
 
 class TableClassifier(TableWorkload):

@@ -17,6 +17,7 @@ from mlratchet.models.sources.base import Example
 from mlratchet.models.sources.decoding import UnreadableImageError, decode_image
 from mlratchet.models.sources.image_folder import ImageFolder
 from mlratchet.models.sources.images import Images
+from mlratchet.models.sources.raw_cells import DIGITS
 from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject
 from mlratchet.models.workloads.base import Workload
 from torch import nn
@@ -160,4 +161,5 @@ class ImageClassifier(Workload):
             group=example.group,
             columns=example.columns,
             content_sha256=hashlib.sha256(x_KHW.tobytes()).hexdigest(),
+            raw_digest=item.sha256[:DIGITS],
         )

@@ -8,18 +8,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from mlratchet.infra.artifact.exported import load_exported
-from mlratchet.infra.artifact.fetch import fetch_artifact
 from mlratchet.models.backtest.simulate import Backtest, Past, simulate
 from mlratchet.models.data.dataset import load_dataset
-from mlratchet.models.data.shards import load_split
 from mlratchet.models.decisions.decision import load_decision
 from mlratchet.models.decisions.gate_run import list_gate_runs
 from mlratchet.models.decisions.judge_again import verdict_on
 from mlratchet.models.decisions.stored_evidence import Basis, thaw
-from mlratchet.models.errors import ConfigurationError, RatchetError
-from mlratchet.models.evaluation.score import score
-from mlratchet.models.evaluation.seen import mark_seen
+from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.evaluation.seen import SEEN
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.needs import Demands, demands_of
 from mlratchet.models.gates.policy import GatePolicy
@@ -29,6 +25,8 @@ from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.promotion.registered import refuse_changed_registration
 from mlratchet.models.registration.record import Registration, readable_registrations
+from mlratchet.tasks.support.examples import Examples
+from mlratchet.tasks.support.open_version import Version, open_version, signature_of_version
 from mlratchet.tasks.support.seen_rows import seen_rows
 from mlratchet.tasks.wiring import Adapters
 
@@ -84,6 +82,8 @@ class Court:
         self._records = {record.version: record for record in records}
         self._kept: dict[str, dict[str, KeptGate]] = {}
         self._scored: dict[tuple[int, str], RowOutputs | None] = {}
+        self._opened: dict[int, Version] = {}
+        self._asked: dict[str, Examples] = {}
         self._seen: set[int] = set()
         self._on_progress = on_progress
 
@@ -142,30 +142,36 @@ class Court:
         """A version on the test rows of another; None when it cannot be scored on them."""
         dataset_id = self._records[past.version].dataset_id
         if (version, dataset_id) not in self._scored:
-            self._scored[version, dataset_id] = self._score(version, dataset_id, self._records[past.version].revision)
+            self._scored[version, dataset_id] = self._score(version, past)
         return self._scored[version, dataset_id]
 
-    def _score(self, version: int, dataset_id: str, revision: str) -> RowOutputs | None:
+    def _score(self, version: int, past: Past) -> RowOutputs | None:
         record = self._records.get(version)
         if record is None:
             return None
-        directory = self._folder / str(version)
-        if not directory.is_dir():
-            refuse_changed_registration(self._adapters.store, record, self._entries)
-            fetch_artifact(self._adapters.bucket, record, directory)
-        rows = load_split(self._adapters.store, load_dataset(self._adapters.store, dataset_id), "test")
-        try:
-            outputs = score(load_exported(directory), rows)
-        except RatchetError:
-            raise
-        except Exception:  # noqa: BLE001 - a program of another shape fails in any way: it is then not comparable
-            return None
         store = self._adapters.store
         try:
-            spec = load_pipeline(store, revision)
-            return mark_seen(outputs, seen_rows(store, spec, dataset_id, record, self._ancestor))
-        except ConfigurationError:  # it is not known which of the rows it was trained on
+            examples = self._examples(past)
+            seen = seen_rows(store, examples.spec, examples.dataset.id, record, self._ancestor)
+            return examples.score(self._open(record), dict.fromkeys(seen, SEEN))
+        except ConfigurationError:  # it is not comparable, or not known which of the rows it was trained on
             return None
+
+    def _open(self, record: Registration) -> Version:
+        if record.version not in self._opened:
+            folder = self._folder / str(record.version)
+            self._opened[record.version] = open_version(self._adapters, record, self._entries, folder)
+        return self._opened[record.version]
+
+    def _examples(self, past: Past) -> Examples:
+        """The test rows that a version was judged on, by the names of then."""
+        record = self._records[past.version]
+        if record.dataset_id not in self._asked:
+            store = self._adapters.store
+            signature = signature_of_version(self._adapters, record, self._entries)
+            spec, dataset = load_pipeline(store, record.revision), load_dataset(store, record.dataset_id)
+            self._asked[record.dataset_id] = Examples(store, spec, dataset, signature)
+        return self._asked[record.dataset_id]
 
     @cached_property
     def _entries(self) -> list[LedgerEntry]:

@@ -8,22 +8,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from mlratchet.infra.artifact.exported import load_exported
-from mlratchet.infra.artifact.fetch import fetch_artifact
-from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.comparison.compare import Comparison, compare
 from mlratchet.models.comparison.latency import SideBySide, time_side_by_side
 from mlratchet.models.comparison.page import render
 from mlratchet.models.comparison.plots import comparison_plots
-from mlratchet.models.data.dataset import load_dataset
-from mlratchet.models.data.shards import load_split
 from mlratchet.models.errors import ConfigurationError, DataError
-from mlratchet.models.evaluation.score import score
+from mlratchet.models.evaluation.join import Common
+from mlratchet.models.evaluation.seen import SEEN, SEEN_COLUMN, comparable
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.moments import utc
-from mlratchet.models.promotion.registered import refuse_changed_registration
 from mlratchet.models.registration.record import Registration
-from mlratchet.models.sources.record import Split
+from mlratchet.tasks.support.examples import Examples, examples_of
+from mlratchet.tasks.support.open_version import open_version
 from mlratchet.tasks.support.seen_rows import trained_on
 from mlratchet.tasks.support.versions import registration_of
 from mlratchet.tasks.wiring import Adapters
@@ -67,26 +63,26 @@ def compare_versions(
     if a == b:
         raise ConfigurationError(f"version {a} of {name} against itself; `ratchet versions {name}` lists others")
     records = [registration_of(adapters, name, version) for version in (a, b)]
-    for record in records:
-        refuse_changed_registration(adapters.store, record, adapters.ledger.entries(name))
+    entries = adapters.ledger.entries(name)
     with tempfile.TemporaryDirectory(prefix="ratchet-compare-") as folder:
         on_stage("fetching and verifying both versions")
-        models, signatures = [], []
-        for record in records:
-            place = Path(folder) / str(record.version)
-            fetch_artifact(adapters.bucket, record, place)
-            signatures.append(Signature.from_json((place / "signature.json").read_text()))
-            models.append(load_exported(place))
-        check_alike(name, records, signatures)
+        versions = [open_version(adapters, one, entries, Path(folder) / str(one.version)) for one in records]
         on_stage("reading the test rows")
-        rows, rows_from = common_test_rows(adapters, *records)
-        on_stage(f"scoring {len(rows.ids)} rows with both")
-        outputs = [score(model, rows) for model in models]
+        later = int(records[1].registered_s >= records[0].registered_s)
+        examples = examples_of(adapters.store, versions[later])
+        left_out = dict.fromkeys(seen_of(adapters, records[later], records[1 - later]), SEEN)
+        on_stage(f"scoring {len(examples.rows.ids)} rows with both")
+        outputs = [examples.score(one, left_out if place != later else {}) for place, one in enumerate(versions)]
+        common = common_rows(records[later], records[1 - later], outputs[later], outputs[1 - later], examples)
         on_stage("timing both in turn")
-        latency = time_side_by_side(models[0], models[1], rows.x)
+        latency = time_side_by_side(
+            versions[0].program, versions[1].program, *(examples.take(one).x for one in versions)
+        )
     on_stage("intervals")
-    signature = signatures[1]
-    found = compare(outputs[0], outputs[1], task=signature.task, class_names=signature.classes, seed=seed)
+    sides = [common.ours, common.theirs] if later == 0 else [common.theirs, common.ours]
+    rows_from = f"those of version {records[later].version}'s dataset{common.words}"
+    signature = versions[later].signature
+    found = compare(sides[0], sides[1], task=signature.task, class_names=common.class_names, seed=seed)
     facts = [facts_of(record) for record in records]
     page = render(
         found,
@@ -95,48 +91,33 @@ def compare_versions(
         b=facts[1],
         rows_from=rows_from,
         latency=latency,
-        pictures=comparison_plots(outputs[0], outputs[1], found),
+        pictures=comparison_plots(sides[0], sides[1], found),
     )
     return Compared(
         name=name, a=facts[0], b=facts[1], rows_from=rows_from, comparison=found, latency=latency, page=page
     )
 
 
-def check_alike(name: str, records: list[Registration], signatures: list[Signature]) -> None:
-    """Raises ``ConfigurationError`` when the two cannot answer the same questions."""
-    (a, b), (ours, theirs) = records, signatures
-    for what in ("task", "classes", "input"):
-        if getattr(ours, what) != getattr(theirs, what):
-            raise ConfigurationError(
-                f"{name}: versions {a.version} and {b.version} cannot be compared: {what} of {a.version} is "
-                f"{getattr(ours, what)}, of {b.version} {getattr(theirs, what)}"
-            )
+def seen_of(adapters: Adapters, later: Registration, earlier: Registration) -> set[str]:
+    """Ids of the rows that the earlier version was trained or tuned on, where its dataset is another."""
+    return set() if earlier.dataset_id == later.dataset_id else trained_on(adapters.store, earlier)
 
 
-def common_test_rows(adapters: Adapters, a: Registration, b: Registration) -> tuple[Split, str]:
-    """Test rows of the later version's dataset, without those that the other was trained or tuned on."""
-    later, earlier = (b, a) if b.registered_s >= a.registered_s else (a, b)
-    rows = load_split(adapters.store, load_dataset(adapters.store, later.dataset_id), "test")
-    words = f"those of version {later.version}'s dataset"
-    if earlier.dataset_id == later.dataset_id:
-        return rows, words
-    seen = trained_on(adapters.store, earlier)
-    keep = np.asarray([i for i, identity in enumerate(rows.ids) if identity not in seen], dtype=np.int64)
-    if len(keep) == 0:
+def common_rows(
+    later: Registration, earlier: Registration, ours: RowOutputs, theirs: RowOutputs, examples: Examples
+) -> Common:
+    """What both know of the rows that neither has seen. Raises ``DataError`` when nothing is left."""
+    common = comparable(ours, theirs, examples.layout.classes)
+    if common.ours.ids:
+        return common
+    if set(theirs.columns.get(SEEN_COLUMN, [])) == {SEEN}:
         raise DataError(
-            f"{a.name}: version {earlier.version} was trained on every test row of version {later.version}: the split "
-            "changed between them and no row can compare them fairly; deliver rows that neither has seen"
+            f"{later.name}: version {earlier.version} was trained on every test row of version {later.version}: "
+            "the split changed between them and no row can compare them fairly; deliver rows that neither has seen"
         )
-    left_out = len(rows.ids) - len(keep)
-    if left_out:
-        words += f"; {left_out} that version {earlier.version} was trained on are left out"
-        rows = Split(
-            ids=[rows.ids[i] for i in keep],
-            x=rows.x[keep],
-            y=rows.y[keep],
-            columns={name: [values[i] for i in keep] for name, values in rows.columns.items()},
-        )
-    return rows, words
+    raise DataError(
+        f"{later.name}: no test row of version {later.version} compares it with version {earlier.version}{common.words}"
+    )
 
 
 def facts_of(record: Registration) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from mlratchet.models.gates.judge import metrics_of
 from mlratchet.models.gates.needs import Demands
 from mlratchet.models.metrics import MetricValue
 from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.objectives.naming import metrics_over
 from mlratchet.tasks.steps.train import Trained
 from mlratchet.tasks.support.attribute import Attributed
 from mlratchet.tasks.support.score_versions import Rescored
@@ -66,8 +67,10 @@ def log_bytes(run: Run, run_id: str, files: dict[str, bytes]) -> None:
 def slice_pictures(run: Run, candidate: RowOutputs, compared: Rescored, demands: Demands) -> dict[str, bytes]:
     """One per metric and way to slice of the policy; what cannot be sliced is the check's to refuse."""
     checks = (check for _, _, check in run.spec.gates.all_checks())
+    candidate, champion, names = side_by_side(candidate, compared.champion, run.workload.class_names())
     metrics = metrics_of(checks, run.workload.objective.reference, run.workload.class_names())
-    candidate, champion = side_by_side(candidate, compared.champion)
+    if names != run.workload.class_names():
+        metrics |= metrics_over(run.workload.objective.reference, names)
     models = {"candidate": candidate} | ({"champion": champion} if champion is not None else {})
     pictures = {}
     for metric, columns, function in demands.slices:

@@ -53,7 +53,7 @@ def ask_for_approval(run: Run, gate_run: GateRun, evidence: Evidence) -> Approva
     if evidence.version is None or not waits_for_people(decision):
         return None
     asked = request_about(
-        decision, gate_run.decision, run.spec.gates, asked_by=run.actor, run_id=run.run_id, at_s=time.time()
+        decision, gate_run.decision, run.spec.policy, asked_by=run.actor, run_id=run.run_id, at_s=time.time()
     )
     request = publish_request(store, asked)
     show_text(
@@ -66,8 +66,8 @@ def metric_rows(run: Run, evidence: Evidence) -> list[tuple[str, float, float | 
     """(metric, candidate, champion or None), on the same rows, now; without those of single classes."""
     if evidence.candidate is None:
         return []
-    task, names = run.workload.task, run.workload.class_names()
-    candidate, champion = side_by_side(evidence.candidate, evidence.champion)
+    task, names = run.workload.objective.reference, run.workload.class_names()
+    candidate, champion, names = side_by_side(evidence.candidate, evidence.champion, names)
     ours = compute_metrics(candidate, task, names)
     theirs = compute_metrics(champion, task, names) if champion is not None else {}
     return [

@@ -10,7 +10,6 @@ import torch
 from mlratchet.infra.artifact.measure import Measurement
 from mlratchet.models.artifact.signature import signature_of
 from mlratchet.models.data.dataset import DatasetManifest
-from mlratchet.models.data.shards import load_split
 from mlratchet.models.evaluation.perturb import perturb
 from mlratchet.models.evaluation.score import score
 from mlratchet.models.gates.evidence import AttributionShift, ContractReplay, Evidence
@@ -27,6 +26,7 @@ from mlratchet.tasks.showing.mlflow_pages import show_evaluation
 from mlratchet.tasks.step import step
 from mlratchet.tasks.steps.train import Trained
 from mlratchet.tasks.support.attribute import attribute
+from mlratchet.tasks.support.examples import Examples
 from mlratchet.tasks.support.score_versions import Rescored, rescore
 from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
@@ -94,12 +94,13 @@ class Evaluation:
 def evaluate(run: Run, work: Work, dataset: DatasetManifest, trained: Trained) -> Evaluation:
     """Score the candidate, its perturbed copies and every version it is compared with on the same rows."""
     store, demands, task = run.adapters.store, demands_of(run.spec.gates), run.workload.objective.reference
-    rows = load_split(store, dataset, "test")
+    examples = Examples(store, run.spec, dataset, signature_of(run.workload, run.spec.serving.defaults))
+    rows = examples.rows
     module = load_candidate(run, trained.result.weights_key, trained.result.weights_sha256)
     candidate = candidate_rows(run, trained, module, rows)
-    compared = rescore(run, work, rows, demands)
+    compared = rescore(run, work, examples, demands)
     perturbed = perturbed_rows(run, module, rows, demands)
-    attributed = attribute(run, rows, demands, module, compared.champion_model)
+    attributed = attribute(run, examples, demands, module, compared.champion_version)
     metrics = compute_metrics(candidate, task, run.workload.class_names())
     metrics |= estimates(demands.metrics, candidate, task)
     show_evaluation(run, trained, candidate, compared, metrics, demands, attributed)
@@ -111,7 +112,9 @@ def evaluate(run: Run, work: Work, dataset: DatasetManifest, trained: Trained) -
     }
     keys = {name: save_rows(store, outputs) if outputs is not None else "none" for name, outputs in scored.items()}
     sample_x, sample_output = rows.x[:SAMPLE], candidate.output[:SAMPLE]
-    keys["requests"] = publish_requests(store, contract_requests(signature_of(run.workload), sample_x, sample_output))
+    keys["requests"] = publish_requests(
+        store, contract_requests(signature_of(run.workload, run.spec.serving.defaults), sample_x, sample_output)
+    )
     return Evaluation(
         candidate=candidate,
         compared=compared,

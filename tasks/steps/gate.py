@@ -54,7 +54,7 @@ def pass_gate(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict
         class_names=run.workload.class_names(),
         now_s=began_s,
     )
-    result = verdict_on(spec.gates, evidence, basis)
+    result = verdict_on(spec.policy, evidence, basis)
     decision = build_decision(
         spec.name,
         gate,
@@ -63,7 +63,7 @@ def pass_gate(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict
         work_key=work.key,
         champion_version=champion,
         digests={
-            "policy": publish_policy(store, spec.gates),
+            "policy": publish_policy(store, spec.policy),
             "evidence": freeze(store, evidence, basis),
             "pipeline": spec.revision(),
             "dataset": work.dataset_id,

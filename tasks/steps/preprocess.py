@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.preprocess import write_dataset
+from mlratchet.models.data.row_index import input_columns
 from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.tasks.step import step
 from mlratchet.tasks.steps.validate import Checked
+from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
 
 
 @step("Preprocess into shards")
-def preprocess(run: Run, snapshot: Snapshot, checked: Checked) -> DatasetManifest:
+def preprocess(run: Run, work: Work, snapshot: Snapshot, checked: Checked) -> DatasetManifest:
     """Write the dataset unless it exists."""
     return write_dataset(
         run.adapters.store,
@@ -22,4 +24,6 @@ def preprocess(run: Run, snapshot: Snapshot, checked: Checked) -> DatasetManifes
         run.spec.data,
         run.spec.source,
         class_names=run.workload.class_names(),
+        input_columns=input_columns(run.workload.input_spec()),
+        identity_columns=work.identity_columns,
     )

@@ -60,7 +60,9 @@ def recorded_requests(run: Run, record: Registration) -> list[StoredRequest]:
     split = load_split(store, load_dataset(store, record.dataset_id), "test")
     place = {identity: number for number, identity in enumerate(rows.ids)}
     output: np.ndarray[Any, Any] = rows.output[[place[identity] for identity in split.ids[:ROWS]]]
-    return contract_requests(signature_of(run.workload), split.x[:ROWS], output, examples=ROWS)
+    return contract_requests(
+        signature_of(run.workload, run.spec.serving.defaults), split.x[:ROWS], output, examples=ROWS
+    )
 
 
 @step("Roll back")

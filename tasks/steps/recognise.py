@@ -15,6 +15,7 @@ from mlratchet.models.registration.record import MadeOf, find_registration
 from mlratchet.models.registration.why_anew import why_anew
 from mlratchet.models.training.result import find_result
 from mlratchet.tasks.step import step
+from mlratchet.tasks.support.row_identity import identity_columns
 from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
 
@@ -28,7 +29,10 @@ def recognise(run: Run, snapshot: Snapshot) -> Work:
     with suppress(RegistryError):  # without MLflow the promotion asks, which cannot do without
         refuse_cut_ledger(run.adapters.ledger, run.adapters.registry, run.spec.name)
     store = run.adapters.store
-    rows = dataset_parts(snapshot.id, run.data_code, run.spec.workload, run.spec.data, run.spec.source)
+    named_by = identity_columns(run, snapshot)
+    rows = dataset_parts(
+        snapshot.id, run.data_code, run.spec.workload, run.spec.data, run.spec.source, identity_columns=named_by
+    )
     parts = work_parts(
         run.spec,
         snapshot_id=snapshot.id,
@@ -47,6 +51,7 @@ def recognise(run: Run, snapshot: Snapshot) -> Work:
         key=key,
         dataset_id=digest(rows),
         snapshot_id=snapshot.id,
+        identity_columns=named_by,
         made_of=made_of,
         why="" if done is not None or find_result(store, key) is not None else why_anew(incumbent, made_of),
         done=done,

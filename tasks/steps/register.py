@@ -155,14 +155,20 @@ def make_version(run: Run, work: Work, trained: Trained, evaluation: Evaluation,
 
 def package(run: Run, work: Work, trained: Trained, evaluation: Evaluation) -> tuple[Path, ArtifactManifest, str]:
     """The model directory, its manifest and the card."""
-    adapters = run.adapters
+    spec, adapters = run.spec, run.adapters
     module = load_candidate(run, trained.result.weights_key, trained.result.weights_sha256)
     weights = run.scratch / "weights.safetensors"
     adapters.store.download_file(trained.result.weights_key, weights, sha256=trained.result.weights_sha256)
     card = card_of(run, work, trained, evaluation)
     directory = run.scratch / "model"
     manifest = build_model_directory(
-        module, run.workload, evaluation.sample_x[:2], out=directory, card=card, weights_file=weights
+        module,
+        run.workload,
+        evaluation.sample_x[:2],
+        out=directory,
+        card=card,
+        weights_file=weights,
+        defaults=spec.serving.defaults,
     )
     return directory, manifest, card
 

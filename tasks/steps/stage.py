@@ -22,7 +22,9 @@ def measure(run: Run, work: Work, record: Registration, evaluation: Evaluation) 
     and what the champion's clients send."""
     directory = run.scratch / "staged"
     manifest = fetch_artifact(run.adapters.bucket, record, directory)
-    requests = contract_requests(signature_of(run.workload), evaluation.sample_x, evaluation.sample_output)
+    requests = contract_requests(
+        signature_of(run.workload, run.spec.serving.defaults), evaluation.sample_x, evaluation.sample_output
+    )
     if work.incumbent is not None:
         requests += requests_of(run.adapters.store, run.adapters.ledger.entries(run.spec.name), work.incumbent.version)
     return measure_artifact(

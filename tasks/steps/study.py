@@ -16,7 +16,7 @@ from mlratchet.models.tuning.rows import write_search_dataset
 from mlratchet.models.tuning.space import Values, baseline, objective, overrides, require_tune, trial_spec
 from mlratchet.models.tuning.study import study_id
 from mlratchet.tasks.step import step
-from mlratchet.tasks.steps.train import initial_weights
+from mlratchet.tasks.steps.train import initial_weights, names_of_parent
 from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
 
@@ -36,6 +36,8 @@ class Study:
     parent_version: int | None
     parent_weights_key: str | None
     parent_weights_sha256: str | None
+    parent_classes: tuple[str, ...] = ()
+    parent_columns: tuple[str, ...] = ()
 
     @property
     def higher_is_better(self) -> bool:
@@ -78,6 +80,7 @@ def open_study(run: Run, work: Work, dataset: DatasetManifest) -> Study:
     refuse_gate_rows(rows)
     parent = work.incumbent if tune.warm_start == "champion" else None
     start, start_sha256 = (parent.weights_key, parent.weights_sha256) if parent else initial_weights(run)
+    classes, columns = names_of_parent(run, parent)
     return Study(
         id=study_id(
             run.spec,
@@ -94,4 +97,6 @@ def open_study(run: Run, work: Work, dataset: DatasetManifest) -> Study:
         parent_version=parent.version if parent else None,
         parent_weights_key=start,
         parent_weights_sha256=start_sha256,
+        parent_classes=classes,
+        parent_columns=columns,
     )

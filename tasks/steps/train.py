@@ -23,6 +23,7 @@ from mlratchet.models.training.result import TrainResult, find_result
 from mlratchet.tasks.showing.prefect_page import show_link, show_table
 from mlratchet.tasks.showing.training_events import Forwarder
 from mlratchet.tasks.step import step
+from mlratchet.tasks.support.open_version import signature_of_version
 from mlratchet.tasks.support.score_versions import ancestor_of
 from mlratchet.tasks.support.seen_rows import seen_rows
 from mlratchet.tasks.support.work import Work
@@ -77,6 +78,7 @@ def train(run: Run, work: Work) -> Trained:
     )
     parent = parent_record(run, claim.parent_version)
     parent_key, parent_sha256 = (parent.weights_key, parent.weights_sha256) if parent else initial_weights(run)
+    classes, columns = names_of_parent(run, parent)
     scratch = run.scratch / f"train-{claim.epoch}"
     job = TrainJob(
         work_key=work.key,
@@ -88,6 +90,8 @@ def train(run: Run, work: Work) -> Trained:
         scratch=str(scratch),
         parent_weights_key=parent_key,
         parent_weights_sha256=parent_sha256,
+        parent_classes=classes,
+        parent_columns=columns,
     )
     result = find_result(adapters.store, work.key)
     if result is None:
@@ -142,6 +146,15 @@ def parent_record(run: Run, version: int | None) -> Registration | None:
     if record is not None:
         refuse_changed_registration(run.adapters.store, record, run.adapters.ledger.entries(run.spec.name))
     return record
+
+
+def names_of_parent(run: Run, parent: Registration | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Classes and columns of the parent: heads and first layers are taken by name. Empty without a parent."""
+    if parent is None:
+        return (), ()
+    entries = run.adapters.ledger.entries(run.spec.name)
+    signature = signature_of_version(run.adapters, parent, entries)
+    return signature.classes, signature.input.columns
 
 
 def refuse_seen_rows(run: Run, work: Work, parent: Registration) -> None:

@@ -110,6 +110,8 @@ class Trial:
                 scratch=str(scratch),
                 parent_weights_key=self._study.parent_weights_key,
                 parent_weights_sha256=self._study.parent_weights_sha256,
+                parent_classes=self._study.parent_classes,
+                parent_columns=self._study.parent_columns,
                 search=True,
             )
             try:

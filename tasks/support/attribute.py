@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 from mlratchet.models.evaluation.attribution_plots import attribution_plots
-from mlratchet.models.evaluation.explain import Attributions, ImportanceShift, explain, moved_most, sample_rows, shift
+from mlratchet.models.evaluation.explain import (
+    Attributions,
+    ImportanceShift,
+    by_column,
+    explain,
+    moved_most,
+    sample_rows,
+    shift,
+)
 from mlratchet.models.gates.evidence import AttributionShift
 from mlratchet.models.gates.needs import Demands
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.sources.record import Split
+from mlratchet.tasks.support.examples import Examples
+from mlratchet.tasks.support.open_version import Model, Version
 from mlratchet.tasks.wiring import Run
 
 logger = logging.getLogger(__name__)
-Model = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,17 +38,20 @@ class Attributed:
     missing: str = ""  # why there are none
 
 
-def attribute(run: Run, rows: Split, demands: Demands, candidate: Model, champion: Model | None) -> Attributed:
-    """Explain both models on the same sample of test rows, when a check or the pipeline file asks for it."""
-    config = run.spec.evaluation
+def attribute(run: Run, examples: Examples, demands: Demands, candidate: Model, champion: Version | None) -> Attributed:
+    """Explain both models on the same sample of test rows, when a check or the pipeline file asks for it: each on its
+    own columns, about the classes or labels that both know."""
+    config, rows, spec = run.spec.evaluation, examples.rows, run.workload.input_spec()
     if not (demands.attributions or config.attributions):
         return Attributed()
-    chosen = sample_rows(rows, config.attribution_rows, config.seed)
-    x, y = rows.x[chosen], rows.y[chosen]
-    models = {"candidate": candidate} | ({"champion": champion} if champion is not None else {})
-    spec = run.workload.input_spec()
+    asked = questions_of(examples, candidate, champion, sample_rows(rows, config.attribution_rows, config.seed))
+    chosen, x = asked.chosen, rows.x[asked.chosen]
+    steps = config.attribution_steps
     try:
-        found = explain(models, x, y, objective=run.workload.objective, input_spec=spec, steps=config.attribution_steps)
+        found = explain(
+            asked.models, asked.inputs, asked.y, objective=run.workload.objective, input_spec=spec, steps=steps
+        )
+        found = by_column(found, asked.columns)
     except Exception as error:  # noqa: BLE001 - a user's model may refuse in any way; a check then finds no evidence
         why = f"{type(error).__name__}: {error}"[:300]
         logger.warning("no attributions: %s", why)
@@ -51,18 +61,68 @@ def attribute(run: Run, rows: Split, demands: Demands, candidate: Model, champio
     body = document(found, [rows.ids[i] for i in chosen], slices, moved)
     digest = digest_bytes(body)
     run.adapters.store.create(f"attributions/{digest}.json", body)
-    labels = run.workload.objective.wanted(y, run.workload.class_names())
+    labels = run.workload.objective.wanted(rows.y[chosen], run.workload.class_names())
     titles = [f"{rows.ids[i]}: {label}"[-24:] for i, label in zip(chosen, labels, strict=True)]
     pictures: dict[str, bytes] = {}
     try:
-        pictures = attribution_plots(x, found, spec, slices, titles)
+        names = tuple(dict.fromkeys(name for columns in asked.columns.values() for name in columns))
+        pictures = attribution_plots(x, found, replace(spec, columns=names), slices, titles)
     except Exception as error:  # noqa: BLE001 - an input that cannot be drawn is evidence all the same
         logger.warning("attributions are not drawn: %s: %s", type(error).__name__, error)
     return Attributed(
-        shift=evidence_of(moved, found, spec.columns) if moved is not None else None,
+        shift=evidence_of(moved, found, names) if moved is not None else None,
         digest=digest,
         pictures={**pictures, "attributions.json": body},
     )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Questions:
+    """What is explained, of which rows."""
+
+    chosen: np.ndarray[Any, Any]  # places of the rows
+    models: dict[str, Model]
+    inputs: dict[str, np.ndarray[Any, Any]]  # the rows as each model takes them
+    columns: dict[str, tuple[str, ...]]  # of tables
+    y: np.ndarray[Any, Any]  # in the order of the names that all models know
+
+
+def questions_of(
+    examples: Examples, candidate: Model, champion: Version | None, chosen: np.ndarray[Any, Any]
+) -> Questions:
+    """Without a champion every row and class; with one the rows that it can be asked about, and common names."""
+    rows, ours = examples.rows, examples.layout
+    if champion is None:
+        return Questions(
+            chosen=chosen,
+            models={"candidate": candidate},
+            inputs={"candidate": rows.x[chosen]},
+            columns={"candidate": ours.input.columns},
+            y=rows.y[chosen],
+        )
+    taken = examples.take(champion)
+    x, unreadable = taken.x, taken.unreadable
+    theirs = champion.signature
+    common = [name for name in ours.classes if name in theirs.classes]
+    mine, other = [[names.index(name) for name in common] for names in (ours.classes, theirs.classes)]
+    single = rows.y.ndim == 1 and bool(ours.classes)
+    kept = [i for i in chosen if rows.ids[i] not in unreadable and not (single and rows.y[i] not in mine)]
+    chosen = np.asarray(kept, dtype=np.int64)
+    y = rows.y[chosen]
+    if common:
+        y = np.searchsorted(mine, y).astype(y.dtype) if single else np.ascontiguousarray(y[:, mine])
+    return Questions(
+        chosen=chosen,
+        models={"candidate": narrowed(candidate, mine), "champion": narrowed(champion.program, other)},
+        inputs={"candidate": rows.x[chosen], "champion": x[chosen]},
+        columns={"candidate": ours.input.columns, "champion": theirs.input.columns},
+        y=y,
+    )
+
+
+def narrowed(model: Model, places: list[int]) -> Model:
+    """The model with these outputs alone, in this order; as it is where outputs have no names."""
+    return (lambda x: model(x)[:, places]) if places else model
 
 
 def evidence_of(moved: ImportanceShift, found: dict[str, Attributions], names: tuple[str, ...]) -> AttributionShift:

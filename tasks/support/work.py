@@ -20,7 +20,8 @@ class Work:
     done: Registration | None  # the version this work key already has
     champion: LedgerEntry | None  # who serves now
     incumbent: Registration | None  # the champion's record
-    was_champion: bool  # this very work served once and was superseded
+    identity_columns: tuple[str, ...] = ()  # of the first delivery: who a row is
+    was_champion: bool = False  # this very work served once and was superseded
 
     @property
     def is_champion(self) -> bool:

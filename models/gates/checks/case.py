@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
-from mlratchet.models.evaluation.seen import saw_every_row
+from mlratchet.models.evaluation.join import Common
+from mlratchet.models.evaluation.seen import SEEN, SEEN_COLUMN, comparable, leaves_nothing
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.metrics import Metric
 from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.objectives.naming import metrics_for, metrics_over
 
 LEAST_TAIL = 10  # resamples that must lie beyond a bound, else a percentile is a guess
 MOST_RESAMPLES = 1_000_000
@@ -31,12 +33,22 @@ class HasInterval(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Compared:
+    """The candidate and another version on what both know, and the metric over it."""
+
+    metric: Metric
+    common: Common
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Case:
     """What every check of a gate is judged in."""
 
     gate: str
     evidence: Evidence
     metrics: Mapping[str, Metric]
+    task: str = ""
+    class_names: tuple[str, ...] = ()
     first_model: bool = False  # there is no champion: the bootstrap rule applies
     now_s: float | None = None  # the clock, for what expires
     policy_digest: str = ""
@@ -66,7 +78,10 @@ class Case:
             return f"the {who} was scored on rows of another dataset: got {got}, expected {wanted}"
         if len(set(rows.ids)) != len(rows.ids):
             return f"the {who}'s rows have an id twice"
-        if not (np.isfinite(rows.output).all() and np.isfinite(rows.y).all()):
+        output = rows.output
+        if rows.unknown:  # minus infinity there by construction
+            output = output[:, [place for place, name in enumerate(self.class_names) if name not in rows.unknown]]
+        if not (np.isfinite(output).all() and np.isfinite(rows.y).all()):
             return f"the {who}'s outputs or targets hold NaN or infinity"  # one is enough, whatever slice it is in
         return ""
 
@@ -77,9 +92,28 @@ class Case:
             return why
         if ours.ids != theirs.ids or not np.array_equal(ours.y, theirs.y):
             return f"candidate and {who} were not scored on the same rows"
-        if saw_every_row(theirs):
+        if leaves_nothing(theirs):
+            if set(theirs.columns[SEEN_COLUMN]) != {SEEN}:
+                return f"no test row is left to compare with the {who} on: {comparable(ours, theirs, ()).words[2:]}"
             return (
                 f"the {who} was trained on every one of these {len(theirs.ids)} test rows: data.split changed, and "
                 "only rows that neither has seen can compare the two; deliver some"
             )
         return ""
+
+    def compared(self, name: str, theirs: RowOutputs | None, who: str) -> Compared | str:
+        """Candidate and `who` on what both know, row by row, with the metric `name` over it; or why there is none."""
+        ours = self.evidence.candidate
+        why = self.pair_refused(ours, theirs, who)
+        if why or ours is None or theirs is None:
+            return why
+        common = comparable(ours, theirs, self.class_names)
+        if not common.ours.ids:
+            return f"no test row is of a class that the {who} knows{common.words}"
+        if common.class_names == self.class_names:
+            return Compared(metric=self.metrics[name], common=common)
+        own = name not in metrics_for(self.task, self.class_names)  # the user's: it says itself what it is about
+        metric = self.metrics[name] if own else metrics_over(self.task, common.class_names).get(name)
+        if metric is None:
+            return f"the {who} knows nothing of what {name} is about{common.words}"
+        return Compared(metric=metric, common=common)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from mlratchet.models.evaluation.seen import unseen
 from mlratchet.models.gates.checks.case import NO_CHAMPION, Case
 from mlratchet.models.gates.checks.statistical import OnMetric
 from mlratchet.models.gates.intervals import gain_of
 from mlratchet.models.gates.pilot import Pilot, margin_note
-from mlratchet.models.gates.result import CheckResult, Verdict, not_applicable, unknown
+from mlratchet.models.gates.result import CheckResult, Part, Verdict, not_applicable, unknown
 from mlratchet.models.metrics import Metric
 from mlratchet.models.metrics.rows import RowOutputs
 
@@ -39,17 +39,17 @@ class Paired(OnMetric):
         declared: Literal["estimate", "interval"] = "interval",
     ) -> CheckResult:
         """The gain over `who` must lie above `floor`, as must its lower bound unless an estimate is asked for."""
-        ours, metric = case.evidence.candidate, case.metrics.get(self.metric)
         threshold = threshold_of(floor, who if who.startswith("version") else f"the {who}")
-        if metric is None:
+        if self.metric not in case.metrics:
             return unknown(self.kind, self.metric, "?", f"unknown metric; there are {', '.join(case.metrics)}")
-        why = case.pair_refused(ours, theirs, who)
-        if why or ours is None or theirs is None:
-            return unknown(self.kind, self.metric, threshold, why)
-        ours, theirs, left_out = unseen(ours, theirs)
+        pair = case.compared(self.metric, theirs, who)
+        if isinstance(pair, str):
+            return unknown(self.kind, self.metric, threshold, pair)
+        metric, common = pair.metric, pair.common
         confidence = case.confidence(self)
         two_sided = 2 * confidence - 1  # each end is then a one-sided bound at `confidence`
-        found = gain_of(metric, ours, theirs, resamples=case.resamples(self, confidence), seed=self.seed)
+        resamples = case.resamples(self, confidence)
+        found = gain_of(metric, common.ours, common.theirs, resamples=resamples, seed=self.seed)
         interval, compare = found.interval(two_sided), case.compare(declared)
         if found.why or (compare == "interval" and interval is None):
             return unknown(self.kind, self.metric, threshold, found.why or found.span(two_sided), found.n)
@@ -62,7 +62,7 @@ class Paired(OnMetric):
             verdict=verdict,
             reason=(
                 f"{self.metric}: gain over {whom} {found.value:+.4f}{bound} {words} {floor:g} "
-                f"(n={found.n}{left_out}{found.detail}, {found.span(two_sided)})"
+                f"(n={found.n}{common.words}{found.detail}, {found.span(two_sided)})"
             ),
             threshold=threshold,
             value=found.value,
@@ -70,6 +70,7 @@ class Paired(OnMetric):
             n=found.n,
             method=found.bounds.method,
             seed=found.seed,
+            parts=alone_of(case, common.alone),
         )
 
     def judge_against_champion(self, case: Case, floor: float) -> CheckResult:
@@ -95,6 +96,21 @@ class Paired(OnMetric):
         if rows is None and case.first_model:
             return not_applicable(self.kind, self.metric, threshold_of(floor, who), NO_CHAMPION)
         return self.judge_against(case, rows, who, floor, declared)
+
+
+def alone_of(case: Case, alone: Mapping[str, int]) -> tuple[Part, ...]:
+    """A slice of its own per class or label that only the candidate knows, with its recall there."""
+    ours, names = case.evidence.candidate, case.class_names
+    parts = []
+    for name, n in alone.items():
+        place, share = names.index(name), None
+        if ours is not None and n:
+            hit = ours.output[:, place] > 0 if ours.y.ndim == 2 else ours.output.argmax(axis=1) == place
+            of_it = ours.y[:, place] > 0 if ours.y.ndim == 2 else ours.y == place
+            share = float(hit[of_it].mean())
+        label = f"only the candidate knows {name} (recall)"
+        parts.append(Part(label=label, verdict="not_applicable", n=n, value=share))
+    return tuple(parts)
 
 
 def threshold_of(floor: float, whom: str) -> str:

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.evaluation.seen import unseen
 from mlratchet.models.evaluation.slices import require_columns, slice_labels, take_rows
 from mlratchet.models.evaluation.statistics import detectable_difference
 from mlratchet.models.evaluation.statistics.multiplicity import holm
 from mlratchet.models.functions import REFERENCE, load_function
 from mlratchet.models.gates.checks.base import SCORED_GATES, Needs, PolicyContext
-from mlratchet.models.gates.checks.case import NO_CHAMPION, Case
+from mlratchet.models.gates.checks.case import NO_CHAMPION, Case, Compared
+from mlratchet.models.gates.checks.pairing import alone_of
 from mlratchet.models.gates.checks.statistical import OnMetric
 from mlratchet.models.gates.intervals import estimate_of, gain_of
 from mlratchet.models.gates.pilot import TIMES, Pilot, within_reach
@@ -128,13 +129,14 @@ class SliceCheck(OnMetric):
         """Every wanted slice must hold; one that is empty, too small or undefined is inconclusive."""
         threshold = _threshold(self)
         metric, ours, theirs = case.metrics.get(self.metric), case.evidence.candidate, None
+        pair: Compared | str = ""
         if metric is None:
             return unknown(self.kind, self.metric, "?", f"unknown metric; there are {', '.join(case.metrics)}")
         if self.margin is not None:
             if case.first_model:
                 return not_applicable(self.kind, self.metric, threshold, NO_CHAMPION)
-            theirs = case.evidence.champion
-            why = case.pair_refused(ours, theirs, "champion")
+            pair = case.compared(self.metric, case.evidence.champion, "champion")
+            why = pair if isinstance(pair, str) else ""
         else:
             why = case.rows_refused(ours, "candidate")
         if why or ours is None:
@@ -142,17 +144,27 @@ class SliceCheck(OnMetric):
         labels = labels_of(ours, self.by, self.function)
         if isinstance(labels, str):
             return unknown(self.kind, self.metric, threshold, labels, len(ours.ids))
-        wanted = self.slices or tuple(sorted({label for label in labels if label}))
+        wanted = self.slices or tuple(sorted({label for label in labels_known(labels, ours, pair, case) if label}))
         if not 0 < len(wanted) <= MOST_SLICES:
             many = f"{len(wanted)} slices, expected 1 to {MOST_SLICES}; name those that matter in `slices`"
             return unknown(self.kind, self.metric, threshold, many, len(ours.ids))
-        left_out = ""
-        if theirs is not None:  # a slice of nothing but rows that the champion has seen stays, empty: inconclusive
+        left_out, alone = "", tuple[Part, ...]()
+        if not isinstance(pair, str):  # a slice of nothing but rows that are left out stays, empty: inconclusive
             label_of = dict(zip(ours.ids, labels, strict=True))
-            ours, theirs, left_out = unseen(ours, theirs)
+            metric, common = pair.metric, pair.common
+            ours, theirs, left_out, alone = common.ours, common.theirs, common.words, alone_of(case, common.alone)
             labels = [label_of[identity] for identity in ours.ids]
         tests = [_SliceTest(self, case, metric, label, labels, ours, theirs, len(wanted)) for label in wanted]
-        return _summary(self, case, threshold + left_out, tests, len(ours.ids))
+        found = _summary(self, case, threshold + left_out, tests, len(ours.ids))
+        return replace(found, parts=found.parts + alone)
+
+
+def labels_known(labels: list[str], ours: RowOutputs, pair: Compared | str, case: Case) -> list[str]:
+    """Labels of the rows whose class the champion knows: a slice of nothing else is no slice to compare on."""
+    if isinstance(pair, str) or not pair.common.alone or ours.y.ndim != 1:
+        return labels
+    foreign = {case.class_names.index(name) for name in pair.common.alone}
+    return [label for label, y in zip(labels, ours.y, strict=True) if int(y) not in foreign]
 
 
 def labels_of(rows: RowOutputs, by: tuple[str, ...], function: str | None) -> list[str] | str:

@@ -11,6 +11,10 @@ import pytest
 import torch
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.artifact.signature import Signature, signature_of
+from mlratchet.models.gates.checks.case import Case
+from mlratchet.models.gates.checks.contract import ContractCheck
+from mlratchet.models.gates.evidence import ContractReplay, Evidence, failing_columns
+from mlratchet.models.gates.result import CheckResult
 from mlratchet.models.ports.storage import DigestMismatch
 from mlratchet.models.serving.contract import (
     StoredRequest,
@@ -22,6 +26,7 @@ from mlratchet.models.serving.contract import (
     signature_failures,
 )
 from mlratchet.models.serving.predictor import Predictor
+from mlratchet.models.serving.schema import parse_request
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.tabular import TableClassifier, TableRegressor
 
@@ -94,7 +99,9 @@ def test_requests_of_the_champions_clients_must_still_be_answered(store: MemoryS
     renamed = TableClassifier(columns=["a", "b", "price"], classes=["no", "yes"], hidden=8)
     other, changed, _, _ = made(renamed)
     failures = replay(predictor(other, changed), stored)
-    assert failures == ["request 9 of version 3: expected an answer, got 422: instances[0].price: missing column"]
+    assert failures == [
+        "columns c, price: request 9 of version 3: expected an answer, got 422: instances[0].price: missing column"
+    ]
     store.put(key, b"[]")
     with pytest.raises(DigestMismatch):
         load_requests(store, key, 3)
@@ -130,3 +137,43 @@ def test_memory_is_the_childs_own_not_what_its_parent_held() -> None:
     done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
     now, peak = map(float, done.stdout.split())
     assert 10 < now <= peak < 700
+
+
+def clients(workload: Workload) -> list[StoredRequest]:
+    """What the clients of a version send."""
+    signature, _, x, output = made(workload)
+    sent = [one for one in contract_requests(signature, x, output) if one.expect == "answer"]
+    return [one.model_copy(update={"predictions": None}) for one in sent]
+
+
+def test_a_new_column_with_a_default_breaks_no_client_and_without_one_is_named() -> None:
+    wider = TableClassifier(columns=["a", "b", "c", "d"], classes=["no", "yes"], hidden=8)
+    _, module, _, _ = made(wider)
+    asked = clients(CLASSIFIER)
+    assert replay(predictor(signature_of(wider, {"d": 0.5}), module), asked) == []
+    failures = tuple(replay(predictor(signature_of(wider), module), asked))
+    assert len(failures) == len(asked)
+    assert {failing_columns(line) for line in failures} == {("d",)}
+
+    def judged(**more: Any) -> CheckResult:
+        check = ContractCheck(kind="contract", **more)
+        evidence = Evidence(contract=ContractReplay(n=20, failures=failures))
+        return check.judge(Case(gate="staging", evidence=evidence, metrics={}))
+
+    refused = judged()
+    assert refused.verdict == "fail"
+    assert "breaking: d: give what is new a value in serving.defaults" in refused.reason
+    assert judged(breaking=("e",)).verdict == "fail"
+    allowed = judged(breaking=("d",))
+    assert (allowed.verdict, allowed.value) == ("pass", 0.0)
+    assert "requests break, as `breaking` allows: d" in allowed.reason
+
+
+def test_a_removed_column_is_named_and_a_default_fills_what_a_client_leaves_out() -> None:
+    narrower = TableClassifier(columns=["a", "b"], classes=["no", "yes"], hidden=8)
+    _, module, _, _ = made(narrower)
+    failures = replay(predictor(signature_of(narrower), module), clients(CLASSIFIER))
+    assert {failing_columns(line) for line in failures} == {("c",)}
+    signature = Signature.from_json(signature_of(CLASSIFIER, {"b": 2.0, "c": 3.0}).to_json())
+    for body in (b'{"instances": [{"a": 1}]}', b'{"instances": [[1]]}', b'{"instances": [{"a": 1, "c": 3}]}'):
+        assert parse_request(body, signature).tolist() == [[1.0, 2.0, 3.0]]

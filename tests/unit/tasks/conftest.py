@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,20 +15,21 @@ from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.registry.memory import MemoryRegistry
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.infra.tracking.memory import MemoryTracker
+from mlratchet.models.artifact.signature import Signature, signature_of
 from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
 from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.decisions.decision import build_decision
 from mlratchet.models.decisions.signature import publish_decision
 from mlratchet.models.gates.result import GateResult
-from mlratchet.models.identity.canonical import digest_bytes
+from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.pipeline.loading import parse_pipeline
 from mlratchet.models.pipeline.store import publish_pipeline
 from mlratchet.models.registration.record import Registration, publish_registration
 from mlratchet.models.training.result import TrainResult
 from mlratchet.models.workloads.loading import load_workload
 from mlratchet.tasks.steps.train import Trained
-from mlratchet.tasks.support import score_versions
+from mlratchet.tasks.support import open_version
 from mlratchet.tasks.support.work import Work
 from safetensors.torch import save
 
@@ -46,6 +48,7 @@ gates:
 """
 
 KEYS = MemoryKeys()
+OLD = {"columns": ["a", "b", "c"], "classes": ["no", "yes"]}  # of a version, unless it has a signature of its own
 
 
 class Road:
@@ -55,10 +58,34 @@ class Road:
         self.raw, self.store, self.scratch = raw, store, scratch
         self.registry, self.artifacts = MemoryRegistry(), MemoryStore("mlflow")
         self.tracker = MemoryTracker(self.artifacts)
+        index = canonical_json({"format": 2, "records": {}})  # of dataset d, whose records nobody delivers again
+        store.create(f"indexes/{digest_bytes(index)}.json", index)
+        nothing = DatasetManifest(
+            id="d", snapshot_id="s", splits=dict.fromkeys(("train", "validation", "test"), ()), rows={},
+            target_counts={}, index_sha256=digest_bytes(index), identity_columns=("a", "b", "c", "region"),
+        )  # fmt: skip
+        store.create("datasets/d.json", canonical_json(nothing.model_dump(mode="json")))
+        self.signatures: dict[str, Signature] = {}
         self.programs: dict[str, Any] = {}  # name of a version's directory -> module, or the error of its loading
 
-    def run(self, *checks: str, gate: str = "candidate", more: str = "") -> Any:
-        text = PIPELINE.replace(f"  {gate}: [", f"  {gate}: [" + "".join(f"{check}, " for check in checks)) + more
+    @staticmethod
+    def run_policy(*checks: str) -> Any:
+        """The gates of a pipeline whose champion gate begins with these checks."""
+        text = PIPELINE.replace("  champion: [", "  champion: [" + "".join(f"{check}, " for check in checks))
+        return parse_pipeline(text, where="test").gates
+
+    def x_of(self, ids: list[str]) -> list[Any]:
+        """What was delivered of these rows, by id."""
+        return [self.delivered[identity] for identity in ids]
+
+    def run(
+        self, *checks: str, gate: str = "candidate", more: str = "",
+        parameters: str = '{columns: [a, b, c], classes: ["no", "yes"]}', source: str = "{prefix: t/}",
+    ) -> Any:  # fmt: skip
+        text = PIPELINE.replace('{columns: [a, b, c], classes: ["no", "yes"]}', parameters).replace(
+            "{prefix: t/}", source
+        )
+        text = text.replace(f"  {gate}: [", f"  {gate}: [" + "".join(f"{check}, " for check in checks)) + more
         spec = parse_pipeline(text, where="test")
         adapters = SimpleNamespace(
             store=self.store, ledger=ObjectLedger(self.store, KEYS), registry=self.registry, tracker=self.tracker,
@@ -69,19 +96,23 @@ class Road:
             scratch=self.scratch, tracking_run=self.tracking_run, pages={}, run_id="r", actor="test",
         )  # fmt: skip
 
-    def dataset(self, run: Any, rows: int = 400) -> DatasetManifest:
+    def dataset(self, run: Any, rows: int = 400, *, maybe: int = 0, empty_c: int = 0) -> DatasetManifest:
+        """`maybe` rows more are of a third class; `empty_c`: every so many rows lack column c."""
         rng = np.random.default_rng(0)
         x = rng.normal(size=(rows, 3))
         lines = ["a,b,c,label,region"]
         for number, one in enumerate(x):
             label = "yes" if one[0] + one[1] > 0 else "no"
-            lines.append(f"{one[0]:.6f},{one[1]:.6f},{one[2]:.6f},{label},{'eu' if number % 3 else 'us'}")
+            c = "" if empty_c and number % empty_c == 0 else f"{one[2]:.6f}"
+            lines.append(f"{one[0]:.6f},{one[1]:.6f},{c},{label},{'eu' if number % 3 else 'us'}")
+        lines += [f"{one[0]:.6f},{one[1]:.6f},10,maybe,eu" for one in rng.normal(size=(maybe, 2))]
         self.raw.put("t/rows.csv", "\n".join(lines).encode())
         snapshot = take_snapshot(self.raw, self.store, prefix="t/")
         records, _ = read_dataset_records(self.store, snapshot, run.workload, run.spec.source)
+        self.delivered = {record.id: record.x for record in records}
         return write_dataset(
             self.store, snapshot, records, "w", run.spec.workload, run.spec.data, run.spec.source,
-            class_names=run.workload.class_names(),
+            class_names=run.workload.class_names(), input_columns=run.workload.input_spec().columns,
         )  # fmt: skip
 
     @property
@@ -89,7 +120,10 @@ class Road:
         return self.tracker.open_run("table", work_key="new", flow_run="f", name="n", tags={})
 
     def trained(self, weights: tuple[float, float, float]) -> Trained:
-        data = save(program(weights).state_dict())
+        return self.trained_module(program(weights))
+
+    def trained_module(self, module: torch.nn.Module) -> Trained:
+        data = save(module.state_dict())
         key = f"work/new/e000001/weights-{digest_bytes(data)}.safetensors"
         self.store.create(key, data)
         self.store.put("work/new/e000001/result.json", b"{}")
@@ -104,6 +138,7 @@ class Road:
     def version(
         self, program: Any, *, champion: bool = True, dataset_id: str = "d", revision: str = "",
         parent: Registration | None = None, names_registration: bool = True,
+        signature: Signature | None = None,
     ) -> Registration:  # fmt: skip
         """Register a version; `program` is its module, or the error that loading it raises. A decision of before
         registrations were named by digest has no `names_registration`."""
@@ -122,6 +157,9 @@ class Road:
         )  # fmt: skip
         record = publish_registration(self.store, record)
         self.programs[f"version-{number}"] = program
+        self.signatures[f"version-{number}"] = signature or signature_of(
+            load_workload("mlratchet.models.workloads.tabular:TableClassifier", OLD)
+        )
         if champion:
             ledger = ObjectLedger(self.store, KEYS)
             digests = {"dataset": dataset_id} | ({"registration": record.digest()} if names_registration else {})
@@ -156,16 +194,37 @@ def program(weights: tuple[float, float, float]) -> torch.nn.Module:
 
 
 @pytest.fixture
-def road(raw: MemoryStore, store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Road:
-    """Versions are loaded from `Road.programs`: exporting and loading real ones is the stack tests' part."""
-    made = Road(raw, store, tmp_path)
+def make_road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Road]:
+    """Versions are loaded from `Road.programs`: exporting and loading real ones is the stack tests' part. Each road has
+    buckets of its own."""
+    made: list[Road] = []
+
+    def fetch(bucket: Any, record: Registration, into: Path) -> None:
+        into.mkdir(parents=True, exist_ok=True)
+        (into / "signature.json").write_text(made[-1].signatures[f"version-{record.version}"].to_json())
 
     def load(directory: Path) -> Any:
-        found = made.programs[directory.name]
+        found = made[-1].programs[directory.name]
         if isinstance(found, Exception):
             raise found
         return found
 
-    monkeypatch.setattr(score_versions, "load_exported", load)
-    monkeypatch.setattr(score_versions, "fetch_artifact", lambda bucket, record, into: None)
-    return made
+    def one(bucket: Any, record: Registration, name: str) -> bytes:
+        return made[-1].signatures[f"version-{record.version}"].to_json().encode()
+
+    monkeypatch.setattr(open_version, "load_exported", load)
+    monkeypatch.setattr(open_version, "fetch_artifact", fetch)
+    monkeypatch.setattr(open_version, "fetch_one", one)
+
+    def make() -> Road:
+        made.append(Road(MemoryStore("raw"), MemoryStore("store"), tmp_path / str(len(made))))
+        made[-1].scratch.mkdir()
+        return made[-1]
+
+    return make
+
+
+@pytest.fixture
+def road(make_road: Callable[[], Road]) -> Road:
+    """A fresh one."""
+    return make_road()

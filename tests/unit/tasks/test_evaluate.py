@@ -130,7 +130,7 @@ def test_changed_bytes_and_a_server_that_fails_end_the_step(road: Road, monkeypa
     def down(*_: object) -> None:
         raise StorageError("503")
 
-    monkeypatch.setattr("mlratchet.tasks.support.score_versions.fetch_artifact", down)
+    monkeypatch.setattr("mlratchet.tasks.support.open_version.fetch_artifact", down)
     with pytest.raises(StorageError):  # worth another try of the step
         measure(road, incumbent=incumbent)
 

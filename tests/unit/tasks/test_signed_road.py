@@ -63,7 +63,9 @@ class Road:
     @property
     def run(self) -> Any:
         policy = self.policy
-        spec = SimpleNamespace(name="digits", gates=policy, policy_digest=policy.digest, revision=lambda: "revision")
+        spec = SimpleNamespace(
+            name="digits", gates=policy, policy=policy, policy_digest=policy.digest, revision=lambda: "revision"
+        )
         workload = SimpleNamespace(objective=objective_of("classification"), class_names=lambda: ("0", "1", "2"))
         return SimpleNamespace(
             spec=spec, adapters=self.adapters, workload=workload, workload_digest="w", actor="ada", run_id="run"

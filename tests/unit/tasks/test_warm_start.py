@@ -83,6 +83,6 @@ def test_a_parent_whose_rows_had_other_names_is_refused(road: Any) -> None:
 
 def test_a_parent_whose_rows_are_gone_is_refused_after_another_split(road: Any) -> None:
     run = road.run()
-    parent = road.version(None).model_copy(update={"revision": "0" * 64})
+    parent = road.version(None, dataset_id="gone").model_copy(update={"revision": "0" * 64})
     with pytest.raises(ConfigurationError, match=r"is not known any more; write train\.warm_start: none"):
         refuse_seen_rows(run, road.work(road.dataset(run)), parent)

@@ -1,0 +1,151 @@
+"""The index of a dataset: what is known of each record without its input, to find it again in another delivery.
+
+Records join by id, labels by name, and raw cells by column name, whatever order files list them in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from mlratchet.models.data.dataset import DatasetManifest
+from mlratchet.models.data.shards import load_split
+from mlratchet.models.errors import SecurityError
+from mlratchet.models.identity.canonical import canonical_json, digest_bytes
+from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.sources.raw_cells import DIGITS
+from mlratchet.models.sources.record import InputSpec, Record, Target
+
+FORMAT = 2  # the first one was `{id: [content SHA-256, number of the class]}`
+Label = str | float | tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record."""
+
+    label: Label  # a class or labels by name; a number
+    row: str  # digest of its raw cells in the columns of the first delivery; empty: not told
+    raw: str  # digest of the raw cells of its input; empty: not told
+    prepared: str  # digest of its input as it was prepared
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowIndex:
+    """By record id."""
+
+    entries: dict[str, Entry]
+    legacy: bool = False  # written before raw cells were: `raw` is the digest of the input, in its own order
+
+
+def label_of(target: Target, class_names: Sequence[str]) -> Label:
+    """By name where there are names."""
+    if isinstance(target, tuple):
+        return tuple(sorted(name for name, on in zip(class_names, target, strict=True) if on))
+    return class_names[int(target)] if class_names else float(target)
+
+
+def prepared_digest(record: Record, columns: Sequence[str]) -> str:
+    """Of the input, a table's in the order of the names of its columns."""
+    return _digest_of(record.x, columns)
+
+
+def _digest_of(x: np.ndarray[Any, Any], columns: Sequence[str]) -> str:
+    ordered = x[np.argsort(np.asarray(columns))] if columns else x
+    return digest_bytes(np.ascontiguousarray(ordered).tobytes())[:DIGITS]
+
+
+def entry_of(record: Record, class_names: Sequence[str], columns: Sequence[str]) -> Entry:
+    """Of a record that was read now."""
+    return Entry(
+        label_of(record.y, class_names), record.row_digest, record.raw_digest, prepared_digest(record, columns)
+    )
+
+
+def index_bytes(records: Sequence[Record], class_names: Sequence[str], columns: Sequence[str]) -> bytes:
+    """The document, canonical."""
+    found = {}
+    for record in records:
+        one = entry_of(record, class_names, columns)
+        label = list(one.label) if isinstance(one.label, tuple) else one.label
+        found[record.id] = [label, one.row, one.raw, one.prepared]
+    return canonical_json({"format": FORMAT, "records": found})
+
+
+def input_columns(spec: InputSpec) -> tuple[str, ...]:
+    """Names of the input's values where they have some."""
+    return spec.columns if spec.kind == "table" else ()
+
+
+def load_index(store: ObjectStore, manifest: DatasetManifest, class_names: Sequence[str]) -> RowIndex:
+    """Read back, verified. `class_names` are those of the dataset's pipeline, for an index that holds numbers.
+
+    Raises ``ObjectNotFound``, ``DigestMismatch``, and ``SecurityError`` for a document that is none.
+    """
+    key = f"indexes/{manifest.index_sha256}.json"
+    document = json.loads(store.get(key, sha256=manifest.index_sha256))
+    if document.get("format") != FORMAT:
+        return _legacy(document, class_names)
+    try:
+        entries = {
+            identity: Entry(tuple(label) if isinstance(label, list) else label, row, raw, prepared)
+            for identity, (label, row, raw, prepared) in document["records"].items()
+        }
+    except (ValueError, TypeError, AttributeError) as error:
+        raise SecurityError(f"{store.bucket}/{key}: is not the index of a dataset; it was changed") from error
+    return RowIndex(entries=entries)
+
+
+def _legacy(document: dict[str, list[object]], class_names: Sequence[str]) -> RowIndex:
+    entries = {}
+    for identity, (content, y) in document.items():
+        target: Target = tuple(y) if isinstance(y, list) else y  # type: ignore[assignment]  # as it was written
+        known = not class_names or isinstance(target, tuple) or int(target) < len(class_names)
+        entries[identity] = Entry(label_of(target, class_names) if known else str(y), "", str(content), "")
+    return RowIndex(entries=entries, legacy=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Redelivered:
+    """What two deliveries of the same records differ in, label aside."""
+
+    changed: set[str]  # other raw cells
+    prepared_otherwise: set[str]  # other inputs, which no other raw cells explain
+    why: str = ""  # what is known of their raw cells
+
+
+def redelivered(now: Mapping[str, Entry], then: Mapping[str, Entry]) -> Redelivered:
+    """Of the records in `now`, by id. Where raw cells are not told, another input counts as another preparation."""
+    changed, otherwise, why = set(), set(), "are the same"
+    for identity, ours in now.items():
+        theirs = then[identity]
+        if ours.raw and theirs.raw:
+            if ours.raw != theirs.raw:
+                changed.add(identity)
+            elif ours.prepared != theirs.prepared:
+                otherwise.add(identity)
+        elif ours.prepared != theirs.prepared:
+            if ours.raw:  # told now, not then: a workload that tells them prepares a row by itself
+                changed.add(identity)
+            else:
+                otherwise.add(identity)
+                why = "are not told (Record.raw_digest)"
+    return Redelivered(changed=changed, prepared_otherwise=otherwise, why=why)
+
+
+def with_inputs(
+    store: ObjectStore, manifest: DatasetManifest, index: RowIndex, ids: Sequence[str], spec: InputSpec
+) -> RowIndex:
+    """A legacy index with digests of the prepared inputs of `ids`, from the shards; raw cells were not told then."""
+    wanted, entries = set(ids), dict(index.entries)
+    columns = input_columns(spec)
+    for side in manifest.splits:
+        rows = load_split(store, manifest, side)
+        for identity, x in zip(rows.ids, rows.x, strict=True):
+            if identity in wanted:
+                known = entries[identity]
+                entries[identity] = Entry(known.label, "", "", _digest_of(x, columns))
+    return RowIndex(entries=entries, legacy=True)
