@@ -125,7 +125,8 @@ ROAD: Mapping[str, str] = {
 
 DATA = Deciding(
     starts=("tasks.steps.ingest", "tasks.steps.validate", "tasks.steps.preprocess"),
-    decides=("models.data.*", "models.objectives.*"),  # an objective refuses targets
+    # an objective refuses targets; rows are named by their raw cells
+    decides=("models.data.*", "models.objectives.*", "models.sources.raw_cells"),
     through=("models.workloads.*", "models.sources.*"),
     nothing={
         **ROAD,

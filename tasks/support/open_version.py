@@ -21,7 +21,7 @@ Model = Callable[[torch.Tensor], torch.Tensor]
 SIGNATURE = "signature.json"
 
 
-class Buckets(Protocol):
+class Stores(Protocol):
     """What opening a version needs of the adapters."""
 
     @property
@@ -41,7 +41,7 @@ class Version:
     program: Model
 
 
-def open_version(adapters: Buckets, record: Registration, entries: Sequence[LedgerEntry], directory: Path) -> Version:
+def open_version(adapters: Stores, record: Registration, entries: Sequence[LedgerEntry], directory: Path) -> Version:
     """Fetch into `directory`, verify every byte, load.
 
     `entries` are the pipeline's ledger: what was champion is its word. Raises ``SecurityError`` for another record or
@@ -60,7 +60,7 @@ def open_version(adapters: Buckets, record: Registration, entries: Sequence[Ledg
     return Version(record=record, signature=signature, program=program)
 
 
-def signature_of_version(adapters: Buckets, record: Registration, entries: Sequence[LedgerEntry]) -> Signature:
+def signature_of_version(adapters: Stores, record: Registration, entries: Sequence[LedgerEntry]) -> Signature:
     """What a version takes and gives, by name, without fetching the rest of it. Raises as `open_version`."""
     refuse_other_record(adapters.store, record, entries)
     return Signature.from_json(fetch_one(adapters.bucket, record, SIGNATURE).decode())

@@ -33,7 +33,7 @@ class HasInterval(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Compared:
+class CommonGround:
     """The candidate and another version on what both know, and the metric over it."""
 
     metric: Metric
@@ -101,7 +101,7 @@ class Case:
             )
         return ""
 
-    def compared(self, name: str, theirs: RowOutputs | None, who: str) -> Compared | str:
+    def compared(self, name: str, theirs: RowOutputs | None, who: str) -> CommonGround | str:
         """Candidate and `who` on what both know, row by row, with the metric `name` over it; or why there is none."""
         ours = self.evidence.candidate
         why = self.pair_refused(ours, theirs, who)
@@ -111,9 +111,9 @@ class Case:
         if not common.ours.ids:
             return f"no test row is of a class that the {who} knows{common.words}"
         if common.class_names == self.class_names:
-            return Compared(metric=self.metrics[name], common=common)
+            return CommonGround(metric=self.metrics[name], common=common)
         own = name not in metrics_for(self.task, self.class_names)  # the user's: it says itself what it is about
         metric = self.metrics[name] if own else metrics_over(self.task, common.class_names).get(name)
         if metric is None:
             return f"the {who} knows nothing of what {name} is about{common.words}"
-        return Compared(metric=metric, common=common)
+        return CommonGround(metric=metric, common=common)

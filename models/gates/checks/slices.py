@@ -19,7 +19,7 @@ from mlratchet.models.evaluation.statistics import detectable_difference
 from mlratchet.models.evaluation.statistics.multiplicity import holm
 from mlratchet.models.functions import REFERENCE, load_function
 from mlratchet.models.gates.checks.base import SCORED_GATES, Needs, PolicyContext
-from mlratchet.models.gates.checks.case import NO_CHAMPION, Case, Compared
+from mlratchet.models.gates.checks.case import NO_CHAMPION, Case, CommonGround
 from mlratchet.models.gates.checks.pairing import alone_of
 from mlratchet.models.gates.checks.statistical import OnMetric
 from mlratchet.models.gates.intervals import estimate_of, gain_of
@@ -129,7 +129,7 @@ class SliceCheck(OnMetric):
         """Every wanted slice must hold; one that is empty, too small or undefined is inconclusive."""
         threshold = _threshold(self)
         metric, ours, theirs = case.metrics.get(self.metric), case.evidence.candidate, None
-        pair: Compared | str = ""
+        pair: CommonGround | str = ""
         if metric is None:
             return unknown(self.kind, self.metric, "?", f"unknown metric; there are {', '.join(case.metrics)}")
         if self.margin is not None:
@@ -159,7 +159,7 @@ class SliceCheck(OnMetric):
         return replace(found, parts=found.parts + alone)
 
 
-def labels_known(labels: list[str], ours: RowOutputs, pair: Compared | str, case: Case) -> list[str]:
+def labels_known(labels: list[str], ours: RowOutputs, pair: CommonGround | str, case: Case) -> list[str]:
     """Labels of the rows whose class the champion knows: a slice of nothing else is no slice to compare on."""
     if isinstance(pair, str) or not pair.common.alone or ours.y.ndim != 1:
         return labels
