@@ -17,10 +17,11 @@ interleaved in one process tree after a warm-up; ratios are what to trust. Machi
 """
 
 
-def newest(claim: str, *keys: str) -> list[dict[str, Any]]:
-    """The last row per combination of `keys`."""
-    file = HERE / "results" / f"{claim}.jsonl"
-    rows = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+def newest(claim: str, *keys: str, file: str | None = None) -> list[dict[str, Any]]:
+    """The last row per combination of `keys`. `file`: one that holds the rows of several claims."""
+    path = HERE / "results" / f"{file or claim}.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    rows = [row for row in rows if file is None or row["claim"] == claim]
     return list({tuple(row[k] for k in keys): row for row in rows}.values())
 
 
@@ -221,7 +222,38 @@ def history() -> list[str]:
     return [*lines, "", about(rows[-1])] if rows else []
 
 
-SECTIONS = (engine, exact_cost, checkpoint, recovery, start, retrain, logging, gates, promotion, history)
+def gpu() -> list[str]:
+    """From a machine with GPUs; what has not been measured is said."""
+    lines = [
+        "",
+        "## GPUs",
+        "",
+        "`benchmarks/gpu.sh` (beforehand, with a network: `benchmarks/gpu.sh --fill`) needs torch, numpy and safetensors,",
+        "and no service. It shows whether mode exact gives the same bits again, after a stop and on two GPUs, both engines",
+        "beside the bare loop, and one training of the digits.",
+        "",
+    ]
+    bits = newest("gpu exact", "case", "device", file="gpu") + newest("gpu kernels", "network", "device", file="gpu")
+    if not bits:
+        untried = "**Not measured yet:** no GPU was at hand. `DEVICE=cpu benchmarks/gpu.sh` tries the script itself."
+        return [*lines, untried]
+    lines += ["| device | what | same bits |", "|---|---|---|"]
+    lines += [f"| {row['device']} | {row.get('case', row.get('network'))} | {row['same_bits']} |" for row in bits]
+    lines += ["", "| device | batch | side | steps/s | to the bare loop |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {row['device']} | {row['batch']} | {row['side']} | {row['steps_per_s']} | {row['ratio']} |"
+        for row in newest("gpu engine", "device", "batch", "side", file="gpu")
+    ]
+    lines += ["", "| device | data | steps | loop (s) | whole (s) | validation accuracy |", "|---|---|---|---|---|---|"]
+    lines += [
+        f"| {row['device']} | {row['data']} | {row['steps']} | {row['loop_s']} | {row['whole_s']} | "
+        f"{row['validation_accuracy']} |"
+        for row in newest("gpu training", "device", "data", file="gpu")
+    ]
+    return lines
+
+
+SECTIONS = (engine, exact_cost, checkpoint, recovery, start, retrain, logging, gates, promotion, history, gpu)
 
 if __name__ == "__main__":
     text = "\n".join([HEAD.rstrip(), *(line for section in SECTIONS for line in section())]) + "\n"
