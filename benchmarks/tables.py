@@ -228,9 +228,9 @@ def gpu() -> list[str]:
         "",
         "## GPUs",
         "",
-        "`benchmarks/gpu.sh` (beforehand, with a network: `benchmarks/gpu.sh --fill`) needs torch, numpy and safetensors,",
-        "and no service. It shows whether mode exact gives the same bits again, after a stop and on two GPUs, both engines",
-        "beside the bare loop, and one training of the digits.",
+        "`benchmarks/gpu.sh` (beforehand, with a network: `benchmarks/gpu.sh --fill`) needs torch, numpy, safetensors",
+        "and no service. It shows whether mode exact gives the same bits again, after a stop and on two GPUs, both",
+        "engines beside the bare loop, and one training of the digits.",
         "",
     ]
     bits = newest("gpu exact", "case", "device", file="gpu") + newest("gpu kernels", "network", "device", file="gpu")
