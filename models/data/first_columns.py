@@ -64,7 +64,7 @@ def find_first_columns(store: ObjectStore, pipeline: str, trusted: TrustedKeys) 
             snapshot_id=str(inner["snapshot_id"]),
             at_s=float(inner["at_s"]),
         )
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ArithmeticError, ValueError, KeyError, TypeError, RecursionError) as error:  # a number beyond float too
         raise SecurityError(f"{where}: does not hold the columns of a first delivery; it was changed") from error
     trusted.verify(signature, body, purpose="columns", role="pipeline", at_s=found.at_s, what=where, anchored=True)
     if found.pipeline != pipeline:

@@ -206,15 +206,15 @@ def _bytes_of(found: Found) -> bytes:
 
 
 def _all_of(data: bytes) -> tuple[str, ...]:
-    """The texts in `__all__ = [...]`."""
+    """The texts in every statement about `__all__`: assigned, annotated, added or appended, wherever it stands."""
     try:
         tree = ast.parse(data)
     except (SyntaxError, ValueError, RecursionError):
         return ()
-    for node in tree.body:
-        targets = node.targets if isinstance(node, ast.Assign) else []
-        if any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets):
-            assert isinstance(node, ast.Assign)
-            items = node.value.elts if isinstance(node.value, ast.List | ast.Tuple) else []
-            return tuple(item.value for item in items if isinstance(item, ast.Constant) and isinstance(item.value, str))
-    return ()
+    simple = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Expr)
+    found: dict[str, None] = {}
+    for statement in (node for node in ast.walk(tree) if isinstance(node, simple)):
+        inside = list(ast.walk(statement))
+        if any(isinstance(node, ast.Name) and node.id == "__all__" for node in inside):
+            found |= {n.value: None for n in inside if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+    return tuple(found)

@@ -21,7 +21,9 @@ from mlratchet.models.gates.result import CheckResult, Verdict, unknown
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.closure import source_of
 from mlratchet.models.nearest import nearest_hint
-from pydantic import ConfigDict, PrivateAttr
+from pydantic import ConfigDict, PrivateAttr, TypeAdapter, ValidationError
+
+_RESULT = TypeAdapter(CheckResult)
 
 
 class AbsentCheck(Check):
@@ -133,7 +135,11 @@ def malformed_result(result: Any) -> str:
     if isinstance(result.n, bool) or not isinstance(result.n, int) or result.n < 0:
         return f"n must be a number of rows, got {result.n!r}"
     try:
-        canonical_json(asdict(result))
+        _RESULT.validate_json(canonical_json(asdict(result)), strict=True)  # what a decision and its page can show
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return f"its result cannot be recorded: {place}: {first['msg']}, got {first['input']!r}"
     except (TypeError, ValueError) as error:
         return f"its result cannot be recorded: {error}"
     return ""

@@ -32,6 +32,8 @@ Classified = Callable[..., RowOutputs]
 Module = Callable[[str], None]
 CLASSES = ("0", "1", "2")
 
+PASSES = "return CheckResult(kind='x', metric='x', verdict='pass', reason='ok', threshold='', value=1.0"
+
 CHECK, METRIC = re.findall(
     r"```python\n(.*?)```", (Path(__file__).parents[3] / "docs" / "gates.md").read_text(), re.DOTALL
 )  # what a user reads is what is tried
@@ -136,6 +138,13 @@ def test_without_its_module_a_check_keeps_the_policys_digest_and_passes_nothing(
         ("return CheckResult(kind='x', metric='x', verdict='fail', reason='ok', threshold='', value=float('nan'))",
          "cannot be recorded"),
         ("case.evidence.candidate.output[:] = 0", "raised ValueError"),
+        (f"{PASSES}, parts=('x',))", "cannot be recorded: parts.0"),
+        (f"{PASSES}, interval=(1.0,))", "cannot be recorded: interval"),
+        (f"{PASSES}, seed='s')", "cannot be recorded: seed"),
+        ("return CheckResult(kind='x', metric=None, verdict='pass', reason='ok', threshold='', value=1.0)",
+         "cannot be recorded: metric"),
+        ("return CheckResult(kind='x', metric='x', verdict='fail', reason='ok', threshold='', value='much')",
+         "cannot be recorded: value"),
     ],
 )  # fmt: skip
 def test_whatever_a_users_check_does_wrong_is_inconclusive(

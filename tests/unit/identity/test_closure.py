@@ -65,6 +65,21 @@ def test_what_is_imported_counts_however_it_is_written(project: Project, stateme
 
 
 @pytest.mark.parametrize(
+    "written",
+    [
+        "__all__: list[str] = ['one']",
+        "__all__ = []\n__all__ += ['one']",
+        "__all__ = ['two'] + ['one']",
+        "__all__ = []\n__all__.append('one')",
+        "if True:\n    __all__ = ('one',)",
+    ],
+)
+def test_a_star_brings_the_submodules_however_all_is_written(project: Project, written: str) -> None:
+    project(mine="from star import *", star_init=written, star__one="")
+    assert "star.one" in closure().modules
+
+
+@pytest.mark.parametrize(
     ("statement", "brought"),
     [
         ("from . import sibling", {"pack.sibling"}),

@@ -109,6 +109,14 @@ def test_the_columns_are_signed_and_the_first_ones_stand(road: Road) -> None:
         identity_columns(run, deliver(road, table()))
 
 
+@pytest.mark.parametrize("at_s", ["[]", "1" + "0" * 400])
+def test_a_record_of_columns_that_is_none_is_told_as_changed(road: Road, at_s: str) -> None:
+    body = f'{{"at_s":{at_s},"columns":["a"],"pipeline":"table","snapshot_id":"s"}}'
+    road.store.put(columns_key("table"), canonical_json({"body": body, "key_id": "k", "signature": "x"}))
+    with pytest.raises(SecurityError, match="does not hold the columns of a first delivery"):
+        identity_columns(road.run(), deliver(road, table()))
+
+
 def registered(road: Road, run: Any, dataset: DatasetManifest) -> Any:
     return road.version(program(GOOD), dataset_id=dataset.id, revision=publish_pipeline(road.store, run.spec))
 
