@@ -71,6 +71,8 @@ def seen_rows(
             if known_by != spec.source.column_of("id"):
                 raise unknown(one, spec, known_by)
             seen |= trained_on(store, one) & now.test
+            if known_by is not None:
+                seen |= renumbered(store, now, one)
         else:
             try:
                 digests = trained_digests(store, one, now.dataset.identity_columns)

@@ -177,6 +177,19 @@ def test_renumbered_ids_hide_no_row_that_was_trained_on(road: Road) -> None:
     assert found == {i for i, x in zip(test.ids, test.x, strict=True) if x.tobytes() in trained} != set()
 
 
+def test_renumbered_ids_hide_no_row_after_a_change_of_the_split_either(road: Road) -> None:
+    run = run_with(road, source="{prefix: t/, id_column: id}")
+    before = prepared(road, run, table(ids=lambda number: f"r{number}"))
+    record = registered(road, run, before)
+    split = run.spec.data.split.model_copy(update={"salt": "another"})
+    run.spec = run.spec.model_copy(update={"data": run.spec.data.model_copy(update={"split": split})})
+    now = prepared(road, run, table(ids=lambda number: f"r{(number + 7) % 400}"))
+    trained = {x.tobytes() for side in ("train", "validation") for x in load_split(road.store, before, side).x}
+    test, own = load_split(road.store, now, "test"), sides(road, before)
+    known = {i for i, x in zip(test.ids, test.x, strict=True) if x.tobytes() in trained}
+    assert known <= seen(road, run, now, record) <= known | own["train"] | own["validation"]
+
+
 def more() -> list[dict[str, str]]:
     rows = table(ids=lambda number: f"new{number}")[:40]
     return [{**row, "c": f"{number}"} for number, row in enumerate(rows)]
