@@ -128,7 +128,7 @@ def redelivered(now: Mapping[str, Entry], then: Mapping[str, Entry]) -> Redelive
             elif ours.prepared != theirs.prepared:
                 otherwise.add(identity)
         elif ours.prepared != theirs.prepared:
-            if ours.raw:  # told now, not then: a workload that tells them prepares a row by itself
+            if ours.raw or theirs.raw:  # told of one of the two: a workload that tells them prepares a row by itself
                 changed.add(identity)
             else:
                 otherwise.add(identity)

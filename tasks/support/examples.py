@@ -59,7 +59,8 @@ class Examples:
     @cached_property
     def index(self) -> RowIndex:
         """What was delivered of every record."""
-        return load_index(self.store, self.dataset, self.layout.classes)
+        found = load_index(self.store, self.dataset, self.layout.classes)
+        return with_inputs(self.store, self.dataset, found, self.rows.ids, self.layout.input) if found.legacy else found
 
     def take(self, version: Version) -> Taken:
         """The rows as the version takes them.
@@ -91,6 +92,9 @@ class Examples:
             use, parameters = self.spec.workload.use, dict(self.spec.workload.parameters)
             try:
                 reader = load_workload(use, parameters | {"columns": list(columns)})
+                read = reader.input_spec().columns
+                if read != columns:  # else the version would be asked with other columns in the places of its own
+                    raise ConfigurationError(f"{use} reads {', '.join(read)}, whatever its parameter columns says")
                 snapshot = load_snapshot(self.store, self.dataset.snapshot_id)
                 named_by = self.dataset.identity_columns
                 records, _ = read_dataset_records(

@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 import torch
 from mlratchet.models.artifact.signature import Signature
+from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
+from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.evaluation.seen import SEEN_COLUMN, UNREADABLE
 from mlratchet.models.gates.judge import judge_gate
 from mlratchet.models.gates.result import CheckResult
+from mlratchet.models.pipeline.store import publish_pipeline
 from mlratchet.models.sources.record import InputSpec
+from mlratchet.models.workloads.tabular import TableClassifier
 from mlratchet.tasks.steps.evaluate import Evaluation, evaluate
 
 from .conftest import Road, program
@@ -198,3 +202,35 @@ def test_attributions_meet_by_column(road: Road) -> None:
     shift = evaluate.fn(run, road.work(dataset, incumbent), dataset, road.trained(GOOD)).attribution_shift
     assert shift is not None
     assert shift.value < 1e-6
+
+
+class Stubborn(TableClassifier):
+    """Reads a, b and d, whatever `columns` says."""
+
+    def __init__(self, *, columns: list[str], classes: list[str]) -> None:
+        super().__init__(columns=["a", "b", "d"], classes=classes)
+
+
+def test_a_workload_that_reads_its_own_columns_whatever_it_is_asked_for_compares_with_nobody_who_takes_others(
+    road: Road,
+) -> None:
+    run = road.run(PAIRED, gate="champion", source="{prefix: t/, id_column: id}")
+    incumbent = road.version(program(COIN), signature=layout(), revision=publish_pipeline(road.store, run.spec))
+    mine = run.spec.workload.model_copy(update={"use": f"{__name__}:Stubborn"})
+    run.spec, run.workload = run.spec.model_copy(update={"workload": mine}), Stubborn(columns=[], classes=["no", "yes"])
+    rng = np.random.default_rng(0)
+    lines = [
+        f"{n},{a:.6f},{b:.6f},1,{n},{'yes' if a + b > 0 else 'no'}"
+        for n, (a, b) in enumerate(rng.normal(size=(400, 2)))
+    ]
+    road.raw.put("t/rows.csv", "\n".join(["id,a,b,c,d,label", *lines]).encode())
+    snapshot = take_snapshot(road.raw, road.store, prefix="t/")
+    records, _ = read_dataset_records(road.store, snapshot, run.workload, run.spec.source)
+    dataset = write_dataset(
+        road.store, snapshot, records, "w", run.spec.workload, run.spec.data, run.spec.source,
+        class_names=("no", "yes"), input_columns=("a", "b", "d"),
+    )  # fmt: skip
+    found = evaluate.fn(run, road.work(dataset, incumbent), dataset, road.trained(GOOD)).evidence()
+    assert found.champion is None
+    assert "takes c" in found.missing["champion"]
+    assert "reads a, b, d, whatever" in found.missing["champion"]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mlratchet.models.artifact.signature import signature_of
 from mlratchet.models.data.dataset import DatasetManifest, load_dataset
 from mlratchet.models.data.first_columns import columns_key, find_first_columns
 from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
@@ -22,6 +23,8 @@ from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.pipeline.store import publish_pipeline
 from mlratchet.tasks.steps.evaluate import evaluate
 from mlratchet.tasks.steps.train import refuse_seen_rows
+from mlratchet.tasks.support.examples import Examples
+from mlratchet.tasks.support.open_version import Version
 from mlratchet.tasks.support.row_identity import identity_columns
 from mlratchet.tasks.support.seen_rows import seen_rows
 
@@ -138,6 +141,37 @@ def test_after_a_lost_column_rows_seen_in_training_are_found_over_the_parents_sn
     trained = {f"{x:.6f}" for side in ("train", "validation") for x in load_split(road.store, before, side).x[:, 0]}
     test = load_split(road.store, now, "test")
     assert found == {i for i, x in zip(test.ids, test.x[:, 0], strict=True) if f"{x:.6f}" in trained & kept} != set()
+
+
+@pytest.mark.parametrize("whose", ["the rows", "both"])
+def test_rows_of_a_dataset_from_before_the_upgrade_are_no_other_rows(road: Road, whose: str) -> None:
+    """A backtest or a comparison asks a version about them: their index held digests of inputs in their own order."""
+    run = run_with(road, source="{prefix: t/, id_column: id}")
+    rows = table(ids=lambda number: f"r{number}")
+    old = before_the_upgrade(road, prepared(road, run, rows))
+    changed = 60 if whose == "the rows" else 0
+    then = prepared(road, run, [{**row, "c": "9.5"} if n < changed else row for n, row in enumerate(rows[:300])])
+    record = registered(road, run, before_the_upgrade(road, then) if whose == "both" else then)
+    signature = signature_of(run.workload)
+    version = Version(record=record, signature=signature, program=program(GOOD))
+    found = Examples(road.store, run.spec, old, signature).score(version)
+    marks = found.columns.get(SEEN_COLUMN, [""] * len(found.ids))
+    assert {i for i, mark in zip(found.ids, marks, strict=True) if mark} == {
+        i for i in found.ids if int(i[1:]) < changed
+    }
+
+
+def before_the_upgrade(road: Road, dataset: DatasetManifest) -> DatasetManifest:
+    """The same with an index of the first format."""
+    index = {}
+    for side in dataset.splits:
+        split = load_split(road.store, dataset, side)
+        index |= {i: [digest_bytes(x.tobytes()), int(y)] for i, x, y in zip(split.ids, split.x, split.y, strict=True)}
+    body = canonical_json(index)
+    road.store.put(f"indexes/{digest_bytes(body)}.json", body)
+    document = dataset.model_dump(mode="json") | {"index_sha256": digest_bytes(body), "identity_columns": []}
+    road.store.put(f"datasets/{dataset.id}.json", canonical_json(document))
+    return load_dataset(road.store, dataset.id)
 
 
 def test_rows_of_a_dataset_from_before_the_upgrade_are_found(road: Road) -> None:
