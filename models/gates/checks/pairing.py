@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
+from mlratchet.models.evaluation.statistics.bootstrap import LEAST_UNITS
 from mlratchet.models.gates.checks.case import NO_CHAMPION, Case
 from mlratchet.models.gates.checks.statistical import OnMetric
 from mlratchet.models.gates.intervals import gain_of
@@ -51,6 +52,9 @@ class Paired(OnMetric):
         resamples = case.resamples(self, confidence)
         found = gain_of(metric, common.ours, common.theirs, resamples=resamples, seed=self.seed)
         interval, compare = found.interval(two_sided), case.compare(declared)
+        if compare == "estimate" and common.words and found.n < LEAST_UNITS:
+            few = f"{found.n} rows are left to compare on, expected {LEAST_UNITS} for an estimate alone{common.words}"
+            return unknown(self.kind, self.metric, threshold, few, found.n)
         if found.why or (compare == "interval" and interval is None):
             return unknown(self.kind, self.metric, threshold, found.why or found.span(two_sided), found.n)
         verdict, words = verdict_of(found.value, interval, floor, compare)

@@ -425,3 +425,15 @@ def test_rows_of_one_group_count_as_one(classified: Classified) -> None:
     result = found(check, candidate=grouped)
     assert result.verdict == "fail"
     assert "group" in result.method
+
+
+@pytest.mark.parametrize(("left", "expected"), [(1, "inconclusive"), (29, "inconclusive"), (30, "pass")])
+def test_an_estimate_over_the_few_rows_that_a_comparison_leaves_is_no_evidence(left: int, expected: str) -> None:
+    y = np.asarray([0, 1] * 200)
+    y[left:] = 2
+    output = 5 * np.eye(3, dtype=np.float32)[y]
+    ours = RowOutputs(ids=[str(i) for i in range(400)], y=y, output=output, columns={}, dataset_id="d")
+    theirs = dataclasses.replace(ours, output=np.where(np.arange(3) == 2, -np.inf, output), unknown=("2",))
+    check = {"kind": "relative", "version": 1, "metric": "accuracy", "margin": 0.01, "compare": "estimate"}
+    result = found(check, dataset_id="d", candidate=ours, champion=theirs, versions={1: theirs})
+    assert (result.verdict, result.n) == (expected, left)
