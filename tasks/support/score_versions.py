@@ -54,6 +54,7 @@ def rescore(run: Run, work: Work, examples: Examples, demands: Demands) -> Resco
             known = work.incumbent if version == serving else None
             record = known or record_of(run, version, entries)
             opened = open_version(run.adapters, record, entries, run.scratch / f"version-{record.version}")
+            examples.refuse_other_kind(opened)  # before rows of another kind are read: their reason would hide this one
             seen = seen_rows(
                 run.adapters.store, run.spec, work.dataset_id, record, lambda parent: ancestor_of(run, parent, entries)
             )
