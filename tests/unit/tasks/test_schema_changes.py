@@ -38,14 +38,17 @@ from mlratchet.models.training.state import TrainingState
 from mlratchet.models.workloads.loading import load_workload
 from mlratchet.tasks.actions.backtest import Court, KeptGate
 from mlratchet.tasks.actions.compare import Compared, compare_versions
+from mlratchet.tasks.steps import evaluate as evaluating
 from mlratchet.tasks.steps.evaluate import Evaluation, evaluate
 from mlratchet.tasks.steps.train import refuse_seen_rows
+from mlratchet.tasks.support.seen_rows import seen_rows
 from safetensors.torch import save
 
 from .conftest import Road
 from .test_row_identity import prepared, sides
 
 COLUMNS, LEVELS, TAGS = ("a", "b", "c"), ("low", "mid", "high"), ("bright", "heavy")
+SUBSET = "{kind: non_inferiority, metric: subset_accuracy, margin: 0.05}"
 PAIRED = "{kind: non_inferiority, metric: accuracy, margin: 0.05}"
 SUMS = {  # what moves the output of a name; the cells of `table` are labelled by the same sums
     "low": {"a": -4.0}, "mid": {}, "high": {"a": 4.0}, "top": {"a": 4.0}, "new": {"c": 20.0},
@@ -141,6 +144,12 @@ def numbers(result: CheckResult) -> tuple[Any, ...]:
     return result.verdict, result.value, result.interval, result.n
 
 
+@pytest.fixture(autouse=True)
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the time, and not about what is asked here."""
+    monkeypatch.setattr(evaluating, "show_evaluation", lambda *_: None)
+
+
 @pytest.fixture(scope="module")
 def known() -> list[tuple[Any, ...]]:
     """Where `unchanged` keeps what it found."""
@@ -223,6 +232,37 @@ def test_a_label_column_that_said_who_a_row_was_divides_rows_anew_and_hides_none
         refuse_seen_rows(run, road.work(now), champion)
 
 
+def test_compare_finds_rows_by_who_they_are_after_rows_were_divided_anew(road: Road) -> None:
+    register(road, file_of(road), renamed_label(table()), answers(LEVELS))
+    run = file_of(road, source="{prefix: t/, label_column: target}")
+    _, now = register(road, run, renamed_label(table()), answers(LEVELS, sums=WRONG))
+    before = seen_rows(road.store, run.spec, now.id, registration(road, 1), lambda _version: None)
+    assert 0 < len(before) < len(sides(road, now)["test"])
+    found = compare_versions(run.adapters, "table", 1, 2)
+    assert found.comparison.n == len(sides(road, now)["test"]) - len(before)
+    assert f"{len(before)} rows left out that it was trained on" in found.rows_from
+
+
+def test_a_label_that_said_who_a_row_was_divides_rows_anew(road: Road) -> None:
+    """It was delivered from the start, as no label."""
+    champion, before = register(road, tags_of(road, TAGS), table(), answers(TAGS))
+    names = (*TAGS, "round")
+    run = tags_of(road, names)
+    found, now = measure(road, run, table(), answers(names, sums=WRONG), champion)
+    assert set(before.identity_columns) - set(now.identity_columns) == {"round"}
+    theirs = found.evidence().champion
+    assert theirs is not None
+    marks = theirs.columns[SEEN_COLUMN]
+    assert 0 < marks.count("yes") < len(marks)
+    assert verdict(found, run, SUBSET).n == marks.count("")
+
+
+def registration(road: Road, version: int) -> Registration:
+    found = find_registration(road.store, f"w{version}")
+    assert found is not None
+    return found
+
+
 @pytest.mark.parametrize("hidden", [16, 64])
 def test_another_architecture_compares_as_before_and_starts_warm_by_name_and_shape(
     road: Road, unchanged: Any, tmp_path: Path, hidden: int
@@ -242,7 +282,6 @@ def test_another_architecture_compares_as_before_and_starts_warm_by_name_and_sha
     assert torch.equal(begun.module.state_dict()["0.weight"], parent.state_dict()["0.weight"])
 
 
-SUBSET = "{kind: non_inferiority, metric: subset_accuracy, margin: 0.05}"
 LABEL_CHANGES = [
     (TAGS, (*TAGS, "round"), ("round",)),
     (TAGS, ("round", "heavy", "bright"), ("round",)),
@@ -454,7 +493,7 @@ def test_a_backtest_asks_the_champion_of_its_history_by_name(
     found = evaluate.fn(run, road.work(dataset, champion), dataset, road.trained_module(model))
     basis = Basis(gate="champion", first_model=False, task="classification", class_names=classes, now_s=0.0)
     policy: GatePolicy = Road.run_policy(PAIRED)
-    records = [find_registration(road.store, f"w{number}") for number in (1, 2)]
+    records = [registration(road, number) for number in (1, 2)]
     court = Court(run.adapters, policy, [*records, record], tmp_path, lambda _done, _total: None)
     court._kept["w3"] = {"champion": KeptGate(evidence=found.evidence(version=3), basis=basis, champion_version=2)}
     past, first = (Past(version=n, work_key=f"w{n}", registered_s=float(n)) for n in (3, 1))
