@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from mlratchet.models.comparison.plots import comparison_plots
 from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.evaluation.join import Common
 from mlratchet.models.evaluation.seen import SEEN, SEEN_COLUMN, comparable
+from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.moments import utc
 from mlratchet.models.registration.record import Registration
 from mlratchet.tasks.support.examples import Examples, examples_of
 from mlratchet.tasks.support.open_version import open_version
-from mlratchet.tasks.support.seen_rows import trained_on
+from mlratchet.tasks.support.score_versions import ancestor_of
+from mlratchet.tasks.support.seen_rows import seen_rows
 from mlratchet.tasks.support.versions import registration_of
 from mlratchet.tasks.wiring import Adapters
 
@@ -70,7 +73,8 @@ def compare_versions(
         on_stage("reading the test rows")
         later = int(records[1].registered_s >= records[0].registered_s)
         examples = examples_of(adapters.store, versions[later])
-        left_out = dict.fromkeys(seen_of(adapters, records[later], records[1 - later]), SEEN)
+        examples.refuse_other_kind(versions[1 - later])
+        left_out = dict.fromkeys(seen_of(adapters, examples, entries, records[1 - later]), SEEN)
         on_stage(f"scoring {len(examples.rows.ids)} rows with both")
         outputs = [examples.score(one, left_out if place != later else {}) for place, one in enumerate(versions)]
         common = common_rows(records[later], records[1 - later], outputs[later], outputs[1 - later], examples)
@@ -98,9 +102,10 @@ def compare_versions(
     )
 
 
-def seen_of(adapters: Adapters, later: Registration, earlier: Registration) -> set[str]:
-    """Ids of the rows that the earlier version was trained or tuned on, where its dataset is another."""
-    return set() if earlier.dataset_id == later.dataset_id else trained_on(adapters.store, earlier)
+def seen_of(adapters: Adapters, examples: Examples, entries: list[LedgerEntry], earlier: Registration) -> set[str]:
+    """Ids of the test rows that the earlier version, or one that it began from, was trained or tuned on."""
+    parents = partial(ancestor_of, adapters, earlier.name, entries)
+    return seen_rows(adapters.store, examples.spec, examples.dataset.id, earlier, parents)
 
 
 def common_rows(
@@ -113,7 +118,8 @@ def common_rows(
     if set(theirs.columns.get(SEEN_COLUMN, [])) == {SEEN}:
         raise DataError(
             f"{later.name}: version {earlier.version} was trained on every test row of version {later.version}: "
-            "the split changed between them and no row can compare them fairly; deliver rows that neither has seen"
+            "the split, or what says which row is which, changed between them, and no row can compare them fairly; "
+            "deliver rows that neither has seen"
         )
     raise DataError(
         f"{later.name}: no test row of version {later.version} compares it with version {earlier.version}{common.words}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,9 @@ def refuse_seen_rows(run: Run, work: Work, parent: Registration) -> None:
     store = run.adapters.store
     entries = run.adapters.ledger.entries(run.spec.name)
     try:
-        seen = seen_rows(store, run.spec, work.dataset_id, parent, lambda version: ancestor_of(run, version, entries))
+        seen = seen_rows(
+            store, run.spec, work.dataset_id, parent, partial(ancestor_of, run.adapters, run.spec.name, entries)
+        )
     except ConfigurationError as error:
         raise ConfigurationError(f"train.warm_start: {error}; write train.warm_start: none") from error
     if not seen:
@@ -173,7 +176,8 @@ def refuse_seen_rows(run: Run, work: Work, parent: Registration) -> None:
     if both:
         raise ConfigurationError(
             f"train.warm_start: version {parent.version} was trained on {both} of the {len(test)} test rows, because "
-            "data.split changed since: gates would judge the new model on rows that it has seen; write "
+            "data.split, or what says which row is which, changed since: gates would judge the new model on rows that "
+            "it has seen; write "
             "train.warm_start: none"
         )
 

@@ -62,15 +62,20 @@ class Examples:
         found = load_index(self.store, self.dataset, self.layout.classes)
         return with_inputs(self.store, self.dataset, found, self.rows.ids, self.layout.input) if found.legacy else found
 
+    def refuse_other_kind(self, version: Version) -> None:
+        """Raises ``ConfigurationError`` for a version of another task or kind of input; the message says what differs.
+        Nothing is read."""
+        why = what_differs(self.layout, version.signature)
+        if why:
+            raise ConfigurationError(f"version {version.record.version} cannot be compared with: {why}")
+
     def take(self, version: Version) -> Taken:
         """The rows as the version takes them.
 
         Raises ``ConfigurationError`` when no row can be brought to what it takes; the message says what differs.
         """
+        self.refuse_other_kind(version)
         number = version.record.version
-        why = what_differs(self.layout, version.signature)
-        if why:
-            raise ConfigurationError(f"version {number} cannot be compared with: {why}")
         ours, theirs = self.layout.input, version.signature.input
         if set(ours.columns) == set(theirs.columns):
             return Taken(x=columns_for(self.rows.x, ours, theirs), unreadable=set(), entries=self.index.entries)

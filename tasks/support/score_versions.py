@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from functools import partial
 
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.evaluation.seen import SEEN
@@ -18,7 +19,7 @@ from mlratchet.tasks.support.open_version import Version, open_version
 from mlratchet.tasks.support.seen_rows import seen_rows
 from mlratchet.tasks.support.versions import registration_of
 from mlratchet.tasks.support.work import Work
-from mlratchet.tasks.wiring import Run
+from mlratchet.tasks.wiring import Adapters, Run
 
 logger = logging.getLogger(__name__)
 
@@ -52,11 +53,11 @@ def rescore(run: Run, work: Work, examples: Examples, demands: Demands) -> Resco
     for version in sorted(wanted | ({serving} if serving else set())):
         try:
             known = work.incumbent if version == serving else None
-            record = known or record_of(run, version, entries)
+            record = known or record_of(run.adapters, run.spec.name, version, entries)
             opened = open_version(run.adapters, record, entries, run.scratch / f"version-{record.version}")
-            seen = seen_rows(
-                run.adapters.store, run.spec, work.dataset_id, record, lambda parent: ancestor_of(run, parent, entries)
-            )
+            examples.refuse_other_kind(opened)  # before rows of another kind are read: their reason would hide this one
+            parents = partial(ancestor_of, run.adapters, run.spec.name, entries)
+            seen = seen_rows(run.adapters.store, run.spec, work.dataset_id, record, parents)
             outputs = examples.score(opened, dict.fromkeys(seen, SEEN))
         except (ConfigurationError, ObjectNotFound) as error:
             missing |= {f"version {version}": str(error)} | ({"champion": str(error)} if version == serving else {})
@@ -86,22 +87,22 @@ def previous_of(entries: list[LedgerEntry]) -> int:
     return next((entry.version for entry in reversed(entries[:-1]) if entry.version != entries[-1].version), 0)
 
 
-def record_of(run: Run, version: int, entries: list[LedgerEntry]) -> Registration:
+def record_of(adapters: Adapters, name: str, version: int, entries: list[LedgerEntry]) -> Registration:
     """The registration of a version: by the ledger where it was champion, else by the registry."""
     for entry in reversed(entries):
         if entry.version == version:
-            record = find_registration(run.adapters.store, entry.work_key)
+            record = find_registration(adapters.store, entry.work_key)
             if record is not None and record.version == version:
                 return record
-    known = [one.version for one in run.adapters.registry.list_versions(run.spec.name)]
+    known = [one.version for one in adapters.registry.list_versions(name)]
     if version not in known:
-        raise ConfigurationError(f"{run.spec.name} has no version {version}; there are {known}")
-    return registration_of(run.adapters, run.spec.name, version)
+        raise ConfigurationError(f"{name} has no version {version}; there are {known}")
+    return registration_of(adapters, name, version)
 
 
-def ancestor_of(run: Run, version: int, entries: list[LedgerEntry]) -> Registration:
+def ancestor_of(adapters: Adapters, name: str, entries: list[LedgerEntry], version: int) -> Registration:
     """The registration of a version that another began from. Raises ``SecurityError`` for a champion's that was changed
     since: what it says is left out of comparisons."""
-    record = record_of(run, version, entries)
-    refuse_changed_registration(run.adapters.store, record, entries)
+    record = record_of(adapters, name, version, entries)
+    refuse_changed_registration(adapters.store, record, entries)
     return record

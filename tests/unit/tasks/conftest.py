@@ -81,10 +81,12 @@ class Road:
     def run(
         self, *checks: str, gate: str = "candidate", more: str = "",
         parameters: str = '{columns: [a, b, c], classes: ["no", "yes"]}', source: str = "{prefix: t/}",
+        use: str = "TableClassifier",
     ) -> Any:  # fmt: skip
         text = PIPELINE.replace('{columns: [a, b, c], classes: ["no", "yes"]}', parameters).replace(
             "{prefix: t/}", source
         )
+        text = text.replace("tabular:TableClassifier", f"tabular:{use}")
         text = text.replace(f"  {gate}: [", f"  {gate}: [" + "".join(f"{check}, " for check in checks)) + more
         spec = parse_pipeline(text, where="test")
         adapters = SimpleNamespace(
@@ -204,7 +206,7 @@ def make_road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], R
         (into / "signature.json").write_text(made[-1].signatures[f"version-{record.version}"].to_json())
 
     def load(directory: Path) -> Any:
-        found = made[-1].programs[directory.name]
+        found = made[-1].programs[f"version-{directory.name.removeprefix('version-')}"]
         if isinstance(found, Exception):
             raise found
         return found
