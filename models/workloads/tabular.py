@@ -18,7 +18,7 @@ from mlratchet.models.objectives.base import Task
 from mlratchet.models.sources.base import Example
 from mlratchet.models.sources.csv import Csv
 from mlratchet.models.sources.raw_cells import cells_digest
-from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject, Target
+from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject, Target, target_names
 from mlratchet.models.workloads.base import Workload
 from torch import nn
 
@@ -86,7 +86,7 @@ class TableWorkload(Workload):
                 continue
             names = tuple(name for name in (first or one.values) if name in one.values and name not in aside)
             found.append(self._record(one, source, known.setdefault(names, names)))
-        yield from (found if source.get("id_column") else numbered(found))
+        yield from (found if source.get("id_column") else numbered(found, self.class_names()))
 
     def identity_columns(
         self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
@@ -128,21 +128,26 @@ class TableWorkload(Workload):
         )
 
 
-def numbered(found: list[Record | Reject]) -> Iterator[Record | Reject]:
-    """Rows that are equal but for their label get numbers, in the order of their labels: not of the files."""
+def numbered(found: list[Record | Reject], class_names: tuple[str, ...]) -> Iterator[Record | Reject]:
+    """Rows that are equal but for their label get numbers, in the order of the names of their labels: neither of the
+    files nor of how a pipeline lists its classes."""
     same: dict[str, list[int]] = defaultdict(list)
     for place, one in enumerate(found):
         if isinstance(one, Record):
             same[one.id].append(place)
     for places in same.values():
-        rows = sorted((one for place in places if isinstance(one := found[place], Record)), key=_by_label)
+        rows = sorted(
+            (one for place in places if isinstance(one := found[place], Record)),
+            key=lambda one: _by_label(one, class_names),
+        )
         for number, (place, row) in enumerate(zip(places, rows, strict=True), 1):
             found[place] = replace(row, id=f"{row.id}-{number}") if number > 1 else row
     yield from found
 
 
-def _by_label(record: Record) -> tuple[str, list[tuple[str, str]]]:
-    return repr(record.y), sorted(record.columns.items())
+def _by_label(record: Record, class_names: tuple[str, ...]) -> tuple[list[str], list[tuple[str, str]]]:
+    label = sorted(target_names(record.y, class_names)) if class_names else [repr(record.y)]
+    return label, sorted(record.columns.items())
 
 
 class TableClassifier(TableWorkload):

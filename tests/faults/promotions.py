@@ -12,7 +12,6 @@ from typing import Any
 from mlratchet.infra.artifact.fetch import fetch_artifact
 from mlratchet.infra.keys.files import MemoryKeys
 from mlratchet.infra.ledger.objects import ObjectLedger
-from mlratchet.infra.serving.server import Follower
 from mlratchet.models.artifact.manifest import ArtifactManifest, publish_manifest
 from mlratchet.models.decisions.signature import Context, publish_decision
 from mlratchet.models.fault_points import InjectedFault
@@ -27,7 +26,7 @@ from mlratchet.models.promotion.move import HEAD, project, promote_version
 from mlratchet.models.promotion.verify import verify_entry
 from mlratchet.models.registration.record import Registration, find_registration, publish_registration
 from mlratchet.models.serving.app import Slot
-from mlratchet.models.serving.config import ServingConfig
+from mlratchet.models.serving.follower import ChampionFollower
 
 POINTS = (
     "promote.before_ledger",
@@ -157,29 +156,33 @@ class Scene:
 class Served:
     """What the server holds: a version whose bytes were verified."""
 
-    def __init__(self, head: LedgerEntry) -> None:
-        self.version, self.generation = head.version, head.generation
+    def __init__(self, record: Registration, generation: int) -> None:
+        self.version, self.generation = record.version, generation
 
     def warm_up(self) -> None:
         """Nothing to warm."""
 
 
-class TinyFollower(Follower):
-    """The server's own follower, over any store, with an artifact that no torch has to load."""
+class TinyLoader:
+    """An artifact that no torch has to load, verified as the real loader does."""
 
     def __init__(self, scene: Scene, folder: Path) -> None:
-        self._name, self._slot, self._config = scene.name, Slot(), ServingConfig()
-        self._keys = scene.keys  # type: ignore[assignment]  # any keys
-        self._store, self._ledger = scene.store, scene.ledger()  # type: ignore[assignment]  # any store
         self._scene, self._folder = scene, folder
 
-    def load(self, head: LedgerEntry) -> Any:
-        """Verified as the real one does, from record to bytes."""
-        record = find_registration(self._store, head.work_key)
-        assert record is not None
-        assert (record.version, record.manifest_digest) == (head.version, head.manifest)
-        self._scene.fetch(record, self._folder / str(head.generation))
-        return Served(head)
+    def load(self, record: Registration, generation: int) -> Any:
+        """Every byte verified."""
+        self._scene.fetch(record, self._folder / str(generation))
+        return Served(record, generation)
+
+
+class TinyFollower(ChampionFollower):
+    """The server's own follower, over any store."""
+
+    def __init__(self, scene: Scene, folder: Path) -> None:
+        super().__init__(
+            scene.name, Slot(), ledger=scene.ledger(), keys=scene.keys, store=scene.store,
+            loader=TinyLoader(scene, folder),
+        )  # fmt: skip
 
     @property
     def version(self) -> int | None:

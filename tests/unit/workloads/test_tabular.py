@@ -127,3 +127,15 @@ def test_a_comma_in_a_comma_file_is_not_a_decimal_sign() -> None:
 def test_wrong_parameters_are_refused(parameters: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         load_workload("mlratchet.models.workloads.tabular:TableClassifier", parameters)
+
+
+def test_equal_rows_keep_their_names_whatever_the_order_of_files_and_classes(read: Read) -> None:
+    """Else a bootstrap draws other rows, and a number moves in the fourth digit."""
+    rows = ["1,2,yes", "1,2,no", "1,2,no", "3,4,yes"]
+
+    def named(lines: list[str], classes: list[str]) -> set[tuple[str, str]]:
+        workload = TableClassifier(columns=["a", "b"], classes=classes)
+        records, _ = read("\n".join(["a,b,label", *lines]) + "\n", workload=workload)
+        return {(record.id, classes[int(record.y)]) for record in records}  # type: ignore[arg-type]
+
+    assert named(rows, ["no", "yes"]) == named(rows[::-1], ["yes", "no"])
