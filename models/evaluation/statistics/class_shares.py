@@ -62,29 +62,35 @@ class SharesOfClasses(Confidence):
             self.method += f", by clusters of {quantity.cluster}"
 
     def low(self, alpha: float) -> float:
-        """The estimate less the recovered distance."""
+        """The estimate less the recovered distance; no mean of shares is below 0."""
+        return max(self._below(alpha), 0.0)
+
+    def high(self, alpha: float) -> float:
+        """The estimate, with what an F1 lies too low, and the recovered distance; none is above 1."""
+        return min(self._above(alpha), 1.0)
+
+    def p_greater(self, x: float) -> float:
+        """Level at which the lower bound reaches x; above one half it does not tell anything apart."""
+        if x >= self._below(0.5):
+            return 0.5 if x <= self._above(0.5) else max(0.5, 1 - self.p_less(x))
+        return _level(lambda alpha: self._below(alpha) - x)
+
+    def p_less(self, x: float) -> float:
+        """Level at which the upper bound reaches x."""
+        if x <= self._above(0.5):
+            return 0.5 if x >= self._below(0.5) else max(0.5, 1 - self.p_greater(x))
+        return _level(lambda alpha: x - self._above(alpha))
+
+    def _below(self, alpha: float) -> float:
         n, k = self._tried, self._right
         least = np.where(k > 0, betaincinv(np.maximum(k, 1e-9), n - k + 1, alpha), 0.0)
         return self.estimate - self._recovered(self._value(self.share) - self._value(least), alpha)
 
-    def high(self, alpha: float) -> float:
-        """The estimate, with what an F1 lies too low, and the recovered distance."""
+    def _above(self, alpha: float) -> float:
         n, k = self._tried, self._right
         most = np.where(k < n, betaincinv(k + 1, np.maximum(n - k, 1e-9), 1 - alpha), 1.0)
         distance = self._recovered(self._value(most) - self._value(self.share), alpha)
         return self.estimate + self._bend() + distance
-
-    def p_greater(self, x: float) -> float:
-        """Level at which the lower bound reaches x; above one half it does not tell anything apart."""
-        if x >= self.low(0.5):
-            return 0.5 if x <= self.high(0.5) else max(0.5, 1 - self.p_less(x))
-        return _level(lambda alpha: self.low(alpha) - x)
-
-    def p_less(self, x: float) -> float:
-        """Level at which the upper bound reaches x."""
-        if x <= self.high(0.5):
-            return 0.5 if x >= self.low(0.5) else max(0.5, 1 - self.p_greater(x))
-        return _level(lambda alpha: x - self.high(alpha))
 
     def _recovered(self, distance_C: Array, alpha: float) -> float:
         """Of the mean, from those of the classes."""
