@@ -6,8 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Two at a time; tests/conftest.py says which run where.
 TOGETHER := -n 2
-# The order is random and another one in every commit; a red run can be run again in its own order.
-SEED ?= $(shell printf '%d' 0x$$(git rev-parse --short=7 'HEAD^{tree}' 2>/dev/null || echo 1))
+# The order is random, and another one whenever a test changes; a red run can be run again in its own order.
+SEED ?= $(shell printf '%d' 0x$$(git rev-parse --short=7 'HEAD:tests' 2>/dev/null || echo 1))
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: demo test test-full check lint install install-test clean

@@ -91,12 +91,16 @@ class Road:
         spec = parse_pipeline(text, where="test")
         adapters = SimpleNamespace(
             store=self.store, ledger=ObjectLedger(self.store, KEYS), registry=self.registry, tracker=self.tracker,
-            bucket=lambda name: self.artifacts, keys=KEYS,
+            bucket=self.bucket, keys=KEYS,
         )  # fmt: skip
         return SimpleNamespace(
             spec=spec, adapters=adapters, workload=load_workload(spec.workload.use, dict(spec.workload.parameters)),
             scratch=self.scratch, tracking_run=self.tracking_run, pages={}, run_id="r", actor="test",
         )  # fmt: skip
+
+    def bucket(self, name: str) -> MemoryStore:
+        """Where artifacts are, whatever the bucket's name."""
+        return self.artifacts
 
     def dataset(self, run: Any, rows: int = 400, *, maybe: int = 0, empty_c: int = 0) -> DatasetManifest:
         """`maybe` rows more are of a third class; `empty_c`: every so many rows lack column c."""
@@ -198,21 +202,24 @@ def program(weights: tuple[float, float, float]) -> torch.nn.Module:
 @pytest.fixture
 def make_road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Road]:
     """Versions are loaded from `Road.programs`: exporting and loading real ones is the stack tests' part. Each road has
-    buckets of its own."""
+    buckets of its own, and its versions are found through them: several roads of one test do not mix."""
     made: list[Road] = []
+    fetched: dict[Path, Road] = {}
 
     def fetch(bucket: Any, record: Registration, into: Path) -> None:
+        fetched[into] = bucket.__self__
         into.mkdir(parents=True, exist_ok=True)
-        (into / "signature.json").write_text(made[-1].signatures[f"version-{record.version}"].to_json())
+        (into / "signature.json").write_bytes(one(bucket, record, "signature.json"))
 
     def load(directory: Path) -> Any:
-        found = made[-1].programs[f"version-{directory.name.removeprefix('version-')}"]
+        found = fetched[directory].programs[f"version-{directory.name.removeprefix('version-')}"]
         if isinstance(found, Exception):
             raise found
         return found
 
     def one(bucket: Any, record: Registration, name: str) -> bytes:
-        return made[-1].signatures[f"version-{record.version}"].to_json().encode()
+        signatures: dict[str, Signature] = bucket.__self__.signatures
+        return signatures[f"version-{record.version}"].to_json().encode()
 
     monkeypatch.setattr(open_version, "load_exported", load)
     monkeypatch.setattr(open_version, "fetch_artifact", fetch)
