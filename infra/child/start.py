@@ -24,13 +24,15 @@ WARM_STAGE = "measure"  # of the stack's warm process: it has imported what prog
 END_S = 5.0  # seconds that the kernel may take to end what was killed
 
 
+_nursery: list[Nursery] = []  # at most one of this process
+_lock = threading.Lock()
+
+
 class Starter:
-    """Of one process. Thread-safe."""
+    """Thread-safe."""
 
     def __init__(self, home: Path | None) -> None:
         self._home = home
-        self._lock = threading.Lock()
-        self._nursery: Nursery | None = None
 
     def start(self, connection: socket, environment: Mapping[str, str], output: int) -> Process:
         """A child whose standard input is `connection`, in a session of its own."""
@@ -40,10 +42,11 @@ class Starter:
             found = fork(stage, CHILD, (), home, told, output, signal.SIGKILL, connection.fileno())
             if found is not None:
                 return found
-        with self._lock:
-            if self._nursery is None or not self._nursery.lives():
-                self._nursery = Nursery()
-        found = fork(STAGE, CHILD, (), self._nursery.home, told, output, signal.SIGKILL, connection.fileno())
+        with _lock:
+            if not _nursery or not _nursery[-1].lives():
+                _nursery[:] = [Nursery()]
+            nursery = _nursery[-1]
+        found = fork(STAGE, CHILD, (), nursery.home, told, output, signal.SIGKILL, connection.fileno())
         if found is not None:
             return found
         return subprocess.Popen(  # a file of the user's has the name of a module that the nursery imported

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from mlratchet.models.errors import ConfigurationError, RatchetError
+from mlratchet.models.functions import keep_out
 from mlratchet.models.ports.storage import ObjectStore
 
 MINUTES_10 = 600.0
@@ -139,7 +140,10 @@ def children() -> Children:
     return _children[-1]
 
 
-def install(found: Children | None) -> None:
+def install(found: Children | None, *, keeps_out: bool = True) -> None:
     """From now on `found` makes the calls of this process; None: nobody but itself. An entry point decides that, once:
-    code that is reached through a parsed file, such as a user's own check, cannot be handed anything."""
+    code that is reached through a parsed file, such as a user's own check, cannot be handed anything.
+
+    `keeps_out`: and this process imports no user's module any more."""
     _children[:] = [InProcess(), *([found] if found is not None else [])]
+    keep_out(found is not None and keeps_out)
