@@ -34,6 +34,7 @@ class Bounds:
 
     scratch: Path  # the only folder that it writes
     reads: tuple[Path, ...] = ()
+    granted: tuple[Path, ...] = ()  # read also where they lie in what is closed
     closed: tuple[Path, ...] = ()  # never read, wherever they lie: homes of installations, folders with keys
     network: bool = False  # TCP, for ranks that meet each other
     shared_memory: bool = False
@@ -62,7 +63,8 @@ def readable(bounds: Bounds) -> list[Path]:
     """Every folder and file whose content the child may read: nothing of them lies in what is closed."""
     closed = [path.resolve() for path in bounds.closed]
     roots = [*map(Path, SYSTEM), *_installed(), *bounds.reads]
-    return [found for root in dict.fromkeys(root.resolve() for root in roots) for found in without(root, closed)]
+    found = [found for root in dict.fromkeys(root.resolve() for root in roots) for found in without(root, closed)]
+    return [*found, *bounds.granted]
 
 
 def without(root: Path, closed: Iterable[Path]) -> Iterator[Path]:

@@ -69,6 +69,7 @@ class Children(Protocol):
         scratch: Path | None = None,
         store: ObjectStore | None = None,
         rights: Rights = Rights(),
+        reads: tuple[Path, ...] = (),
         time_limit_s: float = MINUTES_10,
     ) -> Any:
         """Call ``function(request, workplace)`` and return its answer as JSON values.
@@ -79,6 +80,7 @@ class Children(Protocol):
             scratch: A folder for files in both directions; without it one of its own, which is gone afterwards.
             store: What the function reads and creates objects in, by the caller's hand.
             rights: What of it.
+            reads: Folders and files that the function reads beside the project and what is installed.
             time_limit_s: Seconds until it is ended.
 
         Raises the error of ours that the function raised, and ``ForeignCodeError`` for anything else it did wrong.
@@ -97,6 +99,7 @@ class InProcess:
         scratch: Path | None = None,
         store: ObjectStore | None = None,
         rights: Rights = Rights(),  # noqa: ARG002 - it is trusted as this process is
+        reads: tuple[Path, ...] = (),  # noqa: ARG002
         time_limit_s: float = MINUTES_10,  # noqa: ARG002
     ) -> Any:
         """See the port."""
@@ -138,6 +141,11 @@ _children: list[Children] = [InProcess()]
 def children() -> Children:
     """Who makes the calls of this process."""
     return _children[-1]
+
+
+def in_process() -> bool:
+    """Whether they are made here: nothing is held that a user's code could reach."""
+    return isinstance(children(), InProcess)
 
 
 def install(found: Children | None, *, keeps_out: bool = True) -> None:
