@@ -7,9 +7,8 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
-from mlratchet.infra.child.call import ForkedChildren
-from mlratchet.infra.child.confine import undump
-from mlratchet.infra.keys.files import InstalledKeys, pipeline_key_file
+from mlratchet.infra.child.keep_out import keep_users_code_out
+from mlratchet.infra.keys.files import InstalledKeys
 from mlratchet.infra.launch.local import LocalLauncher
 from mlratchet.infra.ledger.heads import open_heads
 from mlratchet.infra.ledger.objects import ObjectLedger
@@ -24,19 +23,17 @@ from mlratchet.models.identity.claim import Claim, is_current
 from mlratchet.models.identity.closure import Closure, source_of
 from mlratchet.models.identity.lease import LeaseKeeper
 from mlratchet.models.identity.product import DATA
-from mlratchet.models.pipeline.checking import check_gates
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.pipeline.work_key import training_code
-from mlratchet.models.ports.children import install
 from mlratchet.models.ports.registry import Registry
 from mlratchet.models.ports.tracker import Tracker
 from mlratchet.models.serving.servers import Servers
-from mlratchet.models.training.fitting import check_fits
 from mlratchet.models.training.job import StaleAttemptError
 from mlratchet.models.training.launcher import Launcher
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.loading import load_workload, workload_source
+from mlratchet.tasks.support.check_whole import check_whole
 
 
 class Adapters:
@@ -171,9 +168,7 @@ class Run:
 def open_adapters() -> Adapters:
     """The adapters that the settings name."""
     settings = load_settings()
-    undump()
-    places = [pipeline_key_file(settings), *([settings.approver_key_file] if settings.approver_key_file else [])]
-    install(ForkedChildren(settings.home, closed=tuple(file.parent for file in places)), keeps_out=False)
+    keep_users_code_out(settings.home, settings)
     return Adapters(settings)
 
 
@@ -183,8 +178,6 @@ def open_run(adapters: Adapters, revision: str, overrides: tuple[str, ...], *, r
     Raises ``ConfigurationError`` for what could never work, wherever the overrides came from: nothing trains first.
     """
     spec = load_pipeline(adapters.store, revision, overrides=overrides)
-    workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
-    check_fits(spec.train, workload)
-    check_gates(spec, workload)
+    check_whole(spec)
     adapters.launcher.processes(spec.train)
     return Run(spec, adapters, run_id=run_id, actor=actor)

@@ -148,10 +148,9 @@ def in_process() -> bool:
     return isinstance(children(), InProcess)
 
 
-def install(found: Children | None, *, keeps_out: bool = True) -> None:
+def install(found: Children | None) -> None:
     """From now on `found` makes the calls of this process; None: nobody but itself. An entry point decides that, once:
-    code that is reached through a parsed file, such as a user's own check, cannot be handed anything.
-
-    `keeps_out`: and this process imports no user's module any more."""
+    code that is reached through a parsed file, such as a user's own check, cannot be handed anything. A process
+    with children imports no user's module any more."""
     _children[:] = [InProcess(), *([found] if found is not None else [])]
-    keep_out(found is not None and keeps_out)
+    keep_out(found is not None)
