@@ -179,7 +179,9 @@ def join(
 
 def report_lines(report: dict[str, object]) -> list[str]:
     """A report in words."""
-    lines = [f"  {report['why']}"] if report.get("why") else []
+    training = report.get("training")
+    said = [report.get("why"), training.get("began_fresh") if isinstance(training, dict) else ""]
+    lines = [f"  {one}" for one in said if one]
     gates = report.get("gates")
     if isinstance(gates, list):
         lines += [f"  {g['gate']} gate: {g['verdict']} (decision {g['decision'][:12]})" for g in gates]

@@ -64,6 +64,7 @@ class Report:
             "seconds": round(result.seconds, 2),
             "resumed_from_step": result.resumed_from_step,
             "parent_version": trained.parent_version,
+            "began_fresh": trained.began_fresh,
             "mlflow_run": trained.tracking_run,
         }
 

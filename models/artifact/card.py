@@ -15,10 +15,13 @@ def model_card(
     snapshot_id: str,
     dataset_id: str,
     parent_version: int | None,
+    began_fresh: str = "",
     metrics: Mapping[str, float],
     workload: str,
 ) -> str:
-    """Markdown with origin and test metrics; an undefined metric is shown as such."""
+    """Markdown with origin and test metrics; an undefined metric is shown as such. `began_fresh`: why there is no
+    parent although one was wanted."""
+    start = f"version {parent_version}" if parent_version else began_fresh or "none, trained from scratch"
     lines = [
         f"# {name}",
         "",
@@ -26,7 +29,7 @@ def model_card(
         "",
         f"- Owner: {owner or 'not stated'}",
         f"- Workload: `{workload}`",
-        f"- Warm start: {f'version {parent_version}' if parent_version else 'none, trained from scratch'}",
+        f"- Warm start: {start}",
         f"- Snapshot: `{snapshot_id}`",
         f"- Dataset: `{dataset_id}`",
         f"- Work key: `{work_key}`",

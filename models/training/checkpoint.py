@@ -37,6 +37,7 @@ class Position:
     stopping: dict[str, Any] = field(default_factory=dict)  # of early stopping
     skipped: int = 0  # steps left out in a row
     hardware: str = ""  # of the ranks that wrote it
+    began_fresh: str = ""  # why nothing was taken from a parent that was given
 
 
 @dataclass(frozen=True, kw_only=True)

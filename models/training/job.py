@@ -44,6 +44,8 @@ class TrainJob(StrictModel):
     """Of the parent, by output; empty: as this workload's."""
     parent_columns: tuple[str, ...] = Field(default=(), strict=False)
     """Of the parent's input; empty: as this workload's."""
+    fresh_if_nothing_fits: bool = False
+    """Whether a parent of which no tensor fits is left: the training begins fresh and its result says why."""
     search: bool = False
     """A trial of a search: its dataset has no test rows, and nothing is published but the result."""
 

@@ -87,6 +87,7 @@ def _publish(trainer: Trainer, store: ObjectStore, *, began: float) -> TrainResu
         rows_key=rows_key,
         warm_start=trainer.warm_start.line() if trainer.warm_start else "",
         warm_start_tensors=asdict(trainer.warm_start) if trainer.warm_start else {},
+        began_fresh=trainer.began_fresh,
         checkpoint_stall_seconds=trainer.checkpoint_stall_s,
         processes=trainer.world,
         device=trainer.device.type,

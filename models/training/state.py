@@ -79,6 +79,7 @@ class TrainingState:
         self.step, self.history, self.sums, self.skipped = 0, list[dict[str, Any]](), [0.0] * 5, 0
         self.stopping, self.best = StoppingState(), Tensors()
         self.warm_start: WarmStartReport | None = None
+        self.began_fresh = ""  # why nothing was taken from the parent
         self._begin()
         self.resumed_from_step = self.step
 
@@ -111,6 +112,8 @@ class TrainingState:
         elif self.job.parent_weights_key is not None:
             key, sha256 = self.job.parent_weights_key, self.job.parent_weights_sha256
             self.warm_start = warm_start(self.module, self.store, key, sha256, self._named_axes())
+            if self.warm_start.misfit:
+                self._begin_fresh(key, self.warm_start.misfit)
         self.module.to(self.device)
         if self.config.channels_last:
             self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stub
@@ -133,6 +136,12 @@ class TrainingState:
         )
         if checkpoint is not None:
             self._restore(checkpoint.position, checkpoint.groups)
+
+    def _begin_fresh(self, key: str, why: str) -> None:
+        """Raises ``TrainingError`` where the parent was asked for: nobody would see such a mistake."""
+        if not self.job.fresh_if_nothing_fits:
+            raise TrainingError(f"warm start from {key}: {why}; set train.warm_start: none, or bring fitting weights")
+        self.began_fresh = why
 
     def _named_axes(self) -> list[Axis]:
         """Where the parent lists other classes or columns, or in another order: which tensors are about them."""
@@ -160,6 +169,7 @@ class TrainingState:
         self.step, self.history, self.skipped = position.step, list(position.history), position.skipped
         if self.engine.reduces_facts or self.rank == 0:
             self.sums = list(position.sums)
+        self.began_fresh = position.began_fresh
         if position.scaler:
             self.engine.scaler.load_state_dict(position.scaler)
         if position.stopping:
@@ -179,6 +189,7 @@ class TrainingState:
             stopping=self.stopping.document() if self.config.early_stopping else {},
             skipped=self.skipped,
             hardware=hardware_kind(self.device, self.config),
+            began_fresh=self.began_fresh,
         )
 
     def tensors(self) -> dict[str, Tensors]:

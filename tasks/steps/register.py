@@ -73,6 +73,7 @@ def create(run: Run, work: Work, trained: Trained, evaluation: Evaluation, gate:
         revision=spec.revision(),
         parent_version=trained.parent_version,
         parent_registration=trained.parent_registration,
+        began_fresh=trained.began_fresh,
         registered_s=time.time(),
         made_of=work.made_of,
         description=card_of(run, work, trained, evaluation),
@@ -184,6 +185,7 @@ def card_of(run: Run, work: Work, trained: Trained, evaluation: Evaluation) -> s
         snapshot_id=work.snapshot_id,
         dataset_id=work.dataset_id,
         parent_version=trained.parent_version,
+        began_fresh=trained.began_fresh,
         metrics={name: metric.value for name, metric in evaluation.metrics.items()},
         workload=spec.workload.use,
     )

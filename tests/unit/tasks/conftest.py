@@ -144,7 +144,7 @@ class Road:
     def version(
         self, program: Any, *, champion: bool = True, dataset_id: str = "d", revision: str = "",
         parent: Registration | None = None, names_registration: bool = True,
-        signature: Signature | None = None,
+        signature: Signature | None = None, weights_sha256: str = "s",
     ) -> Registration:  # fmt: skip
         """Register a version; `program` is its module, or the error that loading it raises. A decision of before
         registrations were named by digest has no `names_registration`."""
@@ -156,7 +156,7 @@ class Road:
         )
         record = Registration(
             name="table", version=number, work_key=work_key, run_id="r", model_id=None, source_uri="s3://mlflow/p",
-            manifest={}, manifest_digest=f"m{number}", weights_key="k", weights_sha256="s", snapshot_id="s",
+            manifest={}, manifest_digest=f"m{number}", weights_key="k", weights_sha256=weights_sha256, snapshot_id="s",
             dataset_id=dataset_id, rows_key="r", revision=revision or known, registered_s=0.0, tags={},
             parent_version=parent.version if parent else None,
             parent_registration=parent.digest() if parent and names_registration else None,

@@ -40,7 +40,7 @@ from mlratchet.tasks.actions.backtest import Court, KeptGate
 from mlratchet.tasks.actions.compare import Compared, compare_versions
 from mlratchet.tasks.steps import evaluate as evaluating
 from mlratchet.tasks.steps.evaluate import Evaluation, evaluate
-from mlratchet.tasks.steps.train import refuse_seen_rows
+from mlratchet.tasks.support.beginning import refuse_seen_rows
 from mlratchet.tasks.support.seen_rows import seen_rows
 from safetensors.torch import save
 
