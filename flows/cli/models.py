@@ -72,13 +72,14 @@ def decision(
     from mlratchet.models.decisions.decision import explain
     from mlratchet.models.errors import SecurityError
     from mlratchet.tasks.actions.rejudge import judge_again
-    from mlratchet.tasks.support.versions import decisions_of
+    from mlratchet.tasks.support.versions import decisions_of, registration_of
     from mlratchet.tasks.wiring import open_adapters
 
     adapters = open_adapters()
     found = decisions_of(adapters, pipeline, version)
     again = [judge_again(adapters.store, one["decision"]) for one in found] if verify else []
-    lines: list[str] = []
+    note = registration_of(adapters, pipeline, version).began_fresh
+    lines = [f"version {version} {note}", ""] if note else []
     for number, one in enumerate(found):
         signed = f"signed by key {one['signed_by']}" if one["signed_by"] else f"NOT BELIEVED: {one['problem']}"
         lines += [explain(one["decision"]), f"  decision {one['digest']}, {signed}"]

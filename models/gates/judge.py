@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from mlratchet.models.functions import contained, raised
 from mlratchet.models.gates.checks.base import Check
 from mlratchet.models.gates.checks.case import Case
 from mlratchet.models.gates.checks.outside import is_outside, judge_outside
@@ -14,7 +15,7 @@ from mlratchet.models.gates.policy import GatePolicy, HoldoutPolicy
 from mlratchet.models.gates.result import CheckResult, GateResult, Verdict, unknown
 from mlratchet.models.gates.wear import error_divisor, judge_holdout
 from mlratchet.models.metrics import Metric
-from mlratchet.models.metrics.outside import with_references
+from mlratchet.models.metrics.outside import is_reference, with_references
 from mlratchet.models.objectives.naming import metrics_for
 
 
@@ -113,12 +114,13 @@ def _result(check: Check, case: Case) -> CheckResult:
     if is_outside(check):
         return judge_outside(check, case)
     try:
-        return check.judge(case)
+        return contained(lambda: check.judge(case))
     except (ArithmeticError, ValueError, LookupError, TypeError) as error:
         # evidence that no metric can read (labels outside the classes, a wrong shape) must hold the model, not the run
         return unknown(check.kind, check.subject, "?", f"cannot be computed: {type(error).__name__}: {error}")
     except Exception as error:
-        if not check.user_code:
+        code = check.user_code or ((case.task,) if is_reference(case.task) else ())
+        if not code:
             raise
-        why = f"{', '.join(check.user_code)} raised {type(error).__name__}: {error}"
+        why = f"{', '.join(code)} raised {raised(error)}"
         return unknown(check.kind, check.subject, "?", why)

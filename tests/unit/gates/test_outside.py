@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -37,21 +36,6 @@ PASSES = "return CheckResult(kind='x', metric='x', verdict='pass', reason='ok', 
 CHECK, METRIC = re.findall(
     r"```python\n(.*?)```", (Path(__file__).parents[3] / "docs" / "gates.md").read_text(), re.DOTALL
 )  # what a user reads is what is tried
-
-
-@pytest.fixture
-def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Module]:
-    """Writes the user's `shop.py`, the one file, into the folder that they work in."""
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-
-    def write(text: str) -> None:
-        (tmp_path / "shop.py").write_text(text)
-        importlib.invalidate_caches()
-        sys.modules.pop("shop", None)
-
-    yield write
-    sys.modules.pop("shop", None)
 
 
 def policy(*checks: dict[str, Any]) -> GatePolicy:
