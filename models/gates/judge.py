@@ -13,7 +13,7 @@ from mlratchet.models.gates.checks.outside import is_outside, judge_outside
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.policy import GatePolicy, HoldoutPolicy
 from mlratchet.models.gates.result import CheckResult, GateResult, Verdict, unknown
-from mlratchet.models.gates.wear import error_divisor, judge_holdout
+from mlratchet.models.gates.wear import error_divisor, judge_holdout, wears_rows
 from mlratchet.models.metrics import Metric
 from mlratchet.models.metrics.outside import is_reference, with_references
 from mlratchet.models.objectives.naming import metrics_for
@@ -70,7 +70,7 @@ def judge(
     rules: Rules = PLAIN,
 ) -> GateResult:
     """Judge the checks of one gate. `first_model`: there is no champion, the bootstrap rule applies."""
-    wearing = any(check.wears for check in checks)
+    wearing = wears_rows(gate, checks)
     case = Case(
         gate=gate,
         evidence=evidence,

@@ -27,7 +27,7 @@ class CustomCheck(Check):
     """`function(evidence, **parameters)` gives a mapping with value, verdict and reason."""
 
     gates = ("data", *SCORED_GATES, "probation")
-    wears = False
+    wears = True  # it may look at whatever it is given
 
     kind: Literal["custom"]
     function: str = Field(pattern=REFERENCE)
