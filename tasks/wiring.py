@@ -7,7 +7,9 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
-from mlratchet.infra.keys.files import InstalledKeys
+from mlratchet.infra.child.call import ForkedChildren
+from mlratchet.infra.child.confine import undump
+from mlratchet.infra.keys.files import InstalledKeys, pipeline_key_file
 from mlratchet.infra.launch.local import LocalLauncher
 from mlratchet.infra.ledger.heads import open_heads
 from mlratchet.infra.ledger.objects import ObjectLedger
@@ -26,6 +28,7 @@ from mlratchet.models.pipeline.checking import check_gates
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.pipeline.work_key import training_code
+from mlratchet.models.ports.children import install
 from mlratchet.models.ports.registry import Registry
 from mlratchet.models.ports.tracker import Tracker
 from mlratchet.models.serving.servers import Servers
@@ -167,7 +170,11 @@ class Run:
 
 def open_adapters() -> Adapters:
     """The adapters that the settings name."""
-    return Adapters(load_settings())
+    settings = load_settings()
+    undump()
+    places = [pipeline_key_file(settings), *([settings.approver_key_file] if settings.approver_key_file else [])]
+    install(ForkedChildren(settings.home, closed=tuple(file.parent for file in places)), keeps_out=False)
+    return Adapters(settings)
 
 
 def open_run(adapters: Adapters, revision: str, overrides: tuple[str, ...], *, run_id: str, actor: str) -> Run:
