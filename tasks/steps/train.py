@@ -18,15 +18,16 @@ from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.identity.claim import take_claim
 from mlratchet.models.identity.lease import wait_until_free
 from mlratchet.models.promotion.registered import refuse_changed_registration
-from mlratchet.models.registration.record import Registration, find_registration
+from mlratchet.models.registration.record import Registration
 from mlratchet.models.training.job import TrainJob
 from mlratchet.models.training.result import TrainResult, find_result
 from mlratchet.tasks.showing.prefect_page import show_link, show_table
 from mlratchet.tasks.showing.training_events import Forwarder
 from mlratchet.tasks.step import step
 from mlratchet.tasks.support.open_version import signature_of_version
-from mlratchet.tasks.support.score_versions import ancestor_of
+from mlratchet.tasks.support.score_versions import ancestor_of, record_of
 from mlratchet.tasks.support.seen_rows import seen_rows
+from mlratchet.tasks.support.versions import registration_of
 from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
 
@@ -128,10 +129,10 @@ def wanted_parent(run: Run, work: Work) -> int | None:
     """The version that the pipeline file wants to begin from. Raises ``ConfigurationError`` for one not ours."""
     wanted = run.spec.train.warm_start
     if isinstance(wanted, int):
-        found = run.adapters.registry.get_version(run.spec.name, wanted)
-        if "ratchet.work_key" not in found.tags:
-            raise ConfigurationError(f"train.warm_start: version {wanted} of {run.spec.name} was not made by Ratchet")
-        return wanted
+        try:
+            return registration_of(run.adapters, run.spec.name, wanted).version
+        except ConfigurationError as error:
+            raise ConfigurationError(f"train.warm_start: {error}") from error
     return work.champion.version if wanted == "champion" and work.champion is not None else None
 
 
@@ -142,10 +143,9 @@ def parent_record(run: Run, version: int | None) -> Registration | None:
     """
     if version is None:
         return None
-    parent = run.adapters.registry.get_version(run.spec.name, version)
-    record = find_registration(run.adapters.store, parent.tags["ratchet.work_key"])
-    if record is not None:
-        refuse_changed_registration(run.adapters.store, record, run.adapters.ledger.entries(run.spec.name))
+    entries = run.adapters.ledger.entries(run.spec.name)
+    record = record_of(run.adapters, run.spec.name, version, entries)
+    refuse_changed_registration(run.adapters.store, record, entries)
     return record
 
 
