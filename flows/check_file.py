@@ -23,7 +23,7 @@ from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline, read
 from mlratchet.models.pipeline.reading import parse_yaml, read_text
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import load_pipeline
-from mlratchet.models.registration.record import find_registration
+from mlratchet.models.promotion.registered import promoted_registration
 from mlratchet.models.training.fitting import check_fits
 from mlratchet.models.tuning.space import check_tune
 from mlratchet.models.workloads.base import Workload
@@ -71,8 +71,9 @@ def newest_comparison(adapters: Adapters, spec: PipelineSpec, workload: Workload
     None without a champion or without a stack that answers.
     """
     try:
-        head = adapters.ledger.head(spec.name)
-        record = find_registration(adapters.store, head.work_key) if head is not None else None
+        entries = adapters.ledger.entries(spec.name)
+        head = entries[-1] if entries else None
+        record = promoted_registration(adapters.store, head, entries) if head is not None else None
         if head is None or record is None:
             return None
         keys = load_decision(adapters.store, head.decision).get("digests", {})

@@ -35,13 +35,13 @@ AS_IN_THE_FILE = RetrainParameters()
 
 
 @flow(name="retrain", flow_run_name="retrain {pipeline}", validate_parameters=True)
-def retrain(pipeline: str, revision: str, parameters: RetrainParameters = AS_IN_THE_FILE) -> State[Any]:
+def retrain(pipeline: str, parameters: RetrainParameters = AS_IN_THE_FILE, order: str = "") -> State[Any]:
     """Retrain one pipeline and promote the new model if every gate passes.
 
     Args:
         pipeline: Name of the pipeline.
-        revision: Digest of the pipeline file, as published by `ratchet deploy`.
         parameters: Changes for this run alone.
+        order: Of `ratchet run --set`: a revision that was signed for this run; empty for the newest deployment.
     """
     run_id = str(current.id)
     report = Report(run_id=run_id, pipeline=pipeline)
@@ -51,8 +51,9 @@ def retrain(pipeline: str, revision: str, parameters: RetrainParameters = AS_IN_
     try:
         run = open_run(
             adapters,
-            revision,
-            parameters.overrides(),
+            pipeline,
+            order,
+            parameters.changes(),
             run_id=run_id,
             actor=parameters.requested_by or whoever_started(),
         )

@@ -11,16 +11,17 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from mlratchet.infra.keys.files import InstalledKeys
 from mlratchet.infra.launch.attempt import attempt_error, end_session, error_of, meeting_place, start_agent
 from mlratchet.infra.launch.nodes import Invitation
+from mlratchet.infra.launch.reports import Reports, signing_store
 from mlratchet.infra.machine.processes import WORK_MARK, sweep
 from mlratchet.infra.settings import load_settings
-from mlratchet.infra.storage.opening import open_bucket
 from mlratchet.models.errors import ConfigurationError, InfrastructureError
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.job import AbandonedError, TrainJob
 from mlratchet.models.training.launcher import never
-from mlratchet.models.training.result import TrainResult, find_result, parse_result
+from mlratchet.models.training.result import TrainResult, parse_result
 
 POLL_S = 0.1  # seconds between two looks at the agent
 MOST_AUTO = 4  # ranks that `auto` starts on CPUs in fast mode
@@ -79,31 +80,36 @@ class LocalLauncher:
         ``AbandonedError`` when `abandoned` said so.
         """
         settings, scratch, several = load_settings(self._home), Path(job.scratch), job.train.nodes > 1
-        job = job.model_copy(update={"rendezvous": meeting_place(settings, several=several)})
+        trusted = InstalledKeys(settings).trusted().to_json()
+        job = job.model_copy(update={"rendezvous": meeting_place(settings, several=several), "trusted_keys": trusted})
+        store = signing_store(settings)
+        reports = Reports(store, job, on_event)
         sweep(WORK_MARK, job.work_key)  # ranks of an earlier attempt: this one has taken the newer epoch
-        with Invitation(open_bucket(settings), job) if several else nullcontext() as invitation:
+        with Invitation(store, job) if several else nullcontext() as invitation:
+            events = Tail(scratch / "events.jsonl", reports)
             agent = start_agent(job, settings, more=environment)
             try:
-                events = Tail(scratch / "events.jsonl", on_event)
                 while agent.poll() is None and not (invitation and invitation.somebody_failed()):
                     events.read()
                     if abandoned():
                         end_session(agent, at_once=True)
                         raise AbandonedError(f"the attempt at work {job.work_key[:12]} was given up")
                     time.sleep(POLL_S)
-                events.read()
             finally:
                 end_session(agent)
+                events.read()  # also the last checkpoint of who was asked to leave
+                reports.close()
             if invitation and invitation.somebody_failed(now=True):
                 raise error_of(invitation.said)
         code = agent.poll()
         if code != 0:
             raise attempt_error(job, -signal.SIGKILL if code is None else code)
         told = scratch / "result.json"
-        result = parse_result(told.read_bytes()) if told.is_file() else find_result(open_bucket(settings), job.work_key)
-        if result is None:
-            raise InfrastructureError(f"the ranks ended well and left no result, neither in {scratch} nor in the store")
-        return result
+        if not told.is_file():
+            raise InfrastructureError(
+                f"the ranks ended well and left no result in {scratch}; running again resumes from the checkpoint"
+            )
+        return reports.finish(parse_result(told.read_bytes()))
 
 
 class Tail:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+from mlratchet.infra.keys.files import InstalledKeys
 from mlratchet.infra.launch.attempt import ERROR, end_session, start_agent
 from mlratchet.infra.machine.hardware import check_hardware
 from mlratchet.infra.settings import Settings
@@ -21,6 +22,7 @@ from mlratchet.infra.storage.opening import open_bucket
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.claim import claim_key
+from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore, StorageError
 from mlratchet.models.training.job import TrainJob
 from mlratchet.models.training.result import find_result
@@ -76,7 +78,8 @@ class Joiner:
         if settings.node_address.startswith("127."):
             say(f"note: RATCHET_NODE_ADDRESS is {settings.node_address}: only nodes on this machine can be met")
         self._settings, self._scratch, self._say = settings, scratch, say
-        self._store = open_bucket(settings)
+        self._keys = InstalledKeys(settings)
+        self._store = RecordStore(open_bucket(settings), self._keys)
 
     def run(self, *, trainings: int | None = None) -> None:
         """Until `trainings` have ended well here; for ever with None."""
@@ -96,8 +99,12 @@ class Joiner:
             if not info.key.endswith(INVITATION):
                 continue
             with suppress(ObjectNotFound):
-                job = TrainJob.model_validate_json(self._store.get(info.key))
-                if self._is_open(job) and any(self._sit(job, number) for number in range(1, job.train.nodes)):
+                job = TrainJob.model_validate_json(self._store.get(info.key))  # nothing is read that is not signed
+                if (
+                    info.key == f"{folder_of(job)}{INVITATION}"
+                    and self._is_open(job)
+                    and any(self._sit(job, number) for number in range(1, job.train.nodes))
+                ):
                     return job
         return None
 
@@ -122,7 +129,8 @@ class Joiner:
             raise ConfigurationError(f"{folder_of(job)}{INVITATION} does not say where to meet")
         here = self._scratch / f"{job.work_key[:12]}-{job.epoch}-{time.time_ns()}"
         mine = meet.model_copy(update={"first": False, "address": self._settings.node_address})
-        job = job.model_copy(update={"scratch": str(here), "rendezvous": mine})
+        trusted = self._keys.trusted().to_json()  # whom this machine believes, whatever the first one says
+        job = job.model_copy(update={"scratch": str(here), "rendezvous": mine, "trusted_keys": trusted})
         check_hardware(self._settings.home, self._store)
         self._say(f"joining {job.work_key[:12]}, attempt {job.epoch}, at {meet.endpoint}")
         agent = start_agent(job, self._settings)

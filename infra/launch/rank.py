@@ -9,6 +9,7 @@ import gc
 import json
 import os
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ from mlratchet.infra.machine.lifetime import die_with_parent
 from mlratchet.infra.settings import load_settings
 from mlratchet.infra.storage.opening import open_bucket
 from mlratchet.models.errors import RatchetError
+from mlratchet.models.identity.keys import PublicKeys
+from mlratchet.models.identity.signed_records import RecordStore
+from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.training.job import PreemptedError, TrainJob
 from mlratchet.models.training.observers import Surroundings
 from mlratchet.models.training.result import TrainResult
@@ -44,7 +48,7 @@ def main(job_file: str) -> None:
     device = pick_device(job, place.local)
     watchdog = Watchdog(job.train.stall_timeout_seconds, scratch, place.local)
     watchdog.start()
-    store = open_bucket(load_settings())
+    store = RecordStore(open_bucket(load_settings()), PublicKeys(TrustedKeys.from_json(job.trusted_keys, where="job")))
     try:
         rank, world = join_group(
             place,
@@ -59,6 +63,7 @@ def main(job_file: str) -> None:
                 beat=watchdog.beat,
                 stop_requested=watchdog.stop_requested,
                 bind_worker=die_with_parent,
+                publishes=False,
                 profile_file=str(scratch / "trace.json"),
             ),
         )  # fmt: skip
@@ -87,9 +92,8 @@ def pick_device(job: TrainJob, local_rank: int) -> torch.device:
 
 
 def write_result(scratch: Path, result: TrainResult) -> None:
-    """The result, for the launcher."""
-    with suppress(OSError):  # the disk is full: the launcher reads it from the store
-        write_atomically(scratch / "result.json", result.model_dump_json())
+    """The result, for the launcher, which signs it: what lies in the bucket is not believed instead."""
+    write_atomically(scratch / "result.json", result.model_dump_json())
 
 
 class Spool:
@@ -98,11 +102,12 @@ class Spool:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._lost = False
+        self._lock = threading.Lock()  # checkpoints are reported from a thread of their own
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Append one event, whole or not at all."""
         line = json.dumps(event).encode() + b"\n"
-        with self._file.open("ab", buffering=0) as sink:
+        with self._lock, self._file.open("ab", buffering=0) as sink:
             size = sink.tell()
             try:
                 if sink.write(line) == len(line):

@@ -20,3 +20,7 @@ class MemoryStore(ObjectsInMemory):
     def create(self, key: str, data: bytes | bytearray) -> None:
         """See the port."""
         super().create(check_key(key), data)
+
+    def replace(self, key: str, data: bytes, *, etag: str) -> None:
+        """See the port."""
+        super().replace(check_key(key), data, etag=etag)

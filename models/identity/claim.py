@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import uuid
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json
+from mlratchet.models.identity.signed_records import ForeignRecord, without_stamp
 from mlratchet.models.ports.storage import ObjectExists, ObjectStore
 
 
@@ -37,15 +39,19 @@ def claim_key(work_key: str, epoch: int) -> str:
 
 
 def read_claims(store: ObjectStore, work_key: str) -> list[Claim]:
-    """All claims of a work key, oldest first. Raises ``SecurityError`` for an object that is none."""
-    infos = store.list(f"work/{work_key}/claim-")
-    return [_parse(store.get(info.key), f"{store.bucket}/{info.key}") for info in infos]
+    """All claims of a work key, oldest first; a foreign object is none. Raises ``SecurityError`` for one that is no
+    claim although it is signed."""
+    claims = []
+    for info in store.list(f"work/{work_key}/claim-"):
+        with suppress(ForeignRecord):
+            claims.append(_parse(store.get(info.key), f"{store.bucket}/{info.key}"))
+    return claims
 
 
 def _parse(data: bytes, where: str) -> Claim:
     try:
-        return Claim(**json.loads(data))
-    except (ValueError, TypeError, RecursionError) as exc:
+        return Claim(**without_stamp(json.loads(data)))
+    except (ValueError, TypeError, AttributeError, RecursionError) as exc:
         raise SecurityError(f"{where}: is not a claim; it was changed") from exc
 
 

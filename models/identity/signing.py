@@ -26,7 +26,12 @@ from mlratchet.models.errors import ConfigurationError, SecurityError
 from pydantic import Field, ValidationError, field_validator
 
 Role = Literal["pipeline", "approver"]
-Purpose = Literal["decision", "ledger", "approval", "columns", "head"]
+Purpose = Literal[
+    "decision", "ledger", "approval", "columns", "head",
+    # signed records (`signed_records.py`)
+    "claim", "result", "checkpoint", "upload", "dataset", "snapshot", "listing", "registration", "gate-run",
+    "version", "deployment", "order", "study", "wear", "invitation", "adoption",
+]  # fmt: skip
 KEY_BYTES = 32
 FORMAT: Literal[1] = 1  # of the public list
 CLOCK_TOLERANCE_S = 7200.0  # seconds by which the clocks of two machines may differ, at the ends of a key's life

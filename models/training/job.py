@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mlratchet.models.config import StrictModel, WorkloadRef
 from mlratchet.models.errors import RatchetError
+from mlratchet.models.identity.signing import KeyList
 from mlratchet.models.training.config import TrainConfig
 from pydantic import Field
 
@@ -35,6 +36,8 @@ class TrainJob(StrictModel):
     """Per node."""
     rendezvous: Rendezvous | None = None
     """The launcher's."""
+    trusted_keys: str = KeyList().model_dump_json()
+    """The launcher's: the public list, by which ranks know records that are signed."""
     scratch: str
     """Directory of this attempt, on the machine of rank 0."""
     parent_weights_key: str | None = None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any
 
 from mlratchet.models.config import StrictModel
 from mlratchet.models.identity.canonical import canonical_json
+from mlratchet.models.identity.signed_records import ForeignRecord, body_of
 from mlratchet.models.ports.storage import ObjectExists, ObjectStore
 from pydantic import Field
 
@@ -40,6 +42,11 @@ class TrainResult(StrictModel):
     """cpu or cuda."""
 
 
+def weights_key(work_key: str, epoch: int, sha256: str) -> str:
+    """Where an attempt publishes its weights."""
+    return f"work/{work_key}/e{epoch:06d}/weights-{sha256}.safetensors"
+
+
 def publish_result(store: ObjectStore, work_key: str, epoch: int, result: TrainResult) -> TrainResult:
     """Publish by conditional create; an earlier one of this attempt stands and is returned."""
     key = f"work/{work_key}/e{epoch:06d}/result.json"
@@ -51,11 +58,14 @@ def publish_result(store: ObjectStore, work_key: str, epoch: int, result: TrainR
 
 
 def find_result(store: ObjectStore, work_key: str) -> TrainResult | None:
-    """The result of the first attempt that finished, or None."""
-    keys = [info.key for info in store.list(f"work/{work_key}/e") if re.search(r"/e\d+/result\.json$", info.key)]
-    return parse_result(store.get(keys[0])) if keys else None
+    """The result of the first attempt that finished, or None; a foreign object is none."""
+    for info in store.list(f"work/{work_key}/e"):
+        if re.search(r"/e\d+/result\.json$", info.key):
+            with suppress(ForeignRecord):
+                return parse_result(store.get(info.key))
+    return None
 
 
 def parse_result(data: bytes) -> TrainResult:
     """As it was written."""
-    return TrainResult.model_validate_json(data)
+    return TrainResult.model_validate_json(body_of(data))

@@ -16,7 +16,7 @@ from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.training.job import TrainingError, TrainJob
 from mlratchet.models.training.loop import Trainer
 from mlratchet.models.training.observers import Surroundings
-from mlratchet.models.training.result import TrainResult, publish_result
+from mlratchet.models.training.result import TrainResult, publish_result, weights_key
 from safetensors.torch import save
 
 NO_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory|bad_alloc", re.IGNORECASE)
@@ -26,7 +26,7 @@ NO_KERNEL = re.compile(r"(\S+) does not have a deterministic implementation")
 def run_training(
     job: TrainJob, store: ObjectStore, *, rank: int, world: int, device: torch.device, around: Surroundings
 ) -> TrainResult | None:
-    """Train to the end; rank 0 publishes and returns the result, the others return None.
+    """Train to the end; rank 0 returns the result, which it also publishes if its surroundings say so, the others None.
 
     On a resume the earlier epochs are emitted again, so that a listener which lost them is whole.
 
@@ -57,7 +57,7 @@ def run_training(
 
 
 def _publish(trainer: Trainer, store: ObjectStore, *, began: float) -> TrainResult | None:
-    """Weights by digest, the outputs of the test rows, then the result.
+    """Weights by digest, the outputs of the test rows, then the result, which who holds the key publishes.
 
     A trial of a search has no test rows and nobody serves it: the outputs of its scoring rows, and the digest of its
     weights, are what is kept.
@@ -74,7 +74,7 @@ def _publish(trainer: Trainer, store: ObjectStore, *, began: float) -> TrainResu
     trainer.refuse_if_stale()
     data = save(final)
     sha256 = digest_bytes(data)
-    key = f"work/{job.work_key}/e{job.epoch:06d}/weights-{sha256}.safetensors"
+    key = weights_key(job.work_key, job.epoch, sha256)
     if not job.search:
         store.create(key, data)
     result = TrainResult(
@@ -92,7 +92,7 @@ def _publish(trainer: Trainer, store: ObjectStore, *, began: float) -> TrainResu
         processes=trainer.world,
         device=trainer.device.type,
     )
-    return publish_result(store, job.work_key, job.epoch, result)
+    return publish_result(store, job.work_key, job.epoch, result) if trainer.around.publishes else result
 
 
 def _explained(error: BaseException, job: TrainJob, world: int) -> BaseException:

@@ -14,13 +14,15 @@ from mlratchet.models.decisions.document import Decision, held_checks
 from mlratchet.models.decisions.gate_run import list_gate_runs
 from mlratchet.models.decisions.signature import Context, verified_decision
 from mlratchet.models.errors import ConfigurationError, SecurityError
+from mlratchet.models.identity.signed_records import bare
 from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ports.reading import side_by_side
 from mlratchet.models.ports.registry import VersionNotFound
-from mlratchet.models.promotion.registered import refuse_unjudged_registration
+from mlratchet.models.promotion.registered import promoted_registration, refuse_unjudged_registration
 from mlratchet.models.promotion.verify import verify_decision_of, verify_entry
-from mlratchet.models.registration.record import Registration, find_registration
+from mlratchet.models.registration.numbers import work_of
+from mlratchet.models.registration.record import Registration, find_registration, registration_key
 from mlratchet.tasks.support.pipelines import require_pipeline
 from mlratchet.tasks.wiring import Adapters
 
@@ -35,18 +37,28 @@ class JudgedDecision(TypedDict):
 
 
 def registration_of(adapters: Adapters, pipeline: str, version: int) -> Registration:
-    """The record of a version. Raises ``ConfigurationError`` or ``VersionNotFound`` when there is none."""
-    try:
-        work_key = adapters.registry.get_version(pipeline, version).tags.get("ratchet.work_key", "")
-    except VersionNotFound:
-        require_pipeline(adapters, pipeline)
-        raise
+    """The record of a version, by the number that the bucket says; the registry is asked where numbers were not written
+    down yet. Raises ``ConfigurationError`` or ``VersionNotFound`` when there is none."""
+    entries = adapters.ledger.entries(pipeline)
+    promoted = next((entry for entry in reversed(entries) if entry.version == version), None)
+    if promoted is not None:
+        return promoted_record(adapters, promoted)
+    work_key = work_of(adapters.store, pipeline, version)
+    if work_key is None:
+        try:
+            work_key = adapters.registry.get_version(pipeline, version).tags.get("ratchet.work_key", "")
+        except VersionNotFound:
+            require_pipeline(adapters, pipeline)
+            raise
     record = find_registration(adapters.store, work_key)
-    if record is None or (record.name, record.version) != (pipeline, version):
-        raise ConfigurationError(
-            f"version {version} of {pipeline} has no registration record; it was not made by a run"
+    if record is not None and (record.name, record.version) == (pipeline, version):
+        return record
+    if record is None and bare(adapters.store).exists(registration_key(work_key)):
+        raise SecurityError(
+            f"version {version} of {pipeline}: {registration_key(work_key)} is not signed; if it is of before records "
+            f"were signed, `ratchet adopt {pipeline}` takes it over"
         )
-    return record
+    raise ConfigurationError(f"version {version} of {pipeline} has no registration record; it was not made by a run")
 
 
 def decisions_of(adapters: Adapters, pipeline: str, version: int) -> list[JudgedDecision]:
@@ -143,11 +155,11 @@ def in_words(decision: Decision) -> str:
 
 def promoted_record(adapters: Adapters, entry: LedgerEntry) -> Registration:
     """The record behind a ledger entry, from the bucket alone. Raises ``SecurityError`` when it is not that one."""
-    record = find_registration(adapters.store, entry.work_key)
-    if record is None or record.version != entry.version or record.manifest_digest != entry.manifest:
+    record = promoted_registration(adapters.store, entry, adapters.ledger.entries(entry.name))
+    if record is None:
         raise SecurityError(
-            f"version {entry.version} of {entry.name}: its registration record is missing or is not the one that was "
-            f"promoted in generation {entry.generation}; restore registrations/{entry.work_key}.json"
+            f"version {entry.version} of {entry.name}: its registration record, which was promoted in generation "
+            f"{entry.generation}, is missing; restore registrations/{entry.work_key}.json"
         )
     return record
 
