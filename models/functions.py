@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.nearest import nearest_hint
+from mlratchet.models.own_line import own_line
 
 REFERENCE = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 Kind = TypeVar("Kind")
@@ -50,7 +51,12 @@ def load_class(reference: str, base: type[Kind], what: str) -> type[Kind]:
 def _module(name: str, where: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except ImportError as exc:
+    except (Exception, SystemExit) as exc:  # the user's module: what it raises is a mistake in it, told as one
+        line = own_line(exc)
+        if isinstance(exc, ImportError) and not line:
+            raise ConfigurationError(
+                f"{where}: cannot import {name}: {exc}; run from the folder that holds it, or install it"
+            ) from exc
         raise ConfigurationError(
-            f"{where}: cannot import {name}: {exc}; run from the folder that holds it, or install it"
+            f"{where}: cannot import {name}: {line + ': ' if line else ''}{type(exc).__name__}: {exc}"
         ) from exc

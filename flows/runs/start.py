@@ -11,7 +11,7 @@ from typing import Any
 
 from mlratchet.flows.approval_pause import run_url
 from mlratchet.flows.check_file import check_pipeline
-from mlratchet.flows.deployments import deploy_pipelines
+from mlratchet.flows.deployments import deploy_named
 from mlratchet.flows.parameters import RetrainParameters
 from mlratchet.flows.retrain import retrain
 from mlratchet.flows.runs.following import Follower
@@ -52,7 +52,7 @@ def run_on_worker(
     """
     adapters = open_adapters()
     _check_overrides(adapters, pipeline, overrides)
-    deployed = deploy_pipelines(pipeline)[0]
+    deployed = deploy_named(pipeline)
     with get_client(sync_client=True) as client:
         created = client.create_flow_run_from_deployment(
             deployed["deployment_id"],
@@ -100,7 +100,7 @@ def run_here(pipeline: str, overrides: tuple[str, ...], *, quiet: bool) -> dict[
         logging.getLogger("prefect").setLevel(logging.ERROR)
     adapters = open_adapters()
     _check_overrides(adapters, pipeline, overrides)
-    deployed = deploy_pipelines(pipeline)[0]
+    deployed = deploy_named(pipeline)
     state = retrain(pipeline, deployed["revision"], _parameters(overrides), return_state=True)
     run_id = str(state.state_details.flow_run_id)
     report = read_report(adapters, run_id)

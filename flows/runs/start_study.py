@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlratchet.flows.check_file import check_pipeline
-from mlratchet.flows.deployments import deploy_pipelines
+from mlratchet.flows.deployments import deploy_named
 from mlratchet.flows.parameters import TuneParameters
 from mlratchet.flows.runs.start import read_report
 from mlratchet.flows.tune import LISTENER, tune
@@ -30,7 +30,7 @@ def tune_here(pipeline: str, asked: dict[str, Any], *, requested_by: str, listen
     adapters = open_adapters()
     spec, _ = check_pipeline(find_pipeline(adapters.settings.pipelines_dir, pipeline), overrides=parameters.overrides())
     require_tune(spec)
-    revision = deploy_pipelines(pipeline)[0]["revision"]
+    revision = deploy_named(pipeline)["revision"]
     token = LISTENER.set(listener)
     try:
         state = tune(pipeline, revision, parameters, return_state=True)
