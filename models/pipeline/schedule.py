@@ -22,7 +22,7 @@ STEP = re.compile(r"^(?P<span>[^/]+)(/(?P<step>\d+))?$")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class CronField:
     """One of the five fields of a cron line."""
 
     name: str
@@ -31,12 +31,12 @@ class Place:
     names: tuple[str, ...] = ()  # of the values from `least` on
 
 
-PLACES = (
-    Place(name="minute", least=0, most=59),
-    Place(name="hour", least=0, most=23),
-    Place(name="day of month", least=1, most=31),
-    Place(name="month", least=1, most=12, names=MONTHS),
-    Place(name="day of week", least=0, most=7, names=WEEKDAYS),  # 0 and 7 are Sunday
+CRON_FIELDS = (
+    CronField(name="minute", least=0, most=59),
+    CronField(name="hour", least=0, most=23),
+    CronField(name="day of month", least=1, most=31),
+    CronField(name="month", least=1, most=12, names=MONTHS),
+    CronField(name="day of week", least=0, most=7, names=WEEKDAYS),  # 0 and 7 are Sunday
 )
 DAY, MONTH, WEEKDAY = 2, 3, 4
 
@@ -70,10 +70,10 @@ def cron_problem(line: str) -> str:
     if line in SHORTHANDS:
         return ""
     fields = line.lower().split()
-    if len(fields) != len(PLACES):
+    if len(fields) != len(CRON_FIELDS):
         return _miscounted(line, len(fields))
     values: list[set[int]] = []
-    for place, text in zip(PLACES, fields, strict=True):
+    for place, text in zip(CRON_FIELDS, fields, strict=True):
         found = _values(place, text)
         if isinstance(found, str):
             return found
@@ -87,15 +87,17 @@ def cron_problem(line: str) -> str:
 
 
 def _miscounted(line: str, count: int) -> str:
-    if count == len(PLACES) + 1 and re.match(r"^[\d*]", line):
+    if count == len(CRON_FIELDS) + 1 and re.match(r"^[\d*]", line):
         return "six fields: a schedule counts in minutes, not in seconds; leave out the field of the seconds"
     if line.startswith("@"):
         return f"no such shorthand; {nearest_hint(line, SHORTHANDS)}"
     meant = next((cron for word, cron in OF_WORDS.items() if word in line.lower()), "0 2 * * *")
-    return f"expected five fields, {', '.join(place.name for place in PLACES)}, got {count}; did you mean '{meant}'?"
+    return (
+        f"expected five fields, {', '.join(place.name for place in CRON_FIELDS)}, got {count}; did you mean '{meant}'?"
+    )
 
 
-def _values(place: Place, text: str) -> set[int] | str:
+def _values(place: CronField, text: str) -> set[int] | str:
     """The values that a field names, or what is wrong with it."""
     found: set[int] = set()
     for part in text.split(","):
@@ -111,7 +113,7 @@ def _values(place: Place, text: str) -> set[int] | str:
     return found
 
 
-def _span(place: Place, text: str, *, stepped: bool) -> tuple[int, int] | str:
+def _span(place: CronField, text: str, *, stepped: bool) -> tuple[int, int] | str:
     if text == "*":
         return place.least, place.most
     ends: list[int] = []

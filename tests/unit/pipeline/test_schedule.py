@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.pipeline.loading import parse_pipeline
-from mlratchet.models.pipeline.schedule import PLACES, SHORTHANDS, cron_problem
+from mlratchet.models.pipeline.schedule import CRON_FIELDS, SHORTHANDS, cron_problem
 from prefect._vendor.croniter import CroniterBadDateError, croniter
 
 TWO_LAYERS = Path(__file__).parents[3] / "docs" / "examples" / "two_layers" / "two-layers.yaml"
@@ -50,7 +50,7 @@ def test_a_schedule_that_cannot_be_kept_is_refused_with_its_line(schedule: str, 
 
 
 def field(at: int) -> st.SearchStrategy[str]:
-    place = PLACES[at]
+    place = CRON_FIELDS[at]
     number = st.integers(place.least - 1, place.most + 1).map(str) | st.sampled_from(place.names or ("0", "1"))
     span = number | st.just("*") | st.tuples(number, number).map("-".join)
     stepped = span | st.tuples(span, st.integers(0, 70).map(str)).map("/".join)
