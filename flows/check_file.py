@@ -20,6 +20,7 @@ from mlratchet.models.metrics.rows import load_rows
 from mlratchet.models.objectives.naming import metrics_over
 from mlratchet.models.pipeline.checking import check_gates, check_source
 from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline, read_shared_policy
+from mlratchet.models.pipeline.located import with_lines
 from mlratchet.models.pipeline.reading import parse_yaml, read_text
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import load_pipeline
@@ -45,11 +46,14 @@ def check_pipeline(
     except ConfigurationError as error:
         _, lines = parse_yaml(read_text(file), where=str(file), expected="a pipeline file")
         raise ConfigurationError(f"{file}:{lines.of(('workload', 'use'))}: {error}") from error
-    check_source(spec, workload)
-    check_fits(spec.train, workload)
-    warnings = check_gates(spec, workload)
-    if spec.tune is not None:
-        warnings = warnings + check_tune(spec, workload)
+    try:
+        check_source(spec, workload)
+        check_fits(spec.train, workload)
+        warnings = check_gates(spec, workload)
+        if spec.tune is not None:
+            warnings = warnings + check_tune(spec, workload)
+    except ConfigurationError as error:
+        raise with_lines(error, file, spec.gates) from error
     pilot = newest_comparison(adapters, spec, workload) if adapters is not None else None
     known = pilot or Pilot(test_share=spec.data.split.test, metrics=_metrics(spec, workload))
     return spec, warnings + spec.train.notes() + power_notes(spec.gates, known)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.nearest import nearest_hint
+from mlratchet.models.own_line import own_line
 
 PRODUCT = "mlratchet."
 REFERENCE = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
@@ -127,7 +128,12 @@ def _module(name: str, where: str) -> ModuleType:
         raise KeptOutError(f"{where}: {name} is not imported into a process that may hold a key; call it in a child")
     try:
         return importlib.import_module(name)
-    except ImportError as exc:
+    except (Exception, SystemExit) as exc:  # the user's module: what it raises is a mistake in it, told as one
+        line = own_line(exc)
+        if isinstance(exc, ImportError) and not line:
+            raise ConfigurationError(
+                f"{where}: cannot import {name}: {exc}; run from the folder that holds it, or install it"
+            ) from exc
         raise ConfigurationError(
-            f"{where}: cannot import {name}: {exc}; run from the folder that holds it, or install it"
+            f"{where}: cannot import {name}: {line + ': ' if line else ''}{type(exc).__name__}: {exc}"
         ) from exc

@@ -112,19 +112,26 @@ def deploy(
     pipeline: Annotated[str | None, typer.Argument(help="One pipeline; all without it.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make every file of deployments/pipelines a Prefect deployment with its schedule. Idempotent."""
+    """Make every file of deployments/pipelines a Prefect deployment with its schedule. Idempotent.
+
+    A file with a mistake stops no other: it is named at the end, and the command exits with 2.
+    """
     from mlratchet.flows.cli.warm import go_on_in_a_fork
 
     go_on_in_a_fork()
     from mlratchet.flows.cli.output import emit
-    from mlratchet.flows.deployments import deploy_pipelines
+    from mlratchet.flows.deployments import deploy_every, deploy_named
 
-    made = deploy_pipelines(pipeline)
+    made, refused = ([deploy_named(pipeline)], []) if pipeline is not None else deploy_every()
     emit(
         made,
         [f"{m['pipeline']}: deployed, revision {m['revision'][:12]}, {m['url']}" for m in made],
         as_json=as_json,
     )
+    for error in refused:
+        typer.echo(error.line(), err=True)
+    if refused:
+        raise typer.Exit(refused[0].exit_code)
 
 
 def run(

@@ -12,7 +12,7 @@ from typing import Any
 
 from mlratchet.flows.approval_pause import run_url
 from mlratchet.flows.check_file import check_pipeline
-from mlratchet.flows.deployments import deploy_pipelines
+from mlratchet.flows.deployments import deploy_named
 from mlratchet.flows.parameters import RetrainParameters
 from mlratchet.flows.retrain import retrain
 from mlratchet.flows.runs.following import Follower
@@ -59,7 +59,7 @@ def run_on_worker(
     """
     adapters = open_adapters()
     asked = ask_for(adapters, pipeline, overrides, requested_by)
-    deployed = deploy_pipelines(pipeline)[0]
+    deployed = deploy_named(pipeline)
     with get_client(sync_client=True) as client:
         created = client.create_flow_run_from_deployment(
             deployed["deployment_id"],
@@ -103,7 +103,7 @@ def run_here(pipeline: str, overrides: tuple[str, ...], *, quiet: bool) -> dict[
         logging.getLogger("prefect").setLevel(logging.ERROR)
     adapters = open_adapters()
     asked = ask_for(adapters, pipeline, overrides)
-    deploy_pipelines(pipeline)
+    deploy_named(pipeline)
     state = retrain(**asked, return_state=True)
     run_id = str(state.state_details.flow_run_id)
     report = read_report(adapters, run_id)

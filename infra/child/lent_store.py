@@ -125,6 +125,10 @@ class BorrowedStore:
         """See the port."""
         self._ask({"do": "create", "key": key}, bytes(data))
 
+    def replace(self, key: str, data: bytes, *, etag: str) -> None:  # noqa: ARG002
+        """Never allowed."""
+        raise SecurityError(f"{self._bucket}/{key}: a child replaces nothing")
+
     def upload_file(self, key: str, path: Path) -> str:
         """Created, as all that comes from a child."""
         data = path.read_bytes()

@@ -107,6 +107,7 @@ ROAD: Mapping[str, str] = {
     "models.ledger.*": "the history of promotions",
     "models.moments": "words of times",
     "models.nearest": "words of errors",
+    "models.own_line": "words of errors",
     "models.png": "draws",
     "models.pipeline.*": "reads the file: what was read stands in identities value by value",
     "models.ports.*": "protocols",

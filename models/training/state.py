@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.data.shards import load_split
-from mlratchet.models.errors import DataError
+from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.identity.claim import claim_key
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.ports.storage import ObjectStore
@@ -21,8 +21,6 @@ from mlratchet.models.training.checkpoint import (
     Tensors,
     model_tensors,
     newest_checkpoint,
-    optimizer_tensors,
-    restore_optimizer,
 )
 from mlratchet.models.training.configured_loss import build_loss, class_weight
 from mlratchet.models.training.engine import Engine
@@ -34,15 +32,14 @@ from mlratchet.models.training.job import StaleAttemptError, TrainingError, Trai
 from mlratchet.models.training.named_tensors import column_tensors, head_tensors
 from mlratchet.models.training.observers import Surroundings
 from mlratchet.models.training.optim import build_optimizer
+from mlratchet.models.training.optimizer_state import optimizer_document, optimizer_tensors, restore_optimizer
+from mlratchet.models.training.pieces import least_rows
 from mlratchet.models.training.queries import queries_of, query_target
 from mlratchet.models.training.stopping import StoppingState
 from mlratchet.models.training.validation import score_rows
 from mlratchet.models.training.warm_start import Axis, WarmStartReport, warm_start
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.loading import load_workload
-from torch import nn
-
-NORMALISED = (nn.modules.batchnorm._BatchNorm, nn.SyncBatchNorm)
 
 
 class TrainingState:
@@ -69,6 +66,7 @@ class TrainingState:
         check_fits(self.config, self.workload)
         torch.manual_seed(self.config.seed)
         self.module = self.workload.build_model()
+        self.least_rows = least_rows(self.module, torch.from_numpy(self.train_rows.x[:1]).clone())
         self.plan = self._plan()
         self.per_epoch = self.plan.order().per_epoch
         if self.per_epoch == 0:
@@ -87,11 +85,17 @@ class TrainingState:
         """Which rows of a step are this rank's."""
         exact = self.config.mode == "exact"
         shards = self.config.shards if exact else self.world
-        normalised = any(isinstance(m, NORMALISED) for m in self.module.modules())
+        smallest, by_query = shards * self.least_rows, self.workload.objective.by_query
+        if self.config.global_batch_size < smallest:
+            raise ConfigurationError(
+                f"train.global_batch_size {self.config.global_batch_size} in {shards} "
+                f"{'shards' if exact else 'processes'} leaves one with a single {'query' if by_query else 'row'}, and "
+                f"this model computes over its rows (BatchNorm) and needs {self.least_rows}; write at least {smallest}"
+            )
         return Plan(
-            rows=len(queries_of(self.train_rows)) if self.workload.objective.by_query else len(self.train_rows.ids),
+            rows=len(queries_of(self.train_rows)) if by_query else len(self.train_rows.ids),
             batch=self.config.global_batch_size,
-            smallest=shards * (2 if normalised else 1),  # BatchNorm needs two rows to have a variance
+            smallest=smallest,
             seed=self.config.seed,
             shards=shards,
             first=self.rank * (shards // self.world),
@@ -133,6 +137,7 @@ class TrainingState:
             world=self.world,
             device=self.device,
             objective=self.workload.objective,
+            least_rows=self.least_rows,
         )
         if checkpoint is not None:
             self._restore(checkpoint.position, checkpoint.groups)
@@ -165,7 +170,7 @@ class TrainingState:
             )
 
     def _restore(self, position: Position, groups: dict[str, Tensors]) -> None:
-        restore_optimizer(self.optimizer, groups["optimizer"])
+        restore_optimizer(self.optimizer, groups["optimizer"], position.optimizer)
         self.step, self.history, self.skipped = position.step, list(position.history), position.skipped
         if self.engine.reduces_facts or self.rank == 0:
             self.sums = list(position.sums)
@@ -190,6 +195,7 @@ class TrainingState:
             skipped=self.skipped,
             hardware=hardware_kind(self.device, self.config),
             began_fresh=self.began_fresh,
+            optimizer=optimizer_document(self.optimizer),
         )
 
     def tensors(self) -> dict[str, Tensors]:

@@ -1,0 +1,33 @@
+"""Which line of a user's own code an error came from: that is where a person mends it."""
+
+from __future__ import annotations
+
+import sysconfig
+import traceback
+from pathlib import Path
+
+PRODUCT = Path(__file__).parent.parent  # what is imported as `mlratchet`
+FOREIGN = (str(PRODUCT), *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")))
+
+
+def own_line(error: BaseException) -> str:
+    """``file.py:12``, the innermost line that is neither Ratchet's nor of an installed package nor of Python; empty
+    where there is none. The path is that of the working folder where the file is below it."""
+    if isinstance(error, SyntaxError) and error.filename is not None and is_own(error.filename):
+        return f"{_short(error.filename)}:{error.lineno}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_own(frame.filename)]
+    return f"{_short(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
+
+
+def is_own(file: str) -> bool:
+    """Whether a source file is of the user's."""
+    path = Path(file)
+    if file.startswith("<") or not (path.is_absolute() or path.exists()):
+        return False
+    both = (path.absolute(), path.resolve())  # an editable install is imported through links
+    return not any(one.is_relative_to(folder) for one in both for folder in FOREIGN)
+
+
+def _short(file: str) -> str:
+    path = Path(file).resolve()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
