@@ -8,7 +8,6 @@ warms up and swaps. It needs the public list of keys, and neither MLflow's serve
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import shutil
 import tempfile
@@ -29,10 +28,11 @@ from mlratchet.infra.storage.opening import Buckets
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.registration.record import Registration
-from mlratchet.models.serving.app import ModelServer, Slot
+from mlratchet.models.serving.app import ModelServer
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.follower import ChampionFollower
 from mlratchet.models.serving.predictor import Predictor
+from mlratchet.models.serving.slot import Slot
 
 
 class ArtifactLoader:
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--serving", default="{}", help="The pipeline's serving section as JSON.")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    config = ServingConfig(**json.loads(arguments.serving))
+    config = ServingConfig.model_validate_json(arguments.serving)
     torch.set_num_threads(config.threads)
     slot = Slot()
     follower = open_follower(arguments.pipeline, slot)

@@ -15,8 +15,8 @@ from mlratchet.models.ledger.port import Ledger
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.promotion.verify import verify_entry
 from mlratchet.models.registration.record import Registration, find_registration
-from mlratchet.models.serving.app import Slot
 from mlratchet.models.serving.predictor import Predictor
+from mlratchet.models.serving.slot import Slot
 
 logger = logging.getLogger(__name__)
 

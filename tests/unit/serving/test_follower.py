@@ -14,8 +14,8 @@ from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.ledger.chain import entry_key
 from mlratchet.models.registration.record import Registration
-from mlratchet.models.serving.app import Slot
 from mlratchet.models.serving.follower import ChampionFollower, PredictorLoader
+from mlratchet.models.serving.slot import Slot
 
 from tests.unit.audit.conftest import World
 
