@@ -27,6 +27,7 @@ from rich.markup import escape
 POLL_S = 0.5  # seconds between two looks at a run
 MARKS = {
     "Completed": "[green]✓[/]",
+    "Asking": "[yellow]‖[/]",
     "Retrying": "[yellow]↻[/]",
     "AwaitingRetry": "[yellow]↻[/]",
     "Failed": "[red]✗[/]",
@@ -91,7 +92,7 @@ class Follower:
         ) from error
 
     def look(self) -> str:
-        """Print what ended since the last look; returns what is under way, with its percentage."""
+        """Print what ended since the last look; returns what is under way, with how far it is."""
         mine = FlowRunFilter(id=FlowRunFilterId(any_=[self._run_id]))
         running = ""
         for task in sorted(self._client.read_task_runs(flow_run_filter=mine), key=_began):
@@ -102,7 +103,7 @@ class Follower:
                 self._console.print(f"  {MARKS[state]} {task.name}  [dim]{elapsed:5.1f} s[/]")
             if state == "Running":
                 running = task.name
-        return running and f"{running}{self.percent() if running.startswith('Train') else ''}"
+        return running and f"{running}{self.progress() if running.startswith('Train') else ''}"
 
     def ask(self, flow_run: FlowRun) -> str:
         """Whom a paused run waits for, and where to answer; printed once a pause. Empty for any other run."""
@@ -113,12 +114,15 @@ class Follower:
             self._console.print(f"  [yellow]‖[/] {escape(self.question)}")
         return escape(self.question)
 
-    def percent(self) -> str:
-        """Of the training, as its progress artifact says."""
+    def progress(self) -> str:
+        """Of the training, as its progress artifact says: percent, loss, time left."""
         found = self._client.read_artifacts(
             artifact_filter=ArtifactFilter(
                 flow_run_id=ArtifactFilterFlowRunId(any_=[self._run_id]),
                 key=ArtifactFilterKey(any_=["training-progress"]),
             )
         )
-        return f"  {float(str(found[0].data)):.0f} %" if found else ""
+        if not found:
+            return ""
+        _, _, words = (found[0].description or "").partition(": ")
+        return escape(f"  {float(str(found[0].data)):.0f} %{f'  {words}' if words else ''}")
