@@ -83,8 +83,8 @@ def runs_with_a_process() -> set[str]:
 class OneForMissedTicks(ProcessWorker):
     """Prefect's process worker, with two rules more.
 
-    After a downtime the newest missed tick of a schedule runs and no other: Prefect would start every one of them, in no
-    order. And a run that a killed worker left `Submitting` goes back to the queue: nobody else looks at it again.
+    After a downtime the newest missed tick of a schedule runs and no other: Prefect would start every one of them, in
+    no order. And a run that a killed worker left `Submitting` goes back to the queue: nobody else looks at it again.
     """
 
     type = ProcessWorker.type
