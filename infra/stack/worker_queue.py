@@ -39,7 +39,7 @@ def superseded(runs: Iterable[FlowRun], now: dt.datetime) -> dict[UUID, dt.datet
     for run in runs:
         if run.auto_scheduled and run.deployment_id is not None and tick_of(run) <= now:
             due.setdefault(run.deployment_id, []).append(run)
-    found = {}
+    found: dict[UUID, dt.datetime] = {}
     for ticks in due.values():
         newest = max(ticks, key=tick_of)
         found |= {run.id: tick_of(newest) for run in ticks if run.id != newest.id}
