@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -184,16 +185,27 @@ def join(
         Joiner(load_settings(), Path(scratch), say=typer.echo).run(trainings=trainings)
 
 
-def report_lines(report: dict[str, object]) -> list[str]:
-    """A report in words."""
-    training = report.get("training")
-    said = [report.get("why"), training.get("began_fresh") if isinstance(training, dict) else ""]
+def report_lines(report: dict[str, Any]) -> list[str]:
+    """A report in words: why it trained and began, every gate with its checks, where to look, and the outcome."""
+    said = [report.get("why"), report.get("training", {}).get("began_fresh")]
     lines = [f"  {one}" for one in said if one]
-    gates = report.get("gates")
-    if isinstance(gates, list):
-        lines += [f"  {g['gate']} gate: {g['verdict']} (decision {g['decision'][:12]})" for g in gates]
+    for gate in report.get("gates", ()):
+        lines.append(f"  {gate['gate']} gate: {gate['verdict']} (decision {gate['decision'][:12]})")
+        lines += check_lines(gate.get("checks", ()))
+    places = {"Prefect": report.get("prefect_url"), "MLflow": report.get("mlflow_url")}
+    lines += [f"  {name:8} {url}" for name, url in places.items() if url]
     lines.append(str(report.get("line", "")))
     return lines
+
+
+def check_lines(checks: Sequence[dict[str, str]]) -> list[str]:
+    """Columns as wide as their widest cell."""
+    columns = ("verdict", "check", "metric", "value", "interval", "threshold")
+    rows = [["" if check[name] == "none" else check[name] for name in columns] for check in checks]
+    widths = [max((len(row[number]) for row in rows), default=0) for number in range(len(columns))]
+    return [
+        "    " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
 
 
 def predict(

@@ -10,7 +10,6 @@ import time
 from functools import partial
 from typing import Any
 
-from mlratchet.flows.approval_pause import run_url
 from mlratchet.flows.check_file import check_pipeline
 from mlratchet.flows.deployments import deploy_named
 from mlratchet.flows.parameters import RetrainParameters
@@ -23,6 +22,7 @@ from mlratchet.models.pipeline.loading import find_pipeline
 from mlratchet.models.pipeline.store import publish_order, publish_pipeline
 from mlratchet.models.ports.storage import ObjectNotFound
 from mlratchet.tasks.actions.approving import choose
+from mlratchet.tasks.showing.prefect_page import run_url
 from mlratchet.tasks.wiring import Adapters, open_adapters
 from prefect import get_client
 
@@ -81,7 +81,7 @@ def run_on_worker(
             raise
     report = read_report(adapters, str(created.id))
     if report is not None:
-        return report
+        return report | {"prefect_url": url}
     message = final.state.message if final.state else "no state"
     raise InfrastructureError(
         f"run {created.id} of {pipeline} ended as {final.state_name} without a report: {message}; "

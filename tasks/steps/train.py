@@ -15,9 +15,11 @@ from mlratchet.models.artifact.weights import initial_weights_key
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.identity.claim import take_claim
 from mlratchet.models.identity.lease import wait_until_free
+from mlratchet.models.moments import utc
+from mlratchet.models.ports.tracker import NOTE
 from mlratchet.models.training.job import TrainJob
 from mlratchet.models.training.result import TrainResult, find_result
-from mlratchet.tasks.showing.prefect_page import show_link, show_table
+from mlratchet.tasks.showing.prefect_page import run_url, show_link, show_table
 from mlratchet.tasks.showing.training_events import Forwarder
 from mlratchet.tasks.step import step
 from mlratchet.tasks.support.beginning import FRESH, as_claimed, beginning_of
@@ -66,8 +68,11 @@ def train(run: Run, work: Work) -> Trained:
         spec.name,
         work_key=work.key,
         flow_run=run.run_id,
-        name=f"{spec.name}-{work.key[:8]}",
-        tags={"ratchet.pipeline": spec.name},
+        name=f"{spec.name} {utc(time.time())[:16].replace('T', ' ')}",
+        tags={
+            "ratchet.pipeline": spec.name,
+            NOTE: f"[The run in Prefect]({run_url(adapters.settings, run.run_id)})",
+        },
     )
     run.tracking_run = tracking_run
     show_link("mlflow-run", adapters.tracker.run_url(tracking_run), "The run in MLflow")
