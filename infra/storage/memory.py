@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mlratchet.infra.storage.keys import check_key
 from mlratchet.models.ports.memory import ObjectsInMemory
+from mlratchet.models.ports.storage import ObjectInfo
 
 
 class MemoryStore(ObjectsInMemory):
@@ -24,3 +25,15 @@ class MemoryStore(ObjectsInMemory):
     def replace(self, key: str, data: bytes, *, etag: str) -> None:
         """See the port."""
         super().replace(check_key(key), data, etag=etag)
+
+    def head(self, key: str) -> ObjectInfo:
+        """See the port."""
+        return super().head(check_key(key))
+
+    def exists(self, key: str) -> bool:
+        """See the port."""
+        return super().exists(check_key(key))
+
+    def delete(self, key: str) -> None:
+        """See the port."""
+        super().delete(check_key(key))

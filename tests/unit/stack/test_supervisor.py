@@ -16,7 +16,12 @@ from mlratchet.infra.stack.supervisor import SupervisedService, Supervisor
 
 
 def service(name: str, folder: Path) -> Service:
-    return Service(name=name, command=(sys.executable, "-c", "input()"), environment=dict(os.environ), directory=folder)
+    return Service(
+        name=name,
+        command=(sys.executable, "-c", "import signal; signal.pause()"),
+        environment=dict(os.environ),
+        directory=folder,
+    )
 
 
 def full(*_args: Any, **_more: Any) -> Any:

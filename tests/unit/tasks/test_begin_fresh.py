@@ -91,7 +91,7 @@ class Night:
     def train(self, champion: Registration | None, dataset: DatasetManifest | None = None, key: str = "new") -> Trained:
         found = dataset or self.road.dataset(self.run, rows=420)
         self.run.adapters.launcher = self.launcher
-        self.run.adapters.settings = SimpleNamespace(home=self.road.scratch)
+        self.run.adapters.settings = SimpleNamespace(home=self.road.scratch, prefect_api_url="http://prefect/api")
         self.run.raw = self.road.raw
         work = self.road.work(found, champion)
         return train.train.fn(self.run, type(work)(**{**vars(work), "key": key}))
