@@ -49,7 +49,7 @@ class TrainJob(StrictModel):
     code: dict[str, Any] = Field(default_factory=dict)
     """What decides the weights, on the first node; other nodes must have the same. Empty: on one node."""
     fresh_if_nothing_fits: bool = False
-    """Whether a parent of which no tensor fits is left: the training begins fresh and its result says why."""
+    """Whether a parent that does not fit this model is left: the training begins fresh and its result says why."""
     search: bool = False
     """A trial of a search: its dataset has no test rows, and nothing is published but the result."""
 
