@@ -18,6 +18,7 @@ import torch
 import torch.distributed as dist
 from mlratchet.infra.launch.group import Place, join_group
 from mlratchet.infra.launch.nodes import tell_first_node
+from mlratchet.infra.launch.same_code import refuse_other_code
 from mlratchet.infra.launch.watchdog import PREEMPTED, Watchdog
 from mlratchet.infra.machine.atomic import write_atomically
 from mlratchet.infra.machine.lifetime import die_with_parent
@@ -50,6 +51,7 @@ def main(job_file: str) -> None:
     watchdog.start()
     store = RecordStore(open_bucket(load_settings()), PublicKeys(TrustedKeys.from_json(job.trusted_keys, where="job")))
     try:
+        refuse_other_code(job)
         rank, world = join_group(
             place,
             "nccl" if device.type == "cuda" else "gloo",

@@ -41,7 +41,7 @@ def judge_holdout(rule: HoldoutPolicy | None, uses: int | None) -> CheckResult |
         return None
     seen = f"these test rows have gated {uses} times before"
     if rule.then == "rotate":
-        fresh = "take fresh ones: change data.split.salt, and train.warm_start to none for one training"
+        fresh = "take fresh ones: change data.split.salt, and the next training begins fresh"
         return unknown(KIND, KIND, threshold, f"{seen}; {fresh}", uses)
     if rule.then == "stricter":
         return not_applicable(KIND, KIND, threshold, f"{seen}; every error probability is divided by {uses + 1}")

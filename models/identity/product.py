@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlratchet.models.identity.canonical import digest
-from mlratchet.models.identity.closure import Closure
+from mlratchet.models.identity.closure import Closure, source_of
 from mlratchet.models.identity.finding import PRODUCT
 from mlratchet.models.identity.normal_form import read_file
 
@@ -225,3 +225,9 @@ JUDGEMENT = Deciding(
 """The verdict of a gate on given weights and rows: in the gate run's id, and in decisions as `code`."""
 
 EVERY: Mapping[str, Deciding] = {"data": DATA, "weights": WEIGHTS, "judgement": JUDGEMENT}
+
+
+def code_of_training(workload: Closure, factory: str | None) -> dict[str, Any]:
+    """The code that decides the weights, as JSON values: of the workload, of an optimizer's factory
+    (`package.module:function`), and Ratchet's own."""
+    return WEIGHTS.code(workload, *([source_of(factory)] if factory is not None else []))

@@ -50,7 +50,7 @@ def run_training(
             text = (
                 trainer.warm_start.line()
                 if trainer.warm_start
-                else (f"resumed at step {trainer.step}" if trainer.step else "began fresh")
+                else (f"resumed at step {trainer.step}" if trainer.step else trainer.began_fresh or "began fresh")
             )
             around.emit({"event": "note", "step": trainer.step, "text": text})
             for entry in trainer.history:

@@ -115,9 +115,12 @@ class TrainingState:
             self.module.load_state_dict(checkpoint.groups["model"])
         elif self.job.parent_weights_key is not None:
             key, sha256 = self.job.parent_weights_key, self.job.parent_weights_sha256
-            self.warm_start = warm_start(self.module, self.store, key, sha256, self._named_axes())
-            if self.warm_start.misfit:
-                self._begin_fresh(key, self.warm_start.misfit)
+            try:
+                self.warm_start = warm_start(self.module, self.store, key, sha256, self._named_axes())
+            except TrainingError as error:
+                if not self.job.fresh_if_nothing_fits:
+                    raise
+                self.began_fresh = str(error).removeprefix("warm start: ").partition("; ")[0]  # without the advice
         self.module.to(self.device)
         if self.config.channels_last:
             self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stub
@@ -141,12 +144,6 @@ class TrainingState:
         )
         if checkpoint is not None:
             self._restore(checkpoint.position, checkpoint.groups)
-
-    def _begin_fresh(self, key: str, why: str) -> None:
-        """Raises ``TrainingError`` where the parent was asked for: nobody would see such a mistake."""
-        if not self.job.fresh_if_nothing_fits:
-            raise TrainingError(f"warm start from {key}: {why}; set train.warm_start: none, or bring fitting weights")
-        self.began_fresh = why
 
     def _named_axes(self) -> list[Axis]:
         """Where the parent lists other classes or columns, or in another order: which tensors are about them."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.training.job import TrainingError
 from safetensors.torch import load
 from torch import nn
 
@@ -28,14 +29,6 @@ class WarmStartReport:
             if tensors:
                 parts.append(f"{name}: {', '.join(tensors[:6])}{' ...' if len(tensors) > 6 else ''}")
         return "; ".join(parts)
-
-    @property
-    def misfit(self) -> str:
-        """Why nothing could be taken; empty when something was."""
-        if self.taken or self.reshaped:
-            return ""
-        got, expected = (", ".join(names[:3]) or "the same names" for names in (self.left, self.new))
-        return f"none of its tensors fits this model (got {got}; expected {expected}, of the model's shapes)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +99,13 @@ def by_name(value: torch.Tensor, old: torch.Tensor, axes: Sequence[Axis]) -> tor
 def warm_start(
     module: nn.Module, store: ObjectStore, key: str, sha256: str | None, axes: Sequence[Axis] = ()
 ) -> WarmStartReport:
-    """Load what fits; `misfit` of the report says when nothing does."""
-    merged, report = match_tensors(module.state_dict(), load(store.get(key, sha256=sha256)), axes)
+    """Load what fits. Raises ``TrainingError`` when nothing does: nobody would see such a mistake."""
+    state, parent = module.state_dict(), load(store.get(key, sha256=sha256))
+    merged, report = match_tensors(state, parent, axes)
+    if not report.taken and not report.reshaped:
+        raise TrainingError(
+            f"warm start: none of the {len(parent)} tensors of {key} fits this model (got {next(iter(parent), '-')} "
+            f"first, expected {next(iter(state), '-')}); set train.warm_start: none, or bring fitting weights"
+        )
     module.load_state_dict(merged)
     return report

@@ -96,8 +96,9 @@ class Case:
             if set(theirs.columns[SEEN_COLUMN]) != {SEEN}:
                 return f"no test row is left to compare with the {who} on: {comparable(ours, theirs, ()).words[2:]}"
             return (
-                f"the {who} was trained on every one of these {len(theirs.ids)} test rows: data.split changed, and "
-                "only rows that neither has seen can compare the two; deliver some"
+                f"the {who} was trained on every one of these {len(theirs.ids)} test rows: data.split, or "
+                "what says which row is which, changed, and only rows that neither has seen can compare the two; "
+                "deliver some"
             )
         return ""
 

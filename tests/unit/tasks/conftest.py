@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,6 +28,7 @@ from mlratchet.models.pipeline.store import publish_pipeline
 from mlratchet.models.registration.record import Registration, publish_registration
 from mlratchet.models.training.result import TrainResult
 from mlratchet.models.workloads.loading import load_workload
+from mlratchet.tasks.steps import evaluate as evaluating
 from mlratchet.tasks.steps.train import Trained
 from mlratchet.tasks.support import open_version
 from mlratchet.tasks.support.work import Work
@@ -197,6 +198,30 @@ def program(weights: tuple[float, float, float]) -> torch.nn.Module:
         module[0].weight[0], module[0].weight[1] = torch.tensor(weights), -torch.tensor(weights)
         module[2].weight[1, 0], module[2].weight[0, 1] = 4.0, 4.0
     return module
+
+
+def summing(
+    sums: Mapping[str, Mapping[str, float]], columns: Sequence[str], bias: Sequence[float], hidden: int = 32
+) -> Any:
+    """A table's model with an output for each name of `sums`: its weighted sum of the columns and its bias."""
+    layers = torch.nn.Linear(len(columns), hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, len(sums))
+    module = torch.nn.Sequential(*layers)
+    with torch.no_grad():
+        for tensor in module.parameters():
+            tensor.zero_()
+        for place, column in enumerate(columns):  # a column passes through two units: its positive and negative part
+            for unit, sign in ((2 * place, 1.0), (2 * place + 1, -1.0)):
+                module[0].weight[unit, place] = sign
+                for row, weights in enumerate(sums.values()):
+                    module[2].weight[row, unit] = sign * weights.get(column, 0.0)
+        module[2].bias.copy_(torch.tensor(bias))
+    return module.eval()
+
+
+@pytest.fixture
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the time, where a test is not about them."""
+    monkeypatch.setattr(evaluating, "show_evaluation", lambda *_: None)
 
 
 @pytest.fixture
