@@ -185,11 +185,11 @@ def deployed_revision(adapters: Adapters, name: str) -> str:
         raise ConfigurationError(
             f"{name} has no signed deployment in {adapters.store.bucket}; `ratchet deploy {name}` makes one"
         )
-    seen = (heads.read(name, "deployment") or b"0 -").decode(errors="replace").split()
-    if (newest.number, newest.digest()) != (int(seen[0]), seen[1]) and newest.number <= int(seen[0]):
+    number, digest = heads.mark(name, "deployment")
+    if newest.number < number or (newest.number == number and newest.digest() != digest):
         raise SecurityError(
-            f"deployments/{name}: entry {seen[0]} was the newest here and is gone or another; restore it from a "
-            f"copy of the bucket, or `ratchet deploy {name}` to follow the file again"
+            f"deployments/{name}: entry {number} was the newest here and is gone or another; restore it from a copy of "
+            f"the bucket, or `ratchet deploy {name}` to follow the file again"
         )
     remember_deployment(adapters, newest)
     return newest.revision
@@ -197,8 +197,7 @@ def deployed_revision(adapters: Adapters, name: str) -> str:
 
 def remember_deployment(adapters: Adapters, newest: Deployment) -> None:
     """Keep outside the bucket which entry was the newest."""
-    said = f"{newest.number} {newest.digest()}".encode()
-    open_heads(adapters.settings).keep(newest.name, "deployment", said)
+    open_heads(adapters.settings).keep_mark(newest.name, "deployment", newest.number, newest.digest())
 
 
 def open_adapters() -> Adapters:
