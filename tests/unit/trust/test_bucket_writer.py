@@ -72,6 +72,13 @@ def test_the_name_is_ours_again_as_soon_as_who_has_the_key_needs_it(bucket: Buck
 
 
 @pytest.mark.parametrize("kind", PLANTS)
+def test_without_signatures_each_of_them_would_be_acted_on(bucket: Bucket, kind: str) -> None:
+    """The control of the other kind: a reader over the bare bucket, as it once was, believes the plant."""
+    bucket.plant(PLANTS[kind])
+    assert PLANTS[kind].believed(bucket.raw)
+
+
+@pytest.mark.parametrize("kind", PLANTS)
 def test_a_record_of_ours_is_not_acted_on_under_another_name(bucket: Bucket, kind: str) -> None:
     """Replayed from another place in the bucket: signed, but not as this."""
     for key, document in PLANTS[kind].records.items():
