@@ -83,7 +83,8 @@ class Audit:
         after = since.generation if since is not None and stands_in(chain, since) else 0
         self._generations(chain, after)
         self._others(since.decisions_s - CLOCKS_S if after and since is not None else 0.0)
-        problems, notes = beside(self._store, self._trusted, report.name, {link.entry.work_key for link in links})
+        promoted_s = {link.entry.work_key: link.written_s or 0.0 for link in links}  # the newest of each
+        problems, notes = beside(self._store, self._trusted, report.name, promoted_s)
         report.problems += [line for line in problems if line not in report.problems]
         report.notes += notes
         if after and since is not None:

@@ -6,9 +6,10 @@ person sees what somebody left.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.keys import PublicKeys
@@ -33,19 +34,23 @@ OF_A_PIPELINE = ("deployments/", "orders/", "holdout/", "adoptions/")
 CHAIN = re.compile(r"^(?P<folder>(?:holdout|adoptions)/[^/]+)/(?P<number>\d{8})\.json$")
 
 
-def beside(store: ObjectStore, trusted: TrustedKeys, name: str, works: set[str]) -> tuple[list[str], list[str]]:
+def beside(
+    store: ObjectStore, trusted: TrustedKeys, name: str, promoted_s: Mapping[str, float]
+) -> tuple[list[str], list[str]]:
     """Problems and notes about everything that is not reached from the ledger, by name.
 
-    `works` are the work keys of what was promoted: a record about them that was changed is a problem.
+    `promoted_s` are the work keys of what was promoted and when, by the store's clock: a record about them that was
+    changed is a problem. What their runs wrote before is not read again: they met it themselves, and the decisions that
+    the ledger names were verified.
     """
     records = RecordStore(store, PublicKeys(trusted))
-    keys = list(_records(store, name))
+    keys = list(_records(store, name, promoted_s))
     found: dict[type[Exception] | None, list[str]] = defaultdict(list)
     problems: list[str] = []
     for key, error in zip(keys, side_by_side(lambda key: _told(records, key), keys), strict=True):
         kind = type(error) if error is not None else None
         line = f"{error}" if kind is None or key in str(error) else f"{store.bucket}/{key}: {error}"
-        if kind in (ForeignRecord, SecurityError) and works & set(key.removesuffix(".json").split("/")):
+        if kind in (ForeignRecord, SecurityError) and set(promoted_s) & set(key.removesuffix(".json").split("/")):
             problems.append(line)
         else:
             found[kind].append(key if kind is None else line)
@@ -62,9 +67,13 @@ def beside(store: ObjectStore, trusted: TrustedKeys, name: str, works: set[str])
     return problems, notes + _shortened(aside, "more objects aside")
 
 
-def _records(store: ObjectStore, name: str) -> Iterator[str]:
+def _records(store: ObjectStore, name: str, promoted_s: Mapping[str, float]) -> Iterator[str]:
     prefixes = (*FOLDERS, *(f"{folder}{name}/" for folder in OF_A_PIPELINE))
-    return (info.key for prefix in prefixes for info in store.list(prefix) if kind_of(info.key) is not None)
+    for info in (info for prefix in prefixes for info in store.list(prefix)):
+        of_a_run = info.key.startswith(("work/", "gates/"))
+        done_s = promoted_s.get(info.key.split("/")[1], -math.inf) if of_a_run else -math.inf
+        if kind_of(info.key) is not None and info.modified_s > done_s:
+            yield info.key
 
 
 def _told(records: RecordStore, key: str) -> ForeignRecord | SecurityError | None:
