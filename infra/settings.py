@@ -4,8 +4,9 @@ point at a production service (``RATCHET_S3_ENDPOINT_URL=...``)."""
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -99,10 +100,7 @@ def load_settings(home: Path | None = None) -> Settings:
             f"no stack is configured in {where} (missing or wrong: {missing}); run `ratchet up`, "
             "or set RATCHET_* variables"
         ) from exc
-    if settings.fault:
-        name, _, kind = settings.fault.partition(":")
-        if kind in ("crash", "stop", "raise"):
-            arm(name, kind)  # type: ignore[arg-type]  # narrowed by the test above
+    _arm(settings.fault or "")
     return settings
 
 
@@ -147,6 +145,55 @@ def child_environment(settings: Settings) -> dict[str, str]:
     if settings.prefect_auth:
         environment["PREFECT_API_AUTH_STRING"] = settings.prefect_auth.get_secret_value()
     return environment
+
+
+TOLD_TO_CHILDREN = (
+    "PATH", "PYTHONPATH", "PYTHONHASHSEED", "PYTHONUNBUFFERED", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "TZ", "LANG",
+    "LANGUAGE", "TERM", "NO_COLOR", "USER", "LOGNAME",
+)  # fmt: skip
+KINDS_TOLD = (
+    "LC_", "OMP_", "MKL_", "OPENBLAS_", "KMP_", "GOMP_", "NUMEXPR_", "MALLOC_", "CUBLAS_", "CUDA_", "NVIDIA_", "NCCL_",
+    "GLOO_", "TORCH_", "TORCHINDUCTOR_", "PYTORCH_", "HIP_", "ROCR_",
+)  # fmt: skip
+SECRETS = re.compile(r"(?i)key|secret|token|passw|auth|credential")
+
+
+def told_to_children(environment: Mapping[str, str]) -> dict[str, str]:
+    """What of an environment a process that runs a user's code is told: by an allow-list, never a credential."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if (name in TOLD_TO_CHILDREN or name.startswith(KINDS_TOLD)) and not SECRETS.search(name)
+    }
+
+
+def without_credentials(environment: Mapping[str, str]) -> dict[str, str]:
+    """For a process that imports for others and asks nobody for anything."""
+    return {name: value for name, value in environment.items() if not SECRETS.search(name)}
+
+
+BOUNDS = "RATCHET_BOUNDS"
+
+
+def told_bounds() -> str | None:
+    """What the ranks of an attempt are bound to, as their agent was told; None outside of one."""
+    return os.environ.get(BOUNDS)
+
+
+def arm_fault() -> None:
+    """The fault point that a test names, in a process that has no other settings."""
+    _arm(os.environ.get("RATCHET_FAULT", ""))
+
+
+def _arm(fault: str) -> None:
+    name, _, kind = fault.partition(":")
+    if kind in ("crash", "stop", "raise"):
+        arm(name, kind)  # type: ignore[arg-type]  # narrowed by the test above
+
+
+def python_path() -> list[str]:
+    """The folders of PYTHONPATH."""
+    return [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
 
 
 def base_environment() -> dict[str, str]:

@@ -11,8 +11,26 @@ from typing import Any, TypeVar
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.nearest import nearest_hint
 
+PRODUCT = "mlratchet."
 REFERENCE = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 Kind = TypeVar("Kind")
+
+
+_state = {"kept out": False}
+
+
+class KeptOutError(RuntimeError):
+    """A user's module was about to be imported where none may be: a mistake of ours, the call belongs into a child."""
+
+
+def keep_out(kept: bool) -> None:
+    """Whether this process imports no module of a user's from now on: one that may hold a key does not."""
+    _state["kept out"] = kept
+
+
+def kept_out() -> bool:
+    """Whether it imports none."""
+    return _state["kept out"]
 
 
 def load_function(reference: str, where: str, *, what: str = "function") -> Callable[..., Any]:
@@ -48,6 +66,8 @@ def load_class(reference: str, base: type[Kind], what: str) -> type[Kind]:
 
 
 def _module(name: str, where: str) -> ModuleType:
+    if kept_out() and not name.startswith(PRODUCT):
+        raise KeptOutError(f"{where}: {name} is not imported into a process that may hold a key; call it in a child")
     try:
         return importlib.import_module(name)
     except ImportError as exc:

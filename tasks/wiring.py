@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
+from mlratchet.infra.child.keep_out import keep_users_code_out
 from mlratchet.infra.keys.files import InstalledKeys
 from mlratchet.infra.launch.local import LocalLauncher
 from mlratchet.infra.ledger.heads import open_heads
@@ -25,7 +26,6 @@ from mlratchet.models.identity.lease import LeaseKeeper
 from mlratchet.models.identity.product import DATA
 from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.pipeline.changes import Changes, changed_pipeline
-from mlratchet.models.pipeline.checking import check_gates
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import (
     Deployment,
@@ -38,11 +38,11 @@ from mlratchet.models.pipeline.work_key import training_code
 from mlratchet.models.ports.registry import Registry
 from mlratchet.models.ports.tracker import Tracker
 from mlratchet.models.serving.servers import Servers
-from mlratchet.models.training.fitting import check_fits
 from mlratchet.models.training.job import StaleAttemptError
 from mlratchet.models.training.launcher import Launcher
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.loading import load_workload, workload_source
+from mlratchet.tasks.support.check_whole import check_whole
 
 
 class Adapters:
@@ -202,7 +202,9 @@ def remember_deployment(adapters: Adapters, newest: Deployment) -> None:
 
 def open_adapters() -> Adapters:
     """The adapters that the settings name."""
-    return Adapters(load_settings())
+    settings = load_settings()
+    keep_users_code_out(settings.home, settings)
+    return Adapters(settings)
 
 
 def open_run(adapters: Adapters, pipeline: str, order: str, changes: Changes, *, run_id: str, actor: str) -> Run:
@@ -230,8 +232,6 @@ def open_run(adapters: Adapters, pipeline: str, order: str, changes: Changes, *,
     spec = changed_pipeline(deployed, changes)
     if spec is not deployed:
         publish_pipeline(adapters.store, spec)  # its digest stands in the decisions
-    workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
-    check_fits(spec.train, workload)
-    check_gates(spec, workload)
+    check_whole(spec)
     adapters.launcher.processes(spec.train)
     return Run(spec, adapters, run_id=run_id, actor=actor)

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from mlratchet.infra.storage.keys import check_key
-from mlratchet.infra.storage.memory import verify
+from mlratchet.models.ports.memory import verify
 from mlratchet.models.ports.storage import ObjectExists, ObjectInfo, ObjectNotFound
 
 PART = "%part-"  # begins the name of a file that is being written; quoting makes no such name

@@ -15,9 +15,9 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from mlratchet.infra.storage.keys import check_key
-from mlratchet.infra.storage.memory import verify
 from mlratchet.infra.storage.signed_get import SignedGet
 from mlratchet.models.errors import ConfigurationError, RatchetError
+from mlratchet.models.ports.memory import verify
 from mlratchet.models.ports.storage import (
     CredentialsExpired,
     DigestMismatch,

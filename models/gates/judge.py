@@ -3,12 +3,12 @@ never passes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mlratchet.models.gates.checks.base import Check
 from mlratchet.models.gates.checks.case import Case
-from mlratchet.models.gates.checks.outside import is_outside, judge_outside
+from mlratchet.models.gates.checks.outside import is_foreign, is_outside, judge_outside
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.policy import GatePolicy, HoldoutPolicy
 from mlratchet.models.gates.result import CheckResult, GateResult, Verdict, unknown
@@ -29,6 +29,7 @@ class Rules:
 
 
 PLAIN = Rules()
+Elsewhere = Callable[[int], CheckResult]
 
 
 def judge_gate(
@@ -40,8 +41,9 @@ def judge_gate(
     task: str,
     class_names: tuple[str, ...],
     now_s: float,
+    elsewhere: Elsewhere | None = None,
 ) -> GateResult:
-    """Judge one gate of a policy, the shared policy's checks included."""
+    """Judge one gate of a policy, the shared policy's checks included. `elsewhere` as for `judge`."""
     return judge(
         gate,
         policy.checks(gate),
@@ -49,12 +51,18 @@ def judge_gate(
         first_model=first_model,
         task=task,
         class_names=class_names,
-        rules=Rules(
-            fails_inconclusive=policy.fails_inconclusive,
-            holdout=policy.holdout_rule,
-            policy_digest=policy.digest(),
-            now_s=now_s,
-        ),
+        rules=rules_of(policy, now_s),
+        elsewhere=elsewhere,
+    )
+
+
+def rules_of(policy: GatePolicy, now_s: float) -> Rules:
+    """What a policy says for whole gates."""
+    return Rules(
+        fails_inconclusive=policy.fails_inconclusive,
+        holdout=policy.holdout_rule,
+        policy_digest=policy.digest(),
+        now_s=now_s,
     )
 
 
@@ -67,21 +75,27 @@ def judge(
     task: str,
     class_names: tuple[str, ...],
     rules: Rules = PLAIN,
+    elsewhere: Elsewhere | None = None,
 ) -> GateResult:
-    """Judge the checks of one gate. `first_model`: there is no champion, the bootstrap rule applies."""
-    wearing = any(check.wears for check in checks)
-    case = Case(
-        gate=gate,
-        evidence=evidence,
-        metrics=metrics_of(checks, task, class_names),
+    """Judge the checks of one gate. `first_model`: there is no champion, the bootstrap rule applies. `elsewhere` judges
+    the check of a number in which a user's code has a part; None: so does this process."""
+    foreign = [elsewhere is not None and is_foreign(check, task) for check in checks]
+    here = [check for check, away in zip(checks, foreign, strict=True) if not away]
+    case = case_of(
+        gate,
+        checks,
+        evidence,
+        first_model=first_model,
         task=task,
         class_names=class_names,
-        first_model=first_model,
-        now_s=rules.now_s,
-        policy_digest=rules.policy_digest,
-        divisor=error_divisor(rules.holdout, evidence.holdout_uses) if wearing else 1,
+        rules=rules,
+        metrics=metrics_of(here, task, class_names) if any(check.wears for check in here) else {},
     )
-    results = tuple(_result(check, case) for check in checks)
+    results = tuple(
+        elsewhere(number) if away and elsewhere is not None else result_in(check, case)
+        for number, (check, away) in enumerate(zip(checks, foreign, strict=True))
+    )
+    wearing = any(check.wears for check in checks)
     worn = judge_holdout(rules.holdout, evidence.holdout_uses) if wearing else None
     results += (worn,) if worn is not None else ()
     return GateResult(
@@ -90,6 +104,32 @@ def judge(
         checks=results,
         holdout_uses=evidence.holdout_uses,
         bootstrap=first_model,
+    )
+
+
+def case_of(
+    gate: str,
+    checks: Sequence[Check],
+    evidence: Evidence,
+    *,
+    first_model: bool,
+    task: str,
+    class_names: tuple[str, ...],
+    rules: Rules,
+    metrics: Mapping[str, Metric],
+) -> Case:
+    """What every check of the gate is judged in."""
+    wearing = any(check.wears for check in checks)
+    return Case(
+        gate=gate,
+        evidence=evidence,
+        metrics=metrics,
+        task=task,
+        class_names=class_names,
+        first_model=first_model,
+        now_s=rules.now_s,
+        policy_digest=rules.policy_digest,
+        divisor=error_divisor(rules.holdout, evidence.holdout_uses) if wearing else 1,
     )
 
 
@@ -109,7 +149,8 @@ def verdict_over(results: Sequence[CheckResult], *, fails_inconclusive: bool) ->
     return "fail" if fails_inconclusive else "inconclusive"
 
 
-def _result(check: Check, case: Case) -> CheckResult:
+def result_in(check: Check, case: Case) -> CheckResult:
+    """Of one check. Evidence that it cannot read, and whatever a user's code does wrong, is inconclusive."""
     if is_outside(check):
         return judge_outside(check, case)
     try:

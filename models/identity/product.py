@@ -182,6 +182,7 @@ JUDGEMENT = Deciding(
         "models.artifact.signature",
         "models.data.quality",
         "models.data.split",
+        "models.decisions.foreign_judge",
         "models.decisions.judge_again",
         "models.decisions.stored_evidence",
         "models.evaluation.*",

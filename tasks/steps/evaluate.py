@@ -11,6 +11,7 @@ import torch
 from mlratchet.infra.artifact.measure import Measurement
 from mlratchet.models.artifact.signature import signature_of
 from mlratchet.models.data.dataset import DatasetManifest
+from mlratchet.models.evaluation.away import ModelAway
 from mlratchet.models.evaluation.perturb import perturb
 from mlratchet.models.evaluation.score import score
 from mlratchet.models.gates.evidence import AttributionShift, ContractReplay, Evidence
@@ -20,6 +21,7 @@ from mlratchet.models.metrics import MetricValue
 from mlratchet.models.metrics.outside import estimates
 from mlratchet.models.metrics.rows import RowOutputs, load_rows, save_rows
 from mlratchet.models.objectives.naming import compute_metrics
+from mlratchet.models.ports.children import in_process
 from mlratchet.models.serving.contract import contract_requests, publish_requests
 from mlratchet.models.sources.record import Split
 from mlratchet.models.training.cost import training_cost
@@ -34,6 +36,7 @@ from mlratchet.tasks.wiring import Run
 from safetensors.torch import load
 
 logger = logging.getLogger(__name__)
+TRAINED, WEIGHTS = "mlratchet.models.evaluation.in_child:trained_module", "weights.safetensors"
 SAMPLE = 256  # rows that the artifact is measured on
 
 
@@ -145,21 +148,28 @@ def worn(run: Run, work: Work, ids: list[str]) -> int:
     return wear.uses
 
 
-def candidate_rows(run: Run, trained: Trained, module: torch.nn.Module, rows: Split) -> RowOutputs:
-    """The test rows as the ranks scored them, each once; scored here when the ranks did not."""
+def candidate_rows(run: Run, trained: Trained, module: torch.nn.Module | ModelAway, rows: Split) -> RowOutputs:
+    """The test rows as the ranks scored them, each once; scored now when the ranks did not."""
     if trained.result.rows_key is not None:
         return load_rows(run.adapters.store, trained.result.rows_key)
     return score(module, rows)
 
 
-def perturbed_rows(run: Run, module: torch.nn.Module, rows: Split, demands: Demands) -> dict[str, RowOutputs]:
+def perturbed_rows(
+    run: Run, module: torch.nn.Module | ModelAway, rows: Split, demands: Demands
+) -> dict[str, RowOutputs]:
     """The candidate on every perturbed copy that the policy declares, one at a time in memory."""
     spec = run.workload.input_spec()
     return {name: score(module, perturb(rows, one, spec)) for name, one in demands.perturbations.items()}
 
 
-def load_candidate(run: Run, weights_key: str, weights_sha256: str) -> torch.nn.Module:
-    """The trained module in eval mode. Raises ``DigestMismatch`` for changed weights."""
+def load_candidate(run: Run, weights_key: str, weights_sha256: str) -> torch.nn.Module | ModelAway:
+    """The trained module in eval mode; in a child, where there are any. Raises ``DigestMismatch`` for changed
+    weights."""
+    weights = run.adapters.store.get(weights_key, sha256=weights_sha256)
+    if not in_process():
+        workload = run.spec.workload.model_dump(mode="json")
+        return ModelAway(load=TRAINED, arguments={**workload, "weights": WEIGHTS}, objects={WEIGHTS: weights})
     module = run.workload.build_model()
-    module.load_state_dict(load(run.adapters.store.get(weights_key, sha256=weights_sha256)))
+    module.load_state_dict(load(weights))
     return module.eval()

@@ -81,7 +81,8 @@ def train(run: Run, work: Work) -> Trained:
     parent = parent_record(run, claim.parent_version)
     parent_key, parent_sha256 = (parent.weights_key, parent.weights_sha256) if parent else initial_weights(run)
     classes, columns = names_of_parent(run, parent)
-    scratch = run.scratch / f"train-{claim.epoch}"
+    scratch = run.scratch / f"train-{claim.epoch}"  # the ranks write here, and
+    board = run.scratch / f"tensorboard-{claim.epoch}"  # not here
     job = TrainJob(
         work_key=work.key,
         epoch=claim.epoch,
@@ -100,7 +101,7 @@ def train(run: Run, work: Work) -> Trained:
         if parent is not None:
             refuse_seen_rows(run, work, parent)
         check_hardware(adapters.settings.home, adapters.store)
-        with Forwarder(run, tracking_run, scratch, epochs=spec.train.epochs) as forward:
+        with Forwarder(run, tracking_run, board, epochs=spec.train.epochs) as forward:
             result = adapters.launcher.train(job, on_event=forward)
     show_warm_start(run, tracking_run, result)
     return Trained(
@@ -108,7 +109,7 @@ def train(run: Run, work: Work) -> Trained:
         tracking_run=tracking_run,
         parent_version=claim.parent_version,
         parent_registration=parent.digest() if parent is not None else None,
-        tensorboard=scratch / "tensorboard",
+        tensorboard=board,
         trace=scratch / "trace.json",
     )
 

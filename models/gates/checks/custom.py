@@ -91,22 +91,26 @@ def malformed(answer: Any) -> str:
     value, n = answer.get("value"), answer.get("n", 0)
     if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(float(value)):
         return f"value must be a finite number, got {value!r}"
-    if answer.get("verdict") not in VERDICTS:
+    if not isinstance(answer.get("verdict"), str) or answer["verdict"] not in VERDICTS:
         return f"verdict must be one of {', '.join(VERDICTS)}, got {answer.get('verdict')!r}"
     if not isinstance(answer.get("reason"), str) or not answer["reason"].strip():
         return f"reason must say why in words, got {answer.get('reason')!r}"
     if isinstance(n, bool) or not isinstance(n, int) or n < 0:
         return f"n must be a number of rows, got {n!r}"
+    threshold = answer.get("threshold", "")
+    if not isinstance(threshold, str | int | float) or (isinstance(threshold, float) and not math.isfinite(threshold)):
+        return f"threshold must be a word or a finite number, got {threshold!r}"
     return ""
 
 
 def read_only(evidence: Evidence) -> Evidence:
-    """The evidence with arrays that cannot be written: a check must not change what the next one judges."""
+    """A copy of the evidence, with arrays that cannot be written: a check must not change what the next one judges, and
+    a view leads to what it is a view of."""
 
     def frozen(rows: RowOutputs | None) -> Any:
         if rows is None:
             return None
-        y, output = rows.y.view(), rows.output.view()
+        y, output = rows.y.copy(), rows.output.copy()
         y.flags.writeable = output.flags.writeable = False
         columns = {name: list(values) for name, values in rows.columns.items()}
         return dataclasses.replace(rows, ids=list(rows.ids), y=y, output=output, columns=columns)

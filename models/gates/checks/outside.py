@@ -12,10 +12,11 @@ from dataclasses import asdict, replace
 from typing import Any, get_args
 
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.functions import load_function
+from mlratchet.models.functions import kept_out, load_function
 from mlratchet.models.gates.checks.base import Check, PolicyContext, own_kind
 from mlratchet.models.gates.checks.case import Case
 from mlratchet.models.gates.checks.custom import read_only
+from mlratchet.models.gates.checks.told import told_check
 from mlratchet.models.gates.names import ALL_GATES
 from mlratchet.models.gates.result import CheckResult, Verdict, unknown
 from mlratchet.models.identity.canonical import canonical_json
@@ -52,6 +53,13 @@ class AbsentCheck(Check):
         return unknown(self.kind, name_of(self), "?", self._why)
 
 
+def absent_check(declared: Mapping[str, Any], why: str) -> AbsentCheck:
+    """Of what the file says."""
+    absent = AbsentCheck.model_validate(dict(declared))
+    absent._why = why
+    return absent
+
+
 def name_of(check: Check) -> str:
     """The class alone."""
     return check.kind.partition(":")[2]
@@ -60,6 +68,14 @@ def name_of(check: Check) -> str:
 def is_outside(check: Check) -> bool:
     """Whether it is the user's."""
     return not own_kind(type(check))
+
+
+def is_foreign(check: Check, task: str) -> bool:
+    """Whether a user's code has a part in its verdict: its own, a metric's or, of a check that reads the outputs of
+    models, the objective's. Not of an absent one, which passes nothing."""
+    if isinstance(check, AbsentCheck):
+        return False
+    return is_outside(check) or bool(check.user_code) or (":" in task and check.wears)
 
 
 def load_check(reference: str) -> type[Check]:
@@ -80,17 +96,21 @@ def load_check(reference: str) -> type[Check]:
 
 
 def parse_outside(declared: Any) -> Check:
-    """The user's check of a mapping, or an `AbsentCheck`. Raises ``ValidationError`` for wrong parameters."""
+    """The user's check of a mapping, or an `AbsentCheck`; where users' modules are kept out, a `ToldCheck`. Raises
+    ``ValueError`` for wrong parameters."""
     if isinstance(declared, Check):
         return declared
     if not isinstance(declared, Mapping):
         raise ValueError(f"expected a mapping with kind, got {type(declared).__name__}")
+    return told_check(declared) if kept_out() else loaded_check(declared)
+
+
+def loaded_check(declared: Mapping[str, Any]) -> Check:
+    """Of its class, or an `AbsentCheck`. Raises ``ValidationError`` for wrong parameters."""
     try:
         found = load_check(str(declared["kind"]))
     except ConfigurationError as error:
-        absent = AbsentCheck.model_validate(dict(declared))
-        absent._why = str(error)
-        return absent
+        return absent_check(declared, str(error))
     for name in declared:
         if name not in found.model_fields and found.model_config.get("extra") == "forbid":
             raise ValueError(f"unknown key {name!r}; {nearest_hint(name, list(found.model_fields))}")
@@ -118,8 +138,12 @@ def judge_outside(check: Check, case: Case) -> CheckResult:
         why = f"raised {type(error).__name__}: {error}"
     if why:
         return unknown(check.kind, name_of(check), "?", f"{check.kind}: {why}")
-    source = source_of(check.kind).digest()[:12]
-    return replace(result, kind=check.kind, method=f"{result.method or name_of(check)}, source {source}")
+    return replace(result, kind=check.kind, method=with_source(result.method or name_of(check), check.kind))
+
+
+def with_source(method: str, reference: str) -> str:
+    """Names what the code is made of."""
+    return f"{method}, source {source_of(reference).digest()[:12]}"
 
 
 def malformed_result(result: Any) -> str:
