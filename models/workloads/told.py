@@ -27,7 +27,7 @@ from safetensors.numpy import load, save
 if TYPE_CHECKING:
     from torch import nn
 
-DESCRIBE, SOURCE = f"{__name__}:describe", f"{__name__}:source"
+DESCRIBE, SOURCE, PARAMETERS = (f"{__name__}:{name}" for name in ("describe", "source", "parameters"))
 RECORDS, IDENTITY = f"{__name__}:records", f"{__name__}:identity_columns"
 LENT = Rights(read=("raw/",), create=("out/",))
 LOOK_S, READ_S = 120.0, 6 * 3600.0
@@ -122,6 +122,19 @@ def _told(use: str, parameters: str) -> Workload:
     return ToldWorkload(use, asked, _checked(WorkloadFacts, told, f"workload {use}"))
 
 
+def reading_away(use: str, parameters: Mapping[str, Any], made: Workload) -> Workload:
+    """One of ours, which is known here; the bytes of a delivery are decoded in a child all the same."""
+    told = ToldWorkload(use, parameters, WorkloadFacts(**_facts_of(made)))
+    told.formats = made.formats  # type: ignore[misc]  # of its class
+    return told
+
+
+def told_parameters(use: str) -> dict[str, Any]:
+    """Raises ``ConfigurationError`` as `workload_parameters`."""
+    told = children().call(PARAMETERS, {"use": use}, time_limit_s=LOOK_S)
+    return dict(_checked(dict[str, Any], told, f"workload {use}"))
+
+
 def told_source(use: str) -> Closure:
     """What a workload is made of. Raises ``ConfigurationError`` as `workload_source`."""
     told = children().call(SOURCE, {"use": use}, time_limit_s=LOOK_S)
@@ -132,7 +145,10 @@ def describe(request: Mapping[str, Any], _workplace: Workplace) -> dict[str, Any
     """In the child."""
     from mlratchet.models.workloads.loading import load_workload
 
-    workload = load_workload(request["use"], dict(request["parameters"]))
+    return _facts_of(load_workload(request["use"], dict(request["parameters"])))
+
+
+def _facts_of(workload: Workload) -> dict[str, Any]:
     return {
         "task": workload.objective.reference,
         "input_spec": asdict(workload.input_spec()),
@@ -146,6 +162,13 @@ def source(request: Mapping[str, Any], _workplace: Workplace) -> dict[str, Any]:
     from mlratchet.models.workloads.loading import workload_source
 
     return workload_source(request["use"]).parts()
+
+
+def parameters(request: Mapping[str, Any], _workplace: Workplace) -> dict[str, Any]:
+    """In the child."""
+    from mlratchet.models.workloads.loading import workload_parameters
+
+    return workload_parameters(request["use"])
 
 
 def records(request: Mapping[str, Any], workplace: Workplace) -> list[str]:
