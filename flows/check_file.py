@@ -18,17 +18,16 @@ from mlratchet.models.gates.power import power_notes
 from mlratchet.models.metrics import Metric
 from mlratchet.models.metrics.rows import load_rows
 from mlratchet.models.objectives.naming import metrics_over
-from mlratchet.models.pipeline.checking import check_gates, check_source
+from mlratchet.models.pipeline.checking import check_gates
 from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline, read_shared_policy
 from mlratchet.models.pipeline.located import with_lines
 from mlratchet.models.pipeline.reading import parse_yaml, read_text
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.promotion.registered import promoted_registration
-from mlratchet.models.training.fitting import check_fits
-from mlratchet.models.tuning.space import check_tune
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.loading import load_workload, workload_source
+from mlratchet.tasks.support.check_whole import check_whole
 from mlratchet.tasks.wiring import Adapters
 
 
@@ -47,11 +46,7 @@ def check_pipeline(
         _, lines = parse_yaml(read_text(file), where=str(file), expected="a pipeline file")
         raise ConfigurationError(f"{file}:{lines.of(('workload', 'use'))}: {error}") from error
     try:
-        check_source(spec, workload)
-        check_fits(spec.train, workload)
-        warnings = check_gates(spec, workload)
-        if spec.tune is not None:
-            warnings = warnings + check_tune(spec, workload)
+        warnings = check_whole(spec).warnings
     except ConfigurationError as error:
         raise with_lines(error, file, spec.gates) from error
     pilot = newest_comparison(adapters, spec, workload) if adapters is not None else None
@@ -66,7 +61,7 @@ def _metrics(spec: PipelineSpec, workload: Workload) -> dict[str, Metric]:
 
 def source_of(spec: PipelineSpec) -> str:
     """Where the examples of a checked pipeline come from, and in which format, in words."""
-    return check_source(spec, load_workload(spec.workload.use, dict(spec.workload.parameters)))
+    return check_whole(spec).source
 
 
 def newest_comparison(adapters: Adapters, spec: PipelineSpec, workload: Workload) -> Pilot | None:

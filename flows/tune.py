@@ -19,7 +19,7 @@ from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.models.errors import GateRefusedError, RatchetError
 from mlratchet.models.identity.canonical import canonical_json, digest
 from mlratchet.models.pipeline.store import load_pipeline, publish_order, publish_pipeline
-from mlratchet.models.tuning.space import check_tune
+from mlratchet.models.tuning.space import require_tune
 from mlratchet.models.tuning.study import by_study
 from mlratchet.models.tuning.summary import Summary
 from mlratchet.tasks.steps.conclude import conclude
@@ -57,7 +57,7 @@ def tune(pipeline: str, parameters: TuneParameters = AS_IN_THE_FILE, order: str 
     try:
         actor = parameters.requested_by or whoever_started()
         run = open_run(adapters, pipeline, order, parameters.changes(), run_id=run_id, actor=actor)
-        check_tune(run.spec, run.workload)
+        require_tune(run.spec)
         summary = study(run)
         facts |= summary.document() | {"exit_code": 0, "line": "\n".join(summary.lines())}
         facts["outcome"] = outcome_of(summary)

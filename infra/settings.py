@@ -100,10 +100,7 @@ def load_settings(home: Path | None = None) -> Settings:
             f"no stack is configured in {where} (missing or wrong: {missing}); run `ratchet up`, "
             "or set RATCHET_* variables"
         ) from exc
-    if settings.fault:
-        name, _, kind = settings.fault.partition(":")
-        if kind in ("crash", "stop", "raise"):
-            arm(name, kind)  # type: ignore[arg-type]  # narrowed by the test above
+    _arm(settings.fault or "")
     return settings
 
 
@@ -173,6 +170,25 @@ def told_to_children(environment: Mapping[str, str]) -> dict[str, str]:
 def without_credentials(environment: Mapping[str, str]) -> dict[str, str]:
     """For a process that imports for others and asks nobody for anything."""
     return {name: value for name, value in environment.items() if not SECRETS.search(name)}
+
+
+BOUNDS = "RATCHET_BOUNDS"
+
+
+def told_bounds() -> str | None:
+    """What the ranks of an attempt are bound to, as their agent was told; None outside of one."""
+    return os.environ.get(BOUNDS)
+
+
+def arm_fault() -> None:
+    """The fault point that a test names, in a process that has no other settings."""
+    _arm(os.environ.get("RATCHET_FAULT", ""))
+
+
+def _arm(fault: str) -> None:
+    name, _, kind = fault.partition(":")
+    if kind in ("crash", "stop", "raise"):
+        arm(name, kind)  # type: ignore[arg-type]  # narrowed by the test above
 
 
 def python_path() -> list[str]:

@@ -8,9 +8,8 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
-from mlratchet.infra.child.call import ForkedChildren
-from mlratchet.infra.child.confine import undump
-from mlratchet.infra.keys.files import InstalledKeys, pipeline_key_file
+from mlratchet.infra.child.keep_out import keep_users_code_out
+from mlratchet.infra.keys.files import InstalledKeys
 from mlratchet.infra.launch.local import LocalLauncher
 from mlratchet.infra.ledger.heads import open_heads
 from mlratchet.infra.ledger.objects import ObjectLedger
@@ -27,7 +26,6 @@ from mlratchet.models.identity.lease import LeaseKeeper
 from mlratchet.models.identity.product import DATA
 from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.pipeline.changes import Changes, changed_pipeline
-from mlratchet.models.pipeline.checking import check_gates
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import (
     Deployment,
@@ -37,15 +35,14 @@ from mlratchet.models.pipeline.store import (
     take_order,
 )
 from mlratchet.models.pipeline.work_key import training_code
-from mlratchet.models.ports.children import install
 from mlratchet.models.ports.registry import Registry
 from mlratchet.models.ports.tracker import Tracker
 from mlratchet.models.serving.servers import Servers
-from mlratchet.models.training.fitting import check_fits
 from mlratchet.models.training.job import StaleAttemptError
 from mlratchet.models.training.launcher import Launcher
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.loading import load_workload, workload_source
+from mlratchet.tasks.support.check_whole import check_whole
 
 
 class Adapters:
@@ -188,11 +185,11 @@ def deployed_revision(adapters: Adapters, name: str) -> str:
         raise ConfigurationError(
             f"{name} has no signed deployment in {adapters.store.bucket}; `ratchet deploy {name}` makes one"
         )
-    seen = (heads.read(name, "deployment") or b"0 -").decode(errors="replace").split()
-    if (newest.number, newest.digest()) != (int(seen[0]), seen[1]) and newest.number <= int(seen[0]):
+    number, digest = heads.mark(name, "deployment")
+    if newest.number < number or (newest.number == number and newest.digest() != digest):
         raise SecurityError(
-            f"deployments/{name}: entry {seen[0]} was the newest here and is gone or another; restore it from a "
-            f"copy of the bucket, or `ratchet deploy {name}` to follow the file again"
+            f"deployments/{name}: entry {number} was the newest here and is gone or another; restore it from a copy of "
+            f"the bucket, or `ratchet deploy {name}` to follow the file again"
         )
     remember_deployment(adapters, newest)
     return newest.revision
@@ -200,16 +197,13 @@ def deployed_revision(adapters: Adapters, name: str) -> str:
 
 def remember_deployment(adapters: Adapters, newest: Deployment) -> None:
     """Keep outside the bucket which entry was the newest."""
-    said = f"{newest.number} {newest.digest()}".encode()
-    open_heads(adapters.settings).keep(newest.name, "deployment", said)
+    open_heads(adapters.settings).keep_mark(newest.name, "deployment", newest.number, newest.digest())
 
 
 def open_adapters() -> Adapters:
     """The adapters that the settings name."""
     settings = load_settings()
-    undump()
-    places = [pipeline_key_file(settings), *([settings.approver_key_file] if settings.approver_key_file else [])]
-    install(ForkedChildren(settings.home, closed=tuple(file.parent for file in places)), keeps_out=False)
+    keep_users_code_out(settings.home, settings)
     return Adapters(settings)
 
 
@@ -238,8 +232,6 @@ def open_run(adapters: Adapters, pipeline: str, order: str, changes: Changes, *,
     spec = changed_pipeline(deployed, changes)
     if spec is not deployed:
         publish_pipeline(adapters.store, spec)  # its digest stands in the decisions
-    workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
-    check_fits(spec.train, workload)
-    check_gates(spec, workload)
+    check_whole(spec)
     adapters.launcher.processes(spec.train)
     return Run(spec, adapters, run_id=run_id, actor=actor)

@@ -105,7 +105,10 @@ def decision(
 
 
 def history(pipeline: PipelineArgument, everything: AllOption = False, as_json: JsonOption = False) -> None:
-    """The newest of the ledger: which version became champion when, by whom and why. ✓: its decision verifies."""
+    """The newest of the ledger: which version became champion when, by whom and why. ✓: its decision verifies.
+
+    Exits with 6 when one of those shown does not (✗).
+    """
     from mlratchet.flows.cli.output import emit, tell_left_out
     from mlratchet.tasks.support.versions import history_of
     from mlratchet.tasks.wiring import open_adapters
@@ -122,6 +125,8 @@ def history(pipeline: PipelineArgument, everything: AllOption = False, as_json: 
     left_out = entries[0]["generation"] - 1 if entries else 0
     if left_out:
         tell_left_out(f"{left_out} earlier {'entry is' if left_out == 1 else 'entries are'}")
+    if not all(entry["verified"] for entry in entries):
+        raise typer.Exit(6)
 
 
 def promote(

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mlratchet.infra.child.confine import Bounds, confine, project_files
 from mlratchet.infra.machine.interpreter import collect_seldom
 from mlratchet.infra.machine.lifetime import die_with_parent
-from mlratchet.infra.settings import process_environment, without_private_keys
+from mlratchet.infra.settings import process_environment, told_to_children
 from mlratchet.infra.warm.ask import Process, start
 from mlratchet.infra.warm.resident import forked, touch_what_the_parent_holds
 from mlratchet.models.artifact.manifest import ArtifactManifest
@@ -77,7 +78,7 @@ def measure_artifact(
                 "mlratchet.infra.artifact.measure",
                 [str(directory), str(folder), str(threads)],
                 home=home,
-                environment=without_private_keys(process_environment()),
+                environment=told_to_children(process_environment()) | {"HOME": str(folder), "TMPDIR": str(folder)},
                 output=log.fileno(),
                 when_gone=signal.SIGKILL,
             )
@@ -116,6 +117,8 @@ def main(directory: Path, folder: Path, threads: int) -> None:
 
     if forked():
         touch_what_the_parent_holds()
+    confine(Bounds(scratch=folder, reads=project_files(Path.cwd()), granted=(directory,)))
+    tempfile.tempdir = str(folder)
     torch.set_num_threads(threads)
     tensors = load_file(folder / SAMPLE)
     x, expected = tensors["x"], tensors["expected"]

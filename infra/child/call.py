@@ -59,26 +59,20 @@ class ForkedChildren:
         scratch: Path | None = None,
         store: ObjectStore | None = None,
         rights: Rights = Rights(),  # noqa: B008 - frozen, and it allows nothing
+        reads: tuple[Path, ...] = (),
         time_limit_s: float = MINUTES_10,
     ) -> Any:
         """See the port."""
+        lender = Lender(store, rights)
         if scratch is not None:
-            return self._call(function, request, scratch, store, rights, time_limit_s)
+            return self._call(self._asked(function, request, scratch, store, reads), lender, time_limit_s)
         with tempfile.TemporaryDirectory(prefix="ratchet-child-") as folder:
-            return self._call(function, request, Path(folder), store, rights, time_limit_s)
+            return self._call(self._asked(function, request, Path(folder), store, reads), lender, time_limit_s)
 
-    def _call(
-        self,
-        function: str,
-        request: Mapping[str, Any],
-        scratch: Path,
-        store: ObjectStore | None,
-        rights: Rights,
-        time_limit_s: float,
-    ) -> Any:
+    def _call(self, asked: dict[str, Any], lender: Lender, time_limit_s: float) -> Any:
         ours, theirs = socket.socketpair()
         read, write = os.pipe()
-        own = {name: str(scratch) for name in ("HOME", "TMPDIR", "TORCHINDUCTOR_CACHE_DIR", "XDG_CACHE_HOME")}
+        own = dict.fromkeys(("HOME", "TMPDIR", "TORCHINDUCTOR_CACHE_DIR", "XDG_CACHE_HOME"), asked["scratch"])
         with ours, Output(read, self._log) as output:
             try:
                 with theirs:
@@ -86,15 +80,19 @@ class ForkedChildren:
             finally:
                 os.close(write)
             try:
-                asked = self._asked(function, request, scratch, store)
-                conversation = Conversation(ours, Lender(store, rights), output, child)
-                return answer_in(conversation.run(asked, time_limit_s, function))
+                conversation = Conversation(ours, lender, output, child)
+                return answer_in(conversation.run(asked, time_limit_s))
             finally:
                 end(child)
                 output.read(to_the_end=True)
 
     def _asked(
-        self, function: str, request: Mapping[str, Any], scratch: Path, store: ObjectStore | None
+        self,
+        function: str,
+        request: Mapping[str, Any],
+        scratch: Path,
+        store: ObjectStore | None,
+        reads: tuple[Path, ...],
     ) -> dict[str, Any]:
         here = [Path.cwd(), *map(Path, python_path())]
         return {
@@ -103,6 +101,7 @@ class ForkedChildren:
             "scratch": str(scratch),
             "bucket": store.bucket if store is not None else None,
             "reads": [str(file) for folder in here for file in project_files(folder)],
+            "granted": [str(path) for path in reads],
             "closed": [str(path) for path in self._closed],
             "touch": False,
         }
@@ -157,9 +156,9 @@ class Conversation:
         self._connection, self._lender, self._output, self._child = connection, lender, output, child
         self._sending = threading.Lock()
 
-    def run(self, asked: dict[str, Any], time_limit_s: float, function: str) -> dict[str, Any]:
+    def run(self, asked: dict[str, Any], time_limit_s: float) -> dict[str, Any]:
         """The head of the answer. Raises ``ForeignCodeError`` when there is none, or not in time."""
-        deadline = time.monotonic() + time_limit_s
+        deadline, function = time.monotonic() + time_limit_s, asked["function"]
         late = ForeignCodeError(f"{function}: no answer within {time_limit_s:g} s; its process was ended")
         with selectors.DefaultSelector() as selector, ThreadPoolExecutor(HANDS) as hands:
             selector.register(self._connection, selectors.EVENT_READ, self._connection)

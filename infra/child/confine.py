@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import sys
 import sysconfig
@@ -32,11 +33,27 @@ FIRST_VICTIM = "500"  # of 1000: when memory runs out, the kernel ends a child b
 class Bounds:
     """What a child may reach beside the system's own files and the packages that are installed."""
 
-    scratch: Path  # the only folder that it writes
+    scratch: Path  # the only folder that it writes, but for
+    writes: tuple[Path, ...] = ()
     reads: tuple[Path, ...] = ()
+    granted: tuple[Path, ...] = ()  # read also where they lie in what is closed
     closed: tuple[Path, ...] = ()  # never read, wherever they lie: homes of installations, folders with keys
     network: bool = False  # TCP, for ranks that meet each other
     shared_memory: bool = False
+
+    def to_json(self) -> str:
+        """For the environment of who is to be bound."""
+        plain = {name: list(map(str, getattr(self, name))) for name in ("writes", "reads", "closed", "granted")}
+        return json.dumps(
+            {**plain, "scratch": str(self.scratch), "network": self.network, "shared_memory": self.shared_memory}
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Bounds:
+        """Read back."""
+        told = json.loads(text)
+        paths = {name: tuple(map(Path, told[name])) for name in ("writes", "reads", "closed", "granted")}
+        return cls(**paths, scratch=Path(told["scratch"]), network=told["network"], shared_memory=told["shared_memory"])
 
 
 def confine(bounds: Bounds) -> None:
@@ -51,8 +68,13 @@ def confine(bounds: Bounds) -> None:
     _prctl(PR_SET_NO_NEW_PRIVS, 1)
     _drop_capabilities()
     if landlock.version():
-        writes = [bounds.scratch, *map(Path, WRITTEN), *_devices(), *([Path(SHARED_MEMORY)] * bounds.shared_memory)]
-        landlock.restrict(reads=readable(bounds), writes=writes, network=bounds.network)
+        shared = [Path(SHARED_MEMORY)] if bounds.shared_memory else []
+        landlock.restrict(
+            reads=readable(bounds),
+            lists={file.parent for file in bounds.reads},  # an import looks for a name in its folder
+            writes=[bounds.scratch, *bounds.writes, *map(Path, WRITTEN), *_devices(), *shared],
+            network=bounds.network,
+        )
     if seccomp.available():
         with suppress(OSError):  # a kernel without it: `not_held` asks again
             seccomp.refuse([*KEPT_TOGETHER, *(() if bounds.network else WITHOUT_NETWORK)])
@@ -62,7 +84,8 @@ def readable(bounds: Bounds) -> list[Path]:
     """Every folder and file whose content the child may read: nothing of them lies in what is closed."""
     closed = [path.resolve() for path in bounds.closed]
     roots = [*map(Path, SYSTEM), *_installed(), *bounds.reads]
-    return [found for root in dict.fromkeys(root.resolve() for root in roots) for found in without(root, closed)]
+    found = [found for root in dict.fromkeys(root.resolve() for root in roots) for found in without(root, closed)]
+    return [*found, *bounds.granted]
 
 
 def without(root: Path, closed: Iterable[Path]) -> Iterator[Path]:

@@ -36,9 +36,9 @@ def version() -> int:
     return max(found, 0)
 
 
-def restrict(*, reads: Iterable[Path], writes: Iterable[Path], network: bool) -> None:
-    """From now on this thread, and what it starts, reads below `reads` and `writes` alone, writes below `writes` alone,
-    without `network` neither listens nor connects by TCP, and sends no signal to a process outside.
+def restrict(*, reads: Iterable[Path], lists: Iterable[Path], writes: Iterable[Path], network: bool) -> None:
+    """From now on this thread, and what it starts, reads below `reads` and `writes` alone, sees names below `lists`,
+    writes below `writes` alone, without `network` neither listens nor connects by TCP, and signals nobody outside.
 
     A path that is not there is left out. ``no_new_privs`` must be set. Raises ``OSError`` where there is no Landlock.
     """
@@ -55,6 +55,8 @@ def restrict(*, reads: Iterable[Path], writes: Iterable[Path], network: bool) ->
     try:
         for path in reads:
             _allow(ruleset, path, READ & everything)
+        for path in lists:
+            _allow(ruleset, path, READ_DIR)
         for path in writes:
             _allow(ruleset, path, everything)
         _call(RESTRICT_SELF, ruleset, 0)

@@ -36,6 +36,7 @@ def main() -> None:
         Bounds(
             scratch=scratch,
             reads=tuple(map(Path, asked["reads"])),
+            granted=tuple(map(Path, asked["granted"])),
             closed=tuple(map(Path, asked["closed"])),
         )
     )

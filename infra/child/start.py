@@ -20,7 +20,6 @@ from mlratchet.infra.warm.ask import Process, fork
 from mlratchet.infra.warm.protocol import listen
 
 CHILD, NURSERY, STAGE = "mlratchet.infra.child.main", "mlratchet.infra.child.nursery", "calls"
-WARM_STAGE = "measure"  # of the stack's warm process: it has imported what programs and exports need
 END_S = 5.0  # seconds that the kernel may take to end what was killed
 
 
@@ -37,7 +36,7 @@ class Starter:
     def start(self, connection: socket, environment: Mapping[str, str], output: int) -> Process:
         """A child whose standard input is `connection`, in a session of its own."""
         told = told_to_children(process_environment()) | dict(environment)
-        places = [(self._home, WARM_STAGE)] if self._home is not None else []
+        places = [(self._home, STAGE)] if self._home is not None else []
         for home, stage in places:
             found = fork(stage, CHILD, (), home, told, output, signal.SIGKILL, connection.fileno())
             if found is not None:

@@ -14,8 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+from mlratchet.infra.child.handed_back import read_handed_back
+from mlratchet.infra.child.lent_store import Lender
+from mlratchet.infra.child.store_server import StoreServer
 from mlratchet.infra.keys.files import InstalledKeys
-from mlratchet.infra.launch.attempt import ERROR, end_session, start_agent
+from mlratchet.infra.launch.attempt import ERROR, MOST_SAID, Room, end_session, rights_of, start_agent
 from mlratchet.infra.machine.hardware import check_hardware
 from mlratchet.infra.settings import Settings
 from mlratchet.infra.storage.opening import open_bucket
@@ -24,7 +27,7 @@ from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.claim import claim_key
 from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore, StorageError
-from mlratchet.models.training.job import TrainJob
+from mlratchet.models.training.job import LentStore, TrainJob
 from mlratchet.models.training.result import find_result
 
 POLL_S = 0.5  # seconds between two looks for an invitation
@@ -65,7 +68,7 @@ class Invitation:
 
 
 def tell_first_node(store: ObjectStore, job: TrainJob, said: str) -> None:
-    """By a rank of another node, before it ends: the first node hears it, and nobody tries again."""
+    """What a rank of another node said before it ended: the first node hears it, and nobody tries again."""
     if job.rendezvous is not None and not job.rendezvous.first:
         with suppress(StorageError):
             store.put(f"{folder_of(job)}/{ERROR}", said.encode())
@@ -78,8 +81,7 @@ class Joiner:
         if settings.node_address.startswith("127."):
             say(f"note: RATCHET_NODE_ADDRESS is {settings.node_address}: only nodes on this machine can be met")
         self._settings, self._scratch, self._say = settings, scratch, say
-        self._keys = InstalledKeys(settings)
-        self._store = RecordStore(open_bucket(settings), self._keys)
+        self._store = RecordStore(open_bucket(settings), InstalledKeys(settings))
 
     def run(self, *, trainings: int | None = None) -> None:
         """Until `trainings` have ended well here; for ever with None."""
@@ -129,15 +131,19 @@ class Joiner:
             raise ConfigurationError(f"{folder_of(job)}{INVITATION} does not say where to meet")
         here = self._scratch / f"{job.work_key[:12]}-{job.epoch}-{time.time_ns()}"
         mine = meet.model_copy(update={"first": False, "address": self._settings.node_address})
-        trusted = self._keys.trusted().to_json()  # whom this machine believes, whatever the first one says
-        job = job.model_copy(update={"scratch": str(here), "rendezvous": mine, "trusted_keys": trusted})
+        job = job.model_copy(update={"scratch": str(here), "rendezvous": mine})
         check_hardware(self._settings.home, self._store)
         self._say(f"joining {job.work_key[:12]}, attempt {job.epoch}, at {meet.endpoint}")
-        agent = start_agent(job, self._settings)
-        try:
-            while agent.poll() is None:
-                time.sleep(POLL_S)
-        finally:
-            end_session(agent)
+        with Room() as room, StoreServer(room.socket, Lender(self._store, rights_of(job))):
+            job = job.model_copy(update={"store": LentStore(socket=str(room.socket), bucket=self._store.bucket)})
+            agent = start_agent(job, self._settings, room)
+            try:
+                while agent.poll() is None:
+                    time.sleep(POLL_S)
+            finally:
+                end_session(agent)
+        said = here / ERROR
+        if said.is_file():
+            tell_first_node(self._store, job, read_handed_back(said, most_bytes=MOST_SAID).decode(errors="replace"))
         self._say(f"left {job.work_key[:12]} with code {agent.returncode}")
         return agent.returncode == 0

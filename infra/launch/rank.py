@@ -1,6 +1,7 @@
 """The process that trains. It imports neither Prefect nor MLflow.
 
-Started by the agent through a forkserver; finds the store through the settings.
+Started by the agent through a forkserver; asks for objects at the socket of the process that started the attempt, and
+has no credential of its own.
 """
 
 from __future__ import annotations
@@ -16,18 +17,14 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from mlratchet.infra.child.store_server import borrow
 from mlratchet.infra.launch.group import Place, join_group
-from mlratchet.infra.launch.nodes import tell_first_node
 from mlratchet.infra.launch.same_code import refuse_other_code
 from mlratchet.infra.launch.watchdog import PREEMPTED, Watchdog
 from mlratchet.infra.machine.atomic import write_atomically
 from mlratchet.infra.machine.lifetime import die_with_parent
-from mlratchet.infra.settings import load_settings
-from mlratchet.infra.storage.opening import open_bucket
+from mlratchet.infra.settings import arm_fault
 from mlratchet.models.errors import RatchetError
-from mlratchet.models.identity.keys import PublicKeys
-from mlratchet.models.identity.signed_records import RecordStore
-from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.training.job import PreemptedError, TrainJob
 from mlratchet.models.training.observers import Surroundings
 from mlratchet.models.training.result import TrainResult
@@ -49,7 +46,9 @@ def main(job_file: str) -> None:
     device = pick_device(job, place.local)
     watchdog = Watchdog(job.train.stall_timeout_seconds, scratch, place.local)
     watchdog.start()
-    store = RecordStore(open_bucket(load_settings()), PublicKeys(TrustedKeys.from_json(job.trusted_keys, where="job")))
+    arm_fault()
+    assert job.store is not None, "the launcher lends a store"
+    store = borrow(job.store.socket, job.store.bucket)
     try:
         refuse_other_code(job)
         rank, world = join_group(
@@ -57,6 +56,7 @@ def main(job_file: str) -> None:
             "nccl" if device.type == "cuda" else "gloo",
             timeout_s=job.train.process_group_timeout_seconds,
             first_node=job.rendezvous is None or job.rendezvous.first,
+            folder=scratch if job.train.nodes == 1 else None,
         )
         result = run_training(
             job, store, rank=rank, world=world, device=device,
@@ -78,7 +78,6 @@ def main(job_file: str) -> None:
     except RatchetError as error:
         said = json.dumps({"code": error.code, "exit_code": error.exit_code, "message": str(error)})
         failed.write_text(said)
-        tell_first_node(store, job, said)
         raise SystemExit(error.exit_code) from error
     finally:
         if dist.is_initialized() and sys.exc_info()[0] is None:

@@ -40,9 +40,9 @@ class Reports:
         """One event of rank 0."""
         if event["event"] != CHECKPOINT:
             self._on_event(event)
-            return
-        self._waiting = event
-        self._mark()
+        elif isinstance(event.get("marker"), dict) and isinstance(event.get("step"), int):
+            self._waiting = event
+            self._mark()
 
     def _mark(self) -> None:
         if self._waiting is None or self._overtaken():

@@ -11,7 +11,13 @@ from pathlib import Path
 import httpx
 from mlratchet.infra.machine.free_ports import remembered_ports
 from mlratchet.infra.machine.processes import GRACE_S, STACK_MARK
-from mlratchet.infra.settings import Settings, base_environment, child_environment, without_private_keys
+from mlratchet.infra.settings import (
+    Settings,
+    base_environment,
+    child_environment,
+    without_credentials,
+    without_private_keys,
+)
 from mlratchet.infra.stack.install import remembered_credentials
 from mlratchet.infra.warm.tree import PADDING, ROOM, ROOM_BYTES
 
@@ -186,9 +192,9 @@ def worker(settings: Settings, project: Path, environment: dict[str, str]) -> Se
 
 
 def warm(settings: Settings, environment: dict[str, str]) -> Service:
-    """Forked per flow run, agent and measurement. It imports when the others are up, and nothing from the user's
-    folder: a fork does, with the environment of whoever asked for it."""
-    own = {name: value for name, value in environment.items() if name != "PYTHONPATH"}
+    """Forked per flow run, agent, measurement and child, and told no credential. It imports when the others are up, and
+    nothing from the user's folder: a fork does, with the environment of whoever asked for it."""
+    own = {name: value for name, value in without_credentials(environment).items() if name != "PYTHONPATH"}
     return Service(
         name="warm",
         command=(sys.executable, "-m", "mlratchet.infra.warm.tree", str(settings.home), PADDING),

@@ -22,7 +22,14 @@ from typing import Any, NamedTuple
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.identity.keys import Keys
-from mlratchet.models.identity.signing import DetachedSignature, Purpose, Role, Signer, TrustedKeys
+from mlratchet.models.identity.signing import (
+    DetachedSignature,
+    Purpose,
+    Role,
+    Signer,
+    TrustedKeys,
+    refuse_outside_life,
+)
 from mlratchet.models.ports.storage import ObjectExists, ObjectInfo, ObjectNotFound, ObjectStore, StorageError
 
 logger = logging.getLogger(__name__)
@@ -79,6 +86,12 @@ class UnsignedRecord(ForeignRecord):
     code = "UNSIGNED"
 
 
+class RevokedRecord(ForeignRecord):
+    """By a key of ours that was revoked, and nothing shows that it is older: its work is done again."""
+
+    code = "REVOKED"
+
+
 def kind_of(key: str) -> Kind | None:
     """What kind of record an object of this name holds; None for an object that is no signed record."""
     return next((kind for kind in KINDS if kind.names.match(key)), None)
@@ -115,8 +128,8 @@ def body_of(data: bytes) -> bytes:
 def verified_record(data: bytes, key: str, trusted: TrustedKeys, *, where: str) -> dict[str, Any]:
     """What a record says, without the field `signed`.
 
-    Raises ``UnsignedRecord`` or ``ForeignRecord`` for what is none of ours, and ``SecurityError`` for one that is
-    signed by a key which is not in the list.
+    Raises ``UnsignedRecord``, ``RevokedRecord`` or ``ForeignRecord`` for what is none of ours, and ``SecurityError``
+    for one that is signed by a key which is not in the list.
     """
     kind = kind_of(key)
     assert kind is not None, key
@@ -141,11 +154,17 @@ def verified_record(data: bytes, key: str, trusted: TrustedKeys, *, where: str) 
         raise ForeignRecord(f"{where}: is not a signed record; it was changed") from error
     unknown = trusted.get(signature.key_id) is None
     try:
-        trusted.verify(signature, told, purpose=kind.purpose, role=kind.role, at_s=at_s, what=where)
+        key_used = trusted.verify(
+            signature, told, purpose=kind.purpose, role=kind.role, at_s=at_s, what=where, anchored="noted"
+        )
     except SecurityError as error:
         if unknown:
             raise
         raise ForeignRecord(str(error)) from error
+    try:
+        refuse_outside_life(key_used, at_s, what=where, anchored=False)
+    except SecurityError as error:
+        raise RevokedRecord(str(error)) from error
     return without_stamp(document)
 
 

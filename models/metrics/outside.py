@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any, get_args
 
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.functions import contained, load_function, raised
+from mlratchet.models.functions import contained, kept_out, load_function, raised
+from mlratchet.models.metrics.away import load_away
 from mlratchet.models.metrics.base import Array, Direction, Metric, MetricValue
 from mlratchet.models.metrics.rows import RowOutputs
 
@@ -21,7 +22,10 @@ def is_reference(name: str) -> bool:
 
 
 def load_metric(reference: str, task: str, where: str) -> Metric:
-    """A metric of the class. Raises ``ConfigurationError`` for what is no metric of the task."""
+    """A metric of the class; where users' modules are kept out, through a child. Raises ``ConfigurationError`` for what
+    is no metric of the task."""
+    if kept_out():
+        return load_away(reference, task, where)
     try:
         found: Any = contained(lambda: load_function(reference, where, what="class"))
         if not (isinstance(found, type) and issubclass(found, Metric)):

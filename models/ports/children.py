@@ -37,6 +37,10 @@ class Rights:
     """It reads and lists below these."""
     create: tuple[str, ...] = ()
     """It creates below these, and only an object whose name holds the SHA-256 of its bytes: it plants nothing."""
+    own: tuple[str, ...] = ()
+    """It creates and deletes whatever it wants below these: the folder of its own attempt."""
+    drops: tuple[str, ...] = ()
+    """It deletes checkpoints below these."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +73,7 @@ class Children(Protocol):
         scratch: Path | None = None,
         store: ObjectStore | None = None,
         rights: Rights = Rights(),
+        reads: tuple[Path, ...] = (),
         time_limit_s: float = MINUTES_10,
     ) -> Any:
         """Call ``function(request, workplace)`` and return its answer as JSON values.
@@ -79,6 +84,7 @@ class Children(Protocol):
             scratch: A folder for files in both directions; without it one of its own, which is gone afterwards.
             store: What the function reads and creates objects in, by the caller's hand.
             rights: What of it.
+            reads: Folders and files that the function reads beside the project and what is installed.
             time_limit_s: Seconds until it is ended.
 
         Raises the error of ours that the function raised, and ``ForeignCodeError`` for anything else it did wrong.
@@ -97,6 +103,7 @@ class InProcess:
         scratch: Path | None = None,
         store: ObjectStore | None = None,
         rights: Rights = Rights(),  # noqa: ARG002 - it is trusted as this process is
+        reads: tuple[Path, ...] = (),  # noqa: ARG002
         time_limit_s: float = MINUTES_10,  # noqa: ARG002
     ) -> Any:
         """See the port."""
@@ -140,10 +147,14 @@ def children() -> Children:
     return _children[-1]
 
 
-def install(found: Children | None, *, keeps_out: bool = True) -> None:
-    """From now on `found` makes the calls of this process; None: nobody but itself. An entry point decides that, once:
-    code that is reached through a parsed file, such as a user's own check, cannot be handed anything.
+def in_process() -> bool:
+    """Whether they are made here: nothing is held that a user's code could reach."""
+    return isinstance(children(), InProcess)
 
-    `keeps_out`: and this process imports no user's module any more."""
+
+def install(found: Children | None) -> None:
+    """From now on `found` makes the calls of this process; None: nobody but itself. An entry point decides that, once:
+    code that is reached through a parsed file, such as a user's own check, cannot be handed anything. A process
+    with children imports no user's module any more."""
     _children[:] = [InProcess(), *([found] if found is not None else [])]
-    keep_out(found is not None and keeps_out)
+    keep_out(found is not None)

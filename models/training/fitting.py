@@ -36,7 +36,7 @@ def check_fits(config: TrainConfig, workload: Workload) -> None:
     ):
         if given and not objective.class_loss:
             raise ConfigurationError(f"train.{name}: a {objective.name} has no classes; remove it")
-    if config.class_weights is not None and config.loss == "task" and type(workload).loss is not Workload.loss:
+    if config.class_weights is not None and config.loss == "task" and workload.has_own_loss:
         raise ConfigurationError(
             f"train.class_weights: {type(workload).__name__} has a loss of its own, which takes no weights; "
             f"remove them, or write train.loss: {objective.class_loss}"

@@ -6,7 +6,6 @@ from typing import Any
 
 from mlratchet.models.config import StrictModel, WorkloadRef
 from mlratchet.models.errors import RatchetError
-from mlratchet.models.identity.signing import KeyList
 from mlratchet.models.training.config import TrainConfig
 from pydantic import Field
 
@@ -15,7 +14,8 @@ class Rendezvous(StrictModel):
     """Where the agents of an attempt meet."""
 
     endpoint: str
-    """host:port of the first node; port 0 is any free one, for an attempt on one node."""
+    """host:port of the first node, where agents of several nodes meet; a file that the agent alone reaches, where there
+    is one node."""
     run_id: str
     first: bool = True
     """Whether this is the node that listens at the endpoint; its ranks come first, and write the result."""
@@ -23,6 +23,13 @@ class Rendezvous(StrictModel):
     """Of this node, as the others reach it."""
     wait_seconds: float = 600.0
     """How long to wait for the other nodes."""
+
+
+class LentStore(StrictModel):
+    """Where ranks ask for objects: of the process that started them, which has the credentials."""
+
+    socket: str
+    bucket: str
 
 
 class TrainJob(StrictModel):
@@ -38,8 +45,8 @@ class TrainJob(StrictModel):
     """Per node."""
     rendezvous: Rendezvous | None = None
     """The launcher's."""
-    trusted_keys: str = KeyList().model_dump_json()
-    """The launcher's: the public list, by which ranks know records that are signed."""
+    store: LentStore | None = None
+    """The launcher's."""
     scratch: str
     """Directory of this attempt, on the machine of rank 0."""
     parent_weights_key: str | None = None

@@ -48,6 +48,11 @@ class Workload(ABC):
         """Of the task. Raises ``ConfigurationError`` for a task that there is not."""
         return objective_of(self.task)
 
+    @property
+    def has_own_loss(self) -> bool:
+        """Whether `loss` is not the objective's."""
+        return type(self).loss is not Workload.loss
+
     @abstractmethod
     def input_spec(self) -> InputSpec:
         """Shape and type of one row."""

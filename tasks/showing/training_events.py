@@ -24,13 +24,13 @@ NOT_METRICS = ("event", "epoch", "step", "of", "at_s")
 class Forwarder:
     """Called with every event; never waits for MLflow, never is the reason that training fails."""
 
-    def __init__(self, run: Run, tracking_run: str, scratch: Path, *, epochs: int) -> None:
+    def __init__(self, run: Run, tracking_run: str, board: Path, *, epochs: int) -> None:
         self._epochs = epochs
         tracker = run.adapters.tracker
         self._spool = MetricSpool(tracker, tracking_run, run.adapters.settings.home / "spool")
         self._logged = tracker.logged_steps(tracking_run, "train_loss") | self._spool.waiting_steps("train_loss")
         self._steps = tracker.logged_steps(tracking_run, "training/loss") | self._spool.waiting_steps("training/loss")
-        self._board = TensorBoardLog(scratch / "tensorboard")
+        self._board = TensorBoardLog(board)
         self._progress = Progress("training-progress", f"Training {run.spec.name}")
         self._progress.report(0, epochs)
         self._began_s, self._first_done = time.monotonic(), 0.0

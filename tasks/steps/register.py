@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from mlratchet.infra.artifact.fetch import verify_artifact
-from mlratchet.infra.artifact.package import build_model_directory
+from mlratchet.infra.artifact.package import complete, export
 from mlratchet.models.artifact.card import model_card
 from mlratchet.models.artifact.manifest import ArtifactManifest, load_manifest, publish_manifest
+from mlratchet.models.artifact.signature import signature_of
 from mlratchet.models.decisions.decision import load_decision, table
 from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.errors import SecurityError
@@ -189,16 +190,10 @@ def package(
     weights = run.scratch / "weights.safetensors"
     adapters.store.download_file(trained.result.weights_key, weights, sha256=trained.result.weights_sha256)
     card = card_of(run, work, trained, evaluation, gate)
-    directory = run.scratch / "model"
-    manifest = build_model_directory(
-        module,
-        run.workload,
-        evaluation.sample_x[:2],
-        out=directory,
-        card=card,
-        weights_file=weights,
-        defaults=spec.serving.defaults,
-    )
+    directory = run.scratch / "export" / "model"
+    export(module, evaluation.sample_x[:2], directory)
+    signature = signature_of(run.workload, spec.serving.defaults)
+    manifest = complete(directory, signature, card=card, weights_file=weights)
     return directory, manifest, card
 
 

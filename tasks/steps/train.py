@@ -84,7 +84,8 @@ def train(run: Run, work: Work) -> Trained:
         source_uri=f"s3://{run.raw.bucket}/{spec.source.prefix}",
     )
     parent_key, parent_sha256 = (parent.weights_key, parent.weights_sha256) if parent else initial_weights(run)
-    scratch = run.scratch / f"train-{claim.epoch}"
+    scratch = run.scratch / f"train-{claim.epoch}"  # the ranks write here, and
+    board = run.scratch / f"tensorboard-{claim.epoch}"  # not here
     job = TrainJob(
         work_key=work.key,
         epoch=claim.epoch,
@@ -103,7 +104,7 @@ def train(run: Run, work: Work) -> Trained:
     result = find_result(adapters.store, work.key)
     if result is None:
         check_hardware(adapters.settings.home, adapters.store)
-        with Forwarder(run, tracking_run, scratch, epochs=spec.train.epochs) as forward:
+        with Forwarder(run, tracking_run, board, epochs=spec.train.epochs) as forward:
             result = adapters.launcher.train(job, on_event=forward)
     show_warm_start(run, tracking_run, result)
     began_fresh = beginning.began_fresh
@@ -117,7 +118,7 @@ def train(run: Run, work: Work) -> Trained:
         parent_version=parent.version if parent is not None else None,
         parent_registration=parent.digest() if parent is not None else None,
         began_fresh=began_fresh,
-        tensorboard=scratch / "tensorboard",
+        tensorboard=board,
         trace=scratch / "trace.json",
     )
 

@@ -184,7 +184,7 @@ def test_a_version_that_was_asked_for_is_refused_with_what_to_write(
     reason(night, monkeypatch)
     if reason is no_record:  # it was promoted, so somebody took it away
         with pytest.raises(
-            SecurityError, match="its registration record, .* is missing; restore registrations/w1.json"
+            SecurityError, match=r"its registration record, .* is missing; restore registrations/w1\.json"
         ):
             night.train(None)
     else:
