@@ -1,4 +1,4 @@
-"""The storage port in memory, for tests."""
+"""The storage port in memory, for rehearsals and tests."""
 
 from __future__ import annotations
 

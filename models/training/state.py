@@ -33,6 +33,7 @@ from mlratchet.models.training.named_tensors import column_tensors, head_tensors
 from mlratchet.models.training.observers import Surroundings
 from mlratchet.models.training.optim import build_optimizer
 from mlratchet.models.training.optimizer_state import optimizer_document, optimizer_tensors, restore_optimizer
+from mlratchet.models.training.packing import refuse_unpackable
 from mlratchet.models.training.pieces import least_rows
 from mlratchet.models.training.queries import queries_of, query_target
 from mlratchet.models.training.stopping import StoppingState
@@ -66,6 +67,7 @@ class TrainingState:
         check_fits(self.config, self.workload)
         torch.manual_seed(self.config.seed)
         self.module = self.workload.build_model()
+        refuse_unpackable(self.module.state_dict())
         self.least_rows = least_rows(self.module, torch.from_numpy(self.train_rows.x[:1]).clone())
         self.plan = self._plan()
         self.per_epoch = self.plan.order().per_epoch
