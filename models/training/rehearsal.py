@@ -59,9 +59,9 @@ def rehearse(
         rows = made_up(workload) if rows is None else rows
         x = torch.from_numpy(rows.x[:MANY]).clone()
         torch.manual_seed(train.seed)
-        check_outputs(workload, workload.build_model().eval(), x, "the model")
+        check_outputs(workload, workload.prepared_model().eval(), x, "the model")
         tensors = train_in_small(store, ref, workload, train, rows, world, notes)
-        module = workload.build_model()
+        module = workload.prepared_model()
         if tensors is not None:
             module.load_state_dict(tensors)
         check_export(workload, module.eval(), x)

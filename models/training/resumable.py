@@ -37,7 +37,7 @@ def lost_buffers(whole: TrainingState) -> Iterator[str]:
     held = set(whole.module.state_dict())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(whole.config.seed)
-        fresh = dict(whole.workload.build_model().named_buffers())
+        fresh = dict(whole.workload.prepared_model().named_buffers())
     for name, buffer in whole.module.named_buffers():
         if name not in held and name in fresh and not same(buffer.cpu(), fresh[name]):
             yield (

@@ -39,7 +39,7 @@ from mlratchet.models.training.queries import queries_of, query_target
 from mlratchet.models.training.stopping import StoppingState
 from mlratchet.models.training.validation import score_rows
 from mlratchet.models.training.warm_start import Axis, WarmStartReport, warm_start
-from mlratchet.models.workloads.base import Workload
+from mlratchet.models.workloads.base import MEAN, SCALE, Workload
 from mlratchet.models.workloads.loading import load_workload
 
 
@@ -66,8 +66,9 @@ class TrainingState:
         self.workload: Workload = load_workload(job.workload.use, dict(job.workload.parameters))
         check_fits(self.config, self.workload)
         torch.manual_seed(self.config.seed)
-        self.module = self.workload.build_model()
+        self.module = self.workload.prepared_model()
         refuse_unpackable(self.module.state_dict())
+        self.workload.fit_preparation(self.module, self.train_rows.x, self.train_rows.y)
         self.least_rows = least_rows(self.module, torch.from_numpy(self.train_rows.x[:1]).clone())
         self.plan = self._plan()
         self.per_epoch = self.plan.order().per_epoch
@@ -116,7 +117,8 @@ class TrainingState:
             self.module.load_state_dict(checkpoint.groups["model"])
         elif self.job.parent_weights_key is not None:
             key, sha256 = self.job.parent_weights_key, self.job.parent_weights_sha256
-            self.warm_start = warm_start(self.module, self.store, key, sha256, self._named_axes())
+            neutral = self.workload.neutral_preparation(self.job.parent_columns or self.workload.input_spec().columns)
+            self.warm_start = warm_start(self.module, self.store, key, sha256, self._named_axes(), neutral=neutral)
         self.module.to(self.device)
         if self.config.channels_last:
             self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stub
@@ -145,13 +147,17 @@ class TrainingState:
         """Where the parent lists other classes or columns, or in another order: which tensors are about them."""
         classes, columns = self.workload.class_names(), self.workload.input_spec().columns
         theirs, their_columns = self.job.parent_classes or classes, self.job.parent_columns or columns
+        buffers = dict(self.module.named_buffers())
         x, axes = torch.from_numpy(self.train_rows.x[:16]), []
         if theirs != classes:
             heads = head_tensors(self.module, x, len(classes))
             axes.append(Axis(ours=classes, theirs=theirs, dim=0, tensors=frozenset(heads)))
         if their_columns != columns:
-            first = column_tensors(self.module, x, len(columns))
+            first = column_tensors(self.module, x, len(columns), base=buffers.get(MEAN))
             axes.append(Axis(ours=columns, theirs=their_columns, dim=1, tensors=frozenset(first)))
+            axes.append(
+                Axis(ours=columns, theirs=their_columns, dim=0, tensors=frozenset({MEAN, SCALE} & set(buffers)))
+            )
         return axes
 
     def _same_hardware(self, wrote: str) -> None:

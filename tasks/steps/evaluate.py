@@ -145,6 +145,6 @@ def perturbed_rows(run: Run, module: torch.nn.Module, rows: Split, demands: Dema
 
 def load_candidate(run: Run, weights_key: str, weights_sha256: str) -> torch.nn.Module:
     """The trained module in eval mode. Raises ``DigestMismatch`` for changed weights."""
-    module = run.workload.build_model()
+    module = run.workload.prepared_model()
     module.load_state_dict(load(run.adapters.store.get(weights_key, sha256=weights_sha256)))
     return module.eval()
