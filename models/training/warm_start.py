@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
 import torch
@@ -98,6 +98,12 @@ def by_name(value: torch.Tensor, old: torch.Tensor, axes: Sequence[Axis]) -> tor
     return fresh
 
 
+def without(report: WarmStartReport, names: set[str]) -> WarmStartReport:
+    """What it says of the other tensors."""
+    kept = {field: tuple(n for n in found if n not in names) for field, found in asdict(report).items()}
+    return WarmStartReport(**kept)
+
+
 def warm_start(
     module: nn.Module,
     store: ObjectStore,
@@ -112,15 +118,17 @@ def warm_start(
     `neutral` is the preparation of a parent that has none. Raises ``TrainingError`` when nothing fits, and for a parent
     whose preparation this model has not: nobody would see such a mistake.
     """
-    state, parent = module.state_dict(), dict(neutral) | load(store.get(key, sha256=sha256))
+    state, brought = module.state_dict(), load(store.get(key, sha256=sha256))
+    parent = dict(neutral) | brought
     if any(name.startswith(PREPARED) and name not in state for name in parent):
         raise TrainingError(
             f"warm start: {key} was trained on standardised columns and this model takes them as they are; "
             "leave workload.parameters.standardise as it was, or write train.warm_start: none"
         )
     merged, report = match_tensors(state, parent, axes)
+    report = without(report, set(neutral) - set(brought))
     if all(name.startswith(PREPARED) for name in (*report.taken, *report.reshaped)):
-        brought, own = ([name for name in one if not name.startswith(PREPARED)] for one in (parent, state))
+        own = [name for name in state if not name.startswith(PREPARED)]
         raise TrainingError(
             f"warm start: none of the {len(brought)} tensors of {key} fits this model (got {next(iter(brought), '-')} "
             f"first, expected {next(iter(own), '-')}); set train.warm_start: none, or bring fitting weights"
