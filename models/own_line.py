@@ -14,9 +14,9 @@ def own_line(error: BaseException) -> str:
     """``file.py:12``, the innermost line that is neither Ratchet's nor of an installed package nor of Python; empty
     where there is none. The path is that of the working folder where the file is below it."""
     if isinstance(error, SyntaxError) and error.filename is not None and is_own(error.filename):
-        return f"{_short(error.filename)}:{error.lineno}"
+        return place(error.filename, error.lineno or 1)
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_own(frame.filename)]
-    return f"{_short(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
+    return place(frames[-1].filename, frames[-1].lineno or 1) if frames else ""
 
 
 def is_own(file: str) -> bool:
@@ -28,6 +28,7 @@ def is_own(file: str) -> bool:
     return not any(one.is_relative_to(folder) for one in both for folder in FOREIGN)
 
 
-def _short(file: str) -> str:
+def place(file: str, line: int) -> str:
+    """``file.py:12``, below the working folder where the file is."""
     path = Path(file).resolve()
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+    return f"{path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}:{line}"

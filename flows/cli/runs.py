@@ -26,7 +26,8 @@ def validate(
 ) -> None:
     """Check a pipeline file whole, before anything trains.
 
-    Reports every problem with file and line, and says how many test rows a margin needs.
+    Reports every problem with file and line, and says how many test rows a margin needs. The workload is rehearsed: a
+    training of a few made-up rows, a resume and an export, in a process of its own.
     """
     from mlratchet.flows.check_file import check_pipeline, source_of
     from mlratchet.flows.cli.output import emit
@@ -38,7 +39,7 @@ def validate(
         adapters = Adapters(load_settings())
     except ConfigurationError:
         adapters = None  # a file can be checked before the first `ratchet up`
-    spec, notes = check_pipeline(file, adapters)
+    spec, notes = check_pipeline(file, adapters, rehearsing=True)
     lines = [f"{file}: pipeline {spec.name} is valid (revision {spec.revision()[:12]})"]
     source = source_of(spec)
     lines += [f"source: {source}", *(f"note: {note}" for note in notes)]

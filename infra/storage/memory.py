@@ -1,4 +1,4 @@
-"""The storage port in memory, for tests: it refuses the keys that a bucket of ours refuses."""
+"""The storage port in memory, for rehearsals and tests: it refuses the keys that a bucket of ours refuses."""
 
 from __future__ import annotations
 

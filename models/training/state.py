@@ -33,12 +33,13 @@ from mlratchet.models.training.named_tensors import column_tensors, head_tensors
 from mlratchet.models.training.observers import Surroundings
 from mlratchet.models.training.optim import build_optimizer
 from mlratchet.models.training.optimizer_state import optimizer_document, optimizer_tensors, restore_optimizer
+from mlratchet.models.training.packing import refuse_unpackable
 from mlratchet.models.training.pieces import least_rows
 from mlratchet.models.training.queries import queries_of, query_target
 from mlratchet.models.training.stopping import StoppingState
 from mlratchet.models.training.validation import score_rows
 from mlratchet.models.training.warm_start import Axis, WarmStartReport, warm_start
-from mlratchet.models.workloads.base import Workload
+from mlratchet.models.workloads.base import MEAN, SCALE, Workload
 from mlratchet.models.workloads.loading import load_workload
 
 
@@ -65,7 +66,9 @@ class TrainingState:
         self.workload: Workload = load_workload(job.workload.use, dict(job.workload.parameters))
         check_fits(self.config, self.workload)
         torch.manual_seed(self.config.seed)
-        self.module = self.workload.build_model()
+        self.module = self.workload.prepared_model()
+        refuse_unpackable(self.module.state_dict())
+        self.workload.fit_preparation(self.module, self.train_rows.x, self.train_rows.y)
         self.least_rows = least_rows(self.module, torch.from_numpy(self.train_rows.x[:1]).clone())
         self.plan = self._plan()
         self.per_epoch = self.plan.order().per_epoch
@@ -115,8 +118,10 @@ class TrainingState:
             self.module.load_state_dict(checkpoint.groups["model"])
         elif self.job.parent_weights_key is not None:
             key, sha256 = self.job.parent_weights_key, self.job.parent_weights_sha256
+            neutral = self.workload.neutral_preparation(self.job.parent_columns or self.workload.input_spec().columns)
+            axes = self._named_axes()
             try:
-                self.warm_start = warm_start(self.module, self.store, key, sha256, self._named_axes())
+                self.warm_start = warm_start(self.module, self.store, key, sha256, axes, neutral=neutral)
             except TrainingError as error:
                 if not self.job.fresh_if_nothing_fits:
                     raise
@@ -149,13 +154,17 @@ class TrainingState:
         """Where the parent lists other classes or columns, or in another order: which tensors are about them."""
         classes, columns = self.workload.class_names(), self.workload.input_spec().columns
         theirs, their_columns = self.job.parent_classes or classes, self.job.parent_columns or columns
+        buffers = dict(self.module.named_buffers())
         x, axes = torch.from_numpy(self.train_rows.x[:16]), []
         if theirs != classes:
             heads = head_tensors(self.module, x, len(classes))
             axes.append(Axis(ours=classes, theirs=theirs, dim=0, tensors=frozenset(heads)))
         if their_columns != columns:
-            first = column_tensors(self.module, x, len(columns))
+            first = column_tensors(self.module, x, len(columns), base=buffers.get(MEAN))
             axes.append(Axis(ours=columns, theirs=their_columns, dim=1, tensors=frozenset(first)))
+            axes.append(
+                Axis(ours=columns, theirs=their_columns, dim=0, tensors=frozenset({MEAN, SCALE} & set(buffers)))
+            )
         return axes
 
     def _same_hardware(self, wrote: str) -> None:

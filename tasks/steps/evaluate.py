@@ -170,6 +170,6 @@ def load_candidate(run: Run, weights_key: str, weights_sha256: str) -> torch.nn.
     if not in_process():
         workload = run.spec.workload.model_dump(mode="json")
         return ModelAway(load=TRAINED, arguments={**workload, "weights": WEIGHTS}, objects={WEIGHTS: weights})
-    module = run.workload.build_model()
+    module = run.workload.prepared_model()
     module.load_state_dict(load(weights))
     return module.eval()

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlratchet.infra.launch.rehearsal import rehearse_before_training
 from mlratchet.infra.machine.hardware import check_hardware
 from mlratchet.infra.machine.scratch import is_gone
 from mlratchet.models.artifact.weights import initial_weights_key
+from mlratchet.models.data.dataset import load_dataset
+from mlratchet.models.data.shards import first_rows
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.identity.claim import take_claim
 from mlratchet.models.identity.lease import wait_until_free
@@ -28,6 +31,7 @@ from mlratchet.tasks.wiring import Run
 
 logger = logging.getLogger(__name__)
 KINDS = ("reshaped", "new", "left", "taken")  # of a tensor in a warm start: what asks for a look comes first
+ROWS_OF_A_REHEARSAL = 64
 MOST_ROWS = 500  # of a table in Prefect
 
 
@@ -49,6 +53,8 @@ def train(run: Run, work: Work) -> Trained:
     """Take the next epoch of the work key and train, or resume, to the end."""
     spec, adapters = run.spec, run.adapters
     wait_until_free(adapters.store, work.key, run=run.run_id, is_gone=is_gone)
+    if find_result(adapters.store, work.key) is None:
+        rehearse_on_first_rows(run, work)
     beginning = beginning_of(run, work)
     claim = take_claim(
         adapters.store,
@@ -120,6 +126,21 @@ def train(run: Run, work: Work) -> Trained:
         began_fresh=began_fresh,
         tensorboard=board,
         trace=scratch / "trace.json",
+    )
+
+
+def rehearse_on_first_rows(run: Run, work: Work) -> None:
+    """A training in small, a resume and an export, on a few of the training rows, in a process of its own.
+
+    Raises ``ConfigurationError`` for a mistake in the workload, with its line: before a claim, and before ranks start.
+    """
+    store, train = run.adapters.store, run.spec.train
+    rehearse_before_training(
+        run.spec.workload,
+        train,
+        world=run.adapters.launcher.processes(train) * train.nodes,
+        rows=first_rows(store, load_dataset(store, work.dataset_id), "train", ROWS_OF_A_REHEARSAL),
+        home=run.adapters.settings.home,
     )
 
 

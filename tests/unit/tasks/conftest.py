@@ -28,6 +28,7 @@ from mlratchet.models.pipeline.store import publish_pipeline
 from mlratchet.models.registration.record import Registration, publish_registration
 from mlratchet.models.training.result import TrainResult
 from mlratchet.models.workloads.loading import load_workload
+from mlratchet.models.workloads.standardise import neutral
 from mlratchet.tasks.steps import evaluate as evaluating
 from mlratchet.tasks.steps.train import Trained
 from mlratchet.tasks.support import open_version
@@ -130,7 +131,8 @@ class Road:
         return self.trained_module(program(weights))
 
     def trained_module(self, module: torch.nn.Module) -> Trained:
-        data = save(module.state_dict())
+        columns = next(p for p in module.parameters() if p.ndim == 2).shape[1]
+        data = save(neutral(columns, target=False) | module.state_dict())
         key = f"work/new/e000001/weights-{digest_bytes(data)}.safetensors"
         self.store.create(key, data)
         self.store.put("work/new/e000001/result.json", b"{}")

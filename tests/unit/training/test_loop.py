@@ -116,7 +116,8 @@ def test_a_finished_training_is_found_again(train: Train, store: MemoryStore) ->
     assert find_result(store, "w") == result
     assert find_result(store, "other") is None
     weights = load(store.get(result.weights_key, sha256=result.weights_sha256))
-    assert set(weights) == {"0.weight", "0.bias", "2.weight", "2.bias"}
+    scales = {"standardise_mean", "standardise_scale"}  # a table's
+    assert set(weights) == {"0.weight", "0.bias", "2.weight", "2.bias", *scales}
 
 
 def test_an_attempt_that_was_overtaken_may_not_write(train: Train, store: MemoryStore) -> None:
