@@ -40,6 +40,7 @@ class SupervisedService:
         self.log = logs / f"{service.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.healthy = False
+        self.unready = ""
         self.starts = 0
         self._not_before = 0.0
         self._ask_again = 0.0
@@ -60,6 +61,7 @@ class SupervisedService:
         if self.healthy and time.monotonic() < self._ask_again:
             return
         self.healthy = self.service.is_healthy()
+        self.unready = self.service.unready() if self.healthy else ""
         self._ask_again = time.monotonic() + HEALTH_S
         if self.healthy:
             self.starts = min(self.starts, 1)
@@ -201,6 +203,7 @@ class Supervisor:
                 "pid": kept.process.pid if kept.process else None,
                 "url": kept.service.url,
                 "healthy": kept.healthy and self._is_prepared(name),
+                "unready": kept.unready,
                 "log": str(kept.log),
             }
             for name, kept in self._kept.items()

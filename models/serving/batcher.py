@@ -49,27 +49,31 @@ class Batcher:
         return await answer
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        held: _Waiting | None = None
+        held: list[_Waiting] = []
         while True:
-            batch = [held or await self._queue.get()]
-            held = self._gather(batch)
-            found = await loop.run_in_executor(self._thread, self._answers, batch)
-            for one, answers in zip(batch, found, strict=True):
-                if not one.answer.done():  # else the client is gone
-                    settle(one.answer, answers)
-                self._queue.task_done()
+            held = await self._answer(held or [await self._queue.get()])
 
-    def _gather(self, batch: list[_Waiting]) -> _Waiting | None:
-        """Add what waits and fits; returns the first that does not: another version's, or too many rows."""
+    async def _answer(self, batch: list[_Waiting]) -> list[_Waiting]:
+        """What waits and fits is answered with the first of `batch`; returns what begins the next. A method of its own,
+        so that no variable keeps a version alive that was swapped out while nobody asks."""
+        held = self._gather(batch)
+        found = await asyncio.get_running_loop().run_in_executor(self._thread, self._answers, batch)
+        for one, answers in zip(batch, found, strict=True):
+            if not one.answer.done():  # else the client is gone
+                settle(one.answer, answers)
+            self._queue.task_done()
+        return held
+
+    def _gather(self, batch: list[_Waiting]) -> list[_Waiting]:
+        """Add what waits and fits; returns the one that does not: another version's, or too many rows."""
         count = len(batch[0].rows)
         while not self._queue.empty() and count < self._max_rows:
             more = self._queue.get_nowait()
             if more.predictor is not batch[0].predictor or count + len(more.rows) > self._max_rows:
-                return more
+                return [more]
             batch.append(more)
             count += len(more.rows)
-        return None
+        return []
 
     def _answers(self, batch: Sequence[_Waiting]) -> list[Answers | Exception]:
         """Per request its predictions, or what its own rows made the model raise."""
