@@ -28,7 +28,17 @@ def find_home() -> Path:
     return here / ".ratchet"
 
 
-class Settings(BaseSettings):
+class BucketNames(BaseSettings):
+    """Where deliveries, everything of ours, and MLflow's artifacts are."""
+
+    model_config = SettingsConfigDict(env_prefix="RATCHET_", extra="ignore", frozen=True)
+
+    raw_bucket: str = "ratchet-raw"
+    store_bucket: str = "ratchet-store"
+    mlflow_bucket: str = "ratchet-mlflow"
+
+
+class Settings(BucketNames):
     """Addresses and credentials of the stack."""
 
     model_config = SettingsConfigDict(env_prefix="RATCHET_", extra="ignore", frozen=True)
@@ -39,9 +49,6 @@ class Settings(BaseSettings):
     s3_access_key: SecretStr
     s3_secret_key: SecretStr
     s3_session_token: SecretStr | None = None  # of temporary credentials
-    raw_bucket: str = "ratchet-raw"
-    store_bucket: str = "ratchet-store"
-    mlflow_bucket: str = "ratchet-mlflow"
     mlflow_tracking_uri: str
     mlflow_username: str | None = None
     mlflow_password: SecretStr | None = None
@@ -57,6 +64,9 @@ class Settings(BaseSettings):
     rendezvous_port: int = 0  # where the agents of a training meet; 0: any free one
     node_wait_seconds: float = 600.0  # how long a training waits for its other nodes
     serving_host: str = "127.0.0.1"
+    serving_names: str = ""  # by which clients may call a model server beside addresses and localhost; commas between
+    serving_s3_access_key: SecretStr | None = None  # of who may read store and MLflow's bucket; None: s3_access_key
+    serving_s3_secret_key: SecretStr | None = None
     reconcile_seconds: float = 900.0  # between two `ratchet reconcile` of the supervisor
     pipelines_dir: Path = Path("deployments/pipelines")
     fault: str | None = None  # `name:crash|stop|raise`, for tests
@@ -100,6 +110,24 @@ def load_settings(home: Path | None = None) -> Settings:
             f"no stack is configured in {where} (missing or wrong: {missing}); run `ratchet up`, "
             "or set RATCHET_* variables"
         ) from exc
+    _arm(settings.fault or "")
+    return settings
+
+
+class ServerSettings(AuditSettings):
+    """What a model server needs: buckets that it may read and the public list of keys. No password, no private key."""
+
+    serving_names: str = ""
+    fault: str | None = None
+
+
+def load_server_settings() -> ServerSettings:
+    """From the environment alone. Raises ``ConfigurationError`` where it says too little."""
+    try:
+        settings = ServerSettings(home=find_home())
+    except ValidationError as exc:
+        words = ", ".join(str(error["loc"][0]) for error in exc.errors())
+        raise ConfigurationError(f"a model server needs RATCHET_* variables; missing or wrong: {words}") from exc
     _arm(settings.fault or "")
     return settings
 
@@ -194,6 +222,37 @@ def _arm(fault: str) -> None:
 def python_path() -> list[str]:
     """The folders of PYTHONPATH."""
     return [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
+
+
+PLAIN = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "RATCHET_FAULT")
+PLAIN_PREFIXES = ("LC_", "PYTHON", "SSL_", "OMP_", "MKL_", "CUDA_")
+
+
+def server_environment(settings: Settings) -> dict[str, str]:
+    """Of a model server: who may read, and where. Of this process's own environment what names no credential."""
+    access = settings.serving_s3_access_key or settings.s3_access_key
+    secret = settings.serving_s3_secret_key or settings.s3_secret_key
+    plain = {k: v for k, v in os.environ.items() if k in PLAIN or k.startswith(PLAIN_PREFIXES)}
+    found = plain | {
+        "RATCHET_HOME": str(settings.home),
+        "RATCHET_S3_REGION": settings.s3_region,
+        "RATCHET_S3_ACCESS_KEY": access.get_secret_value(),
+        "RATCHET_S3_SECRET_KEY": secret.get_secret_value(),
+        "RATCHET_STORE_BUCKET": settings.store_bucket,
+        "RATCHET_TRUSTED_KEYS": str(settings.trusted_keys or settings.home / "trusted-keys.json"),
+        "RATCHET_SERVING_NAMES": settings.serving_names,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "OMP_NUM_THREADS": "1",
+        "MALLOC_ARENA_MAX": "2",  # memory that one thread frees can be had by another
+        "DO_NOT_TRACK": "1",
+    }
+    if settings.s3_endpoint_url:
+        found["RATCHET_S3_ENDPOINT_URL"] = settings.s3_endpoint_url
+    if settings.s3_session_token and settings.serving_s3_access_key is None:
+        found["RATCHET_S3_SESSION_TOKEN"] = settings.s3_session_token.get_secret_value()
+    return found
 
 
 def base_environment() -> dict[str, str]:

@@ -59,11 +59,11 @@ def status(as_json: JsonOption = False) -> None:
     states = look(find_home())
     width = max((len(s.name) for s in states), default=0)
     lines = [
-        f"{s.name:{width}}  {'healthy' if s.healthy else 'NOT HEALTHY':12} pid {s.pid or '-':<8} {s.url or ''}"
+        f"{s.name:{width}}  {s.words:12} pid {s.pid or '-':<8} {s.url or ''}{f'  {s.unready}' if s.unready else ''}"
         for s in states
     ]
     emit([asdict(s) for s in states], lines or ["not running; `ratchet up` starts it"], as_json=as_json)
-    if not states or not all(s.healthy for s in states):
+    if not states or not all(s.works for s in states):
         raise typer.Exit(5)
 
 

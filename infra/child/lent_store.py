@@ -16,6 +16,7 @@ from typing import Any
 from mlratchet.infra.child.frames import FrameError, receive_frame, send_frame
 from mlratchet.infra.storage.keys import check_key
 from mlratchet.models.errors import RatchetError, SecurityError
+from mlratchet.models.identity.signed_records import kind_of
 from mlratchet.models.ports.children import Rights
 from mlratchet.models.ports.storage import (
     CredentialsExpired,
@@ -95,6 +96,8 @@ class Lender:
 
     def _created(self, asked: Mapping[str, Any], body: bytes) -> str:
         key = check_key(str(asked.get("key")))
+        if kind_of(key) is not None:
+            raise SecurityError(f"{key}: a child reports what it made; the record is signed by who started it")
         if key.startswith(self._rights.own):
             return key
         if not key.startswith(self._rights.create):
@@ -135,6 +138,10 @@ class BorrowedStore:
     def create(self, key: str, data: bytes | bytearray) -> None:
         """See the port."""
         self._ask({"do": "create", "key": key}, bytes(data))
+
+    def replace(self, key: str, data: bytes, *, etag: str) -> None:  # noqa: ARG002
+        """Never allowed."""
+        raise SecurityError(f"{self._bucket}/{key}: a child replaces nothing")
 
     def upload_file(self, key: str, path: Path) -> str:
         """Created, as all that comes from a child."""

@@ -24,14 +24,14 @@ from mlratchet.infra.launch.attempt import (
     start_agent,
 )
 from mlratchet.infra.launch.nodes import Invitation
+from mlratchet.infra.launch.reports import Reports, signing_store
 from mlratchet.infra.machine.processes import WORK_MARK, sweep
 from mlratchet.infra.settings import load_settings
-from mlratchet.infra.storage.opening import open_bucket
 from mlratchet.models.errors import ConfigurationError, InfrastructureError
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.job import AbandonedError, LentStore, TrainJob
 from mlratchet.models.training.launcher import never
-from mlratchet.models.training.result import TrainResult, find_result, parse_result
+from mlratchet.models.training.result import TrainResult, parse_result
 
 MOST_RESULT = 256 << 20  # bytes
 POLL_S = 0.1  # seconds between two looks at the agent
@@ -92,7 +92,8 @@ class LocalLauncher:
         """
         settings, scratch, several = load_settings(self._home), Path(job.scratch), job.train.nodes > 1
         sweep(WORK_MARK, job.work_key)  # ranks of an earlier attempt: this one has taken the newer epoch
-        store = open_bucket(settings)
+        store = signing_store(settings)
+        reports = Reports(store, job, on_event)
         with ExitStack() as opened:
             room = opened.enter_context(Room())
             job = job.model_copy(
@@ -103,29 +104,30 @@ class LocalLauncher:
             )
             opened.enter_context(StoreServer(room.socket, Lender(store, rights_of(job))))
             invitation = opened.enter_context(Invitation(store, job)) if several else None
+            events = Tail(scratch / "events.jsonl", reports)
             agent = start_agent(job, settings, room, more=environment)
             try:
-                events = Tail(scratch / "events.jsonl", on_event)
                 while agent.poll() is None and not (invitation and invitation.somebody_failed()):
                     events.read()
                     if abandoned():
                         end_session(agent, at_once=True)
                         raise AbandonedError(f"the attempt at work {job.work_key[:12]} was given up")
                     time.sleep(POLL_S)
-                events.read()
             finally:
                 end_session(agent)
+                events.read()  # also the last checkpoint of who was asked to leave
+                reports.close()
             if invitation and invitation.somebody_failed(now=True):
                 raise error_of(invitation.said)
         code = agent.poll()
         if code != 0:
             raise attempt_error(job, -signal.SIGKILL if code is None else code)
         told = scratch / "result.json"
-        kept = read_handed_back(told, most_bytes=MOST_RESULT) if told.is_file() else None
-        result = parse_result(kept) if kept is not None else find_result(store, job.work_key)
-        if result is None:
-            raise InfrastructureError(f"the ranks ended well and left no result, neither in {scratch} nor in the store")
-        return result
+        if not told.is_file():
+            raise InfrastructureError(
+                f"the ranks ended well and left no result in {scratch}; running again resumes from the checkpoint"
+            )
+        return reports.finish(parse_result(read_handed_back(told, most_bytes=MOST_RESULT)))
 
 
 class Tail:

@@ -17,6 +17,7 @@ from typing import Self
 from mlratchet.infra.child.handed_back import read_handed_back
 from mlratchet.infra.child.lent_store import Lender
 from mlratchet.infra.child.store_server import StoreServer
+from mlratchet.infra.keys.files import InstalledKeys
 from mlratchet.infra.launch.attempt import ERROR, MOST_SAID, Room, end_session, rights_of, start_agent
 from mlratchet.infra.machine.hardware import check_hardware
 from mlratchet.infra.settings import Settings
@@ -24,6 +25,7 @@ from mlratchet.infra.storage.opening import open_bucket
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.claim import claim_key
+from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore, StorageError
 from mlratchet.models.training.job import LentStore, TrainJob
 from mlratchet.models.training.result import find_result
@@ -79,7 +81,7 @@ class Joiner:
         if settings.node_address.startswith("127."):
             say(f"note: RATCHET_NODE_ADDRESS is {settings.node_address}: only nodes on this machine can be met")
         self._settings, self._scratch, self._say = settings, scratch, say
-        self._store = open_bucket(settings)
+        self._store = RecordStore(open_bucket(settings), InstalledKeys(settings))
 
     def run(self, *, trainings: int | None = None) -> None:
         """Until `trainings` have ended well here; for ever with None."""
@@ -99,8 +101,12 @@ class Joiner:
             if not info.key.endswith(INVITATION):
                 continue
             with suppress(ObjectNotFound):
-                job = TrainJob.model_validate_json(self._store.get(info.key))
-                if self._is_open(job) and any(self._sit(job, number) for number in range(1, job.train.nodes)):
+                job = TrainJob.model_validate_json(self._store.get(info.key))  # nothing is read that is not signed
+                if (
+                    info.key == f"{folder_of(job)}{INVITATION}"
+                    and self._is_open(job)
+                    and any(self._sit(job, number) for number in range(1, job.train.nodes))
+                ):
                     return job
         return None
 

@@ -10,6 +10,7 @@ import gc
 import json
 import os
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import torch
 import torch.distributed as dist
 from mlratchet.infra.child.store_server import borrow
 from mlratchet.infra.launch.group import Place, join_group
+from mlratchet.infra.launch.same_code import refuse_other_code
 from mlratchet.infra.launch.watchdog import PREEMPTED, Watchdog
 from mlratchet.infra.machine.atomic import write_atomically
 from mlratchet.infra.machine.lifetime import die_with_parent
@@ -48,6 +50,7 @@ def main(job_file: str) -> None:
     assert job.store is not None, "the launcher lends a store"
     store = borrow(job.store.socket, job.store.bucket)
     try:
+        refuse_other_code(job)
         rank, world = join_group(
             place,
             "nccl" if device.type == "cuda" else "gloo",
@@ -62,6 +65,7 @@ def main(job_file: str) -> None:
                 beat=watchdog.beat,
                 stop_requested=watchdog.stop_requested,
                 bind_worker=die_with_parent,
+                publishes=False,
                 profile_file=str(scratch / "trace.json"),
             ),
         )  # fmt: skip
@@ -89,9 +93,8 @@ def pick_device(job: TrainJob, local_rank: int) -> torch.device:
 
 
 def write_result(scratch: Path, result: TrainResult) -> None:
-    """The result, for the launcher."""
-    with suppress(OSError):  # the disk is full: the launcher reads it from the store
-        write_atomically(scratch / "result.json", result.model_dump_json())
+    """The result, for the launcher, which signs it: what lies in the bucket is not believed instead."""
+    write_atomically(scratch / "result.json", result.model_dump_json())
 
 
 class Spool:
@@ -100,11 +103,12 @@ class Spool:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._lost = False
+        self._lock = threading.Lock()  # checkpoints are reported from a thread of their own
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Append one event, whole or not at all."""
         line = json.dumps(event).encode() + b"\n"
-        with self._file.open("ab", buffering=0) as sink:
+        with self._lock, self._file.open("ab", buffering=0) as sink:
             size = sink.tell()
             try:
                 if sink.write(line) == len(line):

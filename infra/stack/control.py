@@ -30,6 +30,17 @@ class ServiceStatus:
     url: str | None
     healthy: bool
     log: str
+    unready: str = ""  # why a healthy one does not do its work, as a model server that has no champion to serve
+
+    @property
+    def works(self) -> bool:
+        """Healthy, and does its work."""
+        return self.healthy and not self.unready
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return "NOT HEALTHY" if not self.healthy else "NOT READY" if self.unready else "healthy"
 
 
 def supervisor_pid(home: Path) -> int | None:
@@ -62,6 +73,7 @@ def status(home: Path) -> list[ServiceStatus]:
             url=s["url"],
             healthy=bool(alive and s["healthy"]),
             log=s["log"],
+            unready=s.get("unready", ""),
         )
         for s in state
     ]

@@ -39,8 +39,8 @@ def examine(home: Path) -> list[dict[str, Any]]:
         findings += [
             finding(
                 s.name,
-                "healthy" if s.healthy else "not healthy",
-                s.healthy,
+                ": ".join(filter(None, (s.words.lower(), s.unready))),
+                s.works,
                 f"`ratchet logs {s.name}`, then `ratchet up`",
             )
             for s in states

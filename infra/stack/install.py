@@ -11,7 +11,7 @@ from typing import Any
 from mlratchet.infra.keys.files import ensure_pipeline_key
 from mlratchet.infra.machine.atomic import write_private
 from mlratchet.infra.machine.free_ports import remembered_ports
-from mlratchet.infra.settings import load_settings
+from mlratchet.infra.settings import BucketNames, load_settings
 
 USER = "ratchet"  # at Prefect and MLflow, with `up --auth`
 
@@ -31,12 +31,15 @@ def install(home: Path, *, auth: bool | None) -> None:
     identities = [
         identity("ratchet", credentials, "s3", ["Admin", "Read", "Write", "List", "Tagging"]),
         identity("auditor", credentials, "s3_auditor", ["Read", "List"]),
+        identity("server", credentials, "s3_server", readers(BucketNames())),
     ]
     write_private(home / "s3.json", json.dumps({"identities": identities}))
     lines = {
         "RATCHET_S3_ENDPOINT_URL": f"http://127.0.0.1:{ports['s3']}",
         "RATCHET_S3_ACCESS_KEY": credentials["s3_access_key"],
         "RATCHET_S3_SECRET_KEY": credentials["s3_secret_key"],
+        "RATCHET_SERVING_S3_ACCESS_KEY": credentials["s3_server_access_key"],
+        "RATCHET_SERVING_S3_SECRET_KEY": credentials["s3_server_secret_key"],
         "RATCHET_MLFLOW_TRACKING_URI": f"http://127.0.0.1:{ports['mlflow']}",
         "RATCHET_PREFECT_API_URL": f"http://127.0.0.1:{ports['prefect']}/api",
     }
@@ -49,6 +52,11 @@ def install(home: Path, *, auth: bool | None) -> None:
         }
     write_private(home / "stack.env", "".join(f"{key}={value}\n" for key, value in lines.items()))
     ensure_pipeline_key(load_settings(home))
+
+
+def readers(names: BucketNames) -> list[str]:
+    """What a model server may do: read what it serves, not what it was trained on."""
+    return [f"{action}:{bucket}" for bucket in (names.store_bucket, names.mlflow_bucket) for action in ("Read", "List")]
 
 
 def identity(name: str, credentials: dict[str, str], prefix: str, actions: list[str]) -> dict[str, Any]:
@@ -72,6 +80,8 @@ def remembered_credentials(home: Path) -> dict[str, str]:
         "s3_secret_key": secrets.token_hex(20),
         "s3_auditor_access_key": secrets.token_hex(10),
         "s3_auditor_secret_key": secrets.token_hex(20),
+        "s3_server_access_key": secrets.token_hex(10),
+        "s3_server_secret_key": secrets.token_hex(20),
         "prefect_password": secrets.token_urlsafe(18),
         "mlflow_password": secrets.token_urlsafe(18),
         "mlflow_server_key": secrets.token_hex(20),

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 from mlratchet.infra.machine.free_ports import remembered_ports
 from mlratchet.infra.machine.processes import GRACE_S, STACK_MARK
+from mlratchet.infra.serving.client import reason_of
 from mlratchet.infra.settings import (
     Settings,
     base_environment,
@@ -32,6 +33,7 @@ class Service:
     directory: Path
     url: str | None = None  # for people
     health: str | None = None  # answers below 500 when healthy; None: being alive is enough
+    ready: str | None = None  # answers 200 when it does its work, else why not; None: being healthy is enough
     after: tuple[str, ...] = ()  # healthy before this one starts
     owns_group: bool = True  # what it started ends when it dies; not so the runs of a worker
     grace_s: float = GRACE_S  # seconds between SIGTERM and SIGKILL
@@ -44,6 +46,16 @@ class Service:
             return client().get(self.health, timeout=timeout_s).status_code < 500
         except httpx.HTTPError:
             return False
+
+    def unready(self, timeout_s: float = 2.0) -> str:
+        """Why it does not do its work though it is healthy; "" when it does."""
+        if self.ready is None:
+            return ""
+        try:
+            reply = client().get(self.ready, timeout=timeout_s)
+        except httpx.HTTPError as error:
+            return f"{self.ready}: {error}"
+        return "" if reply.status_code == 200 else f"{self.ready} answers {reply.status_code}: {reason_of(reply)}"
 
 
 @cache

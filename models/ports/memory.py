@@ -47,6 +47,15 @@ class ObjectsInMemory:
             elif held[0] != data:
                 raise ObjectExists(f"{self._bucket}/{key}: holds other bytes")
 
+    def replace(self, key: str, data: bytes, *, etag: str) -> None:
+        """See the port."""
+        with self._lock:
+            if key not in self._objects:
+                raise ObjectNotFound(f"{self._bucket}/{key}: no such object")
+            if self._info(key).etag != etag and self._objects[key][0] != data:
+                raise ObjectExists(f"{self._bucket}/{key}: holds other bytes by now")
+            self._objects[key] = (bytes(data), time.time())
+
     def upload_file(self, key: str, path: Path) -> str:
         """See the port."""
         data = path.read_bytes()

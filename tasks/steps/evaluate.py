@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,7 @@ from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
 from safetensors.torch import load
 
+logger = logging.getLogger(__name__)
 TRAINED, WEIGHTS = "mlratchet.models.evaluation.in_child:trained_module", "weights.safetensors"
 SAMPLE = 256  # rows that the artifact is measured on
 
@@ -127,10 +129,23 @@ def evaluate(run: Run, work: Work, dataset: DatasetManifest, trained: Trained) -
         cost=training_cost(store, work.key, trained.result, run.spec.train),
         attribution_shift=attributed.shift,
         missing=compared.missing | ({"attributions": attributed.missing} if attributed.missing else {}),
-        holdout_uses=record_use(store, run.spec.name, work.key, rows.ids),
+        holdout_uses=worn(run, work, rows.ids),
         sample_x=sample_x,
         sample_output=sample_output,
     )
+
+
+def worn(run: Run, work: Work, ids: list[str]) -> int:
+    """How often these rows have gated before; -1 when records of it were removed."""
+    heads, name = run.adapters.ledger.heads, run.spec.name
+    wear = record_use(
+        run.adapters.store, name, work.key, ids, seen=heads.mark(name, "wear") if heads is not None else (0, "")
+    )
+    if wear.uses < 0:
+        logger.warning("holdout/%s/: records of how often rows have gated are gone; `ratchet audit` names them", name)
+    elif heads is not None:
+        heads.keep_mark(name, "wear", wear.number, wear.digest)
+    return wear.uses
 
 
 def candidate_rows(run: Run, trained: Trained, module: torch.nn.Module | ModelAway, rows: Split) -> RowOutputs:
@@ -155,6 +170,6 @@ def load_candidate(run: Run, weights_key: str, weights_sha256: str) -> torch.nn.
     if not in_process():
         workload = run.spec.workload.model_dump(mode="json")
         return ModelAway(load=TRAINED, arguments={**workload, "weights": WEIGHTS}, objects={WEIGHTS: weights})
-    module = run.workload.build_model()
+    module = run.workload.prepared_model()
     module.load_state_dict(load(weights))
     return module.eval()

@@ -95,7 +95,8 @@ def rebuilt(stack: Stack, scene: Scene) -> None:
     user, password = stack.settings.prefect_auth.get_secret_value().split(":")  # type: ignore[union-attr]  # --auth
     address = f"{stack.settings.prefect_api_url}/deployments/name/retrain/two-layers"
     deployment = httpx.get(address, auth=(user, password)).raise_for_status().json()
-    assert deployment["parameters"]["revision"] == deployed_revisions(stack.adapters.store)["two-layers"]
+    assert deployment["parameters"]["pipeline"] == "two-layers"
+    assert deployed_revisions(stack.adapters.store)["two-layers"][:12] in deployment["description"]
     again = stack.json("reconcile", "--rebuild")
     assert [line for line in again if "deployed" not in line] == []
 

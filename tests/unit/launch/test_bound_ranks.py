@@ -14,12 +14,14 @@ import psutil
 import pytest
 from mlratchet.infra.child.confine import not_held
 from mlratchet.infra.child.lent_store import Lender
+from mlratchet.infra.keys.files import MemoryKeys
 from mlratchet.infra.launch import local
 from mlratchet.infra.launch.attempt import Room, rights_of
 from mlratchet.infra.launch.local import LocalLauncher, Tail
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
 from mlratchet.models.data.snapshot import take_snapshot
+from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.pipeline.loading import parse_pipeline
 from mlratchet.models.training.job import TrainJob
 from mlratchet.models.workloads.loading import load_workload
@@ -95,16 +97,17 @@ def job(tmp_path: Path, store: MemoryStore, raw: MemoryStore, monkeypatch: pytes
     (project / "shop.py").write_text(SHOP.replace("{key}", str(home / "keys" / "pipeline.pem")))
     monkeypatch.chdir(project)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setattr(local, "open_bucket", lambda _settings: store)
+    signed = RecordStore(store, MemoryKeys())  # of the process that starts the ranks
+    monkeypatch.setattr(local, "signing_store", lambda _settings: signed)
     spec = parse_pipeline(PIPELINE, where="test")
     workload = load_workload("mlratchet.models.workloads.tabular:TableClassifier", dict(spec.workload.parameters))
     x = np.random.default_rng(0).normal(size=(300, 2))
     lines = [f"{a:.6f},{b:.6f},{'yes' if a + b > 0 else 'no'}" for a, b in x]
     raw.put("t/rows.csv", "\n".join(["a,b,label", *lines]).encode())
-    snapshot = take_snapshot(raw, store, prefix="t/")
-    records, _ = read_dataset_records(store, snapshot, workload, spec.source)
+    snapshot = take_snapshot(raw, signed, prefix="t/")
+    records, _ = read_dataset_records(signed, snapshot, workload, spec.source)
     dataset = write_dataset(
-        store, snapshot, records, "code", spec.workload, spec.data, spec.source,
+        signed, snapshot, records, "code", spec.workload, spec.data, spec.source,
         class_names=workload.class_names(), input_columns=workload.input_spec().columns,
     )  # fmt: skip
     store.put("ledger/one", b"history")
@@ -139,10 +142,19 @@ def test_what_they_were_lent_succeeds(job: TrainJob, store: MemoryStore) -> None
     """The control of the refusals above."""
     lender = Lender(store, rights_of(job))
     folder = f"work/{job.work_key}/e000001"
-    marker = f"{folder}/checkpoints/000000001/marker.json"
-    for do, key in (("get", f"datasets/{job.dataset_id}.json"), ("create", marker), ("delete", marker)):
+    part = f"{folder}/checkpoints/000000001/part.safetensors"
+    for do, key in (("get", f"datasets/{job.dataset_id}.json"), ("create", part), ("delete", part)):
         head, _ = lender.answer({"ask": 1, "do": do, "key": key}, b"")
         assert "refused" not in head, head
+
+
+@pytest.mark.parametrize("name", ["checkpoints/000000001/marker.json", "result.json"])
+def test_a_record_is_reported_and_signed_by_who_started_them(job: TrainJob, store: MemoryStore, name: str) -> None:
+    lender = Lender(RecordStore(store, MemoryKeys()), rights_of(job))
+    key = f"work/{job.work_key}/e000001/{name}"
+    head, _ = lender.answer({"ask": 1, "do": "create", "key": key}, b"{}")
+    assert head["refused"] == "security"
+    assert not store.exists(key)
 
 
 def test_agents_of_one_node_meet_where_nobody_else_enters() -> None:
