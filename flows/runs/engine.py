@@ -1,8 +1,8 @@
 """The process of a flow run, in place of ``python -m prefect.engine``: runs a flow of ours by its name.
 
-Prefect's own engine imports what the run's deployment names: an entrypoint, after pull steps that may be shell commands.
-Whoever may write to Prefect's API would so run a command beside the signing key. Here the API says which of our flows,
-and with which parameters; nothing else of a deployment is read.
+Prefect's own engine imports what the run's deployment names: an entrypoint, after pull steps that may be shell
+commands. Whoever may write to Prefect's API would so run a command beside the signing key. Here the API says which of
+our flows, and with which parameters; nothing else of a deployment is read.
 
 ``python -m mlratchet.flows.runs.engine`` with ``PREFECT__FLOW_RUN_ID`` in the environment.
 """
@@ -20,7 +20,8 @@ from prefect import Flow
 from prefect._internal.control_listener import configure_from_env
 from prefect.client.orchestration import get_client
 from prefect.engine import handle_engine_signals
-from prefect.flow_engine import flow_run_logger, run_flow
+from prefect.flow_engine import run_flow
+from prefect.logging.loggers import flow_run_logger
 from prefect.results import ResultStore
 
 FLOWS: dict[str, Flow[..., Any]] = {retrain.name: retrain, tune.name: tune}
@@ -65,7 +66,7 @@ def main() -> None:
         except SecurityError as error:
             logger.error(error.line())
             raise
-        run_flow(flow, flow_run=flow_run, error_logger=logger)
+        run_flow(flow, flow_run=flow_run, error_logger=logger)  # type: ignore[arg-type]  # as Prefect's own engine calls it
 
 
 if __name__ == "__main__":

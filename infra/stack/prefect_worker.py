@@ -1,9 +1,9 @@
 """Prefect's own command line for the stack's worker, which starts one fixed command per flow run and nothing else.
 
-Prefect's worker takes command, environment and folder from the job variables of pool, deployment and run, and its engine
-the code from the deployment: whoever may write to Prefect's API would run anything as the stack's user, beside the
-signing key. This one takes the run's id alone (`flows/runs/engine.py` runs a flow of ours by its name). The run is a fork
-of the warm process, which spares it three seconds of imports.
+Prefect's worker takes command, environment and folder from the job variables of pool, deployment and run, and its
+engine the code from the deployment: whoever may write to Prefect's API would run anything as the stack's user, beside
+the signing key. This one takes the run's id alone (`flows/runs/engine.py` runs a flow of ours by its name). The run is
+a fork of the warm process, which spares it three seconds of imports.
 
 ``python -m mlratchet.infra.stack.prefect_worker HOME worker start ...``
 """
