@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mlratchet.infra.settings import apply_environment
 
 from tests.conftest import Stack, wait_for
 from tests.faults.conftest import Invariants
@@ -25,10 +27,14 @@ def small(tmp_path: Path) -> Iterator[Stack]:
     done = subprocess.run([mount, "-t", "tmpfs", "-o", "size=400m", "ratchet-test", str(data)], capture_output=True)
     if done.returncode != 0:
         pytest.skip(f"no file system can be mounted here: {done.stderr.decode().strip()}")
+    before = dict(os.environ)
     try:
         made("up")
+        apply_environment(made.settings)
         yield made
     finally:
+        os.environ.clear()
+        os.environ.update(before)
         made("down")
         subprocess.run(["umount", "-l", str(data)], check=True)
 
