@@ -64,7 +64,9 @@ def test_passwords_are_asked_for_until_somebody_says_otherwise(tmp_path: Path) -
         assert has_auth(tmp_path) is locked
         settings = load_settings(tmp_path)
         assert (credentials_of(settings, "prefect") is not None) is locked
-        assert ("PREFECT_API_AUTH_STRING" in child_environment(settings)) is locked
+        told = child_environment(settings)
+        assert ("PREFECT_API_AUTH_STRING" in told) is locked
+        assert ("PREFECT_CLIENT_CUSTOM_HEADERS" in told) is locked  # for the WebSockets that the other is not sent with
 
 
 def test_a_stack_of_before_without_passwords_gets_them(tmp_path: Path) -> None:
