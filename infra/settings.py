@@ -3,6 +3,8 @@ point at a production service (``RATCHET_S3_ENDPOINT_URL=...``)."""
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import re
 import sys
@@ -17,13 +19,23 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 def find_home() -> Path:
-    """$RATCHET_HOME, else the nearest `.ratchet` here or above, else `.ratchet` here."""
+    """$RATCHET_HOME, else the nearest `.ratchet` here or above, else `.ratchet` here.
+
+    Raises ``SecurityError`` for one of somebody else's that nobody named: in a folder that many may write to, such as
+    /tmp, another account could choose where commands run here and below it send their data.
+    """
     named = os.environ.get("RATCHET_HOME")
     if named:
         return Path(named).resolve()
     here = Path.cwd().resolve()
     for folder in (here, *here.parents):
         if (folder / ".ratchet").is_dir():
+            owner = (folder / ".ratchet").stat().st_uid
+            if owner != os.getuid():
+                raise SecurityError(
+                    f"{folder / '.ratchet'} belongs to user {owner}, not to you ({os.getuid()}); set RATCHET_HOME to "
+                    "it if you mean it, or to a folder of your own"
+                )
             return folder / ".ratchet"
     return here / ".ratchet"
 
@@ -54,7 +66,9 @@ class Settings(BucketNames):
     mlflow_password: SecretStr | None = None
     prefect_api_url: str
     prefect_auth: SecretStr | None = None  # user:password
+    no_auth: bool = False  # said by `ratchet up --no-auth`: Prefect and MLflow of the stack ask nobody for a password
     work_pool: str = "ratchet"
+    worker_limit: int = 8  # runs at once, those that wait for a person included
     signing_key_file: Path | None = None  # the pipeline's private key; None: `keys/pipeline.pem` of the home
     signing_key: SecretStr | None = None  # the same, itself
     approver_key_file: Path | None = None  # the private key of who approves; None: `keys/approver-OWNER.pem`
@@ -132,6 +146,11 @@ def load_server_settings() -> ServerSettings:
     return settings
 
 
+def basic(credentials: str) -> str:
+    """The header `Authorization` for user:password (RFC 7617)."""
+    return f"Basic {base64.b64encode(credentials.encode()).decode()}"
+
+
 PRIVATE_KEYS = ("RATCHET_SIGNING_KEY", "RATCHET_APPROVER_KEY")
 
 
@@ -171,7 +190,10 @@ def child_environment(settings: Settings) -> dict[str, str]:
         environment["MLFLOW_TRACKING_USERNAME"] = settings.mlflow_username
         environment["MLFLOW_TRACKING_PASSWORD"] = settings.mlflow_password.get_secret_value()
     if settings.prefect_auth:
-        environment["PREFECT_API_AUTH_STRING"] = settings.prefect_auth.get_secret_value()
+        auth = settings.prefect_auth.get_secret_value()
+        environment["PREFECT_API_AUTH_STRING"] = auth
+        # Prefect's client sends the other one with HTTP and with one of its three WebSockets
+        environment["PREFECT_CLIENT_CUSTOM_HEADERS"] = json.dumps({"Authorization": basic(auth)})
     return environment
 
 
@@ -263,6 +285,11 @@ def base_environment() -> dict[str, str]:
 def process_environment() -> dict[str, str]:
     """A copy of this process's environment, whole."""
     return dict(os.environ)
+
+
+def add_to_environment(environment: dict[str, str]) -> None:
+    """These variables, in this process."""
+    os.environ.update(environment)
 
 
 def replace_environment(environment: dict[str, str]) -> None:

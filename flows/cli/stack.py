@@ -24,7 +24,11 @@ def bring_up(*, auth: bool | None = None) -> None:
 def up(
     auth: Annotated[
         bool | None,
-        typer.Option("--auth/--no-auth", help="Passwords at Prefect and MLflow; as before without it."),
+        typer.Option(
+            "--auth/--no-auth",
+            help="Ask for passwords at Prefect and MLflow, which is what a new stack does, or let in every account and "
+            "program of this machine. As before without it.",
+        ),
     ] = None,
 ) -> None:
     """Start S3, MLflow, Prefect and a worker on loopback. Idempotent; heals what died.
@@ -36,7 +40,13 @@ def up(
     from mlratchet.infra.stack.install import has_auth
 
     if has_auth(find_home()):
-        typer.echo(f"  passwords    {find_home() / 'credentials.json'}")
+        typer.echo("  in a browser `ratchet open prefect`, `ratchet open mlflow`, `ratchet open tensorboard`")
+    else:
+        typer.echo(
+            "NO PASSWORDS: every account and every program on this machine can use this stack's Prefect and MLflow, "
+            "start runs and change what MLflow shows; `ratchet down`, then `ratchet up --auth`, asks for them again",
+            err=True,
+        )
 
 
 def down() -> None:

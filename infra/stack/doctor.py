@@ -14,6 +14,7 @@ from mlratchet.infra.keys.files import load_trusted, trusted_keys_file
 from mlratchet.infra.machine.free_ports import is_free, remembered_ports
 from mlratchet.infra.settings import Settings, load_settings
 from mlratchet.infra.stack.control import status
+from mlratchet.infra.stack.install import has_auth
 from mlratchet.infra.stack.ledgers import examine_ledgers
 from mlratchet.infra.storage.opening import open_bucket
 from mlratchet.models.errors import RatchetError
@@ -46,6 +47,8 @@ def examine(home: Path) -> list[dict[str, Any]]:
             for s in states
         ]
         findings.append(_conditional_writes(home))
+        words = "asks for passwords" if has_auth(home) else "NO PASSWORDS: every account of this machine is let in"
+        findings.append(finding("access", words, True, ""))
         findings += _ledgers(home)
     else:
         ports = remembered_ports(home)

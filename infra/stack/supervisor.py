@@ -29,6 +29,7 @@ from mlratchet.infra.stack.volumes import Volumes
 
 LOOP_S = 0.25  # seconds between two looks at the processes
 HEALTH_S = 2.0  # seconds between two questions to a healthy service
+LOCK_TRIES = 10  # 50 ms apart
 BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)  # before the next start of a service that keeps dying
 
 
@@ -211,16 +212,24 @@ class Supervisor:
         write_atomically(self._settings.home / "run" / "services.json", json.dumps(state))
 
 
+def take(lock: IO[str]) -> bool:
+    """Whether the lock is ours now. Who asks for the supervisor's pid tries it for a moment."""
+    for _ in range(LOCK_TRIES):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(0.05)
+    return False
+
+
 def main(home: Path, project: Path) -> None:
     """Hold the lock for as long as the stack lives."""
     with (home / "run" / "supervisor.lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not take(lock):
             return  # another supervisor owns this home
         lock.truncate(0)
-        supervisor = Supervisor(load_settings(home), project)
         (home / "run" / "supervisor.pid").write_text(str(threading.get_native_id()))
+        supervisor = Supervisor(load_settings(home), project)
 
         def stop(_signum: int, _frame: FrameType | None) -> None:
             supervisor.stopping.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from mlratchet.infra.settings import apply_environment
 
 from tests.conftest import Stack, wait_for
 from tests.faults.conftest import Invariants
@@ -28,10 +30,14 @@ def small(tmp_path: Path) -> Iterator[Stack]:
     done = subprocess.run([mount, "-t", "tmpfs", "-o", "size=400m", "ratchet-test", str(data)], capture_output=True)
     if done.returncode != 0:
         pytest.skip(f"no file system can be mounted here: {done.stderr.decode().strip()}")
+    before = dict(os.environ)
     try:
         made("up")
+        apply_environment(made.settings)
         yield made
     finally:
+        os.environ.clear()
+        os.environ.update(before)
         made("down")
         subprocess.run(["umount", "-l", str(data)], check=True)
 
