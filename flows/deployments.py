@@ -12,6 +12,7 @@ from mlratchet.flows.parameters import RetrainParameters, TuneParameters
 from mlratchet.flows.retrain import retrain
 from mlratchet.flows.tune import tune
 from mlratchet.infra.settings import Settings, load_settings
+from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.gates.names import GATES
 from mlratchet.models.gates.policy import approval_checks
 from mlratchet.models.pipeline.loading import find_pipeline
@@ -104,10 +105,20 @@ def describe(spec: PipelineSpec) -> str:
     )
 
 
-def deploy_pipelines(name: str | None) -> list[dict[str, Any]]:
-    """All pipelines of the settings' directory, or one."""
+def deploy_named(name: str) -> dict[str, Any]:
+    """The pipeline of one file of the settings' directory."""
+    settings = load_settings()
+    return deploy_pipeline(find_pipeline(settings.pipelines_dir, name), Adapters(settings))
+
+
+def deploy_every() -> tuple[list[dict[str, Any]], list[ConfigurationError]]:
+    """All pipelines of the settings' directory, and why files were left out: a mistake in one stops no other."""
     settings = load_settings()
     adapters = Adapters(settings)
-    directory = settings.pipelines_dir
-    files = [find_pipeline(directory, name)] if name else sorted(directory.glob("*.yaml"))
-    return [deploy_pipeline(file, adapters) for file in files]
+    made, refused = [], []
+    for file in sorted(settings.pipelines_dir.glob("*.yaml")):
+        try:
+            made.append(deploy_pipeline(file, adapters))
+        except ConfigurationError as error:
+            refused.append(error if str(error).startswith(str(file)) else ConfigurationError(f"{file}: {error}"))
+    return made, refused

@@ -12,6 +12,8 @@ from typing import Any
 
 from mlratchet.flows.parameters import RetrainParameters, TuneParameters
 from mlratchet.flows.retrain import whoever_started
+from mlratchet.flows.runs.naming import name_of_run
+from mlratchet.flows.runs.report import tag_run
 from mlratchet.models.data.dataset import DatasetManifest, load_dataset
 from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.models.errors import GateRefusedError, RatchetError
@@ -39,7 +41,7 @@ LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
 """Who watches from the same process: the progress bar of the command line."""
 
 
-@flow(name="tune", flow_run_name="tune {pipeline}", validate_parameters=True)
+@flow(name="tune", flow_run_name=name_of_run, validate_parameters=True)
 def tune(pipeline: str, parameters: TuneParameters = AS_IN_THE_FILE, order: str = "") -> State[Any]:
     """Search for better settings of one pipeline, or go on with a study that was stopped.
 
@@ -127,4 +129,6 @@ def finish(facts: dict[str, Any], adapters: Adapters, *, seconds: float) -> Stat
         case "interrupted":
             return State(type=StateType.CANCELLED, message=facts["line"])
         case outcome:
-            return State(type=StateType.COMPLETED, name=outcome.replace("_", " ").capitalize(), message=facts["line"])
+            said = outcome.replace("_", " ")
+            tag_run(facts["run_id"], said)
+            return State(type=StateType.COMPLETED, message=f"{said}: {facts['line']}")

@@ -219,7 +219,14 @@ class Stack:
 
     def prefect(self) -> SyncPrefectClient:
         """A client of this stack's server; `prefect.get_client` remembers the settings of its import."""
-        return SyncPrefectClient(self.settings.prefect_api_url)
+        auth = self.settings.prefect_auth
+        return SyncPrefectClient(
+            self.settings.prefect_api_url, auth_string=auth.get_secret_value() if auth is not None else None
+        )
+
+    def link(self, page: str) -> str:
+        """Leads a browser in to `prefect` or `mlflow`, once."""
+        return self("open", page, "--print").stdout.strip()
 
     def services(self) -> dict[str, ServiceStatus]:
         """As the supervisor sees them."""

@@ -6,7 +6,7 @@ import contextlib
 import sys
 
 import typer
-from mlratchet.flows.cli import approvals, audit, compare, demo, models, runs, stack, tuning
+from mlratchet.flows.cli import approvals, audit, browse, compare, demo, models, runs, stack, tuning
 from mlratchet.infra.machine.interpreter import collect_seldom
 from mlratchet.models.errors import RatchetError
 
@@ -41,6 +41,7 @@ def point_libraries_at_the_stack() -> None:
 
 
 stack.register(app)
+browse.register(app)
 runs.register(app)
 tuning.register(app)
 models.register(app)

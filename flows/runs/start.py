@@ -10,9 +10,8 @@ import time
 from functools import partial
 from typing import Any
 
-from mlratchet.flows.approval_pause import run_url
 from mlratchet.flows.check_file import check_pipeline
-from mlratchet.flows.deployments import deploy_pipelines
+from mlratchet.flows.deployments import deploy_named
 from mlratchet.flows.parameters import RetrainParameters
 from mlratchet.flows.retrain import retrain
 from mlratchet.flows.runs.following import Follower
@@ -23,6 +22,7 @@ from mlratchet.models.pipeline.loading import find_pipeline
 from mlratchet.models.pipeline.store import publish_order, publish_pipeline
 from mlratchet.models.ports.storage import ObjectNotFound
 from mlratchet.tasks.actions.approving import choose
+from mlratchet.tasks.showing.prefect_page import run_url
 from mlratchet.tasks.wiring import Adapters, open_adapters
 from prefect import get_client
 
@@ -59,7 +59,7 @@ def run_on_worker(
     """
     adapters = open_adapters()
     asked = ask_for(adapters, pipeline, overrides, requested_by)
-    deployed = deploy_pipelines(pipeline)[0]
+    deployed = deploy_named(pipeline)
     with get_client(sync_client=True) as client:
         created = client.create_flow_run_from_deployment(
             deployed["deployment_id"],
@@ -81,7 +81,7 @@ def run_on_worker(
             raise
     report = read_report(adapters, str(created.id))
     if report is not None:
-        return report
+        return report | {"prefect_url": url}
     message = final.state.message if final.state else "no state"
     raise InfrastructureError(
         f"run {created.id} of {pipeline} ended as {final.state_name} without a report: {message}; "
@@ -103,7 +103,7 @@ def run_here(pipeline: str, overrides: tuple[str, ...], *, quiet: bool) -> dict[
         logging.getLogger("prefect").setLevel(logging.ERROR)
     adapters = open_adapters()
     asked = ask_for(adapters, pipeline, overrides)
-    deploy_pipelines(pipeline)
+    deploy_named(pipeline)
     state = retrain(**asked, return_state=True)
     run_id = str(state.state_details.flow_run_id)
     report = read_report(adapters, run_id)

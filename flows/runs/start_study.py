@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from mlratchet.flows.check_file import check_pipeline
-from mlratchet.flows.deployments import deploy_pipelines
+from mlratchet.flows.deployments import deploy_named
 from mlratchet.flows.parameters import TuneParameters
 from mlratchet.flows.runs.start import read_report
 from mlratchet.flows.tune import LISTENER, tune
@@ -35,7 +35,7 @@ def tune_here(pipeline: str, asked: dict[str, Any], *, requested_by: str, listen
     spec, _ = check_pipeline(find_pipeline(adapters.settings.pipelines_dir, pipeline), overrides=overrides)
     require_tune(spec)
     changed_pipeline(spec, parameters.changes())
-    deploy_pipelines(pipeline)
+    deploy_named(pipeline)
     order = ""
     if overrides:
         revision = publish_pipeline(adapters.store, spec)

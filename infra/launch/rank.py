@@ -19,6 +19,7 @@ import torch
 import torch.distributed as dist
 from mlratchet.infra.child.store_server import borrow
 from mlratchet.infra.launch.group import Place, join_group
+from mlratchet.infra.launch.same_code import refuse_other_code
 from mlratchet.infra.launch.watchdog import PREEMPTED, Watchdog
 from mlratchet.infra.machine.atomic import write_atomically
 from mlratchet.infra.machine.lifetime import die_with_parent
@@ -49,6 +50,7 @@ def main(job_file: str) -> None:
     assert job.store is not None, "the launcher lends a store"
     store = borrow(job.store.socket, job.store.bucket)
     try:
+        refuse_other_code(job)
         rank, world = join_group(
             place,
             "nccl" if device.type == "cuda" else "gloo",

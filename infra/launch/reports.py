@@ -17,7 +17,6 @@ from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.claim import claim_key
 from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.ports.storage import ObjectStore, StorageError
-from mlratchet.models.training.checkpoint import publish_marker
 from mlratchet.models.training.job import StaleAttemptError, TrainJob
 from mlratchet.models.training.result import TrainResult, publish_result, weights_key
 
@@ -49,6 +48,8 @@ class Reports:
         if self._waiting is None or self._overtaken():
             return
         job, event = self._job, self._waiting
+        from mlratchet.models.training.checkpoint import publish_marker  # torch: a command that reads has none
+
         try:
             publish_marker(
                 self._store,

@@ -1,9 +1,10 @@
-"""The storage port in memory, for tests: it refuses the keys that a bucket of ours refuses."""
+"""The storage port in memory, for rehearsals and tests: it refuses the keys that a bucket of ours refuses."""
 
 from __future__ import annotations
 
 from mlratchet.infra.storage.keys import check_key
 from mlratchet.models.ports.memory import ObjectsInMemory
+from mlratchet.models.ports.storage import ObjectInfo
 
 
 class MemoryStore(ObjectsInMemory):
@@ -20,3 +21,19 @@ class MemoryStore(ObjectsInMemory):
     def create(self, key: str, data: bytes | bytearray) -> None:
         """See the port."""
         super().create(check_key(key), data)
+
+    def replace(self, key: str, data: bytes, *, etag: str) -> None:
+        """See the port."""
+        super().replace(check_key(key), data, etag=etag)
+
+    def head(self, key: str) -> ObjectInfo:
+        """See the port."""
+        return super().head(check_key(key))
+
+    def exists(self, key: str) -> bool:
+        """See the port."""
+        return super().exists(check_key(key))
+
+    def delete(self, key: str) -> None:
+        """See the port."""
+        super().delete(check_key(key))

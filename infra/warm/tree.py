@@ -70,6 +70,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         "mlratchet.models.workloads.vision",
         "mlratchet.flows.cli.app",
         "mlratchet.flows.retrain",
+        "mlratchet.flows.runs.engine",
         "mlratchet.flows.runs.start",
         "mlratchet.flows.tune",
     ),

@@ -32,7 +32,7 @@ def outputs(request: Mapping[str, Any], workplace: Workplace) -> str:
 
 def trained_module(arguments: Mapping[str, Any], workplace: Workplace) -> torch.nn.Module:
     """The user's module with the weights that were sent along."""
-    module = load_workload(arguments["use"], dict(arguments["parameters"])).build_model()
+    module = load_workload(arguments["use"], dict(arguments["parameters"])).prepared_model()
     module.load_state_dict(load(workplace.objects.get(f"in/{arguments['weights']}")))
     return module.eval()
 

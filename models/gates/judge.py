@@ -6,15 +6,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from mlratchet.models.functions import contained, raised
 from mlratchet.models.gates.checks.base import Check
 from mlratchet.models.gates.checks.case import Case
 from mlratchet.models.gates.checks.outside import is_foreign, is_outside, judge_outside
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.policy import GatePolicy, HoldoutPolicy
 from mlratchet.models.gates.result import CheckResult, GateResult, Verdict, unknown
-from mlratchet.models.gates.wear import error_divisor, judge_holdout
+from mlratchet.models.gates.wear import error_divisor, judge_holdout, wears_rows
 from mlratchet.models.metrics import Metric
-from mlratchet.models.metrics.outside import with_references
+from mlratchet.models.metrics.outside import is_reference, with_references
 from mlratchet.models.objectives.naming import metrics_for
 
 
@@ -95,7 +96,7 @@ def judge(
         elsewhere(number) if away and elsewhere is not None else result_in(check, case)
         for number, (check, away) in enumerate(zip(checks, foreign, strict=True))
     )
-    wearing = any(check.wears for check in checks)
+    wearing = wears_rows(gate, checks)
     worn = judge_holdout(rules.holdout, evidence.holdout_uses) if wearing else None
     results += (worn,) if worn is not None else ()
     return GateResult(
@@ -119,7 +120,7 @@ def case_of(
     metrics: Mapping[str, Metric],
 ) -> Case:
     """What every check of the gate is judged in."""
-    wearing = any(check.wears for check in checks)
+    wearing = wears_rows(gate, checks)
     return Case(
         gate=gate,
         evidence=evidence,
@@ -154,12 +155,13 @@ def result_in(check: Check, case: Case) -> CheckResult:
     if is_outside(check):
         return judge_outside(check, case)
     try:
-        return check.judge(case)
+        return contained(lambda: check.judge(case))
     except (ArithmeticError, ValueError, LookupError, TypeError) as error:
         # evidence that no metric can read (labels outside the classes, a wrong shape) must hold the model, not the run
         return unknown(check.kind, check.subject, "?", f"cannot be computed: {type(error).__name__}: {error}")
     except Exception as error:
-        if not check.user_code:
+        code = check.user_code or ((case.task,) if is_reference(case.task) else ())
+        if not code:
             raise
-        why = f"{', '.join(check.user_code)} raised {type(error).__name__}: {error}"
+        why = f"{', '.join(code)} raised {raised(error)}"
         return unknown(check.kind, check.subject, "?", why)

@@ -54,6 +54,8 @@ class Registration(StrictModel):
     parent_version: int | None
     parent_registration: str | None = None
     """Digest of the parent's record; None without a parent, and where it was not written down yet."""
+    began_fresh: str = ""
+    """Why it has no parent although the file asked for the champion."""
     registered_s: float
     description: str = ""
     """The model card, as the registry shows it."""

@@ -40,6 +40,8 @@ class Position:
     stopping: dict[str, Any] = field(default_factory=dict)  # of early stopping
     skipped: int = 0  # steps left out in a row
     hardware: str = ""  # of the ranks that wrote it
+    began_fresh: str = ""  # why nothing was taken from a parent that was given
+    optimizer: Any = None  # what it keeps beside tensors: `optimizer_state.py`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,26 +50,6 @@ class Checkpoint:
 
     position: Position
     groups: dict[str, Tensors]
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
-    """The optimizer's state as named tensors, ``<parameter index>.<name>``. Not copied."""
-    flat = {}
-    for index, state in optimizer.state_dict()["state"].items():
-        for name, value in state.items():
-            if value is not None:
-                flat[f"{index}.{name}"] = torch.as_tensor(value).detach()
-    return flat
-
-
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
-    """The reverse of `optimizer_tensors`."""
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in tensors.items():
-        index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = value
-    current = optimizer.state_dict()
-    optimizer.load_state_dict({"state": state, "param_groups": current["param_groups"]})
 
 
 def model_tensors(module: nn.Module) -> Tensors:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mlratchet.models.config import StrictModel, WorkloadRef
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.training.config import TrainConfig
@@ -54,6 +56,10 @@ class TrainJob(StrictModel):
     """Of the parent, by output; empty: as this workload's."""
     parent_columns: tuple[str, ...] = Field(default=(), strict=False)
     """Of the parent's input; empty: as this workload's."""
+    code: dict[str, Any] = Field(default_factory=dict)
+    """What decides the weights, on the first node; other nodes must have the same. Empty: on one node."""
+    fresh_if_nothing_fits: bool = False
+    """Whether a parent that does not fit this model is left: the training begins fresh and its result says why."""
     search: bool = False
     """A trial of a search: its dataset has no test rows, and nothing is published but the result."""
 

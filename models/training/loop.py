@@ -202,6 +202,12 @@ class Trainer(TrainingState):
             dist.all_reduce(moved)
             sums = moved.cpu()
         loss, correct, rows, norms, steps = sums.tolist()
+        if self.config.on_nan == "skip" and not steps and not self.engine.scaler.is_enabled():
+            raise TrainingError(
+                f"train.on_nan: skip left out all {self.per_epoch} steps of epoch {self.epochs_done + 1}: nothing was "
+                f"learnt; lower train.optimizer.learning_rate (now {self.config.optimizer.learning_rate:g}), or look "
+                "for NaN in the data and in the loss"
+            )
         facts: dict[str, Any] = {"epoch": self.epochs_done + 1}
         facts |= {"train_loss": loss / max(rows, 1), "gradient_norm": norms / max(steps, 1)}
         if self.workload.objective.has_accuracy:

@@ -32,6 +32,8 @@ class TrainResult(StrictModel):
     """What was taken from the parent, in words."""
     warm_start_tensors: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """The same by tensor name: taken, reshaped, new, left. Empty when the attempt began fresh or resumed."""
+    began_fresh: str = ""
+    """Why nothing was taken from a parent that was given; empty otherwise."""
     checkpoint_stall_seconds: float = 0.0
     """That the step loop of rank 0 waited for checkpoints."""
     processes: int = 1

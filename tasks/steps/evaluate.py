@@ -74,12 +74,13 @@ class Evaluation:
         """For a gate."""
         measured: dict[str, Any] = {}
         if staged is not None:
+            there = staged.parity_max_difference
             measured = {
                 "latency_ms": staged.latency_ms,
                 "latency_n": staged.latency_n,
                 "size_bytes": staged.size_bytes,
                 "memory_mb": staged.memory_mb,
-                "parity_max_difference": max(staged.parity_max_difference, self.parity),
+                "parity_max_difference": max(there, self.parity) if there is not None else None,
                 "parity_n": max(staged.parity_n, len(self.candidate.ids)),
                 "contract": ContractReplay(n=staged.contract_n, failures=staged.contract_failures),
             }
@@ -196,6 +197,6 @@ def load_candidate(run: Run, weights_key: str, weights_sha256: str) -> torch.nn.
     if not in_process():
         workload = run.spec.workload.model_dump(mode="json")
         return ModelAway(load=TRAINED, arguments={**workload, "weights": WEIGHTS}, objects={WEIGHTS: weights})
-    module = run.workload.build_model()
+    module = run.workload.prepared_model()
     module.load_state_dict(load(weights))
     return module.eval()

@@ -16,6 +16,7 @@ from mlratchet.infra.artifact.package import complete
 from mlratchet.models.artifact.card import model_card
 from mlratchet.models.artifact.manifest import ArtifactManifest, load_manifest, publish_manifest
 from mlratchet.models.artifact.signature import signature_of
+from mlratchet.models.decisions.decision import load_decision, table
 from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.fault_points import fault_point
@@ -80,9 +81,10 @@ def create(run: Run, work: Work, trained: Trained, evaluation: Evaluation, gate:
         revision=spec.revision(),
         parent_version=trained.parent_version,
         parent_registration=trained.parent_registration,
+        began_fresh=trained.began_fresh,
         registered_s=time.time(),
         made_of=work.made_of,
-        description=card_of(run, work, trained, evaluation),
+        description=card_of(run, work, trained, evaluation, gate),
         tags={name: value for name, value in version.tags.items() if name not in (WORK_KEY, SOURCE, VERSION)},
         tracking=publish_tracking(adapters.store, tracking_of(run, work, trained, evaluation)),
     )
@@ -154,7 +156,7 @@ def make_version(
 ) -> tuple[ModelVersion, ArtifactManifest]:
     """Package, upload, publish the manifest, register."""
     spec, adapters = run.spec, run.adapters
-    directory, manifest, card = package(run, work, trained, evaluation)
+    directory, manifest, card = package(run, work, trained, evaluation, gate)
     logged = adapters.tracker.log_model(trained.tracking_run, model_dir=directory, name="model")
     publish_manifest(adapters.store, manifest)
     announce_upload(adapters.store, work.key, logged.source_uri, manifest, logged.model_id)
@@ -185,12 +187,14 @@ def make_version(
     return replace(version, source_uri=logged.source_uri), manifest
 
 
-def package(run: Run, work: Work, trained: Trained, evaluation: Evaluation) -> tuple[Path, ArtifactManifest, str]:
+def package(
+    run: Run, work: Work, trained: Trained, evaluation: Evaluation, gate: GateRun
+) -> tuple[Path, ArtifactManifest, str]:
     """The model directory, its manifest and the card."""
     spec, adapters = run.spec, run.adapters
     weights = run.scratch / "weights.safetensors"
     adapters.store.download_file(trained.result.weights_key, weights, sha256=trained.result.weights_sha256)
-    card = card_of(run, work, trained, evaluation)
+    card = card_of(run, work, trained, evaluation, gate)
     directory = evaluation.export
     if directory is None:
         raise SecurityError(f"work {work.key[:12]} has a version, and its record is gone; nothing is registered anew")
@@ -207,7 +211,7 @@ def refuse_other_program(manifest: ArtifactManifest, evaluation: Evaluation) -> 
         raise SecurityError(f"{PROGRAM}: {str(ours)[:12]} is not the program that was scored, {judged[:12]}")
 
 
-def card_of(run: Run, work: Work, trained: Trained, evaluation: Evaluation) -> str:
+def card_of(run: Run, work: Work, trained: Trained, evaluation: Evaluation, gate: GateRun) -> str:
     """The model card."""
     spec = run.spec
     return model_card(
@@ -218,6 +222,9 @@ def card_of(run: Run, work: Work, trained: Trained, evaluation: Evaluation) -> s
         snapshot_id=work.snapshot_id,
         dataset_id=work.dataset_id,
         parent_version=trained.parent_version,
+        began_fresh=trained.began_fresh,
         metrics={name: metric.value for name, metric in evaluation.metrics.items()},
         workload=spec.workload.use,
+        checks=table(load_decision(run.adapters.store, gate.decision)),
+        plots=f"{run.adapters.tracker.run_url(trained.tracking_run)}/artifacts",
     )

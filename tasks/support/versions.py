@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from contextlib import suppress
 from dataclasses import asdict
@@ -19,6 +20,7 @@ from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ports.reading import side_by_side
 from mlratchet.models.ports.registry import VersionNotFound
+from mlratchet.models.ports.storage import ObjectNotFound
 from mlratchet.models.promotion.registered import promoted_registration, refuse_unjudged_registration
 from mlratchet.models.promotion.verify import verify_decision_of, verify_entry
 from mlratchet.models.registration.numbers import work_of
@@ -81,6 +83,48 @@ def decisions_of(adapters: Adapters, pipeline: str, version: int) -> list[Judged
         decision = load_decision(adapters.store, run.decision)
         found.append({"digest": run.decision, "decision": decision, "signed_by": key_id, "problem": problem})
     return sorted(found, key=lambda one: float(one["decision"]["at_s"]))  # the store's clock counts whole seconds
+
+
+def decisions_of_run(adapters: Adapters, pipeline: str, run: str) -> list[JudgedDecision]:
+    """Every decision that a run made or found, in the order of its gates; `run` is its id, or `last`.
+
+    The report only names them: signatures and digests are verified as of a version's. Raises ``ConfigurationError`` for
+    a run that has left no report, ``DigestMismatch`` for a decision that was changed.
+    """
+    key = f"runs/last/{pipeline}.json" if run == "last" else f"runs/{run}.json"
+    try:
+        report = json.loads(adapters.store.get(key))
+        digests = [str(gate["decision"]) for gate in report["gates"]]
+        of = report["pipeline"]
+    except ObjectNotFound:
+        require_pipeline(adapters, pipeline)
+        raise ConfigurationError(
+            f"run {run} of {pipeline} has left no report: it has not ended, or was killed; `ratchet run {pipeline}` "
+            "resumes it"
+        ) from None
+    except (ValueError, LookupError, TypeError) as error:
+        raise SecurityError(
+            f"{adapters.store.bucket}/{key}: is not the report of a retrain; no run wrote it"
+        ) from error
+    if of != pipeline:
+        raise ConfigurationError(f"run {run} is one of {of}, not of {pipeline}; `ratchet decision {of} --run {run}`")
+    context = Context(adapters.keys.trusted())
+    found: list[JudgedDecision] = []
+    for digest in digests:
+        key_id, problem = None, ""
+        try:
+            _, key_id = verified_decision(adapters.store, digest, context)
+        except SecurityError as error:
+            problem = str(error)
+        found.append(
+            {
+                "digest": digest,
+                "decision": load_decision(adapters.store, digest),
+                "signed_by": key_id,
+                "problem": problem,
+            }
+        )
+    return found
 
 
 def named_by_entries(adapters: Adapters, context: Context, version: int) -> set[str]:

@@ -10,7 +10,7 @@ from numbers import Real
 from typing import Any, Literal
 
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.functions import REFERENCE, load_function
+from mlratchet.models.functions import REFERENCE, contained, load_function, raised
 from mlratchet.models.gates.checks.base import SCORED_GATES, Check, PolicyContext
 from mlratchet.models.gates.checks.case import Case
 from mlratchet.models.gates.checks.naming import unknown_name
@@ -27,7 +27,7 @@ class CustomCheck(Check):
     """`function(evidence, **parameters)` gives a mapping with value, verdict and reason."""
 
     gates = ("data", *SCORED_GATES, "probation")
-    wears = False
+    wears = True  # it may look at whatever it is given
 
     kind: Literal["custom"]
     function: str = Field(pattern=REFERENCE)
@@ -63,12 +63,12 @@ class CustomCheck(Check):
         """Call the function on a read-only view of the evidence. Whatever it does wrong is inconclusive."""
         name = self.function.partition(":")[2]
         try:
-            function = load_function(self.function, "custom check")
-            answer = function(read_only(case.evidence), **self.parameters)
+            function = contained(lambda: load_function(self.function, "custom check"))
+            answer = contained(lambda: function(read_only(case.evidence), **self.parameters))
         except ConfigurationError as error:
             return unknown(self.kind, name, "?", str(error))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code: its failure must not pass, nor crash
-            return unknown(self.kind, name, "?", f"{self.function} raised {type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001 - the user's code: its failure must not pass, nor crash
+            return unknown(self.kind, name, "?", f"{self.function} raised {raised(error)}")
         why = malformed(answer)
         if why:
             return unknown(self.kind, name, "?", f"{self.function}: {why}")

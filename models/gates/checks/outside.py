@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from typing import Any, get_args
 
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.functions import kept_out, load_function
+from mlratchet.models.functions import contained, kept_out, load_function, raised
 from mlratchet.models.gates.checks.base import Check, PolicyContext, own_kind
 from mlratchet.models.gates.checks.case import Case
 from mlratchet.models.gates.checks.custom import read_only
@@ -81,11 +81,11 @@ def is_foreign(check: Check, task: str) -> bool:
 def load_check(reference: str) -> type[Check]:
     """The class of a reference. Raises ``ConfigurationError`` when there is none or it is no check."""
     try:
-        found: Any = load_function(reference, "check", what="class")
+        found: Any = contained(lambda: load_function(reference, "check", what="class"))
     except ConfigurationError:
         raise
-    except (Exception, SystemExit) as error:  # the user's module: what it raises is a mistake in it, told as one
-        raise ConfigurationError(f"check {reference}: {type(error).__name__}: {error}") from error
+    except Exception as error:  # the user's module: what it raises is a mistake in it, told as one
+        raise ConfigurationError(f"check {reference}: {raised(error)}") from error
     if not (isinstance(found, type) and issubclass(found, Check)):
         raise ConfigurationError(f"check {reference}: expected a subclass of {Check.__module__}.Check, got {found!r}")
     if inspect.isabstract(found):
@@ -120,22 +120,22 @@ def loaded_check(declared: Mapping[str, Any]) -> Check:
 def validate_outside(check: Check, context: PolicyContext, where: str) -> None:
     """`validate_in` and what else is asked of it before a run. Raises ``ConfigurationError``."""
     try:
-        check.validate_in(context, where)
+        contained(lambda: check.validate_in(context, where))
         canonical_json(check.model_dump(mode="json"))
         check.needs(), check.compares, check.subject, check.allowed_loss
     except ConfigurationError:
         raise
     except Exception as error:
-        raise ConfigurationError(f"{where}: {check.kind} raised {type(error).__name__}: {error}") from error
+        raise ConfigurationError(f"{where}: {check.kind} raised {raised(error)}") from error
 
 
 def judge_outside(check: Check, case: Case) -> CheckResult:
     """Judge on a read-only view of the evidence, and believe only a result that is one."""
     try:
-        result = check.judge(replace(case, evidence=read_only(case.evidence)))
-        why = malformed_result(result)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code: its failure must not pass, nor crash
-        why = f"raised {type(error).__name__}: {error}"
+        result = contained(lambda: check.judge(replace(case, evidence=read_only(case.evidence))))
+        why = contained(lambda: malformed_result(result))
+    except Exception as error:  # noqa: BLE001 - the user's code: its failure must not pass, nor crash
+        why = f"raised {raised(error)}"
     if why:
         return unknown(check.kind, name_of(check), "?", f"{check.kind}: {why}")
     return replace(result, kind=check.kind, method=with_source(result.method or name_of(check), check.kind))
