@@ -59,17 +59,18 @@ def check_pipeline(
         warnings = check_whole(spec).warnings
     except ConfigurationError as error:
         raise with_lines(error, file, spec.gates) from error
-    notes = list(rehearse_made_up(spec, file)) if rehearsing else []
+    notes = list(rehearse_made_up(spec, file, adapters)) if rehearsing else []
     pilot = newest_comparison(adapters, spec, workload) if adapters is not None else None
     known = pilot or Pilot(test_share=spec.data.split.test, metrics=_metrics(spec, workload))
     return spec, warnings + spec.train.notes() + notes + power_notes(spec.gates, known)
 
 
-def rehearse_made_up(spec: PipelineSpec, file: Path) -> tuple[str, ...]:
+def rehearse_made_up(spec: PipelineSpec, file: Path, adapters: Adapters | None) -> tuple[str, ...]:
     """Notes. Raises ``ConfigurationError`` with the line of the user's code, or else of the workload in the file."""
     world = resolve_processes(spec.train) * spec.train.nodes
+    home = adapters.settings.home if adapters is not None else None
     try:
-        return rehearse_before_training(spec.workload, spec.train, world=world)
+        return rehearse_before_training(spec.workload, spec.train, world=world, home=home)
     except ConfigurationError as error:
         if OWN_LINE.match(str(error)):
             raise

@@ -140,6 +140,7 @@ def rehearse_on_first_rows(run: Run, work: Work) -> None:
         train,
         world=run.adapters.launcher.processes(train) * train.nodes,
         rows=first_rows(store, load_dataset(store, work.dataset_id), "train", ROWS_OF_A_REHEARSAL),
+        home=run.adapters.settings.home,
     )
 
 
