@@ -19,6 +19,7 @@ from urllib.parse import parse_qs
 
 from mlratchet.infra.settings import Settings, basic
 from mlratchet.infra.stack.sessions import SESSION_S, Sessions, key_file
+from mlratchet.models.errors import InfrastructureError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 OPEN = "/ratchet-open"  # the path of a one-time link
@@ -196,5 +197,11 @@ def sessions_of(home: Path, service: str) -> Sessions:
 
 
 def one_time_link(home: Path, service: str, url: str) -> str:
-    """Lets one browser in, once, within two minutes."""
-    return f"{url}{OPEN}?token={sessions_of(home, service).link_token()}"
+    """Lets one browser in, once, within two minutes. Raises ``InfrastructureError`` where an earlier release runs."""
+    try:
+        sessions = sessions_of(home, service)
+    except FileNotFoundError as exc:
+        raise InfrastructureError(
+            f"{key_file(home)} is missing: the stack was started by an earlier release; `ratchet down`, then `ratchet up`"
+        ) from exc
+    return f"{url}{OPEN}?token={sessions.link_token()}"

@@ -12,6 +12,7 @@ import pytest
 from mlratchet.infra.settings import basic
 from mlratchet.infra.stack.access import AccessGuard, Locks, RequestFacts, one_time_link, refusal, sessions_of
 from mlratchet.infra.stack.sessions import LINK_S, SESSION_S, Sessions, key_file, renew_key
+from mlratchet.models.errors import InfrastructureError
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
@@ -196,6 +197,11 @@ def test_a_link_helps_no_rebound_name_and_no_foreign_page(home: Path, client: Te
     assert client.get(link, headers={"origin": "http://evil.example"}).status_code == 403
     assert "set-cookie" not in client.get("/").headers
     assert client.get(link).status_code == 200
+
+
+def test_a_stack_of_an_earlier_release_has_no_links(tmp_path: Path) -> None:
+    with pytest.raises(InfrastructureError, match="started by an earlier release"):
+        one_time_link(tmp_path, "prefect", f"http://{HOST}")
 
 
 def test_two_headers_that_should_be_one_are_refused() -> None:
