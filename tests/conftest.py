@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -53,6 +54,11 @@ class ByStack(LoadScopeScheduling):  # type: ignore[misc]  # xdist publishes no 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByStack:
     """Called by xdist."""
     return ByStack(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: the collector need not walk over it in every test."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -147,6 +153,7 @@ class Stack:
         shutil.copy(example / "two-layers.yaml", pipelines)
         subprocess.run([sys.executable, str(example / "make_rows.py"), "1500"], cwd=self.project, check=True)
         self.pipelines = pipelines
+        self._tried: set[str] = set()  # commands
 
     def environment(self, **more: str) -> dict[str, str]:
         """Of a user's shell."""
@@ -156,10 +163,13 @@ class Stack:
         }  # a test that asks what is repaired must be the one who repairs
         return {**mine, **by_hand, "RATCHET_HOME": str(self.home), "COLUMNS": "200", **more}
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        """A command in the background."""
+    def start(self, *arguments: str, anew: bool = True, **environment: str) -> subprocess.Popen[str]:
+        """A command in the background; `anew`: in an interpreter that was started for it, as a user's shell does."""
+        ratchet = str(Path(sys.executable).with_name("ratchet"))
+        warm = str(Path(__file__).with_name("warm_command.py"))
+        command = [ratchet] if anew else [sys.executable, warm, str(self.home)]
         return subprocess.Popen(
-            [str(Path(sys.executable).with_name("ratchet")), *arguments],
+            [*command, *arguments],
             cwd=self.project,
             env=self.environment(**environment),
             stdin=subprocess.DEVNULL,
@@ -171,8 +181,10 @@ class Stack:
     def __call__(
         self, *arguments: str, code: int = 0, timeout_s: float = 600, **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        """A command to its end; it must exit with `code` and without a traceback."""
-        process = self.start(*arguments, **environment)
+        """A command to its end; it must exit with `code` and without a traceback. What it imports is imported once per
+        command: its first time is as in a user's shell, later ones are forks of the stack's warm process."""
+        process = self.start(*arguments, anew=arguments[0] not in self._tried, **environment)
+        self._tried.add(arguments[0])
         try:
             out, err = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
