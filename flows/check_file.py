@@ -20,6 +20,7 @@ from mlratchet.models.metrics.rows import load_rows
 from mlratchet.models.objectives.naming import metrics_over
 from mlratchet.models.pipeline.checking import check_gates, check_source
 from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline, read_shared_policy
+from mlratchet.models.pipeline.names import refuse_guesses, text_parameters
 from mlratchet.models.pipeline.reading import parse_yaml, read_text
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import load_pipeline
@@ -27,7 +28,7 @@ from mlratchet.models.registration.record import find_registration
 from mlratchet.models.training.fitting import check_fits
 from mlratchet.models.tuning.space import check_tune
 from mlratchet.models.workloads.base import Workload
-from mlratchet.models.workloads.loading import load_workload, workload_source
+from mlratchet.models.workloads.loading import find_workload, load_workload, workload_source
 from mlratchet.tasks.wiring import Adapters
 
 
@@ -45,6 +46,7 @@ def check_pipeline(
     except ConfigurationError as error:
         _, lines = parse_yaml(read_text(file), where=str(file), expected="a pipeline file")
         raise ConfigurationError(f"{file}:{lines.of(('workload', 'use'))}: {error}") from error
+    refuse_names_that_are_no_text(file, spec)
     check_source(spec, workload)
     check_fits(spec.train, workload)
     warnings = check_gates(spec, workload)
@@ -53,6 +55,13 @@ def check_pipeline(
     pilot = newest_comparison(adapters, spec, workload) if adapters is not None else None
     known = pilot or Pilot(test_share=spec.data.split.test, metrics=_metrics(spec, workload))
     return spec, warnings + spec.train.notes() + power_notes(spec.gates, known)
+
+
+def refuse_names_that_are_no_text(file: Path, spec: PipelineSpec) -> None:
+    """Of the parameters that the workload wants as text."""
+    _, lines = parse_yaml(read_text(file), where=str(file), expected="a pipeline file")
+    parameters = text_parameters(find_workload(spec.workload.use), spec.workload.parameters)
+    refuse_guesses(parameters, lines, str(file))
 
 
 def _metrics(spec: PipelineSpec, workload: Workload) -> dict[str, Metric]:
