@@ -63,6 +63,7 @@ def retrain(pipeline: str, revision: str, parameters: RetrainParameters = AS_IN_
         ended = isinstance(error, GateRefusedError)
     finally:
         if run is not None:
+            report.read(run.reading)
             run.close(failed=not ended)
     return finish(report, adapters)
 

@@ -183,8 +183,14 @@ def report_lines(report: dict[str, object]) -> list[str]:
     gates = report.get("gates")
     if isinstance(gates, list):
         lines += [f"  {g['gate']} gate: {g['verdict']} (decision {g['decision'][:12]})" for g in gates]
+    lines += reading_lines(report)
     lines.append(str(report.get("line", "")))
     return lines
+
+
+def reading_lines(report: dict[str, object]) -> list[str]:
+    """What became of the records of the delivery."""
+    return [f"  {report['reading']}"] if report.get("reading") else []
 
 
 def predict(

@@ -46,6 +46,10 @@ class Report:
             "why": work.why,
         }
 
+    def read(self, line: str) -> None:
+        """What became of every record of the delivery."""
+        self.facts["reading"] = line
+
     def recognised(self, record: Registration, champion: LedgerEntry, url: str) -> None:
         """The work is the champion already, or was until a later one replaced it."""
         line = f"nothing to do: version {record.version} was trained from exactly this and serves"
@@ -135,10 +139,11 @@ def finish(report: Report, adapters: Adapters) -> State[Any]:
     """Publish the report and turn it into the flow run's final state."""
     facts = report.facts
     facts["seconds"] = round(time.time() - report.began_s, 2)
+    message = "; ".join(filter(None, (facts["line"], facts.get("reading"))))
     adapters.store.put(f"runs/{facts['run_id']}.json", canonical_json(facts))
     if facts["outcome"] in ENDED_BADLY:
-        return State(type=StateType.FAILED, name=ENDED_BADLY[facts["outcome"]], message=facts["line"])
+        return State(type=StateType.FAILED, name=ENDED_BADLY[facts["outcome"]], message=message)
     if facts["outcome"] == "failed":
-        return State(type=StateType.FAILED, message=facts["line"])
+        return State(type=StateType.FAILED, message=message)
     name = "Promoted" if facts["outcome"] == "promoted" else "Unchanged"
-    return State(type=StateType.COMPLETED, name=name, message=facts["line"])
+    return State(type=StateType.COMPLETED, name=name, message=message)

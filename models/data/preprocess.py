@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mlratchet.models.config import WorkloadRef
 from mlratchet.models.data.config import DataConfig
 from mlratchet.models.data.dataset import DatasetManifest, dataset_id, load_dataset
@@ -14,14 +18,44 @@ from mlratchet.models.data.row_index import index_bytes
 from mlratchet.models.data.shards import write_shard
 from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.models.data.split import SIDES, side_of
-from mlratchet.models.errors import DataError
+from mlratchet.models.errors import DataError, RatchetError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
+from mlratchet.models.objectives.base import Objective
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.sources.base import SourceOptions
+from mlratchet.models.sources.numbers import Mark
 from mlratchet.models.sources.record import RawObject, Record, Reject, target_names
 from mlratchet.models.workloads.base import Workload
 
 WRITERS = 8  # threads
+
+
+class EmptyDatasetError(DataError):
+    """Nothing of a delivery can be used; `rejects` say why."""
+
+    def __init__(self, prefix: str, rejects: list[Reject]) -> None:
+        example = f"; the first: {rejects[0].reason}" if rejects else ""
+        lost = sum(one.records for one in rejects)
+        super().__init__(f"{prefix}: empty dataset: 0 records can be used, {lost:,} set aside{example}")
+        self.rejects = rejects
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstDelivery:
+    """What was decided at a pipeline's first delivery and holds for every later one."""
+
+    identity_columns: tuple[str, ...] = ()
+    """Who a row without an id of its own is; without them every column says so."""
+    number_marks: Mapping[str, Mark] = field(default_factory=dict)
+    """Decimal mark by column; what is not in it, the delivery at hand tells."""
+
+    def settings(self) -> dict[str, Any]:
+        """As a workload finds them beside the options of its source."""
+        columns = {"identity_columns": list(self.identity_columns)} if self.identity_columns else {}
+        return columns | ({"number_marks": dict(self.number_marks)} if self.number_marks else {})
+
+
+UNKNOWN = FirstDelivery()
 
 
 def read_dataset_records(
@@ -30,35 +64,45 @@ def read_dataset_records(
     workload: Workload,
     source: SourceOptions,
     *,
-    identity_columns: tuple[str, ...] = (),
+    first: FirstDelivery = UNKNOWN,
 ) -> tuple[list[Record], list[Reject]]:
-    """Every record of the snapshot, and what had to be set aside with reasons.
+    """Every record of the snapshot, and what had to be set aside with reasons; each is told once.
 
-    `identity_columns` are those of the pipeline's first delivery; without them every column says who a row is.
-    Raises ``DataError`` when nothing can be used.
+    Raises ``EmptyDatasetError`` when nothing can be used, ``DataError`` when the delivery as a whole cannot be read.
     """
     records: dict[str, Record] = {}
     rejects: list[Reject] = []
-    objective, class_names = workload.objective, workload.class_names()
-    for found in raw_records(store, snapshot, workload, source, identity_columns=identity_columns):
+    objective, class_names, shape = workload.objective, workload.class_names(), workload.input_spec().shape
+    for found in raw_records(store, snapshot, workload, source, first=first):
         if isinstance(found, Reject):
             rejects.append(found)
-        elif (problem := objective.refusal(found.y, class_names)) != "":
-            rejects.append(Reject(where=found.id, code="bad_target", reason=f"{found.id}: target: {problem}"))
+            continue
+        where = found.where or found.id
+        if (problem := _refusal(found, shape, objective, class_names)) is not None:
+            rejects.append(Reject(where=where, code=problem[0], reason=f"{where}: {problem[1]}"))
         elif found.id in records:
-            rejects.append(
-                Reject(
-                    where=found.id,
-                    code="duplicate_id",
-                    reason=f"id {found.id!r} is there twice; the first is kept",
-                )
-            )
+            kept = records[found.id].where
+            words = f"{where}: id {found.id!r} is there twice; the first{f' ({kept})' if kept else ''} is kept"
+            rejects.append(Reject(where=where, code="duplicate_id", reason=words))
         else:
             records[found.id] = found
     if not records:
-        example = f"; the first: {rejects[0].reason}" if rejects else ""
-        raise DataError(f"{source.prefix}: empty dataset: 0 records can be used, {len(rejects)} set aside{example}")
+        raise EmptyDatasetError(source.prefix, rejects)
     return sorted(records.values(), key=lambda record: record.id), rejects
+
+
+def _refusal(
+    record: Record, shape: tuple[int, ...], objective: Objective, class_names: tuple[str, ...]
+) -> tuple[str, str] | None:
+    """Rule and reason for a record that a reader gave and nobody can use: an input of another shape, a target that
+    cannot be learnt."""
+    if not isinstance(record.x, np.ndarray) or record.x.shape != shape:
+        return "bad_shape", f"got an input of shape {list(np.shape(record.x))}, expected {list(shape)}"
+    try:
+        problem = objective.refusal(record.y, class_names)
+    except Exception as error:  # noqa: BLE001 - whatever a target of a user's own reader is: it is about this record
+        problem = f"got {record.y!r}, {type(error).__name__}: {error}"
+    return ("bad_target", f"target: {problem}") if problem else None
 
 
 def raw_records(
@@ -67,17 +111,36 @@ def raw_records(
     workload: Workload,
     source: SourceOptions,
     *,
-    identity_columns: tuple[str, ...] = (),
+    first: FirstDelivery = UNKNOWN,
 ) -> Iterator[Record | Reject]:
-    """As the workload reads the objects of a snapshot, in its order."""
+    """As the workload reads the objects of a snapshot, in its order.
+
+    Raises ``DataError`` for whatever else a reader raises: it says after which record.
+    """
 
     def fetch(item: RawObject) -> bytes:
         return store.get(f"raw/{item.sha256}", sha256=item.sha256)
 
-    mapping = source.model_dump(mode="json") | (
-        {"identity_columns": list(identity_columns)} if identity_columns else {}
+    last = ""
+    try:
+        for found in workload.records(snapshot.raw_objects(), fetch, source.model_dump(mode="json") | first.settings()):
+            last = found.where or last
+            yield found
+    except RatchetError:
+        raise
+    except Exception as error:  # a user's own reader: what it raises is about the data, and names no file
+        raise reader_failed(type(workload), error, last) from error
+
+
+def reader_failed(kind: type[Workload], error: Exception, last: str) -> DataError:
+    """What to say of an exception that a reader let through: where in the user's code, and after which record."""
+    frames = traceback.extract_tb(error.__traceback__)
+    line = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
+    place = f"after {last}" if last else "before its first record"
+    return DataError(
+        f"{kind.__name__} cannot read the delivery: {type(error).__name__}: {' '.join(str(error).split())} ({line}), "
+        f"{place}; give what cannot be read as a Reject with place and reason"
     )
-    return workload.records(snapshot.raw_objects(), fetch, mapping)
 
 
 def write_dataset(
@@ -91,13 +154,21 @@ def write_dataset(
     *,
     class_names: tuple[str, ...] = (),
     input_columns: tuple[str, ...] = (),
-    identity_columns: tuple[str, ...] = (),
+    first: FirstDelivery = UNKNOWN,
 ) -> DatasetManifest:
     """Write shards, then the manifest by conditional create; an existing dataset is returned as it is.
 
     `code` as for `dataset_parts`. Raises ``DataError`` when a side is empty.
     """
-    identity = dataset_id(snapshot.id, code, workload, data, source, identity_columns=identity_columns)
+    identity = dataset_id(
+        snapshot.id,
+        code,
+        workload,
+        data,
+        source,
+        identity_columns=first.identity_columns,
+        number_marks=first.number_marks,
+    )
     if store.exists(f"datasets/{identity}.json"):
         return load_dataset(store, identity)
     sides: dict[str, list[Record]] = {side: [] for side in SIDES}
@@ -125,6 +196,7 @@ def write_dataset(
         target_counts=dict(sorted(counts.items())),
         index_sha256=index_sha256,
         identity_columns=tuple(sorted({name for names in {r.row_columns for r in records} for name in names})),
+        number_marks=dict(first.number_marks),
     )
     store.create(f"datasets/{identity}.json", canonical_json(manifest.model_dump(mode="json")))
     return manifest

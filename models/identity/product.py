@@ -131,6 +131,7 @@ DATA = Deciding(
     nothing={
         **ROAD,
         "models.data.quality": "measures records and changes none: it judges",
+        "models.data.reading": "writes down what was set aside",
         "models.evaluation.*": "measures the outputs of models",
         "models.gates.*": "judges rows, changes none",
         "models.metrics.*": "measures the outputs of models",

@@ -11,7 +11,7 @@ import orjson
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.objectives.naming import objective_of
-from mlratchet.models.sources.decoding import decode_image
+from mlratchet.models.sources.decoding import AS_DECLARED, decode_image
 from mlratchet.models.sources.record import InputSpec
 
 MAX_INSTANCES = 4096
@@ -108,8 +108,9 @@ def _image(text: Any, field: str, signature: Signature) -> np.ndarray[Any, Any]:
     except (binascii.Error, ValueError) as exc:
         raise BadRequestError(field, f"not base64: {exc}") from exc
     channels, height, width = signature.input.shape
+    how = signature.input.decoding or AS_DECLARED
     try:
-        return decode_image(data, height=height, width=width, channels=channels, where=field)
+        return decode_image(data, height=height, width=width, channels=channels, where=field, how=how)
     except RatchetError as error:
         raise BadRequestError(field, str(error)) from error
 

@@ -8,7 +8,7 @@ from typing import Literal
 from mlratchet.models.errors import DataError
 from mlratchet.models.sources.base import Example, Fetch, Format
 from mlratchet.models.sources.columns import TableOptions
-from mlratchet.models.sources.delimited import CsvTable, RaggedRow, ragged
+from mlratchet.models.sources.delimited import BadRow, CsvTable, UnreadableTableError, set_aside
 from mlratchet.models.sources.record import RawObject, Reject
 
 SUFFIXES = (".csv", ".tsv", ".txt")
@@ -18,6 +18,8 @@ class CsvOptions(TableOptions):
     """Tables whose delimiter, quoting and byte-order mark are found out."""
 
     format: Literal["csv"] = "csv"
+    decimal: Literal[".", ","] | dict[str, Literal[".", ","]] | None = None
+    """The decimal mark of every number column, or by column; null: told by the first delivery."""
 
 
 class Csv(Format):
@@ -36,15 +38,23 @@ class Csv(Format):
             if item not in tables:
                 yield Reject(where=item.key, code="not_a_table", reason=f"{item.key}: not one of {', '.join(SUFFIXES)}")
         for item in tables:
-            table = CsvTable(fetch(item), item.key)
+            try:
+                table = CsvTable(fetch(item), item.key, self.options.dialect)
+            except UnreadableTableError as error:
+                yield error.reject()
+                continue
             self.options.check(table, columns)
             yield from self._rows(table, columns)
 
     def _rows(self, table: CsvTable, columns: Sequence[str]) -> Iterator[Example | Reject]:
         options = self.options
         for row in table.rows():
-            if isinstance(row, RaggedRow):
-                yield ragged(table, row)
+            if isinstance(row, BadRow):
+                yield set_aside(table, row)
+                continue
+            nameless = options.nameless(table, row)
+            if nameless is not None:
+                yield nameless
                 continue
             yield Example(
                 where=f"{table.where}:{row.number}",
@@ -53,5 +63,4 @@ class Csv(Format):
                 id=row.values[options.id_column] if options.id_column else None,
                 group=row.values[options.group_column] if options.group_column else None,
                 columns=options.travelling(row.values, columns),
-                comma=table.delimiter != ",",
             )

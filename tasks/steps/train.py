@@ -31,6 +31,8 @@ from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
 
 KINDS = ("reshaped", "new", "left", "taken")  # of a tensor in a warm start: what asks for a look comes first
+READING = "ratchet.reading"  # tags of the run in MLflow; the second is the one that it shows as a description
+NOTE = "mlflow.note.content"
 MOST_ROWS = 500  # of a table in Prefect
 
 
@@ -66,7 +68,7 @@ def train(run: Run, work: Work) -> Trained:
         work_key=work.key,
         flow_run=run.run_id,
         name=f"{spec.name}-{work.key[:8]}",
-        tags={"ratchet.pipeline": spec.name},
+        tags={"ratchet.pipeline": spec.name, **({READING: run.reading, NOTE: run.reading} if run.reading else {})},
     )
     run.tracking_run = tracking_run
     show_link("mlflow-run", adapters.tracker.run_url(tracking_run), "The run in MLflow")
