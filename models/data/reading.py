@@ -19,6 +19,8 @@ from mlratchet.models.sources.numbers import Mark
 from mlratchet.models.sources.record import Record, Reject, place_of
 
 EXAMPLES = 3  # places that a line names of each rule
+COLUMNS = 10  # that a line names
+NAME_LENGTH = 80  # characters of a name in a line: its end tells the row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,7 @@ class Counted:
 
     def words(self) -> str:
         """``3 unknown_label (rows.csv:17, ...)``."""
-        places = ", ".join([*map(printable, self.places), *(["..."] if self.more else [])])
+        places = ", ".join([*map(_short, self.places), *(["..."] if self.more else [])])
         return f"{self.records:,} {self.code} ({places})"
 
 
@@ -59,7 +61,8 @@ class Reading:
         if self.remarks:
             parts.append(f"remarks: {', '.join(one.words() for one in self.remarks)}")
         if self.decimal_commas:
-            parts.append(f"decimal comma in {', '.join(map(printable, self.decimal_commas))}")
+            more = ["..."] if len(self.decimal_commas) > COLUMNS else []
+            parts.append(f"decimal comma in {', '.join([*map(_short, self.decimal_commas[:COLUMNS]), *more])}")
         return "; ".join(parts)
 
     def rules_met(self) -> str:
@@ -70,6 +73,10 @@ class Reading:
 def printable(text: str) -> str:
     """Names and cells are other people's: what is no printable character is told by its number."""
     return "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in text)
+
+
+def _short(name: str) -> str:
+    return printable(name if len(name) <= NAME_LENGTH else f"...{name[-NAME_LENGTH:]}")
 
 
 def reading_of(

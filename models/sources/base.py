@@ -33,6 +33,13 @@ class SourceOptions(StrictModel):
         return ()
 
 
+class NumberOptions(SourceOptions):
+    """Of every format whose cells are numbers as people write them."""
+
+    decimal: Literal[".", ","] | dict[str, Literal[".", ","]] | None = None
+    """The decimal mark of every number column, or by column; null: told by the first delivery."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Example:
     """One input as its format holds it: nothing of it is converted."""

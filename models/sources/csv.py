@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from mlratchet.models.errors import DataError
-from mlratchet.models.sources.base import Example, Fetch, Format
+from mlratchet.models.sources.base import Example, Fetch, Format, NumberOptions
 from mlratchet.models.sources.columns import TableOptions
 from mlratchet.models.sources.delimited import BadRow, CsvTable, UnreadableTableError, set_aside
 from mlratchet.models.sources.record import RawObject, Reject
@@ -14,12 +14,10 @@ from mlratchet.models.sources.record import RawObject, Reject
 SUFFIXES = (".csv", ".tsv", ".txt")
 
 
-class CsvOptions(TableOptions):
+class CsvOptions(TableOptions, NumberOptions):
     """Tables whose delimiter, quoting and byte-order mark are found out."""
 
     format: Literal["csv"] = "csv"
-    decimal: Literal[".", ","] | dict[str, Literal[".", ","]] | None = None
-    """The decimal mark of every number column, or by column; null: told by the first delivery."""
 
 
 class Csv(Format):
@@ -35,7 +33,7 @@ class Csv(Format):
         if not tables:
             raise DataError(f"{self.options.prefix}: no table; expected files ending in {', '.join(SUFFIXES)}")
         for item in objects:
-            if item not in tables:
+            if not item.key.lower().endswith(SUFFIXES):
                 yield Reject(where=item.key, code="not_a_table", reason=f"{item.key}: not one of {', '.join(SUFFIXES)}")
         for item in tables:
             try:

@@ -64,6 +64,8 @@ def read_number(text: str, *, decimal: Mark) -> float:
     """A finite number within float32, of a column with this decimal mark. Raises ``CellError``."""
     if not text:
         raise CellError("missing_value", "empty, expected a number")
+    if not isinstance(text, str):  # of a format of somebody's own
+        raise CellError("not_text", f"got {type(text).__name__} {text!r}, expected the cell as text")
     plain = text if decimal != "," and "," not in text and text.count(".") < 2 else _plain(text, decimal)
     try:
         value = float(plain)
@@ -120,8 +122,8 @@ def look(cells: Iterable[tuple[str, Mapping[str, str]]], columns: Iterable[str])
     seen = {name: Seen() for name in columns}
     for where, values in cells:
         for name, one in seen.items():
-            text = values.get(name, "")
-            if text:
+            text = values.get(name)
+            if text and isinstance(text, str):
                 one.add(where, text)
     return seen
 

@@ -150,7 +150,7 @@ class TableWorkload(Workload):
         """Hold the numbers of a file against the marks of their columns: only cells with the other mark, or with two
         points, can tell that something is amiss."""
         for name, mark in marks.items():
-            cells = "\n".join([one.values.get(name, "") for one in rows])
+            cells = "\n".join([str(one.values.get(name, "")) for one in rows])
             if ("." if mark == "," else ",") in cells or (mark != "," and TWO_POINTS.search(cells)):
                 check_file(name, look(((one.where, one.values) for one in rows), [name])[name], mark)
 
@@ -162,11 +162,11 @@ class TableWorkload(Workload):
         numbers = []
         for name in self.columns:
             try:
-                numbers.append(read_number(values[name], decimal=marks[name]))
+                numbers.append(read_number(values.get(name, ""), decimal=marks[name]))
             except CellError as error:
                 return Reject(where=where, code=error.code, reason=f"{where}: column {name!r}: {error}"), None
         targets = self.target_columns(source)
-        cells = [values[name] for name in targets]
+        cells = [values.get(name, "") for name in targets]
         try:
             target = self.row_target(cells, decimal=marks.get(targets[0], "."))
         except Exception as error:  # noqa: BLE001 - a subclass's own: whatever it raises is about this row alone

@@ -133,6 +133,14 @@ def test_what_a_file_is_called_moves_no_terminal() -> None:
     assert printable("Größe\n") == "Größe\\x0a"
 
 
+def test_a_line_stays_a_line_whatever_things_are_called() -> None:
+    rejects = [reject(row, "no_file", file="x" * 1000) for row in range(2, 9)]
+    line = reading_of(RECORDS, rejects, {f"price_{n}": "," for n in range(100)}).line()
+    assert f"...{'x' * 78}:2" in line
+    assert line.endswith("price_16, price_17, ...")
+    assert len(line) < 600
+
+
 def test_nothing_read_is_nothing_set_aside() -> None:
     nothing: Any = reading_of([], [])
     assert nothing.line() == "0 read, 0 used, 0 set aside"
