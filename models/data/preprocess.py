@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from sys import version_info
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from mlratchet.models.sources.record import RawObject, Record, Reject, target_na
 from mlratchet.models.workloads.base import Workload
 
 WRITERS = 8  # threads
+NOT_THE_USERS = {"site-packages", "mlratchet", f"python{version_info.major}.{version_info.minor}"}  # folders of code
 
 
 class EmptyDatasetError(DataError):
@@ -135,7 +137,8 @@ def raw_records(
 def reader_failed(kind: type[Workload], error: Exception, last: str) -> DataError:
     """What to say of an exception that a reader let through: where in the user's code, and after which record."""
     frames = traceback.extract_tb(error.__traceback__)
-    line = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
+    own = [frame for frame in frames if not set(Path(frame.filename).parts) & NOT_THE_USERS] or frames
+    line = f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else "?"
     place = f"after {last}" if last else "before its first record"
     return DataError(
         f"{kind.__name__} cannot read the delivery: {type(error).__name__}: {' '.join(str(error).split())} ({line}), "
