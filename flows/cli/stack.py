@@ -21,7 +21,11 @@ def bring_up(*, auth: bool | None = None) -> None:
 def up(
     auth: Annotated[
         bool | None,
-        typer.Option("--auth/--no-auth", help="Passwords at Prefect and MLflow; as before without it."),
+        typer.Option(
+            "--auth/--no-auth",
+            help="Ask for passwords at Prefect and MLflow, which is what a new stack does, or let in every account and "
+            "program of this machine. As before without it.",
+        ),
     ] = None,
 ) -> None:
     """Start S3, MLflow, Prefect and a worker on loopback. Idempotent; heals what died.
@@ -33,7 +37,13 @@ def up(
     from mlratchet.infra.stack.install import has_auth
 
     if has_auth(find_home()):
-        typer.echo(f"  passwords    {find_home() / 'credentials.json'}")
+        typer.echo("  in a browser `ratchet open prefect`, `ratchet open mlflow`, `ratchet open tensorboard`")
+    else:
+        typer.echo(
+            "NO PASSWORDS: every account and every program on this machine can use this stack's Prefect and MLflow, "
+            "start runs and change what MLflow shows; `ratchet down`, then `ratchet up --auth`, asks for them again",
+            err=True,
+        )
 
 
 def down() -> None:
@@ -56,11 +66,11 @@ def status(as_json: JsonOption = False) -> None:
     states = look(find_home())
     width = max((len(s.name) for s in states), default=0)
     lines = [
-        f"{s.name:{width}}  {'healthy' if s.healthy else 'NOT HEALTHY':12} pid {s.pid or '-':<8} {s.url or ''}"
+        f"{s.name:{width}}  {s.words:12} pid {s.pid or '-':<8} {s.url or ''}{f'  {s.unready}' if s.unready else ''}"
         for s in states
     ]
     emit([asdict(s) for s in states], lines or ["not running; `ratchet up` starts it"], as_json=as_json)
-    if not states or not all(s.healthy for s in states):
+    if not states or not all(s.works for s in states):
         raise typer.Exit(5)
 
 

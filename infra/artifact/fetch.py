@@ -58,7 +58,8 @@ def fetch_files(
     location = urlparse(source_uri)
     prefix = location.path.lstrip("/").rstrip("/") + "/"
     bucket = open_bucket(location.netloc)
-    found = {info.key.removeprefix(prefix) for info in bucket.list(prefix)}
+    sizes = {info.key.removeprefix(prefix): info.size_bytes for info in bucket.list(prefix)}
+    found = set(sizes)
     extra = sorted(found - set(manifest.files))
     if extra:
         raise SecurityError(f"{source_uri}: file {extra[0]} is not in the manifest; remove it or register anew")
@@ -66,6 +67,11 @@ def fetch_files(
     if missing:
         raise SecurityError(f"{source_uri}: file {missing[0]} of the manifest is gone; restore it, or train again")
 
+    for name, size in sizes.items():  # before anything of it is downloaded: it may be larger than the disk
+        if size != manifest.sizes_bytes.get(name, size):
+            raise SecurityError(
+                f"{source_uri}: file {name} has {size} bytes, expected {manifest.sizes_bytes[name]}; it was changed"
+            )
     for name in manifest.files:
         if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():
             raise SecurityError(f"{source_uri}: file name {name!r} leaves the artifact")

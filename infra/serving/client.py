@@ -45,3 +45,12 @@ def predict_files(url: str | None, pipeline: str, files: Sequence[Path]) -> dict
         raise InfrastructureError(f"{url} answered {reply.status_code}; see `ratchet logs serve-{pipeline}`")
     answer: dict[str, Any] = reply.json()
     return answer
+
+
+def reason_of(reply: httpx.Response) -> str:
+    """What an answer of `/ready` says is wrong; of another answer, how it begins."""
+    try:
+        told = reply.json()
+        return str(told.get("reason") or told.get("behind") or "")[:300]
+    except (ValueError, AttributeError):
+        return reply.text[:100]

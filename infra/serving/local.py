@@ -9,7 +9,7 @@ from pathlib import Path
 from mlratchet.infra.machine.atomic import write_atomically
 from mlratchet.infra.machine.free_ports import port_of, remembered_ports
 from mlratchet.infra.machine.processes import STACK_MARK
-from mlratchet.infra.settings import Settings, base_environment, child_environment, without_private_keys
+from mlratchet.infra.settings import Settings, server_environment
 from mlratchet.infra.stack.services import Service
 from mlratchet.models.serving.config import ServingConfig
 
@@ -52,7 +52,7 @@ def model_servers(settings: Settings, project: Path) -> list[Service]:
         wanted = json.loads(file.read_text())
         name = str(wanted["pipeline"])
         url = f"http://{settings.serving_host}:{port_of(home, f'serve-{name}')}"
-        environment = without_private_keys(base_environment()) | child_environment(settings) | {STACK_MARK: str(home)}
+        environment = server_environment(settings) | {STACK_MARK: str(home)}
         found.append(
             Service(
                 name=f"serve-{name}",
@@ -73,6 +73,7 @@ def model_servers(settings: Settings, project: Path) -> list[Service]:
                 directory=project,
                 url=url,
                 health=f"{url}/health",
+                ready=f"{url}/ready",
             )
         )
     return found

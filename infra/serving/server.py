@@ -1,14 +1,14 @@
 """The process that serves one pipeline's champion.
 
 It reads the ledger, the champion's decision and its registration from S3, verifies every signature and byte, loads,
-warms up and swaps. It needs the public list of keys, and neither MLflow's server nor Prefect nor a private key. Run as
+warms up and swaps. It needs the public list of keys and an S3 identity that may read, and neither MLflow's server nor
+Prefect, a password or a private key. Run as
 ``python -m mlratchet.infra.serving.server --pipeline NAME --port P``.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import shutil
 import tempfile
@@ -20,19 +20,24 @@ import torch
 import uvicorn
 from mlratchet.infra.artifact.exported import load_exported
 from mlratchet.infra.artifact.fetch import fetch_artifact
-from mlratchet.infra.keys.files import InstalledKeys
-from mlratchet.infra.ledger.heads import open_heads
+from mlratchet.infra.keys.public import PublicKeys
+from mlratchet.infra.ledger.heads import HeadFiles, place_of
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.machine.interpreter import collect_seldom
-from mlratchet.infra.settings import load_settings
+from mlratchet.infra.serving.connections import MOST_CONNECTIONS, MOST_HEADER_BYTES, with_deadline
+from mlratchet.infra.serving.memory import give_back, settle_imports
+from mlratchet.infra.settings import ServerSettings, load_server_settings
+from mlratchet.infra.storage.bounded import DocumentStore
 from mlratchet.infra.storage.opening import Buckets
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.registration.record import Registration
-from mlratchet.models.serving.app import ModelServer, Slot
+from mlratchet.models.serving.app import ModelServer
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.follower import ChampionFollower
+from mlratchet.models.serving.hosts import AllowedHosts
 from mlratchet.models.serving.predictor import Predictor
+from mlratchet.models.serving.slot import Slot
 
 
 class ArtifactLoader:
@@ -56,13 +61,14 @@ class ArtifactLoader:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def open_follower(name: str, slot: Slot) -> ChampionFollower:
+def open_follower(name: str, slot: Slot, settings: ServerSettings) -> ChampionFollower:
     """Over the adapters that the settings name."""
-    settings = load_settings()
-    buckets, keys = Buckets(settings), InstalledKeys(settings)
+    buckets = Buckets(settings, DocumentStore)
+    keys = PublicKeys(settings.trusted_keys or settings.home / "trusted-keys.json")
     store = buckets(settings.store_bucket)
-    ledger = ObjectLedger(store, keys, open_heads(settings, writes=False))
-    return ChampionFollower(name, slot, ledger=ledger, keys=keys, store=store, loader=ArtifactLoader(buckets))
+    ledger = ObjectLedger(store, keys, HeadFiles(settings.home, place_of(settings), writes=False))
+    loader = ArtifactLoader(buckets)
+    return ChampionFollower(name, slot, ledger=ledger, keys=keys, store=store, loader=loader, give_back=give_back)
 
 
 def main() -> None:
@@ -75,13 +81,24 @@ def main() -> None:
     parser.add_argument("--serving", default="{}", help="The pipeline's serving section as JSON.")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    config = ServingConfig(**json.loads(arguments.serving))
+    config = ServingConfig.model_validate_json(arguments.serving)
     torch.set_num_threads(config.threads)
     slot = Slot()
-    follower = open_follower(arguments.pipeline, slot)
+    settings = load_server_settings()
+    settle_imports()
+    follower = open_follower(arguments.pipeline, slot, settings)
     threading.Thread(target=follower.run, kwargs={"every_s": config.poll_seconds}, daemon=True).start()
-    app = ModelServer(arguments.pipeline, slot, config).app()
-    uvicorn.run(app, host=arguments.host, port=arguments.port, log_level="warning", timeout_graceful_shutdown=10)
+    hosts = AllowedHosts([arguments.host, *settings.serving_names.split(",")])
+    uvicorn.run(
+        ModelServer(arguments.pipeline, slot, config, hosts).app(),
+        host=arguments.host,
+        port=arguments.port,
+        http=with_deadline(config.read_seconds / 3),
+        h11_max_incomplete_event_size=MOST_HEADER_BYTES,
+        limit_concurrency=MOST_CONNECTIONS,
+        log_level="warning",
+        timeout_graceful_shutdown=10,
+    )
     follower.stopping.set()
 
 

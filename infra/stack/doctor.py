@@ -13,6 +13,7 @@ from mlratchet.infra.keys.files import load_trusted, trusted_keys_file
 from mlratchet.infra.machine.free_ports import is_free, remembered_ports
 from mlratchet.infra.settings import Settings, load_settings
 from mlratchet.infra.stack.control import status
+from mlratchet.infra.stack.install import has_auth
 from mlratchet.infra.stack.ledgers import examine_ledgers
 from mlratchet.infra.storage.opening import open_bucket
 from mlratchet.models.errors import RatchetError
@@ -37,13 +38,15 @@ def examine(home: Path) -> list[dict[str, Any]]:
         findings += [
             finding(
                 s.name,
-                "healthy" if s.healthy else "not healthy",
-                s.healthy,
+                ": ".join(filter(None, (s.words.lower(), s.unready))),
+                s.works,
                 f"`ratchet logs {s.name}`, then `ratchet up`",
             )
             for s in states
         ]
         findings.append(_conditional_writes(home))
+        words = "asks for passwords" if has_auth(home) else "NO PASSWORDS: every account of this machine is let in"
+        findings.append(finding("access", words, True, ""))
         findings += _ledgers(home)
     else:
         ports = remembered_ports(home)

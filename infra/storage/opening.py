@@ -8,11 +8,11 @@ from mlratchet.infra.settings import AuditSettings, Settings
 from mlratchet.infra.storage.s3 import S3Store
 
 
-def open_bucket(settings: Settings | AuditSettings, name: str | None = None) -> S3Store:
+def open_bucket(settings: Settings | AuditSettings, name: str | None = None, store: type[S3Store] = S3Store) -> S3Store:
     """A bucket of the S3 that is set; the store bucket unless `name` says another. An auditor's settings may name no
     key: boto3 then looks where it always does."""
     access, secret, token = settings.s3_access_key, settings.s3_secret_key, settings.s3_session_token
-    return S3Store(
+    return store(
         name or settings.store_bucket,
         endpoint_url=settings.s3_endpoint_url,
         region=settings.s3_region,
@@ -25,8 +25,8 @@ def open_bucket(settings: Settings | AuditSettings, name: str | None = None) -> 
 class Buckets:
     """The buckets of one server, each opened once: a client takes a fifth of a second to make. Thread-safe."""
 
-    def __init__(self, settings: Settings | AuditSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings | AuditSettings, store: type[S3Store] = S3Store) -> None:
+        self._settings, self._store = settings, store
         self._open: dict[str, S3Store] = {}
         self._lock = threading.Lock()
 
@@ -34,5 +34,5 @@ class Buckets:
         """By name."""
         with self._lock:
             if name not in self._open:
-                self._open[name] = open_bucket(self._settings, name)
+                self._open[name] = open_bucket(self._settings, name, self._store)
             return self._open[name]

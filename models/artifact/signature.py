@@ -18,6 +18,8 @@ class Signature:
     task: str  # reference of the objective
     input: InputSpec
     classes: tuple[str, ...]
+    ranges: tuple[tuple[str, float, float], ...] = ()
+    """Column of a table, lowest and highest value that a request may hold."""
 
     def to_json(self) -> str:
         """As written to `signature.json`."""
@@ -32,6 +34,7 @@ class Signature:
         return cls(
             task=document["task"],
             classes=tuple(document["classes"]),
+            ranges=tuple((str(name), float(low), float(high)) for name, low, high in document.get("ranges", ())),
             input=InputSpec(
                 kind=spec["kind"],
                 shape=tuple(spec["shape"]),

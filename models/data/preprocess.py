@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import traceback
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
-from sys import version_info
 from typing import Any
 
-import numpy as np
 from mlratchet.models.config import WorkloadRef
 from mlratchet.models.data.config import DataConfig
 from mlratchet.models.data.dataset import DatasetManifest, dataset_id, load_dataset
@@ -19,17 +15,17 @@ from mlratchet.models.data.row_index import index_bytes
 from mlratchet.models.data.shards import write_shard
 from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.models.data.split import SIDES, side_of
-from mlratchet.models.errors import DataError, RatchetError
+from mlratchet.models.errors import DataError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
-from mlratchet.models.objectives.base import Objective
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.sources.base import SourceOptions
 from mlratchet.models.sources.numbers import Mark
 from mlratchet.models.sources.record import RawObject, Record, Reject, target_names
 from mlratchet.models.workloads.base import Workload
+from mlratchet.models.workloads.guarded import guarded_records
+from mlratchet.models.workloads.told import ToldWorkload
 
 WRITERS = 8  # threads
-NOT_THE_USERS = {"site-packages", "mlratchet", f"python{version_info.major}.{version_info.minor}"}  # folders of code
 
 
 class EmptyDatasetError(DataError):
@@ -74,16 +70,11 @@ def read_dataset_records(
     """
     records: dict[str, Record] = {}
     rejects: list[Reject] = []
-    objective, class_names, shape = workload.objective, workload.class_names(), workload.input_spec().shape
     for found in raw_records(store, snapshot, workload, source, first=first):
         if isinstance(found, Reject):
             rejects.append(found)
-            continue
-        where = found.where or found.id
-        if (problem := _refusal(found, shape, objective, class_names)) is not None:
-            rejects.append(Reject(where=where, code=problem[0], reason=f"{where}: {problem[1]}"))
         elif found.id in records:
-            kept = records[found.id].where
+            where, kept = found.where or found.id, records[found.id].where
             words = f"{where}: id {found.id!r} is there twice; the first{f' ({kept})' if kept else ''} is kept"
             rejects.append(Reject(where=where, code="duplicate_id", reason=words))
         else:
@@ -91,20 +82,6 @@ def read_dataset_records(
     if not records:
         raise EmptyDatasetError(source.prefix, rejects)
     return sorted(records.values(), key=lambda record: record.id), rejects
-
-
-def _refusal(
-    record: Record, shape: tuple[int, ...], objective: Objective, class_names: tuple[str, ...]
-) -> tuple[str, str] | None:
-    """Rule and reason for a record that a reader gave and nobody can use: an input of another shape, a target that
-    cannot be learnt."""
-    if not isinstance(record.x, np.ndarray) or record.x.shape != shape:
-        return "bad_shape", f"got an input of shape {list(np.shape(record.x))}, expected {list(shape)}"
-    try:
-        problem = objective.refusal(record.y, class_names)
-    except Exception as error:  # noqa: BLE001 - whatever a target of a user's own reader is: it is about this record
-        problem = f"got {record.y!r}, {type(error).__name__}: {error}"
-    return ("bad_target", f"target: {problem}") if problem else None
 
 
 def raw_records(
@@ -115,35 +92,18 @@ def raw_records(
     *,
     first: FirstDelivery = UNKNOWN,
 ) -> Iterator[Record | Reject]:
-    """As the workload reads the objects of a snapshot, in its order.
+    """As the workload reads the objects of a snapshot, in its order; a record that nobody can use is a reject.
 
-    Raises ``DataError`` for whatever else a reader raises: it says after which record.
+    Raises ``DataError`` for whatever a reader raises: it says after which record.
     """
 
     def fetch(item: RawObject) -> bytes:
         return store.get(f"raw/{item.sha256}", sha256=item.sha256)
 
-    last = ""
-    try:
-        for found in workload.records(snapshot.raw_objects(), fetch, source.model_dump(mode="json") | first.settings()):
-            last = found.where or last
-            yield found
-    except RatchetError:
-        raise
-    except Exception as error:  # a user's own reader: what it raises is about the data, and names no file
-        raise reader_failed(type(workload), error, last) from error
-
-
-def reader_failed(kind: type[Workload], error: Exception, last: str) -> DataError:
-    """What to say of an exception that a reader let through: where in the user's code, and after which record."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not set(Path(frame.filename).parts) & NOT_THE_USERS] or frames
-    line = f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else "?"
-    place = f"after {last}" if last else "before its first record"
-    return DataError(
-        f"{kind.__name__} cannot read the delivery: {type(error).__name__}: {' '.join(str(error).split())} ({line}), "
-        f"{place}; give what cannot be read as a Reject with place and reason"
-    )
+    options = source.model_dump(mode="json") | first.settings()
+    if isinstance(workload, ToldWorkload):  # guarded where it is read
+        return workload.records(snapshot.raw_objects(), fetch, options)
+    return guarded_records(workload, snapshot.raw_objects(), fetch, options)
 
 
 def write_dataset(

@@ -34,12 +34,13 @@ EVIDENCE = (
     "policies/",
     "quarantine/",
     "readings/",
+    "orders/",
 )
 STUDIES = ("studies/",)  # of searches: they have their time, and what they name lives as long
-FOREVER = ("ledger/", "registrations/", "deployments/", "approvals/", "columns/")
+FOREVER = ("ledger/", "registrations/", "deployments/", "approvals/", "columns/", "adoptions/", "versions/")
 # how often rows have gated, which quarantine is the newest: kept forever, and what they name is not
 COUNTS = ("holdout/", "rejects/")
-REPORTS = ("runs/", "gc/started/")  # for reading; they keep nothing alive
+REPORTS = ("runs/", "gc/started/", "aside/")  # for reading; they keep nothing alive
 MACHINERY = ("leases/", "gc/running/", "hardware/", "health/", "doctor/")  # whoever writes them clears them
 FIRST = ("listings/", "gates/", "datasets/", "snapshots/")  # deleted before what they refer to
 

@@ -1,51 +1,59 @@
-"""The HTTP application: `/predict`, `/health`, `/ready`, `/metrics`, `/openapi.json`."""
+"""The HTTP application: `/predict`, `/health`, `/ready`, `/metrics`, `/openapi.json`, `/docs`."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
+import numpy as np
 import orjson
 from mlratchet.models.serving.batcher import Batcher
 from mlratchet.models.serving.config import ServingConfig
-from mlratchet.models.serving.predictor import Predictor
-from mlratchet.models.serving.schema import BadRequestError, openapi, parse_request
+from mlratchet.models.serving.docs_page import file_routes, page
+from mlratchet.models.serving.door import PREDICT, Door, header_of, problem
+from mlratchet.models.serving.hosts import AllowedHosts
+from mlratchet.models.serving.openapi import openapi
+from mlratchet.models.serving.predictor import NoFiniteAnswerError, Predictor
+from mlratchet.models.serving.refusal import BadRequestError
+from mlratchet.models.serving.room import RETRY_AFTER_S, Held, Room
+from mlratchet.models.serving.schema import parse_request
+from mlratchet.models.serving.slot import Slot
+from mlratchet.models.serving.troubles import Troubles
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.routing import Route
 
 VERSION_HEADER = "x-model-version"
-
-
-class Slot:
-    """What is served now. `swap` is one assignment: no request sees half of it."""
-
-    def __init__(self) -> None:
-        self.current: Predictor | None = None
-        self.load_error: str = ""
-
-    def swap(self, predictor: Predictor) -> None:
-        """Requests parsed from now on are answered by `predictor`."""
-        self.current = predictor
-        self.load_error = ""
+JSON_TYPE = "application/json"
+SHORT_BYTES = 32_768  # a longer body, and every picture, is read on a thread: others are answered meanwhile
 
 
 class ModelServer:
     """The handlers of one pipeline's server."""
 
-    def __init__(self, name: str, slot: Slot, config: ServingConfig) -> None:
+    def __init__(self, name: str, slot: Slot, config: ServingConfig, hosts: AllowedHosts | None = None) -> None:
         self._name, self._slot, self._config = name, slot, config
+        self._hosts = hosts or AllowedHosts()
         self._batcher = Batcher(max_batch_rows=config.max_batch_rows)
+        self._room = Room(max_requests=config.max_waiting_requests, max_bytes=config.max_waiting_bytes)
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="parse")
         self._registry = CollectorRegistry()
         labels = ["status", "version"]
         self._requests = Counter("ratchet_requests", "Requests to /predict", labels, registry=self._registry)
         self._rows = Counter("ratchet_rows", "Rows predicted", ["version"], registry=self._registry)
         self._seconds = Histogram("ratchet_request_seconds", "Time to answer /predict", registry=self._registry)
         self._version = Gauge("ratchet_model_version", "Version that is served", registry=self._registry)
+        waiting = Gauge("ratchet_waiting_requests", "Requests that are read or wait", registry=self._registry)
+        waiting.set_function(lambda: self._room.requests)
+        self._troubles = Troubles(self._registry)
 
     def app(self) -> Starlette:
         """The ASGI application."""
@@ -55,66 +63,114 @@ class ModelServer:
             self._batcher.start()
             yield
             await self._batcher.stop()
+            self._reader.shutdown()
 
+        routes = [
+            Route(PREDICT, self.predict, methods=["POST"]),
+            Route("/health", self.health),
+            Route("/ready", self.ready),
+            Route("/metrics", self.metrics),
+            Route("/openapi.json", self.description),
+            Route("/docs", self.docs),
+            *file_routes(),
+        ]
+        door = Middleware(
+            Door,
+            hosts=self._hosts,
+            troubles=self._troubles,
+            version=lambda: self._slot.version,
+            paths=frozenset(route.path for route in routes),
+            predict=self.predict,
+        )
         return Starlette(
-            routes=[
-                Route("/predict", self.predict, methods=["POST"]),
-                Route("/health", self.health),
-                Route("/ready", self.ready),
-                Route("/metrics", self.metrics),
-                Route("/openapi.json", self.description),
-                Route("/docs", self.docs),
-            ],
-            lifespan=lifespan,
+            routes=routes, middleware=[door], lifespan=lifespan, exception_handlers={HTTPException: not_here}
         )
 
     async def predict(self, request: Request) -> Response:
         """Answer one request; 4xx names the field."""
         began = time.perf_counter()
-        predictor = self._slot.current
-        version = str(predictor.version) if predictor else "none"
+        predictor, version = self._slot.current, self._slot.version
         try:
             if predictor is None:
-                raise BadRequestError("model", "no champion is loaded yet; see /health", 503)
-            rows = parse_request(await self._body(request), predictor.signature)
-            predictions = await self._batcher.predict(predictor, rows)
+                words = "no champion is loaded yet; see /health"
+                raise BadRequestError("model", words, 503, retry_after_s=RETRY_AFTER_S)
+            with self._room.place() as held:
+                rows = await self._parsed(await self._body(request, held), predictor, held)
+                predictions = await self._batcher.predict(predictor, rows)
         except BadRequestError as error:
-            self._requests.labels(str(error.status), version).inc()
-            return _json({"field": error.field, "error": error.message}, error.status, version)
-        except ValueError as error:
-            self._requests.labels("422", version).inc()
-            return _json({"field": "instances", "error": str(error)}, 422, version)
-        self._requests.labels("200", version).inc()
+            return self._refused(request, error, version)
+        except ClientDisconnect:
+            self._count("499", version)  # as others count it; nobody reads the answer
+            return Response(status_code=400)
+        except NoFiniteAnswerError as error:
+            return self._refused(request, BadRequestError(f"instances[{error.row}]", str(error)), version)
+        except Exception:
+            self._count("500", version)
+            raise  # to the door, which answers, counts and logs it
+        self._count("200", version)
         self._rows.labels(version).inc(len(rows))
         self._seconds.observe(time.perf_counter() - began)
         return _json({"predictions": predictions, "version": predictor.version}, 200, version)
 
-    async def _body(self, request: Request) -> bytes:
-        limit = self._config.max_request_bytes
+    def _count(self, status: str, version: str) -> None:
+        self._requests.labels(status, version).inc()
+
+    def _refused(self, request: Request, error: BadRequestError, version: str) -> Response:
+        self._count(str(error.status), version)
+        headers = {VERSION_HEADER: version}
+        if error.status == 503:
+            self._troubles.unavailable(request.state.request_id, error.message)
+            headers["retry-after"] = str(error.retry_after_s)
+        if error.status in (408, 413):
+            headers["connection"] = "close"  # the rest of the body is not waited for
+        return problem(error.field, error.message, error.status, headers)
+
+    async def _body(self, request: Request, held: Held) -> bytes:
+        kind = (header_of(request.scope, b"content-type") or JSON_TYPE).split(";")[0].strip()
+        if kind != JSON_TYPE:
+            raise BadRequestError("content-type", f"got {kind[:100]!r}, expected {JSON_TYPE}", 415)
+        limit, seconds = self._config.max_request_bytes, self._config.read_seconds
         body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit:
-                raise BadRequestError("body", f"larger than {limit} bytes", 413)
+        try:
+            async with asyncio.timeout(seconds):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > limit:
+                        raise BadRequestError("body", f"larger than {limit} bytes", 413)
+                    held.take(len(chunk))
+        except TimeoutError as error:
+            raise BadRequestError("body", f"did not arrive within {seconds:g} s", 408) from error
         return bytes(body)
 
+    async def _parsed(self, body: bytes, predictor: Predictor, held: Held) -> np.ndarray[Any, Any]:
+        if len(body) <= SHORT_BYTES and predictor.signature.input.kind != "image":
+            return parse_request(body, predictor.signature)
+        loop = asyncio.get_running_loop()
+        rows = await loop.run_in_executor(self._reader, parse_request, body, predictor.signature)
+        held.take(rows.nbytes)
+        return rows
+
     async def health(self, _: Request) -> Response:
-        """Alive; what is served, and why a newer champion could not be loaded."""
+        """Alive; what is served, why a newer champion could not be loaded, and what went wrong."""
         current = self._slot.current
         facts: dict[str, Any] = {
             "pipeline": self._name,
             "version": current.version if current else None,
             "generation": current.generation if current else None,
             "load_error": self._slot.load_error,
+            "next_try_in_s": self._slot.next_try_in_s,
+            "server_errors": self._troubles.facts(),
         }
-        return _json(facts, 200, str(current.version) if current else "none")
+        return _json(facts, 200, self._slot.version)
 
     async def ready(self, _: Request) -> Response:
         """200 once a champion is loaded."""
         current = self._slot.current
         if current is None:
-            return _json({"ready": False, "reason": self._slot.load_error or "no champion yet"}, 503, "none")
-        return _json({"ready": True, "version": current.version}, 200, str(current.version))
+            reason = {"ready": False, "reason": self._slot.load_error or "no champion yet"}
+            return _json(reason, 503, "none", {"retry-after": str(RETRY_AFTER_S)})
+        behind = {"behind": self._slot.load_error} if self._slot.load_error else {}
+        return _json({"ready": True, "version": current.version, **behind}, 200, self._slot.version)
 
     async def metrics(self, _: Request) -> Response:
         """Prometheus text."""
@@ -124,20 +180,19 @@ class ModelServer:
     async def description(self, _: Request) -> Response:
         """OpenAPI."""
         current = self._slot.current
-        return _json(openapi(self._name, current.signature if current else None), 200, "")
+        return _json(openapi(self._name, current.signature if current else None, self._config), 200, "")
 
     async def docs(self, _: Request) -> Response:
-        """The description for people, without anything from outside."""
-        current = self._slot.current
-        text = orjson.dumps(openapi(self._name, current.signature if current else None), option=orjson.OPT_INDENT_2)
-        title = f"{self._name}, version {current.version if current else 'none'}"
-        body = text.decode().replace("&", "&amp;").replace("<", "&lt;")
-        return HTMLResponse(
-            f"<!doctype html><meta charset=utf-8><title>{title}</title><h1>{title}</h1>"
-            f"<p><a href=/health>health</a> <a href=/ready>ready</a> <a href=/metrics>metrics</a></p><pre>{body}</pre>"
-        )
+        """The description for people."""
+        return page(f"{self._name}, version {self._slot.version}")
 
 
-def _json(value: Any, status: int, version: str) -> Response:
+async def not_here(_: Request, error: Exception) -> Response:
+    """404 and 405, as every refusal is."""
+    assert isinstance(error, HTTPException)
+    return problem("path", error.detail, error.status_code, dict(error.headers or {}))
+
+
+def _json(value: Any, status: int, version: str, more: dict[str, str] | None = None) -> Response:
     headers = {VERSION_HEADER: version} if version else {}
-    return Response(orjson.dumps(value), status, headers, media_type="application/json")
+    return Response(orjson.dumps(value), status, headers | (more or {}), media_type="application/json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -10,20 +11,23 @@ from typing import Any
 import numpy as np
 from mlratchet.models.serving.predictor import Predictor
 
+Answers = list[dict[str, Any]]
+
 
 @dataclass(frozen=True, eq=False)
 class _Waiting:
     rows: np.ndarray[Any, Any]
     predictor: Predictor
-    answer: asyncio.Future[list[dict[str, Any]]]
+    answer: asyncio.Future[Answers]
 
 
 class Batcher:
-    """One forward at a time, on a thread of its own. A request is answered by the version that parsed it."""
+    """One forward at a time, on a thread of its own. A request is answered by the version that parsed it, and what it
+    makes the model do is its own affair: a batch that fails is computed again, request by request."""
 
     def __init__(self, *, max_batch_rows: int) -> None:
         self._max_rows = max_batch_rows
-        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()
+        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()  # bounded by who lets requests in (`room.py`)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="forward")
         self._task: asyncio.Task[None] | None = None
 
@@ -38,38 +42,65 @@ class Batcher:
             self._task.cancel()
         self._thread.shutdown()
 
-    async def predict(self, predictor: Predictor, rows: np.ndarray[Any, Any]) -> list[dict[str, Any]]:
-        """The predictions of one request's rows."""
-        answer: asyncio.Future[list[dict[str, Any]]] = asyncio.get_running_loop().create_future()
+    async def predict(self, predictor: Predictor, rows: np.ndarray[Any, Any]) -> Answers:
+        """The predictions of one request's rows. Raises what the model raises for them."""
+        answer: asyncio.Future[Answers] = asyncio.get_running_loop().create_future()
         await self._queue.put(_Waiting(rows, predictor, answer))
         return await answer
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        held: _Waiting | None = None
+        held: list[_Waiting] = []
         while True:
-            batch = [held or await self._queue.get()]
-            held = None
-            count = len(batch[0].rows)
-            while not self._queue.empty() and count < self._max_rows:
-                more = self._queue.get_nowait()
-                if more.predictor is not batch[0].predictor or count + len(more.rows) > self._max_rows:
-                    held = more  # another version, or too many rows: first of the next batch
-                    break
-                batch.append(more)
-                count += len(more.rows)
-            rows = np.concatenate([one.rows for one in batch]) if len(batch) > 1 else batch[0].rows
+            held = await self._answer(held or [await self._queue.get()])
+
+    async def _answer(self, batch: list[_Waiting]) -> list[_Waiting]:
+        """What waits and fits is answered with the first of `batch`; returns what begins the next. A method of its own,
+        so that no variable keeps a version alive that was swapped out while nobody asks."""
+        held = self._gather(batch)
+        found = await asyncio.get_running_loop().run_in_executor(self._thread, self._answers, batch)
+        for one, answers in zip(batch, found, strict=True):
+            if not one.answer.done():  # else the client is gone
+                settle(one.answer, answers)
+            self._queue.task_done()
+        return held
+
+    def _gather(self, batch: list[_Waiting]) -> list[_Waiting]:
+        """Add what waits and fits; returns the one that does not: another version's, or too many rows."""
+        count = len(batch[0].rows)
+        while not self._queue.empty() and count < self._max_rows:
+            more = self._queue.get_nowait()
+            if more.predictor is not batch[0].predictor or count + len(more.rows) > self._max_rows:
+                return [more]
+            batch.append(more)
+            count += len(more.rows)
+        return []
+
+    def _answers(self, batch: Sequence[_Waiting]) -> list[Answers | Exception]:
+        """Per request its predictions, or what its own rows made the model raise."""
+        predictor = batch[0].predictor
+        if len(batch) > 1:
             try:
-                predictions = await loop.run_in_executor(self._thread, batch[0].predictor.predict, rows)
-            except Exception as error:  # noqa: BLE001 - handed to the callers; the loop must live
-                for one in batch:
-                    if not one.answer.done():
-                        one.answer.set_exception(error)
-            else:
-                at = 0
-                for one in batch:
-                    if not one.answer.done():
-                        one.answer.set_result(predictions[at : at + len(one.rows)])
-                    at += len(one.rows)
-            for _ in batch:
-                self._queue.task_done()
+                together = predictor.predict(np.concatenate([one.rows for one in batch]))
+            except Exception:  # noqa: BLE001 - one client's rows must not fail the others: each is asked alone below
+                return [self._alone(predictor, one.rows) for one in batch]
+            ends = np.cumsum([len(one.rows) for one in batch])
+            return [together[end - len(one.rows) : end] for one, end in zip(batch, ends, strict=True)]
+        return [self._alone(predictor, batch[0].rows)]
+
+    def _alone(self, predictor: Predictor, rows: np.ndarray[Any, Any]) -> Answers | Exception:
+        """One request, in forwards of no more rows than a batch has, so that its memory is bounded too."""
+        found: Answers = []
+        for at in range(0, len(rows), self._max_rows):
+            try:
+                found += predictor.predict(rows[at : at + self._max_rows], first=at)
+            except Exception as error:  # noqa: BLE001 - handed to the caller; the loop must live
+                return error
+        return found
+
+
+def settle(answer: asyncio.Future[Answers], found: Answers | Exception) -> None:
+    """The result of a future, or what it raises."""
+    if isinstance(found, Exception):
+        answer.set_exception(found)
+    else:
+        answer.set_result(found)

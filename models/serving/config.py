@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlratchet.models.config import StrictModel
-from pydantic import Field
+from pydantic import Field, field_validator
 
 
 class ServingConfig(StrictModel):
@@ -12,9 +12,24 @@ class ServingConfig(StrictModel):
     max_batch_rows: int = Field(default=64, ge=1, le=65536)
     """Rows answered by one forward."""
     max_request_bytes: int = Field(default=8_000_000, ge=1024)
+    max_waiting_requests: int = Field(default=256, ge=1, le=65536)
+    """Beyond so many at once, and beyond so many bytes, the answer is 503 with Retry-After."""
+    max_waiting_bytes: int = Field(default=256_000_000, ge=1024)
+    read_seconds: float = Field(default=30.0, gt=0, le=3600)
+    """A request that has not arrived whole by then is ended; of its header, a third of it."""
     threads: int = Field(default=1, ge=1, le=256)
     """Intra-op threads of the forward."""
     defaults: dict[str, float] = Field(default_factory=dict)
     """Column of a table -> its value in a request that lacks it, for clients that do not know a new column yet."""
+    ranges: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    """Column of a table -> lowest and highest value; a request outside is refused."""
     poll_seconds: float = Field(default=1.0, gt=0, le=3600)
     """How often the ledger is asked for a new champion."""
+
+    @field_validator("ranges")
+    @classmethod
+    def _ascending(cls, ranges: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+        for name, (low, high) in ranges.items():
+            if not low <= high:
+                raise ValueError(f"{name}: got [{low:g}, {high:g}], expected the lowest value first")
+        return ranges

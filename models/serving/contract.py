@@ -26,7 +26,8 @@ from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.ports.storage import ObjectExists, ObjectStore
 from mlratchet.models.serving.predictor import Predictor, predictions_of
-from mlratchet.models.serving.schema import BadRequestError, parse_request
+from mlratchet.models.serving.refusal import BadRequestError
+from mlratchet.models.serving.schema import parse_request
 from mlratchet.models.sources.record import InputSpec
 from PIL import Image
 

@@ -14,6 +14,14 @@ from mlratchet.models.objectives.naming import objective_of
 Array = np.ndarray[Any, Any]
 
 
+class NoFiniteAnswerError(ValueError):
+    """The model's output for row `row` of a request is NaN or infinity."""
+
+    def __init__(self, version: int, row: int) -> None:
+        super().__init__(f"version {version} answered NaN or infinity")
+        self.row = row
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Predictor:
     """One version of one model. Called from one thread at a time."""
@@ -23,15 +31,18 @@ class Predictor:
     signature: Signature
     model: Callable[[torch.Tensor], torch.Tensor]
 
-    def predict(self, rows: Array) -> list[dict[str, Any]]:
-        """A prediction per row, as the objective answers.
+    def predict(self, rows: Array, *, first: int = 0) -> list[dict[str, Any]]:
+        """A prediction per row, as the objective answers. `first`: the number of the first row in its request.
 
-        Raises ``ValueError`` for non-finite outputs.
+        Raises ``NoFiniteAnswerError`` for non-finite outputs, ``RuntimeError`` for another number of rows than asked.
         """
         with torch.inference_mode():
             output = self.model(torch.from_numpy(rows)).float()
+            if len(output) != len(rows):
+                raise RuntimeError(f"expected {len(rows)} predictions, got {len(output)}")
             if not bool(torch.isfinite(output).all()):
-                raise ValueError(f"version {self.version} answered NaN or infinity")
+                wrong = ~torch.isfinite(output).reshape(len(rows), -1).all(dim=1)
+                raise NoFiniteAnswerError(self.version, first + int(wrong.nonzero()[0]))
             return predictions_of(output, self.signature)
 
     def warm_up(self) -> None:

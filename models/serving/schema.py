@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
+import json
+import math
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import orjson
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.errors import RatchetError
-from mlratchet.models.objectives.naming import objective_of
-from mlratchet.models.sources.decoding import AS_DECLARED, decode_image
+from mlratchet.models.serving.numbers import row_of
+from mlratchet.models.serving.refusal import BadRequestError, RowPlace
+from mlratchet.models.sources.decoding import AS_DECLARED, FORMATS, decode_image
 from mlratchet.models.sources.record import InputSpec
+from PIL import Image
 
 MAX_INSTANCES = 4096
+MAX_ROW_BYTES = 64_000_000  # of all rows of a request as the model takes them: a few kB of pictures can be gigabytes
+WORDS = 200  # characters of a client's own words that an answer repeats
 
 
-class BadRequestError(Exception):
-    """A 4xx: `status`, the `field` that is wrong, and what was expected."""
-
-    def __init__(self, field: str, message: str, status: int = 422) -> None:
-        super().__init__(f"{field}: {message}")
-        self.status, self.field, self.message = status, field, message
+def most_instances(signature: Signature) -> int:
+    """How many instances one request may hold."""
+    spec = signature.input
+    row_bytes = math.prod(spec.shape) * np.dtype(spec.dtype).itemsize
+    return max(1, min(MAX_INSTANCES, MAX_ROW_BYTES // max(1, row_bytes)))
 
 
 def parse_request(body: bytes, signature: Signature) -> np.ndarray[Any, Any]:
@@ -30,55 +38,75 @@ def parse_request(body: bytes, signature: Signature) -> np.ndarray[Any, Any]:
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
-        raise BadRequestError("body", f"not JSON: {exc}", 400) from exc
+        raise _unreadable(body, exc) from exc
     if not isinstance(document, dict):
         raise BadRequestError("body", "expected an object with the field instances")
     unknown = sorted(set(document) - {"instances"})
     if unknown:
-        raise BadRequestError(unknown[0][:100], "unknown field; expected instances alone")
+        raise BadRequestError(unknown[0][:WORDS], "unknown field; expected instances alone")
     instances = document.get("instances")
     if not isinstance(instances, list) or not instances:
         raise BadRequestError("instances", "expected a list of at least one instance")
-    if len(instances) > MAX_INSTANCES:
-        raise BadRequestError("instances", f"got {len(instances)}, expected at most {MAX_INSTANCES}", 413)
+    most = most_instances(signature)
+    if len(instances) > most:
+        raise BadRequestError("instances", f"got {len(instances)}, expected at most {most}")
+    _refuse_too_many_pixels(instances, (signature.input.decoding or AS_DECLARED).max_pixels)
     rows = [_row(value, f"instances[{number}]", signature) for number, value in enumerate(instances)]
-    return np.stack(rows)
+    return np.stack(rows) if len(rows) > 1 else rows[0][None]
+
+
+def _unreadable(body: bytes, reason: Exception) -> BadRequestError:
+    """The number that is no finite one, if that is all that is wrong; else what the parser said."""
+    with suppress(ValueError, RecursionError):
+        for field, number in _numbers(json.loads(body), ""):
+            if not is_finite(number):
+                return BadRequestError(field[:WORDS] or "body", f"got {str(number)[:20]}, expected a finite number")
+    return BadRequestError("body", f"not JSON: {reason}"[:WORDS], 400)
+
+
+def is_finite(number: float) -> bool:
+    """Whether it is a number that 64 bits can hold."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # a whole number with hundreds of digits
+        return False
+
+
+def _numbers(value: Any, field: str) -> Iterator[tuple[str, float]]:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            known = name.encode(errors="replace").decode()  # half a surrogate cannot be answered with
+            yield from _numbers(item, f"{field}.{known}" if field else known)
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _numbers(item, f"{field}[{number}]")
+    elif isinstance(value, int | float):
+        yield field, value
 
 
 def _row(value: Any, field: str, signature: Signature) -> np.ndarray[Any, Any]:
     spec = signature.input
-    if isinstance(value, dict):
+    named = isinstance(value, dict)
+    if named:
         if spec.kind == "image" and set(value) == {"image_base64"}:
             return _image(value["image_base64"], f"{field}.image_base64", signature)
-        if spec.kind == "table":
-            value = dict(spec.defaults) | value
-            missing = [name for name in spec.columns if name not in value]
-            extra = sorted(set(value) - set(spec.columns))
-            if missing or extra:
-                name = missing[0] if missing else extra[0]
-                raise BadRequestError(f"{field}.{name}"[:200], "missing column" if missing else "unknown column")
-            value = [value[name] for name in spec.columns]
-        else:
+        if spec.kind != "table":
             expected = "image_base64 or a list of values" if spec.kind == "image" else "a list of values"
-            raise BadRequestError(field, f"expected {expected}")
-    value = _lengthened(value, spec)
-    _only_numbers(value, field)
-    try:
-        row = np.asarray(value, dtype=np.float64)
-    except (ValueError, TypeError, OverflowError) as exc:
-        raise BadRequestError(field, f"ragged or not numeric, expected shape {list(spec.shape)}") from exc
-    if row.shape != spec.shape:
-        raise BadRequestError(field, f"got shape {list(row.shape)}, expected {list(spec.shape)}")
-    if not np.isfinite(row).all():
-        raise BadRequestError(field, "holds NaN or infinity")
-    span = spec.value_range
-    if span is not None and (row.min() < span[0] or row.max() > span[1]):
-        raise BadRequestError(field, f"values from {row.min():g} to {row.max():g}, expected {span[0]:g} to {span[1]:g}")
-    with np.errstate(over="ignore"):
-        cast = row.astype(spec.dtype)
-    if np.issubdtype(cast.dtype, np.floating) and not np.isfinite(cast).all():
-        raise BadRequestError(field, f"a value is too large for {spec.dtype}")
-    return cast
+            raise BadRequestError(field, f"got an object, expected {expected}")
+        value = _in_order(value, field, spec)
+    place = RowPlace(field, spec.columns if named else ())
+    return row_of(_lengthened(value, spec), signature, place)
+
+
+def _in_order(row: dict[str, Any], field: str, spec: InputSpec) -> list[Any]:
+    """The values of a row by name, in the order of the columns."""
+    row = dict(spec.defaults) | row
+    missing = [name for name in spec.columns if name not in row]
+    extra = sorted(set(row) - set(spec.columns))
+    if missing or extra:
+        name = missing[0] if missing else extra[0]
+        raise BadRequestError(f"{field}.{name}"[:WORDS], "missing column" if missing else "unknown column")
+    return [row[name] for name in spec.columns]
 
 
 def _lengthened(value: Any, spec: InputSpec) -> Any:
@@ -90,14 +118,29 @@ def _lengthened(value: Any, spec: InputSpec) -> Any:
     return value + [defaults[name] for name in later] if all(name in defaults for name in later) else value
 
 
-def _only_numbers(value: Any, field: str) -> None:
-    """Text and booleans are not numbers, whatever numpy makes of them."""
-    if isinstance(value, list):
-        for number, item in enumerate(value):
-            _only_numbers(item, f"{field}[{number}]")
-    elif isinstance(value, bool) or not isinstance(value, int | float):
-        kind = "null" if value is None else type(value).__name__
-        raise BadRequestError(field, f"got {kind}, expected a number")
+def _refuse_too_many_pixels(instances: list[Any], most: int) -> None:
+    """A picture's file says how large it is before it is decoded: what all of a request would take is bounded."""
+    if len(instances) == 1:
+        return  # decoding bounds one
+    total = 0
+    for number, value in enumerate(instances):
+        text = value.get("image_base64") if isinstance(value, dict) else None
+        if isinstance(text, str):
+            total += _pixels(text)
+            if total > most:
+                raise BadRequestError(
+                    f"instances[{number}].image_base64",
+                    f"more than {most} pixels in one request; send fewer",
+                    413,
+                )
+
+
+def _pixels(text: str) -> int:
+    """0 for what is no picture: decoding says why."""
+    try:
+        return math.prod(Image.open(io.BytesIO(base64.b64decode(text, validate=True)), formats=FORMATS).size)
+    except Exception:  # noqa: BLE001 - whatever Pillow raises at a hostile file; decoding names it
+        return 0
 
 
 def _image(text: Any, field: str, signature: Signature) -> np.ndarray[Any, Any]:
@@ -113,67 +156,5 @@ def _image(text: Any, field: str, signature: Signature) -> np.ndarray[Any, Any]:
         return decode_image(data, height=height, width=width, channels=channels, where=field, how=how)
     except RatchetError as error:
         raise BadRequestError(field, str(error)) from error
-
-
-def prediction(signature: Signature | None) -> dict[str, Any]:
-    """The JSON schema of one prediction."""
-    if signature is None:
-        return {"type": "object"}
-    properties = objective_of(signature.task).answer_schema(signature.classes)
-    return {"type": "object", "required": list(properties), "properties": properties}
-
-
-def openapi(name: str, signature: Signature | None) -> dict[str, Any]:
-    """The OpenAPI 3.1 description of a server."""
-    values: dict[str, Any] = {"type": "array", "description": "numbers, nested as the model's input shape"}
-    if signature is not None:
-        values["description"] = f"numbers of shape {list(signature.input.shape)}"
-    image = {
-        "type": "object",
-        "required": ["image_base64"],
-        "properties": {"image_base64": {"type": "string", "contentEncoding": "base64"}},
-    }
-    kinds = [values, image] if signature is None or signature.input.kind == "image" else [values]
-    request = {
-        "type": "object",
-        "required": ["instances"],
-        "additionalProperties": False,
-        "properties": {"instances": {"type": "array", "minItems": 1, "items": {"oneOf": kinds}}},
-    }
-    reply = {
-        "type": "object",
-        "properties": {
-            "predictions": {"type": "array", "items": prediction(signature)},
-            "version": {"type": "integer"},
-        },
-    }
-    problem = {"type": "object", "properties": {"field": {"type": "string"}, "error": {"type": "string"}}}
-
-    def answer(words: str, schema: dict[str, Any]) -> dict[str, Any]:
-        return {"description": words, "content": {"application/json": {"schema": schema}}}
-
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": f"{name} (Ratchet)", "version": "1"},
-        "paths": {
-            "/predict": {
-                "post": {
-                    "summary": "Predict with the champion",
-                    "requestBody": {"required": True, "content": {"application/json": {"schema": request}}},
-                    "responses": {
-                        "200": answer("One prediction per instance", reply),
-                        "422": answer("A field is wrong", problem),
-                        "503": answer("No champion is loaded yet", problem),
-                    },
-                }
-            },
-            **{
-                path: {"get": {"summary": words, "responses": {"200": {"description": words}}}}
-                for path, words in (
-                    ("/health", "The process lives; what it serves and its last load error"),
-                    ("/ready", "200 once a champion is loaded"),
-                    ("/metrics", "Prometheus metrics"),
-                )
-            },
-        },
-    }
+    except Exception as error:  # whatever a decoder raises at a client's bytes, it is the client's field
+        raise BadRequestError(field, f"cannot be read as an image: {type(error).__name__}") from error

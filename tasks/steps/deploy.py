@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import httpx
+from mlratchet.infra.serving.client import reason_of
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.tasks.showing.prefect_page import show_link
 from mlratchet.tasks.step import step
@@ -25,6 +26,7 @@ def deploy(run: Run, version: int, timeout_s: float = 90.0) -> str:
                 reply = httpx.get(f"{url}/ready", timeout=5)
                 served = reply.headers.get("x-model-version")
                 answer = f"{url} answers {reply.status_code} with version {served}"
+                answer += f": {reason}" if (reason := reason_of(reply)) else ""
                 if reply.status_code == 200 and served == str(version):
                     show_link("model-server", url, f"{name} version {version}")
                     return url

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from mlratchet.infra.artifact.measure import Measurement
 from mlratchet.models.artifact.signature import signature_of
 from mlratchet.models.data.dataset import DatasetManifest
+from mlratchet.models.evaluation.away import ModelAway
 from mlratchet.models.evaluation.perturb import perturb
 from mlratchet.models.evaluation.score import score
 from mlratchet.models.gates.evidence import AttributionShift, ContractReplay, Evidence
@@ -19,6 +21,7 @@ from mlratchet.models.metrics import MetricValue
 from mlratchet.models.metrics.outside import estimates
 from mlratchet.models.metrics.rows import RowOutputs, load_rows, save_rows
 from mlratchet.models.objectives.naming import compute_metrics
+from mlratchet.models.ports.children import in_process
 from mlratchet.models.serving.contract import contract_requests, publish_requests
 from mlratchet.models.sources.record import Split
 from mlratchet.models.training.cost import training_cost
@@ -32,6 +35,8 @@ from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
 from safetensors.torch import load
 
+logger = logging.getLogger(__name__)
+TRAINED, WEIGHTS = "mlratchet.models.evaluation.in_child:trained_module", "weights.safetensors"
 SAMPLE = 256  # rows that the artifact is measured on
 
 
@@ -124,27 +129,47 @@ def evaluate(run: Run, work: Work, dataset: DatasetManifest, trained: Trained) -
         cost=training_cost(store, work.key, trained.result, run.spec.train),
         attribution_shift=attributed.shift,
         missing=compared.missing | ({"attributions": attributed.missing} if attributed.missing else {}),
-        holdout_uses=record_use(store, run.spec.name, work.key, rows.ids),
+        holdout_uses=worn(run, work, rows.ids),
         sample_x=sample_x,
         sample_output=sample_output,
     )
 
 
-def candidate_rows(run: Run, trained: Trained, module: torch.nn.Module, rows: Split) -> RowOutputs:
-    """The test rows as the ranks scored them, each once; scored here when the ranks did not."""
+def worn(run: Run, work: Work, ids: list[str]) -> int:
+    """How often these rows have gated before; -1 when records of it were removed."""
+    heads, name = run.adapters.ledger.heads, run.spec.name
+    wear = record_use(
+        run.adapters.store, name, work.key, ids, seen=heads.mark(name, "wear") if heads is not None else (0, "")
+    )
+    if wear.uses < 0:
+        logger.warning("holdout/%s/: records of how often rows have gated are gone; `ratchet audit` names them", name)
+    elif heads is not None:
+        heads.keep_mark(name, "wear", wear.number, wear.digest)
+    return wear.uses
+
+
+def candidate_rows(run: Run, trained: Trained, module: torch.nn.Module | ModelAway, rows: Split) -> RowOutputs:
+    """The test rows as the ranks scored them, each once; scored now when the ranks did not."""
     if trained.result.rows_key is not None:
         return load_rows(run.adapters.store, trained.result.rows_key)
     return score(module, rows)
 
 
-def perturbed_rows(run: Run, module: torch.nn.Module, rows: Split, demands: Demands) -> dict[str, RowOutputs]:
+def perturbed_rows(
+    run: Run, module: torch.nn.Module | ModelAway, rows: Split, demands: Demands
+) -> dict[str, RowOutputs]:
     """The candidate on every perturbed copy that the policy declares, one at a time in memory."""
     spec = run.workload.input_spec()
     return {name: score(module, perturb(rows, one, spec)) for name, one in demands.perturbations.items()}
 
 
-def load_candidate(run: Run, weights_key: str, weights_sha256: str) -> torch.nn.Module:
-    """The trained module in eval mode. Raises ``DigestMismatch`` for changed weights."""
-    module = run.workload.build_model()
-    module.load_state_dict(load(run.adapters.store.get(weights_key, sha256=weights_sha256)))
+def load_candidate(run: Run, weights_key: str, weights_sha256: str) -> torch.nn.Module | ModelAway:
+    """The trained module in eval mode; in a child, where there are any. Raises ``DigestMismatch`` for changed
+    weights."""
+    weights = run.adapters.store.get(weights_key, sha256=weights_sha256)
+    if not in_process():
+        workload = run.spec.workload.model_dump(mode="json")
+        return ModelAway(load=TRAINED, arguments={**workload, "weights": WEIGHTS}, objects={WEIGHTS: weights})
+    module = run.workload.prepared_model()
+    module.load_state_dict(load(weights))
     return module.eval()

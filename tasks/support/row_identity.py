@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlratchet.models.data.first_columns import FirstColumns, find_first_columns, publish_first_columns
-from mlratchet.models.data.preprocess import FirstDelivery, reader_failed
+from mlratchet.models.data.preprocess import FirstDelivery
 from mlratchet.models.data.snapshot import Snapshot
-from mlratchet.models.errors import RatchetError
 from mlratchet.models.sources.numbers import Mark
 from mlratchet.models.sources.record import RawObject
+from mlratchet.models.workloads.guarded import reading
 from mlratchet.tasks.wiring import Run
 
 
@@ -54,13 +54,9 @@ def _look(run: Run, snapshot: Snapshot) -> tuple[tuple[str, ...], Mapping[str, M
     def fetch(item: RawObject) -> bytes:
         return store.get(f"raw/{item.sha256}", sha256=item.sha256)
 
-    try:
+    with reading(workload):
         columns = workload.identity_columns(snapshot.raw_objects(), fetch, source)
         return columns, workload.number_marks(snapshot.raw_objects(), fetch, source)
-    except RatchetError:
-        raise
-    except Exception as error:  # a user's own reader
-        raise reader_failed(type(workload), error, "") from error
 
 
 def _publish(

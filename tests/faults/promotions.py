@@ -25,8 +25,8 @@ from mlratchet.models.promotion.follow import project_versions
 from mlratchet.models.promotion.move import HEAD, project, promote_version
 from mlratchet.models.promotion.verify import verify_entry
 from mlratchet.models.registration.record import Registration, find_registration, publish_registration
-from mlratchet.models.serving.app import Slot
 from mlratchet.models.serving.follower import ChampionFollower
+from mlratchet.models.serving.slot import Slot
 
 POINTS = (
     "promote.before_ledger",

@@ -22,8 +22,8 @@ from mlratchet.models.gates.validation import validate_policy
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.objectives.base import Objective
 from mlratchet.models.objectives.naming import BUILT_IN, metrics_for, objective_of
+from mlratchet.models.serving.openapi import prediction
 from mlratchet.models.serving.predictor import Predictor
-from mlratchet.models.serving.schema import prediction
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.fitting import check_fits
 from mlratchet.models.workloads.loading import load_workload

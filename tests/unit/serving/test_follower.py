@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,8 +15,8 @@ from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.ledger.chain import entry_key
 from mlratchet.models.registration.record import Registration
-from mlratchet.models.serving.app import Slot
-from mlratchet.models.serving.follower import ChampionFollower, PredictorLoader
+from mlratchet.models.serving.follower import ChampionFollower, PredictorLoader, wait_after
+from mlratchet.models.serving.slot import Slot
 
 from tests.unit.audit.conftest import World
 
@@ -92,6 +93,75 @@ def test_what_was_put_right_clears_the_error(world: World, follower: ChampionFol
     world.store.put(entry_key("digits", 4), head)
     follower.follow()
     assert follower._slot.load_error == ""
+
+
+def rewritten(world: World) -> None:
+    """The newest entry under its number again, genuine in every way, for another version."""
+    world.remove(4)
+    world.promote(4)
+
+
+def test_another_entry_under_the_served_number_is_refused(world: World, follower: ChampionFollower) -> None:
+    follower.follow()
+    assert world.ledger.entries("digits")[-1].generation == 4
+    rewritten(world)
+    follower._ledger = world.ledger  # as after a restart: this process's own ledger would have seen it, too
+    with pytest.raises(SecurityError, match="the ledger was rewritten"):
+        follower.follow()
+    assert served(follower) == 3
+
+
+class Failing:
+    """A loader that fails for a version."""
+
+    def __init__(self) -> None:
+        self.tries: list[int] = []
+        self.broken = {3}
+
+    def load(self, record: Registration, generation: int) -> Any:
+        self.tries.append(record.version)
+        if record.version in self.broken:
+            raise RuntimeError("damaged")
+        return SimpleNamespace(version=record.version, generation=generation, warm_up=lambda: None)
+
+
+class Paced(threading.Event):
+    """Counts waits instead of waiting; ends after `rounds`, doing `between` before one of them."""
+
+    def __init__(self, rounds: int, between: dict[int, Callable[[], Any]]) -> None:
+        super().__init__()
+        self.rounds, self.between, self.done = rounds, between, 0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.between.get(self.done, lambda: None)()
+        self.done += 1
+        if self.done == self.rounds:
+            self.set()
+        return self.is_set()
+
+
+def test_a_champion_that_cannot_be_loaded_is_tried_ever_less_often_and_says_when(world: World) -> None:
+    loader, slot, said = Failing(), Slot(), []
+    made = ChampionFollower("digits", slot, ledger=world.ledger, keys=world.keys, store=world.store, loader=loader)
+    made.stopping = Paced(200, {at: lambda: said.append(slot.next_try_in_s) for at in (0, 1, 2)})
+    made.run(every_s=1.0)
+    assert [wait_after(n, 1.0) for n in (0, 1, 2, 6, 60)] == [0.0, 2.0, 4.0, 60.0, 60.0]
+    assert loader.tries == [3] * 8  # at 0, 2, 6, 14, 30, 62, 122 and 182 s
+    assert said == [2.0, 1.0, 4.0]
+    assert slot.load_error == "RuntimeError: damaged"
+
+
+def test_another_head_is_tried_at_once_and_what_was_swapped_out_is_freed(world: World) -> None:
+    loader, slot, freed = Failing(), Slot(), []
+    made = ChampionFollower(
+        "digits", slot, ledger=world.ledger, keys=world.keys, store=world.store, loader=loader,
+        give_back=lambda: freed.append(slot.version),
+    )  # fmt: skip
+    made.stopping = Paced(25, {20: lambda: world.promote(4)})
+    made.run(every_s=1.0)
+    assert loader.tries[-1] == 4
+    assert (slot.version, slot.load_error, slot.next_try_in_s) == ("4", "", None)
+    assert freed[-1] == "4"
 
 
 def test_a_fresh_server_serves_nothing_that_does_not_verify(world: World, follower: ChampionFollower) -> None:

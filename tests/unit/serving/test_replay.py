@@ -16,10 +16,11 @@ from mlratchet.models.gates.checks.contract import ContractCheck
 from mlratchet.models.gates.checks.latency import LatencyCheck
 from mlratchet.models.gates.evidence import Evidence, LiveReplay
 from mlratchet.models.gates.judge import judge
-from mlratchet.models.serving.app import ModelServer, Slot
+from mlratchet.models.serving.app import ModelServer
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.contract import StoredRequest, contract_requests
 from mlratchet.models.serving.predictor import Predictor
+from mlratchet.models.serving.slot import Slot
 from mlratchet.models.sources.record import InputSpec
 
 from tests.conftest import wait_for

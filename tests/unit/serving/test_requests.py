@@ -6,7 +6,7 @@ import asyncio
 import base64
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,45 +16,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from mlratchet.models.artifact.signature import Signature
-from mlratchet.models.serving.app import VERSION_HEADER, ModelServer, Slot
+from mlratchet.models.serving.app import VERSION_HEADER
 from mlratchet.models.serving.batcher import Batcher
-from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.predictor import Predictor
-from mlratchet.models.serving.schema import BadRequestError, parse_request
-from mlratchet.models.sources.record import InputSpec
+from mlratchet.models.serving.refusal import BadRequestError
+from mlratchet.models.serving.schema import parse_request
+from mlratchet.models.serving.slot import Slot
 from PIL import Image
 from starlette.testclient import TestClient
 
-IMAGE = Signature(
-    task="classification",
-    classes=("no", "yes"),
-    input=InputSpec(kind="image", shape=(1, 2, 2), dtype="float32", value_range=(0.0, 1.0)),
-)
-TABLE = Signature(
-    task="regression", classes=(), input=InputSpec(kind="table", shape=(2,), dtype="float32", columns=("a", "b"))
-)
-
-
-def sum_of(version: int, signature: Signature = IMAGE, factor: float = 1.0) -> Predictor:
-    def model(x: torch.Tensor) -> torch.Tensor:
-        total = x.flatten(1).sum(1) * factor
-        return total if signature.task == "regression" else torch.stack([-total, total], 1)
-
-    return Predictor(version=version, generation=version, signature=signature, model=model)
-
-
-@pytest.fixture
-def slot() -> Slot:
-    slot = Slot()
-    slot.swap(sum_of(3))
-    return slot
-
-
-@pytest.fixture
-def client(slot: Slot) -> Iterator[TestClient]:
-    server = ModelServer("digits", slot, ServingConfig(max_request_bytes=2000))
-    with TestClient(server.app()) as client:
-        yield client
+from tests.unit.serving.conftest import IMAGE, TABLE, sum_of
 
 
 def png(size: tuple[int, int] = (2, 2)) -> str:
@@ -81,14 +52,17 @@ def test_a_good_request_is_answered_with_class_probability_and_version(client: T
         (b'{"instances": []}', 422, "instances"),
         (b'{"instances": 3}', 422, "instances"),
         (b'{"inputs": []}', 422, "inputs"),
-        (b'{"instances": [[[[1, 2], [1, 1]]]]}', 422, "instances[0]"),
-        (b'{"instances": [[[[1, 1], [1]]]]}', 422, "instances[0]"),
+        (b'{"instances": [[[[1, 2], [1, 1]]]]}', 422, "instances[0][0][0][1]"),
+        (b'{"instances": [[[[1, 1], [1]]]]}', 422, "instances[0][0][1]"),
         (b'{"instances": [[1, 1]]}', 422, "instances[0]"),
         (b'{"instances": [[[["1", 1], [1, 1]]]]}', 422, "instances[0][0][0][0]"),
         (b'{"instances": [[[[true, 1], [1, 1]]]]}', 422, "instances[0][0][0][0]"),
         (b'{"instances": [[[[null, 1], [1, 1]]]]}', 422, "instances[0][0][0][0]"),
-        (b'{"instances": [[[[NaN, 1], [1, 1]]]]}', 400, "body"),
-        (b'{"instances": [[[[1e400, 1], [1, 1]]]]}', 400, "body"),
+        (b'{"instances": [[[[NaN, 1], [1, 1]]]]}', 422, "instances[0][0][0][0]"),
+        (b'{"instances": [[[[1e400, 1], [1, 1]]]]}', 422, "instances[0][0][0][0]"),
+        (b'{"instances": [[[[1e400, 1], [1, 1]]]', 400, "body"),
+        (b'{"instances": ' + b"[" * 900 + b"1" + b"]" * 900 + b"}", 422, "instances[0][0]"),
+        (b"[" * 1500 + b"]" * 499, 400, "body"),
         (b'{"instances": [{"image_base64": "%%%"}]}', 422, "instances[0].image_base64"),
         (b'{"instances": [{"image_base64": "aGVsbG8="}]}', 422, "instances[0].image_base64"),
         (b'{"instances": [{"image_base64": 3}]}', 422, "instances[0].image_base64"),
@@ -135,7 +109,8 @@ def test_rows_of_a_table_may_be_named() -> None:
     for body, field in (
         (b'{"instances": [{"a": 1}]}', "instances[0].b"),
         (b'{"instances": [{"a": 1, "b": 2, "c": 3}]}', "instances[0].c"),
-        (b'{"instances": [[1, 1e39]]}', "instances[0]"),
+        (b'{"instances": [[1, 1e39]]}', "instances[0][1]"),
+        (b'{"instances": [{"a": 1e39, "b": 2}]}', "instances[0].a"),
     ):
         with pytest.raises(BadRequestError) as caught:
             parse_request(body, TABLE)
@@ -149,13 +124,15 @@ def test_a_model_that_answers_nan_is_a_422_not_a_prediction(client: TestClient, 
     assert "NaN or infinity" in reply.json()["error"]
 
 
-def test_without_a_champion_it_lives_but_is_not_ready() -> None:
+def test_without_a_champion_it_lives_but_is_not_ready(serve: Callable[..., TestClient]) -> None:
     slot = Slot()
     slot.load_error = "SECURITY: the manifest was changed"
-    with TestClient(ModelServer("digits", slot, ServingConfig()).app()) as client:
-        assert client.get("/health").json()["load_error"].startswith("SECURITY")
-        assert client.get("/ready").status_code == 503
-        assert client.post("/predict", json={"instances": [[1]]}).status_code == 503
+    client = serve(slot)
+    assert client.get("/health").json()["load_error"].startswith("SECURITY")
+    assert client.get("/ready").status_code == 503
+    refused = client.post("/predict", json={"instances": [[1]]})
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert client.get("/health").json()["server_errors"] == {"count": 0, "last": None, "unavailable": 1}
 
 
 def test_the_pages_for_people_and_machines(client: TestClient) -> None:
@@ -166,7 +143,12 @@ def test_the_pages_for_people_and_machines(client: TestClient) -> None:
     assert client.get("/ready").json() == {"ready": True, "version": 3}
     description = client.get("/openapi.json").json()
     assert "/predict" in description["paths"]
-    assert "digits, version 3" in client.get("/docs").text
+    page = client.get("/docs")
+    assert "digits, version 3" in page.text
+    assert "//" not in page.text.replace("<!doctype", "")  # nothing from elsewhere
+    for name in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png", "start.js"):
+        assert f"docs/{name}" in page.text
+        assert client.get(f"/docs/{name}").status_code == 200
 
 
 def test_a_swap_loses_no_request_and_answers_with_the_version_that_parsed_it() -> None:

@@ -1,0 +1,218 @@
+"""The OpenAPI 3.1 description of a server: what it takes, by name and with limits, and all that it may answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from mlratchet.models.artifact.signature import Signature
+from mlratchet.models.objectives.naming import objective_of
+from mlratchet.models.serving.config import ServingConfig
+from mlratchet.models.serving.schema import most_instances
+
+Json = dict[str, Any]
+ANY_NUMBERS: Json = {"type": "array", "description": "numbers, nested as the model's input shape"}
+REFUSALS = {
+    "400": "The body is not JSON",
+    "408": "The request did not arrive in time",
+    "413": "The request is too large",
+    "415": "The content type is not application/json",
+    "421": "The Host is not a name of this server",
+    "422": "A field is wrong",
+    "500": "The model or the server failed; the id stands in the log",
+}
+
+
+def prediction(signature: Signature | None) -> Json:
+    """The JSON schema of one prediction."""
+    if signature is None:
+        return {"type": "object"}
+    properties = objective_of(signature.task).answer_schema(signature.classes)
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def number(signature: Signature, column: str = "") -> Json:
+    """The JSON schema of one value of the input."""
+    spec, kind = signature.input, np.dtype(signature.input.dtype)
+    bounds: Any = np.iinfo(kind) if kind.kind in "iu" else np.finfo(kind)
+    spans = [(bounds.min.item(), bounds.max.item()) if kind.kind == "f" else (int(bounds.min), int(bounds.max))]
+    spans += [spec.value_range] if spec.value_range is not None else []
+    spans += [(low, high) for name, low, high in signature.ranges if name == column]
+    return {
+        "type": "integer" if kind.kind in "iu" else "number",
+        "minimum": max(low for low, _ in spans),
+        "maximum": min(high for _, high in spans),
+    }
+
+
+def nested(signature: Signature, shape: tuple[int, ...]) -> Json:
+    """The JSON schema of lists nested as `shape`."""
+    if not shape:
+        return number(signature)
+    return {
+        "type": "array",
+        "minItems": shape[0],
+        "maxItems": shape[0],
+        "items": nested(signature, shape[1:]),
+    }
+
+
+def instance(signature: Signature | None) -> Json:
+    """The JSON schema of one instance, in every form that it may have."""
+    if signature is None:
+        return ANY_NUMBERS
+    spec = signature.input
+    if spec.kind == "table" and spec.columns:
+        return {"oneOf": [row_by_name(signature), row_by_position(signature)]}
+    values = {**nested(signature, spec.shape), "description": f"numbers of shape {list(spec.shape)}"}
+    if spec.kind != "image":
+        return values
+    picture = {
+        "type": "object",
+        "required": ["image_base64"],
+        "additionalProperties": False,
+        "properties": {
+            "image_base64": {
+                "type": "string",
+                "contentEncoding": "base64",
+                "description": "the bytes of a picture's file (PNG, JPEG, ...); it is resized",
+            }
+        },
+    }
+    return {"oneOf": [values, picture]}
+
+
+def row_by_name(signature: Signature) -> Json:
+    """Columns in any order; those with a default may be left out."""
+    defaults = dict(signature.input.defaults)
+    properties = {
+        name: number(signature, name) | ({"default": defaults[name]} if name in defaults else {})
+        for name in signature.input.columns
+    }
+    return {
+        "type": "object",
+        "required": [name for name in signature.input.columns if name not in defaults],
+        "additionalProperties": False,
+        "properties": properties,
+    }
+
+
+def row_by_position(signature: Signature) -> Json:
+    """In the order of the columns; the last may be left out where all of them have a default."""
+    columns, defaults = signature.input.columns, dict(signature.input.defaults)
+    least = max((at + 1 for at, name in enumerate(columns) if name not in defaults), default=1)
+    return {
+        "type": "array",
+        "description": f"values of {', '.join(columns)}, in this order",
+        "minItems": least,
+        "maxItems": len(columns),
+        "prefixItems": [number(signature, name) for name in columns],
+        "items": False,
+    }
+
+
+def request(signature: Signature | None) -> Json:
+    """The JSON schema of the body of `/predict`."""
+    instances: Json = {"type": "array", "minItems": 1, "items": instance(signature)}
+    if signature is not None:
+        instances["maxItems"] = most_instances(signature)
+    return {
+        "type": "object",
+        "required": ["instances"],
+        "additionalProperties": False,
+        "properties": {"instances": instances},
+    }
+
+
+PROBLEM: Json = {
+    "type": "object",
+    "required": ["field", "error"],
+    "properties": {
+        "field": {"type": "string", "description": "which part of the request is wrong, such as instances[0].price"},
+        "error": {"type": "string"},
+        "request_id": {"type": "string"},
+    },
+}
+HEALTH: Json = {
+    "type": "object",
+    "required": ["pipeline", "version", "generation", "load_error", "server_errors"],
+    "properties": {
+        "pipeline": {"type": "string"},
+        "version": {"type": ["integer", "null"], "description": "what is served"},
+        "generation": {"type": ["integer", "null"], "description": "its entry in the ledger"},
+        "load_error": {"type": "string", "description": "why a newer champion is not served"},
+        "next_try_in_s": {"type": ["number", "null"]},
+        "server_errors": {
+            "type": "object",
+            "required": ["count", "last", "unavailable"],
+            "properties": {
+                "count": {"type": "integer"},
+                "last": {"type": ["object", "null"]},
+                "unavailable": {"type": "integer", "description": "answers of 503"},
+            },
+        },
+    },
+}
+READY: Json = {
+    "type": "object",
+    "required": ["ready"],
+    "properties": {
+        "ready": {"type": "boolean"},
+        "version": {"type": "integer"},
+        "reason": {"type": "string"},
+        "behind": {"type": "string", "description": "why a newer champion is not served"},
+    },
+}
+
+
+def answer(words: str, schema: Json, headers: Json | None = None, media: str = "application/json") -> Json:
+    """One of the responses of an operation."""
+    described: Json = {"x-request-id": {"schema": {"type": "string"}}, **(headers or {})}
+    return {"description": words, "headers": described, "content": {media: {"schema": schema}}}
+
+
+def openapi(name: str, signature: Signature | None, config: ServingConfig) -> Json:
+    """The whole description."""
+    version: Json = {"x-model-version": {"schema": {"type": "string"}, "description": "who answered"}}
+    reply = {
+        "type": "object",
+        "required": ["predictions", "version"],
+        "properties": {
+            "predictions": {"type": "array", "items": prediction(signature)},
+            "version": {"type": "integer"},
+        },
+    }
+    retry: Json = {"retry-after": {"schema": {"type": "integer"}, "description": "seconds"}}
+    busy = answer("No champion is loaded yet, or too many requests are waiting", PROBLEM, version | retry)
+    predict = {
+        "summary": "Predict with the champion",
+        "description": f"At most {config.max_request_bytes} bytes, within {config.read_seconds:g} s.",
+        "operationId": "predict",
+        "requestBody": {"required": True, "content": {"application/json": {"schema": request(signature)}}},
+        "responses": {
+            "200": answer("One prediction per instance", reply, version),
+            **{status: answer(words, PROBLEM) for status, words in REFUSALS.items()},
+            "503": busy,
+        },
+    }
+
+    def page(words: str, operation: str, responses: Json) -> Json:
+        refused = answer(REFUSALS["421"], PROBLEM)
+        return {"get": {"summary": words, "operationId": operation, "responses": {**responses, "421": refused}}}
+
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": f"{name} (Ratchet)", "version": "1"},
+        "paths": {
+            "/predict": {"post": predict},
+            "/health": page("Alive, and what it serves", "health", {"200": answer("Facts", HEALTH)}),
+            "/ready": page(
+                "Whether a champion is loaded",
+                "ready",
+                {"200": answer("It is", READY), "503": answer("It is not", READY, retry)},
+            ),
+            "/metrics": page(
+                "For Prometheus", "metrics", {"200": answer("Its text format", {"type": "string"}, media="text/plain")}
+            ),
+        },
+    }

@@ -1,0 +1,28 @@
+"""What a server serves now, and why it does not serve something newer."""
+
+from __future__ import annotations
+
+from mlratchet.models.serving.predictor import Predictor
+
+
+class Slot:
+    """`swap` is one assignment: no request sees half of it."""
+
+    def __init__(self) -> None:
+        self.current: Predictor | None = None
+        self.load_error: str = ""
+        self.next_try_in_s: float | None = None  # after a champion that could not be loaded
+
+    def swap(self, predictor: Predictor) -> None:
+        """Requests parsed from now on are answered by `predictor`."""
+        self.current = predictor
+        self.put_right()
+
+    def put_right(self) -> None:
+        """What was wrong is not any more."""
+        self.load_error, self.next_try_in_s = "", None
+
+    @property
+    def version(self) -> str:
+        """Who answers, for headers and labels."""
+        return str(self.current.version) if self.current is not None else "none"

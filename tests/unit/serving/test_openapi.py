@@ -1,0 +1,85 @@
+"""What `/openapi.json` promises holds: requests are made from it, and every answer is one that it describes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hypothesis
+import pytest
+import schemathesis
+import torch
+from mlratchet.models.artifact.signature import Signature
+from mlratchet.models.serving.app import ModelServer
+from mlratchet.models.serving.config import ServingConfig
+from mlratchet.models.serving.openapi import instance
+from mlratchet.models.serving.predictor import Predictor
+from mlratchet.models.serving.slot import Slot
+from mlratchet.models.sources.record import InputSpec
+
+from tests.unit.serving.conftest import IMAGE
+
+NAMED = Signature(
+    task="classification",
+    classes=("no", "yes"),
+    input=InputSpec(
+        kind="table", shape=(3,), dtype="float32", columns=("price", "stock", "age"), defaults=(("age", 1.0),)
+    ),
+    ranges=(("price", 0.0, 1e6),),
+)
+PIXELS = Signature(task="regression", classes=(), input=InputSpec(kind="tensor", shape=(2, 2), dtype="uint8"))
+WHOLE = Signature(
+    task="regression", classes=(), input=InputSpec(kind="table", shape=(2,), dtype="int64", columns=("a", "b"))
+)
+NUMBERS = Signature(
+    task="classification",
+    classes=("no", "yes"),
+    input=InputSpec(kind="tensor", shape=(1, 2, 2), dtype="float32", value_range=(0.0, 1.0)),
+)
+
+
+def steady(signature: Signature) -> Predictor:
+    """Answers every row with a finite number."""
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        total = torch.tanh(x.flatten(1).float()).sum(1)
+        return total if signature.task == "regression" else torch.stack([-total, total], 1)
+
+    return Predictor(version=3, generation=1, signature=signature, model=model)
+
+
+def app_of(signature: Signature | None) -> Any:
+    slot = Slot()
+    if signature is not None:
+        slot.swap(steady(signature))
+    return ModelServer("digits", slot, ServingConfig()).app()
+
+
+@pytest.mark.parametrize("kind", ["named", "uint8", "int64", "range", "none"])
+def test_schemathesis_finds_nothing(kind: str) -> None:
+    signature = {"named": NAMED, "uint8": PIXELS, "int64": WHOLE, "range": NUMBERS, "none": None}[kind]
+    schema = schemathesis.openapi.from_asgi("/openapi.json", app_of(signature), headers={"host": "localhost"})
+    operations = [operation.ok() for operation in schema.get_all_operations()]
+    assert {operation.path for operation in operations} == {"/predict", "/health", "/ready", "/metrics"}
+    modes = [schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE]
+    for operation in operations:
+        for mode in modes if operation.path == "/predict" else modes[:1]:
+
+            @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
+            @hypothesis.settings(max_examples=20, suppress_health_check=list(hypothesis.HealthCheck), deadline=None)
+            def holds(case: schemathesis.Case) -> None:
+                unready = {"excluded_checks": [schemathesis.checks.not_a_server_error]} if signature is None else {}
+                case.call_and_validate(headers={"host": "localhost"}, **unready)
+
+            holds()
+
+
+def test_rows_are_described_by_name_with_limits_and_defaults() -> None:
+    by_name, by_position = instance(NAMED)["oneOf"]
+    assert by_name["required"] == ["price", "stock"]
+    assert (by_name["properties"]["price"]["minimum"], by_name["properties"]["price"]["maximum"]) == (0.0, 1e6)
+    assert by_name["properties"]["age"]["default"] == 1.0
+    assert (by_position["minItems"], by_position["maxItems"]) == (2, 3)
+    assert instance(WHOLE)["oneOf"][0]["properties"]["a"] == {
+        "type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1,
+    }  # fmt: skip
+    assert "image_base64" in instance(IMAGE)["oneOf"][1]["properties"]
