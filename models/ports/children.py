@@ -29,6 +29,18 @@ class ForeignCodeError(ConfigurationError):
     """A user's code raised, hung, ended its process or answered with what is no answer."""
 
 
+class HungError(ForeignCodeError):
+    """It gave no answer in time and was ended."""
+
+
+class EndedError(ForeignCodeError):
+    """Its process ended without an answer."""
+
+    def __init__(self, words: str, *, exit_code: int | None, last_line: str) -> None:
+        super().__init__(words)
+        self.ended_with, self.last_line = exit_code, last_line
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rights:
     """What of a store a child may do: prefixes of keys."""

@@ -7,7 +7,7 @@ before this was written down name the dataset alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from mlratchet.models.decisions.decision import digests_behind
 from mlratchet.models.errors import SecurityError
@@ -20,7 +20,7 @@ from mlratchet.models.registration.record import Registration, find_registration
 REGISTRATION = "registration"  # among the digests of a decision: of the record
 
 
-WEIGHTS = "weights.safetensors"  # of an artifact
+WEIGHTS, PROGRAM = "weights.safetensors", "data/model.pt2"  # of an artifact
 
 
 def promoted_registration(
@@ -80,6 +80,7 @@ def refuse_unjudged_registration(store: ObjectStore, record: Registration, decis
     for digests in digests_behind(store, decision):
         dataset, signed = digests.get("dataset", record.dataset_id), digests.get(REGISTRATION, ours)
         what = f"{registration_key(record.work_key)}: "
+        refuse_other_program(record, digests)
         if dataset != record.dataset_id:
             raise SecurityError(
                 f"{what}dataset {record.dataset_id[:12]}, but version {record.version} was judged with {dataset[:12]}; "
@@ -90,6 +91,19 @@ def refuse_unjudged_registration(store: ObjectStore, record: Registration, decis
             raise SecurityError(
                 f"{what}its digest is {ours[:12]} (it names {parent}), but version {record.version} was judged with "
                 f"{signed[:12]}; the registration was changed"
+            )
+
+
+def refuse_other_program(record: Registration, digests: Mapping[str, str]) -> None:
+    """Raises ``SecurityError`` unless the files hold the weights that were trained and the program that was scored, as
+    far as a decision names them."""
+    files = record.manifest.get("files", {})
+    for name, file in (("weights", WEIGHTS), ("program", PROGRAM)):
+        if "program" in digests and name in digests and digests[name] != files.get(file):
+            ours = str(files.get(file))[:12]
+            raise SecurityError(
+                f"{registration_key(record.work_key)}: {file} of version {record.version} is {ours}, but the gates "
+                f"judged {digests[name][:12]}"
             )
 
 

@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mlratchet.infra.artifact.exported import PROGRAM
 from mlratchet.infra.artifact.fetch import verify_artifact
-from mlratchet.infra.artifact.package import complete, export
+from mlratchet.infra.artifact.package import complete
 from mlratchet.models.artifact.card import model_card
 from mlratchet.models.artifact.manifest import ArtifactManifest, load_manifest, publish_manifest
 from mlratchet.models.artifact.signature import signature_of
@@ -30,7 +31,7 @@ from mlratchet.models.registration.tracking import TrackingRecord, publish_track
 from mlratchet.tasks.showing.prefect_page import show_link
 from mlratchet.tasks.showing.training_events import points
 from mlratchet.tasks.step import step
-from mlratchet.tasks.steps.evaluate import Evaluation, load_candidate
+from mlratchet.tasks.steps.evaluate import Evaluation
 from mlratchet.tasks.steps.train import Trained, training_parameters
 from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
@@ -60,7 +61,9 @@ def create(run: Run, work: Work, trained: Trained, evaluation: Evaluation, gate:
     spec, adapters = run.spec, run.adapters
     run.refuse_if_stale()
     # of the version that stands: a try before this one may have uploaded other bytes
-    version, manifest = intact_version(run, work.key) or make_version(run, work, trained, evaluation, gate)
+    version, manifest = intact_version(run, work.key, evaluation.keys["program"]) or make_version(
+        run, work, trained, evaluation, gate
+    )
     record = Registration(
         name=spec.name,
         version=number_of(run, work.key),
@@ -105,8 +108,9 @@ def tracking_of(run: Run, work: Work, trained: Trained, evaluation: Evaluation) 
     )
 
 
-def intact_version(run: Run, work_key: str) -> tuple[ModelVersion, ArtifactManifest] | None:
-    """The version that a try before this one made and could not record, if its bytes are all there.
+def intact_version(run: Run, work_key: str, program: str) -> tuple[ModelVersion, ArtifactManifest] | None:
+    """The version that a try before this one made and could not record, if its bytes are all there and its program is
+    the one that was scored.
 
     Which files are this work's is said by what was signed before they were registered, never by the registry: whoever
     has its API could name another version's.
@@ -116,6 +120,8 @@ def intact_version(run: Run, work_key: str) -> tuple[ModelVersion, ArtifactManif
         with suppress(SecurityError, ObjectNotFound, ValueError, KeyError):
             upload = stored_document(adapters.store, info.key, "source_uri", "manifest")
             manifest = load_manifest(adapters.store, upload["manifest"])
+            if manifest.files.get(PROGRAM) != program:
+                continue
             for one in adapters.registry.list_versions(name):
                 ours = one.source_uri == upload["source_uri"] and one.tags.get(WORK_KEY) == work_key
                 if ours and is_source(one.origin, upload):
@@ -186,15 +192,23 @@ def package(
 ) -> tuple[Path, ArtifactManifest, str]:
     """The model directory, its manifest and the card."""
     spec, adapters = run.spec, run.adapters
-    module = load_candidate(run, trained.result.weights_key, trained.result.weights_sha256)
     weights = run.scratch / "weights.safetensors"
     adapters.store.download_file(trained.result.weights_key, weights, sha256=trained.result.weights_sha256)
     card = card_of(run, work, trained, evaluation, gate)
-    directory = run.scratch / "export" / "model"
-    export(module, evaluation.sample_x[:2], directory)
+    directory = evaluation.export
+    if directory is None:
+        raise SecurityError(f"work {work.key[:12]} has a version, and its record is gone; nothing is registered anew")
     signature = signature_of(run.workload, spec.serving.defaults)
     manifest = complete(directory, signature, card=card, weights_file=weights)
+    refuse_other_program(manifest, evaluation)
     return directory, manifest, card
+
+
+def refuse_other_program(manifest: ArtifactManifest, evaluation: Evaluation) -> None:
+    """Raises ``SecurityError`` unless the files hold the very program that the gates judged."""
+    ours, judged = manifest.files.get(PROGRAM), evaluation.keys["program"]
+    if ours != judged:
+        raise SecurityError(f"{PROGRAM}: {str(ours)[:12]} is not the program that was scored, {judged[:12]}")
 
 
 def card_of(run: Run, work: Work, trained: Trained, evaluation: Evaluation, gate: GateRun) -> str:

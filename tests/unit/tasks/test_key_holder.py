@@ -23,6 +23,7 @@ from mlratchet.infra.tracking.memory import MemoryTracker
 from mlratchet.models.decisions.decision import load_decision
 from mlratchet.models.decisions.judge_again import replay
 from mlratchet.models.gates.evidence import Evidence
+from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.ports.children import install
 from mlratchet.tasks.showing import prefect_page
 from mlratchet.tasks.steps.evaluate import evaluate
@@ -99,10 +100,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def opened(project: Path, raw: MemoryStore, store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Adapters in memory."""
-    monkeypatch.setattr(local, "open_bucket", lambda _settings: store)
     artifacts, keys = MemoryStore("mlflow"), MemoryKeys()
+    signed = RecordStore(store, keys)
+    monkeypatch.setattr(local, "signing_store", lambda _settings: signed)
     return SimpleNamespace(
-        store=store, raw=raw, keys=keys, ledger=ObjectLedger(store, keys), registry=MemoryRegistry(),
+        store=signed, raw=raw, keys=keys, ledger=ObjectLedger(store, keys), registry=MemoryRegistry(),
         tracker=MemoryTracker(artifacts), bucket=lambda _name: artifacts, launcher=LocalLauncher(project / ".ratchet"),
         settings=SimpleNamespace(home=project / ".ratchet"),
     )  # fmt: skip

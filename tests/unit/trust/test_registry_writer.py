@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from mlratchet.infra.artifact.exported import PROGRAM
 from mlratchet.infra.keys.files import MemoryKeys
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.registry.memory import MemoryRegistry
@@ -55,8 +56,8 @@ class Site:
 
     def upload(self, work_key: str) -> tuple[str, ArtifactManifest]:
         data = work_key.encode()
-        self.uploads.put(f"m-{work_key}/m.bin", data)
-        manifest = ArtifactManifest(files={"m.bin": digest_bytes(data)}, sizes_bytes={"m.bin": len(data)})
+        self.uploads.put(f"m-{work_key}/{PROGRAM}", data)
+        manifest = ArtifactManifest(files={PROGRAM: digest_bytes(data)}, sizes_bytes={PROGRAM: len(data)})
         publish_manifest(self.store, manifest)
         announce_upload(self.store, work_key, f"s3://mlflow/m-{work_key}", manifest)
         return f"s3://mlflow/m-{work_key}", manifest
@@ -148,15 +149,15 @@ def test_another_versions_bytes_are_not_taken_for_the_work_under_way(site: Site)
     first = site.records[0]
     for number in (1, 3):
         site.registry.edit_tags(NAME, number, {"ratchet.work_key": work, MANIFEST: first.manifest_digest})
-    assert intact_version(site.run, work) is None
+    assert intact_version(site.run, work, digest_bytes(work.encode())) is None
     source, manifest = site.upload(work)  # the work's own files are there, and so is the claim upon them
     site.registry.edit_tags(NAME, 1, {"ratchet.source_uri": source, MANIFEST: manifest.digest()})
-    assert intact_version(site.run, work) is None
+    assert intact_version(site.run, work, digest_bytes(work.encode())) is None
     made = site.make(work)
     assert (made.version, made.manifest_digest) == (4, manifest.digest())
     held = site.registry.get_version(NAME, 4)
     assert (held.origin, held.number) == (source, 4)
-    found = intact_version(site.run, work)
+    found = intact_version(site.run, work, digest_bytes(work.encode()))
     assert found is not None
     assert found[0].number == 4
     assert len(site.registry.list_versions(NAME)) == 4  # nothing was removed on the way
@@ -167,7 +168,7 @@ def test_a_planted_upload_is_no_upload(site: Site) -> None:
     planted = {"manifest": first.manifest_digest, "model_id": "", "source_uri": first.source_uri}
     site.raw.put(f"work/{work}/uploads/u.json", canonical_json(planted))
     site.registry.edit_tags(NAME, 1, {"ratchet.work_key": work})
-    assert intact_version(site.run, work) is None
+    assert intact_version(site.run, work, digest_bytes(work.encode())) is None
 
 
 def test_a_registry_that_is_not_empty_is_filled_under_our_numbers(site: Site) -> None:
