@@ -1,5 +1,5 @@
-"""What a reader gives, whoever wrote it: an exception is about the data and says where, and a record that nobody can use
-is set aside. Wherever a delivery is read, in this process or in a child, it is read through here."""
+"""What a reader gives, whoever wrote it: an exception is about the data and says where, and a record that nobody can
+use is set aside. Wherever a delivery is read, in this process or in a child, it is read through here."""
 
 from __future__ import annotations
 
