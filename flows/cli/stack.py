@@ -11,9 +11,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts
 
 def bring_up(*, auth: bool | None = None) -> None:
     """Start the stack, say what is healthy, point this process at it, deploy nothing."""
+    from mlratchet.infra.child.confine import not_held
     from mlratchet.infra.settings import apply_environment, find_home, load_settings
     from mlratchet.infra.stack.control import up as start
 
+    for words in not_held():
+        typer.echo(f"  children     not held here: {words}")
     start(find_home(), auth=auth, report=lambda name, words: typer.echo(f"  {name:12} {words}"))
     apply_environment(load_settings())
 

@@ -8,6 +8,7 @@ import os
 import re
 import selectors
 import socket
+import subprocess
 import tempfile
 import threading
 import time
@@ -20,11 +21,11 @@ from typing import Any
 from mlratchet.infra.child.confine import project_files
 from mlratchet.infra.child.frames import FrameError, receive_frame, send_frame
 from mlratchet.infra.child.lent_store import Lender
-from mlratchet.infra.child.start import Starter, end
+from mlratchet.infra.child.start import END_S, Starter, end
 from mlratchet.infra.settings import python_path
 from mlratchet.infra.warm.ask import Process
 from mlratchet.models.errors import ConfigurationError, DataError, InfrastructureError, RatchetError, SecurityError
-from mlratchet.models.ports.children import MINUTES_10, ForeignCodeError, Rights
+from mlratchet.models.ports.children import MINUTES_10, EndedError, ForeignCodeError, HungError, Rights
 from mlratchet.models.ports.storage import DigestMismatch, ObjectNotFound, ObjectStore, StorageError
 
 logger = logging.getLogger(__name__)
@@ -114,6 +115,7 @@ class Output:
         os.set_blocking(descriptor, False)
         self.descriptor, self._log = descriptor, log
         self._begun, self._left = b"", MOST_OUTPUT
+        self.last_line = ""
 
     def __enter__(self) -> Output:
         return self
@@ -144,7 +146,8 @@ class Output:
     def _say(self, line: bytes) -> None:
         if line.strip() and self._left > 0:
             self._left -= len(line)
-            self._log(plain(line[:MOST_LINE].decode(errors="replace")))
+            self.last_line = plain(line[:MOST_LINE].decode(errors="replace"))
+            self._log(self.last_line)
             if self._left <= 0:
                 self._log(f"(what it prints beyond {MOST_OUTPUT} bytes is left out)")
 
@@ -159,7 +162,7 @@ class Conversation:
     def run(self, asked: dict[str, Any], time_limit_s: float) -> dict[str, Any]:
         """The head of the answer. Raises ``ForeignCodeError`` when there is none, or not in time."""
         deadline, function = time.monotonic() + time_limit_s, asked["function"]
-        late = ForeignCodeError(f"{function}: no answer within {time_limit_s:g} s; its process was ended")
+        late = HungError(f"{function}: no answer within {time_limit_s:g} s; its process was ended")
         with selectors.DefaultSelector() as selector, ThreadPoolExecutor(HANDS) as hands:
             selector.register(self._connection, selectors.EVENT_READ, self._connection)
             selector.register(self._output.descriptor, selectors.EVENT_READ, None)
@@ -196,9 +199,15 @@ class Conversation:
     def _ended(self, function: str, error: Exception) -> ForeignCodeError:
         if isinstance(error, FrameError):
             return ForeignCodeError(f"{function}: {error}; its process was ended")
-        return ForeignCodeError(
-            f"{function}: its process ended without an answer: it called os._exit, crashed, or memory ran out; what it "
-            "printed stands above"
+        self._output.read(to_the_end=True)
+        code = None
+        with suppress(subprocess.TimeoutExpired):
+            code = self._child.wait(END_S)
+        words = "it called os._exit, crashed, or memory ran out"
+        return EndedError(
+            f"{function}: its process ended without an answer: {words}; what it printed stands above",
+            exit_code=code,
+            last_line=self._output.last_line,
         )
 
 

@@ -1,39 +1,29 @@
-"""Try a workload in a process of its own, which holds no key: it runs the user's code and may be killed by it.
-
-Run as ``python -m mlratchet.infra.launch.rehearsal FOLDER`` by `rehearse_before_training`.
-"""
+"""Try a workload in a child, which holds no key: it runs the user's code and may be killed by it."""
 
 from __future__ import annotations
 
-import json
-import os
 import signal
-import subprocess
-import sys
-import tempfile
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mlratchet.infra.machine.interpreter import collect_seldom
-from mlratchet.infra.machine.lifetime import die_with_parent
-from mlratchet.infra.settings import process_environment, without_private_keys
-from mlratchet.infra.warm.ask import start
+from mlratchet.infra.child.call import ForkedChildren
 from mlratchet.models.config import StrictModel, WorkloadRef
 from mlratchet.models.errors import ConfigurationError, InfrastructureError
+from mlratchet.models.ports.children import EndedError, HungError, Rights, Workplace, children, in_process
+from mlratchet.models.ports.memory import ObjectsInMemory
 from mlratchet.models.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from mlratchet.models.sources.record import Split
 
 TIMEOUT_S = 300.0
-SECONDS_TO_DIE = 5.0
-JOB, ROWS, REPORT, LOG = "job.json", "rows.safetensors", "report.json", "output.log"
+REHEARSE, ROWS = f"{__name__}:rehearsed", "in/rows"
 
 
 class RehearsalJob(StrictModel):
-    """What the process is told."""
+    """What the child is told."""
 
     workload: WorkloadRef
     train: TrainConfig
@@ -46,49 +36,29 @@ def rehearse_before_training(
 ) -> tuple[str, ...]:
     """Notes of a rehearsal of the workload, on these training rows or on rows that are made up.
 
-    In a fork of the warm process of the stack in `home`, or in a new interpreter.
+    In a child, also of a process that has none else: then a fork of the warm process of the stack in `home`.
     Raises ``ConfigurationError`` for what has to be mended first, with its place.
     """
-    with tempfile.TemporaryDirectory(prefix="ratchet-rehearsal-") as name:
-        folder = Path(name)
-        (folder / JOB).write_text(RehearsalJob(workload=workload, train=train, world=world).model_dump_json())
-        if rows is not None:
-            from safetensors.numpy import save_file
+    lent = ObjectsInMemory("rehearsal")
+    if rows is not None:
+        from safetensors.numpy import save
 
-            save_file({"x": rows.x, "y": rows.y}, folder / ROWS)
-        code = _run(folder, home)
-        if not (folder / REPORT).is_file():
-            raise unanswered(code, (folder / LOG).read_text(errors="replace"))
-        told = json.loads((folder / REPORT).read_text())
-    if told["problem"]:
-        raise ConfigurationError(str(told["problem"]))
-    return tuple(str(note) for note in told["notes"])
-
-
-def _run(folder: Path, home: Path | None) -> int:
-    with (folder / LOG).open("wb") as log:
-        child = start(
-            "measure",
-            "mlratchet.infra.launch.rehearsal",
-            [str(folder)],
-            home=home,
-            environment=without_private_keys(process_environment()) | {"OMP_NUM_THREADS": "1"},
-            output=log.fileno(),
-            when_gone=signal.SIGKILL,
-        )
-        try:
-            return child.wait(TIMEOUT_S)
-        except BaseException as error:
-            with suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            with suppress(subprocess.TimeoutExpired):
-                child.wait(SECONDS_TO_DIE)
-            if isinstance(error, subprocess.TimeoutExpired):
-                raise ConfigurationError(
-                    f"the workload was tried for {TIMEOUT_S:.0f} s with a few rows and did not end: look for a loop, a "
-                    "download or a wait in build_model, forward or loss"
-                ) from error
-            raise
+        lent.put(ROWS, save({"x": rows.x, "y": rows.y}))
+    asked = RehearsalJob(workload=workload, train=train, world=world).model_dump(mode="json")
+    caller = ForkedChildren(home) if in_process() else children()
+    try:
+        told = caller.call(REHEARSE, asked, store=lent, rights=Rights(read=("in/",)), time_limit_s=TIMEOUT_S)
+    except HungError as error:
+        raise ConfigurationError(
+            f"the workload was tried for {TIMEOUT_S:.0f} s with a few rows and did not end: look for a loop, a "
+            "download or a wait in build_model, forward or loss"
+        ) from error
+    except EndedError as error:
+        raise unanswered(error.ended_with if error.ended_with is not None else 1, error.last_line) from error
+    problem, notes = (told.get(name) for name in ("problem", "notes")) if isinstance(told, dict) else (None, None)
+    if problem or not isinstance(notes, list):
+        raise ConfigurationError(str(problem or "the workload changed what its rehearsal answers"))
+    return tuple(str(note) for note in notes)
 
 
 def unanswered(code: int, output: str) -> ConfigurationError | InfrastructureError:
@@ -100,25 +70,18 @@ def unanswered(code: int, output: str) -> ConfigurationError | InfrastructureErr
     return ConfigurationError(f"the workload ended the process that tried it {how}: {last}")
 
 
-def main(folder: Path) -> None:
-    """In the process of its own."""
-    die_with_parent()
-    collect_seldom()
+def rehearsed(request: Mapping[str, Any], workplace: Workplace) -> dict[str, Any]:
+    """In the child."""
     import torch
     from mlratchet.infra.storage.memory import MemoryStore
     from mlratchet.models.sources.record import Split
     from mlratchet.models.training.rehearsal import rehearse
-    from safetensors.numpy import load_file
+    from safetensors.numpy import load
 
     torch.set_num_threads(1)
-    job = RehearsalJob.model_validate_json((folder / JOB).read_text())
+    job = RehearsalJob.model_validate(request)
     rows = None
-    if (folder / ROWS).is_file():
-        arrays = load_file(folder / ROWS)
+    if workplace.objects.exists(ROWS):
+        arrays = load(workplace.objects.get(ROWS))
         rows = Split(ids=[str(at) for at in range(len(arrays["x"]))], x=arrays["x"], y=arrays["y"])
-    report = rehearse(MemoryStore("rehearsal"), job.workload, job.train, world=job.world, rows=rows)
-    (folder / REPORT).write_text(json.dumps(asdict(report)))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    return asdict(rehearse(MemoryStore("rehearsal"), job.workload, job.train, world=job.world, rows=rows))

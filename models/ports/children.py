@@ -29,6 +29,18 @@ class ForeignCodeError(ConfigurationError):
     """A user's code raised, hung, ended its process or answered with what is no answer."""
 
 
+class HungError(ForeignCodeError):
+    """It gave no answer in time and was ended."""
+
+
+class EndedError(ForeignCodeError):
+    """Its process ended without an answer."""
+
+    def __init__(self, words: str, *, exit_code: int | None, last_line: str) -> None:
+        super().__init__(words)
+        self.ended_with, self.last_line = exit_code, last_line
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rights:
     """What of a store a child may do: prefixes of keys."""
@@ -37,10 +49,6 @@ class Rights:
     """It reads and lists below these."""
     create: tuple[str, ...] = ()
     """It creates below these, and only an object whose name holds the SHA-256 of its bytes: it plants nothing."""
-    own: tuple[str, ...] = ()
-    """It creates and deletes whatever it wants below these: the folder of its own attempt."""
-    drops: tuple[str, ...] = ()
-    """It deletes checkpoints below these."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -74,13 +74,13 @@ class Evaluation:
         """For a gate."""
         measured: dict[str, Any] = {}
         if staged is not None:
-            there = staged.parity_max_difference
+            asked = staged.parity_max_difference  # None: the artifact did not answer
             measured = {
                 "latency_ms": staged.latency_ms,
                 "latency_n": staged.latency_n,
                 "size_bytes": staged.size_bytes,
                 "memory_mb": staged.memory_mb,
-                "parity_max_difference": max(there, self.parity) if there is not None else None,
+                "parity_max_difference": None if asked is None else max(asked, self.parity),
                 "parity_n": max(staged.parity_n, len(self.candidate.ids)),
                 "contract": ContractReplay(n=staged.contract_n, failures=staged.contract_failures),
             }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -281,3 +283,14 @@ def nothing_is_left() -> Iterator[None]:
     yield
     left = [one for one in psutil.Process().children(recursive=True) if one.pid not in before]
     assert [one.cmdline() for one in left if "nursery" not in " ".join(one.cmdline())] == []
+
+
+def test_the_warm_process_forks_for_no_child() -> None:
+    """A fork of it would be bound to nothing. The one who asks has given up new privileges, as every child has."""
+    program = (
+        "import ctypes, socket, sys; from mlratchet.infra.warm import protocol as p; "
+        "a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET); print(p.may_ask(a)); "
+        "ctypes.CDLL(None).prctl(38, 1, 0, 0, 0); print(p.may_ask(a))"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert said.split() == ["True", "False"]

@@ -68,4 +68,4 @@ def test_a_model_that_never_ends_is_ended(own: None, monkeypatch: pytest.MonkeyP
     with pytest.raises(ConfigurationError, match="did not end"):
         tried("own_models:Endless")
     mine = [child.cmdline() for child in psutil.Process().children(recursive=True) if child.status() != "zombie"]
-    assert not [words for words in mine if "mlratchet.infra.launch.rehearsal" in words]
+    assert not [words for words in mine if "mlratchet.infra.child.main" in words]
