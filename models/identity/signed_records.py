@@ -62,6 +62,7 @@ KINDS = (
     _kind("dataset", r"datasets/[^/]+\.json"),
     _kind("snapshot", r"snapshots/[^/]+\.json"),
     _kind("listing", r"listings/[^/]+/[^/]+\.json"),
+    _kind("reading", r"(readings|rejects)/[^/]+\.json"),
     _kind("registration", r"registrations/[^/]+\.json"),
     _kind("gate-run", r"gates/[^/]+/[^/]+\.json"),
     _kind("deployment", r"deployments/[^/]+/\d{8}\.json"),
