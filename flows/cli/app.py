@@ -6,7 +6,7 @@ import contextlib
 import sys
 
 import typer
-from mlratchet.flows.cli import approvals, audit, browse, compare, demo, models, runs, stack, tuning
+from mlratchet.flows.cli import approvals, audit, browse, compare, demo, models, rejects, runs, stack, tuning
 from mlratchet.infra.machine.interpreter import collect_seldom
 from mlratchet.models.errors import RatchetError
 
@@ -45,6 +45,7 @@ browse.register(app)
 runs.register(app)
 tuning.register(app)
 models.register(app)
+rejects.register(app)
 approvals.register(app)
 compare.register(app)
 audit.register(app)

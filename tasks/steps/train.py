@@ -31,6 +31,7 @@ from mlratchet.tasks.wiring import Run
 
 logger = logging.getLogger(__name__)
 KINDS = ("reshaped", "new", "left", "taken")  # of a tensor in a warm start: what asks for a look comes first
+READING = "ratchet.reading"  # a tag of the run in MLflow
 ROWS_OF_A_REHEARSAL = 64
 MOST_ROWS = 500  # of a table in Prefect
 
@@ -121,7 +122,8 @@ def open_tracking(run: Run, work: Work, parent_version: int | None) -> str:
         name=f"{spec.name} {utc(time.time())[:16].replace('T', ' ')}",
         tags={
             "ratchet.pipeline": spec.name,
-            NOTE: f"[The run in Prefect]({run_url(run.adapters.settings, run.run_id)})",
+            NOTE: described(run),
+            **({READING: run.reading} if run.reading else {}),
         },
     )
     run.tracking_run = tracking_run
@@ -134,6 +136,12 @@ def open_tracking(run: Run, work: Work, parent_version: int | None) -> str:
         source_uri=f"s3://{run.raw.bucket}/{spec.source.prefix}",
     )
     return tracking_run
+
+
+def described(run: Run) -> str:
+    """What MLflow shows above a run: where it is in Prefect, and what was read of the delivery."""
+    link = f"[The run in Prefect]({run_url(run.adapters.settings, run.run_id)})"
+    return "\n\n".join(filter(None, (link, run.reading)))
 
 
 def rehearse_on_first_rows(run: Run, work: Work) -> None:
