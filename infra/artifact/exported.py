@@ -13,18 +13,30 @@ import torch
 from mlratchet.infra.settings import forbid_pickle
 from mlratchet.models.errors import SecurityError
 
+PROGRAM = "data/model.pt2"
+NEVER = ("code", "data/model.pth", "data/pickle_module_info.txt")
+"""What MLflow's own loader would import or unpickle, and we load nothing beside."""
+
 
 def load_exported(directory: Path) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The exported program of a model directory, on the CPU, as a function of one batch.
+    """The exported program of a model directory, on the CPU, as a function of one batch. MLflow's own loader is not
+    asked: it imports what the directory names before it looks at the archive.
 
     Raises ``SecurityError`` for an archive that is not free of pickle.
     """
     forbid_pickle()
-    import mlflow.pytorch
     from mlflow.exceptions import MlflowException
+    from mlflow.pytorch import _validate_pt2_archive_is_pickle_free as refuse_pickles
 
+    other = [name for name in NEVER if (directory / name).exists()]
+    if other:
+        raise SecurityError(
+            f"{directory}: holds {other[0]}, which is no part of an exported program; nothing is loaded"
+        )
+    archive = directory / PROGRAM
     try:
-        module: Callable[[torch.Tensor], torch.Tensor] = mlflow.pytorch.load_model(str(directory), device="cpu")
+        refuse_pickles(str(archive))
     except MlflowException as exc:
         raise SecurityError(f"{directory}: refused to load: {exc.message[:200]}") from exc
+    module: Callable[[torch.Tensor], torch.Tensor] = torch.export.load(archive).module()
     return module

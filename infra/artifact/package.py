@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import shutil
 import warnings
@@ -12,13 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from mlratchet.infra.artifact.mlflow_model import RUNTIME, describe_for_mlflow
 from mlratchet.infra.settings import forbid_pickle
 from mlratchet.models.artifact.manifest import ArtifactManifest, describe_directory
 from mlratchet.models.artifact.signature import signature_of
 from mlratchet.models.workloads.base import Workload
 from torch import nn
-
-RUNTIME = ("torch", "mlflow", "numpy")  # what `mlflow models serve` needs
 
 
 def build_model_directory(
@@ -30,6 +28,7 @@ def build_model_directory(
     card: str,
     weights_file: Path,
     defaults: Mapping[str, float] | None = None,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
 ) -> ArtifactManifest:
     """Write exported program, weights, signature, input example and card below `out`, which must not exist.
 
@@ -41,6 +40,7 @@ def build_model_directory(
         card: Markdown.
         weights_file: The safetensors of the training.
         defaults: Column -> what a request that lacks it means.
+        ranges: Column -> lowest and highest value of a request.
 
     Raises ``ValueError`` for an example of fewer than two rows or a module in train mode.
     """
@@ -69,9 +69,11 @@ def build_model_directory(
             signature=signature,
             input_example=example,
             serialization_format="pt2",
-            pip_requirements=[f"{name}=={importlib.metadata.version(name).split('+')[0]}" for name in RUNTIME],
+            pip_requirements=list(RUNTIME),  # said, for MLflow would load the model to find them
         )
     shutil.copyfile(weights_file, out / "weights.safetensors")
-    (out / "signature.json").write_text(signature_of(workload, defaults).to_json())
+    described = signature_of(workload, defaults, ranges)
+    (out / "signature.json").write_text(described.to_json())
+    describe_for_mlflow(out, described, example)
     (out / "card.md").write_text(card)
     return describe_directory(out)

@@ -169,6 +169,7 @@ def package(run: Run, work: Work, trained: Trained, evaluation: Evaluation) -> t
         card=card,
         weights_file=weights,
         defaults=spec.serving.defaults,
+        ranges=spec.serving.ranges,
     )
     return directory, manifest, card
 
