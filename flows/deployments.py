@@ -9,6 +9,7 @@ from mlratchet.flows.check_file import check_pipeline
 from mlratchet.flows.parameters import RetrainParameters, TuneParameters
 from mlratchet.flows.retrain import retrain
 from mlratchet.flows.tune import tune
+from mlratchet.flows.withdraw import bring_back
 from mlratchet.infra.settings import Settings, load_settings
 from mlratchet.models.gates.names import GATES
 from mlratchet.models.gates.policy import approval_checks
@@ -106,4 +107,7 @@ def deploy_pipelines(name: str | None) -> list[dict[str, Any]]:
     adapters = Adapters(settings)
     directory = settings.pipelines_dir
     files = [find_pipeline(directory, name)] if name else sorted(directory.glob("*.yaml"))
-    return [deploy_pipeline(file, adapters) for file in files]
+    made = [deploy_pipeline(file, adapters) for file in files]
+    for one in made:
+        bring_back(adapters, one["pipeline"])
+    return made

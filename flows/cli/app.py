@@ -6,7 +6,7 @@ import contextlib
 import sys
 
 import typer
-from mlratchet.flows.cli import approvals, audit, compare, demo, models, runs, stack, tuning
+from mlratchet.flows.cli import approvals, audit, compare, demo, models, pipelines, runs, stack, tuning
 from mlratchet.infra.machine.interpreter import collect_seldom
 from mlratchet.models.errors import RatchetError
 
@@ -38,6 +38,7 @@ def point_libraries_at_the_stack() -> None:
 
 stack.register(app)
 runs.register(app)
+pipelines.register(app)
 tuning.register(app)
 models.register(app)
 approvals.register(app)

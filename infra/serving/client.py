@@ -17,6 +17,7 @@ TABLES = (".csv", ".tsv", ".txt")
 DELIMITERS = (",", ";", "\t", "|")
 OTHER_TABLES = (".parquet", ".xlsx", ".jsonl")  # of which the server would take the bytes for an image
 TIMEOUT_S = 30.0
+READY_S = 5.0
 AT_ONCE = 256  # instances of a request
 
 Named = tuple[str, Any]  # file or file:row, and the instance
@@ -138,6 +139,18 @@ def number(cell: str, name: str, where: str) -> int | float:
         except ValueError:
             continue
     raise DataError(f"{where}: column {name!r}: got {cell[:50]!r}, expected a number with a decimal point")
+
+
+def readiness(url: str) -> str:
+    """How the server at `url` is, in words."""
+    try:
+        reply = httpx.get(f"{url}/ready", timeout=READY_S)
+    except httpx.HTTPError as error:
+        return f"NOT READY: {type(error).__name__}"
+    why = reason_of(reply)
+    if reply.status_code != 200:
+        return f"NOT READY: {reply.status_code} {why}".strip()
+    return f"healthy; behind: {why}" if why else "healthy"
 
 
 def reason_of(reply: httpx.Response) -> str:

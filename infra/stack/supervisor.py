@@ -107,6 +107,7 @@ class Supervisor:
                     if kept is not None and kept.process is not None:
                         end_group(kept.process, kept.service.grace_s)
                     self._kept[service.name] = SupervisedService(service, self._settings.home / "logs")
+            self.end_unwanted(wanted)
             healthy = {name for name, kept in self._kept.items() if kept.healthy}
             for kept in self._kept.values():
                 kept.tick(healthy)
@@ -120,6 +121,13 @@ class Supervisor:
             self._write_state()
             self.stopping.wait(LOOP_S)
         self._stop()
+
+    def end_unwanted(self, wanted: list[Service]) -> None:
+        """What nobody asks for any more, as the server of a pipeline that was stopped."""
+        for name in set(self._kept) - {service.name for service in wanted}:
+            ended = self._kept.pop(name)
+            if ended.process is not None:
+                end_group(ended.process, ended.service.grace_s)
 
     def _stop(self) -> None:
         """All at once but the store, which the others may still write to; it ends last."""
