@@ -132,7 +132,7 @@ class Generations:
 
     def _judge_all(self, pool: ThreadPoolExecutor, record: Registration, outputs: RowOutputs) -> str:
         """The four gates of a version; the digest of the champion gate's decision."""
-        uses = record_use(self._store, self._name, record.work_key, outputs.ids)
+        uses = record_use(self._store, self._name, record.work_key, outputs.ids).uses
         shared: dict[str, str] = {"manifest": record.manifest_digest, "registration": record.digest()}
         earlier = list(pool.map(lambda gate: self._judge(gate, record, outputs, uses, shared), GATES[:3]))
         named = {f"gate.{gate}": decision for gate, decision in zip(GATES[:3], earlier, strict=True)}

@@ -38,14 +38,15 @@ BATCH, SIDES = 128, 3
 
 
 def slow_proxy(host: str, port: int, delay_s: float, announce: Path) -> None:
-    """Bytes both ways; what a client sends waits `delay_s` first."""
+    """Bytes both ways; what a client sends waits `delay_s` first, and names MLflow, which looks at the host."""
     server = socket.create_server(("127.0.0.1", 0))
+    mine, theirs = f"Host: 127.0.0.1:{server.getsockname()[1]}".encode(), f"Host: {host}:{port}".encode()
     announce.write_text(str(server.getsockname()[1]))
 
     def pump(source: socket.socket, sink: socket.socket, wait_s: float) -> None:
         while data := source.recv(1 << 16):
             time.sleep(wait_s)
-            sink.sendall(data)
+            sink.sendall(data.replace(mine, theirs))
         sink.shutdown(socket.SHUT_WR)
 
     while True:

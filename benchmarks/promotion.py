@@ -85,7 +85,8 @@ def main() -> None:
     settings = load_settings()
     adapters = Adapters(settings)
     load = os.getloadavg()[0]
-    with SyncPrefectClient(str(settings.prefect_api_url)) as client:
+    auth = settings.prefect_auth.get_secret_value() if settings.prefect_auth is not None else None
+    with SyncPrefectClient(str(settings.prefect_api_url), auth_string=auth) as client:
         seeds = track(range(100, 100 + options.runs), "retraining")
         promoted = [found for found in (promotion(client, seed) for seed in seeds) if found is not None]
     if not promoted:

@@ -145,7 +145,8 @@ def retrain(stack: Stack, seed: int) -> dict[str, float]:
     ended = began + used["wall"]
     settings = load_settings(stack.home)
     wanted = FlowRunFilter(id=FlowRunFilterId(any_=[said["run_id"]]))
-    with SyncPrefectClient(str(settings.prefect_api_url)) as client:
+    auth = settings.prefect_auth.get_secret_value() if settings.prefect_auth is not None else None
+    with SyncPrefectClient(str(settings.prefect_api_url), auth_string=auth) as client:
         run, tasks = client.read_flow_run(said["run_id"]), client.read_task_runs(flow_run_filter=wanted)
     spans = sorted(
         (t.start_time.timestamp(), t.end_time.timestamp(), t.name) for t in tasks if t.start_time and t.end_time

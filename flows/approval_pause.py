@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from typing import Any, Literal
 from uuid import UUID
 
-from mlratchet.infra.settings import Settings
 from mlratchet.models.decisions.approval_page import form_description, hint
 from mlratchet.models.decisions.approval_request import ApprovalRequest
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.gates.evidence import Evidence
+from mlratchet.tasks.showing.prefect_page import run_url
 from mlratchet.tasks.steps.approval import attest, metric_rows
 from mlratchet.tasks.support.answers import is_settled, standings
 from mlratchet.tasks.wiring import Run
@@ -57,11 +57,6 @@ def wait_for_people(run: Run, request: ApprovalRequest, evidence: Evidence) -> b
                 hours=answer.counts_for_hours,
             )
     return is_settled(standings(run.adapters, request))
-
-
-def run_url(settings: Settings, run_id: str) -> str:
-    """The page of a run in Prefect."""
-    return f"{settings.prefect_api_url.removesuffix('/api')}/runs/flow-run/{run_id}"
 
 
 def approval_form(request: ApprovalRequest, description: str) -> type[RunInput]:

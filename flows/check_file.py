@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mlratchet.infra.launch.local import resolve_processes
+from mlratchet.infra.launch.rehearsal import rehearse_before_training
 from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.decisions.decision import load_decision
 from mlratchet.models.errors import ConfigurationError, RatchetError
@@ -18,25 +21,32 @@ from mlratchet.models.gates.power import power_notes
 from mlratchet.models.metrics import Metric
 from mlratchet.models.metrics.rows import load_rows
 from mlratchet.models.objectives.naming import metrics_over
-from mlratchet.models.pipeline.checking import check_gates, check_source
+from mlratchet.models.pipeline.checking import check_gates
 from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline, read_shared_policy
+from mlratchet.models.pipeline.located import with_lines
 from mlratchet.models.pipeline.reading import parse_yaml, read_text
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import load_pipeline
-from mlratchet.models.registration.record import find_registration
-from mlratchet.models.training.fitting import check_fits
-from mlratchet.models.tuning.space import check_tune
+from mlratchet.models.promotion.registered import promoted_registration
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.loading import load_workload, workload_source
+from mlratchet.tasks.support.check_whole import check_whole
 from mlratchet.tasks.wiring import Adapters
+
+OWN_LINE = re.compile(r"^\S+\.py:\d+: ")
 
 
 def check_pipeline(
-    file: Path, adapters: Adapters | None = None, *, overrides: Sequence[str] = ()
+    file: Path, adapters: Adapters | None = None, *, overrides: Sequence[str] = (), rehearsing: bool = False
 ) -> tuple[PipelineSpec, list[str]]:
     """The pipeline of a file, with warnings. Raises ``ConfigurationError`` before anything trains.
 
-    With `adapters` the margins are held against the test rows that the champion was judged on.
+    Args:
+        file: The pipeline file.
+        adapters: With them the margins are held against the test rows that the champion was judged on.
+        overrides: `key=value`, for one run.
+        rehearsing: Try the workload, in a process of its own: a training of a few made-up rows, a resume, an export.
+            A run does so on rows of its own, where something will train.
     """
     spec = read_pipeline(file, overrides=overrides)
     try:
@@ -45,14 +55,27 @@ def check_pipeline(
     except ConfigurationError as error:
         _, lines = parse_yaml(read_text(file), where=str(file), expected="a pipeline file")
         raise ConfigurationError(f"{file}:{lines.of(('workload', 'use'))}: {error}") from error
-    check_source(spec, workload)
-    check_fits(spec.train, workload)
-    warnings = check_gates(spec, workload)
-    if spec.tune is not None:
-        warnings = warnings + check_tune(spec, workload)
+    try:
+        warnings = check_whole(spec).warnings
+    except ConfigurationError as error:
+        raise with_lines(error, file, spec.gates) from error
+    notes = list(rehearse_made_up(spec, file, adapters)) if rehearsing else []
     pilot = newest_comparison(adapters, spec, workload) if adapters is not None else None
     known = pilot or Pilot(test_share=spec.data.split.test, metrics=_metrics(spec, workload))
-    return spec, warnings + spec.train.notes() + power_notes(spec.gates, known)
+    return spec, warnings + spec.train.notes() + notes + power_notes(spec.gates, known)
+
+
+def rehearse_made_up(spec: PipelineSpec, file: Path, adapters: Adapters | None) -> tuple[str, ...]:
+    """Notes. Raises ``ConfigurationError`` with the line of the user's code, or else of the workload in the file."""
+    world = resolve_processes(spec.train) * spec.train.nodes
+    home = adapters.settings.home if adapters is not None else None
+    try:
+        return rehearse_before_training(spec.workload, spec.train, world=world, home=home)
+    except ConfigurationError as error:
+        if OWN_LINE.match(str(error)):
+            raise
+        _, lines = parse_yaml(read_text(file), where=str(file), expected="a pipeline file")
+        raise ConfigurationError(f"{file}:{lines.of(('workload', 'use'))}: {error}") from error
 
 
 def _metrics(spec: PipelineSpec, workload: Workload) -> dict[str, Metric]:
@@ -62,7 +85,7 @@ def _metrics(spec: PipelineSpec, workload: Workload) -> dict[str, Metric]:
 
 def source_of(spec: PipelineSpec) -> str:
     """Where the examples of a checked pipeline come from, and in which format, in words."""
-    return check_source(spec, load_workload(spec.workload.use, dict(spec.workload.parameters)))
+    return check_whole(spec).source
 
 
 def newest_comparison(adapters: Adapters, spec: PipelineSpec, workload: Workload) -> Pilot | None:
@@ -71,8 +94,9 @@ def newest_comparison(adapters: Adapters, spec: PipelineSpec, workload: Workload
     None without a champion or without a stack that answers.
     """
     try:
-        head = adapters.ledger.head(spec.name)
-        record = find_registration(adapters.store, head.work_key) if head is not None else None
+        entries = adapters.ledger.entries(spec.name)
+        head = entries[-1] if entries else None
+        record = promoted_registration(adapters.store, head, entries) if head is not None else None
         if head is None or record is None:
             return None
         keys = load_decision(adapters.store, head.decision).get("digests", {})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,13 @@ from mlratchet.flows.retrain import retrain
 from mlratchet.flows.tune import tune
 from mlratchet.flows.withdraw import bring_back
 from mlratchet.infra.settings import Settings, load_settings
+from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.gates.names import GATES
 from mlratchet.models.gates.policy import approval_checks
 from mlratchet.models.pipeline.loading import find_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import publish_deployment, publish_pipeline
-from mlratchet.tasks.wiring import Adapters
+from mlratchet.tasks.wiring import Adapters, remember_deployment
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
 from prefect.schedules import Cron
@@ -41,6 +44,10 @@ def deploy_pipeline(file: Path, adapters: Adapters) -> dict[str, Any]:
 def deploy_spec(spec: PipelineSpec, adapters: Adapters) -> dict[str, Any]:
     """The deployment of a pipeline, made or brought up to date, and written down in the bucket."""
     revision = publish_pipeline(adapters.store, spec)
+    remember_deployment(
+        adapters,
+        publish_deployment(adapters.store, spec.name, revision, actor=getpass.getuser(), at_s=time.time()),
+    )
     settings: Settings = adapters.settings
     asked = RetrainParameters.of(spec.train).model_dump(mode="json")
     deployment = retrain.to_deployment(
@@ -48,16 +55,15 @@ def deploy_spec(spec: PipelineSpec, adapters: Adapters) -> dict[str, Any]:
         description=describe(spec),
         tags=sorted({"ratchet", *spec.tags}),
         schedules=[Cron(spec.schedule.cron, timezone=spec.schedule.timezone)] if spec.schedule else [],
-        parameters={"pipeline": spec.name, "revision": revision, "parameters": asked},
+        parameters={"pipeline": spec.name, "parameters": asked},
         concurrency_limit=None if waits_for_people(spec) else ONE_AT_A_TIME,
         entrypoint_type=EntrypointType.MODULE_PATH,
         work_pool_name=settings.work_pool,
     )
     assert isinstance(deployment, RunnerDeployment)  # `to_deployment` is a coroutine inside an event loop only
     identity = deployment.apply(work_pool_name=settings.work_pool)
-    publish_deployment(adapters.store, spec.name, revision)
     ui = str(settings.prefect_api_url).removesuffix("/api")
-    study = deploy_study(spec, revision, settings) if spec.tune is not None else None
+    study = deploy_study(spec, settings) if spec.tune is not None else None
     return {
         "pipeline": spec.name,
         "revision": revision,
@@ -67,7 +73,7 @@ def deploy_spec(spec: PipelineSpec, adapters: Adapters) -> dict[str, Any]:
     }
 
 
-def deploy_study(spec: PipelineSpec, revision: str, settings: Settings) -> str:
+def deploy_study(spec: PipelineSpec, settings: Settings) -> str:
     """The deployment of the study, beside that of the retrain; returns its id."""
     assert spec.tune is not None
     when = spec.tune.schedule
@@ -81,7 +87,6 @@ def deploy_study(spec: PipelineSpec, revision: str, settings: Settings) -> str:
         schedules=[Cron(when.cron, timezone=when.timezone)] if when else [],
         parameters={
             "pipeline": spec.name,
-            "revision": revision,
             "parameters": TuneParameters.of(spec.tune).model_dump(mode="json"),
         },
         concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
@@ -101,13 +106,24 @@ def describe(spec: PipelineSpec) -> str:
     )
 
 
-def deploy_pipelines(name: str | None) -> list[dict[str, Any]]:
-    """All pipelines of the settings' directory, or one."""
+def deploy_named(name: str) -> dict[str, Any]:
+    """The pipeline of one file of the settings' directory."""
     settings = load_settings()
     adapters = Adapters(settings)
-    directory = settings.pipelines_dir
-    files = [find_pipeline(directory, name)] if name else sorted(directory.glob("*.yaml"))
-    made = [deploy_pipeline(file, adapters) for file in files]
-    for one in made:
-        bring_back(adapters, one["pipeline"])
+    made = deploy_pipeline(find_pipeline(settings.pipelines_dir, name), adapters)
+    bring_back(adapters, name)
     return made
+
+
+def deploy_every() -> tuple[list[dict[str, Any]], list[ConfigurationError]]:
+    """All pipelines of the settings' directory, and why files were left out: a mistake in one stops no other."""
+    settings = load_settings()
+    adapters = Adapters(settings)
+    made, refused = [], []
+    for file in sorted(settings.pipelines_dir.glob("*.yaml")):
+        try:
+            made.append(deploy_pipeline(file, adapters))
+            bring_back(adapters, made[-1]["pipeline"])
+        except ConfigurationError as error:
+            refused.append(error if str(error).startswith(str(file)) else ConfigurationError(f"{file}: {error}"))
+    return made, refused

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from mlratchet.models.pipeline.changes import Changes
 from mlratchet.models.pipeline.tune import TuneConfig
 from mlratchet.models.training.config import TrainConfig
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,17 +30,21 @@ class RetrainParameters(BaseModel):
     warm_start: Literal["champion", "none"] | None = Field(
         default=None, title="Warm start", description="Begin from the champion's weights, or from scratch."
     )
-    set: list[str] = Field(
-        default_factory=list,
-        title="Other settings",
-        description="Any other key of the pipeline file as `key=value`, e.g. `train.processes=1`; wins over the above.",
+    processes: int | None = Field(
+        default=None, ge=1, le=1024, title="Processes", description="At most as many as the pipeline file declares."
+    )
+    tuned: dict[str, bool | int | float | str | None] = Field(
+        default_factory=dict,
+        title="Tuned settings",
+        description="Values for keys of the file's tune.space, within its ranges; anything else goes through "
+        "`ratchet run --set`.",
     )
     requested_by: str = Field(
         default="", max_length=200, title="Requested by", description="Who asks; kept in the ledger."
     )
 
-    def overrides(self) -> tuple[str, ...]:
-        """As ``a.b=value`` assignments; the last one of a key counts."""
+    def changes(self) -> Changes:
+        """What the form may say of a run."""
         typed = {
             "train.epochs": self.epochs,
             "train.optimizer.learning_rate": self.learning_rate,
@@ -47,7 +52,8 @@ class RetrainParameters(BaseModel):
             "train.seed": self.seed,
             "train.warm_start": self.warm_start,
         }
-        return (*(f"{key}={value}" for key, value in typed.items() if value is not None), *self.set)
+        named = {key: value for key, value in typed.items() if value is not None}
+        return Changes(named=named, tuned=self.tuned, processes=self.processes)
 
     @classmethod
     def of(cls, train: TrainConfig) -> RetrainParameters:
@@ -87,21 +93,16 @@ class TuneParameters(BaseModel):
         title="Apply the best",
         description="Start a retrain with the best values, if they beat the file's; it passes the same gates as any.",
     )
-    set: list[str] = Field(
-        default_factory=list,
-        title="Other settings",
-        description="Any other key of the pipeline file as `key=value`; another configuration is another study.",
-    )
     requested_by: str = Field(default="", max_length=200, title="Requested by", description="Who asks.")
 
-    def overrides(self) -> tuple[str, ...]:
-        """As ``a.b=value`` assignments."""
+    def changes(self) -> Changes:
+        """The budget of this run."""
         typed = {
             "tune.trials": self.trials,
             "tune.timeout_seconds": self.timeout_seconds,
             "tune.parallel": self.parallel,
         }
-        return (*self.set, *(f"{key}={value}" for key, value in typed.items() if value is not None))
+        return Changes(named={key: value for key, value in typed.items() if value is not None})
 
     @classmethod
     def of(cls, tune: TuneConfig) -> TuneParameters:

@@ -16,7 +16,7 @@ def prove(run: Run, work: Work, record: Registration, entry: LedgerEntry, url: s
     if not run.spec.gates.checks("probation"):
         return
     gate_run = judge_probation(run, work, record, entry, url)
-    report.gated(gate_run)
+    report.gated(gate_run, run.adapters.store)
     if gate_run.verdict == "inconclusive":
         report.undecided(gate_run)
     elif gate_run.verdict == "fail":

@@ -7,6 +7,7 @@ from typing import Any
 from mlratchet.flows.approval_pause import wait_for_people
 from mlratchet.flows.parameters import RetrainParameters
 from mlratchet.flows.probation import prove
+from mlratchet.flows.runs.naming import name_of_run
 from mlratchet.flows.runs.report import Report, finish
 from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.errors import GateRefusedError, RatchetError
@@ -16,7 +17,7 @@ from mlratchet.models.promotion.registered import REGISTRATION
 from mlratchet.tasks.steps.approval import ask_for_approval
 from mlratchet.tasks.steps.deploy import deploy
 from mlratchet.tasks.steps.evaluate import evaluate
-from mlratchet.tasks.steps.gate import pass_gate
+from mlratchet.tasks.steps.gate import before_asking, pass_gate
 from mlratchet.tasks.steps.ingest import ingest
 from mlratchet.tasks.steps.preprocess import preprocess
 from mlratchet.tasks.steps.promote import promote
@@ -34,14 +35,14 @@ from prefect.runtime import flow_run as current
 AS_IN_THE_FILE = RetrainParameters()
 
 
-@flow(name="retrain", flow_run_name="retrain {pipeline}", validate_parameters=True)
-def retrain(pipeline: str, revision: str, parameters: RetrainParameters = AS_IN_THE_FILE) -> State[Any]:
+@flow(name="retrain", flow_run_name=name_of_run, validate_parameters=True)
+def retrain(pipeline: str, parameters: RetrainParameters = AS_IN_THE_FILE, order: str = "") -> State[Any]:
     """Retrain one pipeline and promote the new model if every gate passes.
 
     Args:
         pipeline: Name of the pipeline.
-        revision: Digest of the pipeline file, as published by `ratchet deploy`.
         parameters: Changes for this run alone.
+        order: Of `ratchet run --set`: a revision that was signed for this run; empty for the newest deployment.
     """
     run_id = str(current.id)
     report = Report(run_id=run_id, pipeline=pipeline)
@@ -51,8 +52,9 @@ def retrain(pipeline: str, revision: str, parameters: RetrainParameters = AS_IN_
     try:
         run = open_run(
             adapters,
-            revision,
-            parameters.overrides(),
+            pipeline,
+            order,
+            parameters.changes(),
             run_id=run_id,
             actor=parameters.requested_by or whoever_started(),
         )
@@ -88,7 +90,7 @@ def climb(run: Run, report: Report) -> None:
     data = guard(run, work, "data", checked.evidence, checked.digests, report)
     dataset = preprocess(run, work, snapshot, checked)
     trained = train(run, work)
-    report.trained(trained)
+    report.trained(trained, run.adapters.tracker.run_url(trained.tracking_run))
     evaluation = evaluate(run, work, dataset, trained)
     report.evaluated(evaluation)
 
@@ -129,12 +131,14 @@ def climb(run: Run, report: Report) -> None:
 
 def guard(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict[str, str], report: Report) -> GateRun:
     """Pass the gate or stop the run: only `pass` moves anything."""
-    gate_run = pass_gate(run, work, gate, evidence, digests)
-    if gate_run.verdict != "pass" and approval_checks(run.spec.gates, gate):
+    people = bool(approval_checks(run.spec.gates, gate))
+    gate_run = (before_asking if people else pass_gate)(run, work, gate, evidence, digests)
+    if people and gate_run.verdict != "pass":
         request = ask_for_approval(run, gate_run, evidence)
-        if request is not None and wait_for_people(run, request, evidence):
-            gate_run = pass_gate(run, work, gate, evidence, digests)
-    report.gated(gate_run)
+        if request is not None:
+            wait_for_people(run, request, evidence)
+        gate_run = pass_gate(run, work, gate, evidence, digests)
+    report.gated(gate_run, run.adapters.store)
     if gate_run.verdict != "pass":
         reasons = "; ".join(gate_run.reasons) or "no reason given"
         raise GateRefusedError(

@@ -12,11 +12,14 @@ from typing import Any
 
 from mlratchet.flows.parameters import RetrainParameters, TuneParameters
 from mlratchet.flows.retrain import whoever_started
+from mlratchet.flows.runs.naming import name_of_run
+from mlratchet.flows.runs.report import tag_run
 from mlratchet.models.data.dataset import DatasetManifest, load_dataset
 from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.models.errors import GateRefusedError, RatchetError
 from mlratchet.models.identity.canonical import canonical_json, digest
-from mlratchet.models.tuning.space import check_tune
+from mlratchet.models.pipeline.store import load_pipeline, publish_order, publish_pipeline
+from mlratchet.models.tuning.space import require_tune
 from mlratchet.models.tuning.study import by_study
 from mlratchet.models.tuning.summary import Summary
 from mlratchet.tasks.steps.conclude import conclude
@@ -38,14 +41,14 @@ LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
 """Who watches from the same process: the progress bar of the command line."""
 
 
-@flow(name="tune", flow_run_name="tune {pipeline}", validate_parameters=True)
-def tune(pipeline: str, revision: str, parameters: TuneParameters = AS_IN_THE_FILE) -> State[Any]:
+@flow(name="tune", flow_run_name=name_of_run, validate_parameters=True)
+def tune(pipeline: str, parameters: TuneParameters = AS_IN_THE_FILE, order: str = "") -> State[Any]:
     """Search for better settings of one pipeline, or go on with a study that was stopped.
 
     Args:
         pipeline: Name of the pipeline.
-        revision: Digest of the pipeline file, as published by `ratchet deploy`.
         parameters: Budget of this run, and whether the best is applied.
+        order: Of `ratchet tune --set`: a revision that was signed for this run; empty for the newest deployment.
     """
     run_id, began_s = str(current.id), time.time()
     facts: dict[str, Any] = {"run_id": run_id, "pipeline": pipeline}
@@ -53,13 +56,13 @@ def tune(pipeline: str, revision: str, parameters: TuneParameters = AS_IN_THE_FI
     run: Run | None = None
     try:
         actor = parameters.requested_by or whoever_started()
-        run = open_run(adapters, revision, parameters.overrides(), run_id=run_id, actor=actor)
-        check_tune(run.spec, run.workload)
+        run = open_run(adapters, pipeline, order, parameters.changes(), run_id=run_id, actor=actor)
+        require_tune(run.spec)
         summary = study(run)
         facts |= summary.document() | {"exit_code": 0, "line": "\n".join(summary.lines())}
         facts["outcome"] = outcome_of(summary)
         if parameters.apply and summary.found_better:
-            facts["retrain_run"] = start_retrain(summary, requested_by=actor)
+            facts["retrain_run"] = start_retrain(run, summary)
     except RatchetError as error:
         facts |= {"outcome": "failed", "exit_code": error.exit_code, "line": error.line()}
     finally:
@@ -96,14 +99,21 @@ def outcome_of(summary: Summary) -> str:
     return "improved" if summary.found_better else "nothing_better"
 
 
-def start_retrain(summary: Summary, *, requested_by: str) -> str:
+def start_retrain(run: Run, summary: Summary) -> str:
     """A run of the pipeline's retrain deployment with the best values; asked twice, it is the same run."""
-    parameters = RetrainParameters(set=list(summary.assignments), requested_by=by_study(requested_by, summary.study))
+    store, actor = run.adapters.store, by_study(run.actor, summary.study)
+    best = load_pipeline(store, publish_pipeline(store, run.spec), overrides=summary.assignments)
+    order = publish_order(store, summary.pipeline, publish_pipeline(store, best), actor=actor, at_s=time.time())
+    parameters = RetrainParameters(requested_by=actor)
     with get_client(sync_client=True) as client:
         deployment = client.read_deployment_by_name(f"retrain/{summary.pipeline}")
         made = client.create_flow_run_from_deployment(
             deployment.id,
-            parameters={**deployment.parameters, "parameters": parameters.model_dump(mode="json")},
+            parameters={
+                "pipeline": summary.pipeline,
+                "parameters": parameters.model_dump(mode="json"),
+                "order": order,
+            },
             idempotency_key=digest([summary.study, list(summary.assignments)]),
         )
     return str(made.id)
@@ -119,4 +129,6 @@ def finish(facts: dict[str, Any], adapters: Adapters, *, seconds: float) -> Stat
         case "interrupted":
             return State(type=StateType.CANCELLED, message=facts["line"])
         case outcome:
-            return State(type=StateType.COMPLETED, name=outcome.replace("_", " ").capitalize(), message=facts["line"])
+            said = outcome.replace("_", " ")
+            tag_run(facts["run_id"], said)
+            return State(type=StateType.COMPLETED, message=f"{said}: {facts['line']}")

@@ -3,9 +3,12 @@ point at a production service (``RATCHET_S3_ENDPOINT_URL=...``)."""
 
 from __future__ import annotations
 
+import base64
+import json
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,13 +19,23 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 def find_home() -> Path:
-    """$RATCHET_HOME, else the nearest `.ratchet` here or above, else `.ratchet` here."""
+    """$RATCHET_HOME, else the nearest `.ratchet` here or above, else `.ratchet` here.
+
+    Raises ``SecurityError`` for one of somebody else's that nobody named: in a folder that many may write to, such as
+    /tmp, another account could choose where commands run here and below it send their data.
+    """
     named = os.environ.get("RATCHET_HOME")
     if named:
         return Path(named).resolve()
     here = Path.cwd().resolve()
     for folder in (here, *here.parents):
         if (folder / ".ratchet").is_dir():
+            owner = (folder / ".ratchet").stat().st_uid
+            if owner != os.getuid():
+                raise SecurityError(
+                    f"{folder / '.ratchet'} belongs to user {owner}, not to you ({os.getuid()}); set RATCHET_HOME to "
+                    "it if you mean it, or to a folder of your own"
+                )
             return folder / ".ratchet"
     return here / ".ratchet"
 
@@ -53,7 +66,9 @@ class Settings(BucketNames):
     mlflow_password: SecretStr | None = None
     prefect_api_url: str
     prefect_auth: SecretStr | None = None  # user:password
+    no_auth: bool = False  # said by `ratchet up --no-auth`: Prefect and MLflow of the stack ask nobody for a password
     work_pool: str = "ratchet"
+    worker_limit: int = 8  # runs at once, those that wait for a person included
     signing_key_file: Path | None = None  # the pipeline's private key; None: `keys/pipeline.pem` of the home
     signing_key: SecretStr | None = None  # the same, itself
     approver_key_file: Path | None = None  # the private key of who approves; None: `keys/approver-OWNER.pem`
@@ -109,15 +124,8 @@ def load_settings(home: Path | None = None) -> Settings:
             f"no stack is configured in {where} (missing or wrong: {missing}); run `ratchet up`, "
             "or set RATCHET_* variables"
         ) from exc
-    arm_fault(settings.fault)
+    _arm(settings.fault or "")
     return settings
-
-
-def arm_fault(fault: str | None) -> None:
-    """Where a test names one."""
-    name, _, kind = (fault or "").partition(":")
-    if kind in ("crash", "stop", "raise"):
-        arm(name, kind)  # type: ignore[arg-type]  # narrowed by the test above
 
 
 class ServerSettings(AuditSettings):
@@ -134,8 +142,13 @@ def load_server_settings() -> ServerSettings:
     except ValidationError as exc:
         words = ", ".join(str(error["loc"][0]) for error in exc.errors())
         raise ConfigurationError(f"a model server needs RATCHET_* variables; missing or wrong: {words}") from exc
-    arm_fault(settings.fault)
+    _arm(settings.fault or "")
     return settings
+
+
+def basic(credentials: str) -> str:
+    """The header `Authorization` for user:password (RFC 7617)."""
+    return f"Basic {base64.b64encode(credentials.encode()).decode()}"
 
 
 PRIVATE_KEYS = ("RATCHET_SIGNING_KEY", "RATCHET_APPROVER_KEY")
@@ -177,8 +190,60 @@ def child_environment(settings: Settings) -> dict[str, str]:
         environment["MLFLOW_TRACKING_USERNAME"] = settings.mlflow_username
         environment["MLFLOW_TRACKING_PASSWORD"] = settings.mlflow_password.get_secret_value()
     if settings.prefect_auth:
-        environment["PREFECT_API_AUTH_STRING"] = settings.prefect_auth.get_secret_value()
+        auth = settings.prefect_auth.get_secret_value()
+        environment["PREFECT_API_AUTH_STRING"] = auth
+        # Prefect's client sends the other one with HTTP and with one of its three WebSockets
+        environment["PREFECT_CLIENT_CUSTOM_HEADERS"] = json.dumps({"Authorization": basic(auth)})
     return environment
+
+
+TOLD_TO_CHILDREN = (
+    "PATH", "PYTHONPATH", "PYTHONHASHSEED", "PYTHONUNBUFFERED", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "TZ", "LANG",
+    "LANGUAGE", "TERM", "NO_COLOR", "USER", "LOGNAME",
+)  # fmt: skip
+KINDS_TOLD = (
+    "LC_", "OMP_", "MKL_", "OPENBLAS_", "KMP_", "GOMP_", "NUMEXPR_", "MALLOC_", "CUBLAS_", "CUDA_", "NVIDIA_", "NCCL_",
+    "GLOO_", "TORCH_", "TORCHINDUCTOR_", "PYTORCH_", "HIP_", "ROCR_",
+)  # fmt: skip
+SECRETS = re.compile(r"(?i)key|secret|token|passw|auth|credential")
+
+
+def told_to_children(environment: Mapping[str, str]) -> dict[str, str]:
+    """What of an environment a process that runs a user's code is told: by an allow-list, never a credential."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if (name in TOLD_TO_CHILDREN or name.startswith(KINDS_TOLD)) and not SECRETS.search(name)
+    }
+
+
+def without_credentials(environment: Mapping[str, str]) -> dict[str, str]:
+    """For a process that imports for others and asks nobody for anything."""
+    return {name: value for name, value in environment.items() if not SECRETS.search(name)}
+
+
+BOUNDS = "RATCHET_BOUNDS"
+
+
+def told_bounds() -> str | None:
+    """What the ranks of an attempt are bound to, as their agent was told; None outside of one."""
+    return os.environ.get(BOUNDS)
+
+
+def arm_fault() -> None:
+    """The fault point that a test names, in a process that has no other settings."""
+    _arm(os.environ.get("RATCHET_FAULT", ""))
+
+
+def _arm(fault: str) -> None:
+    name, _, kind = fault.partition(":")
+    if kind in ("crash", "stop", "raise"):
+        arm(name, kind)  # type: ignore[arg-type]  # narrowed by the test above
+
+
+def python_path() -> list[str]:
+    """The folders of PYTHONPATH."""
+    return [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
 
 
 PLAIN = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "RATCHET_FAULT")
@@ -220,6 +285,11 @@ def base_environment() -> dict[str, str]:
 def process_environment() -> dict[str, str]:
     """A copy of this process's environment, whole."""
     return dict(os.environ)
+
+
+def add_to_environment(environment: dict[str, str]) -> None:
+    """These variables, in this process."""
+    os.environ.update(environment)
 
 
 def replace_environment(environment: dict[str, str]) -> None:

@@ -15,13 +15,6 @@ class StrictModel(BaseModel):
     )
 
 
-class ScheduleRef(StrictModel):
-    """A cron line in a time zone."""
-
-    cron: str
-    timezone: str = "UTC"
-
-
 class WorkloadRef(StrictModel):
     """The Python side of the pipeline."""
 

@@ -13,6 +13,7 @@ from mlratchet.models.fault_points import fault_point
 from mlratchet.models.identity.lease import HeldError
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,7 +26,7 @@ def worth_repeating(_task: Any, _task_run: Any, state: Any) -> bool:
     A second try can mend the failures of servers and machines, never those of data or configuration.
     """
     error = state.result(raise_on_failure=False)
-    if isinstance(error, HeldError):  # it waited already
+    if not isinstance(error, Exception) or isinstance(error, HeldError):  # a verdict; or it waited already
         return False
     return isinstance(error, InfrastructureError) or not isinstance(error, RatchetError)
 
@@ -57,7 +58,9 @@ def seal(value: Any) -> Any:
 
 
 def unseal(value: Any) -> Any:
-    """The value as it was."""
+    """The value as it was, also that of a step that ended red."""
+    if isinstance(value, State):
+        value = value.result(raise_on_failure=False)
     return value.value if isinstance(value, Sealed) else value
 
 
@@ -75,13 +78,21 @@ class Step(Generic[P, R]):
         return result
 
 
-def step(name: str, *, run_name: str | None = None, retries: int = 2) -> Callable[[Callable[P, R]], Step[P, R]]:
+def step(
+    name: str,
+    *,
+    run_name: str | None = None,
+    retries: int = 2,
+    state_of: Callable[[Any], State[Any] | None] | None = None,
+) -> Callable[[Callable[P, R]], Step[P, R]]:
     """Decorate a function of one call. Fault points: ``<function>.before`` and ``<function>.after``.
 
     Args:
         name: As a person reads it.
         run_name: The same with parameters of the function, e.g. ``Gate: {gate}``.
         retries: Of failures that `worth_repeating` lets through.
+        state_of: The state in which the task ends with a result that is no plain success; None for one that is. Nothing
+            is retried and no traceback is logged for it, and the caller gets the result all the same.
     """
 
     def decorate(function: Callable[P, R]) -> Step[P, R]:
@@ -90,6 +101,10 @@ def step(name: str, *, run_name: str | None = None, retries: int = 2) -> Callabl
             fault_point(f"{function.__name__}.before")
             result = function(*map(unseal, args), **{key: unseal(value) for key, value in kwargs.items()})
             fault_point(f"{function.__name__}.after")
+            state = state_of(result) if state_of is not None else None
+            if state is not None:
+                state.data = Sealed(result)
+                return state
             return seal(result)
 
         through_prefect = task(

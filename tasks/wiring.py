@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import time
 from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
+from mlratchet.infra.child.keep_out import keep_users_code_out
 from mlratchet.infra.keys.files import InstalledKeys
 from mlratchet.infra.launch.local import LocalLauncher
 from mlratchet.infra.ledger.heads import open_heads
@@ -16,24 +18,31 @@ from mlratchet.infra.serving.local import LocalServers
 from mlratchet.infra.settings import Settings, load_settings
 from mlratchet.infra.storage.opening import Buckets
 from mlratchet.infra.storage.s3 import S3Store
-from mlratchet.models.errors import InfrastructureError
+from mlratchet.models.errors import ConfigurationError, InfrastructureError, SecurityError
 from mlratchet.models.garbage.lock import collections, wait_for_collector
 from mlratchet.models.identity.claim import Claim, is_current
 from mlratchet.models.identity.closure import Closure, source_of
 from mlratchet.models.identity.lease import LeaseKeeper
 from mlratchet.models.identity.product import DATA
-from mlratchet.models.pipeline.checking import check_gates
+from mlratchet.models.identity.signed_records import RecordStore
+from mlratchet.models.pipeline.changes import Changes, changed_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
-from mlratchet.models.pipeline.store import load_pipeline
+from mlratchet.models.pipeline.store import (
+    Deployment,
+    load_pipeline,
+    newest_deployment,
+    publish_pipeline,
+    take_order,
+)
 from mlratchet.models.pipeline.work_key import training_code
 from mlratchet.models.ports.registry import Registry
 from mlratchet.models.ports.tracker import Tracker
 from mlratchet.models.serving.servers import Servers
-from mlratchet.models.training.fitting import check_fits
 from mlratchet.models.training.job import StaleAttemptError
 from mlratchet.models.training.launcher import Launcher
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.loading import load_workload, workload_source
+from mlratchet.tasks.support.check_whole import check_whole
 
 
 class Adapters:
@@ -53,9 +62,9 @@ class Adapters:
         return self.bucket(self.settings.raw_bucket)
 
     @cached_property
-    def store(self) -> S3Store:
-        """Where everything of ours lives."""
-        return self.bucket(self.settings.store_bucket)
+    def store(self) -> RecordStore:
+        """Where everything of ours lives: records are signed as they are written, and believed if they are signed."""
+        return RecordStore(self.bucket(self.settings.store_bucket), self.keys)
 
     @cached_property
     def keys(self) -> InstalledKeys:
@@ -165,19 +174,64 @@ class Run:
                 self.adapters.tracker.end_run(self.tracking_run, status="FAILED" if failed else "FINISHED")
 
 
+def deployed_revision(adapters: Adapters, name: str) -> str:
+    """What the newest entry of the signed chain says.
+
+    Raises ``ConfigurationError`` where nothing signed was ever deployed, ``SecurityError`` when this installation has
+    seen a newer entry: whoever cuts the chain brings an older file back, with the gates of then.
+    """
+    newest, heads = newest_deployment(adapters.store, name), open_heads(adapters.settings)
+    if newest is None:
+        raise ConfigurationError(
+            f"{name} has no signed deployment in {adapters.store.bucket}; `ratchet deploy {name}` makes one"
+        )
+    number, digest = heads.mark(name, "deployment")
+    if newest.number < number or (newest.number == number and newest.digest() != digest):
+        raise SecurityError(
+            f"deployments/{name}: entry {number} was the newest here and is gone or another; restore it from a copy of "
+            f"the bucket, or `ratchet deploy {name}` to follow the file again"
+        )
+    remember_deployment(adapters, newest)
+    return newest.revision
+
+
+def remember_deployment(adapters: Adapters, newest: Deployment) -> None:
+    """Keep outside the bucket which entry was the newest."""
+    open_heads(adapters.settings).keep_mark(newest.name, "deployment", newest.number, newest.digest())
+
+
 def open_adapters() -> Adapters:
     """The adapters that the settings name."""
-    return Adapters(load_settings())
+    settings = load_settings()
+    keep_users_code_out(settings.home, settings)
+    return Adapters(settings)
 
 
-def open_run(adapters: Adapters, revision: str, overrides: tuple[str, ...], *, run_id: str, actor: str) -> Run:
-    """The run of a published pipeline revision.
+def open_run(adapters: Adapters, pipeline: str, order: str, changes: Changes, *, run_id: str, actor: str) -> Run:
+    """The run of a pipeline's newest deployment, or of an order from the command line.
 
-    Raises ``ConfigurationError`` for what could never work, wherever the overrides came from: nothing trains first.
+    Args:
+        adapters: Where.
+        pipeline: Its name.
+        order: What `publish_order` gave; empty for the deployment.
+        changes: What the run was told.
+        run_id: Prefect's.
+        actor: Who says that they ask; of an order it is who signed.
+
+    Raises ``ConfigurationError`` for what could never work, wherever it came from: nothing trains first;
+    ``SecurityError`` for a deployment or an order that is not signed, or a chain whose newest entry is gone.
     """
-    spec = load_pipeline(adapters.store, revision, overrides=overrides)
-    workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
-    check_fits(spec.train, workload)
-    check_gates(spec, workload)
+    if order:
+        ordered = take_order(adapters.store, pipeline, order, run_id=run_id, now_s=time.time())
+        revision, actor = ordered.revision, ordered.actor
+    else:
+        revision = deployed_revision(adapters, pipeline)
+    deployed = load_pipeline(adapters.store, revision)
+    if deployed.name != pipeline:
+        raise SecurityError(f"revision {revision[:12]} is of pipeline {deployed.name}, but {pipeline} was asked for")
+    spec = changed_pipeline(deployed, changes)
+    if spec is not deployed:
+        publish_pipeline(adapters.store, spec)  # its digest stands in the decisions
+    check_whole(spec)
     adapters.launcher.processes(spec.train)
     return Run(spec, adapters, run_id=run_id, actor=actor)

@@ -26,6 +26,7 @@ from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.pipeline.loading import read_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.ports.children import install
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.loading import load_workload
 from mlratchet.tasks.wiring import Adapters
@@ -60,6 +61,7 @@ def no_fault_is_left_armed() -> Iterator[None]:
     """A fault point that a test armed and did not pass must not fail another test."""
     yield
     fault_points.disarm()
+    install(None)  # of adapters that a test opened
 
 
 @pytest.fixture
@@ -217,7 +219,14 @@ class Stack:
 
     def prefect(self) -> SyncPrefectClient:
         """A client of this stack's server; `prefect.get_client` remembers the settings of its import."""
-        return SyncPrefectClient(self.settings.prefect_api_url)
+        auth = self.settings.prefect_auth
+        return SyncPrefectClient(
+            self.settings.prefect_api_url, auth_string=auth.get_secret_value() if auth is not None else None
+        )
+
+    def link(self, page: str) -> str:
+        """Leads a browser in to `prefect` or `mlflow`, once."""
+        return self("open", page, "--print").stdout.strip()
 
     def services(self) -> dict[str, ServiceStatus]:
         """As the supervisor sees them."""

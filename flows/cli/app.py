@@ -6,7 +6,7 @@ import contextlib
 import sys
 
 import typer
-from mlratchet.flows.cli import approvals, audit, compare, demo, models, pipelines, runs, stack, tuning
+from mlratchet.flows.cli import approvals, audit, browse, compare, demo, models, pipelines, runs, stack, tuning
 from mlratchet.infra.machine.interpreter import collect_seldom
 from mlratchet.models.errors import RatchetError
 
@@ -27,16 +27,21 @@ app = typer.Typer(
 @app.callback(help=app.info.help)
 def point_libraries_at_the_stack() -> None:
     """Before any command: Prefect, MLflow and boto3 of this process talk to the configured stack, and a workload
-    of the user is found where the command is run, as it is on the worker."""
+    of the user is found where the command is run, as it is on the worker. Its code runs in children."""
     sys.path.append("")
-    from mlratchet.infra.settings import apply_environment, load_settings
+    from mlratchet.infra.child.keep_out import keep_users_code_out
+    from mlratchet.infra.settings import apply_environment, find_home, load_settings
     from mlratchet.models.errors import ConfigurationError
 
+    keep_users_code_out(find_home())
     with contextlib.suppress(ConfigurationError):  # nothing is configured before the first `ratchet up`
-        apply_environment(load_settings())
+        settings = load_settings()
+        apply_environment(settings)
+        keep_users_code_out(settings.home, settings)
 
 
 stack.register(app)
+browse.register(app)
 runs.register(app)
 pipelines.register(app)
 tuning.register(app)

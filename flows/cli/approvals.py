@@ -89,7 +89,35 @@ def approvals(
     emit(rows, lines or ["nothing waits for approval"], as_json=as_json)
 
 
+def adopt(
+    pipeline: Annotated[str, typer.Argument(help="Name of a pipeline.")],
+    as_owner: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help="Whose key; your user name without it.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="File of your private key; else from RATCHET_APPROVER_KEY.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take over, once, what a release wrote that did not sign its records yet.
+
+    Checks each against the signed decisions, lists what these do not say, and signs the list with your own key (an
+    approver's: `ratchet keys new --owner NAME`). What contradicts a decision is refused, with exit code 6.
+    """
+    from mlratchet.flows.cli.output import emit
+    from mlratchet.tasks.actions.adopt import adopt as take_over
+    from mlratchet.tasks.actions.approving import Answer, approver
+    from mlratchet.tasks.wiring import open_adapters
+
+    adapters = open_adapters()
+    signer, owner = approver(
+        adapters, Answer(decision="adopt", reason="", owner=as_owner, key_file=key, counts_for_s=None)
+    )
+    made = take_over(adapters, pipeline, signer=signer, owner=owner)
+    lines = [f"cannot be checked, believed on {owner}'s word: {line}" for line in made["unchecked"]]
+    lines.append(f"{len(made['records'])} records of {pipeline} are believed from now on ({made['object']})")
+    emit(made, lines, as_json=as_json)
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (approve, approvals):
+    for command in (approve, approvals, adopt):
         app.command()(command)

@@ -62,8 +62,10 @@ def demo(
             surprises.append(f"run {number}: expected {expected}, got {report['outcome']}: {report['line']}")
     console.print(table)
     settings = load_settings()
-    console.print(f"Prefect   {settings.prefect_api_url.removesuffix('/api')}")
-    console.print(f"MLflow    {settings.mlflow_tracking_uri}")
+    console.print(
+        f"Prefect   {settings.prefect_api_url.removesuffix('/api')}  (`ratchet open prefect` leads a browser in)"
+    )
+    console.print(f"MLflow    {settings.mlflow_tracking_uri}  (`ratchet open mlflow`)")
     console.print(f"{pipeline:9} {LocalServers(settings.home).url(pipeline)}/docs")
     console.print(
         f"[dim]{time.monotonic() - began:.0f} s. Next: `ratchet decision {pipeline} 2`, `ratchet rollback "

@@ -57,43 +57,58 @@ def versions(pipeline: PipelineArgument, everything: AllOption = False, as_json:
 
 def decision(
     pipeline: PipelineArgument,
-    version: VersionArgument,
+    version: Annotated[
+        int | None, typer.Argument(help="A version's number, as `ratchet versions` lists it.", min=1)
+    ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option("--run", help="Instead of a version, of a run: its id, or `last`. A refused candidate has none."),
+    ] = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="Check signatures and digests, and compute every statistic again.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Every gate of a version: checks, values, intervals, thresholds, verdict.
+    """Every gate of a version, or of a run: checks, values, intervals, thresholds, verdict.
 
     With --verify each is judged again from the stored rows and measurements: equal to the last bit in the recorded
     environment, within 1e-9 and with the same verdict elsewhere. Exits with 6 when anything differs.
     """
     from mlratchet.flows.cli.output import emit
     from mlratchet.models.decisions.decision import explain
-    from mlratchet.models.errors import SecurityError
+    from mlratchet.models.errors import ConfigurationError, SecurityError
     from mlratchet.tasks.actions.rejudge import judge_again
-    from mlratchet.tasks.support.versions import decisions_of
+    from mlratchet.tasks.support.versions import decisions_of, decisions_of_run, registration_of
     from mlratchet.tasks.wiring import open_adapters
 
     adapters = open_adapters()
-    found = decisions_of(adapters, pipeline, version)
+    if version is not None and run is None:
+        subject, found = f"version {version}", decisions_of(adapters, pipeline, version)
+    elif run is not None and version is None:
+        subject, found = f"run {run}", decisions_of_run(adapters, pipeline, run)
+    else:
+        raise ConfigurationError("expected a version's number or --run; e.g. `ratchet decision NAME --run last`")
     again = [judge_again(adapters.store, one["decision"]) for one in found] if verify else []
-    lines: list[str] = []
+    note = registration_of(adapters, pipeline, version).began_fresh if version is not None else ""
+    lines = [f"version {version} {note}", ""] if note else []
     for number, one in enumerate(found):
         signed = f"signed by key {one['signed_by']}" if one["signed_by"] else f"NOT BELIEVED: {one['problem']}"
         lines += [explain(one["decision"]), f"  decision {one['digest']}, {signed}"]
         lines += [f"  {again[number]['line']}"] if verify else []
         lines.append("")
     told = [{**one, "verified": said} for one, said in zip(found, again, strict=True)] if verify else found
-    emit(told, lines, as_json=as_json)
+    emit(told, lines or [f"no gate has judged anything in {subject} of {pipeline}"], as_json=as_json)
     wrong = [one["problem"] for one in found if verify and one["problem"]]
     wrong += [said["line"] for said in again if not said["holds"]]
     if wrong:
-        raise SecurityError(f"version {version} of {pipeline}: {wrong[0]}")
+        raise SecurityError(f"{subject} of {pipeline}: {wrong[0]}")
 
 
 def history(pipeline: PipelineArgument, everything: AllOption = False, as_json: JsonOption = False) -> None:
-    """The newest of the ledger: which version became champion when, by whom and why. ✓: its decision verifies."""
+    """The newest of the ledger: which version became champion when, by whom and why. ✓: its decision verifies.
+
+    Exits with 6 when one of those shown does not (✗).
+    """
     from mlratchet.flows.cli.output import emit, tell_left_out
     from mlratchet.tasks.support.versions import history_of
     from mlratchet.tasks.wiring import open_adapters
@@ -110,6 +125,8 @@ def history(pipeline: PipelineArgument, everything: AllOption = False, as_json: 
     left_out = entries[0]["generation"] - 1 if entries else 0
     if left_out:
         tell_left_out(f"{left_out} earlier {'entry is' if left_out == 1 else 'entries are'}")
+    if not all(entry["verified"] for entry in entries):
+        raise typer.Exit(6)
 
 
 def promote(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,7 +26,8 @@ def validate(
 ) -> None:
     """Check a pipeline file whole, before anything trains.
 
-    Reports every problem with file and line, and says how many test rows a margin needs.
+    Reports every problem with file and line, and says how many test rows a margin needs. The workload is rehearsed: a
+    training of a few made-up rows, a resume and an export, in a process of its own.
     """
     from mlratchet.flows.check_file import check_pipeline, source_of
     from mlratchet.flows.cli.output import emit
@@ -37,7 +39,7 @@ def validate(
         adapters = Adapters(load_settings())
     except ConfigurationError:
         adapters = None  # a file can be checked before the first `ratchet up`
-    spec, notes = check_pipeline(file, adapters)
+    spec, notes = check_pipeline(file, adapters, rehearsing=True)
     lines = [f"{file}: pipeline {spec.name} is valid (revision {spec.revision()[:12]})"]
     source = source_of(spec)
     lines += [f"source: {source}", *(f"note: {note}" for note in notes)]
@@ -112,19 +114,26 @@ def deploy(
     pipeline: Annotated[str | None, typer.Argument(help="One pipeline; all without it.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make every file of deployments/pipelines a Prefect deployment with its schedule. Idempotent."""
+    """Make every file of deployments/pipelines a Prefect deployment with its schedule. Idempotent.
+
+    A file with a mistake stops no other: it is named at the end, and the command exits with 2.
+    """
     from mlratchet.flows.cli.warm import go_on_in_a_fork
 
     go_on_in_a_fork()
     from mlratchet.flows.cli.output import emit
-    from mlratchet.flows.deployments import deploy_pipelines
+    from mlratchet.flows.deployments import deploy_every, deploy_named
 
-    made = deploy_pipelines(pipeline)
+    made, refused = ([deploy_named(pipeline)], []) if pipeline is not None else deploy_every()
     emit(
         made,
         [f"{m['pipeline']}: deployed, revision {m['revision'][:12]}, {m['url']}" for m in made],
         as_json=as_json,
     )
+    for error in refused:
+        typer.echo(error.line(), err=True)
+    if refused:
+        raise typer.Exit(refused[0].exit_code)
 
 
 def run(
@@ -177,14 +186,27 @@ def join(
         Joiner(load_settings(), Path(scratch), say=typer.echo).run(trainings=trainings)
 
 
-def report_lines(report: dict[str, object]) -> list[str]:
-    """A report in words."""
-    lines = [f"  {report['why']}"] if report.get("why") else []
-    gates = report.get("gates")
-    if isinstance(gates, list):
-        lines += [f"  {g['gate']} gate: {g['verdict']} (decision {g['decision'][:12]})" for g in gates]
+def report_lines(report: dict[str, Any]) -> list[str]:
+    """A report in words: why it trained and began, every gate with its checks, where to look, and the outcome."""
+    said = [report.get("why"), report.get("training", {}).get("began_fresh")]
+    lines = [f"  {one}" for one in said if one]
+    for gate in report.get("gates", ()):
+        lines.append(f"  {gate['gate']} gate: {gate['verdict']} (decision {gate['decision'][:12]})")
+        lines += check_lines(gate.get("checks", ()))
+    places = {"Prefect": report.get("prefect_url"), "MLflow": report.get("mlflow_url")}
+    lines += [f"  {name:8} {url}" for name, url in places.items() if url]
     lines.append(str(report.get("line", "")))
     return lines
+
+
+def check_lines(checks: Sequence[dict[str, str]]) -> list[str]:
+    """Columns as wide as their widest cell."""
+    columns = ("verdict", "check", "metric", "value", "interval", "threshold")
+    rows = [["" if check[name] == "none" else check[name] for name in columns] for check in checks]
+    widths = [max((len(row[number]) for row in rows), default=0) for number in range(len(columns))]
+    return [
+        "    " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
 
 
 def predict(

@@ -11,9 +11,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts
 
 def bring_up(*, auth: bool | None = None) -> None:
     """Start the stack, say what is healthy, point this process at it, deploy nothing."""
+    from mlratchet.infra.child.confine import not_held
     from mlratchet.infra.settings import apply_environment, find_home, load_settings
     from mlratchet.infra.stack.control import up as start
 
+    for words in not_held():
+        typer.echo(f"  children     not held here: {words}")
     start(find_home(), auth=auth, report=lambda name, words: typer.echo(f"  {name:12} {words}"))
     apply_environment(load_settings())
 
@@ -21,7 +24,11 @@ def bring_up(*, auth: bool | None = None) -> None:
 def up(
     auth: Annotated[
         bool | None,
-        typer.Option("--auth/--no-auth", help="Passwords at Prefect and MLflow; as before without it."),
+        typer.Option(
+            "--auth/--no-auth",
+            help="Ask for passwords at Prefect and MLflow, which is what a new stack does, or let in every account and "
+            "program of this machine. As before without it.",
+        ),
     ] = None,
 ) -> None:
     """Start S3, MLflow, Prefect and a worker on loopback. Idempotent; heals what died.
@@ -33,7 +40,13 @@ def up(
     from mlratchet.infra.stack.install import has_auth
 
     if has_auth(find_home()):
-        typer.echo(f"  passwords    {find_home() / 'credentials.json'}")
+        typer.echo("  in a browser `ratchet open prefect`, `ratchet open mlflow`, `ratchet open tensorboard`")
+    else:
+        typer.echo(
+            "NO PASSWORDS: every account and every program on this machine can use this stack's Prefect and MLflow, "
+            "start runs and change what MLflow shows; `ratchet down`, then `ratchet up --auth`, asks for them again",
+            err=True,
+        )
 
 
 def down() -> None:

@@ -27,11 +27,32 @@ from rich.markup import escape
 POLL_S = 0.5  # seconds between two looks at a run
 MARKS = {
     "Completed": "[green]✓[/]",
+    "Asking": "[yellow]‖[/]",
     "Retrying": "[yellow]↻[/]",
     "AwaitingRetry": "[yellow]↻[/]",
     "Failed": "[red]✗[/]",
     "Crashed": "[red]✗[/]",
 }
+
+WAITS = {
+    "Scheduled": "waiting for the worker to take it",
+    "Late": "waiting for the worker to take it; it is late: does `ratchet status` show the worker running?",
+    "AwaitingConcurrencySlot": "waiting for another run of this pipeline to end",
+    "Pending": "the worker has taken it",
+    "Submitting": "the worker is starting its process",
+    "InfrastructurePending": "the worker is starting its process",
+    "AwaitingRetry": "it failed and will be tried again",
+    "Paused": "paused in Prefect: Resume it there",
+    "Cancelling": "being cancelled",
+    "Running": "between two steps",
+}  # state in Prefect -> what a run in it waits for
+SAID_AFTER_S = 5.0  # a wait that lasts so long is printed: nobody sees the spinner of a pipe
+
+
+def wait_in_words(flow_run: FlowRun) -> str:
+    """What a run without a step under way waits for."""
+    name = flow_run.state_name or "Pending"
+    return WAITS.get(name, f"{name.lower()} in Prefect")
 
 
 def _began(task: TaskRun) -> float:
@@ -53,6 +74,7 @@ class Follower:
         self._console = Console(file=sys.stderr, quiet=quiet, highlight=False, soft_wrap=True)
         self._shown: set[tuple[str, str]] = set()
         self._began = self._answered = time.monotonic()
+        self._waits = ("", self._began, False)  # what it waits for, since when, whether that was printed
 
     def follow(self) -> FlowRun:
         """The flow run in its final state. Raises ``InfrastructureError`` when Prefect gives no answer for `SILENT_S`
@@ -74,10 +96,21 @@ class Follower:
                     continue
                 if flow_run.state is not None and flow_run.state.is_final():
                     return flow_run
-                status.update(line or f"{(flow_run.state_name or 'pending').lower()}: waiting for the worker")
+                waits = "" if line else wait_in_words(flow_run)
+                self._say_wait(waits)
+                status.update(line or waits)
                 state = flow_run.state.type.value if flow_run.state is not None else ""
                 self._pulse.check(state, (flow_run.state_name, line, len(self._shown)))
                 time.sleep(POLL_S)
+
+    def _say_wait(self, waits: str) -> None:
+        """Once for each that lasts."""
+        now = time.monotonic()
+        if waits != self._waits[0]:
+            self._waits = (waits, now, False)
+        elif waits and not self._waits[2] and now - self._waits[1] >= SAID_AFTER_S:
+            self._waits = (waits, now, True)
+            self._console.print(f"  [dim]… {waits}[/]")
 
     def _endure(self, error: httpx.HTTPError) -> None:
         """Unless it went on for too long, or waiting does not help."""
@@ -91,7 +124,7 @@ class Follower:
         ) from error
 
     def look(self) -> str:
-        """Print what ended since the last look; returns what is under way, with its percentage."""
+        """Print what ended since the last look; returns what is under way, with how far it is."""
         mine = FlowRunFilter(id=FlowRunFilterId(any_=[self._run_id]))
         running = ""
         for task in sorted(self._client.read_task_runs(flow_run_filter=mine), key=_began):
@@ -102,7 +135,7 @@ class Follower:
                 self._console.print(f"  {MARKS[state]} {task.name}  [dim]{elapsed:5.1f} s[/]")
             if state == "Running":
                 running = task.name
-        return running and f"{running}{self.percent() if running.startswith('Train') else ''}"
+        return running and f"{running}{self.progress() if running.startswith('Train') else ''}"
 
     def ask(self, flow_run: FlowRun) -> str:
         """Whom a paused run waits for, and where to answer; printed once a pause. Empty for any other run."""
@@ -113,12 +146,15 @@ class Follower:
             self._console.print(f"  [yellow]‖[/] {escape(self.question)}")
         return escape(self.question)
 
-    def percent(self) -> str:
-        """Of the training, as its progress artifact says."""
+    def progress(self) -> str:
+        """Of the training, as its progress artifact says: percent, loss, time left."""
         found = self._client.read_artifacts(
             artifact_filter=ArtifactFilter(
                 flow_run_id=ArtifactFilterFlowRunId(any_=[self._run_id]),
                 key=ArtifactFilterKey(any_=["training-progress"]),
             )
         )
-        return f"  {float(str(found[0].data)):.0f} %" if found else ""
+        if not found:
+            return ""
+        _, _, words = (found[0].description or "").partition(": ")
+        return escape(f"  {float(str(found[0].data)):.0f} %{f'  {words}' if words else ''}")

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
+from uuid import UUID
 
+from mlratchet.models.decisions.decision import load_decision, table
 from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.errors import GateRefusedError, RatchetError
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.ledger.entry import LedgerEntry
+from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.registration.record import Registration
 from mlratchet.tasks.steps.evaluate import Evaluation
 from mlratchet.tasks.steps.train import Trained
 from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Adapters
+from prefect import get_client
 from prefect.client.schemas.objects import State, StateType
 
-ENDED_BADLY = {
-    "stopped_by_gate": "Stopped by gate",
-    "rolled_back": "Rolled back",
-    "probation_failed": "Probation failed",
-}  # outcome -> state in Prefect; infra/stack/prepare.py knows the names
+ENDED_BADLY = ("stopped_by_gate", "rolled_back", "probation_failed", "failed")
+LAST = "runs/last/{pipeline}.json"  # the report of the newest run that ended
+
+logger = logging.getLogger(__name__)
 
 
 class Report:
@@ -56,16 +60,18 @@ class Report:
             )
         self.facts |= {"outcome": "unchanged", "version": record.version, "url": url, "line": line}
 
-    def trained(self, trained: Trained) -> None:
-        """Steps and seconds."""
+    def trained(self, trained: Trained, url: str) -> None:
+        """Steps and seconds, and where MLflow shows the training."""
         result = trained.result
         self.facts["training"] = {
             "steps": result.steps,
             "seconds": round(result.seconds, 2),
             "resumed_from_step": result.resumed_from_step,
             "parent_version": trained.parent_version,
+            "began_fresh": trained.began_fresh,
             "mlflow_run": trained.tracking_run,
         }
+        self.facts["mlflow_url"] = url
 
     def evaluated(self, evaluation: Evaluation) -> None:
         """Test metrics that are defined."""
@@ -73,14 +79,15 @@ class Report:
             name: metric.value for name, metric in evaluation.metrics.items() if metric.value == metric.value
         }
 
-    def gated(self, gate_run: GateRun) -> None:
-        """One gate's verdict."""
+    def gated(self, gate_run: GateRun, store: ObjectStore) -> None:
+        """One gate's verdict, with a row per check as pages show it."""
         self.facts["gates"].append(
             {
                 "gate": gate_run.gate,
                 "verdict": gate_run.verdict,
                 "decision": gate_run.decision,
                 "reasons": list(gate_run.reasons),
+                "checks": table(load_decision(store, gate_run.decision)),
             }
         )
 
@@ -132,13 +139,27 @@ class Report:
 
 
 def finish(report: Report, adapters: Adapters) -> State[Any]:
-    """Publish the report and turn it into the flow run's final state."""
+    """Publish the report and turn it into the flow run's final state.
+
+    The states keep Prefect's own names: its pages list no run whose state they do not know. The outcome is the message
+    and a tag.
+    """
     facts = report.facts
     facts["seconds"] = round(time.time() - report.began_s, 2)
-    adapters.store.put(f"runs/{facts['run_id']}.json", canonical_json(facts))
-    if facts["outcome"] in ENDED_BADLY:
-        return State(type=StateType.FAILED, name=ENDED_BADLY[facts["outcome"]], message=facts["line"])
-    if facts["outcome"] == "failed":
-        return State(type=StateType.FAILED, message=facts["line"])
-    name = "Promoted" if facts["outcome"] == "promoted" else "Unchanged"
-    return State(type=StateType.COMPLETED, name=name, message=facts["line"])
+    document = canonical_json(facts)
+    adapters.store.put(f"runs/{facts['run_id']}.json", document)
+    adapters.store.put(LAST.format(pipeline=facts["pipeline"]), document)
+    outcome = str(facts["outcome"])
+    tag_run(facts["run_id"], outcome.replace("_", " "))
+    message = facts["line"] if outcome == "failed" else f"{outcome.replace('_', ' ')}: {facts['line']}"
+    return State(type=StateType.FAILED if outcome in ENDED_BADLY else StateType.COMPLETED, message=message)
+
+
+def tag_run(run_id: str, tag: str) -> None:
+    """Shown beside the run in every list; never the reason that a run fails."""
+    try:
+        with get_client(sync_client=True) as client:
+            tags = client.read_flow_run(UUID(run_id)).tags
+            client.update_flow_run(UUID(run_id), tags=[*tags, tag])
+    except Exception:  # Prefect or the network: whatever it raises, the run has ended well without
+        logger.warning("run %s has no tag %r in Prefect", run_id, tag, exc_info=True)

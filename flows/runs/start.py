@@ -6,12 +6,12 @@ import getpass
 import json
 import logging
 import sys
+import time
 from functools import partial
 from typing import Any
 
-from mlratchet.flows.approval_pause import run_url
 from mlratchet.flows.check_file import check_pipeline
-from mlratchet.flows.deployments import deploy_pipelines
+from mlratchet.flows.deployments import deploy_named
 from mlratchet.flows.parameters import RetrainParameters
 from mlratchet.flows.retrain import retrain
 from mlratchet.flows.runs.following import Follower
@@ -19,19 +19,26 @@ from mlratchet.flows.runs.liveness import SignOfLife
 from mlratchet.models.decisions.approval_page import hint
 from mlratchet.models.errors import InfrastructureError, RatchetError
 from mlratchet.models.pipeline.loading import find_pipeline
+from mlratchet.models.pipeline.store import publish_order, publish_pipeline
 from mlratchet.models.ports.storage import ObjectNotFound
 from mlratchet.tasks.actions.approving import choose
+from mlratchet.tasks.showing.prefect_page import run_url
 from mlratchet.tasks.wiring import Adapters, open_adapters
 from prefect import get_client
 
 
-def _parameters(overrides: tuple[str, ...], requested_by: str | None = None) -> RetrainParameters:
-    return RetrainParameters(set=list(overrides), requested_by=requested_by or getpass.getuser())
-
-
-def _check_overrides(adapters: Adapters, pipeline: str, overrides: tuple[str, ...]) -> None:
-    """Fail here, with file and line, rather than minutes later on a worker."""
-    check_pipeline(find_pipeline(adapters.settings.pipelines_dir, pipeline), overrides=overrides)
+def ask_for(
+    adapters: Adapters, pipeline: str, overrides: tuple[str, ...], requested_by: str | None = None
+) -> dict[str, Any]:
+    """The parameters of a run of the file as it is now. What `overrides` change is a revision of its own, signed for
+    this run alone. Fails here, with file and line, rather than minutes later on a worker."""
+    spec, _ = check_pipeline(find_pipeline(adapters.settings.pipelines_dir, pipeline), overrides=overrides)
+    actor = requested_by or getpass.getuser()
+    asked: dict[str, Any] = {"pipeline": pipeline, "parameters": RetrainParameters(requested_by=actor), "order": ""}
+    if overrides:
+        revision = publish_pipeline(adapters.store, spec)
+        asked["order"] = publish_order(adapters.store, pipeline, revision, actor=actor, at_s=time.time())
+    return asked
 
 
 def read_report(adapters: Adapters, run_id: str) -> dict[str, Any] | None:
@@ -51,16 +58,12 @@ def run_on_worker(
     `requested_by` stands in every decision; the user of this process without it.
     """
     adapters = open_adapters()
-    _check_overrides(adapters, pipeline, overrides)
-    deployed = deploy_pipelines(pipeline)[0]
+    asked = ask_for(adapters, pipeline, overrides, requested_by)
+    deployed = deploy_named(pipeline)
     with get_client(sync_client=True) as client:
         created = client.create_flow_run_from_deployment(
             deployed["deployment_id"],
-            parameters={
-                "pipeline": pipeline,
-                "revision": deployed["revision"],
-                "parameters": _parameters(overrides, requested_by).model_dump(mode="json"),
-            },
+            parameters={**asked, "parameters": asked["parameters"].model_dump(mode="json")},
         )
         url = run_url(adapters.settings, str(created.id))
         follower = Follower(
@@ -78,7 +81,7 @@ def run_on_worker(
             raise
     report = read_report(adapters, str(created.id))
     if report is not None:
-        return report
+        return report | {"prefect_url": url}
     message = final.state.message if final.state else "no state"
     raise InfrastructureError(
         f"run {created.id} of {pipeline} ended as {final.state_name} without a report: {message}; "
@@ -99,9 +102,9 @@ def run_here(pipeline: str, overrides: tuple[str, ...], *, quiet: bool) -> dict[
     if quiet:
         logging.getLogger("prefect").setLevel(logging.ERROR)
     adapters = open_adapters()
-    _check_overrides(adapters, pipeline, overrides)
-    deployed = deploy_pipelines(pipeline)[0]
-    state = retrain(pipeline, deployed["revision"], _parameters(overrides), return_state=True)
+    asked = ask_for(adapters, pipeline, overrides)
+    deploy_named(pipeline)
+    state = retrain(**asked, return_state=True)
     run_id = str(state.state_details.flow_run_id)
     report = read_report(adapters, run_id)
     if report is None:

@@ -6,12 +6,15 @@ false, which `infra/settings.py` sets. ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD`` woul
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from mlratchet.infra.settings import forbid_pickle
-from mlratchet.models.errors import SecurityError
+from mlratchet.models.errors import ConfigurationError, RatchetError, SecurityError
+from mlratchet.models.evaluation.away import ModelAway
+from mlratchet.models.ports.children import Workplace
 
 PROGRAM = "data/model.pt2"
 NEVER = ("code", "data/model.pth", "data/pickle_module_info.txt")
@@ -40,3 +43,18 @@ def load_exported(directory: Path) -> Callable[[torch.Tensor], torch.Tensor]:
         raise SecurityError(f"{directory}: refused to load: {exc.message[:200]}") from exc
     module: Callable[[torch.Tensor], torch.Tensor] = torch.export.load(archive).module()
     return module
+
+
+def exported_away(directory: Path) -> ModelAway:
+    """The program of a verified model directory, for a child to load: this process loads none."""
+    return ModelAway(load=f"{__name__}:load_away", arguments={"directory": str(directory)}, reads=(directory,))
+
+
+def load_away(arguments: Mapping[str, Any], _workplace: Workplace) -> Callable[[torch.Tensor], torch.Tensor]:
+    """In the child. Raises ``ConfigurationError`` for a program that cannot be loaded here."""
+    try:
+        return load_exported(Path(arguments["directory"]))
+    except RatchetError:
+        raise
+    except Exception as error:  # a program of another torch or platform may fail in any way
+        raise ConfigurationError(f"it cannot be loaded here: {type(error).__name__}: {error}"[:300]) from error

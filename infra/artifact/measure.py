@@ -20,12 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mlratchet.infra.child.confine import Bounds, confine, project_files
 from mlratchet.infra.machine.interpreter import collect_seldom
 from mlratchet.infra.machine.lifetime import die_with_parent
-from mlratchet.infra.settings import process_environment, without_private_keys
+from mlratchet.infra.settings import process_environment, told_to_children
 from mlratchet.infra.warm.ask import Process, start
 from mlratchet.infra.warm.resident import forked, touch_what_the_parent_holds
 from mlratchet.models.artifact.manifest import ArtifactManifest
+from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.serving.contract import StoredRequest
 
@@ -41,7 +43,7 @@ class Measurement:
 
     latency_ms: dict[str, float]  # p50, p95, p99 of a forward of one row
     latency_n: int
-    parity_max_difference: float  # largest |exported - eager| over the sample
+    parity_max_difference: float | None  # largest |exported - eager| over the sample; None: it did not answer
     parity_n: int
     size_bytes: int
     memory_mb: float  # peak resident set of the whole process: interpreter, libraries and model, as a server holds them
@@ -77,7 +79,7 @@ def measure_artifact(
                 "mlratchet.infra.artifact.measure",
                 [str(directory), str(folder), str(threads)],
                 home=home,
-                environment=without_private_keys(process_environment()),
+                environment=told_to_children(process_environment()) | {"HOME": str(folder), "TMPDIR": str(folder)},
                 output=log.fileno(),
                 when_gone=signal.SIGKILL,
             )
@@ -109,41 +111,58 @@ def main(directory: Path, folder: Path, threads: int) -> None:
     import mlflow.pytorch  # noqa: F401 - resident in a server too: before the baseline of the memory
     import torch
     from mlratchet.infra.artifact.exported import load_exported
-    from mlratchet.models.artifact.signature import Signature
-    from mlratchet.models.serving.contract import replay, signature_failures
-    from mlratchet.models.serving.predictor import Predictor
     from safetensors.torch import load_file
 
     if forked():
         touch_what_the_parent_holds()
+    confine(Bounds(scratch=folder, reads=project_files(Path.cwd()), granted=(directory,)))
+    tempfile.tempdir = str(folder)
     torch.set_num_threads(threads)
     tensors = load_file(folder / SAMPLE)
     x, expected = tensors["x"], tensors["expected"]
     before_mb = resident_mb("VmRSS")
     model = load_exported(directory)
-    with torch.inference_mode():
-        difference = float((model(x).float().reshape(expected.shape) - expected).abs().max())
-        latency_ms = time_forwards(model, x)
-    peak_mb = resident_mb("VmHWM")
     signature = Signature.from_json((directory / "signature.json").read_text())
     documents = json.loads((folder / REQUESTS).read_text())
     requests = [
         StoredRequest(**{**one, "predictions": tuple(one["predictions"]) if one["predictions"] is not None else None})
         for one in documents
     ]
+    result = measured(model, signature, x, expected, requests)
+    peak_mb = resident_mb("VmHWM")
+    (folder / OUT).write_text(json.dumps(result | {"memory_mb": peak_mb, "memory_model_mb": peak_mb - before_mb}))
+
+
+def measured(
+    model: Callable[[Any], Any], signature: Signature, x: Any, expected: Any, requests: Sequence[StoredRequest]
+) -> dict[str, Any]:
+    """All but memory. What the server needs to come up is among the contract: every staging gate asks for it, and a
+    model that cannot give it fails there instead of ending this process."""
+    import torch
+    from mlratchet.models.serving.contract import replay, signature_failures
+    from mlratchet.models.serving.predictor import Predictor
+
+    difference, latency_ms, unanswered = None, {}, []
+    try:
+        with torch.inference_mode():
+            difference = float((model(x).float().reshape(expected.shape) - expected).abs().max())
+            latency_ms = time_forwards(model, x)
+    except Exception as error:  # noqa: BLE001 - an exported program may raise anything; the line says what
+        unanswered.append(f"measuring: {type(error).__name__}: {error}"[:300])
+    predictor = Predictor(version=0, generation=0, signature=signature, model=model)
+    try:
+        predictor.warm_up()
+    except Exception as error:  # noqa: BLE001 - as above
+        unanswered.append(f"the server would not come up: {type(error).__name__}: {error}"[:300])
     tried, failures = signature_failures(model, signature, x.numpy())
-    failures += replay(Predictor(version=0, generation=0, signature=signature, model=model), requests)
-    result = {
+    return {
         "latency_ms": latency_ms,
-        "latency_n": TIMED_FORWARDS,
+        "latency_n": TIMED_FORWARDS if latency_ms else 0,
         "parity_max_difference": difference,
-        "parity_n": len(x),
-        "memory_mb": peak_mb,
-        "memory_model_mb": peak_mb - before_mb,
-        "contract_n": tried + len(requests),
-        "contract_failures": failures,
+        "parity_n": len(x) if difference is not None else 0,
+        "contract_n": tried + len(requests) + 2,
+        "contract_failures": failures + unanswered + replay(predictor, requests),
     }
-    (folder / OUT).write_text(json.dumps(result))
 
 
 def time_forwards(model: Callable[[Any], Any], x: Any) -> dict[str, float]:

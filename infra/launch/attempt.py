@@ -10,19 +10,26 @@ import re
 import signal
 import socket
 import subprocess
+import tempfile
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
+from mlratchet.infra.child.confine import Bounds, project_files
+from mlratchet.infra.child.handed_back import read_handed_back
 from mlratchet.infra.launch.network import network_environment
 from mlratchet.infra.launch.watchdog import PREEMPTED
-from mlratchet.infra.machine.processes import WORK_MARK
-from mlratchet.infra.settings import Settings, child_environment, process_environment, without_private_keys
+from mlratchet.infra.machine.processes import STACK_MARK, WORK_MARK
+from mlratchet.infra.settings import BOUNDS, Settings, process_environment, python_path, told_to_children
 from mlratchet.infra.warm.ask import Process, start
 from mlratchet.models.errors import InfrastructureError, RatchetError
+from mlratchet.models.ports.children import Rights
 from mlratchet.models.training.job import PreemptedError, Rendezvous, StaleAttemptError, TrainingError, TrainJob
 
 GRACE_S = 30.0  # seconds between SIGTERM and SIGKILL: a checkpoint is written in them
+MOST_SAID, MOST_LOG = 1 << 20, 1 << 30  # bytes
+TOLD = (STACK_MARK, "RATCHET_FAULT")  # of this process's environment, beside what every child is told
 LOG, ERROR = "ranks.log", "error.json"  # in the scratch directory
 TAKEN = re.compile(r"address already in use|EADDRINUSE", re.IGNORECASE)
 KILLED = re.compile(r"exitcode\s+:\s*-9\b")  # as torch's agent reports a rank
@@ -39,10 +46,35 @@ ALLOCATOR = {
 NOBODY_CAME = "RendezvousTimeoutError"
 
 
-def meeting_place(settings: Settings, *, several: bool) -> Rendezvous:
-    """Of a new attempt. Other nodes have to be told a port, so with them a free one is chosen here."""
+class Room:
+    """A folder of mode 0700 for one attempt on this node, at a short path: sockets' paths may be 107 bytes long."""
+
+    def __init__(self) -> None:
+        self._made = tempfile.TemporaryDirectory(prefix="ratchet-attempt-", ignore_cleanup_errors=True)
+        self.folder = Path(self._made.name)
+        self.meet, self.temporary, self.socket = (self.folder / name for name in ("meet", "tmp", "store.sock"))
+        self.meet.mkdir(mode=0o700)
+        self.temporary.mkdir(mode=0o700)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._made.cleanup()
+
+
+def meeting_place(settings: Settings, room: Room, *, several: bool) -> Rendezvous:
+    """Of a new attempt. On one node agents meet in a file: torch unpickles what is said there, and a port is anybody's
+    on this machine. Other nodes have to be told a port, so with them a free one is chosen here."""
     port = settings.rendezvous_port
-    if several and not port:
+    if not several:
+        return Rendezvous(
+            endpoint=str(room.meet / "agents"),
+            run_id=uuid.uuid4().hex,
+            address=settings.node_address,
+            wait_seconds=settings.node_wait_seconds,
+        )
+    if not port:
         with socket.socket() as probe:
             probe.bind((settings.node_address, 0))
             port = int(probe.getsockname()[1])
@@ -54,21 +86,38 @@ def meeting_place(settings: Settings, *, several: bool) -> Rendezvous:
     )
 
 
-def start_agent(job: TrainJob, settings: Settings, *, more: Mapping[str, str] | None = None) -> Process:
+def rights_of(job: TrainJob) -> Rights:
+    """What the ranks of an attempt may do in the store: read their dataset and the weights that they begin from, and
+    write in their own epoch's folder."""
+    work = f"work/{job.work_key}/"
+    began = (job.parent_weights_key,) if job.parent_weights_key else ()
+    own = f"{work}e{job.epoch:06d}/"
+    return Rights(
+        read=("datasets/", "shards/", "indexes/", "rows/", work, *began), create=("rows/",), own=(own,), drops=(work,)
+    )
+
+
+def start_agent(job: TrainJob, settings: Settings, room: Room, *, more: Mapping[str, str] | None = None) -> Process:
     """In a session of its own, a fork where the stack has a warm process; what it and the ranks print goes to a file.
-    `more`: variables for its environment."""
+    It is told no credential, and neither it nor a rank reads the home or writes outside of scratch and `room`. `more`:
+    variables for its environment."""
     assert job.rendezvous is not None, "the launcher says where to meet"
     scratch = Path(job.scratch)
     scratch.mkdir(parents=True, exist_ok=True)
     job_file = scratch / "job.json"
     job_file.write_text(job.model_dump_json())
-    environment = ALLOCATOR | without_private_keys(process_environment()) | child_environment(settings)
+    own = process_environment()
+    environment = ALLOCATOR | told_to_children(own) | {name: own[name] for name in TOLD if name in own}
     environment |= network_environment(job.rendezvous.address) | dict(more or {})
     environment |= {
         "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
         "OMP_NUM_THREADS": str(job.train.threads_per_process),
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # deterministic matrix products on CUDA
         WORK_MARK: job.work_key,
+        "RATCHET_HOME": str(settings.home),
+        "HOME": str(scratch),
+        "TMPDIR": str(room.temporary),
+        BOUNDS: bounds_of(job, settings, room).to_json(),
     }
     with (scratch / LOG).open("ab") as sink:  # never our stdout: a grandchild holding it hides a crash
         return start(
@@ -80,6 +129,19 @@ def start_agent(job: TrainJob, settings: Settings, *, more: Mapping[str, str] | 
             output=sink.fileno(),
             when_gone=signal.SIGTERM,
         )
+
+
+def bounds_of(job: TrainJob, settings: Settings, room: Room) -> Bounds:
+    """Of the ranks."""
+    named = (settings.signing_key_file, settings.approver_key_file)
+    return Bounds(
+        scratch=Path(job.scratch),
+        writes=(room.temporary,),
+        reads=tuple(file for folder in (Path.cwd(), *map(Path, python_path())) for file in project_files(folder)),
+        closed=(settings.home, *(file.parent for file in named if file is not None)),
+        network=True,
+        shared_memory=True,
+    )
 
 
 def end_session(agent: Process, *, at_once: bool = False) -> None:
@@ -94,7 +156,7 @@ def end_session(agent: Process, *, at_once: bool = False) -> None:
 
 def error_of(said: bytes) -> RatchetError:
     """What a rank wrote, as it was raised there."""
-    error = json.loads(said)
+    error = json.loads(said)  # by a rank, which runs the user's code: its words are theirs
     kinds: dict[str, type[RatchetError]] = {"TRAIN": TrainingError, "STALE": StaleAttemptError}
     made = kinds.get(error["code"], RatchetError)(error["message"])
     made.code, made.exit_code = error["code"], error["exit_code"]
@@ -106,16 +168,17 @@ def attempt_error(job: TrainJob, code: int) -> RatchetError:
     scratch, meet = Path(job.scratch), job.rendezvous
     preempted, said, log = scratch / "preempted", scratch / ERROR, scratch / LOG
     if code == PREEMPTED and preempted.is_file():
-        return PreemptedError(f"{preempted.read_text()}; running again resumes from it")
+        left = read_handed_back(preempted, most_bytes=MOST_SAID).decode(errors="replace")
+        return PreemptedError(f"{left}; running again resumes from it")
     if said.is_file():
-        return error_of(said.read_bytes())
-    text = log.read_text(errors="replace") if log.is_file() else ""
+        return error_of(read_handed_back(said, most_bytes=MOST_SAID))
+    text = read_handed_back(log, most_bytes=MOST_LOG).decode(errors="replace") if log.is_file() else ""
     if meet is not None and NOBODY_CAME in text:
         return InfrastructureError(
             f"train.nodes: {job.train.nodes} are wanted and not all met at {meet.endpoint} within "
             f"{meet.wait_seconds:.0f} s; start `ratchet join` on the others"
         )
-    if meet is not None and TAKEN.search(text) and not meet.endpoint.endswith(":0"):
+    if meet is not None and TAKEN.search(text) and job.train.nodes > 1:
         return InfrastructureError(
             f"rendezvous port {meet.endpoint} is taken by another process; set RATCHET_RENDEZVOUS_PORT to a free one, "
             "or to 0 for any"

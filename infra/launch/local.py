@@ -7,21 +7,33 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from mlratchet.infra.launch.attempt import attempt_error, end_session, error_of, meeting_place, start_agent
+from mlratchet.infra.child.handed_back import read_handed_back
+from mlratchet.infra.child.lent_store import Lender
+from mlratchet.infra.child.store_server import StoreServer
+from mlratchet.infra.launch.attempt import (
+    Room,
+    attempt_error,
+    end_session,
+    error_of,
+    meeting_place,
+    rights_of,
+    start_agent,
+)
 from mlratchet.infra.launch.nodes import Invitation
+from mlratchet.infra.launch.reports import Reports, signing_store
 from mlratchet.infra.machine.processes import WORK_MARK, sweep
 from mlratchet.infra.settings import load_settings
-from mlratchet.infra.storage.opening import open_bucket
 from mlratchet.models.errors import ConfigurationError, InfrastructureError
 from mlratchet.models.training.config import TrainConfig
-from mlratchet.models.training.job import AbandonedError, TrainJob
+from mlratchet.models.training.job import AbandonedError, LentStore, TrainJob
 from mlratchet.models.training.launcher import never
-from mlratchet.models.training.result import TrainResult, find_result, parse_result
+from mlratchet.models.training.result import TrainResult, parse_result
 
+MOST_RESULT = 256 << 20  # bytes
 POLL_S = 0.1  # seconds between two looks at the agent
 MOST_AUTO = 4  # ranks that `auto` starts on CPUs in fast mode
 
@@ -79,31 +91,43 @@ class LocalLauncher:
         ``AbandonedError`` when `abandoned` said so.
         """
         settings, scratch, several = load_settings(self._home), Path(job.scratch), job.train.nodes > 1
-        job = job.model_copy(update={"rendezvous": meeting_place(settings, several=several)})
         sweep(WORK_MARK, job.work_key)  # ranks of an earlier attempt: this one has taken the newer epoch
-        with Invitation(open_bucket(settings), job) if several else nullcontext() as invitation:
-            agent = start_agent(job, settings, more=environment)
+        store = signing_store(settings)
+        reports = Reports(store, job, on_event)
+        with ExitStack() as opened:
+            room = opened.enter_context(Room())
+            job = job.model_copy(
+                update={
+                    "rendezvous": meeting_place(settings, room, several=several),
+                    "store": LentStore(socket=str(room.socket), bucket=store.bucket),
+                }
+            )
+            opened.enter_context(StoreServer(room.socket, Lender(store, rights_of(job))))
+            invitation = opened.enter_context(Invitation(store, job)) if several else None
+            events = Tail(scratch / "events.jsonl", reports)
+            agent = start_agent(job, settings, room, more=environment)
             try:
-                events = Tail(scratch / "events.jsonl", on_event)
                 while agent.poll() is None and not (invitation and invitation.somebody_failed()):
                     events.read()
                     if abandoned():
                         end_session(agent, at_once=True)
                         raise AbandonedError(f"the attempt at work {job.work_key[:12]} was given up")
                     time.sleep(POLL_S)
-                events.read()
             finally:
                 end_session(agent)
+                events.read()  # also the last checkpoint of who was asked to leave
+                reports.close()
             if invitation and invitation.somebody_failed(now=True):
                 raise error_of(invitation.said)
         code = agent.poll()
         if code != 0:
             raise attempt_error(job, -signal.SIGKILL if code is None else code)
         told = scratch / "result.json"
-        result = parse_result(told.read_bytes()) if told.is_file() else find_result(open_bucket(settings), job.work_key)
-        if result is None:
-            raise InfrastructureError(f"the ranks ended well and left no result, neither in {scratch} nor in the store")
-        return result
+        if not told.is_file():
+            raise InfrastructureError(
+                f"the ranks ended well and left no result in {scratch}; running again resumes from the checkpoint"
+            )
+        return reports.finish(parse_result(read_handed_back(told, most_bytes=MOST_RESULT)))
 
 
 class Tail:
@@ -117,16 +141,19 @@ class Tail:
 
     def read(self) -> None:
         """Everything that is complete by now."""
-        if not self._file.is_file():
+        if self._file.is_symlink() or not self._file.is_file():  # a rank, which runs the user's code, may write there
             return
-        with self._file.open("rb") as source:
+        with os.fdopen(os.open(self._file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as source:
             source.seek(self._at)
             for line in source:
                 if not line.endswith(b"\n"):
                     return
                 self._at += len(line)
-                event = json.loads(line)
-                at = int(event.get("epoch", event.get("step", 0)))
-                if event["event"] == "note" or at > self._seen.get(event["event"], 0):
-                    self._seen[event["event"]] = at
-                    self._on_event(event)
+                with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):  # no event of ours
+                    self._pass_on(json.loads(line))
+
+    def _pass_on(self, event: dict[str, Any]) -> None:
+        at = int(event.get("epoch", event.get("step", 0)))
+        if event["event"] == "note" or at > self._seen.get(event["event"], 0):
+            self._seen[event["event"]] = at
+            self._on_event(event)

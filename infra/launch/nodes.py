@@ -14,15 +14,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from mlratchet.infra.launch.attempt import ERROR, end_session, start_agent
+from mlratchet.infra.child.handed_back import read_handed_back
+from mlratchet.infra.child.lent_store import Lender
+from mlratchet.infra.child.store_server import StoreServer
+from mlratchet.infra.keys.files import InstalledKeys
+from mlratchet.infra.launch.attempt import ERROR, MOST_SAID, Room, end_session, rights_of, start_agent
 from mlratchet.infra.machine.hardware import check_hardware
 from mlratchet.infra.settings import Settings
 from mlratchet.infra.storage.opening import open_bucket
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.claim import claim_key
+from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore, StorageError
-from mlratchet.models.training.job import TrainJob
+from mlratchet.models.training.job import LentStore, TrainJob
 from mlratchet.models.training.result import find_result
 
 POLL_S = 0.5  # seconds between two looks for an invitation
@@ -63,7 +68,7 @@ class Invitation:
 
 
 def tell_first_node(store: ObjectStore, job: TrainJob, said: str) -> None:
-    """By a rank of another node, before it ends: the first node hears it, and nobody tries again."""
+    """What a rank of another node said before it ended: the first node hears it, and nobody tries again."""
     if job.rendezvous is not None and not job.rendezvous.first:
         with suppress(StorageError):
             store.put(f"{folder_of(job)}/{ERROR}", said.encode())
@@ -76,7 +81,7 @@ class Joiner:
         if settings.node_address.startswith("127."):
             say(f"note: RATCHET_NODE_ADDRESS is {settings.node_address}: only nodes on this machine can be met")
         self._settings, self._scratch, self._say = settings, scratch, say
-        self._store = open_bucket(settings)
+        self._store = RecordStore(open_bucket(settings), InstalledKeys(settings))
 
     def run(self, *, trainings: int | None = None) -> None:
         """Until `trainings` have ended well here; for ever with None."""
@@ -96,8 +101,12 @@ class Joiner:
             if not info.key.endswith(INVITATION):
                 continue
             with suppress(ObjectNotFound):
-                job = TrainJob.model_validate_json(self._store.get(info.key))
-                if self._is_open(job) and any(self._sit(job, number) for number in range(1, job.train.nodes)):
+                job = TrainJob.model_validate_json(self._store.get(info.key))  # nothing is read that is not signed
+                if (
+                    info.key == f"{folder_of(job)}{INVITATION}"
+                    and self._is_open(job)
+                    and any(self._sit(job, number) for number in range(1, job.train.nodes))
+                ):
                     return job
         return None
 
@@ -125,11 +134,16 @@ class Joiner:
         job = job.model_copy(update={"scratch": str(here), "rendezvous": mine})
         check_hardware(self._settings.home, self._store)
         self._say(f"joining {job.work_key[:12]}, attempt {job.epoch}, at {meet.endpoint}")
-        agent = start_agent(job, self._settings)
-        try:
-            while agent.poll() is None:
-                time.sleep(POLL_S)
-        finally:
-            end_session(agent)
+        with Room() as room, StoreServer(room.socket, Lender(self._store, rights_of(job))):
+            job = job.model_copy(update={"store": LentStore(socket=str(room.socket), bucket=self._store.bucket)})
+            agent = start_agent(job, self._settings, room)
+            try:
+                while agent.poll() is None:
+                    time.sleep(POLL_S)
+            finally:
+                end_session(agent)
+        said = here / ERROR
+        if said.is_file():
+            tell_first_node(self._store, job, read_handed_back(said, most_bytes=MOST_SAID).decode(errors="replace"))
         self._say(f"left {job.work_key[:12]} with code {agent.returncode}")
         return agent.returncode == 0

@@ -1,6 +1,7 @@
 """The process that trains. It imports neither Prefect nor MLflow.
 
-Started by the agent through a forkserver; finds the store through the settings.
+Started by the agent through a forkserver; asks for objects at the socket of the process that started the attempt, and
+has no credential of its own.
 """
 
 from __future__ import annotations
@@ -9,19 +10,20 @@ import gc
 import json
 import os
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from mlratchet.infra.child.store_server import borrow
 from mlratchet.infra.launch.group import Place, join_group
-from mlratchet.infra.launch.nodes import tell_first_node
+from mlratchet.infra.launch.same_code import refuse_other_code
 from mlratchet.infra.launch.watchdog import PREEMPTED, Watchdog
 from mlratchet.infra.machine.atomic import write_atomically
 from mlratchet.infra.machine.lifetime import die_with_parent
-from mlratchet.infra.settings import load_settings
-from mlratchet.infra.storage.opening import open_bucket
+from mlratchet.infra.settings import arm_fault
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.training.job import PreemptedError, TrainJob
 from mlratchet.models.training.observers import Surroundings
@@ -44,13 +46,17 @@ def main(job_file: str) -> None:
     device = pick_device(job, place.local)
     watchdog = Watchdog(job.train.stall_timeout_seconds, scratch, place.local)
     watchdog.start()
-    store = open_bucket(load_settings())
+    arm_fault()
+    assert job.store is not None, "the launcher lends a store"
+    store = borrow(job.store.socket, job.store.bucket)
     try:
+        refuse_other_code(job)
         rank, world = join_group(
             place,
             "nccl" if device.type == "cuda" else "gloo",
             timeout_s=job.train.process_group_timeout_seconds,
             first_node=job.rendezvous is None or job.rendezvous.first,
+            folder=scratch if job.train.nodes == 1 else None,
         )
         result = run_training(
             job, store, rank=rank, world=world, device=device,
@@ -59,6 +65,7 @@ def main(job_file: str) -> None:
                 beat=watchdog.beat,
                 stop_requested=watchdog.stop_requested,
                 bind_worker=die_with_parent,
+                publishes=False,
                 profile_file=str(scratch / "trace.json"),
             ),
         )  # fmt: skip
@@ -71,7 +78,6 @@ def main(job_file: str) -> None:
     except RatchetError as error:
         said = json.dumps({"code": error.code, "exit_code": error.exit_code, "message": str(error)})
         failed.write_text(said)
-        tell_first_node(store, job, said)
         raise SystemExit(error.exit_code) from error
     finally:
         if dist.is_initialized() and sys.exc_info()[0] is None:
@@ -87,9 +93,8 @@ def pick_device(job: TrainJob, local_rank: int) -> torch.device:
 
 
 def write_result(scratch: Path, result: TrainResult) -> None:
-    """The result, for the launcher."""
-    with suppress(OSError):  # the disk is full: the launcher reads it from the store
-        write_atomically(scratch / "result.json", result.model_dump_json())
+    """The result, for the launcher, which signs it: what lies in the bucket is not believed instead."""
+    write_atomically(scratch / "result.json", result.model_dump_json())
 
 
 class Spool:
@@ -98,11 +103,12 @@ class Spool:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._lost = False
+        self._lock = threading.Lock()  # checkpoints are reported from a thread of their own
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Append one event, whole or not at all."""
         line = json.dumps(event).encode() + b"\n"
-        with self._file.open("ab", buffering=0) as sink:
+        with self._lock, self._file.open("ab", buffering=0) as sink:
             size = sink.tell()
             try:
                 if sink.write(line) == len(line):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote
 
 from mlratchet.infra.settings import AuditSettings, Settings
 from mlratchet.models.ledger.remembered import Verified
+
+Kept = Literal[Verified, "deployment", "wear"]
 
 
 class HeadFiles:
@@ -17,25 +20,34 @@ class HeadFiles:
         """`where`: endpoint and bucket. `writes`: False for a process that signs nothing."""
         self._folder, self.where, self.writes = home / "heads", where, writes
 
-    def path(self, name: str, verified: Verified) -> Path:
+    def path(self, name: str, kept: Kept) -> Path:
         """Of one pipeline's head."""
-        return self._folder / f"{quote(name, safe='')}.{verified}"
+        return self._folder / f"{quote(name, safe='')}.{kept}"
 
-    def read(self, name: str, verified: Verified) -> bytes | None:
+    def read(self, name: str, kept: Kept) -> bytes | None:
         """What was kept, or None."""
         try:
-            return self.path(name, verified).read_bytes()
+            return self.path(name, kept).read_bytes()
         except OSError:
             return None
 
-    def keep(self, name: str, verified: Verified, data: bytes) -> None:
+    def keep(self, name: str, kept: Kept, data: bytes) -> None:
         """Replace it at once. A home that cannot be written to is no reason to fail: the next one reads all again."""
-        path = self.path(name, verified)
+        path = self.path(name, kept)
         part = path.with_name(path.name + ".part")
         with suppress(OSError):
             self._folder.mkdir(exist_ok=True, mode=0o700)
             part.write_bytes(data)
             part.replace(path)
+
+    def mark(self, name: str, kept: Literal["deployment", "wear"]) -> tuple[int, str]:
+        """Number and digest of the newest entry that was seen of another chain of a pipeline; (0, "") before that."""
+        number, _, digest = (self.read(name, kept) or b"0 ").decode(errors="replace").partition(" ")
+        return (int(number), digest) if number.isdecimal() else (0, "")
+
+    def keep_mark(self, name: str, kept: Literal["deployment", "wear"], number: int, digest: str) -> None:
+        """See `mark`."""
+        self.keep(name, kept, f"{number} {digest}".encode())
 
 
 def place_of(settings: Settings | AuditSettings) -> str:

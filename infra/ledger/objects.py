@@ -46,6 +46,11 @@ class ObjectLedger:
         self._store, self._keys, self._heads = store, keys, heads
         self._known: dict[str, _Known] = {}
 
+    @property
+    def heads(self) -> HeadFiles | None:
+        """Where the installation remembers, outside the bucket."""
+        return self._heads
+
     def head(self, name: str) -> LedgerEntry | None:
         """See the port."""
         entries = self.entries(name)

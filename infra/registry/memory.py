@@ -7,7 +7,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-from mlratchet.models.ports.registry import ALIASES, ModelVersion, RegistryError, VersionNotFound
+from mlratchet.models.ports.registry import (
+    ALIASES,
+    VERSION,
+    ModelVersion,
+    RegistryError,
+    VersionNotFound,
+    our_number,
+)
 
 
 class MemoryRegistry:
@@ -30,19 +37,23 @@ class MemoryRegistry:
         model_id: str | None,  # noqa: ARG002 - of the port
         description: str,  # noqa: ARG002 - of the port
         tags: Mapping[str, str],
+        version: int | None = None,
     ) -> ModelVersion:
         """See the port."""
         with self._lock:
-            found = self.find_version(name, work_key)
-            if found is not None:
-                return found
+            for found in self._versions.get(name, {}).values():
+                if (found.tags.get("ratchet.work_key"), found.origin) == (work_key, source_uri):
+                    return found
             number = self._last[name] = self._last.get(name, 0) + 1
+            ours = {} if version is None else {VERSION: str(version)}
             made = ModelVersion(
                 name=name,
-                version=number,
+                version=number if version is None else version,
                 run_id=run_id,
                 source_uri=source_uri,
-                tags={**tags, "ratchet.work_key": work_key},
+                number=number,
+                origin=source_uri,
+                tags={**tags, **ours, "ratchet.work_key": work_key},
                 created_s=time.time(),
             )
             self._versions.setdefault(name, {})[number] = made
@@ -61,15 +72,12 @@ class MemoryRegistry:
     ) -> ModelVersion:
         """See the port."""
         with self._lock:
-            held = self._versions.get(name, {}).get(version)
-            if held is not None and held.tags.get("ratchet.work_key") == work_key:
-                return held
-            last = self._last.get(name, 0)
-            if version <= last:
-                raise RegistryError(f"{name} version {version} cannot be restored: the newest number is {last}")
-            self._last[name] = version - 1
-            return self.create_version(
+            wanted = (version, work_key)
+            told = ((one, (one.version, one.tags.get("ratchet.work_key"))) for one in self.list_versions(name))
+            held = next((one for one, said in told if said == wanted and one.origin == source_uri), None)
+            return held or self.create_version(
                 name,
+                version=version,
                 work_key=work_key,
                 run_id=run_id,
                 source_uri=source_uri,
@@ -87,19 +95,21 @@ class MemoryRegistry:
     def get_version(self, name: str, version: int) -> ModelVersion:
         """See the port."""
         with self._lock:
-            held = self._versions.get(name, {})
-            if version not in held:
-                known = ", ".join(str(number) for number in sorted(held)) or "none"
+            held = sorted(self._versions.get(name, {}).values(), key=lambda one: (VERSION not in one.tags, one.number))
+            found = next((one for one in held if one.version == version), None)
+            if found is None:
+                known = ", ".join(str(one.version) for one in sorted(held, key=lambda one: one.version)) or "none"
                 raise VersionNotFound(f"{name} has no version {version}; there are {known}")
-            return held[version]
+            return found
 
     def list_versions(self, name: str) -> list[ModelVersion]:
         """See the port."""
         with self._lock:
-            return [
+            found = [
                 replace(v, aliases=tuple(a for a in ALIASES if self._aliases.get((name, a)) == number))
-                for number, v in sorted(self._versions.get(name, {}).items())
+                for number, v in self._versions.get(name, {}).items()
             ]
+            return sorted(found, key=lambda one: (one.version, one.number))
 
     def newest_versions(self, name: str, most: int) -> list[ModelVersion]:
         """See the port."""
@@ -109,14 +119,14 @@ class MemoryRegistry:
         """See the port."""
         check_alias(alias)
         with self._lock:
-            version = self._aliases.get((name, alias))
-            return None if version is None else self.get_version(name, version)
+            number = self._aliases.get((name, alias))
+            return None if number is None else self._versions[name][number]
 
     def set_alias(self, name: str, alias: str, version: int) -> None:
         """See the port."""
         check_alias(alias)
         with self._lock:
-            self._aliases[name, alias] = self.get_version(name, version).version
+            self._aliases[name, alias] = self.get_version(name, version).number
 
     def delete_alias(self, name: str, alias: str) -> None:
         """See the port."""
@@ -128,7 +138,16 @@ class MemoryRegistry:
         """See the port."""
         with self._lock:
             held = self.get_version(name, version)
-            self._versions[name][version] = replace(held, tags={**held.tags, **tags})
+            self._tag(held, tags)
+
+    def edit_tags(self, name: str, number: int, tags: Mapping[str, str]) -> None:
+        """See the port."""
+        with self._lock:
+            self._tag(self._versions[name][number], tags)
+
+    def _tag(self, held: ModelVersion, tags: Mapping[str, str]) -> None:
+        made = {**held.tags, **tags}
+        self._versions[held.name][held.number] = replace(held, tags=made, version=our_number(held.number, made))
 
     def model_tags(self, name: str) -> Mapping[str, str]:
         """See the port."""
@@ -142,12 +161,12 @@ class MemoryRegistry:
                 raise RegistryError(f"there is no model {name}")
             self._model_tags[name] = {**self._model_tags.get(name, {}), **tags}
 
-    def delete_version(self, name: str, version: int) -> None:
+    def delete_version(self, name: str, number: int) -> None:
         """See the port."""
         with self._lock:
-            self._versions.get(name, {}).pop(version, None)
+            self._versions.get(name, {}).pop(number, None)
             for alias in ALIASES:
-                if self._aliases.get((name, alias)) == version:
+                if self._aliases.get((name, alias)) == number:
                     del self._aliases[name, alias]
 
 

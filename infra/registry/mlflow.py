@@ -12,7 +12,14 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlratchet.infra.reasons import brief
 from mlratchet.infra.settings import single_request
-from mlratchet.models.ports.registry import ALIASES, ModelVersion, RegistryError, VersionNotFound
+from mlratchet.models.ports.registry import (
+    ALIASES,
+    VERSION,
+    ModelVersion,
+    RegistryError,
+    VersionNotFound,
+    our_number,
+)
 from requests.exceptions import RequestException
 
 T = TypeVar("T")
@@ -45,12 +52,21 @@ class MlflowRegistry:
         model_id: str | None,
         description: str,
         tags: Mapping[str, str],
+        version: int | None = None,
     ) -> ModelVersion:
         """See the port. One request without retries, then a search: a lost reply makes no second version."""
-        found = self.find_version(name, work_key)
+
+        def made_before() -> ModelVersion | None:
+            for one in self._of_work(name, work_key):
+                if one.origin == source_uri or (model_id is not None and model_id in one.origin):
+                    return one
+            return None
+
+        found = made_before()
         if found is not None:
             return found
         self._ensure_model(name)
+        ours = {} if version is None else {VERSION: str(version)}
         problem: Exception | None = None
         try:
             with single_request():
@@ -58,13 +74,13 @@ class MlflowRegistry:
                     name,
                     source_uri,
                     run_id=run_id,
-                    tags={**tags, WORK_KEY: work_key, SOURCE: source_uri},
+                    tags={**tags, **ours, WORK_KEY: work_key, SOURCE: source_uri},
                     description=description,
                     model_id=model_id,
                 )
         except (MlflowException, RequestException) as exc:
             problem = exc
-        made = self.find_version(name, work_key)
+        made = made_before()
         if made is None:
             raise RegistryError(f"create version of {name} at {self._uri}: {brief(problem)}") from problem
         return made
@@ -87,52 +103,49 @@ class MlflowRegistry:
         description: str,
         tags: Mapping[str, str],
     ) -> ModelVersion:
-        """See the port. MLflow counts by itself: a number that was skipped is made and deleted."""
-        held = next((v for v in self.list_versions(name) if v.version == version), None)
-        if held is not None and held.tags.get(WORK_KEY) == work_key:
-            return held
-        if held is not None:
-            raise RegistryError(f"{name} version {version} at {self._uri} was made by something else; it is left alone")
-        self._ensure_model(name)
-        signed = {**tags, WORK_KEY: work_key, SOURCE: source_uri}
-
-        def create() -> int:
-            with single_request():
-                made = self._client.create_model_version(
-                    name, source_uri, run_id=run_id, tags=signed, description=description
-                )
-            return int(made.version)
-
-        while True:
-            made = self._call("restore version", create)
-            if made >= version:
-                break
-            self.delete_version(name, made)
-        if made > version:
-            self.delete_version(name, made)
-            raise RegistryError(
-                f"{name} version {version} cannot be restored at {self._uri}: its next number is {made}; "
-                "rebuild into an empty MLflow"
-            )
-        return self.get_version(name, made)
+        """See the port."""
+        wanted = (version, work_key)
+        told = ((one, (one.version, one.tags.get(WORK_KEY))) for one in self.list_versions(name))
+        held = next((one for one, said in told if said == wanted and one.origin == source_uri), None)
+        return held or self.create_version(
+            name,
+            version=version,
+            work_key=work_key,
+            run_id=run_id,
+            source_uri=source_uri,
+            model_id=None,
+            description=description,
+            tags=tags,
+        )
 
     def find_version(self, name: str, work_key: str) -> ModelVersion | None:
         """See the port."""
-        query = f"name = '{name}' and tags.`{WORK_KEY}` = '{work_key}'"
+        return next(iter(self._of_work(name, work_key)), None)
+
+    def _of_work(self, name: str, work_key: str) -> list[ModelVersion]:
+        return self._tagged(name, WORK_KEY, work_key)
+
+    def _tagged(self, name: str, tag: str, value: str) -> list[ModelVersion]:
+        query = f"name = '{name}' and tags.`{tag}` = '{value}'"
         found = self._call("search versions", lambda: list(self._client.search_model_versions(query, PAGE)))
-        versions = sorted((self._version(v) for v in found), key=lambda v: v.version)
-        return versions[0] if versions else None
+        return sorted((self._version(v) for v in found), key=lambda v: v.number)
 
     def get_version(self, name: str, version: int) -> ModelVersion:
         """See the port."""
+        for one in self._tagged(name, VERSION, str(version)):
+            return one
         try:
-            return self._version(self._client.get_model_version(name, str(version)))
+            found = self._version(self._client.get_model_version(name, str(version)))
+            if found.version == version:
+                return found
+            problem: Exception | None = None
         except (MlflowException, RequestException) as exc:
-            known = [v.version for v in self.list_versions(name)]
-            if version in known:
-                raise RegistryError(f"read version {version} of {name} at {self._uri}: {brief(exc)}") from exc
-            there = ", ".join(map(str, known)) or "none"
-            raise VersionNotFound(f"{name} has no version {version}; there are {there}") from exc
+            problem = exc
+        known = [v.version for v in self.list_versions(name)]
+        if version in known:
+            raise RegistryError(f"read version {version} of {name} at {self._uri}: {brief(problem)}") from problem
+        there = ", ".join(map(str, known)) or "none"
+        raise VersionNotFound(f"{name} has no version {version}; there are {there}") from problem
 
     def list_versions(self, name: str) -> list[ModelVersion]:
         """See the port."""
@@ -161,11 +174,11 @@ class MlflowRegistry:
             model = self._call("read model", partial(self._client.get_registered_model, name))
             for alias in ALIASES:
                 if alias in model.aliases:
-                    version = int(model.aliases[alias])
-                    held[version] = (*held.get(version, ()), alias)
+                    number = int(model.aliases[alias])
+                    held[number] = (*held.get(number, ()), alias)
         return [
-            replace(one, aliases=held.get(one.version, ()))
-            for one in sorted((self._version(v) for v in found), key=lambda v: v.version)
+            replace(one, aliases=held.get(one.number, ()))
+            for one in sorted((self._version(v) for v in found), key=lambda v: (v.version, v.number))
         ]
 
     def get_alias(self, name: str, alias: str) -> ModelVersion | None:
@@ -183,7 +196,8 @@ class MlflowRegistry:
     def set_alias(self, name: str, alias: str, version: int) -> None:
         """See the port."""
         _check_alias(alias)
-        self._call("set alias", lambda: self._client.set_registered_model_alias(name, alias, str(version)))
+        number = str(self.get_version(name, version).number)
+        self._call("set alias", lambda: self._client.set_registered_model_alias(name, alias, number))
 
     def delete_alias(self, name: str, alias: str) -> None:
         """See the port."""
@@ -193,11 +207,14 @@ class MlflowRegistry:
 
     def set_tags(self, name: str, version: int, tags: Mapping[str, str]) -> None:
         """See the port."""
+        number = str(self.get_version(name, version).number)
         for key, value in tags.items():
-            self._call(
-                "set tag",
-                partial(self._client.set_model_version_tag, name, str(version), key, value),
-            )
+            self._call("set tag", partial(self._client.set_model_version_tag, name, number, key, value))
+
+    def edit_tags(self, name: str, number: int, tags: Mapping[str, str]) -> None:
+        """See the port."""
+        for key, value in tags.items():
+            self._call("set tag", partial(self._client.set_model_version_tag, name, str(number), key, value))
 
     def model_tags(self, name: str) -> Mapping[str, str]:
         """See the port."""
@@ -213,22 +230,24 @@ class MlflowRegistry:
         for key, value in tags.items():
             self._call("set model tag", partial(self._client.set_registered_model_tag, name, key, value))
 
-    def delete_version(self, name: str, version: int) -> None:
+    def delete_version(self, name: str, number: int) -> None:
         """See the port."""
         try:
-            self._client.delete_model_version(name, str(version))
+            self._client.delete_model_version(name, str(number))
         except (MlflowException, RequestException) as exc:
             if getattr(exc, "error_code", "") != "RESOURCE_DOES_NOT_EXIST":
-                raise RegistryError(f"delete version {version} of {name} at {self._uri}: {brief(exc)}") from exc
+                raise RegistryError(f"delete version {number} of {name} at {self._uri}: {brief(exc)}") from exc
 
     def _version(self, found: Any) -> ModelVersion:
         restored = found.tags.get(REGISTERED)
         created = float(restored) * 1000 if restored else found.creation_timestamp
         return ModelVersion(
             name=str(found.name),
-            version=int(found.version),
+            version=our_number(int(found.version), found.tags),
             run_id=str(found.run_id or ""),
             source_uri=str(found.tags.get(SOURCE, found.source)),
+            number=int(found.version),
+            origin=str(found.source or ""),
             tags=dict(found.tags),
             created_s=created / 1000 if created else time.time(),
         )

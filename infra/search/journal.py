@@ -13,11 +13,13 @@ import threading
 import uuid
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.fault_points import fault_point
 from mlratchet.models.identity.canonical import canonical_json
+from mlratchet.models.identity.signed_records import ForeignRecord
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
 from optuna.storages.journal import BaseJournalBackend
 
@@ -57,7 +59,7 @@ class BucketJournal(BaseJournalBackend):
         """The journal so far, with many requests at once."""
         keys = [info.key for info in self._store.list(f"{self._folder}/")]
         expected = [self._key(number) for number in range(len(keys))]
-        with ThreadPoolExecutor(READERS) as pool:
+        with ThreadPoolExecutor(READERS) as pool, suppress(ForeignRecord):  # the journal ends before it
             for data in pool.map(self._store.get, keys if keys == expected else []):
                 self._take(json.loads(data))
         self._read_new()

@@ -9,15 +9,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from mlratchet.infra.machine.free_ports import is_free, remembered_ports
+from mlratchet.infra.machine.free_ports import GRPC_OFFSET, is_free, remembered_ports
 from mlratchet.infra.machine.processes import STACK_MARK, sweep, wait_until_gone
 from mlratchet.infra.settings import base_environment
 from mlratchet.infra.stack.install import has_auth, install
+from mlratchet.infra.stack.sessions import renew_key
 from mlratchet.models.errors import ConfigurationError, InfrastructureError
 
 
@@ -52,10 +54,15 @@ def supervisor_pid(home: Path) -> int | None:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            try:
-                return int((home / "run" / "supervisor.pid").read_text())
-            except (OSError, ValueError):
-                return None
+            return recorded_pid(home)
+        return None
+
+
+def recorded_pid(home: Path) -> int | None:
+    """What the last supervisor wrote when it had the lock."""
+    try:
+        return int((home / "run" / "supervisor.pid").read_text())
+    except (OSError, ValueError):
         return None
 
 
@@ -92,26 +99,54 @@ def up(
     runs already and `auth` asks for another kind.
     """
     home = home.resolve()
-    if supervisor_pid(home) is not None:
-        if auth is not None and auth != has_auth(home):
+    with one_at_a_time(home):
+        pid = supervisor_pid(home)
+        if pid is None:
+            pid = start_supervisor(home, auth=auth)
+        elif auth is not None and auth != has_auth(home):
             raise ConfigurationError(
                 f"the stack runs {'with' if has_auth(home) else 'without'} passwords; `ratchet down` first"
             )
-    else:
-        (home / "run").mkdir(parents=True, exist_ok=True)
-        sweep(STACK_MARK, str(home))  # what a killed supervisor left
-        (home / "run" / "services.json").unlink(missing_ok=True)
-        install(home, auth=auth)
-        refuse_taken_ports(home)
-        with (home / "logs" / "supervisor.log").open("ab") as sink:
-            subprocess.Popen(
-                [sys.executable, "-m", "mlratchet.infra.stack.supervisor", str(home), str(Path.cwd())],
-                env=base_environment() | {STACK_MARK: str(home), "RATCHET_HOME": str(home)},
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+    return wait_until_healthy(home, pid, report, timeout_s)
+
+
+@contextmanager
+def one_at_a_time(home: Path) -> Iterator[None]:
+    """`up` and `down` change who supervises one after the other: the last one to come decides."""
+    (home / "run").mkdir(parents=True, exist_ok=True)
+    with (home / "run" / "control.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def start_supervisor(home: Path, *, auth: bool | None) -> int:
+    """Returns its pid once it holds its lock. Raises ``InfrastructureError`` when it ends before."""
+    sweep(STACK_MARK, str(home))  # what a killed supervisor left
+    (home / "run" / "services.json").unlink(missing_ok=True)
+    install(home, auth=auth)
+    renew_key(home)
+    refuse_taken_ports(home)
+    log = home / "logs" / "supervisor.log"
+    with log.open("ab") as sink:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlratchet.infra.stack.supervisor", str(home), str(Path.cwd())],
+            env=base_environment() | {STACK_MARK: str(home), "RATCHET_HOME": str(home)},
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    while recorded_pid(home) != process.pid:  # to try the lock would keep it from the supervisor
+        if process.poll() is not None:
+            raise InfrastructureError(f"the supervisor ended at once (exit code {process.returncode}); read {log}")
+        time.sleep(0.05)
+    return process.pid
+
+
+def wait_until_healthy(
+    home: Path, pid: int, report: Callable[[str, str], None] | None, timeout_s: float
+) -> list[ServiceStatus]:
+    """Every service of the supervisor `pid`."""
     seen: set[str] = set()
     deadline = time.monotonic() + timeout_s
     while True:
@@ -123,6 +158,11 @@ def up(
                     report(state.name, state.url or "running")
         if len(states) >= 4 and all(state.healthy for state in states):
             return states
+        if supervisor_pid(home) != pid:
+            raise InfrastructureError(
+                f"the stack in {home} was stopped while it came up (`ratchet down`, or its supervisor was killed: see "
+                f"{home / 'logs' / 'supervisor.log'}); `ratchet up` starts it"
+            )
         if time.monotonic() > deadline:
             waiting = [s for s in states if not s.healthy]
             names = ", ".join(s.name for s in waiting) or "the supervisor"
@@ -149,8 +189,26 @@ def refuse_taken_ports(home: Path) -> None:
 def down(home: Path) -> int:
     """Stop everything; returns how many processes had to be swept after the supervisor left."""
     home = home.resolve()
-    pid = supervisor_pid(home)
-    if pid is not None:
-        os.kill(pid, signal.SIGTERM)
-        wait_until_gone(pid, 30)
-    return sweep(STACK_MARK, str(home))
+    if not (home / "run").is_dir():
+        return 0
+    with one_at_a_time(home):
+        pid = supervisor_pid(home)
+        if pid is not None:
+            os.kill(pid, signal.SIGTERM)
+            wait_until_gone(pid, 30)
+        swept = sweep(STACK_MARK, str(home))
+        remove_sockets(remembered_ports(home))
+        return swept
+
+
+def remove_sockets(ports: dict[str, int]) -> None:
+    """SeaweedFS listens on sockets in /tmp, too, for who holds its certificate, and leaves them there."""
+    for server, name in (
+        ("master", "seaweed_master"),
+        ("volume", "seaweed_volume"),
+        ("filer", "seaweed_filer"),
+        ("s3", "s3"),
+    ):
+        with suppress(OSError):  # somebody else's is not ours to remove
+            socket = f"/tmp/seaweedfs-{server}-grpc-{ports[name] + GRPC_OFFSET}.sock"  # noqa: S108 - its choice
+            Path(socket).unlink(missing_ok=True)

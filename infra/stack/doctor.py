@@ -9,10 +9,12 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from mlratchet.infra.child.confine import not_held
 from mlratchet.infra.keys.files import load_trusted, trusted_keys_file
 from mlratchet.infra.machine.free_ports import is_free, remembered_ports
 from mlratchet.infra.settings import Settings, load_settings
 from mlratchet.infra.stack.control import status
+from mlratchet.infra.stack.install import has_auth
 from mlratchet.infra.stack.ledgers import examine_ledgers
 from mlratchet.infra.storage.opening import open_bucket
 from mlratchet.models.errors import RatchetError
@@ -32,6 +34,7 @@ def examine(home: Path) -> list[dict[str, Any]]:
     free_gb = min(shutil.disk_usage(place).free for place in (home, home / "data") if place.is_dir()) / 1e9
     findings.append(finding("disk", f"{free_gb:.1f} GB free", free_gb >= LEAST_DISK_GB, f"free {LEAST_DISK_GB:.0f} GB"))
     findings += _gpu()
+    findings.append(children())
     states = status(home)
     if states:
         findings += [
@@ -44,6 +47,8 @@ def examine(home: Path) -> list[dict[str, Any]]:
             for s in states
         ]
         findings.append(_conditional_writes(home))
+        words = "asks for passwords" if has_auth(home) else "NO PASSWORDS: every account of this machine is let in"
+        findings.append(finding("access", words, True, ""))
         findings += _ledgers(home)
     else:
         ports = remembered_ports(home)
@@ -65,6 +70,13 @@ def _version(name: str, pinned: str) -> dict[str, Any]:
     except importlib.metadata.PackageNotFoundError:
         found = "not installed"
     return finding(name, found, found.split("+")[0] == pinned, f"install {name}=={pinned} (requirements.lock)")
+
+
+def children() -> dict[str, Any]:
+    """Whether users' code is held to what it may do."""
+    held = "users' code reads no key, writes its scratch alone, leaves nothing running"
+    lacking = "; ".join(not_held())
+    return finding("children", f"not held here: {lacking} (docs/gates.md)" if lacking else held, True, "")
 
 
 def _gpu() -> list[dict[str, Any]]:

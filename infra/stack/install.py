@@ -1,5 +1,8 @@
-"""What `ratchet up` writes once per installation: credentials, addresses and a signing key, readable by the owner
-alone."""
+"""What `ratchet up` writes: credentials, addresses and a signing key, readable by the owner alone.
+
+Keys are made once per installation and never sent. The passwords of Prefect and MLflow are sent with every request, and
+made anew for each start of the stack: whoever took a port of it while it was down, and was told one, has nothing.
+"""
 
 from __future__ import annotations
 
@@ -12,28 +15,27 @@ from mlratchet.infra.keys.files import ensure_pipeline_key
 from mlratchet.infra.machine.atomic import write_private
 from mlratchet.infra.machine.free_ports import remembered_ports
 from mlratchet.infra.settings import BucketNames, load_settings
+from mlratchet.infra.stack.store_security import secure_store
+from mlratchet.models.errors import ConfigurationError
 
-USER = "ratchet"  # at Prefect and MLflow, with `up --auth`
+USER = "ratchet"  # at Prefect and MLflow
+PASSWORD_BYTES = 24
+WHOLE = ["Admin", "Read", "Write", "List", "Tagging"]  # what SeaweedFS calls everything
+NO_AUTH = "RATCHET_NO_AUTH"
 
 
 def install(home: Path, *, auth: bool | None) -> None:
-    """Create the folders, credentials, signing key and `stack.env`. Idempotent; credentials and keys are kept.
+    """Create the folders, credentials, signing key and `stack.env`, for a stack that starts. Keys are kept.
 
     Args:
         home: Of the installation.
-        auth: Passwords at Prefect and MLflow; None keeps what the last `ratchet up` said.
+        auth: Passwords at Prefect and MLflow; None keeps what the last `ratchet up` said, which is yes at first.
     """
     for folder in ("logs", "data/seaweedfs", "prefect", "serving", "run"):
         (home / folder).mkdir(parents=True, exist_ok=True)
     home.chmod(0o700)
     credentials = remembered_credentials(home)
     ports = remembered_ports(home)
-    identities = [
-        identity("ratchet", credentials, "s3", ["Admin", "Read", "Write", "List", "Tagging"]),
-        identity("auditor", credentials, "s3_auditor", ["Read", "List"]),
-        identity("server", credentials, "s3_server", readers(BucketNames())),
-    ]
-    write_private(home / "s3.json", json.dumps({"identities": identities}))
     lines = {
         "RATCHET_S3_ENDPOINT_URL": f"http://127.0.0.1:{ports['s3']}",
         "RATCHET_S3_ACCESS_KEY": credentials["s3_access_key"],
@@ -44,14 +46,40 @@ def install(home: Path, *, auth: bool | None) -> None:
         "RATCHET_PREFECT_API_URL": f"http://127.0.0.1:{ports['prefect']}/api",
     }
     if auth or (auth is None and has_auth(home)):
-        write_private(home / "mlflow-auth.ini", mlflow_auth(home, credentials["mlflow_password"]))
         lines |= {
-            "RATCHET_PREFECT_AUTH": f"{USER}:{credentials['prefect_password']}",
+            "RATCHET_PREFECT_AUTH": f"{USER}:{secrets.token_urlsafe(PASSWORD_BYTES)}",
             "RATCHET_MLFLOW_USERNAME": USER,
-            "RATCHET_MLFLOW_PASSWORD": credentials["mlflow_password"],
+            "RATCHET_MLFLOW_PASSWORD": secrets.token_urlsafe(PASSWORD_BYTES),
         }
+    else:
+        lines[NO_AUTH] = "true"
     write_private(home / "stack.env", "".join(f"{key}={value}\n" for key, value in lines.items()))
-    ensure_pipeline_key(load_settings(home))
+    settings = load_settings(home)
+    identities = [
+        identity("ratchet", credentials, "s3", WHOLE),
+        identity("auditor", credentials, "s3_auditor", ["Read", "List"]),
+        identity("server", credentials, "s3_server", readers(BucketNames())),
+        identity("mlflow", credentials, "s3_mlflow", [f"{action}:{settings.mlflow_bucket}" for action in WHOLE[1:]]),
+    ]
+    write_private(home / "s3.json", json.dumps({"identities": [*identities, *others(home, identities)]}))
+    secure_store(home)
+    ensure_pipeline_key(settings)
+
+
+def others(home: Path, ours: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The identities of `s3.json` that an operator added. Raises ``ConfigurationError`` when it cannot be read."""
+    file = home / "s3.json"
+    if not file.is_file():
+        return []
+    names = {one["name"] for one in ours}
+    try:
+        held = json.loads(file.read_text()).get("identities", [])
+        return [one for one in held if one["name"] not in names]
+    except (ValueError, TypeError, KeyError, AttributeError) as exc:
+        raise ConfigurationError(
+            f'{file}: identities cannot be read ({exc!r}), expected {{"identities": [{{"name": ...}}]}}; mend it, or '
+            "remove it to go on with Ratchet's own identities alone"
+        ) from exc
 
 
 def readers(names: BucketNames) -> list[str]:
@@ -68,7 +96,7 @@ def identity(name: str, credentials: dict[str, str], prefix: str, actions: list[
 def has_auth(home: Path) -> bool:
     """Whether this installation asks for passwords."""
     file = home / "stack.env"
-    return file.is_file() and "RATCHET_PREFECT_AUTH=" in file.read_text()
+    return not (file.is_file() and f"{NO_AUTH}=true" in file.read_text().splitlines())
 
 
 def remembered_credentials(home: Path) -> dict[str, str]:
@@ -82,23 +110,10 @@ def remembered_credentials(home: Path) -> dict[str, str]:
         "s3_auditor_secret_key": secrets.token_hex(20),
         "s3_server_access_key": secrets.token_hex(10),
         "s3_server_secret_key": secrets.token_hex(20),
-        "prefect_password": secrets.token_urlsafe(18),
-        "mlflow_password": secrets.token_urlsafe(18),
-        "mlflow_server_key": secrets.token_hex(20),
+        "s3_mlflow_access_key": secrets.token_hex(10),
+        "s3_mlflow_secret_key": secrets.token_hex(20),
     }
     if set(made) - set(held):
         held = made | held
         write_private(file, json.dumps(held))
     return held
-
-
-def mlflow_auth(home: Path, password: str) -> str:
-    """The configuration of MLflow's basic-auth app."""
-    return (
-        "[mlflow]\n"
-        "default_permission = EDIT\n"
-        f"database_uri = sqlite:///{home / 'data' / 'mlflow-auth.db'}\n"
-        f"admin_username = {USER}\n"
-        f"admin_password = {password}\n"
-        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
-    )

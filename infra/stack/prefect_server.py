@@ -1,4 +1,4 @@
-"""Prefect's own command line, with SQLite transactions that wait for each other.
+"""Prefect's own command line, behind our door, with SQLite transactions that wait for each other.
 
 Prefect 3.8 begins its transactions DEFERRED. One that reads and then writes fails at once with "database is locked"
 when another has written meanwhile, however long the busy timeout: SQLite cannot bring its snapshot up to date. In the
@@ -9,8 +9,15 @@ as they are.
 
 from __future__ import annotations
 
+import sys
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
 
+from mlratchet.infra.machine.free_ports import remembered_ports
+from mlratchet.infra.settings import load_settings
+from mlratchet.infra.stack.access import Door, Locks, locks_of
+from prefect.server.api import server
 from prefect.server.database.configurations import AioSqliteConfiguration
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 
@@ -24,11 +31,24 @@ def begin_immediate(
     return begin_deferred(configuration, session, with_for_update=True)
 
 
+def put_behind_a_door(locks: Locks) -> None:
+    """What is served from now on in this process; what the server asks itself inside goes through no door."""
+    create_app = server.create_app
+
+    def create_served(*args: Any, **more: Any) -> Any:
+        app = create_app(*args, **more)
+        return Door(app, locks) if more.get("final") else app
+
+    server.create_app = create_served
+
+
 def main() -> None:
-    """`python -m mlratchet.infra.stack.prefect_server server start ...`"""
+    """`python -m mlratchet.infra.stack.prefect_server HOME server start ...`"""
     from prefect.cli import app
 
+    home = Path(sys.argv.pop(1))
     AioSqliteConfiguration.begin_transaction = begin_immediate  # type: ignore[assignment,method-assign]
+    put_behind_a_door(locks_of(load_settings(home), "prefect", remembered_ports(home)["prefect"]))
     app()
 
 

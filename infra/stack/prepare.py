@@ -12,10 +12,7 @@ from mlratchet.models.errors import RatchetError
 
 AUTOMATION = "ratchet: a run without heartbeats has crashed"
 SILENCE_S = 90  # three heartbeats
-TERMINAL = (
-    "Completed", "Failed", "Cancelled", "Crashed", "Promoted", "Unchanged", "Stopped by gate", "Rolled back",
-    "Probation failed",
-)  # fmt: skip
+TERMINAL = ("Completed", "Failed", "Cancelled", "Crashed")
 
 logger = logging.getLogger(__name__)
 

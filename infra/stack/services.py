@@ -12,7 +12,15 @@ import httpx
 from mlratchet.infra.machine.free_ports import remembered_ports
 from mlratchet.infra.machine.processes import GRACE_S, STACK_MARK
 from mlratchet.infra.serving.client import reason_of
-from mlratchet.infra.settings import Settings, base_environment, child_environment, without_private_keys
+from mlratchet.infra.settings import (
+    Settings,
+    base_environment,
+    basic,
+    child_environment,
+    without_credentials,
+    without_private_keys,
+)
+from mlratchet.infra.stack.access import credentials_of
 from mlratchet.infra.stack.install import remembered_credentials
 from mlratchet.infra.warm.tree import PADDING, ROOM, ROOM_BYTES
 
@@ -28,6 +36,7 @@ class Service:
     url: str | None = None  # for people
     health: str | None = None  # answers below 500 when healthy; None: being alive is enough
     ready: str | None = None  # answers 200 when it does its work, else why not; None: being healthy is enough
+    credentials: str | None = None  # user:password that it asks for
     after: tuple[str, ...] = ()  # healthy before this one starts
     owns_group: bool = True  # what it started ends when it dies; not so the runs of a worker
     grace_s: float = GRACE_S  # seconds between SIGTERM and SIGKILL
@@ -37,7 +46,8 @@ class Service:
         if self.health is None:
             return True
         try:
-            return client().get(self.health, timeout=timeout_s).status_code < 500
+            headers = {"Authorization": basic(self.credentials)} if self.credentials else {}
+            return client().get(self.health, headers=headers, timeout=timeout_s).status_code < 500
         except httpx.HTTPError:
             return False
 
@@ -84,12 +94,13 @@ def services(settings: Settings, project: Path) -> list[Service]:
 
 
 def seaweedfs(settings: Settings, ports: dict[str, int], environment: dict[str, str]) -> Service:
-    """The S3 server: master, volume, filer and gateway in one process."""
+    """The S3 server: master, volume, filer and gateway in one process. It finds `security.toml` in its folder."""
     home = settings.home
     return Service(
         name="seaweedfs",
         command=(
             script("weed"),
+            "-logtostderr=true",
             "server",
             f"-dir={home / 'data' / 'seaweedfs'}",
             "-ip=127.0.0.1",
@@ -100,6 +111,10 @@ def seaweedfs(settings: Settings, ports: dict[str, int], environment: dict[str, 
             f"-s3.config={home / 's3.json'}",
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
+            "-s3.iam=false",
+            f"-s3.allowedOrigins={settings.s3_endpoint_url}",
+            "-s3.localSocket=run/s3.sock",  # not in /tmp; relative, as the path of a socket may not be long
+            "-filer.localSocket=run/filer.sock",
             "-master.volumeSizeLimitMB=1024",
             f"-master.port={ports['seaweed_master']}",
             "-master.electionTimeout=1s",  # it is the only candidate, and 10 s pass without this on every restart
@@ -119,17 +134,20 @@ def seaweedfs(settings: Settings, ports: dict[str, int], environment: dict[str, 
 def mlflow(settings: Settings, ports: dict[str, int], environment: dict[str, str]) -> Service:
     """Tracking and registry on SQLite; artifacts go to S3 without it."""
     url = f"http://127.0.0.1:{ports['mlflow']}"
-    app: tuple[str, ...] = ()
-    if settings.mlflow_password:
-        app = ("--app-name=basic-auth",)
-        environment = environment | {
-            "MLFLOW_AUTH_CONFIG_PATH": str(settings.home / "mlflow-auth.ini"),
-            "MLFLOW_FLASK_SERVER_SECRET_KEY": remembered_credentials(settings.home)["mlflow_server_key"],
+    own = {name: value for name, value in environment.items() if not name.startswith("PREFECT_")}
+    if settings.s3_endpoint_url == f"http://127.0.0.1:{ports['s3']}":
+        held = remembered_credentials(settings.home)
+        own |= {
+            "AWS_ACCESS_KEY_ID": held["s3_mlflow_access_key"],
+            "AWS_SECRET_ACCESS_KEY": held["s3_mlflow_secret_key"],
         }
     return Service(
         name="mlflow",
         command=(
-            script("mlflow"),
+            sys.executable,
+            "-m",
+            "mlratchet.infra.stack.mlflow_server",
+            str(settings.home),
             "server",
             "--host=127.0.0.1",
             f"--port={ports['mlflow']}",
@@ -137,41 +155,43 @@ def mlflow(settings: Settings, ports: dict[str, int], environment: dict[str, str
             f"--backend-store-uri=sqlite:///{settings.home / 'data' / 'mlflow.db'}",
             f"--default-artifact-root=s3://{settings.mlflow_bucket}/",
             "--no-serve-artifacts",
-            "--uvicorn-opts=--log-level warning",
-            *app,
+            f"--allowed-hosts=127.0.0.1:{ports['mlflow']}",
+            f"--cors-allowed-origins={url}",
         ),
-        environment=environment,
+        environment=own,
         directory=settings.home,
         url=url,
         health=f"{url}/health",
+        credentials=credentials_of(settings, "mlflow"),
     )
 
 
 def prefect(settings: Settings, ports: dict[str, int], environment: dict[str, str]) -> Service:
     """The orchestrator on SQLite."""
     url = f"http://127.0.0.1:{ports['prefect']}"
-    database = {
+    own = {name: value for name, value in environment.items() if not name.startswith(("AWS_", "MLFLOW_"))} | {
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{settings.home / 'data' / 'prefect.db'}",
         "PREFECT_UI_API_URL": f"{url}/api",
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": url,
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     }
-    if settings.prefect_auth:
-        database["PREFECT_SERVER_API_AUTH_STRING"] = settings.prefect_auth.get_secret_value()
     return Service(
         name="prefect",
         command=(
             sys.executable,
             "-m",
             "mlratchet.infra.stack.prefect_server",
+            str(settings.home),
             "server",
             "start",
             "--host=127.0.0.1",
             f"--port={ports['prefect']}",
         ),
-        environment=environment | database,
+        environment=own,
         directory=settings.home,
         url=url,
         health=f"{url}/api/health",
+        credentials=credentials_of(settings, "prefect"),
     )
 
 
@@ -189,6 +209,7 @@ def worker(settings: Settings, project: Path, environment: dict[str, str]) -> Se
             f"--pool={settings.work_pool}",
             "--type=process",
             "--name=local",
+            f"--limit={settings.worker_limit}",
         ),
         environment=environment | {"PREFECT_WORKER_QUERY_SECONDS": "1"},
         directory=project,
@@ -198,9 +219,9 @@ def worker(settings: Settings, project: Path, environment: dict[str, str]) -> Se
 
 
 def warm(settings: Settings, environment: dict[str, str]) -> Service:
-    """Forked per flow run, agent and measurement. It imports when the others are up, and nothing from the user's
-    folder: a fork does, with the environment of whoever asked for it."""
-    own = {name: value for name, value in environment.items() if name != "PYTHONPATH"}
+    """Forked per flow run, agent, measurement and child, and told no credential. It imports when the others are up, and
+    nothing from the user's folder: a fork does, with the environment of whoever asked for it."""
+    own = {name: value for name, value in without_credentials(environment).items() if name != "PYTHONPATH"}
     return Service(
         name="warm",
         command=(sys.executable, "-m", "mlratchet.infra.warm.tree", str(settings.home), PADDING),

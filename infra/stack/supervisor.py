@@ -16,6 +16,7 @@ import threading
 import time
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
 from mlratchet.infra.machine.atomic import write_atomically
 from mlratchet.infra.machine.lifetime import die_with_parent
@@ -28,6 +29,7 @@ from mlratchet.infra.stack.volumes import Volumes
 
 LOOP_S = 0.25  # seconds between two looks at the processes
 HEALTH_S = 2.0  # seconds between two questions to a healthy service
+LOCK_TRIES = 10  # 50 ms apart
 BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)  # before the next start of a service that keeps dying
 
 
@@ -68,7 +70,7 @@ class SupervisedService:
     def start(self) -> None:
         """In a group of its own, output to the kept log."""
         self.starts += 1
-        with self.log.open("ab") as sink:
+        with log_or_nothing(self.log) as sink:
             self.process = subprocess.Popen(
                 self.service.command,
                 env=self.service.environment,
@@ -79,6 +81,14 @@ class SupervisedService:
                 start_new_session=True,
                 preexec_fn=die_with_parent,
             )
+
+
+def log_or_nothing(log: Path) -> IO[bytes]:
+    """The log, to append to; a service that cannot have one starts without."""
+    try:
+        return log.open("ab")
+    except OSError:
+        return Path(os.devnull).open("ab")
 
 
 class Supervisor:
@@ -93,34 +103,52 @@ class Supervisor:
         self._watched = False
         used = (settings.home / "data" / "prefect.db").exists()  # there is nothing to repair in a fresh stack
         self._repair_at = time.monotonic() + (0.0 if used else settings.reconcile_seconds)
+        self._complaint = ""
         self.stopping = threading.Event()
 
     def run(self) -> None:
         """Until asked to stop."""
         self._volumes.watch()
         while not self.stopping.is_set():
-            self._guard()
-            wanted = [*services(self._settings, self._project), *model_servers(self._settings, self._project)]
-            for service in wanted:
-                kept = self._kept.get(service.name)
-                if kept is None or kept.service.command != service.command:
-                    if kept is not None and kept.process is not None:
-                        end_group(kept.process, kept.service.grace_s)
-                    self._kept[service.name] = SupervisedService(service, self._settings.home / "logs")
-            self.end_unwanted(wanted)
-            healthy = {name for name, kept in self._kept.items() if kept.healthy}
-            for kept in self._kept.values():
-                kept.tick(healthy)
-            self._look_at_volumes(self._kept["seaweedfs"])
-            if not self._watched and "prefect" in healthy:
-                self._watched = prepare_automation(self._settings)
-            if time.monotonic() >= self._repair_at and healthy >= {
-                s.name for s in services(self._settings, self._project)
-            }:
-                self._repair()
-            self._write_state()
+            self.look()
             self.stopping.wait(LOOP_S)
         self._stop()
+
+    def look(self) -> None:
+        """Once at everything. What the machine refuses (a full disk, no more files) ends nothing: whatever lives goes
+        on, and the next look tries again."""
+        for part in (self._guard, self._tend, self._repair_when_due, self._write_state):
+            try:
+                part()
+            except OSError as error:
+                self._complain(error)
+
+    def _complain(self, error: OSError) -> None:
+        """Once per refusal; the log may be on the very disk that is full."""
+        words = f"{error.strerror or error}: {error.filename or 'a process'}"
+        if words != self._complaint:
+            self._complaint = words
+            with contextlib.suppress(OSError):
+                print(f"the supervisor goes on without it: {words}", file=sys.stderr, flush=True)  # noqa: T201 - its log
+
+    def _tend(self) -> None:
+        wanted = [*services(self._settings, self._project), *model_servers(self._settings, self._project)]
+        for service in wanted:
+            kept = self._kept.get(service.name)
+            if kept is None or kept.service.command != service.command:
+                if kept is not None and kept.process is not None:
+                    end_group(kept.process, kept.service.grace_s)
+                self._kept[service.name] = SupervisedService(service, self._settings.home / "logs")
+        self.end_unwanted(wanted)
+        healthy = {name for name, kept in self._kept.items() if kept.healthy}
+        for kept in self._kept.values():
+            try:
+                kept.tick(healthy)
+            except OSError as error:  # the others are looked at all the same
+                self._complain(error)
+        self._look_at_volumes(self._kept["seaweedfs"])
+        if not self._watched and "prefect" in healthy:
+            self._watched = prepare_automation(self._settings)
 
     def end_unwanted(self, wanted: list[Service]) -> None:
         """What nobody asks for any more, as the server of a pipeline that was stopped."""
@@ -128,6 +156,12 @@ class Supervisor:
             ended = self._kept.pop(name)
             if ended.process is not None:
                 end_group(ended.process, ended.service.grace_s)
+
+    def _repair_when_due(self) -> None:
+        healthy = {name for name, kept in self._kept.items() if kept.healthy}
+        due = time.monotonic() >= self._repair_at
+        if due and healthy >= {service.name for service in services(self._settings, self._project)}:
+            self._repair()
 
     def _stop(self) -> None:
         """All at once but the store, which the others may still write to; it ends last."""
@@ -186,16 +220,24 @@ class Supervisor:
         write_atomically(self._settings.home / "run" / "services.json", json.dumps(state))
 
 
+def take(lock: IO[str]) -> bool:
+    """Whether the lock is ours now. Who asks for the supervisor's pid tries it for a moment."""
+    for _ in range(LOCK_TRIES):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(0.05)
+    return False
+
+
 def main(home: Path, project: Path) -> None:
     """Hold the lock for as long as the stack lives."""
     with (home / "run" / "supervisor.lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not take(lock):
             return  # another supervisor owns this home
         lock.truncate(0)
-        supervisor = Supervisor(load_settings(home), project)
         (home / "run" / "supervisor.pid").write_text(str(threading.get_native_id()))
+        supervisor = Supervisor(load_settings(home), project)
 
         def stop(_signum: int, _frame: FrameType | None) -> None:
             supervisor.stopping.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import uuid
@@ -10,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from mlratchet.infra.storage.keys import check_key
-from mlratchet.infra.storage.memory import verify
+from mlratchet.models.ports.memory import verify
 from mlratchet.models.ports.storage import ObjectExists, ObjectInfo, ObjectNotFound
 
 PART = "%part-"  # begins the name of a file that is being written; quoting makes no such name
@@ -62,6 +63,14 @@ class FolderStore:
                 raise ObjectExists(f"{self.bucket}/{key}: holds other bytes") from exc
         finally:
             part.unlink()
+
+    def replace(self, key: str, data: bytes, *, etag: str) -> None:
+        """See the port. A lock keeps the processes of this machine apart; `put` does not ask for it."""
+        with (self._folder / f"{PART}lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if self.head(key).etag != etag and self.get(key) != data:
+                raise ObjectExists(f"{self.bucket}/{key}: holds other bytes by now")
+            self.put(key, data)
 
     def upload_file(self, key: str, path: Path) -> str:
         """See the port."""

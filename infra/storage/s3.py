@@ -15,9 +15,9 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from mlratchet.infra.storage.keys import check_key
-from mlratchet.infra.storage.memory import verify
 from mlratchet.infra.storage.signed_get import SignedGet
 from mlratchet.models.errors import ConfigurationError, RatchetError
+from mlratchet.models.ports.memory import verify
 from mlratchet.models.ports.storage import (
     CredentialsExpired,
     DigestMismatch,
@@ -156,6 +156,28 @@ class S3Store:
                     f"create {self._bucket}/{key}: {exc}; is the server up? see `ratchet status`"
                 ) from exc
         raise StorageError(f"create {self._bucket}/{key}: still in conflict after {CONFLICT_TRIES} tries; try again")
+
+    def replace(self, key: str, data: bytes, *, etag: str) -> None:
+        """See the port."""
+        check_key(key)
+        for attempt in range(CONFLICT_TRIES):
+            try:
+                self._client.put_object(Bucket=self._bucket, Key=key, Body=data, IfMatch=f'"{etag}"')
+                return
+            except ClientError as exc:
+                code = code_of(exc)
+                if code in ("PreconditionFailed", "412"):
+                    if self.get(key) == data:  # as in `create`
+                        return
+                    raise ObjectExists(f"{self._bucket}/{key}: holds other bytes by now") from exc
+                if code not in ("ConditionalRequestConflict", "409"):
+                    raise self._said("replace", key, code) from exc
+                time.sleep(min(0.05 * 2**attempt, 2.0))
+            except BotoCoreError as exc:
+                raise StorageError(
+                    f"replace {self._bucket}/{key}: {exc}; is the server up? see `ratchet status`"
+                ) from exc
+        raise StorageError(f"replace {self._bucket}/{key}: still in conflict after {CONFLICT_TRIES} tries; try again")
 
     def upload_file(self, key: str, path: Path) -> str:
         """See the port."""

@@ -19,12 +19,16 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 from mlratchet.infra.reasons import brief
 from mlratchet.models.errors import InfrastructureError
-from mlratchet.models.ports.tracker import LoggedModel, RunningRun
+from mlratchet.models.ports.tracker import NOTE, LoggedModel, RunningRun
 from requests.exceptions import RequestException
 
 T = TypeVar("T")
 WORK_KEY = "ratchet.work_key"
 FLOW_RUN = "ratchet.flow_run"
+KIND, TRAINING = (
+    "mlflow.experimentKind",
+    "custom_model_development",
+)  # without it the page asks, or shows the GenAI view
 MOST_RUNNING = 1000  # looked at by one call
 BATCH_METRICS = 1000  # MLflow's limit per request
 LONGEST_PARAM = 6000  # characters
@@ -58,9 +62,11 @@ class MlflowTracker:
     def _experiment(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)
         if found is not None:
+            if KIND not in found.tags:  # of before this tag was set
+                self._client.set_experiment_tag(found.experiment_id, KIND, TRAINING)
             return str(found.experiment_id)
         try:
-            return str(self._client.create_experiment(name))
+            return str(self._client.create_experiment(name, tags={KIND: TRAINING}))
         except MlflowException:
             again = self._client.get_experiment_by_name(name)  # someone else made it meanwhile
             if again is None:
@@ -82,7 +88,8 @@ class MlflowTracker:
                 run_id = str(found[0].info.run_id)
                 if found[0].info.status != "RUNNING":
                     self._client.update_run(run_id, status="RUNNING")
-                self._client.set_tag(run_id, FLOW_RUN, flow_run)
+                for tag, value in {FLOW_RUN: flow_run, **{k: v for k, v in tags.items() if k == NOTE}}.items():
+                    self._client.set_tag(run_id, tag, value)
                 return run_id
             signed = {**tags, WORK_KEY: work_key, FLOW_RUN: flow_run}
             return str(self._client.create_run(identity, run_name=name, tags=signed).info.run_id)

@@ -65,6 +65,7 @@ def start(
     environment: Mapping[str, str],
     output: int,
     when_gone: int,
+    source: int | None = None,
 ) -> Process:
     """``python -m module arguments`` in a session of its own.
 
@@ -72,16 +73,17 @@ def start(
         stage: Of the warm process; whose imports are enough for `module`.
         home: Of the stack; without one, or where its warm process is away, a new interpreter is started.
         environment: All of it.
-        output: Descriptor for stdout and stderr; nothing comes from stdin.
+        output: Descriptor for stdout and stderr.
         when_gone: The signal that a fork gets when this process is gone. A new interpreter has to see to that itself.
+        source: Descriptor for stdin; without one nothing comes from there.
     """
-    forked = fork(stage, module, arguments, home, environment, output, when_gone) if home is not None else None
+    forked = fork(stage, module, arguments, home, environment, output, when_gone, source) if home is not None else None
     if forked is not None:
         return forked
     return subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         env=dict(environment),
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL if source is None else source,
         stdout=output,
         stderr=output,
         start_new_session=True,
@@ -96,6 +98,7 @@ def fork(
     environment: Mapping[str, str],
     output: int,
     when_gone: int,
+    source: int | None = None,
 ) -> Forked | None:
     """None where there is no warm process, or it refuses."""
     try:
@@ -111,7 +114,7 @@ def fork(
             environment=dict(environment),
             when_gone=when_gone,
         )
-        send_request(connection, request, (nothing.fileno(), output, output))
+        send_request(connection, request, (nothing.fileno() if source is None else source, output, output))
         told = receive(connection)
     if "pid" not in told:
         connection.close()

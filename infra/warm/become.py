@@ -9,6 +9,7 @@ import random
 import runpy
 import signal
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -43,6 +44,7 @@ def become(fork: Fork, *, server: int) -> None:
         os.close(descriptor)
     os.chdir(request.directory)
     replace_environment(request.environment)  # Prefect reads it again
+    tempfile.tempdir = None  # looked for again, in this environment
     show_command([sys.executable, "-m", request.module, *request.arguments])
     show_environment(request.environment)
     set_allocator(request.environment)

@@ -16,7 +16,7 @@ from types import FrameType
 
 from mlratchet.infra.warm.protocol import Request, connect, receive, send_request
 
-ENGINE = "prefect.engine"
+ENGINE = "mlratchet.flows.runs.engine"
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 

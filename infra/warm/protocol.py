@@ -112,7 +112,18 @@ def receive(source: socket.socket) -> dict[str, Any]:
     return dict(json.loads(body)) if body else {}
 
 
-def same_user(connection: socket.socket) -> bool:
-    """Whether the other side runs as this user does."""
+def may_ask(connection: socket.socket) -> bool:
+    """Whether the other side runs as this user does, and is no child that runs a user's code: such a one may gain no
+    privileges (prctl(2)), and a fork of this process would be a gain."""
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return int(struct.unpack("3i", raw)[1]) == os.getuid()
+    pid, user, _group = struct.unpack("3i", raw)
+    return int(user) == os.getuid() and not bound(int(pid))
+
+
+def bound(pid: int) -> bool:
+    """Whether the process has given up new privileges; also of one that is gone, whose word nobody can ask for."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return True
+    return "NoNewPrivs:\t1" in status

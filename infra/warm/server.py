@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mlratchet.infra.warm.protocol import Request, receive_request, same_user, send
+from mlratchet.infra.warm.protocol import Request, may_ask, receive_request, send
 
 RECEIVE_S = 5.0  # for the packet of somebody who has connected
 
@@ -69,7 +70,7 @@ class Server:
 
     def _accept(self, listener: socket.socket) -> None:
         connection, _ = listener.accept()
-        if not same_user(connection):
+        if not may_ask(connection):
             connection.close()
             return
         connection.settimeout(RECEIVE_S)
@@ -121,6 +122,10 @@ class Server:
             os.kill(child.pid, said[0] if said else child.request.when_gone)
 
     def _ended(self, pidfd: int, child: Child) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(
+                child.pid, signal.SIGKILL
+            )  # what it left in its session; until it is waited for, the id is its own
         _, status = os.waitpid(child.pid, 0)
         self._selector.unregister(pidfd)
         os.close(pidfd)

@@ -1,8 +1,9 @@
 """The warm process: imports what ranks, measurements and flow runs need, once, and is forked for each of them.
 
-Run as ``python -m mlratchet.infra.warm.tree HOME`` by the supervisor. Three stages, each forked from the one before and
-importing more, so that a rank holds neither Prefect nor MLflow. No stage imports code of the user's, holds a private
-key, or starts a thread of Python's.
+Run as ``python -m mlratchet.infra.warm.tree HOME`` by the supervisor. Four stages, each forked from the one before and
+importing more: a rank holds neither Prefect nor MLflow, a measurement what a server holds, and a child that runs a
+user's code holds no more than it may. No stage imports code of the user's, holds a private key or a credential, or
+starts a thread of Python's.
 """
 
 from __future__ import annotations
@@ -47,6 +48,15 @@ STAGES: dict[str, tuple[str, ...]] = {
         "mlratchet.models.serving.contract",
         "mlratchet.models.serving.predictor",
     ),
+    "calls": (
+        "mlratchet.infra.child.main",
+        "mlratchet.infra.artifact.package",
+        "mlratchet.models.decisions.foreign_judge",
+        "mlratchet.models.evaluation.in_child",
+        "mlratchet.models.workloads.tabular",
+        "mlratchet.models.workloads.vision",
+        "mlratchet.tasks.support.check_whole",
+    ),
     "runs": (
         "prefect",
         "prefect.flow_engine",
@@ -60,6 +70,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         "mlratchet.models.workloads.vision",
         "mlratchet.flows.cli.app",
         "mlratchet.flows.retrain",
+        "mlratchet.flows.runs.engine",
         "mlratchet.flows.runs.start",
         "mlratchet.flows.tune",
     ),

@@ -10,7 +10,7 @@ from mlratchet.models.approval.rule import ApprovalRule
 from mlratchet.models.approval.statement import SignedStatement, Subject
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import digest
-from mlratchet.models.identity.signing import TrustedKeys
+from mlratchet.models.identity.signing import Anchored, TrustedKeys
 from mlratchet.models.moments import utc
 
 CLOCK_SKEW_S = 300.0  # a statement may be this far in the future
@@ -42,7 +42,7 @@ def never(_key_id: str) -> bool:
     return False
 
 
-def standing(rule: ApprovalRule, approvals: Approvals, *, anchored: Callable[[str], bool] = never) -> Standing:
+def standing(rule: ApprovalRule, approvals: Approvals, *, anchored: Callable[[str], Anchored] = never) -> Standing:
     """Every statement verified: signature, key, subject, approver, expiry. The newest of each approver counts.
 
     One rejection fails; `minimum` approvals pass; else inconclusive. `anchored`: see `TrustedKeys.verify`.
@@ -75,7 +75,7 @@ def _order(one: SignedStatement) -> tuple[float, bool, str]:
 
 
 def refusal(
-    rule: ApprovalRule, approvals: Approvals, one: SignedStatement, anchored: Callable[[str], bool] = never
+    rule: ApprovalRule, approvals: Approvals, one: SignedStatement, anchored: Callable[[str], Anchored] = never
 ) -> str:
     """Why a statement does not count; "" when it does."""
     statement, now_s = one.statement, approvals.now_s

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 def model_card(
@@ -15,10 +15,20 @@ def model_card(
     snapshot_id: str,
     dataset_id: str,
     parent_version: int | None,
+    began_fresh: str = "",
     metrics: Mapping[str, float],
     workload: str,
+    checks: Sequence[Mapping[str, str]] = (),
+    plots: str = "",
 ) -> str:
-    """Markdown with origin and test metrics; an undefined metric is shown as such."""
+    """Markdown: origin, how to call it, what its gate measured, test metrics; an undefined one is shown as such.
+
+    Args:
+        began_fresh: Why there is no parent although one was wanted.
+        checks: Of the candidate gate, a row each, as `models.decisions.decision.table` gives them.
+        plots: Address of the training's pictures.
+    """
+    start = f"version {parent_version}" if parent_version else began_fresh or "none, trained from scratch"
     lines = [
         f"# {name}",
         "",
@@ -26,11 +36,21 @@ def model_card(
         "",
         f"- Owner: {owner or 'not stated'}",
         f"- Workload: `{workload}`",
-        f"- Warm start: {f'version {parent_version}' if parent_version else 'none, trained from scratch'}",
+        f"- Warm start: {start}",
         f"- Snapshot: `{snapshot_id}`",
         f"- Dataset: `{dataset_id}`",
         f"- Work key: `{work_key}`",
         "",
+        "## How to call it",
+        "",
+        f"- `ratchet predict {name} FILE` asks whichever version is champion",
+        "- `POST /predict` of its server takes rows as JSON; its `/docs` shows them",
+        f'- in Python: `mlflow.pyfunc.load_model("models:/{name}@champion")`',
+        "",
+        *_gate(checks),
+        "## On the test rows",
+        "",
+        *([f"[Pictures of the training and of the test rows]({plots})", ""] if plots else []),
         "| test metric | value |",
         "|---|---|",
     ]
@@ -40,3 +60,13 @@ def model_card(
         if "_class_" not in metric  # the run has those
     ]
     return "\n".join(lines) + "\n"
+
+
+def _gate(checks: Sequence[Mapping[str, str]]) -> list[str]:
+    """What the candidate gate asked and found; `ratchet decision` has the gates that came later."""
+    if not checks:
+        return []
+    head = ("check", "metric", "value", "interval", "threshold", "verdict")
+    rows = [" | ".join(check[name].replace("|", "/") or " " for name in head) for check in checks]
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head), *(f"| {row} |" for row in rows)]
+    return ["## What the candidate gate measured", "", *lines, ""]

@@ -11,6 +11,7 @@ from urllib.parse import urlparse
 from mlratchet.models.artifact.manifest import ArtifactManifest, load_manifest
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import digest
+from mlratchet.models.identity.signed_records import without_stamp
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from mlratchet.models.registration.record import Registration, registration_key
@@ -24,10 +25,10 @@ def read_registration(store: ObjectStore, entry: LedgerEntry) -> Registration:
     key = registration_key(entry.work_key)
     where = f"{store.bucket}/{key}"
     try:
-        record = Registration(**json.loads(store.get(key)))
+        record = Registration(**without_stamp(json.loads(store.get(key))))
     except ObjectNotFound as exc:
         raise SecurityError(f"{where}: the registration of version {entry.version} is missing") from exc
-    except (ValueError, TypeError, RecursionError, ValidationError) as exc:
+    except (ValueError, TypeError, AttributeError, RecursionError, ValidationError) as exc:
         raise SecurityError(f"{where}: is not a registration; it was changed") from exc
     told = (record.name, record.version, record.work_key, record.manifest_digest)
     if told != (entry.name, entry.version, entry.work_key, entry.manifest):

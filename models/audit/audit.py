@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from mlratchet.models.audit.beside import beside
 from mlratchet.models.audit.generation import Behind, Depth, Findings, evidence_stands
 from mlratchet.models.audit.read_once import ReadOnce, SharedReads
 from mlratchet.models.audit.report import AuditReport
@@ -82,6 +83,10 @@ class Audit:
         after = since.generation if since is not None and stands_in(chain, since) else 0
         self._generations(chain, after)
         self._others(since.decisions_s - CLOCKS_S if after and since is not None else 0.0)
+        promoted_s = {link.entry.work_key: link.written_s or 0.0 for link in links}  # the newest of each
+        problems, notes = beside(self._store, self._trusted, report.name, promoted_s)
+        report.problems += [line for line in problems if line not in report.problems]
+        report.notes += notes
         if after and since is not None:
             report.skipped(after, since.at_s)
         report.decisions = len(self._verified)

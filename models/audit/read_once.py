@@ -78,6 +78,10 @@ class ReadOnce:
         """Refused."""
         raise _refusal(self.bucket, key)
 
+    def replace(self, key: str, _data: bytes, *, etag: str) -> None:  # noqa: ARG002 - the port's name
+        """Refused."""
+        raise _refusal(self.bucket, key)
+
     def upload_file(self, key: str, _path: Path) -> str:
         """Refused."""
         raise _refusal(self.bucket, key)

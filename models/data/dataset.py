@@ -8,9 +8,10 @@ from mlratchet.models.config import StrictModel, WorkloadRef
 from mlratchet.models.data.config import DataConfig
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import digest
+from mlratchet.models.identity.signed_records import body_of
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.sources.base import SourceOptions
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 
 class ShardRef(StrictModel):
@@ -84,8 +85,8 @@ def load_dataset(store: ObjectStore, identity: str) -> DatasetManifest:
     """A published manifest. Raises ``ObjectNotFound``, and ``SecurityError`` for one that is none, or another's."""
     key = f"datasets/{identity}.json"
     try:
-        manifest = DatasetManifest.model_validate_json(store.get(key))
-    except ValidationError as error:
+        manifest = DatasetManifest.model_validate_json(body_of(store.get(key)))
+    except (ValueError, RecursionError) as error:
         raise SecurityError(f"{store.bucket}/{key}: is not a dataset; it was changed") from error
     if manifest.id != identity:
         raise SecurityError(f"{store.bucket}/{key}: is dataset {manifest.id[:12]}; it was changed")

@@ -20,6 +20,7 @@ from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.sources.base import SourceOptions
 from mlratchet.models.sources.record import RawObject, Record, Reject, target_names
 from mlratchet.models.workloads.base import Workload
+from mlratchet.models.workloads.told import ToldWorkload
 
 WRITERS = 8  # threads
 
@@ -40,10 +41,11 @@ def read_dataset_records(
     records: dict[str, Record] = {}
     rejects: list[Reject] = []
     objective, class_names = workload.objective, workload.class_names()
+    refused_already = isinstance(workload, ToldWorkload)  # where it was read
     for found in raw_records(store, snapshot, workload, source, identity_columns=identity_columns):
         if isinstance(found, Reject):
             rejects.append(found)
-        elif (problem := objective.refusal(found.y, class_names)) != "":
+        elif not refused_already and (problem := objective.refusal(found.y, class_names)) != "":
             rejects.append(Reject(where=found.id, code="bad_target", reason=f"{found.id}: target: {problem}"))
         elif found.id in records:
             rejects.append(

@@ -30,6 +30,14 @@ MEASURES = {
     "constant_input_fraction": "records whose input values are all equal, of all (0..1)",
     "non_finite_fraction": "records with NaN or infinity in the input, of all (0..1)",
 }
+SHARE = "(0..1)"  # how `MEASURES` says that a measure is a share; anything else is 0 or more
+
+
+def range_of(measure: str, class_count: int) -> tuple[float, float]:
+    """The smallest and the largest value that a measure can take."""
+    if measure == "class_count":
+        return 0.0, float(class_count)
+    return 0.0, 1.0 if MEASURES[measure].endswith(SHARE) else float("inf")
 
 
 @dataclass(frozen=True, kw_only=True)

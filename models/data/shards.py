@@ -51,6 +51,14 @@ def _publish(store: ObjectStore, rows: Split) -> ShardRef:
     return ref
 
 
+def first_rows(store: ObjectStore, manifest: DatasetManifest, side: str, count: int) -> Split:
+    """At most `count` rows of a side, from its first shard alone. Raises ``DigestMismatch`` for a changed one."""
+    ref = manifest.splits[side][0]
+    rows = load_split(store, manifest.model_copy(update={"splits": {side: (ref,)}}), side)
+    columns = {name: values[:count] for name, values in rows.columns.items()}
+    return Split(ids=rows.ids[:count], x=rows.x[:count], y=rows.y[:count], columns=columns, dataset_id=manifest.id)
+
+
 def load_split(store: ObjectStore, manifest: DatasetManifest, side: str) -> Split:
     """Every row of a side. Raises ``DigestMismatch`` for a changed shard, ``ValueError`` for an unknown side."""
     if side not in manifest.splits:

@@ -9,16 +9,18 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import DataError, SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest, digest_bytes
+from mlratchet.models.identity.signed_records import ForeignRecord, body_of
 from mlratchet.models.identity.stored import stored_document
-from mlratchet.models.ports.storage import ObjectInfo, ObjectStore
+from mlratchet.models.ports.storage import ObjectInfo, ObjectNotFound, ObjectStore
 from mlratchet.models.sources.record import RawObject
-from pydantic import ValidationError
 
 COPIERS = 16  # threads that read and copy
+MOST_LISTINGS = 8  # of the newest that are looked at for one of ours
 
 
 class SnapshotObject(StrictModel):
@@ -51,8 +53,8 @@ def snapshot_id(objects: tuple[SnapshotObject, ...]) -> str:
 
 def _parse(store: ObjectStore, key: str) -> Snapshot:
     try:
-        return Snapshot.model_validate_json(store.get(key))
-    except ValidationError as error:
+        return Snapshot.model_validate_json(body_of(store.get(key)))
+    except (ValueError, RecursionError) as error:
         raise SecurityError(f"{store.bucket}/{key}: is not a snapshot; it was changed") from error
 
 
@@ -79,7 +81,7 @@ def take_snapshot(raw: ObjectStore, store: ObjectStore, *, prefix: str) -> Snaps
     _check_keys(listed, prefix)
     fingerprint = digest([raw.bucket, prefix, [[i.key, i.size_bytes, i.etag] for i in listed]])
     pointer = f"listings/{digest([raw.bucket, prefix])}/{fingerprint}.json"
-    if store.exists(pointer):
+    with suppress(ObjectNotFound):  # no such listing yet, or one of the two is not ours: everything is read
         return load_snapshot(store, stored_document(store, pointer, "snapshot")["snapshot"])
 
     known = _newest_known(store, digest([raw.bucket, prefix]))
@@ -119,11 +121,12 @@ def _publish(store: ObjectStore, snapshot: Snapshot) -> None:
 
 def _newest_known(store: ObjectStore, source: str) -> Mapping[tuple[str, int, str], SnapshotObject]:
     """Objects of the newest snapshot of this source, by (key, size, ETag)."""
-    pointers = sorted(store.list(f"listings/{source}/"), key=lambda info: info.modified_s)
-    if not pointers:
-        return {}
-    snapshot = load_snapshot(store, stored_document(store, pointers[-1].key, "snapshot")["snapshot"])
-    return {(o.key, o.size_bytes, o.etag): o for o in snapshot.objects}
+    pointers = sorted(store.list(f"listings/{source}/"), key=lambda info: info.modified_s, reverse=True)
+    for pointer in pointers[:MOST_LISTINGS]:
+        with suppress(ForeignRecord):
+            snapshot = load_snapshot(store, stored_document(store, pointer.key, "snapshot")["snapshot"])
+            return {(o.key, o.size_bytes, o.etag): o for o in snapshot.objects}
+    return {}
 
 
 def _check_keys(listed: list[ObjectInfo], prefix: str) -> None:

@@ -12,12 +12,12 @@ from mlratchet.models.decisions.judge_again import load_policy
 from mlratchet.models.decisions.stored_evidence import decode, evidence_key
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.gates.policy import approval_checks
-from mlratchet.models.identity.signing import TrustedKeys
+from mlratchet.models.identity.signing import Anchored, TrustedKeys
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 
 
 def verify_statements(
-    store: ObjectStore, decision: Decision, trusted: TrustedKeys, anchored: Callable[[str], bool]
+    store: ObjectStore, decision: Decision, trusted: TrustedKeys, anchored: Callable[[str], Anchored]
 ) -> None:
     """The signed statements behind a passed decision, as of its time; nothing to do where its policy asks nobody.
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest
+from mlratchet.models.identity.signed_records import ForeignRecord, without_stamp
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
 
 
@@ -74,14 +76,17 @@ def publish_gate_run(store: ObjectStore, gate_run: GateRun) -> GateRun:
 
 
 def list_gate_runs(store: ObjectStore, work_key: str) -> list[GateRun]:
-    """All gate runs of a work key, oldest first."""
-    infos = sorted(store.list(f"gates/{work_key}/"), key=lambda info: info.modified_s)
-    return [_parse(store, info.key) for info in infos]
+    """All gate runs of a work key, oldest first; a foreign object is none."""
+    found = []
+    for info in sorted(store.list(f"gates/{work_key}/"), key=lambda info: info.modified_s):
+        with suppress(ForeignRecord):
+            found.append(_parse(store, info.key))
+    return found
 
 
 def _parse(store: ObjectStore, key: str) -> GateRun:
     try:
-        document = json.loads(store.get(key))
+        document = without_stamp(json.loads(store.get(key)))
         return GateRun(**{**document, "reasons": tuple(document["reasons"])})
-    except (ValueError, KeyError, TypeError, RecursionError) as exc:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise SecurityError(f"{store.bucket}/{key}: is not a gate run; it was changed") from exc

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from mlratchet.models.decisions.decision import plain_checks
 from mlratchet.models.decisions.document import CheckRecord, Decision, PartRecord
 from mlratchet.models.decisions.environment import environment, judging_source_digest
+from mlratchet.models.decisions.foreign_judge import ForeignJudge
 from mlratchet.models.decisions.stored_evidence import Basis, thaw
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.gates.evidence import Evidence
@@ -72,7 +73,8 @@ def load_policy(store: ObjectStore, digest: str) -> GatePolicy:
 
 
 def verdict_on(policy: GatePolicy, evidence: Evidence, basis: Basis) -> GateResult:
-    """The one call of the judge by gates and by replays: what is frozen is all that a verdict depends on."""
+    """The one call of the judge by gates and by replays: what is frozen is all that a verdict depends on. Checks in
+    which a user's code has a part are judged in children, each in one of its own."""
     return judge_gate(
         policy,
         basis.gate,
@@ -81,6 +83,7 @@ def verdict_on(policy: GatePolicy, evidence: Evidence, basis: Basis) -> GateResu
         task=basis.task,
         class_names=basis.class_names,
         now_s=basis.now_s,
+        elsewhere=ForeignJudge(policy, evidence, basis),
     )
 
 

@@ -13,7 +13,7 @@ COLOURS = {"pass": "#1a7f37", "fail": "#cf222e", "inconclusive": "#9a6700", "not
 STYLE = (
     "body{font:14px/1.5 system-ui,sans-serif;max-width:72em;margin:2em auto;padding:0 1em;color:#1f2328}"
     "table{border-collapse:collapse;margin:.5em 0 1.5em}td,th{border:1px solid #d0d7de;padding:.25em .6em;"
-    "text-align:left;vertical-align:top}th{background:#f6f8fa}code{font-size:12px}"
+    "text-align:left;vertical-align:top;overflow-wrap:anywhere}th{background:#f6f8fa}code{font-size:12px}"
 )
 CHECK_HEAD = ("check", "on", "value", "interval", "n", "asked", "verdict", "method", "seed")
 

@@ -15,7 +15,7 @@ from itertools import chain, islice
 from mlratchet.models.decisions.document import Decision, as_decision
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
-from mlratchet.models.identity.signing import DetachedSignature, Role, Signer, TrustedKeys
+from mlratchet.models.identity.signing import Anchored, DetachedSignature, Role, Signer, TrustedKeys
 from mlratchet.models.ledger.chain import Chain
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 
@@ -54,7 +54,7 @@ class Context:
     verified: dict[tuple[str, Role], tuple[Decision, str]] = field(default_factory=dict, compare=False)
     """Decisions that were verified with it: several checks ask for the same ones."""
 
-    def anchored(self, key_id: str) -> bool:
+    def anchored(self, key_id: str) -> Anchored:
         """See `Chain.anchored`."""
         if self.chain is None or self.generation is None:
             return False

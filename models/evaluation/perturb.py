@@ -14,8 +14,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.evaluation.away import ask_away
 from mlratchet.models.functions import REFERENCE, load_function
 from mlratchet.models.identity.canonical import digest_bytes
+from mlratchet.models.ports.children import in_process
 from mlratchet.models.sources.record import InputSpec, Split
 from pydantic import Field, model_validator
 
@@ -118,6 +120,7 @@ PerturbationSpec = Annotated[
     | CustomPerturbation,
     Field(discriminator="kind"),
 ]
+PERTURBED = "mlratchet.models.evaluation.in_child:perturbed"
 IMAGES = (Brightness, Contrast, Shift)
 TOKENS = (TokenDropout, TokenSwap)
 
@@ -160,7 +163,7 @@ def perturb(rows: Split, spec: Any, input_spec: InputSpec) -> Split:
     Values are kept within `InputSpec.value_range`. Raises ``ConfigurationError`` for a custom function whose result
     has another shape or type.
     """
-    rng = np.random.default_rng([spec.seed, int(digest_bytes(spec.kind.encode())[:8], 16)])
+    rng = _chance(spec)
     x = _changed(rows.x, spec, input_spec, rng)
     if x.shape != rows.x.shape or x.dtype != rows.x.dtype:
         raise ConfigurationError(
@@ -195,8 +198,23 @@ def _changed(x: Array, spec: Any, input_spec: InputSpec, rng: np.random.Generato
         return np.where(hit, np.asarray(spec.token, dtype=x.dtype), x)
     if isinstance(spec, TokenSwap):
         return _swap(x, spec, rng)
-    result: Array = load_function(spec.function, "robustness")(x.copy(), rng)
+    return perturbed_by(x, spec) if in_process() else _changed_away(x, spec)
+
+
+def _changed_away(x: Array, spec: CustomPerturbation) -> Array:
+    """By a child; what is wrong with it is told by whoever asked."""
+    told = ask_away(PERTURBED, {}, {"x": x}, {"perturbation": spec.model_dump(mode="json")})
+    return told.get("x", np.zeros(0))
+
+
+def perturbed_by(x: Array, spec: CustomPerturbation) -> Array:
+    """By the user's function, in this process."""
+    result: Array = load_function(spec.function, "robustness")(x.copy(), _chance(spec))
     return result
+
+
+def _chance(spec: Any) -> np.random.Generator:
+    return np.random.default_rng([spec.seed, int(digest_bytes(spec.kind.encode())[:8], 16)])
 
 
 def _missing(x: Array, spec: MissingInput, input_spec: InputSpec, rng: np.random.Generator) -> Array:

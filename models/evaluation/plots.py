@@ -27,8 +27,7 @@ def training_curves(history: Sequence[dict[str, Any]]) -> bytes:
             points = [(e["epoch"], e[f"{side}_{quantity}"]) for e in history if e.get(f"{side}_{quantity}") is not None]
             if points:
                 axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=side)
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(quantity)
+        axes.set(title=f"{quantity.capitalize()} by epoch", xlabel="epoch", ylabel=quantity)
         axes.grid(alpha=0.3)
         if axes.get_lines():
             axes.legend()

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
+from mlratchet.models.evaluation.away import ModelAway
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.sources.record import Split
 
+Array = np.ndarray[Any, Any]
+Model = Callable[[torch.Tensor], torch.Tensor]
 
-def score(model: Callable[[torch.Tensor], torch.Tensor], rows: Split, *, batch_rows: int = 512) -> RowOutputs:
+
+def score(model: Model | ModelAway, rows: Split, *, batch_rows: int = 512) -> RowOutputs:
     """Outputs of `model` for every row, each once, in order. The model must be in eval mode."""
-    with torch.inference_mode():
-        outputs = [
-            model(torch.from_numpy(rows.x[at : at + batch_rows])).float().cpu().numpy()
-            for at in range(0, len(rows.ids), batch_rows)
-        ]
-    output = np.concatenate(outputs)
+    if isinstance(model, ModelAway):
+        output = model.outputs(rows.x, batch_rows=batch_rows)
+    else:
+        output = outputs_of(model, rows.x, batch_rows)
     if output.ndim == 2 and output.shape[1] == 1 and rows.y.ndim == 1:
         output = output[:, 0]
     return RowOutputs(ids=rows.ids, y=rows.y, output=output, columns=rows.columns, dataset_id=rows.dataset_id)
+
+
+def outputs_of(model: Model, x: Array, batch_rows: int) -> Array:
+    """(N, ...) float32, batch by batch."""
+    with torch.inference_mode():
+        outputs = [
+            model(torch.from_numpy(x[at : at + batch_rows])).float().cpu().numpy()
+            for at in range(0, len(x), batch_rows)
+        ]
+    return np.concatenate(outputs)

@@ -32,11 +32,12 @@ EVIDENCE = (
     "requests/",
     "attributions/",
     "policies/",
+    "orders/",
 )
 STUDIES = ("studies/",)  # of searches: they have their time, and what they name lives as long
-FOREVER = ("ledger/", "registrations/", "deployments/", "approvals/", "columns/")
+FOREVER = ("ledger/", "registrations/", "deployments/", "approvals/", "columns/", "adoptions/", "versions/")
 COUNTS = ("holdout/",)  # how often rows have gated: kept forever, and the works that they name are not
-REPORTS = ("runs/", "gc/started/")  # for reading; they keep nothing alive
+REPORTS = ("runs/", "gc/started/", "aside/")  # for reading; they keep nothing alive
 MACHINERY = ("leases/", "gc/running/", "hardware/", "health/", "doctor/")  # whoever writes them clears them
 FIRST = ("listings/", "gates/", "datasets/", "snapshots/")  # deleted before what they refer to
 

@@ -11,16 +11,22 @@ Ids are kept as a bottom-k sketch, their `SKETCH` smallest 64-bit hashes (Cohen 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from mlratchet.models.identity.canonical import canonical_json, digest_bytes
+from mlratchet.models.identity.canonical import canonical_json, digest, digest_bytes
+from mlratchet.models.identity.stored import stored_document
 from mlratchet.models.ports.reading import side_by_side
-from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
 
 SKETCH = 4096
 LEAST_OVERLAP = 0.5  # of today's rows
+SHORT = 16  # digits of a work key, which tell those of one pipeline apart
+NUMBERED = re.compile(r"^\d{8}\.json$")  # an entry of the chain
 
 Array = np.ndarray[Any, Any]
 
@@ -40,26 +46,102 @@ def overlap(ours: Array, theirs: Array) -> float:
     return float(np.isin(asked, theirs).mean()) if len(asked) else 0.0
 
 
-def record_use(store: ObjectStore, pipeline: str, work_key: str, ids: Sequence[str]) -> int:
-    """Record that `work_key` is judged on these rows; returns how many earlier work keys were judged on them.
+@dataclass(frozen=True, kw_only=True)
+class Wear:
+    """How worn some test rows are."""
 
-    `holdout/<pipeline>/<rows digest>/rows` holds the sketch, `.../<work key>.json` marks a use; both by conditional
-    create, so a repetition changes nothing.
+    uses: int  # earlier work keys that were judged on them; -1 when records of uses are gone, so that nobody knows
+    number: int  # of the newest entry of the chain
+    digest: str  # SHA-256 hex of that entry
+
+
+@dataclass(frozen=True)
+class _Entry:
+    number: int
+    previous: str  # digest of the entry before
+    uses: dict[str, list[str]]  # rows digest -> work keys, shortened; all so far
+    sketches: dict[str, str]  # rows digest -> SHA-256 hex of its sketch
+
+    def digest(self) -> str:
+        return digest(asdict(self))
+
+
+NOTHING = _Entry(0, "", {}, {})
+
+
+def record_use(
+    store: ObjectStore, pipeline: str, work_key: str, ids: Sequence[str], *, seen: tuple[int, str] = (0, "")
+) -> Wear:
+    """Record that `work_key` is judged on these rows.
+
+    `holdout/<pipeline>/<number>.json` is a signed chain whose newest entry names every use so far, and
+    `holdout/<pipeline>/<rows digest>/rows` holds a sketch. A repetition changes nothing. `seen` is number and digest of
+    the newest entry that this installation knows: what was cut from the chain since shows.
     """
     ours = sketch_of(ids)
     rows = digest_bytes(canonical_json(sorted(set(ids))))
-    uses: dict[str, set[str]] = {}  # rows digest -> work keys
-    for info in store.list(f"holdout/{pipeline}/"):
-        digest, _, name = info.key.removeprefix(f"holdout/{pipeline}/").partition("/")
-        if name.endswith(".json"):
-            uses.setdefault(digest, set()).add(name.removesuffix(".json"))
     store.create(f"holdout/{pipeline}/{rows}/rows", ours.tobytes())
-    store.create(f"holdout/{pipeline}/{rows}/{work_key}.json", b"{}")
-    others = [digest for digest in uses if digest != rows]
-    alike = side_by_side(lambda digest: overlap(ours, _load(store, pipeline, digest)) >= LEAST_OVERLAP, others)
-    same = [rows, *(digest for digest, is_alike in zip(others, alike, strict=True) if is_alike)]
-    return len(set().union(*(uses.get(digest, set()) for digest in same)) - {work_key})
+    while True:
+        listed = [info.key.removeprefix(f"holdout/{pipeline}/") for info in store.list(f"holdout/{pipeline}/")]
+        newest = _newest(store, pipeline, listed)
+        known = work_key[:SHORT] in newest.uses.get(rows, ())
+        entry = newest if known else _after(newest, rows, work_key, digest_bytes(ours.tobytes()))
+        with suppress(ObjectExists):
+            if not known:
+                store.create(_key(pipeline, entry.number), canonical_json(asdict(entry)))
+            break
+    cut = newest.number < seen[0] or (newest.number == seen[0] and newest.digest() != seen[1] and seen[0] > 0)
+    uses = _count(store, pipeline, entry, rows, ours, work_key, _unsigned(listed)) if not cut else -1
+    return Wear(uses=uses, number=entry.number, digest=entry.digest())
 
 
-def _load(store: ObjectStore, pipeline: str, digest: str) -> Array:
-    return np.frombuffer(store.get(f"holdout/{pipeline}/{digest}/rows"), dtype=np.uint64)
+def _key(pipeline: str, number: int) -> str:
+    return f"holdout/{pipeline}/{number:08d}.json"
+
+
+def _after(newest: _Entry, rows: str, work_key: str, sketch: str) -> _Entry:
+    uses = {**newest.uses, rows: sorted({*newest.uses.get(rows, ()), work_key[:SHORT]})}
+    return _Entry(newest.number + 1, newest.digest() if newest.number else "", uses, {**newest.sketches, rows: sketch})
+
+
+def _newest(store: ObjectStore, pipeline: str, listed: list[str]) -> _Entry:
+    """The newest entry that verifies; what somebody planted is none."""
+    for name in sorted((name for name in listed if NUMBERED.match(name)), reverse=True):
+        with suppress(ObjectNotFound, ValueError, TypeError, KeyError):
+            found = _Entry(**stored_document(store, f"holdout/{pipeline}/{name}"))
+            if found.number == int(name.removesuffix(".json")):
+                return found
+    return NOTHING
+
+
+def _unsigned(listed: list[str]) -> dict[str, list[str]]:
+    """Uses as they were recorded before they were signed: more of them only makes a gate stricter."""
+    found: dict[str, list[str]] = {}
+    for name in listed:
+        rows, _, work = name.partition("/")
+        if work.endswith(".json"):
+            found.setdefault(rows, []).append(work.removesuffix(".json")[:SHORT])
+    return found
+
+
+def _count(
+    store: ObjectStore,
+    pipeline: str,
+    entry: _Entry,
+    rows: str,
+    ours: Array,
+    work_key: str,
+    unsigned: dict[str, list[str]],
+) -> int:
+    """Earlier work keys judged on at least half of these rows."""
+    others = [one for one in {*entry.uses, *unsigned} if one != rows]
+    alike = side_by_side(
+        lambda one: overlap(ours, _load(store, pipeline, one, entry.sketches.get(one))) >= LEAST_OVERLAP, others
+    )
+    same = [rows, *(one for one, is_alike in zip(others, alike, strict=True) if is_alike)]
+    found = {work for one in same for work in (*entry.uses.get(one, ()), *unsigned.get(one, ()))}
+    return len(found - {work_key[:SHORT]})
+
+
+def _load(store: ObjectStore, pipeline: str, rows: str, sketch: str | None) -> Array:
+    return np.frombuffer(store.get(f"holdout/{pipeline}/{rows}/rows", sha256=sketch), dtype=np.uint64)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.functions import kept_out
 from mlratchet.models.gates.checks.base import Check, PolicyContext
-from mlratchet.models.gates.checks.outside import is_outside, validate_outside
+from mlratchet.models.gates.checks.outside import is_foreign, is_outside, validate_outside
+from mlratchet.models.gates.checks.told import LOOK_S
 from mlratchet.models.gates.names import GATES
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.objectives.naming import metrics_for
+from mlratchet.models.ports.children import children
 from mlratchet.models.sources.record import InputSpec
+
+VALIDATE = "mlratchet.models.gates.in_child:validate"
 
 
 def validate_policy(
@@ -24,8 +30,35 @@ def validate_policy(
     """Warnings. Raises ``ConfigurationError``, a line per check, for what could never be meant or never pass.
 
     `columns`: those that a row carries; None: not known before the data is read. `input_spec`: of the workload; None
-    leaves out whether perturbations fit it.
+    leaves out whether perturbations fit it. Where users' modules are kept out, a child that imports them looks.
     """
+    if not kept_out() or not any(is_foreign(check, task) for *_, check in policy.all_checks()):
+        return validate_here(policy, task, class_names, columns=columns, input_spec=input_spec)
+    told = children().call(
+        VALIDATE,
+        {
+            "policy": policy.model_dump(mode="json", exclude={"policy"}),
+            "task": task,
+            "class_names": list(class_names),
+            "columns": list(columns) if columns is not None else None,
+            "input_spec": asdict(input_spec) if input_spec is not None else None,
+        },
+        time_limit_s=LOOK_S,
+    )
+    if told.get("problems") is not None:
+        raise ConfigurationError(str(told["problems"]))
+    return [str(warning) for warning in told["warnings"]]
+
+
+def validate_here(
+    policy: GatePolicy,
+    task: str,
+    class_names: tuple[str, ...],
+    *,
+    columns: Sequence[str] | None = None,
+    input_spec: InputSpec | None = None,
+) -> list[str]:
+    """`validate_policy` by this process."""
     context = PolicyContext(
         metrics=metrics_for(task, class_names),
         task=task,

@@ -9,10 +9,18 @@ per-row outputs and tunes on them; `rotate` does.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from mlratchet.models.gates.checks.base import SCORED_GATES, Check
 from mlratchet.models.gates.policy import HoldoutPolicy
 from mlratchet.models.gates.result import CheckResult, not_applicable, unknown
 
 KIND = "holdout"
+
+
+def wears_rows(gate: str, checks: Iterable[Check]) -> bool:
+    """Whether a verdict of this gate tells something of the test rows: only the scored gates are given any."""
+    return gate in SCORED_GATES and any(check.wears for check in checks)
 
 
 def error_divisor(rule: HoldoutPolicy | None, uses: int | None) -> int:
@@ -33,7 +41,7 @@ def judge_holdout(rule: HoldoutPolicy | None, uses: int | None) -> CheckResult |
         return None
     seen = f"these test rows have gated {uses} times before"
     if rule.then == "rotate":
-        fresh = "take fresh ones: change data.split.salt, and train.warm_start to none for one training"
+        fresh = "take fresh ones: change data.split.salt, and the next training begins fresh"
         return unknown(KIND, KIND, threshold, f"{seen}; {fresh}", uses)
     if rule.then == "stricter":
         return not_applicable(KIND, KIND, threshold, f"{seen}; every error probability is divided by {uses + 1}")

@@ -17,7 +17,7 @@ from typing import Any
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.identity.canonical import digest, digest_bytes
 from mlratchet.models.identity.finding import Finder, Found, distribution_of
-from mlratchet.models.identity.normal_form import Import, Source, read_file, read_source
+from mlratchet.models.identity.normal_form import Import, Source, parse, read_file, read_source
 
 NOT_FOUND = "not found"
 NO_FILES: Mapping[str, str] = {}
@@ -208,7 +208,7 @@ def _bytes_of(found: Found) -> bytes:
 def _all_of(data: bytes) -> tuple[str, ...]:
     """The texts in every statement about `__all__`: assigned, annotated, added or appended, wherever it stands."""
     try:
-        tree = ast.parse(data)
+        tree = parse(data)
     except (SyntaxError, ValueError, RecursionError):
         return ()
     simple = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Expr)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
 SKIPPED = frozenset({"ctx", "kind", "type_ignores", "type_comment"})
 """Fields that follow from where a node stands, or come from a comment or the spelling of a literal."""
+
+_PARSING = threading.Lock()
 
 
 class Import(NamedTuple):
@@ -26,6 +29,13 @@ class Source(NamedTuple):
     imports: tuple[Import, ...]
 
 
+def parse(data: bytes) -> ast.Module:
+    """`ast.parse`, by one thread at a time: Python 3.11 counts the depth of a tree per interpreter and ends in a
+    ``SystemError`` where another thread parses while a callback of the garbage collector runs."""
+    with _PARSING:
+        return ast.parse(data)
+
+
 def read_source(data: bytes) -> Source:
     """The normal form of a module's bytes. What this Python cannot parse counts byte by byte and imports nothing.
 
@@ -34,7 +44,7 @@ def read_source(data: bytes) -> Source:
     no reason to train again. Empty fields are left out, so that a field which a later Python adds changes nothing.
     """
     try:
-        tree = ast.parse(data)
+        tree = parse(data)
         words: list[str] = []
         imports: list[Import] = []
         _write(tree, words, imports)

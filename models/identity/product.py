@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlratchet.models.identity.canonical import digest
-from mlratchet.models.identity.closure import Closure
+from mlratchet.models.identity.closure import Closure, source_of
 from mlratchet.models.identity.finding import PRODUCT
 from mlratchet.models.identity.normal_form import read_file
 
@@ -107,11 +107,15 @@ ROAD: Mapping[str, str] = {
     "models.ledger.*": "the history of promotions",
     "models.moments": "words of times",
     "models.nearest": "words of errors",
+    "models.own_line": "words of errors",
     "models.png": "draws",
     "models.pipeline.*": "reads the file: what was read stands in identities value by value",
     "models.ports.*": "protocols",
     "models.promotion.*": "moves versions, makes none",
     "models.registration.*": "writes down what was made",
+    "models.metrics.away": "asks a child for a metric, whose own source counts",
+    "models.objectives.away": "asks a child for an objective, whose own source counts",
+    "models.workloads.told": "asks a child for a workload, whose own source counts",
     "models.workloads.loading": "finds a user's class, whose own source counts",
     "infra.*": "carries bytes, which are verified against digests, and processes",
     "tasks.actions.*": "what people start; not on the road of a retrain",
@@ -157,6 +161,10 @@ WEIGHTS = Deciding(
         "models.objectives.pictures.*": "draws",
         "models.training.cost": "counts what a training cost, when it is over",
         "models.training.profiling": "records steps, changes none",
+        "models.training.forward_lines": "words of errors",
+        "models.training.rehearsal": "refuses what could not train, trains nothing that is kept",
+        "models.training.rehearsal_rows": "rows of a rehearsal, which nothing keeps",
+        "models.training.resumable": "refuses what a resume would lose",
         "models.artifact.weights": "reads weights that somebody brings: their digest stands in the key",
         "models.data.*": "makes datasets: theirs is the id that stands in the key",
         "models.decisions.*": "judges what was trained",
@@ -182,6 +190,7 @@ JUDGEMENT = Deciding(
         "models.artifact.signature",
         "models.data.quality",
         "models.data.split",
+        "models.decisions.foreign_judge",
         "models.decisions.judge_again",
         "models.decisions.stored_evidence",
         "models.evaluation.*",
@@ -223,3 +232,9 @@ JUDGEMENT = Deciding(
 """The verdict of a gate on given weights and rows: in the gate run's id, and in decisions as `code`."""
 
 EVERY: Mapping[str, Deciding] = {"data": DATA, "weights": WEIGHTS, "judgement": JUDGEMENT}
+
+
+def code_of_training(workload: Closure, factory: str | None) -> dict[str, Any]:
+    """The code that decides the weights, as JSON values: of the workload, of an optimizer's factory
+    (`package.module:function`), and Ratchet's own."""
+    return WEIGHTS.code(workload, *([source_of(factory)] if factory is not None else []))

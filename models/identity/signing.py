@@ -15,6 +15,7 @@ import base64
 import binascii
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
@@ -26,10 +27,16 @@ from mlratchet.models.errors import ConfigurationError, SecurityError
 from pydantic import Field, ValidationError, field_validator
 
 Role = Literal["pipeline", "approver"]
-Purpose = Literal["decision", "ledger", "approval", "columns", "head"]
+Purpose = Literal[
+    "decision", "ledger", "approval", "columns", "head",
+    # signed records (`signed_records.py`)
+    "claim", "result", "checkpoint", "upload", "dataset", "snapshot", "listing", "registration", "gate-run",
+    "version", "deployment", "order", "study", "wear", "invitation", "adoption",
+]  # fmt: skip
 KEY_BYTES = 32
 FORMAT: Literal[1] = 1  # of the public list
-CLOCK_TOLERANCE_S = 7200.0  # seconds by which the clocks of two machines may differ, at the ends of a key's life
+CLOCK_TOLERANCE_S = 7200.0  # seconds by which the clocks of two machines may differ, at the end of a person's key
+Anchored = Literal["noted"] | bool
 
 
 class DetachedSignature(NamedTuple):
@@ -114,9 +121,9 @@ class TrustedKey(StrictModel):
     role: Role
     owner: str = Field(min_length=1)
     valid_from_s: float
-    """Seconds since the epoch; what it signed before is not believed."""
+    """Seconds since the epoch, for reading: from when on it signs."""
     rotated_s: float | None = None
-    """Retired in good order: what was signed before still verifies, what was signed later does not."""
+    """Retired in good order: what it signed still verifies, and it signs nothing more."""
     revoked_s: float | None = None
     """Not to be believed from then on, and before only what is anchored."""
     reason: str = ""
@@ -197,7 +204,7 @@ class TrustedKeys:
         role: Role,
         at_s: float,
         what: str,
-        anchored: bool = False,
+        anchored: Anchored = False,
     ) -> TrustedKey:
         """Who signed `data`.
 
@@ -208,10 +215,11 @@ class TrustedKeys:
             role: The role that may sign it.
             at_s: When it says it was signed, seconds since the epoch.
             what: Names the document in errors.
-            anchored: Whether something that stands without this key shows that it existed before the key's revocation.
+            anchored: Whether something that stands without this key shows that it existed before the key's revocation:
+                a later entry by another key, or, whatever its date, the head that was noted then.
 
         Raises:
-            SecurityError: An unknown key, another role's, one that was not valid then, or a wrong signature.
+            SecurityError: An unknown key, another role's, one that is not to be believed, or a wrong signature.
         """
         key = self._keys.get(signature.key_id)
         if key is None:
@@ -227,14 +235,19 @@ class TrustedKeys:
         return key
 
 
-def refuse_outside_life(key: TrustedKey, at_s: float, *, what: str, anchored: bool) -> None:
-    """Raises ``SecurityError`` when the key was not to be believed at `at_s`; see `TrustedKeys.verify`."""
+def refuse_outside_life(key: TrustedKey, at_s: float, *, what: str, anchored: Anchored) -> None:
+    """Raises ``SecurityError`` when the key is not to be believed about this; see `TrustedKeys.verify`.
+
+    The time in a signature is a claim: it is held against nothing but the end of a key. A key that was retired in good
+    order goes on verifying, also what a clock that was ahead dated after its end; a person alone has to answer anew.
+    """
     whose = f"key {key.id} of {key.owner}"
-    if at_s < key.valid_from_s - CLOCK_TOLERANCE_S:
-        raise SecurityError(f"{what}: signed before {whose} was valid")
-    if key.rotated_s is not None and at_s >= key.rotated_s + CLOCK_TOLERANCE_S:
-        raise SecurityError(f"{what}: signed after {whose} was rotated out")
     if key.revoked_s is None:
+        ends_s = key.rotated_s + CLOCK_TOLERANCE_S if key.rotated_s is not None else math.inf
+        if key.role == "approver" and not anchored and at_s >= ends_s:
+            raise SecurityError(f"{what}: signed after {whose} was rotated out")
+        return
+    if anchored == "noted":
         return
     why = f"{whose} was revoked ({key.reason or 'no reason given'})"
     if at_s >= key.revoked_s:

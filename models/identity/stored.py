@@ -1,4 +1,7 @@
-"""JSON documents in the bucket that carry no digest of their own: whoever writes there can have written anything."""
+"""JSON documents in the bucket that carry no digest of their own: whoever writes there can have written anything.
+
+A `RecordStore` gives those alone that are signed; a bare one gives whatever is there.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import json
 from typing import Any
 
 from mlratchet.models.errors import SecurityError
+from mlratchet.models.identity.signed_records import without_stamp
 from mlratchet.models.ports.storage import ObjectStore
 
 
@@ -21,4 +25,4 @@ def stored_document(store: ObjectStore, key: str, *text: str) -> dict[str, Any]:
     if not isinstance(document, dict) or not all(isinstance(document.get(name), str) for name in text):
         wanted = f"a document with {', '.join(text)}" if text else "a document"
         raise SecurityError(f"{store.bucket}/{key}: is not {wanted}; it was changed")
-    return document
+    return without_stamp(document)

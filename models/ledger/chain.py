@@ -8,11 +8,11 @@ its head is kept elsewhere (MLflow, the public list at a revocation, an auditor'
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
-from mlratchet.models.identity.signing import Anchor, DetachedSignature, Signer, TrustedKeys
+from mlratchet.models.identity.signing import Anchor, Anchored, DetachedSignature, Signer, TrustedKeys
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ports.reading import side_by_side
 from mlratchet.models.ports.storage import ObjectInfo, ObjectStore
@@ -66,6 +66,7 @@ class Link:
     entry: LedgerEntry
     digest: str
     body: bytes  # as it was published
+    written_s: float | None = field(default=None, compare=False)  # by the clock of the store, where it was asked
 
 
 class Chain:
@@ -80,7 +81,7 @@ class Chain:
         """The newest, or None."""
         return self.links[-1] if self.links else None
 
-    def anchored(self, generation: int, key_id: str, trusted: TrustedKeys) -> bool:
+    def anchored(self, generation: int, key_id: str, trusted: TrustedKeys) -> Anchored:
         """Whether what generation `generation` says existed before `key_id` was revoked.
 
         Shown by this entry or a later one with a key that was not revoked, or by the head that the public list noted
@@ -89,7 +90,7 @@ class Chain:
         key = trusted.get(key_id)
         noted = key.anchors.get(self.name) if key is not None else None
         if noted is not None and generation <= noted.generation:
-            return self._holds(noted)
+            return "noted" if self._holds(noted) else False
         signers = (trusted.get(link.entry.key_id) for link in self.links[generation - 1 :])
         return any(signer is not None and signer.revoked_s is None for signer in signers)
 
@@ -132,7 +133,8 @@ class Chain:
                 self.verify_link(link, trusted)
             except SecurityError:
                 break
-            if link.entry.at_s >= before_s:
+            dated_s = link.entry.at_s if link.written_s is None else min(link.entry.at_s, link.written_s)
+            if dated_s >= before_s:  # the store's clock speaks for what a clock that was ahead dated
                 break
             older = Anchor(generation=link.entry.generation, digest=link.digest)
         return older
@@ -160,7 +162,7 @@ def read_tail(
         if info.key != entry_key(name, generation):
             return links, SecurityError(f"{where}: expected generation {generation}; an entry was removed or added")
         try:
-            links.append(follow_links(name, links, data, where))
+            links.append(replace(follow_links(name, links, data, where), written_s=info.modified_s))
         except SecurityError as error:
             return links, error
     return links, None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import get_args
 
 from mlratchet.models.metrics.base import Metric
-from mlratchet.models.metrics.classification import Accuracy, Average, Kind, OfClass, OverClasses
+from mlratchet.models.metrics.classification import Accuracy, OfClass, OverClasses
+from mlratchet.models.metrics.counts import Average, Kind
 from mlratchet.models.metrics.curves import (
     AveragePrecision,
     RocAuc,

@@ -1,7 +1,7 @@
 """Metrics of several labels per row: y is (N, C) of 0 and 1, the output (N, C) logits; a label is predicted where its
 probability is above one half.
 
-Averages follow `classification`: a mean over labels is NaN where a label that occurs is undefined.
+Averages follow `counts`: a mean over labels is NaN where a label that occurs is undefined.
 
 Shape legend: N rows, C labels, M kinds of rows.
 """
@@ -9,18 +9,8 @@ Shape legend: N rows, C labels, M kinds of rows.
 from __future__ import annotations
 
 import numpy as np
-from mlratchet.models.metrics.base import Array, CountMetric, Shares, SumMetric, ratio
-from mlratchet.models.metrics.classification import (
-    AVERAGES,
-    PER_CLASS,
-    VAN_RIJSBERGEN,
-    Average,
-    Kind,
-    average_of,
-    shares_of,
-    value_of,
-    value_of_share,
-)
+from mlratchet.models.metrics.base import Array, CountMetric, ratio
+from mlratchet.models.metrics.counts import Average, Averaged, Kind, OfOne
 from mlratchet.models.metrics.probability import MeanMetric
 from mlratchet.models.metrics.rows import RowOutputs
 
@@ -78,45 +68,15 @@ class HammingLoss(CountMetric):
         return ratio(sums[..., 0], sums[..., 1])
 
 
-class OfLabel(CountMetric):
+class OfLabel(OfOne):
     """Precision, recall or F1 of one label."""
 
-    direction = "higher"
-    unit = "share of rows"
-    source = VAN_RIJSBERGEN
+    noun = "label"
 
-    def __init__(self, kind: Kind, index: int, label: str) -> None:
-        self.kind, self.index, self.label = kind, index, label
-        self.name = f"{kind}_label_{label}"
-        self.formula = PER_CLASS[kind]
-
-    def codes(self, rows: RowOutputs) -> Array:
-        """2 * predicted + actual."""
+    def sides(self, rows: RowOutputs) -> tuple[Array, Array]:
+        """Predicted to have the label, has it."""
         guess, label = marked(rows)
-        return 2 * guess[:, self.index].astype(np.int64) + label[:, self.index]
-
-    def table(self, codes: Array) -> Array:
-        """[TP, predicted, actual]."""
-        return np.stack([codes == 3, codes >= 2, codes % 2 == 1], axis=1).astype(np.float64)
-
-    def trials(self, rows: RowOutputs) -> tuple[Array, Array] | None:
-        """Recall: of the rows that have the label, precision: of those predicted to."""
-        if self.kind == "f1":
-            return None
-        guess, label = (side[:, self.index] for side in marked(rows))
-        return guess & label, guess if self.kind == "precision" else label
-
-    def from_sums(self, sums: Array) -> Array:
-        """Of the label."""
-        return value_of(self.kind, *np.moveaxis(sums, -1, 0))
-
-    def shares(self, features: Array) -> Shares:
-        """Of the one label."""
-        return Shares(*(rows[..., None] for rows in shares_of(self.kind, *np.moveaxis(features, -1, 0))))
-
-    def of_share(self, share: Array) -> Array:
-        """Of the label."""
-        return value_of_share(self.kind, share)
+        return guess[:, self.index], label[:, self.index]
 
     def why(self, rows: RowOutputs) -> str:  # noqa: ARG002
         """Which count is 0."""
@@ -124,35 +84,17 @@ class OfLabel(CountMetric):
         return f"no row has {self.label} {what}"
 
 
-class OverLabels(SumMetric):
+class OverLabels(Averaged):
     """Precision, recall or F1 averaged over the labels."""
 
-    direction = "higher"
-    unit = "share of rows"
-    source = VAN_RIJSBERGEN
-    discrete = True
-
     def __init__(self, kind: Kind, average: Average) -> None:
-        self.kind, self.average = kind, average
-        self.name = f"{kind}_{average}"
-        self.formula = AVERAGES[average].format(PER_CLASS[kind]).replace("class", "label")
+        super().__init__(kind, average)
+        self.formula = self.formula.replace("class", "label")
 
     def features(self, rows: RowOutputs) -> Array:
         """[TP per label, predicted per label, actual per label]."""
         guess, label = marked(rows)
         return np.concatenate([guess & label, guess, label], axis=1).astype(np.float64)
-
-    def from_sums(self, sums: Array) -> Array:
-        """Averaged."""
-        return average_of(self.kind, self.average, *np.split(sums, 3, axis=-1))
-
-    def shares(self, features: Array) -> Shares | None:
-        """Of each label; other averages are no mean of shares."""
-        return shares_of(self.kind, *np.split(features, 3, axis=-1)) if self.average == "macro" else None
-
-    def of_share(self, share: Array) -> Array:
-        """Of each label."""
-        return value_of_share(self.kind, share)
 
     def why(self, rows: RowOutputs) -> str:  # noqa: ARG002
         """In words."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, get_args
 
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.functions import load_function
+from mlratchet.models.functions import contained, kept_out, load_function, raised
+from mlratchet.models.metrics.away import load_away
 from mlratchet.models.metrics.base import Array, Direction, Metric, MetricValue
 from mlratchet.models.metrics.rows import RowOutputs
 
@@ -20,18 +22,21 @@ def is_reference(name: str) -> bool:
 
 
 def load_metric(reference: str, task: str, where: str) -> Metric:
-    """A metric of the class. Raises ``ConfigurationError`` for what is no metric of the task."""
+    """A metric of the class; where users' modules are kept out, through a child. Raises ``ConfigurationError`` for what
+    is no metric of the task."""
+    if kept_out():
+        return load_away(reference, task, where)
     try:
-        found: Any = load_function(reference, where, what="class")
+        found: Any = contained(lambda: load_function(reference, where, what="class"))
         if not (isinstance(found, type) and issubclass(found, Metric)):
             raise ConfigurationError(f"{where}: {reference}: expected a subclass of {Metric.__module__}.Metric")
         if inspect.isabstract(found):
             raise ConfigurationError(f"{where}: {reference} has no {', '.join(sorted(found.__abstractmethods__))}")
-        metric: Metric = found()
+        metric: Metric = contained(found)
     except ConfigurationError:
         raise
-    except (Exception, SystemExit) as error:  # the user's module: what it raises is a mistake in it, told as one
-        raise ConfigurationError(f"{where}: {reference}: {type(error).__name__}: {error}") from error
+    except Exception as error:  # the user's module: what it raises is a mistake in it, told as one
+        raise ConfigurationError(f"{where}: {reference}: {raised(error)}") from error
     for name in SAYS:
         if not getattr(metric, name, None):
             raise ConfigurationError(f"{where}: {reference} does not say its {name}")
@@ -86,8 +91,8 @@ def estimates(names: Iterable[str], rows: RowOutputs, task: str) -> dict[str, Me
     found: dict[str, MetricValue] = {}
     for name, metric in with_references({}, names, task).items():
         try:
-            found[name] = metric.estimate(rows)
+            found[name] = contained(partial(metric.estimate, rows))
         except Exception as error:  # noqa: BLE001 - the user's code: its checks find no evidence, the run goes on
-            reason = f"{name} raised {type(error).__name__}: {error}"
+            reason = f"{name} raised {raised(error)}"
             found[name] = MetricValue(value=float("nan"), n=len(rows.ids), reason=reason)
     return found

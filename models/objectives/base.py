@@ -40,6 +40,8 @@ class Objective(ABC):
     is (B, 2): relevance, number of the query."""
     has_accuracy: bool = False
     """`correct` counts rows that are answered right, and the training shows their share."""
+    target_on_a_scale: bool = False
+    """The output is a number in the unit of the target: a table then learns it on a scale of its own."""
     badness_unit: str = "error"
     """Unit of `badness`."""
     unfit_perturbations: Mapping[str, str] = {}

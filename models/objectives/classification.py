@@ -90,11 +90,12 @@ class Classification(Objective):
         return np.asarray(a.output.argmax(axis=1) != b.output.argmax(axis=1))
 
     def pictures(self, rows: RowOutputs, class_names: tuple[str, ...]) -> dict[str, bytes]:
-        """Confusions and calibration."""
+        """Confusions, ROC and precision-recall curves, calibration."""
         from mlratchet.models.objectives.pictures import classification as drawn
 
         return {
             "confusion_matrix.png": drawn.confusion_matrix(rows, class_names),
+            "curves.png": drawn.class_curves(rows, class_names),
             "reliability.png": drawn.reliability(rows),
         }
 

@@ -83,10 +83,10 @@ class MultiLabel(Objective):
         return np.asarray(((a.output > 0) != (b.output > 0)).any(axis=1))
 
     def pictures(self, rows: RowOutputs, class_names: tuple[str, ...]) -> dict[str, bytes]:
-        """Shares, recall and precision per label."""
+        """Shares, recall and precision per label; ROC and precision-recall curves."""
         from mlratchet.models.objectives.pictures import multi_label as drawn
 
-        return {"labels.png": drawn.labels(rows, class_names)}
+        return {"labels.png": drawn.labels(rows, class_names), "curves.png": drawn.label_curves(rows, class_names)}
 
     def comparison_pictures(self, a: RowOutputs, b: RowOutputs) -> dict[str, bytes]:  # noqa: ARG002
         """None yet."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 from functools import cache
 
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.functions import load_class
+from mlratchet.models.functions import kept_out, load_class
 from mlratchet.models.metrics.base import Metric, MetricValue
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.nearest import nearest_hint
+from mlratchet.models.objectives.away import ObjectiveAway
 from mlratchet.models.objectives.base import Objective, Task
 from mlratchet.models.objectives.classification import Classification
 from mlratchet.models.objectives.multi_label import MultiLabel
@@ -21,9 +22,19 @@ from mlratchet.models.objectives.regression import Regression
 BUILT_IN: dict[str, type[Objective]] = {kind.name: kind for kind in (Classification, MultiLabel, Regression, Ranking)}
 
 
-@cache
 def objective_of(task: Task) -> Objective:
-    """The objective. Raises ``ConfigurationError`` with the nearest name for one that is not there."""
+    """The objective; a user's own, where users' modules are kept out, through a child. Raises ``ConfigurationError``
+    with the nearest name for one that is not there."""
+    return _away(task) if kept_out() and isinstance(task, str) and ":" in task else _here(task)
+
+
+@cache
+def _away(task: str) -> Objective:
+    return ObjectiveAway(task)
+
+
+@cache
+def _here(task: Task) -> Objective:
     kind = task if isinstance(task, type) else BUILT_IN.get(task) or _imported(task)
     missing = sorted(getattr(kind, "__abstractmethods__", ()))
     if missing:

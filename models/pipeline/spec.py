@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from mlratchet.models.config import ScheduleRef, StrictModel, WorkloadRef
+from mlratchet.models.config import StrictModel, WorkloadRef
 from mlratchet.models.data.config import DataConfig, Source
 from mlratchet.models.evaluation.config import EvaluationConfig
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.identity.canonical import digest
+from mlratchet.models.pipeline.schedule import ScheduleRef
 from mlratchet.models.pipeline.tune import TuneConfig
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.training.config import TrainConfig

@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, ClassVar, Literal
 
-from mlratchet.models.config import ScheduleRef, StrictModel
+from mlratchet.models.config import StrictModel
+from mlratchet.models.pipeline.schedule import ScheduleRef
 from pydantic import Field, model_validator
 
 Scalar = bool | int | float | str | None

@@ -9,15 +9,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlratchet.models.identity.canonical import digest
-from mlratchet.models.identity.closure import Closure, source_of
-from mlratchet.models.identity.product import WEIGHTS
+from mlratchet.models.identity.closure import Closure
+from mlratchet.models.identity.product import code_of_training
 from mlratchet.models.pipeline.spec import PipelineSpec
 
 
 def training_code(spec: PipelineSpec, workload: Closure) -> dict[str, Any]:
     """The code that decides the weights: of the workload, of an optimizer's factory, and Ratchet's own."""
-    factory = spec.train.optimizer.factory
-    return WEIGHTS.code(workload, *([source_of(factory)] if factory is not None else []))
+    return code_of_training(workload, spec.train.optimizer.factory)
 
 
 def work_parts(

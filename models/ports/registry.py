@@ -1,6 +1,8 @@
 """The registry port: model versions, their aliases and tags.
 
-The registry is a projection: the ledger decides which version is the champion.
+The registry is a projection: the ledger decides which version is the champion, and a version's number is ours. A
+registry counts by itself and never gives a number twice, so it may keep a version under another one after a repair: our
+number is a tag of it.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ from typing import Protocol, runtime_checkable
 
 from mlratchet.models.errors import InfrastructureError
 
+VERSION = "ratchet.version"  # tag: our number of the version
+MOST_DIGITS = 8  # of a number
 ALIASES = ("candidate", "staging", "champion", "previous")
 
 
@@ -32,9 +36,11 @@ class ModelVersion:
     """One registered version of a pipeline's model."""
 
     name: str
-    version: int
+    version: int  # ours
     run_id: str
     source_uri: str  # s3://bucket/prefix of the artifact's files
+    number: int = 0  # the registry's own
+    origin: str = ""  # what the registry was given as its source, which nobody can edit: the files, or a logged model
     tags: Mapping[str, str] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
     created_s: float = 0.0  # seconds since the epoch
@@ -54,12 +60,14 @@ class Registry(Protocol):
         model_id: str | None,
         description: str,
         tags: Mapping[str, str],
+        version: int | None = None,
     ) -> ModelVersion:
-        """Register; searches for the work key first and again after a failure. Raises ``RegistryError``."""
+        """Register under our number `version`, or under the registry's own without it; one of this work key and source
+        that stands is found first, and again after a failure. Raises ``RegistryError``."""
         ...
 
     def find_version(self, name: str, work_key: str) -> ModelVersion | None:
-        """The lowest version that carries the work key, or None."""
+        """The first that was made of those that carry the work key, or None. Tags can be edited: a hint."""
         ...
 
     def get_version(self, name: str, version: int) -> ModelVersion:
@@ -90,6 +98,10 @@ class Registry(Protocol):
         """Idempotent."""
         ...
 
+    def edit_tags(self, name: str, number: int, tags: Mapping[str, str]) -> None:
+        """The same, by the registry's own number: our number may be what is to be put right. Idempotent."""
+        ...
+
     def model_tags(self, name: str) -> Mapping[str, str]:
         """Tags of the model as a whole; empty for a model that there is not."""
         ...
@@ -98,8 +110,8 @@ class Registry(Protocol):
         """Idempotent. Raises ``RegistryError`` for a model that there is not."""
         ...
 
-    def delete_version(self, name: str, version: int) -> None:
-        """Idempotent. Its number is not given again; its aliases go with it."""
+    def delete_version(self, name: str, number: int) -> None:
+        """By the registry's own number. Idempotent. The number is not given again; its aliases go with it."""
         ...
 
     def restore_version(
@@ -113,8 +125,11 @@ class Registry(Protocol):
         description: str,
         tags: Mapping[str, str],
     ) -> ModelVersion:
-        """Register under this very number; numbers below that were never restored are left out for good.
-
-        Idempotent. Raises ``RegistryError`` when the number is another work key's, or passed already.
-        """
+        """Register what was lost under its number, whatever the registry's own is by now. Idempotent."""
         ...
+
+
+def our_number(number: int, tags: Mapping[str, str]) -> int:
+    """Our number of the version that the registry calls `number`: as its tag says, or the same where it has none."""
+    said = tags.get(VERSION, "")
+    return int(said) if said.isdecimal() and len(said) <= MOST_DIGITS else number

@@ -70,6 +70,11 @@ class ObjectStore(Protocol):
         """
         ...
 
+    def replace(self, key: str, data: bytes, *, etag: str) -> None:
+        """Write only while the object is still the one with this ETag. Raises ``ObjectExists`` when it is another by
+        now, ``ObjectNotFound`` when it is gone."""
+        ...
+
     def upload_file(self, key: str, path: Path) -> str:
         """Upload (multipart when large); returns the SHA-256 hex of the bytes sent."""
         ...

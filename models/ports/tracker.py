@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+NOTE = "mlflow.note.content"  # a tag that pages show as the run's description; Markdown, of whoever opened it last
+
 
 @dataclass(frozen=True, kw_only=True)
 class LoggedModel:

@@ -9,7 +9,7 @@ from mlratchet.models.errors import SecurityError
 from mlratchet.models.fault_points import fault_point
 from mlratchet.models.ledger.entry import LedgerConflict, LedgerEntry
 from mlratchet.models.ledger.port import Ledger
-from mlratchet.models.ports.registry import Registry
+from mlratchet.models.ports.registry import Registry, VersionNotFound
 from mlratchet.models.registration.record import Registration
 
 HEAD = "ratchet.head"  # tag of a registered model: SHA-256 hex of the ledger's newest entry, so that a cut tail shows
@@ -94,10 +94,19 @@ def _follow(entries: list[LedgerEntry], digest: str, registry: Registry) -> list
     fault_point("promote.after_head")
     previous = next((e.version for e in reversed(entries[:-1]) if e.version != head.version), None)
     for alias, version in (("champion", head.version), ("previous", previous)):
-        repaired += point_alias(registry, name, alias, version)
+        try:
+            repaired += point_alias(registry, name, alias, version)
+        except VersionNotFound:  # somebody deleted it there: the ledger stands all the same
+            repaired.append(
+                f"{name}: version {version} is not in the registry, so nothing has the alias {alias}; `ratchet "
+                "reconcile` puts it back"
+            )
         fault_point(f"promote.after_alias_{alias}")
     wanted = champion_tags(head)
-    tags = registry.get_version(name, head.version).tags
+    try:
+        tags = registry.get_version(name, head.version).tags
+    except VersionNotFound:
+        return repaired
     if any(tags.get(key) != value for key, value in wanted.items()):
         registry.set_tags(name, head.version, wanted)
         repaired.append(f"{name}: decision tag set on version {head.version}")

@@ -18,7 +18,8 @@ from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ports.storage import ObjectStore
 
-SHARED = ("dataset", "policy", "rows", "manifest", "registration")  # digests that every gate of a promotion agrees on
+SHARED = ("dataset", "policy", "rows", "program", "manifest", "registration")
+"""Digests that every gate of a promotion agrees on."""
 
 
 def differences(decision: Mapping[str, object], wanted: Mapping[str, object]) -> list[str]:

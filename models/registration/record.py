@@ -13,6 +13,7 @@ from typing import Any
 from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest
+from mlratchet.models.identity.signed_records import ForeignRecord, UnsignedRecord, without_stamp
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
 from pydantic import Field
 
@@ -53,6 +54,8 @@ class Registration(StrictModel):
     parent_version: int | None
     parent_registration: str | None = None
     """Digest of the parent's record; None without a parent, and where it was not written down yet."""
+    began_fresh: str = ""
+    """Why it has no parent although the file asked for the champion."""
     registered_s: float
     description: str = ""
     """The model card, as the registry shows it."""
@@ -84,8 +87,8 @@ def find_registration(store: ObjectStore, work_key: str) -> Registration | None:
 def _parse(store: ObjectStore, key: str) -> Registration:
     where = f"{store.bucket}/{key}"
     try:
-        record = Registration(**json.loads(store.get(key)))
-    except (ValueError, TypeError, RecursionError) as exc:
+        record = Registration(**without_stamp(json.loads(store.get(key))))
+    except (ValueError, TypeError, AttributeError, RecursionError) as exc:
         raise SecurityError(f"{where}: is not a registration; it was changed") from exc
     if registration_key(record.work_key) != key:
         raise SecurityError(f"{where}: is of work {record.work_key[:12]}; it was changed")
@@ -122,17 +125,21 @@ def readable_registrations(store: ObjectStore) -> tuple[dict[str, list[Registrat
     found: dict[str, list[Registration]] = {}
     damaged: list[SecurityError] = []
 
-    def read(key: str) -> Registration | SecurityError:
+    def read(key: str) -> Registration | SecurityError | None:
         try:
             return _parse(store, key)
         except SecurityError as error:
             return error
+        except UnsignedRecord:
+            return None  # of before records were signed: nothing is believed of it, and nothing undone
+        except ForeignRecord as error:
+            return SecurityError(str(error))
 
     keys = [info.key for info in store.list("registrations/")]
     with ThreadPoolExecutor(READERS) as pool:
         for record in pool.map(read, keys):
             if isinstance(record, SecurityError):
                 damaged.append(record)
-            else:
+            elif record is not None:
                 found.setdefault(record.name, []).append(record)
     return {name: sorted(records, key=lambda r: r.version) for name, records in sorted(found.items())}, damaged

@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from mlratchet.models.errors import RatchetError, SecurityError
-from mlratchet.models.ports.storage import ObjectStore, StorageError
+from mlratchet.models.identity.canonical import canonical_json
+from mlratchet.models.identity.signed_records import body_of
+from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore, StorageError
 from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import nn
@@ -37,6 +40,8 @@ class Position:
     stopping: dict[str, Any] = field(default_factory=dict)  # of early stopping
     skipped: int = 0  # steps left out in a row
     hardware: str = ""  # of the ranks that wrote it
+    began_fresh: str = ""  # why nothing was taken from a parent that was given
+    optimizer: Any = None  # what it keeps beside tensors: `optimizer_state.py`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,26 +50,6 @@ class Checkpoint:
 
     position: Position
     groups: dict[str, Tensors]
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
-    """The optimizer's state as named tensors, ``<parameter index>.<name>``. Not copied."""
-    flat = {}
-    for index, state in optimizer.state_dict()["state"].items():
-        for name, value in state.items():
-            if value is not None:
-                flat[f"{index}.{name}"] = torch.as_tensor(value).detach()
-    return flat
-
-
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
-    """The reverse of `optimizer_tensors`."""
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in tensors.items():
-        index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = value
-    current = optimizer.state_dict()
-    optimizer.load_state_dict({"state": state, "param_groups": current["param_groups"]})
 
 
 def model_tensors(module: nn.Module) -> Tensors:
@@ -110,12 +95,12 @@ def newest_checkpoint(store: ObjectStore, work_key: str, *, up_to_epoch: int) ->
 
 def _part_keys(store: ObjectStore, key: str) -> list[str]:
     folder = key.removesuffix("/marker.json")
-    return [f"{folder}/{part['sha256']}.safetensors" for part in json.loads(store.get(key))["parts"]]
+    return [f"{folder}/{part['sha256']}.safetensors" for part in json.loads(body_of(store.get(key)))["parts"]]
 
 
 def read_checkpoint(store: ObjectStore, key: str) -> Checkpoint:
     """Of a marker; every part verified. Raises when anything differs."""
-    marker = json.loads(store.get(key))
+    marker = json.loads(body_of(store.get(key)))
     folder = key.removesuffix("/marker.json")
 
     def read(part: dict[str, str]) -> Tensors:
@@ -127,6 +112,24 @@ def read_checkpoint(store: ObjectStore, key: str) -> Checkpoint:
         for part, tensors in zip(marker["parts"], pool.map(read, marker["parts"]), strict=True):
             groups.setdefault(part["group"], {}).update(tensors)
     return Checkpoint(position=Position(**marker["position"]), groups=groups)
+
+
+def publish_marker(
+    store: ObjectStore, work_key: str, epoch: int, step: int, marker: dict[str, Any], *, keep: int
+) -> None:
+    """Write the marker of a checkpoint whose parts are there, then delete what is older than the newest `keep` that
+    verify, markers first. Of two at one step the first stands: a rank that was restarted did the same again."""
+    with suppress(ObjectExists):
+        store.create(f"{checkpoint_folder(work_key, epoch, step)}/marker.json", canonical_json(marker))
+    kept = 0
+    for _, _, key in list_checkpoints(store, work_key, up_to_epoch=epoch):
+        if kept < keep:
+            kept += store.exists(key)  # one that somebody planted takes no place of ours
+            continue
+        with suppress(ObjectNotFound):
+            store.delete(key)
+            for info in list(store.list(f"{key.removesuffix('/marker.json')}/")):
+                store.delete(info.key)
 
 
 def drop_checkpoints(store: ObjectStore, work_key: str) -> None:

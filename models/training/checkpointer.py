@@ -7,18 +7,14 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
+from typing import Any
 
 import torch
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.fault_points import fault_point
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
-from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
-from mlratchet.models.training.checkpoint import (
-    Position,
-    Tensors,
-    checkpoint_folder,
-    list_checkpoints,
-)
+from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.training.checkpoint import Position, Tensors, checkpoint_folder, publish_marker
 from mlratchet.models.training.config import CheckpointConfig
 from mlratchet.models.training.packing import PackedTensors, layout_of, split_parts
 
@@ -37,8 +33,11 @@ class Checkpointer:
         config: CheckpointConfig,
         *,
         refuse_if_stale: Callable[[], None],
+        mark: Callable[[int, dict[str, Any]], None] | None = None,
         step: int = 0,
     ) -> None:
+        """`mark` takes step and marker of a checkpoint whose parts are there; without it the marker is written here."""
+        self._mark = mark or self._publish
         self._store, self._work_key, self._epoch, self._config = store, work_key, epoch, config
         self._refuse_if_stale = refuse_if_stale
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
@@ -107,17 +106,11 @@ class Checkpointer:
             fault_point("checkpoint.after_part")
         self._refuse_if_stale()
         fault_point("checkpoint.before_marker")
-        with suppress(ObjectExists):  # a rank restarted by its agent did the same step again; only seconds differ
-            self._store.create(f"{folder}/marker.json", canonical_json({"position": asdict(position), "parts": named}))
+        marker = {"position": asdict(position), "parts": named}
+        canonical_json(marker)  # what could not be read back is refused here
+        self._mark(position.step, marker)
         self.written += 1
         fault_point("checkpoint.after_marker")
-        self._retire()
 
-    def _retire(self) -> None:
-        """Delete what is older than the newest few, markers first."""
-        for _, _, key in list_checkpoints(self._store, self._work_key, up_to_epoch=self._epoch)[self._config.keep :]:
-            with suppress(ObjectNotFound):
-                self._store.delete(key)
-                folder = key.removesuffix("/marker.json")
-                for info in list(self._store.list(f"{folder}/")):
-                    self._store.delete(info.key)
+    def _publish(self, step: int, marker: dict[str, Any]) -> None:
+        publish_marker(self._store, self._work_key, self._epoch, step, marker, keep=self._config.keep)

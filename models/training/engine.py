@@ -16,6 +16,7 @@ from mlratchet.models.objectives.base import Loss, Objective
 from mlratchet.models.training.batches import Batch
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.order import shard_seed
+from mlratchet.models.training.pieces import cut
 from mlratchet.models.training.queries import split_queries
 from torch import nn
 
@@ -62,10 +63,12 @@ class Engine(ABC):
         world: int,
         device: torch.device,
         objective: Objective,
+        least_rows: int = 1,
     ) -> None:
+        """`least_rows`: of a piece; of a ranking, queries."""
         self.module, self.loss, self.config = module, loss, config
         self.rank, self.world, self.device = rank, world, device
-        self.objective = objective
+        self.objective, self.least_rows = objective, least_rows
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
         self._generator = (
             torch.default_generator if device.type == "cpu" else torch.cuda.default_generators[device.index or 0]
@@ -99,12 +102,11 @@ class Engine(ABC):
 
     def pieces(self, x: torch.Tensor, y: torch.Tensor) -> Sequence[tuple[torch.Tensor, torch.Tensor]]:
         """The rows, cut for gradient accumulation."""
-        count = min(self.config.accumulation, len(y))
-        if count <= 1:
-            return [(x, y)]
-        if self.objective.by_query:
-            return split_queries(x, y, count)
-        return list(zip(x.tensor_split(count), y.tensor_split(count), strict=True))
+        most = self.config.accumulation
+        if most > 1 and self.objective.by_query:
+            queries = 1 + int((y[1:, 1] != y[:-1, 1]).sum())
+            return split_queries(x, y, max(1, min(most, queries // self.least_rows)))
+        return cut(x, y, most, least=self.least_rows)
 
     def correct(self, output: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Rows that are answered right; 0 where nothing is right or wrong."""

@@ -7,10 +7,30 @@ import math
 from typing import Any
 
 import torch
+from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.training.batches import Batch
 from mlratchet.models.training.engine import FACTS, Engine, Stopwatch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+
+REDUCTION = "Expected to have finished reduction"  # DistributedDataParallel, of a parameter without a gradient
+
+
+def refuse_unused(module: nn.Module) -> None:
+    """After a backward pass. Raises ``ConfigurationError`` for parameters that took no part in it: the processes of
+    `fast` wait for the gradient of each."""
+    names = [name for name, one in module.named_parameters() if one.requires_grad and one.grad is None]
+    if names:
+        raise unused(f"{', '.join(names[:6])}{' ...' if len(names) > 6 else ''}")
+
+
+def unused(which: str) -> ConfigurationError:
+    """What can be done about parameters without a gradient."""
+    return ConfigurationError(
+        f"train.mode fast with several processes: {which} of the model takes no part in the loss, and every process "
+        "waits for its gradient; use it in forward, remove it from the model, freeze it with train.optimizer.groups "
+        "(learning_rate_factor: 0), or write train.mode: exact"
+    )
 
 
 class FastEngine(Engine):
@@ -22,6 +42,7 @@ class FastEngine(Engine):
         super().__init__(module, *args, **kwargs)
         self._parameters = [p for p in module.parameters() if p.requires_grad]
         self._parallel: nn.Module = module
+        self._looked = False  # whether a first backward pass has shown which parameters take part
         if self.world > 1:
             self._parallel = DistributedDataParallel(module, gradient_as_bucket_view=True)
 
@@ -44,6 +65,9 @@ class FastEngine(Engine):
                 self.scaler.scale(scaled).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             loss_sum = loss_sum + loss.detach() * (len(py) / rows)
             correct = correct + self.correct(output, py)
+        if not self._looked and self.world > 1:
+            self._looked = True
+            refuse_unused(self.module)
         facts = torch.zeros(FACTS, dtype=torch.float32, device=self.device)
         facts[0], facts[1], facts[2] = loss_sum, correct, float(stop)
         clock.lap("forward_backward")

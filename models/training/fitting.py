@@ -21,8 +21,28 @@ def loss_name(config: TrainConfig, workload: Workload, *, weighted: bool) -> str
     return config.loss
 
 
+MOST_CHARACTERS = 200  # of a name: MLflow takes 250 for a metric's key, `test_average_precision_class_` and the name
+
+
+def check_names(workload: Workload) -> None:
+    """Raises ``ConfigurationError`` for names of classes, labels or columns under which nothing can be recorded."""
+    for what, names in (("class", workload.class_names()), ("column", workload.input_spec().columns)):
+        for name in names:
+            if not isinstance(name, str) or not name.strip():
+                raise ConfigurationError(f"workload: {what} {name!r} is no name; write a text that is not empty")
+            if len(name) > MOST_CHARACTERS:
+                raise ConfigurationError(
+                    f"workload: {what} {name[:40]!r}... has {len(name)} characters, expected at most "
+                    f"{MOST_CHARACTERS}: its metrics could not be recorded; give it a shorter name"
+                )
+        if len(set(names)) != len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ConfigurationError(f"workload: {what} {twice!r} is there twice; name each once")
+
+
 def check_fits(config: TrainConfig, workload: Workload) -> None:
     """Raises ``ConfigurationError`` for what could never train, before anything does."""
+    check_names(workload)
     loss_name(config, workload, weighted=False)
     stopping, objective = config.early_stopping, workload.objective
     known = metrics_for(workload.task, workload.class_names())
@@ -36,7 +56,7 @@ def check_fits(config: TrainConfig, workload: Workload) -> None:
     ):
         if given and not objective.class_loss:
             raise ConfigurationError(f"train.{name}: a {objective.name} has no classes; remove it")
-    if config.class_weights is not None and config.loss == "task" and type(workload).loss is not Workload.loss:
+    if config.class_weights is not None and config.loss == "task" and workload.has_own_loss:
         raise ConfigurationError(
             f"train.class_weights: {type(workload).__name__} has a loss of its own, which takes no weights; "
             f"remove them, or write train.loss: {objective.class_loss}"

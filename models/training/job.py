@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mlratchet.models.config import StrictModel, WorkloadRef
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.training.config import TrainConfig
@@ -12,7 +14,8 @@ class Rendezvous(StrictModel):
     """Where the agents of an attempt meet."""
 
     endpoint: str
-    """host:port of the first node; port 0 is any free one, for an attempt on one node."""
+    """host:port of the first node, where agents of several nodes meet; a file that the agent alone reaches, where there
+    is one node."""
     run_id: str
     first: bool = True
     """Whether this is the node that listens at the endpoint; its ranks come first, and write the result."""
@@ -20,6 +23,13 @@ class Rendezvous(StrictModel):
     """Of this node, as the others reach it."""
     wait_seconds: float = 600.0
     """How long to wait for the other nodes."""
+
+
+class LentStore(StrictModel):
+    """Where ranks ask for objects: of the process that started them, which has the credentials."""
+
+    socket: str
+    bucket: str
 
 
 class TrainJob(StrictModel):
@@ -35,6 +45,8 @@ class TrainJob(StrictModel):
     """Per node."""
     rendezvous: Rendezvous | None = None
     """The launcher's."""
+    store: LentStore | None = None
+    """The launcher's."""
     scratch: str
     """Directory of this attempt, on the machine of rank 0."""
     parent_weights_key: str | None = None
@@ -44,6 +56,10 @@ class TrainJob(StrictModel):
     """Of the parent, by output; empty: as this workload's."""
     parent_columns: tuple[str, ...] = Field(default=(), strict=False)
     """Of the parent's input; empty: as this workload's."""
+    code: dict[str, Any] = Field(default_factory=dict)
+    """What decides the weights, on the first node; other nodes must have the same. Empty: on one node."""
+    fresh_if_nothing_fits: bool = False
+    """Whether a parent that does not fit this model is left: the training begins fresh and its result says why."""
     search: bool = False
     """A trial of a search: its dataset has no test rows, and nothing is published but the result."""
 

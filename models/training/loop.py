@@ -31,7 +31,8 @@ class Trainer(TrainingState):
         if self.rank == 0:
             writer = Checkpointer(
                 self.store, self.job.work_key, self.job.epoch, self.config.checkpoint,
-                refuse_if_stale=self.refuse_if_stale, step=self.step,
+                refuse_if_stale=self.refuse_if_stale, mark=None if self.around.publishes else self._report_marker,
+                step=self.step,
             )  # fmt: skip
         try:
             self._steps(writer)
@@ -41,6 +42,9 @@ class Trainer(TrainingState):
             if writer is not None:
                 writer.close()
                 self.checkpoint_stall_s = writer.stall_s
+
+    def _report_marker(self, step: int, marker: dict[str, Any]) -> None:
+        self.around.emit({"event": "checkpoint", "step": step, "marker": marker})
 
     def _steps(self, writer: Checkpointer | None) -> None:
         self._clock, self._reporter = Stopwatch(), StepReporter(self.device)
@@ -198,6 +202,12 @@ class Trainer(TrainingState):
             dist.all_reduce(moved)
             sums = moved.cpu()
         loss, correct, rows, norms, steps = sums.tolist()
+        if self.config.on_nan == "skip" and not steps and not self.engine.scaler.is_enabled():
+            raise TrainingError(
+                f"train.on_nan: skip left out all {self.per_epoch} steps of epoch {self.epochs_done + 1}: nothing was "
+                f"learnt; lower train.optimizer.learning_rate (now {self.config.optimizer.learning_rate:g}), or look "
+                "for NaN in the data and in the loss"
+            )
         facts: dict[str, Any] = {"epoch": self.epochs_done + 1}
         facts |= {"train_loss": loss / max(rows, 1), "gradient_norm": norms / max(steps, 1)}
         if self.workload.objective.has_accuracy:

@@ -26,12 +26,17 @@ def head_tensors(module: nn.Module, x_B: torch.Tensor, classes: int) -> set[str]
     return found
 
 
-def column_tensors(module: nn.Module, x_BF: torch.Tensor, columns: int) -> set[str]:
-    """Names of parameters (H, F) whose column f is moved by input f alone; none where inputs are normalised first."""
+def column_tensors(
+    module: nn.Module, x_BF: torch.Tensor, columns: int, *, base: torch.Tensor | None = None
+) -> set[str]:
+    """Names of parameters (H, F) whose column f is moved by input f alone; none where inputs are normalised first.
+
+    `base` (F,): the row that the model sees as zeros, where its columns are standardised.
+    """
     named = {name: p for name, p in module.named_parameters() if p.ndim == 2 and p.shape[1] == columns}
     found = set(named)
     for place in _probed(columns):
-        alone = torch.zeros_like(x_BF)
+        alone = torch.zeros_like(x_BF) if base is None else base.detach().expand_as(x_BF).clone()
         alone[:, place] = x_BF[:, place] + 1.0
         for name, slope in _slopes(module, named, alone, None).items():
             moved = slope.abs().sum(dim=0) > 0

@@ -25,6 +25,7 @@ class Surroundings:
     beat: Callable[[], None] = lambda: None  # a step or a chunk was done: the watchdog is calmed
     stop_requested: Callable[[], bool] = lambda: False  # SIGTERM: checkpoint, then leave
     bind_worker: Callable[[], None] | None = None  # called by a loader worker, so that it ends with its rank
+    publishes: bool = True  # markers and result are published here; else emitted, for the process that has the key
     profile_file: str | None = None  # where the profiler's trace goes
 
 

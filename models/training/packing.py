@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
+from mlratchet.models.errors import ConfigurationError
 
 PART_BYTES = 256 * 1024 * 1024  # a part is closed when it is as large
 NAMES = {
@@ -16,6 +17,18 @@ NAMES = {
 }  # fmt: skip
 
 Layout = tuple[tuple[str, torch.dtype, tuple[int, ...]], ...]
+
+
+def refuse_unpackable(state: Mapping[str, Any]) -> None:
+    """Raises ``ConfigurationError`` for what of a model's state is no tensor that a file of weights can hold."""
+    for name, value in state.items():
+        if isinstance(value, torch.Tensor) and value.dtype in NAMES and value.layout == torch.strided:
+            continue
+        what = str(value.dtype) if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
+        raise ConfigurationError(
+            f"the model's state has {name or 'an entry'}, {what}: neither a checkpoint nor the weights can hold it; "
+            "keep tensors of real numbers in buffers (register_buffer), also what get_extra_state would give"
+        )
 
 
 def layout_of(tensors: Mapping[str, torch.Tensor]) -> Layout:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any
 
 from mlratchet.models.config import StrictModel
 from mlratchet.models.identity.canonical import canonical_json
+from mlratchet.models.identity.signed_records import ForeignRecord, body_of
 from mlratchet.models.ports.storage import ObjectExists, ObjectStore
 from pydantic import Field
 
@@ -30,12 +32,19 @@ class TrainResult(StrictModel):
     """What was taken from the parent, in words."""
     warm_start_tensors: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """The same by tensor name: taken, reshaped, new, left. Empty when the attempt began fresh or resumed."""
+    began_fresh: str = ""
+    """Why nothing was taken from a parent that was given; empty otherwise."""
     checkpoint_stall_seconds: float = 0.0
     """That the step loop of rank 0 waited for checkpoints."""
     processes: int = 1
     """Ranks of the attempt that finished."""
     device: str = "cpu"
     """cpu or cuda."""
+
+
+def weights_key(work_key: str, epoch: int, sha256: str) -> str:
+    """Where an attempt publishes its weights."""
+    return f"work/{work_key}/e{epoch:06d}/weights-{sha256}.safetensors"
 
 
 def publish_result(store: ObjectStore, work_key: str, epoch: int, result: TrainResult) -> TrainResult:
@@ -49,11 +58,14 @@ def publish_result(store: ObjectStore, work_key: str, epoch: int, result: TrainR
 
 
 def find_result(store: ObjectStore, work_key: str) -> TrainResult | None:
-    """The result of the first attempt that finished, or None."""
-    keys = [info.key for info in store.list(f"work/{work_key}/e") if re.search(r"/e\d+/result\.json$", info.key)]
-    return parse_result(store.get(keys[0])) if keys else None
+    """The result of the first attempt that finished, or None; a foreign object is none."""
+    for info in store.list(f"work/{work_key}/e"):
+        if re.search(r"/e\d+/result\.json$", info.key):
+            with suppress(ForeignRecord):
+                return parse_result(store.get(info.key))
+    return None
 
 
 def parse_result(data: bytes) -> TrainResult:
     """As it was written."""
-    return TrainResult.model_validate_json(data)
+    return TrainResult.model_validate_json(body_of(data))

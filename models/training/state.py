@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.data.shards import load_split
-from mlratchet.models.errors import DataError
+from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.identity.claim import claim_key
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.ports.storage import ObjectStore
@@ -21,8 +21,6 @@ from mlratchet.models.training.checkpoint import (
     Tensors,
     model_tensors,
     newest_checkpoint,
-    optimizer_tensors,
-    restore_optimizer,
 )
 from mlratchet.models.training.configured_loss import build_loss, class_weight
 from mlratchet.models.training.engine import Engine
@@ -34,15 +32,15 @@ from mlratchet.models.training.job import StaleAttemptError, TrainingError, Trai
 from mlratchet.models.training.named_tensors import column_tensors, head_tensors
 from mlratchet.models.training.observers import Surroundings
 from mlratchet.models.training.optim import build_optimizer
+from mlratchet.models.training.optimizer_state import optimizer_document, optimizer_tensors, restore_optimizer
+from mlratchet.models.training.packing import refuse_unpackable
+from mlratchet.models.training.pieces import least_rows
 from mlratchet.models.training.queries import queries_of, query_target
 from mlratchet.models.training.stopping import StoppingState
 from mlratchet.models.training.validation import score_rows
 from mlratchet.models.training.warm_start import Axis, WarmStartReport, warm_start
-from mlratchet.models.workloads.base import Workload
+from mlratchet.models.workloads.base import MEAN, SCALE, Workload
 from mlratchet.models.workloads.loading import load_workload
-from torch import nn
-
-NORMALISED = (nn.modules.batchnorm._BatchNorm, nn.SyncBatchNorm)
 
 
 class TrainingState:
@@ -68,7 +66,10 @@ class TrainingState:
         self.workload: Workload = load_workload(job.workload.use, dict(job.workload.parameters))
         check_fits(self.config, self.workload)
         torch.manual_seed(self.config.seed)
-        self.module = self.workload.build_model()
+        self.module = self.workload.prepared_model()
+        refuse_unpackable(self.module.state_dict())
+        self.workload.fit_preparation(self.module, self.train_rows.x, self.train_rows.y)
+        self.least_rows = least_rows(self.module, torch.from_numpy(self.train_rows.x[:1]).clone())
         self.plan = self._plan()
         self.per_epoch = self.plan.order().per_epoch
         if self.per_epoch == 0:
@@ -79,6 +80,7 @@ class TrainingState:
         self.step, self.history, self.sums, self.skipped = 0, list[dict[str, Any]](), [0.0] * 5, 0
         self.stopping, self.best = StoppingState(), Tensors()
         self.warm_start: WarmStartReport | None = None
+        self.began_fresh = ""  # why nothing was taken from the parent
         self._begin()
         self.resumed_from_step = self.step
 
@@ -86,11 +88,17 @@ class TrainingState:
         """Which rows of a step are this rank's."""
         exact = self.config.mode == "exact"
         shards = self.config.shards if exact else self.world
-        normalised = any(isinstance(m, NORMALISED) for m in self.module.modules())
+        smallest, by_query = shards * self.least_rows, self.workload.objective.by_query
+        if self.config.global_batch_size < smallest:
+            raise ConfigurationError(
+                f"train.global_batch_size {self.config.global_batch_size} in {shards} "
+                f"{'shards' if exact else 'processes'} leaves one with a single {'query' if by_query else 'row'}, and "
+                f"this model computes over its rows (BatchNorm) and needs {self.least_rows}; write at least {smallest}"
+            )
         return Plan(
-            rows=len(queries_of(self.train_rows)) if self.workload.objective.by_query else len(self.train_rows.ids),
+            rows=len(queries_of(self.train_rows)) if by_query else len(self.train_rows.ids),
             batch=self.config.global_batch_size,
-            smallest=shards * (2 if normalised else 1),  # BatchNorm needs two rows to have a variance
+            smallest=smallest,
             seed=self.config.seed,
             shards=shards,
             first=self.rank * (shards // self.world),
@@ -110,7 +118,14 @@ class TrainingState:
             self.module.load_state_dict(checkpoint.groups["model"])
         elif self.job.parent_weights_key is not None:
             key, sha256 = self.job.parent_weights_key, self.job.parent_weights_sha256
-            self.warm_start = warm_start(self.module, self.store, key, sha256, self._named_axes())
+            neutral = self.workload.neutral_preparation(self.job.parent_columns or self.workload.input_spec().columns)
+            axes = self._named_axes()
+            try:
+                self.warm_start = warm_start(self.module, self.store, key, sha256, axes, neutral=neutral)
+            except TrainingError as error:
+                if not self.job.fresh_if_nothing_fits:
+                    raise
+                self.began_fresh = str(error).removeprefix("warm start: ").partition("; ")[0]  # without the advice
         self.module.to(self.device)
         if self.config.channels_last:
             self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stub
@@ -130,6 +145,7 @@ class TrainingState:
             world=self.world,
             device=self.device,
             objective=self.workload.objective,
+            least_rows=self.least_rows,
         )
         if checkpoint is not None:
             self._restore(checkpoint.position, checkpoint.groups)
@@ -138,13 +154,17 @@ class TrainingState:
         """Where the parent lists other classes or columns, or in another order: which tensors are about them."""
         classes, columns = self.workload.class_names(), self.workload.input_spec().columns
         theirs, their_columns = self.job.parent_classes or classes, self.job.parent_columns or columns
+        buffers = dict(self.module.named_buffers())
         x, axes = torch.from_numpy(self.train_rows.x[:16]), []
         if theirs != classes:
             heads = head_tensors(self.module, x, len(classes))
             axes.append(Axis(ours=classes, theirs=theirs, dim=0, tensors=frozenset(heads)))
         if their_columns != columns:
-            first = column_tensors(self.module, x, len(columns))
+            first = column_tensors(self.module, x, len(columns), base=buffers.get(MEAN))
             axes.append(Axis(ours=columns, theirs=their_columns, dim=1, tensors=frozenset(first)))
+            axes.append(
+                Axis(ours=columns, theirs=their_columns, dim=0, tensors=frozenset({MEAN, SCALE} & set(buffers)))
+            )
         return axes
 
     def _same_hardware(self, wrote: str) -> None:
@@ -156,10 +176,11 @@ class TrainingState:
             )
 
     def _restore(self, position: Position, groups: dict[str, Tensors]) -> None:
-        restore_optimizer(self.optimizer, groups["optimizer"])
+        restore_optimizer(self.optimizer, groups["optimizer"], position.optimizer)
         self.step, self.history, self.skipped = position.step, list(position.history), position.skipped
         if self.engine.reduces_facts or self.rank == 0:
             self.sums = list(position.sums)
+        self.began_fresh = position.began_fresh
         if position.scaler:
             self.engine.scaler.load_state_dict(position.scaler)
         if position.stopping:
@@ -179,6 +200,8 @@ class TrainingState:
             stopping=self.stopping.document() if self.config.early_stopping else {},
             skipped=self.skipped,
             hardware=hardware_kind(self.device, self.config),
+            began_fresh=self.began_fresh,
+            optimizer=optimizer_document(self.optimizer),
         )
 
     def tensors(self) -> dict[str, Tensors]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
 
 import torch
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.training.job import TrainingError
+from mlratchet.models.workloads.base import PREPARED
 from safetensors.torch import load
 from torch import nn
 
@@ -96,16 +98,40 @@ def by_name(value: torch.Tensor, old: torch.Tensor, axes: Sequence[Axis]) -> tor
     return fresh
 
 
+def without(report: WarmStartReport, names: set[str]) -> WarmStartReport:
+    """What it says of the other tensors."""
+    kept = {field: tuple(n for n in found if n not in names) for field, found in asdict(report).items()}
+    return WarmStartReport(**kept)
+
+
 def warm_start(
-    module: nn.Module, store: ObjectStore, key: str, sha256: str | None, axes: Sequence[Axis] = ()
+    module: nn.Module,
+    store: ObjectStore,
+    key: str,
+    sha256: str | None,
+    axes: Sequence[Axis] = (),
+    *,
+    neutral: Mapping[str, torch.Tensor] = MappingProxyType({}),
 ) -> WarmStartReport:
-    """Load what fits. Raises ``TrainingError`` when nothing does: nobody would see such a mistake."""
-    state, parent = module.state_dict(), load(store.get(key, sha256=sha256))
-    merged, report = match_tensors(state, parent, axes)
-    if not report.taken and not report.reshaped:
+    """Load what fits, the parent's preparation with it: its weights were learnt on what that made of the rows.
+
+    `neutral` is the preparation of a parent that has none. Raises ``TrainingError`` when nothing fits, and for a parent
+    whose preparation this model has not: nobody would see such a mistake.
+    """
+    state, brought = module.state_dict(), load(store.get(key, sha256=sha256))
+    parent = dict(neutral) | brought
+    if any(name.startswith(PREPARED) and name not in state for name in parent):
         raise TrainingError(
-            f"warm start: none of the {len(parent)} tensors of {key} fits this model (got {next(iter(parent), '-')} "
-            f"first, expected {next(iter(state), '-')}); set train.warm_start: none, or bring fitting weights"
+            f"warm start: {key} was trained on standardised columns and this model takes them as they are; "
+            "leave workload.parameters.standardise as it was, or write train.warm_start: none"
+        )
+    merged, report = match_tensors(state, parent, axes)
+    report = without(report, set(neutral) - set(brought))
+    if all(name.startswith(PREPARED) for name in (*report.taken, *report.reshaped)):
+        own = [name for name in state if not name.startswith(PREPARED)]
+        raise TrainingError(
+            f"warm start: none of the {len(brought)} tensors of {key} fits this model (got {next(iter(brought), '-')} "
+            f"first, expected {next(iter(own), '-')}); set train.warm_start: none, or bring fitting weights"
         )
     module.load_state_dict(merged)
     return report

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from mlratchet.models.data.config import SplitConfig
 from mlratchet.models.data.dataset import SIDES, DatasetManifest, ShardRef, load_dataset
+from mlratchet.models.data.row_index import load_index
 from mlratchet.models.data.shards import load_split, write_split
 from mlratchet.models.data.split import side_of
 from mlratchet.models.errors import DataError
@@ -26,13 +27,17 @@ def write_search_dataset(
         store: The store bucket.
         manifest: The pipeline's dataset.
         tune: Says what trials are scored on.
-        group_column: The pipeline's; rows of one group stay on one side. Without it, rows with equal inputs do.
+        group_column: The pipeline's; rows of one group stay on one side. Without it, rows with equal raw cells do;
+            with equal inputs, where a workload does not tell raw cells.
 
     Raises ``DataError`` when a side would be empty.
     """
     holdout = tune.holdout if tune.rows == "holdout" else None
     group = GROUP_COLUMN if group_column else None  # under this name it travels with a row
-    identity = digest({"search_of": manifest.id, "rows": tune.rows, "holdout": holdout, "group": group})
+    about = {"search_of": manifest.id, "rows": tune.rows, "holdout": holdout, "group": group}
+    if holdout is not None and group is None:
+        about["by"] = "raw cells"  # an earlier release cut by the bytes of inputs
+    identity = digest(about)
     try:
         return load_dataset(store, identity)
     except ObjectNotFound:
@@ -60,15 +65,21 @@ def write_search_dataset(
 def _carved(
     store: ObjectStore, manifest: DatasetManifest, group: str | None, holdout: float
 ) -> dict[str, tuple[ShardRef, ...]]:
-    """The training rows in two, by a hash of the group or of the input, as the split itself is made."""
+    """The training rows in two, by a hash of the group or of who a row is, as the split itself is made."""
     rows = load_split(store, manifest, "train")
-    groups = rows.columns.get(group) if group else None
-    names = groups if groups is not None else [digest_bytes(x.tobytes()) for x in rows.x]
+    names = (rows.columns.get(group) if group else None) or who_each_is(store, manifest, rows)
     rule = SplitConfig(test=holdout, validation=min(0.5, (1 - holdout) / 2), salt="tune")
     held = [side_of(name, rule) == "test" for name in names]
     parts = {"train": [i for i, h in enumerate(held) if not h], "validation": [i for i, h in enumerate(held) if h]}
     size = max((ref.rows for ref in manifest.splits["train"]), default=1)
     return {side: write_split(store, _taken(rows, places), rows_per_shard=size) for side, places in parts.items()}
+
+
+def who_each_is(store: ObjectStore, manifest: DatasetManifest, rows: Split) -> list[str]:
+    """By raw cells, whatever is made of them; by the input where they are not told."""
+    known = load_index(store, manifest, ()).entries if manifest.index_sha256 else {}
+    told = [known[identity].row if identity in known else "" for identity in rows.ids]
+    return [row or digest_bytes(x.tobytes()) for row, x in zip(told, rows.x, strict=True)]
 
 
 def _taken(rows: Split, places: list[int]) -> Split:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
@@ -17,7 +16,7 @@ from mlratchet.models.pipeline.tune import Choices, Dimension, TuneConfig
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.fitting import check_fits
 from mlratchet.models.workloads.base import Workload
-from mlratchet.models.workloads.loading import find_workload, load_workload
+from mlratchet.models.workloads.loading import load_workload, workload_parameters
 from pydantic import BaseModel
 
 Values = dict[str, Any]  # key of the pipeline file -> value
@@ -50,9 +49,9 @@ def _leaves(model: type[BaseModel], prefix: str) -> Iterator[str]:
             yield f"{prefix}.{name}"
 
 
-def _parameters(spec: PipelineSpec) -> dict[str, inspect.Parameter]:
-    signature = inspect.signature(find_workload(spec.workload.use))
-    return {n: p for n, p in signature.parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+def _parameters(spec: PipelineSpec) -> dict[str, Any]:
+    """Name -> default, None without one."""
+    return workload_parameters(spec.workload.use)
 
 
 def require_tune(spec: PipelineSpec) -> TuneConfig:
@@ -161,8 +160,7 @@ def baseline(spec: PipelineSpec) -> Values:
         _check_key(key, known)
         name = key.removeprefix(WORKLOAD)
         if key.startswith(WORKLOAD) and name not in spec.workload.parameters:
-            default = parameters[name].default
-            found[key] = None if default is inspect.Parameter.empty else default
+            found[key] = parameters[name]
             continue
         node: Any = document
         for part in key.split("."):

@@ -25,6 +25,9 @@ if TYPE_CHECKING:  # a command that only reads the ledger does not wait for torc
 
 __all__ = ["InputSpec", "RawObject", "Record", "Reject", "Target", "Task", "Workload", "target_names"]
 
+PREPARED = "standardise_"  # begins the names of buffers that a preparation fitted
+MEAN, SCALE = f"{PREPARED}mean", f"{PREPARED}scale"  # (F,) of them, where the input has columns
+
 
 class Workload(ABC):
     """Model and preprocessing; `task` says what is learnt, and so loss, metrics and the meaning of the output.
@@ -47,6 +50,11 @@ class Workload(ABC):
     def objective(self) -> Objective:
         """Of the task. Raises ``ConfigurationError`` for a task that there is not."""
         return objective_of(self.task)
+
+    @property
+    def has_own_loss(self) -> bool:
+        """Whether `loss` is not the objective's."""
+        return type(self).loss is not Workload.loss
 
     @abstractmethod
     def input_spec(self) -> InputSpec:
@@ -81,6 +89,26 @@ class Workload(ABC):
     @abstractmethod
     def build_model(self) -> nn.Module:
         """A fresh module; the caller has seeded torch."""
+
+    def prepared_model(self) -> nn.Module:
+        """`build_model` with what it keeps of the training rows: this is what trains, is exported and serves."""
+        return self.build_model()
+
+    def fit_preparation(
+        self,
+        module: nn.Module,  # noqa: ARG002 - a table's to fill
+        x: np.ndarray[Any, Any],  # noqa: ARG002
+        y: np.ndarray[Any, Any],  # noqa: ARG002
+    ) -> None:
+        """Set what `prepared_model` keeps, from the training rows (N, *shape) and their targets alone.
+
+        Called on every process before anything trains; a resume and a warm start then put theirs in its place.
+        """
+        return
+
+    def neutral_preparation(self, columns: tuple[str, ...]) -> dict[str, torch.Tensor]:  # noqa: ARG002
+        """What a model without a preparation would keep, over these columns: a warm start from it goes on as it was."""
+        return {}
 
     def identity_columns(
         self,

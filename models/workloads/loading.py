@@ -6,12 +6,13 @@ import inspect
 from typing import Any
 
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.functions import load_class
+from mlratchet.models.functions import PRODUCT, kept_out, load_class
 from mlratchet.models.identity.closure import Closure, closure_of, declared_files
 from mlratchet.models.identity.product import reached_through_workloads
 from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.objectives.naming import BUILT_IN, objective_of
 from mlratchet.models.workloads.base import Workload
+from mlratchet.models.workloads.told import reading_away, told_parameters, told_source, told_workload
 
 
 def find_workload(use: str) -> type[Workload]:
@@ -20,7 +21,15 @@ def find_workload(use: str) -> type[Workload]:
 
 
 def load_workload(use: str, parameters: dict[str, Any]) -> Workload:
-    """An instance with the pipeline file's parameters. Raises ``ConfigurationError``."""
+    """An instance with the pipeline file's parameters; where users' modules are kept out, what a child tells of it.
+    Raises ``ConfigurationError``."""
+    if kept_out() and not use.startswith(PRODUCT):
+        return told_workload(use, parameters)
+    made = _made(use, parameters)
+    return reading_away(use, parameters, made) if kept_out() else made
+
+
+def _made(use: str, parameters: dict[str, Any]) -> Workload:
     found = find_workload(use)
     known = [name for name in inspect.signature(found).parameters if name not in ("args", "kwargs")]
     for name in parameters:
@@ -33,11 +42,23 @@ def load_workload(use: str, parameters: dict[str, Any]) -> Workload:
         raise ConfigurationError(f"workload {use}: {exc}") from exc
 
 
+def workload_parameters(use: str) -> dict[str, Any]:
+    """Every parameter of the class -> its default, None without one. Raises ``ConfigurationError`` as
+    `find_workload`."""
+    if kept_out() and not use.startswith(PRODUCT):
+        return told_parameters(use)
+    known = inspect.signature(find_workload(use)).parameters.values()
+    named = [one for one in known if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+    return {one.name: None if one.default is one.empty else one.default for one in named}
+
+
 def workload_source(use: str) -> Closure:
     """What the class is made of: its module and those of its bases, what they import, and the files that they declare.
 
     Raises ``ConfigurationError`` for a class or a declared file that is not there.
     """
+    if kept_out() and not use.startswith(PRODUCT):
+        return told_source(use)
     bases = [base for base in find_workload(use).__mro__ if base.__module__ != "builtins"]
     files: dict[str, str] = {}
     for base in bases:

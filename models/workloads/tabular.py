@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mlratchet.models.errors import ConfigurationError
@@ -20,7 +20,11 @@ from mlratchet.models.sources.csv import Csv
 from mlratchet.models.sources.raw_cells import cells_digest
 from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject, Target, target_names
 from mlratchet.models.workloads.base import Workload
+from mlratchet.models.workloads.standardise import attach, fit, neutral
 from torch import nn
+
+if TYPE_CHECKING:
+    import torch
 
 DECIMAL_COMMA = re.compile(r"^[+-]?\d+,\d+([eE][+-]?\d+)?$")
 
@@ -30,7 +34,18 @@ class TableWorkload(Workload):
 
     formats = (Csv,)
 
-    def __init__(self, *, columns: list[str], hidden: int | list[int], dropout: float) -> None:
+    standardise: bool | tuple[str, ...] = True
+    """Whether columns (all, or these) are brought to mean 0 and standard deviation 1 over the training rows, and so the
+    target of a regression. Of the pipeline file, or of the class."""
+
+    def __init__(
+        self,
+        *,
+        columns: list[str],
+        hidden: int | list[int],
+        dropout: float,
+        standardise: bool | list[str] | None = None,
+    ) -> None:
         if not columns or len(set(columns)) != len(columns):
             raise ValueError(f"columns must be one or more different names, got {columns}")
         widths = hidden if isinstance(hidden, list) else [hidden]
@@ -40,6 +55,11 @@ class TableWorkload(Workload):
             raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
         self.columns = tuple(str(name) for name in columns)
         self.hidden, self.dropout = tuple(widths), dropout
+        if standardise is not None:
+            self.standardise = standardise if isinstance(standardise, bool) else tuple(standardise)
+        strangers = [] if isinstance(self.standardise, bool) else sorted(set(self.standardise) - set(self.columns))
+        if strangers:
+            raise ValueError(f"standardise names {strangers[0]!r}, which is none of columns")
 
     def layers(self, outputs: int) -> nn.Sequential:
         """Linear layers of the widths `hidden`, each with ReLU and dropout, and one to `outputs`."""
@@ -49,6 +69,27 @@ class TableWorkload(Workload):
             modules += [nn.Linear(before, width), nn.ReLU(), *([nn.Dropout(self.dropout)] if self.dropout else [])]
             before = width
         return nn.Sequential(*modules, nn.Linear(before, outputs))
+
+    def prepared_model(self) -> nn.Module:
+        """With its columns on a scale of their own."""
+        module, spec = self.build_model(), self.input_spec()
+        if self.standardise and len(spec.shape) == 1 and spec.dtype == "float32":
+            attach(module, spec.shape[0], target=self._scales_target())
+        return module
+
+    def fit_preparation(self, module: nn.Module, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> None:
+        """Means and scales of the columns, and of a number that is learnt."""
+        names = self.input_spec().columns
+        only = None if isinstance(self.standardise, bool) else [names.index(name) for name in self.standardise]
+        fit(module, x, y, only=only)
+
+    def neutral_preparation(self, columns: tuple[str, ...]) -> dict[str, torch.Tensor]:
+        """Columns as they are."""
+        return neutral(len(columns), target=self._scales_target()) if self.standardise else {}
+
+    def _scales_target(self) -> bool:
+        """A loss of the workload's own may read the output otherwise than as a number in the target's unit."""
+        return self.objective.target_on_a_scale and type(self).loss is Workload.loss
 
     def input_spec(self) -> InputSpec:
         """(F,) numbers, by name or in the order of `columns`."""
@@ -156,9 +197,15 @@ class TableClassifier(TableWorkload):
     task: Task = "classification"
 
     def __init__(
-        self, *, columns: list[str], classes: list[str], hidden: int | list[int] = 32, dropout: float = 0.0
+        self,
+        *,
+        columns: list[str],
+        classes: list[str],
+        hidden: int | list[int] = 32,
+        dropout: float = 0.0,
+        standardise: bool | list[str] | None = None,
     ) -> None:
-        super().__init__(columns=columns, hidden=hidden, dropout=dropout)
+        super().__init__(columns=columns, hidden=hidden, dropout=dropout, standardise=standardise)
         if len(classes) < 2 or len(set(classes)) != len(classes):
             raise ValueError(f"classes must be two or more different names, got {classes}")
         self.classes = tuple(str(name) for name in classes)
@@ -183,8 +230,15 @@ class TableRegressor(TableWorkload):
 
     task: Task = "regression"
 
-    def __init__(self, *, columns: list[str], hidden: int | list[int] = 32, dropout: float = 0.0) -> None:
-        super().__init__(columns=columns, hidden=hidden, dropout=dropout)
+    def __init__(
+        self,
+        *,
+        columns: list[str],
+        hidden: int | list[int] = 32,
+        dropout: float = 0.0,
+        standardise: bool | list[str] | None = None,
+    ) -> None:
+        super().__init__(columns=columns, hidden=hidden, dropout=dropout, standardise=standardise)
 
     def class_names(self) -> tuple[str, ...]:
         """None."""
@@ -212,9 +266,15 @@ class TableMultiLabel(TableWorkload):
     task: Task = "multi_label"
 
     def __init__(
-        self, *, columns: list[str], labels: list[str], hidden: int | list[int] = 32, dropout: float = 0.0
+        self,
+        *,
+        columns: list[str],
+        labels: list[str],
+        hidden: int | list[int] = 32,
+        dropout: float = 0.0,
+        standardise: bool | list[str] | None = None,
     ) -> None:
-        super().__init__(columns=columns, hidden=hidden, dropout=dropout)
+        super().__init__(columns=columns, hidden=hidden, dropout=dropout, standardise=standardise)
         if len(labels) < 2 or len(set(labels)) != len(labels):
             raise ValueError(f"labels must be two or more different columns, got {labels}")
         both = sorted(set(labels) & set(columns))

@@ -23,7 +23,7 @@ from mlratchet.models.gates.result import GateResult, unknown
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.pipeline.store import load_pipeline
-from mlratchet.models.promotion.registered import refuse_changed_registration
+from mlratchet.models.promotion.registered import known_registrations, refuse_changed_registration
 from mlratchet.models.registration.record import Registration, readable_registrations
 from mlratchet.tasks.support.examples import Examples
 from mlratchet.tasks.support.open_version import Version, open_version, signature_of_version
@@ -62,7 +62,8 @@ def backtest(
 
 def registrations_of(adapters: Adapters, name: str) -> list[Registration]:
     """Every registered version, oldest first; the bucket is asked, not the registry."""
-    records = readable_registrations(adapters.store)[0].get(name, [])
+    signed = readable_registrations(adapters.store)[0].get(name, [])
+    records = known_registrations(adapters.store, name, signed, adapters.ledger.entries(name))
     return sorted(records, key=lambda record: (record.registered_s, record.version))
 
 

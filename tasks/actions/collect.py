@@ -14,6 +14,7 @@ from mlratchet.models.garbage.kinds import CHECKPOINT, REPORTS
 from mlratchet.models.garbage.lock import collecting
 from mlratchet.models.garbage.reachable import Retention, Survey, survey
 from mlratchet.models.identity.lease import HeldError, LeaseKeeper, live_leases, server_now
+from mlratchet.models.identity.signed_records import bare
 from mlratchet.models.ports.storage import ObjectInfo, ObjectStore
 
 UPLOAD = re.compile(r"^(?P<folder>[^/]+/models/m-[0-9a-f]+/artifacts)/")
@@ -39,6 +40,8 @@ def collect(
         now_s: Seconds since the epoch; the store's clock without it.
         retention: How long what is kept.
     """
+
+    store = bare(store)
 
     def look(busy: bool) -> list[tuple[ObjectStore, ObjectInfo]]:
         now = now_s if now_s is not None else server_now(store)

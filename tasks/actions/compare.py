@@ -131,7 +131,7 @@ def facts_of(record: Registration) -> dict[str, Any]:
     return {
         "version": record.version,
         "registered": utc(record.registered_s),
-        "warm start": f"version {record.parent_version}" if record.parent_version else "none",
+        "warm start": f"version {record.parent_version}" if record.parent_version else record.began_fresh or "none",
         "dataset": record.dataset_id[:12],
         "snapshot": record.snapshot_id[:12],
         "pipeline revision": record.revision[:12],

@@ -1,10 +1,13 @@
-"""Rebuild: an MLflow that lost everything is filled again from the bucket."""
+"""Rebuild: what an MLflow lost, all of it or one version, comes back from the bucket."""
 
 from __future__ import annotations
 
 from mlratchet.models.fault_points import fault_point
+from mlratchet.models.ledger.chain import ledger_names
 from mlratchet.models.ports.registry import ModelVersion
 from mlratchet.models.ports.tracker import Tracker
+from mlratchet.models.promotion.follow import shown_as
+from mlratchet.models.promotion.registered import known_registrations
 from mlratchet.models.registration.record import Registration, list_registrations
 from mlratchet.models.registration.tracking import load_tracking
 from mlratchet.tasks.wiring import Adapters
@@ -13,18 +16,20 @@ REBUILT = "rebuild"  # stands where a run names the flow run that wrote it
 
 
 def rebuild_registry(adapters: Adapters) -> list[str]:
-    """Every registered version under its own number, with its run; what was restored, one line each.
+    """Every version that the registry lost, under its own number, with its run; what was restored, one line each.
 
-    Safe to repeat, also after a kill in the middle. What is there already is left as it is. Aliases, tags of
-    promotions and the head follow by `reconcile`. Raises ``SecurityError`` for a damaged
-    record before anything is made: its number would be free for another version.
+    Safe to repeat, also after a kill in the middle, and in a registry that is not empty: what is there is left as it
+    is. Aliases, tags of promotions and the head follow by `reconcile`. Raises ``SecurityError`` for a damaged record
+    before anything is made.
     """
     lines: list[str] = []
-    for name, records in list_registrations(adapters.store).items():
-        held = {one.version: one for one in adapters.registry.list_versions(name)}
+    signed = list_registrations(adapters.store)
+    for name in sorted(set(signed) | ledger_names(adapters.store)):
+        entries = adapters.ledger.entries(name)
+        records = known_registrations(adapters.store, name, signed.get(name, []), entries)
+        shown, _ = shown_as(records, adapters.registry.list_versions(name))
         for record in records:
-            shown = held.get(record.version)
-            if shown is None or shown.tags.get("ratchet.work_key") != record.work_key:
+            if record.work_key not in shown:
                 lines.append(restore(adapters, record))
                 fault_point("rebuild.after_version")
     return lines

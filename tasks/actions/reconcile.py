@@ -12,11 +12,14 @@ from mlratchet.infra.machine.scratch import is_gone, orphaned_runs, remove_scrat
 from mlratchet.infra.tracking.spool import replay_spools
 from mlratchet.models.errors import ConfigurationError, RatchetError
 from mlratchet.models.identity.lease import LEASE_S, lease_key, read_leases
+from mlratchet.models.identity.signed_records import bare
 from mlratchet.models.ledger.chain import ledger_names
 from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.promotion.follow import project_versions
-from mlratchet.models.promotion.move import project
+from mlratchet.models.promotion.move import project, refuse_cut_ledger
+from mlratchet.models.promotion.registered import known_registrations
 from mlratchet.models.registration.record import Registration, find_registration, readable_registrations
+from mlratchet.tasks.actions.rebuild import restore
 from mlratchet.tasks.wiring import Adapters
 from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
@@ -65,12 +68,21 @@ def reconcile_all(adapters: Adapters) -> Reconciled:
 
 def reconcile_pipeline(adapters: Adapters, name: str, records: list[Registration]) -> list[str]:
     """One pipeline's projections. Raises ``SecurityError`` for a ledger that was changed; nothing follows that."""
-    repaired = project(adapters.ledger, adapters.registry, name)
+    refuse_cut_ledger(adapters.ledger, adapters.registry, name)
     entries = adapters.ledger.entries(name)
-    repaired += project_versions(adapters.store, adapters.registry, name, records, entries)
-    if entries:
-        champion = find_registration(adapters.store, entries[-1].work_key)
-        repaired += serve(adapters, champion) if champion is not None else []
+    records = known_registrations(adapters.store, name, records, entries)
+    repaired = project_versions(
+        adapters.store,
+        adapters.registry,
+        name,
+        records,
+        entries,
+        named=readable_registrations(bare(adapters.store))[0].get(name, []),
+        restore=partial(restore, adapters),
+    )
+    repaired += project(adapters.ledger, adapters.registry, name)  # by numbers, which were put right first
+    champion = next((one for one in records if entries and one.work_key == entries[-1].work_key), None)
+    repaired += serve(adapters, champion) if champion is not None else []
     return repaired
 
 

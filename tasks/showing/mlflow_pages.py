@@ -49,7 +49,7 @@ def show_evaluation(
     )
     board = trained.tensorboard
     files = {f"tensorboard/{path.name}": path for path in board.rglob("*") if path.is_file()} if board.is_dir() else {}
-    if trained.trace.is_file():
+    if trained.trace.is_file() and not trained.trace.is_symlink():  # a rank wrote it, which runs the user's code
         files["profile/trace.json"] = trained.trace
     run.adapters.tracker.log_files(run_id, files)
 

@@ -6,6 +6,7 @@ import logging
 from typing import Any
 from uuid import UUID
 
+from mlratchet.infra.settings import Settings
 from prefect.artifacts import (
     create_link_artifact,
     create_markdown_artifact,
@@ -26,20 +27,26 @@ class Progress:
         self._id: UUID | None = None
         self._shown = -1.0
 
-    def report(self, done: float, total: float) -> None:
-        """`done` of `total`, in any unit."""
+    def report(self, done: float, total: float, words: str = "") -> None:
+        """`done` of `total`, in any unit; `words` say more, for whoever follows."""
         percent = 100.0 * done / total if total else 100.0
         if percent - self._shown < 1.0 and percent < 100.0:
             return
         self._shown = percent
+        described = f"{self._description}: {words}" if words else self._description
         try:
             if self._id is None:
-                created: Any = create_progress_artifact(percent, key=self._key, description=self._description)
+                created: Any = create_progress_artifact(percent, key=self._key, description=described)
                 self._id = created
             else:
-                update_progress_artifact(self._id, percent, description=self._description)
+                update_progress_artifact(self._id, percent, description=described)
         except Exception:
             logger.warning("progress artifact %s could not be written", self._key, exc_info=True)
+
+
+def run_url(settings: Settings, run_id: str) -> str:
+    """The page of a run in Prefect."""
+    return f"{settings.prefect_api_url.removesuffix('/api')}/runs/flow-run/{run_id}"
 
 
 def show_table(key: str, rows: list[dict[str, Any]], description: str) -> None:

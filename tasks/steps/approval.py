@@ -82,7 +82,8 @@ def links(run: Run, evidence: Evidence) -> dict[str, str]:
     tracker = run.adapters.tracker
     found = {}
     if evidence.version is not None:
-        found[f"Version {evidence.version} in MLflow"] = tracker.version_url(run.spec.name, evidence.version)
+        number = run.adapters.registry.get_version(run.spec.name, evidence.version).number
+        found[f"Version {evidence.version} in MLflow"] = tracker.version_url(run.spec.name, number)
     if run.tracking_run is not None:
         found["The training in MLflow"] = tracker.run_url(run.tracking_run)
     return found

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from mlratchet.infra.artifact.measure import Measurement
 from mlratchet.models.data.dataset import DatasetManifest
+from mlratchet.models.evaluation.away import ModelAway
 from mlratchet.models.evaluation.perturb import perturb
 from mlratchet.models.evaluation.score import score
 from mlratchet.models.gates.evidence import AttributionShift, ContractReplay, Evidence
@@ -18,6 +22,7 @@ from mlratchet.models.metrics import MetricValue
 from mlratchet.models.metrics.outside import estimates
 from mlratchet.models.metrics.rows import RowOutputs, load_rows, save_rows
 from mlratchet.models.objectives.naming import compute_metrics
+from mlratchet.models.ports.children import in_process
 from mlratchet.models.serving.contract import contract_requests, publish_requests, served_signature
 from mlratchet.models.sources.record import Split
 from mlratchet.models.training.cost import training_cost
@@ -26,11 +31,14 @@ from mlratchet.tasks.step import step
 from mlratchet.tasks.steps.train import Trained
 from mlratchet.tasks.support.attribute import attribute
 from mlratchet.tasks.support.examples import Examples
+from mlratchet.tasks.support.exported_candidate import Exported, Model, export_candidate, registered_candidate
 from mlratchet.tasks.support.score_versions import Rescored, rescore
 from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
 from safetensors.torch import load
 
+logger = logging.getLogger(__name__)
+TRAINED, WEIGHTS = "mlratchet.models.evaluation.in_child:trained_module", "weights.safetensors"
 SAMPLE = 256  # rows that the artifact is measured on
 
 
@@ -48,7 +56,9 @@ class Evaluation:
     missing: dict[str, str]  # what could not be measured -> why
     holdout_uses: int
     sample_x: np.ndarray[Any, Any]  # rows for the staging gate
-    sample_output: np.ndarray[Any, Any]  # eager outputs of the same rows
+    sample_output: np.ndarray[Any, Any]  # of the same rows
+    parity: float  # largest difference between the trained module and its program, over all test rows
+    export: Path | None = None  # the program's directory, where it is not registered yet
 
     @property
     def rows_key(self) -> str:
@@ -63,13 +73,14 @@ class Evaluation:
         """For a gate."""
         measured: dict[str, Any] = {}
         if staged is not None:
+            asked = staged.parity_max_difference  # None: the artifact did not answer
             measured = {
                 "latency_ms": staged.latency_ms,
                 "latency_n": staged.latency_n,
                 "size_bytes": staged.size_bytes,
                 "memory_mb": staged.memory_mb,
-                "parity_max_difference": staged.parity_max_difference,
-                "parity_n": staged.parity_n,
+                "parity_max_difference": None if asked is None else max(asked, self.parity),
+                "parity_n": max(staged.parity_n, len(self.candidate.ids)),
                 "contract": ContractReplay(n=staged.contract_n, failures=staged.contract_failures),
             }
         return Evidence(
@@ -91,15 +102,18 @@ class Evaluation:
 
 @step("Evaluate on the test rows")
 def evaluate(run: Run, work: Work, dataset: DatasetManifest, trained: Trained) -> Evaluation:
-    """Score the candidate, its perturbed copies and every version it is compared with on the same rows."""
+    """Score the candidate, its perturbed copies and every version it is compared with on the same rows: each by the
+    program that serves or would serve."""
     store, demands, task = run.adapters.store, demands_of(run.spec.gates), run.workload.objective.reference
     examples = Examples(store, run.spec, dataset, served_signature(run.workload, run.spec.serving))
     rows = examples.rows
     module = load_candidate(run, trained.result.weights_key, trained.result.weights_sha256)
-    candidate = candidate_rows(run, trained, module, rows)
+    exported = as_it_would_serve(run, work, module, rows)
+    program = exported.program
+    candidate = score(program, rows)
     compared = rescore(run, work, examples, demands)
-    perturbed = perturbed_rows(run, module, rows, demands)
-    attributed = attribute(run, examples, demands, module, compared.champion_version)
+    perturbed = perturbed_rows(run, program, rows, demands)
+    attributed = attribute(run, examples, demands, program, compared.champion_version)
     metrics = compute_metrics(candidate, task, run.workload.class_names())
     metrics |= estimates(demands.metrics, candidate, task)
     show_evaluation(run, trained, candidate, compared, metrics, demands, attributed)
@@ -110,6 +124,7 @@ def evaluate(run: Run, work: Work, dataset: DatasetManifest, trained: Trained) -
         **{f"rows of version {version}": outputs for version, outputs in compared.versions.items()},
     }
     keys = {name: save_rows(store, outputs) if outputs is not None else "none" for name, outputs in scored.items()}
+    keys["program"] = exported.sha256
     sample_x, sample_output = rows.x[:SAMPLE], candidate.output[:SAMPLE]
     keys["requests"] = publish_requests(
         store,
@@ -124,27 +139,64 @@ def evaluate(run: Run, work: Work, dataset: DatasetManifest, trained: Trained) -
         cost=training_cost(store, work.key, trained.result, run.spec.train),
         attribution_shift=attributed.shift,
         missing=compared.missing | ({"attributions": attributed.missing} if attributed.missing else {}),
-        holdout_uses=record_use(store, run.spec.name, work.key, rows.ids),
+        holdout_uses=worn(run, work, rows.ids),
         sample_x=sample_x,
         sample_output=sample_output,
+        parity=largest_difference(trained_rows(run, trained, module, rows), candidate),
+        export=exported.directory,
     )
 
 
-def candidate_rows(run: Run, trained: Trained, module: torch.nn.Module, rows: Split) -> RowOutputs:
-    """The test rows as the ranks scored them, each once; scored here when the ranks did not."""
+def worn(run: Run, work: Work, ids: list[str]) -> int:
+    """How often these rows have gated before; -1 when records of it were removed."""
+    heads, name = run.adapters.ledger.heads, run.spec.name
+    wear = record_use(
+        run.adapters.store, name, work.key, ids, seen=heads.mark(name, "wear") if heads is not None else (0, "")
+    )
+    if wear.uses < 0:
+        logger.warning("holdout/%s/: records of how often rows have gated are gone; `ratchet audit` names them", name)
+    elif heads is not None:
+        heads.keep_mark(name, "wear", wear.number, wear.digest)
+    return wear.uses
+
+
+def as_it_would_serve(run: Run, work: Work, module: torch.nn.Module | ModelAway, rows: Split) -> Exported:
+    """The program of the work's version; of work that has none the export that would become it."""
+    if work.done is not None:
+        return registered_candidate(run, work.done)
+    return export_candidate(run, module, rows.x[:2])
+
+
+def trained_rows(run: Run, trained: Trained, module: Model | ModelAway, rows: Split) -> RowOutputs:
+    """The test rows as the ranks scored them with the trained module, each once; scored now when they did not."""
     if trained.result.rows_key is not None:
         return load_rows(run.adapters.store, trained.result.rows_key)
     return score(module, rows)
 
 
-def perturbed_rows(run: Run, module: torch.nn.Module, rows: Split, demands: Demands) -> dict[str, RowOutputs]:
+def largest_difference(trained: RowOutputs, program: RowOutputs) -> float:
+    """Over all rows, by their ids; infinite where the two are not about the same rows or a difference is no number."""
+    place = {identity: number for number, identity in enumerate(trained.ids)}
+    if sorted(place) != sorted(program.ids) or trained.output.shape != program.output.shape:
+        return math.inf
+    ordered = trained.output[[place[identity] for identity in program.ids]]
+    found = float(np.abs(ordered.astype(np.float64) - program.output).max(initial=0.0))
+    return found if math.isfinite(found) else math.inf
+
+
+def perturbed_rows(run: Run, program: Model | ModelAway, rows: Split, demands: Demands) -> dict[str, RowOutputs]:
     """The candidate on every perturbed copy that the policy declares, one at a time in memory."""
     spec = run.workload.input_spec()
-    return {name: score(module, perturb(rows, one, spec)) for name, one in demands.perturbations.items()}
+    return {name: score(program, perturb(rows, one, spec)) for name, one in demands.perturbations.items()}
 
 
-def load_candidate(run: Run, weights_key: str, weights_sha256: str) -> torch.nn.Module:
-    """The trained module in eval mode. Raises ``DigestMismatch`` for changed weights."""
-    module = run.workload.build_model()
-    module.load_state_dict(load(run.adapters.store.get(weights_key, sha256=weights_sha256)))
+def load_candidate(run: Run, weights_key: str, weights_sha256: str) -> torch.nn.Module | ModelAway:
+    """The trained module in eval mode; in a child, where there are any. Raises ``DigestMismatch`` for changed
+    weights."""
+    weights = run.adapters.store.get(weights_key, sha256=weights_sha256)
+    if not in_process():
+        workload = run.spec.workload.model_dump(mode="json")
+        return ModelAway(load=TRAINED, arguments={**workload, "weights": WEIGHTS}, objects={WEIGHTS: weights})
+    module = run.workload.prepared_model()
+    module.load_state_dict(load(weights))
     return module.eval()

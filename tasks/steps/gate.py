@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from typing import Any
 
 from mlratchet.models.decisions.decision import build_decision, explain, table
 from mlratchet.models.decisions.document import ChampionRecord, Decision, held_checks
@@ -22,10 +23,26 @@ from mlratchet.tasks.step import step
 from mlratchet.tasks.steps.approval import with_approvals
 from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
+from prefect.client.schemas.objects import State, StateType
+
+ASKING = "Asking"  # the name of a gate's state while people are asked
 
 
-@step("Gate", run_name="Gate: {gate}")
-def pass_gate(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict[str, str]) -> GateRun:
+def refused(gate_run: GateRun) -> State[Any] | None:
+    """Red, with the reasons: a gate that did not let the run through is no success."""
+    if gate_run.verdict == "pass":
+        return None
+    return State(type=StateType.FAILED, message=f"{gate_run.verdict}: {'; '.join(gate_run.reasons) or 'no reason'}")
+
+
+def asking(gate_run: GateRun) -> State[Any] | None:
+    """Neither green nor red: people are asked, and then it is judged once more."""
+    if gate_run.verdict == "pass":
+        return None
+    return State(type=StateType.COMPLETED, name=ASKING, message="; ".join(gate_run.reasons))
+
+
+def judge_gate(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict[str, str]) -> GateRun:
     """Judge, publish the decision, show it. The caller stops the run unless the verdict is `pass`."""
     spec, store, keys = run.spec, run.adapters.store, run.adapters.keys
     evidence, digests = with_approvals(run, work, gate, evidence, digests)
@@ -92,6 +109,10 @@ def pass_gate(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict
     publish_gate_run(store, gate_run)
     show_decision(run, decision, digest)
     return gate_run
+
+
+pass_gate = step("Gate", run_name="Gate: {gate}", state_of=refused)(judge_gate)
+before_asking = step("Gate", run_name="Gate: {gate}", state_of=asking)(judge_gate)
 
 
 def champion_of(work: Work) -> ChampionRecord | None:

@@ -13,7 +13,8 @@ from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.gates.evidence import Evidence, LiveReplay
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.metrics.rows import load_rows
-from mlratchet.models.registration.record import Registration, find_registration
+from mlratchet.models.promotion.registered import promoted_registration
+from mlratchet.models.registration.record import Registration
 from mlratchet.models.serving.contract import StoredRequest, contract_requests, served_signature
 from mlratchet.tasks.actions.roll_back import roll_back
 from mlratchet.tasks.step import step
@@ -31,7 +32,7 @@ def judge_probation(run: Run, work: Work, record: Registration, entry: LedgerEnt
     the run that promoted, or the next one when that was killed."""
     entries = run.adapters.ledger.entries(run.spec.name)
     before = entries[entry.generation - 2] if entry.generation > 1 else None
-    incumbent = find_registration(run.adapters.store, before.work_key) if before is not None else None
+    incumbent = promoted_registration(run.adapters.store, before, entries) if before is not None else None
     live = replay_requests(run, record, incumbent, url)
     return pass_gate(
         run,

@@ -11,6 +11,7 @@ from mlratchet.models.identity.canonical import digest
 from mlratchet.models.pipeline.work_key import work_key, work_parts
 from mlratchet.models.ports.registry import RegistryError
 from mlratchet.models.promotion.move import refuse_cut_ledger
+from mlratchet.models.promotion.registered import promoted_registration
 from mlratchet.models.registration.record import MadeOf, find_registration
 from mlratchet.models.registration.why_anew import why_anew
 from mlratchet.models.training.result import find_result
@@ -45,7 +46,7 @@ def recognise(run: Run, snapshot: Snapshot) -> Work:
     made_of = MadeOf(work=parts, dataset=rows)
     entries = run.adapters.ledger.entries(run.spec.name)
     champion = entries[-1] if entries else None
-    incumbent = find_registration(store, champion.work_key) if champion else None
+    incumbent = promoted_registration(store, champion, entries) if champion else None
     done = find_registration(store, key)
     return Work(
         key=key,

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from mlratchet.infra.artifact.exported import PROGRAM
 from mlratchet.infra.artifact.fetch import verify_artifact
-from mlratchet.infra.artifact.package import build_model_directory
+from mlratchet.infra.artifact.package import complete
 from mlratchet.models.artifact.card import model_card
 from mlratchet.models.artifact.manifest import ArtifactManifest, load_manifest, publish_manifest
+from mlratchet.models.decisions.decision import load_decision, table
 from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.fault_points import fault_point
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
-from mlratchet.models.ports.registry import ModelVersion
+from mlratchet.models.identity.stored import stored_document
+from mlratchet.models.ports.registry import VERSION, ModelVersion
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from mlratchet.models.promotion.move import raise_alias
+from mlratchet.models.registration.numbers import take_number
 from mlratchet.models.registration.record import Registration, find_registration, publish_registration
 from mlratchet.models.registration.tracking import TrackingRecord, publish_tracking
+from mlratchet.models.serving.contract import served_signature
 from mlratchet.tasks.showing.prefect_page import show_link
 from mlratchet.tasks.showing.training_events import points
 from mlratchet.tasks.step import step
-from mlratchet.tasks.steps.evaluate import Evaluation, load_candidate
+from mlratchet.tasks.steps.evaluate import Evaluation
 from mlratchet.tasks.steps.train import Trained, training_parameters
 from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
@@ -41,7 +50,7 @@ def register(run: Run, work: Work, trained: Trained, evaluation: Evaluation, gat
     raise_alias(adapters.registry, spec.name, "candidate", done.version)
     show_link(
         "mlflow-version",
-        adapters.tracker.version_url(spec.name, done.version),
+        adapters.tracker.version_url(spec.name, adapters.registry.get_version(spec.name, done.version).number),
         f"Version {done.version} in MLflow",
     )
     return done
@@ -51,14 +60,13 @@ def create(run: Run, work: Work, trained: Trained, evaluation: Evaluation, gate:
     """The version of this work key, made or found again, and the record that names it."""
     spec, adapters = run.spec, run.adapters
     run.refuse_if_stale()
-    version = intact_version(run, work.key)
-    if version is None:
-        version = make_version(run, work, trained, evaluation, gate)
     # of the version that stands: a try before this one may have uploaded other bytes
-    manifest = load_manifest(adapters.store, version.tags[MANIFEST])
+    version, manifest = intact_version(run, work.key, evaluation.keys["program"]) or make_version(
+        run, work, trained, evaluation, gate
+    )
     record = Registration(
         name=spec.name,
-        version=version.version,
+        version=number_of(run, work.key),
         work_key=work.key,
         run_id=version.run_id,
         model_id=version.tags.get(MODEL_ID),
@@ -73,10 +81,11 @@ def create(run: Run, work: Work, trained: Trained, evaluation: Evaluation, gate:
         revision=spec.revision(),
         parent_version=trained.parent_version,
         parent_registration=trained.parent_registration,
+        began_fresh=trained.began_fresh,
         registered_s=time.time(),
         made_of=work.made_of,
-        description=card_of(run, work, trained, evaluation),
-        tags={name: value for name, value in version.tags.items() if name not in (WORK_KEY, SOURCE)},
+        description=card_of(run, work, trained, evaluation, gate),
+        tags={name: value for name, value in version.tags.items() if name not in (WORK_KEY, SOURCE, VERSION)},
         tracking=publish_tracking(adapters.store, tracking_of(run, work, trained, evaluation)),
     )
     return publish_registration(adapters.store, record)
@@ -99,34 +108,58 @@ def tracking_of(run: Run, work: Work, trained: Trained, evaluation: Evaluation) 
     )
 
 
-def intact_version(run: Run, work_key: str) -> ModelVersion | None:
-    """The version that a try before this one made and could not record, if its bytes are all there."""
+def intact_version(run: Run, work_key: str, program: str) -> tuple[ModelVersion, ArtifactManifest] | None:
+    """The version that a try before this one made and could not record, if its bytes are all there and its program is
+    the one that was scored.
+
+    Which files are this work's is said by what was signed before they were registered, never by the registry: whoever
+    has its API could name another version's.
+    """
     adapters, name = run.adapters, run.spec.name
-    found = adapters.registry.find_version(name, work_key)
-    if found is None:
-        return None
-    try:
-        manifest = load_manifest(adapters.store, found.tags[MANIFEST])
-        verify_artifact(adapters.bucket, manifest, found.source_uri)
-    except (KeyError, SecurityError, ObjectNotFound):
-        adapters.registry.delete_version(name, found.version)  # nobody was ever promised it
-        return None
-    return found
+    for info in adapters.store.list(f"work/{work_key}/uploads/"):
+        with suppress(SecurityError, ObjectNotFound, ValueError, KeyError):
+            upload = stored_document(adapters.store, info.key, "source_uri", "manifest")
+            manifest = load_manifest(adapters.store, upload["manifest"])
+            if manifest.files.get(PROGRAM) != program:
+                continue
+            for one in adapters.registry.list_versions(name):
+                ours = one.source_uri == upload["source_uri"] and one.tags.get(WORK_KEY) == work_key
+                if ours and is_source(one.origin, upload):
+                    verify_artifact(adapters.bucket, manifest, upload["source_uri"])
+                    return one, manifest
+    return None
 
 
-def announce_upload(store: ObjectStore, work_key: str, source_uri: str, manifest: ArtifactManifest) -> None:
-    """An artifact that belongs to unfinished work is not garbage: the version may stand already."""
-    body = canonical_json({"source_uri": source_uri, "manifest": manifest.digest()})
+def is_source(origin: str, upload: Mapping[str, Any]) -> bool:
+    """Whether the registry was given just this upload."""
+    model_id = upload.get("model_id")
+    return origin == upload["source_uri"] or (isinstance(model_id, str) and model_id != "" and model_id in origin)
+
+
+def announce_upload(
+    store: ObjectStore, work_key: str, source_uri: str, manifest: ArtifactManifest, model_id: str | None = None
+) -> None:
+    """An artifact that belongs to unfinished work is not garbage: the version may stand already. Signed, so that a
+    later try knows it again."""
+    body = canonical_json({"source_uri": source_uri, "manifest": manifest.digest(), "model_id": model_id or ""})
     store.create(f"work/{work_key}/uploads/{digest_bytes(body)}.json", body)
 
 
-def make_version(run: Run, work: Work, trained: Trained, evaluation: Evaluation, gate: GateRun) -> ModelVersion:
+def number_of(run: Run, work_key: str) -> int:
+    """Our number of this work's version."""
+    entries = run.adapters.ledger.entries(run.spec.name)
+    return take_number(run.adapters.store, run.spec.name, work_key, taken=(entry.version for entry in entries))
+
+
+def make_version(
+    run: Run, work: Work, trained: Trained, evaluation: Evaluation, gate: GateRun
+) -> tuple[ModelVersion, ArtifactManifest]:
     """Package, upload, publish the manifest, register."""
     spec, adapters = run.spec, run.adapters
-    directory, manifest, card = package(run, work, trained, evaluation)
+    directory, manifest, card = package(run, work, trained, evaluation, gate)
     logged = adapters.tracker.log_model(trained.tracking_run, model_dir=directory, name="model")
     publish_manifest(adapters.store, manifest)
-    announce_upload(adapters.store, work.key, logged.source_uri, manifest)
+    announce_upload(adapters.store, work.key, logged.source_uri, manifest, logged.model_id)
     run.refuse_if_stale()
     fault_point("register.before_create")
     accuracy = evaluation.metrics.get("accuracy")
@@ -137,6 +170,7 @@ def make_version(run: Run, work: Work, trained: Trained, evaluation: Evaluation,
         source_uri=logged.source_uri,
         model_id=logged.model_id,
         description=card,
+        version=number_of(run, work.key),
         tags={
             "ratchet.snapshot": work.snapshot_id,
             "ratchet.dataset": work.dataset_id,
@@ -150,31 +184,34 @@ def make_version(run: Run, work: Work, trained: Trained, evaluation: Evaluation,
         },
     )
     fault_point("register.after_create")
-    return version
+    return replace(version, source_uri=logged.source_uri), manifest
 
 
-def package(run: Run, work: Work, trained: Trained, evaluation: Evaluation) -> tuple[Path, ArtifactManifest, str]:
+def package(
+    run: Run, work: Work, trained: Trained, evaluation: Evaluation, gate: GateRun
+) -> tuple[Path, ArtifactManifest, str]:
     """The model directory, its manifest and the card."""
     spec, adapters = run.spec, run.adapters
-    module = load_candidate(run, trained.result.weights_key, trained.result.weights_sha256)
     weights = run.scratch / "weights.safetensors"
     adapters.store.download_file(trained.result.weights_key, weights, sha256=trained.result.weights_sha256)
-    card = card_of(run, work, trained, evaluation)
-    directory = run.scratch / "model"
-    manifest = build_model_directory(
-        module,
-        run.workload,
-        evaluation.sample_x[:2],
-        out=directory,
-        card=card,
-        weights_file=weights,
-        defaults=spec.serving.defaults,
-        ranges=spec.serving.ranges,
-    )
+    card = card_of(run, work, trained, evaluation, gate)
+    directory = evaluation.export
+    if directory is None:
+        raise SecurityError(f"work {work.key[:12]} has a version, and its record is gone; nothing is registered anew")
+    signature = served_signature(run.workload, spec.serving)
+    manifest = complete(directory, signature, evaluation.sample_x[:2], card=card, weights_file=weights)
+    refuse_other_program(manifest, evaluation)
     return directory, manifest, card
 
 
-def card_of(run: Run, work: Work, trained: Trained, evaluation: Evaluation) -> str:
+def refuse_other_program(manifest: ArtifactManifest, evaluation: Evaluation) -> None:
+    """Raises ``SecurityError`` unless the files hold the very program that the gates judged."""
+    ours, judged = manifest.files.get(PROGRAM), evaluation.keys["program"]
+    if ours != judged:
+        raise SecurityError(f"{PROGRAM}: {str(ours)[:12]} is not the program that was scored, {judged[:12]}")
+
+
+def card_of(run: Run, work: Work, trained: Trained, evaluation: Evaluation, gate: GateRun) -> str:
     """The model card."""
     spec = run.spec
     return model_card(
@@ -185,6 +222,9 @@ def card_of(run: Run, work: Work, trained: Trained, evaluation: Evaluation) -> s
         snapshot_id=work.snapshot_id,
         dataset_id=work.dataset_id,
         parent_version=trained.parent_version,
+        began_fresh=trained.began_fresh,
         metrics={name: metric.value for name, metric in evaluation.metrics.items()},
         workload=spec.workload.use,
+        checks=table(load_decision(run.adapters.store, gate.decision)),
+        plots=f"{run.adapters.tracker.run_url(trained.tracking_run)}/artifacts",
     )

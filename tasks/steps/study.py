@@ -16,7 +16,8 @@ from mlratchet.models.tuning.rows import write_search_dataset
 from mlratchet.models.tuning.space import Values, baseline, objective, overrides, require_tune, trial_spec
 from mlratchet.models.tuning.study import study_id
 from mlratchet.tasks.step import step
-from mlratchet.tasks.steps.train import initial_weights, names_of_parent
+from mlratchet.tasks.steps.train import initial_weights
+from mlratchet.tasks.support.beginning import names_of_parent
 from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
 

@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mlratchet.infra.launch.rehearsal import rehearse_before_training
 from mlratchet.infra.machine.hardware import check_hardware
 from mlratchet.infra.machine.scratch import is_gone
 from mlratchet.models.artifact.weights import initial_weights_key
 from mlratchet.models.data.dataset import load_dataset
-from mlratchet.models.data.shards import load_split
+from mlratchet.models.data.shards import first_rows
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.identity.claim import take_claim
 from mlratchet.models.identity.lease import wait_until_free
-from mlratchet.models.promotion.registered import refuse_changed_registration
-from mlratchet.models.registration.record import Registration, find_registration
+from mlratchet.models.moments import utc
+from mlratchet.models.ports.tracker import NOTE
 from mlratchet.models.training.job import TrainJob
 from mlratchet.models.training.result import TrainResult, find_result
-from mlratchet.tasks.showing.prefect_page import show_link, show_table
+from mlratchet.tasks.showing.prefect_page import run_url, show_link, show_table
 from mlratchet.tasks.showing.training_events import Forwarder
 from mlratchet.tasks.step import step
-from mlratchet.tasks.support.open_version import signature_of_version
-from mlratchet.tasks.support.score_versions import ancestor_of
-from mlratchet.tasks.support.seen_rows import seen_rows
+from mlratchet.tasks.support.beginning import FRESH, as_claimed, beginning_of
 from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
 
+logger = logging.getLogger(__name__)
 KINDS = ("reshaped", "new", "left", "taken")  # of a tensor in a warm start: what asks for a look comes first
+ROWS_OF_A_REHEARSAL = 64
 MOST_ROWS = 500  # of a table in Prefect
 
 
@@ -42,6 +43,7 @@ class Trained:
     tracking_run: str
     parent_version: int | None
     parent_registration: str | None = None  # digest of the parent's record
+    began_fresh: str = ""  # why not from the champion, although the file asks for it
     tensorboard: Path  # event files, if this run trained
     trace: Path  # of the profiler, if it was switched on
 
@@ -51,22 +53,32 @@ def train(run: Run, work: Work) -> Trained:
     """Take the next epoch of the work key and train, or resume, to the end."""
     spec, adapters = run.spec, run.adapters
     wait_until_free(adapters.store, work.key, run=run.run_id, is_gone=is_gone)
+    if find_result(adapters.store, work.key) is None:
+        rehearse_on_first_rows(run, work)
+    beginning = beginning_of(run, work)
     claim = take_claim(
         adapters.store,
         work.key,
-        parent_version=wanted_parent(run, work),
+        parent_version=beginning.version,
+        began_fresh=beginning.began_fresh,
         owner=f"{run.actor}/{run.run_id}",
         now_s=time.time(),
         run=run.run_id,
         refers=(work.snapshot_id, work.dataset_id),
     )
     run.claim = claim
+    if (claim.parent_version, claim.began_fresh) != (beginning.version, beginning.began_fresh):
+        beginning = as_claimed(run, work, claim)  # another attempt was first
+    parent = beginning.parent
     tracking_run = adapters.tracker.open_run(
         spec.name,
         work_key=work.key,
         flow_run=run.run_id,
-        name=f"{spec.name}-{work.key[:8]}",
-        tags={"ratchet.pipeline": spec.name},
+        name=f"{spec.name} {utc(time.time())[:16].replace('T', ' ')}",
+        tags={
+            "ratchet.pipeline": spec.name,
+            NOTE: f"[The run in Prefect]({run_url(adapters.settings, run.run_id)})",
+        },
     )
     run.tracking_run = tracking_run
     show_link("mlflow-run", adapters.tracker.run_url(tracking_run), "The run in MLflow")
@@ -77,10 +89,9 @@ def train(run: Run, work: Work) -> Trained:
         digest=work.snapshot_id[:36],
         source_uri=f"s3://{run.raw.bucket}/{spec.source.prefix}",
     )
-    parent = parent_record(run, claim.parent_version)
     parent_key, parent_sha256 = (parent.weights_key, parent.weights_sha256) if parent else initial_weights(run)
-    classes, columns = names_of_parent(run, parent)
-    scratch = run.scratch / f"train-{claim.epoch}"
+    scratch = run.scratch / f"train-{claim.epoch}"  # the ranks write here, and
+    board = run.scratch / f"tensorboard-{claim.epoch}"  # not here
     job = TrainJob(
         work_key=work.key,
         epoch=claim.epoch,
@@ -91,24 +102,45 @@ def train(run: Run, work: Work) -> Trained:
         scratch=str(scratch),
         parent_weights_key=parent_key,
         parent_weights_sha256=parent_sha256,
-        parent_classes=classes,
-        parent_columns=columns,
+        parent_classes=beginning.classes,
+        parent_columns=beginning.columns,
+        code=run.training_code if spec.train.nodes > 1 else {},
+        fresh_if_nothing_fits=parent is not None and spec.train.warm_start == "champion",
     )
     result = find_result(adapters.store, work.key)
     if result is None:
-        if parent is not None:
-            refuse_seen_rows(run, work, parent)
         check_hardware(adapters.settings.home, adapters.store)
-        with Forwarder(run, tracking_run, scratch, epochs=spec.train.epochs) as forward:
+        with Forwarder(run, tracking_run, board, epochs=spec.train.epochs) as forward:
             result = adapters.launcher.train(job, on_event=forward)
     show_warm_start(run, tracking_run, result)
+    began_fresh = beginning.began_fresh
+    if result.began_fresh:
+        began_fresh, parent = f"{FRESH}version {claim.parent_version}: {result.began_fresh}", None
+    if began_fresh:
+        logger.warning("%s", began_fresh)
     return Trained(
         result=result,
         tracking_run=tracking_run,
-        parent_version=claim.parent_version,
+        parent_version=parent.version if parent is not None else None,
         parent_registration=parent.digest() if parent is not None else None,
-        tensorboard=scratch / "tensorboard",
+        began_fresh=began_fresh,
+        tensorboard=board,
         trace=scratch / "trace.json",
+    )
+
+
+def rehearse_on_first_rows(run: Run, work: Work) -> None:
+    """A training in small, a resume and an export, on a few of the training rows, in a process of its own.
+
+    Raises ``ConfigurationError`` for a mistake in the workload, with its line: before a claim, and before ranks start.
+    """
+    store, train = run.adapters.store, run.spec.train
+    rehearse_before_training(
+        run.spec.workload,
+        train,
+        world=run.adapters.launcher.processes(train) * train.nodes,
+        rows=first_rows(store, load_dataset(store, work.dataset_id), "train", ROWS_OF_A_REHEARSAL),
+        home=run.adapters.settings.home,
     )
 
 
@@ -122,64 +154,6 @@ def show_warm_start(run: Run, tracking_run: str, result: TrainResult) -> None:
     run.adapters.tracker.log_files(tracking_run, {"warm_start.json": file})
     rows = [{"tensor": name, "what became of it": kind} for kind in KINDS for name in found.get(kind, ())]
     show_table("warm-start", rows[:MOST_ROWS], f"Warm start: {result.warm_start}")
-
-
-def wanted_parent(run: Run, work: Work) -> int | None:
-    """The version that the pipeline file wants to begin from. Raises ``ConfigurationError`` for one not ours."""
-    wanted = run.spec.train.warm_start
-    if isinstance(wanted, int):
-        found = run.adapters.registry.get_version(run.spec.name, wanted)
-        if "ratchet.work_key" not in found.tags:
-            raise ConfigurationError(f"train.warm_start: version {wanted} of {run.spec.name} was not made by Ratchet")
-        return wanted
-    return work.champion.version if wanted == "champion" and work.champion is not None else None
-
-
-def parent_record(run: Run, version: int | None) -> Registration | None:
-    """The record of a version. The parent may have stopped being champion meanwhile.
-
-    Raises ``SecurityError`` when it was champion and its record was changed since: it names the weights to begin from.
-    """
-    if version is None:
-        return None
-    parent = run.adapters.registry.get_version(run.spec.name, version)
-    record = find_registration(run.adapters.store, parent.tags["ratchet.work_key"])
-    if record is not None:
-        refuse_changed_registration(run.adapters.store, record, run.adapters.ledger.entries(run.spec.name))
-    return record
-
-
-def names_of_parent(run: Run, parent: Registration | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Classes and columns of the parent: heads and first layers are taken by name. Empty without a parent."""
-    if parent is None:
-        return (), ()
-    entries = run.adapters.ledger.entries(run.spec.name)
-    signature = signature_of_version(run.adapters, parent, entries)
-    return signature.classes, signature.input.columns
-
-
-def refuse_seen_rows(run: Run, work: Work, parent: Registration) -> None:
-    """Raises ``ConfigurationError`` when the parent was trained on rows that are test rows now: gates would judge the
-    new model on what it has seen. Rows are read only where the rule of the split may have moved them."""
-    store = run.adapters.store
-    entries = run.adapters.ledger.entries(run.spec.name)
-    try:
-        seen = seen_rows(
-            store, run.spec, work.dataset_id, parent, partial(ancestor_of, run.adapters, run.spec.name, entries)
-        )
-    except ConfigurationError as error:
-        raise ConfigurationError(f"train.warm_start: {error}; write train.warm_start: none") from error
-    if not seen:
-        return
-    test = load_split(store, load_dataset(store, work.dataset_id), "test").ids
-    both = sum(identity in seen for identity in test)
-    if both:
-        raise ConfigurationError(
-            f"train.warm_start: version {parent.version} was trained on {both} of the {len(test)} test rows, because "
-            "data.split, or what says which row is which, changed since: gates would judge the new model on rows that "
-            "it has seen; write "
-            "train.warm_start: none"
-        )
 
 
 def initial_weights(run: Run) -> tuple[str | None, str | None]:

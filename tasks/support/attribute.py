@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from mlratchet.models.evaluation.attribution_plots import attribution_plots
+from mlratchet.models.evaluation.away import ModelAway, ask_away
 from mlratchet.models.evaluation.explain import (
     Attributions,
     ImportanceShift,
@@ -17,14 +18,18 @@ from mlratchet.models.evaluation.explain import (
     sample_rows,
     shift,
 )
+from mlratchet.models.evaluation.in_child import narrowed
 from mlratchet.models.gates.evidence import AttributionShift
 from mlratchet.models.gates.needs import Demands
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
-from mlratchet.models.sources.record import Split
+from mlratchet.models.objectives.naming import objective_of
+from mlratchet.models.ports.children import ForeignCodeError
+from mlratchet.models.sources.record import InputSpec, Split
 from mlratchet.tasks.support.examples import Examples
 from mlratchet.tasks.support.open_version import Model, Version
 from mlratchet.tasks.wiring import Run
 
+ATTRIBUTIONS = "mlratchet.models.evaluation.in_child:attributions"
 logger = logging.getLogger(__name__)
 
 
@@ -38,7 +43,9 @@ class Attributed:
     missing: str = ""  # why there are none
 
 
-def attribute(run: Run, examples: Examples, demands: Demands, candidate: Model, champion: Version | None) -> Attributed:
+def attribute(
+    run: Run, examples: Examples, demands: Demands, candidate: Model | ModelAway, champion: Version | None
+) -> Attributed:
     """Explain both models on the same sample of test rows, when a check or the pipeline file asks for it: each on its
     own columns, about the classes or labels that both know."""
     config, rows, spec = run.spec.evaluation, examples.rows, run.workload.input_spec()
@@ -48,9 +55,7 @@ def attribute(run: Run, examples: Examples, demands: Demands, candidate: Model, 
     chosen, x = asked.chosen, rows.x[asked.chosen]
     steps = config.attribution_steps
     try:
-        found = explain(
-            asked.models, asked.inputs, asked.y, objective=run.workload.objective, input_spec=spec, steps=steps
-        )
+        found = explain_all(asked, run.workload.objective.reference, spec, steps)
         found = by_column(found, asked.columns)
     except Exception as error:  # noqa: BLE001 - a user's model may refuse in any way; a check then finds no evidence
         why = f"{type(error).__name__}: {error}"[:300]
@@ -81,14 +86,15 @@ class Questions:
     """What is explained, of which rows."""
 
     chosen: np.ndarray[Any, Any]  # places of the rows
-    models: dict[str, Model]
+    models: dict[str, Model | ModelAway]
+    places: dict[str, list[int]]  # which outputs of a model are asked about, in the order of common names; empty: all
     inputs: dict[str, np.ndarray[Any, Any]]  # the rows as each model takes them
     columns: dict[str, tuple[str, ...]]  # of tables
     y: np.ndarray[Any, Any]  # in the order of the names that all models know
 
 
 def questions_of(
-    examples: Examples, candidate: Model, champion: Version | None, chosen: np.ndarray[Any, Any]
+    examples: Examples, candidate: Model | ModelAway, champion: Version | None, chosen: np.ndarray[Any, Any]
 ) -> Questions:
     """Without a champion every row and class; with one the rows that it can be asked about, and common names."""
     rows, ours = examples.rows, examples.layout
@@ -96,6 +102,7 @@ def questions_of(
         return Questions(
             chosen=chosen,
             models={"candidate": candidate},
+            places={},
             inputs={"candidate": rows.x[chosen]},
             columns={"candidate": ours.input.columns},
             y=rows.y[chosen],
@@ -113,16 +120,35 @@ def questions_of(
         y = np.searchsorted(mine, y).astype(y.dtype) if single else np.ascontiguousarray(y[:, mine])
     return Questions(
         chosen=chosen,
-        models={"candidate": narrowed(candidate, mine), "champion": narrowed(champion.program, other)},
+        models={"candidate": candidate, "champion": champion.program},
+        places={"candidate": mine, "champion": other},
         inputs={"candidate": rows.x[chosen], "champion": x[chosen]},
         columns={"candidate": ours.input.columns, "champion": theirs.input.columns},
         y=y,
     )
 
 
-def narrowed(model: Model, places: list[int]) -> Model:
-    """The model with these outputs alone, in this order; as it is where outputs have no names."""
-    return (lambda x: model(x)[:, places]) if places else model
+def explain_all(asked: Questions, task: str, spec: InputSpec, steps: int) -> dict[str, Attributions]:
+    """Both models, by the same method: in one child, where models are away."""
+    away = {name: model for name, model in asked.models.items() if isinstance(model, ModelAway)}
+    here = {
+        name: narrowed(model, asked.places.get(name, []))
+        for name, model in asked.models.items()
+        if not isinstance(model, ModelAway)
+    }
+    if not away:
+        return explain(here, asked.inputs, asked.y, objective=objective_of(task), input_spec=spec, steps=steps)
+    arrays = {f"x.{name}": x for name, x in asked.inputs.items()} | {"y": asked.y}
+    request = {"places": asked.places, "task": task, "input_spec": asdict(spec), "steps": steps}
+    told = ask_away(ATTRIBUTIONS, {"models": away}, arrays, request)
+    method = told["method"].tobytes().decode(errors="replace")
+    found = {}
+    for name, x in asked.inputs.items():
+        values = told[f"values.{name}"]
+        if values.shape != x.shape or not np.isfinite(values).all():
+            raise ForeignCodeError(f"attributions of the {name}: got {values.shape}, expected finite ones of {x.shape}")
+        found[name] = Attributions(values=values, method=method, completeness=float(told[f"completeness.{name}"][0]))
+    return found
 
 
 def evidence_of(moved: ImportanceShift, found: dict[str, Attributions], names: tuple[str, ...]) -> AttributionShift:

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from mlratchet.infra.artifact.exported import load_exported
+from mlratchet.infra.artifact.exported import exported_away, load_exported
 from mlratchet.infra.artifact.fetch import fetch_artifact, fetch_one
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.errors import ConfigurationError, RatchetError, SecurityError
+from mlratchet.models.evaluation.away import ModelAway
 from mlratchet.models.ledger.entry import LedgerEntry
+from mlratchet.models.ports.children import in_process
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.promotion.registered import refuse_changed_registration
 from mlratchet.models.registration.record import Registration, registration_key
@@ -38,7 +40,7 @@ class Version:
 
     record: Registration
     signature: Signature
-    program: Model
+    program: Model | ModelAway
 
 
 def open_version(adapters: Stores, record: Registration, entries: Sequence[LedgerEntry], directory: Path) -> Version:
@@ -51,7 +53,7 @@ def open_version(adapters: Stores, record: Registration, entries: Sequence[Ledge
     fetch_artifact(adapters.bucket, record, directory)
     signature = Signature.from_json((directory / SIGNATURE).read_text())
     try:
-        program = load_exported(directory)
+        program: Model | ModelAway = load_exported(directory) if in_process() else exported_away(directory)
     except RatchetError:
         raise
     except Exception as error:  # a program of another torch or platform may fail in any way: it is not comparable

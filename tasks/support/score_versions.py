@@ -12,8 +12,8 @@ from mlratchet.models.gates.needs import Demands
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.ports.storage import ObjectNotFound
-from mlratchet.models.promotion.registered import refuse_changed_registration
-from mlratchet.models.registration.record import Registration, find_registration
+from mlratchet.models.promotion.registered import promoted_registration, refuse_changed_registration
+from mlratchet.models.registration.record import Registration
 from mlratchet.tasks.support.examples import Examples
 from mlratchet.tasks.support.open_version import Version, open_version
 from mlratchet.tasks.support.seen_rows import seen_rows
@@ -91,8 +91,8 @@ def record_of(adapters: Adapters, name: str, version: int, entries: list[LedgerE
     """The registration of a version: by the ledger where it was champion, else by the registry."""
     for entry in reversed(entries):
         if entry.version == version:
-            record = find_registration(adapters.store, entry.work_key)
-            if record is not None and record.version == version:
+            record = promoted_registration(adapters.store, entry, entries)
+            if record is not None:
                 return record
     known = [one.version for one in adapters.registry.list_versions(name)]
     if version not in known:

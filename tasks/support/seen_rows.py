@@ -34,7 +34,8 @@ def trained_on(store: ObjectStore, record: Registration) -> set[str]:
         return trained_ids(store, load_dataset(store, record.dataset_id))
     except ObjectNotFound as error:
         raise ConfigurationError(
-            f"data.split changed since version {record.version}, and which rows it was trained on is not known any more"
+            f"data.split, or what says which row is which, changed since version {record.version}: which rows it was "
+            "trained on is not known any more"
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from contextlib import suppress
 from dataclasses import asdict
@@ -14,13 +15,16 @@ from mlratchet.models.decisions.document import Decision, held_checks
 from mlratchet.models.decisions.gate_run import list_gate_runs
 from mlratchet.models.decisions.signature import Context, verified_decision
 from mlratchet.models.errors import ConfigurationError, SecurityError
+from mlratchet.models.identity.signed_records import bare
 from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ports.reading import side_by_side
 from mlratchet.models.ports.registry import VersionNotFound
-from mlratchet.models.promotion.registered import refuse_unjudged_registration
+from mlratchet.models.ports.storage import ObjectNotFound
+from mlratchet.models.promotion.registered import promoted_registration, refuse_unjudged_registration
 from mlratchet.models.promotion.verify import verify_decision_of, verify_entry
-from mlratchet.models.registration.record import Registration, find_registration
+from mlratchet.models.registration.numbers import work_of
+from mlratchet.models.registration.record import Registration, find_registration, registration_key
 from mlratchet.tasks.support.pipelines import require_pipeline
 from mlratchet.tasks.wiring import Adapters
 
@@ -35,18 +39,28 @@ class JudgedDecision(TypedDict):
 
 
 def registration_of(adapters: Adapters, pipeline: str, version: int) -> Registration:
-    """The record of a version. Raises ``ConfigurationError`` or ``VersionNotFound`` when there is none."""
-    try:
-        work_key = adapters.registry.get_version(pipeline, version).tags.get("ratchet.work_key", "")
-    except VersionNotFound:
-        require_pipeline(adapters, pipeline)
-        raise
+    """The record of a version, by the number that the bucket says; the registry is asked where numbers were not written
+    down yet. Raises ``ConfigurationError`` or ``VersionNotFound`` when there is none."""
+    entries = adapters.ledger.entries(pipeline)
+    promoted = next((entry for entry in reversed(entries) if entry.version == version), None)
+    if promoted is not None:
+        return promoted_record(adapters, promoted)
+    work_key = work_of(adapters.store, pipeline, version)
+    if work_key is None:
+        try:
+            work_key = adapters.registry.get_version(pipeline, version).tags.get("ratchet.work_key", "")
+        except VersionNotFound:
+            require_pipeline(adapters, pipeline)
+            raise
     record = find_registration(adapters.store, work_key)
-    if record is None or (record.name, record.version) != (pipeline, version):
-        raise ConfigurationError(
-            f"version {version} of {pipeline} has no registration record; it was not made by a run"
+    if record is not None and (record.name, record.version) == (pipeline, version):
+        return record
+    if record is None and bare(adapters.store).exists(registration_key(work_key)):
+        raise SecurityError(
+            f"version {version} of {pipeline}: {registration_key(work_key)} is not signed; if it is of before records "
+            f"were signed, `ratchet adopt {pipeline}` takes it over"
         )
-    return record
+    raise ConfigurationError(f"version {version} of {pipeline} has no registration record; it was not made by a run")
 
 
 def decisions_of(adapters: Adapters, pipeline: str, version: int) -> list[JudgedDecision]:
@@ -69,6 +83,48 @@ def decisions_of(adapters: Adapters, pipeline: str, version: int) -> list[Judged
         decision = load_decision(adapters.store, run.decision)
         found.append({"digest": run.decision, "decision": decision, "signed_by": key_id, "problem": problem})
     return sorted(found, key=lambda one: float(one["decision"]["at_s"]))  # the store's clock counts whole seconds
+
+
+def decisions_of_run(adapters: Adapters, pipeline: str, run: str) -> list[JudgedDecision]:
+    """Every decision that a run made or found, in the order of its gates; `run` is its id, or `last`.
+
+    The report only names them: signatures and digests are verified as of a version's. Raises ``ConfigurationError`` for
+    a run that has left no report, ``DigestMismatch`` for a decision that was changed.
+    """
+    key = f"runs/last/{pipeline}.json" if run == "last" else f"runs/{run}.json"
+    try:
+        report = json.loads(adapters.store.get(key))
+        digests = [str(gate["decision"]) for gate in report["gates"]]
+        of = report["pipeline"]
+    except ObjectNotFound:
+        require_pipeline(adapters, pipeline)
+        raise ConfigurationError(
+            f"run {run} of {pipeline} has left no report: it has not ended, or was killed; `ratchet run {pipeline}` "
+            "resumes it"
+        ) from None
+    except (ValueError, LookupError, TypeError) as error:
+        raise SecurityError(
+            f"{adapters.store.bucket}/{key}: is not the report of a retrain; no run wrote it"
+        ) from error
+    if of != pipeline:
+        raise ConfigurationError(f"run {run} is one of {of}, not of {pipeline}; `ratchet decision {of} --run {run}`")
+    context = Context(adapters.keys.trusted())
+    found: list[JudgedDecision] = []
+    for digest in digests:
+        key_id, problem = None, ""
+        try:
+            _, key_id = verified_decision(adapters.store, digest, context)
+        except SecurityError as error:
+            problem = str(error)
+        found.append(
+            {
+                "digest": digest,
+                "decision": load_decision(adapters.store, digest),
+                "signed_by": key_id,
+                "problem": problem,
+            }
+        )
+    return found
 
 
 def named_by_entries(adapters: Adapters, context: Context, version: int) -> set[str]:
@@ -143,11 +199,11 @@ def in_words(decision: Decision) -> str:
 
 def promoted_record(adapters: Adapters, entry: LedgerEntry) -> Registration:
     """The record behind a ledger entry, from the bucket alone. Raises ``SecurityError`` when it is not that one."""
-    record = find_registration(adapters.store, entry.work_key)
-    if record is None or record.version != entry.version or record.manifest_digest != entry.manifest:
+    record = promoted_registration(adapters.store, entry, adapters.ledger.entries(entry.name))
+    if record is None:
         raise SecurityError(
-            f"version {entry.version} of {entry.name}: its registration record is missing or is not the one that was "
-            f"promoted in generation {entry.generation}; restore registrations/{entry.work_key}.json"
+            f"version {entry.version} of {entry.name}: its registration record, which was promoted in generation "
+            f"{entry.generation}, is missing; restore registrations/{entry.work_key}.json"
         )
     return record
 

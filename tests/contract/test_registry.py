@@ -124,16 +124,39 @@ def restore(registry: Registry, name: str, version: int, work_key: str, run_id: 
     )  # fmt: skip
 
 
-def test_versions_are_restored_under_their_own_numbers(registry: Registry, name: str, run_id: str) -> None:
-    for version, key in ((2, "b"), (5, "e"), (2, "b")):
+def test_versions_are_restored_under_our_numbers_whatever_the_registry_counts(
+    registry: Registry, name: str, run_id: str
+) -> None:
+    for version, key in ((2, "b"), (5, "e"), (2, "b"), (3, "c")):
         made = restore(registry, name, version, key, run_id)
         assert (made.version, made.tags["ratchet.work_key"], made.tags["ratchet.snapshot"]) == (version, key, "s")
         assert (made.run_id, made.source_uri) == (run_id, "s3://ratchet-mlflow/m")
-    assert [v.version for v in registry.list_versions(name)] == [2, 5]
-    for version, key in ((3, "c"), (5, "other")):
-        with pytest.raises(RegistryError):
-            restore(registry, name, version, key, run_id)
-    assert [v.version for v in registry.list_versions(name)] == [2, 5]
+    assert [v.version for v in registry.list_versions(name)] == [2, 3, 5]
+    assert [registry.get_version(name, version).number for version in (2, 3, 5)] == [1, 3, 2]
+    with pytest.raises(VersionNotFound, match="no version 1; there are 2, 3, 5"):
+        registry.get_version(name, 1)
+    registry.set_alias(name, "champion", 3)
+    holder = registry.get_alias(name, "champion")
+    assert holder is not None
+    assert (holder.version, holder.number) == (3, 3)
+    registry.set_tags(name, 5, {"t": "u"})
+    assert [v.tags.get("t") for v in registry.list_versions(name)] == [None, None, "u"]
+    registry.delete_version(name, 2)  # by the registry's own number
+    assert [v.version for v in registry.list_versions(name)] == [2, 3]
+
+
+def test_a_version_is_found_again_by_its_source_whoever_took_its_work_key(
+    registry: Registry, name: str, run_id: str
+) -> None:
+    """Tags can be edited: another version that carries the work key is not the one that is made."""
+    other = registry.create_version(
+        name, work_key="a", run_id=run_id, source_uri="s3://ratchet-mlflow/other", model_id=None, description="",
+        tags={},
+    )  # fmt: skip
+    registry.edit_tags(name, other.number, {"ratchet.work_key": "b"})
+    made = create(registry, name, "b", run_id)
+    assert (made.number, made.origin) == (2, "s3://ratchet-mlflow/m")
+    assert create(registry, name, "b", run_id).number == 2
 
 
 def test_registrations_at_once_of_different_work_get_different_versions(

@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 import psutil
 import pytest
-from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.pipeline.spec import WorkloadRef
 from mlratchet.models.training.job import TrainingError, TrainJob
 from mlratchet.models.training.result import TrainResult
@@ -38,11 +37,14 @@ def test_21_memory_that_runs_out_is_said_with_the_batch_and_not_tried_again(stac
 def test_22_a_loader_that_stalls_is_ended_with_its_rank_and_the_training_goes_on(
     stack: Stack, job: MakeJob, undisturbed: TrainResult, tmp_path: Path
 ) -> None:
-    trouble = tmp_path / "stalled"
+    trouble = tmp_path / "attempt" / "stalled"  # a rank writes in its scratch alone
     stalling = WorkloadRef(
         use="tests.distributed.troubled:StallingLoader", parameters={**WORKLOAD.parameters, "trouble": str(trouble)}
     )
-    made = job(world=1, workload=stalling, loader_workers=1, stall_timeout_seconds=5.0, checkpoint={"every_steps": 20})
+    made = job(
+        world=1, workload=stalling, loader_workers=1, stall_timeout_seconds=5.0, checkpoint={"every_steps": 20},
+        scratch=str(tmp_path / "attempt"),
+    )  # fmt: skip
     training = Training(stack, made)
     wait_for("the stall", lambda: trouble.is_file() and trouble.read_text())
     stalled = psutil.Process(int(trouble.read_text()))
@@ -62,16 +64,13 @@ def ended(process: psutil.Process) -> bool:
         return True
 
 
-def test_23_a_rendezvous_port_that_is_taken_is_named(
+def test_23_a_port_that_is_taken_disturbs_nobody_on_one_node(
     stack: Stack, job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Its agent meets its ranks by a file. Where several nodes have to be told a port, a taken one is named."""
     with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-        monkeypatch.setenv("RATCHET_RENDEZVOUS_PORT", str(port))
-        error = Training(stack, job(world=1)).failed()
-    assert isinstance(error, InfrastructureError)
-    taken = f"rendezvous port 127.0.0.1:{port} is taken by another process; set RATCHET_RENDEZVOUS_PORT to a free one"
-    assert taken in str(error)
+        monkeypatch.setenv("RATCHET_RENDEZVOUS_PORT", str(other.getsockname()[1]))
+        Training(stack, job(world=1, epochs=2)).finished()
 
 
 def test_37_credentials_that_expire_end_the_attempt_and_new_ones_resume_it(

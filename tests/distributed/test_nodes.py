@@ -38,6 +38,7 @@ class Hosts:
         environment = {
             **os.environ,
             "RATCHET_HOME": str(home),
+            "RATCHET_TRUSTED_KEYS": str(home.parent / "trusted-keys.json"),
             "RATCHET_NODE_ADDRESS": self.addresses[host],
             "RATCHET_S3_ENDPOINT_URL": f"http://{self.addresses[0]}:{PORT}",
             "RATCHET_S3_ACCESS_KEY": "test", "RATCHET_S3_SECRET_KEY": "test-secret",

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mlratchet.infra.keys.files import ensure_pipeline_key
 from mlratchet.infra.launch.local import LocalLauncher
+from mlratchet.infra.launch.reports import signing_store
 from mlratchet.infra.settings import load_settings
 from mlratchet.infra.storage.opening import open_bucket
 from mlratchet.models.data.config import DataConfig, SourceConfig
@@ -55,8 +57,9 @@ def main(address: str, port: int, out: Path) -> None:
     server = ThreadedMotoServer(address, port, verbose=False)
     server.start()
     settings = load_settings()
-    store = open_bucket(settings)
-    store.ensure_bucket()
+    ensure_pipeline_key(settings)
+    store = signing_store(settings)
+    open_bucket(settings).ensure_bucket()
     job = job_of(prepare(store, store), str(out.parent / "first"), nodes=2)
 
     def hear(event: dict[str, Any]) -> None:

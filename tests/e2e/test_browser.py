@@ -6,13 +6,16 @@ import json
 import os
 import re
 import shutil
+import threading
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mlratchet.models.decisions.decision import load_decision
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Error, Locator, Page, expect, sync_playwright
 
 from tests.conftest import Stack, wait_for
 from tests.e2e.conftest import DeploymentRuns
@@ -28,16 +31,25 @@ PATIENCE_MS = 60_000
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
+def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
+        made = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         )
-        made = browser.new_page(viewport={"width": 1440, "height": 1000})
-        made.set_default_timeout(PATIENCE_MS)
-        expect.set_options(timeout=PATIENCE_MS)
         yield made
-        browser.close()
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, stack: Stack) -> Page:
+    """Let in by one link, to Prefect and MLflow alike."""
+    made = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
+    made.set_default_timeout(PATIENCE_MS)
+    made.goto(stack.link("prefect"))
+    made.wait_for_url(f"{prefect_url(stack)}/**", wait_until="commit")
+    expect(made.get_by_text("Deployments").first).to_be_visible()
+    return made
 
 
 def shoot(page: Page, name: str) -> None:
@@ -54,6 +66,39 @@ def field(page: Page, label: str) -> Locator:
 
 def prefect_url(stack: Stack) -> str:
     return str(stack.settings.prefect_api_url).removesuffix("/api")
+
+
+MAKE_A_FLOW = """([url, name]) => fetch(url, {
+    method: 'POST', body: JSON.stringify({name}), credentials: 'include', headers: {'content-type': 'application/json'},
+}).then(reply => reply.status)"""
+
+
+def test_a_browser_without_a_link_and_a_page_of_somebody_else_see_nothing(
+    stack: Any, page: Page, browser: Browser, tmp_path: Path
+) -> None:
+    """The page is served on another port of this machine, so that the browser has the cookie for it, too."""
+    flows = f"{stack.settings.prefect_api_url}/flows/"
+    stranger = browser.new_page()
+    for url in (prefect_url(stack), stack.settings.mlflow_tracking_uri):
+        reply = stranger.goto(f"{url}/")
+        assert reply is not None
+        assert reply.status == 401
+        expect(stranger.get_by_text("asks for a password")).to_be_visible()
+    (tmp_path / "index.html").write_text(f'<img src="{prefect_url(stack)}/ui-settings"><p>somebody else\'s</p>')
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        foreign = page.context.new_page()
+        foreign.goto(f"http://127.0.0.1:{server.server_port}/")
+        with pytest.raises(Error, match="Failed to fetch"):
+            foreign.evaluate(MAKE_A_FLOW, [flows, "made-by-a-foreign-page"])
+        foreign.close()
+        server.shutdown()
+    assert page.evaluate(MAKE_A_FLOW, [flows, "made-by-prefects-own-page"]) in (200, 201)
+    with stack.prefect() as client:
+        names = {flow.name for flow in client.read_flows()}
+    assert "made-by-prefects-own-page" in names
+    assert "made-by-a-foreign-page" not in names
 
 
 @pytest.fixture(scope="module")
@@ -78,15 +123,21 @@ def test_custom_run_is_filled_in_and_the_run_completes(stack: Any, second: Any, 
     run = runs.ended(besides=before)
     report = stack.adapters.store.get(f"runs/{run.id}.json")
     assert b'"epochs"' not in report
-    assert run.state_name in ("Promoted", "Stopped by gate")  # three epochs: either is honest
+    assert run.state_name in ("Completed", "Failed")  # three epochs: either is honest
+    outcome = "promoted" if run.state_name == "Completed" else "stopped by gate"
+    assert outcome in run.tags
     assert run.parameters["parameters"]["epochs"] == 3
     page.goto(f"{prefect_url(stack)}/runs/flow-run/{run.id}")
     expect(page.get_by_text(re.compile(run.state_name)).first).to_be_visible()
+    expect(page.get_by_text(outcome, exact=True).first).to_be_visible()
     for task in ("Ingest raw objects", "Train clicked", "Gate: champion"):
         expect(page.get_by_text(task).first).to_be_visible()
     shoot(page, "prefect-run")
     page.get_by_role("tab", name="Artifacts").or_(page.get_by_text("Artifacts", exact=True)).first.click()
     expect(page.get_by_text("gate-champion").first).to_be_visible()
+    page.goto(f"{prefect_url(stack)}/deployments/deployment/{deployed['deployment_id']}?tab=Runs")
+    expect(page.get_by_text(run.name).first).to_be_visible()  # its filter knows Prefect's own states alone
+    shoot(page, "prefect-deployment")
 
 
 def test_a_gates_table_is_readable(stack: Any, second: Any, page: Page) -> None:
@@ -137,6 +188,19 @@ def test_a_paused_run_is_approved_in_the_form_and_promoted(stack: Any, page: Pag
     page.goto(f"{prefect_url(stack)}/runs/flow-run/{waiting['run_id']}")
     page.get_by_role("tab", name="Artifacts").or_(page.get_by_text("Artifacts", exact=True)).first.click()
     expect(page.get_by_text("approval-champion").first).to_be_visible()
+
+
+def test_tensorboard_shows_the_newest_run(stack: Any, second: Any, page: Page) -> None:
+    process = stack.start("open", "tensorboard", "digits", "--print")
+    try:
+        link = process.stdout.readline().strip()
+        page.goto(link)
+        expect(page.get_by_text(second.report["training"]["mlflow_run"]).first).to_be_visible()
+        expect(page.get_by_text("epoch/").or_(page.get_by_text("loss")).first).to_be_visible()
+        shoot(page, "tensorboard")
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
 
 
 def test_mlflow_compares_version_1_with_2(stack: Any, first: Any, second: Any, page: Page) -> None:

@@ -22,7 +22,7 @@ def test_a_schedule_of_every_minute_starts_a_run(stack: Any) -> None:
     finally:
         with stack.prefect() as client:
             client.delete_deployment(deployed["deployment_id"])
-    assert run.state_name == "Promoted"
+    assert run.state_name == "Completed"
     report = json.loads(stack.adapters.store.get(f"runs/{run.id}.json"))
     assert (report["outcome"], report["version"]) == ("promoted", 1)
     assert stack.adapters.ledger.head(name).actor == "schedule"

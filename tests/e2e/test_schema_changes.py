@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -85,3 +86,71 @@ def test_a_column_less_moves_no_row_and_the_champion_still_gets_it(stack: Any, c
     assert "rows left out" not in said
     assert "gain over the champion" in said
     stack("rollback", "order", "--to", "1")  # the champion of the other tests, whatever their order
+
+
+SENTENCES = '''
+"""Bags of the most common words of the delivery that is read: another delivery codes the same sentence anew."""
+import json
+from collections import Counter
+
+import numpy as np
+from mlratchet.models.workloads.base import InputSpec, Record, Workload
+from torch import nn
+
+
+class Sentences(Workload):
+    task = "classification"
+
+    def class_names(self):
+        return ("sea", "land")
+
+    def input_spec(self):
+        return InputSpec(kind="tensor", shape=(6,), dtype="float32")
+
+    def records(self, objects, fetch, source):
+        rows = [json.loads(line) for item in objects for line in fetch(item).decode().splitlines()]
+        counts = Counter(word for row in rows for word in row["text"].split())
+        words = [word for word, _ in sorted(counts.items(), key=lambda one: (-one[1], one[0]))[:6]]
+        for row in rows:
+            said = row["text"].split()
+            x = np.asarray([float(said.count(word)) for word in words], dtype=np.float32)
+            yield Record(id=row["id"], x=x, y=self.class_names().index(row["label"]), raw_digest=row["text"])
+
+    def build_model(self):
+        return nn.Linear(6, 2)
+'''
+WORDS = {"sea": ("boat", "wave", "salt"), "land": ("tree", "road", "barn")}
+
+
+def sentences(stack: Any, first: int, count: int, favourite: str = "") -> str:
+    """A file of sentences, each of two words of its class; `favourite` stands in every one of them, too."""
+    draw, lines = random.Random(first), []
+    for number in range(first, first + count):
+        label = draw.choice(list(WORDS))
+        text = " ".join([*draw.sample(WORDS[label], 2), *([favourite] * 3 if favourite else [])])
+        lines.append(json.dumps({"id": f"s{number}", "text": text, "label": label}))
+    file: Path = stack.project / f"sentences-{first}.jsonl"
+    file.write_text("\n".join(lines))
+    return str(file)
+
+
+def test_a_vocabulary_counted_anew_compares_nothing_and_new_sides_begin_fresh(stack: Any) -> None:
+    (stack.project / "sentences.py").write_text(SENTENCES)
+    text = FILE.replace("name: order", "name: sentences").replace("order/, label_column: label", "sentences/")
+    text = text.replace("mlratchet.models.workloads.tabular:TableClassifier", "sentences:Sentences")
+    text = text.replace("  parameters: {columns: [a, b], classes: [low, mid, high], hidden: 8}\n", "")
+    file = stack.pipelines / "sentences.yaml"
+    file.write_text(text.replace("epochs: 6", "epochs: 1"))
+    stack("upload", "sentences", sentences(stack, 0, 400))
+    first = stack.json("run", "sentences", "--local")
+    assert (first["outcome"], first["training"]["began_fresh"]) == ("promoted", "")
+
+    stack("upload", "sentences", sentences(stack, 400, 100, favourite="salt"))
+    file.write_text(file.read_text() + "data: {split: {salt: other sides}}\n")
+    said = stack("run", "sentences", "--local", code=4).stdout
+    assert "champion gate: inconclusive" in said
+    assert "rows prepare to other inputs than when it was trained (s" in said
+    assert "and their raw cells are the same: the preparation changed, so nothing can be compared" in said
+    assert "begins fresh, not from the champion: version 1 was trained on " in said
+    assert "begins fresh, not from the champion: version 1" in stack("decision", "sentences", "2").stdout
+    assert stack.json("champion", "sentences")["version"] == 1

@@ -53,13 +53,13 @@ def test_a_service_that_is_killed_comes_back_with_its_data(stack: Stack, service
     assert stack.json("reconcile") is not None
 
 
-def refusals(stack: Stack) -> list[int]:
+def refusals(stack: Stack, **headers: str) -> list[int]:
     """What Prefect and MLflow answer to somebody without a password."""
-    settings = stack.settings
-    asked = {"max_results": 1}
+    prefect, mlflow = stack.settings.prefect_api_url, stack.settings.mlflow_tracking_uri
+    search = f"{mlflow}/api/2.0/mlflow/experiments/search"
     return [
-        httpx.post(f"{settings.prefect_api_url}/flows/count", json={}).status_code,
-        httpx.post(f"{settings.mlflow_tracking_uri}/api/2.0/mlflow/experiments/search", json=asked).status_code,
+        httpx.post(f"{prefect}/flows/count", json={}, headers=headers).status_code,
+        httpx.post(search, json={"max_results": 1}, headers=headers).status_code,
     ]
 
 
@@ -92,10 +92,10 @@ def rebuilt(stack: Stack, scene: Scene) -> None:
     }
     for record in scene.records:
         assert shown[record.version]["work_key"] == record.work_key
-    user, password = stack.settings.prefect_auth.get_secret_value().split(":")  # type: ignore[union-attr]  # --auth
-    address = f"{stack.settings.prefect_api_url}/deployments/name/retrain/two-layers"
-    deployment = httpx.get(address, auth=(user, password)).raise_for_status().json()
-    assert deployment["parameters"]["revision"] == deployed_revisions(stack.adapters.store)["two-layers"]
+    with stack.prefect() as client:
+        deployment = client.read_deployment_by_name("retrain/two-layers")
+    assert deployment.parameters["pipeline"] == "two-layers"
+    assert deployed_revisions(stack.adapters.store)["two-layers"][:12] in (deployment.description or "")
     again = stack.json("reconcile", "--rebuild")
     assert [line for line in again if "deployed" not in line] == []
 
@@ -103,10 +103,10 @@ def rebuilt(stack: Stack, scene: Scene) -> None:
 def test_a_killed_supervisor_takes_everything_with_it_and_lost_databases_are_rebuilt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With passwords, which are remembered. MLflow and Prefect lose everything; S3 does not."""
+    """MLflow and Prefect lose everything; S3 does not. Passwords are asked for until somebody says otherwise, aloud."""
     other = Stack(tmp_path)
     try:
-        assert "credentials.json" in other("up", "--auth").stdout
+        assert "ratchet open" in other("up").stdout
         assert refusals(other) == [401, 401]
         assert "no versions of" in other("versions", "digits").stdout
         assert "`ratchet down` first" in other("up", "--no-auth", code=2).stderr
@@ -124,12 +124,16 @@ def test_a_killed_supervisor_takes_everything_with_it_and_lost_databases_are_reb
         wait_for("every process to be gone", lambda: marked_processes(STACK_MARK, mark) == [])
         assert "NOT HEALTHY" in other("status", code=5).stdout
         for database in (other.home / "data").glob("*.db*"):
-            if "auth" not in database.name:
-                database.unlink()
-        other("up")
+            database.unlink()
+        assert "NO PASSWORDS" in other("up", "--no-auth").stderr
+        assert "NO PASSWORDS" in other("up").stderr
         assert {name: service.url for name, service in other.services().items()} == ports
         assert other.adapters.raw.get("kept") == b"data"
-        assert refusals(other) == [401, 401]
+        assert refusals(other) == [200, 200]
+        assert refusals(other, origin="http://evil.example") == [403, 403]
+        assert refusals(other, host="evil.example") == [421, 421]
+        for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+            monkeypatch.delenv(name)
         rebuilt(other, scene)
         other("down")
         assert marked_processes(STACK_MARK, mark) == []

@@ -1,6 +1,6 @@
 """A small HTTP proxy that stands in front of a server and does to replies what networks do.
 
-It forwards the Host header as it came, so that signed S3 requests stay valid.
+It forwards the Host header of a signed S3 request as it came, and names the server to MLflow, which looks at it.
 """
 
 from __future__ import annotations
@@ -86,8 +86,9 @@ class Proxy:
         place = urlsplit(self.upstream)
         connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=60)
         connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+        signed = headers.get("Authorization", "").startswith("AWS4")
         for name, value in headers.items():
-            connection.putheader(name, value)
+            connection.putheader(name, value if signed or name.lower() != "host" else place.netloc)
         connection.endheaders(body)
         return connection.getresponse()
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
+from mlratchet.infra.settings import apply_environment
 
 from tests.conftest import Stack, wait_for
 from tests.faults.conftest import Invariants
@@ -25,12 +30,34 @@ def small(tmp_path: Path) -> Iterator[Stack]:
     done = subprocess.run([mount, "-t", "tmpfs", "-o", "size=400m", "ratchet-test", str(data)], capture_output=True)
     if done.returncode != 0:
         pytest.skip(f"no file system can be mounted here: {done.stderr.decode().strip()}")
+    before = dict(os.environ)
+    try:
+        made("up")
+        apply_environment(made.settings)
+        yield made
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        made("down")
+        subprocess.run(["umount", "-l", str(data)], check=True)
+
+
+@pytest.fixture
+def small_home(tmp_path: Path) -> Iterator[Stack]:
+    """A stack whose whole home has 600 MB."""
+    made = Stack(tmp_path)
+    made.home.mkdir(parents=True, mode=0o700)
+    mount = shutil.which("mount") or "mount"
+    command = [mount, "-t", "tmpfs", "-o", "size=600m,mode=700", "ratchet-test", str(made.home)]
+    done = subprocess.run(command, capture_output=True)
+    if done.returncode != 0:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.decode().strip()}")
     try:
         made("up")
         yield made
     finally:
         made("down")
-        subprocess.run(["umount", "-l", str(data)], check=True)
+        subprocess.run(["umount", "-l", str(made.home)], check=True)
 
 
 def fill(folder: Path) -> Path:
@@ -77,3 +104,22 @@ def test_39_a_disk_that_fills_up_under_a_run_ends_the_wait_for_it_and_with_room_
     report = small.json("run", name)
     assert report["outcome"] == "promoted"
     Invariants(small).all_hold(name, report)
+
+
+def test_39_a_full_disk_under_the_home_itself_ends_nothing_and_all_comes_back(small_home: Stack) -> None:
+    stack = small_home
+    name = stack.pipeline("two", "processes: 2 -> processes: 1")
+    stack("upload", name, "rows.csv")
+    assert stack.json("run", name)["outcome"] == "promoted"
+    supervisor = int((stack.home / "run" / "supervisor.pid").read_text())
+    row = stack.project / "row.json"
+    row.write_text(json.dumps({f"x{n}": 0.5 for n in range(10)}))
+    filler = fill(stack.home)
+    before = time.monotonic()
+    wait_for("some looks of the supervisor", lambda: time.monotonic() - before > 15)
+    assert psutil.pid_exists(supervisor)
+    assert stack.json("predict", name, str(row))["version"] == 1
+    filler.unlink()
+    wait_for("everything to be healthy again", stack.healthy)
+    assert int((stack.home / "run" / "supervisor.pid").read_text()) == supervisor
+    assert stack.json("run", name)["outcome"] == "unchanged"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from mlratchet.models.gates.checks.base import SCORED_GATES, Check, Needs
+from mlratchet.models.gates.checks.base import SCORED_GATES, Check, Needs, PolicyContext
 from mlratchet.models.gates.checks.case import NO_CHAMPION, Case
+from mlratchet.models.gates.checks.naming import always_holds
 from mlratchet.models.gates.result import CheckResult, against_bound, not_applicable, unknown
 from pydantic import Field
 
@@ -29,6 +30,11 @@ class AttributionCheck(Check):
     def needs(self) -> Needs:
         """The importance of every input, of both."""
         return Needs(attributions=True)
+
+    def validate_in(self, context: PolicyContext, where: str) -> None:  # noqa: ARG002
+        """A shift that can be more."""
+        if self.maximum_shift >= 1:
+            raise always_holds(where, "maximum_shift", self.maximum_shift, "the shift", (0.0, 1.0))
 
     def judge(self, case: Case) -> CheckResult:
         """The measured shift against the maximum."""

@@ -67,7 +67,8 @@ class Check(StrictModel, ABC):
     gates: ClassVar[tuple[str, ...]]
     """Where its evidence exists, in the order of `ALL_GATES`."""
     wears: ClassVar[bool]
-    """Whether it looks at the test rows: every verdict on them wears them out (wear.py)."""
+    """Whether it looks at the test rows: every verdict on them wears them out (wear.py). At the data gate and in
+    probation there are none to look at."""
     declarations: ClassVar[tuple[str, ...]] = ("gates", "wears")
     """What every class that can be judged must say."""
     paired: ClassVar[bool] = False

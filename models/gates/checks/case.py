@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 import numpy as np
 from mlratchet.models.evaluation.join import Common
 from mlratchet.models.evaluation.seen import SEEN, SEEN_COLUMN, comparable, leaves_nothing
+from mlratchet.models.gates.checks.readable import unreadable
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.metrics import Metric
 from mlratchet.models.metrics.rows import RowOutputs
@@ -83,7 +84,8 @@ class Case:
             output = output[:, [place for place, name in enumerate(self.class_names) if name not in rows.unknown]]
         if not (np.isfinite(output).all() and np.isfinite(rows.y).all()):
             return f"the {who}'s outputs or targets hold NaN or infinity"  # one is enough, whatever slice it is in
-        return ""
+        why = unreadable(rows, self.task, self.class_names) if self.task else ""
+        return f"the {who}: {why}" if why else ""
 
     def pair_refused(self, ours: RowOutputs | None, theirs: RowOutputs | None, who: str) -> str:
         """Why the candidate cannot be compared with `who` row by row; empty when it can."""
@@ -96,8 +98,9 @@ class Case:
             if set(theirs.columns[SEEN_COLUMN]) != {SEEN}:
                 return f"no test row is left to compare with the {who} on: {comparable(ours, theirs, ()).words[2:]}"
             return (
-                f"the {who} was trained on every one of these {len(theirs.ids)} test rows: data.split changed, and "
-                "only rows that neither has seen can compare the two; deliver some"
+                f"the {who} was trained on every one of these {len(theirs.ids)} test rows: data.split, or "
+                "what says which row is which, changed, and only rows that neither has seen can compare the two; "
+                "deliver some"
             )
         return ""
 

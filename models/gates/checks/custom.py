@@ -10,7 +10,7 @@ from numbers import Real
 from typing import Any, Literal
 
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.functions import REFERENCE, load_function
+from mlratchet.models.functions import REFERENCE, contained, load_function, raised
 from mlratchet.models.gates.checks.base import SCORED_GATES, Check, PolicyContext
 from mlratchet.models.gates.checks.case import Case
 from mlratchet.models.gates.checks.naming import unknown_name
@@ -27,7 +27,7 @@ class CustomCheck(Check):
     """`function(evidence, **parameters)` gives a mapping with value, verdict and reason."""
 
     gates = ("data", *SCORED_GATES, "probation")
-    wears = False
+    wears = True  # it may look at whatever it is given
 
     kind: Literal["custom"]
     function: str = Field(pattern=REFERENCE)
@@ -63,12 +63,12 @@ class CustomCheck(Check):
         """Call the function on a read-only view of the evidence. Whatever it does wrong is inconclusive."""
         name = self.function.partition(":")[2]
         try:
-            function = load_function(self.function, "custom check")
-            answer = function(read_only(case.evidence), **self.parameters)
+            function = contained(lambda: load_function(self.function, "custom check"))
+            answer = contained(lambda: function(read_only(case.evidence), **self.parameters))
         except ConfigurationError as error:
             return unknown(self.kind, name, "?", str(error))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code: its failure must not pass, nor crash
-            return unknown(self.kind, name, "?", f"{self.function} raised {type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001 - the user's code: its failure must not pass, nor crash
+            return unknown(self.kind, name, "?", f"{self.function} raised {raised(error)}")
         why = malformed(answer)
         if why:
             return unknown(self.kind, name, "?", f"{self.function}: {why}")
@@ -91,22 +91,26 @@ def malformed(answer: Any) -> str:
     value, n = answer.get("value"), answer.get("n", 0)
     if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(float(value)):
         return f"value must be a finite number, got {value!r}"
-    if answer.get("verdict") not in VERDICTS:
+    if not isinstance(answer.get("verdict"), str) or answer["verdict"] not in VERDICTS:
         return f"verdict must be one of {', '.join(VERDICTS)}, got {answer.get('verdict')!r}"
     if not isinstance(answer.get("reason"), str) or not answer["reason"].strip():
         return f"reason must say why in words, got {answer.get('reason')!r}"
     if isinstance(n, bool) or not isinstance(n, int) or n < 0:
         return f"n must be a number of rows, got {n!r}"
+    threshold = answer.get("threshold", "")
+    if not isinstance(threshold, str | int | float) or (isinstance(threshold, float) and not math.isfinite(threshold)):
+        return f"threshold must be a word or a finite number, got {threshold!r}"
     return ""
 
 
 def read_only(evidence: Evidence) -> Evidence:
-    """The evidence with arrays that cannot be written: a check must not change what the next one judges."""
+    """A copy of the evidence, with arrays that cannot be written: a check must not change what the next one judges, and
+    a view leads to what it is a view of."""
 
     def frozen(rows: RowOutputs | None) -> Any:
         if rows is None:
             return None
-        y, output = rows.y.view(), rows.output.view()
+        y, output = rows.y.copy(), rows.output.copy()
         y.flags.writeable = output.flags.writeable = False
         columns = {name: list(values) for name, values in rows.columns.items()}
         return dataclasses.replace(rows, ids=list(rows.ids), y=y, output=output, columns=columns)

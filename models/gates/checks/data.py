@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mlratchet.models.data.quality import MEASURES
+from mlratchet.models.data.quality import MEASURES, range_of
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.gates.checks.base import PolicyContext
 from mlratchet.models.gates.checks.case import Case
-from mlratchet.models.gates.checks.naming import unknown_name
+from mlratchet.models.gates.checks.naming import always_holds, out_of_range, unknown_name
 from mlratchet.models.gates.checks.statistical import Bounded
 from mlratchet.models.gates.result import CheckResult, against_bound, bound_words, not_applicable, unknown
 from mlratchet.models.objectives.naming import objective_of
@@ -38,13 +38,21 @@ class DataCheck(Bounded):
         return self.measure in COMPARING
 
     def validate_in(self, context: PolicyContext, where: str) -> None:
-        """A measure that there is, of a workload that has what it counts."""
+        """A measure that there is, of a workload that has what it counts, and a bound that it can miss."""
         if self.measure not in MEASURES:
             raise unknown_name(where, "measure", self.measure, list(MEASURES))
         if self.measure in OF_CLASSES and not context.class_names:
             raise ConfigurationError(
                 f"{where}: {self.measure} is never measured: a {objective_of(context.task).name} has no classes"
             )
+        low, high = range_of(self.measure, len(context.class_names))
+        for field, bound, vacuous in (("minimum", self.minimum, low), ("maximum", self.maximum, high)):
+            if bound is None:
+                continue
+            if not low <= bound <= high:
+                raise out_of_range(where, field, bound, self.measure, (low, high))
+            if bound == vacuous:
+                raise always_holds(where, field, bound, self.measure, (low, high))
 
     def judge(self, case: Case) -> CheckResult:
         """The measure against the bound; over nothing it says nothing."""

@@ -12,10 +12,11 @@ from dataclasses import asdict, replace
 from typing import Any, get_args
 
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.functions import load_function
+from mlratchet.models.functions import contained, kept_out, load_function, raised
 from mlratchet.models.gates.checks.base import Check, PolicyContext, own_kind
 from mlratchet.models.gates.checks.case import Case
 from mlratchet.models.gates.checks.custom import read_only
+from mlratchet.models.gates.checks.told import told_check
 from mlratchet.models.gates.names import ALL_GATES
 from mlratchet.models.gates.result import CheckResult, Verdict, unknown
 from mlratchet.models.identity.canonical import canonical_json
@@ -52,6 +53,13 @@ class AbsentCheck(Check):
         return unknown(self.kind, name_of(self), "?", self._why)
 
 
+def absent_check(declared: Mapping[str, Any], why: str) -> AbsentCheck:
+    """Of what the file says."""
+    absent = AbsentCheck.model_validate(dict(declared))
+    absent._why = why
+    return absent
+
+
 def name_of(check: Check) -> str:
     """The class alone."""
     return check.kind.partition(":")[2]
@@ -62,14 +70,22 @@ def is_outside(check: Check) -> bool:
     return not own_kind(type(check))
 
 
+def is_foreign(check: Check, task: str) -> bool:
+    """Whether a user's code has a part in its verdict: its own, a metric's or, of a check that reads the outputs of
+    models, the objective's. Not of an absent one, which passes nothing."""
+    if isinstance(check, AbsentCheck):
+        return False
+    return is_outside(check) or bool(check.user_code) or (":" in task and check.wears)
+
+
 def load_check(reference: str) -> type[Check]:
     """The class of a reference. Raises ``ConfigurationError`` when there is none or it is no check."""
     try:
-        found: Any = load_function(reference, "check", what="class")
+        found: Any = contained(lambda: load_function(reference, "check", what="class"))
     except ConfigurationError:
         raise
-    except (Exception, SystemExit) as error:  # the user's module: what it raises is a mistake in it, told as one
-        raise ConfigurationError(f"check {reference}: {type(error).__name__}: {error}") from error
+    except Exception as error:  # the user's module: what it raises is a mistake in it, told as one
+        raise ConfigurationError(f"check {reference}: {raised(error)}") from error
     if not (isinstance(found, type) and issubclass(found, Check)):
         raise ConfigurationError(f"check {reference}: expected a subclass of {Check.__module__}.Check, got {found!r}")
     if inspect.isabstract(found):
@@ -80,17 +96,21 @@ def load_check(reference: str) -> type[Check]:
 
 
 def parse_outside(declared: Any) -> Check:
-    """The user's check of a mapping, or an `AbsentCheck`. Raises ``ValidationError`` for wrong parameters."""
+    """The user's check of a mapping, or an `AbsentCheck`; where users' modules are kept out, a `ToldCheck`. Raises
+    ``ValueError`` for wrong parameters."""
     if isinstance(declared, Check):
         return declared
     if not isinstance(declared, Mapping):
         raise ValueError(f"expected a mapping with kind, got {type(declared).__name__}")
+    return told_check(declared) if kept_out() else loaded_check(declared)
+
+
+def loaded_check(declared: Mapping[str, Any]) -> Check:
+    """Of its class, or an `AbsentCheck`. Raises ``ValidationError`` for wrong parameters."""
     try:
         found = load_check(str(declared["kind"]))
     except ConfigurationError as error:
-        absent = AbsentCheck.model_validate(dict(declared))
-        absent._why = str(error)
-        return absent
+        return absent_check(declared, str(error))
     for name in declared:
         if name not in found.model_fields and found.model_config.get("extra") == "forbid":
             raise ValueError(f"unknown key {name!r}; {nearest_hint(name, list(found.model_fields))}")
@@ -100,26 +120,30 @@ def parse_outside(declared: Any) -> Check:
 def validate_outside(check: Check, context: PolicyContext, where: str) -> None:
     """`validate_in` and what else is asked of it before a run. Raises ``ConfigurationError``."""
     try:
-        check.validate_in(context, where)
+        contained(lambda: check.validate_in(context, where))
         canonical_json(check.model_dump(mode="json"))
         check.needs(), check.compares, check.subject, check.allowed_loss
     except ConfigurationError:
         raise
     except Exception as error:
-        raise ConfigurationError(f"{where}: {check.kind} raised {type(error).__name__}: {error}") from error
+        raise ConfigurationError(f"{where}: {check.kind} raised {raised(error)}") from error
 
 
 def judge_outside(check: Check, case: Case) -> CheckResult:
     """Judge on a read-only view of the evidence, and believe only a result that is one."""
     try:
-        result = check.judge(replace(case, evidence=read_only(case.evidence)))
-        why = malformed_result(result)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code: its failure must not pass, nor crash
-        why = f"raised {type(error).__name__}: {error}"
+        result = contained(lambda: check.judge(replace(case, evidence=read_only(case.evidence))))
+        why = contained(lambda: malformed_result(result))
+    except Exception as error:  # noqa: BLE001 - the user's code: its failure must not pass, nor crash
+        why = f"raised {raised(error)}"
     if why:
         return unknown(check.kind, name_of(check), "?", f"{check.kind}: {why}")
-    source = source_of(check.kind).digest()[:12]
-    return replace(result, kind=check.kind, method=f"{result.method or name_of(check)}, source {source}")
+    return replace(result, kind=check.kind, method=with_source(result.method or name_of(check), check.kind))
+
+
+def with_source(method: str, reference: str) -> str:
+    """Names what the code is made of."""
+    return f"{method}, source {source_of(reference).digest()[:12]}"
 
 
 def malformed_result(result: Any) -> str:

@@ -9,6 +9,7 @@ from typing import ClassVar
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.gates.checks.base import Check, PolicyContext
 from mlratchet.models.gates.checks.case import LEAST_TAIL
+from mlratchet.models.gates.checks.naming import always_holds, out_of_range
 from mlratchet.models.gates.pilot import Pilot
 from mlratchet.models.metrics import Metric
 from pydantic import Field, model_validator
@@ -58,7 +59,7 @@ class Statistical(Check):
         return self.power_of(metric, pilot) if metric is not None else ""
 
     def validate_in(self, context: PolicyContext, where: str) -> None:
-        """A metric of the task, bounds on its better side and inside its span, margins smaller than its span."""
+        """A metric of the task, bounds on its better side that can be missed, margins smaller than its span."""
         name = self.subject
         metric = context.metric(name, where)
         levels = {field: bound for field in self.levels if (bound := getattr(self, field)) is not None}
@@ -66,15 +67,17 @@ class Statistical(Check):
         low, high = metric.span
         for field, bound in levels.items():
             if not low <= bound <= high:
-                raise ConfigurationError(
-                    f"{where}: {field} {bound:g} lies outside {name}, which is {low:g} to {high:g}"
-                )
+                raise out_of_range(where, field, bound, name, metric.span)
+            if bound == (low if metric.direction == "higher" else high):
+                raise always_holds(where, field, bound, name, metric.span)
         for field in self.margins:
             margin = getattr(self, field)
             if margin is not None and math.isfinite(high - low) and margin >= high - low:
-                raise ConfigurationError(
-                    f"{where}: {field} {margin:g} always holds: {name} is {low:g} to {high:g} ({metric.unit})"
-                )
+                raise self.refuse_margin(where, field, margin, metric)
+
+    def refuse_margin(self, where: str, field: str, margin: float, metric: Metric) -> ConfigurationError:
+        """Of a margin as wide as the metric's span: a loss within it always holds."""
+        return always_holds(where, field, margin, metric.name, metric.span, metric.unit)
 
     def _check_direction(self, metric: Metric, levels: dict[str, float], where: str) -> None:
         wanted = "minimum" if metric.direction == "higher" else "maximum"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.gates.checks.base import SCORED_GATES
 from mlratchet.models.gates.checks.case import Case
 from mlratchet.models.gates.checks.pairing import Paired
@@ -28,6 +29,13 @@ class SuperiorityCheck(Paired):
     def power_of(self, metric: Metric, pilot: Pilot) -> str:
         """Which gain the rows can show."""
         return margin_note(metric, self.margin, pilot, confidence=self.confidence, gain=True)
+
+    def refuse_margin(self, where: str, field: str, margin: float, metric: Metric) -> ConfigurationError:
+        """A gain as wide as the metric's span cannot be had."""
+        low, high = metric.span
+        return ConfigurationError(
+            f"{where}: {field} {margin:g} never holds: {metric.name} is {low:g} to {high:g}; lower it"
+        )
 
     def judge(self, case: Case) -> CheckResult:
         """Against the champion, scored now on the same rows."""

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from mlratchet.models.metrics import ECE_BINS, log_probabilities
 from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.objectives.pictures.curves import curves
 from mlratchet.models.png import png_bytes
 
 MANY = 30  # classes beyond which cells carry no numbers
@@ -25,6 +26,7 @@ def confusion_matrix(rows: RowOutputs, class_names: tuple[str, ...]) -> bytes:
     axes = figure.add_subplot()
     image = axes.imshow(table, cmap="Blues")
     figure.colorbar(image, ax=axes, label="rows")
+    axes.set_title(f"Confusion matrix of {len(rows.y):,} test rows")
     axes.set_xlabel("predicted")
     axes.set_ylabel("label")
     if count <= MANY:
@@ -35,6 +37,13 @@ def confusion_matrix(rows: RowOutputs, class_names: tuple[str, ...]) -> bytes:
                 colour = "white" if value > table.max() / 2 else "black"
                 axes.text(j, i, str(value), ha="center", va="center", color=colour, fontsize=8)
     return png_bytes(figure)
+
+
+def class_curves(rows: RowOutputs, class_names: tuple[str, ...]) -> bytes:
+    """ROC and precision-recall of every class; of two classes, of the second one, which the first mirrors."""
+    scores = log_probabilities(rows.output)
+    wanted = range(len(class_names)) if len(class_names) > 2 else range(1, len(class_names))
+    return curves({class_names[c]: (scores[:, c], rows.y == c) for c in wanted})
 
 
 def reliability(rows: RowOutputs) -> bytes:
@@ -52,8 +61,7 @@ def reliability(rows: RowOutputs) -> bytes:
         marker="o",
         label="model",
     )
-    axes.set_xlabel("confidence")
-    axes.set_ylabel("accuracy")
+    axes.set(title="Reliability: is it as sure as it is right?", xlabel="confidence", ylabel="accuracy")
     axes.grid(alpha=0.3)
     axes.legend()
     return png_bytes(figure)
@@ -74,7 +82,7 @@ def reliability_of_both(a: RowOutputs, b: RowOutputs) -> bytes:
         sizes = [20 + 180 * float((bins == i).mean()) for i in used]
         axes.plot(x, y, color=colour, linewidth=1, alpha=0.6)
         axes.scatter(x, y, s=sizes, color=colour, label=name)
-    axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1.02), ylim=(0, 1.02))
+    axes.set(title="Reliability of A and B", xlabel="confidence", ylabel="accuracy", xlim=(0, 1.02), ylim=(0, 1.02))
     axes.grid(alpha=0.3)
     axes.legend()
     return png_bytes(figure)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.objectives.pictures.curves import curves
 from mlratchet.models.png import png_bytes
 
 
@@ -21,6 +22,11 @@ def labels(rows: RowOutputs, class_names: tuple[str, ...]) -> bytes:
         count = of.sum(axis=0)
         axes.plot(places[count > 0], (hit[count > 0] / count[count > 0]), marker, color="black", label=name)
     axes.set_xticks(places, class_names, rotation=45, ha="right")
-    axes.set_ylabel("share")
+    axes.set(title="Labels: what rows have, and what is said of them", ylabel="share")
     axes.legend()
     return png_bytes(figure)
+
+
+def label_curves(rows: RowOutputs, class_names: tuple[str, ...]) -> bytes:
+    """ROC and precision-recall of every label."""
+    return curves({name: (rows.output[:, c], rows.y[:, c] > 0) for c, name in enumerate(class_names)})

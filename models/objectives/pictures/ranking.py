@@ -19,7 +19,6 @@ def relevance(rows: RowOutputs) -> bytes:
     figure = Figure(figsize=(6, 4.5))
     axes = figure.add_subplot()
     axes.boxplot([rows.output[rows.y == grade] for grade in grades], tick_labels=[f"{grade:g}" for grade in grades])
-    axes.set_xlabel("relevance")
-    axes.set_ylabel("score")
+    axes.set(title="Scores by relevance", xlabel="relevance", ylabel="score")
     axes.grid(alpha=0.3)
     return png_bytes(figure)

@@ -17,8 +17,7 @@ def residuals(rows: RowOutputs) -> bytes:
     axes.scatter(rows.y, rows.output.reshape(rows.y.shape), s=6, alpha=0.5)
     ends = [float(rows.y.min()), float(rows.y.max())]
     axes.plot(ends, ends, "--", color="grey")
-    axes.set_xlabel("target")
-    axes.set_ylabel("prediction")
+    axes.set(title=f"Prediction against target, {len(rows.y):,} test rows", xlabel="target", ylabel="prediction")
     axes.grid(alpha=0.3)
     return png_bytes(figure)
 
@@ -32,6 +31,6 @@ def errors_of_both(a: RowOutputs, b: RowOutputs) -> bytes:
     axes.scatter(error_a, error_b, s=6, alpha=0.4, color=COLOUR)
     end = float(max(error_a.max(), error_b.max()))
     axes.plot([0, end], [0, end], "--", color="grey", linewidth=1)
-    axes.set(xlabel="absolute error of A", ylabel="absolute error of B")
+    axes.set(title="Errors of A and B, a dot a row", xlabel="absolute error of A", ylabel="absolute error of B")
     axes.grid(alpha=0.3)
     return png_bytes(figure)

@@ -16,8 +16,8 @@ import torch
 import yaml
 from mlflow.exceptions import MlflowException
 from mlratchet.infra.artifact.exported import load_exported
-from mlratchet.infra.artifact.package import build_model_directory
-from mlratchet.models.artifact.signature import Signature
+from mlratchet.infra.artifact.package import complete, export
+from mlratchet.models.artifact.signature import Signature, signature_of
 from mlratchet.models.errors import DataError, SecurityError
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.serving.schema import parse_request
@@ -37,7 +37,8 @@ def made(folder: Path, workload: Workload, **more: Any) -> Made:
     save_file(module.state_dict(), weights)
     example = np.random.default_rng(0).random((2, *workload.input_spec().shape)).astype(np.float32)
     out = folder / "model"
-    build_model_directory(module, workload, example, out=out, card="card", weights_file=weights, **more)
+    export(module, example, out)
+    complete(out, signature_of(workload, **more), example, card="card", weights_file=weights)
     signature = Signature.from_json((out / "signature.json").read_text())
     predictor = Predictor(version=0, generation=0, signature=signature, model=load_exported(out))
     return out, lambda rows: predictor.predict(parse_request(json.dumps({"instances": rows}).encode(), signature))

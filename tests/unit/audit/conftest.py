@@ -23,6 +23,7 @@ from mlratchet.models.decisions.stored_evidence import Basis, freeze
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.identity.canonical import digest_bytes
+from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.identity.signing import TrustedKey, TrustedKeys
 from mlratchet.models.ledger.chain import entry_key
 from mlratchet.models.ledger.entry import LedgerEntry
@@ -82,7 +83,7 @@ class World:
             manifest_digest=manifest.digest(), weights_key="k", weights_sha256="s", snapshot_id="s", dataset_id="d",
             rows_key="r", revision="v", parent_version=None, registered_s=0.0,
         )  # fmt: skip
-        self.records[version] = record = publish_registration(self.store, record)
+        self.records[version] = record = publish_registration(RecordStore(self.store, self.keys), record)
         return record
 
     def judge(self, gate: str, record: Registration, champion: int | None, **digests: str) -> str:

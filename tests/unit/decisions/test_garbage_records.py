@@ -72,7 +72,7 @@ def test_garbage_is_no_dataset_snapshot_or_deployment(store: MemoryStore, data: 
     for key, read in (
         ("datasets/d.json", lambda: load_dataset(store, "d")),
         ("snapshots/s.json", lambda: load_snapshot(store, "s")),
-        ("deployments/p.json", lambda: deployed_revisions(store)),
+        ("deployments/p/00000001.json", lambda: deployed_revisions(store)),
     ):
         store.put(key, data)
         with pytest.raises(SecurityError, match=r"is not a .*; it was changed"):

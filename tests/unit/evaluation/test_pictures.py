@@ -11,7 +11,8 @@ from mlratchet.models.evaluation.attribution_plots import attribution_plots
 from mlratchet.models.evaluation.explain import Attributions
 from mlratchet.models.evaluation.slice_plots import slice_plot
 from mlratchet.models.metrics.rows import RowOutputs
-from mlratchet.models.objectives.naming import metrics_for
+from mlratchet.models.objectives.naming import metrics_for, objective_of
+from mlratchet.models.objectives.pictures.curves import curves, operating_points
 from mlratchet.models.workloads.base import InputSpec
 from PIL import Image
 
@@ -49,3 +50,28 @@ def test_a_slice_without_a_value_is_named_and_left_out(classified: Callable[...,
     metric = metrics_for("classification", ("0", "1", "2"))["recall_class_0"]  # undefined on the slice of one row
     both = slice_plot(metric, {"candidate": rows, "champion": classified(n=90, seed=1)}, labels, "by size")
     assert size(both)[1] > size(slice_plot(metric, {"candidate": rows}, ["all"] * 90, "all"))[1]
+
+
+def test_operating_points_are_those_of_the_definition() -> None:
+    rng = np.random.default_rng(1)
+    scores, positive = rng.integers(0, 9, size=200) / 8.0, rng.random(200) < 0.3  # with ties
+    false, true, precise = operating_points(scores, positive)
+    for number, threshold in enumerate(sorted(set(scores), reverse=True)):
+        said = scores >= threshold
+        assert false[number] == pytest.approx((said & ~positive).sum() / (~positive).sum())
+        assert true[number] == pytest.approx((said & positive).sum() / positive.sum())
+        assert precise[number] == pytest.approx(positive[said].mean())
+    assert len(false) == len(set(scores))
+    wins = scores[positive][:, None] - scores[~positive][None, :]
+    area = np.trapezoid([0, *true], [0, *false])
+    assert area == pytest.approx(((wins > 0) + 0.5 * (wins == 0)).mean())  # Mann and Whitney's
+
+
+def test_curves_are_drawn_of_what_has_both_sides(classified: Callable[..., RowOutputs]) -> None:
+    rows = classified(n=300)
+    pictures = objective_of("classification").pictures(rows, ("0", "1", "2"))
+    assert min(size(pictures["curves.png"])) > 300
+    scores = np.linspace(0, 1, 50)
+    alone = {"never": (scores, scores < 0), "half": (scores, scores > 0.5)}
+    assert curves(alone) == curves({"half": alone["half"]})
+    assert min(size(curves({"never": alone["never"]}))) > 300

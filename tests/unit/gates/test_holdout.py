@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from mlratchet.infra.keys.files import MemoryKeys
 from mlratchet.infra.storage.memory import MemoryStore
-from mlratchet.models.gates.holdout import SKETCH, overlap, record_use, sketch_of
+from mlratchet.models.gates.holdout import SKETCH, overlap, sketch_of
+from mlratchet.models.gates.holdout import record_use as recorded
+from mlratchet.models.identity.canonical import canonical_json
+from mlratchet.models.identity.signed_records import RecordStore
+from mlratchet.models.ports.storage import DigestMismatch
+
+
+def record_use(store: MemoryStore | RecordStore, pipeline: str, work_key: str, ids: list[str]) -> int:
+    return recorded(store, pipeline, work_key, ids).uses
 
 
 def ids(start: int, stop: int) -> list[str]:
@@ -41,3 +50,52 @@ def test_a_subset_of_far_more_rows_is_recognised() -> None:
     assert overlap(sketch_of(ids(0, 6000)), many) == 1.0
     assert overlap(sketch_of(ids(70_000, 76_000)), many) == 0.0
     assert overlap(sketch_of(ids(0, 10)), sketch_of([])) == 0.0
+
+
+def test_a_use_that_was_removed_shows_and_nothing_is_counted_from_what_is_left(store: MemoryStore) -> None:
+    records, rows = RecordStore(store, MemoryKeys()), ids(0, 300)
+    seen = (0, "")
+    for number, key in enumerate(("k1", "k2", "k3")):
+        wear = recorded(records, "p", key, rows, seen=seen)
+        assert (wear.uses, wear.number) == (number, number + 1)
+        seen = (wear.number, wear.digest)
+    store.delete("holdout/p/00000002.json")
+    assert recorded(records, "p", "k3", rows, seen=seen).uses == 2  # the newest names every use so far
+    assert recorded(records, "p", "k4", rows, seen=seen).uses == 3
+    newest = recorded(records, "p", "k4", rows, seen=seen)
+    store.delete("holdout/p/00000004.json")
+    for seen_then in ((newest.number, newest.digest), seen):
+        assert (recorded(records, "p", "k3", rows, seen=seen_then).uses == -1) is (seen_then[0] == 4)
+    store.delete("holdout/p/00000003.json")
+    assert recorded(records, "p", "k5", rows, seen=seen).uses == -1
+    assert recorded(records, "p", "k5", rows, seen=(1, "another entry than it was")).uses != -1
+
+
+@pytest.mark.parametrize("name", ["00000002.json", "00000009.json"])
+def test_a_use_that_somebody_planted_or_edited_is_none(store: MemoryStore, name: str) -> None:
+    records, rows = RecordStore(store, MemoryKeys()), ids(0, 300)
+    recorded(records, "p", "k1", rows)
+    second = recorded(records, "p", "k2", rows)
+    fewer = {"number": int(name[:8]), "previous": "", "uses": {}, "sketches": {}}
+    store.put(f"holdout/p/{name}", canonical_json(fewer))
+    seen = (second.number, second.digest)
+    third = recorded(records, "p", "k3", rows, seen=seen)
+    assert third.uses == (-1 if name.startswith("00000002") else 2)
+
+
+def test_a_sketch_that_was_edited_is_not_believed(store: MemoryStore) -> None:
+    records = RecordStore(store, MemoryKeys())
+    recorded(records, "p", "k1", ids(0, 300))
+    (sketch,) = [info.key for info in store.list("holdout/p/") if info.key.endswith("/rows")]
+    store.put(sketch, sketch_of(ids(900, 1200)).tobytes())
+    with pytest.raises(DigestMismatch):
+        recorded(records, "p", "k2", ids(0, 301))
+
+
+def test_uses_of_before_they_were_signed_still_count(store: MemoryStore) -> None:
+    rows = ids(0, 300)
+    records = RecordStore(store, MemoryKeys())
+    recorded(records, "p", "k1", rows)
+    (sketch,) = [info.key for info in store.list("holdout/p/") if info.key.endswith("/rows")]
+    store.put(sketch.replace("/rows", "/" + "a" * 64 + ".json"), b"{}")
+    assert recorded(records, "p", "k2", rows).uses == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,71 @@ def test_a_model_that_answers_nan_or_infinity_never_passes(classified: Classifie
         result = decide(check, candidate=rows, champion=classified())
         assert result.verdict == "inconclusive"
         assert "NaN or infinity" in result.checks[0].reason
+
+
+EVERY_WAY = (
+    absolute(metric="accuracy", minimum=0.1),
+    absolute(metric="accuracy", minimum=0.1, compare="interval"),
+    absolute(metric="log_loss", maximum=100.0),
+    absolute(metric="f1_macro", minimum=0.1),
+    absolute(metric="recall_class_1", minimum=0.1),
+    absolute(metric="roc_auc_macro", minimum=0.1),
+    paired(margin=0.9),
+)
+
+
+@pytest.mark.parametrize("label", [-1, 3, 7, 1.5, 0.25, 2.0000001])
+@pytest.mark.parametrize("who", ["candidate", "champion", "both"])
+def test_a_label_that_is_no_class_holds_the_model_whatever_is_asked(
+    classified: Classified, label: float, who: str
+) -> None:
+    """-1 was the last class, and 1.5 the first after the zeroth."""
+    models = {"candidate": classified(), "champion": classified(seed=1)}
+    for name, rows in models.items():
+        if who in (name, "both"):
+            y = rows.y.astype(np.float64)
+            y[5] = label
+            models[name] = replace(rows, y=y)
+    for check in EVERY_WAY if who != "champion" else [paired(margin=0.9)]:
+        result = decide(check, **models)
+        assert result.verdict == "inconclusive", check
+        assert "a target cannot be read" in result.checks[0].reason, check
+
+
+@pytest.mark.parametrize("width", [1, 2, 4])
+def test_another_number_of_outputs_than_classes_holds_the_model(classified: Classified, width: int) -> None:
+    rows = classified()
+    rows = replace(rows, output=np.resize(rows.output, (len(rows.ids), width)))
+    for check in EVERY_WAY:
+        result = decide(check, candidate=rows, champion=classified(seed=1))
+        assert result.verdict == "inconclusive", check
+        assert f"the outputs have shape [{width}] per row, expected [3]" in result.checks[0].reason
+
+
+@pytest.mark.parametrize(
+    ("task", "y", "names", "output"),
+    [
+        ("multi_label", [[0.0, 2.0]], ("u", "v"), [[0.1, 0.2]]),
+        ("multi_label", [[0.0, 0.5]], ("u", "v"), [[0.1, 0.2]]),
+        ("ranking", [-1.0], (), [0.1]),
+        ("regression", [1.0], (), [[0.1, 0.2]]),
+    ],
+)
+def test_a_target_or_output_that_another_task_would_have_holds_the_model(
+    task: str, y: Any, names: tuple[str, ...], output: Any
+) -> None:
+    rows = RowOutputs(
+        ids=[f"r{at}" for at in range(40)], y=np.asarray(y * 40, dtype=np.float32),
+        output=np.asarray(output * 40, dtype=np.float32), columns={"@group": ["q"] * 40},
+    )  # fmt: skip
+    metric = {"multi_label": "subset_accuracy", "ranking": "ndcg_at_10", "regression": "mae"}[task]
+    bound = {"maximum": 1e9} if task == "regression" else {"minimum": 1e-9}
+    result = judge(
+        "g", [absolute(metric=metric, **bound)], Evidence(candidate=rows), first_model=False, task=task,
+        class_names=names,
+    )  # fmt: skip
+    assert result.verdict == "inconclusive"
+    assert "cannot be read" in result.checks[0].reason or "the outputs have shape" in result.checks[0].reason
 
 
 def test_a_champion_that_answers_nan_does_not_let_the_candidate_pass(classified: Classified) -> None:

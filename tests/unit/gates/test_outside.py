@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -37,21 +36,6 @@ PASSES = "return CheckResult(kind='x', metric='x', verdict='pass', reason='ok', 
 CHECK, METRIC = re.findall(
     r"```python\n(.*?)```", (Path(__file__).parents[3] / "docs" / "gates.md").read_text(), re.DOTALL
 )  # what a user reads is what is tried
-
-
-@pytest.fixture
-def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Module]:
-    """Writes the user's `shop.py`, the one file, into the folder that they work in."""
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-
-    def write(text: str) -> None:
-        (tmp_path / "shop.py").write_text(text)
-        importlib.invalidate_caches()
-        sys.modules.pop("shop", None)
-
-    yield write
-    sys.modules.pop("shop", None)
 
 
 def policy(*checks: dict[str, Any]) -> GatePolicy:
@@ -192,6 +176,31 @@ def test_a_users_check_that_looks_at_the_test_rows_wears_them(module: Module, cl
             first_model=False, task="classification", class_names=CLASSES, rules=rule,
         )  # fmt: skip
         assert [check.kind for check in result.checks] == kinds
+
+
+ROTATE = Rules(holdout=HoldoutPolicy(warn_after=1, then="rotate"))
+AGREES = {"kind": "custom", "function": "tests.unit.gates.gate_functions:agrees"}
+
+
+@pytest.mark.parametrize("gate", ["data", "candidate", "staging", "champion", "probation"])
+@pytest.mark.parametrize("check", [AGREES, {"kind": "shop:Looks"}], ids=["a function", "a class"])
+def test_a_users_code_wears_the_test_rows_where_it_is_given_them(
+    module: Module, classified: Classified, gate: str, check: dict[str, Any]
+) -> None:
+    """At the data gate and in probation there are none, and nobody counts their uses."""
+    everywhere = 'gates = ("data", "candidate", "staging", "champion", "probation")'
+    text = CHECK.replace('gates = ("candidate", "staging", "champion")', everywhere)
+    text = text.replace("wears = False", "wears = True").replace("maximum_share: float", "maximum_share: float = 0.9")
+    module(text.replace("class Monotony", "class Looks"))
+    scored = gate in ("candidate", "staging", "champion")
+    evidence = Evidence(candidate=classified(), holdout_uses=5) if scored else Evidence()
+    only = [
+        one
+        for one in GatePolicy.model_validate({**policy().model_dump(), gate: [check]}).checks(gate)
+        if one.kind == check["kind"]
+    ]
+    result = judge(gate, only, evidence, first_model=False, task="classification", class_names=CLASSES, rules=ROTATE)
+    assert [one.kind for one in result.checks] == [check["kind"], *(["holdout"] if scored else [])]
 
 
 # --- a class that leaves something out ------------------------------------------------------------------------------

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from mlratchet.models.data.quality import MEASURES, range_of
 from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.gates.kinds import CHECKS
 from mlratchet.models.gates.pilot import Pilot
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.gates.power import power_notes
 from mlratchet.models.gates.validation import validate_policy
+from mlratchet.models.metrics import Metric
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.objectives.naming import metrics_for
 from mlratchet.models.pipeline.checking import check_gates
@@ -50,9 +54,71 @@ def malformed(gate: str, *checks: dict[str, Any]) -> str:
 PAIRED = {"metric": "accuracy", "margin": 0.05}
 
 
+TASKS: dict[str, tuple[str, ...]] = {"classification": CLASSES, "multi_label": CLASSES, "regression": (), "ranking": ()}
+
+
+def every_metric() -> Iterator[tuple[str, Metric]]:
+    return ((task, metric) for task, names in TASKS.items() for metric in metrics_for(task, names).values())
+
+
+def test_a_bound_that_no_value_of_a_metric_can_miss_is_refused() -> None:
+    """Of every metric of every task, by its range."""
+    finite = 0
+    for task, metric in every_metric():
+        better = "minimum" if metric.direction == "higher" else "maximum"
+        end = metric.span[0] if metric.direction == "higher" else metric.span[1]
+        if not math.isfinite(end):
+            continue
+        finite += 1
+        with pytest.raises(ConfigurationError, match="always holds"):
+            validate_policy(
+                GatePolicy.model_validate(
+                    {
+                        "data": GOOD["data"], "staging": GOOD["staging"],
+                        "candidate": [{"kind": "absolute", "metric": metric.name, better: end}],
+                        "champion": [{"kind": "slice", "metric": metric.name, "by": ["x"], better: end}],
+                    }
+                ),
+                task, TASKS[task],
+            )  # fmt: skip
+    assert finite > 20
+
+
+def test_a_bound_that_no_measure_of_a_delivery_can_miss_or_hold_is_refused() -> None:
+    for measure in MEASURES:
+        low, high = range_of(measure, len(CLASSES))
+        for bound, words in (
+            ({"minimum": low}, "always holds"), ({"minimum": low - 1.0}, "lies outside"),
+            ({"maximum": high}, "always holds"), ({"maximum": high + 1.0}, "lies outside"),
+            ({"minimum": high + 1.0}, "lies outside"),
+        ):  # fmt: skip
+            if math.isfinite(next(iter(bound.values()))):
+                assert words in refused({"kind": "data", "measure": measure, **bound}, gate="data")
+
+
+NOT_OF_A_METRIC = {
+    "minimum_rows", "minimum_requests", "minimum_approvals",  # how many there must be; each is at least 1
+    "maximum_milliseconds", "maximum_megabytes", "maximum_seconds", "maximum_core_seconds", "maximum_gpu_seconds",
+    "maximum_difference",  # amounts without an upper end; each above 0
+    "maximum_shift",  # 0 to 1, refused at 1
+}  # fmt: skip
+
+
+def test_every_bound_of_every_kind_of_check_is_held_against_a_range() -> None:
+    """Whoever adds a kind says which of its fields are bounds, or names them here with the reason."""
+    for kind, check in CHECKS.items():
+        bounds = {n for n in check.model_fields if n.startswith(("minimum", "maximum")) or n == "margin"}
+        held = {*getattr(check, "levels", ()), *getattr(check, "margins", ())}
+        held |= {"data": {"minimum", "maximum"}, "approval": {"minimum"}}.get(kind, set())  # approval: how many people
+        assert bounds - held - NOT_OF_A_METRIC == set(), kind
+
+
 @pytest.mark.parametrize(
     ("check", "words"),
     [
+        ({"kind": "attribution", "maximum_shift": 1.0}, "always holds"),
+        ({"kind": "calibration", "measure": "ece", "maximum": 1.0}, "always holds"),
+        ({"kind": "superiority", "metric": "accuracy", "margin": 1.0}, "never holds"),
         ({"kind": "absolute", "metric": "accuracy", "minimum": 90.0}, "lies outside accuracy, which is 0 to 1"),
         ({"kind": "non_inferiority", "metric": "accuracy", "margin": 2.0}, "always holds"),
         ({"kind": "anchor", "metric": "accurcy", "maximum_loss": 0.1}, "did you mean 'accuracy'"),

@@ -38,7 +38,14 @@ def installed(world: World, settings: Settings) -> World:
     for day, step in enumerate((made.promote, made.promote, made.roll_back, made.promote)):
         made.now_s = began_s + day * 86_400
         step((1, 2, 1, 3)[day])
+        written_at(made, day + 1, made.now_s)
     return made
+
+
+def written_at(world: World, generation: int, at_s: float) -> None:
+    """By the clock of the store, which nobody but its owner sets."""
+    key = entry_key("digits", generation)
+    world.store._objects[key] = (world.store.get(key), at_s)
 
 
 def adapters(world: World, settings: Settings, **more: Any) -> Any:
@@ -88,3 +95,25 @@ def test_without_the_bucket_nothing_is_believed_until_it_answers(installed: Worl
     key, notes = revoke(adapters(installed, settings), old, reason="stolen", since_s=began_s + 9e9)
     assert (key.anchors["digits"].generation, notes) == (4, [])
     assert installed.audit(trusted=InstalledKeys(settings).trusted()).passed
+
+
+def test_entries_of_a_clock_that_was_ahead_are_told_apart_by_the_clock_of_the_store(
+    world: World, settings: Settings
+) -> None:
+    """Dated a year ahead, and written before the theft: nobody is locked out of them."""
+    made = World(world.rows)
+    keys: Any = InstalledKeys(settings)
+    made.keys, old = keys, keys.signer().key_id
+    began_s = next(iter(keys.trusted())).valid_from_s
+    for day, version in enumerate((1, 2, 3)):
+        made.now_s = began_s + (365 + day) * 86_400
+        made.promote(version)
+        written_at(made, day + 1, began_s + day * 86_400)
+    rotate_key(settings, "pipeline", None, now_s=began_s + 1.2 * 86_400)  # in good order: all of it verifies
+    assert made.audit(trusted=keys.trusted()).passed
+    key, notes = revoke(adapters(made, settings), old, reason="stolen", since_s=began_s + 1.5 * 86_400)
+    assert (key.anchors["digits"].generation, notes) == (2, [])
+    report = made.audit(trusted=keys.trusted())
+    assert "digits/00000003.json: signed after key" in report.line()
+    made.store.delete(entry_key("digits", 3))
+    assert made.audit(trusted=keys.trusted()).passed

@@ -139,7 +139,7 @@ def test_a_second_version_of_one_work_key_is_removed_and_the_registered_one_stan
         "digits", work_key="slow", run_id="r", source_uri="u", model_id=None, description="", tags={}
     )
     registry.set_tags("digits", 2, {"ratchet.work_key": first.work_key})  # a slow server made it twice
-    assert any("version 2 removed" in line for line in project_all(store, registry))
+    assert any("version 2 of the registry removed" in line for line in project_all(store, registry))
     assert [v.version for v in registry.list_versions("digits")] == [1]
 
 

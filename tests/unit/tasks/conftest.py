@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,8 +28,11 @@ from mlratchet.models.pipeline.store import publish_pipeline
 from mlratchet.models.registration.record import Registration, publish_registration
 from mlratchet.models.training.result import TrainResult
 from mlratchet.models.workloads.loading import load_workload
+from mlratchet.models.workloads.standardise import neutral
+from mlratchet.tasks.steps import evaluate as evaluating
 from mlratchet.tasks.steps.train import Trained
 from mlratchet.tasks.support import open_version
+from mlratchet.tasks.support.exported_candidate import Exported
 from mlratchet.tasks.support.work import Work
 from safetensors.torch import save
 
@@ -129,7 +132,8 @@ class Road:
         return self.trained_module(program(weights))
 
     def trained_module(self, module: torch.nn.Module) -> Trained:
-        data = save(module.state_dict())
+        columns = next(p for p in module.parameters() if p.ndim == 2).shape[1]
+        data = save(neutral(columns, target=False) | module.state_dict())
         key = f"work/new/e000001/weights-{digest_bytes(data)}.safetensors"
         self.store.create(key, data)
         self.store.put("work/new/e000001/result.json", b"{}")
@@ -144,7 +148,7 @@ class Road:
     def version(
         self, program: Any, *, champion: bool = True, dataset_id: str = "d", revision: str = "",
         parent: Registration | None = None, names_registration: bool = True,
-        signature: Signature | None = None,
+        signature: Signature | None = None, weights_sha256: str = "s",
     ) -> Registration:  # fmt: skip
         """Register a version; `program` is its module, or the error that loading it raises. A decision of before
         registrations were named by digest has no `names_registration`."""
@@ -156,7 +160,7 @@ class Road:
         )
         record = Registration(
             name="table", version=number, work_key=work_key, run_id="r", model_id=None, source_uri="s3://mlflow/p",
-            manifest={}, manifest_digest=f"m{number}", weights_key="k", weights_sha256="s", snapshot_id="s",
+            manifest={}, manifest_digest=f"m{number}", weights_key="k", weights_sha256=weights_sha256, snapshot_id="s",
             dataset_id=dataset_id, rows_key="r", revision=revision or known, registered_s=0.0, tags={},
             parent_version=parent.version if parent else None,
             parent_registration=parent.digest() if parent and names_registration else None,
@@ -188,6 +192,11 @@ class Road:
         )  # fmt: skip
 
 
+def as_it_is(module: Any) -> Exported:
+    """A module for its own program: an export takes seconds."""
+    return Exported(program=module, sha256="p", directory=None)
+
+
 def program(weights: tuple[float, float, float]) -> torch.nn.Module:
     """A TableClassifier of 3-32-2 that says yes where the weighted sum is positive."""
     module = torch.nn.Sequential(torch.nn.Linear(3, 32), torch.nn.ReLU(), torch.nn.Linear(32, 2)).eval()
@@ -197,6 +206,30 @@ def program(weights: tuple[float, float, float]) -> torch.nn.Module:
         module[0].weight[0], module[0].weight[1] = torch.tensor(weights), -torch.tensor(weights)
         module[2].weight[1, 0], module[2].weight[0, 1] = 4.0, 4.0
     return module
+
+
+def summing(
+    sums: Mapping[str, Mapping[str, float]], columns: Sequence[str], bias: Sequence[float], hidden: int = 32
+) -> Any:
+    """A table's model with an output for each name of `sums`: its weighted sum of the columns and its bias."""
+    layers = torch.nn.Linear(len(columns), hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, len(sums))
+    module = torch.nn.Sequential(*layers)
+    with torch.no_grad():
+        for tensor in module.parameters():
+            tensor.zero_()
+        for place, column in enumerate(columns):  # a column passes through two units: its positive and negative part
+            for unit, sign in ((2 * place, 1.0), (2 * place + 1, -1.0)):
+                module[0].weight[unit, place] = sign
+                for row, weights in enumerate(sums.values()):
+                    module[2].weight[row, unit] = sign * weights.get(column, 0.0)
+        module[2].bias.copy_(torch.tensor(bias))
+    return module.eval()
+
+
+@pytest.fixture
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the time, where a test is not about them."""
+    monkeypatch.setattr(evaluating, "show_evaluation", lambda *_: None)
 
 
 @pytest.fixture
@@ -223,6 +256,7 @@ def make_road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], R
 
     monkeypatch.setattr(open_version, "load_exported", load)
     monkeypatch.setattr(open_version, "fetch_artifact", fetch)
+    monkeypatch.setattr(evaluating, "export_candidate", lambda _run, module, _example: as_it_is(module))
     monkeypatch.setattr(open_version, "fetch_one", one)
 
     def make() -> Road:

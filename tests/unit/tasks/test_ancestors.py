@@ -12,7 +12,7 @@ from mlratchet.models.evaluation.seen import SEEN_COLUMN
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.registration.record import Registration, find_registration, registration_key
 from mlratchet.tasks.steps.evaluate import evaluate
-from mlratchet.tasks.steps.train import parent_record, refuse_seen_rows
+from mlratchet.tasks.support.beginning import parent_of, refuse_seen_rows
 
 from .conftest import Road, program
 
@@ -118,7 +118,7 @@ def test_a_training_does_not_begin_from_a_changed_registration(family: Family) -
     forged = find_registration(family.road.store, champion.work_key)
     assert forged is not None
     with pytest.raises(SecurityError, match="the registration was changed"):
-        parent_record(family.run, 1)
+        parent_of(family.run, 1)
     child = family.version("another's", parent=forged)
     with pytest.raises(SecurityError, match="the registration was changed"):
         refuse_seen_rows(family.run, family.road.work(family.datasets["ours"]), child)

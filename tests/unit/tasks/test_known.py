@@ -40,7 +40,7 @@ COMMANDS: dict[str, Callable[[Any, str], object]] = {
 def adapters(store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """One pipeline has a file and was never deployed, another was deployed from somewhere else; none was promoted."""
     (tmp_path / "letters.yaml").write_text("")
-    publish_deployment(store, "digits", "0" * 64)
+    publish_deployment(store, "digits", "0" * 64, actor="a", at_s=0.0)
     keys = MemoryKeys()
     made = SimpleNamespace(
         store=store, keys=keys, ledger=ObjectLedger(store, keys), registry=MemoryRegistry(),

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
@@ -16,7 +15,7 @@ from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.gates.judge import judge_gate
 from mlratchet.tasks.steps.evaluate import evaluate
 
-from .conftest import Road
+from .conftest import Road, summing
 from .test_joined_by_name import layout
 
 COLUMNS, CLASSES = ("a", "b", "c"), ("high", "low", "mid")
@@ -34,17 +33,8 @@ def answers(columns: tuple[str, ...], classes: tuple[str, ...], spread: float) -
     """A model of named columns and classes whose numbers are sums of quarters: no order of adding changes them. Classes
     begin at different numbers: where two tie, a model answers the one that it lists first."""
     weights = {"low": {"a": -2.0, "b": 0.25}, "mid": {"b": spread}, "high": {"a": 2.0, "c": 0.5}}
-    module = torch.nn.Sequential(torch.nn.Linear(3, 32), torch.nn.ReLU(), torch.nn.Linear(32, 3)).eval()
-    with torch.no_grad():
-        for tensor in module.parameters():
-            tensor.zero_()
-        for place, column in enumerate(columns):  # a column passes through two units: its positive and negative part
-            for unit, sign in ((2 * place, 1.0), (2 * place + 1, -1.0)):
-                module[0].weight[unit, place] = sign
-                for row, name in enumerate(classes):
-                    module[2].weight[row, unit] = sign * weights[name].get(column, 0.0)
-        module[2].bias.copy_(torch.tensor([{"low": 0.0, "mid": 1 / 64, "high": 1 / 32}[name] for name in classes]))
-    return module
+    bias = [{"low": 0.0, "mid": 1 / 64, "high": 1 / 32}[name] for name in classes]
+    return summing({name: weights[name] for name in classes}, columns, bias)
 
 
 def deliver(road: Road, rows: list[dict[str, str]], order: list[int], columns: tuple[str, ...], files: int) -> None:

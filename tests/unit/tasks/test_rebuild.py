@@ -42,7 +42,10 @@ def publish(store: MemoryStore, version: int) -> Registration:
 
 
 def empty(store: MemoryStore) -> Any:
-    return SimpleNamespace(store=store, registry=MemoryRegistry(), tracker=MemoryTracker(MemoryStore("mlflow")))
+    return SimpleNamespace(
+        store=store, ledger=ObjectLedger(store, KEYS), registry=MemoryRegistry(),
+        tracker=MemoryTracker(MemoryStore("mlflow")),
+    )  # fmt: skip
 
 
 def test_versions_runs_aliases_and_tags_come_back_under_their_numbers(store: MemoryStore) -> None:

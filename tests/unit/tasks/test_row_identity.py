@@ -22,7 +22,7 @@ from mlratchet.models.evaluation.seen import CHANGED, SEEN_COLUMN
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.pipeline.store import publish_pipeline
 from mlratchet.tasks.steps.evaluate import evaluate
-from mlratchet.tasks.steps.train import refuse_seen_rows
+from mlratchet.tasks.support.beginning import refuse_seen_rows
 from mlratchet.tasks.support.examples import Examples
 from mlratchet.tasks.support.open_version import Version
 from mlratchet.tasks.support.row_identity import identity_columns

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from mlratchet.infra.artifact.exported import PROGRAM
 from mlratchet.infra.machine.scratch import is_gone, lease_of
 from mlratchet.infra.registry.memory import MemoryRegistry
 from mlratchet.infra.storage.memory import MemoryStore
@@ -54,12 +55,12 @@ def test_a_run_that_was_silent_while_garbage_was_collected_publishes_nothing(
 @pytest.mark.parametrize("damage", ["none", "gone", "changed", "extra", "no manifest"])
 def test_a_version_that_was_made_and_not_recorded_is_taken_up_if_it_is_whole(store: MemoryStore, damage: str) -> None:
     registry, data = MemoryRegistry(), b"weights"
-    manifest = ArtifactManifest(files={"m.bin": digest_bytes(data)}, sizes_bytes={"m.bin": len(data)})
+    manifest = ArtifactManifest(files={PROGRAM: digest_bytes(data)}, sizes_bytes={PROGRAM: len(data)})
     if damage != "no manifest":
         publish_manifest(store, manifest)
     announce_upload(store, "w", "s3://store/a", manifest)
     if damage != "gone":
-        store.put("a/m.bin", b"other" if damage == "changed" else data)
+        store.put(f"a/{PROGRAM}", b"other" if damage == "changed" else data)
     if damage == "extra":
         store.put("a/extra.pkl", b"x")
     made = registry.create_version(
@@ -68,6 +69,7 @@ def test_a_version_that_was_made_and_not_recorded_is_taken_up_if_it_is_whole(sto
     )  # fmt: skip
     adapters = SimpleNamespace(store=store, registry=registry, bucket=lambda _: store)
     run: Any = SimpleNamespace(adapters=adapters, spec=SimpleNamespace(name="digits"))
-    found = intact_version(run, "w")
-    assert found == (made if damage == "none" else None)
-    assert [v.version for v in registry.list_versions("digits")] == ([1] if damage == "none" else [])
+    found = intact_version(run, "w", digest_bytes(data))
+    assert intact_version(run, "w", "another program than was scored") is None
+    assert found == ((made, manifest) if damage == "none" else None)
+    assert registry.list_versions("digits") == [made]  # what nobody was promised is left to who looks after it

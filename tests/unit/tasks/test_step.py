@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from mlratchet.tasks.step import Sealed, seal, step, unseal
+from mlratchet.tasks.step import Sealed, seal, step, unseal, worth_repeating
+from prefect.client.schemas.objects import State, StateType
 
 
 @dataclass(frozen=True)
@@ -48,3 +49,22 @@ def test_the_fault_points_lie_on_either_side(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("mlratchet.tasks.step.fault_point", passed.append)
     assert work._through_prefect.fn() == 1
     assert passed == ["work.before", "work.after"]
+
+
+def test_a_verdict_that_is_no_success_ends_red_and_the_caller_still_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def red(rows: Rows) -> State[None] | None:
+        return State(type=StateType.FAILED, message="no rows") if not rows.ids else None
+
+    @step("Judge", state_of=red)
+    def judge(rows: Rows) -> Rows:
+        return rows
+
+    ended = []
+    task = judge._through_prefect
+    monkeypatch.setattr(judge, "_through_prefect", lambda *args: ended.append(task.fn(*args)) or ended[-1])
+    nothing = Rows([])
+    assert judge(nothing) is nothing
+    assert judge(Rows(["a"])) == Rows(["a"])
+    assert (ended[0].type, ended[0].message) == (StateType.FAILED, "no rows")
+    assert isinstance(ended[1], Sealed)
+    assert not worth_repeating(None, None, ended[0])

@@ -14,7 +14,8 @@ from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.pipeline.store import publish_pipeline
 from mlratchet.models.training.result import TrainResult, find_result, publish_result
 from mlratchet.tasks.steps import train
-from mlratchet.tasks.steps.train import refuse_seen_rows, show_warm_start
+from mlratchet.tasks.steps.train import show_warm_start
+from mlratchet.tasks.support.beginning import refuse_seen_rows
 
 
 def result(**changes: Any) -> TrainResult:
@@ -84,5 +85,5 @@ def test_a_parent_whose_rows_had_other_names_is_refused(road: Any) -> None:
 def test_a_parent_whose_rows_are_gone_is_refused_after_another_split(road: Any) -> None:
     run = road.run()
     parent = road.version(None, dataset_id="gone").model_copy(update={"revision": "0" * 64})
-    with pytest.raises(ConfigurationError, match=r"is not known any more; write train\.warm_start: none"):
+    with pytest.raises(ConfigurationError, match=r"which rows it was trained on is not known any more"):
         refuse_seen_rows(run, road.work(road.dataset(run)), parent)

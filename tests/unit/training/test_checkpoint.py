@@ -15,11 +15,10 @@ from mlratchet.models.training.checkpoint import (
     Position,
     model_tensors,
     newest_checkpoint,
-    optimizer_tensors,
-    restore_optimizer,
 )
 from mlratchet.models.training.checkpointer import Checkpointer
 from mlratchet.models.training.config import CheckpointConfig
+from mlratchet.models.training.optimizer_state import optimizer_document, optimizer_tensors, restore_optimizer
 from torch import nn
 
 
@@ -189,6 +188,6 @@ def test_an_optimizer_goes_on_as_if_nothing_had_happened(kind: Any) -> None:
     second_module = nn.Linear(4, 1)
     second_module.load_state_dict(model_tensors(halves))
     second = kind(second_module.parameters(), lr=0.1, **options)
-    restore_optimizer(second, optimizer_tensors(first))
+    restore_optimizer(second, optimizer_tensors(first), optimizer_document(first))
     steps(second_module, second, 3)
     assert torch.equal(whole.weight, second_module.weight)

@@ -116,7 +116,8 @@ def test_a_finished_training_is_found_again(train: Train, store: MemoryStore) ->
     assert find_result(store, "w") == result
     assert find_result(store, "other") is None
     weights = load(store.get(result.weights_key, sha256=result.weights_sha256))
-    assert set(weights) == {"0.weight", "0.bias", "2.weight", "2.bias"}
+    scales = {"standardise_mean", "standardise_scale"}  # a table's
+    assert set(weights) == {"0.weight", "0.bias", "2.weight", "2.bias", *scales}
 
 
 def test_an_attempt_that_was_overtaken_may_not_write(train: Train, store: MemoryStore) -> None:
@@ -329,3 +330,49 @@ def test_a_checkpoint_of_other_hardware_is_refused_in_exact_mode(train: Train, m
     monkeypatch.setattr("mlratchet.models.training.state.hardware_kind", lambda device, config: "cpu/other")
     with pytest.raises(TrainingError, match=r"was written on cpu/.* and this machine is cpu/other: mode exact cannot"):
         train(epoch=2)
+
+
+def test_an_epoch_of_which_every_step_was_left_out_ends_the_run_with_that_reason(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fewer steps than may be skipped in a row: nothing else would end it, and nothing was learnt."""
+
+    def never(self: Any, output: torch.Tensor, target: torch.Tensor, *, label_smoothing: float) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(output, target) * float("nan")
+
+    monkeypatch.setattr(TableClassifier, "loss", never)
+    for mode in ("exact", "fast"):
+        with pytest.raises(TrainingError, match=r"on_nan: skip left out all \d steps of epoch 1: nothing was learnt"):
+            train(on_nan="skip", mode=mode, work_key=mode)
+
+
+class Raising(torch.nn.Module):
+    """A mistake that shows at some batches alone."""
+
+    def __init__(self, error: Exception, rows: int) -> None:
+        super().__init__()
+        self.layer, self.error, self.rows = torch.nn.Linear(3, 2), error, rows
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if len(x) == self.rows:
+            raise self.error
+        output: torch.Tensor = self.layer(x)
+        return output
+
+
+@pytest.mark.parametrize("error", [ValueError("no such shape"), RuntimeError("size mismatch"), KeyError("x")])
+def test_what_the_users_code_raises_is_theirs_to_mend_with_the_line(
+    train: Train, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(TableClassifier, "build_model", lambda self: Raising(error, rows=8))
+    with pytest.raises(ConfigurationError, match=rf"tests/unit/training/test_loop.py:\d+: {type(error).__name__}"):
+        train()
+
+
+@pytest.mark.parametrize("words", ["Connection closed by peer [127.0.0.1]:4", "Timed out waiting 60000ms"])
+def test_a_rank_that_is_cut_off_while_the_users_code_runs_is_no_mistake_of_theirs(
+    train: Train, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    monkeypatch.setattr(TableClassifier, "build_model", lambda self: Raising(RuntimeError(words), rows=8))
+    with pytest.raises(RuntimeError, match=words.split("[")[0]):
+        train()

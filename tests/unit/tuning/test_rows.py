@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.data.dataset import DatasetManifest
+from mlratchet.models.data.preprocess import write_dataset
 from mlratchet.models.data.shards import load_split, write_split
+from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.errors import DataError, SecurityError
 from mlratchet.models.identity.claim import take_claim
 from mlratchet.models.pipeline.spec import PipelineSpec
-from mlratchet.models.sources.record import GROUP_COLUMN
+from mlratchet.models.sources.record import GROUP_COLUMN, Record
 from mlratchet.models.training.job import TrainJob
 from mlratchet.models.training.observers import Surroundings
 from mlratchet.models.training.run import run_training
@@ -94,6 +97,33 @@ def test_a_holdout_keeps_groups_together_and_leaves_validation_rows_alone(
     assert sorted(train.ids + scored.ids) == sorted(rows.ids)
     assert made == write_search_dataset(store, dataset, tune, group_column="customer")
     assert made.id != write_search_dataset(store, dataset, tune, group_column=None).id
+
+
+def test_a_holdout_keeps_equal_raw_rows_together_however_they_are_prepared(
+    raw: MemoryStore, store: MemoryStore, spec: PipelineSpec
+) -> None:
+    """Their identity is that of their raw cells where it is told, else that of the input."""
+    tune = require_tune(spec).model_copy(update={"rows": "holdout", "holdout": 0.5})
+    raw.put("t/rows.csv", b"x")
+    snapshot = take_snapshot(raw, store, prefix="t/")
+    x = np.random.default_rng(0).normal(size=(400, 3)).astype(np.float32)
+
+    def side_of_each(name: str, told: bool) -> dict[str, str]:
+        records = [
+            Record(id=f"r{n}", x=row, y=n % 2, row_digest=f"{n // 2:016x}" if told else "") for n, row in enumerate(x)
+        ]
+        made = write_dataset(
+            store, snapshot, records, name, spec.workload, spec.data, spec.source, class_names=("0", "1")
+        )
+        found = write_search_dataset(store, made, tune, group_column=None)
+        return {one: side for side in found.splits for one in load_split(store, found, side).ids}
+
+    told, untold = side_of_each("told", True), side_of_each("untold", False)
+    assert set(told.values()) == {"train", "validation"}
+    pairs = [(f"r{n}", f"r{n + 1}") for n in range(0, 400, 2) if f"r{n}" in told and f"r{n + 1}" in told]
+    assert len(pairs) > 50
+    assert all(told[one] == told[other] for one, other in pairs)
+    assert any(untold[one] != untold[other] for one, other in pairs)
 
 
 def test_a_holdout_without_rows_is_refused(store: MemoryStore, spec: PipelineSpec, dataset: DatasetManifest) -> None:

@@ -1,0 +1,207 @@
+"""A store as it is lent to a child: the child asks over its socket, the process with the credentials answers within the
+rights of the call. What a child creates is named by the SHA-256 of its bytes, so it can neither plant nor replace."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from itertools import count, islice
+from pathlib import Path
+from typing import Any
+
+from mlratchet.infra.child.frames import FrameError, receive_frame, send_frame
+from mlratchet.infra.storage.keys import check_key
+from mlratchet.models.errors import RatchetError, SecurityError
+from mlratchet.models.identity.signed_records import kind_of
+from mlratchet.models.ports.children import Rights
+from mlratchet.models.ports.storage import (
+    CredentialsExpired,
+    DigestMismatch,
+    ObjectExists,
+    ObjectInfo,
+    ObjectNotFound,
+    ObjectStore,
+    StorageError,
+)
+
+DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+PAGE = 1000  # objects of a listing per answer
+MOST_WORDS = 2000  # characters of a refusal
+KINDS: Mapping[str, type[RatchetError]] = {
+    "not found": ObjectNotFound,
+    "exists": ObjectExists,
+    "credentials": CredentialsExpired,
+    "digest": DigestMismatch,
+    "security": SecurityError,
+    "storage": StorageError,  # last: the others are kinds of it
+}
+Answer = tuple[dict[str, Any], bytes]
+
+
+class Lender:
+    """The side of the process that has the credentials. Thread-safe as the store is."""
+
+    def __init__(self, store: ObjectStore | None, rights: Rights) -> None:
+        self._store, self._rights = store, rights
+
+    def answer(self, asked: Mapping[str, Any], body: bytes) -> Answer:
+        """To one request. Never raises: what goes wrong is the answer."""
+        try:
+            head, found = self._do(asked, body)
+        except Exception as error:  # noqa: BLE001 - whatever a child sends must not end who serves it
+            kind = next((name for name, one in KINDS.items() if isinstance(error, one)), "storage")
+            words = str(error) if isinstance(error, RatchetError) else f"{type(error).__name__}: {error}"
+            return {"to": asked.get("ask"), "refused": kind, "why": words[:MOST_WORDS]}, b""
+        return {"to": asked.get("ask"), **head}, found
+
+    def _do(self, asked: Mapping[str, Any], body: bytes) -> Answer:
+        what = asked.get("do")
+        if self._store is None:
+            raise SecurityError("this child was lent no store")
+        if what == "create":
+            self._store.create(self._created(asked, body), body)
+            return {}, b""
+        if what == "delete":
+            self._store.delete(self._dropped(asked))
+            return {}, b""
+        if what == "list":
+            prefix = self._read(asked, "prefix")
+            infos = islice(self._store.list(prefix, after=str(asked.get("after", ""))), PAGE)
+            return {"found": [_plain(info) for info in infos]}, b""
+        key = self._read(asked, "key")
+        if what == "get":
+            sha256 = asked.get("sha256")
+            return {}, self._store.get(key, sha256=sha256 if isinstance(sha256, str) else None)
+        if what == "head":
+            return {"found": _plain(self._store.head(key))}, b""
+        if what == "exists":
+            return {"found": self._store.exists(key)}, b""
+        raise SecurityError(f"a child asked for {what!r}; it may get, head, exists, list, create and delete")
+
+    def _read(self, asked: Mapping[str, Any], name: str) -> str:
+        key = check_key(str(asked.get(name)))
+        if not key.startswith(self._rights.read):
+            raise SecurityError(f"{key}: a child of this call reads below {', '.join(self._rights.read) or 'nothing'}")
+        return key
+
+    def _dropped(self, asked: Mapping[str, Any]) -> str:
+        key = check_key(str(asked.get("key")))
+        if key.startswith(self._rights.own) or ("/checkpoints/" in key and key.startswith(self._rights.drops)):
+            return key
+        raise SecurityError(f"{key}: a child of this call does not delete it")
+
+    def _created(self, asked: Mapping[str, Any], body: bytes) -> str:
+        key = check_key(str(asked.get("key")))
+        if kind_of(key) is not None:
+            raise SecurityError(f"{key}: a child reports what it made; the record is signed by who started it")
+        if key.startswith(self._rights.own):
+            return key
+        if not key.startswith(self._rights.create):
+            allowed = ", ".join(self._rights.create) or "nothing"
+            raise SecurityError(f"{key}: a child of this call creates below {allowed}")
+        if DIGEST.findall(key)[-1:] != [hashlib.sha256(body).hexdigest()]:
+            raise SecurityError(f"{key}: a child creates only objects that are named by the SHA-256 of their bytes")
+        return key
+
+
+def _plain(info: ObjectInfo) -> dict[str, Any]:
+    return {"key": info.key, "size_bytes": info.size_bytes, "etag": info.etag, "modified_s": info.modified_s}
+
+
+class BorrowedStore:
+    """The storage port in a child. Thread-safe; requests of several threads are under way at once."""
+
+    def __init__(self, connection: socket.socket, bucket: str) -> None:
+        self._connection, self._bucket = connection, bucket
+        self._waiting: dict[int, Future[Answer]] = {}
+        self._numbers = count()
+        self._lock = threading.Lock()
+        self._reader: threading.Thread | None = None
+
+    @property
+    def bucket(self) -> str:
+        """See the port."""
+        return self._bucket
+
+    def get(self, key: str, *, sha256: str | None = None) -> bytes:
+        """See the port."""
+        return self._ask({"do": "get", "key": key, "sha256": sha256})[1]
+
+    def put(self, key: str, data: bytes) -> None:  # noqa: ARG002
+        """Never allowed."""
+        raise SecurityError(f"{self._bucket}/{key}: a child replaces nothing")
+
+    def create(self, key: str, data: bytes | bytearray) -> None:
+        """See the port."""
+        self._ask({"do": "create", "key": key}, bytes(data))
+
+    def replace(self, key: str, data: bytes, *, etag: str) -> None:  # noqa: ARG002
+        """Never allowed."""
+        raise SecurityError(f"{self._bucket}/{key}: a child replaces nothing")
+
+    def upload_file(self, key: str, path: Path) -> str:
+        """Created, as all that comes from a child."""
+        data = path.read_bytes()
+        self.create(key, data)
+        return hashlib.sha256(data).hexdigest()
+
+    def download_file(self, key: str, path: Path, *, sha256: str | None = None) -> str:
+        """See the port."""
+        data = self.get(key, sha256=sha256)
+        part = path.with_name(f".{path.name}.part")
+        part.write_bytes(data)
+        part.replace(path)
+        return hashlib.sha256(data).hexdigest()
+
+    def head(self, key: str) -> ObjectInfo:
+        """See the port."""
+        return ObjectInfo(**self._ask({"do": "head", "key": key})[0]["found"])
+
+    def exists(self, key: str) -> bool:
+        """See the port."""
+        return bool(self._ask({"do": "exists", "key": key})[0]["found"])
+
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
+        """See the port."""
+        while True:
+            page = self._ask({"do": "list", "prefix": prefix, "after": after})[0]["found"]
+            yield from (ObjectInfo(**info) for info in page)
+            if len(page) < PAGE:
+                return
+            after = str(page[-1]["key"])
+
+    def delete(self, key: str) -> None:
+        """See the port; where the caller lets it."""
+        self._ask({"do": "delete", "key": key})
+
+    def send(self, head: dict[str, Any], body: bytes = b"") -> None:
+        """A frame that asks for nothing."""
+        with self._lock:
+            send_frame(self._connection, head, body)
+
+    def _ask(self, what: dict[str, Any], body: bytes = b"") -> Answer:
+        answer: Future[Answer] = Future()
+        with self._lock:
+            number = next(self._numbers)
+            self._waiting[number] = answer
+            if self._reader is None:
+                self._reader = threading.Thread(target=self._read, daemon=True, name="lent-store")
+                self._reader.start()
+            send_frame(self._connection, {"ask": number, **what}, body)
+        head, found = answer.result()
+        if "refused" in head:
+            raise KINDS.get(str(head["refused"]), StorageError)(str(head.get("why")))
+        return head, found
+
+    def _read(self) -> None:
+        try:
+            while True:
+                head, body = receive_frame(self._connection)
+                self._waiting.pop(int(head["to"])).set_result((head, body))
+        except (EOFError, FrameError, OSError) as error:
+            for answer in list(self._waiting.values()):
+                answer.set_exception(StorageError(f"{self._bucket}: who lent it is gone: {error}"))

@@ -1,0 +1,96 @@
+"""Where children come from: the stack's warm process, or else a nursery of this process's own. Both were started as
+programs of their own, so nothing of this process's memory is in what they fork."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from socket import socket
+
+from mlratchet.infra.settings import process_environment, told_to_children
+from mlratchet.infra.warm.ask import Process, fork
+from mlratchet.infra.warm.protocol import listen
+
+CHILD, NURSERY, STAGE = "mlratchet.infra.child.main", "mlratchet.infra.child.nursery", "calls"
+END_S = 5.0  # seconds that the kernel may take to end what was killed
+
+
+_nursery: list[Nursery] = []  # at most one of this process
+_lock = threading.Lock()
+
+
+class Starter:
+    """Thread-safe."""
+
+    def __init__(self, home: Path | None) -> None:
+        self._home = home
+
+    def start(self, connection: socket, environment: Mapping[str, str], output: int) -> Process:
+        """A child whose standard input is `connection`, in a session of its own."""
+        told = told_to_children(process_environment()) | dict(environment)
+        places = [(self._home, STAGE)] if self._home is not None else []
+        for home, stage in places:
+            found = fork(stage, CHILD, (), home, told, output, signal.SIGKILL, connection.fileno())
+            if found is not None:
+                return found
+        with _lock:
+            if not _nursery or not _nursery[-1].lives():
+                _nursery[:] = [Nursery()]
+            nursery = _nursery[-1]
+        found = fork(STAGE, CHILD, (), nursery.home, told, output, signal.SIGKILL, connection.fileno())
+        if found is not None:
+            return found
+        return subprocess.Popen(  # a file of the user's has the name of a module that the nursery imported
+            [sys.executable, "-m", CHILD],
+            env=told,
+            stdin=connection.fileno(),
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+class Nursery:
+    """A process that imports what children need, once, and is forked for each. It ends with this one."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="ratchet-nursery-")
+        self.home = Path(self._folder.name)
+        (self.home / "run").mkdir()
+        with listen(self.home, STAGE) as listener:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", NURSERY, str(os.getpid()), "-" * 2048],
+                env=told_to_children(process_environment()) | {"RATCHET_ROOM": "-" * 32_768, "PYTHONPATH": ""},
+                stdin=listener.fileno(),
+                stdout=subprocess.DEVNULL,
+                cwd=self.home,
+                start_new_session=True,
+            )
+        atexit.register(self.end)
+
+    def lives(self) -> bool:
+        """Whether it takes requests still."""
+        return self._process.poll() is None
+
+    def end(self) -> None:
+        """With every fork of it."""
+        with suppress(OSError):
+            self._process.kill()
+            self._process.wait(END_S)
+        self._folder.cleanup()
+
+
+def end(process: Process) -> None:
+    """It and all that it started; what it had written is all there is afterwards. It must not have been waited for."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(END_S)

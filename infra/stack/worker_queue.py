@@ -1,0 +1,125 @@
+"""Which scheduled runs the worker takes: one for the ticks that nobody was there for, and those a dead worker held."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import logging
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+import psutil
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Cancelled, Scheduled
+from prefect.workers.process import ProcessWorker
+
+RUN_ID = "PREFECT__FLOW_RUN_ID"  # in the environment of a run's process
+STUCK_S = 60.0  # a run that was taken and has neither begun nor a process after so long was taken by a dead worker
+LOOK_S = 20.0  # seconds between two looks for such runs
+
+logger = logging.getLogger(__name__)
+
+
+def superseded(runs: Iterable[FlowRun], now: dt.datetime) -> dict[UUID, dt.datetime]:
+    """Runs whose tick was missed and that a later, also due tick of the same deployment stands for -> that tick.
+
+    Runs that a person or a program asked for stand for themselves.
+    """
+    due: dict[UUID, list[FlowRun]] = {}
+    for run in runs:
+        if run.auto_scheduled and run.deployment_id is not None and tick_of(run) <= now:
+            due.setdefault(run.deployment_id, []).append(run)
+    found: dict[UUID, dt.datetime] = {}
+    for ticks in due.values():
+        newest = max(ticks, key=tick_of)
+        found |= {run.id: tick_of(newest) for run in ticks if run.id != newest.id}
+    return found
+
+
+def tick_of(run: FlowRun) -> dt.datetime:
+    """When it was to begin; one without a time has been due for ever."""
+    return run.expected_start_time or dt.datetime.min.replace(tzinfo=dt.UTC)
+
+
+def stuck(runs: Iterable[FlowRun], now: dt.datetime, alive: Collection[str], mine: Collection[UUID]) -> list[FlowRun]:
+    """Runs that were taken and never began: not by this worker, and no process is theirs.
+
+    Args:
+        runs: In a pending state.
+        now: Of the clock that the states were written by.
+        alive: Ids of runs that have a process here.
+        mine: Ids of runs that this worker is starting.
+    """
+    return [
+        run
+        for run in runs
+        if run.state is not None
+        and (now - run.state.timestamp).total_seconds() >= STUCK_S
+        and str(run.id) not in alive
+        and run.id not in mine
+    ]
+
+
+def runs_with_a_process() -> set[str]:
+    """Ids of the flow runs whose processes live on this machine, under this account."""
+    found = set()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if (identity := process.environ().get(RUN_ID)) is not None:
+                found.add(identity)
+    return found
+
+
+class OneForMissedTicks(ProcessWorker):
+    """Prefect's process worker, with two rules more.
+
+    After a downtime the newest missed tick of a schedule runs and no other: Prefect would start every one of them, in
+    no order. And a run that a killed worker left `Submitting` goes back to the queue: nobody else looks at it again.
+    """
+
+    type = ProcessWorker.type
+    _looked: dt.datetime | None = None
+
+    async def _get_scheduled_flow_runs(self) -> list[Any]:
+        await self._take_up_stuck()
+        while True:
+            found: Sequence[Any] = await super()._get_scheduled_flow_runs()
+            late = superseded((entry.flow_run for entry in found), dt.datetime.now(dt.UTC))
+            if not late:
+                return list(found)
+            for identity, tick in late.items():
+                words = f"missed: the tick of {tick:%Y-%m-%d %H:%M} UTC stands for it"
+                with contextlib.suppress(ObjectNotFound):
+                    await self.client.set_flow_run_state(identity, Cancelled(message=words), force=True)
+            logger.info("%d missed ticks are not run", len(late))
+
+    async def _take_up_stuck(self) -> None:
+        now = dt.datetime.now(dt.UTC)
+        if self._looked is not None and (now - self._looked).total_seconds() < LOOK_S:
+            return
+        self._looked = now
+        pending = await pending_runs(self.client, self._work_pool_name)
+        if not pending:
+            return
+        for run in stuck(pending, now, runs_with_a_process(), self._submitting_flow_run_ids):
+            words = "its worker died before it began; taken up again"
+            logger.warning("run %s: %s", run.name, words)
+            await self.client.set_flow_run_state(run.id, Scheduled(message=words), force=True)
+
+
+async def pending_runs(client: PrefectClient, pool: str) -> list[FlowRun]:
+    """Runs of a pool that were taken and have not begun."""
+    return await client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PENDING]))),
+        work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[pool])),
+    )

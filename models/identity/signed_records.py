@@ -1,0 +1,325 @@
+"""Signed records: what lies under a name of ours is believed only if a key that may make it signed it under this name.
+
+A record is a JSON object with one field more, `signed`: the name of the object it was made for, when, by which key, and
+the signature over the canonical JSON of all of it but the signature itself. The name holds the pipeline or the work key
+and the epoch, so a record that is copied to another name does not verify there.
+
+Whoever writes to the bucket can plant anything under a name of ours. What does not verify is read as if it were not
+there; whoever has the key and needs the name keeps a copy of it under `aside/` and writes over it. That may cost a
+retry, never a belief. Ledger, decisions and approvals have signatures of their own, and are never written over.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mlratchet.models.errors import SecurityError
+from mlratchet.models.identity.canonical import canonical_json, digest_bytes
+from mlratchet.models.identity.keys import Keys
+from mlratchet.models.identity.signing import (
+    DetachedSignature,
+    Purpose,
+    Role,
+    Signer,
+    TrustedKeys,
+    refuse_outside_life,
+)
+from mlratchet.models.ports.storage import ObjectExists, ObjectInfo, ObjectNotFound, ObjectStore, StorageError
+
+logger = logging.getLogger(__name__)
+
+SIGNED = "signed"  # the field of a record that says who signed it
+ASIDE = "aside/"
+ADOPTIONS = "adoptions/"
+NEVER_REPLACED = ("ledger/", "decisions/", "signatures/", "approvals/")  # what is wrong there is for a person
+TRIES = 8  # at a name that somebody else writes to at the same time
+
+
+class Kind(NamedTuple):
+    """Of a record."""
+
+    purpose: Purpose
+    names: re.Pattern[str]  # of the objects that hold one
+    role: Role = "pipeline"  # of a key that may make it
+
+
+def _kind(purpose: Purpose, names: str, role: Role = "pipeline") -> Kind:
+    return Kind(purpose, re.compile(f"^{names}$"), role)
+
+
+KINDS = (
+    _kind("claim", r"work/[^/]+/claim-\d{6}\.json"),
+    _kind("result", r"work/[^/]+/e\d{6}/result\.json"),
+    _kind("checkpoint", r"work/[^/]+/e\d{6}/checkpoints/\d{9}/marker\.json"),
+    _kind("version", r"versions/[^/]+/\d{8}\.json"),
+    _kind("upload", r"work/[^/]+/uploads/[^/]+\.json"),
+    _kind("dataset", r"datasets/[^/]+\.json"),
+    _kind("snapshot", r"snapshots/[^/]+\.json"),
+    _kind("listing", r"listings/[^/]+/[^/]+\.json"),
+    _kind("registration", r"registrations/[^/]+\.json"),
+    _kind("gate-run", r"gates/[^/]+/[^/]+\.json"),
+    _kind("deployment", r"deployments/[^/]+/\d{8}\.json"),
+    _kind("order", r"orders/[^/]+/[^/]+\.json"),
+    _kind("study", r"studies/[^/]+/(finished|journal/\d{9})\.json"),
+    _kind("wear", r"holdout/[^/]+/\d{8}\.json"),
+    _kind("invitation", r"nodes/[^/]+/invitation\.json"),
+    _kind("adoption", r"adoptions/[^/]+/\d{8}\.json", "approver"),
+)
+
+
+class ForeignRecord(ObjectNotFound):
+    """No record of ours has this name: what lies there does not verify."""
+
+    code = "FOREIGN"
+    exit_code = 6
+
+
+class UnsignedRecord(ForeignRecord):
+    """It is not signed at all: of before records were, or somebody's."""
+
+    code = "UNSIGNED"
+
+
+class RevokedRecord(ForeignRecord):
+    """By a key of ours that was revoked, and nothing shows that it is older: its work is done again."""
+
+    code = "REVOKED"
+
+
+def kind_of(key: str) -> Kind | None:
+    """What kind of record an object of this name holds; None for an object that is no signed record."""
+    return next((kind for kind in KINDS if kind.names.match(key)), None)
+
+
+def signed_record(document: Mapping[str, Any], key: str, signer: Signer, *, at_s: float) -> bytes:
+    """The bytes of a record.
+
+    Args:
+        document: JSON values; the field `signed` is replaced.
+        key: Name of the object that will hold it.
+        signer: A key whose role may make this kind.
+        at_s: Seconds since the epoch.
+    """
+    kind = kind_of(key)
+    if kind is None:
+        raise ValueError(f"{key} is not the name of a signed record")
+    stamp = {"object": key, "at_s": at_s, "key_id": signer.key_id}
+    signature = signer.sign(canonical_json({**document, SIGNED: stamp}), purpose=kind.purpose)
+    return canonical_json({**document, SIGNED: {**stamp, "signature": signature.value}})
+
+
+def without_stamp(document: dict[str, Any]) -> dict[str, Any]:
+    """What the record says, whoever signed it."""
+    return {name: value for name, value in document.items() if name != SIGNED}
+
+
+def body_of(data: bytes) -> bytes:
+    """The same of bytes, for who reads a bucket without a `RecordStore` and knows by other means what to believe."""
+    document = json.loads(data)
+    return canonical_json(without_stamp(document)) if isinstance(document, dict) and SIGNED in document else data
+
+
+def verified_record(data: bytes, key: str, trusted: TrustedKeys, *, where: str) -> dict[str, Any]:
+    """What a record says, without the field `signed`.
+
+    Raises ``UnsignedRecord``, ``RevokedRecord`` or ``ForeignRecord`` for what is none of ours, and ``SecurityError``
+    for one that is signed by a key which is not in the list.
+    """
+    kind = kind_of(key)
+    assert kind is not None, key
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict) or SIGNED not in document:
+        raise UnsignedRecord(
+            f"{where}: is not signed; if it is of before records were signed, `ratchet adopt NAME` takes it over"
+        )
+    try:
+        stamp = dict(document[SIGNED])
+        signature = DetachedSignature(str(stamp["key_id"]), str(stamp.pop("signature")))
+        at_s = float(stamp["at_s"])
+        told = canonical_json({**document, SIGNED: stamp})
+        if canonical_json(document) != data:  # two fields of one name, other spaces: the signature is over the values
+            raise ValueError("not in canonical form")
+        if stamp["object"] != key:
+            raise ForeignRecord(f"{where}: was signed as {str(stamp['object'])[:200]}; it was copied here")
+    except (ArithmeticError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ForeignRecord(f"{where}: is not a signed record; it was changed") from error
+    unknown = trusted.get(signature.key_id) is None
+    try:
+        key_used = trusted.verify(
+            signature, told, purpose=kind.purpose, role=kind.role, at_s=at_s, what=where, anchored="noted"
+        )
+    except SecurityError as error:
+        if unknown:
+            raise
+        raise ForeignRecord(str(error)) from error
+    try:
+        refuse_outside_life(key_used, at_s, what=where, anchored=False)
+    except SecurityError as error:
+        raise RevokedRecord(str(error)) from error
+    return without_stamp(document)
+
+
+def bare(store: ObjectStore) -> ObjectStore:
+    """The bucket as it is, whoever wrote what lies there: for who must not take a record that does not verify for
+    absent, as the garbage collector."""
+    return store.beneath if isinstance(store, RecordStore) else store
+
+
+class RecordStore:
+    """The store port over a bucket in which others may write: records are signed when they are written, and verified
+    when they are read; everything else is passed through.
+
+    A get with a digest needs no signature: whoever knows the digest has it from something that is believed.
+    """
+
+    def __init__(self, beneath: ObjectStore, keys: Keys, *, now: Callable[[], float] = time.time) -> None:
+        self.beneath, self._keys, self._now = beneath, keys, now
+        self._adopted: dict[str, set[str]] = {}  # name -> SHA-256 hex
+        self._adoptions: set[str] = set()  # names of those that were read
+
+    @property
+    def bucket(self) -> str:
+        """See the port."""
+        return self.beneath.bucket
+
+    def get(self, key: str, *, sha256: str | None = None) -> bytes:
+        """See the port. Raises ``ForeignRecord``, which is an ``ObjectNotFound``, for a record that does not verify."""
+        data = self.beneath.get(key, sha256=sha256)
+        return data if sha256 is not None or kind_of(key) is None else self._believed(key, data)
+
+    def _believed(self, key: str, data: bytes) -> bytes:
+        try:
+            found = verified_record(data, key, self._keys.trusted(), where=f"{self.bucket}/{key}")
+        except ForeignRecord:
+            if not self.was_adopted(key, data):
+                raise
+            found = without_stamp(json.loads(data))
+        return canonical_json(found)
+
+    def was_adopted(self, key: str, data: bytes) -> bool:
+        """Whether a person has vouched for these very bytes under this name (`ratchet adopt`)."""
+        for info in self.beneath.list(ADOPTIONS):
+            if info.key in self._adoptions or kind_of(info.key) is None:
+                continue
+            where = f"{self.bucket}/{info.key}"
+            try:
+                said = verified_record(self.beneath.get(info.key), info.key, self._keys.trusted(), where=where)
+            except (SecurityError, ObjectNotFound) as error:
+                logger.warning("%s", error)
+                continue
+            self._adoptions.add(info.key)
+            for name, sha256 in dict(said.get("records", {})).items():
+                self._adopted.setdefault(str(name), set()).add(str(sha256))
+        return digest_bytes(data) in self._adopted.get(key, ())
+
+    def put(self, key: str, data: bytes) -> None:
+        """See the port."""
+        if kind_of(key) is None:
+            self.beneath.put(key, data)
+            return
+        try:
+            self.create(key, data)
+        except ObjectExists:
+            self.beneath.put(key, self._signed(key, data))
+
+    def create(self, key: str, data: bytes | bytearray) -> None:
+        """See the port. A foreign object under the name of a record is kept aside and written over."""
+        if kind_of(key) is None:
+            self._create_other(key, data)
+            return
+        record = self._signed(key, data)
+        for _ in range(TRIES):
+            try:
+                self.beneath.create(key, record)
+            except ObjectExists:
+                if self._stands_or_is_replaced(key, data, record):
+                    return
+            else:
+                return
+        raise StorageError(f"create {self.bucket}/{key}: somebody else writes there at the same time; try again")
+
+    def _create_other(self, key: str, data: bytes | bytearray) -> None:
+        """Of an object that is named by its digest, other bytes under the name are foreign, too."""
+        try:
+            self.beneath.create(key, data)
+        except ObjectExists:
+            if key.startswith(NEVER_REPLACED) or digest_bytes(data) not in key:
+                raise
+            self._replace_foreign(key, self.beneath.get(key), bytes(data), self.beneath.head(key).etag)
+
+    def _replace_foreign(self, key: str, held: bytes, ours: bytes, etag: str) -> None:
+        self.beneath.create(f"{ASIDE}{digest_bytes(held)}/{key}", held)
+        logger.warning("%s/%s is not ours: a copy is under %s, and it is written over", self.bucket, key, ASIDE)
+        self.beneath.replace(key, ours, etag=etag)
+
+    def _signed(self, key: str, data: bytes | bytearray) -> bytes:
+        return signed_record(json.loads(data), key, self._keys.signer(), at_s=self._now())
+
+    def _stands_or_is_replaced(self, key: str, data: bytes | bytearray, record: bytes) -> bool:
+        """Whether the name holds what was to be written by now; False to try again. Raises ``ObjectExists`` when
+        another record of ours stands there."""
+        try:
+            info = self.beneath.head(key)
+            held = self.beneath.get(key)
+        except ObjectNotFound:
+            return False
+        wanted = canonical_json(json.loads(data))
+        try:
+            stands = self._believed(key, held)
+        except ForeignRecord:
+            try:
+                if held == wanted:  # the same, of before records were signed
+                    self.beneath.replace(key, record, etag=info.etag)
+                else:
+                    self._replace_foreign(key, held, record, info.etag)
+            except (ObjectExists, ObjectNotFound):
+                return False
+            return True
+        if stands != wanted:
+            raise ObjectExists(f"{self.bucket}/{key}: holds other bytes")
+        return True
+
+    def replace(self, key: str, data: bytes, *, etag: str) -> None:
+        """See the port."""
+        self.beneath.replace(key, self._signed(key, data) if kind_of(key) is not None else data, etag=etag)
+
+    def exists(self, key: str) -> bool:
+        """See the port. A record that does not verify does not exist."""
+        if kind_of(key) is None:
+            return self.beneath.exists(key)
+        try:
+            self.get(key)
+        except ObjectNotFound:
+            return False
+        return True
+
+    def upload_file(self, key: str, path: Path) -> str:
+        """See the port."""
+        if kind_of(key) is not None:
+            raise ValueError(f"{key}: a record is written by `create`, which signs it")
+        return self.beneath.upload_file(key, path)
+
+    def download_file(self, key: str, path: Path, *, sha256: str | None = None) -> str:
+        """See the port."""
+        return self.beneath.download_file(key, path, sha256=sha256)
+
+    def head(self, key: str) -> ObjectInfo:
+        """See the port: of the bytes, whoever wrote them."""
+        return self.beneath.head(key)
+
+    def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
+        """See the port: names, whoever wrote what they hold."""
+        return self.beneath.list(prefix, after=after)
+
+    def delete(self, key: str) -> None:
+        """See the port."""
+        self.beneath.delete(key)

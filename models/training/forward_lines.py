@@ -1,0 +1,99 @@
+"""Where in a model's forward something happens: its operations are watched, each with the user's own line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from mlratchet.models.own_line import is_own, place
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+own = cache(is_own)
+
+
+def caller() -> str:
+    """``file.py:12``, the innermost line of the user's that is being executed; empty where there is none."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if own(frame.f_code.co_filename):
+            return place(frame.f_code.co_filename, frame.f_lineno)
+        frame = frame.f_back  # type: ignore[assignment]  # None ends the walk
+    return ""
+
+
+class Watch(TorchFunctionMode):
+    """Collects (dimensions of the result, line) of each operation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[int, str]] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if isinstance(found, torch.Tensor) and getattr(func, "__name__", "") != "__get__":
+            self.seen.append((found.ndim, caller()))
+        return found
+
+
+def watched(module: Callable[[torch.Tensor], Any], x: torch.Tensor) -> list[tuple[int, str]]:
+    """As far as the model gets."""
+    watch = Watch()
+    with watch, suppress(Exception), torch.no_grad():
+        module(x)
+    return watch.seen
+
+
+def line_of_lost_rows(module: nn.Module, x: torch.Tensor) -> str:
+    """Where the dimension of the rows goes when there is one row alone. `x`: two rows or more."""
+    one, several = watched(module, x[:1]), watched(module, x)
+    for (few, line), (many, _) in zip(one, several, strict=False):
+        if few != many:
+            return line
+    return last_line(module, x)
+
+
+def last_line(module: nn.Module, x: torch.Tensor) -> str:
+    """The line of the model's last operation; of the model's class where torch's own layers do everything."""
+    lines = [line for _, line in watched(module, x) if line]
+    return lines[-1] if lines else ""
+
+
+@contextmanager
+def fixed_sizes(found: list[str]) -> Iterator[None]:
+    """While a model is exported: `found` gets the lines that turn a size into a plain number or ask for its value."""
+    from torch.fx.experimental.sym_node import SymNode
+
+    originals = {name: getattr(SymNode, name) for name in ("guard_int", "guard_bool") if hasattr(SymNode, name)}
+
+    def telling(original: Callable[..., Any]) -> Callable[..., Any]:
+        def tell(self: Any, *args: Any) -> Any:
+            before = len(self.shape_env.guards)
+            answer = original(self, *args)
+            if len(self.shape_env.guards) > before:
+                found.append(caller())
+            return answer
+
+        return tell
+
+    for name, original in originals.items():
+        setattr(SymNode, name, telling(original))
+    try:
+        yield
+    finally:
+        for name, original in originals.items():
+            setattr(SymNode, name, original)
+
+
+def class_line(kind: type[Any]) -> str:
+    """Where a class begins, or the file alone."""
+    import inspect
+
+    with suppress(OSError, TypeError):
+        return place(inspect.getsourcefile(kind) or "", inspect.getsourcelines(kind)[1])
+    return Path(str(sys.modules[kind.__module__].__file__)).name

@@ -1,0 +1,196 @@
+"""Try a workload before anything trains: a training in small, a resume, an export, with one, two and many rows.
+
+Everything is done by what does it later: the loop, the engine of the mode, checkpoints, and the export of the artifact.
+Whatever raises is told with the user's own line. Runs in a process of its own (`infra/launch/rehearsal.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mlratchet.models.config import WorkloadRef
+from mlratchet.models.errors import ConfigurationError, RatchetError
+from mlratchet.models.own_line import own_line
+from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.sources.record import Split
+from mlratchet.models.training.config import CheckpointConfig, TrainConfig
+from mlratchet.models.training.fast import refuse_unused
+from mlratchet.models.training.forward_lines import class_line, fixed_sizes, last_line, line_of_lost_rows
+from mlratchet.models.training.job import TrainingError, TrainJob
+from mlratchet.models.training.loop import Trainer
+from mlratchet.models.training.rehearsal_rows import made_up, write_small_dataset
+from mlratchet.models.training.resumable import check_resumed
+from mlratchet.models.workloads.base import Workload
+from mlratchet.models.workloads.loading import load_workload
+from torch import nn
+
+STEPS = 3  # of the training in small; it is resumed after the second
+SHARDS = 2
+MANY = 5  # rows
+BATCH = 2 * SHARDS  # rows of a step, or queries: two for each shard, as BatchNorm needs
+TOLERANCE = 1e-2  # of an exported output against the model's, relative: more is another answer, not another rounding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """What a rehearsal found."""
+
+    problem: str = ""  # what has to be mended, with the place; empty: nothing
+    notes: tuple[str, ...] = ()
+
+
+def rehearse(
+    store: ObjectStore, ref: WorkloadRef, train: TrainConfig, *, world: int, rows: Split | None = None
+) -> Rehearsal:
+    """Try a workload with a training's settings.
+
+    Args:
+        store: An empty one, which is thrown away.
+        ref: The workload.
+        train: Its settings; sizes and times are made small.
+        world: Processes that will train.
+        rows: Training rows; without them rows of 0 and 1 are made up from the workload's input.
+    """
+    notes: list[str] = []
+    try:
+        workload = load_workload(ref.use, dict(ref.parameters))
+        rows = made_up(workload) if rows is None else rows
+        x = torch.from_numpy(rows.x[:MANY]).clone()
+        torch.manual_seed(train.seed)
+        check_outputs(workload, workload.prepared_model().eval(), x, "the model")
+        tensors = train_in_small(store, ref, workload, train, rows, world, notes)
+        module = workload.prepared_model()
+        if tensors is not None:
+            module.load_state_dict(tensors)
+        check_export(workload, module.eval(), x)
+    except RatchetError as error:
+        return Rehearsal(problem=str(error), notes=tuple(notes))
+    except Exception as error:  # noqa: BLE001 - the user's code may raise anything: that is what is asked
+        words = str(error).strip() or "no message"
+        where = own_line(error) or class_line(type(workload) if "workload" in locals() else Workload)
+        return Rehearsal(problem=f"{where}: {type(error).__name__}: {words[:600]}", notes=tuple(notes))
+    return Rehearsal(notes=tuple(notes))
+
+
+def in_small(train: TrainConfig) -> TrainConfig:
+    """The settings of a training of `STEPS` steps of few rows."""
+    on_gpu = torch.cuda.is_available() and train.device != "cpu"
+    return train.model_copy(
+        update={
+            "epochs": 1, "global_batch_size": BATCH, "shards": SHARDS, "accumulation": 1, "processes": 1, "nodes": 1,
+            "loader_workers": 0, "compile": False, "profile": None, "warm_start": "none", "initial_weights": None,
+            "class_weights": None if train.class_weights == "balanced" else train.class_weights,
+            "precision": "fp32" if train.precision == "fp16" and not on_gpu else train.precision,
+            "checkpoint": CheckpointConfig(every_steps=STEPS - 1, every_seconds=None),
+        }
+    )  # fmt: skip
+
+
+def train_in_small(
+    store: ObjectStore,
+    ref: WorkloadRef,
+    workload: Workload,
+    train: TrainConfig,
+    rows: Split,
+    world: int,
+    notes: list[str],
+) -> dict[str, torch.Tensor] | None:
+    """Forward, loss, backward, optimizer step, checkpoint and resume. The weights; None without finite ones."""
+    small = in_small(train)
+    device = torch.device("cuda", 0) if torch.cuda.is_available() and small.device != "cpu" else torch.device("cpu")
+    job = TrainJob(
+        work_key="rehearsal", epoch=1, dataset_id=write_small_dataset(store, workload, rows, drawn=STEPS * BATCH),
+        workload=ref, train=small, processes=1, scratch=".",
+    )  # fmt: skip
+
+    def trainer(epoch: int) -> Trainer:
+        made = Trainer(job.model_copy(update={"epoch": epoch}), store, rank=0, world=1, device=device)
+        made.run()
+        return made
+
+    try:
+        whole = trainer(1)
+    except TrainingError as error:
+        if "loss or gradient is" not in str(error) and "nothing was learnt" not in str(error):
+            raise
+        notes.append("the loss was not finite on the few rows of the rehearsal: its resume was not tried")
+        return None
+    if small.mode == "fast" and world > 1:
+        refuse_unused(whole.module)
+    check_resumed(whole, trainer(2))
+    return whole.settle()
+
+
+def check_outputs(workload: Workload, module: Any, x: torch.Tensor, which: str) -> None:
+    """One row of numbers per row, as many as the objective asks for. Raises ``ConfigurationError`` with the line."""
+    wanted = workload.objective.output_shapes(workload.class_names())
+    for count in (1, 2, len(x)):
+        with torch.inference_mode():
+            output = module(x[:count])
+        if not isinstance(output, torch.Tensor):
+            raise ConfigurationError(
+                f"{_last(workload, module, x)}: {which} gives a {type(output).__name__}, expected one tensor"
+            )
+        shape = tuple(output.shape)
+        if shape[:1] == (count,) and shape[1:] in wanted and output.is_floating_point():
+            continue
+        expected = " or ".join(str([count, *one]) for one in sorted(wanted))
+        got = f"{which} gives {str(output.dtype).removeprefix('torch.')} {list(shape)} for {count} rows"
+        if count == 1 and isinstance(module, nn.Module):
+            line = line_of_lost_rows(module, x) or class_line(type(workload))
+            raise ConfigurationError(
+                f"{line}: {got.removesuffix('s')}, expected {expected}: the server and the last batch may have one row "
+                "alone; name the dimension that squeeze() or flatten() takes away, e.g. squeeze(-1), flatten(1)"
+                if len(shape) < 1 + min(map(len, wanted))
+                else f"{line}: {got.removesuffix('s')}, expected {expected}{_outputs(workload)}"
+            )
+        raise ConfigurationError(f"{_last(workload, module, x)}: {got}, expected {expected}{_outputs(workload)}")
+
+
+def _last(workload: Workload, module: Any, x: torch.Tensor) -> str:
+    return last_line(module, x) or class_line(type(workload))
+
+
+def _outputs(workload: Workload) -> str:
+    names = workload.class_names()
+    return f": a number for each of {len(names)} classes or labels" if names else ": a number per row"
+
+
+def check_export(workload: Workload, module: nn.Module, x: torch.Tensor) -> None:
+    """The program that is served takes any number of rows and answers as the model does."""
+    fixed: list[str] = []
+    with fixed_sizes(fixed):
+        program: Any = export(module, x[:2])
+    lines = [line for line in dict.fromkeys(fixed) if line]
+    for count in (1, 2, len(x)):
+        try:
+            with torch.inference_mode():
+                output = program(x[:count])
+        except Exception as error:
+            line = lines[0] if lines else last_line(module, x) or class_line(type(workload))
+            raise ConfigurationError(
+                f"{line}: the exported program does not take {count} rows ({str(error).strip()[:200]}): a number of "
+                "rows became a part of it; write x.shape[0], or -1, where it says len(x) or int(...), and no condition "
+                "on how many rows there are"
+            ) from error
+        with torch.inference_mode():
+            expected = module(x[:count])
+        if output.shape != expected.shape or not torch.allclose(
+            output, expected, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True
+        ):
+            raise ConfigurationError(
+                f"{lines[0] if lines else class_line(type(workload))}: the exported program answers {count} rows "
+                "otherwise than the model: a branch that was not taken is not in it; let forward depend on x by "
+                "tensor operations alone, e.g. torch.where"
+            )
+    check_outputs(workload, program, x, "the exported program")
+
+
+def export(module: nn.Module, x: torch.Tensor) -> nn.Module:
+    """As the artifact is exported (`mlflow.pytorch.save_model`): the number of rows is free where the model lets it."""
+    from torch.export import Dim
+
+    free: Any = {0: Dim.AUTO}
+    return torch.export.export(module, (x,), dynamic_shapes=(free,)).module()

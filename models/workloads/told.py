@@ -1,0 +1,267 @@
+"""A user's workload as a child tells of it, for a process that does not import its class: what its rows and classes
+are. Records are read in a child; models are built where they train and are asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
+from functools import cache
+from itertools import islice
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+import numpy as np
+from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.functions import KeptOutError
+from mlratchet.models.identity.canonical import digest_bytes
+from mlratchet.models.identity.closure import Closure
+from mlratchet.models.ports.children import ForeignCodeError, Rights, Workplace, children
+from mlratchet.models.ports.memory import ObjectsInMemory
+from mlratchet.models.ports.storage import ObjectNotFound
+from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject
+from mlratchet.models.workloads.base import Workload
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+if TYPE_CHECKING:
+    from torch import nn
+
+DESCRIBE, SOURCE, PARAMETERS = (f"{__name__}:{name}" for name in ("describe", "source", "parameters"))
+RECORDS, IDENTITY = f"{__name__}:records", f"{__name__}:identity_columns"
+LENT = Rights(read=("raw/",), create=("out/",))
+LOOK_S, READ_S = 120.0, 6 * 3600.0
+PIECE = 4096  # records that are handed back at a time
+Fetch = Callable[[RawObject], bytes]
+
+
+class WorkloadFacts(BaseModel):
+    """What a workload says of itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    task: str
+    input_spec: InputSpec
+    class_names: tuple[str, ...]
+    has_own_loss: bool
+
+
+class ToldWorkload(Workload):
+    """It knows what it was told, and asks a child for records."""
+
+    def __init__(self, use: str, parameters: Mapping[str, Any], facts: WorkloadFacts) -> None:
+        self._use, self._parameters, self._facts = use, dict(parameters), facts
+        self.task = facts.task
+
+    def input_spec(self) -> InputSpec:
+        """As told."""
+        return self._facts.input_spec
+
+    def class_names(self) -> tuple[str, ...]:
+        """As told."""
+        return self._facts.class_names
+
+    @property
+    def has_own_loss(self) -> bool:
+        """As told."""
+        return self._facts.has_own_loss
+
+    def build_model(self) -> nn.Module:
+        """Never here."""
+        raise KeptOutError(f"{self._use} builds its model in a child alone")
+
+    def records(self, objects: list[RawObject], fetch: Fetch, source: Mapping[str, Any]) -> Iterator[Record | Reject]:
+        """See the base. A record whose target the objective refuses is a reject already."""
+        lent = _Fetched(objects, fetch)
+        told = self._ask(RECORDS, objects, lent, source)
+        if not isinstance(told, list):
+            raise ForeignCodeError(f"{self._use}: its records are none")
+        for digest in told:
+            yield from _unpacked(lent, digest, self._facts.input_spec)
+
+    def identity_columns(self, objects: list[RawObject], fetch: Fetch, source: Mapping[str, Any]) -> tuple[str, ...]:
+        """See the base."""
+        told = self._ask(IDENTITY, objects, _Fetched(objects, fetch), source)
+        return _checked(tuple[str, ...], told, f"{self._use}: identity_columns")  # type: ignore[no-any-return]
+
+    def _ask(self, function: str, objects: list[RawObject], lent: ObjectsInMemory, source: Mapping[str, Any]) -> Any:
+        request = {
+            "use": self._use,
+            "parameters": self._parameters,
+            "objects": [asdict(one) for one in objects],
+            "source": dict(source),
+        }
+        return children().call(function, request, store=lent, rights=LENT, time_limit_s=READ_S)
+
+
+class _Fetched(ObjectsInMemory):
+    """What a child reads raw objects from, and hands records back in."""
+
+    def __init__(self, objects: Sequence[RawObject], fetch: Fetch) -> None:
+        super().__init__("records")
+        self._raw, self._fetch = {f"raw/{one.sha256}": one for one in objects}, fetch
+
+    def get(self, key: str, *, sha256: str | None = None) -> bytes:
+        """A raw object by its digest, or what was handed back."""
+        if not key.startswith("raw/"):
+            return super().get(key, sha256=sha256)
+        if key not in self._raw:
+            raise ObjectNotFound(f"{key}: no object of this delivery")
+        return self._fetch(self._raw[key])
+
+
+def told_workload(use: str, parameters: Mapping[str, Any]) -> Workload:
+    """Raises ``ConfigurationError`` as `load_workload`."""
+    return _told(use, json.dumps(parameters, sort_keys=True))
+
+
+@cache
+def _told(use: str, parameters: str) -> Workload:
+    asked = json.loads(parameters)
+    told = children().call(DESCRIBE, {"use": use, "parameters": asked}, time_limit_s=LOOK_S)
+    return ToldWorkload(use, asked, _checked(WorkloadFacts, told, f"workload {use}"))
+
+
+def reading_away(use: str, parameters: Mapping[str, Any], made: Workload) -> Workload:
+    """One of ours, which is known here; the bytes of a delivery are decoded in a child all the same."""
+    told = ToldWorkload(use, parameters, WorkloadFacts(**_facts_of(made)))
+    told.formats = made.formats  # type: ignore[misc]  # of its class
+    return told
+
+
+def told_parameters(use: str) -> dict[str, Any]:
+    """Raises ``ConfigurationError`` as `workload_parameters`."""
+    told = children().call(PARAMETERS, {"use": use}, time_limit_s=LOOK_S)
+    return dict(_checked(dict[str, Any], told, f"workload {use}"))
+
+
+def told_source(use: str) -> Closure:
+    """What a workload is made of. Raises ``ConfigurationError`` as `workload_source`."""
+    told = children().call(SOURCE, {"use": use}, time_limit_s=LOOK_S)
+    return Closure(**_checked(dict[str, dict[str, str]], told, f"workload {use}"))
+
+
+def describe(request: Mapping[str, Any], _workplace: Workplace) -> dict[str, Any]:
+    """In the child."""
+    from mlratchet.models.workloads.loading import load_workload
+
+    return _facts_of(load_workload(request["use"], dict(request["parameters"])))
+
+
+def _facts_of(workload: Workload) -> dict[str, Any]:
+    return {
+        "task": workload.objective.reference,
+        "input_spec": asdict(workload.input_spec()),
+        "class_names": list(workload.class_names()),
+        "has_own_loss": workload.has_own_loss,
+    }
+
+
+def source(request: Mapping[str, Any], _workplace: Workplace) -> dict[str, Any]:
+    """In the child."""
+    from mlratchet.models.workloads.loading import workload_source
+
+    return workload_source(request["use"]).parts()
+
+
+def parameters(request: Mapping[str, Any], _workplace: Workplace) -> dict[str, Any]:
+    """In the child."""
+    from mlratchet.models.workloads.loading import workload_parameters
+
+    return workload_parameters(request["use"])
+
+
+def records(request: Mapping[str, Any], workplace: Workplace) -> list[str]:
+    """In the child: digests of the pieces, in order."""
+    workload, objects, fetch = _opened(request, workplace)
+    found = iter(workload.records(objects, fetch, request["source"]))
+    judged = (_refused(one, workload) for one in found)
+    digests = []
+    while piece := list(islice(judged, PIECE)):
+        data = _packed(piece)
+        workplace.objects.create(f"out/{digest_bytes(data)}", data)
+        digests.append(digest_bytes(data))
+    return digests
+
+
+def identity_columns(request: Mapping[str, Any], workplace: Workplace) -> list[str]:
+    """In the child."""
+    workload, objects, fetch = _opened(request, workplace)
+    return list(workload.identity_columns(objects, fetch, request["source"]))
+
+
+def _opened(request: Mapping[str, Any], workplace: Workplace) -> tuple[Workload, list[RawObject], Fetch]:
+    from mlratchet.models.workloads.loading import load_workload
+
+    workload = load_workload(request["use"], dict(request["parameters"]))
+    store = workplace.objects
+
+    def fetch(item: RawObject) -> bytes:
+        return store.get(f"raw/{item.sha256}", sha256=item.sha256)
+
+    return workload, [RawObject(**one) for one in request["objects"]], fetch
+
+
+def _refused(found: Record | Reject, workload: Workload) -> Record | Reject:
+    """A user's objective refuses targets here: a call per row from outside would take for ever."""
+    if isinstance(found, Reject):
+        return found
+    problem = workload.objective.refusal(found.y, workload.class_names())
+    return Reject(where=found.id, code="bad_target", reason=f"{found.id}: target: {problem}") if problem else found
+
+
+def _packed(piece: Sequence[Record | Reject]) -> bytes:
+    """Inputs as one array, the words as JSON."""
+    words, inputs = [], []
+    for one in piece:
+        if isinstance(one, Record):
+            inputs.append(one.x)
+            words.append({"record": {f.name: _plain(getattr(one, f.name)) for f in fields(one) if f.name != "x"}})
+        else:
+            words.append({"reject": asdict(one)})
+    text = np.frombuffer(json.dumps(words).encode(), dtype=np.uint8)
+    return save({"words": text} | ({"x": np.stack(inputs)} if inputs else {}))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, tuple):
+        return [asdict(one) if hasattr(one, "__dataclass_fields__") else _plain(one) for one in value]
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+@cache
+def _words() -> type[BaseModel]:
+    """Every field of a record but its input, with the types that it declares."""
+    hints = get_type_hints(Record)
+    declared: dict[str, Any] = {f.name: (hints[f.name], ...) for f in fields(Record) if f.name != "x"}
+    return create_model("RecordWords", __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=True), **declared)
+
+
+def _unpacked(lent: ObjectsInMemory, digest: Any, spec: InputSpec) -> Iterator[Record | Reject]:
+    """Raises ``ForeignCodeError`` for what are no records of these inputs."""
+    try:
+        parts = load(lent.get(f"out/{digest}"))
+        words = json.loads(parts["words"].tobytes())
+        inputs = iter(parts.get("x", ()))
+        if "x" in parts and (parts["x"].shape[1:] != spec.shape or parts["x"].dtype != np.dtype(spec.dtype)):
+            raise ForeignCodeError(
+                f"records: got inputs of {parts['x'].dtype} {parts['x'].shape[1:]}, expected {spec.dtype} {spec.shape}"
+            )
+        for one in words:
+            if "reject" in one:
+                yield TypeAdapter(Reject).validate_python(one["reject"])
+            else:
+                told = _words().model_validate(one["record"])
+                yield Record(x=next(inputs), **{name: getattr(told, name) for name in type(told).model_fields})
+    except (SafetensorError, ObjectNotFound, ValidationError, ValueError, KeyError, TypeError, StopIteration) as error:
+        raise ForeignCodeError(f"records: {type(error).__name__}: {error}"[:500]) from error
+
+
+def _checked(kind: Any, told: Any, what: str) -> Any:
+    try:
+        return TypeAdapter(kind).validate_python(told)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigurationError(f"{what}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error

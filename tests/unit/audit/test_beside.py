@@ -1,0 +1,76 @@
+"""An audit names what somebody left beside the ledger, also where nobody believes it."""
+
+from __future__ import annotations
+
+import pytest
+from mlratchet.models.identity.canonical import canonical_json
+from mlratchet.models.identity.signed_records import RecordStore, signed_record
+from mlratchet.models.identity.signing import Signer
+from mlratchet.models.pipeline.store import deployment_key, publish_deployment
+from mlratchet.models.registration.record import registration_key
+
+from tests.unit.audit.conftest import World
+from tests.unit.trust.plants import PLANTS
+
+
+@pytest.mark.parametrize("kind", set(PLANTS) - {"deployment", "order", "wear"})
+def test_a_plant_is_named_and_fails_nothing(world: World, kind: str) -> None:
+    for key, document in PLANTS[kind].records.items():
+        world.store.put(key, signed_record({**document, "x": 1}, key, world.keys.signer(), at_s=1.0) + b" ")
+    report = world.audit()
+    assert report.problems == []
+    for key in PLANTS[kind].records:
+        assert any(key in note and "it was changed" in note for note in report.notes), report.notes
+
+
+def test_unsigned_records_are_counted_and_say_what_to_type(world: World) -> None:
+    world.store.put("datasets/d.json", b"{}")
+    world.store.put("work/w/claim-000001.json", b"{}")
+    (note,) = world.audit().notes
+    assert note.startswith("2 records are not signed")
+    assert "`ratchet adopt digits`" in note
+
+
+def test_what_was_set_aside_is_listed(world: World) -> None:
+    world.store.put("datasets/d.json", b"planted")
+    RecordStore(world.store, world.keys).create("datasets/d.json", canonical_json({"id": "d"}))
+    (note,) = world.audit().notes
+    assert note.endswith("datasets/d.json: was set aside")
+
+
+def test_a_changed_record_about_a_champion_is_a_problem(world: World) -> None:
+    key = registration_key(world.records[1].work_key)
+    world.store.put(key, world.store.get(key).replace(b'"at_s":', b'"at_s":1'))
+    assert any(key in line for line in world.audit().problems)
+
+
+def test_a_chain_of_deployments_that_is_not_whole_is_a_problem(world: World) -> None:
+    records = RecordStore(world.store, world.keys)
+    for revision in ("a", "b", "c"):
+        publish_deployment(records, "digits", revision, actor="a", at_s=1.0)
+    assert world.audit().passed
+    world.store.delete(deployment_key("digits", 2))
+    assert any("expected entry 2" in line for line in world.audit().problems)
+
+
+def test_a_use_of_test_rows_that_was_removed_is_a_problem(world: World) -> None:
+    records = RecordStore(world.store, world.keys)
+    for number in (1, 2, 3):
+        records.create(f"holdout/digits/{number:08d}.json", canonical_json({"number": number}))
+    assert world.audit().passed
+    world.store.delete("holdout/digits/00000002.json")
+    assert world.audit().problems == ["store/holdout/digits/: entry 00000002 is gone"]
+
+
+def test_a_record_by_a_key_that_nobody_knows_is_named(world: World) -> None:
+    world.store.put("datasets/d.json", signed_record({"id": "d"}, "datasets/d.json", Signer.generate(), at_s=1.0))
+    (note,) = world.audit().notes
+    assert "datasets/d.json: signed by key" in note
+
+
+def test_very_many_plants_are_told_in_few_lines(world: World) -> None:
+    for number in range(40):
+        world.store.put(f"datasets/{number}.json", b'{"signed":1}')
+    notes = world.audit().notes
+    assert len(notes) == 11
+    assert notes[-1] == "30 more records that are not ours"

@@ -1,0 +1,104 @@
+"""What `ratchet up` writes: for the owner alone, and what an operator added stays."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from mlratchet.infra.settings import child_environment, find_home, load_settings
+from mlratchet.infra.stack.access import credentials_of
+from mlratchet.infra.stack.install import has_auth, install
+from mlratchet.infra.stack.services import services
+from mlratchet.models.errors import ConfigurationError, SecurityError
+
+
+def test_identities_that_an_operator_added_stay_and_ours_are_renewed(tmp_path: Path) -> None:
+    install(tmp_path, auth=None)
+    file = tmp_path / "s3.json"
+    made = json.loads(file.read_text())
+    theirs = {
+        "name": "labeller",
+        "credentials": [{"accessKey": "l", "secretKey": "s"}],
+        "actions": ["Write:raw/labels"],
+    }
+    changed = [{**made["identities"][0], "actions": []}, *made["identities"][1:], theirs]
+    file.write_text(json.dumps({"identities": changed}))
+    install(tmp_path, auth=None)
+    assert json.loads(file.read_text())["identities"] == [*made["identities"], theirs]
+
+
+@pytest.mark.parametrize("held", ["{", "[]", '{"identities": [{}]}', '{"identities": {"a": 1}}', '{"identities": [1]}'])
+def test_identities_that_cannot_be_read_are_not_written_over(tmp_path: Path, held: str) -> None:
+    install(tmp_path, auth=None)
+    file = tmp_path / "s3.json"
+    file.write_text(held)
+    with pytest.raises(ConfigurationError, match="identities cannot be read"):
+        install(tmp_path, auth=None)
+    assert file.read_text() == held
+
+
+def test_everything_secret_is_for_the_owner_alone(tmp_path: Path) -> None:
+    install(tmp_path, auth=None)
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+    kept = ["credentials.json", "s3.json", "security.toml", "tls/stack.key", "tls/stack.crt"]
+    assert {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("stack.env", *kept)} == {0o600}
+    before = {name: (tmp_path / name).read_text() for name in kept}
+    install(tmp_path, auth=None)
+    assert {name: (tmp_path / name).read_text() for name in kept} == before
+
+
+def test_every_start_has_its_own_passwords(tmp_path: Path) -> None:
+    seen = set()
+    for _ in range(3):
+        install(tmp_path, auth=None)
+        seen |= {credentials_of(load_settings(tmp_path), service) for service in ("prefect", "mlflow")}
+    assert len(seen) == 6
+
+
+def test_passwords_are_asked_for_until_somebody_says_otherwise(tmp_path: Path) -> None:
+    for said, locked in ((None, True), (False, False), (None, False), (True, True), (None, True)):
+        install(tmp_path, auth=said)
+        assert has_auth(tmp_path) is locked
+        settings = load_settings(tmp_path)
+        assert (credentials_of(settings, "prefect") is not None) is locked
+        told = child_environment(settings)
+        assert ("PREFECT_API_AUTH_STRING" in told) is locked
+        assert ("PREFECT_CLIENT_CUSTOM_HEADERS" in told) is locked  # for the WebSockets that the other is not sent with
+
+
+def test_a_stack_of_before_without_passwords_gets_them(tmp_path: Path) -> None:
+    install(tmp_path, auth=False)
+    file = tmp_path / "stack.env"
+    file.write_text(file.read_text().replace("RATCHET_NO_AUTH=true\n", ""))
+    install(tmp_path, auth=None)
+    assert has_auth(tmp_path)
+
+
+def test_no_secret_is_an_argument(tmp_path: Path) -> None:
+    install(tmp_path, auth=None)
+    settings = load_settings(tmp_path)
+    words = " ".join(word for service in services(settings, tmp_path) for word in service.command)
+    secrets = [*json.loads((tmp_path / "credentials.json").read_text()).values()]
+    for service in ("prefect", "mlflow"):
+        credentials = credentials_of(settings, service)
+        assert credentials is not None
+        secrets.append(credentials.partition(":")[2])
+    assert [secret for secret in secrets if secret in words] == []
+
+
+def test_a_home_of_another_account_is_not_found_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    below = tmp_path / "project" / "below"
+    below.mkdir(parents=True)
+    planted = tmp_path / ".ratchet"
+    planted.mkdir()
+    monkeypatch.delenv("RATCHET_HOME", raising=False)
+    monkeypatch.chdir(below)
+    assert find_home() == planted
+    monkeypatch.setattr(os, "getuid", lambda: planted.stat().st_uid + 1)
+    with pytest.raises(SecurityError, match="belongs to user"):
+        find_home()
+    monkeypatch.setenv("RATCHET_HOME", str(planted))
+    assert find_home() == planted

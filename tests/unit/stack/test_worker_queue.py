@@ -1,0 +1,108 @@
+"""One run for the ticks of a downtime; a run that a dead worker had taken goes back to the queue."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import os
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from mlratchet.infra.stack import worker_queue
+from mlratchet.infra.stack.worker_queue import STUCK_S, OneForMissedTicks, runs_with_a_process, stuck, superseded
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.states import Pending, State
+from prefect.workers.process import ProcessWorker
+
+NOW = dt.datetime(2026, 11, 26, 3, 10, tzinfo=dt.UTC)
+NIGHTLY, HOURLY = uuid4(), uuid4()
+
+
+def tick(deployment: UUID, minutes_ago: float, *, scheduled: bool = True) -> FlowRun:
+    """A run that was to begin then."""
+    when = NOW - dt.timedelta(minutes=minutes_ago)
+    return FlowRun(flow_id=uuid4(), deployment_id=deployment, expected_start_time=when, auto_scheduled=scheduled)
+
+
+def test_the_newest_missed_tick_of_each_schedule_stands_for_the_others() -> None:
+    missed = [tick(NIGHTLY, minutes) for minutes in (3, 1, 5, 2, 4)]
+    other, coming = tick(HOURLY, 70), tick(NIGHTLY, -1)
+    found = superseded([*missed, other, coming], NOW)
+    assert set(found) == {run.id for run in missed if run is not missed[1]}
+    assert set(found.values()) == {missed[1].expected_start_time}
+
+
+def test_a_run_that_somebody_asked_for_is_never_dropped() -> None:
+    asked = [tick(NIGHTLY, minutes, scheduled=False) for minutes in (3, 2, 1)]
+    assert superseded([*asked, tick(NIGHTLY, 0.5)], NOW) == {}
+
+
+def pending(age_s: float) -> FlowRun:
+    state: State[Any] = Pending(name="Submitting")
+    state.timestamp = NOW - dt.timedelta(seconds=age_s)
+    return FlowRun(flow_id=uuid4(), name="r", state=state, state_type=StateType.PENDING)
+
+
+def test_a_run_is_stuck_when_nobody_starts_it_any_more() -> None:
+    old, fresh, mine, living = pending(STUCK_S + 1), pending(STUCK_S - 1), pending(900), pending(900)
+    found = stuck([old, fresh, mine, living], NOW, {str(living.id)}, {mine.id})
+    assert [run.id for run in found] == [old.id]
+
+
+def test_a_process_of_a_run_is_found_by_its_environment() -> None:
+    import subprocess
+    import sys
+
+    identity = str(uuid4())
+    waits = [sys.executable, "-c", "print(flush=True); input()"]
+    with subprocess.Popen(
+        waits, env={**os.environ, worker_queue.RUN_ID: identity}, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert identity in runs_with_a_process()
+        process.communicate(b"\n")
+    assert identity not in runs_with_a_process()
+
+
+class Server:
+    """Prefect's API as the worker asks it."""
+
+    def __init__(self, waiting: list[FlowRun], taken: list[FlowRun]) -> None:
+        self.waiting, self.taken = waiting, taken
+        self.ended: dict[UUID, State[Any]] = {}
+
+    async def read_flow_runs(self, **_filters: Any) -> list[FlowRun]:
+        return self.taken
+
+    async def set_flow_run_state(self, identity: UUID, state: State[Any], *, force: bool) -> None:
+        assert force
+        self.ended[identity] = state
+        self.waiting = [run for run in self.waiting if run.id != identity]
+
+
+def test_the_worker_cancels_the_missed_ticks_and_takes_up_what_was_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = [tick(NIGHTLY, minutes) for minutes in range(1, 6)]
+    for run in ticks:
+        run.expected_start_time = dt.datetime.now(dt.UTC) - (NOW - (run.expected_start_time or NOW))
+    left = pending(0)
+    assert left.state is not None
+    left.state.timestamp = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=STUCK_S + 5)
+    server = Server(ticks, [left])
+    seen: list[int] = []
+
+    async def page(_worker: ProcessWorker) -> list[Any]:
+        seen.append(len(server.waiting))
+        return [SimpleNamespace(flow_run=run) for run in server.waiting[-3:]]  # the server answers with pages
+
+    monkeypatch.setattr(ProcessWorker, "_get_scheduled_flow_runs", page)
+    worker = OneForMissedTicks(work_pool_name="ratchet", name="local")
+    worker._client = server  # type: ignore[assignment]
+    found = asyncio.run(worker._get_scheduled_flow_runs())
+    assert [entry.flow_run.id for entry in found] == [ticks[0].id]
+    assert {identity for identity, state in server.ended.items() if state.is_cancelled()} == {r.id for r in ticks[1:]}
+    assert server.ended[left.id].is_scheduled()
+    assert len(seen) > 2
+    assert "missed" in (server.ended[ticks[-1].id].message or "")

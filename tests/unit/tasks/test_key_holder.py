@@ -1,0 +1,142 @@
+"""A whole road over adapters in memory, every piece of the user's own: the process with the key imports none of it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from mlratchet.flows.check_file import check_pipeline
+from mlratchet.infra.child.keep_out import keep_users_code_out
+from mlratchet.infra.keys.files import MemoryKeys
+from mlratchet.infra.launch import local
+from mlratchet.infra.launch.local import LocalLauncher
+from mlratchet.infra.ledger.objects import ObjectLedger
+from mlratchet.infra.registry.memory import MemoryRegistry
+from mlratchet.infra.storage.memory import MemoryStore
+from mlratchet.infra.tracking.memory import MemoryTracker
+from mlratchet.models.decisions.decision import load_decision
+from mlratchet.models.decisions.judge_again import replay
+from mlratchet.models.gates.evidence import Evidence
+from mlratchet.models.identity.signed_records import RecordStore
+from mlratchet.models.ports.children import install
+from mlratchet.tasks.showing import prefect_page
+from mlratchet.tasks.steps.evaluate import evaluate
+from mlratchet.tasks.steps.gate import pass_gate
+from mlratchet.tasks.steps.ingest import ingest
+from mlratchet.tasks.steps.preprocess import preprocess
+from mlratchet.tasks.steps.recognise import recognise
+from mlratchet.tasks.steps.register import register
+from mlratchet.tasks.steps.stage import measure
+from mlratchet.tasks.steps.train import train
+from mlratchet.tasks.steps.validate import validate
+from mlratchet.tasks.wiring import Run
+
+from tests.conftest import REPOSITORY
+
+pytestmark = pytest.mark.slow
+EXAMPLE = REPOSITORY / "docs" / "examples" / "counts"
+OWN = """
+from typing import ClassVar
+from mlratchet.models.gates.checks.base import Check
+from mlratchet.models.gates.result import CheckResult
+
+def many(evidence):
+    return {"value": len(evidence.candidate.ids), "verdict": "pass", "reason": "rows", "n": 3}
+
+def noise(x, rng):
+    return (x + rng.normal(size=x.shape) * 0.01).astype(x.dtype)
+
+def halves(rows):
+    return ["a" if i % 2 else "b" for i in range(len(rows.ids))]
+
+class Few(Check):
+    kind: str
+    gates: ClassVar[tuple[str, ...]] = ("champion",)
+    wears: ClassVar[bool] = False
+
+    def judge(self, case):
+        return CheckResult(kind=self.kind, metric="few", verdict="pass", reason="few", threshold="", value=1.0, n=1)
+"""
+MORE = """
+    - {kind: custom, function: "own:many"}
+    - {kind: own:Few}
+    - kind: robustness
+      metric: poisson_deviance
+      maximum_drop: 0.5
+      perturbation: {kind: custom, function: "own:noise"}
+    - {kind: slice, metric: poisson_deviance, function: "own:halves", maximum: 5.0}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder that the user works in."""
+    for name in ("visits.py", "visits.yaml"):
+        shutil.copy(EXAMPLE / name, tmp_path)
+    with (tmp_path / "visits.yaml").open("a") as sink:
+        sink.write(MORE.lstrip("\n"))
+    (tmp_path / "own.py").write_text(OWN)
+    subprocess.run([sys.executable, str(EXAMPLE / "make_rows.py"), "600"], cwd=tmp_path, check=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, ""])
+    for name in ("table", "link", "markdown", "progress"):
+        monkeypatch.setattr(prefect_page, f"create_{name}_artifact", lambda *_, **__: None)
+    monkeypatch.setattr(prefect_page, "update_progress_artifact", lambda *_, **__: None)
+    home = tmp_path / ".ratchet"
+    home.mkdir()
+    (home / "stack.env").write_text(
+        "RATCHET_S3_ACCESS_KEY=a\nRATCHET_S3_SECRET_KEY=b\nRATCHET_MLFLOW_TRACKING_URI=x\nRATCHET_PREFECT_API_URL=x\n"
+    )
+    keep_users_code_out(home)
+    yield tmp_path
+    install(None)
+
+
+def opened(project: Path, raw: MemoryStore, store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Adapters in memory."""
+    artifacts, keys = MemoryStore("mlflow"), MemoryKeys()
+    signed = RecordStore(store, keys)
+    monkeypatch.setattr(local, "signing_store", lambda _settings: signed)
+    return SimpleNamespace(
+        store=signed, raw=raw, keys=keys, ledger=ObjectLedger(store, keys), registry=MemoryRegistry(),
+        tracker=MemoryTracker(artifacts), bucket=lambda _name: artifacts, launcher=LocalLauncher(project / ".ratchet"),
+        settings=SimpleNamespace(home=project / ".ratchet"),
+    )  # fmt: skip
+
+
+def test_the_process_with_the_key_imports_nothing_of_the_users(
+    project: Path, raw: MemoryStore, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, _ = check_pipeline(project / "visits.yaml")
+    raw.put("visits/rows.csv", (project / "visits.csv").read_bytes() + b"0,0,0,-1\n")
+    run = Run(spec, opened(project, raw, store, monkeypatch), run_id="r", actor="test")
+    snapshot = ingest.fn(run)
+    work = recognise.fn(run, snapshot)
+    checked = validate.fn(run, snapshot, work)
+    assert [one.code for one in checked.rejects] == ["unknown_label"]
+    dataset = preprocess.fn(run, work, snapshot, checked)
+    trained = train.fn(run, work)
+    evaluation = evaluate.fn(run, work, dataset, trained)
+    assert 0.5 < evaluation.metrics["poisson_deviance"].value < 2.0
+    candidate = judged(run, work, "candidate", evaluation.evidence())
+    record = register.fn(run, work, trained, evaluation, candidate)
+    staged = measure.fn(run, work, record, evaluation)
+    assert staged.parity_max_difference < 1e-4
+    assert staged.contract_failures == ()
+    champion = judged(run, work, "champion", evaluation.evidence(version=record.version, staged=staged))
+    again = replay(store, load_decision(store, champion.decision))
+    assert (again.problems, again.verdict) == ((), "pass")
+    run.close(failed=False)
+    assert not {"visits", "own"} & set(sys.modules)
+
+
+def judged(run: Run, work: Any, gate: str, evidence: Evidence) -> Any:
+    found = pass_gate.fn(run, work, gate, evidence, {})
+    assert found.verdict == "pass", found.reasons
+    return found

@@ -1,0 +1,115 @@
+"""A rehearsal finds what would end a training, or worse what would not, and blames the line that has to be mended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mlratchet.infra.storage.memory import MemoryStore
+from mlratchet.models.config import WorkloadRef
+from mlratchet.models.sources.record import Split
+from mlratchet.models.training.config import TrainConfig
+from mlratchet.models.training.rehearsal import Rehearsal, rehearse
+
+ODD = Path(__file__).with_name("odd_models.py")
+TABLE = {"columns": ["a", "b"], "classes": ["low", "mid", "high"]}
+TABLES = "mlratchet.models.workloads.tabular"
+
+
+def tried(use: str, *, world: int = 1, rows: Split | None = None, **train: Any) -> Rehearsal:
+    if ":" not in use:
+        use = f"tests.unit.training.odd_models:{use}"
+    parameters = train.pop("parameters", TABLE)
+    return rehearse(
+        MemoryStore("rehearsal"), WorkloadRef(use=use, parameters=parameters), TrainConfig.model_validate(train),
+        world=world, rows=rows,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("use", "code", "words", "train"),
+    [
+        ("Squeeze", ".squeeze()", "float32 [3] for 1 row, expected [1, 3]", {}),
+        ("Squeeze", ".squeeze()", "squeeze(-1)", {"mode": "fast"}),
+        ("LenView", "view(len(x), -1)", "write x.shape[0]", {}),
+        ("Branch", "if x.shape[0] > 3", "no condition on how many rows there are", {}),
+        ("DataBranch", "if y.sum() > 0", "data-dependent", {}),
+        ("TooMany", "return self.b(torch.relu(self.a(x)))", "expected [1, 3]: a number for each of 3 classes", {}),
+        ("Pairs", "return self.b(self.a(x)), x", "gives a tuple, expected one tensor", {}),
+        ("Shapes", "self.b(self.a(x.T))", "RuntimeError: mat1 and mat2", {}),
+        ("Extra", "", "_extra_state, a dict", {}),
+        ("NonPersistent", "class NonPersistent", "buffer mean is changed by training", {}),
+        ("Counter", "class Counted", "layer model keeps calls as an attribute", {}),
+        ("NumpyNoise", "class NumpyNoise", "differs after a resume", {}),
+        ("LossOfTypo", "target.no_such_thing", "AttributeError", {}),
+        ("Builds", "self.no_columns", "AttributeError", {}),
+        ("LongName", "", "has 256 characters", {}),
+        (f"{TABLES}:TableClassifier", "class Tally", "optimizer keeps count as an attribute",
+         {"optimizer": {"factory": "tests.unit.training.odd_models:tally"}}),
+        (f"{TABLES}:TableClassifier", "", "has no attribute",
+         {"optimizer": {"factory": "tests.unit.training.odd_models:no_function"}}),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_with_its_line_and_what_to_write(
+    use: str, code: str, words: str, train: dict[str, Any]
+) -> None:
+    said = tried(use, **train).problem
+    assert words in said
+    if code:
+        place = said.split(": ")[0]
+        file, _, line = place.rpartition(":")
+        assert Path(file).resolve() == ODD, said
+        assert code in ODD.read_text().splitlines()[int(line) - 1], said
+
+
+def test_a_layer_that_forward_does_not_use_is_a_mistake_where_processes_wait_for_it() -> None:
+    assert "spare.weight, spare.bias of the model takes no part" in tried("Unused", mode="fast", world=2).problem
+    assert tried("Unused", mode="fast", world=1) == tried("Unused", world=2) == Rehearsal()
+    frozen = {"groups": [{"match": "spare.*", "learning_rate_factor": 0}]}
+    assert tried("Unused", mode="fast", world=2, optimizer=frozen) == Rehearsal()
+
+
+VISION = {"height": 8, "width": 8, "channels": 1, "classes": ["a", "b"], "base_width": 4}
+
+
+@pytest.mark.parametrize(
+    ("use", "parameters"),
+    [
+        (f"{TABLES}:TableClassifier", TABLE),
+        (f"{TABLES}:TableClassifier", {**TABLE, "hidden": [8, 4], "dropout": 0.5}),
+        (f"{TABLES}:TableRegressor", {"columns": ["a"]}),
+        (f"{TABLES}:TableMultiLabel", {"columns": ["a"], "labels": ["u", "v"]}),
+        (f"{TABLES}:TableRanker", {"columns": ["a", "b"]}),
+        ("mlratchet.models.workloads.vision:ImageClassifier", VISION),
+        ("docs.examples.counts.visits:VisitCounts", {"columns": ["a", "b"]}),
+        ("Odd", TABLE),
+        ("Words", {"classes": ["x", "y"]}),
+    ],
+)
+@pytest.mark.parametrize(
+    "train",
+    [
+        {},
+        {"mode": "fast", "accumulation": 4, "global_batch_size": 6},
+        {"ema_decay": 0.9, "early_stopping": {"metric": "loss"}, "optimizer": {"name": "sgd"}, "precision": "bf16"},
+    ],
+)  # fmt: skip
+def test_what_is_right_is_left_in_peace(use: str, parameters: dict[str, Any], train: dict[str, Any]) -> None:
+    assert tried(use, parameters=parameters, world=2, **train) == Rehearsal()
+
+
+def test_real_rows_are_taken_where_they_are_given() -> None:
+    """Ids of shops beyond what the embedding holds: rows of 0 and 1 would not have shown it."""
+    rows = Split(ids=["1", "2"], x=np.full((2, 6), 31, dtype=np.int64), y=np.asarray([0, 1]))
+    parameters = {"classes": ["x", "y"]}
+    assert tried("Words", parameters=parameters) == Rehearsal()
+    assert "IndexError" in tried("Words", parameters=parameters, rows=rows).problem
+
+
+def test_a_loss_that_is_not_finite_on_a_few_rows_is_no_mistake_of_the_models() -> None:
+    rows = Split(ids=["1", "2"], x=np.full((2, 2), np.nan, dtype=np.float32), y=np.asarray([0, 1]))
+    report = tried(f"{TABLES}:TableClassifier", rows=rows)
+    assert not report.problem
+    assert "not finite" in report.notes[0]
