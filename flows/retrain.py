@@ -65,6 +65,7 @@ def retrain(pipeline: str, parameters: RetrainParameters = AS_IN_THE_FILE, order
         ended = isinstance(error, GateRefusedError)
     finally:
         if run is not None:
+            report.read(run.reading)
             run.close(failed=not ended)
     return finish(report, adapters)
 

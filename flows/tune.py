@@ -67,6 +67,7 @@ def tune(pipeline: str, parameters: TuneParameters = AS_IN_THE_FILE, order: str 
         facts |= {"outcome": "failed", "exit_code": error.exit_code, "line": error.line()}
     finally:
         if run is not None:
+            facts["reading"] = run.reading
             run.close(failed="outcome" not in facts)
     return finish(facts, adapters, seconds=time.time() - began_s)
 

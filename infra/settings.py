@@ -205,7 +205,7 @@ KINDS_TOLD = (
     "LC_", "OMP_", "MKL_", "OPENBLAS_", "KMP_", "GOMP_", "NUMEXPR_", "MALLOC_", "CUBLAS_", "CUDA_", "NVIDIA_", "NCCL_",
     "GLOO_", "TORCH_", "TORCHINDUCTOR_", "PYTORCH_", "HIP_", "ROCR_",
 )  # fmt: skip
-SECRETS = re.compile(r"(?i)key|secret|token|passw|auth|credential")
+SECRETS = re.compile(r"(?i)key|secret|token|passw|auth|credential|headers")  # Prefect's custom headers hold one
 
 
 def told_to_children(environment: Mapping[str, str]) -> dict[str, str]:

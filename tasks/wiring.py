@@ -112,6 +112,7 @@ class Run:
         self.actor = actor
         self.tracking_run: str | None = None  # set by the training task; `close` ends it
         self.pages: dict[str, bytes] = {}  # of decisions, not yet in MLflow
+        self.reading = ""  # what was read of the delivery, in a line; set by the step that reads, or that recognises
         self.claim: Claim | None = None  # set by the training task
         self.lease = LeaseKeeper(adapters.store, lease_of(run_id, spec.name, actor))  # given back by `close`
         self._collections = wait_for_collector(adapters.store, is_gone=is_gone)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import hypothesis
 import numpy as np
@@ -40,20 +41,48 @@ hypothesis.settings.register_profile("ratchet", deadline=None)
 hypothesis.settings.load_profile("ratchet")
 
 
-STACK_OF = {"e2e": "road", "contract": "road", "faults": "ranks", "distributed": "ranks"}  # folder -> whose stack
+ANEW = {"up", "down"}  # the warm process, and with it a fork of it, does not outlive these
+CHAINS = {  # part of a test's id -> the chain of tests that it belongs to; the longest part decides
+    "tests/contract/": "road",
+    "tests/e2e/": "road",
+    "tests/e2e/test_stack.py": "ranks",
+    "tests/faults/": "ranks",
+    "tests/distributed/": "ranks",
+    "tests/distributed/test_nodes.py": "own servers",
+    "tests/e2e/test_stack.py::test_a_killed_supervisor": "own servers",
+}
+
+
+def chain_of(nodeid: str) -> str | None:
+    """Whose tests one worker runs one after the other; None for what needs no server."""
+    parts = [part for part in CHAINS if nodeid.startswith(part)]
+    return CHAINS[max(parts, key=len)] if parts else None
 
 
 class ByStack(LoadScopeScheduling):  # type: ignore[misc]  # xdist publishes no types
-    """With `-n 2`, the tests of each stack run in one worker: the road in one, ranks and faults in the other. The rest
-    goes to whoever is free."""
+    """Two chains share a stack each: the road in one, ranks and faults in the other; a third brings servers of its own.
+    Each goes to a worker, and they take as long as one another (docs/tests.md). The rest goes, file by file, to whoever
+    is free."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return STACK_OF.get(nodeid.split("/")[1], nodeid)
+        return chain_of(nodeid) or nodeid.split("::")[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByStack:
     """Called by xdist."""
+    config.option.loadscopereorder = False  # by number of tests; what takes longest comes first (below)
     return ByStack(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The chains first, and among them the longest; else the order stays."""
+    order = [*dict.fromkeys(CHAINS.values()), None]
+    items.sort(key=lambda item: order.index(chain_of(item.nodeid)))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: the collector need not walk over it in every test."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -139,6 +168,8 @@ def wait_for(what: str, condition: Callable[[], Any], timeout_s: float = 300.0) 
 class Stack:
     """An embedded stack and a project folder of its own; commands run in it as a user would run them."""
 
+    tried: ClassVar[set[str]] = set()  # commands that ran in an interpreter of their own, in this session
+
     def __init__(self, folder: Path) -> None:
         self.home, self.project = folder / "home", folder / "project"
         pipelines = self.project / "deployments" / "pipelines"
@@ -158,10 +189,15 @@ class Stack:
         }  # a test that asks what is repaired must be the one who repairs
         return {**mine, **by_hand, "RATCHET_HOME": str(self.home), "COLUMNS": "200", **more}
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        """A command in the background."""
+    def start(self, *arguments: str, anew: bool = True, **environment: str) -> subprocess.Popen[str]:
+        """A command in the background; `anew`: in an interpreter that was started for it, as a user's shell does."""
+        if anew:
+            self.tried.add(arguments[0])
+        ratchet = str(Path(sys.executable).with_name("ratchet"))
+        warm = str(Path(__file__).with_name("warm_command.py"))
+        command = [ratchet] if anew else [sys.executable, warm, str(self.home)]
         return subprocess.Popen(
-            [str(Path(sys.executable).with_name("ratchet")), *arguments],
+            [*command, *arguments],
             cwd=self.project,
             env=self.environment(**environment),
             stdin=subprocess.DEVNULL,
@@ -173,8 +209,13 @@ class Stack:
     def __call__(
         self, *arguments: str, code: int = 0, timeout_s: float = 600, **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        """A command to its end; it must exit with `code` and without a traceback."""
-        process = self.start(*arguments, **environment)
+        """A command to its end; it must exit with `code` and without a traceback.
+
+        The first time of a session, and with a path of its own, it is started as in a user's shell; else it is a fork
+        of the stack's warm process, which has imported everything.
+        """
+        anew = arguments[0] in ANEW or arguments[0] not in self.tried or "PYTHONPATH" in environment
+        process = self.start(*arguments, anew=anew, **environment)
         try:
             out, err = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:

@@ -6,7 +6,19 @@ import contextlib
 import sys
 
 import typer
-from mlratchet.flows.cli import approvals, audit, browse, compare, demo, models, pipelines, runs, stack, tuning
+from mlratchet.flows.cli import (
+    approvals,
+    audit,
+    browse,
+    compare,
+    demo,
+    models,
+    pipelines,
+    rejects,
+    runs,
+    stack,
+    tuning,
+)
 from mlratchet.infra.machine.interpreter import collect_seldom
 from mlratchet.models.errors import RatchetError
 
@@ -46,6 +58,7 @@ runs.register(app)
 pipelines.register(app)
 tuning.register(app)
 models.register(app)
+rejects.register(app)
 approvals.register(app)
 compare.register(app)
 audit.register(app)

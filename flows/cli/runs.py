@@ -195,8 +195,14 @@ def report_lines(report: dict[str, Any]) -> list[str]:
         lines += check_lines(gate.get("checks", ()))
     places = {"Prefect": report.get("prefect_url"), "MLflow": report.get("mlflow_url")}
     lines += [f"  {name:8} {url}" for name, url in places.items() if url]
+    lines += reading_lines(report)
     lines.append(str(report.get("line", "")))
     return lines
+
+
+def reading_lines(report: dict[str, Any]) -> list[str]:
+    """What became of the records of the delivery."""
+    return [f"  {report['reading']}"] if report.get("reading") else []
 
 
 def check_lines(checks: Sequence[dict[str, str]]) -> list[str]:

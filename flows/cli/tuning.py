@@ -57,7 +57,7 @@ def tune(
     Examples: `ratchet tune digits --trials 6`, `ratchet tune digits --timeout 600 --apply`.
     """
     from mlratchet.flows.cli.output import emit
-    from mlratchet.flows.cli.runs import report_lines
+    from mlratchet.flows.cli.runs import reading_lines, report_lines
     from mlratchet.flows.runs.start import run_on_worker
     from mlratchet.flows.runs.start_study import tune_here
     from mlratchet.models.tuning.study import by_study
@@ -76,7 +76,7 @@ def tune(
         )
     if apply and report.get("set"):
         if not as_json:
-            emit(report, [report["line"], "applying it:"], as_json=False)
+            emit(report, [*reading_lines(report), report["line"], "applying it:"], as_json=False)
         report["applied"] = run_on_worker(
             pipeline,
             (*(assignments or ()), *report["set"]),
@@ -86,7 +86,7 @@ def tune(
         report["exit_code"] = report["applied"]["exit_code"]
         emit(report, report_lines(report["applied"]), as_json=as_json)
     else:
-        emit(report, [report["line"]], as_json=as_json)
+        emit(report, [*reading_lines(report), report["line"]], as_json=as_json)
     if report["outcome"] == "interrupted":
         raise typer.Exit(130)
     if report["exit_code"]:

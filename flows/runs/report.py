@@ -50,6 +50,10 @@ class Report:
             "why": work.why,
         }
 
+    def read(self, line: str) -> None:
+        """What became of every record of the delivery."""
+        self.facts["reading"] = line
+
     def recognised(self, record: Registration, champion: LedgerEntry, url: str) -> None:
         """The work is the champion already, or was until a later one replaced it."""
         line = f"nothing to do: version {record.version} was trained from exactly this and serves"
@@ -152,6 +156,7 @@ def finish(report: Report, adapters: Adapters) -> State[Any]:
     outcome = str(facts["outcome"])
     tag_run(facts["run_id"], outcome.replace("_", " "))
     message = facts["line"] if outcome == "failed" else f"{outcome.replace('_', ' ')}: {facts['line']}"
+    message = "; ".join(filter(None, (message, facts.get("reading"))))
     return State(type=StateType.FAILED if outcome in ENDED_BADLY else StateType.COMPLETED, message=message)
 
 

@@ -27,15 +27,15 @@ def load_exported(directory: Path) -> Callable[[torch.Tensor], torch.Tensor]:
 
     Raises ``SecurityError`` for an archive that is not free of pickle.
     """
-    forbid_pickle()
-    from mlflow.exceptions import MlflowException
-    from mlflow.pytorch import _validate_pt2_archive_is_pickle_free as refuse_pickles
-
     other = [name for name in NEVER if (directory / name).exists()]
     if other:
         raise SecurityError(
             f"{directory}: holds {other[0]}, which is no part of an exported program; nothing is loaded"
         )
+    forbid_pickle()
+    from mlflow.exceptions import MlflowException
+    from mlflow.pytorch import _validate_pt2_archive_is_pickle_free as refuse_pickles
+
     archive = directory / PROGRAM
     try:
         refuse_pickles(str(archive))

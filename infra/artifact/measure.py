@@ -21,19 +21,22 @@ from typing import Any
 
 import numpy as np
 from mlratchet.infra.child.confine import Bounds, confine, project_files
+from mlratchet.infra.child.handed_back import read_handed_back
 from mlratchet.infra.machine.interpreter import collect_seldom
 from mlratchet.infra.machine.lifetime import die_with_parent
-from mlratchet.infra.settings import process_environment, told_to_children
+from mlratchet.infra.settings import BOUNDS, process_environment, told_bounds, told_to_children
 from mlratchet.infra.warm.ask import Process, start
 from mlratchet.infra.warm.resident import forked, touch_what_the_parent_holds
 from mlratchet.models.artifact.manifest import ArtifactManifest
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.serving.contract import StoredRequest
+from pydantic import TypeAdapter
 
 TIMED_FORWARDS = 300  # of one row each
 WARM_FORWARDS = 20
 TIMEOUT_S = 300
+MOST_SAID = 64 << 20  # bytes of a log or a result
 SAMPLE, REQUESTS, OUT, LOG = "sample.safetensors", "requests.json", "measured.json", "output.log"
 
 
@@ -73,29 +76,42 @@ def measure_artifact(
         tensors = {"x": np.ascontiguousarray(sample_x), "expected": np.ascontiguousarray(expected)}
         save_file(tensors, folder / SAMPLE)
         (folder / REQUESTS).write_text(json.dumps([request.model_dump(mode="json") for request in requests]))
+        bounds = Bounds(
+            scratch=folder,
+            reads=project_files(Path.cwd()),
+            granted=(directory,),
+            closed=(home,) if home is not None else (),
+        )
         with (folder / LOG).open("wb") as log:
             child = start(
                 "measure",
                 "mlratchet.infra.artifact.measure",
                 [str(directory), str(folder), str(threads)],
                 home=home,
-                environment=told_to_children(process_environment()) | {"HOME": str(folder), "TMPDIR": str(folder)},
+                environment=told_to_children(process_environment())
+                | {"HOME": str(folder), "TMPDIR": str(folder), BOUNDS: bounds.to_json()},
                 output=log.fileno(),
                 when_gone=signal.SIGKILL,
             )
             code = end_of(child)
         if code != 0 or not (folder / OUT).is_file():
-            last = ((folder / LOG).read_text(errors="replace").strip() or "no output").splitlines()[-1]
+            said = read_handed_back(folder / LOG, most_bytes=MOST_SAID).decode(errors="replace")
+            last = (said.strip() or "no output").splitlines()[-1]
             raise InfrastructureError(f"the artifact cannot be loaded in a clean process: {last[:300]}")
-        measured = json.loads((folder / OUT).read_text())
-    measured["contract_failures"] = tuple(measured["contract_failures"])
-    return Measurement(size_bytes=manifest.total_bytes, **measured)
+        told = read_handed_back(folder / OUT, most_bytes=MOST_SAID)
+    try:
+        return TypeAdapter(Measurement).validate_python({"size_bytes": manifest.total_bytes, **json.loads(told)})
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InfrastructureError(f"the clean process gave no measurement: {error}"[:300]) from error
 
 
 def end_of(child: Process) -> int:
     """Its exit code. Raises ``InfrastructureError`` when it takes longer than `TIMEOUT_S`; it is killed then."""
     try:
-        return child.wait(TIMEOUT_S)
+        code = child.wait(TIMEOUT_S)
+        with suppress(ProcessLookupError):  # what it left in its group
+            os.killpg(child.pid, signal.SIGKILL)
+        return code
     except BaseException as error:
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
@@ -115,7 +131,9 @@ def main(directory: Path, folder: Path, threads: int) -> None:
 
     if forked():
         touch_what_the_parent_holds()
-    confine(Bounds(scratch=folder, reads=project_files(Path.cwd()), granted=(directory,)))
+    told = told_bounds()
+    if told is not None:
+        confine(Bounds.from_json(told))
     tempfile.tempdir = str(folder)
     torch.set_num_threads(threads)
     tensors = load_file(folder / SAMPLE)

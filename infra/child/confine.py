@@ -23,7 +23,7 @@ SYSTEM = (
 )  # fmt: skip
 WRITTEN = ("/dev/null", "/dev/zero", "/dev/full")
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - a rank's loader workers hand batches over in it
-ACCELERATORS = ("nvidia*", "dri", "kfd", "accel*")  # in /dev
+ACCELERATORS = ("nvidia*", "dri", "kfd", "accel*", "infiniband")  # in /dev
 KEPT_TOGETHER = ("setsid", "setpgid", "io_uring_setup")
 WITHOUT_NETWORK = ("connect",)
 FIRST_VICTIM = "500"  # of 1000: when memory runs out, the kernel ends a child before who waits for it

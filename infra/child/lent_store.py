@@ -65,9 +65,6 @@ class Lender:
         if what == "create":
             self._store.create(self._created(asked, body), body)
             return {}, b""
-        if what == "delete":
-            self._store.delete(self._dropped(asked))
-            return {}, b""
         if what == "list":
             prefix = self._read(asked, "prefix")
             infos = islice(self._store.list(prefix, after=str(asked.get("after", ""))), PAGE)
@@ -80,7 +77,7 @@ class Lender:
             return {"found": _plain(self._store.head(key))}, b""
         if what == "exists":
             return {"found": self._store.exists(key)}, b""
-        raise SecurityError(f"a child asked for {what!r}; it may get, head, exists, list, create and delete")
+        raise SecurityError(f"a child asked for {what!r}; it may get, head, exists, list and create")
 
     def _read(self, asked: Mapping[str, Any], name: str) -> str:
         key = check_key(str(asked.get(name)))
@@ -88,18 +85,10 @@ class Lender:
             raise SecurityError(f"{key}: a child of this call reads below {', '.join(self._rights.read) or 'nothing'}")
         return key
 
-    def _dropped(self, asked: Mapping[str, Any]) -> str:
-        key = check_key(str(asked.get("key")))
-        if key.startswith(self._rights.own) or ("/checkpoints/" in key and key.startswith(self._rights.drops)):
-            return key
-        raise SecurityError(f"{key}: a child of this call does not delete it")
-
     def _created(self, asked: Mapping[str, Any], body: bytes) -> str:
         key = check_key(str(asked.get("key")))
         if kind_of(key) is not None:
             raise SecurityError(f"{key}: a child reports what it made; the record is signed by who started it")
-        if key.startswith(self._rights.own):
-            return key
         if not key.startswith(self._rights.create):
             allowed = ", ".join(self._rights.create) or "nothing"
             raise SecurityError(f"{key}: a child of this call creates below {allowed}")
@@ -175,8 +164,8 @@ class BorrowedStore:
             after = str(page[-1]["key"])
 
     def delete(self, key: str) -> None:
-        """See the port; where the caller lets it."""
-        self._ask({"do": "delete", "key": key})
+        """Never allowed."""
+        raise SecurityError(f"{self._bucket}/{key}: a child deletes nothing")
 
     def send(self, head: dict[str, Any], body: bytes = b"") -> None:
         """A frame that asks for nothing."""

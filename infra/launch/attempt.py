@@ -88,12 +88,12 @@ def meeting_place(settings: Settings, room: Room, *, several: bool) -> Rendezvou
 
 def rights_of(job: TrainJob) -> Rights:
     """What the ranks of an attempt may do in the store: read their dataset and the weights that they begin from, and
-    write in their own epoch's folder."""
+    create objects in their own epoch's folder. What they say of these is signed by who started them."""
     work = f"work/{job.work_key}/"
     began = (job.parent_weights_key,) if job.parent_weights_key else ()
-    own = f"{work}e{job.epoch:06d}/"
     return Rights(
-        read=("datasets/", "shards/", "indexes/", "rows/", work, *began), create=("rows/",), own=(own,), drops=(work,)
+        read=("datasets/", "shards/", "indexes/", "rows/", work, *began),
+        create=("rows/", f"{work}e{job.epoch:06d}/"),
     )
 
 

@@ -3,8 +3,8 @@
 Prefect's own password leaves its UI, its documentation and some WebSockets open, MLflow's own costs an application and
 a database of its own, and TensorBoard has none. A request is answered when it names this service as its host (a web
 page cannot rebind a name of its own to it), comes from no page of somebody else's, and brings the password or the
-session that a one-time link gave. The rules are `refusal`, a pure function; `Door` is the ASGI application that applies
-them.
+session that a one-time link gave. The rules are `refusal`, a pure function; `AccessGuard` is the ASGI application that
+applies them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from urllib.parse import parse_qs
 
 from mlratchet.infra.settings import Settings, basic
 from mlratchet.infra.stack.sessions import SESSION_S, Sessions, key_file
+from mlratchet.models.errors import InfrastructureError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 OPEN = "/ratchet-open"  # the path of a one-time link
@@ -34,7 +35,7 @@ class Refusal:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class RequestFacts:
     """What the rules look at, of one request; header values as the client sent them, "" where it sent none."""
 
     method: str  # "GET" for the handshake of a WebSocket
@@ -57,7 +58,7 @@ class Locks:
     sessions: Sessions | None
 
 
-def refusal(asked: Asked, locks: Locks) -> Refusal | None:
+def refusal(asked: RequestFacts, locks: Locks) -> Refusal | None:
     """None when the request may be answered."""
     if asked.host != locks.host:
         return Refusal(421, f"this is {locks.host}; it does not answer for {asked.host or 'no host'}")
@@ -71,12 +72,12 @@ def refusal(asked: Asked, locks: Locks) -> Refusal | None:
     return Refusal(401, f"{locks.service} asks for a password; in a browser, `ratchet open {locks.service}` leads in")
 
 
-def has_password(asked: Asked, credentials: str) -> bool:
+def has_password(asked: RequestFacts, credentials: str) -> bool:
     """Whether the header is the Basic authorization for `credentials`."""
     return hmac.compare_digest(asked.authorization.encode(), basic(credentials).encode())
 
 
-def has_session(asked: Asked, sessions: Sessions | None) -> bool:
+def has_session(asked: RequestFacts, sessions: Sessions | None) -> bool:
     """Whether a cookie of ours is among those of the request."""
     if sessions is None or not asked.cookie:
         return False
@@ -87,7 +88,7 @@ def has_session(asked: Asked, sessions: Sessions | None) -> bool:
     return held is not None and sessions.holds(held.value)
 
 
-class Door:
+class AccessGuard:
     """An ASGI application in front of another."""
 
     def __init__(self, app: ASGIApp, locks: Locks) -> None:
@@ -122,7 +123,7 @@ class Door:
             await answer(send, refused.status, page(refused.words))
 
 
-def read(scope: Scope) -> Asked:
+def read(scope: Scope) -> RequestFacts:
     """Of a request or a handshake. Two headers that should be one are no value that any rule knows."""
     found: dict[str, list[str]] = {}
     for name, value in scope["headers"]:
@@ -131,7 +132,7 @@ def read(scope: Scope) -> Asked:
     def one(name: str) -> str:
         return ", ".join(found.get(name, []))
 
-    return Asked(
+    return RequestFacts(
         method=scope.get("method", "GET"),
         host=one("host"),
         origin=one("origin"),
@@ -196,5 +197,11 @@ def sessions_of(home: Path, service: str) -> Sessions:
 
 
 def one_time_link(home: Path, service: str, url: str) -> str:
-    """Lets one browser in, once, within two minutes."""
-    return f"{url}{OPEN}?token={sessions_of(home, service).link_token()}"
+    """Lets one browser in, once, within two minutes. Raises ``InfrastructureError`` where an earlier release runs."""
+    try:
+        sessions = sessions_of(home, service)
+    except FileNotFoundError as exc:
+        raise InfrastructureError(
+            f"{key_file(home)} is missing: the stack was started by an earlier release; `ratchet down`, then `ratchet up`"
+        ) from exc
+    return f"{url}{OPEN}?token={sessions.link_token()}"

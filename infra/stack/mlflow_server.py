@@ -19,7 +19,7 @@ import uvicorn
 from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry
 from mlratchet.infra.machine.free_ports import remembered_ports
 from mlratchet.infra.settings import add_to_environment, load_settings
-from mlratchet.infra.stack.access import Door, Locks, answer, locks_of, page
+from mlratchet.infra.stack.access import AccessGuard, Locks, answer, locks_of, page
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 CLOSED = "/ajax-api/3.0/mlflow/assistant"  # and what is below it
@@ -57,7 +57,7 @@ def serve_here(locks: Locks) -> None:
 
         read_no_files()
         host, _, port = locks.host.partition(":")
-        uvicorn.run(Door(WithoutAssistant(app), locks), host=host, port=int(port), log_level="warning")
+        uvicorn.run(AccessGuard(WithoutAssistant(app), locks), host=host, port=int(port), log_level="warning")
         sys.exit(0)  # before MLflow waits for the process that it did not start
 
     mlflow.server._exec_cmd = serve  # type: ignore[attr-defined,assignment]  # MLflow has no other seam here

@@ -16,7 +16,7 @@ from typing import Any
 
 from mlratchet.infra.machine.free_ports import remembered_ports
 from mlratchet.infra.settings import load_settings
-from mlratchet.infra.stack.access import Door, Locks, locks_of
+from mlratchet.infra.stack.access import AccessGuard, Locks, locks_of
 from prefect.server.api import server
 from prefect.server.database.configurations import AioSqliteConfiguration
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
@@ -37,7 +37,7 @@ def put_behind_a_door(locks: Locks) -> None:
 
     def create_served(*args: Any, **more: Any) -> Any:
         app = create_app(*args, **more)
-        return Door(app, locks) if more.get("final") else app
+        return AccessGuard(app, locks) if more.get("final") else app
 
     server.create_app = create_served
 

@@ -41,7 +41,7 @@ class Sessions:
 
     def link_token(self) -> str:
         """For one link to this service."""
-        return self._signed(f"link.{self._service}", f"{self._clock():.3f}~{secrets.token_urlsafe(16)}")
+        return self._signed(f"link.{self._service}", f"{self._clock()!r}~{secrets.token_urlsafe(16)}")
 
     def redeem(self, token: str) -> bool:
         """Whether the token may let a browser in; it does so once, and none does that is older than this process, which
@@ -55,7 +55,7 @@ class Sessions:
 
     def cookie_value(self) -> str:
         """For a browser that was let in; every service of the stack takes it."""
-        return self._signed("session", f"{self._clock() + SESSION_S:.3f}~{secrets.token_urlsafe(16)}")
+        return self._signed("session", f"{self._clock() + SESSION_S!r}~{secrets.token_urlsafe(16)}")
 
     def holds(self, value: str) -> bool:
         """Whether the cookie is one of ours and its time has not come."""

@@ -98,6 +98,9 @@ class Supervisor:
         self._settings = settings
         self._project = project
         self._kept: dict[str, SupervisedService] = {}
+        self._requests: dict[str, int] | None = None
+        self._wanted: list[Service] = []
+        self._told = ""
         self._guardian: subprocess.Popen[bytes] | None = None
         self._volumes = Volumes(settings)
         self._watched = False
@@ -132,7 +135,7 @@ class Supervisor:
                 print(f"the supervisor goes on without it: {words}", file=sys.stderr, flush=True)  # noqa: T201 - its log
 
     def _tend(self) -> None:
-        wanted = [*services(self._settings, self._project), *model_servers(self._settings, self._project)]
+        wanted = self._services()
         for service in wanted:
             kept = self._kept.get(service.name)
             if kept is None or kept.service.command != service.command:
@@ -162,6 +165,15 @@ class Supervisor:
         due = time.monotonic() >= self._repair_at
         if due and healthy >= {service.name for service in services(self._settings, self._project)}:
             self._repair()
+
+    def _services(self) -> list[Service]:
+        """Made anew when a request for a server is new or changes: to make them costs ten times what a look costs."""
+        folder = self._settings.home / "serving"
+        requests = {file.name: file.stat().st_mtime_ns for file in folder.glob("*.json")}
+        if requests != self._requests:
+            self._wanted = [*services(self._settings, self._project), *model_servers(self._settings, self._project)]
+            self._requests = requests
+        return self._wanted
 
     def _stop(self) -> None:
         """All at once but the store, which the others may still write to; it ends last."""
@@ -217,7 +229,10 @@ class Supervisor:
             }
             for name, kept in self._kept.items()
         ]
-        write_atomically(self._settings.home / "run" / "services.json", json.dumps(state))
+        told = json.dumps(state)
+        if told != self._told:
+            write_atomically(self._settings.home / "run" / "services.json", told)
+            self._told = told
 
 
 def take(lock: IO[str]) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 from mlratchet.infra.machine.free_ports import is_free
 from mlratchet.infra.settings import load_settings
-from mlratchet.infra.stack.access import Door, Locks, locks_of
+from mlratchet.infra.stack.access import AccessGuard, Locks, locks_of
 from mlratchet.models.errors import ConfigurationError, InfrastructureError
 from mlratchet.models.ports.storage import ObjectStore
 
@@ -83,7 +83,7 @@ def serve_board(folder: Path, locks: Locks) -> None:
 
         def serve_forever(self) -> None:
             """In this thread."""
-            uvicorn.run(Door(WSGIMiddleware(self._app), locks), host=host, port=int(port), log_level="warning")
+            uvicorn.run(AccessGuard(WSGIMiddleware(self._app), locks), host=host, port=int(port), log_level="warning")
 
     board = program.TensorBoard(server_class=Behind)
     # not fast: what makes it so is a process that answers on a port of its own, to anybody

@@ -53,6 +53,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         "mlratchet.infra.artifact.package",
         "mlratchet.models.decisions.foreign_judge",
         "mlratchet.models.evaluation.in_child",
+        "mlratchet.models.training.rehearsal",
         "mlratchet.models.workloads.tabular",
         "mlratchet.models.workloads.vision",
         "mlratchet.tasks.support.check_whole",

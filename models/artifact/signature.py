@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.nearest import nearest_hint
+from mlratchet.models.sources.record import Decoding
 from mlratchet.models.workloads.base import InputSpec, Workload
 
 
@@ -30,7 +32,7 @@ class Signature:
         """Read back."""
         document = json.loads(text)
         spec = document["input"]
-        span = spec["value_range"]
+        span, decoding = spec["value_range"], spec.get("decoding")
         return cls(
             task=document["task"],
             classes=tuple(document["classes"]),
@@ -42,8 +44,18 @@ class Signature:
                 columns=tuple(spec["columns"]),
                 value_range=(span[0], span[1]) if span is not None else None,
                 defaults=tuple((str(name), float(value)) for name, value in spec.get("defaults", ())),
+                decoding=_decoding_of(decoding) if decoding is not None else None,
             ),
         )
+
+
+def _decoding_of(document: Mapping[str, Any]) -> Decoding:
+    span = document["value_range"]
+    return Decoding(
+        background=str(document["background"]),
+        value_range=(float(span[0]), float(span[1])) if span is not None else None,
+        max_pixels=int(document["max_pixels"]),
+    )
 
 
 def signature_of(

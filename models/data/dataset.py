@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mlratchet.models.config import StrictModel, WorkloadRef
@@ -11,7 +12,10 @@ from mlratchet.models.identity.canonical import digest
 from mlratchet.models.identity.signed_records import body_of
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.sources.base import SourceOptions
+from mlratchet.models.sources.numbers import Mark
 from pydantic import Field
+
+FOUND_OUT = ("decimal", "delimiter", "quotes")  # options that count where they are declared
 
 
 class ShardRef(StrictModel):
@@ -40,6 +44,8 @@ class DatasetManifest(StrictModel):
     """`indexes/<sha256>.json` (`row_index.py`): what is known of each record, to find it in another delivery."""
     identity_columns: tuple[str, ...] = Field(default=(), strict=False)
     """Columns whose raw cells say who a row is; empty: rows have ids of their own, or are of before it was so."""
+    number_marks: dict[str, Mark] = Field(default_factory=dict)
+    """Decimal mark by column, as decided at the pipeline's first delivery."""
 
 
 def dataset_parts(
@@ -50,22 +56,31 @@ def dataset_parts(
     source: SourceOptions,
     *,
     identity_columns: tuple[str, ...] = (),
+    number_marks: Mapping[str, Mark] | None = None,
 ) -> dict[str, Any]:
     """Everything that decides the rows and their sides, as JSON values; the dataset's id is their digest.
 
     `code` names the code of the workload, and Ratchet's as far as it makes datasets, as JSON values (`DATA.code` of
-    `models/identity/product.py`). `identity_columns` say who a row without an id of its own is.
+    `models/identity/product.py`). `identity_columns` say who a row without an id of its own is, `number_marks` how
+    numbers are written: the comma as decimal mark counts.
     """
+    commas = sorted(name for name, mark in (number_marks or {}).items() if mark == ",")
+    written = {"decimal_commas": commas} if commas else {}
     named_by = (
         {"identity_columns": list(identity_columns)} if identity_columns and source.column_of("id") is None else {}
     )
-    return named_by | {
-        "snapshot": snapshot_id,
-        "code": code,
-        "workload": workload.model_dump(mode="json"),
-        "data": data.model_dump(mode="json"),
-        "source": source.model_dump(mode="json", exclude={"bucket", "prefix"}),
-    }
+    options = source.model_dump(mode="json", exclude={"bucket", "prefix"})
+    return (
+        named_by
+        | written
+        | {
+            "snapshot": snapshot_id,
+            "code": code,
+            "workload": workload.model_dump(mode="json"),
+            "data": data.model_dump(mode="json"),
+            "source": {name: value for name, value in options.items() if value is not None or name not in FOUND_OUT},
+        }
+    )
 
 
 def dataset_id(
@@ -76,9 +91,13 @@ def dataset_id(
     source: SourceOptions,
     *,
     identity_columns: tuple[str, ...] = (),
+    number_marks: Mapping[str, Mark] | None = None,
 ) -> str:
     """SHA-256 hex of `dataset_parts`."""
-    return digest(dataset_parts(snapshot_id, code, workload, data, source, identity_columns=identity_columns))
+    parts = dataset_parts(
+        snapshot_id, code, workload, data, source, identity_columns=identity_columns, number_marks=number_marks
+    )
+    return digest(parts)
 
 
 def load_dataset(store: ObjectStore, identity: str) -> DatasetManifest:

@@ -1,18 +1,24 @@
-"""The columns of a pipeline's first delivery: who a row without an id of its own is, is said in these, for good.
+"""The columns of a pipeline's first delivery: who a row without an id of its own is, is said in these, for good, and
+how its numbers are written.
 
 `columns/<pipeline>.json` is published once by conditional create and signed with the installed key: whoever writes to
-the bucket could else move rows from the side that trains to the side that judges.
+the bucket could else move rows from the side that trains to the side that judges. Number columns that are read later
+for the first time are recorded beside it in the same way, as `columns/<pipeline>/2.json` and on.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.signing import DetachedSignature, Signer, TrustedKeys
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
+from mlratchet.models.sources.numbers import Mark
+
+MARKS: Mapping[str, Mark] = {"": "", ".": ".", ",": ","}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,34 +29,38 @@ class FirstColumns:
     columns: tuple[str, ...]
     snapshot_id: str  # whose they are
     at_s: float  # seconds since the epoch
+    number_marks: Mapping[str, Mark] = field(default_factory=dict)  # decimal mark by column
 
 
-def columns_key(pipeline: str) -> str:
+def columns_key(pipeline: str, number: int = 1) -> str:
     """Where they are."""
-    return f"columns/{pipeline}.json"
+    return f"columns/{pipeline}.json" if number == 1 else f"columns/{pipeline}/{number}.json"
 
 
 def publish_first_columns(
-    store: ObjectStore, first: FirstColumns, signer: Signer, trusted: TrustedKeys
+    store: ObjectStore, first: FirstColumns, signer: Signer, trusted: TrustedKeys, *, number: int = 1
 ) -> FirstColumns:
     """By conditional create; those that came first stand and are returned."""
-    body = _body(first)
+    body = _body(first, number)
     signature = signer.sign(body, purpose="columns")
     document = {"body": body.decode(), "key_id": signature.key_id, "signature": signature.value}
     try:
-        store.create(columns_key(first.pipeline), canonical_json(document))
+        store.create(columns_key(first.pipeline, number), canonical_json(document))
     except ObjectExists:
-        found = find_first_columns(store, first.pipeline, trusted)
+        found = find_first_columns(store, first.pipeline, trusted, number=number)
         assert found is not None, "it exists"
         return found
     return first
 
 
-def find_first_columns(store: ObjectStore, pipeline: str, trusted: TrustedKeys) -> FirstColumns | None:
+def find_first_columns(
+    store: ObjectStore, pipeline: str, trusted: TrustedKeys, *, number: int = 1
+) -> FirstColumns | None:
     """None before the first delivery. Raises ``SecurityError`` for what no trusted key signed as this pipeline's."""
-    where = f"{store.bucket}/{columns_key(pipeline)}"
+    key = columns_key(pipeline, number)
+    where = f"{store.bucket}/{key}"
     try:
-        data = store.get(columns_key(pipeline))
+        data = store.get(key)
     except ObjectNotFound:
         return None
     try:
@@ -63,8 +73,18 @@ def find_first_columns(store: ObjectStore, pipeline: str, trusted: TrustedKeys) 
             columns=tuple(str(name) for name in inner["columns"]),
             snapshot_id=str(inner["snapshot_id"]),
             at_s=float(inner["at_s"]),
+            number_marks={str(name): MARKS[mark] for name, mark in inner.get("number_marks", {}).items()},
         )
-    except (ArithmeticError, ValueError, KeyError, TypeError, RecursionError) as error:  # a number beyond float too
+        if int(inner.get("number", 1)) != number:
+            raise ValueError(f"number {inner['number']}")
+    except (
+        ArithmeticError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:  # a number beyond float too
         raise SecurityError(f"{where}: does not hold the columns of a first delivery; it was changed") from error
     trusted.verify(signature, body, purpose="columns", role="pipeline", at_s=found.at_s, what=where, anchored=True)
     if found.pipeline != pipeline:
@@ -72,12 +92,12 @@ def find_first_columns(store: ObjectStore, pipeline: str, trusted: TrustedKeys) 
     return found
 
 
-def _body(first: FirstColumns) -> bytes:
-    return canonical_json(
-        {
-            "pipeline": first.pipeline,
-            "columns": list(first.columns),
-            "snapshot_id": first.snapshot_id,
-            "at_s": first.at_s,
-        }
-    )
+def _body(first: FirstColumns, number: int) -> bytes:
+    fields = {
+        "pipeline": first.pipeline,
+        "columns": list(first.columns),
+        "snapshot_id": first.snapshot_id,
+        "at_s": first.at_s,
+    }
+    marks = {"number_marks": dict(first.number_marks)} if first.number_marks else {}
+    return canonical_json(fields | marks | ({"number": number} if number > 1 else {}))

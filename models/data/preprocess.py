@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 from mlratchet.models.config import WorkloadRef
@@ -18,11 +19,41 @@ from mlratchet.models.errors import DataError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.sources.base import SourceOptions
+from mlratchet.models.sources.numbers import Mark
 from mlratchet.models.sources.record import RawObject, Record, Reject, target_names
 from mlratchet.models.workloads.base import Workload
+from mlratchet.models.workloads.guarded import guarded_records
 from mlratchet.models.workloads.told import ToldWorkload
 
 WRITERS = 8  # threads
+
+
+class EmptyDatasetError(DataError):
+    """Nothing of a delivery can be used; `rejects` say why."""
+
+    def __init__(self, prefix: str, rejects: list[Reject]) -> None:
+        example = f"; the first: {rejects[0].reason}" if rejects else ""
+        lost = sum(one.records for one in rejects)
+        super().__init__(f"{prefix}: empty dataset: 0 records can be used, {lost:,} set aside{example}")
+        self.rejects = rejects
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstDelivery:
+    """What was decided at a pipeline's first delivery and holds for every later one."""
+
+    identity_columns: tuple[str, ...] = ()
+    """Who a row without an id of its own is; without them every column says so."""
+    number_marks: Mapping[str, Mark] = field(default_factory=dict)
+    """Decimal mark by column; what is not in it, the delivery at hand tells."""
+
+    def settings(self) -> dict[str, Any]:
+        """As a workload finds them beside the options of its source."""
+        columns = {"identity_columns": list(self.identity_columns)} if self.identity_columns else {}
+        return columns | ({"number_marks": dict(self.number_marks)} if self.number_marks else {})
+
+
+UNKNOWN = FirstDelivery()
 
 
 def read_dataset_records(
@@ -31,35 +62,25 @@ def read_dataset_records(
     workload: Workload,
     source: SourceOptions,
     *,
-    identity_columns: tuple[str, ...] = (),
+    first: FirstDelivery = UNKNOWN,
 ) -> tuple[list[Record], list[Reject]]:
-    """Every record of the snapshot, and what had to be set aside with reasons.
+    """Every record of the snapshot, and what had to be set aside with reasons; each is told once.
 
-    `identity_columns` are those of the pipeline's first delivery; without them every column says who a row is.
-    Raises ``DataError`` when nothing can be used.
+    Raises ``EmptyDatasetError`` when nothing can be used, ``DataError`` when the delivery as a whole cannot be read.
     """
     records: dict[str, Record] = {}
     rejects: list[Reject] = []
-    objective, class_names = workload.objective, workload.class_names()
-    refused_already = isinstance(workload, ToldWorkload)  # where it was read
-    for found in raw_records(store, snapshot, workload, source, identity_columns=identity_columns):
+    for found in raw_records(store, snapshot, workload, source, first=first):
         if isinstance(found, Reject):
             rejects.append(found)
-        elif not refused_already and (problem := objective.refusal(found.y, class_names)) != "":
-            rejects.append(Reject(where=found.id, code="bad_target", reason=f"{found.id}: target: {problem}"))
         elif found.id in records:
-            rejects.append(
-                Reject(
-                    where=found.id,
-                    code="duplicate_id",
-                    reason=f"id {found.id!r} is there twice; the first is kept",
-                )
-            )
+            where, kept = found.where or found.id, records[found.id].where
+            words = f"{where}: id {found.id!r} is there twice; the first{f' ({kept})' if kept else ''} is kept"
+            rejects.append(Reject(where=where, code="duplicate_id", reason=words))
         else:
             records[found.id] = found
     if not records:
-        example = f"; the first: {rejects[0].reason}" if rejects else ""
-        raise DataError(f"{source.prefix}: empty dataset: 0 records can be used, {len(rejects)} set aside{example}")
+        raise EmptyDatasetError(source.prefix, rejects)
     return sorted(records.values(), key=lambda record: record.id), rejects
 
 
@@ -69,17 +90,20 @@ def raw_records(
     workload: Workload,
     source: SourceOptions,
     *,
-    identity_columns: tuple[str, ...] = (),
+    first: FirstDelivery = UNKNOWN,
 ) -> Iterator[Record | Reject]:
-    """As the workload reads the objects of a snapshot, in its order."""
+    """As the workload reads the objects of a snapshot, in its order; a record that nobody can use is a reject.
+
+    Raises ``DataError`` for whatever a reader raises: it says after which record.
+    """
 
     def fetch(item: RawObject) -> bytes:
         return store.get(f"raw/{item.sha256}", sha256=item.sha256)
 
-    mapping = source.model_dump(mode="json") | (
-        {"identity_columns": list(identity_columns)} if identity_columns else {}
-    )
-    return workload.records(snapshot.raw_objects(), fetch, mapping)
+    options = source.model_dump(mode="json") | first.settings()
+    if isinstance(workload, ToldWorkload):  # guarded where it is read
+        return workload.records(snapshot.raw_objects(), fetch, options)
+    return guarded_records(workload, snapshot.raw_objects(), fetch, options)
 
 
 def write_dataset(
@@ -93,13 +117,21 @@ def write_dataset(
     *,
     class_names: tuple[str, ...] = (),
     input_columns: tuple[str, ...] = (),
-    identity_columns: tuple[str, ...] = (),
+    first: FirstDelivery = UNKNOWN,
 ) -> DatasetManifest:
     """Write shards, then the manifest by conditional create; an existing dataset is returned as it is.
 
     `code` as for `dataset_parts`. Raises ``DataError`` when a side is empty.
     """
-    identity = dataset_id(snapshot.id, code, workload, data, source, identity_columns=identity_columns)
+    identity = dataset_id(
+        snapshot.id,
+        code,
+        workload,
+        data,
+        source,
+        identity_columns=first.identity_columns,
+        number_marks=first.number_marks,
+    )
     if store.exists(f"datasets/{identity}.json"):
         return load_dataset(store, identity)
     sides: dict[str, list[Record]] = {side: [] for side in SIDES}
@@ -127,6 +159,7 @@ def write_dataset(
         target_counts=dict(sorted(counts.items())),
         index_sha256=index_sha256,
         identity_columns=tuple(sorted({name for names in {r.row_columns for r in records} for name in names})),
+        number_marks=dict(first.number_marks),
     )
     store.create(f"datasets/{identity}.json", canonical_json(manifest.model_dump(mode="json")))
     return manifest

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from mlratchet.models.data.config import DataConfig
 from mlratchet.models.data.dataset import DatasetManifest
+from mlratchet.models.data.reading import reading_of
 from mlratchet.models.data.row_index import Label, RowIndex, label_of, load_index, prepared_digest
 from mlratchet.models.data.split import side_of
 from mlratchet.models.identity.canonical import digest_bytes
@@ -82,11 +83,12 @@ def inspect(
     """
     ours = Names(classes=class_names, columns=columns)
     theirs = before or ours
-    total = len(records) + len(rejects)
-    first = f"e.g. {rejects[0].reason}" if rejects else ""
+    reading = reading_of(records, rejects)
+    total = reading.read
+    aside = f"{reading.rules_met()}; e.g. {reading.example}" if rejects else ""
     measures = {
         "rows": Measure(value=float(len(records)), n=len(records)),
-        "rejected_fraction": Measure(value=len(rejects) / total if total else 0.0, n=total, detail=first),
+        "rejected_fraction": Measure(value=reading.set_aside / total if total else 0.0, n=total, detail=aside),
         **_duplicates(records, data),
         **_inputs(records),
         **_against(store, records, previous, ours, theirs),

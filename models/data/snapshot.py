@@ -68,16 +68,33 @@ def load_snapshot(store: ObjectStore, identity: str) -> Snapshot:
     return snapshot
 
 
+def folder_of(prefix: str) -> str:
+    """A prefix is a folder: what lies in `plant-old/` is none of `plant`."""
+    return prefix if prefix.endswith("/") else f"{prefix}/"
+
+
+def _listed(raw: ObjectStore, folder: str) -> list[ObjectInfo]:
+    """Every object of a folder; the empty objects by which S3 consoles mark folders are nothing."""
+    return [info for info in raw.list(folder) if not (info.key.endswith("/") and info.size_bytes == 0)]
+
+
+def _empty(raw: ObjectStore, prefix: str, folder: str) -> DataError:
+    beside = next(iter(raw.list(prefix)), None) if folder != prefix else None
+    hint = f"; a prefix is a folder, and {beside.key} does not lie in it" if beside is not None else ""
+    return DataError(f"s3://{raw.bucket}/{folder}: no objects{hint}; deliver data there or correct source.prefix")
+
+
 def take_snapshot(raw: ObjectStore, store: ObjectStore, *, prefix: str) -> Snapshot:
-    """List the source, copy what is new, publish `snapshots/<id>.json`.
+    """List the source, copy what is new, publish `snapshots/<id>.json`. `prefix` is a folder, whatever it ends in.
 
     An unchanged source costs one listing and two small reads; otherwise only objects with a new ETag are read.
     Raises ``DataError`` for an empty source, colliding keys, or a source that changed during the read;
     ``SecurityError`` for a key that could leave its place.
     """
-    listed = list(raw.list(prefix))
+    given, prefix = prefix, folder_of(prefix)
+    listed = _listed(raw, prefix)
     if not listed:
-        raise DataError(f"s3://{raw.bucket}/{prefix}: no objects; deliver data there or correct source.prefix")
+        raise _empty(raw, given, prefix)
     _check_keys(listed, prefix)
     fingerprint = digest([raw.bucket, prefix, [[i.key, i.size_bytes, i.etag] for i in listed]])
     pointer = f"listings/{digest([raw.bucket, prefix])}/{fingerprint}.json"
@@ -87,7 +104,7 @@ def take_snapshot(raw: ObjectStore, store: ObjectStore, *, prefix: str) -> Snaps
     known = _newest_known(store, digest([raw.bucket, prefix]))
 
     def copy(info: ObjectInfo) -> SnapshotObject:
-        name = info.key.removeprefix(prefix).lstrip("/")
+        name = info.key.removeprefix(prefix)
         held = known.get((name, info.size_bytes, info.etag))
         if held is not None:
             return held
@@ -103,7 +120,7 @@ def take_snapshot(raw: ObjectStore, store: ObjectStore, *, prefix: str) -> Snaps
 
     with ThreadPoolExecutor(COPIERS) as pool:
         objects = tuple(sorted(pool.map(copy, listed), key=lambda o: o.key))
-    if [(i.key, i.etag) for i in raw.list(prefix)] != [(i.key, i.etag) for i in listed]:
+    if [(i.key, i.etag) for i in _listed(raw, prefix)] != [(i.key, i.etag) for i in listed]:
         raise DataError(
             f"s3://{raw.bucket}/{prefix}: source changed during the read; run again when the delivery is complete"
         )

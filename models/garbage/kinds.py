@@ -32,11 +32,14 @@ EVIDENCE = (
     "requests/",
     "attributions/",
     "policies/",
+    "quarantine/",
+    "readings/",
     "orders/",
 )
 STUDIES = ("studies/",)  # of searches: they have their time, and what they name lives as long
 FOREVER = ("ledger/", "registrations/", "deployments/", "approvals/", "columns/", "adoptions/", "versions/")
-COUNTS = ("holdout/",)  # how often rows have gated: kept forever, and the works that they name are not
+# how often rows have gated, which quarantine is the newest: kept forever, and what they name is not
+COUNTS = ("holdout/", "rejects/")
 REPORTS = ("runs/", "gc/started/", "aside/")  # for reading; they keep nothing alive
 MACHINERY = ("leases/", "gc/running/", "hardware/", "health/", "doctor/")  # whoever writes them clears them
 FIRST = ("listings/", "gates/", "datasets/", "snapshots/")  # deleted before what they refer to

@@ -12,11 +12,13 @@ from mlratchet.models.config import StrictModel
 from mlratchet.models.gates.checks.approval import ApprovalCheck
 from mlratchet.models.gates.checks.base import Check
 from mlratchet.models.gates.checks.contract import ContractCheck
+from mlratchet.models.gates.checks.data import DataCheck
 from mlratchet.models.gates.kinds import AnyCheck
 from mlratchet.models.gates.names import ALL_GATES, GATES
 from mlratchet.models.identity.canonical import digest
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+MOST_SET_ASIDE = 0.05  # share of a delivery's records, where the file declares no limit
 Checks = Annotated[tuple[AnyCheck, ...], Field(strict=False)]
 
 
@@ -118,15 +120,23 @@ class GatePolicy(_Gates):
         )
 
     def with_required(self) -> GatePolicy:
-        """With a `contract` check at the staging gate, where none is declared: clients of the champion must still be
-        answered."""
-        if any(isinstance(check, ContractCheck) for check in self.checks("staging")):
-            return self
-        return self.model_copy(update={"staging": (*self.staging, ContractCheck(kind="contract"))})
+        """With what holds where the file declares nothing of it: a `contract` check at the staging gate, so that
+        clients of the champion are still answered, and at the data gate a limit of what may be set aside."""
+        update: dict[str, tuple[Check, ...]] = {}
+        if not any(isinstance(check, ContractCheck) for check in self.checks("staging")):
+            update["staging"] = (*self.staging, ContractCheck(kind="contract"))
+        if not any(_limits_rejects(check) for check in self.checks("data")):
+            limit = DataCheck(kind="data", measure="rejected_fraction", maximum=MOST_SET_ASIDE)
+            update["data"] = (*self.data, limit)
+        return self.model_copy(update=update) if update else self
 
     def digest(self) -> str:
         """SHA-256 hex of every check and rule that applies; the path of a shared file is not part of it."""
         return digest(self.model_dump(mode="json", exclude={"policy"}))
+
+
+def _limits_rejects(check: Check) -> bool:
+    return isinstance(check, DataCheck) and check.measure == "rejected_fraction" and check.maximum is not None
 
 
 def approval_checks(policy: GatePolicy, gate: str) -> tuple[ApprovalCheck, ...]:

@@ -129,12 +129,13 @@ ROAD: Mapping[str, str] = {
 
 DATA = Deciding(
     starts=("tasks.steps.ingest", "tasks.steps.validate", "tasks.steps.preprocess"),
-    # an objective refuses targets; rows are named by their raw cells
-    decides=("models.data.*", "models.objectives.*", "models.sources.raw_cells"),
+    # an objective refuses targets; rows are named by their raw cells; what nobody can use is set aside
+    decides=("models.data.*", "models.objectives.*", "models.sources.raw_cells", "models.workloads.guarded"),
     through=("models.workloads.*", "models.sources.*"),
     nothing={
         **ROAD,
         "models.data.quality": "measures records and changes none: it judges",
+        "models.data.reading": "writes down what was set aside",
         "models.evaluation.*": "measures the outputs of models",
         "models.gates.*": "judges rows, changes none",
         "models.metrics.*": "measures the outputs of models",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from mlratchet.models.artifact.signature import signature_of
+from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.gates.validation import validate_policy
+from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.sources.formats import format_read, options_of
 from mlratchet.models.workloads.base import Workload
@@ -28,4 +30,11 @@ def check_source(spec: PipelineSpec, workload: Workload) -> str:
     if name is None:
         return f"{spec.source.prefix}, read by the workload itself"
     options_of(spec.source, name)
+    declared = getattr(spec.source, "decimal", None)
+    columns = workload.number_columns(spec.source.model_dump(mode="json"))
+    for column in declared if isinstance(declared, dict) else ():
+        if column not in columns:
+            raise ConfigurationError(
+                f"source.decimal: {column!r} is no column of numbers; {nearest_hint(column, columns)}"
+            )
     return f"{spec.source.prefix} as {name}{'' if spec.source.format else ', which the workload reads'}"

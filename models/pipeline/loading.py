@@ -10,6 +10,7 @@ import yaml
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.gates.policy import SharedPolicy
 from mlratchet.models.nearest import nearest_hint
+from mlratchet.models.pipeline.names import composed, refuse_guessed_names
 from mlratchet.models.pipeline.reading import Lines, Loader, parse_yaml, read_text, validated
 from mlratchet.models.pipeline.spec import PipelineSpec
 
@@ -35,10 +36,18 @@ def _assign(document: dict[str, Any], assignment: str) -> None:
         node[parts[-1]] = value
 
 
-def parse_pipeline(text: str, *, where: str, overrides: Sequence[str] = (), folder: Path | None = None) -> PipelineSpec:
+def parse_pipeline(
+    text: str,
+    *,
+    where: str,
+    overrides: Sequence[str] = (),
+    folder: Path | None = None,
+    published: bool = False,
+) -> PipelineSpec:
     """The pipeline of a YAML text, with ``a.b=value`` overrides applied before validation.
 
-    `folder` is where a shared policy file is looked for; None for a published pipeline, which holds it already.
+    `folder` is where a shared policy file is looked for; None for a pipeline that holds it already. What was
+    `published` is read as it was then, names that YAML guessed included.
     Raises ``ConfigurationError`` with every problem, one line each, as ``where:line: path: problem``.
     """
     document, lines = parse_yaml(text, where=where, expected="name, workload, source and gates")
@@ -47,6 +56,9 @@ def parse_pipeline(text: str, *, where: str, overrides: Sequence[str] = (), fold
             _assign(document, assignment)
     except (KeyError, IndexError, ValueError) as exc:
         raise ConfigurationError(f"--set: no such place: {exc}") from exc
+    document = composed(document)
+    if not published or overrides:
+        refuse_guessed_names(document, lines, where)
     if isinstance(document.get("gates"), dict):
         _fill_in_shared_policy(document["gates"], folder, lines, where)
     return validated(PipelineSpec, document, lines, where=where)

@@ -33,11 +33,14 @@ class Lines:
 
     def __init__(self, node: yaml.Node | None, where: str) -> None:
         self._line: dict[KeyPath, int] = {(): 1}
+        self._written: dict[KeyPath, str] = {}
         if node is not None:
             self._walk(node, (), where)
 
     def _walk(self, node: yaml.Node, path: KeyPath, where: str) -> None:
         self._line.setdefault(path, node.start_mark.line + 1)
+        if isinstance(node, yaml.ScalarNode):
+            self._written[path] = str(node.value)
         if isinstance(node, yaml.MappingNode):
             seen: set[str] = set()
             for key, value in node.value:
@@ -51,6 +54,10 @@ class Lines:
         elif isinstance(node, yaml.SequenceNode):
             for index, value in enumerate(node.value):
                 self._walk(value, (*path, index), where)
+
+    def written(self, path: KeyPath) -> str | None:
+        """The text of the scalar at a path as it stands in the file; None where none stands."""
+        return self._written.get(path)
 
     def of(self, path: KeyPath) -> int:
         """The line of the path, or of the nearest parent that has one."""
@@ -116,7 +123,7 @@ def _yaml_path(location: tuple[int | str, ...], document: Any, *, names_key: boo
     return tuple(path)
 
 
-def _describe(root: type[BaseModel], error: Any, path: KeyPath) -> str:
+def _describe(root: type[BaseModel], error: Any, path: KeyPath, written: str | None) -> str:
     dotted = ".".join(str(part) for part in path)
     if error["type"] == "extra_forbidden":
         unknown = _unknown_key_message(root, path, error["loc"])
@@ -126,6 +133,8 @@ def _describe(root: type[BaseModel], error: Any, path: KeyPath) -> str:
     if isinstance(got, str | int | float | bool) and not any(SECRET_KEY.search(str(p)) for p in path):
         kind = type(got).__name__
         shown = f", got {got!r} ({kind})"
+        if error["type"] == "string_type" and written:
+            shown += f': YAML does not read {written} as text; write "{written}"'
     message = error["msg"].removeprefix("Value error, ")
     return f"{dotted or 'file'}: {message[0].lower()}{message[1:]}{shown}"
 
@@ -161,5 +170,5 @@ def validated(model: type[Model], document: dict[str, Any], lines: Lines, *, whe
         problems = []
         for error in exc.errors():
             path = _yaml_path(error["loc"], document, names_key=error["type"] in ("missing", "extra_forbidden"))
-            problems.append(f"{where}:{lines.of(path)}: {_describe(model, error, path)}")
+            problems.append(f"{where}:{lines.of(path)}: {_describe(model, error, path, lines.written(path))}")
         raise ConfigurationError("\n".join(problems)) from exc

@@ -73,7 +73,8 @@ def load_pipeline(store: ObjectStore, revision: str, *, overrides: Sequence[str]
         raise ConfigurationError(
             f"no pipeline revision {revision[:12]} in {store.bucket}; run `ratchet deploy`"
         ) from exc
-    return parse_pipeline(json.dumps(json.loads(data)), where=f"pipeline {revision[:12]}", overrides=overrides)
+    text = json.dumps(json.loads(data))
+    return parse_pipeline(text, where=f"pipeline {revision[:12]}", overrides=overrides, published=True)
 
 
 def deployment_key(name: str, number: int) -> str:

@@ -49,10 +49,6 @@ class Rights:
     """It reads and lists below these."""
     create: tuple[str, ...] = ()
     """It creates below these, and only an object whose name holds the SHA-256 of its bytes: it plants nothing."""
-    own: tuple[str, ...] = ()
-    """It creates and deletes whatever it wants below these: the folder of its own attempt."""
-    drops: tuple[str, ...] = ()
-    """It deletes checkpoints below these."""
 
 
 @dataclass(frozen=True, kw_only=True)

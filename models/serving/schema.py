@@ -17,7 +17,7 @@ from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.serving.numbers import row_of
 from mlratchet.models.serving.refusal import BadRequestError, RowPlace
-from mlratchet.models.sources.decoding import FORMATS, MAX_PIXELS, decode_image
+from mlratchet.models.sources.decoding import AS_DECLARED, FORMATS, decode_image
 from mlratchet.models.sources.record import InputSpec
 from PIL import Image
 
@@ -54,7 +54,7 @@ def rows_of(instances: Any, signature: Signature) -> np.ndarray[Any, Any]:
     most = most_instances(signature)
     if len(instances) > most:
         raise BadRequestError("instances", f"got {len(instances)}, expected at most {most}")
-    _refuse_too_many_pixels(instances)
+    _refuse_too_many_pixels(instances, (signature.input.decoding or AS_DECLARED).max_pixels)
     rows = [_row(value, f"instances[{number}]", signature) for number, value in enumerate(instances)]
     return np.stack(rows) if len(rows) > 1 else rows[0][None]
 
@@ -122,7 +122,7 @@ def _lengthened(value: Any, spec: InputSpec) -> Any:
     return value + [defaults[name] for name in later] if all(name in defaults for name in later) else value
 
 
-def _refuse_too_many_pixels(instances: list[Any]) -> None:
+def _refuse_too_many_pixels(instances: list[Any], most: int) -> None:
     """A picture's file says how large it is before it is decoded: what all of a request would take is bounded."""
     if len(instances) == 1:
         return  # decoding bounds one
@@ -131,10 +131,10 @@ def _refuse_too_many_pixels(instances: list[Any]) -> None:
         text = value.get("image_base64") if isinstance(value, dict) else None
         if isinstance(text, str):
             total += _pixels(text)
-            if total > MAX_PIXELS:
+            if total > most:
                 raise BadRequestError(
                     f"instances[{number}].image_base64",
-                    f"more than {MAX_PIXELS} pixels in one request; send fewer",
+                    f"more than {most} pixels in one request; send fewer",
                     413,
                 )
 
@@ -155,8 +155,9 @@ def _image(text: Any, field: str, signature: Signature) -> np.ndarray[Any, Any]:
     except (binascii.Error, ValueError) as exc:
         raise BadRequestError(field, f"not base64: {exc}") from exc
     channels, height, width = signature.input.shape
+    how = signature.input.decoding or AS_DECLARED
     try:
-        return decode_image(data, height=height, width=width, channels=channels, where=field)
+        return decode_image(data, height=height, width=width, channels=channels, where=field, how=how)
     except RatchetError as error:
         raise BadRequestError(field, str(error)) from error
     except Exception as error:  # whatever a decoder raises at a client's bytes, it is the client's field

@@ -18,7 +18,7 @@ class SourceOptions(StrictModel):
     """Where the raw objects of a pipeline are, and in which format; the options of the format stand beside."""
 
     prefix: str = Field(min_length=1)
-    """Every object below it belongs to the delivery."""
+    """Every object in this folder belongs to the delivery: `plant` reads `plant/`, never `plant-old/`."""
     bucket: str | None = None
     """null: the raw bucket of the settings."""
     format: str | None = None
@@ -33,6 +33,13 @@ class SourceOptions(StrictModel):
         return ()
 
 
+class NumberOptions(SourceOptions):
+    """Of every format whose cells are numbers as people write them."""
+
+    decimal: Literal[".", ","] | dict[str, Literal[".", ","]] | None = None
+    """The decimal mark of every number column, or by column; null: told by the first delivery."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Example:
     """One input as its format holds it: nothing of it is converted."""
@@ -44,7 +51,6 @@ class Example:
     group: str | None = None  # examples of one group stay on one side of the split
     columns: Mapping[str, str] = field(default_factory=dict)  # what travels with the row, for slices
     picture: RawObject | None = None  # the object that holds it
-    comma: bool = False  # the comma delimits nothing: it may be the decimal sign
 
 
 class Format(ABC):

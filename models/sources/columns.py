@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Literal
 
 from mlratchet.models.errors import DataError
 from mlratchet.models.sources.base import SourceOptions
-from mlratchet.models.sources.delimited import CsvTable
-from mlratchet.models.sources.record import GROUP_COLUMN
+from mlratchet.models.sources.delimited import CsvTable, Dialect, Row
+from mlratchet.models.sources.record import GROUP_COLUMN, Reject
 from pydantic import Field
 
 RESERVED = "@"  # begins the names of columns that Ratchet adds
@@ -24,6 +25,16 @@ class TableOptions(SourceOptions):
     slice_columns: tuple[str, ...] | None = Field(default=None, strict=False)
     """Columns that travel with every row, for slices; inputs and labels may be among them. null: every column that is
     neither input nor label."""
+    delimiter: Literal[",", ";", "\t", "|"] | None = None
+    """What stands between two cells; null: found out per file."""
+    quotes: Literal["cells", "none"] | None = None
+    """cells: a quote opens a cell, line breaks and all; none: a quote is a character like any other; null: as `cells`,
+    but a file is refused in which a quote may have been left open."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """What is declared of the tables."""
+        return Dialect(delimiter=self.delimiter, quotes=self.quotes)
 
     def carried(self) -> tuple[str, ...] | None:
         """The slice columns, and the group."""
@@ -44,6 +55,17 @@ class TableOptions(SourceOptions):
                 )
         for column in self.slice_columns or ():
             table.require(column)
+
+    def nameless(self, table: CsvTable, row: Row) -> Reject | None:
+        """Why a row without its id or group is set aside: it would be one with every other such row."""
+        for code, column, what in (
+            ("missing_id", self.id_column, "the id of the row"),
+            ("missing_group", self.group_column, "the group of the row"),
+        ):
+            if column and not row.values[column]:
+                where = f"{table.where}:{row.number}"
+                return Reject(where=where, code=code, reason=f"{where}: column {column!r}: empty, expected {what}")
+        return None
 
     def travelling(self, values: Mapping[str, str], used: Collection[str]) -> dict[str, str]:
         """What travels of a row: `slice_columns`, or every column that is not among `used`; and the value of

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from mlratchet.models.errors import DataError
-from mlratchet.models.sources.base import Example, Fetch, Format
+from mlratchet.models.sources.base import Example, Fetch, Format, NumberOptions
 from mlratchet.models.sources.columns import TableOptions
-from mlratchet.models.sources.delimited import CsvTable, RaggedRow, ragged
+from mlratchet.models.sources.delimited import BadRow, CsvTable, UnreadableTableError, set_aside
 from mlratchet.models.sources.record import RawObject, Reject
 
 SUFFIXES = (".csv", ".tsv", ".txt")
 
 
-class CsvOptions(TableOptions):
+class CsvOptions(TableOptions, NumberOptions):
     """Tables whose delimiter, quoting and byte-order mark are found out."""
 
     format: Literal["csv"] = "csv"
@@ -33,18 +33,26 @@ class Csv(Format):
         if not tables:
             raise DataError(f"{self.options.prefix}: no table; expected files ending in {', '.join(SUFFIXES)}")
         for item in objects:
-            if item not in tables:
+            if not item.key.lower().endswith(SUFFIXES):
                 yield Reject(where=item.key, code="not_a_table", reason=f"{item.key}: not one of {', '.join(SUFFIXES)}")
         for item in tables:
-            table = CsvTable(fetch(item), item.key)
+            try:
+                table = CsvTable(fetch(item), item.key, self.options.dialect)
+            except UnreadableTableError as error:
+                yield error.reject()
+                continue
             self.options.check(table, columns)
             yield from self._rows(table, columns)
 
     def _rows(self, table: CsvTable, columns: Sequence[str]) -> Iterator[Example | Reject]:
         options = self.options
         for row in table.rows():
-            if isinstance(row, RaggedRow):
-                yield ragged(table, row)
+            if isinstance(row, BadRow):
+                yield set_aside(table, row)
+                continue
+            nameless = options.nameless(table, row)
+            if nameless is not None:
+                yield nameless
                 continue
             yield Example(
                 where=f"{table.where}:{row.number}",
@@ -53,5 +61,4 @@ class Csv(Format):
                 id=row.values[options.id_column] if options.id_column else None,
                 group=row.values[options.group_column] if options.group_column else None,
                 columns=options.travelling(row.values, columns),
-                comma=table.delimiter != ",",
             )

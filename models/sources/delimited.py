@@ -1,56 +1,104 @@
-"""Read a CSV of unknown dialect: delimiter, byte-order mark, quoting and line ends are found out."""
+"""Read a CSV of unknown dialect: delimiter, byte-order mark, quoting and line ends are found out.
+
+Every line of a file is a row, part of one, set aside with its reason, or blank: `CsvTable` reconciles what it read with
+what the file holds. A file in which that cannot be told is `UnreadableTableError`.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from mlratchet.models.errors import DataError
 from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.sources.record import Reject
 
 DELIMITERS = ",;\t|"
+SAMPLE_LINES = 20  # that tell the delimiter
+FEW_NAMES = 20  # a column of no more different cells, each there twice on average, holds names out of a list
+BLANKS_AFTER_QUOTE = re.compile(r'"[ \t]+(?=[,;\t|\r\n]|$)')
+ALIKE_A_NUMBER = re.compile(r"[+-]?[\d.,]*\d[\d.,]*([eE][+-]?\d+)?")
+
+
+class UnreadableTableError(DataError):
+    """A file that cannot be read as a whole, so that nothing of it is used."""
+
+    def __init__(self, code: str, where: str, words: str, *, records: int) -> None:
+        super().__init__(f"{where}: {words}")
+        self.code = code
+        self.where = where  # file, or file:row
+        self.records = max(1, records)  # that it seems to hold
+
+    def reject(self) -> Reject:
+        """The file as what was set aside."""
+        return Reject(where=self.where, code=self.code, reason=str(self), records=self.records)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dialect:
+    """What a pipeline file declares of its tables; None: found out."""
+
+    delimiter: str | None = None
+    quotes: Literal["cells", "none"] | None = None
+    """cells: a quote opens a cell, which may hold line breaks; none: a quote is a character like any other."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """One data row."""
 
-    number: int  # line of the file, the header is 1
+    number: int  # line of the file on which it begins, the header is 1
     values: dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RaggedRow:
-    """A row with another number of fields than the header."""
+class BadRow:
+    """A row that cannot be used."""
 
     number: int
-    got: int
-    expected: int
+    code: str
+    words: str  # got / expected
+    fields: Sequence[str] = ()  # as far as they could be told apart
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fields:
+    """One record of the file, the header included: what the lines `first` to `last` hold."""
+
+    first: int
+    last: int
+    fields: list[str]
+    problem: tuple[str, str] | None = None  # code and words
+
+
+FOUND_OUT = Dialect()
 
 
 class CsvTable:
-    """A parsed CSV file."""
+    """A parsed CSV file. Raises ``UnreadableTableError`` for one of which nothing can be used."""
 
-    def __init__(self, data: bytes, where: str) -> None:
+    def __init__(self, data: bytes, where: str, dialect: Dialect = FOUND_OUT) -> None:
         self.where = where
         text = decode_text(data, where)
         if not text.strip():
-            raise DataError(f"{where}: empty file; expected a header row and data rows")
-        self.delimiter = find_delimiter(text)
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=self.delimiter, skipinitialspace=True)
-        try:
-            rows = [(reader.line_num, row) for row in reader]
-        except csv.Error as exc:
-            raise DataError(f"{where}:{reader.line_num}: not readable as CSV: {exc}") from exc
-        rows = [(line, row) for line, row in rows if any(field.strip() for field in row)]
-        self.columns = [name.strip() for name in rows[0][1]]
-        repeated = sorted({name for name in self.columns if self.columns.count(name) > 1})
-        if repeated:
-            raise DataError(f"{where}:1: column {repeated[0]!r} is there twice; rename one")
-        self._rows = rows[1:]
+            raise UnreadableTableError(
+                "empty_file", where, "empty file; expected a header row and data rows", records=1
+            )
+        self._lines = list(io.StringIO(text, newline=""))
+        self._dialect = dialect
+        self.delimiter = dialect.delimiter or find_delimiter(self._lines, where)
+        found = [one for one in self._records() if len(one.fields) > 1 or not _is_blank(one)]
+        while found and _is_blank(found[-1]):
+            found.pop()  # a spreadsheet's rows after its last one
+        self.columns = self._header(found)
+        self._found = found[1:]
+        if dialect.quotes is None:
+            self._refuse_swallowed_rows()
 
     def require(self, column: str) -> None:
         """Raises ``DataError`` with the nearest name when the column is missing."""
@@ -59,47 +107,194 @@ class CsvTable:
             hint = nearest_hint(column, self.columns, otherwise=there)
             raise DataError(f"{self.where}:1: column {column!r} is missing; got {', '.join(self.columns)}; {hint}")
 
-    def rows(self) -> Iterator[Row | RaggedRow]:
+    def rows(self) -> Iterator[Row | BadRow]:
         """Every data row; values are stripped."""
         width = len(self.columns)
-        for number, fields in self._rows:
-            if len(fields) != width:
-                yield RaggedRow(number=number, got=len(fields), expected=width)
+        for one in self._found:
+            problem = one.problem or _unusable(one.fields, width)
+            if problem is not None:
+                yield BadRow(number=one.first, code=problem[0], words=problem[1], fields=one.fields)
             else:
-                yield Row(number=number, values={c: f.strip() for c, f in zip(self.columns, fields, strict=True)})
+                yield Row(
+                    number=one.first, values={c: f.strip() for c, f in zip(self.columns, one.fields, strict=True)}
+                )
+
+    def _records(self) -> Iterator[_Fields]:
+        """The lines as records. Raises ``UnreadableTableError`` where a quote takes in more than its own line."""
+        quoting: Literal[0, 3] = csv.QUOTE_NONE if self._dialect.quotes == "none" else csv.QUOTE_MINIMAL
+        reader = csv.reader(
+            iter(self._lines), delimiter=self.delimiter, skipinitialspace=True, strict=True, quoting=quoting
+        )
+        before = 0
+        while True:
+            try:
+                fields, problem = next(reader), None
+            except StopIteration:
+                break
+            except csv.Error as error:
+                fields, problem = self._recovered(before + 1, reader.line_num, error)
+            yield _Fields(first=before + 1, last=reader.line_num, fields=fields, problem=problem)
+            before = reader.line_num
+        if before != len(self._lines):
+            raise self._unreadable("unreconciled", before + 1, f"{before} of {len(self._lines)} lines were read")
+
+    def _recovered(self, first: int, last: int, error: csv.Error) -> tuple[list[str], tuple[str, str] | None]:
+        """A line that is no record by the rules of CSV; blanks behind a closing quote are forgiven."""
+        if last > first:
+            raise self._unreadable(
+                "open_quote",
+                first,
+                f"a quote opens here and takes in {last - first} more lines before it is clear that it does not close "
+                f"({error}); close or double it, or set source.quotes: none where quotes are characters like any other",
+            ) from error
+        line = self._lines[first - 1]
+        try:
+            cleaned = [BLANKS_AFTER_QUOTE.sub('"', line)]
+            return next(csv.reader(cleaned, delimiter=self.delimiter, skipinitialspace=True, strict=True)), None
+        except csv.Error:
+            fields = line.rstrip("\r\n").split(self.delimiter)
+            if "field limit" in str(error):
+                return fields, ("cell_too_large", f"{error}; shorten the cell")
+            return fields, ("bad_quote", f"{error}; double a quote inside a quoted cell, or set source.quotes: none")
+
+    def _header(self, found: list[_Fields]) -> list[str]:
+        if not found or found[0].problem is not None:
+            line, words = (found[0].first, found[0].problem[1]) if found and found[0].problem else (1, "no header row")
+            raise self._unreadable("bad_header", line, words)
+        _refuse_foreign_characters(found[0].fields, f"{self.where}:{found[0].first}")
+        columns = [name.strip() for name in found[0].fields]
+        repeated = sorted({name for name in columns if columns.count(name) > 1})
+        if repeated:
+            raise DataError(f"{self.where}:1: column {repeated[0]!r} is there twice; rename one")
+        return columns
+
+    def _refuse_swallowed_rows(self) -> None:
+        """Raises ``UnreadableTableError`` for a quoted cell over several lines that look like rows themselves: whether
+        the cell holds them or an open quote took them in, nobody can tell."""
+        spanning = [one for one in self._found if one.last > one.first and one.problem is None]
+        if not spanning:
+            return
+        alike = _Alike([one.fields for one in self._found if one.last == one.first], len(self.columns))
+        for one in spanning:
+            opening, *lines = self._lines[one.first - 1 : one.last]
+            rows = sum(alike.fits(line, self.delimiter) for line in lines)
+            # a line that is too short to be a row was not one before its quote opened either
+            if opening.count(self.delimiter) + 1 >= len(self.columns) and rows * 2 >= len(lines):
+                raise self._unreadable(
+                    "open_quote",
+                    one.first,
+                    f"a quoted cell goes on to line {one.last}, and {rows} of the {len(lines)} lines that it takes in "
+                    "look like rows: they are part of the cell, or rows behind a quote that was left open; declare "
+                    "source.quotes: cells for the first, none for the second, or close the quote",
+                )
+
+    def _unreadable(self, code: str, line: int, words: str) -> UnreadableTableError:
+        held = sum(1 for one in self._lines if one.strip()) - 1
+        return UnreadableTableError(code, f"{self.where}:{line}", words, records=held)
+
+
+class _Alike:
+    """What the rows of a table look like: which columns hold numbers, and which hold names out of a list."""
+
+    def __init__(self, rows: list[list[str]], width: int) -> None:
+        cells = [[row[place].strip() for row in rows if len(row) == width] for place in range(width)]
+        self._width = width
+        self._numbers = [bool(held) and all(ALIKE_A_NUMBER.fullmatch(c) for c in held if c) for held in cells]
+        self._names = [set(held) if len(set(held)) <= min(FEW_NAMES, len(held) // 2) else None for held in cells]
+
+    def fits(self, line: str, delimiter: str) -> bool:
+        """Whether a line could be a row, with quotes as characters like any other."""
+        fields = [field.strip() for field in line.rstrip("\r\n").split(delimiter)]
+        if len(fields) != self._width or self._width < 2:
+            return False
+        for field, numbers, names in zip(fields, self._numbers, self._names, strict=True):
+            bare = field.strip('"')
+            if numbers and bare and not ALIKE_A_NUMBER.fullmatch(bare):
+                return False
+            if names is not None and not numbers and bare not in names and field not in names:
+                return False
+        return True
 
 
 def decode_text(data: bytes, where: str) -> str:
-    """UTF-8 (with or without mark) or UTF-16 with a mark. Raises ``DataError`` naming the row of the bad byte."""
+    """UTF-8 (with or without mark) or UTF-16 with a mark, in Unicode's composed form (NFC).
+
+    A byte that is no UTF-8 stays in its row as a lone surrogate, by which the row is set aside. Raises
+    ``UnreadableTableError`` for UTF-16 that is none.
+    """
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        encoding = "utf-16"
+        try:
+            text = data.decode("utf-16")
+        except UnicodeDecodeError as exc:
+            line, held = data[: exc.start].count(b"\n") + 1, data.count(b"\n")
+            words = f"bad encoding: no UTF-16, as its mark says ({exc.reason}); convert the file"
+            raise UnreadableTableError("bad_encoding", f"{where}:{line}", words, records=held) from exc
     else:
-        encoding = "utf-8-sig"
-        if b"\0" in data:
-            raise DataError(f"{where}:{data[: data.index(0)].count(10) + 1}: NUL byte; deliver the file as UTF-8 text")
-    try:
-        return data.decode(encoding)
-    except UnicodeDecodeError as exc:
-        line = data[: exc.start].count(b"\n") + 1
-        raise DataError(
-            f"{where}:{line}: bad encoding: got byte 0x{data[exc.start]:02x}, expected UTF-8; convert the file"
-        ) from exc
+        text = data.decode("utf-8-sig", errors="surrogateescape")
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
-def find_delimiter(text: str) -> str:
-    """The delimiter that splits the header, and the lines after it, into the same number (> 1) of fields."""
-    sample = text.splitlines()[:20]
+def find_delimiter(lines: Sequence[str], where: str) -> str:
+    """The delimiter that splits the header, and the lines after it, into the same number (> 1) of fields.
+
+    Raises ``DataError`` for two that do it equally well.
+    """
+    sample = lines[:SAMPLE_LINES]
 
     def agreement(delimiter: str) -> tuple[int, int]:
-        counts = [len(row) for row in csv.reader(sample, delimiter=delimiter, skipinitialspace=True) if row]
+        try:
+            counts = [len(row) for row in csv.reader(sample, delimiter=delimiter, skipinitialspace=True) if row]
+        except csv.Error:  # a cell beyond the limit of the module
+            return (0, 0)
         if not counts or counts[0] < 2:
             return (0, 0)
         return (sum(count == counts[0] for count in counts), counts[0])
 
-    return max(DELIMITERS, key=agreement)
+    found = {delimiter: agreement(delimiter) for delimiter in DELIMITERS}
+    best = max(found.values())
+    equal = [delimiter for delimiter, value in found.items() if value == best]
+    if len(equal) > 1 and best > (0, 0):
+        raise DataError(
+            f"{where}:1: {equal[0]!r} and {equal[1]!r} both split it into {best[1]} columns; declare source.delimiter"
+        )
+    return equal[0]
 
 
-def ragged(table: CsvTable, row: RaggedRow) -> Reject:
+def _is_blank(one: _Fields) -> bool:
+    return one.problem is None and not any(field.strip() for field in one.fields)
+
+
+def _unusable(fields: Sequence[str], width: int) -> tuple[str, str] | None:
+    """Code and words; None for a row that can be used."""
+    if len(fields) != width:
+        return ("ragged_row", f"got {len(fields)} fields, expected {width}")
+    for field in fields:
+        if not field.isascii() or "\0" in field:
+            strange = _strange(field)
+            if strange is not None:
+                return strange
+    if not any(field.strip() for field in fields):
+        return ("empty_row", "every cell is empty")
+    return None
+
+
+def _strange(text: str) -> tuple[str, str] | None:
+    if "\0" in text:
+        return ("nul_byte", "NUL byte; deliver the file as UTF-8 text")
+    bad = next((ord(c) - 0xDC00 for c in text if 0xDC80 <= ord(c) <= 0xDCFF), None)
+    if bad is None:
+        return None
+    return ("bad_encoding", f"bad encoding: got byte 0x{bad:02x}, expected UTF-8; convert the file")
+
+
+def _refuse_foreign_characters(fields: Sequence[str], where: str) -> None:
+    for field in fields:
+        strange = _strange(field)
+        if strange is not None:
+            raise DataError(f"{where}: {strange[1]}")
+
+
+def set_aside(table: CsvTable, row: BadRow) -> Reject:
     """Why the row is set aside."""
     where = f"{table.where}:{row.number}"
-    return Reject(where=where, code="ragged_row", reason=f"{where}: got {row.got} fields, expected {row.expected}")
+    return Reject(where=where, code=row.code, reason=f"{where}: {row.words}")

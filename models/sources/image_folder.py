@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
@@ -29,7 +30,7 @@ class ImageFolder(Format):
         if not any("/" in item.key for item in objects):
             raise DataError(f"{self.options.prefix}: no folder; expected objects named class/file")
         for item in sorted(objects, key=lambda o: o.key):
-            folder, _, rest = item.key.partition("/")
+            folder, _, rest = unicodedata.normalize("NFC", item.key).partition("/")
             if rest:
                 yield Example(where=item.key, values={"label": folder}, label=folder, id=item.key, picture=item)
             else:

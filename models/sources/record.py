@@ -22,6 +22,14 @@ class RawObject:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Remark:
+    """What is worth a word about a record that is used all the same."""
+
+    code: str  # a short stable word, e.g. `broken_exif`
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Record:
     """One row of a dataset."""
 
@@ -34,6 +42,8 @@ class Record:
     row_digest: str = ""  # of its raw cells, label and id aside (`raw_cells.py`); empty: not told
     row_columns: tuple[str, ...] = ()  # the names that `row_digest` is over
     raw_digest: str = ""  # of the raw cells or bytes of its input alone; empty: not told
+    where: str = ""  # file or file:row; empty: not told
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +51,24 @@ class Reject:
     """A raw record that cannot be used."""
 
     where: str  # file or file:row
-    code: str  # a short stable word, e.g. `truncated_image`
+    code: str  # the rule, a short stable word, e.g. `truncated_image`
     reason: str  # got / expected
+    records: int = 1  # that are lost with it: of a file that cannot be read, its rows
+
+
+def place_of(where: str) -> tuple[str, int | None]:
+    """File and row of ``file:row``; no row where only the file is named."""
+    file, colon, row = where.rpartition(":")
+    return (file, int(row)) if colon and row.isascii() and row.isdigit() else (where, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """How the bytes of a picture become numbers in 0..1, beside its size: the same for training and clients."""
+
+    background: str = "#ffffff"  # what transparent pixels show
+    value_range: tuple[float, float] | None = None  # black and white of pictures that do not hold bytes; None: refused
+    max_pixels: int = 64_000_000  # a small file can fill the memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +81,7 @@ class InputSpec:
     columns: tuple[str, ...] = ()  # for `table`: one name per value
     value_range: tuple[float, float] | None = None  # refuse values outside
     defaults: tuple[tuple[str, float], ...] = ()  # column -> what a request that lacks it means
+    decoding: Decoding | None = None  # for `image`; None: as it is by default
 
 
 def target_names(target: Target, class_names: tuple[str, ...]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from mlratchet.models.objectives.base import Objective, Task
 from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.sources.base import Example, Format
 from mlratchet.models.sources.formats import open_source
+from mlratchet.models.sources.numbers import Mark
 from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject, Target, target_names
 
 if TYPE_CHECKING:  # a command that only reads the ledger does not wait for torch
@@ -27,6 +28,9 @@ __all__ = ["InputSpec", "RawObject", "Record", "Reject", "Target", "Task", "Work
 
 PREPARED = "standardise_"  # begins the names of buffers that a preparation fitted
 MEAN, SCALE = f"{PREPARED}mean", f"{PREPARED}scale"  # (F,) of them, where the input has columns
+
+
+OF_THE_FIRST_DELIVERY = ("identity_columns", "number_marks")  # what `records` finds in `source` beside the options
 
 
 class Workload(ABC):
@@ -83,7 +87,7 @@ class Workload(ABC):
         columns: Sequence[str] = (),
     ) -> Iterator[Example | Reject]:
         """The objects as examples of the source's format, with the cells of `columns`, for `records`."""
-        options = {name: value for name, value in source.items() if name != "identity_columns"}
+        options = {name: value for name, value in source.items() if name not in OF_THE_FIRST_DELIVERY}
         return open_source(options, self.formats).read(objects, fetch, columns=columns)
 
     @abstractmethod
@@ -121,6 +125,27 @@ class Workload(ABC):
         Asked once, of a pipeline's first delivery; `records` then finds them as `source["identity_columns"]`.
         """
         return ()
+
+    def number_columns(self, source: Mapping[str, Any]) -> tuple[str, ...]:
+        """Columns that hold numbers: a table's inputs, and what is predicted where it has no names; none of what is no
+        table."""
+        spec = self.input_spec()
+        if spec.kind != "table":
+            return ()
+        target = () if self.class_names() else (str(source.get("label_column", "label")),)
+        return tuple(dict.fromkeys((*spec.columns, *target)))
+
+    def number_marks(
+        self,
+        objects: list[RawObject],  # noqa: ARG002 - a table's to read
+        fetch: Callable[[RawObject], bytes],  # noqa: ARG002
+        source: Mapping[str, Any],  # noqa: ARG002
+    ) -> dict[str, Mark]:
+        """The decimal marks of a delivery's number columns; none of what is no table.
+
+        Asked once, of a pipeline's first delivery; `records` then finds them as `source["number_marks"]`.
+        """
+        return {}
 
     def augment(self, x: np.ndarray[Any, Any], rng: np.random.Generator) -> np.ndarray[Any, Any]:  # noqa: ARG002
         """Random changes to training rows (B, *shape), drawn from `rng` alone: it depends on seed, step and shard,

@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +18,18 @@ from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.objectives.base import Task
 from mlratchet.models.sources.base import Example
 from mlratchet.models.sources.csv import Csv
+from mlratchet.models.sources.numbers import CellError, Mark, check_file, decide, look, read_number
 from mlratchet.models.sources.raw_cells import cells_digest
-from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject, Target, target_names
+from mlratchet.models.sources.record import (
+    InputSpec,
+    RawObject,
+    Record,
+    Reject,
+    Remark,
+    Target,
+    place_of,
+    target_names,
+)
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.standardise import attach, fit, neutral
 from torch import nn
@@ -26,7 +37,7 @@ from torch import nn
 if TYPE_CHECKING:
     import torch
 
-DECIMAL_COMMA = re.compile(r"^[+-]?\d+,\d+([eE][+-]?\d+)?$")
+TWO_POINTS = re.compile(r"\.\d+\.")
 
 
 class TableWorkload(Workload):
@@ -95,17 +106,17 @@ class TableWorkload(Workload):
         """(F,) numbers, by name or in the order of `columns`."""
         return InputSpec(kind="table", shape=(len(self.columns),), dtype="float32", columns=self.columns)
 
-    def target(self, text: str, *, comma: bool) -> int | float:
-        """The target of a label cell; `comma` as for `read_number`. Raises ``ValueError`` saying what was expected."""
+    def target(self, text: str, *, decimal: Mark) -> int | float:
+        """The target of a label cell; `decimal` as for `read_number`. Raises ``ValueError`` with what was expected."""
         raise NotImplementedError
 
     def target_columns(self, source: Mapping[str, Any]) -> tuple[str, ...]:
         """Columns that hold the target: no input, and no slice."""
         return (str(source.get("label_column", "label")),)
 
-    def row_target(self, cells: list[str], *, comma: bool) -> Target:
+    def row_target(self, cells: list[str], *, decimal: Mark) -> Target:
         """The target from the cells of `target_columns`. Raises ``ValueError`` saying what was expected."""
-        return self.target(cells[0], comma=comma)
+        return self.target(cells[0], decimal=decimal)
 
     def records(
         self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
@@ -114,59 +125,146 @@ class TableWorkload(Workload):
 
         Without an id column a record's id is the digest of its raw cells, label aside, in the columns of the pipeline's
         first delivery: a relabelled row keeps its id, a new column moves nobody, and equal rows stay on one side of the
-        split.
+        split. Raises ``DataError`` for a file whose numbers are written otherwise than its columns' are.
         """
         found: list[Record | Reject] = []
+        wide: list[np.ndarray[Any, Any]] = []  # the numbers of each record before they are float32
         known: dict[tuple[str, ...], tuple[str, ...]] = {}  # one tuple for all rows of a table
         first = source.get("identity_columns") or ()
-        needed = (*self.columns, *self.target_columns(source))
         aside = {*self.target_columns(source), source.get("id_column")}
-        for one in self.examples(objects, fetch, source, columns=needed):
-            if isinstance(one, Reject):
-                found.append(one)
-                continue
-            names = tuple(name for name in (first or one.values) if name in one.values and name not in aside)
-            found.append(self._record(one, source, known.setdefault(names, names)))
+        marks = self._marks(objects, fetch, source)
+        examples = self.examples(objects, fetch, source, columns=self._needed(source))
+        for _, file in groupby(examples, key=lambda one: place_of(one.where)[0]):
+            rows = list(file)
+            for one in rows:
+                if isinstance(one, Reject):
+                    found.append(one)
+                    continue
+                names = tuple(name for name in (first or one.values) if name in one.values and name not in aside)
+                record, numbers_F = self._record(one, source, known.setdefault(names, names), marks)
+                found.append(record)
+                if numbers_F is not None:
+                    wide.append(numbers_F)
+            self._check_notation([one for one in rows if isinstance(one, Example)], marks)
+        found = with_merged(found, wide, self.columns)
         yield from (found if source.get("id_column") else numbered(found, self.class_names()))
 
     def identity_columns(
         self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
     ) -> tuple[str, ...]:
         """Every column of its rows but label and id, by name."""
-        needed = (*self.columns, *self.target_columns(source))
-        read = self.examples(objects, fetch, source, columns=needed)
+        read = self.examples(objects, fetch, source, columns=self._needed(source))
         names = {name for one in read if not isinstance(one, Reject) for name in one.values}
         return tuple(sorted(names - {*self.target_columns(source), source.get("id_column")}))
 
-    def _record(self, example: Example, source: Mapping[str, Any], names: tuple[str, ...]) -> Record | Reject:
-        where, values, comma = example.where, example.values, example.comma
+    def number_marks(
+        self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
+    ) -> dict[str, Mark]:
+        """By the cells of its number columns, unless they are declared in the source."""
+        columns = self.number_columns(source)
+        declared = declared_marks(source, columns)
+        open_ = [name for name in columns if name not in declared]
+        if not open_:
+            return declared
+        read = self.examples(objects, fetch, source, columns=self._needed(source))
+        cells = ((one.where, one.values) for one in read if isinstance(one, Example))
+        return {**decide(look(cells, open_)), **declared}
+
+    def _needed(self, source: Mapping[str, Any]) -> tuple[str, ...]:
+        return (*self.columns, *self.target_columns(source))
+
+    def _marks(
+        self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
+    ) -> dict[str, Mark]:
+        """As declared, else as recorded at the first delivery, else as this delivery tells."""
+        columns = self.number_columns(source)
+        marks: dict[str, Mark] = {**(source.get("number_marks") or {}), **declared_marks(source, columns)}
+        if any(name not in marks for name in columns):
+            marks = {**self.number_marks(objects, fetch, source), **marks}
+        return {name: marks[name] for name in columns}
+
+    def _check_notation(self, rows: list[Example], marks: Mapping[str, Mark]) -> None:
+        """Hold the numbers of a file against the marks of their columns: only cells with the other mark, or with two
+        points, can tell that something is amiss."""
+        for name, mark in marks.items():
+            cells = "\n".join([str(one.values.get(name, "")) for one in rows])
+            if ("." if mark == "," else ",") in cells or (mark != "," and TWO_POINTS.search(cells)):
+                check_file(name, look(((one.where, one.values) for one in rows), [name])[name], mark)
+
+    def _record(
+        self, example: Example, source: Mapping[str, Any], names: tuple[str, ...], marks: Mapping[str, Mark]
+    ) -> tuple[Record | Reject, np.ndarray[Any, Any] | None]:
+        """With the numbers of its input, float64, where it is a record."""
+        where, values = example.where, example.values
         numbers = []
         for name in self.columns:
             try:
-                numbers.append(read_number(values[name], comma=comma))
+                numbers.append(read_number(values.get(name, ""), decimal=marks[name]))
             except CellError as error:
-                return Reject(where=where, code=error.code, reason=f"{where}: column {name!r}: {error}")
-        cells = [values[name] for name in self.target_columns(source)]
+                return Reject(where=where, code=error.code, reason=f"{where}: column {name!r}: {error}"), None
+        targets = self.target_columns(source)
+        cells = [values.get(name, "") for name in targets]
         try:
-            target = self.row_target(cells, comma=comma)
-        except ValueError as error:
+            target = self.row_target(cells, decimal=marks.get(targets[0], "."))
+        except Exception as error:  # noqa: BLE001 - a subclass's own: whatever it raises is about this row alone
             code = "unknown_label" if all(cells) else "missing_label"
-            return Reject(where=where, code=code, reason=f"{where}: label {', '.join(cells)!r}, {error}")
-        x_F = np.asarray(numbers, dtype=np.float32)
-        by_name = np.asarray(numbers, dtype=np.float64)[np.argsort(self.columns)]
+            words = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            return Reject(where=where, code=code, reason=f"{where}: label {', '.join(cells)!r}, {words}"), None
+        numbers_F = np.asarray(numbers, dtype=np.float64)
         identity = cells_digest(values, names)
         own = identity if example.id is None else None
-        return Record(
+        record = Record(
             id=identity if example.id is None else example.id,
-            x=x_F,
+            x=numbers_F.astype(np.float32),
             y=target,
             group=example.group if example.group is not None else own,
             columns=example.columns,
-            content_sha256=hashlib.sha256(by_name.tobytes()).hexdigest(),
+            content_sha256=hashlib.sha256(numbers_F[np.argsort(self.columns)].tobytes()).hexdigest(),
             row_digest=identity,
             row_columns=names,
             raw_digest=cells_digest(values, self.columns),
+            where=where,
         )
+        return record, numbers_F
+
+
+def declared_marks(source: Mapping[str, Any], columns: tuple[str, ...]) -> dict[str, Mark]:
+    """What stands under `source.decimal`, by column."""
+    declared: Mark | Mapping[str, Mark] = source.get("decimal") or {}
+    return dict(declared) if isinstance(declared, Mapping) else dict.fromkeys(columns, declared)
+
+
+def with_merged(
+    found: list[Record | Reject], wide: list[np.ndarray[Any, Any]], columns: tuple[str, ...]
+) -> list[Record | Reject]:
+    """A remark on each record with a number that another record's different number equals as float32, in which models
+    get them: a column of unix times, for example, keeps two minutes apart of it."""
+    if not wide:
+        return found
+    wide_NF = np.stack(wide)
+    remarks: dict[int, Remark] = {}
+    for place, name in enumerate(columns):
+        values, rows_N = np.unique(wide_NF[:, place], return_inverse=True)
+        equal = np.flatnonzero(np.diff(values.astype(np.float32)) == 0)
+        if not equal.size:
+            continue
+        merged = np.zeros(len(values), dtype=bool)
+        merged[equal] = merged[equal + 1] = True
+        words = (
+            f"column {name!r}: {values[equal[0]]:.17g} and {values[equal[0] + 1]:.17g} are one number as float32, in "
+            "which models get them; subtract a constant, or give the difference as a column"
+        )
+        for row in np.flatnonzero(merged[rows_N]):
+            remarks.setdefault(int(row), Remark(code="float32_merges", words=words))
+    if not remarks:
+        return found
+    places = [place for place, one in enumerate(found) if isinstance(one, Record)]
+    changed = list(found)
+    for number, remark in remarks.items():
+        record = found[places[number]]
+        assert isinstance(record, Record), "places are those of records"
+        changed[places[number]] = replace(record, remarks=(*record.remarks, remark))
+    return changed
 
 
 def numbered(found: list[Record | Reject], class_names: tuple[str, ...]) -> Iterator[Record | Reject]:
@@ -214,7 +312,7 @@ class TableClassifier(TableWorkload):
         """As the pipeline file lists them."""
         return self.classes
 
-    def target(self, text: str, *, comma: bool) -> int:  # noqa: ARG002 - a class is a name
+    def target(self, text: str, *, decimal: Mark) -> int:  # noqa: ARG002 - a class is a name
         """Index of the class."""
         if text not in self.classes:
             raise ValueError(f"expected one of {', '.join(self.classes[:20])}")
@@ -244,10 +342,10 @@ class TableRegressor(TableWorkload):
         """None."""
         return ()
 
-    def target(self, text: str, *, comma: bool) -> float:
+    def target(self, text: str, *, decimal: Mark) -> float:
         """The number, where the objective can learn from it."""
         try:
-            number = read_number(text, comma=comma)
+            number = read_number(text, decimal=decimal)
         except CellError as error:
             raise ValueError(str(error)) from error
         refusal = self.objective.refusal(number, ())
@@ -290,7 +388,7 @@ class TableMultiLabel(TableWorkload):
         """One per label."""
         return self.labels
 
-    def row_target(self, cells: list[str], *, comma: bool) -> Target:  # noqa: ARG002 - 0 and 1 have no decimal sign
+    def row_target(self, cells: list[str], *, decimal: Mark) -> Target:  # noqa: ARG002 - 0 and 1 have no decimal sign
         """0 or 1 per label."""
         if not set(cells) <= {"0", "1"}:
             raise ValueError(f"expected 0 or 1 in each of {', '.join(self.labels[:20])}")
@@ -316,31 +414,3 @@ class TableRanker(TableRegressor):
         if not source.get("group_column"):
             raise ConfigurationError("source.group_column: a ranking needs the column that names the query of a row")
         yield from super().records(objects, fetch, source)
-
-
-class CellError(ValueError):
-    """A cell that is not a usable number; `code` is a short stable word."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-def read_number(text: str, *, comma: bool) -> float:
-    """A finite float32. `comma`: the file's delimiter is not the comma, so `1,5` is one and a half.
-
-    Raises ``CellError``.
-    """
-    if not text:
-        raise CellError("missing_value", "empty, expected a number")
-    if comma and DECIMAL_COMMA.match(text):
-        text = text.replace(",", ".")
-    try:
-        value = float(text)
-    except ValueError as exc:
-        raise CellError("not_a_number", f"got {text[:60]!r}, expected a number") from exc
-    if not np.isfinite(value):
-        raise CellError("non_finite", f"got {text}, expected a finite number")
-    if abs(value) > float(np.finfo(np.float32).max):
-        raise CellError("overflow", f"got {text}, expected at most {np.finfo(np.float32).max:.4g} in size")
-    return value

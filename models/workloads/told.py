@@ -18,8 +18,10 @@ from mlratchet.models.identity.closure import Closure
 from mlratchet.models.ports.children import ForeignCodeError, Rights, Workplace, children
 from mlratchet.models.ports.memory import ObjectsInMemory
 from mlratchet.models.ports.storage import ObjectNotFound
+from mlratchet.models.sources.numbers import Mark
 from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject
 from mlratchet.models.workloads.base import Workload
+from mlratchet.models.workloads.guarded import guarded_records, reading
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 DESCRIBE, SOURCE, PARAMETERS = (f"{__name__}:{name}" for name in ("describe", "source", "parameters"))
-RECORDS, IDENTITY = f"{__name__}:records", f"{__name__}:identity_columns"
+RECORDS, IDENTITY, MARKS = (f"{__name__}:{name}" for name in ("records", "identity_columns", "number_marks"))
 LENT = Rights(read=("raw/",), create=("out/",))
 LOOK_S, READ_S = 120.0, 6 * 3600.0
 PIECE = 4096  # records that are handed back at a time
@@ -71,7 +73,7 @@ class ToldWorkload(Workload):
         raise KeptOutError(f"{self._use} builds its model in a child alone")
 
     def records(self, objects: list[RawObject], fetch: Fetch, source: Mapping[str, Any]) -> Iterator[Record | Reject]:
-        """See the base. A record whose target the objective refuses is a reject already."""
+        """See the base. A record that nobody can use is a reject already."""
         lent = _Fetched(objects, fetch)
         told = self._ask(RECORDS, objects, lent, source)
         if not isinstance(told, list):
@@ -83,6 +85,11 @@ class ToldWorkload(Workload):
         """See the base."""
         told = self._ask(IDENTITY, objects, _Fetched(objects, fetch), source)
         return _checked(tuple[str, ...], told, f"{self._use}: identity_columns")  # type: ignore[no-any-return]
+
+    def number_marks(self, objects: list[RawObject], fetch: Fetch, source: Mapping[str, Any]) -> dict[str, Mark]:
+        """See the base."""
+        told = self._ask(MARKS, objects, _Fetched(objects, fetch), source)
+        return _checked(dict[str, Mark], told, f"{self._use}: number_marks")  # type: ignore[no-any-return]
 
     def _ask(self, function: str, objects: list[RawObject], lent: ObjectsInMemory, source: Mapping[str, Any]) -> Any:
         request = {
@@ -174,10 +181,9 @@ def parameters(request: Mapping[str, Any], _workplace: Workplace) -> dict[str, A
 def records(request: Mapping[str, Any], workplace: Workplace) -> list[str]:
     """In the child: digests of the pieces, in order."""
     workload, objects, fetch = _opened(request, workplace)
-    found = iter(workload.records(objects, fetch, request["source"]))
-    judged = (_refused(one, workload) for one in found)
+    found = guarded_records(workload, objects, fetch, request["source"])
     digests = []
-    while piece := list(islice(judged, PIECE)):
+    while piece := list(islice(found, PIECE)):
         data = _packed(piece)
         workplace.objects.create(f"out/{digest_bytes(data)}", data)
         digests.append(digest_bytes(data))
@@ -187,7 +193,15 @@ def records(request: Mapping[str, Any], workplace: Workplace) -> list[str]:
 def identity_columns(request: Mapping[str, Any], workplace: Workplace) -> list[str]:
     """In the child."""
     workload, objects, fetch = _opened(request, workplace)
-    return list(workload.identity_columns(objects, fetch, request["source"]))
+    with reading(workload):
+        return list(workload.identity_columns(objects, fetch, request["source"]))
+
+
+def number_marks(request: Mapping[str, Any], workplace: Workplace) -> dict[str, Mark]:
+    """In the child."""
+    workload, objects, fetch = _opened(request, workplace)
+    with reading(workload):
+        return dict(workload.number_marks(objects, fetch, request["source"]))
 
 
 def _opened(request: Mapping[str, Any], workplace: Workplace) -> tuple[Workload, list[RawObject], Fetch]:
@@ -200,14 +214,6 @@ def _opened(request: Mapping[str, Any], workplace: Workplace) -> tuple[Workload,
         return store.get(f"raw/{item.sha256}", sha256=item.sha256)
 
     return workload, [RawObject(**one) for one in request["objects"]], fetch
-
-
-def _refused(found: Record | Reject, workload: Workload) -> Record | Reject:
-    """A user's objective refuses targets here: a call per row from outside would take for ever."""
-    if isinstance(found, Reject):
-        return found
-    problem = workload.objective.refusal(found.y, workload.class_names())
-    return Reject(where=found.id, code="bad_target", reason=f"{found.id}: target: {problem}") if problem else found
 
 
 def _packed(piece: Sequence[Record | Reject]) -> bytes:

@@ -6,7 +6,7 @@ Shape legend: B rows, C classes, H height, W width, K channels.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,16 +14,18 @@ import torch
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.objectives.base import Task
 from mlratchet.models.sources.base import Example
-from mlratchet.models.sources.decoding import UnreadableImageError, decode_image
+from mlratchet.models.sources.decoding import UnreadableImageError, decode_picture
 from mlratchet.models.sources.image_folder import ImageFolder
 from mlratchet.models.sources.images import Images
 from mlratchet.models.sources.raw_cells import DIGITS
-from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject
+from mlratchet.models.sources.record import Decoding, InputSpec, RawObject, Record, Reject
 from mlratchet.models.workloads.base import Workload
+from PIL import ImageColor
 from torch import nn
 from torch.nn import functional
 
 READERS = 16  # threads that fetch and decode
+MOST_PIXELS = 178_956_970  # that Pillow opens at all
 
 
 class MaxPoolTo(nn.Module):
@@ -73,6 +75,20 @@ class SmallCNN(nn.Module):
         return logits
 
 
+def decoding_of(background: str, value_range: Sequence[float] | None, max_pixels: int) -> Decoding:
+    """As a pipeline file declares it. Raises ``ValueError`` saying what was expected."""
+    try:
+        ImageColor.getrgb(background)
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ValueError(f"background must be a colour such as white or '#ffffff', got {background!r}") from error
+    if value_range is not None and (len(value_range) != 2 or not value_range[0] < value_range[1]):
+        raise ValueError(f"value_range must be [black, white] with black < white, got {value_range}")
+    if not 1 <= max_pixels <= MOST_PIXELS:
+        raise ValueError(f"max_pixels must be 1 to {MOST_PIXELS}, got {max_pixels}")
+    span = (float(value_range[0]), float(value_range[1])) if value_range is not None else None
+    return Decoding(background=background, value_range=span, max_pixels=max_pixels)
+
+
 class ImageClassifier(Workload):
     """One label per image. Subclass it and override `build_model` to bring your own network."""
 
@@ -89,7 +105,11 @@ class ImageClassifier(Workload):
         base_width: int = 16,
         blocks: int = 2,
         dropout: float = 0.0,
+        background: str = "#ffffff",
+        value_range: list[float] | None = None,
+        max_pixels: int = 64_000_000,
     ) -> None:
+        """`background`, `value_range` and `max_pixels` as `Decoding` has them."""
         if len(classes) < 2 or len(set(classes)) != len(classes):
             raise ValueError(f"classes must be two or more different names, got {classes}")
         if channels not in (1, 3):
@@ -102,6 +122,7 @@ class ImageClassifier(Workload):
             raise ValueError(f"blocks must be 1 to 8, got {blocks}")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
+        self.decoding = decoding_of(background, value_range, max_pixels)
         self.classes = tuple(str(name) for name in classes)
         self.height, self.width, self.channels = height, width, channels
         self.base_width, self.blocks, self.dropout = base_width, blocks, dropout
@@ -113,6 +134,7 @@ class ImageClassifier(Workload):
             shape=(self.channels, self.height, self.width),
             dtype="float32",
             value_range=(0.0, 1.0),
+            decoding=self.decoding,
         )
 
     def class_names(self) -> tuple[str, ...]:
@@ -149,17 +171,24 @@ class ImageClassifier(Workload):
 
     def _read(self, example: Example, item: RawObject, fetch: Callable[[RawObject], bytes]) -> Record | Reject:
         try:
-            x_KHW = decode_image(
-                fetch(item), height=self.height, width=self.width, channels=self.channels, where=item.key
+            found = decode_picture(
+                fetch(item),
+                height=self.height,
+                width=self.width,
+                channels=self.channels,
+                where=item.key,
+                how=self.decoding,
             )
         except UnreadableImageError as error:
             return Reject(where=example.where, code=error.reason_code, reason=str(error))
         return Record(
             id=item.key if example.id is None else example.id,
-            x=x_KHW,
+            x=found.pixels,
             y=self.classes.index(example.label or ""),
             group=example.group,
             columns=example.columns,
-            content_sha256=hashlib.sha256(x_KHW.tobytes()).hexdigest(),
+            content_sha256=hashlib.sha256(found.pixels.tobytes()).hexdigest(),
             raw_digest=item.sha256[:DIGITS],
+            where=example.where,
+            remarks=found.remarks,
         )

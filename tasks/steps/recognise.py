@@ -6,6 +6,7 @@ from contextlib import suppress
 from importlib.metadata import version
 
 from mlratchet.models.data.dataset import dataset_parts
+from mlratchet.models.data.reading import line_of_dataset
 from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.models.identity.canonical import digest
 from mlratchet.models.pipeline.work_key import work_key, work_parts
@@ -16,7 +17,7 @@ from mlratchet.models.registration.record import MadeOf, find_registration
 from mlratchet.models.registration.why_anew import why_anew
 from mlratchet.models.training.result import find_result
 from mlratchet.tasks.step import step
-from mlratchet.tasks.support.row_identity import identity_columns
+from mlratchet.tasks.support.row_identity import first_delivery
 from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
 
@@ -30,9 +31,15 @@ def recognise(run: Run, snapshot: Snapshot) -> Work:
     with suppress(RegistryError):  # without MLflow the promotion asks, which cannot do without
         refuse_cut_ledger(run.adapters.ledger, run.adapters.registry, run.spec.name)
     store = run.adapters.store
-    named_by = identity_columns(run, snapshot)
+    first = first_delivery(run, snapshot)
     rows = dataset_parts(
-        snapshot.id, run.data_code, run.spec.workload, run.spec.data, run.spec.source, identity_columns=named_by
+        snapshot.id,
+        run.data_code,
+        run.spec.workload,
+        run.spec.data,
+        run.spec.source,
+        identity_columns=first.identity_columns,
+        number_marks=first.number_marks,
     )
     parts = work_parts(
         run.spec,
@@ -48,11 +55,12 @@ def recognise(run: Run, snapshot: Snapshot) -> Work:
     champion = entries[-1] if entries else None
     incumbent = promoted_registration(store, champion, entries) if champion else None
     done = find_registration(store, key)
+    run.reading = line_of_dataset(store, digest(rows))  # a run that finds its rows prepared reads nothing
     return Work(
         key=key,
         dataset_id=digest(rows),
         snapshot_id=snapshot.id,
-        identity_columns=named_by,
+        first=first,
         made_of=made_of,
         why="" if done is not None or find_result(store, key) is not None else why_anew(incumbent, made_of),
         done=done,

@@ -31,6 +31,7 @@ from mlratchet.tasks.wiring import Run
 
 logger = logging.getLogger(__name__)
 KINDS = ("reshaped", "new", "left", "taken")  # of a tensor in a warm start: what asks for a look comes first
+READING = "ratchet.reading"  # a tag of the run in MLflow
 ROWS_OF_A_REHEARSAL = 64
 MOST_ROWS = 500  # of a table in Prefect
 
@@ -77,7 +78,8 @@ def train(run: Run, work: Work) -> Trained:
         name=f"{spec.name} {utc(time.time())[:16].replace('T', ' ')}",
         tags={
             "ratchet.pipeline": spec.name,
-            NOTE: f"[The run in Prefect]({run_url(adapters.settings, run.run_id)})",
+            NOTE: described(run),
+            **({READING: run.reading} if run.reading else {}),
         },
     )
     run.tracking_run = tracking_run
@@ -127,6 +129,12 @@ def train(run: Run, work: Work) -> Trained:
         tensorboard=board,
         trace=scratch / "trace.json",
     )
+
+
+def described(run: Run) -> str:
+    """What MLflow shows above a run: where it is in Prefect, and what was read of the delivery."""
+    link = f"[The run in Prefect]({run_url(run.adapters.settings, run.run_id)})"
+    return "\n\n".join(filter(None, (link, run.reading)))
 
 
 def rehearse_on_first_rows(run: Run, work: Work) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import time
+
 from mlratchet.models.data.dataset import DatasetManifest, load_dataset
-from mlratchet.models.data.preprocess import read_dataset_records
+from mlratchet.models.data.preprocess import EmptyDatasetError, read_dataset_records
 from mlratchet.models.data.quality import Names, QualityReport, inspect
+from mlratchet.models.data.reading import publish_reading, reading_of
 from mlratchet.models.data.row_index import input_columns
 from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.models.evaluation.slices import require_columns
@@ -12,12 +16,13 @@ from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.needs import demands_of
 from mlratchet.models.registration.record import Registration
 from mlratchet.models.sources.record import Record, Reject
-from mlratchet.tasks.showing.prefect_page import show_table
+from mlratchet.tasks.showing.prefect_page import show_markdown, show_table
 from mlratchet.tasks.step import step
 from mlratchet.tasks.support.open_version import signature_of_version
 from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
 
+logger = logging.getLogger(__name__)
 SHOWN = 50  # rejected records shown in Prefect
 
 
@@ -30,12 +35,13 @@ class Checked:
         rejects: list[Reject],
         quality: QualityReport,
         previous: DatasetManifest | None,
+        quarantine: str,
     ) -> None:
         self.records = records
         self.rejects = rejects
         self.quality = quality
         self.evidence = Evidence(data_measures=quality.measures)
-        self.digests = {"previous_dataset": previous.id if previous else "none"}
+        self.digests = {"previous_dataset": previous.id if previous else "none", "quarantine": quarantine}
 
 
 @step("Validate the delivery", retries=1)
@@ -43,9 +49,12 @@ def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
     """Measure the delivery, and against the champion's dataset where there is one."""
     store = run.adapters.store
     previous = load_dataset(store, work.incumbent.dataset_id) if work.incumbent else None
-    records, rejects = read_dataset_records(
-        store, snapshot, run.workload, run.spec.source, identity_columns=work.identity_columns
-    )
+    try:
+        records, rejects = read_dataset_records(store, snapshot, run.workload, run.spec.source, first=work.first)
+    except EmptyDatasetError as error:
+        keep_reading(run, work, [], error.rejects)
+        raise
+    quarantine = keep_reading(run, work, records, rejects)
     columns = sorted({name for record in records for name in record.columns})
     for column, where in demands_of(run.spec.gates).columns.items():
         require_columns([column], columns, where)  # before anything trains
@@ -59,13 +68,34 @@ def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
         columns=input_columns(run.workload.input_spec()),
         before=names_of(run, work.incumbent) if work.incumbent else None,
     )
+    return Checked(records, rejects, quality, previous, quarantine)
+
+
+def keep_reading(run: Run, work: Work, records: list[Record], rejects: list[Reject]) -> str:
+    """Publish everything that was set aside, and say what was read in Prefect and, once there is a run, in MLflow.
+    Returns the digest of the quarantine."""
+    reading = reading_of(records, rejects, work.first.number_marks)
+    run.reading = reading.line()
+    quarantine = publish_reading(
+        run.adapters.store,
+        run.spec.name,
+        reading,
+        rejects,
+        dataset_id=work.dataset_id,
+        snapshot_id=work.snapshot_id,
+        run_id=run.run_id,
+        at_s=time.time(),
+    )
+    logger.info("%s", run.reading)
+    show_markdown("reading", run.reading, "What was read of the delivery")
     if rejects:
         show_table(
             "rejected-records",
             [{"where": r.where, "code": r.code, "reason": r.reason} for r in rejects[:SHOWN]],
-            f"{len(rejects)} records set aside; the first {SHOWN} are shown",
+            f"{reading.set_aside:,} records set aside; the first {SHOWN} are shown, `ratchet rejects {run.spec.name}` "
+            "prints all",
         )
-    return Checked(records, rejects, quality, previous)
+    return quarantine
 
 
 def names_of(run: Run, record: Registration) -> Names:

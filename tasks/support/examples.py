@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.data.dataset import DatasetManifest, load_dataset
-from mlratchet.models.data.preprocess import read_dataset_records
+from mlratchet.models.data.preprocess import FirstDelivery, read_dataset_records
 from mlratchet.models.data.row_index import Entry, RowIndex, entry_of, load_index, redelivered, with_inputs
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.data.snapshot import load_snapshot
@@ -101,10 +101,10 @@ class Examples:
                 if read != columns:  # else the version would be asked with other columns in the places of its own
                     raise ConfigurationError(f"{use} reads {', '.join(read)}, whatever its parameter columns says")
                 snapshot = load_snapshot(self.store, self.dataset.snapshot_id)
-                named_by = self.dataset.identity_columns
-                records, _ = read_dataset_records(
-                    self.store, snapshot, reader, self.spec.source, identity_columns=named_by
+                first = FirstDelivery(
+                    identity_columns=self.dataset.identity_columns, number_marks=self.dataset.number_marks
                 )
+                records, _ = read_dataset_records(self.store, snapshot, reader, self.spec.source, first=first)
             except (ConfigurationError, DataError) as error:
                 lacking = ", ".join(name for name in columns if name not in self.layout.input.columns)
                 words = f"version {version} takes {lacking}, which this delivery does not give: {error}"

@@ -1,30 +1,69 @@
-"""Who a row without an id of its own is: recorded at a pipeline's first delivery, asked for at every later one."""
+"""Who a row without an id of its own is, and how numbers are written: recorded at a pipeline's first delivery, asked
+for at every later one."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from mlratchet.models.data.first_columns import FirstColumns, find_first_columns, publish_first_columns
+from mlratchet.models.data.preprocess import FirstDelivery
 from mlratchet.models.data.snapshot import Snapshot
+from mlratchet.models.sources.numbers import Mark
 from mlratchet.models.sources.record import RawObject
+from mlratchet.models.workloads.guarded import reading
 from mlratchet.tasks.wiring import Run
 
 
-def identity_columns(run: Run, snapshot: Snapshot) -> tuple[str, ...]:
-    """The columns of the first delivery; empty where a workload's records are no rows of a table.
+def first_delivery(run: Run, snapshot: Snapshot) -> FirstDelivery:
+    """As recorded; empty where a workload's records are no rows of a table.
 
-    Raises ``SecurityError`` when the record of them was changed.
+    Raises ``SecurityError`` when a record of it was changed, ``DataError`` for a first delivery whose numbers can be
+    read in two ways.
     """
-    store, keys = run.adapters.store, run.adapters.keys
-    known = find_first_columns(store, run.spec.name, keys.trusted())
-    if known is not None:
-        return known.columns
+    found = find_first_columns(run.adapters.store, run.spec.name, run.adapters.keys.trusted())
+    if found is None:
+        columns, marks = _look(run, snapshot)
+        if not columns and not marks:
+            return FirstDelivery()
+        found = _publish(run, snapshot, columns, marks, number=1)
+    return FirstDelivery(identity_columns=found.columns, number_marks=_completed(run, snapshot, found))
+
+
+def _completed(run: Run, snapshot: Snapshot, first: FirstColumns) -> dict[str, Mark]:
+    """The marks of every number column: those that the first delivery was not asked for are recorded when they are read
+    for the first time. What was recorded first stands."""
+    marks, number, told = dict(first.number_marks), 2, None
+    source = run.spec.source.model_dump(mode="json")
+    while lacking := [name for name in run.workload.number_columns(source) if name not in marks]:
+        more = find_first_columns(run.adapters.store, run.spec.name, run.adapters.keys.trusted(), number=number)
+        if more is None:
+            told = told if told is not None else _look(run, snapshot)[1]
+            more = _publish(run, snapshot, (), {name: told.get(name, "") for name in lacking}, number=number)
+        marks = {**more.number_marks, **marks}
+        number += 1
+    return marks
+
+
+def _look(run: Run, snapshot: Snapshot) -> tuple[tuple[str, ...], Mapping[str, Mark]]:
+    """Columns and marks as the workload finds them in this delivery; what the file declares is as good as found."""
+    workload, store = run.workload, run.adapters.store
+    source: dict[str, Any] = run.spec.source.model_dump(mode="json")
 
     def fetch(item: RawObject) -> bytes:
         return store.get(f"raw/{item.sha256}", sha256=item.sha256)
 
-    found = run.workload.identity_columns(snapshot.raw_objects(), fetch, run.spec.source.model_dump(mode="json"))
-    if not found:
-        return ()
-    first = FirstColumns(pipeline=run.spec.name, columns=found, snapshot_id=snapshot.id, at_s=time.time())
-    return publish_first_columns(store, first, keys.signer(), keys.trusted()).columns
+    with reading(workload):
+        columns = workload.identity_columns(snapshot.raw_objects(), fetch, source)
+        return columns, workload.number_marks(snapshot.raw_objects(), fetch, source)
+
+
+def _publish(
+    run: Run, snapshot: Snapshot, columns: tuple[str, ...], marks: Mapping[str, Mark], *, number: int
+) -> FirstColumns:
+    first = FirstColumns(
+        pipeline=run.spec.name, columns=columns, snapshot_id=snapshot.id, at_s=time.time(), number_marks=marks
+    )
+    keys = run.adapters.keys
+    return publish_first_columns(run.adapters.store, first, keys.signer(), keys.trusted(), number=number)

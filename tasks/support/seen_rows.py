@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 
 from mlratchet.models.data.dataset import DatasetManifest, load_dataset
-from mlratchet.models.data.preprocess import raw_records
+from mlratchet.models.data.preprocess import FirstDelivery, raw_records
 from mlratchet.models.data.row_index import RowIndex, load_index
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.data.snapshot import load_snapshot
@@ -171,7 +171,8 @@ def trained_digests(store: ObjectStore, record: Registration, columns: tuple[str
     snapshot = load_snapshot(store, dataset.snapshot_id)
 
     def read(named_by: tuple[str, ...]) -> Iterator[Record]:
-        found = raw_records(store, snapshot, workload, spec.source, identity_columns=named_by)
+        first = FirstDelivery(identity_columns=named_by, number_marks=dataset.number_marks)
+        found = raw_records(store, snapshot, workload, spec.source, first=first)
         return (one for one in found if isinstance(one, Record))
 
     now = read(columns)

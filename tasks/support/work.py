@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mlratchet.models.data.preprocess import UNKNOWN, FirstDelivery
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.registration.record import MadeOf, Registration
 
@@ -20,7 +21,7 @@ class Work:
     done: Registration | None  # the version this work key already has
     champion: LedgerEntry | None  # who serves now
     incumbent: Registration | None  # the champion's record
-    identity_columns: tuple[str, ...] = ()  # of the first delivery: who a row is
+    first: FirstDelivery = UNKNOWN  # what was decided at the first delivery
     was_champion: bool = False  # this very work served once and was superseded
 
     @property

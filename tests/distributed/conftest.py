@@ -23,6 +23,7 @@ WORKLOAD = WorkloadRef(
     use="mlratchet.models.workloads.tabular:TableClassifier",
     parameters={"columns": [f"x{i}" for i in range(10)], "classes": ["0", "1"], "hidden": 5},
 )
+EPOCHS = 30
 MakeJob = Callable[..., TrainJob]
 
 
@@ -35,7 +36,7 @@ def job_of(stack: Stack, scratch: str, work_key: str | None, epoch: int, **chang
     made = load_workload(WORKLOAD.use, WORKLOAD.parameters)
     records, _ = read_dataset_records(adapters.store, snapshot, made, source)
     dataset = write_dataset(adapters.store, snapshot, records, "code", WORKLOAD, DataConfig(), source).id
-    options = {"epochs": 60, "global_batch_size": 32, "processes": 2, "checkpoint": {"every_steps": 40}, **changes}
+    options = {"epochs": EPOCHS, "global_batch_size": 32, "processes": 2, "checkpoint": {"every_steps": 40}, **changes}
     return TrainJob(
         work_key=work_key or uuid.uuid4().hex, epoch=epoch, dataset_id=dataset, workload=workload,
         train=TrainConfig.model_validate(options), processes=world, scratch=scratch,

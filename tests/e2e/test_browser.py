@@ -44,7 +44,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def page(browser: Browser, stack: Stack) -> Page:
     """Let in by one link, to Prefect and MLflow alike."""
-    made = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
+    made = browser.new_context(viewport={"width": 1440, "height": 1000}, reduced_motion="reduce").new_page()
     made.set_default_timeout(PATIENCE_MS)
     made.goto(stack.link("prefect"))
     made.wait_for_url(f"{prefect_url(stack)}/**", wait_until="commit")
@@ -120,6 +120,8 @@ def test_custom_run_is_filled_in_and_the_run_completes(stack: Any, second: Any, 
     runs = DeploymentRuns(stack, deployed["deployment_id"])
     before = {run.id for run in runs.all()}
     page.get_by_role("button", name="Submit", exact=True).click()
+    wait_for("the run to be there", lambda: {run.id for run in runs.all()} - before)
+    page.goto("about:blank")  # a page that shows what goes on takes half a core
     run = runs.ended(besides=before)
     report = stack.adapters.store.get(f"runs/{run.id}.json")
     assert b'"epochs"' not in report
@@ -178,6 +180,9 @@ def test_a_paused_run_is_approved_in_the_form_and_promoted(stack: Any, page: Pag
     dialog.locator("textarea").first.fill("errors are where the labels are doubtful")
     shoot(page, "prefect-approval")
     dialog.get_by_role("button", name="Submit").click()
+    with stack.prefect() as client:
+        wait_for("the run to go on", lambda: client.read_flow_run(waiting["run_id"]).state_name != "Paused")
+    page.goto("about:blank")
     out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     report = json.loads(out)

@@ -52,6 +52,7 @@ class Journey:
         stack.pipeline(
             NAME,
             "use: two_layers:TwoLayers -> use: made_of:MadeOf",
+            "processes: 2 -> processes: 1",
             "  staging: -> " + CHECK + "  staging:",
         )
         stack("upload", NAME, "rows.csv")
@@ -67,8 +68,8 @@ class Journey:
         with (self.folder / "mlratchet" / "models" / file).open("a") as opened:
             opened.write(more)
 
-    def run(self, code: int = 0) -> dict[str, Any]:
-        report: dict[str, Any] = self.stack.json("run", NAME, "--local", code=code, PYTHONPATH=str(self.folder))
+    def run(self, code: int = 0, **environment: str) -> dict[str, Any]:
+        report: dict[str, Any] = self.stack.json("run", NAME, "--local", code=code, **environment)
         return report
 
 
@@ -84,11 +85,11 @@ def test_an_edit_moves_what_it_decides_and_a_comment_moves_nothing(stack: Any, t
     assert (first["work_key"], first["why"]) == (stopped["work_key"], "")
     assert first["training"]["mlflow_run"] == stopped["training"]["mlflow_run"]
 
-    # comments, and another built-in workload
+    # comments, another built-in workload, and where Ratchet lies
     journey.edit("layers.py", "def net():", 'def net():\n    """The network."""  # in a module of its own')
     journey.edit_ratchet("training/loop.py", "\n# a comment\n")
     journey.edit_ratchet("workloads/vision.py", "\nANOTHER = 1\n")
-    same = journey.run()
+    same = journey.run(PYTHONPATH=str(tmp_path))
     assert (same["outcome"], same["work_key"]) == ("unchanged", first["work_key"])
 
     # the network, the words and the rule of the split

@@ -78,6 +78,19 @@ def test_the_second_is_measured_against_its_perturbed_rows_the_anchor_and_the_co
     assert {"attributions/examples.png", "attributions/importance.png", "attributions/slices.png"} <= shown
 
 
+def test_a_run_says_what_was_read_in_its_report_in_prefect_and_in_mlflow(stack: Any, second: Any) -> None:
+    report = second.report
+    line = "1,797 read, 1,797 used, 0 set aside"
+    assert report["reading"] == line
+    tags = MlflowClient(stack.settings.mlflow_tracking_uri).get_run(report["training"]["mlflow_run"]).data.tags
+    assert tags["ratchet.reading"] == line
+    assert tags["mlflow.note.content"].endswith(line)
+    with stack.prefect() as client:
+        state = client.read_flow_run(report["run_id"]).state
+    assert state.message.endswith(line)
+    assert stack("rejects", "digits").stdout.startswith("digits, run ")
+
+
 def test_the_server_swapped_without_losing_a_request(second: Any) -> None:
     load = second.load
     assert load.errors == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -58,8 +59,10 @@ def test_no_port_answers_somebody_without_a_file_of_ours(stack: Stack) -> None:
 
 def owner_is_answered(stack: Stack, ports: dict[str, int]) -> list[int]:
     """The same questions with what lies in the home: the filer, Prefect, MLflow."""
-    certificate = (str(stack.home / "tls" / "stack.crt"), str(stack.home / "tls" / "stack.key"))
-    with httpx.Client(verify=certificate[0], cert=certificate) as owner:
+    certificate = stack.home / "tls" / "stack.crt"
+    context = ssl.create_default_context(cafile=str(certificate))
+    context.load_cert_chain(certificate, stack.home / "tls" / "stack.key")
+    with httpx.Client(verify=context) as owner:
         filer = owner.get(f"https://127.0.0.1:{ports['seaweed_filer']}/buckets/")
     prefect, mlflow = (
         httpx.get(f"http://127.0.0.1:{ports[name]}{path}", auth=password_of(stack, name))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,10 +17,30 @@ REPOSITORY = Path(__file__).parent.parent.parent
 ROOMS = ("flows", "tasks", "infra", "models")
 
 
-def modules_after(statement: str) -> set[str]:
-    code = f"{statement}\nimport sys\nprint('\\n'.join(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
+def modules_after(*parts: Iterable[str]) -> list[set[str]]:
+    """What a fresh process has loaded after it imported the modules of the first part, of the first two, and so on."""
+    code = (
+        "import importlib, json, sys\n"
+        "for part in json.loads(sys.argv[1]):\n"
+        "    for name in part: importlib.import_module(name)\n"
+        "    print(json.dumps(sorted(sys.modules)))"
+    )
+    wanted = json.dumps([list(part) for part in parts])
+    done = subprocess.run([sys.executable, "-c", code, wanted], capture_output=True, text=True, check=True)
+    return [set(json.loads(line)) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def loaded() -> dict[str, set[str]]:
+    """After the domain, then a rank besides, then the stage that ranks are forked from, then every stage."""
+    domain = [
+        ".".join(("mlratchet", *path.relative_to(REPOSITORY).with_suffix("").parts))
+        for path in (REPOSITORY / "models").rglob("*.py")
+        if path.name != "__init__.py"
+    ]
+    every = [name for stage in STAGES.values() for name in stage]
+    found = modules_after(domain, ["mlratchet.infra.launch.rank"], STAGES["ranks"], every)
+    return dict(zip(("domain", "rank", "stage of ranks", "stages"), found, strict=True))
 
 
 @pytest.mark.parametrize("file", sorted((REPOSITORY / "infra").rglob("__init__.py")), ids=lambda f: f.parent.name)
@@ -27,51 +49,40 @@ def test_the_packages_of_infra_import_nothing(file: Path) -> None:
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
 
 
-def test_a_rank_loads_neither_prefect_nor_mlflow() -> None:
-    loaded = modules_after("import mlratchet.infra.launch.rank")
-    assert not {"prefect", "mlflow"} & loaded
+def test_a_rank_loads_neither_prefect_nor_mlflow(loaded: dict[str, set[str]]) -> None:
+    assert "mlratchet.infra.launch.rank" in loaded["rank"]
+    assert not {"prefect", "mlflow"} & loaded["rank"]
 
 
-def test_the_stage_that_ranks_are_forked_from_loads_neither_prefect_nor_mlflow() -> None:
-    loaded = modules_after("\n".join(f"import {name}" for name in STAGES["ranks"]))
-    assert not {"prefect", "mlflow"} & loaded
+def test_the_stage_that_ranks_are_forked_from_loads_neither_prefect_nor_mlflow(loaded: dict[str, set[str]]) -> None:
+    assert set(STAGES["ranks"]) <= loaded["stage of ranks"]
+    assert not {"prefect", "mlflow"} & loaded["stage of ranks"]
 
 
 def test_what_the_warm_process_imports_is_there() -> None:
     assert [name for stage in STAGES.values() for name in stage if find_spec(name) is None] == []
 
 
-def test_no_stage_of_the_warm_process_imports_what_has_to_run_in_its_forks() -> None:
+def test_no_stage_of_the_warm_process_imports_what_has_to_run_in_its_forks(loaded: dict[str, set[str]]) -> None:
     """What they are asked to become, and what binds a forkserver to its agent."""
-    loaded = modules_after("\n".join(f"import {name}" for stage in STAGES.values() for name in stage))
-    assert (
-        not {
-            "mlratchet.infra.launch.agent",
-            "mlratchet.infra.launch.bound",
-        }
-        & loaded
-    )
+    assert {"prefect", "mlflow"} <= loaded["stages"]
+    assert not {"mlratchet.infra.launch.agent", "mlratchet.infra.launch.bound"} & loaded["stages"]
 
 
-def test_the_domain_loads_no_client() -> None:
-    names = [
-        ".".join(("mlratchet", *path.relative_to(REPOSITORY).with_suffix("").parts))
-        for path in (REPOSITORY / "models").rglob("*.py")
-        if path.name != "__init__.py"
-    ]
-    loaded = modules_after("\n".join(f"import {name}" for name in names))
-    assert not {"prefect", "mlflow", "boto3", "botocore", "mlratchet.infra"} & loaded
+def test_the_domain_loads_no_client(loaded: dict[str, set[str]]) -> None:
+    assert "mlratchet.models.gates.judge" in loaded["domain"]
+    assert not {"prefect", "mlflow", "boto3", "botocore", "mlratchet.infra"} & loaded["domain"]
 
 
 def test_the_help_loads_nothing_heavy() -> None:
-    loaded = modules_after("import mlratchet.flows.cli.app")
+    (loaded,) = modules_after(["mlratchet.flows.cli.app"])
     assert not {"torch", "prefect", "mlflow", "boto3", "numpy", "sklearn"} & loaded
 
 
 def test_who_asks_at_three_in_the_morning_waits_for_no_framework() -> None:
     """`history`, `champion`, `decision`, `versions`, `audit`."""
-    loaded = modules_after(
-        "import mlratchet.tasks.support.versions, mlratchet.tasks.actions.audit, mlratchet.tasks.wiring"
+    (loaded,) = modules_after(
+        ["mlratchet.tasks.support.versions", "mlratchet.tasks.actions.audit", "mlratchet.tasks.wiring"]
     )
     assert not {"torch", "prefect", "mlflow", "scipy.stats", "sklearn"} & loaded
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 from mlratchet.infra.child.confine import not_held
 from mlratchet.infra.child.lent_store import Lender
@@ -18,9 +17,11 @@ from mlratchet.infra.keys.files import MemoryKeys
 from mlratchet.infra.launch import local
 from mlratchet.infra.launch.attempt import Room, rights_of
 from mlratchet.infra.launch.local import LocalLauncher, Tail
+from mlratchet.infra.machine.processes import wait_until_gone
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
 from mlratchet.models.data.snapshot import take_snapshot
+from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.pipeline.loading import parse_pipeline
 from mlratchet.models.training.job import TrainJob
@@ -134,7 +135,7 @@ def test_ranks_train_and_get_nothing_that_they_were_not_lent(job: TrainJob, stor
         "delete": "SecurityError",
         "leave": "PermissionError",
     }
-    assert not psutil.pid_exists(left) or psutil.Process(left).status() == psutil.STATUS_ZOMBIE
+    assert wait_until_gone(left, 10.0)  # it was killed with the group of the attempt
     assert not list(Path(tmp_path / "project").glob("planted*"))
 
 
@@ -142,8 +143,8 @@ def test_what_they_were_lent_succeeds(job: TrainJob, store: MemoryStore) -> None
     """The control of the refusals above."""
     lender = Lender(store, rights_of(job))
     folder = f"work/{job.work_key}/e000001"
-    part = f"{folder}/checkpoints/000000001/part.safetensors"
-    for do, key in (("get", f"datasets/{job.dataset_id}.json"), ("create", part), ("delete", part)):
+    part = f"{folder}/checkpoints/000000001/{digest_bytes(b'')}.safetensors"
+    for do, key in (("get", f"datasets/{job.dataset_id}.json"), ("create", part), ("get", part)):
         head, _ = lender.answer({"ask": 1, "do": do, "key": key}, b"")
         assert "refused" not in head, head
 

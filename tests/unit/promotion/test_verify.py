@@ -12,6 +12,7 @@ from mlratchet.models.errors import GateRefusedError, SecurityError
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.ledger.chain import entry_key
+from mlratchet.models.promotion.registered import PROGRAM, WEIGHTS, refuse_unjudged_registration
 from mlratchet.models.promotion.verify import confirmed, verify_decision_of, verify_entry
 from mlratchet.models.registration.record import Registration
 
@@ -153,3 +154,16 @@ def test_nothing_is_appended_to_a_ledger_that_does_not_verify(world: World, reco
     with pytest.raises(SecurityError, match="does not fit"):
         world.append(record, digest, 4)
     assert not world.store.exists(entry_key("digits", 5))
+
+
+@pytest.mark.parametrize("name", ["program", "weights"])
+def test_files_that_are_not_those_that_were_scored_are_refused(world: World, name: str) -> None:
+    """One chain of digests: trained weights, scored program, served files."""
+    files = {WEIGHTS: "w" * 64, PROGRAM: "p" * 64}
+    record = world.register(4).model_copy(update={"manifest": {"files": files, "sizes_bytes": {}}})
+    judged = {"weights": files[WEIGHTS], "program": files[PROGRAM]}
+    honest = world.judge("champion", record, 3, **judged)
+    refuse_unjudged_registration(world.store, record, honest)
+    other = world.judge("champion", record, 3, **{**judged, name: "0" * 64})
+    with pytest.raises(SecurityError, match="but the gates judged 000000000000"):
+        refuse_unjudged_registration(world.store, record, other)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -18,7 +19,7 @@ from mlratchet.models.pipeline.checking import check_gates, check_source
 from mlratchet.models.pipeline.loading import parse_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import load_pipeline, publish_pipeline
-from mlratchet.models.sources.base import Example, Format, SourceOptions
+from mlratchet.models.sources.base import Example, Format, NumberOptions
 from mlratchet.models.sources.formats import FORMATS, format_of
 from mlratchet.models.sources.record import RawObject, Record, Reject
 from mlratchet.models.workloads.loading import load_workload
@@ -143,7 +144,7 @@ def test_named_and_unnamed_formats_give_the_same_records() -> None:
             assert "site" in ours.columns
 
 
-class FixedOptions(SourceOptions):
+class FixedOptions(NumberOptions):
     format: str
     widths: tuple[int, ...]
 
@@ -186,6 +187,28 @@ def test_a_users_own_format_is_named_by_its_class(fixed: None) -> None:
         read(TABLE, "format: 'fixed_width:Fixed', width: [1]", {})
     with pytest.raises(ConfigurationError, match=r"no subclass of Format with this name; did you mean 'Fixed'\?"):
         read(TABLE, "format: 'fixed_width:Fixd'", {})
+
+
+class Loose(Fixed):
+    """Gives what a workload did not ask for: a cell that is no text, a row without the column."""
+
+    def read(self, objects: list[RawObject], fetch: Any, *, columns: Sequence[str]) -> Iterator[Example | Reject]:
+        for one in super().read(objects, fetch, columns=columns):
+            assert isinstance(one, Example)
+            row = one.where.rpartition(":")[2]
+            changes: dict[str, dict[str, Any]] = {"2": {"a": 1.5}, "3": {"a": ["1"]}}
+            values = dict(one.values) | changes.get(row, {})
+            yield replace(one, values={name: cell for name, cell in values.items() if row != "4" or name != "b"})
+
+
+def test_what_a_users_format_gives_amiss_is_about_that_record(fixed: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["fixed_width"], "Fixed", Loose)
+    data = b"1,5 2   yes\n1,5 3   no \n1,5 4   no \n1,5 4   no \n"
+    records, rejects = read(TABLE, "format: 'fixed_width:Fixed', widths: [4, 4, 3], decimal: ','", {"a.dat": data})
+    assert [one.x.tolist() for one in records] == [[1.5, 2.0]]
+    assert [(one.where, one.code) for one in rejects] == [
+        ("a.dat:2", "not_text"), ("a.dat:3", "not_text"), ("a.dat:4", "missing_value"),
+    ]  # fmt: skip
 
 
 def test_every_format_says_what_each_of_its_options_is() -> None:

@@ -10,26 +10,27 @@ from typing import Any
 import httpx
 import pytest
 from mlratchet.infra.settings import basic
-from mlratchet.infra.stack.access import Asked, Door, Locks, one_time_link, refusal, sessions_of
+from mlratchet.infra.stack.access import AccessGuard, Locks, RequestFacts, one_time_link, refusal, sessions_of
 from mlratchet.infra.stack.sessions import LINK_S, SESSION_S, Sessions, key_file, renew_key
+from mlratchet.models.errors import InfrastructureError
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
 HOST = "127.0.0.1:4200"
-NOBODY = Asked(
+NOBODY = RequestFacts(
     method="GET", host=HOST, origin="", fetch_site="", fetch_mode="", fetch_dest="", authorization="", cookie=""
 )  # fmt: skip
 LOCKS = Locks(service="prefect", host=HOST, credentials="ratchet:word", sessions=Sessions(b"k" * 32, "prefect"))
 OWNER = replace(NOBODY, authorization=basic("ratchet:word"))
 
 
-def status(asked: Asked, locks: Locks = LOCKS) -> int:
+def status(asked: RequestFacts, locks: Locks = LOCKS) -> int:
     """200 for who is let in."""
     refused = refusal(asked, locks)
     return 200 if refused is None else refused.status
 
 
-def with_cookie(asked: Asked, value: str) -> Asked:
+def with_cookie(asked: RequestFacts, value: str) -> RequestFacts:
     assert LOCKS.sessions is not None
     return replace(asked, cookie=f"other=1; {LOCKS.sessions.cookie}={value}")
 
@@ -93,6 +94,13 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now_s
+
+
+def test_a_link_works_in_the_instant_that_its_service_began() -> None:
+    clock = Clock()
+    clock.now_s = 1_795_714_734.8134
+    mine = Sessions(b"k" * 32, "prefect", clock=clock)
+    assert mine.redeem(mine.link_token())
 
 
 def test_a_link_works_once_for_its_service_and_for_two_minutes() -> None:
@@ -159,7 +167,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def client(home: Path) -> TestClient:
-    door = Door(yes, replace(LOCKS, sessions=sessions_of(home, "prefect")))
+    door = AccessGuard(yes, replace(LOCKS, sessions=sessions_of(home, "prefect")))
     return TestClient(door, base_url=f"http://{HOST}")
 
 
@@ -191,8 +199,13 @@ def test_a_link_helps_no_rebound_name_and_no_foreign_page(home: Path, client: Te
     assert client.get(link).status_code == 200
 
 
+def test_a_stack_of_an_earlier_release_has_no_links(tmp_path: Path) -> None:
+    with pytest.raises(InfrastructureError, match="started by an earlier release"):
+        one_time_link(tmp_path, "prefect", f"http://{HOST}")
+
+
 def test_two_headers_that_should_be_one_are_refused() -> None:
-    door = Door(yes, LOCKS)
+    door = AccessGuard(yes, LOCKS)
     sent: list[Any] = []
 
     async def ask() -> None:

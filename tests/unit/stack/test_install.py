@@ -8,7 +8,14 @@ import stat
 from pathlib import Path
 
 import pytest
-from mlratchet.infra.settings import child_environment, find_home, load_settings
+from mlratchet.infra.settings import (
+    basic,
+    child_environment,
+    find_home,
+    load_settings,
+    told_to_children,
+    without_credentials,
+)
 from mlratchet.infra.stack.access import credentials_of
 from mlratchet.infra.stack.install import has_auth, install
 from mlratchet.infra.stack.services import services
@@ -87,6 +94,19 @@ def test_no_secret_is_an_argument(tmp_path: Path) -> None:
         assert credentials is not None
         secrets.append(credentials.partition(":")[2])
     assert [secret for secret in secrets if secret in words] == []
+
+
+def test_no_password_is_told_to_who_asks_nobody_for_anything(tmp_path: Path) -> None:
+    """By value: a variable's name need not say what it holds."""
+    install(tmp_path, auth=None)
+    settings = load_settings(tmp_path)
+    auth = credentials_of(settings, "prefect")
+    assert auth is not None
+    held = {basic(auth), auth, *(word for word in json.loads((tmp_path / "credentials.json").read_text()).values())}
+    told = child_environment(settings)
+    assert [name for name, value in told.items() if any(word in value for word in held)] != []
+    for less in (without_credentials(told), told_to_children(told)):
+        assert [name for name, value in less.items() if any(word in value for word in held)] == []
 
 
 def test_a_home_of_another_account_is_not_found_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,7 +98,7 @@ class Road:
         )  # fmt: skip
         return SimpleNamespace(
             spec=spec, adapters=adapters, workload=load_workload(spec.workload.use, dict(spec.workload.parameters)),
-            scratch=self.scratch, tracking_run=self.tracking_run, pages={}, run_id="r", actor="test",
+            scratch=self.scratch, tracking_run=self.tracking_run, pages={}, reading="", run_id="r", actor="test",
         )  # fmt: skip
 
     def bucket(self, name: str) -> MemoryStore:

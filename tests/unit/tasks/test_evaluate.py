@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.errors import ConfigurationError, SecurityError
+from mlratchet.models.evaluation.score import score
 from mlratchet.models.evaluation.seen import SEEN_COLUMN
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.pipeline.checking import check_gates
 from mlratchet.models.ports.storage import StorageError
+from mlratchet.tasks.steps import evaluate as evaluating
 from mlratchet.tasks.steps.evaluate import Evaluation, evaluate
 from mlratchet.tasks.steps.validate import validate
+from mlratchet.tasks.support.exported_candidate import Exported
 
 from .conftest import Road, program
 
@@ -96,7 +101,43 @@ def test_named_versions_are_scored_now_on_the_same_rows(road: Road) -> None:
     assert not np.array_equal(evidence.candidate.output, evidence.versions[2].output)
     assert all(rows.ids == evidence.candidate.ids for rows in evidence.versions.values())
     compared = {"champion_rows", "rows of version 1", "rows of version 2", "rows of version 3"}
-    assert {"rows", "requests", *compared} == set(found.keys)
+    assert {"rows", "requests", "program", *compared} == set(found.keys)
+
+
+def test_gates_judge_the_program_that_would_serve_and_parity_is_over_all_test_rows(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An export that differs from what was trained, on rows that no sample of 256 holds alone."""
+    served = program((1.0, -1.0, 0.0))
+    monkeypatch.setattr(
+        evaluating, "export_candidate", lambda *_: Exported(program=served, sha256="served", directory=None)
+    )
+    run = road.run()
+    dataset = road.dataset(run, rows=1200)
+    found = evaluate.fn(run, road.work(dataset), dataset, road.trained(GOOD))
+    rows = load_split(road.store, dataset, "test")
+    assert len(rows.ids) > 256
+    assert np.array_equal(found.candidate.output, score(served, rows).output)
+    assert found.metrics["accuracy"].value < 0.9
+    assert found.keys["program"] == "served"
+    trained = score(program(GOOD), rows).output
+    assert found.parity == pytest.approx(float(np.abs(trained - found.candidate.output).max()))
+    staged: Any = SimpleNamespace(
+        latency_ms={}, latency_n=0, size_bytes=1, memory_mb=1.0, parity_max_difference=0.0, parity_n=256,
+        contract_n=0, contract_failures=(),
+    )  # fmt: skip
+    evidence = found.evidence(version=1, staged=staged)
+    assert (evidence.parity_max_difference, evidence.parity_n) == (found.parity, len(rows.ids))
+
+
+def test_rows_that_were_not_both_asked_have_no_parity() -> None:
+    def outputs(ids: list[str], *values: float) -> RowOutputs:
+        return RowOutputs(ids=ids, y=np.zeros(len(ids)), output=np.asarray(values, dtype=np.float32))
+
+    ours = outputs(["a", "b"], 1.0, 2.0)
+    assert evaluating.largest_difference(outputs(["b", "a"], 2.5, 1.0), ours) == 0.5
+    for other in (outputs(["a"], 1.0), outputs(["a", "c"], 1.0, 2.0), outputs(["a", "b"], 1.0, float("nan"))):
+        assert evaluating.largest_difference(other, ours) == float("inf")
 
 
 def test_a_version_that_cannot_be_compared_with_is_missing_with_the_reason(

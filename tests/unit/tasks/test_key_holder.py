@@ -104,9 +104,9 @@ def opened(project: Path, raw: MemoryStore, store: MemoryStore, monkeypatch: pyt
     signed = RecordStore(store, keys)
     monkeypatch.setattr(local, "signing_store", lambda _settings: signed)
     return SimpleNamespace(
-        store=signed, raw=raw, keys=keys, ledger=ObjectLedger(store, keys), registry=MemoryRegistry(),
+        store=signed, raw=raw, keys=keys, ledger=ObjectLedger(signed, keys), registry=MemoryRegistry(),
         tracker=MemoryTracker(artifacts), bucket=lambda _name: artifacts, launcher=LocalLauncher(project / ".ratchet"),
-        settings=SimpleNamespace(home=project / ".ratchet"),
+        settings=SimpleNamespace(home=project / ".ratchet", prefect_api_url="http://127.0.0.1:1/api"),
     )  # fmt: skip
 
 
@@ -130,7 +130,7 @@ def test_the_process_with_the_key_imports_nothing_of_the_users(
     assert staged.parity_max_difference < 1e-4
     assert staged.contract_failures == ()
     champion = judged(run, work, "champion", evaluation.evidence(version=record.version, staged=staged))
-    again = replay(store, load_decision(store, champion.decision))
+    again = replay(run.adapters.store, load_decision(run.adapters.store, champion.decision))
     assert (again.problems, again.verdict) == ((), "pass")
     run.close(failed=False)
     assert not {"visits", "own"} & set(sys.modules)

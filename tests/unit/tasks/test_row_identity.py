@@ -25,7 +25,7 @@ from mlratchet.tasks.steps.evaluate import evaluate
 from mlratchet.tasks.support.beginning import refuse_seen_rows
 from mlratchet.tasks.support.examples import Examples
 from mlratchet.tasks.support.open_version import Version
-from mlratchet.tasks.support.row_identity import identity_columns
+from mlratchet.tasks.support.row_identity import first_delivery
 from mlratchet.tasks.support.seen_rows import seen_rows
 
 from .conftest import Road, program
@@ -55,12 +55,12 @@ def deliver(road: Road, rows: list[dict[str, str]]) -> Any:
 def prepared(road: Road, run: Any, rows: list[dict[str, str]]) -> DatasetManifest:
     """As the steps do it: the columns of the first delivery are recorded, and asked for."""
     snapshot = deliver(road, rows)
-    named_by = identity_columns(run, snapshot)
-    records, _ = read_dataset_records(road.store, snapshot, run.workload, run.spec.source, identity_columns=named_by)
+    first = first_delivery(run, snapshot)
+    records, _ = read_dataset_records(road.store, snapshot, run.workload, run.spec.source, first=first)
     return write_dataset(
         road.store, snapshot, records, "w", run.spec.workload, run.spec.data, run.spec.source,
         class_names=run.workload.class_names(), input_columns=run.workload.input_spec().columns,
-        identity_columns=named_by,
+        first=first,
     )  # fmt: skip
 
 
@@ -109,7 +109,7 @@ def test_the_columns_are_signed_and_the_first_ones_stand(road: Road) -> None:
     forged = road.store.get(columns_key("table")).replace(b"region", b"nothing")
     road.store.put(columns_key("table"), forged)
     with pytest.raises(SecurityError, match="does not fit; it was changed"):
-        identity_columns(run, deliver(road, table()))
+        first_delivery(run, deliver(road, table()))
 
 
 @pytest.mark.parametrize("at_s", ["[]", "1" + "0" * 400])
@@ -117,7 +117,7 @@ def test_a_record_of_columns_that_is_none_is_told_as_changed(road: Road, at_s: s
     body = f'{{"at_s":{at_s},"columns":["a"],"pipeline":"table","snapshot_id":"s"}}'
     road.store.put(columns_key("table"), canonical_json({"body": body, "key_id": "k", "signature": "x"}))
     with pytest.raises(SecurityError, match="does not hold the columns of a first delivery"):
-        identity_columns(road.run(), deliver(road, table()))
+        first_delivery(road.run(), deliver(road, table()))
 
 
 def registered(road: Road, run: Any, dataset: DatasetManifest) -> Any:

@@ -12,7 +12,7 @@ from mlratchet.models.data.config import SourceConfig
 from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.sources.record import RawObject, Record, Reject
 from mlratchet.models.workloads.loading import load_workload
-from mlratchet.models.workloads.tabular import CellError, TableClassifier, TableRegressor, read_number
+from mlratchet.models.workloads.tabular import TableClassifier, TableRegressor
 
 Read = Callable[..., tuple[list[Record], list[Reject]]]
 
@@ -104,14 +104,6 @@ def test_regression_targets(read: Read) -> None:
     assert [r.code for r in rejects] == ["unknown_label", "unknown_label"]
     assert workload.build_model()(torch.zeros(3, 1)).shape == (3, 1)
     assert workload.class_names() == ()
-
-
-def test_a_comma_in_a_comma_file_is_not_a_decimal_sign() -> None:
-    assert read_number("1,5", comma=True) == 1.5
-    with pytest.raises(CellError):
-        read_number("1,5", comma=False)
-    with pytest.raises(CellError):
-        read_number("1,234,567", comma=True)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,180 @@
+"""What became of every record of a delivery: used, or set aside by which rule. The quarantine holds each of those.
+
+`quarantine/<sha256>.json` is the whole, named by the decision of the data gate; `readings/<dataset id>.json` says it in
+short, for whoever meets the dataset again; `rejects/<pipeline>.json` leads to the newest of a pipeline.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from mlratchet.models.errors import SecurityError
+from mlratchet.models.identity.canonical import canonical_json, digest_bytes
+from mlratchet.models.identity.stored import stored_document
+from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
+from mlratchet.models.sources.numbers import Mark
+from mlratchet.models.sources.record import Record, Reject, place_of
+
+EXAMPLES = 3  # places that a line names of each rule
+COLUMNS = 10  # that a line names
+NAME_LENGTH = 80  # characters of a name in a line: its end tells the row
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """What one rule met."""
+
+    code: str
+    records: int
+    places: tuple[str, ...]  # the first, file or file:row
+    more: bool  # there are others
+
+    def words(self) -> str:
+        """``3 unknown_label (rows.csv:17, ...)``."""
+        places = ", ".join([*map(_short, self.places), *(["..."] if self.more else [])])
+        return f"{self.records:,} {self.code} ({places})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """The records of a delivery, counted."""
+
+    used: int
+    set_aside: int
+    rules: tuple[Counted, ...] = ()  # of what was set aside, the most frequent first
+    remarks: tuple[Counted, ...] = ()  # of what is used all the same
+    decimal_commas: tuple[str, ...] = ()  # columns
+    example: str = ""  # the first reason
+
+    @property
+    def read(self) -> int:
+        """All of them."""
+        return self.used + self.set_aside
+
+    def line(self) -> str:
+        """``1,800 read, 1,795 used, 5 set aside: 3 unknown_label (rows.csv:17, ...), 2 ragged_row (...)``."""
+        aside = f": {self.rules_met()}" if self.rules else ""
+        parts = [f"{self.read:,} read, {self.used:,} used, {self.set_aside:,} set aside{aside}"]
+        if self.remarks:
+            parts.append(f"remarks: {', '.join(one.words() for one in self.remarks)}")
+        if self.decimal_commas:
+            more = ["..."] if len(self.decimal_commas) > COLUMNS else []
+            parts.append(f"decimal comma in {', '.join([*map(_short, self.decimal_commas[:COLUMNS]), *more])}")
+        return "; ".join(parts)
+
+    def rules_met(self) -> str:
+        """By which rules, how often and where."""
+        return ", ".join(one.words() for one in self.rules)
+
+
+def printable(text: str) -> str:
+    """Names and cells are other people's: what is no printable character is told by its number."""
+    return "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in text)
+
+
+def _short(name: str) -> str:
+    return printable(name if len(name) <= NAME_LENGTH else f"...{name[-NAME_LENGTH:]}")
+
+
+def reading_of(
+    records: Sequence[Record], rejects: Sequence[Reject], number_marks: Mapping[str, Mark] | None = None
+) -> Reading:
+    """Count what was read."""
+    remarks = [(one.code, record.where or record.id, 1) for record in records for one in record.remarks]
+    return Reading(
+        used=len(records),
+        set_aside=sum(one.records for one in rejects),
+        rules=_counted((one.code, one.where, one.records) for one in rejects),
+        remarks=_counted(remarks),
+        decimal_commas=tuple(sorted(name for name, mark in (number_marks or {}).items() if mark == ",")),
+        example=rejects[0].reason if rejects else "",
+    )
+
+
+def _counted(met: Iterable[tuple[str, str, int]]) -> tuple[Counted, ...]:
+    counts: dict[str, int] = {}
+    places: dict[str, list[str]] = {}
+    for code, where, records in met:
+        counts[code] = counts.get(code, 0) + records
+        held = places.setdefault(code, [])
+        if len(held) <= EXAMPLES:
+            held.append(where)
+    order = sorted(counts, key=lambda code: (-counts[code], code))
+    return tuple(
+        Counted(
+            code=code,
+            records=counts[code],
+            places=tuple(places[code][:EXAMPLES]),
+            more=len(places[code]) > EXAMPLES,
+        )
+        for code in order
+    )
+
+
+def publish_reading(
+    store: ObjectStore,
+    pipeline: str,
+    reading: Reading,
+    rejects: Sequence[Reject],
+    *,
+    dataset_id: str,
+    snapshot_id: str,
+    run_id: str,
+    at_s: float,
+) -> str:
+    """Everything that was set aside, and where to find it; returns the digest of the quarantine.
+
+    The same dataset has the same quarantine, so that repeating this changes nothing but which is the newest.
+    """
+    body = canonical_json(
+        {
+            "dataset": dataset_id,
+            "snapshot": snapshot_id,
+            "line": reading.line(),
+            **_plain(reading),
+            "rejects": [_reject(one) for one in rejects],
+        }
+    )
+    quarantine = digest_bytes(body)
+    if not store.exists(f"quarantine/{quarantine}.json"):
+        store.create(f"quarantine/{quarantine}.json", body)
+    store.put(f"readings/{dataset_id}.json", canonical_json({"quarantine": quarantine, "line": reading.line()}))
+    newest = {"dataset": dataset_id, "quarantine": quarantine, "run": run_id, "at_s": at_s}
+    store.put(f"rejects/{pipeline}.json", canonical_json(newest))
+    return quarantine
+
+
+def _plain(reading: Reading) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(json.dumps(asdict(reading)))
+    return document | {"read": reading.read}
+
+
+def _reject(one: Reject) -> dict[str, Any]:
+    file, row = place_of(one.where)
+    return {"file": file, "row": row, "rule": one.code, "reason": one.reason, "records": one.records}
+
+
+def line_of_dataset(store: ObjectStore, dataset_id: str) -> str:
+    """What was said when the rows of a dataset were read; empty where nobody knows any more."""
+    try:
+        return printable(stored_document(store, f"readings/{dataset_id}.json", "line", "quarantine")["line"])
+    except ObjectNotFound:
+        return ""
+
+
+def newest_quarantine(store: ObjectStore, pipeline: str) -> dict[str, Any] | None:
+    """Of the newest delivery that was read, its digest verified, with the run that read it; None before the first one,
+    and where it was collected. Raises ``SecurityError`` for what is none."""
+    key = f"rejects/{pipeline}.json"
+    try:
+        newest = stored_document(store, key, "quarantine", "run")
+        body = store.get(f"quarantine/{newest['quarantine']}.json", sha256=newest["quarantine"])
+    except ObjectNotFound:
+        return None
+    document = json.loads(body)
+    if not isinstance(document, dict) or not isinstance(document.get("rejects"), list):
+        raise SecurityError(f"{store.bucket}/{key}: leads to no quarantine; it was changed")
+    return document | {"run": newest["run"], "at_s": newest.get("at_s")}

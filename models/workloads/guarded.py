@@ -1,0 +1,74 @@
+"""What a reader gives, whoever wrote it: an exception is about the data and says where, and a record that nobody can
+use is set aside. Wherever a delivery is read, in this process or in a child, it is read through here."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from sys import version_info
+from typing import Any
+
+import numpy as np
+from mlratchet.models.errors import DataError, RatchetError
+from mlratchet.models.sources.record import RawObject, Record, Reject
+from mlratchet.models.workloads.base import Workload
+
+NOT_THE_USERS = {"site-packages", "mlratchet", f"python{version_info.major}.{version_info.minor}"}  # folders of code
+Fetch = Callable[[RawObject], bytes]
+
+
+class _Last:
+    """The place of the last record that was read."""
+
+    where = ""
+
+
+@contextmanager
+def reading(workload: Workload) -> Iterator[_Last]:
+    """Raises ``DataError`` for whatever is none of our errors: with the user's own line, and after which record."""
+    last = _Last()
+    try:
+        yield last
+    except DataError as error:
+        raise DataError(str(error)) from error  # a child's errors are believed by their kind alone
+    except RatchetError:
+        raise
+    except Exception as error:  # a user's own reader: what it raises is about the data, and names no file
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if not set(Path(frame.filename).parts) & NOT_THE_USERS] or frames
+        line = f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else "?"
+        place = f"after {last.where}" if last.where else "before its first record"
+        raise DataError(
+            f"{type(workload).__name__} cannot read the delivery: {type(error).__name__}: "
+            f"{' '.join(str(error).split())} ({line}), {place}; give what cannot be read as a Reject with place and "
+            "reason"
+        ) from error
+
+
+def guarded_records(
+    workload: Workload, objects: list[RawObject], fetch: Fetch, source: Mapping[str, Any]
+) -> Iterator[Record | Reject]:
+    """As the workload reads them; a record that cannot be used is a reject. Raises ``DataError`` as `reading`."""
+    with reading(workload) as last:
+        shape, refused = workload.input_spec().shape, workload.objective.refusal
+        names = workload.class_names()
+        for found in workload.records(objects, fetch, source):
+            last.where = found.where or last.where
+            if isinstance(found, Reject):
+                yield found
+                continue
+            where = found.where or found.id
+            if not isinstance(found.x, np.ndarray) or found.x.shape != shape:
+                words = f"{where}: got an input of shape {list(np.shape(found.x))}, expected {list(shape)}"
+                yield Reject(where=where, code="bad_shape", reason=words)
+                continue
+            try:
+                problem = refused(found.y, names)
+            except Exception as error:  # noqa: BLE001 - of a user's own objective: it is about this record
+                problem = f"got {found.y!r}, {type(error).__name__}: {error}"
+            if problem:
+                yield Reject(where=where, code="bad_target", reason=f"{where}: target: {problem}")
+            else:
+                yield found
