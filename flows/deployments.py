@@ -11,6 +11,7 @@ from mlratchet.flows.check_file import check_pipeline
 from mlratchet.flows.parameters import RetrainParameters, TuneParameters
 from mlratchet.flows.retrain import retrain
 from mlratchet.flows.tune import tune
+from mlratchet.flows.withdraw import bring_back
 from mlratchet.infra.settings import Settings, load_settings
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.gates.names import GATES
@@ -108,7 +109,10 @@ def describe(spec: PipelineSpec) -> str:
 def deploy_named(name: str) -> dict[str, Any]:
     """The pipeline of one file of the settings' directory."""
     settings = load_settings()
-    return deploy_pipeline(find_pipeline(settings.pipelines_dir, name), Adapters(settings))
+    adapters = Adapters(settings)
+    made = deploy_pipeline(find_pipeline(settings.pipelines_dir, name), adapters)
+    bring_back(adapters, name)
+    return made
 
 
 def deploy_every() -> tuple[list[dict[str, Any]], list[ConfigurationError]]:
@@ -119,6 +123,7 @@ def deploy_every() -> tuple[list[dict[str, Any]], list[ConfigurationError]]:
     for file in sorted(settings.pipelines_dir.glob("*.yaml")):
         try:
             made.append(deploy_pipeline(file, adapters))
+            bring_back(adapters, made[-1]["pipeline"])
         except ConfigurationError as error:
             refused.append(error if str(error).startswith(str(file)) else ConfigurationError(f"{file}: {error}"))
     return made, refused

@@ -14,6 +14,8 @@ def rebuild(adapters: Adapters) -> list[str]:
     lines = rebuild_registry(adapters)
     prepare_automation(adapters.settings)
     for name, revision in sorted(deployed_revisions(adapters.store).items()):
+        if adapters.servers.withdrawn(name):
+            continue  # a person took it out of service
         deploy_spec(load_pipeline(adapters.store, revision), adapters)
         lines.append(f"{name}: deployed, revision {revision[:12]}")
     for name in sorted(deployed_names(adapters.store) - set(deployed_revisions(adapters.store))):

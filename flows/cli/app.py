@@ -6,7 +6,19 @@ import contextlib
 import sys
 
 import typer
-from mlratchet.flows.cli import approvals, audit, browse, compare, demo, models, rejects, runs, stack, tuning
+from mlratchet.flows.cli import (
+    approvals,
+    audit,
+    browse,
+    compare,
+    demo,
+    models,
+    pipelines,
+    rejects,
+    runs,
+    stack,
+    tuning,
+)
 from mlratchet.infra.machine.interpreter import collect_seldom
 from mlratchet.models.errors import RatchetError
 
@@ -43,6 +55,7 @@ def point_libraries_at_the_stack() -> None:
 stack.register(app)
 browse.register(app)
 runs.register(app)
+pipelines.register(app)
 tuning.register(app)
 models.register(app)
 rejects.register(app)

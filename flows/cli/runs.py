@@ -217,7 +217,7 @@ def check_lines(checks: Sequence[dict[str, str]]) -> list[str]:
 
 def predict(
     pipeline: Annotated[str, typer.Argument(help="A pipeline whose champion is served.")],
-    files: Annotated[list[Path], typer.Argument(help="Images, or JSON files with the values of one row.")],
+    files: Annotated[list[Path], typer.Argument(help="CSV files with rows, pictures, JSON files with one row.")],
     as_json: JsonOption = False,
 ) -> None:
     """Ask the served champion."""
@@ -228,11 +228,12 @@ def predict(
 
     answer = predict_files(LocalServers(load_settings().home).url(pipeline), pipeline, files)
     lines = []
-    for file, prediction in zip(files, answer["predictions"], strict=True):
-        value = next(prediction[name] for name in ("class", "value", "score", "labels") if name in prediction)
+    for place, prediction in zip(answer["instances"], answer["predictions"], strict=True):
+        field = next((name for name in ("class", "value", "score", "labels") if name in prediction), min(prediction))
+        value = prediction[field]
         value = (", ".join(value) or "no label") if isinstance(value, list) else value
         confidence = f" ({prediction['probability']:.3f})" if "probability" in prediction else ""
-        lines.append(f"{file}: {value}{confidence}  [version {answer['version']}]")
+        lines.append(f"{place}: {value}{confidence}  [version {answer['version']}]")
     emit(answer, lines, as_json=as_json)
 
 

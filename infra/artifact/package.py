@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import shutil
 import warnings
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 import yaml
 from mlratchet.infra.artifact.exported import PROGRAM
+from mlratchet.infra.artifact.mlflow_model import RUNTIME, describe_for_mlflow
 from mlratchet.infra.child.handed_back import read_handed_back, require_plain_files
 from mlratchet.infra.settings import forbid_pickle
 from mlratchet.models.artifact.manifest import ArtifactManifest, describe_directory
@@ -22,7 +22,6 @@ from mlratchet.models.evaluation.away import ModelAway, arrays_in, arrays_out, a
 from mlratchet.models.ports.children import ForeignCodeError, Workplace
 from torch import nn
 
-RUNTIME = ("torch", "mlflow", "numpy")  # what `mlflow models serve` needs
 EXPORT, EXPORT_S = f"{__name__}:export_away", 3600.0
 EXPORTED = frozenset(
     {
@@ -112,13 +111,17 @@ def export_here(module: nn.Module, example: np.ndarray[Any, Any], out: Path) -> 
             signature=signature,
             input_example=example,
             serialization_format="pt2",
-            pip_requirements=[f"{name}=={importlib.metadata.version(name).split('+')[0]}" for name in RUNTIME],
+            pip_requirements=list(RUNTIME),  # said, for MLflow would load the model to find them
         )
 
 
-def complete(out: Path, signature: Signature, *, card: str, weights_file: Path) -> ArtifactManifest:
-    """Put weights, signature and card beside an export."""
+def complete(
+    out: Path, signature: Signature, example: np.ndarray[Any, Any], *, card: str, weights_file: Path
+) -> ArtifactManifest:
+    """Put weights, signature and card beside an export, and MLflow's description over the export's own. `example`:
+    (N, *input shape)."""
     shutil.copyfile(weights_file, out / "weights.safetensors")
     (out / "signature.json").write_text(signature.to_json())
+    describe_for_mlflow(out, signature, example)
     (out / "card.md").write_text(card)
     return describe_directory(out)

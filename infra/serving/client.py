@@ -1,8 +1,10 @@
-"""Ask a model server, as a client would."""
+"""Ask a model server, as a client would: with the files that a pipeline reads."""
 
 from __future__ import annotations
 
 import base64
+import csv
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,40 +13,144 @@ from typing import Any
 import httpx
 from mlratchet.models.errors import ConfigurationError, DataError, InfrastructureError
 
-TABLES = (".csv", ".tsv", ".txt", ".parquet")  # whole deliveries, of which the server would take the bytes for an image
+TABLES = (".csv", ".tsv", ".txt")
+DELIMITERS = (",", ";", "\t", "|")
+OTHER_TABLES = (".parquet", ".xlsx", ".jsonl")  # of which the server would take the bytes for an image
+TIMEOUT_S = 30.0
+READY_S = 5.0
+AT_ONCE = 256  # instances of a request
 
-
-def instance_of(file: Path) -> Any:
-    """One instance of a request: the values of a JSON file, or an image."""
-    try:
-        data = file.read_bytes()
-    except OSError as exc:
-        raise DataError(f"{file}: cannot be read: {exc.strerror}") from exc
-    if file.suffix.lower() == ".json":
-        try:
-            return json.loads(data)
-        except ValueError as exc:
-            raise DataError(f"{file}: not JSON: {exc}") from exc
-    if file.suffix.lower() in TABLES:
-        raise DataError(f'{file}: is a table; an instance is one row as a .json file, such as {{"column": 1.5, ...}}')
-    return {"image_base64": base64.b64encode(data).decode()}
+Named = tuple[str, Any]  # file or file:row, and the instance
 
 
 def predict_files(url: str | None, pipeline: str, files: Sequence[Path]) -> dict[str, Any]:
-    """The answer of the server at `url` to one request with all files. Raises ``DataError`` for a 4xx, and
-    ``ConfigurationError`` where there is no server."""
+    """The predictions of the server at `url` for all that the files hold, with the names of the instances.
+
+    Raises ``DataError`` for a 4xx and a file that holds no instance, and ``ConfigurationError`` where there is no
+    server.
+    """
     if url is None:
         raise ConfigurationError(f"no server for {pipeline!r}; `ratchet run {pipeline}` promotes and deploys one")
+    with httpx.Client(base_url=url, timeout=TIMEOUT_S) as client:
+        tables = any(file.suffix.lower() in TABLES for file in files)
+        columns = columns_of(asked(client, pipeline, "GET", "/openapi.json")) if tables else []
+        instances = [one for file in files for one in instances_of(file, columns)]
+        predictions: list[Any] = []
+        answer: dict[str, Any] = {}
+        for at in range(0, len(instances), AT_ONCE):
+            part = [instance for _, instance in instances[at : at + AT_ONCE]]
+            answer = asked(client, pipeline, "POST", "/predict", {"instances": part})
+            predictions += answer["predictions"]
+    return {"predictions": predictions, "version": answer["version"], "instances": [name for name, _ in instances]}
+
+
+def asked(client: httpx.Client, pipeline: str, method: str, path: str, body: Any = None) -> dict[str, Any]:
+    """The JSON of an answer."""
+    url = client.base_url
     try:
-        reply = httpx.post(f"{url}/predict", json={"instances": [instance_of(file) for file in files]}, timeout=30)
+        reply = client.request(method, path, json=body)
     except httpx.HTTPError as exc:
         raise InfrastructureError(f"{url}: {exc}; see `ratchet logs serve-{pipeline}`") from exc
     if 400 <= reply.status_code < 500:
         raise DataError(f"{url} answered {reply.status_code}: {reply.text}")
     if reply.status_code != 200:
-        raise InfrastructureError(f"{url} answered {reply.status_code}; see `ratchet logs serve-{pipeline}`")
+        why = reason_of(reply)
+        raise InfrastructureError(
+            f"{url} answered {reply.status_code}{f' ({why})' if why else ''}; see `ratchet logs serve-{pipeline}`"
+        )
     answer: dict[str, Any] = reply.json()
     return answer
+
+
+def columns_of(described: dict[str, Any]) -> list[str]:
+    """The columns of a table that a server describes; empty where it takes something else."""
+    body = described["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    forms = body["properties"]["instances"]["items"].get("oneOf", [])
+    by_name = [
+        form["properties"] for form in forms if "image_base64" not in form.get("properties", {"image_base64": 0})
+    ]
+    return list(by_name[0]) if by_name else []
+
+
+def instances_of(file: Path, columns: Sequence[str]) -> list[Named]:
+    """The instances of a file: the rows of a table, the values of a JSON file, or a picture."""
+    try:
+        data = file.read_bytes()
+    except OSError as exc:
+        raise DataError(f"{file}: cannot be read: {exc.strerror}") from exc
+    suffix = file.suffix.lower()
+    if suffix == ".json":
+        try:
+            held = json.loads(data)
+        except (ValueError, RecursionError) as exc:
+            raise DataError(f"{file}: not JSON: {exc}") from exc
+        if isinstance(held, dict) and set(held) == {"instances"} and isinstance(held["instances"], list):
+            return [(f"{file}:{number}", one) for number, one in enumerate(held["instances"])]
+        return [(str(file), held)]
+    if suffix in TABLES:
+        return rows_of_table(file, data, columns)
+    if suffix in OTHER_TABLES:
+        raise DataError(f"{file}: {suffix[1:]} is not read here; send a .csv, or a row as a .json file")
+    return [(str(file), {"image_base64": base64.b64encode(data).decode()})]
+
+
+def rows_of_table(file: Path, data: bytes, columns: Sequence[str]) -> list[Named]:
+    """The rows of a CSV file by the model's columns; other columns, as label and id, are left out, and an empty cell
+    is a column that the row lacks. Numbers are read with a decimal point: nothing is guessed."""
+    if not columns:
+        raise DataError(f"{file}: is a table, and this model takes none; see /docs of its server")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise DataError(f"{file}: is not UTF-8 at byte {exc.start}; save it as UTF-8") from exc
+    header = text.partition("\n")[0]
+    delimiter = max(DELIMITERS, key=lambda one: len(set(cells(header, one)) & set(columns)))
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
+    found: list[Named] = []
+    names: list[str] = []
+    try:
+        for row in reader:
+            where = f"{file}:{reader.line_num}"
+            if not names:
+                names = [cell.strip() for cell in row]
+            elif row:
+                if len(row) != len(names):
+                    raise DataError(f"{where}: got {len(row)} cells, expected {len(names)}")
+                held = dict(zip(names, map(str.strip, row), strict=True))
+                known = {name: held[name] for name in columns if held.get(name)}
+                found.append((where, {name: number(cell, name, where) for name, cell in known.items()}))
+    except csv.Error as exc:
+        raise DataError(f"{file}:{reader.line_num}: {exc}") from exc
+    if not found:
+        raise DataError(f"{file}: holds no row; expected a header with {', '.join(columns)}, and rows")
+    return found
+
+
+def cells(line: str, delimiter: str) -> list[str]:
+    """Of one line, without blanks and quotes."""
+    return [cell.strip().strip('"') for cell in line.split(delimiter)]
+
+
+def number(cell: str, name: str, where: str) -> int | float:
+    """As JSON would say it. Raises ``DataError`` for another way to write one."""
+    for read in (int, float):
+        try:
+            return read(cell)
+        except ValueError:
+            continue
+    raise DataError(f"{where}: column {name!r}: got {cell[:50]!r}, expected a number with a decimal point")
+
+
+def readiness(url: str) -> str:
+    """How the server at `url` is, in words."""
+    try:
+        reply = httpx.get(f"{url}/ready", timeout=READY_S)
+    except httpx.HTTPError as error:
+        return f"NOT READY: {type(error).__name__}"
+    why = reason_of(reply)
+    if reply.status_code != 200:
+        return f"NOT READY: {reply.status_code} {why}".strip()
+    return f"healthy; behind: {why}" if why else "healthy"
 
 
 def reason_of(reply: httpx.Response) -> str:

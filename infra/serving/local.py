@@ -12,6 +12,7 @@ from mlratchet.infra.machine.processes import STACK_MARK
 from mlratchet.infra.settings import Settings, server_environment
 from mlratchet.infra.stack.services import Service
 from mlratchet.models.serving.config import ServingConfig
+from mlratchet.models.serving.servers import Withdrawn
 
 
 class LocalServers:
@@ -27,10 +28,34 @@ class LocalServers:
         """Ask for a server of the pipeline. Idempotent; another configuration replaces the one before."""
         file = self._file(pipeline)
         file.parent.mkdir(parents=True, exist_ok=True)
+        self.resume(pipeline)
         text = json.dumps({"pipeline": pipeline, "serving": serving.model_dump(mode="json")}, sort_keys=True)
         if file.is_file() and file.read_text() == text:
             return
         write_atomically(file, text)
+
+    def _mark(self, pipeline: str) -> Path:
+        return self._home / "serving" / f"{pipeline}.withdrawn"
+
+    def withdraw(self, pipeline: str, how: Withdrawn) -> None:
+        """End the server, and remember that a person wanted it so: nothing but `request` or `resume` undoes it.
+        Idempotent."""
+        mark = self._mark(pipeline)
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(mark, how)
+        self._file(pipeline).unlink(missing_ok=True)  # the supervisor ends what nobody asks for
+
+    def withdrawn(self, pipeline: str) -> Withdrawn | None:
+        """Whether a person took it out of service."""
+        try:
+            said = self._mark(pipeline).read_text()
+        except OSError:
+            return None
+        return "removed" if said == "removed" else "stopped"
+
+    def resume(self, pipeline: str) -> None:
+        """Forget that it was withdrawn. Idempotent."""
+        self._mark(pipeline).unlink(missing_ok=True)
 
     def requested(self, pipeline: str) -> bool:
         """Whether one was asked for."""

@@ -85,9 +85,13 @@ def main() -> None:
     torch.set_num_threads(config.threads)
     slot = Slot()
     settings = load_server_settings()
-    settle_imports()
     follower = open_follower(arguments.pipeline, slot, settings)
-    threading.Thread(target=follower.run, kwargs={"every_s": config.poll_seconds}, daemon=True).start()
+
+    def follow() -> None:
+        settle_imports()  # here, so that /health answers meanwhile
+        follower.run(every_s=config.poll_seconds)
+
+    threading.Thread(target=follow, daemon=True).start()
     hosts = AllowedHosts([arguments.host, *settings.serving_names.split(",")])
     uvicorn.run(
         ModelServer(arguments.pipeline, slot, config, hosts).app(),

@@ -135,12 +135,14 @@ class Supervisor:
                 print(f"the supervisor goes on without it: {words}", file=sys.stderr, flush=True)  # noqa: T201 - its log
 
     def _tend(self) -> None:
-        for service in self._services():
+        wanted = self._services()
+        for service in wanted:
             kept = self._kept.get(service.name)
             if kept is None or kept.service.command != service.command:
                 if kept is not None and kept.process is not None:
                     end_group(kept.process, kept.service.grace_s)
                 self._kept[service.name] = SupervisedService(service, self._settings.home / "logs")
+        self.end_unwanted(wanted)
         healthy = {name for name, kept in self._kept.items() if kept.healthy}
         for kept in self._kept.values():
             try:
@@ -150,6 +152,13 @@ class Supervisor:
         self._look_at_volumes(self._kept["seaweedfs"])
         if not self._watched and "prefect" in healthy:
             self._watched = prepare_automation(self._settings)
+
+    def end_unwanted(self, wanted: list[Service]) -> None:
+        """What nobody asks for any more, as the server of a pipeline that was stopped."""
+        for name in set(self._kept) - {service.name for service in wanted}:
+            ended = self._kept.pop(name)
+            if ended.process is not None:
+                end_group(ended.process, ended.service.grace_s)
 
     def _repair_when_due(self) -> None:
         healthy = {name for name, kept in self._kept.items() if kept.healthy}

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.sources.record import Decoding
 from mlratchet.models.workloads.base import InputSpec, Workload
 
@@ -56,7 +58,19 @@ def _decoding_of(document: Mapping[str, Any]) -> Decoding:
     )
 
 
-def signature_of(workload: Workload, defaults: Mapping[str, float] | None = None) -> Signature:
-    """The signature of a workload's model. `defaults`: column -> what a request that lacks it means."""
+def signature_of(
+    workload: Workload,
+    defaults: Mapping[str, float] | None = None,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
+) -> Signature:
+    """The signature of a workload's model. `defaults`: column -> what a request that lacks it means; `ranges`: column
+    -> lowest and highest value of a request. Raises ``ConfigurationError`` for a range of no column."""
     spec = replace(workload.input_spec(), defaults=tuple(sorted((defaults or {}).items())))
-    return Signature(task=workload.objective.reference, input=spec, classes=workload.class_names())
+    held = tuple((name, low, high) for name, (low, high) in sorted((ranges or {}).items()))
+    strange = [name for name, _, _ in held if name not in spec.columns]
+    if strange:
+        raise ConfigurationError(
+            f"serving.ranges: no column {strange[0]!r} in {', '.join(spec.columns) or 'this kind of input'}; "
+            f"{nearest_hint(strange[0], sorted(spec.columns))}"
+        )
+    return Signature(task=workload.objective.reference, input=spec, classes=workload.class_names(), ranges=held)

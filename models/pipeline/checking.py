@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mlratchet.models.artifact.signature import signature_of
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.gates.validation import validate_policy
 from mlratchet.models.nearest import nearest_hint
@@ -11,7 +12,8 @@ from mlratchet.models.workloads.base import Workload
 
 
 def check_gates(spec: PipelineSpec, workload: Workload) -> list[str]:
-    """Everything about the gates of a pipeline. Warnings; raises ``ConfigurationError``."""
+    """Everything about the gates of a pipeline, and what requests may hold. Warnings; raises ``ConfigurationError``."""
+    signature_of(workload, spec.serving.defaults, spec.serving.ranges)
     return validate_policy(
         spec.gates,
         workload.objective.reference,

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+from mlratchet.models.serving.admission import RETRY_AFTER_S, Admission, Held
 from mlratchet.models.serving.batcher import Batcher
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.docs_page import file_routes, page
@@ -19,7 +20,6 @@ from mlratchet.models.serving.hosts import AllowedHosts
 from mlratchet.models.serving.openapi import openapi
 from mlratchet.models.serving.predictor import NoFiniteAnswerError, Predictor
 from mlratchet.models.serving.refusal import BadRequestError
-from mlratchet.models.serving.room import RETRY_AFTER_S, Held, Room
 from mlratchet.models.serving.schema import parse_request
 from mlratchet.models.serving.slot import Slot
 from mlratchet.models.serving.troubles import Troubles
@@ -43,7 +43,7 @@ class ModelServer:
         self._name, self._slot, self._config = name, slot, config
         self._hosts = hosts or AllowedHosts()
         self._batcher = Batcher(max_batch_rows=config.max_batch_rows)
-        self._room = Room(max_requests=config.max_waiting_requests, max_bytes=config.max_waiting_bytes)
+        self._room = Admission(max_requests=config.max_waiting_requests, max_bytes=config.max_waiting_bytes)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="parse")
         self._registry = CollectorRegistry()
         labels = ["status", "version"]

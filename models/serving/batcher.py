@@ -27,7 +27,7 @@ class Batcher:
 
     def __init__(self, *, max_batch_rows: int) -> None:
         self._max_rows = max_batch_rows
-        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()  # bounded by who lets requests in (`room.py`)
+        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()  # bounded by who lets requests in (`admission.py`)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="forward")
         self._task: asyncio.Task[None] | None = None
 

@@ -18,17 +18,19 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from mlratchet.models.artifact.signature import Signature
+from mlratchet.models.artifact.signature import Signature, signature_of
 from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import DataError
 from mlratchet.models.gates.evidence import column_failure
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.ports.storage import ObjectExists, ObjectStore
+from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.predictor import Predictor, predictions_of
 from mlratchet.models.serving.refusal import BadRequestError
 from mlratchet.models.serving.schema import parse_request
 from mlratchet.models.sources.record import InputSpec
+from mlratchet.models.workloads.base import Workload
 from PIL import Image
 
 Array = np.ndarray[Any, Any]
@@ -44,6 +46,11 @@ class StoredRequest(StrictModel):
     expect: Literal["answer", "refusal"]
     predictions: tuple[dict[str, Any], ...] | None = None
     """The answer, where it is known."""
+
+
+def served_signature(workload: Workload, serving: ServingConfig) -> Signature:
+    """What a pipeline's model takes and gives, and what requests may hold."""
+    return signature_of(workload, serving.defaults, serving.ranges)
 
 
 def contract_requests(

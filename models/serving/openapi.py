@@ -124,6 +124,23 @@ def request(signature: Signature | None) -> Json:
     }
 
 
+def example(signature: Signature | None) -> Json:
+    """A request to begin with: one row of zeros, or of what is nearest to zero."""
+    if signature is None:
+        return {"instances": []}
+    spec, defaults = signature.input, dict(signature.input.defaults)
+    if spec.kind == "table" and spec.columns:
+        return {"instances": [{name: defaults.get(name, nearest_zero(signature, name)) for name in spec.columns}]}
+    return {"instances": [np.full(spec.shape, nearest_zero(signature)).tolist()]}
+
+
+def nearest_zero(signature: Signature, column: str = "") -> float:
+    """Of the values that are taken."""
+    bounds = number(signature, column)
+    nearest: float = min(max(0, bounds["minimum"]), bounds["maximum"])
+    return nearest
+
+
 PROBLEM: Json = {
     "type": "object",
     "required": ["field", "error"],
@@ -184,11 +201,12 @@ def openapi(name: str, signature: Signature | None, config: ServingConfig) -> Js
     }
     retry: Json = {"retry-after": {"schema": {"type": "integer"}, "description": "seconds"}}
     busy = answer("No champion is loaded yet, or too many requests are waiting", PROBLEM, version | retry)
+    described = {"schema": request(signature), "example": example(signature)}
     predict = {
         "summary": "Predict with the champion",
         "description": f"At most {config.max_request_bytes} bytes, within {config.read_seconds:g} s.",
         "operationId": "predict",
-        "requestBody": {"required": True, "content": {"application/json": {"schema": request(signature)}}},
+        "requestBody": {"required": True, "content": {"application/json": described}},
         "responses": {
             "200": answer("One prediction per instance", reply, version),
             **{status: answer(words, PROBLEM) for status, words in REFUSALS.items()},

@@ -44,7 +44,11 @@ def parse_request(body: bytes, signature: Signature) -> np.ndarray[Any, Any]:
     unknown = sorted(set(document) - {"instances"})
     if unknown:
         raise BadRequestError(unknown[0][:WORDS], "unknown field; expected instances alone")
-    instances = document.get("instances")
+    return rows_of(document.get("instances"), signature)
+
+
+def rows_of(instances: Any, signature: Signature) -> np.ndarray[Any, Any]:
+    """The rows of a list of instances, as JSON holds them. Raises ``BadRequestError``."""
     if not isinstance(instances, list) or not instances:
         raise BadRequestError("instances", "expected a list of at least one instance")
     most = most_instances(signature)

@@ -88,6 +88,8 @@ def reconcile_pipeline(adapters: Adapters, name: str, records: list[Registration
 
 def serve(adapters: Adapters, champion: Registration) -> list[str]:
     """Ask for a server of the champion where there is none, as a crash right after the promotion leaves it."""
+    if adapters.servers.withdrawn(champion.name):
+        return []  # a person stopped it
     if adapters.servers.requested(champion.name) or not (adapters.settings.home / "serving").is_dir():
         return []
     try:

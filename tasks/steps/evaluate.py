@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from mlratchet.infra.artifact.measure import Measurement
-from mlratchet.models.artifact.signature import signature_of
 from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.evaluation.away import ModelAway
 from mlratchet.models.evaluation.perturb import perturb
@@ -24,7 +23,7 @@ from mlratchet.models.metrics.outside import estimates
 from mlratchet.models.metrics.rows import RowOutputs, load_rows, save_rows
 from mlratchet.models.objectives.naming import compute_metrics
 from mlratchet.models.ports.children import in_process
-from mlratchet.models.serving.contract import contract_requests, publish_requests
+from mlratchet.models.serving.contract import contract_requests, publish_requests, served_signature
 from mlratchet.models.sources.record import Split
 from mlratchet.models.training.cost import training_cost
 from mlratchet.tasks.showing.mlflow_pages import show_evaluation
@@ -106,7 +105,7 @@ def evaluate(run: Run, work: Work, dataset: DatasetManifest, trained: Trained) -
     """Score the candidate, its perturbed copies and every version it is compared with on the same rows: each by the
     program that serves or would serve."""
     store, demands, task = run.adapters.store, demands_of(run.spec.gates), run.workload.objective.reference
-    examples = Examples(store, run.spec, dataset, signature_of(run.workload, run.spec.serving.defaults))
+    examples = Examples(store, run.spec, dataset, served_signature(run.workload, run.spec.serving))
     rows = examples.rows
     module = load_candidate(run, trained.result.weights_key, trained.result.weights_sha256)
     exported = as_it_would_serve(run, work, module, rows)
@@ -128,7 +127,8 @@ def evaluate(run: Run, work: Work, dataset: DatasetManifest, trained: Trained) -
     keys["program"] = exported.sha256
     sample_x, sample_output = rows.x[:SAMPLE], candidate.output[:SAMPLE]
     keys["requests"] = publish_requests(
-        store, contract_requests(signature_of(run.workload, run.spec.serving.defaults), sample_x, sample_output)
+        store,
+        contract_requests(served_signature(run.workload, run.spec.serving), sample_x, sample_output),
     )
     return Evaluation(
         candidate=candidate,

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from mlratchet.infra.serving.replay import replay_live
-from mlratchet.models.artifact.signature import signature_of
 from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.decisions.gate_run import GateRun
@@ -16,7 +15,7 @@ from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.metrics.rows import load_rows
 from mlratchet.models.promotion.registered import promoted_registration
 from mlratchet.models.registration.record import Registration
-from mlratchet.models.serving.contract import StoredRequest, contract_requests
+from mlratchet.models.serving.contract import StoredRequest, contract_requests, served_signature
 from mlratchet.tasks.actions.roll_back import roll_back
 from mlratchet.tasks.step import step
 from mlratchet.tasks.steps.gate import pass_gate
@@ -62,7 +61,10 @@ def recorded_requests(run: Run, record: Registration) -> list[StoredRequest]:
     place = {identity: number for number, identity in enumerate(rows.ids)}
     output: np.ndarray[Any, Any] = rows.output[[place[identity] for identity in split.ids[:ROWS]]]
     return contract_requests(
-        signature_of(run.workload, run.spec.serving.defaults), split.x[:ROWS], output, examples=ROWS
+        served_signature(run.workload, run.spec.serving),
+        split.x[:ROWS],
+        output,
+        examples=ROWS,
     )
 
 

@@ -15,7 +15,6 @@ from mlratchet.infra.artifact.fetch import verify_artifact
 from mlratchet.infra.artifact.package import complete
 from mlratchet.models.artifact.card import model_card
 from mlratchet.models.artifact.manifest import ArtifactManifest, load_manifest, publish_manifest
-from mlratchet.models.artifact.signature import signature_of
 from mlratchet.models.decisions.decision import load_decision, table
 from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.errors import SecurityError
@@ -28,6 +27,7 @@ from mlratchet.models.promotion.move import raise_alias
 from mlratchet.models.registration.numbers import take_number
 from mlratchet.models.registration.record import Registration, find_registration, publish_registration
 from mlratchet.models.registration.tracking import TrackingRecord, publish_tracking
+from mlratchet.models.serving.contract import served_signature
 from mlratchet.tasks.showing.prefect_page import show_link
 from mlratchet.tasks.showing.training_events import points
 from mlratchet.tasks.step import step
@@ -198,8 +198,8 @@ def package(
     directory = evaluation.export
     if directory is None:
         raise SecurityError(f"work {work.key[:12]} has a version, and its record is gone; nothing is registered anew")
-    signature = signature_of(run.workload, spec.serving.defaults)
-    manifest = complete(directory, signature, card=card, weights_file=weights)
+    signature = served_signature(run.workload, spec.serving)
+    manifest = complete(directory, signature, evaluation.sample_x[:2], card=card, weights_file=weights)
     refuse_other_program(manifest, evaluation)
     return directory, manifest, card
 

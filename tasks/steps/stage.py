@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from mlratchet.infra.artifact.fetch import fetch_artifact
 from mlratchet.infra.artifact.measure import Measurement, measure_artifact
-from mlratchet.models.artifact.signature import signature_of
 from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.promotion.move import raise_alias
 from mlratchet.models.registration.record import Registration
-from mlratchet.models.serving.contract import contract_requests
+from mlratchet.models.serving.contract import contract_requests, served_signature
 from mlratchet.tasks.step import step
 from mlratchet.tasks.steps.evaluate import Evaluation
 from mlratchet.tasks.support.recorded_requests import requests_of
@@ -23,7 +22,9 @@ def measure(run: Run, work: Work, record: Registration, evaluation: Evaluation) 
     directory = run.scratch / "staged"
     manifest = fetch_artifact(run.adapters.bucket, record, directory)
     requests = contract_requests(
-        signature_of(run.workload, run.spec.serving.defaults), evaluation.sample_x, evaluation.sample_output
+        served_signature(run.workload, run.spec.serving),
+        evaluation.sample_x,
+        evaluation.sample_output,
     )
     if work.incumbent is not None:
         requests += requests_of(run.adapters.store, run.adapters.ledger.entries(run.spec.name), work.incumbent.version)

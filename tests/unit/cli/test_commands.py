@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).parent.parent.parent.parent
 COMMANDS = (
     "up", "down", "status", "doctor", "logs", "env", "validate", "seed", "upload", "import-weights", "deploy", "run",
     "predict", "versions", "decision", "history", "promote", "rollback", "approve", "approvals", "reconcile", "gc",
-    "demo", "compare", "backtest", "champion", "audit", "keys", "rejects",
+    "demo", "ls", "stop", "remove", "raw", "compare", "backtest", "champion", "audit", "keys", "rejects",
 )  # fmt: skip
 
 

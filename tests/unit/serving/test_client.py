@@ -1,27 +1,116 @@
-"""What `ratchet predict` makes of a file."""
+"""What `ratchet predict` makes of files, and of what a server answers."""
 
 from __future__ import annotations
 
 import base64
+import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
-from mlratchet.infra.serving.client import instance_of
-from mlratchet.models.errors import DataError
+from mlratchet.infra.serving import client
+from mlratchet.infra.serving.client import AT_ONCE, columns_of, instances_of, predict_files
+from mlratchet.models.errors import ConfigurationError, DataError, InfrastructureError
+from mlratchet.models.serving.config import ServingConfig
+from mlratchet.models.serving.openapi import openapi
+from mlratchet.models.serving.slot import Slot
+from starlette.testclient import TestClient
+
+from tests.unit.serving.conftest import IMAGE, TABLE, sum_of
 
 
 def test_a_json_file_is_the_instance_and_an_image_travels_as_base64(tmp_path: Path) -> None:
     (tmp_path / "row.json").write_text('{"x0": 1.5}')
+    (tmp_path / "rows.json").write_text('{"instances": [[1], [2]]}')
     (tmp_path / "image.png").write_bytes(b"\x89PNG")
-    assert instance_of(tmp_path / "row.json") == {"x0": 1.5}
-    assert instance_of(tmp_path / "image.png") == {"image_base64": base64.b64encode(b"\x89PNG").decode()}
+    assert instances_of(tmp_path / "row.json", []) == [(str(tmp_path / "row.json"), {"x0": 1.5})]
+    assert [one for _, one in instances_of(tmp_path / "rows.json", [])] == [[1], [2]]
+    encoded = {"image_base64": base64.b64encode(b"\x89PNG").decode()}
+    assert instances_of(tmp_path / "image.png", []) == [(str(tmp_path / "image.png"), encoded)]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_rows_of_a_table_are_read_by_the_models_columns(tmp_path: Path, delimiter: str) -> None:
+    file = tmp_path / "rows.csv"
+    rows = [["id", "b", "label", "a"], ["7", "2", "yes", '"1.5"'], [], ["8", "", "no", "-3e2"]]
+    file.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(delimiter.join(row) for row in rows).encode())
+    assert instances_of(file, ["a", "b"]) == [
+        (f"{file}:2", {"a": 1.5, "b": 2}),
+        (f"{file}:4", {"a": -300.0}),  # the server knows a default of b, or says that it is missing
+    ]
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("rows.csv", "is a table"), ("bad.json", "not JSON"), ("absent.json", "cannot be read")]
+    ("name", "text", "words"),
+    [
+        ("rows.csv", "a;b\n1,5;2\n", "rows.csv:2: column 'a': got '1,5', expected a number with a decimal point"),
+        ("rows.csv", "a,b\n1,2,3\n", "rows.csv:2: got 3 cells, expected 2"),
+        ("rows.csv", 'a,b\n"1,2\n', "rows.csv:2: unexpected end of data"),
+        ("rows.csv", "a,b\n", "holds no row"),
+        ("rows.csv", "a,b\n\xff,2\n", "is not UTF-8"),
+        ("rows.parquet", "PAR1", "parquet is not read here"),
+        ("bad.json", "a;b\n", "not JSON"),
+        ("absent.json", "", "cannot be read"),
+    ],
 )
-def test_what_is_no_instance_says_what_would_be(tmp_path: Path, name: str, words: str) -> None:
-    if not name.startswith("absent"):
-        (tmp_path / name).write_text("a;b\n1;2\n")
+def test_what_is_no_instance_says_what_would_be(tmp_path: Path, name: str, text: str, words: str) -> None:
+    if text:
+        (tmp_path / name).write_bytes(text.encode("latin-1"))
     with pytest.raises(DataError, match=words):
-        instance_of(tmp_path / name)
+        instances_of(tmp_path / name, ["a", "b"])
+
+
+def test_a_model_of_pictures_takes_no_table(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
+    assert columns_of(openapi("m", TABLE, ServingConfig())) == ["a", "b"]
+    assert columns_of(openapi("m", IMAGE, ServingConfig())) == []
+    with pytest.raises(DataError, match="takes none"):
+        instances_of(tmp_path / "rows.csv", [])
+
+
+@pytest.fixture
+def served(serve: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slot]:
+    """A server in this process, which the client asks."""
+    slot = Slot()
+    asked: TestClient = serve(slot)
+
+    def request(call: httpx.Request) -> httpx.Response:
+        reply = asked.request(call.method, call.url.path, content=call.content, headers=dict(call.headers))
+        return httpx.Response(reply.status_code, content=reply.content)
+
+    def opened(**more: Any) -> httpx.Client:
+        return httpx.Client(transport=httpx.MockTransport(request), **more)
+
+    monkeypatch.setattr(client, "httpx", _Http(opened))
+    return slot
+
+
+class _Http:
+    """httpx with another client."""
+
+    HTTPError = httpx.HTTPError
+
+    def __init__(self, opened: Any) -> None:
+        self.Client = opened
+
+
+def test_a_whole_table_is_answered_row_by_row(served: Slot, tmp_path: Path) -> None:
+    served.swap(sum_of(3, TABLE))
+    file = tmp_path / "rows.csv"
+    file.write_text("b,a,label\n" + "".join(f"{n},1,x\n" for n in range(AT_ONCE + 10)))
+    answer = predict_files("http://localhost", "quote", [file])
+    assert [one["value"] for one in answer["predictions"]] == [n + 1.0 for n in range(AT_ONCE + 10)]
+    assert (answer["version"], answer["instances"][-1]) == (3, f"{file}:{AT_ONCE + 11}")
+
+
+def test_what_a_server_refuses_or_cannot_answer_is_told(served: Slot, tmp_path: Path) -> None:
+    (tmp_path / "row.json").write_text(json.dumps({"a": 1}))
+    with pytest.raises(InfrastructureError, match="503"):
+        predict_files("http://localhost", "quote", [tmp_path / "row.json"])
+    served.swap(sum_of(3, TABLE))
+    with pytest.raises(DataError, match=r"instances\[0\].b"):
+        predict_files("http://localhost", "quote", [tmp_path / "row.json"])
+    with pytest.raises(ConfigurationError, match="ratchet run quote"):
+        predict_files(None, "quote", [])

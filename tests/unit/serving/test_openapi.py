@@ -15,6 +15,7 @@ from mlratchet.models.serving.openapi import instance
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.serving.slot import Slot
 from mlratchet.models.sources.record import InputSpec
+from starlette.testclient import TestClient
 
 from tests.unit.serving.conftest import IMAGE
 
@@ -71,6 +72,14 @@ def test_schemathesis_finds_nothing(kind: str) -> None:
                 case.call_and_validate(headers={"host": "localhost"}, **unready)
 
             holds()
+
+
+@pytest.mark.parametrize("signature", [NAMED, PIXELS, WHOLE, NUMBERS, IMAGE], ids=lambda one: one.input.dtype)
+def test_the_example_is_answered(signature: Signature) -> None:
+    with TestClient(app_of(signature), base_url="http://localhost") as client:
+        body = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["requestBody"]["content"]
+        reply = client.post("/predict", json=body["application/json"]["example"])
+    assert (reply.status_code, len(reply.json()["predictions"])) == (200, 1)
 
 
 def test_rows_are_described_by_name_with_limits_and_defaults() -> None:

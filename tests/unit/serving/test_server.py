@@ -103,7 +103,8 @@ def test_a_file_that_grew_is_refused_before_it_is_downloaded(
 
 def write_program(folder: Path) -> Path:
     """A model directory of an exported program with weights of 4 MB."""
-    from mlratchet.infra.artifact.package import build_model_directory
+    from mlratchet.infra.artifact.package import complete, export
+    from mlratchet.models.artifact.signature import signature_of
     from mlratchet.models.workloads.tabular import TableClassifier
     from safetensors.torch import save_file
 
@@ -111,9 +112,8 @@ def write_program(folder: Path) -> Path:
     module = workload.build_model().eval()
     save_file(module.state_dict(), folder / "w.safetensors")
     example = np.zeros((2, 2), dtype=np.float32)
-    build_model_directory(
-        module, workload, example, out=folder / "model", card="card", weights_file=folder / "w.safetensors"
-    )
+    export(module, example, folder / "model")
+    complete(folder / "model", signature_of(workload), example, card="card", weights_file=folder / "w.safetensors")
     return folder / "model"
 
 

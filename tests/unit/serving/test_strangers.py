@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from mlratchet.models.artifact.signature import Signature
+from mlratchet.models.serving.admission import Admission
 from mlratchet.models.serving.app import ModelServer
 from mlratchet.models.serving.batcher import Batcher
 from mlratchet.models.serving.config import ServingConfig
@@ -23,7 +24,6 @@ from mlratchet.models.serving.door import ID_HEADER
 from mlratchet.models.serving.hosts import AllowedHosts
 from mlratchet.models.serving.predictor import NoFiniteAnswerError, Predictor
 from mlratchet.models.serving.refusal import BadRequestError
-from mlratchet.models.serving.room import Room
 from mlratchet.models.serving.slot import Slot
 from PIL import Image, ImageFile
 from starlette.testclient import TestClient
@@ -161,7 +161,7 @@ def test_a_full_server_says_when_to_ask_again(serve: Callable[..., TestClient]) 
 
 
 def test_room_is_given_back_whatever_happens() -> None:
-    room = Room(max_requests=2, max_bytes=100)
+    room = Admission(max_requests=2, max_bytes=100)
     with room.place() as first:
         first.take(90)
         with room.place() as second:

@@ -10,7 +10,7 @@ from mlratchet.models.serving.refusal import BadRequestError
 RETRY_AFTER_S = 1
 
 
-class Room:
+class Admission:
     """Used by one event loop."""
 
     def __init__(self, *, max_requests: int, max_bytes: int) -> None:
@@ -42,12 +42,12 @@ class Room:
 class Held:
     """What one request holds."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: Admission) -> None:
         self._room = room
         self.bytes = 0
 
     def take(self, count: int) -> None:
-        """Raises as `Room.take`."""
+        """Raises as `Admission.take`."""
         self._room.take(count)
         self.bytes += count
 

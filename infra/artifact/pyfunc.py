@@ -1,0 +1,68 @@
+"""What MLflow loads of a version: the exported program, read and answered as the model server does.
+
+`MLmodel` names this module as its loader: nothing of an artifact is imported or unpickled, by whoever loads it with
+``mlflow.pyfunc.load_model`` or `mlflow models serve`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from mlratchet.infra.artifact.exported import load_exported
+from mlratchet.models.artifact.signature import Signature
+from mlratchet.models.errors import DataError
+from mlratchet.models.serving.predictor import Predictor
+from mlratchet.models.serving.refusal import BadRequestError
+from mlratchet.models.serving.schema import rows_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BATCH = 256  # rows of a forward
+
+
+class ServedModel:
+    """The server's predictions for what MLflow hands over."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+
+    def predict(
+        self, model_input: pd.DataFrame | dict[str, Any] | np.ndarray[Any, Any] | list[Any], params: Any = None
+    ) -> list[dict[str, Any]]:
+        """A prediction per row: the class by name and every probability, or the value.
+
+        Args:
+            model_input: A frame or arrays by column name, in any order; an array of the input's shape.
+            params: Not used: the model has none.
+
+        Raises ``DataError`` naming the first value that the server would refuse.
+        """
+        del params
+        try:
+            rows = rows_of(instances_of(model_input), self._predictor.signature)
+        except BadRequestError as error:
+            raise DataError(f"{error}; the columns and types are in the model's signature") from error
+        found: list[dict[str, Any]] = []
+        for at in range(0, len(rows), BATCH):
+            found += self._predictor.predict(rows[at : at + BATCH], first=at)
+        return found
+
+
+def instances_of(model_input: Any) -> list[Any]:
+    """The rows as a request would hold them."""
+    if hasattr(model_input, "to_dict"):  # a frame; pandas is not imported to ask
+        model_input = {str(name): model_input[name].to_numpy() for name in model_input.columns}
+    if isinstance(model_input, dict):
+        columns = {name: np.asarray(values).reshape(-1).tolist() for name, values in model_input.items()}
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return model_input.tolist() if isinstance(model_input, np.ndarray) else list(model_input)
+
+
+def _load_pyfunc(path: str) -> ServedModel:
+    """Called by MLflow with the model's directory."""
+    directory = Path(path)
+    signature = Signature.from_json((directory / "signature.json").read_text())
+    return ServedModel(Predictor(version=0, generation=0, signature=signature, model=load_exported(directory)))
