@@ -30,6 +30,7 @@ from mlratchet.models.ports.storage import (
 
 DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 PAGE = 1000  # objects of a listing per answer
+REPORTS, MOST_REPORT = ("result",), 256 << 20  # bytes
 MOST_WORDS = 2000  # characters of a refusal
 KINDS: Mapping[str, type[RatchetError]] = {
     "not found": ObjectNotFound,
@@ -47,6 +48,7 @@ class Lender:
 
     def __init__(self, store: ObjectStore | None, rights: Rights) -> None:
         self._store, self._rights = store, rights
+        self.reported: dict[str, bytes] = {}  # by name, what was said through this channel and lies in no bucket
 
     def answer(self, asked: Mapping[str, Any], body: bytes) -> Answer:
         """To one request. Never raises: what goes wrong is the answer."""
@@ -60,6 +62,9 @@ class Lender:
 
     def _do(self, asked: Mapping[str, Any], body: bytes) -> Answer:
         what = asked.get("do")
+        if what == "report" and asked.get("name") in REPORTS and len(body) <= MOST_REPORT:
+            self.reported[str(asked["name"])] = body
+            return {}, b""
         if self._store is None:
             raise SecurityError("this child was lent no store")
         if what == "create":
@@ -166,6 +171,10 @@ class BorrowedStore:
     def delete(self, key: str) -> None:
         """Never allowed."""
         raise SecurityError(f"{self._bucket}/{key}: a child deletes nothing")
+
+    def report(self, name: str, body: bytes) -> None:
+        """Say something to who lent it; it has heard it when this returns."""
+        self._ask({"do": "report", "name": name}, body)
 
     def send(self, head: dict[str, Any], body: bytes = b"") -> None:
         """A frame that asks for nothing."""

@@ -11,7 +11,6 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from mlratchet.infra.child.handed_back import read_handed_back
 from mlratchet.infra.child.lent_store import Lender
 from mlratchet.infra.child.store_server import StoreServer
 from mlratchet.infra.launch.attempt import (
@@ -33,7 +32,6 @@ from mlratchet.models.training.job import AbandonedError, LentStore, TrainJob
 from mlratchet.models.training.launcher import never
 from mlratchet.models.training.result import TrainResult, parse_result
 
-MOST_RESULT = 256 << 20  # bytes
 POLL_S = 0.1  # seconds between two looks at the agent
 MOST_AUTO = 4  # ranks that `auto` starts on CPUs in fast mode
 
@@ -102,7 +100,8 @@ class LocalLauncher:
                     "store": LentStore(socket=str(room.socket), bucket=store.bucket),
                 }
             )
-            opened.enter_context(StoreServer(room.socket, Lender(store, rights_of(job))))
+            lender = Lender(store, rights_of(job))
+            opened.enter_context(StoreServer(room.socket, lender))
             invitation = opened.enter_context(Invitation(store, job)) if several else None
             events = Tail(scratch / "events.jsonl", reports)
             agent = start_agent(job, settings, room, more=environment)
@@ -122,12 +121,11 @@ class LocalLauncher:
         code = agent.poll()
         if code != 0:
             raise attempt_error(job, -signal.SIGKILL if code is None else code)
-        told = scratch / "result.json"
-        if not told.is_file():
+        if "result" not in lender.reported:
             raise InfrastructureError(
-                f"the ranks ended well and left no result in {scratch}; running again resumes from the checkpoint"
+                "the ranks ended well and told no result; running again resumes from the checkpoint"
             )
-        return reports.finish(parse_result(read_handed_back(told, most_bytes=MOST_RESULT)))
+        return reports.finish(parse_result(lender.reported["result"]))
 
 
 class Tail:

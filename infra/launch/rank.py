@@ -21,13 +21,11 @@ from mlratchet.infra.child.store_server import borrow
 from mlratchet.infra.launch.group import Place, join_group
 from mlratchet.infra.launch.same_code import refuse_other_code
 from mlratchet.infra.launch.watchdog import PREEMPTED, Watchdog
-from mlratchet.infra.machine.atomic import write_atomically
 from mlratchet.infra.machine.lifetime import die_with_parent
 from mlratchet.infra.settings import arm_fault
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.training.job import PreemptedError, TrainJob
 from mlratchet.models.training.observers import Surroundings
-from mlratchet.models.training.result import TrainResult
 from mlratchet.models.training.run import run_training
 
 
@@ -70,7 +68,7 @@ def main(job_file: str) -> None:
             ),
         )  # fmt: skip
         if result is not None:
-            write_result(scratch, result)
+            store.report("result", result.model_dump_json().encode())  # signed by who hears it; no disk can be full
     except PreemptedError as left:
         if rank == 0:
             (scratch / "preempted").write_text(str(left))
@@ -90,11 +88,6 @@ def pick_device(job: TrainJob, local_rank: int) -> torch.device:
         return torch.device("cpu")
     torch.cuda.set_device(local_rank)
     return torch.device("cuda", local_rank)
-
-
-def write_result(scratch: Path, result: TrainResult) -> None:
-    """The result, for the launcher, which signs it: what lies in the bucket is not believed instead."""
-    write_atomically(scratch / "result.json", result.model_dump_json())
 
 
 class Spool:

@@ -56,7 +56,7 @@ def noise(x, rng):
 def other_shape(x, rng):
     return x[:1]
 '''
-PARAMETERS = {"columns": ["a", "b", "c"], "classes": ["no", "yes"]}
+PARAMETERS = {"columns": ["a", "b", "c"], "classes": ["no", "yes"], "standardise": False}
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.pipeline.loading import parse_pipeline
+from mlratchet.models.ports.children import Rights
 from mlratchet.models.training.job import TrainJob
 from mlratchet.models.workloads.loading import load_workload
 
@@ -182,3 +183,12 @@ def test_events_are_not_read_through_a_link(tmp_path: Path) -> None:
     heard: list[dict[str, Any]] = []
     Tail(tmp_path / "events.jsonl", heard.append).read()
     assert heard == []
+
+
+def test_a_result_is_told_through_the_attempts_own_channel_and_nothing_else_is(store: MemoryStore) -> None:
+    """A full disk cannot take it away, and it lies in no bucket."""
+    lender = Lender(store, Rights())
+    for name in ("result", "champion"):
+        lender.answer({"ask": 1, "do": "report", "name": name}, b"{}")
+    assert lender.reported == {"result": b"{}"}
+    assert list(store.list()) == []

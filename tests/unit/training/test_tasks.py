@@ -68,7 +68,7 @@ class Case:
         return load_rows(self.store, result.rows_key)
 
     def predictor(self, result: TrainResult) -> Predictor:
-        module = self.workload.build_model()
+        module = self.workload.prepared_model()
         module.load_state_dict(load(self.store.get(result.weights_key)))
         return Predictor(version=1, generation=1, signature=signature_of(self.workload), model=module.eval())
 
