@@ -44,7 +44,7 @@ class Site:
 
     @property
     def adapters(self) -> Any:
-        servers = SimpleNamespace(requested=lambda _: True)
+        servers = SimpleNamespace(requested=lambda _: True, withdrawn=lambda _: None)
         return SimpleNamespace(
             store=self.store, registry=self.registry, ledger=self.ledger, tracker=self.tracker, servers=servers,
             bucket={"mlflow": self.uploads, "store": self.raw}.get,
