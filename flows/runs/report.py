@@ -11,6 +11,7 @@ from mlratchet.models.decisions.decision import load_decision, table
 from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.errors import GateRefusedError, RatchetError
 from mlratchet.models.identity.canonical import canonical_json
+from mlratchet.models.identity.signed_records import ADOPT
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.registration.record import Registration
@@ -138,7 +139,8 @@ class Report:
     def failed(self, error: RatchetError) -> Report:
         """Why the road ended early."""
         outcome = "stopped_by_gate" if isinstance(error, GateRefusedError) else "failed"
-        self.facts |= {"outcome": outcome, "exit_code": error.exit_code, "line": error.line()}
+        line = error.line().replace(ADOPT, ADOPT.replace("NAME", str(self.facts["pipeline"])))
+        self.facts |= {"outcome": outcome, "exit_code": error.exit_code, "line": line}
         return self
 
 

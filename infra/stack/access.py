@@ -202,6 +202,7 @@ def one_time_link(home: Path, service: str, url: str) -> str:
         sessions = sessions_of(home, service)
     except FileNotFoundError as exc:
         raise InfrastructureError(
-            f"{key_file(home)} is missing: the stack was started by an earlier release; `ratchet down`, then `ratchet up`"
+            f"{key_file(home)} is missing: the stack was started by an earlier release; `ratchet down`, then "
+            "`ratchet up`"
         ) from exc
     return f"{url}{OPEN}?token={sessions.link_token()}"

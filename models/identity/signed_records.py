@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 SIGNED = "signed"  # the field of a record that says who signed it
 ASIDE = "aside/"
 ADOPTIONS = "adoptions/"
+ADOPT = "`ratchet adopt NAME`"  # what to type; who knows the pipeline says its name
 NEVER_REPLACED = ("ledger/", "decisions/", "signatures/", "approvals/")  # what is wrong there is for a person
 TRIES = 8  # at a name that somebody else writes to at the same time
 
@@ -62,6 +63,7 @@ KINDS = (
     _kind("dataset", r"datasets/[^/]+\.json"),
     _kind("snapshot", r"snapshots/[^/]+\.json"),
     _kind("listing", r"listings/[^/]+/[^/]+\.json"),
+    _kind("reading", r"(readings|rejects)/[^/]+\.json"),
     _kind("registration", r"registrations/[^/]+\.json"),
     _kind("gate-run", r"gates/[^/]+/[^/]+\.json"),
     _kind("deployment", r"deployments/[^/]+/\d{8}\.json"),
@@ -138,9 +140,7 @@ def verified_record(data: bytes, key: str, trusted: TrustedKeys, *, where: str) 
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict) or SIGNED not in document:
-        raise UnsignedRecord(
-            f"{where}: is not signed; if it is of before records were signed, `ratchet adopt NAME` takes it over"
-        )
+        raise UnsignedRecord(f"{where}: is not signed; if it is of before records were signed, {ADOPT} takes it over")
     try:
         stamp = dict(document[SIGNED])
         signature = DetachedSignature(str(stamp["key_id"]), str(stamp.pop("signature")))

@@ -30,7 +30,7 @@ Role = Literal["pipeline", "approver"]
 Purpose = Literal[
     "decision", "ledger", "approval", "columns", "head",
     # signed records (`signed_records.py`)
-    "claim", "result", "checkpoint", "upload", "dataset", "snapshot", "listing", "registration", "gate-run",
+    "claim", "result", "checkpoint", "upload", "dataset", "snapshot", "listing", "reading", "registration", "gate-run",
     "version", "deployment", "order", "study", "wear", "invitation", "adoption",
 ]  # fmt: skip
 KEY_BYTES = 32

@@ -71,26 +71,7 @@ def train(run: Run, work: Work) -> Trained:
     if (claim.parent_version, claim.began_fresh) != (beginning.version, beginning.began_fresh):
         beginning = as_claimed(run, work, claim)  # another attempt was first
     parent = beginning.parent
-    tracking_run = adapters.tracker.open_run(
-        spec.name,
-        work_key=work.key,
-        flow_run=run.run_id,
-        name=f"{spec.name} {utc(time.time())[:16].replace('T', ' ')}",
-        tags={
-            "ratchet.pipeline": spec.name,
-            NOTE: described(run),
-            **({READING: run.reading} if run.reading else {}),
-        },
-    )
-    run.tracking_run = tracking_run
-    show_link("mlflow-run", adapters.tracker.run_url(tracking_run), "The run in MLflow")
-    adapters.tracker.log_params(tracking_run, training_parameters(run, work, claim.parent_version))
-    adapters.tracker.log_dataset(
-        tracking_run,
-        name=f"{spec.name} {work.snapshot_id[:12]}",
-        digest=work.snapshot_id[:36],
-        source_uri=f"s3://{run.raw.bucket}/{spec.source.prefix}",
-    )
+    tracking_run = open_tracking(run, work, claim.parent_version)
     parent_key, parent_sha256 = (parent.weights_key, parent.weights_sha256) if parent else initial_weights(run)
     scratch = run.scratch / f"train-{claim.epoch}"  # the ranks write here, and
     board = run.scratch / f"tensorboard-{claim.epoch}"  # not here
@@ -129,6 +110,32 @@ def train(run: Run, work: Work) -> Trained:
         tensorboard=board,
         trace=scratch / "trace.json",
     )
+
+
+def open_tracking(run: Run, work: Work, parent_version: int | None) -> str:
+    """The run in MLflow, with its parameters and its dataset; returns its id."""
+    spec, tracker = run.spec, run.adapters.tracker
+    tracking_run = tracker.open_run(
+        spec.name,
+        work_key=work.key,
+        flow_run=run.run_id,
+        name=f"{spec.name} {utc(time.time())[:16].replace('T', ' ')}",
+        tags={
+            "ratchet.pipeline": spec.name,
+            NOTE: described(run),
+            **({READING: run.reading} if run.reading else {}),
+        },
+    )
+    run.tracking_run = tracking_run
+    show_link("mlflow-run", tracker.run_url(tracking_run), "The run in MLflow")
+    tracker.log_params(tracking_run, training_parameters(run, work, parent_version))
+    tracker.log_dataset(
+        tracking_run,
+        name=f"{spec.name} {work.snapshot_id[:12]}",
+        digest=work.snapshot_id[:36],
+        source_uri=f"s3://{run.raw.bucket}/{spec.source.prefix}",
+    )
+    return tracking_run
 
 
 def described(run: Run) -> str:

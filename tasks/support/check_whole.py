@@ -11,11 +11,12 @@ from mlratchet.models.functions import PRODUCT, kept_out
 from mlratchet.models.gates.checks.outside import is_foreign
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.pipeline.checking import check_gates, check_source
+from mlratchet.models.pipeline.names import text_parameters
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.ports.children import Workplace, children
 from mlratchet.models.training.fitting import check_fits
 from mlratchet.models.tuning.space import check_tune
-from mlratchet.models.workloads.loading import load_workload
+from mlratchet.models.workloads.loading import find_workload, load_workload
 from pydantic import TypeAdapter, ValidationError
 
 CHECK, LOOK_S = f"{__name__}:check_in_child", 300.0
@@ -27,6 +28,7 @@ class Whole:
 
     source: str  # where its examples come from, in words
     warnings: list[str]
+    texts: list[str]  # parameters of the workload that it wants as text
 
 
 def check_whole(spec: PipelineSpec) -> Whole:
@@ -55,7 +57,8 @@ def check_here(spec: PipelineSpec) -> Whole:
     warnings = check_gates(spec, workload)
     if spec.tune is not None:
         warnings = warnings + check_tune(spec, workload)
-    return Whole(source=source, warnings=warnings)
+    texts = text_parameters(find_workload(spec.workload.use), spec.workload.parameters)
+    return Whole(source=source, warnings=warnings, texts=list(texts))
 
 
 def check_in_child(request: Mapping[str, Any], _workplace: Workplace) -> dict[str, Any]:

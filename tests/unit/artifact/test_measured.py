@@ -53,7 +53,7 @@ def fixed(module: Any) -> Any:
         (fixed, "AssertionError: Guard failed"),
         (
             lambda module: lambda x: module(x) / x[:, :1],
-            "the server would not come up: NoFiniteAnswerError",
+            "the server would not come up: ",
         ),  # warms up on zeros
     ],
 )

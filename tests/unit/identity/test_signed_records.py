@@ -35,6 +35,7 @@ NAMES = {
     "dataset": "datasets/d.json",
     "snapshot": "snapshots/s.json",
     "listing": "listings/source/fingerprint.json",
+    "reading": "readings/d.json",
     "registration": "registrations/w.json",
     "gate-run": "gates/w/g.json",
     "deployment": "deployments/digits/00000001.json",

@@ -13,12 +13,11 @@ from typing import Any
 import pytest
 from mlratchet.infra.launch import rank
 from mlratchet.infra.launch.same_code import refuse_other_code
-from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.config import WorkloadRef
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.identity.product import code_of_training
 from mlratchet.models.training.config import TrainConfig
-from mlratchet.models.training.job import Rendezvous, TrainJob
+from mlratchet.models.training.job import LentStore, Rendezvous, TrainJob
 from mlratchet.models.workloads.loading import workload_source
 
 LAYERS = "def width():\n    return 8\n"
@@ -75,10 +74,10 @@ def test_other_code_is_refused_with_what_differs(job: Job, tmp_path: Path) -> No
         refuse_other_code(other)
 
 
-def test_a_rank_with_other_code_meets_nobody_and_tells_the_first_node(
+def test_a_rank_with_other_code_meets_nobody_and_says_why(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, told = MemoryStore("store"), job()
+    told = job().model_copy(update={"store": LentStore(socket="nowhere", bucket="store")})
     file = tmp_path / "job.json"
     file.write_text(told.model_dump_json())
     edit(tmp_path)
@@ -90,12 +89,11 @@ def test_a_rank_with_other_code_meets_nobody_and_tells_the_first_node(
     for name, value in {
         "die_with_parent": lambda: None, "gc": SimpleNamespace(freeze=lambda: None, enable=lambda: None),
         "Place": SimpleNamespace(told=lambda _: SimpleNamespace(local=0)), "join_group": meets,
-        "Watchdog": lambda *_: SimpleNamespace(start=lambda: None), "open_bucket": lambda _: store,
-        "load_settings": lambda: None,
+        "Watchdog": lambda *_: SimpleNamespace(start=lambda: None), "borrow": lambda *_: None,
     }.items():  # fmt: skip
         monkeypatch.setattr(rank, name, value)
     with pytest.raises(SystemExit) as left:
         rank.main(str(file))
     assert left.value.code == 2
-    said = json.loads(store.get("nodes/w-000001/error.json"))
+    said = json.loads((tmp_path / "error.json").read_text())  # which the joiner publishes for the first node
     assert said["message"].endswith("code of joined_layers; bring the same files and packages there, and run again")

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from mlratchet.flows.runs.report import Report
 from mlratchet.infra.keys.files import MemoryKeys, public_half
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.models.data.dataset import load_dataset
@@ -118,3 +119,14 @@ def test_a_dataset_with_other_test_rows_than_were_judged_is_refused(site: Upgrad
     site.edit(key, splits={**splits, "test": splits["train"]})
     with pytest.raises(SecurityError, match="test rows, which are not the"):
         site.adopt()
+
+
+def test_a_run_that_meets_an_unsigned_record_says_what_to_type(site: Upgraded) -> None:
+    record = list_registrations(bare(site.store))[NAME][0]
+    report = Report(run_id="r", pipeline=NAME)
+    try:
+        load_dataset(site.store, record.dataset_id)
+    except UnsignedRecord as error:
+        report = report.failed(error)
+    assert report.facts["exit_code"] == 6
+    assert report.facts["line"].endswith("`ratchet adopt sites` takes it over")

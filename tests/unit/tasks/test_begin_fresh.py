@@ -299,7 +299,7 @@ def test_the_record_that_a_decision_signs_and_the_pages_say_why(night: Night, mo
     monkeypatch.setattr(register, "intact_version", lambda *_: (version, manifest))
     monkeypatch.setattr(register, "load_decision", lambda *_: {"checks": []})
     night.run.refuse_if_stale = lambda: None
-    evaluation: Any = SimpleNamespace(metrics={}, rows_key="r")
+    evaluation: Any = SimpleNamespace(metrics={}, rows_key="r", keys={"program": "p"})
     gate: Any = SimpleNamespace(decision="d")
     monkeypatch.setattr(register, "training_parameters", lambda *_: {})
     record = register.create(night.run, night.road.work(dataset, champion), trained, evaluation, gate)

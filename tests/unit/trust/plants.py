@@ -13,6 +13,7 @@ from mlratchet.infra.search.journal import BucketJournal
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.config import WorkloadRef
 from mlratchet.models.data.dataset import DatasetManifest, load_dataset
+from mlratchet.models.data.reading import line_of_dataset
 from mlratchet.models.data.snapshot import Snapshot, SnapshotObject, load_snapshot, snapshot_id, take_snapshot
 from mlratchet.models.decisions.gate_run import find_gate_run, list_gate_runs
 from mlratchet.models.errors import RatchetError
@@ -123,6 +124,10 @@ PLANTS = {
             f"snapshots/{POISON.id}.json": POISON.model_dump(mode="json"),
         },
         believed=lambda s: take_snapshot(RAW, s, prefix="t/").id == POISON.id,
+    ),
+    "reading": Plant(
+        records={"readings/d.json": {"quarantine": SHA, "line": "1,800 read, 1,800 used"}},
+        believed=lambda s: line_of_dataset(s, "d") != "",
     ),
     "gate run": Plant(
         records={
