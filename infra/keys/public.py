@@ -9,7 +9,7 @@ from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.identity.signing import Signer, TrustedKeys
 
 
-class PublicKeys:
+class PublicKeyFile:
     """The public list, read anew each time, so that a revocation counts at once."""
 
     def __init__(self, file: Path) -> None:

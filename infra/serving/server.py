@@ -20,7 +20,7 @@ import torch
 import uvicorn
 from mlratchet.infra.artifact.exported import load_exported
 from mlratchet.infra.artifact.fetch import fetch_artifact
-from mlratchet.infra.keys.public import PublicKeys
+from mlratchet.infra.keys.public import PublicKeyFile
 from mlratchet.infra.ledger.heads import HeadFiles, place_of
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.machine.interpreter import collect_seldom
@@ -64,7 +64,7 @@ class ArtifactLoader:
 def open_follower(name: str, slot: Slot, settings: ServerSettings) -> ChampionFollower:
     """Over the adapters that the settings name."""
     buckets = Buckets(settings, DocumentStore)
-    keys = PublicKeys(settings.trusted_keys or settings.home / "trusted-keys.json")
+    keys = PublicKeyFile(settings.trusted_keys or settings.home / "trusted-keys.json")
     store = buckets(settings.store_bucket)
     ledger = ObjectLedger(store, keys, HeadFiles(settings.home, place_of(settings), writes=False))
     loader = ArtifactLoader(buckets)

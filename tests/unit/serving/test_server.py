@@ -16,7 +16,7 @@ import pytest
 import torch
 from mlratchet.infra.artifact.exported import load_exported
 from mlratchet.infra.artifact.fetch import fetch_artifact
-from mlratchet.infra.keys.public import PublicKeys
+from mlratchet.infra.keys.public import PublicKeyFile
 from mlratchet.infra.serving.local import LocalServers, model_servers
 from mlratchet.infra.serving.memory import give_back, settle_imports
 from mlratchet.infra.settings import ServerSettings, Settings, load_server_settings
@@ -80,7 +80,7 @@ def test_the_stacks_identity_of_servers_reads_what_is_served_and_no_raw_data() -
 
 def test_it_holds_no_key_to_sign_with(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="holds no private key"):
-        PublicKeys(tmp_path / "trusted-keys.json").signer()
+        PublicKeyFile(tmp_path / "trusted-keys.json").signer()
 
 
 def test_a_giant_object_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
