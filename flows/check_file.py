@@ -24,13 +24,12 @@ from mlratchet.models.objectives.naming import metrics_over
 from mlratchet.models.pipeline.checking import check_gates
 from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline, read_shared_policy
 from mlratchet.models.pipeline.located import with_lines
-from mlratchet.models.pipeline.names import refuse_guesses, text_parameters
 from mlratchet.models.pipeline.reading import parse_yaml, read_text
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.promotion.registered import promoted_registration
 from mlratchet.models.workloads.base import Workload
-from mlratchet.models.workloads.loading import find_workload, load_workload, workload_source
+from mlratchet.models.workloads.loading import load_workload, workload_source
 from mlratchet.tasks.support.check_whole import check_whole
 from mlratchet.tasks.wiring import Adapters
 
@@ -56,7 +55,6 @@ def check_pipeline(
     except ConfigurationError as error:
         _, lines = parse_yaml(read_text(file), where=str(file), expected="a pipeline file")
         raise ConfigurationError(f"{file}:{lines.of(('workload', 'use'))}: {error}") from error
-    refuse_names_that_are_no_text(file, spec)
     try:
         warnings = check_whole(spec).warnings
     except ConfigurationError as error:
@@ -78,13 +76,6 @@ def rehearse_made_up(spec: PipelineSpec, file: Path, adapters: Adapters | None) 
             raise
         _, lines = parse_yaml(read_text(file), where=str(file), expected="a pipeline file")
         raise ConfigurationError(f"{file}:{lines.of(('workload', 'use'))}: {error}") from error
-
-
-def refuse_names_that_are_no_text(file: Path, spec: PipelineSpec) -> None:
-    """Of the parameters that the workload wants as text."""
-    _, lines = parse_yaml(read_text(file), where=str(file), expected="a pipeline file")
-    parameters = text_parameters(find_workload(spec.workload.use), spec.workload.parameters)
-    refuse_guesses(parameters, lines, str(file))
 
 
 def _metrics(spec: PipelineSpec, workload: Workload) -> dict[str, Metric]:

@@ -11,6 +11,7 @@ from mlratchet.models.functions import PRODUCT, kept_out
 from mlratchet.models.gates.checks.outside import is_foreign
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.pipeline.checking import check_gates, check_source
+from mlratchet.models.pipeline.names import refuse_guesses, text_parameters
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.ports.children import Workplace, children
 from mlratchet.models.training.fitting import check_fits
@@ -50,6 +51,7 @@ def is_foreign_in(spec: PipelineSpec) -> bool:
 def check_here(spec: PipelineSpec) -> Whole:
     """By this process."""
     workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
+    refuse_guesses(text_parameters(type(workload), spec.workload.parameters))
     source = check_source(spec, workload)
     check_fits(spec.train, workload)
     warnings = check_gates(spec, workload)
