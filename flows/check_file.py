@@ -24,7 +24,6 @@ from mlratchet.models.objectives.naming import metrics_over
 from mlratchet.models.pipeline.checking import check_gates
 from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline, read_shared_policy
 from mlratchet.models.pipeline.located import with_lines
-from mlratchet.models.pipeline.names import refuse_guesses
 from mlratchet.models.pipeline.reading import parse_yaml, read_text
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import load_pipeline
@@ -57,13 +56,9 @@ def check_pipeline(
         _, lines = parse_yaml(read_text(file), where=str(file), expected="a pipeline file")
         raise ConfigurationError(f"{file}:{lines.of(('workload', 'use'))}: {error}") from error
     try:
-        whole = check_whole(spec)
+        warnings = check_whole(spec).warnings
     except ConfigurationError as error:
         raise with_lines(error, file, spec.gates) from error
-    _, lines = parse_yaml(read_text(file), where=str(file), expected="a pipeline file")
-    parameters = spec.workload.parameters
-    refuse_guesses({name: parameters[name] for name in whole.texts if name in parameters}, lines, str(file))
-    warnings = whole.warnings
     notes = list(rehearse_made_up(spec, file, adapters)) if rehearsing else []
     pilot = newest_comparison(adapters, spec, workload) if adapters is not None else None
     known = pilot or Pilot(test_share=spec.data.split.test, metrics=_metrics(spec, workload))

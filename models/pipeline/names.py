@@ -42,12 +42,16 @@ def refuse_guessed_names(document: Mapping[str, Any], lines: Lines, where: str) 
         refuse_guesses(lists, lines, where)
 
 
-def refuse_guesses(parameters: Mapping[str, Any], lines: Lines, where: str) -> None:
-    """Raises ``ConfigurationError`` for whatever is no text in these parameters of the workload."""
-    problems = [
-        f"{where}:{lines.of(path)}: {'.'.join(map(str, path))}: {guessed(value, lines.written(path))}"
-        for path, value in _not_text(parameters, PARAMETERS)
-    ]
+def refuse_guesses(parameters: Mapping[str, Any], lines: Lines | None = None, where: str = "") -> None:
+    """Raises ``ConfigurationError`` for whatever is no text in these parameters of the workload, with the lines of a
+    file where they are given."""
+    problems = []
+    for path, value in _not_text(parameters, PARAMETERS):
+        key = ".".join(map(str, path))
+        if lines is None:
+            problems.append(f"{key}: {guessed(value, None)}")
+        else:
+            problems.append(f"{where}:{lines.of(path)}: {key}: {guessed(value, lines.written(path))}")
     if problems:
         raise ConfigurationError("\n".join(problems))
 

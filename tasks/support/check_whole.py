@@ -11,12 +11,12 @@ from mlratchet.models.functions import PRODUCT, kept_out
 from mlratchet.models.gates.checks.outside import is_foreign
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.pipeline.checking import check_gates, check_source
-from mlratchet.models.pipeline.names import text_parameters
+from mlratchet.models.pipeline.names import refuse_guesses, text_parameters
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.ports.children import Workplace, children
 from mlratchet.models.training.fitting import check_fits
 from mlratchet.models.tuning.space import check_tune
-from mlratchet.models.workloads.loading import find_workload, load_workload
+from mlratchet.models.workloads.loading import load_workload
 from pydantic import TypeAdapter, ValidationError
 
 CHECK, LOOK_S = f"{__name__}:check_in_child", 300.0
@@ -28,7 +28,6 @@ class Whole:
 
     source: str  # where its examples come from, in words
     warnings: list[str]
-    texts: list[str]  # parameters of the workload that it wants as text
 
 
 def check_whole(spec: PipelineSpec) -> Whole:
@@ -52,13 +51,13 @@ def is_foreign_in(spec: PipelineSpec) -> bool:
 def check_here(spec: PipelineSpec) -> Whole:
     """By this process."""
     workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
+    refuse_guesses(text_parameters(type(workload), spec.workload.parameters))
     source = check_source(spec, workload)
     check_fits(spec.train, workload)
     warnings = check_gates(spec, workload)
     if spec.tune is not None:
         warnings = warnings + check_tune(spec, workload)
-    texts = text_parameters(find_workload(spec.workload.use), spec.workload.parameters)
-    return Whole(source=source, warnings=warnings, texts=list(texts))
+    return Whole(source=source, warnings=warnings)
 
 
 def check_in_child(request: Mapping[str, Any], _workplace: Workplace) -> dict[str, Any]:

@@ -145,7 +145,7 @@ def test_a_parameter_that_a_workload_wants_as_text_is_held_to_it(streets: str, t
     file = tmp_path / "p.yaml"
     file.write_text(text_of("columns: [a]\n    towns: [NO, SE]\n    width: 4", use=streets))
     with pytest.raises(
-        ConfigurationError, match=r"p\.yaml:6: workload\.parameters\.towns\.0: YAML reads NO as a truth"
+        ConfigurationError, match=r"p\.yaml:6: workload\.parameters\.towns\.0: expected text, got False"
     ):
         check_pipeline(file)
     file.write_text(text_of('columns: [a]\n    towns: ["NO", SE]\n    width: 4', use=streets))
