@@ -17,6 +17,7 @@ TWO_LAYERS = Path(__file__).parents[3] / "docs" / "examples" / "two_layers" / "t
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(deployments, "load_settings", lambda: SimpleNamespace(pipelines_dir=tmp_path))
     monkeypatch.setattr(deployments, "Adapters", lambda settings: None)
+    monkeypatch.setattr(deployments, "bring_back", lambda adapters, name: None)
 
     def deployed(spec: PipelineSpec, adapters: Any) -> dict[str, Any]:
         return {"pipeline": spec.name}
