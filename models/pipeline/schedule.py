@@ -38,7 +38,7 @@ CRON_FIELDS = (
     CronField(name="month", least=1, most=12, names=MONTHS),
     CronField(name="day of week", least=0, most=7, names=WEEKDAYS),  # 0 and 7 are Sunday
 )
-DAY, MONTH, WEEKDAY = 2, 3, 4
+DAY, MONTH = 2, 3
 
 
 class ScheduleRef(StrictModel):
@@ -78,8 +78,8 @@ def cron_problem(line: str) -> str:
         if isinstance(found, str):
             return found
         values.append(found)
-    # a line that gives both days comes on either of them
-    if fields[WEEKDAY] == "*" and all(min(values[DAY]) > LONGEST[month - 1] for month in values[MONTH]):
+    # a line that gives both days would come on either, but Prefect finds no next date when one of them never comes
+    if all(min(values[DAY]) > LONGEST[month - 1] for month in values[MONTH]):
         months = ", ".join(MONTHS[month - 1].capitalize() for month in sorted(values[MONTH]))
         last = max(LONGEST[month - 1] for month in values[MONTH])
         return f"day {min(values[DAY])} of {months} never comes; the last one is {last}"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.pipeline.loading import parse_pipeline
@@ -60,6 +60,7 @@ def field(at: int) -> st.SearchStrategy[str]:
 LINES = st.tuples(*map(field, range(5))).map(" ".join) | st.sampled_from(SHORTHANDS)
 
 
+@example("* * 30 2 1")
 @given(LINES)
 def test_whatever_is_accepted_is_a_line_of_prefects_and_comes(line: str) -> None:
     if cron_problem(line) == "":
