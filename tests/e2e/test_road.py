@@ -228,10 +228,10 @@ def test_mlflows_own_server_serves_the_same_version(stack: Any, first: Any, seco
                 time.sleep(0.1)
         theirs = httpx.post(f"http://127.0.0.1:{port}/invocations", json={"inputs": rows}, timeout=60)
         assert theirs.status_code == 200, theirs.text
-        logits = theirs.json()["predictions"]
         ours = httpx.post(f"{url}/predict", json={"instances": rows}).json()["predictions"]
-        for output, prediction in zip(logits, ours, strict=True):
-            assert str(output.index(max(output))) == prediction["class"]
+        for said, prediction in zip(theirs.json()["predictions"], ours, strict=True):
+            assert said["class"] == prediction["class"]
+            assert said["probability"] == pytest.approx(prediction["probability"], abs=1e-5)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)

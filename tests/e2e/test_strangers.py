@@ -129,6 +129,8 @@ def test_prefects_api_runs_no_command(stack: Stack, tmp_path: Path) -> None:
     api = stack.settings.prefect_api_url
     with httpx.Client(base_url=api, auth=password_of(stack, "prefect"), timeout=30) as client:
         flow = client.post("/flows/", json={"name": "evil"}).raise_for_status().json()["id"]
+        pool = f"/work_pools/{stack.settings.work_pool}"
+        wait_for("the worker's pool", lambda: client.get(pool).is_success)
         made = {"name": "evil", "flow_id": flow, "work_pool_name": stack.settings.work_pool, **hostile}
         deployment = client.post("/deployments/", json=made).raise_for_status().json()["id"]
         run = {"job_variables": hostile["job_variables"], "state": {"type": "SCHEDULED"}}

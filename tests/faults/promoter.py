@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import traceback
 from pathlib import Path
 
-from mlratchet.infra.settings import load_settings
+from mlratchet.infra.settings import apply_environment, load_settings
 from mlratchet.models import fault_points
 from mlratchet.models.ledger.entry import LedgerConflict
 from mlratchet.models.registration.record import list_registrations
@@ -43,6 +44,7 @@ def main(name: str, run_id: str, bucket: str) -> None:
     """Until stdin ends."""
     import mlflow.tracking  # noqa: F401 - before the first fork
 
+    apply_environment(load_settings())  # MLflow's client takes its password from there
     children: list[int] = []
     for line in sys.stdin:
         words = line.split()
@@ -52,6 +54,8 @@ def main(name: str, run_id: str, bucket: str) -> None:
                 code = 1
                 try:
                     code = promote(name, run_id, bucket, words[0], int(words[1]), int(words[2]))
+                except BaseException:
+                    traceback.print_exc()
                 finally:
                     os._exit(code)
             children.append(pid)

@@ -71,7 +71,7 @@ def test_a_rollback_to_bytes_that_are_gone_or_changed_moves_nothing(stack: Any, 
     weights = f"artifacts/{scene.name}/1/model.bin"
     kept = store.get(weights)
     store.put(weights, b"other bytes")
-    assert "changed or damaged" in stack("rollback", scene.name, code=6).stderr
+    assert "it was changed" in stack("rollback", scene.name, code=6).stderr
     store.delete(weights)
     assert "model.bin of the manifest is gone" in stack("rollback", scene.name, code=6).stderr
     assert len(stack.adapters.ledger.entries(scene.name)) == 2
