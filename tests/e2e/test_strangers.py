@@ -18,7 +18,7 @@ from mlratchet.infra.machine.processes import STACK_MARK, marked_processes
 from mlratchet.infra.stack.access import credentials_of
 from mlratchet.infra.storage.opening import open_bucket
 
-from tests.conftest import Stack
+from tests.conftest import Stack, wait_for
 from tests.e2e.conftest import DeploymentRuns
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
