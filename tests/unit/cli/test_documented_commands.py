@@ -1,0 +1,54 @@
+"""Every `ratchet` command that README and guides show is a command of today, with the options of today."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from mlratchet.flows.cli.app import app
+
+REPOSITORY = Path(__file__).parents[3]
+PAGES = sorted([REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")])
+INLINE = re.compile(r"`(ratchet [^`\n]+)`")
+
+
+def commands(page: Path) -> list[str]:
+    """Whole command lines of fenced blocks, and those within a sentence."""
+    found, fenced = [], False
+    for line in page.read_text().replace("\\\n", " ").splitlines():
+        if line.lstrip().startswith("```"):
+            fenced = not fenced
+        elif not fenced:
+            found += INLINE.findall(line)
+        elif line.strip().startswith("ratchet "):
+            found.append(re.split(r"\s+#|\s*[|;>]\s|&&", line.strip())[0])
+    return found
+
+
+def problem(line: str) -> str:
+    """Why the line would not be understood; empty when it would."""
+    words = shlex.split(re.sub(r"\[[^\]]*\]|\.\.\.|…", " ", line))[1:]
+    command: Any = typer.main.get_command(app)
+    while getattr(command, "commands", None) and words and not words[0].startswith("-"):
+        name = words.pop(0).split("|")[0]
+        if name not in command.commands:
+            return f"no command {name!r}"
+        command = command.commands[name]
+    known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    strange = [word for word in words if re.match(r"--?[a-z]", word) and word.split("=")[0] not in {*known, "--help"}]
+    return f"no option {strange[0]!r}" if strange else ""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_commands_of_a_page_are_those_of_the_program(page: Path) -> None:
+    assert [(line, why) for line in commands(page) if (why := problem(line))] == []
+
+
+def test_readme_shows_commands_and_a_wrong_one_would_be_seen() -> None:
+    assert len(commands(REPOSITORY / "README.md")) > 15
+    assert problem("ratchet rnu digits") == "no command 'rnu'"
+    assert problem("ratchet run digits --epoch 3") == "no option '--epoch'"
