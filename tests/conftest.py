@@ -48,6 +48,9 @@ CHAINS = {  # part of a test's id -> the chain of tests that it belongs to; the 
     "tests/e2e/test_stack.py": "ranks",
     "tests/faults/": "ranks",
     "tests/distributed/": "ranks",
+    "tests/e2e/test_schema_changes.py": "own servers",
+    "tests/e2e/test_tune.py": "own servers",
+    "tests/e2e/test_schedule.py": "own servers",
     "tests/distributed/test_nodes.py": "own servers",
     "tests/e2e/test_stack.py::test_a_killed_supervisor": "own servers",
 }
@@ -60,8 +63,8 @@ def chain_of(nodeid: str) -> str | None:
 
 
 class ByStack(LoadScopeScheduling):  # type: ignore[misc]  # xdist publishes no types
-    """Two chains share a stack each: the road in one, ranks and faults in the other; a third brings servers of its own.
-    Each goes to a worker, and they take as long as one another (docs/tests.md). The rest goes, file by file, to whoever
+    """Two chains share a stack each: the road in one, ranks and faults in the other; a third brings servers of its own
+    beside one more. Each goes to a worker, and they take as long as one another (docs/tests.md). The rest goes, file by file, to whoever
     is free."""
 
     def _split_scope(self, nodeid: str) -> str:
