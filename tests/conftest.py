@@ -64,8 +64,8 @@ def chain_of(nodeid: str) -> str | None:
 
 class ByStack(LoadScopeScheduling):  # type: ignore[misc]  # xdist publishes no types
     """Two chains share a stack each: the road in one, ranks and faults in the other; a third brings servers of its own
-    beside one more. Each goes to a worker, and they take as long as one another (docs/tests.md). The rest goes, file by file, to whoever
-    is free."""
+    beside one more. Each goes to a worker, and they take as long as one another (docs/tests.md). The rest goes, file by
+    file, to whoever is free."""
 
     def _split_scope(self, nodeid: str) -> str:
         return chain_of(nodeid) or nodeid.split("::")[0]
