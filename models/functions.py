@@ -12,10 +12,10 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.finding import is_ours
 from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.own_line import own_line
 
-PRODUCT = "mlratchet."
 REFERENCE = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 Kind = TypeVar("Kind")
 Answer = TypeVar("Answer")
@@ -124,7 +124,7 @@ def load_class(reference: str, base: type[Kind], what: str) -> type[Kind]:
 
 
 def _module(name: str, where: str) -> ModuleType:
-    if kept_out() and not name.startswith(PRODUCT):
+    if kept_out() and not is_ours(name):
         raise KeptOutError(f"{where}: {name} is not imported into a process that may hold a key; call it in a child")
     try:
         return importlib.import_module(name)

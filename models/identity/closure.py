@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.finding import Finder, Found, distribution_of
 from mlratchet.models.identity.canonical import digest, digest_bytes
-from mlratchet.models.identity.finding import Finder, Found, distribution_of
 from mlratchet.models.identity.normal_form import Import, Source, parse, read_file, read_source
 
 NOT_FOUND = "not found"

@@ -13,12 +13,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from mlratchet.models.finding import PRODUCT, ROOT
 from mlratchet.models.identity.canonical import digest
 from mlratchet.models.identity.closure import Closure, source_of
-from mlratchet.models.identity.finding import PRODUCT
 from mlratchet.models.identity.normal_form import read_file
-
-ROOT = Path(__file__).parents[2]  # the folder that is imported as `mlratchet`
 
 Says = Literal["decides", "through", "nothing"]
 
@@ -100,6 +98,7 @@ def files_of(pattern: str) -> Iterable[tuple[str, Path]]:
 ROAD: Mapping[str, str] = {
     "models.config": "strictness of configuration: what was read stands in identities value by value",
     "models.errors": "words of errors",
+    "models.finding": "finds source, which counts by itself",
     "models.fault_points": "armed by tests alone",
     "models.functions": "finds a user's function, whose own source counts",
     "models.garbage.*": "removes what nothing names",

@@ -6,7 +6,8 @@ import inspect
 from typing import Any
 
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.functions import PRODUCT, kept_out, load_class
+from mlratchet.models.finding import is_ours
+from mlratchet.models.functions import kept_out, load_class
 from mlratchet.models.identity.closure import Closure, closure_of, declared_files
 from mlratchet.models.identity.product import reached_through_workloads
 from mlratchet.models.nearest import nearest_hint
@@ -23,7 +24,7 @@ def find_workload(use: str) -> type[Workload]:
 def load_workload(use: str, parameters: dict[str, Any]) -> Workload:
     """An instance with the pipeline file's parameters; where users' modules are kept out, what a child tells of it.
     Raises ``ConfigurationError``."""
-    if kept_out() and not use.startswith(PRODUCT):
+    if kept_out() and not is_ours(use):
         return told_workload(use, parameters)
     made = _made(use, parameters)
     return reading_away(use, parameters, made) if kept_out() else made
@@ -45,7 +46,7 @@ def _made(use: str, parameters: dict[str, Any]) -> Workload:
 def workload_parameters(use: str) -> dict[str, Any]:
     """Every parameter of the class -> its default, None without one. Raises ``ConfigurationError`` as
     `find_workload`."""
-    if kept_out() and not use.startswith(PRODUCT):
+    if kept_out() and not is_ours(use):
         return told_parameters(use)
     known = inspect.signature(find_workload(use)).parameters.values()
     named = [one for one in known if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
@@ -57,7 +58,7 @@ def workload_source(use: str) -> Closure:
 
     Raises ``ConfigurationError`` for a class or a declared file that is not there.
     """
-    if kept_out() and not use.startswith(PRODUCT):
+    if kept_out() and not is_ours(use):
         return told_source(use)
     bases = [base for base in find_workload(use).__mro__ if base.__module__ != "builtins"]
     files: dict[str, str] = {}

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.functions import PRODUCT, kept_out
+from mlratchet.models.finding import is_ours
+from mlratchet.models.functions import kept_out
 from mlratchet.models.gates.checks.outside import is_foreign
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.pipeline.checking import check_gates, check_source
@@ -45,7 +46,7 @@ def is_foreign_in(spec: PipelineSpec) -> bool:
     """Whether anything of the user's own has a part in it."""
     named = (spec.source.format or "", spec.train.optimizer.factory or "")
     checks = (is_foreign(check, "") for *_, check in spec.gates.all_checks())
-    return not spec.workload.use.startswith(PRODUCT) or any(":" in name for name in named) or any(checks)
+    return not is_ours(spec.workload.use) or any(":" in name for name in named) or any(checks)
 
 
 def check_here(spec: PipelineSpec) -> Whole:

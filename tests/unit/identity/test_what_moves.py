@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from mlratchet.infra.storage.memory import MemoryStore
+from mlratchet.models import finding
 from mlratchet.models.data.dataset import dataset_parts
 from mlratchet.models.decisions.gate_run import gate_run_id
 from mlratchet.models.errors import ConfigurationError, SecurityError
@@ -130,6 +131,7 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def place(copied: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.syspath_prepend(str(copied))
     monkeypatch.setattr(product, "ROOT", copied / "mlratchet")
+    monkeypatch.setattr(finding, "ROOT", copied / "mlratchet")
     importlib.invalidate_caches()
     made = Place(copied)
     yield made

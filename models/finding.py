@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 PRODUCT = "mlratchet"
+ROOT = Path(__file__).parents[1]  # the folder that is imported as `mlratchet`
 SITE = ("site-packages", "dist-packages")
 
 Whose = Literal["own", "product", "installed", "standard"]
@@ -60,8 +61,18 @@ class Finder:
         return Found(name, _whose(name, origin or next(iter(locations or ()), None)), origin, locations, spec.loader)
 
 
+def is_ours(name: str) -> bool:
+    """Whether a module, or `module:name`, is Ratchet's. What it is called does not say so: any folder `mlratchet` on
+    the import path joins the namespace. Where it lies does."""
+    module = name.partition(":")[0]
+    found = Finder().find(module) if module.startswith(f"{PRODUCT}.") else None
+    return found is not None and found.whose == "product"
+
+
 def _whose(name: str, place: str | None) -> Whose:
-    if name.partition(".")[0] == PRODUCT:
+    if name == PRODUCT and (place is None or Path(place).name == PRODUCT):
+        return "product"  # a namespace: what lies in a part of it may still be another's
+    if name.startswith(f"{PRODUCT}.") and place is not None and Path(place).is_relative_to(ROOT):
         return "product"
     if place is None:
         return "standard"  # built in or frozen
