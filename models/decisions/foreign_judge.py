@@ -39,8 +39,8 @@ class ForeignJudge:
         self._objects: tuple[ObjectsInMemory, str] | None = None  # the evidence, frozen when it is first asked for
 
     def __call__(self, number: int) -> CheckResult:
-        """Never raises what a user's code did. Raises ``KilledError`` where the child was killed from outside: that says
-        nothing of the check, and a verdict is signed for ever."""
+        """Never raises what a user's code did. Raises ``KilledError`` where the child was killed from outside: that
+        says nothing of the check, and a verdict is signed for ever."""
         check = self._policy.checks(self._basis.gate)[number]
         if self._objects is None:
             objects = ObjectsInMemory("evidence")

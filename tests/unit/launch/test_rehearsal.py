@@ -10,7 +10,7 @@ import pytest
 from mlratchet.infra.launch import rehearsal
 from mlratchet.infra.launch.rehearsal import rehearse_before_training, unanswered
 from mlratchet.models.config import WorkloadRef
-from mlratchet.models.errors import ConfigurationError, InfrastructureError, RatchetError
+from mlratchet.models.errors import ConfigurationError, RatchetError
 from mlratchet.models.sources.record import Split
 from mlratchet.models.training.config import TrainConfig
 
