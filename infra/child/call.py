@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import selectors
+import signal
 import socket
 import subprocess
 import tempfile
@@ -25,7 +26,7 @@ from mlratchet.infra.child.start import END_S, Starter, end
 from mlratchet.infra.settings import python_path
 from mlratchet.infra.warm.ask import Process
 from mlratchet.models.errors import ConfigurationError, DataError, InfrastructureError, RatchetError, SecurityError
-from mlratchet.models.ports.children import MINUTES_10, EndedError, ForeignCodeError, HungError, Rights
+from mlratchet.models.ports.children import MINUTES_10, EndedError, ForeignCodeError, HungError, KilledError, Rights
 from mlratchet.models.ports.storage import DigestMismatch, ObjectNotFound, ObjectStore, StorageError
 
 logger = logging.getLogger(__name__)
@@ -160,7 +161,8 @@ class Conversation:
         self._sending = threading.Lock()
 
     def run(self, asked: dict[str, Any], time_limit_s: float) -> dict[str, Any]:
-        """The head of the answer. Raises ``ForeignCodeError`` when there is none, or not in time."""
+        """The head of the answer. Raises ``ForeignCodeError`` when there is none, or not in time, ``KilledError`` when
+        the child was killed."""
         deadline, function = time.monotonic() + time_limit_s, asked["function"]
         late = HungError(f"{function}: no answer within {time_limit_s:g} s; its process was ended")
         with selectors.DefaultSelector() as selector, ThreadPoolExecutor(HANDS) as hands:
@@ -196,16 +198,21 @@ class Conversation:
         with self._sending, suppress(OSError):
             send_frame(self._connection, *answer)
 
-    def _ended(self, function: str, error: Exception) -> ForeignCodeError:
+    def _ended(self, function: str, error: Exception) -> ForeignCodeError | KilledError:
         if isinstance(error, FrameError):
             return ForeignCodeError(f"{function}: {error}; its process was ended")
         self._output.read(to_the_end=True)
         code = None
         with suppress(subprocess.TimeoutExpired):
             code = self._child.wait(END_S)
-        words = "it called os._exit, crashed, or memory ran out"
+        if code == -signal.SIGKILL:  # not by us, who have not ended it yet; also where the warm process went with it
+            return KilledError(
+                f"{function}: its process was killed (SIGKILL): the machine had no memory left, or the stack was "
+                "restarted; try again, and lower the batch where it comes back"
+            )
         return EndedError(
-            f"{function}: its process ended without an answer: {words}; what it printed stands above",
+            f"{function}: its process ended without an answer: it called os._exit or crashed; what it printed stands "
+            "above",
             exit_code=code,
             last_line=self._output.last_line,
         )

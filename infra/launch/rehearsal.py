@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlratchet.infra.child.call import ForkedChildren
 from mlratchet.models.config import StrictModel, WorkloadRef
-from mlratchet.models.errors import ConfigurationError, InfrastructureError
+from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.ports.children import EndedError, HungError, Rights, Workplace, children, in_process
 from mlratchet.models.ports.memory import ObjectsInMemory
 from mlratchet.models.training.config import TrainConfig
@@ -37,7 +37,8 @@ def rehearse_before_training(
     """Notes of a rehearsal of the workload, on these training rows or on rows that are made up.
 
     In a child, also of a process that has none else: then a fork of the warm process of the stack in `home`.
-    Raises ``ConfigurationError`` for what has to be mended first, with its place.
+    Raises ``ConfigurationError`` for what has to be mended first, with its place, and ``InfrastructureError`` where
+    the child was killed.
     """
     lent = ObjectsInMemory("rehearsal")
     if rows is not None:
@@ -61,11 +62,9 @@ def rehearse_before_training(
     return tuple(str(note) for note in notes)
 
 
-def unanswered(code: int, output: str) -> ConfigurationError | InfrastructureError:
-    """Why there is no report: from inside it is the workload that ends the process, SIGKILL comes from outside."""
+def unanswered(code: int, output: str) -> ConfigurationError:
+    """Why there is no report: it is the workload that ended the process."""
     last = (output.strip() or "no output").splitlines()[-1][:300]
-    if code == -signal.SIGKILL:
-        return InfrastructureError(f"the rehearsal was killed; the kernel may have had no memory: {last}")
     how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
     return ConfigurationError(f"the workload ended the process that tried it {how}: {last}")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
-from mlratchet.models.identity.stored import stored_document
+from mlratchet.models.identity.stored import store_once, stored_document
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from mlratchet.models.sources.numbers import Mark
 from mlratchet.models.sources.record import Record, Reject, place_of
@@ -139,8 +139,7 @@ def publish_reading(
         }
     )
     quarantine = digest_bytes(body)
-    if not store.exists(f"quarantine/{quarantine}.json"):
-        store.create(f"quarantine/{quarantine}.json", body)
+    store_once(store, f"quarantine/{quarantine}.json", body)
     store.put(f"readings/{dataset_id}.json", canonical_json({"quarantine": quarantine, "line": reading.line()}))
     newest = {"dataset": dataset_id, "quarantine": quarantine, "run": run_id, "at_s": at_s}
     store.put(f"rejects/{pipeline}.json", canonical_json(newest))

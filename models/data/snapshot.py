@@ -15,7 +15,7 @@ from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import DataError, SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest, digest_bytes
 from mlratchet.models.identity.signed_records import ForeignRecord, body_of
-from mlratchet.models.identity.stored import stored_document
+from mlratchet.models.identity.stored import store_once, stored_document
 from mlratchet.models.ports.storage import ObjectInfo, ObjectNotFound, ObjectStore
 from mlratchet.models.sources.record import RawObject
 
@@ -114,8 +114,7 @@ def take_snapshot(raw: ObjectStore, store: ObjectStore, *, prefix: str) -> Snaps
                 f"{info.key}: source changed during the read: listed {info.size_bytes} bytes, got {len(data)}"
             )
         sha256 = digest_bytes(data)
-        if not store.exists(f"raw/{sha256}"):
-            store.create(f"raw/{sha256}", data)
+        store_once(store, f"raw/{sha256}", data)
         return SnapshotObject(key=name, size_bytes=info.size_bytes, sha256=sha256, etag=info.etag)
 
     with ThreadPoolExecutor(COPIERS) as pool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 from mlratchet.models.decisions.stored_evidence import Basis, freeze, thaw
@@ -22,7 +23,7 @@ from mlratchet.models.gates.judge import case_of, metrics_of, result_in, rules_o
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.gates.result import CheckResult, unknown
 from mlratchet.models.identity.canonical import canonical_json
-from mlratchet.models.ports.children import Rights, Workplace, children
+from mlratchet.models.ports.children import HungError, KilledError, Rights, Workplace, children
 from mlratchet.models.ports.memory import ObjectsInMemory
 
 JUDGE = "mlratchet.models.decisions.foreign_judge:judge_one"
@@ -38,7 +39,8 @@ class ForeignJudge:
         self._objects: tuple[ObjectsInMemory, str] | None = None  # the evidence, frozen when it is first asked for
 
     def __call__(self, number: int) -> CheckResult:
-        """Never raises what a user's code did."""
+        """Never raises what a user's code did. Raises ``KilledError`` where the child was killed from outside: that
+        says nothing of the check, and a verdict is signed for ever."""
         check = self._policy.checks(self._basis.gate)[number]
         if self._objects is None:
             objects = ObjectsInMemory("evidence")
@@ -47,10 +49,20 @@ class ForeignJudge:
         policy = json.loads(canonical_json(self._policy.model_dump(mode="json", exclude={"policy"})))
         request = {"policy": policy, "evidence": digest, "number": number}
         try:
-            told = children().call(JUDGE, request, store=objects, rights=EVERYTHING, time_limit_s=LIMIT_S)
-            return signed_for(check, result_of(told))
+            return signed_for(check, result_of(_answered(request, objects)))
+        except KilledError:
+            raise
         except RatchetError as error:
             return unknown(check.kind, name_of(check) or check.subject, "?", f"{', '.join(check.user_code)}: {error}")
+
+
+def _answered(request: Mapping[str, Any], objects: ObjectsInMemory) -> Any:
+    """Once more where no answer came in time: the machine may have been busy, and the verdict stays."""
+    call = partial(children().call, JUDGE, request, store=objects, rights=EVERYTHING, time_limit_s=LIMIT_S)
+    try:
+        return call()
+    except HungError:
+        return call()
 
 
 def signed_for(check: Check, result: CheckResult) -> CheckResult:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from mlratchet.models.identity.canonical import canonical_json, digest, digest_bytes
+from mlratchet.models.identity.signed_records import write_over
 from mlratchet.models.identity.stored import stored_document
 from mlratchet.models.ports.reading import side_by_side
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
@@ -80,7 +81,7 @@ def record_use(
     """
     ours = sketch_of(ids)
     rows = digest_bytes(canonical_json(sorted(set(ids))))
-    store.create(f"holdout/{pipeline}/{rows}/rows", ours.tobytes())
+    _keep_sketch(store, f"holdout/{pipeline}/{rows}/rows", ours.tobytes())
     while True:
         listed = [info.key.removeprefix(f"holdout/{pipeline}/") for info in store.list(f"holdout/{pipeline}/")]
         newest = _newest(store, pipeline, listed)
@@ -93,6 +94,14 @@ def record_use(
     cut = newest.number < seen[0] or (newest.number == seen[0] and newest.digest() != seen[1] and seen[0] > 0)
     uses = _count(store, pipeline, entry, rows, ours, work_key, _unsigned(listed)) if not cut else -1
     return Wear(uses=uses, number=entry.number, digest=entry.digest())
+
+
+def _keep_sketch(store: ObjectStore, key: str, sketch: bytes) -> None:
+    """Its name is the digest of the ids, from which the sketch follows: other bytes there are somebody else's."""
+    try:
+        store.create(key, sketch)
+    except ObjectExists:
+        write_over(store, key, sketch)
 
 
 def _key(pipeline: str, number: int) -> str:

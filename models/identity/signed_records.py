@@ -174,6 +174,20 @@ def bare(store: ObjectStore) -> ObjectStore:
     return store.beneath if isinstance(store, RecordStore) else store
 
 
+def keep_aside(store: ObjectStore, key: str, held: bytes) -> None:
+    """A copy of what somebody left under a name of ours."""
+    store.create(f"{ASIDE}{digest_bytes(held)}/{key}", held)
+    logger.warning("%s/%s is not ours: a copy is under %s, and it is written over", store.bucket, key, ASIDE)
+
+
+def write_over(store: ObjectStore, key: str, ours: bytes) -> None:
+    """Put `ours` where somebody left other bytes, of which a copy is kept aside. Raises ``ObjectExists`` when somebody
+    else writes there at the same time."""
+    etag = store.head(key).etag  # before the bytes are read: what is written over is what was kept, or nothing is
+    keep_aside(store, key, store.get(key))
+    store.replace(key, ours, etag=etag)
+
+
 class RecordStore:
     """The store port over a bucket in which others may write: records are signed when they are written, and verified
     when they are read; everything else is passed through.
@@ -254,12 +268,7 @@ class RecordStore:
         except ObjectExists:
             if key.startswith(NEVER_REPLACED) or digest_bytes(data) not in key:
                 raise
-            self._replace_foreign(key, self.beneath.get(key), bytes(data), self.beneath.head(key).etag)
-
-    def _replace_foreign(self, key: str, held: bytes, ours: bytes, etag: str) -> None:
-        self.beneath.create(f"{ASIDE}{digest_bytes(held)}/{key}", held)
-        logger.warning("%s/%s is not ours: a copy is under %s, and it is written over", self.bucket, key, ASIDE)
-        self.beneath.replace(key, ours, etag=etag)
+            write_over(self.beneath, key, bytes(data))
 
     def _signed(self, key: str, data: bytes | bytearray) -> bytes:
         return signed_record(json.loads(data), key, self._keys.signer(), at_s=self._now())
@@ -280,7 +289,8 @@ class RecordStore:
                 if held == wanted:  # the same, of before records were signed
                     self.beneath.replace(key, record, etag=info.etag)
                 else:
-                    self._replace_foreign(key, held, record, info.etag)
+                    keep_aside(self.beneath, key, held)
+                    self.beneath.replace(key, record, etag=info.etag)
             except (ObjectExists, ObjectNotFound):
                 return False
             return True

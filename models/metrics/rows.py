@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
+from mlratchet.models.identity.stored import store_once
 from mlratchet.models.ports.storage import ObjectStore
 from safetensors.numpy import load, save
 
@@ -38,8 +39,7 @@ def save_rows(store: ObjectStore, rows: RowOutputs) -> str:
     about = np.frombuffer(canonical_json(words | {k: list(v) for k, v in alone.items() if v}), dtype=np.uint8)
     data = save({"y": np.ascontiguousarray(rows.y), "output": np.ascontiguousarray(rows.output), "about": about})
     key = f"rows/{digest_bytes(data)}.safetensors"
-    if not store.exists(key):  # the same rows go through every gate
-        store.create(key, data)
+    store_once(store, key, data)  # the same rows go through every gate
     return key
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from mlratchet.models.errors import ConfigurationError, RatchetError
+from mlratchet.models.errors import ConfigurationError, InfrastructureError, RatchetError
 from mlratchet.models.functions import keep_out
 from mlratchet.models.ports.storage import ObjectStore
 
@@ -34,11 +34,16 @@ class HungError(ForeignCodeError):
 
 
 class EndedError(ForeignCodeError):
-    """Its process ended without an answer."""
+    """Its process ended by itself, without an answer."""
 
     def __init__(self, words: str, *, exit_code: int | None, last_line: str) -> None:
         super().__init__(words)
         self.ended_with, self.last_line = exit_code, last_line
+
+
+class KilledError(InfrastructureError):
+    """Its process was killed from outside, or was lost with who forked it: no fault of the user's code, and worth
+    another try. Raised by who calls, never on a child's word."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +100,8 @@ class Children(Protocol):
             reads: Folders and files that the function reads beside the project and what is installed.
             time_limit_s: Seconds until it is ended.
 
-        Raises the error of ours that the function raised, and ``ForeignCodeError`` for anything else it did wrong.
+        Raises the error of ours that the function raised, ``ForeignCodeError`` for anything else it did wrong, and
+        ``KilledError`` where its process was killed from outside.
         """
         ...
 

@@ -17,7 +17,7 @@ from mlratchet.infra.child import call as calling
 from mlratchet.infra.child.call import ForkedChildren
 from mlratchet.infra.child.confine import not_held
 from mlratchet.infra.storage.memory import MemoryStore
-from mlratchet.models.errors import ConfigurationError, DataError, SecurityError
+from mlratchet.models.errors import ConfigurationError, DataError, InfrastructureError, SecurityError
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.ports.children import Children, ForeignCodeError, InProcess, Rights
 from mlratchet.models.ports.storage import ObjectNotFound
@@ -42,6 +42,12 @@ def talk(request, workplace):
 
 def leave(request, workplace):
     os._exit(0)
+
+def killed(request, workplace):
+    os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does where memory has run out
+
+def crash(request, workplace):
+    os.kill(os.getpid(), signal.SIGSEGV)
 
 def hang(request, workplace):
     while True:
@@ -129,10 +135,16 @@ def test_any_other_is_told_with_the_users_own_line(ask: Callable[..., Any]) -> N
         ask("stumble")
 
 
-@pytest.mark.parametrize("name", ["leave", "junk"])
+@pytest.mark.parametrize("name", ["leave", "junk", "crash"])
 def test_what_is_no_answer_is_the_users_mistake(ask: Callable[..., Any], name: str) -> None:
     with pytest.raises(ForeignCodeError):
         ask(name)
+
+
+def test_a_child_that_was_killed_from_outside_is_nobodys_mistake_and_worth_another_try(ask: Callable[..., Any]) -> None:
+    with pytest.raises(InfrastructureError, match=r"foreign:killed: its process was killed \(SIGKILL\)") as told:
+        ask("killed")
+    assert not isinstance(told.value, ConfigurationError)
 
 
 def test_a_call_in_this_process_answers_and_complains_alike(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mlratchet.infra.keys.files import MemoryKeys
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.data.config import SplitConfig
 from mlratchet.models.data.snapshot import load_snapshot, take_snapshot
 from mlratchet.models.data.split import side_of
 from mlratchet.models.errors import SecurityError
+from mlratchet.models.identity.canonical import digest_bytes
+from mlratchet.models.identity.signed_records import RecordStore
 
 
 def test_equal_content_gives_the_same_snapshot(raw: MemoryStore, store: MemoryStore) -> None:
@@ -50,6 +53,28 @@ def test_an_unchanged_source_is_not_read_again(raw: MemoryStore, store: MemorySt
 
     raw.get = refuse  # type: ignore[method-assign]
     assert take_snapshot(raw, store, prefix="p/") == first
+
+
+@pytest.mark.parametrize("planted", [b"9", b"longer than ours"])
+def test_a_planted_object_does_not_keep_its_name_from_the_bytes_it_names(
+    raw: MemoryStore, store: MemoryStore, planted: bytes
+) -> None:
+    records, key = RecordStore(store, MemoryKeys()), f"raw/{digest_bytes(b'1')}"
+    store.put(key, planted)
+    raw.put("p/a", b"1")
+    take_snapshot(raw, records, prefix="p/")
+    assert store.get(key) == b"1"
+    assert store.get(f"aside/{digest_bytes(planted)}/{key}") == planted
+
+
+def test_what_is_there_already_is_not_sent_again(raw: MemoryStore, store: MemoryStore) -> None:
+    for prefix in ("p/", "q/"):
+        raw.put(f"{prefix}a", b"1")
+    take_snapshot(raw, store, prefix="p/")
+    sent, create = [], store.create
+    store.create = lambda key, data: (sent.append(key), create(key, data))[1]  # type: ignore[assignment, method-assign]
+    take_snapshot(raw, store, prefix="q/")
+    assert not [key for key in sent if key.startswith("raw/")]
 
 
 @given(st.text(min_size=1, max_size=40), st.sampled_from([0.1, 0.2, 0.35]))

@@ -14,7 +14,7 @@ from mlratchet.infra.child.call import ForkedChildren
 from mlratchet.models.decisions import foreign_judge
 from mlratchet.models.decisions.judge_again import verdict_on
 from mlratchet.models.decisions.stored_evidence import Basis
-from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.errors import ConfigurationError, InfrastructureError
 from mlratchet.models.functions import KeptOutError, load_function
 from mlratchet.models.gates.checks.told import ToldCheck
 from mlratchet.models.gates.evidence import Evidence
@@ -22,7 +22,7 @@ from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.gates.result import CheckResult
 from mlratchet.models.gates.validation import validate_policy
 from mlratchet.models.metrics.rows import RowOutputs
-from mlratchet.models.ports.children import InProcess, children, install
+from mlratchet.models.ports.children import HungError, InProcess, KilledError, children, install
 from pydantic import ValidationError
 
 Classified = Callable[..., RowOutputs]
@@ -60,6 +60,9 @@ def rewrites(evidence):
 def hangs(evidence):
     while True:
         time.sleep(1)
+
+def killed(evidence):
+    os.kill(os.getpid(), 9)  # as the kernel does where memory has run out
 
 def ends(evidence):
     os._exit(0)
@@ -161,6 +164,45 @@ def test_a_custom_check_holds_no_gate_for_ever(classified: Classified, monkeypat
     assert (first.verdict, second.verdict) == ("inconclusive", "pass")
     assert "no answer within 1 s" in first.reason
     assert time.monotonic() - began < 20
+
+
+class CallsOf:
+    """A children port of calls that were prepared, in their order."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+
+    def call(self, *_: Any, **__: Any) -> Any:
+        found = self.answers.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+PASSED = {"kind": "custom", "metric": "m", "verdict": "pass", "reason": "ok", "threshold": "", "value": 1.0,
+          "interval": None, "n": 1, "method": "", "seed": None, "parts": []}  # fmt: skip
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_check_whose_child_was_killed_gets_no_verdict_that_could_be_signed(classified: Classified) -> None:
+    with pytest.raises(InfrastructureError, match="killed"):
+        judged(classified(), custom("killed"))
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_check_that_answers_late_is_asked_once_more(classified: Classified) -> None:
+    late = HungError("no answer within 300 s")
+    declared, rows = custom("fine"), classified()
+    for answers, verdict in (([late, PASSED], "pass"), ([late, late, PASSED], "inconclusive")):
+        install(CallsOf(*answers))
+        assert judged(rows, declared)[0].verdict == verdict
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_users_class_whose_child_was_killed_is_not_absent() -> None:
+    install(CallsOf(KilledError("its process was killed")))
+    with pytest.raises(KilledError):
+        policy({"kind": "shop:Level"})
 
 
 @pytest.mark.parametrize("name", ["ends", "array", "junk", "missing"])

@@ -92,6 +92,16 @@ def test_a_sketch_that_was_edited_is_not_believed(store: MemoryStore) -> None:
         recorded(records, "p", "k2", ids(0, 301))
 
 
+def test_what_somebody_planted_under_the_name_of_a_sketch_gives_way_to_ours(store: MemoryStore) -> None:
+    records, rows = RecordStore(store, MemoryKeys()), ids(0, 300)
+    recorded(records, "p", "k1", rows)
+    (name,) = [info.key for info in store.list("holdout/p/") if info.key.endswith("/rows")]
+    store.put(name, b"planted")
+    assert recorded(records, "p", "k2", rows).uses == 1
+    assert store.get(name) == sketch_of(rows).tobytes()
+    assert [store.get(info.key) for info in store.list("aside/")] == [b"planted"]
+
+
 def test_uses_of_before_they_were_signed_still_count(store: MemoryStore) -> None:
     rows = ids(0, 300)
     records = RecordStore(store, MemoryKeys())

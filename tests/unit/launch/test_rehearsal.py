@@ -10,7 +10,7 @@ import pytest
 from mlratchet.infra.launch import rehearsal
 from mlratchet.infra.launch.rehearsal import rehearse_before_training, unanswered
 from mlratchet.models.config import WorkloadRef
-from mlratchet.models.errors import ConfigurationError, InfrastructureError, RatchetError
+from mlratchet.models.errors import ConfigurationError, RatchetError
 from mlratchet.models.sources.record import Split
 from mlratchet.models.training.config import TrainConfig
 
@@ -54,7 +54,6 @@ def test_the_users_code_runs_where_no_private_key_is(own: None, monkeypatch: pyt
     [
         (9, ConfigurationError, "ended the process that tried it with code 9: enough"),
         (-11, ConfigurationError, "by signal SIGSEGV: enough"),
-        (-9, InfrastructureError, "may have had no memory"),
     ],
 )
 def test_how_a_process_without_an_answer_ended_is_told(code: int, kind: type[RatchetError], words: str) -> None:
