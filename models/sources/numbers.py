@@ -21,6 +21,7 @@ Shape = Literal["other", "whole", "point", "comma", "point_or_thousands", "comma
 """What the marks of a cell say: which one is the decimal mark, or that it could be either."""
 TOLERATED = 0.05  # share of a file's telling cells that may be written with the other mark, each set aside
 
+LONGEST = 400  # characters of a number; looking at a longer cell would take time with the square of its length
 LARGEST = float(np.finfo(np.float32).max)
 BODY = re.compile(r"[+-]?(?P<body>[\d.,]*\d[\d.,]*)(?:[eE][+-]?\d+)?", re.ASCII)
 GROUPS = {mark: re.compile(rf"[1-9]\d{{0,2}}(\{mark}\d{{3}})+", re.ASCII) for mark in ".,"}
@@ -42,7 +43,7 @@ class CellError(ValueError):
 
 def shape_of(text: str) -> Shape:
     """Of one cell."""
-    found = BODY.fullmatch(text)
+    found = BODY.fullmatch(text) if len(text) <= LONGEST else None
     if found is None:
         return "other"
     body = found["body"]
