@@ -19,8 +19,9 @@ Mark = Literal["", ".", ","]
 """The decimal mark of a column; empty: none of its numbers has one, so nothing is known."""
 Shape = Literal["other", "whole", "point", "comma", "point_or_thousands", "comma_or_thousands"]
 """What the marks of a cell say: which one is the decimal mark, or that it could be either."""
-TOLERATED = 0.05  # share of a file's telling cells that may be written with the other mark, each set aside
+TOLERATED = 0.05  # share of a first delivery's telling cells that may be written with the other mark, each set aside
 
+LONGEST = 400  # characters of a number; looking at a longer cell would take time with the square of its length
 LARGEST = float(np.finfo(np.float32).max)
 BODY = re.compile(r"[+-]?(?P<body>[\d.,]*\d[\d.,]*)(?:[eE][+-]?\d+)?", re.ASCII)
 GROUPS = {mark: re.compile(rf"[1-9]\d{{0,2}}(\{mark}\d{{3}})+", re.ASCII) for mark in ".,"}
@@ -30,6 +31,7 @@ GROUPED = {  # decimal mark -> a number with thousands
 }
 OTHER: Mapping[str, Literal[".", ","]] = {".": ",", ",": "."}
 TELLING: Mapping[str, Shape] = {".": "point", ",": "comma"}
+EITHER: Mapping[str, Shape] = {".": "point_or_thousands", ",": "comma_or_thousands"}
 
 
 class CellError(ValueError):
@@ -42,7 +44,7 @@ class CellError(ValueError):
 
 def shape_of(text: str) -> Shape:
     """Of one cell."""
-    found = BODY.fullmatch(text)
+    found = BODY.fullmatch(text) if len(text) <= LONGEST else None
     if found is None:
         return "other"
     body = found["body"]
@@ -113,8 +115,17 @@ class Seen:
 
     def share_of(self, decimal: Literal[".", ","]) -> float:
         """Of the cells that tell a decimal mark, those that tell this one; NaN where none tells."""
-        ours, theirs = (self.counts.get(TELLING[mark], 0) for mark in (decimal, OTHER[decimal]))
+        ours, theirs = self._telling(decimal)
         return ours / (ours + theirs) if ours + theirs else float("nan")
+
+    def says(self, decimal: Literal[".", ","]) -> bool:
+        """Whether the cells that tell a decimal mark say this one by majority, and more than one cell may have it."""
+        ours, theirs = self._telling(decimal)
+        return ours > theirs and ours + self.counts.get(EITHER[decimal], 0) > 1
+
+    def _telling(self, decimal: Literal[".", ","]) -> tuple[int, int]:
+        """How many cells tell this mark, and how many the other."""
+        return self.counts.get(TELLING[decimal], 0), self.counts.get(TELLING[OTHER[decimal]], 0)
 
 
 def look(cells: Iterable[tuple[str, Mapping[str, str]]], columns: Iterable[str]) -> dict[str, Seen]:
@@ -128,17 +139,27 @@ def look(cells: Iterable[tuple[str, Mapping[str, str]]], columns: Iterable[str])
     return seen
 
 
-def decide(seen: Mapping[str, Seen]) -> dict[str, Mark]:
-    """The decimal mark of each column. Raises ``DataError`` for one that is ambiguous, with both readings, and for one
-    whose cells tell both."""
+def decide(seen: Mapping[str, Seen], *, known: Mapping[str, Mark] | None = None) -> dict[str, Mark]:
+    """The decimal mark of each column, beside those that are `known` of other columns. Raises ``DataError`` for one
+    that is ambiguous, with both readings, and for one whose cells tell both."""
     found = {name: _decimal_of(name, one) for name, one in seen.items()}
-    with_comma = next((name for name, mark in found.items() if mark == ","), None)
+    beside = column_with_commas({**(known or {}), **found})
     for name, one in seen.items():
         if found[name] == "" and "point_or_thousands" in one.first:
-            if with_comma is not None:  # a point cannot be taken for the decimal mark where a column has the comma
-                raise ambiguous(name, *one.first["point_or_thousands"], why=f"column {with_comma!r} has decimal commas")
+            _refuse_points_beside(beside, name, one)
             found[name] = "."
     return found
+
+
+def column_with_commas(marks: Mapping[str, Mark]) -> str | None:
+    """The first column that has decimal commas."""
+    return next((name for name, mark in marks.items() if mark == ","), None)
+
+
+def _refuse_points_beside(with_commas: str | None, name: str, one: Seen) -> None:
+    """A point cannot be taken for the decimal mark where another column has the comma. Raises ``DataError``."""
+    if with_commas is not None:
+        raise ambiguous(name, *one.first["point_or_thousands"], why=f"column {with_commas!r} has decimal commas")
 
 
 def _decimal_of(name: str, one: Seen) -> Mark:
@@ -153,17 +174,21 @@ def _decimal_of(name: str, one: Seen) -> Mark:
     return ""
 
 
-def check_file(name: str, one: Seen, decimal: Mark) -> None:
-    """Hold what a file has in a column against the column's decimal mark.
+def check_file(name: str, one: Seen, decimal: Mark, *, beside: str | None = None) -> None:
+    """Hold what a file has in a column against the column's decimal mark; `beside`: a column with decimal commas.
 
-    Raises ``DataError`` for a file with more than `TOLERATED` of its telling cells written with the other mark, and,
-    where nothing is known of the column, for cells that could be either.
+    Raises ``DataError`` for a file whose telling cells say the other mark by majority (a single cell is no file in
+    another notation: it is set aside), and, where nothing is known of the column, for cells that could be either.
     """
-    expected: Literal[".", ","] = "," if decimal == "," else "."
-    if one.share_of(OTHER[expected]) > TOLERATED:
-        raise differs(name, one, f"the decimal mark {expected!r}, as at the first delivery or as declared")
-    if decimal == "" and "comma_or_thousands" in one.first and "point" not in one.first:
-        raise ambiguous(name, *one.first["comma_or_thousands"])
+    if decimal == "":
+        if "comma" in one.first:
+            raise differs(name, one, "whole numbers, as everywhere before")
+        if "comma_or_thousands" in one.first and "point" not in one.first:
+            raise ambiguous(name, *one.first["comma_or_thousands"])
+        if "point_or_thousands" in one.first and "point" not in one.first:
+            _refuse_points_beside(beside, name, one)
+    elif one.says(OTHER[decimal]):
+        raise differs(name, one, f"the decimal mark {decimal!r}, as at the first delivery or as declared")
 
 
 def ambiguous(name: str, where: str, text: str, *, why: str = "") -> DataError:

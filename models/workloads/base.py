@@ -143,7 +143,8 @@ class Workload(ABC):
     ) -> dict[str, Mark]:
         """The decimal marks of a delivery's number columns; none of what is no table.
 
-        Asked once, of a pipeline's first delivery; `records` then finds them as `source["number_marks"]`.
+        Asked of a pipeline's first delivery, and of a later one while nothing is known of a column, with what is known
+        in `source["number_marks"]`; `records` then finds them there.
         """
         return {}
 

@@ -16,7 +16,7 @@ from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.objectives.base import Task
 from mlratchet.models.sources.base import Example
 from mlratchet.models.sources.csv import Csv
-from mlratchet.models.sources.numbers import CellError, Mark, check_file, decide, look, read_number
+from mlratchet.models.sources.numbers import CellError, Mark, check_file, column_with_commas, decide, look, read_number
 from mlratchet.models.sources.raw_cells import cells_digest
 from mlratchet.models.sources.record import (
     InputSpec,
@@ -157,15 +157,17 @@ class TableWorkload(Workload):
     def number_marks(
         self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
     ) -> dict[str, Mark]:
-        """By the cells of its number columns, unless they are declared in the source."""
+        """By the cells of its number columns, unless they are declared in the source, or known in its
+        `number_marks`."""
         columns = self.number_columns(source)
-        declared = declared_marks(source, columns)
-        open_ = [name for name in columns if name not in declared]
+        known = {name: mark for name, mark in (source.get("number_marks") or {}).items() if mark}
+        known |= declared_marks(source, columns)
+        open_ = [name for name in columns if name not in known]
         if not open_:
-            return declared
+            return known
         read = self.examples(objects, fetch, source, columns=self._needed(source))
         cells = ((one.where, one.values) for one in read if isinstance(one, Example))
-        return {**decide(look(cells, open_)), **declared}
+        return {**decide(look(cells, open_), known=known), **known}
 
     def _needed(self, source: Mapping[str, Any]) -> tuple[str, ...]:
         return (*self.columns, *self.target_columns(source))
@@ -182,11 +184,15 @@ class TableWorkload(Workload):
 
     def _check_notation(self, rows: list[Example], marks: Mapping[str, Mark]) -> None:
         """Hold the numbers of a file against the marks of their columns: only cells with the other mark, or with two
-        points, can tell that something is amiss."""
+        points, can tell that something is amiss, and any point where nothing is known of a column beside one with
+        commas."""
+        beside = column_with_commas(marks)
         for name, mark in marks.items():
             cells = "\n".join([str(one.values.get(name, "")) for one in rows])
-            if ("." if mark == "," else ",") in cells or (mark != "," and TWO_POINTS.search(cells)):
-                check_file(name, look(((one.where, one.values) for one in rows), [name])[name], mark)
+            points = mark == "," or (mark == "" and beside is not None)
+            if (mark != "," and ("," in cells or TWO_POINTS.search(cells))) or (points and "." in cells):
+                seen = look(((one.where, one.values) for one in rows), [name])[name]
+                check_file(name, seen, mark, beside=beside)
 
     def _record(
         self, example: Example, source: Mapping[str, Any], names: tuple[str, ...], marks: Mapping[str, Mark]

@@ -32,24 +32,44 @@ def first_delivery(run: Run, snapshot: Snapshot) -> FirstDelivery:
 
 
 def _completed(run: Run, snapshot: Snapshot, first: FirstColumns) -> dict[str, Mark]:
-    """The marks of every number column: those that the first delivery was not asked for are recorded when they are read
-    for the first time. What was recorded first stands."""
-    marks, number, told = dict(first.number_marks), 2, None
-    source = run.spec.source.model_dump(mode="json")
-    while lacking := [name for name in run.workload.number_columns(source) if name not in marks]:
-        more = find_first_columns(run.adapters.store, run.spec.name, run.adapters.keys.trusted(), number=number)
+    """The marks of every number column. Those that the first delivery was not asked for, or whose whole numbers told
+    nothing, are recorded when a delivery tells them for the first time. What was told first stands."""
+    store, trusted = run.adapters.store, run.adapters.keys.trusted()
+    marks, number = dict(first.number_marks), 2
+    while open_ := _open(run, marks):
+        more = find_first_columns(store, run.spec.name, trusted, number=number)
         if more is None:
-            told = told if told is not None else _look(run, snapshot)[1]
-            more = _publish(run, snapshot, (), {name: told.get(name, "") for name in lacking}, number=number)
-        marks = {**more.number_marks, **marks}
+            break
+        marks |= {name: more.number_marks[name] for name in open_ if name in more.number_marks}
+        number += 1
+    told: Mapping[str, Mark] | None = None
+    while open_ := _open(run, marks):
+        lacking = [name for name in open_ if name not in marks]
+        if not lacking and snapshot.id == first.snapshot_id:
+            break  # it was asked when it was the first
+        told = told if told is not None else _look(run, snapshot, marks)[1]
+        found = {name: told.get(name, "") for name in open_ if name in lacking or told.get(name)}
+        if not found:
+            break
+        stands = _publish(run, snapshot, (), found, number=number).number_marks  # another run may have come first
+        marks |= {name: stands[name] for name in open_ if name in stands}
         number += 1
     return marks
 
 
-def _look(run: Run, snapshot: Snapshot) -> tuple[tuple[str, ...], Mapping[str, Mark]]:
-    """Columns and marks as the workload finds them in this delivery; what the file declares is as good as found."""
+def _open(run: Run, marks: Mapping[str, Mark]) -> list[str]:
+    """Number columns of which nothing is known."""
+    columns = run.workload.number_columns(run.spec.source.model_dump(mode="json"))
+    return [name for name in columns if not marks.get(name)]
+
+
+def _look(
+    run: Run, snapshot: Snapshot, known: Mapping[str, Mark] | None = None
+) -> tuple[tuple[str, ...], Mapping[str, Mark]]:
+    """Columns and marks as the workload finds them in this delivery; what the file declares is as good as found, and
+    what is `known` stands."""
     workload, store = run.workload, run.adapters.store
-    source: dict[str, Any] = run.spec.source.model_dump(mode="json")
+    source: dict[str, Any] = run.spec.source.model_dump(mode="json") | ({"number_marks": dict(known)} if known else {})
 
     def fetch(item: RawObject) -> bytes:
         return store.get(f"raw/{item.sha256}", sha256=item.sha256)

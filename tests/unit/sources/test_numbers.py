@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -207,3 +208,29 @@ def test_whatever_a_subclass_raises_about_a_label_is_about_that_row() -> None:
     assert len(records) == 1
     assert [(one.where, one.code) for one in rejects] == [("0.csv:3", "unknown_label")]
     assert "KeyError: 'z'" in rejects[0].reason
+
+
+def test_a_cell_of_many_digits_takes_no_time() -> None:
+    began = time.process_time()
+    assert shape_of("1" * 16_000 + "x") == "other"
+    assert time.process_time() - began < 1.0
+
+
+def test_a_point_in_a_column_of_whole_numbers_is_ambiguous_beside_decimal_commas() -> None:
+    marks: dict[str, Mark] = {"price": ",", "rooms": ""}
+    assert [one.x.tolist() for one in read("price;rooms;label\n1,5;7;0\n", marks=marks)[0]] == [[1.5, 7]]
+    with pytest.raises(DataError, match=r"'1\.234' is 1\.234 where .*\(column 'price' has decimal commas\)"):
+        read("price;rooms;label\n1,5;1.234;0\n", marks=marks)
+
+
+@pytest.mark.parametrize("cells", [("1.5", "2,5"), ("7", "2,5"), ("2,5",), ("1.5", "2.5", "3,5", "4,5")])
+def test_a_mistyped_cell_of_a_small_file_is_set_aside(cells: tuple[str, ...]) -> None:
+    records, rejects = read(prices("1.5", "2.5"), prices(*cells), marks={"price": ".", "rooms": ""})
+    commas = sum("," in cell for cell in cells)
+    assert [one.code for one in rejects] == ["other_decimal_mark"] * commas
+    assert len(records) == 2 + len(cells) - commas
+
+
+def test_a_file_that_says_the_other_mark_by_majority_is_an_error() -> None:
+    with pytest.raises(DataError, match=r"numbers in two notations.*expected the decimal mark '\.'"):
+        read(prices("1.5", "2.5"), prices("1.5", "2,5", "3,5"), marks={"price": ".", "rooms": ""})

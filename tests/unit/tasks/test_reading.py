@@ -112,7 +112,7 @@ def test_how_numbers_are_written_is_decided_at_the_first_delivery(road: Road) ->
     assert again == first
     records, _ = read_dataset_records(road.store, later, run.workload, run.spec.source, first=again)
     assert sorted(float(one.x[0]) for one in records) == pytest.approx([1.234, 7])
-    other = deliver(road, "a;b;c;label;region\n1.5;2;3;yes;eu\n")
+    other = deliver(road, "a;b;c;label;region\n1.5;2;3;yes;eu\n2.5;2;3;no;eu\n")
     with pytest.raises(DataError, match=r"rows\.csv:2: column 'a': numbers in two .* the decimal mark ','"):
         read_dataset_records(road.store, other, run.workload, run.spec.source, first=again)
 

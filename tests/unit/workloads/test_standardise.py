@@ -219,3 +219,10 @@ def test_columns_at_the_edge_of_what_float32_holds_are_left_alone() -> None:
     assert abs(x[1, 0]) > LARGEST
     assert (mean[1], scale[1]) == (5.0, 1.0)
     assert scale[2] == pytest.approx(1e-30)
+
+
+def test_a_scale_that_float32_holds_as_zero_is_that_of_a_constant_column() -> None:
+    x = np.zeros((10_000, 1), dtype=np.float32)
+    x[0] = 1.4e-45
+    mean, scale = moments(x)
+    assert np.isfinite((x - mean.astype(np.float32)) / scale.astype(np.float32)).all()
