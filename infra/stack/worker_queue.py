@@ -33,11 +33,11 @@ logger = logging.getLogger(__name__)
 def superseded(runs: Iterable[FlowRun], now: dt.datetime) -> dict[UUID, dt.datetime]:
     """Runs whose tick was missed and that a later, also due tick of the same deployment stands for -> that tick.
 
-    Runs that a person or a program asked for stand for themselves.
+    Runs that a person or a program asked for stand for themselves, and so do those that began and wait for a retry.
     """
     due: dict[UUID, list[FlowRun]] = {}
     for run in runs:
-        if run.auto_scheduled and run.deployment_id is not None and tick_of(run) <= now:
+        if run.auto_scheduled and run.run_count == 0 and run.deployment_id is not None and tick_of(run) <= now:
             due.setdefault(run.deployment_id, []).append(run)
     found: dict[UUID, dt.datetime] = {}
     for ticks in due.values():

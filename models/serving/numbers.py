@@ -14,7 +14,7 @@ from mlratchet.models.serving.refusal import BadRequestError, RowPlace
 
 Array = np.ndarray[Any, Any]
 NUMBERS = frozenset({int, float})  # a boolean is no number, whatever Python and numpy make of it
-EXACT = 2.0**53  # beyond it a number written with a point is not the whole number that it says
+ROUNDED = 2.0**53  # from it on a number written with a point may be another whole number than the one that was written
 KINDS = {"NoneType": "null", "str": "text", "bool": "a boolean", "dict": "an object", "list": "a list"}
 
 
@@ -72,7 +72,7 @@ def whole_numbers(value: Any, shape: tuple[int, ...], dtype: str, place: RowPlac
     if row.dtype.kind != "i" or row.min() < bounds.min or row.max() > bounds.max:
         exact: list[int] = []
         for at, number in leaves(value, ()):
-            if isinstance(number, float) and (not number.is_integer() or abs(number) > EXACT):
+            if isinstance(number, float) and (not number.is_integer() or abs(number) >= ROUNDED):
                 raise BadRequestError(place.of(at), f"got {number!r}, expected a whole number")
             if not bounds.min <= number <= bounds.max:
                 raise BadRequestError(place.of(at), f"got {number!r}, expected {bounds.min} to {bounds.max} ({dtype})")

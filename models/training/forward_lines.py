@@ -28,22 +28,25 @@ def caller() -> str:
 
 
 class Watch(TorchFunctionMode):
-    """Collects (dimensions of the result, line) of each operation."""
+    """Collects (what is kept of the result, line) of each operation."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep: Callable[[torch.Tensor], Any]) -> None:
         super().__init__()
-        self.seen: list[tuple[int, str]] = []
+        self.seen: list[tuple[Any, str]] = []
+        self._keep = keep
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
         if isinstance(found, torch.Tensor) and getattr(func, "__name__", "") != "__get__":
-            self.seen.append((found.ndim, caller()))
+            self.seen.append((self._keep(found), caller()))
         return found
 
 
-def watched(module: Callable[[torch.Tensor], Any], x: torch.Tensor) -> list[tuple[int, str]]:
+def watched(
+    module: Callable[[torch.Tensor], Any], x: torch.Tensor, keep: Callable[[torch.Tensor], Any] = torch.Tensor.dim
+) -> list[tuple[Any, str]]:
     """As far as the model gets."""
-    watch = Watch()
+    watch = Watch(keep)
     with watch, suppress(Exception), torch.no_grad():
         module(x)
     return watch.seen
@@ -56,6 +59,15 @@ def line_of_lost_rows(module: nn.Module, x: torch.Tensor) -> str:
         if few != many:
             return line
     return last_line(module, x)
+
+
+def line_of_chance(module: nn.Module, x: torch.Tensor) -> str:
+    """Where the same rows first give something else the second time; empty where nothing of the user's does."""
+    first, second = watched(module, x, torch.Tensor.clone), watched(module, x, torch.Tensor.clone)
+    for (one, line), (other, _) in zip(first, second, strict=False):
+        if line and (one.shape != other.shape or not torch.allclose(one.float(), other.float(), equal_nan=True)):
+            return line
+    return ""
 
 
 def last_line(module: nn.Module, x: torch.Tensor) -> str:

@@ -17,7 +17,13 @@ from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.sources.record import Split
 from mlratchet.models.training.config import CheckpointConfig, TrainConfig
 from mlratchet.models.training.fast import refuse_unused
-from mlratchet.models.training.forward_lines import class_line, fixed_sizes, last_line, line_of_lost_rows
+from mlratchet.models.training.forward_lines import (
+    class_line,
+    fixed_sizes,
+    last_line,
+    line_of_chance,
+    line_of_lost_rows,
+)
 from mlratchet.models.training.job import TrainingError, TrainJob
 from mlratchet.models.training.loop import Trainer
 from mlratchet.models.training.rehearsal_rows import made_up, write_small_dataset
@@ -158,8 +164,27 @@ def _outputs(workload: Workload) -> str:
     return f": a number for each of {len(names)} classes or labels" if names else ": a number per row"
 
 
+def check_repeats(workload: Workload, module: nn.Module, x: torch.Tensor) -> None:
+    """The same rows have the same answer, as long as nothing trains. Raises ``ConfigurationError`` with the line."""
+    with torch.inference_mode():
+        answers = [module(x) for _ in range(2)]
+    if not _alike(*answers):
+        raise ConfigurationError(
+            f"{line_of_chance(module, x) or class_line(type(workload))}: the model is random in eval: it answers the "
+            "same rows otherwise the second time; draw only while self.training, e.g. "
+            "dropout(x, p, training=self.training) or nn.Dropout"
+        )
+
+
+def _alike(output: torch.Tensor, expected: torch.Tensor) -> bool:
+    return output.shape == expected.shape and torch.allclose(
+        output, expected, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True
+    )
+
+
 def check_export(workload: Workload, module: nn.Module, x: torch.Tensor) -> None:
     """The program that is served takes any number of rows and answers as the model does."""
+    check_repeats(workload, module, x)
     fixed: list[str] = []
     with fixed_sizes(fixed):
         program: Any = export(module, x[:2])
@@ -177,9 +202,7 @@ def check_export(workload: Workload, module: nn.Module, x: torch.Tensor) -> None
             ) from error
         with torch.inference_mode():
             expected = module(x[:count])
-        if output.shape != expected.shape or not torch.allclose(
-            output, expected, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True
-        ):
+        if not _alike(output, expected):
             raise ConfigurationError(
                 f"{lines[0] if lines else class_line(type(workload))}: the exported program answers {count} rows "
                 "otherwise than the model: a branch that was not taken is not in it; let forward depend on x by "

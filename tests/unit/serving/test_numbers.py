@@ -52,6 +52,8 @@ def parse(value: Any, signature: Signature) -> np.ndarray[Any, Any] | BadRequest
         ("int64", [1, 1, -(2**63) - 1], "instances[0][2]"),
         ("int64", [1, 1, 10**400], "instances[0][2]"),
         ("int64", [1, 2.0**60, 1], "instances[0][1]"),
+        ("int64", [1, 9007199254740993.0, 1], "instances[0][1]"),
+        ("int64", [-9007199254740993.0, 1, 1], "instances[0][0]"),
         ("float32", [1, 1e39, 1], "instances[0][1]"),
         ("float32", [1, 1, True], "instances[0][2]"),
         ("float32", {"a": 1, "b": None, "c": 1}, "instances[0].b"),
@@ -66,7 +68,7 @@ def test_what_the_input_cannot_hold_is_refused_with_its_field(dtype: str, row: A
 
 
 def test_whole_numbers_arrive_exactly() -> None:
-    for row in ([2**53 + 1, 2**62 + 1, 3], [-(2**63), 2**63 - 1, 3.0]):
+    for row in ([2**53 + 1, 2**62 + 1, 3], [2**53, 2.0**53 - 1, 3], [-(2**63), 2**63 - 1, 3.0]):
         rows = parse(row, table("int64"))
         assert not isinstance(rows, BadRequestError)
         assert rows.tolist() == [row]
@@ -103,7 +105,7 @@ def test_a_row_is_taken_exactly_or_refused(dtype: str, row: list[Any], named: bo
         elif fits:
             bounds = np.iinfo(dtype)
             beyond = [one for one in sent if not bounds.min <= one <= bounds.max]
-            assert beyond or any(isinstance(one, float) and (one % 1 or abs(one) > 2**53) for one in sent)
+            assert beyond or any(isinstance(one, float) and (one % 1 or abs(one) >= 2**53) for one in sent)
         return
     assert fits
     if dtype == "float32":

@@ -34,6 +34,14 @@ def test_the_newest_missed_tick_of_each_schedule_stands_for_the_others() -> None
     assert set(found.values()) == {missed[1].expected_start_time}
 
 
+def test_a_run_that_waits_for_its_retry_began_and_is_no_missed_tick() -> None:
+    began, missed, due = (tick(NIGHTLY, minutes) for minutes in (3, 2, 1))
+    began.run_count = 1
+    assert set(superseded([began, missed, due], NOW)) == {missed.id}
+    due.run_count = 1  # what began may be long past its first steps: it does not stand for a tick that nobody ran
+    assert superseded([missed, due], NOW) == {}
+
+
 def test_a_run_that_somebody_asked_for_is_never_dropped() -> None:
     asked = [tick(NIGHTLY, minutes, scheduled=False) for minutes in (3, 2, 1)]
     assert superseded([*asked, tick(NIGHTLY, 0.5)], NOW) == {}

@@ -108,6 +108,16 @@ class DataBranch(Made):
     kind = ByValue
 
 
+class AlwaysDropping(Layered):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = nn.functional.dropout(torch.relu(self.a(x)), 0.5)
+        return self.b(y)
+
+
+class EvalDropout(Made):
+    kind = AlwaysDropping
+
+
 class Remembered(Layered):
     """Its own count of batches, in a set of extra state."""
 

@@ -36,6 +36,7 @@ def tried(use: str, *, world: int = 1, rows: Split | None = None, **train: Any) 
         ("LenView", "view(len(x), -1)", "write x.shape[0]", {}),
         ("Branch", "if x.shape[0] > 3", "no condition on how many rows there are", {}),
         ("DataBranch", "if y.sum() > 0", "data-dependent", {}),
+        ("EvalDropout", "dropout(torch.relu", "random in eval", {}),
         ("TooMany", "return self.b(torch.relu(self.a(x)))", "expected [1, 3]: a number for each of 3 classes", {}),
         ("Pairs", "return self.b(self.a(x)), x", "gives a tuple, expected one tensor", {}),
         ("Shapes", "self.b(self.a(x.T))", "RuntimeError: mat1 and mat2", {}),
