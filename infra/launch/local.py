@@ -23,7 +23,7 @@ from mlratchet.infra.launch.attempt import (
     start_agent,
 )
 from mlratchet.infra.launch.nodes import Invitation
-from mlratchet.infra.launch.reports import Reports, signing_store
+from mlratchet.infra.launch.reports import CHECKPOINT, Reports, signing_store
 from mlratchet.infra.machine.processes import WORK_MARK, sweep
 from mlratchet.infra.settings import load_settings
 from mlratchet.models.errors import ConfigurationError, InfrastructureError
@@ -100,7 +100,7 @@ class LocalLauncher:
                     "store": LentStore(socket=str(room.socket), bucket=store.bucket),
                 }
             )
-            lender = Lender(store, rights_of(job))
+            lender = Lender(store, rights_of(job), hears={CHECKPOINT: reports.checkpoint})
             opened.enter_context(StoreServer(room.socket, lender))
             invitation = opened.enter_context(Invitation(store, job)) if several else None
             events = Tail(scratch / "events.jsonl", reports)
