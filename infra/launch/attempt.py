@@ -9,7 +9,6 @@ import re
 import signal
 import socket
 import subprocess
-import tempfile
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from mlratchet.infra.child.handed_back import read_handed_back
 from mlratchet.infra.launch.network import network_environment
 from mlratchet.infra.launch.watchdog import PREEMPTED
 from mlratchet.infra.machine.processes import STACK_MARK, WORK_MARK
+from mlratchet.infra.machine.scratch import temporary_folder
 from mlratchet.infra.settings import BOUNDS, Settings, process_environment, python_path, told_to_children
 from mlratchet.infra.warm.ask import Process, start
 from mlratchet.models.config import StrictModel
@@ -64,7 +64,7 @@ class Room:
     """A folder of mode 0700 for one attempt on this node, at a short path: sockets' paths may be 107 bytes long."""
 
     def __init__(self) -> None:
-        self._made = tempfile.TemporaryDirectory(prefix="ratchet-attempt-", ignore_cleanup_errors=True)
+        self._made = temporary_folder("attempt")
         self.folder = Path(self._made.name)
         self.meet, self.temporary, self.socket = (self.folder / name for name in ("meet", "tmp", "store.sock"))
         self.meet.mkdir(mode=0o700)

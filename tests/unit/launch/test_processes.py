@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import uuid
 from pathlib import Path
 
@@ -13,7 +14,13 @@ import pytest
 from mlratchet.infra.launch.attempt import attempt_error, error_of, result_of
 from mlratchet.infra.launch.local import Tail, resolve_processes
 from mlratchet.infra.machine.processes import marked_processes, sweep, wait_until_gone
-from mlratchet.infra.machine.scratch import open_scratch, orphaned_runs, remove_scratch
+from mlratchet.infra.machine.scratch import (
+    open_scratch,
+    orphaned_runs,
+    remove_abandoned_folders,
+    remove_scratch,
+    temporary_folder,
+)
 from mlratchet.models.errors import ConfigurationError, DataError, InfrastructureError, RatchetError, SecurityError
 from mlratchet.models.pipeline.spec import WorkloadRef
 from mlratchet.models.ports.storage import StorageError
@@ -69,6 +76,34 @@ def test_a_scratch_folder_is_orphaned_when_its_owner_is_gone(tmp_path: Path) -> 
     remove_scratch(tmp_path, "theirs")
     assert orphaned_runs(tmp_path) == []
     assert mine.is_dir()
+
+
+def test_what_a_killed_process_left_in_tmp_is_removed_and_what_a_living_one_uses_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    script = (
+        "import os, signal, sys, tempfile; from mlratchet.infra.machine.scratch import temporary_folder; "
+        f"tempfile.tempdir = {str(tmp_path)!r}; made = temporary_folder('child'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=False)
+    (left,) = tmp_path.iterdir()
+    (left / "rows").write_text("1")
+    for other in ("ratchet-child-abc", f"pytest-{left.name}"):
+        (tmp_path / other).mkdir()
+    with temporary_folder("child") as mine:
+        remove_abandoned_folders()
+        assert Path(mine).is_dir()
+        assert not left.exists()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_folder_of_another_machine_is_not_ours_to_remove(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers share a /tmp, and a process number means nothing in another one."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "ratchet-child-4194303-1000-deadbeef-xyz").mkdir()
+    remove_abandoned_folders()
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_more_processes_than_the_machine_has_are_refused() -> None:
