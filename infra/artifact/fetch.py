@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlparse
 
+from mlratchet.infra.machine.scratch import temporary_folder
 from mlratchet.models.artifact.manifest import ArtifactManifest, verify_directory
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.ports.storage import ObjectStore
@@ -47,7 +47,7 @@ def manifest_of(record: Registration) -> ArtifactManifest:
 
 def verify_artifact(open_bucket: Callable[[str], ObjectStore], manifest: ArtifactManifest, source_uri: str) -> None:
     """Raises ``SecurityError`` when a file differs, is missing or extra."""
-    with tempfile.TemporaryDirectory(prefix="ratchet-verify-") as folder:
+    with temporary_folder("verify") as folder:
         fetch_files(open_bucket, manifest, source_uri, Path(folder))
 
 

@@ -10,7 +10,6 @@ import selectors
 import signal
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +22,7 @@ from mlratchet.infra.child.confine import project_files
 from mlratchet.infra.child.frames import FrameError, receive_frame, send_frame
 from mlratchet.infra.child.lent_store import Lender
 from mlratchet.infra.child.start import END_S, Starter, end
+from mlratchet.infra.machine.scratch import temporary_folder
 from mlratchet.infra.settings import python_path
 from mlratchet.infra.warm.ask import Process
 from mlratchet.models.errors import ConfigurationError, DataError, InfrastructureError, RatchetError, SecurityError
@@ -68,7 +68,7 @@ class ForkedChildren:
         lender = Lender(store, rights)
         if scratch is not None:
             return self._call(self._asked(function, request, scratch, store, reads), lender, time_limit_s)
-        with tempfile.TemporaryDirectory(prefix="ratchet-child-") as folder:
+        with temporary_folder("child") as folder:
             return self._call(self._asked(function, request, Path(folder), store, reads), lender, time_limit_s)
 
     def _call(self, asked: dict[str, Any], lender: Lender, time_limit_s: float) -> Any:

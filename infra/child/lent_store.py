@@ -7,7 +7,7 @@ import hashlib
 import re
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from itertools import count, islice
 from pathlib import Path
@@ -30,7 +30,7 @@ from mlratchet.models.ports.storage import (
 
 DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 PAGE = 1000  # objects of a listing per answer
-REPORTS, MOST_REPORT = ("result",), 256 << 20  # bytes
+REPORTS, MOST_REPORT = ("result", "checkpoint"), 256 << 20  # bytes
 MOST_WORDS = 2000  # characters of a refusal
 KINDS: Mapping[str, type[RatchetError]] = {
     "not found": ObjectNotFound,
@@ -44,10 +44,13 @@ Answer = tuple[dict[str, Any], bytes]
 
 
 class Lender:
-    """The side of the process that has the credentials. Thread-safe as the store is."""
+    """The side of the process that has the credentials. Thread-safe as the store is. `hears`: by the name of a report,
+    who is told of it before it is answered."""
 
-    def __init__(self, store: ObjectStore | None, rights: Rights) -> None:
-        self._store, self._rights = store, rights
+    def __init__(
+        self, store: ObjectStore | None, rights: Rights, *, hears: Mapping[str, Callable[[bytes], None]] | None = None
+    ) -> None:
+        self._store, self._rights, self._hears = store, rights, dict(hears or {})
         self.reported: dict[str, bytes] = {}  # by name, what was said through this channel and lies in no bucket
 
     def answer(self, asked: Mapping[str, Any], body: bytes) -> Answer:
@@ -63,7 +66,10 @@ class Lender:
     def _do(self, asked: Mapping[str, Any], body: bytes) -> Answer:
         what = asked.get("do")
         if what == "report" and asked.get("name") in REPORTS and len(body) <= MOST_REPORT:
-            self.reported[str(asked["name"])] = body
+            name = str(asked["name"])
+            self.reported[name] = body
+            if name in self._hears:
+                self._hears[name](body)
             return {}, b""
         if self._store is None:
             raise SecurityError("this child was lent no store")

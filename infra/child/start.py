@@ -8,13 +8,13 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from socket import socket
 
+from mlratchet.infra.machine.scratch import temporary_folder
 from mlratchet.infra.settings import process_environment, told_to_children
 from mlratchet.infra.warm.ask import Process, fork
 from mlratchet.infra.warm.protocol import listen
@@ -62,7 +62,7 @@ class Nursery:
     """A process that imports what children need, once, and is forked for each. It ends with this one."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="ratchet-nursery-")
+        self._folder = temporary_folder("nursery")
         self.home = Path(self._folder.name)
         (self.home / "run").mkdir()
         with listen(self.home, STAGE) as listener:

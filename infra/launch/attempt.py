@@ -3,35 +3,49 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import platform
 import re
 import signal
 import socket
 import subprocess
-import tempfile
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
+from mlratchet.infra.child.call import MOST_WORDS, plain
 from mlratchet.infra.child.confine import Bounds, project_files
 from mlratchet.infra.child.handed_back import read_handed_back
 from mlratchet.infra.launch.network import network_environment
 from mlratchet.infra.launch.watchdog import PREEMPTED
 from mlratchet.infra.machine.processes import STACK_MARK, WORK_MARK
+from mlratchet.infra.machine.scratch import temporary_folder
 from mlratchet.infra.settings import BOUNDS, Settings, process_environment, python_path, told_to_children
 from mlratchet.infra.warm.ask import Process, start
-from mlratchet.models.errors import InfrastructureError, RatchetError
+from mlratchet.models.config import StrictModel
+from mlratchet.models.errors import ConfigurationError, DataError, InfrastructureError, RatchetError, SecurityError
+from mlratchet.models.identity.signed_records import ForeignRecord, RevokedRecord, UnsignedRecord
 from mlratchet.models.ports.children import Rights
+from mlratchet.models.ports.storage import CredentialsExpired, StorageError
 from mlratchet.models.training.job import PreemptedError, Rendezvous, StaleAttemptError, TrainingError, TrainJob
+from mlratchet.models.training.result import TrainResult, parse_result
+from pydantic import model_validator
 
 GRACE_S = 30.0  # seconds between SIGTERM and SIGKILL: a checkpoint is written in them
 MOST_SAID, MOST_LOG = 1 << 20, 1 << 30  # bytes
 TOLD = (STACK_MARK, "RATCHET_FAULT")  # of this process's environment, beside what every child is told
 LOG, ERROR = "ranks.log", "error.json"  # in the scratch directory
 TAKEN = re.compile(r"address already in use|EADDRINUSE", re.IGNORECASE)
+MOST_SHOWN = 400  # characters of a line that is no error of ours
+RANK_ERRORS: Mapping[str, type[RatchetError]] = {
+    one.code: one
+    for one in (
+        ConfigurationError, DataError, TrainingError, InfrastructureError, StorageError, CredentialsExpired,
+        StaleAttemptError, SecurityError, ForeignRecord, UnsignedRecord, RevokedRecord,
+    )
+}  # fmt: skip
+"""What a rank may raise, by code; its exit code is the kind's."""
 KILLED = re.compile(r"exitcode\s+:\s*-9\b")  # as torch's agent reports a rank
 # glibc maps large blocks anew for every activation and gives them back: a page fault per 4 kB and step. With blocks
 # that stay in the heap, steps of large batches on CPUs take down to half the time (docs/benchmarks.md).
@@ -50,7 +64,7 @@ class Room:
     """A folder of mode 0700 for one attempt on this node, at a short path: sockets' paths may be 107 bytes long."""
 
     def __init__(self) -> None:
-        self._made = tempfile.TemporaryDirectory(prefix="ratchet-attempt-", ignore_cleanup_errors=True)
+        self._made = temporary_folder("attempt")
         self.folder = Path(self._made.name)
         self.meet, self.temporary, self.socket = (self.folder / name for name in ("meet", "tmp", "store.sock"))
         self.meet.mkdir(mode=0o700)
@@ -154,13 +168,43 @@ def end_session(agent: Process, *, at_once: bool = False) -> None:
             agent.wait(grace_s)
 
 
+class RankError(StrictModel):
+    """What a rank wrote before it ended. It runs the user's code: its words are theirs, and are checked."""
+
+    code: str
+    exit_code: int
+    message: str
+
+    @model_validator(mode="after")
+    def _is_one_of_ours(self) -> Self:
+        kind = RANK_ERRORS.get(self.code)
+        if kind is None or kind.exit_code != self.exit_code:
+            raise ValueError(f"a rank raises no {self.code[:50]!r} with exit code {self.exit_code}")
+        return self
+
+
 def error_of(said: bytes) -> RatchetError:
-    """What a rank wrote, as it was raised there."""
-    error = json.loads(said)  # by a rank, which runs the user's code: its words are theirs
-    kinds: dict[str, type[RatchetError]] = {"TRAIN": TrainingError, "STALE": StaleAttemptError}
-    made = kinds.get(error["code"], RatchetError)(error["message"])
-    made.code, made.exit_code = error["code"], error["exit_code"]
-    return made
+    """What a rank wrote, as it was raised there; ``InfrastructureError`` for what is no error of ours."""
+    try:
+        told = RankError.model_validate_json(said)
+    except ValueError:
+        return InfrastructureError(
+            "the ranks ended, and what one of them said is no error of ours: "
+            f"{plain(said[:MOST_SHOWN].decode(errors='replace')) or 'nothing'}; running again resumes from the "
+            "checkpoint"
+        )
+    return RANK_ERRORS[told.code](plain(told.message)[:MOST_WORDS])
+
+
+def result_of(said: bytes) -> TrainResult:
+    """The result that the ranks told. Raises ``InfrastructureError`` for what is none."""
+    try:
+        return parse_result(said)
+    except (ValueError, TypeError, RecursionError) as error:
+        words = plain(str(error))[:MOST_SHOWN].replace("\n", " ")
+        raise InfrastructureError(
+            f"the ranks told a result that is none: {words}; running again resumes from the checkpoint"
+        ) from error
 
 
 def attempt_error(job: TrainJob, code: int) -> RatchetError:
@@ -169,7 +213,7 @@ def attempt_error(job: TrainJob, code: int) -> RatchetError:
     preempted, said, log = scratch / "preempted", scratch / ERROR, scratch / LOG
     if code == PREEMPTED and preempted.is_file():
         left = read_handed_back(preempted, most_bytes=MOST_SAID).decode(errors="replace")
-        return PreemptedError(f"{left}; running again resumes from it")
+        return PreemptedError(f"{plain(left)[:MOST_WORDS]}; running again resumes from it")
     if said.is_file():
         return error_of(read_handed_back(said, most_bytes=MOST_SAID))
     text = read_handed_back(log, most_bytes=MOST_LOG).decode(errors="replace") if log.is_file() else ""
@@ -192,5 +236,5 @@ def attempt_error(job: TrainJob, code: int) -> RatchetError:
     stalls = [line for line in lines if line.startswith("StallError")]  # what it breaks in its rank comes after it
     last = next((line for line in reversed(stalls or lines) if "Error" in line), lines[-1] if lines else "no output")
     return InfrastructureError(
-        f"the ranks ended with code {code}: {last[:400]}; running again resumes from the checkpoint"
+        f"the ranks ended with code {code}: {plain(last[:MOST_SHOWN])}; running again resumes from the checkpoint"
     )

@@ -19,20 +19,22 @@ from mlratchet.infra.launch.attempt import (
     end_session,
     error_of,
     meeting_place,
+    result_of,
     rights_of,
     start_agent,
 )
 from mlratchet.infra.launch.nodes import Invitation
-from mlratchet.infra.launch.reports import Reports, signing_store
+from mlratchet.infra.launch.reports import CHECKPOINT, Reports, signing_store
 from mlratchet.infra.machine.processes import WORK_MARK, sweep
 from mlratchet.infra.settings import load_settings
 from mlratchet.models.errors import ConfigurationError, InfrastructureError
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.job import AbandonedError, LentStore, TrainJob
 from mlratchet.models.training.launcher import never
-from mlratchet.models.training.result import TrainResult, parse_result
+from mlratchet.models.training.result import TrainResult
 
 POLL_S = 0.1  # seconds between two looks at the agent
+NO_EVENT = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError)  # of a line that is none
 MOST_AUTO = 4  # ranks that `auto` starts on CPUs in fast mode
 
 
@@ -100,7 +102,7 @@ class LocalLauncher:
                     "store": LentStore(socket=str(room.socket), bucket=store.bucket),
                 }
             )
-            lender = Lender(store, rights_of(job))
+            lender = Lender(store, rights_of(job), hears={CHECKPOINT: reports.checkpoint})
             opened.enter_context(StoreServer(room.socket, lender))
             invitation = opened.enter_context(Invitation(store, job)) if several else None
             events = Tail(scratch / "events.jsonl", reports)
@@ -125,7 +127,7 @@ class LocalLauncher:
             raise InfrastructureError(
                 "the ranks ended well and told no result; running again resumes from the checkpoint"
             )
-        return reports.finish(parse_result(lender.reported["result"]))
+        return reports.finish(result_of(lender.reported["result"]))
 
 
 class Tail:
@@ -147,7 +149,7 @@ class Tail:
                 if not line.endswith(b"\n"):
                     return
                 self._at += len(line)
-                with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):  # no event of ours
+                with suppress(*NO_EVENT):
                     self._pass_on(json.loads(line))
 
     def _pass_on(self, event: dict[str, Any]) -> None:

@@ -12,11 +12,13 @@ import os
 import sys
 import threading
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from mlratchet.infra.child.lent_store import BorrowedStore
 from mlratchet.infra.child.store_server import borrow
 from mlratchet.infra.launch.group import Place, join_group
 from mlratchet.infra.launch.same_code import refuse_other_code
@@ -60,6 +62,7 @@ def main(job_file: str) -> None:
             job, store, rank=rank, world=world, device=device,
             around=Surroundings(
                 emit=Spool(scratch / "events.jsonl"),
+                report_checkpoint=partial(tell_checkpoint, store),
                 beat=watchdog.beat,
                 stop_requested=watchdog.stop_requested,
                 bind_worker=die_with_parent,
@@ -80,6 +83,11 @@ def main(job_file: str) -> None:
     finally:
         if dist.is_initialized() and sys.exc_info()[0] is None:
             dist.destroy_process_group()
+
+
+def tell_checkpoint(store: BorrowedStore, step: int, marker: dict[str, Any]) -> None:
+    """As the result is told: the launcher has heard it when this returns, and no disk can be full."""
+    store.report("checkpoint", json.dumps({"step": step, "marker": marker}).encode())
 
 
 def pick_device(job: TrainJob, local_rank: int) -> torch.device:

@@ -6,22 +6,24 @@ attempt's own channel what it wrote, and the process that started it, which has 
 
 from __future__ import annotations
 
+import json
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 
 from mlratchet.infra.keys.files import InstalledKeys
 from mlratchet.infra.settings import Settings
 from mlratchet.infra.storage.opening import open_bucket
-from mlratchet.models.errors import SecurityError
+from mlratchet.models.errors import RatchetError, SecurityError
 from mlratchet.models.identity.claim import claim_key
 from mlratchet.models.identity.signed_records import RecordStore
-from mlratchet.models.ports.storage import ObjectStore, StorageError
+from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.training.job import StaleAttemptError, TrainJob
 from mlratchet.models.training.result import TrainResult, publish_result, weights_key
 
 logger = logging.getLogger(__name__)
-CHECKPOINT = "checkpoint"  # the event that asks for a marker
+CHECKPOINT = "checkpoint"  # the report that asks for a marker
 
 
 def signing_store(settings: Settings) -> RecordStore:
@@ -30,39 +32,59 @@ def signing_store(settings: Settings) -> RecordStore:
 
 
 class Reports:
-    """Of one attempt: hears every event and passes on those that are for people."""
+    """Of one attempt: hears every event and passes on those that are for people. Thread-safe."""
 
     def __init__(self, store: ObjectStore, job: TrainJob, on_event: Callable[[dict[str, Any]], None]) -> None:
         self._store, self._job, self._on_event = store, job, on_event
         self._waiting: dict[str, Any] | None = None  # the newest marker that the store did not take
+        self._newest_step = -1  # what a restart repeats is heard once
+        self._lock = threading.Lock()
 
     def __call__(self, event: dict[str, Any]) -> None:
         """One event of rank 0."""
         if event["event"] != CHECKPOINT:
             self._on_event(event)
-        elif isinstance(event.get("marker"), dict) and isinstance(event.get("step"), int):
-            self._waiting = event
+        else:
+            self._hear(event)
+
+    def checkpoint(self, said: bytes) -> None:
+        """A checkpoint of rank 0, as JSON with `step` and `marker`, through the attempt's own channel; its marker is
+        published when this returns, unless the store is away. Raises ``ValueError`` for what is no JSON."""
+        event = json.loads(said)
+        if isinstance(event, dict):
+            self._hear(event)
+
+    def _hear(self, event: dict[str, Any]) -> None:
+        step = event.get("step")
+        if not isinstance(event.get("marker"), dict) or not isinstance(step, int):
+            return
+        with self._lock:
+            if step > self._newest_step:
+                self._waiting, self._newest_step = event, step
             self._mark()
 
     def _mark(self) -> None:
-        if self._waiting is None or self._overtaken():
+        if self._waiting is None:
             return
         job, event = self._job, self._waiting
         from mlratchet.models.training.checkpoint import publish_marker  # torch: a command that reads has none
 
         try:
-            publish_marker(
-                self._store,
-                job.work_key,
-                job.epoch,
-                int(event["step"]),
-                event["marker"],
-                keep=job.train.checkpoint.keep,
-            )
-        except StorageError as error:  # the next one takes its place: the training goes on
+            if not self._overtaken():
+                publish_marker(
+                    self._store,
+                    job.work_key,
+                    job.epoch,
+                    int(event["step"]),
+                    event["marker"],
+                    keep=job.train.checkpoint.keep,
+                )
+        except RatchetError as error:  # the next one takes its place: the training goes on
             logger.warning("the checkpoint at step %s has no marker yet: %s", event["step"], error)
-        else:
-            self._waiting = None
+            return
+        except (ValueError, TypeError) as error:  # it is no marker, whoever of the ranks made it
+            logger.warning("the checkpoint at step %s has none: %s", event["step"], error)
+        self._waiting = None
 
     def _overtaken(self) -> bool:
         """Once a newer attempt has claimed the work, nothing more of this one is signed."""
@@ -83,5 +105,6 @@ class Reports:
         return publish_result(self._store, job.work_key, job.epoch, result)
 
     def close(self) -> None:
-        """A marker that is still waiting is tried once more."""
-        self._mark()
+        """A marker that is still waiting is tried once more. Raises nothing: what ended the attempt is the news."""
+        with self._lock:
+            self._mark()

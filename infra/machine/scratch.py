@@ -1,17 +1,22 @@
-"""The working directory of a run on this machine, and whether the process that owns it still lives."""
+"""The working directory of a run on this machine, temporary folders, and whether the process that owns one lives."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
+from mlratchet.models.identity.canonical import digest
 from mlratchet.models.identity.lease import Lease
 
 OWNER = "owner.json"
+TEMPORARY = re.compile(r"^ratchet-[a-z]+-(?P<pid>\d+)-(?P<born_ms>\d+)-(?P<where>[0-9a-f]{8})-")
 
 
 def open_scratch(home: Path, run_id: str) -> Path:
@@ -31,6 +36,33 @@ def orphaned_runs(home: Path) -> list[str]:
 def remove_scratch(home: Path, run_id: str) -> None:
     """Idempotent."""
     shutil.rmtree(home / "scratch" / run_id, ignore_errors=True)
+
+
+def temporary_folder(purpose: str) -> tempfile.TemporaryDirectory[str]:
+    """Of this process, in its name: who is killed removes nothing, and `remove_abandoned_folders` knows whose it was.
+
+    `purpose`: lower-case letters.
+    """
+    me = psutil.Process()
+    prefix = f"ratchet-{purpose}-{me.pid}-{round(me.create_time() * 1000)}-{_process_numbers()}-"
+    return tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
+
+
+def remove_abandoned_folders() -> None:
+    """Temporary folders of this user's whose process has ended."""
+    for folder in Path(tempfile.gettempdir()).glob("ratchet-*"):
+        owner = TEMPORARY.match(folder.name)
+        if owner is None or owner["where"] != _process_numbers() or folder.is_symlink():
+            continue
+        with suppress(OSError):  # another process removes it, too
+            if folder.stat().st_uid == os.getuid() and not _lives(int(owner["pid"]), int(owner["born_ms"]) / 1000):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _process_numbers() -> str:
+    """Where a pid of this process means something, also after the machine was started anew; 8 hex digits."""
+    host, _boot, namespace = this_machine().rsplit("/", 2)
+    return digest([host, namespace])[:8]
 
 
 def this_machine() -> str:

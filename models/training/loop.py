@@ -27,11 +27,11 @@ class Trainer(TrainingState):
 
     def run(self) -> None:
         """Train from here to the end, with checkpoints on rank 0."""
-        writer = None
+        writer, around = None, self.around
         if self.rank == 0:
             writer = Checkpointer(
                 self.store, self.job.work_key, self.job.epoch, self.config.checkpoint,
-                refuse_if_stale=self.refuse_if_stale, mark=None if self.around.publishes else self._report_marker,
+                refuse_if_stale=self.refuse_if_stale, mark=None if around.publishes else around.report_checkpoint,
                 step=self.step,
             )  # fmt: skip
         try:
@@ -42,9 +42,6 @@ class Trainer(TrainingState):
             if writer is not None:
                 writer.close()
                 self.checkpoint_stall_s = writer.stall_s
-
-    def _report_marker(self, step: int, marker: dict[str, Any]) -> None:
-        self.around.emit({"event": "checkpoint", "step": step, "marker": marker})
 
     def _steps(self, writer: Checkpointer | None) -> None:
         self._clock, self._reporter = Stopwatch(), StepReporter(self.device)

@@ -25,7 +25,8 @@ class Surroundings:
     beat: Callable[[], None] = lambda: None  # a step or a chunk was done: the watchdog is calmed
     stop_requested: Callable[[], bool] = lambda: False  # SIGTERM: checkpoint, then leave
     bind_worker: Callable[[], None] | None = None  # called by a loader worker, so that it ends with its rank
-    publishes: bool = True  # markers and result are published here; else emitted, for the process that has the key
+    publishes: bool = True  # markers and result are published here; else reported to the process that has the key
+    report_checkpoint: Callable[[int, dict[str, Any]], None] = lambda _step, _marker: None  # step, marker
     profile_file: str | None = None  # where the profiler's trace goes
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from uuid import UUID
 
-from mlratchet.infra.machine.scratch import is_gone, orphaned_runs, remove_scratch
+from mlratchet.infra.machine.scratch import is_gone, orphaned_runs, remove_abandoned_folders, remove_scratch
 from mlratchet.infra.tracking.spool import replay_spools
 from mlratchet.models.errors import ConfigurationError, RatchetError
 from mlratchet.models.identity.lease import LEASE_S, lease_key, read_leases
@@ -62,6 +62,7 @@ def reconcile_all(adapters: Adapters) -> Reconciled:
         done.attempt(lambda: declare_crashed(adapters, client))
         done.attempt(lambda: end_tracking_runs(adapters, client))
     done.attempt(lambda: remove_dead_leases(adapters))
+    remove_abandoned_folders()
     done.attempt(lambda: replay_spools(adapters.tracker, adapters.settings.home / "spool", now_s=time.time()))
     return done
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypedDict
 
 from mlratchet.infra.artifact.fetch import fetch_artifact
+from mlratchet.infra.machine.scratch import temporary_folder
 from mlratchet.models.decisions.decision import load_decision
 from mlratchet.models.decisions.document import Decision, held_checks
 from mlratchet.models.decisions.gate_run import list_gate_runs
@@ -210,5 +210,5 @@ def promoted_record(adapters: Adapters, entry: LedgerEntry) -> Registration:
 
 def verify_bytes(adapters: Adapters, record: Registration) -> None:
     """Raises ``SecurityError`` when the artifact is not what was registered."""
-    with tempfile.TemporaryDirectory(prefix="ratchet-verify-") as folder:
+    with temporary_folder("verify") as folder:
         fetch_artifact(adapters.bucket, record, Path(folder))

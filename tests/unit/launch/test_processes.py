@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import tempfile
 import uuid
 from pathlib import Path
 
 import pytest
-from mlratchet.infra.launch.attempt import attempt_error
+from mlratchet.infra.launch.attempt import attempt_error, error_of, result_of
 from mlratchet.infra.launch.local import Tail, resolve_processes
 from mlratchet.infra.machine.processes import marked_processes, sweep, wait_until_gone
-from mlratchet.infra.machine.scratch import open_scratch, orphaned_runs, remove_scratch
-from mlratchet.models.errors import ConfigurationError
+from mlratchet.infra.machine.scratch import (
+    open_scratch,
+    orphaned_runs,
+    remove_abandoned_folders,
+    remove_scratch,
+    temporary_folder,
+)
+from mlratchet.models.errors import ConfigurationError, DataError, InfrastructureError, RatchetError, SecurityError
 from mlratchet.models.pipeline.spec import WorkloadRef
+from mlratchet.models.ports.storage import StorageError
 from mlratchet.models.training.config import TrainConfig
-from mlratchet.models.training.job import Rendezvous, TrainJob
+from mlratchet.models.training.job import Rendezvous, StaleAttemptError, TrainingError, TrainJob
 
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
@@ -69,6 +78,34 @@ def test_a_scratch_folder_is_orphaned_when_its_owner_is_gone(tmp_path: Path) -> 
     assert mine.is_dir()
 
 
+def test_what_a_killed_process_left_in_tmp_is_removed_and_what_a_living_one_uses_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    script = (
+        "import os, signal, sys, tempfile; from mlratchet.infra.machine.scratch import temporary_folder; "
+        f"tempfile.tempdir = {str(tmp_path)!r}; made = temporary_folder('child'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=False)
+    (left,) = tmp_path.iterdir()
+    (left / "rows").write_text("1")
+    for other in ("ratchet-child-abc", f"pytest-{left.name}"):
+        (tmp_path / other).mkdir()
+    with temporary_folder("child") as mine:
+        remove_abandoned_folders()
+        assert Path(mine).is_dir()
+        assert not left.exists()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_folder_of_another_machine_is_not_ours_to_remove(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers share a /tmp, and a process number means nothing in another one."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "ratchet-child-4194303-1000-deadbeef-xyz").mkdir()
+    remove_abandoned_folders()
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def test_more_processes_than_the_machine_has_are_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"got 1000, but this machine has \d+ CPU cores"):
         resolve_processes(TrainConfig(mode="fast", processes=1000, global_batch_size=1000, device="cpu"))
@@ -118,3 +155,54 @@ def test_what_a_rank_said_is_what_is_raised(tmp_path: Path) -> None:
     (tmp_path / "error.json").write_text('{"code": "TRAIN", "exit_code": 3, "message": "loss is nan at step 4"}')
     error = attempt_error(job, 3)
     assert (error.exit_code, error.line()) == (3, "TRAIN: loss is nan at step 4")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"", b"{", b"[]", b"7", b"null", b"{}", b"\xff", b"[" * 100_000,
+        b'{"code": "TRAIN", "exit_code": 0, "message": "well done"}',
+        b'{"code": "TRAIN", "exit_code": "3", "message": "m"}',
+        b'{"code": "TRAIN", "exit_code": 3, "message": ["m"]}',
+        b'{"code": ["TRAIN"], "exit_code": 3, "message": "m"}',
+        b'{"code": "GATE", "exit_code": 4, "message": "refused"}',
+        b'{"code": "OK", "exit_code": 3, "message": "m"}',
+    ],
+)  # fmt: skip
+def test_words_of_a_rank_that_are_no_error_of_ours_are_an_error_all_the_same(said: bytes) -> None:
+    error = error_of(said)
+    assert isinstance(error, InfrastructureError)
+    assert error.line().startswith("INFRA: the ranks ended, and what one of them said is no error of ours")
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code", "kind"),
+    [
+        ("CONFIG", 2, ConfigurationError), ("DATA", 3, DataError), ("TRAIN", 3, TrainingError),
+        ("STALE", 5, StaleAttemptError), ("STORAGE", 5, StorageError), ("SECURITY", 6, SecurityError),
+    ],
+)  # fmt: skip
+def test_an_error_of_a_rank_is_of_its_own_kind_and_moves_no_cursor(
+    code: str, exit_code: int, kind: type[RatchetError]
+) -> None:
+    said = {"code": code, "exit_code": exit_code, "message": "a\x1b[2J" + "b" * 100_000}
+    error = error_of(json.dumps(said).encode())
+    assert type(error) is kind
+    assert (error.code, error.exit_code) == (code, exit_code)
+    assert str(error).startswith("a?[2Jbbb")
+    assert len(str(error)) < 5000
+
+
+@pytest.mark.parametrize("line", ['{"event": "step", "step": Infinity}', '{"event": "epoch", "epoch": 1, "of": 0}'])
+def test_numbers_that_are_none_end_no_training(tmp_path: Path, line: str) -> None:
+    heard: list[float] = []
+    file = tmp_path / "events.jsonl"
+    file.write_text(f'{line}\n{{"event": "epoch", "epoch": 2, "of": 4}}\n')
+    Tail(file, lambda event: heard.append(event["epoch"] / event["of"])).read()
+    assert heard == [0.5]
+
+
+@pytest.mark.parametrize("said", [b"", b"{", b"[]", b"{}", b"\xff", b"[" * 100_000, b'{"steps": Infinity}'])
+def test_a_result_that_is_none_is_an_error_of_ours(said: bytes) -> None:
+    with pytest.raises(InfrastructureError, match="told a result that is none"):
+        result_of(said)

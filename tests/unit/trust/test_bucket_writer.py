@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from mlratchet.infra.child.lent_store import Lender
 from mlratchet.infra.keys.files import MemoryKeys, public_half
 from mlratchet.infra.launch.reports import Reports
 from mlratchet.infra.settings import Settings
@@ -17,6 +18,8 @@ from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.keys import PublicKeys
 from mlratchet.models.identity.signed_records import RecordStore, signed_record
 from mlratchet.models.identity.signing import Signer
+from mlratchet.models.ports.children import Rights
+from mlratchet.models.ports.storage import StorageError
 from mlratchet.models.training.checkpoint import list_checkpoints, newest_checkpoint
 from mlratchet.models.training.job import StaleAttemptError, TrainJob
 from mlratchet.models.training.result import TrainResult, find_result, parse_result
@@ -139,6 +142,45 @@ def test_once_a_newer_claim_verifies_nothing_more_of_an_older_attempt_is_signed(
         reports.finish(ours)
     assert find_result(bucket.store, "w") is None
     assert epoch_of_the_next(bucket.store) == 3
+
+
+@pytest.mark.parametrize("name", ["exists", "create", "list"])
+def test_a_store_that_is_away_at_a_marker_ends_no_training_and_hides_no_error(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    job = TrainJob.model_validate({**JOB.model_dump(), "train": {"nodes": 1, "processes": 1}, "rendezvous": None})
+    reports = Reports(bucket.store, job, lambda _: None)
+
+    def away(*_: object, **__: object) -> None:
+        raise StorageError("the store is away")
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(bucket.store, name, away)
+        reports({"event": "checkpoint", "step": 10, "marker": {"position": POSITION, "parts": []}})
+        reports.close()
+    reports.close()
+    assert [step for step, *_ in list_checkpoints(bucket.store, "w", up_to_epoch=1)] == [10]
+
+
+@pytest.mark.parametrize("event", ['{"step": -1, "marker": {}}', '{"step": 1, "marker": {"a": NaN}}', "[]", "{", "7"])
+def test_a_marker_that_is_none_is_refused_and_leaves_nothing_behind(bucket: Bucket, event: str) -> None:
+    job = TrainJob.model_validate({**JOB.model_dump(), "train": {"nodes": 1, "processes": 1}, "rendezvous": None})
+    reports = Reports(bucket.store, job, lambda _: None)
+    lender = Lender(bucket.store, Rights(), hears={"checkpoint": reports.checkpoint})
+    lender.answer({"ask": 1, "do": "report", "name": "checkpoint"}, event.encode())
+    reports.close()
+    assert not list(bucket.raw.list("work/"))
+
+
+def test_a_checkpoint_that_is_reported_through_the_channel_is_signed_before_the_rank_goes_on(bucket: Bucket) -> None:
+    """No event's file has a part in it: a full disk takes no checkpoint away."""
+    job = TrainJob.model_validate({**JOB.model_dump(), "train": {"nodes": 1, "processes": 1}, "rendezvous": None})
+    reports = Reports(bucket.store, job, lambda _: None)
+    lender = Lender(bucket.store, Rights(), hears={"checkpoint": reports.checkpoint})
+    body = canonical_json({"step": 10, "marker": {"position": POSITION, "parts": []}})
+    head, _ = lender.answer({"ask": 1, "do": "report", "name": "checkpoint"}, body)
+    assert "refused" not in head
+    assert [step for step, *_ in list_checkpoints(bucket.store, "w", up_to_epoch=1)] == [10]
 
 
 def test_weights_that_are_not_the_attempts_own_are_not_signed(bucket: Bucket) -> None:
