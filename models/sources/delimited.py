@@ -98,7 +98,10 @@ class CsvTable:
         self.columns = self._header(found)
         self._found = found[1:]
         if dialect.quotes is None:
-            self._refuse_swallowed_rows()
+            self._refuse_swallowed_rows(len(found[0].fields))
+        for one in self._found:
+            if len(one.fields) <= len(found[0].fields):
+                del one.fields[len(self.columns) :]  # of columns without name and cells
 
     def require(self, column: str) -> None:
         """Raises ``DataError`` with the nearest name when the column is missing."""
@@ -161,25 +164,36 @@ class CsvTable:
         if not found or found[0].problem is not None:
             line, words = (found[0].first, found[0].problem[1]) if found and found[0].problem else (1, "no header row")
             raise self._unreadable("bad_header", line, words)
-        _refuse_foreign_characters(found[0].fields, f"{self.where}:{found[0].first}")
+        strange = next((told for told in map(_strange, found[0].fields) if told is not None), None)
+        if strange is not None:
+            raise self._unreadable("bad_header", found[0].first, strange[1])
         columns = [name.strip() for name in found[0].fields]
-        repeated = sorted({name for name in columns if columns.count(name) > 1})
+        named = self._width_with_names(columns, found[1:])
+        repeated = sorted({name for name in columns[:named] if columns[:named].count(name) > 1})
         if repeated:
-            raise DataError(f"{self.where}:1: column {repeated[0]!r} is there twice; rename one")
-        return columns
+            raise self._unreadable("bad_header", found[0].first, f"column {repeated[0]!r} is there twice; rename one")
+        return columns[:named]
 
-    def _refuse_swallowed_rows(self) -> None:
+    def _width_with_names(self, columns: list[str], found: list[_Fields]) -> int:
+        """How many columns there are without those at the end that have neither a name nor a cell."""
+        named = len(columns)
+        while named > 1 and not columns[named - 1]:
+            named -= 1
+        rows = [one.fields for one in found if len(one.fields) <= len(columns)]
+        return len(columns) if any(field.strip() for row in rows for field in row[named:]) else named
+
+    def _refuse_swallowed_rows(self, width: int) -> None:
         """Raises ``UnreadableTableError`` for a quoted cell over several lines that look like rows themselves: whether
         the cell holds them or an open quote took them in, nobody can tell."""
         spanning = [one for one in self._found if one.last > one.first and one.problem is None]
         if not spanning:
             return
-        alike = _Alike([one.fields for one in self._found if one.last == one.first], len(self.columns))
+        alike = _Alike([one.fields for one in self._found if one.last == one.first], width)
         for one in spanning:
             opening, *lines = self._lines[one.first - 1 : one.last]
             rows = sum(alike.fits(line, self.delimiter) for line in lines)
             # a line that is too short to be a row was not one before its quote opened either
-            if opening.count(self.delimiter) + 1 >= len(self.columns) and rows * 2 >= len(lines):
+            if opening.count(self.delimiter) + 1 >= width and rows * 2 >= len(lines):
                 raise self._unreadable(
                     "open_quote",
                     one.first,
@@ -285,13 +299,6 @@ def _strange(text: str) -> tuple[str, str] | None:
     if bad is None:
         return None
     return ("bad_encoding", f"bad encoding: got byte 0x{bad:02x}, expected UTF-8; convert the file")
-
-
-def _refuse_foreign_characters(fields: Sequence[str], where: str) -> None:
-    for field in fields:
-        strange = _strange(field)
-        if strange is not None:
-            raise DataError(f"{where}: {strange[1]}")
 
 
 def set_aside(table: CsvTable, row: BadRow) -> Reject:

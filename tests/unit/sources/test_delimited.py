@@ -121,6 +121,9 @@ def test_blank_lines_and_the_empty_rows_of_a_spreadsheet_are_nothing() -> None:
         (b",,,\n,,,\n", "bad_header"),
         (b'"a,b\n1,2\n', "open_quote"),
         (b'"a"x,b\n1,2\n', "bad_header"),
+        (b"a,b,c,c\n1,2,3,4\n", "bad_header"),
+        (b"a,b,gr\xf6\n1,2,3\n", "bad_header"),
+        (b"a,b,,\n1,2,,x\n", "bad_header"),
         (b"\xff\xfea\x00,\x00b\x00\n\x00\x00\xd8", "bad_encoding"),
     ],
 )
@@ -191,3 +194,9 @@ def test_whatever_quotes_a_file_holds_no_line_vanishes(text: str) -> None:
     inside = {line for one in table._found for line in range(one.first + 1, one.last + 1)}
     held = {n for n, line in enumerate(f"a,b\n{text}".splitlines(), 1) if n > 1 and line.strip(' ,"')}
     assert held <= begun | inside
+
+
+def test_columns_at_the_end_without_name_and_cells_are_nothing() -> None:
+    good, bad = rows_of(b"a,b,,\n1,2,,\n3,4, ,\n5,6\n7,8,,,\n")
+    assert [row.values for row in good] == [{"a": str(n), "b": str(n + 1)} for n in (1, 3, 5)]
+    assert [(one.number, one.code) for one in bad] == [(5, "ragged_row")]
