@@ -74,8 +74,13 @@ def folder_of(prefix: str) -> str:
 
 
 def _listed(raw: ObjectStore, folder: str) -> list[ObjectInfo]:
-    """Every object of a folder; the empty objects by which S3 consoles mark folders are nothing."""
-    return [info for info in raw.list(folder) if not (info.key.endswith("/") and info.size_bytes == 0)]
+    """Every object of a folder; the empty objects by which S3 consoles mark folders, and the files in which a Mac keeps
+    what other systems have no place for, are nothing."""
+    return [info for info in raw.list(folder) if not _is_mark(info, info.key.removeprefix(folder).split("/"))]
+
+
+def _is_mark(info: ObjectInfo, parts: list[str]) -> bool:
+    return (parts[-1] == "" and info.size_bytes == 0) or parts[-1].startswith("._") or "__MACOSX" in parts
 
 
 def _empty(raw: ObjectStore, prefix: str, folder: str) -> DataError:

@@ -16,13 +16,14 @@ from typing import Literal
 
 from mlratchet.models.errors import DataError
 from mlratchet.models.nearest import nearest_hint
+from mlratchet.models.sources.open_quotes import RowLikeness
 from mlratchet.models.sources.record import Reject
 
 DELIMITERS = ",;\t|"
 SAMPLE_LINES = 20  # that tell the delimiter
-FEW_NAMES = 20  # a column of no more different cells, each there twice on average, holds names out of a list
+LARGEST_CELL = 131_072  # characters
 BLANKS_AFTER_QUOTE = re.compile(r'"[ \t]+(?=[,;\t|\r\n]|$)')
-ALIKE_A_NUMBER = re.compile(r"[+-]?[\d.,]*\d[\d.,]*([eE][+-]?\d+)?")
+csv.field_size_limit(2**31 - 1)  # where its cell is too large, a quote would else seem to be left open
 
 
 class UnreadableTableError(DataError):
@@ -98,7 +99,10 @@ class CsvTable:
         self.columns = self._header(found)
         self._found = found[1:]
         if dialect.quotes is None:
-            self._refuse_swallowed_rows()
+            self._refuse_swallowed_rows(len(found[0].fields), found[0].last)
+        for one in self._found:
+            if len(one.fields) <= len(found[0].fields):
+                del one.fields[len(self.columns) :]  # of columns without name and cells
 
     def require(self, column: str) -> None:
         """Raises ``DataError`` with the nearest name when the column is missing."""
@@ -153,33 +157,44 @@ class CsvTable:
             return next(csv.reader(cleaned, delimiter=self.delimiter, skipinitialspace=True, strict=True)), None
         except csv.Error:
             fields = line.rstrip("\r\n").split(self.delimiter)
-            if "field limit" in str(error):
-                return fields, ("cell_too_large", f"{error}; shorten the cell")
             return fields, ("bad_quote", f"{error}; double a quote inside a quoted cell, or set source.quotes: none")
 
     def _header(self, found: list[_Fields]) -> list[str]:
         if not found or found[0].problem is not None:
             line, words = (found[0].first, found[0].problem[1]) if found and found[0].problem else (1, "no header row")
             raise self._unreadable("bad_header", line, words)
-        _refuse_foreign_characters(found[0].fields, f"{self.where}:{found[0].first}")
+        strange = next((told for told in map(_strange, found[0].fields) if told is not None), None)
+        if strange is not None:
+            raise self._unreadable("bad_header", found[0].first, strange[1])
         columns = [name.strip() for name in found[0].fields]
-        repeated = sorted({name for name in columns if columns.count(name) > 1})
+        named = self._width_with_names(columns, found[1:])
+        repeated = sorted({name for name in columns[:named] if columns[:named].count(name) > 1})
         if repeated:
-            raise DataError(f"{self.where}:1: column {repeated[0]!r} is there twice; rename one")
-        return columns
+            raise self._unreadable("bad_header", found[0].first, f"column {repeated[0]!r} is there twice; rename one")
+        return columns[:named]
 
-    def _refuse_swallowed_rows(self) -> None:
+    def _width_with_names(self, columns: list[str], found: list[_Fields]) -> int:
+        """How many columns there are without those at the end that have neither a name nor a cell."""
+        named = len(columns)
+        while named > 1 and not columns[named - 1]:
+            named -= 1
+        rows = [one.fields for one in found if len(one.fields) <= len(columns)]
+        return len(columns) if any(field.strip() for row in rows for field in row[named:]) else named
+
+    def _refuse_swallowed_rows(self, width: int, header_ends: int) -> None:
         """Raises ``UnreadableTableError`` for a quoted cell over several lines that look like rows themselves: whether
         the cell holds them or an open quote took them in, nobody can tell."""
         spanning = [one for one in self._found if one.last > one.first and one.problem is None]
         if not spanning:
             return
-        alike = _Alike([one.fields for one in self._found if one.last == one.first], len(self.columns))
+        behind = self._lines[header_ends:]
+        alike = RowLikeness(self._sure_cells(width), behind, self.delimiter)
+        bad_quote = max((one.first for one in self._found if one.problem and one.problem[0] == "bad_quote"), default=0)
         for one in spanning:
             opening, *lines = self._lines[one.first - 1 : one.last]
-            rows = sum(alike.fits(line, self.delimiter) for line in lines)
+            rows = alike.rows_among(lines, doubtful=bad_quote > one.last)
             # a line that is too short to be a row was not one before its quote opened either
-            if opening.count(self.delimiter) + 1 >= len(self.columns) and rows * 2 >= len(lines):
+            if opening.count(self.delimiter) + 1 >= width and rows:
                 raise self._unreadable(
                     "open_quote",
                     one.first,
@@ -188,32 +203,20 @@ class CsvTable:
                     "source.quotes: cells for the first, none for the second, or close the quote",
                 )
 
+    def _sure_cells(self, width: int) -> list[list[str]]:
+        """By column: the cells of rows on one line, and those before the cell that goes on over several lines."""
+        cells: list[list[str]] = [[] for _ in range(width)]
+        for one in self._found:
+            if len(one.fields) == width and one.problem is None:
+                for place, field in enumerate(one.fields):
+                    if "\n" in field or "\r" in field:
+                        break
+                    cells[place].append(field.strip().strip('"'))
+        return cells
+
     def _unreadable(self, code: str, line: int, words: str) -> UnreadableTableError:
         held = sum(1 for one in self._lines if one.strip()) - 1
         return UnreadableTableError(code, f"{self.where}:{line}", words, records=held)
-
-
-class _Alike:
-    """What the rows of a table look like: which columns hold numbers, and which hold names out of a list."""
-
-    def __init__(self, rows: list[list[str]], width: int) -> None:
-        cells = [[row[place].strip() for row in rows if len(row) == width] for place in range(width)]
-        self._width = width
-        self._numbers = [bool(held) and all(ALIKE_A_NUMBER.fullmatch(c) for c in held if c) for held in cells]
-        self._names = [set(held) if len(set(held)) <= min(FEW_NAMES, len(held) // 2) else None for held in cells]
-
-    def fits(self, line: str, delimiter: str) -> bool:
-        """Whether a line could be a row, with quotes as characters like any other."""
-        fields = [field.strip() for field in line.rstrip("\r\n").split(delimiter)]
-        if len(fields) != self._width or self._width < 2:
-            return False
-        for field, numbers, names in zip(fields, self._numbers, self._names, strict=True):
-            bare = field.strip('"')
-            if numbers and bare and not ALIKE_A_NUMBER.fullmatch(bare):
-                return False
-            if names is not None and not numbers and bare not in names and field not in names:
-                return False
-        return True
 
 
 def decode_text(data: bytes, where: str) -> str:
@@ -242,10 +245,7 @@ def find_delimiter(lines: Sequence[str], where: str) -> str:
     sample = lines[:SAMPLE_LINES]
 
     def agreement(delimiter: str) -> tuple[int, int]:
-        try:
-            counts = [len(row) for row in csv.reader(sample, delimiter=delimiter, skipinitialspace=True) if row]
-        except csv.Error:  # a cell beyond the limit of the module
-            return (0, 0)
+        counts = [len(row) for row in csv.reader(sample, delimiter=delimiter, skipinitialspace=True) if row]
         if not counts or counts[0] < 2:
             return (0, 0)
         return (sum(count == counts[0] for count in counts), counts[0])
@@ -269,6 +269,9 @@ def _unusable(fields: Sequence[str], width: int) -> tuple[str, str] | None:
     if len(fields) != width:
         return ("ragged_row", f"got {len(fields)} fields, expected {width}")
     for field in fields:
+        if len(field) > LARGEST_CELL:
+            words = f"got a cell of {len(field):,} characters, expected at most {LARGEST_CELL:,}; shorten the cell"
+            return ("cell_too_large", words)
         if not field.isascii() or "\0" in field:
             strange = _strange(field)
             if strange is not None:
@@ -285,13 +288,6 @@ def _strange(text: str) -> tuple[str, str] | None:
     if bad is None:
         return None
     return ("bad_encoding", f"bad encoding: got byte 0x{bad:02x}, expected UTF-8; convert the file")
-
-
-def _refuse_foreign_characters(fields: Sequence[str], where: str) -> None:
-    for field in fields:
-        strange = _strange(field)
-        if strange is not None:
-            raise DataError(f"{where}: {strange[1]}")
 
 
 def set_aside(table: CsvTable, row: BadRow) -> Reject:

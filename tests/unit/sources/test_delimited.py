@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 import unicodedata
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
@@ -89,7 +91,7 @@ def test_a_last_column_of_prose_is_no_swallowed_row() -> None:
         (",,", "empty_row", "every cell is empty"),
         ("1,\udcff,x", "bad_encoding", "got byte 0xff, expected UTF-8"),
         ("1,\0,x", "nul_byte", "NUL byte"),
-        (f"1,{'x' * 200_000},y", "cell_too_large", "field limit"),
+        (f"1,{'x' * 200_000},y", "cell_too_large", "got a cell of 200,000 characters, expected at most 131,072"),
     ],
 )
 def test_a_bad_line_is_set_aside_and_the_next_one_is_read(line: str, code: str, words: str) -> None:
@@ -121,6 +123,9 @@ def test_blank_lines_and_the_empty_rows_of_a_spreadsheet_are_nothing() -> None:
         (b",,,\n,,,\n", "bad_header"),
         (b'"a,b\n1,2\n', "open_quote"),
         (b'"a"x,b\n1,2\n', "bad_header"),
+        (b"a,b,c,c\n1,2,3,4\n", "bad_header"),
+        (b"a,b,gr\xf6\n1,2,3\n", "bad_header"),
+        (b"a,b,,\n1,2,,x\n", "bad_header"),
         (b"\xff\xfea\x00,\x00b\x00\n\x00\x00\xd8", "bad_encoding"),
     ],
 )
@@ -191,3 +196,67 @@ def test_whatever_quotes_a_file_holds_no_line_vanishes(text: str) -> None:
     inside = {line for one in table._found for line in range(one.first + 1, one.last + 1)}
     held = {n for n, line in enumerate(f"a,b\n{text}".splitlines(), 1) if n > 1 and line.strip(' ,"')}
     assert held <= begun | inside
+
+
+def test_columns_at_the_end_without_name_and_cells_are_nothing() -> None:
+    good, bad = rows_of(b"a,b,,\n1,2,,\n3,4, ,\n5,6\n7,8,,,\n")
+    assert [row.values for row in good] == [{"a": str(n), "b": str(n + 1)} for n in (1, 3, 5)]
+    assert [(one.number, one.code) for one in bad] == [(5, "ragged_row")]
+
+
+def swallowing(before: list[str], inside: list[str], behind: Sequence[str] = ()) -> str:
+    """A table with an inch mark that opens a cell, and one that closes it many rows later."""
+    opened, closed = '7,2,"12in,eu,0', '9,3,12",us,0'
+    return "\n".join(["a,b,size,region,label", *before, opened, *inside, closed, *behind, ""])
+
+
+def sizes(count: int, regions: str = "eu", *, b: str = "", size: str = "in") -> list[str]:
+    names = regions.split()
+    return [f"{i},{b or 2 * i},{f'{i}{size}' if size else ''},{names[i % len(names)]},{i % 2}" for i in range(count)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(swallowing(sizes(300), sizes(299, "us")), id="sorted by region"),
+        pytest.param(swallowing(sizes(40, "eu us"), sizes(500, "eu us cn jp br")), id="new names behind the quote"),
+        pytest.param(swallowing(sizes(400, size=""), sizes(500)), id="a column that was empty before"),
+        pytest.param(swallowing(sizes(400), sizes(500, b="NA")), id="numbers that are missing"),
+        pytest.param(swallowing([*sizes(400), "1,n/k,x,eu,0"], sizes(500)), id="a word among the numbers"),
+        pytest.param(swallowing([], sizes(500, "eu us")), id="every row"),
+        pytest.param(
+            "id,text\n" + "".join(f"u{i:x},good {i}\n" for i in range(9)) + 'v,"12in\nw,x\ny,z\nz,a\nb,12"\n',
+            id="neither numbers nor names",
+        ),
+        pytest.param('id,text\nu,x y\nv,"12in\nw,12"\nx,"5" or so\n', id="a later quote is malformed"),
+    ],
+)
+def test_rows_that_a_quote_takes_in_vouch_for_each_other(text: str) -> None:
+    with pytest.raises(UnreadableTableError, match=r"source\.quotes: cells") as caught:
+        CsvTable(text.encode(), "r.csv")
+    assert caught.value.code == "open_quote"
+
+
+def test_one_text_with_a_line_alike_sets_no_file_aside() -> None:
+    rows = [f"u{i:04x},good day {i}" for i in range(1000)]
+    rows[500] = 'u500,"see you,\nthen, bye"'
+    good, bad = rows_of("\n".join(["id,text", *rows, ""]).encode())
+    assert (len(good), bad) == (1000, [])
+
+
+def test_a_table_of_texts_with_line_breaks_alone_is_read() -> None:
+    letter = "Dear sir,\nplease, see, this\nthank you, and, bye"
+    good, bad = rows_of(("id,text,label\n" + "".join(f'{i},"{letter}",x\n' for i in range(50))).encode())
+    assert (len(good), bad) == (50, [])
+
+
+def test_a_large_cell_with_line_breaks_is_too_large_and_no_open_quote() -> None:
+    good, bad = rows_of(('id,text,label\n1,"' + "word \n" * 40_000 + '",0\n2,x,1\n').encode())
+    assert [row.values["id"] for row in good] == ["2"]
+    assert [(one.number, one.code) for one in bad] == [(2, "cell_too_large")]
+
+
+def test_a_long_cell_of_digits_takes_no_time() -> None:
+    began = time.process_time()
+    CsvTable(f'a,b,label\n{"1" * 16_000}x,2,y\n1,"x\ny",z\n'.encode(), "r.csv")
+    assert time.process_time() - began < 1.0

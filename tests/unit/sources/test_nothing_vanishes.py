@@ -75,6 +75,19 @@ def test_what_lies_beside_a_folder_is_named() -> None:
         read({"plant-old/d.csv": rows(3)}, prefix="plant")
 
 
+def test_what_a_mac_lays_beside_its_files_is_nothing() -> None:
+    beside = b"\0\5\x16\7\0\2\0\0Mac OS X"
+    records, rejects = read({"p/__MACOSX/sub/._d.csv": beside, "p/._d.csv": beside, "p/d.csv": rows(100)})
+    assert (len(records), rejects) == (100, [])
+
+
+@pytest.mark.parametrize("header", [b"a,b,label,c,c", b"a,b,label,gr\xf6"])
+def test_a_file_with_a_bad_header_is_set_aside_and_the_others_are_read(header: bytes) -> None:
+    records, rejects = read({"p/bad.csv": header + b"\n1,2,0,3,4\n2,3,1,4,5\n", "p/d.csv": rows(100)})
+    assert len(records) == 100
+    assert [(one.where, one.code, one.records) for one in rejects] == [("bad.csv:1", "bad_header", 2)]
+
+
 def test_the_marks_of_folders_are_nothing() -> None:
     records, rejects = read({"p/": b"", "p/sub/": b"", "p/d.csv": rows(100)})
     assert (len(records), rejects) == (100, [])
