@@ -15,12 +15,12 @@ from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.errors import DataError
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.serving.refusal import BadRequestError
-from mlratchet.models.serving.schema import rows_of
+from mlratchet.models.serving.schema import most_instances, rows_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-BATCH = 256  # rows of a forward
+BATCH = 256  # rows that are read, and of a forward
 
 
 class ServedModel:
@@ -35,19 +35,21 @@ class ServedModel:
         """A prediction per row: the class by name and every probability, or the value.
 
         Args:
-            model_input: A frame or arrays by column name, in any order; an array of the input's shape.
+            model_input: A frame or arrays by column name, in any order; an array of the input's shape. Of any length.
             params: Not used: the model has none.
 
         Raises ``DataError`` naming the first value that the server would refuse.
         """
         del params
-        try:
-            rows = rows_of(instances_of(model_input), self._predictor.signature)
-        except BadRequestError as error:
-            raise DataError(f"{error}; the columns and types are in the model's signature") from error
+        instances = instances_of(model_input)
+        size = min(BATCH, most_instances(self._predictor.signature))
         found: list[dict[str, Any]] = []
-        for at in range(0, len(rows), BATCH):
-            found += self._predictor.predict(rows[at : at + BATCH], first=at)
+        for first in range(0, len(instances), size):
+            try:
+                rows = rows_of(instances[first : first + size], self._predictor.signature, first=first)
+            except BadRequestError as error:
+                raise DataError(f"{error}; the columns and types are in the model's signature") from error
+            found += self._predictor.predict(rows, first=first)
         return found
 
 

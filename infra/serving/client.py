@@ -6,12 +6,15 @@ import base64
 import csv
 import io
 import json
-from collections.abc import Sequence
+import math
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 from mlratchet.models.errors import ConfigurationError, DataError, InfrastructureError
+from mlratchet.models.serving.openapi import MOST_BYTES
 
 TABLES = (".csv", ".tsv", ".txt")
 DELIMITERS = (",", ";", "\t", "|")
@@ -19,6 +22,10 @@ OTHER_TABLES = (".parquet", ".xlsx", ".jsonl")  # of which the server would take
 TIMEOUT_S = 30.0
 READY_S = 5.0
 AT_ONCE = 256  # instances of a request
+BODY = b'{"instances":[%s]}'
+NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?\Z")
+WHOLE = re.compile(r"[-+]?[0-9]+\Z")
+NOT_FINITE = ("nan", "inf", "infinity")
 
 Named = tuple[str, Any]  # file or file:row, and the instance
 
@@ -32,23 +39,45 @@ def predict_files(url: str | None, pipeline: str, files: Sequence[Path]) -> dict
     if url is None:
         raise ConfigurationError(f"no server for {pipeline!r}; `ratchet run {pipeline}` promotes and deploys one")
     with httpx.Client(base_url=url, timeout=TIMEOUT_S) as client:
-        tables = any(file.suffix.lower() in TABLES for file in files)
-        columns = columns_of(asked(client, pipeline, "GET", "/openapi.json")) if tables else []
+        described = asked(client, pipeline, "GET", "/openapi.json")
+        columns = columns_of(described)
         instances = [one for file in files for one in instances_of(file, columns)]
         predictions: list[Any] = []
         answer: dict[str, Any] = {}
-        for at in range(0, len(instances), AT_ONCE):
-            part = [instance for _, instance in instances[at : at + AT_ONCE]]
-            answer = asked(client, pipeline, "POST", "/predict", {"instances": part})
+        for body in requests_of([instance for _, instance in instances], **limits_of(described)):
+            answer = asked(client, pipeline, "POST", "/predict", body)
             predictions += answer["predictions"]
     return {"predictions": predictions, "version": answer["version"], "instances": [name for name, _ in instances]}
 
 
-def asked(client: httpx.Client, pipeline: str, method: str, path: str, body: Any = None) -> dict[str, Any]:
+def requests_of(instances: Sequence[Any], *, most: int, most_bytes: int) -> Iterator[bytes]:
+    """The bodies of as few requests as the limits allow; an instance that is above them alone is for the server to
+    refuse."""
+    part: list[bytes] = []
+    size = len(BODY % b"")
+    for instance in instances:
+        written = json.dumps(instance, separators=(",", ":"), allow_nan=False).encode()
+        if part and (len(part) == most or size + len(written) > most_bytes):
+            yield BODY % b",".join(part)
+            part, size = [], len(BODY % b"")
+        part.append(written)
+        size += len(written) + 1  # the comma
+    if part:
+        yield BODY % b",".join(part)
+
+
+def limits_of(described: dict[str, Any]) -> dict[str, int]:
+    """Of one request to the server that is described."""
+    post = described["paths"]["/predict"]["post"]
+    instances = post["requestBody"]["content"]["application/json"]["schema"]["properties"]["instances"]
+    return {"most": min(AT_ONCE, instances.get("maxItems", AT_ONCE)), "most_bytes": post[MOST_BYTES]}
+
+
+def asked(client: httpx.Client, pipeline: str, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
     """The JSON of an answer."""
     url = client.base_url
     try:
-        reply = client.request(method, path, json=body)
+        reply = client.request(method, path, content=body, headers={"content-type": "application/json"})
     except httpx.HTTPError as exc:
         raise InfrastructureError(f"{url}: {exc}; see `ratchet logs serve-{pipeline}`") from exc
     if 400 <= reply.status_code < 500:
@@ -81,10 +110,14 @@ def instances_of(file: Path, columns: Sequence[str]) -> list[Named]:
     suffix = file.suffix.lower()
     if suffix == ".json":
         try:
-            held = json.loads(data)
+            held = json.loads(data, parse_constant=finite, parse_float=finite)
         except (ValueError, RecursionError) as exc:
-            raise DataError(f"{file}: not JSON: {exc}") from exc
+            raise DataError(
+                f"{file}: {exc}" if isinstance(exc, NotFiniteError) else f"{file}: not JSON: {exc}"
+            ) from exc
         if isinstance(held, dict) and set(held) == {"instances"} and isinstance(held["instances"], list):
+            if not held["instances"]:
+                raise DataError(f"{file}: holds no instance; expected a list of at least one")
             return [(f"{file}:{number}", one) for number, one in enumerate(held["instances"])]
         return [(str(file), held)]
     if suffix in TABLES:
@@ -131,14 +164,26 @@ def cells(line: str, delimiter: str) -> list[str]:
     return [cell.strip().strip('"') for cell in line.split(delimiter)]
 
 
+class NotFiniteError(ValueError):
+    """A number of a JSON file that no request can hold."""
+
+
+def finite(text: str) -> float:
+    """Raises ``NotFiniteError``."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise NotFiniteError(f"got {text[:50]}, expected a finite number")
+    return value
+
+
 def number(cell: str, name: str, where: str) -> int | float:
     """As JSON would say it. Raises ``DataError`` for another way to write one."""
-    for read in (int, float):
-        try:
-            return read(cell)
-        except ValueError:
-            continue
-    raise DataError(f"{where}: column {name!r}: got {cell[:50]!r}, expected a number with a decimal point")
+    if not NUMBER.match(cell):
+        words = "finite number" if cell.lower().lstrip("+-") in NOT_FINITE else "number with a decimal point"
+        raise DataError(f"{where}: column {name!r}: got {cell[:50]!r}, expected a {words}")
+    if not math.isfinite(float(cell)):
+        raise DataError(f"{where}: column {name!r}: got {cell[:50]!r}, expected a finite number")
+    return int(cell) if WHOLE.match(cell) else float(cell)
 
 
 def readiness(url: str) -> str:

@@ -56,4 +56,4 @@ def changed_pipeline(spec: PipelineSpec, changes: Changes) -> PipelineSpec:
         return spec
     text = json.dumps(spec.model_dump(mode="json"))
     assignments = [f"{key}={json.dumps(value)}" for key, value in values.items()]
-    return parse_pipeline(text, where=f"pipeline {spec.name}", overrides=assignments)
+    return parse_pipeline(text, where=f"pipeline {spec.name}", overrides=assignments, published=True)

@@ -47,7 +47,7 @@ def parse_pipeline(
     """The pipeline of a YAML text, with ``a.b=value`` overrides applied before validation.
 
     `folder` is where a shared policy file is looked for; None for a pipeline that holds it already. What was
-    `published` is read as it was then, names that YAML guessed included.
+    `published` is read as it was then, names that YAML guessed and schedules included.
     Raises ``ConfigurationError`` with every problem, one line each, as ``where:line: path: problem``.
     """
     document, lines = parse_yaml(text, where=where, expected="name, workload, source and gates")
@@ -61,7 +61,7 @@ def parse_pipeline(
         refuse_guessed_names(document, lines, where)
     if isinstance(document.get("gates"), dict):
         _fill_in_shared_policy(document["gates"], folder, lines, where)
-    return validated(PipelineSpec, document, lines, where=where)
+    return validated(PipelineSpec, document, lines, where=where, written=not published)
 
 
 def _fill_in_shared_policy(gates: dict[str, Any], folder: Path | None, lines: Lines, where: str) -> None:

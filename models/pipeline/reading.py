@@ -14,6 +14,7 @@ from mlratchet.models.nearest import nearest_hint
 from pydantic import BaseModel, ValidationError
 
 SECRET_KEY = re.compile(r"(?i)(passw|secret|token|api_?key|credential)")
+WRITTEN = "written"  # key of the validation's context
 
 KeyPath = tuple[str | int, ...]
 Model = TypeVar("Model", bound=BaseModel)
@@ -162,10 +163,17 @@ def parse_yaml(text: str, *, where: str, expected: str) -> tuple[dict[str, Any],
     return document, lines
 
 
-def validated(model: type[Model], document: dict[str, Any], lines: Lines, *, where: str) -> Model:
-    """Raises ``ConfigurationError`` with every problem, one line each, as ``where:line: path: problem``."""
+def is_written(context: Any) -> bool:
+    """Whether a validator looks at what a person wrote, and can still mend; nowhere but under `validated`."""
+    return isinstance(context, Mapping) and context.get(WRITTEN) is True
+
+
+def validated(model: type[Model], document: dict[str, Any], lines: Lines, *, where: str, written: bool = True) -> Model:
+    """`written`: a person's file, not what was published from one.
+
+    Raises ``ConfigurationError`` with every problem, one line each, as ``where:line: path: problem``."""
     try:
-        return model.model_validate(document)
+        return model.model_validate(document, context={WRITTEN: written})
     except ValidationError as exc:
         problems = []
         for error in exc.errors():

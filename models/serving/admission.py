@@ -14,42 +14,46 @@ class Admission:
     """Used by one event loop."""
 
     def __init__(self, *, max_requests: int, max_bytes: int) -> None:
-        self._max_requests, self._max_bytes = max_requests, max_bytes
+        self.max_requests, self.max_bytes = max_requests, max_bytes
         self.requests = 0
         self.bytes = 0
 
     @contextmanager
-    def place(self) -> Iterator[Held]:
-        """A request's place until it is answered. Raises ``BadRequestError`` (503) when all are taken."""
-        if self.requests >= self._max_requests:
-            raise full(f"{self.requests} requests are waiting")
-        self.requests += 1
+    def arrival(self) -> Iterator[Held]:
+        """A request from its first byte to its answer: whatever it holds is given back then."""
         mine = Held(self)
         try:
             yield mine
         finally:
-            self.requests -= 1
+            self.requests -= mine.waits
             self.bytes -= mine.bytes
-
-    def take(self, count: int) -> None:
-        """Raises ``BadRequestError`` (503) when requests hold too much already. A request alone is always let in:
-        another limit says how large it may be."""
-        if self.requests > 1 and self.bytes + count > self._max_bytes:
-            raise full(f"{self.bytes} bytes of requests are waiting")
-        self.bytes += count
 
 
 class Held:
-    """What one request holds."""
+    """What one request holds: bytes from the first on, and a place once it is here whole. Whoever only sends a header
+    takes no place: connections are bounded elsewhere."""
 
     def __init__(self, room: Admission) -> None:
         self._room = room
         self.bytes = 0
+        self.waits = False
 
     def take(self, count: int) -> None:
-        """Raises as `Admission.take`."""
-        self._room.take(count)
+        """Raises ``BadRequestError`` (503) when requests hold too many bytes already. A request alone is always let
+        in: another limit says how large it may be."""
+        room = self._room
+        if room.bytes > self.bytes and room.bytes + count > room.max_bytes:
+            raise full(f"{room.bytes} bytes of requests are waiting")
+        room.bytes += count
         self.bytes += count
+
+    def wait(self) -> None:
+        """Take a place until the answer. Raises ``BadRequestError`` (503) when all are taken."""
+        room = self._room
+        if room.requests >= room.max_requests:
+            raise full(f"{room.requests} requests are waiting")
+        room.requests += 1
+        self.waits = True
 
 
 def full(words: str) -> BadRequestError:

@@ -51,7 +51,7 @@ class ModelServer:
         self._rows = Counter("ratchet_rows", "Rows predicted", ["version"], registry=self._registry)
         self._seconds = Histogram("ratchet_request_seconds", "Time to answer /predict", registry=self._registry)
         self._version = Gauge("ratchet_model_version", "Version that is served", registry=self._registry)
-        waiting = Gauge("ratchet_waiting_requests", "Requests that are read or wait", registry=self._registry)
+        waiting = Gauge("ratchet_waiting_requests", "Requests that wait for their answer", registry=self._registry)
         waiting.set_function(lambda: self._room.requests)
         self._troubles = Troubles(self._registry)
 
@@ -94,8 +94,10 @@ class ModelServer:
             if predictor is None:
                 words = "no champion is loaded yet; see /health"
                 raise BadRequestError("model", words, 503, retry_after_s=RETRY_AFTER_S)
-            with self._room.place() as held:
-                rows = await self._parsed(await self._body(request, held), predictor, held)
+            with self._room.arrival() as held:
+                body = await self._body(request, held)
+                held.wait()
+                rows = await self._parsed(body, predictor, held)
                 predictions = await self._batcher.predict(predictor, rows)
         except BadRequestError as error:
             return self._refused(request, error, version)

@@ -11,6 +11,7 @@ from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.schema import most_instances
 
 Json = dict[str, Any]
+MOST_BYTES = "x-max-bytes"  # of a request's body
 ANY_NUMBERS: Json = {"type": "array", "description": "numbers, nested as the model's input shape"}
 REFUSALS = {
     "400": "The body is not JSON",
@@ -204,6 +205,7 @@ def openapi(name: str, signature: Signature | None, config: ServingConfig) -> Js
     described = {"schema": request(signature), "example": example(signature)}
     predict = {
         "summary": "Predict with the champion",
+        MOST_BYTES: config.max_request_bytes,
         "description": f"At most {config.max_request_bytes} bytes, within {config.read_seconds:g} s.",
         "operationId": "predict",
         "requestBody": {"required": True, "content": {"application/json": described}},

@@ -47,15 +47,17 @@ def parse_request(body: bytes, signature: Signature) -> np.ndarray[Any, Any]:
     return rows_of(document.get("instances"), signature)
 
 
-def rows_of(instances: Any, signature: Signature) -> np.ndarray[Any, Any]:
-    """The rows of a list of instances, as JSON holds them. Raises ``BadRequestError``."""
+def rows_of(instances: Any, signature: Signature, *, first: int = 0) -> np.ndarray[Any, Any]:
+    """The rows of a list of instances, as JSON holds them. `first`: the number of the first one, for what is wrong.
+
+    Raises ``BadRequestError``."""
     if not isinstance(instances, list) or not instances:
         raise BadRequestError("instances", "expected a list of at least one instance")
     most = most_instances(signature)
     if len(instances) > most:
         raise BadRequestError("instances", f"got {len(instances)}, expected at most {most}")
     _refuse_too_many_pixels(instances, (signature.input.decoding or AS_DECLARED).max_pixels)
-    rows = [_row(value, f"instances[{number}]", signature) for number, value in enumerate(instances)]
+    rows = [_row(value, f"instances[{number}]", signature) for number, value in enumerate(instances, first)]
     return np.stack(rows) if len(rows) > 1 else rows[0][None]
 
 

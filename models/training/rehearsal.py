@@ -6,13 +6,15 @@ Whatever raises is told with the user's own line. Runs in a process of its own (
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import inspect
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from mlratchet.models.config import WorkloadRef
 from mlratchet.models.errors import ConfigurationError, RatchetError
 from mlratchet.models.own_line import own_line
+from mlratchet.models.ports.memory import ObjectsInMemory
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.sources.record import Split
 from mlratchet.models.training.config import CheckpointConfig, TrainConfig
@@ -37,6 +39,10 @@ SHARDS = 2
 MANY = 5  # rows
 BATCH = 2 * SHARDS  # rows of a step, or queries: two for each shard, as BatchNorm needs
 TOLERANCE = 1e-2  # of an exported output against the model's, relative: more is another answer, not another rounding
+SCALED = (
+    "columns are standardised by default, and as they are they pass: write workload.parameters.standardise: false, or "
+    "name the columns that it may scale"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +65,25 @@ def rehearse(
         world: Processes that will train.
         rows: Training rows; without them rows of 0 and 1 are made up from the workload's input.
     """
+    found = _tried(store, ref, train, world, rows)
+    raw = _with_raw_columns(ref) if found.problem else None
+    if raw is not None and not _tried(ObjectsInMemory("rehearsal"), raw, train, world, rows).problem:
+        return replace(found, problem=f"{found.problem}; {SCALED}")
+    return found
+
+
+def _with_raw_columns(ref: WorkloadRef) -> WorkloadRef | None:
+    """The workload with its columns as they are; None where they are already, or nobody can say so."""
+    try:
+        workload = load_workload(ref.use, dict(ref.parameters))
+    except Exception:  # noqa: BLE001 - the user's code may raise anything, and what it is was told
+        return None
+    if not getattr(workload, "standardise", False) or "standardise" not in inspect.signature(type(workload)).parameters:
+        return None
+    return ref.model_copy(update={"parameters": {**ref.parameters, "standardise": False}})
+
+
+def _tried(store: ObjectStore, ref: WorkloadRef, train: TrainConfig, world: int, rows: Split | None) -> Rehearsal:
     notes: list[str] = []
     try:
         workload = load_workload(ref.use, dict(ref.parameters))

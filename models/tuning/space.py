@@ -190,7 +190,7 @@ def trial_spec(spec: PipelineSpec, workload: Workload, values: Mapping[str, Any]
     Raises ``ConfigurationError`` when they do not fit together or would change what a row is.
     """
     document = json.dumps(spec.model_dump(mode="json"))
-    made = parse_pipeline(document, where=f"pipeline {spec.name}", overrides=overrides(values))
+    made = parse_pipeline(document, where=f"pipeline {spec.name}", overrides=overrides(values), published=True)
     theirs = load_workload(made.workload.use, dict(made.workload.parameters))
     check_fits(made.train, theirs)
     same = (theirs.objective.reference, theirs.input_spec(), theirs.class_names()) == (

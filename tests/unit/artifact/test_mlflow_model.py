@@ -17,10 +17,11 @@ import yaml
 from mlflow.exceptions import MlflowException
 from mlratchet.infra.artifact.exported import load_exported
 from mlratchet.infra.artifact.package import complete, export
+from mlratchet.infra.artifact.pyfunc import _load_pyfunc
 from mlratchet.models.artifact.signature import Signature, signature_of
 from mlratchet.models.errors import DataError, SecurityError
 from mlratchet.models.serving.predictor import Predictor
-from mlratchet.models.serving.schema import parse_request
+from mlratchet.models.serving.schema import MAX_INSTANCES, parse_request
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.tabular import TableClassifier, TableRegressor
 from safetensors.torch import save_file
@@ -97,6 +98,23 @@ def test_an_artifact_that_brings_code_is_not_loaded(table: Made, tmp_path: Path)
         with pytest.raises(SecurityError, match="nothing is loaded"):
             load_exported(directory)
     assert not marked.exists()
+
+
+def test_a_frame_may_be_larger_than_a_request_and_may_be_empty(table: Made) -> None:
+    directory, server = table
+    loaded = mlflow.pyfunc.load_model(str(directory))
+    count = MAX_INSTANCES + 10
+    frame = pd.DataFrame(np.random.default_rng(2).random((count, 3)), columns=COLUMNS)
+    answers = loaded.predict(frame)
+    assert len(answers) == count
+    last = server(frame.iloc[-10:].to_dict("records"))
+    for got, expected in zip(answers[-10:], last, strict=True):
+        assert got["probabilities"] == pytest.approx(expected["probabilities"])
+    frame.loc[MAX_INSTANCES + 3, "stock"] = float("nan")
+    with pytest.raises(DataError, match=rf"instances\[{MAX_INSTANCES + 3}\].stock: got nan"):
+        loaded.predict(frame)
+    served = _load_pyfunc(str(directory))  # MLflow itself finds no type in an empty frame, and refuses it
+    assert served.predict(frame[:0]) == served.predict(np.empty((0, 3))) == []
 
 
 def test_its_own_input_example_is_answered(table: Made) -> None:

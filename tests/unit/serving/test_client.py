@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from mlratchet.infra.serving import client
-from mlratchet.infra.serving.client import AT_ONCE, columns_of, instances_of, predict_files
+from mlratchet.infra.serving.client import AT_ONCE, columns_of, instances_of, number, predict_files
 from mlratchet.models.errors import ConfigurationError, DataError, InfrastructureError
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.openapi import openapi
@@ -53,6 +53,15 @@ def test_rows_of_a_table_are_read_by_the_models_columns(tmp_path: Path, delimite
         ("rows.parquet", "PAR1", "parquet is not read here"),
         ("bad.json", "a;b\n", "not JSON"),
         ("absent.json", "", "cannot be read"),
+        ("none.json", '{"instances": []}', "none.json: holds no instance"),
+        ("nan.json", '{"a": NaN}', "nan.json: got NaN, expected a finite number"),
+        ("inf.json", '{"instances": [[1, -Infinity]]}', "inf.json: got -Infinity, expected a finite"),
+        ("huge.json", "[1e400, 1]", "huge.json: got 1e400, expected a finite"),
+        ("rows.csv", "a,b\n1,nan\n", "rows.csv:2: column 'b': got 'nan', expected a finite number"),
+        ("rows.csv", "a,b\n-inf,1\n", "column 'a': got '-inf'"),
+        ("rows.csv", "a,b\n1e400,1\n", "column 'a': got '1e400'"),
+        ("rows.csv", "a,b\n1_000,1\n", "column 'a': got '1_000'"),
+        ("rows.csv", "a,b\n" + "9" * 5000 + ",1\n", "column 'a': got '9999"),
     ],
 )
 def test_what_is_no_instance_says_what_would_be(tmp_path: Path, name: str, text: str, words: str) -> None:
@@ -60,6 +69,13 @@ def test_what_is_no_instance_says_what_would_be(tmp_path: Path, name: str, text:
         (tmp_path / name).write_bytes(text.encode("latin-1"))
     with pytest.raises(DataError, match=words):
         instances_of(tmp_path / name, ["a", "b"])
+
+
+def test_digits_of_other_scripts_are_no_numbers(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a,b\n\u0661\u0662,1\n", encoding="utf-8")
+    with pytest.raises(DataError, match="column 'a'"):
+        instances_of(tmp_path / "rows.csv", ["a", "b"])
+    assert [number(cell, "a", "f:2") for cell in ("+7", "-0.5", ".5", "5.", "1E3")] == [7, -0.5, 0.5, 5.0, 1000.0]
 
 
 def test_a_model_of_pictures_takes_no_table(tmp_path: Path) -> None:
@@ -74,7 +90,7 @@ def test_a_model_of_pictures_takes_no_table(tmp_path: Path) -> None:
 def served(serve: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slot]:
     """A server in this process, which the client asks."""
     slot = Slot()
-    asked: TestClient = serve(slot)
+    asked: TestClient = serve(slot, max_request_bytes=2000)
 
     def request(call: httpx.Request) -> httpx.Response:
         reply = asked.request(call.method, call.url.path, content=call.content, headers=dict(call.headers))
@@ -103,6 +119,31 @@ def test_a_whole_table_is_answered_row_by_row(served: Slot, tmp_path: Path) -> N
     answer = predict_files("http://localhost", "quote", [file])
     assert [one["value"] for one in answer["predictions"]] == [n + 1.0 for n in range(AT_ONCE + 10)]
     assert (answer["version"], answer["instances"][-1]) == (3, f"{file}:{AT_ONCE + 11}")
+
+
+def test_more_bytes_than_a_request_may_have_go_in_several(
+    served: Slot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served.swap(sum_of(3, TABLE))
+    sent: list[int] = []
+    real = client.asked
+
+    def counted(*given: Any) -> dict[str, Any]:
+        sent.append(len(given[4]) if given[2] == "POST" else 0)
+        return real(*given)
+
+    monkeypatch.setattr(client, "asked", counted)
+    rows = [{"a": n, "b": 0.123456789} for n in range(200)]
+    (tmp_path / "rows.json").write_text(json.dumps({"instances": rows}))
+    answer = predict_files("http://localhost", "quote", [tmp_path / "rows.json"])
+    assert [round(one["value"]) for one in answer["predictions"]] == list(range(200))
+    assert len(sent) > 3
+    assert 1900 < max(sent) <= 2000
+
+
+def test_one_instance_alone_is_sent_however_large_it_is() -> None:
+    bodies = list(client.requests_of(["x" * 5000, "y", "z" * 5000, "z"], most=9, most_bytes=100))
+    assert [json.loads(body)["instances"] for body in bodies] == [["x" * 5000], ["y"], ["z" * 5000], ["z"]]
 
 
 def test_what_a_server_refuses_or_cannot_answer_is_told(served: Slot, tmp_path: Path) -> None:

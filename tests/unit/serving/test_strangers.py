@@ -162,20 +162,60 @@ def test_a_full_server_says_when_to_ask_again(serve: Callable[..., TestClient]) 
 
 def test_room_is_given_back_whatever_happens() -> None:
     room = Admission(max_requests=2, max_bytes=100)
-    with room.place() as first:
+    with room.arrival() as first, room.arrival() as third:
         first.take(90)
-        with room.place() as second:
+        first.wait()
+        with room.arrival() as second:
             with pytest.raises(BadRequestError, match="90 bytes"):
                 second.take(11)
             second.take(10)
-            with pytest.raises(BadRequestError, match="2 requests"), room.place():
-                pass
+            second.wait()
+            with pytest.raises(BadRequestError, match="2 requests"):
+                third.wait()
         first.take(10)
-    with suppress(KeyError), room.place() as alone:
+        third.wait()
+    with suppress(KeyError), room.arrival() as alone:
         alone.take(1000)  # another limit says how large one may be
         assert room.bytes == 1000
         raise KeyError
     assert (room.requests, room.bytes) == (0, 0)
+
+
+SCOPE = {
+    "type": "http", "method": "POST", "path": "/predict", "query_string": b"", "http_version": "1.1",
+    "headers": [(b"host", b"localhost")],
+}  # fmt: skip
+
+
+def test_headers_whose_body_does_not_come_take_nobodys_place() -> None:
+    app = ModelServer("m", serving(lambda x: x.sum(1)), ServingConfig(max_waiting_requests=2)).app()
+
+    async def ask() -> int:
+        asked = 0
+        all_wait = asyncio.Event()
+
+        async def receive() -> dict[str, Any]:
+            nonlocal asked
+            asked += 1
+            if asked == 5:
+                all_wait.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def send(_: Any) -> None:
+            raise AssertionError
+
+        transport = httpx.ASGITransport(app=app)
+        async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport) as client:
+            idle = [asyncio.create_task(app(SCOPE | {"state": {}}, receive, send)) for _ in range(5)]  # type: ignore[arg-type]
+            await asyncio.wait_for(all_wait.wait(), 10)
+            reply = await client.post("http://localhost/predict", json={"instances": [[1, 2]]})
+            for one in idle:
+                one.cancel()
+            await asyncio.gather(*idle, return_exceptions=True)
+        return reply.status_code
+
+    assert asyncio.run(ask()) == 200
 
 
 def test_a_body_that_does_not_come_is_not_waited_for() -> None:
@@ -195,12 +235,8 @@ def test_a_body_that_does_not_come_is_not_waited_for() -> None:
         async def send(message: Any) -> None:
             sent.append(dict(message))
 
-        scope = {
-            "type": "http", "method": "POST", "path": "/predict", "query_string": b"", "http_version": "1.1",
-            "headers": [(b"host", b"localhost")],
-        }  # fmt: skip
         async with app.router.lifespan_context(app):
-            await app(scope, receive, send)  # type: ignore[arg-type]
+            await app(SCOPE | {"state": {}}, receive, send)  # type: ignore[arg-type]
         return sent[0]
 
     start = asyncio.run(ask())

@@ -118,6 +118,22 @@ class EvalDropout(Made):
     kind = AlwaysDropping
 
 
+class Embedded(Layered):
+    """Its first column is the number of a category."""
+
+    def __init__(self, n: int, c: int) -> None:
+        super().__init__(n + 3, c)
+        self.embed = nn.Embedding(2, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        shops = self.embed(x[:, 0].long())
+        return self.b(self.a(torch.cat([shops, x[:, 1:]], dim=1)))
+
+
+class Embeds(Made):
+    kind = Embedded
+
+
 class Remembered(Layered):
     """Its own count of batches, in a set of extra state."""
 

@@ -65,6 +65,24 @@ def test_a_mistake_is_told_with_its_line_and_what_to_write(
         assert code in ODD.read_text().splitlines()[int(line) - 1], said
 
 
+SCALED = "columns are standardised by default"
+
+
+def test_a_column_that_is_embedded_says_how_to_leave_it_as_it_is() -> None:
+    rows = Split(ids=["1", "2"], x=np.asarray([[0, 0.5], [1, 3.5]], dtype=np.float32), y=np.asarray([0, 1]))
+    said = tried("Embeds", rows=rows).problem
+    assert "IndexError" in said
+    assert SCALED in said
+    assert "workload.parameters.standardise: false, or name the columns" in said
+    for left in (False, ["b"]):
+        assert tried("Embeds", rows=rows, parameters={**TABLE, "standardise": left}) == Rehearsal()
+    beyond = Split(ids=rows.ids, x=rows.x + 7, y=rows.y)
+    for use in ("Embeds", "Squeeze"):  # what is wrong with raw columns, too, is not laid at their scale
+        said = tried(use, rows=beyond).problem
+        assert said
+        assert SCALED not in said
+
+
 def test_a_layer_that_forward_does_not_use_is_a_mistake_where_processes_wait_for_it() -> None:
     assert "spare.weight, spare.bias of the model takes no part" in tried("Unused", mode="fast", world=2).problem
     assert tried("Unused", mode="fast", world=1) == tried("Unused", world=2) == Rehearsal()
