@@ -198,7 +198,7 @@ def child_environment(settings: Settings) -> dict[str, str]:
 
 
 TOLD_TO_CHILDREN = (
-    "PATH", "PYTHONPATH", "PYTHONHASHSEED", "PYTHONUNBUFFERED", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "TZ", "LANG",
+    "PATH", "PYTHONHASHSEED", "PYTHONUNBUFFERED", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "TZ", "LANG",
     "LANGUAGE", "TERM", "NO_COLOR", "USER", "LOGNAME",
 )  # fmt: skip
 KINDS_TOLD = (
@@ -209,8 +209,9 @@ SECRETS = re.compile(r"(?i)key|secret|token|passw|auth|credential|headers")  # P
 
 
 def told_to_children(environment: Mapping[str, str]) -> dict[str, str]:
-    """What of an environment a process that runs a user's code is told: by an allow-list, never a credential."""
-    return {
+    """What of an environment a process that runs a user's code is told: by an allow-list, never a credential. The
+    interpreter would import from PYTHONPATH before the process is bound: its folders are told in a variable of ours."""
+    return project_path(environment) | {
         name: value
         for name, value in environment.items()
         if (name in TOLD_TO_CHILDREN or name.startswith(KINDS_TOLD)) and not SECRETS.search(name)
@@ -241,9 +242,25 @@ def _arm(fault: str) -> None:
         arm(name, kind)  # type: ignore[arg-type]  # narrowed by the test above
 
 
+PROJECT_PATH = "RATCHET_PROJECT_PATH"
+
+
 def python_path() -> list[str]:
-    """The folders of PYTHONPATH."""
-    return [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
+    """The folders of users' modules, beside the one that somebody works in: PYTHONPATH, and what stood in it where
+    the interpreter is not to know of it."""
+    return project_folders(os.environ)
+
+
+def project_folders(environment: Mapping[str, str]) -> list[str]:
+    """The same, of another process."""
+    told = [environment.get(name, "") for name in (PROJECT_PATH, "PYTHONPATH")]
+    return list(dict.fromkeys(folder for paths in told for folder in paths.split(os.pathsep) if folder))
+
+
+def project_path(environment: Mapping[str, str], *first: str) -> dict[str, str]:
+    """The variable that tells these folders, and `first` before them."""
+    folders = list(dict.fromkeys([*first, *project_folders(environment)]))
+    return {PROJECT_PATH: os.pathsep.join(folders)} if folders else {}
 
 
 PLAIN = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "RATCHET_FAULT")

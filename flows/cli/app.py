@@ -40,7 +40,6 @@ app = typer.Typer(
 def point_libraries_at_the_stack() -> None:
     """Before any command: Prefect, MLflow and boto3 of this process talk to the configured stack, and a workload
     of the user is found where the command is run, as it is on the worker. Its code runs in children."""
-    sys.path.append("")
     from mlratchet.infra.child.keep_out import keep_users_code_out
     from mlratchet.infra.settings import apply_environment, find_home, load_settings
     from mlratchet.models.errors import ConfigurationError

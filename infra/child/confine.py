@@ -57,12 +57,18 @@ class Bounds:
 
 
 def confine(bounds: Bounds) -> None:
-    """For this process and all that it starts, for ever. Call it before there is a second thread.
+    """For this process and all that it starts, for ever. Call it before there is a second thread. From then on, and not
+    before, users' modules are found.
 
     What this machine has no means for is left out: `not_held` says what that is.
     """
-    if sys.platform != "linux":
-        return
+    if sys.platform == "linux":
+        _give_up(bounds)
+    users = [str(Path.cwd()), *python_path()]
+    sys.path[:] = [*users, *(folder for folder in sys.path if folder not in users)]
+
+
+def _give_up(bounds: Bounds) -> None:
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(FIRST_VICTIM)
     _prctl(PR_SET_NO_NEW_PRIVS, 1)

@@ -48,8 +48,9 @@ class Starter:
         found = fork(STAGE, CHILD, (), nursery.home, told, output, signal.SIGKILL, connection.fileno())
         if found is not None:
             return found
-        return subprocess.Popen(  # a file of the user's has the name of a module that the nursery imported
-            [sys.executable, "-m", CHILD],
+        # a file of the user's is named like what the nursery imported; the child finds it when it is bound
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", CHILD],
             env=told,
             stdin=connection.fileno(),
             stdout=output,
@@ -67,8 +68,8 @@ class Nursery:
         (self.home / "run").mkdir()
         with listen(self.home, STAGE) as listener:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", NURSERY, str(os.getpid()), "-" * 2048],
-                env=told_to_children(process_environment()) | {"RATCHET_ROOM": "-" * 32_768, "PYTHONPATH": ""},
+                [sys.executable, "-P", "-m", NURSERY, str(os.getpid()), "-" * 2048],
+                env=told_to_children(process_environment()) | {"RATCHET_ROOM": "-" * 32_768},
                 stdin=listener.fileno(),
                 stdout=subprocess.DEVNULL,
                 cwd=self.home,

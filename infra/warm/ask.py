@@ -67,7 +67,7 @@ def start(
     when_gone: int,
     source: int | None = None,
 ) -> Process:
-    """``python -m module arguments`` in a session of its own.
+    """``python -P -m module arguments`` in a session of its own: nothing is imported from the folder it starts in.
 
     Args:
         stage: Of the warm process; whose imports are enough for `module`.
@@ -81,7 +81,7 @@ def start(
     if forked is not None:
         return forked
     return subprocess.Popen(
-        [sys.executable, "-m", module, *arguments],
+        [sys.executable, "-P", "-m", module, *arguments],
         env=dict(environment),
         stdin=subprocess.DEVNULL if source is None else source,
         stdout=output,

@@ -14,7 +14,7 @@ import warnings
 from pathlib import Path
 
 from mlratchet.infra.machine.lifetime import die_with_parent
-from mlratchet.infra.settings import replace_environment
+from mlratchet.infra.settings import project_folders, replace_environment
 from mlratchet.infra.warm.protocol import Request
 from mlratchet.infra.warm.resident import remember_fork
 from mlratchet.infra.warm.server import Fork
@@ -30,7 +30,8 @@ MOST_OF_MALLOPT = (1 << 31) - 1  # it takes an int
 
 
 def become(fork: Fork, *, server: int) -> None:
-    """Run ``python -m module arguments`` in this process, to its end. `server`: pid of the process forked from."""
+    """Run ``python -P -m module arguments`` in this process, to its end: users' modules are found when it is bound, and
+    where none may run, not at all. `server`: pid of the process forked from."""
     request = fork.request
     remember_fork()
     os.setsid()
@@ -50,21 +51,15 @@ def become(fork: Fork, *, server: int) -> None:
     set_allocator(request.environment)
     draw_anew()
     sys.stdout.reconfigure(line_buffering=sys.stdout.isatty())  # type: ignore[union-attr]  # it is a file
-    sys.path[:] = [request.directory, *python_path(request), *sys.path]
     sys.argv = [request.module, *request.arguments]
     warnings.filterwarnings("ignore", message=".*found in sys.modules.*", category=RuntimeWarning, module="runpy")
     runpy.run_module(request.module, run_name="__main__", alter_sys=True)
 
 
-def python_path(request: Request) -> list[str]:
-    """The folders of PYTHONPATH."""
-    return [folder for folder in request.environment.get("PYTHONPATH", "").split(":") if folder]
-
-
 def shadowed(request: Request) -> str:
     """Why a new interpreter would import something else than this process has: a file of the user's by the name of an
     imported module comes first in its path. Empty when there is none."""
-    for folder in (request.directory, *python_path(request)):
+    for folder in (request.directory, *project_folders(request.environment)):
         with contextlib.suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
                 name = entry.name.removesuffix(".py")

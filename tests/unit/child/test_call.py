@@ -306,3 +306,31 @@ def test_the_warm_process_forks_for_no_child() -> None:
     )
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert said.split() == ["True", "False"]
+
+
+PROBE = """
+try:
+    open({key!r}).read()
+    open({scratch!r}, "w").close()
+except OSError:
+    pass
+"""
+
+
+@held
+@pytest.mark.parametrize("by", ["folder", "PYTHONPATH"])
+def test_a_file_named_like_what_is_imported_reads_no_key(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    """No nursery takes such a call: it begins in an interpreter of its own, which is to be bound before it looks at the
+    project."""
+    (tmp_path / "own.py").write_text('def add(request, workplace):\n    return sum(request["numbers"])\n')
+    for name in ("selectors", "sitecustomize", "networkx"):
+        text = PROBE.format(key=str(folder / "home" / "pipeline.pem"), scratch=str(tmp_path / f"{name}.read"))
+        (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.chdir(tmp_path if by == "folder" else folder)
+    if by == "PYTHONPATH":
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    children = ForkedChildren(None, closed=(folder / "home",))
+    assert children.call("own:add", {"numbers": [1, 2]}) == 3
+    assert [one.name for one in tmp_path.glob("*.read")] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.infra.tracking.memory import MemoryTracker
 from mlratchet.models.decisions.decision import load_decision
 from mlratchet.models.decisions.judge_again import replay
+from mlratchet.models.finding import Finder, look_in
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.ports.children import install
@@ -96,6 +98,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     keep_users_code_out(home)
     yield tmp_path
     install(None)
+    look_in(())
 
 
 def opened(project: Path, raw: MemoryStore, store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -142,3 +145,17 @@ def judged(run: Run, work: Any, gate: str, evidence: Evidence) -> Any:
     found = pass_gate.fn(run, work, gate, evidence, {})
     assert found.verdict == "pass", found.reasons
     return found
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("name", ["brotli_of_a_library", "mlratchet.evil"])
+def test_an_import_of_a_librarys_finds_no_file_of_the_project(project: Path, name: str) -> None:
+    file = project / f"{name.replace('.', '/')}.py"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("x = 1")
+    importlib.invalidate_caches()
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module(name)
+    found = Finder().find(name)  # its source is found all the same
+    assert found is not None
+    assert (found.whose, found.origin) == ("own", str(file))

@@ -56,12 +56,12 @@ class Warm:
         self.home, self.work, self.own = folder / "home", folder / "work", folder / "own"
         for made in (self.home / "run", self.work, self.own):
             made.mkdir(parents=True)
-        (self.work / "program.py").write_text(PROGRAM)
+        (self.own / "program.py").write_text(PROGRAM)
         self.probe = self.own / "mlratchet_probe.py"
         self.probe.write_text("")
         self.said = folder / "said.txt"
         mine = {key: value for key, value in os.environ.items() if not key.startswith("RATCHET")}
-        self.environment = mine | {"PYTHONPATH": str(self.work), "WORD": "word"}
+        self.environment = mine | {"PYTHONPATH": f"{self.work}:{self.own}", "WORD": "word"}
         self.process = subprocess.Popen(
             [sys.executable, "-c", TREE, str(self.home), "-" * 2048],
             env=mine | {"PYTHONPATH": str(self.own), "RATCHET_ROOM": "-" * 32_768, "WORD": "its own"},
@@ -170,6 +170,24 @@ def test_a_file_of_the_users_that_shadows_an_imported_module_is_imported_by_a_ne
     (warm.work / "numpy.py").write_text("")
     with warm.said.open("ab") as sink:
         assert fork("runs", "program", [], warm.home, warm.environment, sink.fileno(), signal.SIGTERM) is None
+
+
+def test_a_fork_and_a_new_interpreter_import_nothing_from_the_folder_they_start_in(
+    warm: Warm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the fork becomes says when users' modules are found: when it is bound, or never."""
+    (warm.work / "planted.py").write_text("open(__file__ + '.ran', 'w').close()")
+    monkeypatch.chdir(warm.work)
+    bare = {name: value for name, value in warm.environment.items() if name != "PYTHONPATH"}
+    with warm.said.open("ab") as sink:
+        forked = fork("runs", "planted", [], warm.home, warm.environment, sink.fileno(), signal.SIGTERM)
+        assert forked is not None
+        assert forked.wait(10) == 1
+        alone = start(
+            "runs", "planted", [], home=None, environment=bare, output=sink.fileno(), when_gone=signal.SIGTERM
+        )
+        assert alone.wait(10) == 1
+    assert not (warm.work / "planted.py.ran").exists()
 
 
 def hand_over(warm: Warm, do: str, *, home: Path | None = None) -> subprocess.Popen[str]:
