@@ -257,6 +257,13 @@ def project_folders(environment: Mapping[str, str]) -> list[str]:
     return list(dict.fromkeys(folder for paths in told for folder in paths.split(os.pathsep) if folder))
 
 
+def without_users_path(environment: Mapping[str, str], *first: str) -> dict[str, str]:
+    """For an interpreter that may hold a key or a credential: it imports nothing of the users', at no moment. `first`:
+    folders of their modules, too."""
+    own = {name: value for name, value in environment.items() if name != "PYTHONPATH"}
+    return own | project_path(environment, *first)
+
+
 def project_path(environment: Mapping[str, str], *first: str) -> dict[str, str]:
     """The variable that tells these folders, and `first` before them."""
     folders = list(dict.fromkeys([*first, *project_folders(environment)]))
@@ -289,6 +296,8 @@ def server_environment(settings: Settings) -> dict[str, str]:
     }
     if settings.s3_endpoint_url:
         found["RATCHET_S3_ENDPOINT_URL"] = settings.s3_endpoint_url
+    if python_path():  # a server imports an objective of the user's
+        found["PYTHONPATH"] = os.pathsep.join(python_path())
     if settings.s3_session_token and settings.serving_s3_access_key is None:
         found["RATCHET_S3_SESSION_TOKEN"] = settings.s3_session_token.get_secret_value()
     return found

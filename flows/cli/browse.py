@@ -66,7 +66,7 @@ def show_board(home: Path, name: str | None, *, print_link: bool) -> None:
 
     from mlratchet.infra.machine.free_ports import find_port, remembered_ports
     from mlratchet.infra.machine.lifetime import die_with_parent
-    from mlratchet.infra.settings import load_settings, process_environment, without_private_keys
+    from mlratchet.infra.settings import load_settings, process_environment, without_private_keys, without_users_path
     from mlratchet.infra.storage.opening import open_bucket
     from mlratchet.infra.tracking.board import fetch_newest, wait_until_it_answers
 
@@ -78,6 +78,7 @@ def show_board(home: Path, name: str | None, *, print_link: bool) -> None:
         with subprocess.Popen(
             [
                 sys.executable,
+                "-P",
                 "-W",
                 "ignore:starlette",
                 "-m",
@@ -86,7 +87,7 @@ def show_board(home: Path, name: str | None, *, print_link: bool) -> None:
                 scratch,
                 str(port),
             ],
-            env=without_private_keys(process_environment()),
+            env=without_users_path(without_private_keys(process_environment())),
             preexec_fn=die_with_parent,
         ) as board:
             wait_until_it_answers(board, port)

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 from mlratchet.infra.machine.free_ports import GRPC_OFFSET, is_free, remembered_ports
 from mlratchet.infra.machine.processes import STACK_MARK, sweep, wait_until_gone
-from mlratchet.infra.settings import base_environment
+from mlratchet.infra.settings import base_environment, without_users_path
 from mlratchet.infra.stack.install import has_auth, install
 from mlratchet.infra.stack.sessions import renew_key
 from mlratchet.models.errors import ConfigurationError, InfrastructureError
@@ -129,8 +129,8 @@ def start_supervisor(home: Path, *, auth: bool | None) -> int:
     log = home / "logs" / "supervisor.log"
     with log.open("ab") as sink:
         process = subprocess.Popen(
-            [sys.executable, "-m", "mlratchet.infra.stack.supervisor", str(home), str(Path.cwd())],
-            env=base_environment() | {STACK_MARK: str(home), "RATCHET_HOME": str(home)},
+            [sys.executable, "-P", "-m", "mlratchet.infra.stack.supervisor", str(home), str(Path.cwd())],
+            env=without_users_path(base_environment()) | {STACK_MARK: str(home), "RATCHET_HOME": str(home)},
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.STDOUT,

@@ -41,7 +41,7 @@ def without_hooks(_flow_run: Any) -> Any:
 
 def command_of(home: str) -> str:
     """Of the process of a flow run."""
-    return command_to_string([sys.executable, "-m", "mlratchet.infra.warm.hand_over", home])
+    return command_to_string([sys.executable, "-P", "-m", "mlratchet.infra.warm.hand_over", home])
 
 
 def fork_runs(home: str) -> None:

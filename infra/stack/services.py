@@ -19,6 +19,7 @@ from mlratchet.infra.settings import (
     child_environment,
     without_credentials,
     without_private_keys,
+    without_users_path,
 )
 from mlratchet.infra.stack.access import credentials_of
 from mlratchet.infra.stack.install import remembered_credentials
@@ -82,7 +83,7 @@ def services(settings: Settings, project: Path) -> list[Service]:
     """S3, MLflow, Prefect, a worker, and the process that its runs are forks of."""
     ports = remembered_ports(settings.home)
     environment = base_environment() | child_environment(settings) | {STACK_MARK: str(settings.home)}
-    environment["PYTHONPATH"] = ":".join(filter(None, (str(project), environment.get("PYTHONPATH"))))
+    environment = without_users_path(environment, str(project))
     public = without_private_keys(environment)
     return [
         seaweedfs(settings, ports, public),
@@ -145,6 +146,7 @@ def mlflow(settings: Settings, ports: dict[str, int], environment: dict[str, str
         name="mlflow",
         command=(
             sys.executable,
+            "-P",
             "-m",
             "mlratchet.infra.stack.mlflow_server",
             str(settings.home),
@@ -179,6 +181,7 @@ def prefect(settings: Settings, ports: dict[str, int], environment: dict[str, st
         name="prefect",
         command=(
             sys.executable,
+            "-P",
             "-m",
             "mlratchet.infra.stack.prefect_server",
             str(settings.home),
@@ -201,6 +204,7 @@ def worker(settings: Settings, project: Path, environment: dict[str, str]) -> Se
         name="worker",
         command=(
             sys.executable,
+            "-P",
             "-m",
             "mlratchet.infra.stack.prefect_worker",
             str(settings.home),
@@ -221,10 +225,10 @@ def worker(settings: Settings, project: Path, environment: dict[str, str]) -> Se
 def warm(settings: Settings, environment: dict[str, str]) -> Service:
     """Forked per flow run, agent, measurement and child, and told no credential. It imports when the others are up, and
     nothing from the user's folder: a fork does, with the environment of whoever asked for it."""
-    own = {name: value for name, value in without_credentials(environment).items() if name != "PYTHONPATH"}
+    own = without_credentials(environment)
     return Service(
         name="warm",
-        command=(sys.executable, "-m", "mlratchet.infra.warm.tree", str(settings.home), PADDING),
+        command=(sys.executable, "-P", "-m", "mlratchet.infra.warm.tree", str(settings.home), PADDING),
         environment=own | {ROOM: "-" * ROOM_BYTES},
         directory=settings.home / "run",
         after=("seaweedfs", "mlflow", "prefect"),

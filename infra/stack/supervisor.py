@@ -188,7 +188,7 @@ class Supervisor:
         """Keep a guardian; its pipe closes with this process."""
         if self._guardian is None or self._guardian.poll() is not None:
             self._guardian = subprocess.Popen(
-                (sys.executable, "-m", "mlratchet.infra.stack.guardian", str(self._settings.home)),
+                (sys.executable, "-P", "-m", "mlratchet.infra.stack.guardian", str(self._settings.home)),
                 stdin=subprocess.PIPE,
                 start_new_session=True,
             )

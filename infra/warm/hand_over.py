@@ -85,7 +85,7 @@ def main(home: Path) -> None:
         hand_over(home, ENGINE, ())
     except ForkLostError:
         os.kill(os.getpid(), signal.SIGKILL)  # as the run was: the worker says that it crashed
-    os.execv(sys.executable, [sys.executable, "-m", ENGINE])  # noqa: S606 - a constant command
+    os.execv(sys.executable, [sys.executable, "-P", "-m", ENGINE])  # noqa: S606 - a constant command
 
 
 if __name__ == "__main__":

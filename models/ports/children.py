@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from mlratchet.models.errors import ConfigurationError, InfrastructureError, RatchetError
+from mlratchet.models.finding import look_in
 from mlratchet.models.functions import keep_out
 from mlratchet.models.ports.storage import ObjectStore
 
@@ -172,3 +173,5 @@ def install(found: Children | None) -> None:
     with children imports no user's module any more."""
     _children[:] = [InProcess(), *([found] if found is not None else [])]
     keep_out(found is not None)
+    if found is None:
+        look_in(())  # it imports by itself again

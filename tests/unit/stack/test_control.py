@@ -32,7 +32,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     program.write_text(SUPERVISOR)
     real = control.subprocess.Popen
     monkeypatch.setattr(
-        control.subprocess, "Popen", lambda command, **more: real([sys.executable, str(program), command[3]], **more)
+        control.subprocess, "Popen", lambda command, **more: real([sys.executable, str(program), command[-2]], **more)
     )
     yield (tmp_path / "home").resolve()
     control.down(tmp_path / "home")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from mlratchet.infra.settings import (
     child_environment,
     find_home,
     load_settings,
+    project_folders,
     told_to_children,
     without_credentials,
 )
@@ -122,3 +125,22 @@ def test_a_home_of_another_account_is_not_found_by_itself(tmp_path: Path, monkey
         find_home()
     monkeypatch.setenv("RATCHET_HOME", str(planted))
     assert find_home() == planted
+
+
+def test_no_service_starts_with_the_project_on_its_import_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`sitecustomize.py` of a folder in PYTHONPATH runs at the start of an interpreter, `-m` looks where it starts."""
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "sitecustomize.py").write_text("open(__file__ + '.ran', 'w').close()")
+    (project / "psutil.py").write_text("open(__file__ + '.ran', 'w').close()")
+    monkeypatch.setenv("PYTHONPATH", str(project))
+    install(tmp_path / "home", auth=False)
+    settings = load_settings(tmp_path / "home")
+    ours = [one for one in services(settings, project) if one.command[0] == sys.executable]
+    assert {one.name for one in ours} == {"mlflow", "prefect", "worker", "warm"}
+    for service in ours:
+        assert service.command[:3] == (sys.executable, "-P", "-m")
+        assert project_folders(service.environment) == [str(project)]
+        look = [*service.command[:2], "-c", "import psutil"]
+        subprocess.run(look, env=service.environment, cwd=project, check=True)
+    assert [file.name for file in project.glob("*.ran")] == []

@@ -23,7 +23,7 @@ from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.infra.tracking.memory import MemoryTracker
 from mlratchet.models.decisions.decision import load_decision
 from mlratchet.models.decisions.judge_again import replay
-from mlratchet.models.finding import Finder, look_in
+from mlratchet.models.finding import Finder
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.ports.children import install
@@ -98,7 +98,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     keep_users_code_out(home)
     yield tmp_path
     install(None)
-    look_in(())
 
 
 def opened(project: Path, raw: MemoryStore, store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> Any:
