@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mlratchet.infra.child.confine import Bounds, confine, project_files
+from mlratchet.infra.child.confine import Bounds, confine, users_files
 from mlratchet.infra.child.handed_back import read_handed_back
 from mlratchet.infra.machine.interpreter import collect_seldom
 from mlratchet.infra.machine.lifetime import die_with_parent
@@ -79,7 +79,7 @@ def measure_artifact(
         (folder / REQUESTS).write_text(json.dumps([request.model_dump(mode="json") for request in requests]))
         bounds = Bounds(
             scratch=folder,
-            reads=project_files(Path.cwd()),
+            reads=users_files(),
             granted=(directory,),
             closed=(home,) if home is not None else (),
         )

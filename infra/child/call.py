@@ -18,12 +18,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mlratchet.infra.child.confine import project_files
+from mlratchet.infra.child.confine import users_files
 from mlratchet.infra.child.frames import FrameError, receive_frame, send_frame
 from mlratchet.infra.child.lent_store import Lender
 from mlratchet.infra.child.start import END_S, Starter, end
 from mlratchet.infra.machine.scratch import temporary_folder
-from mlratchet.infra.settings import python_path
 from mlratchet.infra.warm.ask import Process
 from mlratchet.models.errors import ConfigurationError, DataError, InfrastructureError, RatchetError, SecurityError
 from mlratchet.models.ports.children import MINUTES_10, EndedError, ForeignCodeError, HungError, KilledError, Rights
@@ -96,13 +95,12 @@ class ForkedChildren:
         store: ObjectStore | None,
         reads: tuple[Path, ...],
     ) -> dict[str, Any]:
-        here = [Path.cwd(), *map(Path, python_path())]
         return {
             "function": function,
             "request": dict(request),
             "scratch": str(scratch),
             "bucket": store.bucket if store is not None else None,
-            "reads": [str(file) for folder in here for file in project_files(folder)],
+            "reads": [str(file) for file in users_files()],
             "granted": [str(path) for path in reads],
             "closed": [str(path) for path in self._closed],
             "touch": False,

@@ -115,6 +115,11 @@ def project_files(folder: Path) -> tuple[Path, ...]:
     return ()
 
 
+def users_files() -> tuple[Path, ...]:
+    """The same of every folder of users' modules: where somebody works, and what is on their path."""
+    return tuple(file for folder in (Path.cwd(), *map(Path, python_path())) for file in project_files(folder))
+
+
 def undump() -> None:
     """Nobody but root looks into this process from now on, and no core of it is written: it is about to hold a key."""
     if sys.platform == "linux":

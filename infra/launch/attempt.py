@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Self
 
 from mlratchet.infra.child.call import MOST_WORDS, plain
-from mlratchet.infra.child.confine import Bounds, project_files
+from mlratchet.infra.child.confine import Bounds, users_files
 from mlratchet.infra.child.handed_back import read_handed_back
 from mlratchet.infra.launch.network import network_environment
 from mlratchet.infra.launch.watchdog import PREEMPTED
 from mlratchet.infra.machine.processes import STACK_MARK, WORK_MARK
 from mlratchet.infra.machine.scratch import temporary_folder
-from mlratchet.infra.settings import BOUNDS, Settings, process_environment, python_path, told_to_children
+from mlratchet.infra.settings import BOUNDS, Settings, process_environment, told_to_children
 from mlratchet.infra.warm.ask import Process, start
 from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import ConfigurationError, DataError, InfrastructureError, RatchetError, SecurityError
@@ -151,7 +151,7 @@ def bounds_of(job: TrainJob, settings: Settings, room: Room) -> Bounds:
     return Bounds(
         scratch=Path(job.scratch),
         writes=(room.temporary,),
-        reads=tuple(file for folder in (Path.cwd(), *map(Path, python_path())) for file in project_files(folder)),
+        reads=users_files(),
         closed=(settings.home, *(file.parent for file in named if file is not None)),
         network=True,
         shared_memory=True,

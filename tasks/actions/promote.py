@@ -43,10 +43,13 @@ def promote_by_hand(adapters: Adapters, pipeline: str, version: int) -> dict[str
     digest, judged = newest["champion"]
     serving = head.version if head else None
     if judged["champion_version"] != serving:
-        raise GateRefusedError(
-            f"version {version} of {pipeline} was compared with version {judged['champion_version']}, but {serving} "
-            f"serves now; `ratchet run {pipeline}` judges it again"
-        )
+        against = judged["champion_version"]
+        compared = f"was compared with version {against}" if against is not None else "was judged without a champion"
+        was_champion = any(entry.version == version for entry in adapters.ledger.entries(pipeline))
+        way = f"`ratchet rollback {pipeline} --to {version}` goes back to it" if was_champion else (
+            f"`ratchet run {pipeline}` judges it again"
+        )  # fmt: skip
+        raise GateRefusedError(f"version {version} of {pipeline} {compared}, but version {serving} serves now; {way}")
 
     def judged_before() -> str:
         verify_promotable(adapters, record, digest, champion_version=serving)

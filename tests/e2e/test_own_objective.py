@@ -29,7 +29,7 @@ def promoted(stack: Any) -> dict[str, Any]:
         sink.write("0,0,0,-1\n0,0,0,1.5\n")
     stack("upload", "visits", "visits.csv")
     assert "is valid" in stack("validate", str(stack.pipelines / "visits.yaml")).stdout
-    report: dict[str, Any] = stack.json("run", "visits", "--local")
+    report: dict[str, Any] = stack.json("run", "visits")
     return report
 
 

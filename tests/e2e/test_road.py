@@ -161,7 +161,7 @@ def test_rollback_and_promotion_by_hand(stack: Any, second: Any, url: str) -> No
     assert (forward["action"], forward["version"]) == ("promote", 2)
     assert stack.json("promote", "digits", "2") == forward
     refused = stack("promote", "digits", "1", code=4).stderr
-    assert "version 1 of digits was compared with version None, but 2 serves now" in refused
+    assert "version 1 of digits was judged without a champion, but version 2 serves now; `ratchet rollback" in refused
     _until_served(url, 2)
     history = stack.json("history", "digits")
     assert len(history) == before + 2
