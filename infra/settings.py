@@ -211,11 +211,15 @@ SECRETS = re.compile(r"(?i)key|secret|token|passw|auth|credential|headers")  # P
 def told_to_children(environment: Mapping[str, str]) -> dict[str, str]:
     """What of an environment a process that runs a user's code is told: by an allow-list, never a credential. The
     interpreter would import from PYTHONPATH before the process is bound: its folders are told in a variable of ours."""
-    return project_path(environment) | {
-        name: value
-        for name, value in environment.items()
-        if (name in TOLD_TO_CHILDREN or name.startswith(KINDS_TOLD)) and not SECRETS.search(name)
-    }
+    return (
+        project_path(environment)
+        | ratchets_path(environment)
+        | {
+            name: value
+            for name, value in environment.items()
+            if (name in TOLD_TO_CHILDREN or name.startswith(KINDS_TOLD)) and not SECRETS.search(name)
+        }
+    )
 
 
 def without_credentials(environment: Mapping[str, str]) -> dict[str, str]:
@@ -254,14 +258,27 @@ def python_path() -> list[str]:
 def project_folders(environment: Mapping[str, str]) -> list[str]:
     """The same, of another process."""
     told = [environment.get(name, "") for name in (PROJECT_PATH, "PYTHONPATH")]
-    return list(dict.fromkeys(folder for paths in told for folder in paths.split(os.pathsep) if folder))
+    folders = dict.fromkeys(folder for paths in told for folder in paths.split(os.pathsep) if folder)
+    return [folder for folder in folders if not is_ratchets(folder)]
+
+
+def is_ratchets(folder: str) -> bool:
+    """Whether Ratchet itself is imported from this folder: then it is none of the users'."""
+    return Path(folder).resolve() == Path(__file__).parents[2].resolve()
+
+
+def ratchets_path(environment: Mapping[str, str]) -> dict[str, str]:
+    """PYTHONPATH with the folder that Ratchet is imported from, where it stands there: other interpreters import the
+    same Ratchet from it."""
+    ours = [folder for folder in environment.get("PYTHONPATH", "").split(os.pathsep) if folder and is_ratchets(folder)]
+    return {"PYTHONPATH": ours[0]} if ours else {}
 
 
 def without_users_path(environment: Mapping[str, str], *first: str) -> dict[str, str]:
     """For an interpreter that may hold a key or a credential: it imports nothing of the users', at no moment. `first`:
     folders of their modules, too."""
     own = {name: value for name, value in environment.items() if name != "PYTHONPATH"}
-    return own | project_path(environment, *first)
+    return own | project_path(environment, *first) | ratchets_path(environment)
 
 
 def project_path(environment: Mapping[str, str], *first: str) -> dict[str, str]:
