@@ -94,7 +94,7 @@ NEWER: dict[str, Callable[[World], Any]] = {
     "bytes of the champion": lambda w: w.uploads.put("1/models/m-4/artifacts/model.bin", b"other"),
     "a newer entry edited": lambda w: w.store.put(entry_key("digits", 5), b"{}"),
     "an old entry edited": lambda w: w.store.put(
-        entry_key("digits", 2), w.store.get(entry_key("digits", 2)).replace(b"ada", b"eve")
+        entry_key("digits", 2), w.store.get(entry_key("digits", 2)).replace(b'"ada"', b'"eve"')
     ),
     "an old entry removed": lambda w: w.store.delete(entry_key("digits", 2)),
     "the tail cut behind the head": lambda w: w.remove(5, 4),

@@ -71,7 +71,7 @@ class Place:
         first, _, rest = self.file.read_bytes().partition(b"\n")
         self.file.write_bytes(canonical_json({**json.loads(first), **changes}) + b"\n" + rest)
 
-    def edit(self, generation: int, old: bytes = b"ada", new: bytes = b"eve") -> None:
+    def edit(self, generation: int, old: bytes = b'"ada"', new: bytes = b'"eve"') -> None:
         """One field of an entry in the bucket."""
         key = entry_key("digits", generation)
         self.store.put(key, self.store.get(key).replace(old, new))
