@@ -10,6 +10,7 @@ from dataclasses import replace
 from mlratchet.models.ports.registry import (
     ALIASES,
     VERSION,
+    WORK_KEY,
     ModelVersion,
     RegistryError,
     VersionNotFound,
@@ -42,7 +43,7 @@ class MemoryRegistry:
         """See the port."""
         with self._lock:
             for found in self._versions.get(name, {}).values():
-                if (found.tags.get("ratchet.work_key"), found.origin) == (work_key, source_uri):
+                if (found.tags.get(WORK_KEY), found.origin) == (work_key, source_uri):
                     return found
             number = self._last[name] = self._last.get(name, 0) + 1
             ours = {} if version is None else {VERSION: str(version)}
@@ -53,44 +54,17 @@ class MemoryRegistry:
                 source_uri=source_uri,
                 number=number,
                 origin=source_uri,
-                tags={**tags, **ours, "ratchet.work_key": work_key},
+                tags={**tags, **ours, WORK_KEY: work_key},
                 created_s=time.time(),
             )
             self._versions.setdefault(name, {})[number] = made
             return made
 
-    def restore_version(
-        self,
-        name: str,
-        version: int,
-        *,
-        work_key: str,
-        run_id: str,
-        source_uri: str,
-        description: str,
-        tags: Mapping[str, str],
-    ) -> ModelVersion:
-        """See the port."""
-        with self._lock:
-            wanted = (version, work_key)
-            told = ((one, (one.version, one.tags.get("ratchet.work_key"))) for one in self.list_versions(name))
-            held = next((one for one, said in told if said == wanted and one.origin == source_uri), None)
-            return held or self.create_version(
-                name,
-                version=version,
-                work_key=work_key,
-                run_id=run_id,
-                source_uri=source_uri,
-                model_id=None,
-                description=description,
-                tags=tags,
-            )
-
     def find_version(self, name: str, work_key: str) -> ModelVersion | None:
         """See the port."""
         with self._lock:
             held = self._versions.get(name, {})
-            return next((v for _, v in sorted(held.items()) if v.tags.get("ratchet.work_key") == work_key), None)
+            return next((v for _, v in sorted(held.items()) if v.tags.get(WORK_KEY) == work_key), None)
 
     def get_version(self, name: str, version: int) -> ModelVersion:
         """See the port."""

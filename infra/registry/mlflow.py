@@ -15,6 +15,7 @@ from mlratchet.infra.settings import single_request
 from mlratchet.models.ports.registry import (
     ALIASES,
     VERSION,
+    WORK_KEY,
     ModelVersion,
     RegistryError,
     VersionNotFound,
@@ -23,7 +24,6 @@ from mlratchet.models.ports.registry import (
 from requests.exceptions import RequestException
 
 T = TypeVar("T")
-WORK_KEY = "ratchet.work_key"
 SOURCE = "ratchet.source_uri"
 REGISTERED = "ratchet.registered_s"  # of a version that was restored: when it was first made
 PAGE = 200
@@ -91,32 +91,6 @@ class MlflowRegistry:
         except (MlflowException, RequestException) as exc:
             if getattr(exc, "error_code", "") != "RESOURCE_ALREADY_EXISTS":
                 raise RegistryError(f"create model {name} at {self._uri}: {brief(exc)}") from exc
-
-    def restore_version(
-        self,
-        name: str,
-        version: int,
-        *,
-        work_key: str,
-        run_id: str,
-        source_uri: str,
-        description: str,
-        tags: Mapping[str, str],
-    ) -> ModelVersion:
-        """See the port."""
-        wanted = (version, work_key)
-        told = ((one, (one.version, one.tags.get(WORK_KEY))) for one in self.list_versions(name))
-        held = next((one for one, said in told if said == wanted and one.origin == source_uri), None)
-        return held or self.create_version(
-            name,
-            version=version,
-            work_key=work_key,
-            run_id=run_id,
-            source_uri=source_uri,
-            model_id=None,
-            description=description,
-            tags=tags,
-        )
 
     def find_version(self, name: str, work_key: str) -> ModelVersion | None:
         """See the port."""

@@ -14,6 +14,7 @@ from typing import Protocol, runtime_checkable
 from mlratchet.models.errors import InfrastructureError
 
 VERSION = "ratchet.version"  # tag: our number of the version
+WORK_KEY = "ratchet.work_key"  # tag: the work that it is the version of
 MOST_DIGITS = 8  # of a number
 ALIASES = ("candidate", "staging", "champion", "previous")
 
@@ -114,22 +115,36 @@ class Registry(Protocol):
         """By the registry's own number. Idempotent. The number is not given again; its aliases go with it."""
         ...
 
-    def restore_version(
-        self,
-        name: str,
-        version: int,
-        *,
-        work_key: str,
-        run_id: str,
-        source_uri: str,
-        description: str,
-        tags: Mapping[str, str],
-    ) -> ModelVersion:
-        """Register what was lost under its number, whatever the registry's own is by now. Idempotent."""
-        ...
-
 
 def our_number(number: int, tags: Mapping[str, str]) -> int:
     """Our number of the version that the registry calls `number`: as its tag says, or the same where it has none."""
     said = tags.get(VERSION, "")
     return int(said) if said.isdecimal() and len(said) <= MOST_DIGITS else number
+
+
+def restore_version(
+    registry: Registry,
+    name: str,
+    version: int,
+    *,
+    work_key: str,
+    run_id: str,
+    source_uri: str,
+    description: str,
+    tags: Mapping[str, str],
+) -> ModelVersion:
+    """Register what was lost under its number, whatever the registry's own is by now. Idempotent."""
+    wanted = (version, work_key, source_uri)
+    for one in registry.list_versions(name):
+        if (one.version, one.tags.get(WORK_KEY), one.origin) == wanted:
+            return one
+    return registry.create_version(
+        name,
+        version=version,
+        work_key=work_key,
+        run_id=run_id,
+        source_uri=source_uri,
+        model_id=None,
+        description=description,
+        tags=tags,
+    )

@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 from mlratchet.models.decisions.gate_run import list_gate_runs
 from mlratchet.models.ledger.entry import LedgerEntry
-from mlratchet.models.ports.registry import VERSION, ModelVersion, Registry
+from mlratchet.models.ports.registry import VERSION, WORK_KEY, ModelVersion, Registry
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.promotion.move import champion_tags, point_alias
 from mlratchet.models.registration.record import Registration
 
-WORK_KEY = "ratchet.work_key"
 SOURCE = "ratchet.source_uri"
 STAGING = "ratchet.decision.staging"
 Restore = Callable[[Registration], str]

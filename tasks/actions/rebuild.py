@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlratchet.models.fault_points import fault_point
 from mlratchet.models.ledger.chain import ledger_names
-from mlratchet.models.ports.registry import ModelVersion
+from mlratchet.models.ports.registry import restore_version
 from mlratchet.models.ports.tracker import Tracker
 from mlratchet.models.promotion.follow import shown_as
 from mlratchet.models.promotion.registered import known_registrations
@@ -38,7 +38,8 @@ def rebuild_registry(adapters: Adapters) -> list[str]:
 def restore(adapters: Adapters, record: Registration) -> str:
     """One version and the run that it came from."""
     run_id = restore_run(adapters, record)
-    made: ModelVersion = adapters.registry.restore_version(
+    made = restore_version(
+        adapters.registry,
         record.name,
         record.version,
         work_key=record.work_key,

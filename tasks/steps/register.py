@@ -21,7 +21,7 @@ from mlratchet.models.errors import SecurityError
 from mlratchet.models.fault_points import fault_point
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.identity.stored import stored_document
-from mlratchet.models.ports.registry import VERSION, ModelVersion
+from mlratchet.models.ports.registry import VERSION, WORK_KEY, ModelVersion
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from mlratchet.models.promotion.move import raise_alias
 from mlratchet.models.registration.numbers import take_number
@@ -37,7 +37,7 @@ from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
 
 MANIFEST, MODEL_ID = "ratchet.manifest", "ratchet.model_id"  # tags of a version
-WORK_KEY, SOURCE = "ratchet.work_key", "ratchet.source_uri"  # which the registry itself adds
+SOURCE = "ratchet.source_uri"  # which the registry itself adds, as WORK_KEY
 
 
 @step("Register in MLflow")
@@ -60,9 +60,10 @@ def create(run: Run, work: Work, trained: Trained, evaluation: Evaluation, gate:
     """The version of this work key, made or found again, and the record that names it."""
     spec, adapters = run.spec, run.adapters
     run.refuse_if_stale()
+    card = card_of(run, work, trained, evaluation, gate)
     # of the version that stands: a try before this one may have uploaded other bytes
     version, manifest = intact_version(run, work.key, evaluation.keys["program"]) or make_version(
-        run, work, trained, evaluation, gate
+        run, work, trained, evaluation, gate, card
     )
     record = Registration(
         name=spec.name,
@@ -84,7 +85,7 @@ def create(run: Run, work: Work, trained: Trained, evaluation: Evaluation, gate:
         began_fresh=trained.began_fresh,
         registered_s=time.time(),
         made_of=work.made_of,
-        description=card_of(run, work, trained, evaluation, gate),
+        description=card,
         tags={name: value for name, value in version.tags.items() if name not in (WORK_KEY, SOURCE, VERSION)},
         tracking=publish_tracking(adapters.store, tracking_of(run, work, trained, evaluation)),
     )
@@ -152,11 +153,11 @@ def number_of(run: Run, work_key: str) -> int:
 
 
 def make_version(
-    run: Run, work: Work, trained: Trained, evaluation: Evaluation, gate: GateRun
+    run: Run, work: Work, trained: Trained, evaluation: Evaluation, gate: GateRun, card: str
 ) -> tuple[ModelVersion, ArtifactManifest]:
     """Package, upload, publish the manifest, register."""
     spec, adapters = run.spec, run.adapters
-    directory, manifest, card = package(run, work, trained, evaluation, gate)
+    directory, manifest = package(run, work, trained, evaluation, card)
     logged = adapters.tracker.log_model(trained.tracking_run, model_dir=directory, name="model")
     publish_manifest(adapters.store, manifest)
     announce_upload(adapters.store, work.key, logged.source_uri, manifest, logged.model_id)
@@ -187,21 +188,18 @@ def make_version(
     return replace(version, source_uri=logged.source_uri), manifest
 
 
-def package(
-    run: Run, work: Work, trained: Trained, evaluation: Evaluation, gate: GateRun
-) -> tuple[Path, ArtifactManifest, str]:
-    """The model directory, its manifest and the card."""
+def package(run: Run, work: Work, trained: Trained, evaluation: Evaluation, card: str) -> tuple[Path, ArtifactManifest]:
+    """The model directory and its manifest."""
     spec, adapters = run.spec, run.adapters
     weights = run.scratch / "weights.safetensors"
     adapters.store.download_file(trained.result.weights_key, weights, sha256=trained.result.weights_sha256)
-    card = card_of(run, work, trained, evaluation, gate)
     directory = evaluation.export
     if directory is None:
         raise SecurityError(f"work {work.key[:12]} has a version, and its record is gone; nothing is registered anew")
     signature = served_signature(run.workload, spec.serving)
     manifest = complete(directory, signature, evaluation.sample_x[:2], card=card, weights_file=weights)
     refuse_other_program(manifest, evaluation)
-    return directory, manifest, card
+    return directory, manifest
 
 
 def refuse_other_program(manifest: ArtifactManifest, evaluation: Evaluation) -> None:

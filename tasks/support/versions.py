@@ -19,7 +19,7 @@ from mlratchet.models.identity.signed_records import bare
 from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ports.reading import side_by_side
-from mlratchet.models.ports.registry import VersionNotFound
+from mlratchet.models.ports.registry import WORK_KEY, VersionNotFound
 from mlratchet.models.ports.storage import ObjectNotFound
 from mlratchet.models.promotion.registered import promoted_registration, refuse_unjudged_registration
 from mlratchet.models.promotion.verify import verify_decision_of, verify_entry
@@ -48,7 +48,7 @@ def registration_of(adapters: Adapters, pipeline: str, version: int) -> Registra
     work_key = work_of(adapters.store, pipeline, version)
     if work_key is None:
         try:
-            work_key = adapters.registry.get_version(pipeline, version).tags.get("ratchet.work_key", "")
+            work_key = adapters.registry.get_version(pipeline, version).tags.get(WORK_KEY, "")
         except VersionNotFound:
             require_pipeline(adapters, pipeline)
             raise

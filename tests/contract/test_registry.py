@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 from mlratchet.infra.registry.memory import MemoryRegistry
-from mlratchet.models.ports.registry import ALIASES, ModelVersion, Registry, RegistryError, VersionNotFound
+from mlratchet.models.ports.registry import (
+    ALIASES,
+    ModelVersion,
+    Registry,
+    RegistryError,
+    VersionNotFound,
+    restore_version,
+)
 
 
 @pytest.fixture(params=["memory", pytest.param("mlflow", marks=pytest.mark.stack)])
@@ -118,9 +125,9 @@ def test_a_deleted_version_takes_its_aliases_and_its_number_along(registry: Regi
 
 
 def restore(registry: Registry, name: str, version: int, work_key: str, run_id: str) -> ModelVersion:
-    return registry.restore_version(
-        name, version, work_key=work_key, run_id=run_id, source_uri="s3://ratchet-mlflow/m", description="# card",
-        tags={"ratchet.snapshot": "s"},
+    return restore_version(
+        registry, name, version, work_key=work_key, run_id=run_id, source_uri="s3://ratchet-mlflow/m",
+        description="# card", tags={"ratchet.snapshot": "s"},
     )  # fmt: skip
 
 
