@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mlratchet.infra.child.frames import FrameError, receive_frame, send_frame
+from mlratchet.infra.machine.atomic import write_atomically
 from mlratchet.infra.storage.keys import check_key
 from mlratchet.models.errors import RatchetError, SecurityError
 from mlratchet.models.identity.signed_records import kind_of
@@ -152,9 +153,7 @@ class BorrowedStore:
     def download_file(self, key: str, path: Path, *, sha256: str | None = None) -> str:
         """See the port."""
         data = self.get(key, sha256=sha256)
-        part = path.with_name(f".{path.name}.part")
-        part.write_bytes(data)
-        part.replace(path)
+        write_atomically(path, data)
         return hashlib.sha256(data).hexdigest()
 
     def head(self, key: str) -> ObjectInfo:

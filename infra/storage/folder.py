@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from mlratchet.infra.machine.atomic import write_atomically
 from mlratchet.infra.storage.keys import check_key
 from mlratchet.models.ports.memory import verify
 from mlratchet.models.ports.storage import ObjectExists, ObjectInfo, ObjectNotFound
@@ -81,9 +82,7 @@ class FolderStore:
     def download_file(self, key: str, path: Path, *, sha256: str | None = None) -> str:
         """See the port."""
         data = self.get(key, sha256=sha256)
-        part = path.with_name(f".{path.name}.part")
-        part.write_bytes(data)
-        part.replace(path)
+        write_atomically(path, data)
         return hashlib.sha256(data).hexdigest()
 
     def head(self, key: str) -> ObjectInfo:

@@ -136,10 +136,18 @@ class S3Store:
 
     def create(self, key: str, data: bytes | bytearray) -> None:
         """See the port."""
+        self._put_if("create", key, data, IfNoneMatch="*")
+
+    def replace(self, key: str, data: bytes, *, etag: str) -> None:
+        """See the port."""
+        self._put_if("replace", key, data, IfMatch=f'"{etag}"')
+
+    def _put_if(self, what: str, key: str, data: bytes | bytearray, **condition: str) -> None:
+        """One conditional PUT, tried again while the server says that it is in conflict with itself."""
         check_key(key)
         for attempt in range(CONFLICT_TRIES):
             try:
-                self._client.put_object(Bucket=self._bucket, Key=key, Body=data, IfNoneMatch="*")
+                self._client.put_object(Bucket=self._bucket, Key=key, Body=data, **condition)
                 return
             except ClientError as exc:
                 code = code_of(exc)
@@ -149,35 +157,13 @@ class S3Store:
                         return
                     raise ObjectExists(f"{self._bucket}/{key}: holds other bytes") from exc
                 if code not in ("ConditionalRequestConflict", "409"):
-                    raise self._said("create", key, code) from exc
+                    raise self._said(what, key, code) from exc
                 time.sleep(min(0.05 * 2**attempt, 2.0))
             except BotoCoreError as exc:
                 raise StorageError(
-                    f"create {self._bucket}/{key}: {exc}; is the server up? see `ratchet status`"
+                    f"{what} {self._bucket}/{key}: {exc}; is the server up? see `ratchet status`"
                 ) from exc
-        raise StorageError(f"create {self._bucket}/{key}: still in conflict after {CONFLICT_TRIES} tries; try again")
-
-    def replace(self, key: str, data: bytes, *, etag: str) -> None:
-        """See the port."""
-        check_key(key)
-        for attempt in range(CONFLICT_TRIES):
-            try:
-                self._client.put_object(Bucket=self._bucket, Key=key, Body=data, IfMatch=f'"{etag}"')
-                return
-            except ClientError as exc:
-                code = code_of(exc)
-                if code in ("PreconditionFailed", "412"):
-                    if self.get(key) == data:  # as in `create`
-                        return
-                    raise ObjectExists(f"{self._bucket}/{key}: holds other bytes by now") from exc
-                if code not in ("ConditionalRequestConflict", "409"):
-                    raise self._said("replace", key, code) from exc
-                time.sleep(min(0.05 * 2**attempt, 2.0))
-            except BotoCoreError as exc:
-                raise StorageError(
-                    f"replace {self._bucket}/{key}: {exc}; is the server up? see `ratchet status`"
-                ) from exc
-        raise StorageError(f"replace {self._bucket}/{key}: still in conflict after {CONFLICT_TRIES} tries; try again")
+        raise StorageError(f"{what} {self._bucket}/{key}: still in conflict after {CONFLICT_TRIES} tries; try again")
 
     def upload_file(self, key: str, path: Path) -> str:
         """See the port."""
