@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+from mlratchet.models.schema.reject import Reject as Reject  # of a source, too: formats give them
+from mlratchet.models.schema.reject import place_of as place_of
 
 GROUP_COLUMN = "@group"  # the column that names the group of a row (of a ranking: its query); no header has it
 Target = int | float | tuple[float, ...]
@@ -44,22 +46,6 @@ class Record:
     raw_digest: str = ""  # of the raw cells or bytes of its input alone; empty: not told
     where: str = ""  # file or file:row; empty: not told
     remarks: tuple[Remark, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reject:
-    """A raw record that cannot be used."""
-
-    where: str  # file or file:row
-    code: str  # the rule, a short stable word, e.g. `truncated_image`
-    reason: str  # got / expected
-    records: int = 1  # that are lost with it: of a file that cannot be read, its rows
-
-
-def place_of(where: str) -> tuple[str, int | None]:
-    """File and row of ``file:row``; no row where only the file is named."""
-    file, colon, row = where.rpartition(":")
-    return (file, int(row)) if colon and row.isascii() and row.isdigit() else (where, None)
 
 
 @dataclass(frozen=True, kw_only=True)

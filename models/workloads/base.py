@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from mlratchet.models.objectives.base import Objective, Task
 from mlratchet.models.objectives.naming import objective_of
+from mlratchet.models.schema.numbers import Mark
 from mlratchet.models.sources.base import Example, Format
 from mlratchet.models.sources.formats import open_source
-from mlratchet.models.sources.numbers import Mark
 from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject, Target, target_names
 
 if TYPE_CHECKING:  # a command that only reads the ledger does not wait for torch

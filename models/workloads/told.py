@@ -18,7 +18,7 @@ from mlratchet.models.identity.closure import Closure
 from mlratchet.models.ports.children import ForeignCodeError, Rights, Workplace, children
 from mlratchet.models.ports.memory import ObjectsInMemory
 from mlratchet.models.ports.storage import ObjectNotFound
-from mlratchet.models.sources.numbers import Mark
+from mlratchet.models.schema.numbers import Mark
 from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.guarded import guarded_records, reading
