@@ -14,13 +14,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from mlratchet.models.errors import DataError
+from mlratchet.models.schema.cells import mask
 from mlratchet.models.schema.fields import Field
 from mlratchet.models.schema.numbers import TOLERATED
 from mlratchet.models.schema.time_formats import ISO, UNIX, UNIX_MS, candidates, order_of, pattern_of
 
 TYPE = pa.timestamp("us", "UTC")
 PER_UNIT_US: Mapping[str, int] = {UNIX: 1_000_000, UNIX_MS: 1_000}
-LATEST_US = 253_402_300_799_999_999  # the year 9999, where Python's own times end
+EARLIEST_US, LATEST_US = -62_135_596_800_000_000, 253_402_300_799_999_999  # the years 1 and 9999, as Python's times
 PIVOT = 69  # years of two digits: 69 is 1969, 68 is 2068 (POSIX)
 
 
@@ -31,7 +32,10 @@ def read_times(cells: pa.Array, form: str) -> pa.Array:
     """
     for kind in (pa.timestamp("us"), TYPE) if form == ISO else ():  # all without a zone, or all with one
         with suppress(pa.ArrowInvalid):
-            return cells.cast(kind).cast(TYPE)  # by far the quickest, and as strict as we are
+            found = cells.cast(kind).cast(TYPE)  # by far the quickest, and as strict as we are but for the year 0
+            earliest = pc.min(found).value if len(found) else None
+            if earliest is None or earliest >= EARLIEST_US:
+                return found
     coded = pc.dictionary_encode(cells)
     read = _from_number(coded.dictionary, form) if form in PER_UNIT_US else _from_parts(coded.dictionary, form)
     return read.take(coded.indices)
@@ -42,7 +46,7 @@ def _from_number(cells_U: pa.Array, form: str) -> pa.Array:
     numbers_U = pc.if_else(fits, cells_U, None).cast(pa.float64()).to_numpy(zero_copy_only=False)
     with np.errstate(invalid="ignore"):
         micros_U = np.rint(numbers_U * PER_UNIT_US[form])
-        good = np.isfinite(micros_U) & (np.abs(micros_U) <= LATEST_US)
+        good = np.isfinite(micros_U) & (micros_U >= EARLIEST_US) & (micros_U <= LATEST_US)
     return _moments(np.where(good, micros_U, 0).astype(np.int64), good)
 
 
@@ -108,8 +112,8 @@ def decide_format(name: str, cells: pa.Array, field: Field, *, where: str) -> st
     if len(different) == 0:
         return None
     counts = _counts(cells, different)
-    fitting = _fitting(different)
-    shares = {form: counts[good].sum() / counts.sum() for form, good in fitting.items()}
+    forms = dict.fromkeys(form for cell in different[:20].to_pylist() for form in candidates(cell))
+    shares = {form: counts[_shaped(different, form)].sum() / counts.sum() for form in forms}
     near = [form for form, share in shares.items() if share >= 1 - TOLERATED]
     if not near:
         raise _no_format(name, different[0].as_py(), where)
@@ -118,11 +122,11 @@ def decide_format(name: str, cells: pa.Array, field: Field, *, where: str) -> st
         return max(near, key=lambda form: shares[form])
     if field.dayfirst is not None:
         return orders["day" if field.dayfirst else "month"]
-    day, month = fitting[orders["day"]], fitting[orders["month"]]
+    day, month = (np.asarray(read_times(different, orders[order]).is_valid()) for order in ("day", "month"))
     only_day, only_month = counts[day & ~month].sum(), counts[month & ~day].sum()
-    for order, ours in (("day", only_day), ("month", only_month)):
+    for form, ours in ((orders["day"], only_day), (orders["month"], only_month)):
         if ours and ours >= (1 - TOLERATED) * (only_day + only_month):
-            return orders[order]  # type: ignore[index]  # the names of orders
+            return form
     raise _ambiguous(name, different[0].as_py(), orders["day"], orders["month"], where)
 
 
@@ -131,10 +135,9 @@ def _counts(cells: pa.Array, different: pa.Array) -> np.ndarray[Any, Any]:
     return np.bincount(found, minlength=len(different))
 
 
-def _fitting(different: pa.Array) -> dict[str, np.ndarray[Any, Any]]:
-    """Format -> which of the cells it reads, of the formats that one of the first cells suggests."""
-    forms = dict.fromkeys(form for cell in different[:20].to_pylist() for form in candidates(cell))
-    return {form: np.asarray(read_times(different, form).is_valid()) for form in forms}
+def _shaped(different: pa.Array, form: str) -> np.ndarray[Any, Any]:
+    """Which cells are written in a format, a day that does not exist among them."""
+    return mask(pc.match_substring_regex(different, pattern_of(form)))
 
 
 def _no_format(name: str, cell: str, where: str) -> DataError:
