@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+PIECE_BYTES = 8 << 20  # of a large object, that a digest of its own is kept of
 GROUP_COLUMN = "@group"  # the column that names the group of a row (of a ranking: its query); no header has it
 Target = int | float | tuple[float, ...]
 
@@ -19,6 +20,22 @@ class RawObject:
     key: str  # below the source prefix
     size_bytes: int
     sha256: str
+    pieces: tuple[str, ...] = ()  # SHA-256 of each `PIECE_BYTES` of a larger one; empty: not recorded
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One input as its format holds it: nothing of it is converted."""
+
+    where: str  # file or file:row
+    values: Mapping[str, str]  # cells by column, without the blanks around them
+    label: str | None = None  # where the format knows which it is
+    id: str | None = None  # stable over deliveries; None where the format has no name for an example
+    group: str | None = None  # examples of one group stay on one side of the split
+    columns: Mapping[str, str] = field(default_factory=dict)  # what travels with the row, for slices
+    picture: RawObject | None = None  # the object that holds it
+    sound: RawObject | None = None  # likewise
+    data: bytes | None = None  # of the picture or sound, where no object holds it alone
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -220,7 +220,7 @@ def _opened(request: Mapping[str, Any], workplace: Workplace) -> tuple[Workload,
     def fetch(item: RawObject) -> bytes:
         return store.get(f"raw/{item.sha256}", sha256=item.sha256)
 
-    return workload, [RawObject(**one) for one in request["objects"]], fetch
+    return workload, [RawObject(**one | {"pieces": tuple(one.get("pieces", ()))}) for one in request["objects"]], fetch
 
 
 def _packed(piece: Sequence[Record | Reject]) -> bytes:
