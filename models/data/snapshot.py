@@ -124,7 +124,9 @@ def take_snapshot(raw: ObjectStore, store: ObjectStore, *, prefix: str) -> Snaps
             )
         sha256 = digest_bytes(data)
         store_once(store, f"raw/{sha256}", data)
-        return SnapshotObject(key=name, size_bytes=info.size_bytes, sha256=sha256, etag=info.etag, pieces=piece_digests(data))
+        return SnapshotObject(
+            key=name, size_bytes=info.size_bytes, sha256=sha256, etag=info.etag, pieces=piece_digests(data)
+        )
 
     with ThreadPoolExecutor(COPIERS) as pool:
         objects = tuple(sorted(pool.map(copy, listed), key=lambda o: o.key))

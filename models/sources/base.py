@@ -69,6 +69,7 @@ class Format(ABC):
         `columns`: those that are needed, all without it; a piece may hold more. `open_object` gives an object as a file
         of which only what is read is fetched. Raises as `read`. A format that has nothing better gives its examples.
         """
+
         def fetch(item: RawObject) -> bytes:
             with open_object(item) as source:
                 return source.read()

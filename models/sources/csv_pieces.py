@@ -214,7 +214,7 @@ def _line_count(text: bytes) -> int:
 
 def _before_blank_rows(block: bytes, end: int, delimiter: str, line_end: int) -> int:
     """`end` without the empty rows before it: whether a spreadsheet left them behind its last one, what comes tells."""
-    nothing = b" \t\r\n\"" + delimiter.encode()
+    nothing = b' \t\r\n"' + delimiter.encode()
     while end:
         start = block.rfind(bytes([line_end]), 0, end - 1) + 1
         if block[start:end].strip(nothing):

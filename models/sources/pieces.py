@@ -54,9 +54,7 @@ class Gathered:
         if not self._rows:
             return None
         kinds = {"text": pa.string(), "bytes": pa.large_binary()}
-        table = pa.table(
-            {n: pa.array([row.get(n) for row in self._rows], kinds[k]) for n, k in self._names.items()}
-        )
+        table = pa.table({n: pa.array([row.get(n) for row in self._rows], kinds[k]) for n, k in self._names.items()})
         piece = RawPiece(self._key, self._number, table)
         self._rows, self._bytes, self._key = [], 0, ""
         self._number += 1
@@ -83,7 +81,9 @@ def examples_as_tables(
             yield one
             continue
         row: dict[str, Any] = {**one.values, WHERE: one.where}
-        row |= {name: value for name, value in ((LABEL, one.label), (ID, one.id), (GROUP, one.group)) if value is not None}
+        row |= {
+            name: value for name, value in ((LABEL, one.label), (ID, one.id), (GROUP, one.group)) if value is not None
+        }
         for name, data in _files(one, open_object).items():
             row[name] = data
             size += len(data)

@@ -18,7 +18,7 @@ from mlratchet.models.sources.delimited import LARGEST_CELL
 if TYPE_CHECKING:
     import pyarrow as pa
 
-NEWLINE, RETURN, QUOTE = b"\n\r\""
+NEWLINE, RETURN, QUOTE = b'\n\r"'
 UNUSUAL = bytes([*range(9), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F])  # NUL, and what `str.strip` takes for a blank
 BLANK_ELSEWHERE = re.compile("[\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
 BLANK_LINES = (b"\n\n", b"\n\r\n")

@@ -28,9 +28,7 @@ def piece_digests(data: bytes) -> tuple[str, ...]:
     if len(data) <= PIECE_BYTES:
         return ()
     view = memoryview(data)
-    return tuple(
-        hashlib.sha256(view[at : at + PIECE_BYTES]).hexdigest() for at in range(0, len(data), PIECE_BYTES)
-    )
+    return tuple(hashlib.sha256(view[at : at + PIECE_BYTES]).hexdigest() for at in range(0, len(data), PIECE_BYTES))
 
 
 class RangedFile(io.RawIOBase):

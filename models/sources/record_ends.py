@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-NEWLINE, RETURN, QUOTE, BLANK = b"\n\r\" "
+NEWLINE, RETURN, QUOTE, BLANK = b'\n\r" '
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 Places = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -30,7 +30,7 @@ def _quoted_cells(data: Bytes, delimiter: int, line_end: int) -> tuple[Places, P
     places = np.flatnonzero(data == QUOTE)
     opens = _begins_a_cell(data, places, delimiter, line_end)
     last = places[1:] - 1 == places[:-1]  # the quote before stands beside it
-    alternating = len(places) % 2 == 0 and bool((opens[0::2] | np.append(False, last)[0::2]).all())
+    alternating = bool((opens | np.append(False, last))[0::2].all())  # of an odd number, the last opens and stays so
     if alternating:
         return places[0::2], places[1::2]
     found: tuple[list[int], list[int]] = ([], [])

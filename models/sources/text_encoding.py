@@ -59,7 +59,9 @@ class _Recoding(io.RawIOBase):
             text = self._decoder.decode(data, final=not data)
         except UnicodeDecodeError as error:
             line = self._lines + error.object[: error.start].decode(self._encoding, errors="ignore").count("\n")
-            words = f"bad encoding: no {self._encoding}, as its mark or the pipeline file says ({error.reason}); convert it"
+            words = (
+                f"bad encoding: no {self._encoding}, as its mark or the pipeline file says ({error.reason}); convert it"
+            )
             raise UnreadableObjectError("bad_encoding", f"{self._item.key}:{line}", words) from error
         self._lines += text.count("\n")
         return text.removeprefix("\ufeff").encode("utf-8", errors="surrogateescape")

@@ -66,7 +66,9 @@ class _Unpacking(io.RawIOBase):
                 self._stream = _opened(self._source, self._codec)
             data = self._stream.read(len(target))
         except (OSError, EOFError, zlib.error, ValueError) as error:  # pyarrow's own errors are kinds of these
-            words = f"cannot be unpacked as {self._codec} behind byte {self._given:,} ({_line(error)}); deliver it again"
+            words = (
+                f"cannot be unpacked as {self._codec} behind byte {self._given:,} ({_line(error)}); deliver it again"
+            )
             raise UnreadableObjectError("bad_compression", self._item.key, words) from error
         self._given += len(data)
         if self._given > max(UNASKED_BYTES, MOST_TIMES * self._item.size_bytes):

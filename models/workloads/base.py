@@ -47,8 +47,9 @@ class Workload(ABC):
     files: ClassVar[tuple[str, ...]] = ()
     """Files that decide the rows or the model, e.g. ``("vocab.json",)``, relative to the module of the class: whoever
     changes one trains again. Modules that are imported under a name made at run time can be named here, too."""
-    formats: ClassVar[tuple[type[Format], ...]] = ()
-    """Built-in formats that `examples` reads, its default first; empty: `records` reads objects by itself."""
+    formats: ClassVar[tuple[type[Format] | str, ...]] = ()
+    """Built-in formats that `examples` reads, its default first; empty: `records` reads objects by itself. One that is
+    named (`"parquet"`) decides the rows of those pipelines alone that read it."""
 
     @property
     def objective(self) -> Objective:

@@ -17,7 +17,22 @@ from mlratchet.models.sources.record import Reject
 from mlratchet.models.sources.record_ends import last_record_end
 
 CELLS = st.sampled_from(
-    ["1", "2.5", "", " a ", '"x"', '"a,b"', '"say ""hi"""', '""', "ü", "e\u0301", "\u00a0b", '"two\nlines"', '32" panel', "c"]
+    [
+        "1",
+        "2.5",
+        "",
+        " a ",
+        '"x"',
+        '"a,b"',
+        '"say ""hi"""',
+        '""',
+        "ü",
+        "e\u0301",
+        "\u00a0b",
+        '"two\nlines"',
+        '32" panel',
+        "c",
+    ]
 )
 ROWS = st.lists(st.lists(CELLS, min_size=1, max_size=4), min_size=0, max_size=12)
 
