@@ -23,7 +23,7 @@ from mlratchet.models.garbage.lock import collections, wait_for_collector
 from mlratchet.models.identity.claim import Claim, is_current
 from mlratchet.models.identity.closure import Closure, source_of
 from mlratchet.models.identity.lease import LeaseKeeper
-from mlratchet.models.identity.product import DATA
+from mlratchet.models.identity.product import DATA, reached_through_workloads
 from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.pipeline.changes import Changes, changed_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
@@ -38,6 +38,7 @@ from mlratchet.models.pipeline.work_key import training_code
 from mlratchet.models.ports.registry import Registry
 from mlratchet.models.ports.tracker import Tracker
 from mlratchet.models.serving.servers import Servers
+from mlratchet.models.sources.formats import FORMATS
 from mlratchet.models.training.job import StaleAttemptError
 from mlratchet.models.training.launcher import Launcher
 from mlratchet.models.workloads.base import Workload
@@ -137,7 +138,9 @@ class Run:
     def data_code(self) -> dict[str, Any]:
         """The code that decides rows and sides."""
         name = self.spec.source.format or ""
-        return DATA.code(self.workload_source, *([source_of(name)] if ":" in name else []))
+        reference = FORMATS.get(name, name)
+        follow = reached_through_workloads()
+        return DATA.code(self.workload_source, *([source_of(reference, follow=follow)] if ":" in reference else []))
 
     @cached_property
     def training_code(self) -> dict[str, Any]:

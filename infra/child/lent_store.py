@@ -19,6 +19,7 @@ from mlratchet.infra.storage.keys import check_key
 from mlratchet.models.errors import RatchetError, SecurityError
 from mlratchet.models.identity.signed_records import kind_of
 from mlratchet.models.ports.children import Rights
+from mlratchet.models.ports.memory import check_range
 from mlratchet.models.ports.storage import (
     CredentialsExpired,
     DigestMismatch,
@@ -32,6 +33,7 @@ from mlratchet.models.ports.storage import (
 DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 PAGE = 1000  # objects of a listing per answer
 REPORTS, MOST_REPORT = ("result", "checkpoint"), 256 << 20  # bytes
+MOST_RANGE = 1 << 30  # bytes of an answer
 MOST_WORDS = 2000  # characters of a refusal
 KINDS: Mapping[str, type[RatchetError]] = {
     "not found": ObjectNotFound,
@@ -85,11 +87,16 @@ class Lender:
         if what == "get":
             sha256 = asked.get("sha256")
             return {}, self._store.get(key, sha256=sha256 if isinstance(sha256, str) else None)
+        if what == "get_range":
+            sha256 = asked.get("sha256")
+            start, length = int(asked.get("start", 0)), min(int(asked.get("length", 0)), MOST_RANGE)
+            digest = sha256 if isinstance(sha256, str) else None
+            return {}, self._store.get_range(key, start, length, sha256=digest)
         if what == "head":
             return {"found": _plain(self._store.head(key))}, b""
         if what == "exists":
             return {"found": self._store.exists(key)}, b""
-        raise SecurityError(f"a child asked for {what!r}; it may get, head, exists, list and create")
+        raise SecurityError(f"a child asked for {what!r}; it may get, get_range, head, exists, list and create")
 
     def _read(self, asked: Mapping[str, Any], name: str) -> str:
         key = check_key(str(asked.get(name)))
@@ -131,6 +138,12 @@ class BorrowedStore:
     def get(self, key: str, *, sha256: str | None = None) -> bytes:
         """See the port."""
         return self._ask({"do": "get", "key": key, "sha256": sha256})[1]
+
+    def get_range(self, key: str, start: int, length: int, *, sha256: str | None = None) -> bytes:
+        """See the port."""
+        check_range(start, length)
+        asked = {"do": "get_range", "key": key, "start": start, "length": length, "sha256": sha256}
+        return self._ask(asked)[1]
 
     def put(self, key: str, data: bytes) -> None:  # noqa: ARG002
         """Never allowed."""

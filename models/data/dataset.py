@@ -11,8 +11,8 @@ from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import digest
 from mlratchet.models.identity.signed_records import body_of
 from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.schema.numbers import Mark
 from mlratchet.models.sources.base import SourceOptions
-from mlratchet.models.sources.numbers import Mark
 from pydantic import Field
 
 FOUND_OUT = ("decimal", "delimiter", "quotes")  # options that count where they are declared

@@ -16,7 +16,7 @@ from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.signing import DetachedSignature, Signer, TrustedKeys
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
-from mlratchet.models.sources.numbers import Mark
+from mlratchet.models.schema.numbers import Mark
 
 MARKS: Mapping[str, Mark] = {"": "", ".": ".", ",": ","}
 

@@ -18,8 +18,8 @@ from mlratchet.models.data.split import SIDES, side_of
 from mlratchet.models.errors import DataError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.schema.numbers import Mark
 from mlratchet.models.sources.base import SourceOptions
-from mlratchet.models.sources.numbers import Mark
 from mlratchet.models.sources.record import RawObject, Record, Reject, target_names
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.guarded import guarded_records

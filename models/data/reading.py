@@ -15,7 +15,7 @@ from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.identity.stored import store_once, stored_document
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
-from mlratchet.models.sources.numbers import Mark
+from mlratchet.models.schema.numbers import Mark
 from mlratchet.models.sources.record import Record, Reject, place_of
 
 EXAMPLES = 3  # places that a line names of each rule
@@ -153,7 +153,8 @@ def _plain(reading: Reading) -> dict[str, Any]:
 
 def _reject(one: Reject) -> dict[str, Any]:
     file, row = place_of(one.where)
-    return {"file": file, "row": row, "rule": one.code, "reason": one.reason, "records": one.records}
+    told = {"field": one.field, "value": one.value} if one.field else {}
+    return {"file": file, "row": row, "rule": one.code, "reason": one.reason, "records": one.records, **told}
 
 
 def line_of_dataset(store: ObjectStore, dataset_id: str) -> str:

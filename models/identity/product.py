@@ -130,7 +130,7 @@ DATA = Deciding(
     starts=("tasks.steps.ingest", "tasks.steps.validate", "tasks.steps.preprocess"),
     # an objective refuses targets; rows are named by their raw cells; what nobody can use is set aside
     decides=("models.data.*", "models.objectives.*", "models.sources.raw_cells", "models.workloads.guarded"),
-    through=("models.workloads.*", "models.sources.*"),
+    through=("models.workloads.*", "models.sources.*", "models.schema.*"),
     nothing={
         **ROAD,
         "models.data.quality": "measures records and changes none: it judges",
@@ -154,7 +154,7 @@ WEIGHTS = Deciding(
         "infra.launch.rank",
         "infra.launch.group",
     ),
-    through=("models.workloads.*", "models.sources.*"),
+    through=("models.workloads.*", "models.sources.*", "models.schema.*"),
     nothing={
         **ROAD,
         "models.objectives.answers.*": "says what outputs mean, and which targets a dataset holds",
@@ -224,6 +224,7 @@ JUDGEMENT = Deciding(
         "models.evaluation.slice_plots": "draws",
         "models.gates.power": "says before a run what it will be able to show",
         "models.gates.validation": "refuses policies that could never hold",
+        "models.schema.*": "reads rows: the dataset's id stands in the gate run",
         "models.sources.*": "reads rows: the dataset's id stands in the gate run",
         "models.training.*": "trains: the digest of the weights stands in the evidence",
         "models.workloads.*": "trains and reads: the work key stands in the gate run",

@@ -30,6 +30,7 @@ from mlratchet.models.identity.signing import (
     TrustedKeys,
     refuse_outside_life,
 )
+from mlratchet.models.ports.memory import check_range
 from mlratchet.models.ports.storage import ObjectExists, ObjectInfo, ObjectNotFound, ObjectStore, StorageError
 
 logger = logging.getLogger(__name__)
@@ -209,6 +210,13 @@ class RecordStore:
         """See the port. Raises ``ForeignRecord``, which is an ``ObjectNotFound``, for a record that does not verify."""
         data = self.beneath.get(key, sha256=sha256)
         return data if sha256 is not None or kind_of(key) is None else self._believed(key, data)
+
+    def get_range(self, key: str, start: int, length: int, *, sha256: str | None = None) -> bytes:
+        """See the port. A record is read whole: its signature is over all of it."""
+        if sha256 is None and kind_of(key) is not None:
+            check_range(start, length)
+            return self.get(key)[start : start + length]
+        return self.beneath.get_range(key, start, length, sha256=sha256)
 
     def _believed(self, key: str, data: bytes) -> bytes:
         try:

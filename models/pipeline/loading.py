@@ -10,9 +10,10 @@ import yaml
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.gates.policy import SharedPolicy
 from mlratchet.models.nearest import nearest_hint
-from mlratchet.models.pipeline.names import composed, refuse_guessed_names
+from mlratchet.models.pipeline.names import composed, refuse_guessed_names, refuse_guessed_schema
 from mlratchet.models.pipeline.reading import Lines, Loader, parse_yaml, read_text, validated
 from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.schema.fields import Schema
 
 OF_THE_ORGANISATION = ("policy", "shared")  # keys of `gates` that a run cannot change
 
@@ -59,6 +60,8 @@ def parse_pipeline(
     document = composed(document)
     if not published or overrides:
         refuse_guessed_names(document, lines, where)
+    if isinstance(document.get("schema"), str):
+        document["schema"] = _schema_beside(document["schema"], folder, lines, where)
     if isinstance(document.get("gates"), dict):
         _fill_in_shared_policy(document["gates"], folder, lines, where)
     return validated(PipelineSpec, document, lines, where=where, written=not published)
@@ -77,6 +80,25 @@ def _fill_in_shared_policy(gates: dict[str, Any], folder: Path | None, lines: Li
             gates["shared"] = read_shared_policy(folder / gates["policy"]).model_dump(mode="json")
         except ConfigurationError as exc:
             raise ConfigurationError(f"{where}:{lines.of(('gates', 'policy'))}: gates.policy: {exc}") from exc
+
+
+def _schema_beside(name: str, folder: Path | None, lines: Lines, where: str) -> dict[str, Any]:
+    """The document of the schema file that a pipeline file names. Raises ``ConfigurationError`` with both places."""
+    line = f"{where}:{lines.of(('schema',))}"
+    if folder is None:
+        raise ConfigurationError(f"{line}: schema: published without its file; run `ratchet deploy`")
+    try:
+        return read_schema(folder / name).model_dump(mode="json", exclude_defaults=True)
+    except ConfigurationError as exc:
+        raise ConfigurationError(f"{line}: schema: {exc}") from exc
+
+
+def read_schema(path: Path) -> Schema:
+    """A schema file, as strict as a pipeline file. Raises ``ConfigurationError``."""
+    document, lines = parse_yaml(read_text(path), where=str(path), expected="fields, label, id, group and time")
+    document = composed(document)
+    refuse_guessed_schema(document, lines, str(path))
+    return validated(Schema, document, lines, where=str(path))
 
 
 def read_shared_policy(path: Path) -> SharedPolicy:

@@ -19,6 +19,8 @@ from mlratchet.models.pipeline.reading import KeyPath, Lines, Loader
 NAMES = ("classes", "columns", "labels")  # parameters of a workload that hold names, however they are annotated
 AS_DELIVERED = (("source", "prefix"), ("source", "bucket"))  # names of objects, to the last byte
 PARAMETERS = ("workload", "parameters")
+ROLES = ("label", "id", "group", "time")  # keys of a schema that name a column
+LISTS = ("values", "missing")  # keys of a field that hold cells
 
 
 def composed(value: Any, path: KeyPath = ()) -> Any:
@@ -40,6 +42,41 @@ def refuse_guessed_names(document: Mapping[str, Any], lines: Lines, where: str) 
     if isinstance(parameters, Mapping):
         lists = {name: parameters[name] for name in NAMES if isinstance(parameters.get(name), list)}
         refuse_guesses(lists, lines, where)
+    if isinstance(document.get("schema"), Mapping):
+        refuse_guessed_schema(document["schema"], lines, where, ("schema",))
+
+
+def refuse_guessed_schema(schema: Mapping[str, Any], lines: Lines, where: str, path: KeyPath = ()) -> None:
+    """Raises ``ConfigurationError`` with every column, label and value of a schema at `path` that YAML did not read as
+    text."""
+    problems = [
+        f"{where}:{lines.of(place)}: {'.'.join(map(str, place))}: "
+        + guessed(value, lines.written(place) if isinstance(place[-1], int) or place[-1] in ROLES else str(place[-1]))
+        for place, value in _names_of_schema(schema, lines, path)
+        if not isinstance(value, str)
+    ]
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+
+
+def _names_of_schema(schema: Mapping[str, Any], lines: Lines, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
+    for role in ROLES:
+        if schema.get(role) is not None and not isinstance(schema[role], list | Mapping):
+            yield (*path, role), schema[role]
+    yield from _listed(schema, "missing", path)
+    fields = schema.get("fields")
+    for name, field in fields.items() if isinstance(fields, Mapping) else ():
+        if not isinstance(name, str):
+            yield (*path, "fields", lines.key_of((*path, "fields"), name)), name
+        elif isinstance(field, Mapping):
+            for key in LISTS:
+                yield from _listed(field, key, (*path, "fields", name))
+
+
+def _listed(section: Mapping[str, Any], key: str, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
+    values = section.get(key)
+    for place, value in enumerate(values if isinstance(values, list) else ()):
+        yield (*path, key, place), value
 
 
 def refuse_guesses(parameters: Mapping[str, Any], lines: Lines | None = None, where: str = "") -> None:

@@ -60,6 +60,12 @@ class Lines:
         """The text of the scalar at a path as it stands in the file; None where none stands."""
         return self._written.get(path)
 
+    def key_of(self, path: KeyPath, value: Any) -> str:
+        """How the key of a mapping at a path is written that YAML reads as `value`, which is no text."""
+        keys = [str(found[-1]) for found in self._line if found[:-1] == path and found]
+        read = (key for key in keys if yaml.load(key, Loader=Loader) == value)  # noqa: S506 - a SafeLoader
+        return next(read, str(value))
+
     def of(self, path: KeyPath) -> int:
         """The line of the path, or of the nearest parent that has one."""
         while path not in self._line:
@@ -84,8 +90,9 @@ def _models_at(model: type[BaseModel], path: Sequence[str | int]) -> list[type[B
         deeper = [
             inner
             for candidate in models
-            if part in candidate.model_fields
-            for inner in _models_in(candidate.model_fields[part].annotation)
+            for name, found in candidate.model_fields.items()
+            if part == (found.alias or name)
+            for inner in _models_in(found.annotation)
         ]
         models = deeper or models
     return models
@@ -99,7 +106,8 @@ def _meant(models: list[type[BaseModel]], location: Sequence[int | str]) -> list
 
 def _unknown_key_message(root: type[BaseModel], path: KeyPath, location: Sequence[int | str]) -> str:
     name = str(path[-1])
-    known = sorted({field for m in _meant(_models_at(root, path[:-1]), location[:-1]) for field in m.model_fields})
+    models = _meant(_models_at(root, path[:-1]), location[:-1])
+    known = sorted({found.alias or field for m in models for field, found in m.model_fields.items()})
     if SECRET_KEY.search(name):
         return f"key {name!r} is not allowed: secrets come from the environment, never from a file like this"
     hint = nearest_hint(name, known, otherwise="known here: " + ", ".join(known))

@@ -9,13 +9,17 @@ from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.identity.canonical import digest
 from mlratchet.models.pipeline.schedule import ScheduleRef
 from mlratchet.models.pipeline.tune import TuneConfig
+from mlratchet.models.schema.fields import Schema
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.training.config import TrainConfig
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 
 class PipelineSpec(StrictModel):
     """One pipeline, whole."""
+
+    # pydantic's models have a method `schema`, so that the key of the file is an alias
+    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,47}$")
     description: str = ""
@@ -23,6 +27,9 @@ class PipelineSpec(StrictModel):
     tags: tuple[str, ...] = Field(default=(), strict=False)
     schedule: ScheduleRef | None = None
     workload: WorkloadRef
+    example_schema: Schema | None = Field(default=None, alias="schema", exclude_if=lambda value: value is None)
+    """What an example holds; in the file under `schema`, or in a file beside it that `schema` names. null: the
+    workload says it."""
     source: Source
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()

@@ -15,6 +15,8 @@ from pydantic import ValidationError
 FORMATS = {
     "csv": "mlratchet.models.sources.csv:Csv",
     "images": "mlratchet.models.sources.images:Images",
+    "parquet": "mlratchet.models.sources.parquet:Parquet",
+    "jsonl": "mlratchet.models.sources.jsonl:Jsonl",
     "image_folder": "mlratchet.models.sources.image_folder:ImageFolder",
 }
 """Name -> class. Not imported here: what decides a dataset is the format that it is read with, and no other."""
@@ -28,12 +30,17 @@ def format_of(name: str) -> type[Format]:
     return load_class(FORMATS.get(name, name), Format, "format")  # type: ignore[type-abstract]
 
 
-def format_read(source: SourceOptions, readable: Sequence[type[Format]]) -> str | None:
+def name_of(format_: type[Format] | str) -> str:
+    """Of a format that a workload names by its class, or by its name."""
+    return format_ if isinstance(format_, str) else format_.name
+
+
+def format_read(source: SourceOptions, readable: Sequence[type[Format] | str]) -> str | None:
     """The format of a source, of which a workload can read the built-in ones `readable`; the first is its default.
 
     None for a workload that reads objects itself. Raises ``ConfigurationError`` for one that it cannot read.
     """
-    names = [kind.name for kind in readable]
+    names = [name_of(one) for one in readable]
     name = source.format or (names[0] if names else None)
     if name in FORMATS and names and name not in names:
         raise ConfigurationError(f"source.format: {name} is not read by the workload, which reads {', '.join(names)}")
@@ -55,9 +62,9 @@ def options_of(source: SourceOptions, name: str) -> SourceOptions:
     return _validated(expected, {**given, "format": name}, name)
 
 
-def open_source(source: Mapping[str, Any], readable: Sequence[type[Format]]) -> Format:
+def open_source(source: Mapping[str, Any], readable: Sequence[type[Format] | str]) -> Format:
     """The reader of a source that was checked, given as a mapping. Raises ``ConfigurationError``."""
-    name = source.get("format") or readable[0].name
+    name = source.get("format") or name_of(readable[0])
     kind = format_of(name)
     own = kind.Options.model_config.get("extra") == "allow"
     known = {key: value for key, value in source.items() if own or key in kind.Options.model_fields}

@@ -41,7 +41,7 @@ class Images(Format):
                 "upload it or set source.labels"
             )
         table = CsvTable(fetch(labels), options.labels, options.dialect)
-        options.check(table, (options.file_column, options.label_column, *columns))
+        options.check(table.columns, table.where, (options.file_column, options.label_column, *columns))
         named: dict[str, bool] = {}
         for row in table.rows():
             yield self._example(table, row, pictures, named, columns)
@@ -70,7 +70,7 @@ class Images(Format):
         if named.get(file):
             return Reject(where=where, code="duplicate_row", reason=f"{where}: file {file!r} has a row already")
         named[file] = True
-        nameless = options.nameless(table, row)
+        nameless = options.nameless(where, row.values)
         if nameless is not None:
             return nameless
         return Example(

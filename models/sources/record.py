@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+from mlratchet.models.schema.reject import Reject as Reject  # of a source, too: formats give them
+from mlratchet.models.schema.reject import place_of as place_of
 
+PIECE_BYTES = 8 << 20  # of a large object, that a digest of its own is kept of
 GROUP_COLUMN = "@group"  # the column that names the group of a row (of a ranking: its query); no header has it
 Target = int | float | tuple[float, ...]
 
@@ -19,6 +22,22 @@ class RawObject:
     key: str  # below the source prefix
     size_bytes: int
     sha256: str
+    pieces: tuple[str, ...] = ()  # SHA-256 of each `PIECE_BYTES` of a larger one; empty: not recorded
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One input as its format holds it: nothing of it is converted."""
+
+    where: str  # file or file:row
+    values: Mapping[str, str]  # cells by column, without the blanks around them
+    label: str | None = None  # where the format knows which it is
+    id: str | None = None  # stable over deliveries; None where the format has no name for an example
+    group: str | None = None  # examples of one group stay on one side of the split
+    columns: Mapping[str, str] = field(default_factory=dict)  # what travels with the row, for slices
+    picture: RawObject | None = None  # the object that holds it
+    sound: RawObject | None = None  # likewise
+    data: bytes | None = None  # of the picture or sound, where no object holds it alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,22 +63,6 @@ class Record:
     raw_digest: str = ""  # of the raw cells or bytes of its input alone; empty: not told
     where: str = ""  # file or file:row; empty: not told
     remarks: tuple[Remark, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reject:
-    """A raw record that cannot be used."""
-
-    where: str  # file or file:row
-    code: str  # the rule, a short stable word, e.g. `truncated_image`
-    reason: str  # got / expected
-    records: int = 1  # that are lost with it: of a file that cannot be read, its rows
-
-
-def place_of(where: str) -> tuple[str, int | None]:
-    """File and row of ``file:row``; no row where only the file is named."""
-    file, colon, row = where.rpartition(":")
-    return (file, int(row)) if colon and row.isascii() and row.isdigit() else (where, None)
 
 
 @dataclass(frozen=True, kw_only=True)

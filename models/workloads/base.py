@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from mlratchet.models.objectives.base import Objective, Task
 from mlratchet.models.objectives.naming import objective_of
+from mlratchet.models.schema.numbers import Mark
 from mlratchet.models.sources.base import Example, Format
 from mlratchet.models.sources.formats import open_source
-from mlratchet.models.sources.numbers import Mark
 from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject, Target, target_names
 
 if TYPE_CHECKING:  # a command that only reads the ledger does not wait for torch
@@ -47,8 +47,9 @@ class Workload(ABC):
     files: ClassVar[tuple[str, ...]] = ()
     """Files that decide the rows or the model, e.g. ``("vocab.json",)``, relative to the module of the class: whoever
     changes one trains again. Modules that are imported under a name made at run time can be named here, too."""
-    formats: ClassVar[tuple[type[Format], ...]] = ()
-    """Built-in formats that `examples` reads, its default first; empty: `records` reads objects by itself."""
+    formats: ClassVar[tuple[type[Format] | str, ...]] = ()
+    """Built-in formats that `examples` reads, its default first; empty: `records` reads objects by itself. One that is
+    named (`"parquet"`) decides the rows of those pipelines alone that read it."""
 
     @property
     def objective(self) -> Objective:

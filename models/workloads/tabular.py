@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.objectives.base import Task
+from mlratchet.models.schema.numbers import CellError, Mark, check_file, column_with_commas, decide, look, read_number
 from mlratchet.models.sources.base import Example
 from mlratchet.models.sources.csv import Csv
-from mlratchet.models.sources.numbers import CellError, Mark, check_file, column_with_commas, decide, look, read_number
 from mlratchet.models.sources.raw_cells import cells_digest
 from mlratchet.models.sources.record import (
     InputSpec,
@@ -40,7 +40,7 @@ TWO_POINTS = re.compile(r"\.\d+\.")
 class TableWorkload(Workload):
     """Named number columns in, one target out. Subclass one of the four below."""
 
-    formats = (Csv,)
+    formats = (Csv, "parquet", "jsonl")
 
     standardise: bool | tuple[str, ...] = True
     """Whether columns (all, or these) are brought to mean 0 and standard deviation 1 over the training rows, and so the

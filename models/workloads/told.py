@@ -16,9 +16,9 @@ from mlratchet.models.functions import KeptOutError
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.identity.closure import Closure
 from mlratchet.models.ports.children import ForeignCodeError, Rights, Workplace, children
-from mlratchet.models.ports.memory import ObjectsInMemory
+from mlratchet.models.ports.memory import ObjectsInMemory, check_range, verify
 from mlratchet.models.ports.storage import ObjectNotFound
-from mlratchet.models.sources.numbers import Mark
+from mlratchet.models.schema.numbers import Mark
 from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.guarded import guarded_records, reading
@@ -115,6 +115,13 @@ class _Fetched(ObjectsInMemory):
         if key not in self._raw:
             raise ObjectNotFound(f"{key}: no object of this delivery")
         return self._fetch(self._raw[key])
+
+    def get_range(self, key: str, start: int, length: int, *, sha256: str | None = None) -> bytes:
+        """Of a raw object, too."""
+        check_range(start, length)
+        data = self.get(key)[start : start + length]
+        verify(self.bucket, key, digest_bytes(data), sha256)
+        return data
 
 
 def told_workload(use: str, parameters: Mapping[str, Any]) -> Workload:
@@ -213,7 +220,7 @@ def _opened(request: Mapping[str, Any], workplace: Workplace) -> tuple[Workload,
     def fetch(item: RawObject) -> bytes:
         return store.get(f"raw/{item.sha256}", sha256=item.sha256)
 
-    return workload, [RawObject(**one) for one in request["objects"]], fetch
+    return workload, [RawObject(**one | {"pieces": tuple(one.get("pieces", ()))}) for one in request["objects"]], fetch
 
 
 def _packed(piece: Sequence[Record | Reject]) -> bytes:

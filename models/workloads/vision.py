@@ -172,7 +172,7 @@ class ImageClassifier(Workload):
     def _read(self, example: Example, item: RawObject, fetch: Callable[[RawObject], bytes]) -> Record | Reject:
         try:
             found = decode_picture(
-                fetch(item),
+                fetch(item) if example.data is None else example.data,
                 height=self.height,
                 width=self.width,
                 channels=self.channels,

@@ -10,7 +10,7 @@ from typing import Any
 from mlratchet.models.data.first_columns import FirstColumns, find_first_columns, publish_first_columns
 from mlratchet.models.data.preprocess import FirstDelivery
 from mlratchet.models.data.snapshot import Snapshot
-from mlratchet.models.sources.numbers import Mark
+from mlratchet.models.schema.numbers import Mark
 from mlratchet.models.sources.record import RawObject
 from mlratchet.models.workloads.guarded import reading
 from mlratchet.tasks.wiring import Run

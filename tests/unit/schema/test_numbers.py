@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.pipeline.checking import check_source
 from mlratchet.models.pipeline.loading import parse_pipeline
+from mlratchet.models.schema.numbers import CellError, Mark, Seen, decide, read_number, shape_of
 from mlratchet.models.sources.base import SourceOptions
 from mlratchet.models.sources.csv import CsvOptions
-from mlratchet.models.sources.numbers import CellError, Mark, Seen, decide, read_number, shape_of
 from mlratchet.models.sources.record import RawObject, Record, Reject
 from mlratchet.models.workloads.loading import load_workload
 from mlratchet.models.workloads.tabular import TableClassifier, TableRegressor, TableWorkload

@@ -1,0 +1,85 @@
+"""How times are written: ISO 8601, seconds since 1970, or a format of date and time in the codes of `strftime`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Literal
+
+from mlratchet.models.nearest import nearest_hint
+
+ISO, UNIX, UNIX_MS = "iso", "unix", "unix_ms"
+NAMED = (ISO, UNIX, UNIX_MS)
+CODES: Mapping[str, str] = {  # code -> what it reads; each is a named group of the format's expression
+    "Y": r"\d{4}",
+    "y": r"\d{2}",
+    "m": r"\d{1,2}",
+    "d": r"\d{1,2}",
+    "H": r"\d{1,2}",
+    "M": r"\d{2}",
+    "S": r"\d{2}",
+    "f": r"\d{1,9}",
+    "z": r"Z|[+-]\d{2}:?\d{2}",
+}
+ISO_PATTERN = (
+    r"^(?P<Y>\d{4})-(?P<m>\d{2})-(?P<d>\d{2})"
+    r"(?:[T ](?P<H>\d{2})(?::(?P<M>\d{2})(?::(?P<S>\d{2})(?:[.,](?P<f>\d{1,9}))?)?)?"
+    r"\s?(?P<z>Z|[+-]\d{2}(?::?\d{2})?)?)?$"
+)
+TAILS = (  # of a date, told apart by the first cell that has one
+    (re.compile(r"[T ]\d{1,2}:\d{2}:\d{2}[.]\d{1,9}$"), "%H:%M:%S.%f"),
+    (re.compile(r"[T ]\d{1,2}:\d{2}:\d{2}$"), "%H:%M:%S"),
+    (re.compile(r"[T ]\d{1,2}:\d{2}$"), "%H:%M"),
+)
+FREE = ("%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d.%m.%y", "%Y%m%d")
+"""Dates that can be read in one way: where dots part them, the day stands first everywhere that they are used."""
+DAY_FIRST: Mapping[str, str] = {"%d/%m/%Y": "%m/%d/%Y", "%d-%m-%Y": "%m-%d-%Y", "%d/%m/%y": "%m/%d/%y"}
+"""Dates that can be read in two ways -> the other one."""
+Order = Literal["day", "month"]
+
+
+def check_format(text: str) -> None:
+    """Raises ``ValueError`` for a format that is none, with what is missing, or the nearest name."""
+    if text in NAMED:
+        return
+    if "%" not in text:
+        raise ValueError(f"{text!r} is no format of a time; {nearest_hint(text, NAMED)}, or one as %d.%m.%Y %H:%M")
+    codes = re.findall(r"%(.?)", text)
+    for code in codes:
+        if code not in CODES:
+            raise ValueError(f"%{code} is not read; there are {', '.join(f'%{one}' for one in CODES)}")
+    repeated = next((code for code in codes if codes.count(code) > 1), None)
+    if repeated is not None:
+        raise ValueError(f"%{repeated} stands twice")
+    missing = [code for code in ("m", "d") if code not in codes] + ([] if {"Y", "y"} & set(codes) else ["Y"])
+    if missing:
+        raise ValueError(f"{text!r} lacks {', '.join(f'%{code}' for code in missing)}: expected year, month and day")
+
+
+def pattern_of(text: str) -> str:
+    """The expression that reads a format (not `unix`), a named group per code; RE2's syntax."""
+    if text == ISO:
+        return ISO_PATTERN
+    parts = re.split(r"%(.)", text)
+    return "^" + "".join(
+        f"(?P<{part}>{CODES[part]})" if place % 2 else re.escape(part) for place, part in enumerate(parts)
+    ) + "$"  # fmt: skip
+
+
+def candidates(cell: str) -> tuple[str, ...]:
+    """Formats in which a column may be written that has this cell; empty where it is no time."""
+    if re.match(ISO_PATTERN, cell):
+        return (ISO,)
+    tail = next(
+        (cell[found.start()] + code for shape, code in TAILS for found in [shape.search(cell)] if found is not None), ""
+    )
+    dates = (*FREE, *DAY_FIRST, *DAY_FIRST.values())
+    return tuple(date + tail for date in dates if re.match(pattern_of(date + tail), cell))
+
+
+def order_of(text: str) -> Order | None:
+    """Which of day and month a format has first, where it could be either."""
+    date = re.split(r"[T ]", text)[0]
+    if date in DAY_FIRST:
+        return "day"
+    return "month" if date in DAY_FIRST.values() else None

@@ -1,0 +1,162 @@
+"""Read times from cells: which format a column has is decided once, and what does not fit it is refused, never guessed.
+
+Legend: U the different cells of a column, N its rows.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from mlratchet.models.errors import DataError
+from mlratchet.models.schema.cells import mask
+from mlratchet.models.schema.fields import Field
+from mlratchet.models.schema.numbers import TOLERATED
+from mlratchet.models.schema.time_formats import ISO, UNIX, UNIX_MS, candidates, order_of, pattern_of
+
+TYPE = pa.timestamp("us", "UTC")
+PER_UNIT_US: Mapping[str, int] = {UNIX: 1_000_000, UNIX_MS: 1_000}
+EARLIEST_US, LATEST_US = -62_135_596_800_000_000, 253_402_300_799_999_999  # the years 1 and 9999, as Python's times
+PIVOT = 69  # years of two digits: 69 is 1969, 68 is 2068 (POSIX)
+
+
+def read_times(cells: pa.Array, form: str) -> pa.Array:
+    """Cells (strings, N) as moments in UTC; null where one is null or does not fit the format.
+
+    A time without a zone is taken as UTC.
+    """
+    for kind in (pa.timestamp("us"), TYPE) if form == ISO else ():  # all without a zone, or all with one
+        with suppress(pa.ArrowInvalid):
+            found = cells.cast(kind).cast(TYPE)  # by far the quickest, and as strict as we are but for the year 0
+            earliest = pc.min(found).value if len(found) else None
+            if earliest is None or earliest >= EARLIEST_US:
+                return found
+    coded = pc.dictionary_encode(cells)
+    read = _from_number(coded.dictionary, form) if form in PER_UNIT_US else _from_parts(coded.dictionary, form)
+    return read.take(coded.indices)
+
+
+def _from_number(cells_U: pa.Array, form: str) -> pa.Array:
+    fits = pc.match_substring_regex(cells_U, r"^-?\d{1,16}(\.\d{1,6})?$")
+    numbers_U = pc.if_else(fits, cells_U, None).cast(pa.float64()).to_numpy(zero_copy_only=False)
+    with np.errstate(invalid="ignore"):
+        micros_U = np.rint(numbers_U * PER_UNIT_US[form])
+        good = np.isfinite(micros_U) & (micros_U >= EARLIEST_US) & (micros_U <= LATEST_US)
+    return _moments(np.where(good, micros_U, 0).astype(np.int64), good)
+
+
+def _from_parts(cells_U: pa.Array, form: str) -> pa.Array:
+    found = pc.extract_regex(cells_U, pattern_of(form))
+    names = {found.type.field(place).name for place in range(found.type.num_fields)}
+    matched = np.asarray(found.is_valid())
+
+    def number(name: str, default: int) -> np.ndarray[Any, Any]:
+        if name not in names:
+            return np.full(len(cells_U), default, dtype=np.int64)
+        text = pc.fill_null(pc.struct_field(found, name), "")
+        return np.asarray(pc.if_else(pc.equal(text, ""), str(default), text).cast(pa.int64()))
+
+    short = number("y", 0)
+    year = number("Y", 1970) if "Y" in names else np.where(short >= PIVOT, 1900, 2000) + short
+    month, day = number("m", 1), number("d", 1)
+    clock = {name: number(name, 0) for name in ("H", "M", "S")}
+    good = matched & (year >= 1) & (month >= 1) & (month <= 12) & (day >= 1)
+    good &= (clock["H"] < 24) & (clock["M"] < 60) & (clock["S"] < 60)
+    months_M = (np.where(good, year, 1970) - 1970) * 12 + np.where(good, month, 1) - 1
+    first, following = (months.astype("datetime64[M]").astype("datetime64[D]") for months in (months_M, months_M + 1))
+    days = first.astype(np.int64) + day - 1
+    good &= days < following.astype(np.int64)
+    seconds = days * 86_400 + clock["H"] * 3600 + clock["M"] * 60 + clock["S"] - _offset_s(found, names)
+    return _moments(seconds * 1_000_000 + _fraction_us(found, names), good)
+
+
+def _fraction_us(found: pa.Array, names: set[str]) -> np.ndarray[Any, Any] | int:
+    if "f" not in names:
+        return 0
+    digits = pc.utf8_rpad(pc.fill_null(pc.struct_field(found, "f"), ""), 6, "0")
+    return np.asarray(pc.utf8_slice_codeunits(digits, 0, 6).cast(pa.int64()))
+
+
+def _offset_s(found: pa.Array, names: set[str]) -> np.ndarray[Any, Any] | int:
+    """Seconds that a zone is ahead of UTC."""
+    if "z" not in names:
+        return 0
+    zones = pc.dictionary_encode(pc.fill_null(pc.struct_field(found, "z"), ""))
+    seconds = np.asarray([_zone_s(one) for one in zones.dictionary.to_pylist()], dtype=np.int64)
+    return np.take(seconds, np.asarray(zones.indices, dtype=np.int64))
+
+
+def _zone_s(text: str) -> int:
+    if text in ("", "Z"):
+        return 0
+    digits = text[1:].replace(":", "").ljust(4, "0")
+    return (1 if text[0] == "+" else -1) * (int(digits[:2]) * 3600 + int(digits[2:]) * 60)
+
+
+def _moments(micros_U: np.ndarray[Any, Any], good_U: np.ndarray[Any, Any]) -> pa.Array:
+    return pa.array(micros_U, type=pa.int64(), mask=~good_U).cast(TYPE)
+
+
+def decide_format(name: str, cells: pa.Array, field: Field, *, where: str) -> str | None:
+    """The format of a column's cells (strings that are given); None where there are none.
+
+    Raises ``DataError`` where they are written in no one format, and where day and month can be either, with both
+    readings.
+    """
+    different = pc.unique(cells.drop_null())
+    if len(different) == 0:
+        return None
+    counts = _counts(cells, different)
+    forms = dict.fromkeys(form for cell in different[:20].to_pylist() for form in candidates(cell))
+    shares = {form: counts[_shaped(different, form)].sum() / counts.sum() for form in forms}
+    near = [form for form, share in shares.items() if share >= 1 - TOLERATED]
+    if not near:
+        raise _no_format(name, different[0].as_py(), where)
+    orders = {order_of(form): form for form in near if order_of(form) is not None}
+    if len(orders) < 2:
+        return max(near, key=lambda form: shares[form])
+    if field.dayfirst is not None:
+        return orders["day" if field.dayfirst else "month"]
+    day, month = (np.asarray(read_times(different, orders[order]).is_valid()) for order in ("day", "month"))
+    only_day, only_month = counts[day & ~month].sum(), counts[month & ~day].sum()
+    for form, ours in ((orders["day"], only_day), (orders["month"], only_month)):
+        if ours and ours >= (1 - TOLERATED) * (only_day + only_month):
+            return form
+    raise _ambiguous(name, different[0].as_py(), orders["day"], orders["month"], where)
+
+
+def _counts(cells: pa.Array, different: pa.Array) -> np.ndarray[Any, Any]:
+    found = np.asarray(pc.index_in(cells.drop_null(), value_set=different))
+    return np.bincount(found, minlength=len(different))
+
+
+def _shaped(different: pa.Array, form: str) -> np.ndarray[Any, Any]:
+    """Which cells are written in a format, a day that does not exist among them."""
+    return mask(pc.match_substring_regex(different, pattern_of(form)))
+
+
+def _no_format(name: str, cell: str, where: str) -> DataError:
+    return DataError(
+        f"{where}: column {name!r}: its times are written in no one format that is known, got {cell[:60]!r}; declare "
+        f"it, as schema.fields: {{{name}: {{kind: time, format: '%d.%m.%Y %H:%M'}}}}"
+    )
+
+
+def _ambiguous(name: str, cell: str, day: str, month: str, where: str) -> DataError:
+    readings = [read_times(pa.array([cell]), form)[0] for form in (day, month)]
+    words = [f"{one.as_py():%-d %B %Y}" for one in readings if one.is_valid]
+    return DataError(
+        f"{where}: column {name!r}: {cell[:60]!r} is {words[0]} where the day is first and {words[-1]} where the month "
+        f"is, and no other cell of the column tells; declare schema.fields: {{{name}: {{kind: time, dayfirst: true}}}} "
+        "or false"
+    )
+
+
+def iso(moment: dt.datetime) -> str:
+    """As JSON and reports show a moment."""
+    return moment.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,128 @@
+"""Times: the format of a column is decided once, or it is an error that shows both readings."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mlratchet.models.errors import DataError
+from mlratchet.models.schema.fields import Field
+from mlratchet.models.schema.times import decide_format, iso, read_times
+
+TIME = Field(kind="time")
+
+
+def read(cells: list[str | None], form: str) -> list[str | None]:
+    return [one and iso(one) for one in read_times(pa.array(cells, type=pa.string()), form).to_pylist()]
+
+
+def decided(*cells: str, field: Field = TIME) -> str | None:
+    return decide_format("wann", pa.array(cells, type=pa.string()), field, where="shop.csv:2")
+
+
+def test_iso_with_and_without_zone_and_fraction() -> None:
+    cells = [
+        "2026-01-03",
+        "2026-01-03T12:30",
+        "2026-01-03 12:30:15.25",
+        "2026-01-03T12:30:15+01:00",
+        "2026-01-03T12:30Z",
+    ]
+    assert read(cells, "iso") == [
+        "2026-01-03T00:00:00Z",
+        "2026-01-03T12:30:00Z",
+        "2026-01-03T12:30:15.250000Z",
+        "2026-01-03T11:30:15Z",
+        "2026-01-03T12:30:00Z",
+    ]
+    assert read(["2026-01-03T12:30Z", "2026-01-03T12:30+02"], "iso") == ["2026-01-03T12:30:00Z", "2026-01-03T10:30:00Z"]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "2026-02-30",
+        "2026-13-01",
+        "2026-00-10",
+        "2026-01-00",
+        "2026-01-01 24:00",
+        "2026-01-01 10:60",
+        "20260101",
+        "2026-1-3",
+        "today",
+        "2026-01-01x",
+        "0000-01-01",
+    ],
+)
+def test_what_is_no_day_is_refused_also_beside_what_is_one(cell: str) -> None:
+    assert read([cell], "iso") == [None]
+    assert read(["2026-01-03", cell, None], "iso") == ["2026-01-03T00:00:00Z", None, None]
+
+
+def test_formats_are_read_to_the_last_character() -> None:
+    cells = [
+        "03.11.2026 14:05",
+        "3.1.2026 4:05",
+        "31.11.2026 14:05",
+        "03.11.2026",
+        "03.11.2026 14:05:00",
+        "29.02.2024 0:00",
+    ]
+    assert read(cells, "%d.%m.%Y %H:%M") == [
+        "2026-11-03T14:05:00Z",
+        "2026-01-03T04:05:00Z",
+        None,
+        None,
+        None,
+        "2024-02-29T00:00:00Z",
+    ]
+    assert read(["11/26/69", "1/2/68"], "%m/%d/%y") == ["1969-11-26T00:00:00Z", "2068-01-02T00:00:00Z"]
+    assert read(["888888888", "1.5", "x", "1e9"], "unix") == [
+        "1998-03-03T01:34:48Z",
+        "1970-01-01T00:00:01.500000Z",
+        None,
+        None,
+    ]
+    assert read(["1700000000000"], "unix_ms") == ["2023-11-14T22:13:20Z"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.datetimes(dt.datetime(1970, 1, 1), dt.datetime(2068, 12, 31)), min_size=1, max_size=5),
+    st.sampled_from(["%d.%m.%Y %H:%M:%S", "%m/%d/%y %H:%M:%S", "%Y%m%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S.%f"]),
+)
+def test_what_python_writes_is_read_back(moments: list[dt.datetime], form: str) -> None:
+    cut = [one if "%f" in form else one.replace(microsecond=0) for one in moments]
+    assert read([one.strftime(form) for one in cut], form) == [iso(one.replace(tzinfo=dt.UTC)) for one in cut]
+
+
+def test_the_format_of_a_column_is_found() -> None:
+    assert decided("2026-01-03", "2026-01-04") == "iso"
+    assert decided("03.04.2026 10:00", "1.1.2026 9:30") == "%d.%m.%Y %H:%M"
+    assert decided("03/04/2026", "13/04/2026") == "%d/%m/%Y"
+    assert decided("03/04/2026", "04/13/2026") == "%m/%d/%Y"
+    assert decided("2026/04/13T10:00:01") == "%Y/%m/%dT%H:%M:%S"
+    assert decided() is None
+
+
+def test_a_date_that_can_be_read_in_two_ways_shows_both() -> None:
+    with pytest.raises(DataError) as caught:
+        decided("03/04/2026", "01/02/2026")
+    assert str(caught.value).startswith(
+        "shop.csv:2: column 'wann': '03/04/2026' is 3 April 2026 where the day is first"
+    )
+    assert "and 4 March 2026 where the month is" in str(caught.value)
+    assert "dayfirst: true" in str(caught.value)
+    assert decided("03/04/2026", field=Field(kind="time", dayfirst=True)) == "%d/%m/%Y"
+    assert decided("03/04/2026", field=Field(kind="time", dayfirst=False)) == "%m/%d/%Y"
+
+
+def test_a_few_cells_that_say_otherwise_are_set_aside_and_many_are_an_error() -> None:
+    assert decided(*[f"{day}/04/2026" for day in range(13, 29)] * 2, "04/13/2026") == "%d/%m/%Y"
+    with pytest.raises(DataError):
+        decided(*["13/04/2026"] * 5, *["04/13/2026"] * 5)
+    with pytest.raises(DataError, match="in no one format that is known, got 'soon'; declare it"):
+        decided("soon", "later")
