@@ -24,7 +24,7 @@ SEQUENCES = ("bag", "cnn", "transformer", "conformer")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Feature:
+class NetworkInput:
     """One tensor of an example, as a network has to know it."""
 
     name: str
@@ -52,7 +52,7 @@ class NetworkOptions(StrictModel):
     """Steps that one convolution sees; odd."""
 
 
-def build_network(features: Sequence[Feature], options: NetworkOptions, outputs: int) -> nn.Module:
+def build_network(features: Sequence[NetworkInput], options: NetworkOptions, outputs: int) -> nn.Module:
     """A fresh network: named tensors to (B, outputs). Raises ``ValueError`` saying what does not fit."""
     if not features:
         raise ValueError("there is no field to predict from")
@@ -78,7 +78,7 @@ def build_network(features: Sequence[Feature], options: NetworkOptions, outputs:
     return Network(encoders, trunk, last, outputs)
 
 
-def encoder_of(feature: Feature, options: NetworkOptions) -> Encoder:
+def encoder_of(feature: NetworkInput, options: NetworkOptions) -> Encoder:
     """Of one tensor. Raises ``ValueError`` for an encoder that does not fit it."""
     asked = options.encoders.get(feature.name)
     if feature.kind == "picture":
@@ -112,12 +112,12 @@ class _Entity(Categories):
     """An entity among other fields: its vector as features."""
 
 
-def _entity(feature: Feature, options: NetworkOptions) -> Encoder:
+def _entity(feature: NetworkInput, options: NetworkOptions) -> Encoder:
     return _Entity(feature.name, feature.codes, width=options.width)
 
 
 def _recommender(
-    model: str, features: Sequence[Feature], entities: Mapping[str, int], options: NetworkOptions, outputs: int
+    model: str, features: Sequence[NetworkInput], entities: Mapping[str, int], options: NetworkOptions, outputs: int
 ) -> nn.Module:
     others = [one for one in features if one.kind != "entity"]
     if model != "dlrm" and outputs != 1:
@@ -143,7 +143,7 @@ def _recommender(
     return TwoTowers(entities, sides, width=options.width, hidden=options.hidden[0], dropout=options.dropout)
 
 
-def _feature_transformer(features: Sequence[Feature], options: NetworkOptions, outputs: int) -> nn.Module:
+def _feature_transformer(features: Sequence[NetworkInput], options: NetworkOptions, outputs: int) -> nn.Module:
     numbers = next((one for one in features if one.kind == "numbers"), None)
     categories = next((one for one in features if one.kind == "categories"), None)
     width = max(4, options.width // 4 * 4)
@@ -160,4 +160,4 @@ def _feature_transformer(features: Sequence[Feature], options: NetworkOptions, o
     )
 
 
-__all__ = ["PICTURES", "Feature", "NetworkOptions", "build_network", "encoder_of"]
+__all__ = ["PICTURES", "NetworkInput", "NetworkOptions", "build_network", "encoder_of"]

@@ -7,19 +7,19 @@ from typing import Any
 
 import pytest
 import torch
-from mlratchet.models.networks.build import Feature, NetworkOptions, build_network
+from mlratchet.models.networks.build import NetworkInput, NetworkOptions, build_network
 from torch import nn
 
-NUMBERS = Feature(name="numbers", kind="numbers", shape=(3,))
-CATEGORIES = Feature(name="categories", kind="categories", shape=(2,), codes=(5, 300))
-WORDS = Feature(name="note", kind="tokens", codes=(50,))
-SOUND = Feature(name="clip", kind="steps", shape=(8,))
-PICTURE = Feature(name="photo", kind="picture", shape=(1, 8, 8))
-USER, ITEM = (Feature(name=name, kind="entity", codes=(20,)) for name in ("user", "item"))
-GENRE = Feature(name="categories", kind="categories", shape=(1,), codes=(4,), side="item")
-AGE = Feature(name="numbers", kind="numbers", shape=(1,), side="user")
+NUMBERS = NetworkInput(name="numbers", kind="numbers", shape=(3,))
+CATEGORIES = NetworkInput(name="categories", kind="categories", shape=(2,), codes=(5, 300))
+WORDS = NetworkInput(name="note", kind="tokens", codes=(50,))
+SOUND = NetworkInput(name="clip", kind="steps", shape=(8,))
+PICTURE = NetworkInput(name="photo", kind="picture", shape=(1, 8, 8))
+USER, ITEM = (NetworkInput(name=name, kind="entity", codes=(20,)) for name in ("user", "item"))
+GENRE = NetworkInput(name="categories", kind="categories", shape=(1,), codes=(4,), side="item")
+AGE = NetworkInput(name="numbers", kind="numbers", shape=(1,), side="user")
 
-NETWORKS: dict[str, tuple[list[Feature], dict[str, Any]]] = {
+NETWORKS: dict[str, tuple[list[NetworkInput], dict[str, Any]]] = {
     "mlp": ([NUMBERS, CATEGORIES], {"model": "mlp"}),
     "categories alone": ([CATEGORIES], {}),
     "resnet": ([NUMBERS, CATEGORIES], {"model": "resnet"}),
@@ -38,7 +38,7 @@ NETWORKS: dict[str, tuple[list[Feature], dict[str, Any]]] = {
 }
 
 
-def rows(features: list[Feature], count: int, *, steps: int = 7, seed: int = 0) -> dict[str, torch.Tensor]:
+def rows(features: list[NetworkInput], count: int, *, steps: int = 7, seed: int = 0) -> dict[str, torch.Tensor]:
     """Random rows of every tensor, ragged ones of 1 to `steps` steps, zeros behind."""
     draw, made = torch.Generator().manual_seed(seed), dict[str, torch.Tensor]()
     for one in features:
@@ -60,7 +60,7 @@ def rows(features: list[Feature], count: int, *, steps: int = 7, seed: int = 0) 
     return made
 
 
-def built(name: str, **more: Any) -> tuple[nn.Module, list[Feature]]:
+def built(name: str, **more: Any) -> tuple[nn.Module, list[NetworkInput]]:
     features, options = NETWORKS[name]
     torch.manual_seed(1)
     return build_network(features, NetworkOptions(**{**options, **more}), 1), features
@@ -135,7 +135,7 @@ def test_an_unknown_entity_gets_what_is_known_of_the_other() -> None:
         ([WORDS], {"kernel": 4, "encoders": {"note": "cnn"}}, "kernel must be odd"),
     ],
 )
-def test_what_does_not_fit_is_refused(features: list[Feature], options: dict[str, Any], words: str) -> None:
+def test_what_does_not_fit_is_refused(features: list[NetworkInput], options: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         build_network(features, NetworkOptions(**options), 1)
 
