@@ -179,6 +179,7 @@ WEIGHTS = Deciding(
         "models.decisions.*": "judges what was trained",
         "models.evaluation.*": "measures what was trained; metrics, which can stop a training, are not among it",
         "models.gates.*": "judges what was trained",
+        "models.preparation.*": "makes datasets: theirs is the id that stands in the key",
         "models.tuning.*": "proposes values, which stand in the key; cuts rows, which have a dataset's id",
     },
 )
@@ -234,6 +235,7 @@ JUDGEMENT = Deciding(
         "models.evaluation.slice_plots": "draws",
         "models.gates.power": "says before a run what it will be able to show",
         "models.gates.validation": "refuses policies that could never hold",
+        "models.preparation.*": "prepares rows: the dataset's id stands in the gate run",
         "models.schema.*": "reads rows: the dataset's id stands in the gate run",
         "models.sources.*": "reads rows: the dataset's id stands in the gate run",
         "models.training.*": "trains: the digest of the weights stands in the evidence",
