@@ -18,6 +18,9 @@ from mlratchet.infra.serving.local import LocalServers
 from mlratchet.infra.settings import Settings, load_settings
 from mlratchet.infra.storage.opening import Buckets
 from mlratchet.infra.storage.s3 import S3Store
+from mlratchet.models.config import WorkloadRef
+from mlratchet.models.data.dataset import DatasetManifest
+from mlratchet.models.data.prepared_shards import fitted_workload
 from mlratchet.models.errors import ConfigurationError, InfrastructureError, SecurityError
 from mlratchet.models.garbage.lock import collections, wait_for_collector
 from mlratchet.models.identity.claim import Claim, is_current
@@ -123,6 +126,21 @@ class Run:
     def workload(self) -> Workload:
         """The pipeline's workload."""
         return load_workload(self.spec.workload.use, dict(self.spec.workload.parameters))
+
+    @cached_property
+    def trained_as(self) -> WorkloadRef:
+        """The workload as ranks and children load it: with what its preparation was fitted to, once that is known."""
+        return self.spec.workload
+
+    def prepared_by(self, dataset: DatasetManifest) -> None:
+        """From now on the workload is the one that prepares as this dataset was prepared."""
+        if dataset.preparation_sha256:
+            self.trained_as = fitted_workload(self.adapters.store, self.spec.workload, dataset)
+            self.workload = load_workload(self.trained_as.use, dict(self.trained_as.parameters))
+
+    def as_trained(self, workload: WorkloadRef) -> WorkloadRef:
+        """Another workload over the same prepared rows, for a trial of a search."""
+        return workload.model_copy(update={"parameters": {**self.trained_as.parameters, **workload.parameters}})
 
     @cached_property
     def workload_source(self) -> Closure:

@@ -9,6 +9,7 @@ import importlib.metadata
 import shutil
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import numpy as np
 from mlratchet.infra.artifact import pyfunc
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.objectives.naming import objective_of
+from mlratchet.models.schema.fields import Schema as ExampleSchema
+from mlratchet.models.schema.request import column_spec
 from mlratchet.models.serving.contract import instances_of
 from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.tensors.spec import TensorSpec
@@ -24,10 +27,12 @@ LOADER = pyfunc.__name__
 RUNTIME = ("mlratchet", "torch", "mlflow", "numpy")  # what `mlflow models serve` needs
 
 
-def describe_for_mlflow(directory: Path, signature: Signature, example: Inputs) -> None:
+def describe_for_mlflow(
+    directory: Path, signature: Signature, example: Inputs, instances: Sequence[Any] | None = None
+) -> None:
     """Write `MLmodel`, the input example and the environment files beside an exported program, over what is there.
 
-    `example`: a few rows.
+    `example`: a few rows; `instances`: the same as clients send them, where the version prepares those.
     """
     import mlflow.pyfunc
 
@@ -38,19 +43,22 @@ def describe_for_mlflow(directory: Path, signature: Signature, example: Inputs) 
             str(made),
             loader_module=LOADER,
             signature=mlflow_signature(signature),
-            input_example=shown(signature, example),
+            input_example=shown(signature, example, instances),
             pip_requirements=[f"{name}=={importlib.metadata.version(name).split('+')[0]}" for name in RUNTIME],
         )
         for file in made.iterdir():
             shutil.copyfile(file, directory / file.name)
 
 
-def shown(signature: Signature, example: Inputs) -> Any:
+def shown(signature: Signature, example: Inputs, instances: Sequence[Any] | None = None) -> Any:
     """The example as a client of MLflow would send it: a table, and tensors that have names, by name."""
     if not by_name(signature) and not signature.input.tensors:
         return example.array
     import pandas as pd
 
+    if instances is not None and signature.input.example is not None:
+        names = ExampleSchema.model_validate_json(signature.input.example.schema).inputs
+        return pd.DataFrame(list(instances), columns=list(names))
     if signature.input.tensors:
         return pd.DataFrame(instances_of(example))
     return pd.DataFrame(example.array.astype(column_type(signature)), columns=list(signature.input.columns))
@@ -76,7 +84,10 @@ def mlflow_signature(signature: Signature) -> Any:
     spec, kind = signature.input, np.dtype(column_type(signature))
     optional = dict(spec.defaults)
     inputs: list[Any]
-    if spec.tensors:
+    if spec.example is not None:
+        told = column_spec(ExampleSchema.model_validate_json(spec.example.schema))
+        inputs = [ColSpec(any_type(), one["name"], required=bool(one["required"])) for one in told]
+    elif spec.tensors:
         inputs = [ColSpec(_column_of(one), one.name) for one in spec.tensors]
     elif not by_name(signature):
         inputs = [TensorSpec(np.dtype(spec.dtype), (-1, *spec.shape))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,11 +130,19 @@ def export_here(model: Model, example: Inputs, out: Path) -> None:
         )
 
 
-def complete(out: Path, signature: Signature, example: Inputs, *, card: str, weights_file: Path) -> ArtifactManifest:
+def complete(
+    out: Path,
+    signature: Signature,
+    example: Inputs,
+    *,
+    card: str,
+    weights_file: Path,
+    instances: Sequence[Any] | None = None,
+) -> ArtifactManifest:
     """Put weights, signature and card beside an export, and MLflow's description over the export's own. `example`: a
-    few rows."""
+    few rows; `instances`: the same as clients send them, where the version prepares those."""
     shutil.copyfile(weights_file, out / "weights.safetensors")
     (out / "signature.json").write_text(signature.to_json())
-    describe_for_mlflow(out, signature, example)
+    describe_for_mlflow(out, signature, example, instances)
     (out / "card.md").write_text(card)
     return describe_directory(out)

@@ -9,7 +9,7 @@ from typing import Any
 
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.nearest import nearest_hint
-from mlratchet.models.sources.record import Decoding
+from mlratchet.models.sources.record import Decoding, ExampleSpec
 from mlratchet.models.tensors.spec import TensorSpec
 from mlratchet.models.workloads.base import InputSpec, Workload
 
@@ -27,8 +27,8 @@ class Signature:
     def to_json(self) -> str:
         """As written to `signature.json`."""
         document = asdict(self)
-        tensors = document["input"].pop("tensors")
-        return json.dumps(document | ({"tensors": tensors} if tensors else {}), indent=2, sort_keys=True)
+        named = {name: document["input"].pop(name) for name in ("tensors", "example")}
+        return json.dumps(document | {name: one for name, one in named.items() if one}, indent=2, sort_keys=True)
 
     @property
     def tensors(self) -> tuple[TensorSpec, ...]:
@@ -54,6 +54,7 @@ class Signature:
                 defaults=tuple((str(name), float(value)) for name, value in spec.get("defaults", ())),
                 decoding=_decoding_of(decoding) if decoding is not None else None,
                 tensors=tuple(_tensor_of(one) for one in document.get("tensors", ())),
+                example=ExampleSpec(**document["example"]) if document.get("example") else None,
             ),
         )
 

@@ -11,6 +11,7 @@ from typing import Any
 from mlratchet.models.config import WorkloadRef
 from mlratchet.models.data.config import DataConfig
 from mlratchet.models.data.dataset import DatasetManifest, dataset_id, load_dataset
+from mlratchet.models.data.prepared_shards import prepare_shards
 from mlratchet.models.data.row_index import index_bytes
 from mlratchet.models.data.shards import write_shard
 from mlratchet.models.data.snapshot import Snapshot
@@ -119,12 +120,13 @@ def write_dataset(
     class_names: tuple[str, ...] = (),
     input_columns: tuple[str, ...] = (),
     tensors: tuple[TensorSpec, ...] = (),
+    prepared: bool = False,
     first: FirstDelivery = UNKNOWN,
 ) -> DatasetManifest:
     """Write shards, then the manifest by conditional create; an existing dataset is returned as it is.
 
-    `code` as for `dataset_parts`; `tensors`: of a workload that names its own. Raises ``DataError`` when a side is
-    empty.
+    `code` as for `dataset_parts`; `tensors`: of a workload that names its own; `prepared`: whether its rows are
+    examples, which a preparation makes tensors of. Raises ``DataError`` when a side is empty.
     """
     identity = dataset_id(
         snapshot.id,
@@ -150,6 +152,8 @@ def write_dataset(
     jobs = [(side, members[at : at + step]) for side, members in sides.items() for at in range(0, len(members), step)]
     with ThreadPoolExecutor(WRITERS) as pool:
         refs = list(pool.map(lambda job: write_shard(store, job[1], tensors), jobs))
+    splits = {side: tuple(ref for (s, _), ref in zip(jobs, refs, strict=True) if s == side) for side in SIDES}
+    made = prepare_shards(store, workload, splits) if prepared else None
     index = index_bytes(records, class_names, input_columns)
     index_sha256 = digest_bytes(index)
     store.create(f"indexes/{index_sha256}.json", index)
@@ -157,7 +161,9 @@ def write_dataset(
     manifest = DatasetManifest(
         id=identity,
         snapshot_id=snapshot.id,
-        splits={side: tuple(ref for (s, _), ref in zip(jobs, refs, strict=True) if s == side) for side in SIDES},
+        splits=made.splits if made is not None else splits,
+        examples=splits if made is not None else {},
+        preparation_sha256=made.sha256 if made is not None else "",
         rows={side: len(members) for side, members in sides.items()},
         target_counts=dict(sorted(counts.items())),
         index_sha256=index_sha256,

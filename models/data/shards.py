@@ -25,14 +25,14 @@ def write_shard(store: ObjectStore, records: Sequence[Record], tensors: Sequence
     y = np.asarray([record.y for record in records], dtype=np.int64 if integer else np.float32)
     names = sorted({name for record in records for name in record.columns})
     columns = {name: [record.columns.get(name, "") for record in records] for name in names}
-    return _publish(store, Split(ids=[record.id for record in records], x=x, y=y, columns=columns))
+    return publish_shard(store, Split(ids=[record.id for record in records], x=x, y=y, columns=columns))
 
 
 def write_split(store: ObjectStore, rows: Split, *, rows_per_shard: int) -> tuple[ShardRef, ...]:
     """Publish rows that have been read before; returns the references in order."""
     pieces = [slice(at, at + rows_per_shard) for at in range(0, len(rows.ids), rows_per_shard)]
     return tuple(
-        _publish(
+        publish_shard(
             store,
             Split(
                 ids=rows.ids[piece],
@@ -45,7 +45,8 @@ def write_split(store: ObjectStore, rows: Split, *, rows_per_shard: int) -> tupl
     )
 
 
-def _publish(store: ObjectStore, rows: Split) -> ShardRef:
+def publish_shard(store: ObjectStore, rows: Split) -> ShardRef:
+    """The rows as one shard; returns the reference."""
     words = np.frombuffer(canonical_json({"ids": rows.ids, "columns": rows.columns}), dtype=np.uint8)
     named = rows.x.arrays() | {"y": rows.y, "about": words}
     data = save({name: np.ascontiguousarray(one) for name, one in named.items()})
@@ -69,10 +70,19 @@ def load_split(store: ObjectStore, manifest: DatasetManifest, side: str) -> Spli
     if side not in manifest.splits:
         raise ValueError(f"no side {side!r} in dataset {manifest.id[:12]}; there are {', '.join(manifest.splits)}")
     refs = manifest.splits[side]
+    if not refs:
+        return Split(ids=[], x=Inputs({ONE: np.zeros((0,), np.float32)}), y=np.zeros((0,), np.int64))
+    return _rows_of(store, refs, dataset_id=manifest.id)
+
+
+def read_shard(store: ObjectStore, ref: ShardRef) -> Split:
+    """The rows of one shard. Raises ``DigestMismatch`` for a changed one."""
+    return _rows_of(store, (ref,))
+
+
+def _rows_of(store: ObjectStore, refs: Sequence[ShardRef], *, dataset_id: str = "") -> Split:
     with ThreadPoolExecutor(READERS) as pool:
         parts = list(pool.map(lambda ref: load(store.get(ref.key, sha256=ref.sha256)), refs))
-    if not parts:
-        return Split(ids=[], x=Inputs({ONE: np.zeros((0,), np.float32)}), y=np.zeros((0,), np.int64))
     abouts = [json.loads(part["about"].tobytes()) for part in parts]
     names = sorted({name for about in abouts for name in about["columns"]})
     return Split(
@@ -83,5 +93,5 @@ def load_split(store: ObjectStore, manifest: DatasetManifest, side: str) -> Spli
             name: [value for about in abouts for value in about["columns"].get(name, [""] * len(about["ids"]))]
             for name in names
         },
-        dataset_id=manifest.id,
+        dataset_id=dataset_id,
     )

@@ -49,12 +49,11 @@ def what_differs(ours: Layout, theirs: Layout) -> str:
     if ours.task != theirs.task:
         return f"its task is {theirs.task}, here it is {ours.task}"
     a, b = ours.input, theirs.input
-    tables = a.kind == b.kind == "table" and bool(a.columns) and bool(b.columns)
-    if by_name(a) != by_name(b):
-        return f"its inputs are {', '.join(map(str, b.specs))}, here they are {', '.join(map(str, a.specs))}"
-    for what in ("kind", "dtype") if tables else ("kind", "shape", "dtype", "columns", "value_range"):
-        if getattr(a, what) != getattr(b, what):
-            return f"its input's {what} is {getattr(b, what)}, here it is {getattr(a, what)}"
+    prepared = [one.example is not None for one in (a, b)]
+    if not all(prepared):
+        why = _other_inputs(a, b)
+        if why:
+            return why
     common = [name for name in ours.classes if name in theirs.classes]
     one_each = (
         objective_of(ours.task).refusal(0, ours.classes) == ""
@@ -62,6 +61,20 @@ def what_differs(ours: Layout, theirs: Layout) -> str:
     if ours.classes and len(common) < (LEAST_CLASSES if one_each else 1):
         words = f"only {common[0]!r} in common" if common else "nothing in common"
         return f"it knows {', '.join(theirs.classes)}, here are {', '.join(ours.classes)}: {words}"
+    return ""
+
+
+def _other_inputs(a: InputSpec, b: InputSpec) -> str:
+    """What differs of inputs that are compared as they are; where both prepare examples, each takes its own."""
+    if (a.example is None) != (b.example is None):
+        words = ("takes tensors", "prepares examples by a schema")
+        return f"it {words[b.example is not None]}, and this pipeline {words[a.example is not None]}"
+    tables = a.kind == b.kind == "table" and bool(a.columns) and bool(b.columns)
+    if by_name(a) != by_name(b):
+        return f"its inputs are {', '.join(map(str, b.specs))}, here they are {', '.join(map(str, a.specs))}"
+    for what in ("kind", "dtype") if tables else ("kind", "shape", "dtype", "columns", "value_range"):
+        if getattr(a, what) != getattr(b, what):
+            return f"its input's {what} is {getattr(b, what)}, here it is {getattr(a, what)}"
     return ""
 
 

@@ -14,6 +14,19 @@ from torch import nn
 from torch.nn import functional
 
 
+class OfOne(nn.Module):
+    """A network of one tensor, which it is given without its name."""
+
+    def __init__(self, network: nn.Module, name: str) -> None:
+        super().__init__()
+        self.network, self.name = network, name
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, O)."""
+        output: torch.Tensor = self.network(**{self.name: x})
+        return output
+
+
 class Network(nn.Module):
     """Encoders side by side, a trunk on their features, a linear head. Called with named tensors."""
 

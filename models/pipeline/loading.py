@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,31 @@ def parse_pipeline(
         document["schema"] = _schema_beside(document["schema"], folder, lines, where)
     if isinstance(document.get("gates"), dict):
         _fill_in_shared_policy(document["gates"], folder, lines, where)
+    over_a_schema(document)
     return validated(PipelineSpec, document, lines, where=where, written=not published)
+
+
+OVER_A_SCHEMA = "mlratchet.models.workloads.fields:SchemaWorkload"
+ROLES = {"label": "label_column", "id": "id_column", "group": "group_column"}  # of a schema -> option of a table
+TABLES = (None, "csv", "parquet", "jsonl")
+
+
+def over_a_schema(document: dict[str, Any]) -> None:
+    """Hand the schema and the preparation of a file to its workload, and to its source the columns that they name: what
+    is said once holds for all of them."""
+    schema, source = document.get("schema"), document.get("source")
+    if not isinstance(schema, Mapping):
+        return
+    workload = document.setdefault("workload", {})
+    if not isinstance(workload, dict) or not isinstance(workload.setdefault("parameters", {}), dict):
+        return  # what is wrong there is told when it is validated
+    workload.setdefault("use", OVER_A_SCHEMA)
+    said = {"schema": schema, "preparation": document.get("preparation")}
+    workload["parameters"] |= {name: value for name, value in said.items() if value is not None}
+    if isinstance(source, dict) and source.get("format") in TABLES:
+        for role, option in ROLES.items():
+            if isinstance(schema.get(role), str):
+                source.setdefault(option, schema[role])
 
 
 def _fill_in_shared_policy(gates: dict[str, Any], folder: Path | None, lines: Lines, where: str) -> None:

@@ -26,6 +26,7 @@ from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.ports.storage import ObjectExists, ObjectStore
 from mlratchet.models.serving.config import ServingConfig
+from mlratchet.models.serving.examples import refused_examples
 from mlratchet.models.serving.named import bad_examples
 from mlratchet.models.serving.predictor import Predictor, predictions_of
 from mlratchet.models.serving.refusal import BadRequestError
@@ -57,13 +58,20 @@ def served_signature(workload: Workload, serving: ServingConfig) -> Signature:
 
 
 def contract_requests(
-    signature: Signature, x: Inputs, output: Array, *, examples: int = EXAMPLES
+    signature: Signature,
+    x: Inputs,
+    output: Array,
+    *,
+    examples: int = EXAMPLES,
+    instances: Sequence[Any] | None = None,
 ) -> list[StoredRequest]:
     """Requests of recorded rows `x` with the answers that `output` says, and requests to refuse.
 
-    `examples` rows are sent one by one. Raises ``DataError`` when no row is finite.
+    `examples` rows are sent one by one. `instances`: the rows as clients send them, where a version prepares those.
+    Raises ``DataError`` when no row is finite.
     """
     finite = x.finite()  # JSON has no NaN: a client could not send the others
+    sent = [one for one, good in zip(instances, finite, strict=False) if good] if instances is not None else None
     recorded, x, output = len(x), x.take(finite), output[finite]
     if not len(x):
         raise DataError(f"none of {recorded} recorded test rows is finite: there is nothing that a client could send")
@@ -73,13 +81,14 @@ def contract_requests(
     known = [
         StoredRequest(
             name=f"rows {place.start} to {place.stop - 1}" if place.stop - place.start > 1 else f"row {place.start}",
-            body=_body(instances_of(x.rows(place))),
+            body=_body(sent[place] if sent is not None else instances_of(x.rows(place))),
             expect="answer",
             predictions=tuple(answers[place]),
         )
         for place in places
     ]
-    return known + _other_forms(signature, x, answers) + _refusals(signature, x)
+    row = sent[0] if sent is not None else instances_of(x.rows(slice(1)))[0]
+    return known + _other_forms(signature, x, answers) + _refusals(signature, row)
 
 
 def instances_of(x: Inputs) -> list[Any]:
@@ -111,9 +120,10 @@ def _other_forms(signature: Signature, x: Inputs, answers: list[dict[str, Any]])
     return []
 
 
-def _refusals(signature: Signature, x: Inputs) -> list[StoredRequest]:
-    row = instances_of(x.rows(slice(1)))[0]
-    if signature.input.tensors:
+def _refusals(signature: Signature, row: Any) -> list[StoredRequest]:
+    if signature.input.example is not None:
+        wrong = refused_examples(row, signature.input.example)
+    elif signature.input.tensors:
         wrong = bad_examples(row, signature.input.tensors)
     else:
         longer = np.zeros((*signature.input.shape[:-1], signature.input.shape[-1] + 1)).tolist()

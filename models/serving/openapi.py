@@ -9,6 +9,7 @@ import numpy as np
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.serving.config import ServingConfig
+from mlratchet.models.serving.examples import example_schema
 from mlratchet.models.serving.schema import most_instances
 from mlratchet.models.tensors.spec import TensorSpec
 
@@ -85,6 +86,8 @@ def instance(signature: Signature | None) -> Json:
     spec = signature.input
     if spec.kind == "table" and spec.columns:
         return {"oneOf": [row_by_name(signature), row_by_position(signature)]}
+    if spec.example is not None:
+        return example_schema(spec.example)
     if spec.tensors:
         return row_of_tensors(spec.tensors)
     values = {**nested(number(signature), spec.shape), "description": f"numbers of shape {list(spec.shape)}"}

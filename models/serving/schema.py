@@ -15,6 +15,7 @@ import numpy as np
 import orjson
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.errors import RatchetError
+from mlratchet.models.serving.examples import prepared_rows
 from mlratchet.models.serving.named import example_of
 from mlratchet.models.serving.numbers import row_of
 from mlratchet.models.serving.refusal import BadRequestError, RowPlace
@@ -59,6 +60,8 @@ def rows_of(instances: Any, signature: Signature, *, first: int = 0) -> Inputs:
     most = most_instances(signature)
     if len(instances) > most:
         raise BadRequestError("instances", f"got {len(instances)}, expected at most {most}")
+    if signature.input.example is not None:
+        return _within(prepared_rows(instances, signature.input.example, first=first))
     if signature.input.tensors:
         return _named_rows(instances, signature.input.tensors, first)
     _refuse_too_many_pixels(instances, (signature.input.decoding or AS_DECLARED).max_pixels)
@@ -67,9 +70,12 @@ def rows_of(instances: Any, signature: Signature, *, first: int = 0) -> Inputs:
 
 
 def _named_rows(instances: list[Any], tensors: Sequence[TensorSpec], first: int) -> Inputs:
-    rows = Inputs.stack(
-        [example_of(value, f"instances[{number}]", tensors) for number, value in enumerate(instances, first)], tensors
-    )
+    examples = [example_of(value, f"instances[{number}]", tensors) for number, value in enumerate(instances, first)]
+    return _within(Inputs.stack(examples, tensors))
+
+
+def _within(rows: Inputs) -> Inputs:
+    """Raises ``BadRequestError`` for rows that would be too much memory together."""
     if len(rows) * rows.padded_row_bytes > MAX_ROW_BYTES:
         words = (
             f"{len(rows)} rows, each as long as the longest, are more than {MAX_ROW_BYTES} bytes; send fewer at once"

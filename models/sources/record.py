@@ -77,6 +77,15 @@ class Decoding:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExampleSpec:
+    """What it takes to prepare an example of a client: all that a server has to know beside the program."""
+
+    schema: str  # JSON of `models/schema/fields.Schema`
+    preparation: str  # JSON of the section of the pipeline file
+    fitted: str = ""  # base64 of the fitted state; empty: not fitted yet
+
+
+@dataclass(frozen=True, kw_only=True)
 class InputSpec:
     """What the exported program takes, without the batch dimension; enough to serve without user code."""
 
@@ -88,6 +97,7 @@ class InputSpec:
     defaults: tuple[tuple[str, float], ...] = ()  # column -> what a request that lacks it means
     decoding: Decoding | None = None  # for `image`; None: as it is by default
     tensors: tuple[TensorSpec, ...] = ()  # for `named`: what a row is made of; `shape` and `dtype` then say nothing
+    example: ExampleSpec | None = None  # where clients send examples by a schema, and the version prepares them
 
     @property
     def specs(self) -> tuple[TensorSpec, ...]:

@@ -140,7 +140,25 @@ def export_program(module: nn.Module, batch: Batch, specs: Sequence[TensorSpec])
     ragged = {spec.name for spec in specs if spec.ragged}
     taken = {name: batch[name] for name in forward_names(module.forward, specs)}
     shapes = {name: {0: free, 1: free} if name in ragged else {0: free} for name in taken}
-    return torch.export.export(module, (), kwargs=taken, dynamic_shapes=shapes)
+    if any(one.kind is one.VAR_KEYWORD for one in inspect.signature(module.forward).parameters.values()):
+        module = _Spelled(module, tuple(taken))
+    return torch.export.export(module.eval(), (), kwargs=taken, dynamic_shapes=shapes)
+
+
+class _Spelled(nn.Module):
+    """A module that takes tensors by whatever name, as one whose `forward` says which: torch.export asks for that."""
+
+    def __init__(self, module: nn.Module, names: Sequence[str]) -> None:
+        super().__init__()
+        self.module = module
+
+        def forward(**tensors: torch.Tensor) -> torch.Tensor:
+            output: torch.Tensor = module(**tensors)
+            return output
+
+        parameters = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in names]
+        forward.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # as inspect reads it
+        self.forward = forward
 
 
 def program_model(program: torch.export.ExportedProgram) -> Model:

@@ -41,7 +41,7 @@ from mlratchet.models.training.forward_lines import (
 )
 from mlratchet.models.training.job import TrainingError, TrainJob
 from mlratchet.models.training.loop import Trainer
-from mlratchet.models.training.rehearsal_rows import made_up, write_small_dataset
+from mlratchet.models.training.rehearsal_rows import fitted_to_made_up, made_up, write_small_dataset
 from mlratchet.models.training.resumable import check_resumed
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.loading import load_workload
@@ -102,6 +102,9 @@ def _tried(store: ObjectStore, ref: WorkloadRef, train: TrainConfig, world: int,
     try:
         workload = load_workload(ref.use, dict(ref.parameters))
         check_names(workload)
+        if rows is None and workload.input_spec().example is not None:
+            ref = fitted_to_made_up(workload, ref)
+            workload = load_workload(ref.use, dict(ref.parameters))
         rows = made_up(workload) if rows is None else rows
         specs = workload.tensors()
         x = aligned(batch_of(rows.x.rows(slice(MANY)), least=2))

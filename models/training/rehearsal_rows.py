@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import numpy as np
+from mlratchet.models.config import WorkloadRef
 from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.shards import write_split
 from mlratchet.models.errors import ConfigurationError
@@ -13,6 +15,9 @@ from mlratchet.models.sources.record import GROUP_COLUMN, Split
 from mlratchet.models.tensors.named import Column, Inputs, Ragged
 from mlratchet.models.tensors.spec import TensorSpec
 from mlratchet.models.workloads.base import Workload
+from mlratchet.models.workloads.examples import table_of_examples
+from mlratchet.models.workloads.fields import SchemaWorkload
+from mlratchet.models.workloads.made_up import made_up_examples
 
 MADE_UP = 12
 LONGEST = 4  # row of a ragged tensor
@@ -27,6 +32,15 @@ def made_up(workload: Workload) -> Split:
     rng = np.random.default_rng(0)
     columns = {spec.name: _made_up_column(spec, rng) for spec in workload.tensors()}
     return Split(ids=[f"made-up-{at}" for at in range(MADE_UP)], x=Inputs(columns), y=targets(workload, MADE_UP))
+
+
+def fitted_to_made_up(workload: Workload, ref: WorkloadRef) -> WorkloadRef:
+    """A workload over a schema whose preparation is fitted to examples that are made up from its fields."""
+    assert isinstance(workload, SchemaWorkload)
+    table = table_of_examples(made_up_examples(workload.schema, MADE_UP), workload.schema)
+    state = workload.plan.fit(lambda: iter([table]))
+    fitted = {"fitted": base64.b64encode(state.to_bytes()).decode()}
+    return ref.model_copy(update={"parameters": {**ref.parameters, **fitted}})
 
 
 def _made_up_column(spec: TensorSpec, rng: np.random.Generator) -> Column:

@@ -1,7 +1,7 @@
-"""A model of a schema's fields: read, prepared, trained and served by what a pipeline file says, without code of its own.
+"""A model of a schema's fields: read, prepared, trained and served by what a pipeline file says, without code.
 
-Records hold examples as clients send them; a preparation, fitted on the training rows, makes the tensors that the network
-takes. Until it is fitted, a row is the bytes of its example.
+Records hold examples as clients send them; a preparation, fitted on the training rows, makes the tensors that the
+network takes. Until it is fitted, a row is the bytes of its example.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pyarrow as pa
 import torch
 from mlratchet.models.errors import DataError
 from mlratchet.models.networks.build import NetworkInput, NetworkOptions, build_network
+from mlratchet.models.networks.trunks import OfOne
 from mlratchet.models.objectives.base import Task
 from mlratchet.models.preparation.base import CATEGORIES, NUMBERS, State
 from mlratchet.models.preparation.composed import PreparationPlan
@@ -123,7 +124,9 @@ class SchemaWorkload(Workload):
 
     def build_model(self) -> nn.Module:
         """The network over the tensors of the preparation. Raises ``DataError`` before that is fitted."""
-        return self.build_network(self.network_inputs(), len(self.class_names()) or 1)
+        inputs = self.network_inputs()
+        network = self.build_network(inputs, len(self.class_names()) or 1)
+        return OfOne(network, inputs[0].name) if self.takes_one else network
 
     def build_network(self, inputs: Sequence[NetworkInput], outputs: int) -> nn.Module:
         """A fresh network: named tensors to (B, outputs)."""
@@ -203,8 +206,10 @@ class SchemaWorkload(Workload):
 
     def _notation(self, read: Callable[[], Iterator[RawPiece | Reject]]) -> Notation:
         """How numbers and times are written, where the schema leaves it open: one more reading."""
-        kinds = self.schema.fields.values()
-        open_ = any((one.kind == "number" and one.decimal is None) or (one.kind == "time" and not one.format) for one in kinds)
+        open_ = any(
+            (one.kind == "number" and one.decimal is None) or (one.kind == "time" and not one.format)
+            for one in self.schema.fields.values()
+        )
         sight = See(self.schema)
         for piece in read() if open_ else ():
             if isinstance(piece, RawPiece):
@@ -229,7 +234,9 @@ class SchemaWorkload(Workload):
         columns = {name: column.to_pylist() for name, column in zip(table.column_names, table.columns, strict=True)}
         names = used.column(ID).to_pylist() if ID in used.column_names else columns.get(ID)
         groups = used.column(GROUP).to_pylist() if GROUP in used.column_names else columns.get(GROUP)
-        carried = [n for n, f in self.schema.fields.items() if n != self.schema.label and (not f.input or f.kind in SLICED)]
+        carried = [
+            n for n, f in self.schema.fields.items() if n != self.schema.label and (not f.input or f.kind in SLICED)
+        ]
         classes = {name: number for number, name in enumerate(self.class_names())}
         inputs = tuple(self.schema.inputs)
         for row, where in enumerate(columns[WHERE]):

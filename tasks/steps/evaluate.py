@@ -59,6 +59,7 @@ class Evaluation:
     sample_x: Inputs  # rows for the staging gate
     sample_output: np.ndarray[Any, Any]  # of the same rows
     parity: float  # largest difference between the trained module and its program, over all test rows
+    instances: list[Any] | None = None  # the first rows as clients send them, where a version prepares those
     export: Path | None = None  # the program's directory, where it is not registered yet
 
     @property
@@ -126,10 +127,16 @@ def evaluate(run: Run, work: Work, dataset: DatasetManifest, trained: Trained) -
     }
     keys = {name: save_rows(store, outputs) if outputs is not None else "none" for name, outputs in scored.items()}
     keys["program"] = exported.sha256
+    instances = examples.instances(SAMPLE)
     sample_x, sample_output = rows.x.rows(slice(SAMPLE)), candidate.output[:SAMPLE]
     keys["requests"] = publish_requests(
         store,
-        contract_requests(served_signature(run.workload, run.spec.serving), sample_x, sample_output),
+        contract_requests(
+            served_signature(run.workload, run.spec.serving),
+            sample_x,
+            sample_output,
+            instances=instances,
+        ),
     )
     return Evaluation(
         candidate=candidate,
@@ -144,6 +151,7 @@ def evaluate(run: Run, work: Work, dataset: DatasetManifest, trained: Trained) -
         sample_x=sample_x,
         sample_output=sample_output,
         parity=largest_difference(trained_rows(run, trained, module, rows), candidate),
+        instances=instances[:2] if instances is not None else None,
         export=exported.directory,
     )
 
@@ -196,7 +204,7 @@ def load_candidate(run: Run, weights_key: str, weights_sha256: str) -> Model | M
     weights."""
     weights = run.adapters.store.get(weights_key, sha256=weights_sha256)
     if not in_process():
-        workload = run.spec.workload.model_dump(mode="json")
+        workload = run.trained_as.model_dump(mode="json")
         return ModelAway(load=TRAINED, arguments={**workload, "weights": WEIGHTS}, objects={WEIGHTS: weights})
     module = run.workload.prepared_model()
     module.load_state_dict(load(weights))

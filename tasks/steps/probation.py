@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from mlratchet.infra.serving.replay import replay_live
 from mlratchet.models.data.dataset import load_dataset
+from mlratchet.models.data.prepared_shards import instances_of_side
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.gates.evidence import Evidence, LiveReplay
@@ -57,7 +58,8 @@ def recorded_requests(run: Run, record: Registration) -> list[StoredRequest]:
     """From the bucket: the rows of the dataset beside the outputs that the gates judged."""
     store = run.adapters.store
     rows = load_rows(store, record.rows_key)
-    split = load_split(store, load_dataset(store, record.dataset_id), "test")
+    dataset = load_dataset(store, record.dataset_id)
+    split = load_split(store, dataset, "test")
     place = {identity: number for number, identity in enumerate(rows.ids)}
     output: np.ndarray[Any, Any] = rows.output[[place[identity] for identity in split.ids[:ROWS]]]
     return contract_requests(
@@ -65,6 +67,7 @@ def recorded_requests(run: Run, record: Registration) -> list[StoredRequest]:
         split.x.rows(slice(ROWS)),
         output,
         examples=ROWS,
+        instances=instances_of_side(store, dataset, "test", ROWS),
     )
 
 

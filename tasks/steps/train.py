@@ -79,7 +79,7 @@ def train(run: Run, work: Work) -> Trained:
         work_key=work.key,
         epoch=claim.epoch,
         dataset_id=work.dataset_id,
-        workload=spec.workload,
+        workload=run.trained_as,
         train=spec.train,
         processes=adapters.launcher.processes(spec.train),
         scratch=str(scratch),
@@ -151,7 +151,7 @@ def rehearse_on_first_rows(run: Run, work: Work) -> None:
     """
     store, train = run.adapters.store, run.spec.train
     rehearse_before_training(
-        run.spec.workload,
+        run.trained_as,
         train,
         world=run.adapters.launcher.processes(train) * train.nodes,
         rows=first_rows(store, load_dataset(store, work.dataset_id), "train", ROWS_OF_A_REHEARSAL),
