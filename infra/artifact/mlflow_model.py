@@ -16,15 +16,18 @@ import numpy as np
 from mlratchet.infra.artifact import pyfunc
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.objectives.naming import objective_of
+from mlratchet.models.serving.contract import instances_of
+from mlratchet.models.tensors.named import Inputs
+from mlratchet.models.tensors.spec import TensorSpec
 
 LOADER = pyfunc.__name__
 RUNTIME = ("mlratchet", "torch", "mlflow", "numpy")  # what `mlflow models serve` needs
 
 
-def describe_for_mlflow(directory: Path, signature: Signature, example: np.ndarray[Any, Any]) -> None:
+def describe_for_mlflow(directory: Path, signature: Signature, example: Inputs) -> None:
     """Write `MLmodel`, the input example and the environment files beside an exported program, over what is there.
 
-    `example`: (N, *input shape).
+    `example`: a few rows.
     """
     import mlflow.pyfunc
 
@@ -42,13 +45,15 @@ def describe_for_mlflow(directory: Path, signature: Signature, example: np.ndarr
             shutil.copyfile(file, directory / file.name)
 
 
-def shown(signature: Signature, example: np.ndarray[Any, Any]) -> Any:
-    """The example as a client of MLflow would send it: a table by name."""
-    if not by_name(signature):
-        return example
+def shown(signature: Signature, example: Inputs) -> Any:
+    """The example as a client of MLflow would send it: a table, and tensors that have names, by name."""
+    if not by_name(signature) and not signature.input.tensors:
+        return example.array
     import pandas as pd
 
-    return pd.DataFrame(example.astype(column_type(signature)), columns=list(signature.input.columns))
+    if signature.input.tensors:
+        return pd.DataFrame(instances_of(example))
+    return pd.DataFrame(example.array.astype(column_type(signature)), columns=list(signature.input.columns))
 
 
 def by_name(signature: Signature) -> bool:
@@ -71,7 +76,9 @@ def mlflow_signature(signature: Signature) -> Any:
     spec, kind = signature.input, np.dtype(column_type(signature))
     optional = dict(spec.defaults)
     inputs: list[Any]
-    if not by_name(signature):
+    if spec.tensors:
+        inputs = [ColSpec(_column_of(one), one.name) for one in spec.tensors]
+    elif not by_name(signature):
         inputs = [TensorSpec(np.dtype(spec.dtype), (-1, *spec.shape))]
     elif optional:
         inputs = [ColSpec(any_type(), name, required=name not in optional) for name in spec.columns]
@@ -83,6 +90,19 @@ def mlflow_signature(signature: Signature) -> Any:
     return ModelSignature(
         inputs=Schema(inputs), outputs=Schema([ColSpec(type_of(told), name) for name, told in answers.items()])
     )
+
+
+def _column_of(tensor: TensorSpec) -> Any:
+    """MLflow's type of a named tensor: nested lists in a column of a frame. Numbers have any type, since it refuses
+    whole ones for a column of floats."""
+    from mlflow.types.schema import Array, DataType
+
+    if np.dtype(tensor.dtype).kind not in "iu":
+        return any_type()
+    kind: Any = DataType.long
+    for _ in range(len(tensor.shape) + tensor.ragged):
+        kind = Array(kind)
+    return kind
 
 
 def type_of(told: dict[str, Any]) -> Any:

@@ -21,6 +21,7 @@ from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.sources.base import SourceOptions
 from mlratchet.models.sources.numbers import Mark
 from mlratchet.models.sources.record import RawObject, Record, Reject, target_names
+from mlratchet.models.tensors.spec import TensorSpec
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.guarded import guarded_records
 from mlratchet.models.workloads.told import ToldWorkload
@@ -117,11 +118,13 @@ def write_dataset(
     *,
     class_names: tuple[str, ...] = (),
     input_columns: tuple[str, ...] = (),
+    tensors: tuple[TensorSpec, ...] = (),
     first: FirstDelivery = UNKNOWN,
 ) -> DatasetManifest:
     """Write shards, then the manifest by conditional create; an existing dataset is returned as it is.
 
-    `code` as for `dataset_parts`. Raises ``DataError`` when a side is empty.
+    `code` as for `dataset_parts`; `tensors`: of a workload that names its own. Raises ``DataError`` when a side is
+    empty.
     """
     identity = dataset_id(
         snapshot.id,
@@ -146,7 +149,7 @@ def write_dataset(
     step = data.rows_per_shard
     jobs = [(side, members[at : at + step]) for side, members in sides.items() for at in range(0, len(members), step)]
     with ThreadPoolExecutor(WRITERS) as pool:
-        refs = list(pool.map(lambda job: write_shard(store, job[1]), jobs))
+        refs = list(pool.map(lambda job: write_shard(store, job[1], tensors), jobs))
     index = index_bytes(records, class_names, input_columns)
     index_sha256 = digest_bytes(index)
     store.create(f"indexes/{index_sha256}.json", index)

@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from mlratchet.models.data.config import DataConfig
 from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.reading import reading_of
-from mlratchet.models.data.row_index import Label, RowIndex, label_of, load_index, prepared_digest
+from mlratchet.models.data.row_index import (
+    Label,
+    RowIndex,
+    digest_of_input,
+    label_of,
+    load_index,
+    prepared_digest,
+)
 from mlratchet.models.data.split import side_of
-from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.ports.storage import ObjectStore
-from mlratchet.models.sources.record import Record, Reject, target_names
+from mlratchet.models.sources.record import Record, Reject, arrays_of, target_names
 
 MEASURES = {
     "rows": "records that can be used (count)",
@@ -125,14 +132,24 @@ def _duplicates(records: list[Record], data: DataConfig) -> dict[str, Measure]:
 
 def _inputs(records: list[Record]) -> dict[str, Measure]:
     n = len(records)
-    constant = [r.id for r in records if r.x.size > 1 and r.x.min() == r.x.max()]
-    broken = [r.id for r in records if np.issubdtype(r.x.dtype, np.floating) and not np.isfinite(r.x).all()]
+    constant = [r.id for r in records if _is_constant(arrays_of(r.x))]
+    broken = [r.id for r in records if not all(_is_finite(one) for one in arrays_of(r.x))]
     return {
         "constant_input_fraction": Measure(
             value=len(constant) / n, n=n, detail=f"e.g. {constant[0]}" if constant else ""
         ),
         "non_finite_fraction": Measure(value=len(broken) / n, n=n, detail=f"e.g. {broken[0]}" if broken else ""),
     }
+
+
+def _is_constant(arrays: list[np.ndarray[Any, Any]]) -> bool:
+    """Of several tensors, each that has more than one value is constant, and there is one."""
+    several = [one for one in arrays if one.size > 1]
+    return bool(several) and all(one.min() == one.max() for one in several)
+
+
+def _is_finite(one: np.ndarray[Any, Any]) -> bool:
+    return not np.issubdtype(one.dtype, np.floating) or bool(np.isfinite(one).all())
 
 
 def _against(
@@ -165,8 +182,10 @@ def _same_content(record: Record, index: RowIndex, previous: DatasetManifest, ou
     if index.legacy:  # a digest of the input in the order of then
         if set(ours.columns) != set(theirs.columns):
             return False
-        x = record.x[[ours.columns.index(name) for name in theirs.columns]] if theirs.columns else record.x
-        return entry.raw in (record.content_sha256, digest_bytes(np.ascontiguousarray(x).tobytes()))
+        x = record.x
+        if theirs.columns and isinstance(x, np.ndarray):
+            x = x[[ours.columns.index(name) for name in theirs.columns]]
+        return entry.raw in (record.content_sha256, digest_of_input(x))
     if record.row_digest and record.row_columns == previous.identity_columns:
         return entry.row == record.row_digest  # also after another column was added to the inputs
     if record.raw_digest:

@@ -18,6 +18,8 @@ from mlratchet.models.evaluation.slices import take_rows
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.sources.record import InputSpec
+from mlratchet.models.tensors.named import Inputs
+from mlratchet.models.tensors.spec import ONE, TensorSpec
 
 Array = np.ndarray[Any, Any]
 LEAST_CLASSES = 2  # with one class in common every answer is right
@@ -48,6 +50,8 @@ def what_differs(ours: Layout, theirs: Layout) -> str:
         return f"its task is {theirs.task}, here it is {ours.task}"
     a, b = ours.input, theirs.input
     tables = a.kind == b.kind == "table" and bool(a.columns) and bool(b.columns)
+    if by_name(a) != by_name(b):
+        return f"its inputs are {', '.join(map(str, b.specs))}, here they are {', '.join(map(str, a.specs))}"
     for what in ("kind", "dtype") if tables else ("kind", "shape", "dtype", "columns", "value_range"):
         if getattr(a, what) != getattr(b, what):
             return f"its input's {what} is {getattr(b, what)}, here it is {getattr(a, what)}"
@@ -61,11 +65,17 @@ def what_differs(ours: Layout, theirs: Layout) -> str:
     return ""
 
 
-def columns_for(x_NF: Array, ours: InputSpec, theirs: InputSpec) -> Array:
+def by_name(spec: InputSpec) -> dict[str, TensorSpec]:
+    """The named tensors of an input, whatever range its requests may have."""
+    return {one.name: replace(one, value_range=None) for one in spec.tensors}
+
+
+def columns_for(x: Inputs, ours: InputSpec, theirs: InputSpec) -> Inputs:
     """The rows as the other version takes them; every column that it takes is among ours."""
     if ours.columns == theirs.columns:
-        return x_NF
-    return np.ascontiguousarray(x_NF[:, [ours.columns.index(name) for name in theirs.columns]])
+        return x
+    x_NF = x.array[:, [ours.columns.index(name) for name in theirs.columns]]
+    return Inputs({ONE: np.ascontiguousarray(x_NF)})
 
 
 def join_outputs(rows: RowOutputs, ours: Layout, theirs: Layout) -> RowOutputs:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+from mlratchet.models.tensors.named import Example, Inputs
+from mlratchet.models.tensors.spec import ONE, TensorSpec
 
 GROUP_COLUMN = "@group"  # the column that names the group of a row (of a ranking: its query); no header has it
 Target = int | float | tuple[float, ...]
@@ -34,7 +36,7 @@ class Record:
     """One row of a dataset."""
 
     id: str  # stable over deliveries
-    x: np.ndarray[Any, Any]  # shape and dtype of `InputSpec`
+    x: Example  # an array of the shape and dtype of `InputSpec`; by name, where the workload has `tensors()`
     y: Target  # class index; number; 0 or 1 per label; relevance
     group: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)  # for slices
@@ -75,13 +77,24 @@ class Decoding:
 class InputSpec:
     """What the exported program takes, without the batch dimension; enough to serve without user code."""
 
-    kind: Literal["image", "tensor", "table"]
+    kind: Literal["image", "tensor", "table", "named"]
     shape: tuple[int, ...]  # e.g. (1, 8, 8)
     dtype: Literal["float32", "int64", "uint8"]
     columns: tuple[str, ...] = ()  # for `table`: one name per value
     value_range: tuple[float, float] | None = None  # refuse values outside
     defaults: tuple[tuple[str, float], ...] = ()  # column -> what a request that lacks it means
     decoding: Decoding | None = None  # for `image`; None: as it is by default
+    tensors: tuple[TensorSpec, ...] = ()  # for `named`: what a row is made of; `shape` and `dtype` then say nothing
+
+    @property
+    def specs(self) -> tuple[TensorSpec, ...]:
+        """Every tensor of a row, also where it is one without a name."""
+        return self.tensors or (TensorSpec(name=ONE, shape=self.shape, dtype=self.dtype, value_range=self.value_range),)
+
+
+def named_input(tensors: tuple[TensorSpec, ...]) -> InputSpec:
+    """The input of a workload that names its tensors."""
+    return InputSpec(kind="named", shape=(), dtype="float32", tensors=tensors)
 
 
 def target_names(target: Target, class_names: tuple[str, ...]) -> tuple[str, ...]:
@@ -96,7 +109,23 @@ class Split:
     """All rows of one side, in the order of the manifest."""
 
     ids: list[str]
-    x: np.ndarray[Any, Any]  # (rows, *input shape)
+    x: Inputs  # an array (rows, *input shape) is the one input `x`
     y: np.ndarray[Any, Any]  # (rows,), int64 for classes; (rows,) or (rows, labels) float32 otherwise
     columns: dict[str, list[str]] = field(default_factory=dict)
     dataset_id: str = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.x, np.ndarray):
+            object.__setattr__(self, "x", Inputs({ONE: self.x}))
+
+
+def inputs_of(records: Sequence[Record], tensors: Sequence[TensorSpec] = ()) -> Inputs:
+    """The inputs of records, at least one. `tensors`: of the workload, where it names some."""
+    if not tensors:
+        return Inputs({ONE: np.stack([record.x for record in records])})  # type: ignore[misc]  # none is named
+    return Inputs.stack([record.x for record in records], tensors)  # type: ignore[misc]  # all are named
+
+
+def arrays_of(x: Example) -> list[np.ndarray[Any, Any]]:
+    """Every array of a record's input, by the order of names."""
+    return [x[name] for name in sorted(x)] if isinstance(x, Mapping) else [x]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.objectives.naming import metrics_for
+from mlratchet.models.tensors.spec import check_specs
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.workloads.base import Workload
 
@@ -25,7 +26,12 @@ MOST_CHARACTERS = 200  # of a name: MLflow takes 250 for a metric's key, `test_a
 
 
 def check_names(workload: Workload) -> None:
-    """Raises ``ConfigurationError`` for names of classes, labels or columns under which nothing can be recorded."""
+    """Raises ``ConfigurationError`` for names of classes, labels or columns under which nothing can be recorded, and of
+    tensors that no `forward` could take."""
+    try:
+        check_specs(workload.tensors())
+    except ValueError as error:
+        raise ConfigurationError(f"workload: {error}") from error
     for what, names in (("class", workload.class_names()), ("column", workload.input_spec().columns)):
         for name in names:
             if not isinstance(name, str) or not name.strip():

@@ -6,6 +6,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from sys import version_info
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from mlratchet.models.errors import DataError, RatchetError
 from mlratchet.models.sources.record import RawObject, Record, Reject
+from mlratchet.models.tensors.named import example_misfit
 from mlratchet.models.workloads.base import Workload
 
 NOT_THE_USERS = {"site-packages", "mlratchet", f"python{version_info.major}.{version_info.minor}"}  # folders of code
@@ -52,7 +54,7 @@ def guarded_records(
 ) -> Iterator[Record | Reject]:
     """As the workload reads them; a record that cannot be used is a reject. Raises ``DataError`` as `reading`."""
     with reading(workload) as last:
-        shape, refused = workload.input_spec().shape, workload.objective.refusal
+        spec, refused = workload.input_spec(), workload.objective.refusal
         names = workload.class_names()
         for found in workload.records(objects, fetch, source):
             last.where = found.where or last.where
@@ -60,10 +62,13 @@ def guarded_records(
                 yield found
                 continue
             where = found.where or found.id
-            if not isinstance(found.x, np.ndarray) or found.x.shape != shape:
-                words = f"{where}: got an input of shape {list(np.shape(found.x))}, expected {list(shape)}"
-                yield Reject(where=where, code="bad_shape", reason=words)
+            unfit = example_misfit(found.x, spec.tensors) if spec.tensors else _other_shape(found.x, spec.shape)
+            if unfit:
+                yield Reject(where=where, code="bad_shape", reason=f"{where}: {unfit}")
                 continue
+            if isinstance(found.x, Mapping):
+                arrays = {one.name: np.asarray(found.x[one.name], dtype=one.dtype) for one in spec.tensors}
+                found = replace(found, x=arrays)
             try:
                 problem = refused(found.y, names)
             except Exception as error:  # noqa: BLE001 - of a user's own objective: it is about this record
@@ -72,3 +77,9 @@ def guarded_records(
                 yield Reject(where=where, code="bad_target", reason=f"{where}: target: {problem}")
             else:
                 yield found
+
+
+def _other_shape(x: Any, shape: tuple[int, ...]) -> str:
+    if isinstance(x, np.ndarray) and x.shape == shape:
+        return ""
+    return f"got an input of shape {list(np.shape(x))}, expected {list(shape)}"

@@ -19,7 +19,9 @@ from mlratchet.models.ports.children import ForeignCodeError, Rights, Workplace,
 from mlratchet.models.ports.memory import ObjectsInMemory
 from mlratchet.models.ports.storage import ObjectNotFound
 from mlratchet.models.sources.numbers import Mark
-from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject
+from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject, inputs_of
+from mlratchet.models.tensors.named import Example, Inputs, misfit
+from mlratchet.models.tensors.spec import TensorSpec
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.guarded import guarded_records, reading
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
@@ -182,9 +184,9 @@ def records(request: Mapping[str, Any], workplace: Workplace) -> list[str]:
     """In the child: digests of the pieces, in order."""
     workload, objects, fetch = _opened(request, workplace)
     found = guarded_records(workload, objects, fetch, request["source"])
-    digests = []
+    digests, tensors = [], workload.input_spec().tensors
     while piece := list(islice(found, PIECE)):
-        data = _packed(piece)
+        data = _packed(piece, tensors)
         workplace.objects.create(f"out/{digest_bytes(data)}", data)
         digests.append(digest_bytes(data))
     return digests
@@ -216,17 +218,19 @@ def _opened(request: Mapping[str, Any], workplace: Workplace) -> tuple[Workload,
     return workload, [RawObject(**one) for one in request["objects"]], fetch
 
 
-def _packed(piece: Sequence[Record | Reject]) -> bytes:
-    """Inputs as one array, the words as JSON."""
-    words, inputs = [], []
+def _packed(piece: Sequence[Record | Reject], tensors: Sequence[TensorSpec]) -> bytes:
+    """Inputs as arrays, the words as JSON."""
+    words: list[dict[str, Any]] = []
+    read: list[Record] = []
     for one in piece:
         if isinstance(one, Record):
-            inputs.append(one.x)
+            read.append(one)
             words.append({"record": {f.name: _plain(getattr(one, f.name)) for f in fields(one) if f.name != "x"}})
         else:
             words.append({"reject": asdict(one)})
     text = np.frombuffer(json.dumps(words).encode(), dtype=np.uint8)
-    return save({"words": text} | ({"x": np.stack(inputs)} if inputs else {}))
+    inputs = inputs_of(read, tensors).arrays() if read else {}
+    return save({"words": text} | {name: np.ascontiguousarray(one) for name, one in inputs.items()})
 
 
 def _plain(value: Any) -> Any:
@@ -250,11 +254,7 @@ def _unpacked(lent: ObjectsInMemory, digest: Any, spec: InputSpec) -> Iterator[R
     try:
         parts = load(lent.get(f"out/{digest}"))
         words = json.loads(parts["words"].tobytes())
-        inputs = iter(parts.get("x", ()))
-        if "x" in parts and (parts["x"].shape[1:] != spec.shape or parts["x"].dtype != np.dtype(spec.dtype)):
-            raise ForeignCodeError(
-                f"records: got inputs of {parts['x'].dtype} {parts['x'].shape[1:]}, expected {spec.dtype} {spec.shape}"
-            )
+        inputs = iter(_inputs_in(parts, spec))
         for one in words:
             if "reject" in one:
                 yield TypeAdapter(Reject).validate_python(one["reject"])
@@ -263,6 +263,16 @@ def _unpacked(lent: ObjectsInMemory, digest: Any, spec: InputSpec) -> Iterator[R
                 yield Record(x=next(inputs), **{name: getattr(told, name) for name in type(told).model_fields})
     except (SafetensorError, ObjectNotFound, ValidationError, ValueError, KeyError, TypeError, StopIteration) as error:
         raise ForeignCodeError(f"records: {type(error).__name__}: {error}"[:500]) from error
+
+
+def _inputs_in(parts: dict[str, np.ndarray[Any, Any]], spec: InputSpec) -> Iterator[Example]:
+    if set(parts) == {"words"}:  # nothing but rejects
+        return iter(())
+    inputs = Inputs.from_arrays(parts)
+    unfit = misfit(inputs, spec.specs)
+    if unfit:
+        raise ForeignCodeError(f"records: {unfit}")
+    return inputs.examples()
 
 
 def _checked(kind: Any, told: Any, what: str) -> Any:

@@ -25,5 +25,6 @@ def preprocess(run: Run, work: Work, snapshot: Snapshot, checked: Checked) -> Da
         run.spec.source,
         class_names=run.workload.class_names(),
         input_columns=input_columns(run.workload.input_spec()),
+        tensors=run.workload.input_spec().tensors,
         first=work.first,
     )

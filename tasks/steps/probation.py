@@ -62,7 +62,7 @@ def recorded_requests(run: Run, record: Registration) -> list[StoredRequest]:
     output: np.ndarray[Any, Any] = rows.output[[place[identity] for identity in split.ids[:ROWS]]]
     return contract_requests(
         served_signature(run.workload, run.spec.serving),
-        split.x[:ROWS],
+        split.x.rows(slice(ROWS)),
         output,
         examples=ROWS,
     )

@@ -197,7 +197,7 @@ def package(run: Run, work: Work, trained: Trained, evaluation: Evaluation, card
     if directory is None:
         raise SecurityError(f"work {work.key[:12]} has a version, and its record is gone; nothing is registered anew")
     signature = served_signature(run.workload, spec.serving)
-    manifest = complete(directory, signature, evaluation.sample_x[:2], card=card, weights_file=weights)
+    manifest = complete(directory, signature, evaluation.sample_x.rows(slice(2)), card=card, weights_file=weights)
     refuse_other_program(manifest, evaluation)
     return directory, manifest
 

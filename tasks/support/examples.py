@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from mlratchet.models.artifact.signature import Signature
@@ -28,10 +27,11 @@ from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from mlratchet.models.sources.record import Record, Split
+from mlratchet.models.tensors.named import Inputs
+from mlratchet.models.tensors.spec import ONE
 from mlratchet.models.workloads.loading import load_workload
 from mlratchet.tasks.support.open_version import Version
 
-Array = np.ndarray[Any, Any]
 NOTHING: Mapping[str, str] = {}
 
 
@@ -39,7 +39,7 @@ NOTHING: Mapping[str, str] = {}
 class Taken:
     """The rows as one version takes them."""
 
-    x: Array
+    x: Inputs
     unreadable: set[str]  # ids of rows whose own columns it cannot read; zeros in `x`
     entries: Mapping[str, Entry]  # what was delivered of them, in the version's columns
 
@@ -81,7 +81,7 @@ class Examples:
             return Taken(x=columns_for(self.rows.x, ours, theirs), unreadable=set(), entries=self.index.entries)
         found = self._records(theirs.columns, number)
         blank = np.zeros(theirs.shape, dtype=theirs.dtype)
-        x = np.stack([found[i].x if i in found else blank for i in self.rows.ids])
+        x = Inputs({ONE: np.stack([found[i].x if i in found else blank for i in self.rows.ids])})  # type: ignore[misc]  # a table's are arrays
         unreadable = {identity for identity in self.rows.ids if identity not in found}
         if len(unreadable) == len(self.rows.ids):
             raise ConfigurationError(
@@ -153,7 +153,8 @@ class Examples:
         try:
             outputs = join_outputs(score(version.program, asked), self.layout, version.signature)
         except (RuntimeError, ValueError, IndexError, TypeError, AssertionError) as error:
-            words = f"it cannot score rows of shape {list(x.shape[1:])}: {type(error).__name__}: {error}"
+            shape = list(x.array.shape[1:]) if x.is_one else ", ".join(map(str, x.specs))
+            words = f"it cannot score rows of shape {shape}: {type(error).__name__}: {error}"
             raise ConfigurationError(words[:300]) from error
         marks = dict.fromkeys(taken.unreadable, UNREADABLE) | dict.fromkeys(changed, CHANGED)
         return mark_rows(outputs, marks | dict(left_out))

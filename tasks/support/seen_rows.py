@@ -6,12 +6,11 @@ rows are found by who they are: their raw cells in the columns of the first deli
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 
 from mlratchet.models.data.dataset import DatasetManifest, load_dataset
 from mlratchet.models.data.preprocess import FirstDelivery, raw_records
-from mlratchet.models.data.row_index import RowIndex, load_index
+from mlratchet.models.data.row_index import RowIndex, digest_of_input, load_index
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.data.snapshot import load_snapshot
 from mlratchet.models.errors import ConfigurationError, DataError
@@ -183,7 +182,7 @@ def trained_digests(store: ObjectStore, record: Registration, columns: tuple[str
         named = {identity[:DIGITS] for identity in trained}
         return {one.row_digest for one, then in pairs if then.id[:DIGITS] in named}
     named = {identity[:DIGITS] for identity in trained}  # until then: the digest of the numbers as float32
-    return {one.row_digest for one in now if hashlib.sha256(one.x.tobytes()).hexdigest()[:DIGITS] in named}
+    return {one.row_digest for one in now if digest_of_input(one.x)[:DIGITS] in named}
 
 
 def lineage(record: Registration, parent: Callable[[int], Registration | None]) -> Iterator[Registration]:

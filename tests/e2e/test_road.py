@@ -145,7 +145,7 @@ def test_the_server_answers_as_the_recorded_rows_say(stack: Any, second: Any, ur
     record = find_registration(adapters.store, second.report["work_key"])
     assert record is not None
     rows = load_split(adapters.store, load_dataset(adapters.store, record.dataset_id), "test")
-    reply = httpx.post(f"{url}/predict", json={"instances": rows.x[:200].tolist()}).json()["predictions"]
+    reply = httpx.post(f"{url}/predict", json={"instances": rows.x.array[:200].tolist()}).json()["predictions"]
     right = sum(int(p["class"]) == int(y) for p, y in zip(reply, rows.y[:200], strict=True))
     assert right / 200 > 0.95
     verify_bytes(adapters, record)

@@ -25,6 +25,7 @@ from mlratchet.infra.storage.bounded import DocumentStore
 from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.models.ports.storage import ObjectInfo
 from mlratchet.models.serving.config import ServingConfig
+from mlratchet.models.tensors.named import Inputs
 
 from tests.unit.audit.conftest import World
 
@@ -112,8 +113,14 @@ def write_program(folder: Path) -> Path:
     module = workload.build_model().eval()
     save_file(module.state_dict(), folder / "w.safetensors")
     example = np.zeros((2, 2), dtype=np.float32)
-    export(module, example, folder / "model")
-    complete(folder / "model", signature_of(workload), example, card="card", weights_file=folder / "w.safetensors")
+    export(module, Inputs({"x": example}), folder / "model")
+    complete(
+        folder / "model",
+        signature_of(workload),
+        Inputs({"x": example}),
+        card="card",
+        weights_file=folder / "w.safetensors",
+    )
     return folder / "model"
 
 
