@@ -25,7 +25,7 @@ from mlratchet.models.preparation.base import (
     fit_together,
 )
 from mlratchet.models.preparation.rows import table_of
-from mlratchet.models.preparation.section import AS_USUAL, Part, PreparationSection, parts_of
+from mlratchet.models.preparation.section import AS_USUAL, PlannedPart, PreparationSection, parts_of
 from mlratchet.models.schema.fields import Schema
 from mlratchet.models.schema.reject import Reject
 from mlratchet.models.tensors.named import Column, Inputs, Ragged
@@ -47,7 +47,7 @@ class PreparationPlan(Preparation):
 
     @cached_property
     def loaded(self) -> tuple[Preparation, ...]:
-        """One per part. Raises ``ConfigurationError`` as `Part.load`."""
+        """One per part. Raises ``ConfigurationError`` as `PlannedPart.load`."""
         return tuple(part.load() for part in self.parts)
 
     def fit(self, pieces: Pieces) -> State:
@@ -182,7 +182,7 @@ def _joined(columns: Sequence[Column]) -> Column:
     return columns[0] if len(columns) == 1 else np.concatenate(dense, axis=1)
 
 
-def _check_answer(part: Part, found: Any, specs: Sequence[TensorSpec], rows: int) -> None:
+def _check_answer(part: PlannedPart, found: Any, specs: Sequence[TensorSpec], rows: int) -> None:
     """Raises ``ConfigurationError`` where a class of the user's gives other tensors than it says."""
     where = f"preparation {part.use}"
     if not isinstance(found, Inputs):

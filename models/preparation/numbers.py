@@ -28,7 +28,7 @@ NORMAL_IQR = 1.3489795003921634  # between the quartiles of a normal distributio
 Array = np.ndarray[Any, Any]
 
 
-class NumberOptions(StrictModel):
+class NumericOptions(StrictModel):
     """How a number is prepared."""
 
     impute: Literal["median", "mean"] | float = "median"
@@ -60,8 +60,8 @@ class NumberOptions(StrictModel):
 class NumberPreparation(PiecewisePreparation):
     """Number fields with the same options -> "numbers" (N, C): a column per field, then one per indicator."""
 
-    Options = NumberOptions
-    options: NumberOptions
+    Options = NumericOptions
+    options: NumericOptions
 
     @property
     def indicated(self) -> tuple[str, ...]:
@@ -121,7 +121,7 @@ def scale_of(deviation: Array) -> Array:
 class _First(Pass):
     """Ranks, and moments where no rank decides what they are over."""
 
-    def __init__(self, fields: Mapping[str, Any], options: NumberOptions) -> None:
+    def __init__(self, fields: Mapping[str, Any], options: NumericOptions) -> None:
         self.names, self.options = list(fields), options
         median = options.impute == "median"
         self.ranks = {n: BinnedCounts() for n, one in fields.items() if options.by_rank or (median and one.nullable)}

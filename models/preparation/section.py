@@ -64,7 +64,7 @@ AS_USUAL = PreparationSection()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class PlannedPart:
     """One preparation of a plan, before its class is loaded."""
 
     name: str  # in messages and in the state
@@ -85,7 +85,7 @@ class Part:
         return kind(self.fields, validated(kind.Options, self.options, self.where))
 
 
-def parts_of(schema: Schema, section: PreparationSection) -> tuple[Part, ...]:
+def parts_of(schema: Schema, section: PreparationSection) -> tuple[PlannedPart, ...]:
     """Every input once: numbers with the same options together, then each field by itself, then the user's own.
 
     Raises ``ConfigurationError`` for a section that does not fit the schema.
@@ -94,7 +94,7 @@ def parts_of(schema: Schema, section: PreparationSection) -> tuple[Part, ...]:
     _check_names(inputs, section)
     taken = {name for own in section.own.values() for name in own.fields}
     left = {name: one for name, one in inputs.items() if name not in taken and section.fields.get(name) != "drop"}
-    parts: dict[tuple[str, str], Part] = {}
+    parts: dict[tuple[str, str], PlannedPart] = {}
     for name, one in left.items():
         where = f"preparation.fields.{name}" if name in section.fields else f"preparation.kinds.{one.kind}"
         options = _options(name, one, section, where)
@@ -102,12 +102,12 @@ def parts_of(schema: Schema, section: PreparationSection) -> tuple[Part, ...]:
         key = (one.kind, json.dumps(options, sort_keys=True) if one.kind == "number" else name)
         fields = {**(parts[key].fields if key in parts else {}), name: one}
         known = parts[key].name if key in parts else name
-        parts[key] = Part(
+        parts[key] = PlannedPart(
             name=known, use=BUILT_IN[one.kind], fields=fields, options=options, where=where,
             packages=PACKAGES.get(one.kind, ()),
         )  # fmt: skip
     own = [
-        Part(
+        PlannedPart(
             name=name, use=one.use, fields={field: inputs[field] for field in one.fields}, options=one.options,
             where=f"preparation.own.{name}.options",
         )
@@ -156,7 +156,7 @@ def validated(kind: type[StrictModel], options: Mapping[str, Any], where: str) -
         raise ConfigurationError(f"{place}: {first['msg']}, got {str(first['input'])[:60]!r}") from exc
 
 
-def _check_tensor_names(parts: list[Part]) -> None:
+def _check_tensor_names(parts: list[PlannedPart]) -> None:
     """Raises ``ConfigurationError`` for fields whose tensors would have one name."""
     seen: dict[str, str] = {NUMBERS: "the tensor of all numbers", CATEGORIES: "the tensor of all categories"}
     for part in parts:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from mlratchet.models.errors import DataError
-from mlratchet.models.preparation.numbers import NumberOptions, NumberPreparation
+from mlratchet.models.preparation.numbers import NumericOptions, NumberPreparation
 from mlratchet.models.schema.fields import Field
 from pydantic import ValidationError
 
@@ -19,7 +19,7 @@ def prepared(
     values: list[Any], options: dict[str, Any], field: Field = NULLABLE, asked: list[Any] | None = None
 ) -> Any:
     """(N, C), fitted on `values`."""
-    one = NumberPreparation({"x": field}, NumberOptions(**options))
+    one = NumberPreparation({"x": field}, NumericOptions(**options))
     state = one.fit(lambda: iter([pa.table({"x": pa.array(values, pa.float64())})]))
     return one.apply(pa.table({"x": pa.array(asked if asked is not None else values, pa.float64())}), state).array
 
@@ -52,7 +52,7 @@ def test_what_is_no_number_that_can_be_used_is_not_given(value: float) -> None:
 
 
 def test_a_gap_where_the_schema_has_none_is_refused_with_its_place() -> None:
-    one = NumberPreparation({"x": GIVEN, "y": GIVEN}, NumberOptions())
+    one = NumberPreparation({"x": GIVEN, "y": GIVEN}, NumericOptions())
     rows = pa.table({"x": [1.0, 2.0], "y": [1.0, 2.0], "@where": ["a.csv:1", "a.csv:2"]})
     state = one.fit(lambda: iter([rows]))
     with pytest.raises(DataError, match=r"^a.csv:2: field 'y' is not given; .*nullable: true"):
@@ -91,7 +91,7 @@ def test_an_outlier_is_cut_at_the_limit() -> None:
 
 
 def test_fields_come_first_then_their_indicators() -> None:
-    one = NumberPreparation({"x": NULLABLE, "y": GIVEN, "z": NULLABLE}, NumberOptions())
+    one = NumberPreparation({"x": NULLABLE, "y": GIVEN, "z": NULLABLE}, NumericOptions())
     state = one.fit(lambda: iter([pa.table({name: [1.0, 2.0] for name in "xyz"})]))
     assert [feature.name for feature in one.features(state)] == ["x", "y", "z", "x is not given", "z is not given"]
     assert one.tensors(state)[0].shape == (5,)
@@ -100,4 +100,4 @@ def test_fields_come_first_then_their_indicators() -> None:
 @pytest.mark.parametrize("clip", [[0.9, 0.1], [-0.1, 0.5], [0.5, 0.5], [0.5]])
 def test_quantiles_that_are_none_are_refused(clip: Any) -> None:
     with pytest.raises(ValidationError):
-        NumberOptions(clip=clip)
+        NumericOptions(clip=clip)
