@@ -130,7 +130,7 @@ DATA = Deciding(
     starts=("tasks.steps.ingest", "tasks.steps.validate", "tasks.steps.preprocess"),
     # an objective refuses targets; rows are named by their raw cells; what nobody can use is set aside
     decides=("models.data.*", "models.objectives.*", "models.sources.raw_cells", "models.workloads.guarded"),
-    through=("models.workloads.*", "models.sources.*", "models.schema.*"),
+    through=("models.workloads.*", "models.preparation.*", "models.sources.*", "models.schema.*"),
     nothing={
         **ROAD,
         "models.data.quality": "measures records and changes none: it judges",
@@ -170,6 +170,7 @@ WEIGHTS = Deciding(
         "models.decisions.*": "judges what was trained",
         "models.evaluation.*": "measures what was trained; metrics, which can stop a training, are not among it",
         "models.gates.*": "judges what was trained",
+        "models.preparation.*": "makes datasets: theirs is the id that stands in the key",
         "models.tuning.*": "proposes values, which stand in the key; cuts rows, which have a dataset's id",
     },
 )
@@ -224,6 +225,7 @@ JUDGEMENT = Deciding(
         "models.evaluation.slice_plots": "draws",
         "models.gates.power": "says before a run what it will be able to show",
         "models.gates.validation": "refuses policies that could never hold",
+        "models.preparation.*": "prepares rows: the dataset's id stands in the gate run",
         "models.schema.*": "reads rows: the dataset's id stands in the gate run",
         "models.sources.*": "reads rows: the dataset's id stands in the gate run",
         "models.training.*": "trains: the digest of the weights stands in the evidence",

@@ -1,0 +1,199 @@
+"""All of a schema's inputs in one: the preparation that a dataset is made with, and a version answers with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from mlratchet.models.errors import ConfigurationError, DataError
+from mlratchet.models.identity.canonical import digest
+from mlratchet.models.identity.closure import Closure, closure_of
+from mlratchet.models.identity.product import reached_through_workloads
+from mlratchet.models.preparation.base import (
+    CATEGORIES,
+    NUMBERS,
+    Feature,
+    Pieces,
+    PiecewisePreparation,
+    Preparation,
+    State,
+    fit_together,
+)
+from mlratchet.models.preparation.rows import table_of
+from mlratchet.models.preparation.section import AS_USUAL, PlannedPart, PreparationSection, parts_of
+from mlratchet.models.schema.fields import Schema
+from mlratchet.models.schema.reject import Reject
+from mlratchet.models.tensors.named import Column, Inputs, Ragged
+from mlratchet.models.tensors.spec import TensorSpec, check_specs
+from typing_extensions import override
+
+DECIDING = ("kind", "nullable", "alphabet", "shape")  # of a field: what a preparation asks for
+
+
+class PreparationPlan(Preparation):
+    """Numbers and times in "numbers" (N, F), categories in "categories" (N, C), every other field by its own name."""
+
+    Options = PreparationSection
+
+    def __init__(self, schema: Schema, section: PreparationSection = AS_USUAL) -> None:
+        """Raises ``ConfigurationError`` for a section that does not fit the schema. Loads no class of the user's."""
+        super().__init__(schema.inputs, section)
+        self.parts = parts_of(schema, section)
+
+    @cached_property
+    def loaded(self) -> tuple[Preparation, ...]:
+        """One per part. Raises ``ConfigurationError`` as `PlannedPart.load`."""
+        return tuple(part.load() for part in self.parts)
+
+    def fit(self, pieces: Pieces) -> State:
+        """As `Preparation.fit`; the rows are read as often as the part that reads them most often, not once a part."""
+        together = {at: one for at, one in enumerate(self.loaded) if isinstance(one, PiecewisePreparation)}
+        states = dict(zip(together, fit_together(list(together.values()), pieces), strict=True))
+        states |= {at: one.fit(pieces) for at, one in enumerate(self.loaded) if at not in together}
+        document = [{**said, "fitted": states[at].document} for at, said in enumerate(self._said)]
+        tensors = {f"{at}.{name}": one for at in range(len(self.parts)) for name, one in states[at].tensors.items()}
+        whole = State(document={"parts": document}, tensors=tensors)
+        self.tensors(whole)
+        return whole
+
+    def apply(self, examples: pa.Table, state: State) -> Inputs:
+        """As `Preparation.apply`."""
+        found: dict[str, list[Column]] = {NUMBERS: [], CATEGORIES: []}
+        for part, one, own in zip(self.parts, self.loaded, self._states(state), strict=True):
+            prepared = one.apply(examples, own)
+            if not part.built_in:
+                _check_answer(part, prepared, one.tensors(own), examples.num_rows)
+            for name, column in prepared.columns.items():
+                found.setdefault(name, []).append(column)
+        return Inputs({name: _joined(columns) for name, columns in found.items() if columns})
+
+    def apply_rows(self, rows: Sequence[Mapping[str, Any]], state: State) -> Inputs:
+        """Examples as Python values, already checked against the schema."""
+        return self.apply(table_of(rows, self.fields), state)
+
+    @override
+    def tensors(self, state: State) -> tuple[TensorSpec, ...]:
+        """As `Preparation.tensors`. Raises ``ConfigurationError`` for tensors that no model could take."""
+        found: dict[str, list[TensorSpec]] = {NUMBERS: [], CATEGORIES: []}
+        for one, own in zip(self.loaded, self._states(state), strict=True):
+            for spec in one.tensors(own):
+                found.setdefault(spec.name, []).append(spec)
+        specs = [_together(same) if name in (NUMBERS, CATEGORIES) else same for name, same in found.items() if same]
+        every = tuple(spec for same in specs for spec in same)
+        try:
+            check_specs(every)
+        except ValueError as exc:
+            raise ConfigurationError(f"preparation: {exc}") from exc
+        return every
+
+    @override
+    def features(self, state: State) -> tuple[Feature, ...]:
+        """Of all tensors, in their order."""
+        every = [one for part, own in zip(self.loaded, self._states(state), strict=True) for one in part.features(own)]
+        columns: dict[str, int] = {}
+        found = []
+        for one in every:
+            if one.column is None:
+                found.append(one)
+                continue
+            columns[one.tensor] = columns.get(one.tensor, -1) + 1
+            found.append(replace(one, column=columns[one.tensor]))
+        order = {spec.name: at for at, spec in enumerate(self.tensors(state))}
+        return tuple(sorted(found, key=lambda one: order[one.tensor]))
+
+    @override
+    def refused(self, examples: pa.Table) -> list[Reject]:
+        """Of all parts."""
+        return [reject for one in self.loaded for reject in one.refused(examples)]
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the tensors beside the training rows, as JSON values: fields, options, code, packages.
+
+        No class of the user's is loaded.
+        """
+        packages = sorted({name for part in self.parts for name in part.packages})
+        return {
+            "parts": self._said,
+            "code": self.closure().parts(),
+            "packages": {name: metadata.version(name) for name in packages},
+        }
+
+    def digest(self) -> str:
+        """SHA-256 hex of its identity."""
+        return digest(self.identity())
+
+    def closure(self) -> Closure:
+        """The code of its parts: Ratchet's own as far as it is used, and the user's."""
+        modules = sorted({part.use.partition(":")[0] for part in self.parts})
+        return closure_of([__name__, *modules], follow=reached_through_workloads())
+
+    def _states(self, state: State) -> tuple[State, ...]:
+        return state.once(self._mark, lambda: _states_of(state, self._said))
+
+    @cached_property
+    def _said(self) -> list[dict[str, Any]]:
+        """What is said of each part in a state, which is applied by the same and no other."""
+        return [
+            {
+                "name": part.name,
+                "use": part.use,
+                "options": dict(part.options),
+                "fields": {n: one.model_dump(mode="json", include=set(DECIDING)) for n, one in part.fields.items()},
+            }
+            for part in self.parts
+        ]
+
+    @cached_property
+    def _mark(self) -> str:
+        return digest(self._said)
+
+
+def _states_of(state: State, expected: Sequence[Mapping[str, Any]]) -> tuple[State, ...]:
+    """Of each part. Raises ``DataError`` for the state of another plan."""
+    documents = state.document.get("parts", [])
+    for at in range(max(len(documents), len(expected))):
+        got, wanted = (parts[at] if at < len(parts) else {} for parts in (documents, expected))
+        for key in ("name", "use", "options", "fields"):
+            if got.get(key) != wanted.get(key):
+                raise DataError(
+                    f"state of a preparation: part {at + 1} was fitted with {key} {got.get(key)}, expected "
+                    f"{wanted.get(key)}; fit it again, or apply it by the pipeline that it was fitted for"
+                )
+    found = []
+    for at, one in enumerate(documents):
+        mark = f"{at}."
+        own = {name.removeprefix(mark): held for name, held in state.tensors.items() if name.startswith(mark)}
+        found.append(State(document=one["fitted"], tensors=own))
+    return tuple(found)
+
+
+def _together(same: Sequence[TensorSpec]) -> list[TensorSpec]:
+    """The tensor whose columns are those of all."""
+    return [replace(same[0], shape=(sum(one.shape[0] for one in same),))]
+
+
+def _joined(columns: Sequence[Column]) -> Column:
+    dense = [one for one in columns if not isinstance(one, Ragged)]
+    return columns[0] if len(columns) == 1 else np.concatenate(dense, axis=1)
+
+
+def _check_answer(part: PlannedPart, found: Any, specs: Sequence[TensorSpec], rows: int) -> None:
+    """Raises ``ConfigurationError`` where a class of the user's gives other tensors than it says."""
+    where = f"preparation {part.use}"
+    if not isinstance(found, Inputs):
+        raise ConfigurationError(f"{where}: apply gave {type(found).__name__}, expected Inputs of named arrays")
+    if len(found) != rows or set(found.names) != {spec.name for spec in specs}:
+        expected = ", ".join(spec.name for spec in specs)
+        raise ConfigurationError(f"{where}: apply gave {found!r}, expected {rows} rows of {expected}")
+    for spec in specs:
+        column = found.columns[spec.name]
+        ragged = isinstance(column, Ragged)
+        shape = column.shape if isinstance(column, Ragged) else column.shape[1:]
+        if (ragged, tuple(shape), str(column.dtype)) != (spec.ragged, spec.shape, spec.dtype):
+            got = f"{'ragged ' if ragged else ''}{column.dtype} {list(shape)}"
+            raise ConfigurationError(f"{where}: apply gave {spec.name} ({got}), expected {spec}")

@@ -1,0 +1,84 @@
+"""Decode a sound of unknown origin: one channel at a declared rate, or why not."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import Any
+
+import numpy as np
+from mlratchet.models.errors import DataError
+
+FORMATS = ("WAV", "WAVEX", "FLAC", "OGG")
+RIFF_HEADER, STREAMED = 8, 0x7FFFF000  # bytes before those that are counted; sizes from here on mean "unknown"
+RATES_HZ = (1_000, 384_000)  # of files that are read
+
+Array = np.ndarray[Any, Any]
+
+
+class UnreadableSoundError(DataError):
+    """The bytes are no sound that can be used; `reason_code` is a short stable word."""
+
+    def __init__(self, reason_code: str, message: str) -> None:
+        super().__init__(message)
+        self.reason_code = reason_code
+
+
+def decode_sound(data: bytes, *, rate_hz: int, max_seconds: float, where: str) -> Array:
+    """(S,) float64 in -1..1: the mean of its channels, from its beginning, resampled by a polyphase filter.
+
+    Raises ``UnreadableSoundError`` for whatever cannot be decoded.
+    """
+    _check_length(data, where)
+    sound_S, found_hz = _read(data, max_seconds, where)
+    if not np.isfinite(sound_S).all():
+        raise UnreadableSoundError("not_finite", f"{where}: holds samples that are no numbers; deliver it again")
+    if not len(sound_S):
+        raise UnreadableSoundError("empty_sound", f"{where}: holds no sample; deliver it again")
+    if found_hz == rate_hz:
+        return sound_S
+    from scipy.signal import resample_poly
+
+    common = math.gcd(rate_hz, found_hz)
+    resampled: Array = resample_poly(sound_S, rate_hz // common, found_hz // common)
+    return resampled
+
+
+def _read(data: bytes, max_seconds: float, where: str) -> tuple[Array, int]:
+    """Mean of the channels, and the rate of the file."""
+    import soundfile
+
+    code, words = "not_a_sound", "cannot be decoded"
+    try:
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            code, words = "damaged_sound", "cannot be read to their end"
+            if file.format not in FORMATS:
+                raise UnreadableSoundError(
+                    "other_format", f"{where}: got {file.format}, expected WAV, FLAC or OGG; convert it"
+                )
+            if not RATES_HZ[0] <= file.samplerate <= RATES_HZ[1]:
+                raise UnreadableSoundError(
+                    "strange_rate",
+                    f"{where}: got {file.samplerate} samples a second, expected {RATES_HZ[0]:,} to {RATES_HZ[1]:,}",
+                )
+            wanted = math.ceil(max_seconds * file.samplerate)
+            found = file.read(frames=wanted, dtype="float64", always_2d=True)
+            if len(found) < min(wanted, file.frames):
+                raise UnreadableSoundError(
+                    "truncated_sound",
+                    f"{where}: ends after {len(found)} of {file.frames} samples; deliver it again",
+                )
+            return found.mean(axis=1), int(file.samplerate)
+    except soundfile.SoundFileError as exc:
+        raise UnreadableSoundError(
+            code, f"{where}: {len(data)} bytes {words}: {exc}; expected a whole WAV, FLAC or OGG"
+        ) from exc
+
+
+def _check_length(data: bytes, where: str) -> None:
+    """A WAV says how long it is; one that was written while it was recorded says a number that none has."""
+    said = int.from_bytes(data[4:8], "little") + RIFF_HEADER
+    if data[:4] == b"RIFF" and RIFF_HEADER < said < STREAMED and len(data) < said:
+        raise UnreadableSoundError(
+            "truncated_sound", f"{where}: ends after {len(data)} of {said} bytes; deliver it again"
+        )

@@ -1,0 +1,84 @@
+"""Tensors that an example brings along, and the target of a regression."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from mlratchet.models.errors import DataError
+from mlratchet.models.preparation.arrays import TensorOptions, TensorPreparation
+from mlratchet.models.preparation.target import TargetOptions, TargetPreparation
+from mlratchet.models.schema.fields import Field
+
+VALUES = np.random.default_rng(0).normal(5, 3, (30, 6)).astype(np.float32)
+VALUES[:, 4] = 2.5
+
+
+def table(rows: list[Any]) -> pa.Table:
+    return pa.table({"p": pa.array(rows, pa.list_(pa.float32(), 6))})
+
+
+def prepared(scale: str, rows: list[Any], **field: Any) -> Any:
+    one = TensorPreparation({"p": Field(kind="tensor", shape=(2, 3), **field)}, TensorOptions(scale=scale))
+    return one.apply(table(rows), one.fit(lambda: iter([table(VALUES.tolist())]))).array
+
+
+def test_a_tensor_is_itself() -> None:
+    assert (prepared("none", VALUES.tolist()) == VALUES.reshape(-1, 2, 3)).all()
+
+
+def test_each_place_has_mean_0_and_deviation_1_and_a_constant_one_is_0() -> None:
+    found = prepared("standard", VALUES.tolist()).reshape(-1, 6)
+    wide = VALUES.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        expected = np.nan_to_num(
+            (wide - wide.mean(axis=0)) / np.where(wide.std(axis=0) > 1e-9, wide.std(axis=0), np.inf)
+        )
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("scale", ["none", "standard"])
+def test_no_tensor_is_0(scale: str) -> None:
+    assert (prepared(scale, [None, VALUES[0].tolist()], nullable=True)[0] == 0).all()
+
+
+def test_a_tensor_that_lacks_where_none_may_is_refused() -> None:
+    with pytest.raises(DataError, match="example 1: field 'p' is not given"):
+        prepared("none", [VALUES[0].tolist(), None])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None])
+def test_a_place_that_is_no_number_is_refused(value: Any) -> None:
+    with pytest.raises(DataError, match="example 0: tensor 'p' holds NaN or infinity"):
+        prepared("standard", [[1.0, 2.0, 3.0, 4.0, 5.0, value]], nullable=True)
+
+
+def targets(values: list[Any]) -> pa.Table:
+    return pa.table({"@label": pa.array(values, pa.float64())})
+
+
+@pytest.mark.parametrize("options", [{}, {"log": True}, {"scale": "none"}, {"log": True, "scale": "none"}])
+def test_answers_are_in_the_unit_of_the_target(options: dict[str, Any]) -> None:
+    values = np.random.default_rng(0).normal(0, 1000, 200)
+    one = TargetPreparation({"@label": Field(kind="number")}, TargetOptions(**options))
+    state = one.fit(lambda: iter([targets(values.tolist())]))
+    scaled = one.apply(targets(values.tolist()), state).array
+    assert one.inverse(scaled, state) == pytest.approx(values, rel=1e-4, abs=1e-3)
+    if options.get("scale") != "none":
+        assert scaled.mean() == pytest.approx(0.0, abs=1e-6)
+        assert scaled.std() == pytest.approx(1.0, abs=1e-6)
+
+
+def test_a_constant_target_is_answered() -> None:
+    one = TargetPreparation({"@label": Field(kind="number")}, TargetOptions())
+    state = one.fit(lambda: iter([targets([7.0, 7.0])]))
+    assert one.inverse(np.array([[0.0], [0.5]]), state).tolist() == [[7.0], [7.5]]
+
+
+def test_a_row_without_a_target_is_refused() -> None:
+    one = TargetPreparation({"@label": Field(kind="number")}, TargetOptions())
+    state = one.fit(lambda: iter([targets([7.0, 8.0])]))
+    with pytest.raises(DataError, match="example 1: field '@label' is not given"):
+        one.apply(targets([1.0, None]), state)
