@@ -24,7 +24,7 @@ from mlratchet.models.sources.record_ends import NEWLINE, RETURN, last_record_en
 from mlratchet.models.sources.unpacking import UnreadableObjectError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 HEAD_BYTES = 64 << 10  # that tell header and delimiter
 LARGEST_PIECE_BYTES = 64 << 20  # in which a record must have ended
@@ -81,7 +81,7 @@ class DelimitedPieces:
     def _start(self, line_end: int) -> bytes:
         """The first records of the file, whole."""
         while True:
-            size = HEAD_BYTES if len(self._waiting) > HEAD_BYTES else len(self._waiting)
+            size = min(len(self._waiting), HEAD_BYTES)
             while size < len(self._waiting) or not self._ended:
                 start = self._waiting[:size]
                 delimiter = self._dialect.delimiter or self._delimiter_of(start, line_end)
