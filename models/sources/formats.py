@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.functions import load_class
 from mlratchet.models.nearest import nearest_hint
-from mlratchet.models.sources.base import Format, SourceOptions
+from mlratchet.models.sources.base import Fetch, Format, SourceOptions
+from mlratchet.models.sources.pieces import RawPiece
+from mlratchet.models.sources.ranged import Open
+from mlratchet.models.sources.record import Example, RawObject, Reject
 from pydantic import ValidationError
 
 FORMATS = {
@@ -18,6 +21,12 @@ FORMATS = {
     "parquet": "mlratchet.models.sources.parquet:Parquet",
     "jsonl": "mlratchet.models.sources.jsonl:Jsonl",
     "image_folder": "mlratchet.models.sources.image_folder:ImageFolder",
+    "webdataset": "mlratchet.models.sources.webdataset:WebDataset",
+    "audio": "mlratchet.models.sources.audio:Audio",
+    "audio_folder": "mlratchet.models.sources.audio:AudioFolder",
+    "fasta": "mlratchet.models.sources.fasta:Fasta",
+    "ratings": "mlratchet.models.sources.ratings:Ratings",
+    "joined": "mlratchet.models.sources.joined:Joined",
 }
 """Name -> class. Not imported here: what decides a dataset is the format that it is read with, and no other."""
 
@@ -69,6 +78,46 @@ def open_source(source: Mapping[str, Any], readable: Sequence[type[Format] | str
     own = kind.Options.model_config.get("extra") == "allow"
     known = {key: value for key, value in source.items() if own or key in kind.Options.model_fields}
     return kind(_validated(kind.Options, {**known, "format": name}, name))
+
+
+def options_given(document: Mapping[str, Any], name: str) -> Format:
+    """The reader of a format with these options. Raises ``ConfigurationError`` for one that it does not have."""
+    kind = format_of(name)
+    for option in document:
+        if option not in kind.Options.model_fields:
+            hint = nearest_hint(option, list(kind.Options.model_fields))
+            raise ConfigurationError(f"source: {option!r} is no option of format {name}; {hint}")
+    return kind(_validated(kind.Options, {**document, "format": name}, name))
+
+
+def read_tables(
+    reader: Format, objects: list[RawObject], open_object: Open, columns: Sequence[str] | None = None
+) -> Iterator[RawPiece | Reject]:
+    """What a format reads of the objects and rows that its source selects, as tables."""
+    selection = reader.options.select
+    if selection is None:
+        yield from reader.tables(objects, open_object, columns)
+        return
+    condition = selection.condition
+    asked = None if columns is None else (*columns, *(condition.columns if condition else ()))
+    yield from selection.pieces(reader.tables(selection.objects(objects, always=_tables_of(reader)), open_object, asked))
+
+
+def read_examples(
+    reader: Format, objects: list[RawObject], fetch: Fetch, *, columns: Sequence[str] = ()
+) -> Iterator[Example | Reject]:
+    """The same one by one."""
+    selection = reader.options.select
+    if selection is None:
+        yield from reader.read(objects, fetch, columns=columns)
+        return
+    chosen = selection.objects(objects, always=_tables_of(reader))
+    yield from selection.examples(reader.read(chosen, fetch, columns=columns))
+
+
+def _tables_of(reader: Format) -> tuple[str, ...]:
+    named = getattr(reader.options, "labels", None)
+    return (named,) if isinstance(named, str) else ()
 
 
 def _validated(kind: type[SourceOptions], document: dict[str, Any], name: str) -> SourceOptions:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mlratchet.models.ports.reading import side_by_side
 from mlratchet.models.sources.ranged import Open
 from mlratchet.models.sources.record import Example, RawObject, Reject, place_of
 
@@ -31,36 +32,6 @@ class RawPiece(NamedTuple):
     """Rows that the selection of the source leaves out."""
 
 
-class Gathered:
-    """Rows of small objects, until they are a piece."""
-
-    def __init__(self, names: Mapping[str, str], limit_bytes: int) -> None:
-        """`names`: column -> `text` or `bytes`."""
-        self._names, self._limit = names, limit_bytes
-        self._rows: list[Mapping[str, Any]] = []
-        self._bytes, self._number, self._key = 0, 0, ""
-
-    def add(self, key: str, row: Mapping[str, Any], size_bytes: int) -> RawPiece | None:
-        """One row; the piece that is full with it."""
-        self._key = self._key or key
-        self._rows.append(row)
-        self._bytes += size_bytes
-        return self.flush() if self._bytes >= self._limit else None
-
-    def flush(self) -> RawPiece | None:
-        """What there is, or None."""
-        import pyarrow as pa
-
-        if not self._rows:
-            return None
-        kinds = {"text": pa.string(), "bytes": pa.large_binary()}
-        table = pa.table({n: pa.array([row.get(n) for row in self._rows], kinds[k]) for n, k in self._names.items()})
-        piece = RawPiece(self._key, self._number, table)
-        self._rows, self._bytes, self._key = [], 0, ""
-        self._number += 1
-        return piece
-
-
 def with_places(table: pa.Table, key: str, first: int) -> pa.Table:
     """With `@where`: rows of one object on consecutive lines, or with consecutive numbers, from `first` on."""
     import pyarrow as pa
@@ -70,24 +41,27 @@ def with_places(table: pa.Table, key: str, first: int) -> pa.Table:
     return table.append_column(WHERE, pc.binary_join_element_wise(pa.scalar(key), numbers, ":"))
 
 
+Check = Callable[[Example, Mapping[str, bytes]], Reject | None]
+"""(example, its files) -> why it cannot be used, or None."""
+
+
 def examples_as_tables(
-    examples: Iterable[Example | Reject], open_object: Open, *, limit_bytes: int = PIECE_TABLE_BYTES
+    examples: Iterable[Example | Reject],
+    open_object: Open,
+    *,
+    check: Check | None = None,
+    limit_bytes: int = PIECE_TABLE_BYTES,
 ) -> Iterator[RawPiece | Reject]:
-    """What a format reads one by one, as tables: of pictures and sounds, with their bytes."""
+    """What a format reads one by one, as tables: of pictures and sounds, with their bytes, which are fetched and
+    checked by several threads."""
     rows: list[dict[str, Any]] = []
     size, number = 0, 0
-    for one in examples:
+    for one in side_by_side(lambda example: _row(example, open_object, check), examples):
         if isinstance(one, Reject):
             yield one
             continue
-        row: dict[str, Any] = {**one.values, WHERE: one.where}
-        row |= {
-            name: value for name, value in ((LABEL, one.label), (ID, one.id), (GROUP, one.group)) if value is not None
-        }
-        for name, data in _files(one, open_object).items():
-            row[name] = data
-            size += len(data)
-        rows.append(row)
+        rows.append(one)
+        size += sum(len(cell) for cell in one.values() if isinstance(cell, bytes))
         if len(rows) >= ROWS_OF_EXAMPLES or size >= limit_bytes:
             yield _piece_of(rows, number)
             rows, size, number = [], 0, number + 1
@@ -95,7 +69,20 @@ def examples_as_tables(
         yield _piece_of(rows, number)
 
 
+def _row(one: Example | Reject, open_object: Open, check: Check | None) -> dict[str, Any] | Reject:
+    if isinstance(one, Reject):
+        return one
+    files = _files(one, open_object)
+    refusal = check(one, files) if check is not None else None
+    if refusal is not None:
+        return refusal
+    known = ((LABEL, one.label), (ID, one.id), (GROUP, one.group))
+    told = {name: value for name, value in known if value is not None}
+    return {**one.values, WHERE: one.where, **told, **files}
+
+
 def _files(one: Example, open_object: Open) -> dict[str, bytes]:
+    """The bytes of its picture or sound."""
     found = {}
     for name, item in ((PICTURE, one.picture), (SOUND, one.sound)):
         if item is not None:

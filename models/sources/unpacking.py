@@ -11,7 +11,7 @@ from typing import BinaryIO, cast
 from mlratchet.models.errors import DataError, SecurityError
 from mlratchet.models.sources.record import RawObject, Reject
 
-COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}  # suffix -> codec
+COMPRESSIONS = {".gz": "gzip", ".tgz": "gzip", ".zst": "zstd"}  # suffix -> codec
 MOST_TIMES = 250  # as large as it was packed; tables of text reach 5 to 60, gzip at most 1,032
 UNASKED_BYTES = 64 << 20  # that may come out whatever the packed size is
 
@@ -31,6 +31,8 @@ class UnreadableObjectError(DataError):
 def bare_name(key: str) -> str:
     """A key in lower case, without the suffix of a compression."""
     lower = key.lower()
+    if lower.endswith(".tgz"):
+        return lower
     return next((lower.removesuffix(suffix) for suffix in COMPRESSIONS if lower.endswith(suffix)), lower)
 
 

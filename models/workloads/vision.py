@@ -93,7 +93,7 @@ class ImageClassifier(Workload):
     """One label per image. Subclass it and override `build_model` to bring your own network."""
 
     task: Task = "classification"
-    formats = (Images, ImageFolder)
+    formats = (Images, ImageFolder, "webdataset", "joined")
 
     def __init__(
         self,

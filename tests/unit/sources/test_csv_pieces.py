@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlratchet.models.sources.csv_pieces import DelimitedPieces
 from mlratchet.models.sources.delimited import BadRow, CsvTable, Dialect
-from mlratchet.models.sources.pieces import WHERE, RawPiece
+from mlratchet.models.sources.pieces import WHERE
 from mlratchet.models.sources.plain_rows import plain_table
 from mlratchet.models.sources.record import Reject
 from mlratchet.models.sources.record_ends import last_record_end
