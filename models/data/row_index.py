@@ -17,8 +17,7 @@ from mlratchet.models.identity.canonical import canonical_json, digest, digest_b
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.sources.raw_cells import DIGITS
 from mlratchet.models.sources.record import InputSpec, Record, Target
-from mlratchet.models.tensors.named import Example
-from mlratchet.models.tensors.spec import ONE
+from mlratchet.models.tensors.named import Row
 
 FORMAT = 2  # the first one was `{id: [content SHA-256, number of the class]}`
 Label = str | float | tuple[str, ...]
@@ -54,14 +53,12 @@ def prepared_digest(record: Record, columns: Sequence[str]) -> str:
     return _digest_of(record.x, columns)
 
 
-def _digest_of(x: Example, columns: Sequence[str]) -> str:
+def _digest_of(x: Row, columns: Sequence[str]) -> str:
     return digest_of_input(x, columns)[:DIGITS]
 
 
-def digest_of_input(x: Example, columns: Sequence[str] = ()) -> str:
+def digest_of_input(x: Row, columns: Sequence[str] = ()) -> str:
     """SHA-256 hex of a record's values, a table's in the order of the names of its columns."""
-    if isinstance(x, Mapping) and set(x) == {ONE}:
-        x = x[ONE]
     if isinstance(x, Mapping):
         return digest({n: [str(x[n].dtype), list(x[n].shape), digest_bytes(x[n].tobytes())] for n in x})
     ordered = x[np.argsort(np.asarray(columns))] if columns else x

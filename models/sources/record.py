@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-from mlratchet.models.tensors.named import Example, Inputs
-from mlratchet.models.tensors.spec import ONE, TensorSpec
+from mlratchet.models.tensors.named import Inputs, Row
+from mlratchet.models.tensors.spec import ONE, TensorSpec, takes_one
 
 GROUP_COLUMN = "@group"  # the column that names the group of a row (of a ranking: its query); no header has it
 Target = int | float | tuple[float, ...]
@@ -36,7 +36,7 @@ class Record:
     """One row of a dataset."""
 
     id: str  # stable over deliveries
-    x: Example  # an array of the shape and dtype of `InputSpec`; by name, where the workload has `tensors()`
+    x: Row  # an array of the shape and dtype of `InputSpec`; by name, where the workload has `tensors()`
     y: Target  # class index; number; 0 or 1 per label; relevance
     group: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)  # for slices
@@ -93,7 +93,10 @@ class InputSpec:
 
 
 def named_input(tensors: tuple[TensorSpec, ...]) -> InputSpec:
-    """The input of a workload that names its tensors."""
+    """The input of a workload that names its tensors; one that is called `x` is as one without a name."""
+    if takes_one(tensors) and tensors[0].name == ONE:
+        only = tensors[0]
+        return InputSpec(kind="tensor", shape=only.shape, dtype=only.dtype, value_range=only.value_range)  # type: ignore[arg-type]  # `check_specs` refuses others
     return InputSpec(kind="named", shape=(), dtype="float32", tensors=tensors)
 
 
@@ -126,6 +129,6 @@ def inputs_of(records: Sequence[Record], tensors: Sequence[TensorSpec] = ()) -> 
     return Inputs.stack([record.x for record in records], tensors)  # type: ignore[misc]  # all are named
 
 
-def arrays_of(x: Example) -> list[np.ndarray[Any, Any]]:
+def arrays_of(x: Row) -> list[np.ndarray[Any, Any]]:
     """Every array of a record's input, by the order of names."""
     return [x[name] for name in sorted(x)] if isinstance(x, Mapping) else [x]

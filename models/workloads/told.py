@@ -20,7 +20,7 @@ from mlratchet.models.ports.memory import ObjectsInMemory
 from mlratchet.models.ports.storage import ObjectNotFound
 from mlratchet.models.sources.numbers import Mark
 from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject, inputs_of
-from mlratchet.models.tensors.named import Example, Inputs, misfit
+from mlratchet.models.tensors.named import Inputs, Row, misfit
 from mlratchet.models.tensors.spec import TensorSpec
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.guarded import guarded_records, reading
@@ -265,7 +265,7 @@ def _unpacked(lent: ObjectsInMemory, digest: Any, spec: InputSpec) -> Iterator[R
         raise ForeignCodeError(f"records: {type(error).__name__}: {error}"[:500]) from error
 
 
-def _inputs_in(parts: dict[str, np.ndarray[Any, Any]], spec: InputSpec) -> Iterator[Example]:
+def _inputs_in(parts: dict[str, np.ndarray[Any, Any]], spec: InputSpec) -> Iterator[Row]:
     if set(parts) == {"words"}:  # nothing but rejects
         return iter(())
     inputs = Inputs.from_arrays(parts)
