@@ -117,6 +117,15 @@ class Readers(Lines):
         return Both()
 
 
+class Forgetful(Readers):
+    """Some words are unknown in training."""
+
+    def augment(self, x: dict[str, np.ndarray[Any, Any]], rng: np.random.Generator) -> dict[str, np.ndarray[Any, Any]]:
+        words = x["words"].copy()
+        words[rng.random(words.shape) < 0.3] = 0
+        return {**x, "words": words}
+
+
 class Careless(nn.Module):
     """Its mean is over the padding, too."""
 
