@@ -18,7 +18,6 @@ from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.sources.raw_cells import DIGITS
 from mlratchet.models.sources.record import InputSpec, Record, Target
 from mlratchet.models.tensors.named import Row
-from mlratchet.models.tensors.spec import ONE
 
 FORMAT = 2  # the first one was `{id: [content SHA-256, number of the class]}`
 Label = str | float | tuple[str, ...]
@@ -60,8 +59,6 @@ def _digest_of(x: Row, columns: Sequence[str]) -> str:
 
 def digest_of_input(x: Row, columns: Sequence[str] = ()) -> str:
     """SHA-256 hex of a record's values, a table's in the order of the names of its columns."""
-    if isinstance(x, Mapping) and set(x) == {ONE}:
-        x = x[ONE]
     if isinstance(x, Mapping):
         return digest({n: [str(x[n].dtype), list(x[n].shape), digest_bytes(x[n].tobytes())] for n in x})
     ordered = x[np.argsort(np.asarray(columns))] if columns else x

@@ -68,6 +68,8 @@ class Batcher:
 
     def _gather(self, batch: list[_Waiting]) -> list[_Waiting]:
         """Add what waits and fits; returns the one that does not: another version's, or too many rows."""
+        if self._queue.empty():
+            return []
         count, row_bytes = len(batch[0].rows), batch[0].rows.padded_row_bytes
         while not self._queue.empty() and count < self._max_rows:
             more = self._queue.get_nowait()

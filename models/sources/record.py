@@ -10,7 +10,7 @@ import numpy as np
 from mlratchet.models.schema.reject import Reject as Reject  # of a source, too: formats give them
 from mlratchet.models.schema.reject import place_of as place_of
 from mlratchet.models.tensors.named import Inputs, Row
-from mlratchet.models.tensors.spec import ONE, TensorSpec
+from mlratchet.models.tensors.spec import ONE, TensorSpec, takes_one
 
 PIECE_BYTES = 8 << 20  # of a large object, that a digest of its own is kept of
 GROUP_COLUMN = "@group"  # the column that names the group of a row (of a ranking: its query); no header has it
@@ -106,7 +106,10 @@ class InputSpec:
 
 
 def named_input(tensors: tuple[TensorSpec, ...]) -> InputSpec:
-    """The input of a workload that names its tensors."""
+    """The input of a workload that names its tensors; one that is called `x` is as one without a name."""
+    if takes_one(tensors) and tensors[0].name == ONE:
+        only = tensors[0]
+        return InputSpec(kind="tensor", shape=only.shape, dtype=only.dtype, value_range=only.value_range)  # type: ignore[arg-type]  # `check_specs` refuses others
     return InputSpec(kind="named", shape=(), dtype="float32", tensors=tensors)
 
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 from mlratchet.models.errors import DataError, RatchetError
-from mlratchet.models.sources.record import RawObject, Record, Reject
-from mlratchet.models.tensors.named import example_misfit
+from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject
+from mlratchet.models.tensors.named import Row, example_misfit
+from mlratchet.models.tensors.spec import ONE
 from mlratchet.models.workloads.base import Workload
 
 NOT_THE_USERS = {"site-packages", "mlratchet", f"python{version_info.major}.{version_info.minor}"}  # folders of code
@@ -62,13 +63,13 @@ def guarded_records(
                 yield found
                 continue
             where = found.where or found.id
-            unfit = example_misfit(found.x, spec.tensors) if spec.tensors else _other_shape(found.x, spec.shape)
+            tensors = spec.specs if isinstance(found.x, Mapping) else spec.tensors
+            unfit = example_misfit(found.x, tensors) if tensors else _other_shape(found.x, spec.shape)
             if unfit:
                 yield Reject(where=where, code="bad_shape", reason=f"{where}: {unfit}")
                 continue
             if isinstance(found.x, Mapping):
-                arrays = {one.name: np.asarray(found.x[one.name], dtype=one.dtype) for one in spec.tensors}
-                found = replace(found, x=arrays)
+                found = replace(found, x=_arrays(found.x, spec))
             try:
                 problem = refused(found.y, names)
             except Exception as error:  # noqa: BLE001 - of a user's own objective: it is about this record
@@ -83,3 +84,8 @@ def _other_shape(x: Any, shape: tuple[int, ...]) -> str:
     if isinstance(x, np.ndarray) and x.shape == shape:
         return ""
     return f"got an input of shape {list(np.shape(x))}, expected {list(shape)}"
+
+
+def _arrays(x: Mapping[str, Any], spec: InputSpec) -> Row:
+    found = {one.name: np.asarray(x[one.name], dtype=one.dtype) for one in spec.specs}
+    return found if spec.tensors else found[ONE]

@@ -117,6 +117,15 @@ class Readers(Lines):
         return Both()
 
 
+class Forgetful(Readers):
+    """Some words are unknown in training."""
+
+    def augment(self, x: dict[str, np.ndarray[Any, Any]], rng: np.random.Generator) -> dict[str, np.ndarray[Any, Any]]:
+        words = x["words"].copy()
+        words[rng.random(words.shape) < 0.3] = 0
+        return {**x, "words": words}
+
+
 class Careless(nn.Module):
     """Its mean is over the padding, too."""
 
@@ -143,6 +152,24 @@ class NoIdentifier(TwoTowers):
     takes = (TensorSpec(name="the user", shape=(), dtype="int64"), ITEM)
 
 
+class OnlyX(Lines):
+    """One tensor, which has the name that it would have without one."""
+
+    takes = (TensorSpec(name="x", shape=(2,), dtype="float32"),)
+
+    def build_model(self) -> nn.Module:
+        return nn.Linear(2, 2)
+
+
+class SaysNothing(Workload):
+    """Neither input_spec nor tensors."""
+
+    task = "classification"
+    class_names = Lines.class_names
+    records = Lines.records
+    build_model = Texts.build_model
+
+
 def lines(takes: tuple[TensorSpec, ...], count: int, *, seed: int = 0) -> list[dict[str, Any]]:
     """Rows whose label follows from all of their tensors."""
     rng = np.random.default_rng(seed)
@@ -151,9 +178,9 @@ def lines(takes: tuple[TensorSpec, ...], count: int, *, seed: int = 0) -> list[d
         row: dict[str, Any] = {"id": f"r{number}"}
         evidence = 0.0
         for spec in takes:
-            size = int(rng.integers(1, 9)) if spec.ragged else 1
+            size = int(rng.integers(1, 9)) if spec.ragged else int(np.prod(spec.shape))
             values = rng.integers(0, int(spec.value_range[1]) + 1 if spec.value_range else 2, size)
-            row[spec.name] = values.tolist() if spec.ragged else int(values[0])
+            row[spec.name] = values.tolist() if spec.ragged or spec.shape else int(values[0])
             evidence += float(np.mean(values % 2)) - 0.5
         found.append({**row, "label": int(evidence > 0)})
     return found

@@ -248,3 +248,17 @@ def test_rows_are_scored_in_batches_by_name(store: MemoryStore) -> None:
     whole, cut = score(model, split), score(model, split, batch_rows=7)
     assert whole.output.shape == (len(split.ids), 2)
     np.testing.assert_allclose(whole.output, cut.output, atol=1e-6)
+
+
+def test_a_workload_that_says_nowhere_what_it_takes_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="says nowhere what its model takes; write input_spec, or tensors"):
+        load_workload(f"{HERE}:SaysNothing", {})
+
+
+def test_one_tensor_by_the_name_of_x_is_as_one_without_a_name(store: MemoryStore) -> None:
+    workload = load_workload(f"{HERE}:OnlyX", {})
+    assert workload.input_spec() == InputSpec(kind="tensor", shape=(2,), dtype="float32")
+    manifest = load_dataset(store, dataset_of(store, "OnlyX"))
+    train = load_split(store, manifest, "train")
+    assert (train.x.array.shape[1:], train.x.array.dtype) == ((2,), np.float32)
+    assert workload.takes_one

@@ -12,14 +12,20 @@ import torch
 import torch.distributed as dist
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.config import WorkloadRef
+from mlratchet.models.tensors.batch import asked_by_name, batch_of
+from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.job import PreemptedError
+from mlratchet.models.training.named_tensors import head_tensors
 from mlratchet.models.training.observers import Surroundings
 from mlratchet.models.training.order import SampleOrder
+from mlratchet.models.training.queries import split_queries
 from mlratchet.models.training.rehearsal import Rehearsal, rehearse
 from mlratchet.models.training.run import run_training
+from mlratchet.models.workloads.loading import load_workload
 
 from tests.unit.tensors.conftest import HERE, Train, dataset_of, job_of
+from tests.unit.tensors.named_models import lines
 
 
 @pytest.mark.parametrize("use", ["TwoTowers", "Texts", "Readers"])
@@ -120,3 +126,30 @@ def test_a_rehearsal_finds_nothing_wrong(use: str) -> None:
 )
 def test_a_mistake_with_names_or_lengths_is_told(use: str, words: str) -> None:
     assert words in tried(use).problem
+
+
+def test_augment_gets_arrays_by_name_and_a_resume_draws_the_same(train: Train) -> None:
+    whole = train("Forgetful")
+    assert whole.weights_sha256 != train("Readers", "plain").weights_sha256
+    calls = iter(range(1000))
+    with pytest.raises(PreemptedError):
+        train("Forgetful", "cut", surroundings={"stop_requested": lambda: next(calls) >= 6})
+    assert train("Forgetful", "cut", 2).weights_sha256 == whole.weights_sha256
+
+
+def test_the_head_of_a_model_with_several_tensors_is_found_by_asking_it() -> None:
+    workload = load_workload(f"{HERE}:Readers", {})
+    torch.manual_seed(0)
+    module, specs = workload.build_model().eval(), workload.tensors()
+    examples = [{s.name: np.asarray(row[s.name]) for s in specs} for row in lines(specs, 6)]
+    rows = batch_of(Inputs.stack(examples, specs))
+    assert head_tensors(module, rows, 2, asked_by_name(module, specs)) == {"head.weight", "head.bias"}
+
+
+def test_queries_stay_whole_when_rows_of_several_tensors_are_cut() -> None:
+    target = torch.tensor([[1.0, 0], [0, 0], [1, 1], [0, 2], [1, 2]])
+    x = {"user": torch.arange(5), "words": torch.arange(10).reshape(5, 2)}
+    pieces = split_queries(x, target, 2)
+    assert [part["user"].tolist() for part, _ in pieces if isinstance(part, dict)] == [[0, 1, 2], [3, 4]]
+    assert [part["words"].shape[0] for part, _ in pieces if isinstance(part, dict)] == [3, 2]
+    assert [len(y) for _, y in pieces] == [3, 2]
