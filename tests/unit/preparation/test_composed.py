@@ -47,6 +47,16 @@ class Ages(Preparation):
         return (TensorSpec(name="share", shape=(), dtype="float32"),)
 
 
+class Stateless(Ages):
+    def fit(self, pieces):
+        return {"oldest": 3}
+
+
+class Unstorable(Ages):
+    def fit(self, pieces):
+        return State(document={"oldest": np.float32(3)})
+
+
 class Wide(Ages):
     def tensors(self, state):
         return (TensorSpec(name="share", shape=(2,), dtype="float32"),)
@@ -232,6 +242,18 @@ def test_a_class_that_gives_other_tensors_than_it_says_is_told_so(own: str, name
     plan, rows = plan_of({"own": {"b": {"use": f"{own}:{name}", "fields": ["age"]}}}, "age"), table(40)
     with pytest.raises(ConfigurationError, match=message):
         plan.apply(rows, fitted(plan, rows))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Stateless", "Stateless: fit gave dict, expected a State"),
+        ("Unstorable", "Unstorable: what fit gave cannot be stored: .*float32.*; document takes JSON values"),
+    ],
+)
+def test_a_class_that_fits_what_cannot_be_stored_is_told_so(own: str, name: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        fitted(plan_of({"own": {"b": {"use": f"{own}:{name}", "fields": ["age"]}}}, "age"))
 
 
 def test_the_users_class_is_loaded_where_it_is_used_and_nowhere_else(own: str) -> None:

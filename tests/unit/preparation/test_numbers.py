@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from mlratchet.models.errors import DataError
-from mlratchet.models.preparation.numbers import NumericOptions, NumberPreparation
+from mlratchet.models.preparation.numbers import NumberPreparation, NumericOptions
 from mlratchet.models.schema.fields import Field
 from pydantic import ValidationError
 
