@@ -81,7 +81,7 @@ class Ragged:
 
 
 Column = Array | Ragged
-Example = Array | Mapping[str, Array]  # one row: of a workload with one tensor its array, else every tensor by name
+Row = Array | Mapping[str, Array]  # one row: of a workload with one tensor its array, else every tensor by name
 
 
 def _ends(lengths: Array) -> Array:
@@ -172,7 +172,7 @@ class Inputs:
         """A stretch of rows."""
         return Inputs({n: one.rows(part) if isinstance(one, Ragged) else one[part] for n, one in self.columns.items()})
 
-    def examples(self) -> Iterator[Example]:
+    def examples(self) -> Iterator[Row]:
         """One row after the other, as a record holds it."""
         if self.names == (ONE,) and self.is_one:
             yield from self.array
