@@ -14,6 +14,7 @@ FORMATS = ("WAV", "WAVEX", "FLAC", "OGG")
 MARKS = (b"RIFF", b"fLaC", b"OggS")  # the first bytes of such files
 RAW, GSM_RATE_HZ, GSM_FRAME = "RAW", 8_000, 33  # telephony: GSM 06.10 has no header, one rate, and frames of 33 bytes
 RIFF_HEADER, STREAMED = 8, 0x7FFFF000  # bytes before those that are counted; sizes from here on mean "unknown"
+MOST_CHANNELS, BLOCK = 64, 65_536  # samples of a channel that are decoded at once
 RATES_HZ = (1_000, 384_000)  # of files that are read
 
 Headerless = Literal["gsm"] | None
@@ -68,17 +69,34 @@ def _read(data: bytes, max_seconds: float, where: str, headerless: Headerless) -
                     f"{where}: got {file.samplerate} samples a second, expected {RATES_HZ[0]:,} to {RATES_HZ[1]:,}",
                 )
             wanted = math.ceil(max_seconds * file.samplerate)
-            found = file.read(frames=wanted, dtype="float64", always_2d=True)
+            if file.channels > MOST_CHANNELS:
+                raise UnreadableSoundError(
+                    "many_channels",
+                    f"{where}: got {file.channels} channels, expected at most {MOST_CHANNELS}; mix it down",
+                )
+            found = _mixed(file, wanted)
             if len(found) < min(wanted, file.frames):
                 raise UnreadableSoundError(
                     "truncated_sound",
                     f"{where}: ends after {len(found)} of {file.frames} samples; deliver it again",
                 )
-            return found.mean(axis=1), int(file.samplerate)
+            return found, int(file.samplerate)
     except soundfile.SoundFileError as exc:
         raise UnreadableSoundError(
             code, f"{where}: {len(data)} bytes {words}: {exc}; expected a whole WAV, FLAC or OGG"
         ) from exc
+
+
+def _mixed(file: Any, wanted: int) -> Array:
+    """The mean of all channels, block by block: a header may claim any number of samples."""
+    blocks, count = [np.zeros(0)], 0
+    while count < wanted:
+        block = file.read(frames=min(BLOCK, wanted - count), dtype="float64", always_2d=True)
+        if not len(block):
+            break
+        blocks.append(block.mean(axis=1))
+        count += len(block)
+    return np.concatenate(blocks)
 
 
 def _form(data: bytes, headerless: Headerless) -> Mapping[str, Any]:

@@ -141,6 +141,7 @@ def test_no_sound_is_one_frame_of_0() -> None:
         (sound(NOISE[:0], RATE), "empty_sound"),
         (sound(NOISE, RATE, "AIFF"), "other_format"),
         (sound(NOISE, 500), "strange_rate"),
+        (sound(np.zeros((10, 65)), RATE), "many_channels"),
         (sound(NOISE, RATE, "FLAC")[:4000], "damaged_sound"),
         (sound(NOISE, RATE)[:4000], "truncated_sound"),
     ],

@@ -116,7 +116,7 @@ def test_fields_with_options_of_their_own_are_prepared_by_them() -> None:
     assert names == ["age", "age is not given", "pay"]
     pays = rows["pay"].to_pylist()
     assert [one for one, pay in zip(found[:, 2].tolist(), pays, strict=True) if pay is not None] == pytest.approx(
-        [min(pay, 1000.0) for pay in pays if pay is not None]
+        [pay for pay in pays if pay is not None]
     )
 
 
@@ -208,6 +208,8 @@ def test_a_name_that_python_does_not_take_is_made_one_and_two_of_one_name_are_re
     assert [spec.name for spec in plan.tensors(fitted(plan, rows))] == ["user_id", "_2nd"]
     with pytest.raises(ConfigurationError, match=r"'user_id', as that of field 'user id'; rename the column"):
         plan_of({}, **{"user id": FIELDS["user"], "user_id": FIELDS["note"]})
+    with pytest.raises(ConfigurationError, match=r"'note_lengths', as the lengths of field 'note'"):
+        plan_of({}, note=FIELDS["note"], note_lengths=FIELDS["user"])
     with pytest.raises(ConfigurationError, match="as the tensor of all numbers"):
         plan_of({}, numbers=FIELDS["note"])
 
