@@ -16,7 +16,7 @@ from mlratchet.models.preparation.exact import Moments
 from mlratchet.models.preparation.log_mel import filters, log_mel
 from mlratchet.models.preparation.numbers import scale_of
 from mlratchet.models.preparation.samples import FewestDigests
-from mlratchet.models.preparation.sounds import UnreadableSoundError, decode_sound
+from mlratchet.models.preparation.sounds import Headerless, UnreadableSoundError, decode_sound
 from mlratchet.models.schema.reject import Reject
 from mlratchet.models.tensors.named import Inputs, Ragged
 from mlratchet.models.tensors.spec import TensorSpec
@@ -43,6 +43,8 @@ class AudioOptions(StrictModel):
     """Where the highest ends; null: half of `rate_hz`."""
     max_seconds: Annotated[float, Field(gt=0, le=3_600)] = 30.0
     """Of a sound, from its beginning."""
+    headerless: Headerless = None
+    """What bytes are that begin as none of these formats: `gsm` (06.10, 8 kHz), as telephony has it; null: refused."""
     normalise: Literal["fitted", "each", "none"] = "fitted"
     """fitted: mean 0 and deviation 1 of each band over a sample of the training sounds; each: over the sound itself."""
     sample: Annotated[int, Field(ge=1)] = 1000
@@ -98,10 +100,16 @@ class AudioPreparation(PiecewisePreparation):
 
     def spectrogram(self, data: bytes, where: str, weights_MK: Array) -> Array:
         """(T, M) float64, as it is heard. Raises ``UnreadableSoundError``."""
-        one = self.options
-        sound_S = decode_sound(data, rate_hz=one.rate_hz, max_seconds=one.max_seconds, where=where)
+        one, sound_S = self.options, self.decoded(data, where)
         window, hop = one.samples(one.window_ms), one.samples(one.hop_ms)
         return log_mel(sound_S, window=window, hop=hop, weights_MK=weights_MK)
+
+    def decoded(self, data: bytes, where: str) -> Array:
+        """(S,) float64. Raises ``UnreadableSoundError``."""
+        one = self.options
+        return decode_sound(
+            data, rate_hz=one.rate_hz, max_seconds=one.max_seconds, where=where, headerless=one.headerless
+        )
 
     def _scaled(self, found_TM: Array, state: State) -> Array:
         if self.options.normalise == "none":
@@ -122,12 +130,12 @@ class AudioPreparation(PiecewisePreparation):
     def refused(self, examples: pa.Table) -> list[Reject]:
         """What cannot be decoded."""
         (name,) = self.fields
-        one, found = self.options, []
+        found = []
         for row, data in enumerate(column_of(examples, name).to_pylist()):
             where = place(examples, row)
             try:
                 if data is not None:
-                    decode_sound(data, rate_hz=one.rate_hz, max_seconds=one.max_seconds, where=where)
+                    self.decoded(data, where)
             except UnreadableSoundError as error:
                 found.append(Reject(where=where, code=error.reason_code, reason=str(error), field=name))
         return found

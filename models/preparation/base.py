@@ -7,6 +7,8 @@ named as ``package.module:Class``; it is loaded in children, so its module shoul
 from __future__ import annotations
 
 import json
+import keyword
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +26,7 @@ from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.tensors.spec import TensorSpec
 
 NUMBERS, CATEGORIES = "numbers", "categories"  # the tensors that several fields share, a column or more each
+TAKEN = ("self", "args", "kwargs")  # names that no parameter of `forward` can have
 DOCUMENT = "document"  # of the metadata of a state's file
 
 Array = np.ndarray[Any, Any]
@@ -193,5 +196,8 @@ def fit_together(preparations: Sequence[PiecewisePreparation], pieces: Pieces) -
 
 def tensor_name(field: str) -> str:
     """The name under which a model's `forward` takes a field: what no Python name holds becomes `_`."""
-    name = "".join(letter if letter.isalnum() or letter == "_" else "_" for letter in field)
+    plain = unicodedata.normalize("NFKC", field)  # as Python reads names
+    name = "".join(letter if f"_{letter}".isidentifier() else "_" for letter in plain)
+    if keyword.iskeyword(name) or name in TAKEN:
+        return f"{name}_"
     return name if name.isidentifier() else f"_{name}"

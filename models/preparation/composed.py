@@ -54,7 +54,11 @@ class PreparationPlan(Preparation):
         """As `Preparation.fit`; the rows are read as often as the part that reads them most often, not once a part."""
         together = {at: one for at, one in enumerate(self.loaded) if isinstance(one, PiecewisePreparation)}
         states = dict(zip(together, fit_together(list(together.values()), pieces), strict=True))
-        states |= {at: one.fit(pieces) for at, one in enumerate(self.loaded) if at not in together}
+        states |= {
+            at: _checked_state(self.parts[at], one.fit(pieces))
+            for at, one in enumerate(self.loaded)
+            if at not in together
+        }
         document = [{**said, "fitted": states[at].document} for at, said in enumerate(self._said)]
         tensors = {f"{at}.{name}": one for at in range(len(self.parts)) for name, one in states[at].tensors.items()}
         whole = State(document={"parts": document}, tensors=tensors)
@@ -180,6 +184,19 @@ def _together(same: Sequence[TensorSpec]) -> list[TensorSpec]:
 def _joined(columns: Sequence[Column]) -> Column:
     dense = [one for one in columns if not isinstance(one, Ragged)]
     return columns[0] if len(columns) == 1 else np.concatenate(dense, axis=1)
+
+
+def _checked_state(part: PlannedPart, found: Any) -> State:
+    """Raises ``ConfigurationError`` where a class of the user's fits none, or one that cannot be stored."""
+    where = f"preparation {part.use}"
+    if not isinstance(found, State):
+        raise ConfigurationError(f"{where}: fit gave {type(found).__name__}, expected a State")
+    try:
+        return State.from_bytes(found.to_bytes())
+    except (TypeError, ValueError, DataError) as exc:
+        raise ConfigurationError(
+            f"{where}: what fit gave cannot be stored: {exc}; document takes JSON values, tensors takes NumPy arrays"
+        ) from exc
 
 
 def _check_answer(part: PlannedPart, found: Any, specs: Sequence[TensorSpec], rows: int) -> None:

@@ -69,8 +69,9 @@ class LetterPreparation(PiecewisePreparation):
         )
 
     def _cut(self, text: str) -> str:
-        cut = text[: self.options.max_length]
-        return (cut.upper() if self.options.upper else cut) or "\0"  # no letter at all is one unknown letter
+        most = self.options.max_length
+        cut = text[:most].upper()[:most] if self.options.upper else text[:most]  # a capital can be two letters
+        return cut or "\0"  # no letter at all is one unknown letter
 
     @override
     def tensors(self, state: State) -> tuple[TensorSpec, ...]:

@@ -23,6 +23,7 @@ from pydantic import Field, field_validator
 from typing_extensions import override
 
 BLOCK = 65_536  # values that are prepared at once, so that they stay in the cache
+LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 NORMAL_IQR = 1.3489795003921634  # between the quartiles of a normal distribution of deviation 1
 
 Array = np.ndarray[Any, Any]
@@ -42,7 +43,7 @@ class NumericOptions(StrictModel):
     scale: Literal["standard", "robust", "none"] = "standard"
     """standard: mean 0, deviation 1; robust: median 0, and quartiles as far apart as of a normal distribution."""
     limit: Annotated[float, Field(gt=0)] | None = 1000.0
-    """Deviations from the centre at which a value is cut: no row of a million lies beyond 1,000. null: nowhere."""
+    """Deviations at which a scaled value is cut: no row of a million lies beyond 1,000. null: nowhere."""
 
     @field_validator("clip")
     @classmethod
@@ -50,6 +51,11 @@ class NumericOptions(StrictModel):
         if value is not None and not 0 <= value[0] < value[1] <= 1:
             raise ValueError(f"expected two quantiles from 0 to 1, the lower first, got {list(value)}")
         return value
+
+    @property
+    def bound(self) -> float:
+        """At which prepared values are cut: there is nothing beyond the largest of float32."""
+        return self.limit if self.limit is not None and self.scale != "none" else LARGEST_FLOAT32
 
     @property
     def by_rank(self) -> bool:
@@ -206,7 +212,7 @@ class _Fitted:
     fill: Array  # after the logarithm
     nullable: Array
     clip: Array | None
-    limit: float | None
+    limit: float
     indicated: Array  # places of the fields
 
     @classmethod
@@ -223,7 +229,7 @@ class _Fitted:
             fill=np.array([one.get("fill", 0.0) for one in found]),
             nullable=np.array([one.nullable for one in preparation.fields.values()]),
             clip=np.array([[one["low"], one["high"]] for one in found]) if clipped else None,
-            limit=preparation.options.limit,
+            limit=preparation.options.bound,
             indicated=np.array(indicated, dtype=np.int64),
         )
 
@@ -239,8 +245,7 @@ class _Fitted:
             x_FN = np.where(given_FN, x_FN, self.fill[:, None])
         x_FN -= self.center[:, None]
         x_FN /= self.spread[:, None]
-        if self.limit is not None:
-            np.clip(x_FN, -self.limit, self.limit, out=x_FN)
+        np.clip(x_FN, -self.limit, self.limit, out=x_FN)
         out_NC[:, : len(x_FN)] = x_FN.T
         out_NC[:, len(x_FN) :] = ~given_FN[self.indicated].T
 

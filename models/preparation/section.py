@@ -14,6 +14,7 @@ from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.preparation.base import CATEGORIES, NUMBERS, Preparation, tensor_name
 from mlratchet.models.schema.fields import Field as SchemaField
 from mlratchet.models.schema.fields import Kind, Schema
+from mlratchet.models.tensors.spec import LENGTHS
 from pydantic import Field, ValidationError
 
 HOME = "mlratchet.models.preparation"
@@ -35,6 +36,7 @@ PACKAGES: Mapping[Kind, tuple[str, ...]] = {
     "audio": ("soundfile", "scipy", "numpy"),
 }
 """Kind -> packages whose version can change a bit of what it gives."""
+RAGGED: tuple[Kind, ...] = ("text", "letters", "audio")  # come with their lengths
 SHARED: tuple[Kind, ...] = ("number", "time", "category")  # columns of a tensor that several fields share
 
 
@@ -164,8 +166,12 @@ def _check_tensor_names(parts: list[PlannedPart]) -> None:
         if one.kind in SHARED:
             continue
         tensor = tensor_name(name)
-        if tensor in seen:
+        names = (tensor, f"{tensor}{LENGTHS}") if one.kind in RAGGED else (tensor,)
+        clash = next((each for each in names if each in seen), None)
+        if clash is not None:
             raise ConfigurationError(
-                f"schema.fields.{name}: its tensor would be named {tensor!r}, as {seen[tensor]}; rename the column"
+                f"schema.fields.{name}: its tensor would be named {clash!r}, as {seen[clash]}; rename the column"
             )
         seen[tensor] = f"that of field {name!r}"
+        if one.kind in RAGGED:
+            seen[f"{tensor}{LENGTHS}"] = f"the lengths of field {name!r}"

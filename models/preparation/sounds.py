@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import io
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 from mlratchet.models.errors import DataError
 
 FORMATS = ("WAV", "WAVEX", "FLAC", "OGG")
+MARKS = (b"RIFF", b"fLaC", b"OggS")  # the first bytes of such files
+RAW, GSM_RATE_HZ, GSM_FRAME = "RAW", 8_000, 33  # telephony: GSM 06.10 has no header, one rate, and frames of 33 bytes
 RIFF_HEADER, STREAMED = 8, 0x7FFFF000  # bytes before those that are counted; sizes from here on mean "unknown"
+MOST_CHANNELS, BLOCK = 64, 65_536  # samples of a channel that are decoded at once
 RATES_HZ = (1_000, 384_000)  # of files that are read
 
+Headerless = Literal["gsm"] | None
 Array = np.ndarray[Any, Any]
 
 
@@ -24,13 +29,15 @@ class UnreadableSoundError(DataError):
         self.reason_code = reason_code
 
 
-def decode_sound(data: bytes, *, rate_hz: int, max_seconds: float, where: str) -> Array:
+def decode_sound(data: bytes, *, rate_hz: int, max_seconds: float, where: str, headerless: Headerless = None) -> Array:
     """(S,) float64 in -1..1: the mean of its channels, from its beginning, resampled by a polyphase filter.
+
+    `headerless`: what bytes are that begin as none of the formats do; None: refused.
 
     Raises ``UnreadableSoundError`` for whatever cannot be decoded.
     """
     _check_length(data, where)
-    sound_S, found_hz = _read(data, max_seconds, where)
+    sound_S, found_hz = _read(data, max_seconds, where, headerless)
     if not np.isfinite(sound_S).all():
         raise UnreadableSoundError("not_finite", f"{where}: holds samples that are no numbers; deliver it again")
     if not len(sound_S):
@@ -44,15 +51,15 @@ def decode_sound(data: bytes, *, rate_hz: int, max_seconds: float, where: str) -
     return resampled
 
 
-def _read(data: bytes, max_seconds: float, where: str) -> tuple[Array, int]:
+def _read(data: bytes, max_seconds: float, where: str, headerless: Headerless) -> tuple[Array, int]:
     """Mean of the channels, and the rate of the file."""
     import soundfile
 
     code, words = "not_a_sound", "cannot be decoded"
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
+        with soundfile.SoundFile(io.BytesIO(data), **_form(data, headerless)) as file:
             code, words = "damaged_sound", "cannot be read to their end"
-            if file.format not in FORMATS:
+            if file.format not in FORMATS and file.format != RAW:
                 raise UnreadableSoundError(
                     "other_format", f"{where}: got {file.format}, expected WAV, FLAC or OGG; convert it"
                 )
@@ -62,17 +69,41 @@ def _read(data: bytes, max_seconds: float, where: str) -> tuple[Array, int]:
                     f"{where}: got {file.samplerate} samples a second, expected {RATES_HZ[0]:,} to {RATES_HZ[1]:,}",
                 )
             wanted = math.ceil(max_seconds * file.samplerate)
-            found = file.read(frames=wanted, dtype="float64", always_2d=True)
+            if file.channels > MOST_CHANNELS:
+                raise UnreadableSoundError(
+                    "many_channels",
+                    f"{where}: got {file.channels} channels, expected at most {MOST_CHANNELS}; mix it down",
+                )
+            found = _mixed(file, wanted)
             if len(found) < min(wanted, file.frames):
                 raise UnreadableSoundError(
                     "truncated_sound",
                     f"{where}: ends after {len(found)} of {file.frames} samples; deliver it again",
                 )
-            return found.mean(axis=1), int(file.samplerate)
+            return found, int(file.samplerate)
     except soundfile.SoundFileError as exc:
         raise UnreadableSoundError(
             code, f"{where}: {len(data)} bytes {words}: {exc}; expected a whole WAV, FLAC or OGG"
         ) from exc
+
+
+def _mixed(file: Any, wanted: int) -> Array:
+    """The mean of all channels, block by block: a header may claim any number of samples."""
+    blocks, count = [np.zeros(0)], 0
+    while count < wanted:
+        block = file.read(frames=min(BLOCK, wanted - count), dtype="float64", always_2d=True)
+        if not len(block):
+            break
+        blocks.append(block.mean(axis=1))
+        count += len(block)
+    return np.concatenate(blocks)
+
+
+def _form(data: bytes, headerless: Headerless) -> Mapping[str, Any]:
+    """What has to be said of a file that does not say it itself."""
+    if headerless is None or not data or data[:4] in MARKS or any(byte >> 4 != 0xD for byte in data[::GSM_FRAME]):
+        return {}
+    return {"format": RAW, "subtype": "GSM610", "samplerate": GSM_RATE_HZ, "channels": 1}
 
 
 def _check_length(data: bytes, where: str) -> None:

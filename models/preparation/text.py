@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -28,10 +28,11 @@ from typing_extensions import override
 
 UNKNOWN, EMPTY, FIRST = 1, 2, 3
 WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")  # a word with its apostrophes, or one sign
+BLOCK = 1_000  # texts that are cut into tokens at once: what the tokenizer says of each is larger than the text
 BYTES = 256  # pieces of one byte, which every vocabulary of BPE has
 
 Array = np.ndarray[Any, Any]
-Encode = Callable[[list[str]], list[list[int]]]  # texts -> numbers of tokens
+Encode = Callable[[list[str]], list[list[int]]]  # texts -> places in the list of tokens, -2 for what is unknown
 
 
 class TextOptions(StrictModel):
@@ -49,7 +50,7 @@ class TextOptions(StrictModel):
     """Tokens of a text that are used, from its beginning."""
     max_characters: Annotated[int, Field(ge=1)] = 100_000
     """Characters of a text that are read, from its beginning."""
-    sample_mb: Annotated[int, Field(ge=1, le=4096)] = 64
+    sample_mb: Annotated[int, Field(ge=1, le=4096)] = 16
     """Megabytes of training texts that the vocabulary is fitted on; of more, a sample by checksum."""
 
 
@@ -68,10 +69,15 @@ class TextPreparation(PiecewisePreparation):
         ((name, kind),) = self.fields.items()
         encode = state.once("encode", lambda: _encoder(state, self.options))
         texts = [normal(one or "", self.options) for one in values_of(examples, name, kind)]
-        rows = [one[: self.options.max_length] or [EMPTY] for one in encode(texts)]
-        ends = np.cumsum([0, *map(len, rows)], dtype=np.int64)
-        values = np.fromiter((code for row in rows for code in row), dtype=np.int64, count=int(ends[-1]))
-        return Inputs({tensor_name(name): Ragged(values, ends)})
+        blocks = [self._tokens(encode(texts[at : at + BLOCK])) for at in range(0, len(texts), BLOCK)]
+        lengths = [one for _, block in blocks for one in block]
+        values = np.concatenate([one for one, _ in blocks]) if blocks else np.zeros(0, dtype=np.int64)
+        return Inputs({tensor_name(name): Ragged(values, np.cumsum([0, *lengths], dtype=np.int64))})
+
+    def _tokens(self, rows: list[list[int]]) -> tuple[Array, list[int]]:
+        """Of all rows one after the other, and how many each has."""
+        cut = [one[: self.options.max_length] or [EMPTY - FIRST] for one in rows]
+        return np.fromiter(chain.from_iterable(cut), dtype=np.int64) + FIRST, list(map(len, cut))
 
     @override
     def tensors(self, state: State) -> tuple[TensorSpec, ...]:
@@ -134,12 +140,11 @@ def _encoder(state: State, options: TextOptions) -> Encode:
     if options.tokens == "words":
         most = options.max_length
         return lambda texts: [
-            [codes.get(found[0], UNKNOWN - FIRST) + FIRST for found in islice(WORD.finditer(text), most)]
-            for text in texts
+            [codes.get(found[0], UNKNOWN - FIRST) for found in islice(WORD.finditer(text), most)] for text in texts
         ]
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     pairs = [(first, second) for first, second in state.document["pairs"]]
     tokenizer = Tokenizer(models.BPE(vocab=codes, merges=pairs))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    return lambda texts: [[code + FIRST for code in one.ids] for one in tokenizer.encode_batch(texts)]
+    return lambda texts: [one.ids for one in tokenizer.encode_batch_fast(texts)]

@@ -15,7 +15,7 @@ from mlratchet.models.preparation.exact import Moments
 from mlratchet.models.preparation.numbers import scale_of
 from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.tensors.spec import TensorSpec
-from pydantic import Field
+from pydantic import Field, model_validator
 from typing_extensions import override
 
 DAY_US = 86_400_000_000
@@ -37,6 +37,12 @@ class TimeOptions(StrictModel):
     """Days before the newest training row, standardised: one number per moment, the same whenever it is asked."""
     indicator: bool | None = None
     """Whether a column says that it was not given; null: where the schema says nullable."""
+
+    @model_validator(mode="after")
+    def _something(self) -> TimeOptions:
+        if not self.parts and not self.age:
+            raise ValueError("neither parts nor age: nothing is left of the time; write drop for the field")
+        return self
 
 
 class TimePreparation(PiecewisePreparation):

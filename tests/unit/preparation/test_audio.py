@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import soundfile
 import torch
 from mlratchet.models.errors import DataError
 from mlratchet.models.preparation.audio import AudioOptions, AudioPreparation
@@ -80,6 +82,20 @@ def test_a_tone_stays_itself_at_another_rate_and_in_any_format(form: str, rate: 
     assert found[middle] == pytest.approx(tone(440, RATE)[: len(found)][middle], abs=0.03)
 
 
+def test_telephony_without_a_header_is_read_where_that_is_declared() -> None:
+    file = io.BytesIO()
+    soundfile.write(file, tone(440, RATE), RATE, format="RAW", subtype="GSM610")
+    found = decode_sound(file.getvalue(), rate_hz=RATE, max_seconds=9, where="a.gsm", headerless="gsm")
+    same = tone(440, RATE)
+    assert np.corrcoef(found[: len(same)], same[: len(found)])[0, 1] > 0.98
+    with pytest.raises(UnreadableSoundError, match="expected a whole WAV, FLAC or OGG"):
+        decode_sound(file.getvalue(), rate_hz=RATE, max_seconds=9, where="a.gsm")
+    with pytest.raises(UnreadableSoundError, match="cannot be decoded"):
+        decode_sound(b"neither of them" * 9, rate_hz=RATE, max_seconds=9, where="a.gsm", headerless="gsm")
+    wav = decode_sound(sound(same, RATE), rate_hz=RATE, max_seconds=9, where="a.wav", headerless="gsm")
+    assert wav == pytest.approx(same, abs=1e-3)
+
+
 def test_channels_are_averaged() -> None:
     both = np.stack([tone(440, RATE), -tone(440, RATE)], axis=1)
     assert np.abs(decode_sound(sound(both, RATE), rate_hz=RATE, max_seconds=9, where="a")).max() < 1e-4
@@ -125,6 +141,7 @@ def test_no_sound_is_one_frame_of_0() -> None:
         (sound(NOISE[:0], RATE), "empty_sound"),
         (sound(NOISE, RATE, "AIFF"), "other_format"),
         (sound(NOISE, 500), "strange_rate"),
+        (sound(np.zeros((10, 65)), RATE), "many_channels"),
         (sound(NOISE, RATE, "FLAC")[:4000], "damaged_sound"),
         (sound(NOISE, RATE)[:4000], "truncated_sound"),
     ],

@@ -47,6 +47,16 @@ class Ages(Preparation):
         return (TensorSpec(name="share", shape=(), dtype="float32"),)
 
 
+class Stateless(Ages):
+    def fit(self, pieces):
+        return {"oldest": 3}
+
+
+class Unstorable(Ages):
+    def fit(self, pieces):
+        return State(document={"oldest": np.float32(3)})
+
+
 class Wide(Ages):
     def tensors(self, state):
         return (TensorSpec(name="share", shape=(2,), dtype="float32"),)
@@ -106,7 +116,7 @@ def test_fields_with_options_of_their_own_are_prepared_by_them() -> None:
     assert names == ["age", "age is not given", "pay"]
     pays = rows["pay"].to_pylist()
     assert [one for one, pay in zip(found[:, 2].tolist(), pays, strict=True) if pay is not None] == pytest.approx(
-        [min(pay, 1000.0) for pay in pays if pay is not None]
+        [pay for pay in pays if pay is not None]
     )
 
 
@@ -198,6 +208,8 @@ def test_a_name_that_python_does_not_take_is_made_one_and_two_of_one_name_are_re
     assert [spec.name for spec in plan.tensors(fitted(plan, rows))] == ["user_id", "_2nd"]
     with pytest.raises(ConfigurationError, match=r"'user_id', as that of field 'user id'; rename the column"):
         plan_of({}, **{"user id": FIELDS["user"], "user_id": FIELDS["note"]})
+    with pytest.raises(ConfigurationError, match=r"'note_lengths', as the lengths of field 'note'"):
+        plan_of({}, note=FIELDS["note"], note_lengths=FIELDS["user"])
     with pytest.raises(ConfigurationError, match="as the tensor of all numbers"):
         plan_of({}, numbers=FIELDS["note"])
 
@@ -232,6 +244,18 @@ def test_a_class_that_gives_other_tensors_than_it_says_is_told_so(own: str, name
     plan, rows = plan_of({"own": {"b": {"use": f"{own}:{name}", "fields": ["age"]}}}, "age"), table(40)
     with pytest.raises(ConfigurationError, match=message):
         plan.apply(rows, fitted(plan, rows))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Stateless", "Stateless: fit gave dict, expected a State"),
+        ("Unstorable", "Unstorable: what fit gave cannot be stored: .*float32.*; document takes JSON values"),
+    ],
+)
+def test_a_class_that_fits_what_cannot_be_stored_is_told_so(own: str, name: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        fitted(plan_of({"own": {"b": {"use": f"{own}:{name}", "fields": ["age"]}}}, "age"))
 
 
 def test_the_users_class_is_loaded_where_it_is_used_and_nowhere_else(own: str) -> None:

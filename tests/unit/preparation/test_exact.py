@@ -16,7 +16,7 @@ numbers = st.floats(min_value=-LARGEST, max_value=LARGEST).filter(lambda x: x ==
 columns = st.lists(numbers, min_size=1, max_size=60)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(columns)
 def test_a_sum_is_exact(values: list[float]) -> None:
     sums = ExactSums(1)
@@ -24,7 +24,7 @@ def test_a_sum_is_exact(values: list[float]) -> None:
     assert Fraction(sums.units[0], 1 << UNIT_BITS) == sum(map(Fraction, values))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(columns, st.randoms(use_true_random=False), st.integers(0, 60))
 def test_moments_are_those_of_fractions_however_the_rows_come(values: list[float], random: object, at: int) -> None:
     shuffled = list(values)
@@ -67,7 +67,7 @@ def exact_quantile(values: list[float], share: float) -> float:
     return sorted(values)[max(1, math.ceil(share * len(values))) - 1]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=50), st.floats(0, 1), st.integers(0, 50))
 def test_a_quantile_is_near_the_exact_one_however_the_rows_come(values: list[float], share: float, at: int) -> None:
     counts = BinnedCounts()

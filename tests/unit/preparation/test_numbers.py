@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mlratchet.models.errors import DataError
-from mlratchet.models.preparation.numbers import NumericOptions, NumberPreparation
+from mlratchet.models.preparation.numbers import NumberPreparation, NumericOptions
 from mlratchet.models.schema.fields import Field
 from pydantic import ValidationError
 
@@ -88,6 +90,36 @@ def test_a_logarithm_has_the_sign_of_its_number() -> None:
 
 def test_an_outlier_is_cut_at_the_limit() -> None:
     assert prepared([1.0, 2.0, 3.0], {}, GIVEN, asked=[1e149, -1e149])[:, 0].tolist() == [1000, -1000]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.none() | st.floats(), min_size=1, max_size=30),
+    st.lists(st.none() | st.floats(), min_size=1, max_size=30),
+    st.fixed_dictionaries(
+        {
+            "impute": st.sampled_from(["median", "mean", 3.5]),
+            "log": st.booleans(),
+            "clip": st.sampled_from([None, (0.1, 0.9)]),
+            "scale": st.sampled_from(["standard", "robust", "none"]),
+            "limit": st.sampled_from([None, 5.0]),
+        }
+    ),
+)
+def test_whatever_a_column_holds_becomes_finite_and_the_same_alone(
+    values: list[Any], asked: list[Any], options: dict[str, Any]
+) -> None:
+    one = NumberPreparation({"x": NULLABLE}, NumericOptions(**options))
+    state = one.fit(lambda: iter([pa.table({"x": pa.array(values, pa.float64())})]))
+    rows = pa.table({"x": pa.array(asked, pa.float64())})
+    together = one.apply(rows, state).array
+    assert np.isfinite(together).all()
+    alone = [one.apply(rows.slice(at, 1), state).array.tobytes() for at in range(len(asked))]
+    assert alone == [row.tobytes() for row in together]
+
+
+def test_a_value_that_is_not_scaled_is_not_cut() -> None:
+    assert prepared([1.0, 5e6], {"scale": "none"}, GIVEN)[:, 0].tolist() == [1, 5e6]
 
 
 def test_fields_come_first_then_their_indicators() -> None:

@@ -57,7 +57,17 @@ def test_what_is_made_of_a_state_is_made_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "name"), [("user", "user"), ("user id", "user_id"), ("2nd", "_2nd"), ("größe", "größe")]
+    ("field", "name"),
+    [
+        ("user", "user"),
+        ("user id", "user_id"),
+        ("2nd", "_2nd"),
+        ("größe", "größe"),
+        ("class", "class_"),
+        ("self", "self_"),
+        ("ﬁeld²", "field2"),
+        ("a-b.c", "a_b_c"),
+    ],
 )
 def test_a_field_has_a_name_that_python_takes(field: str, name: str) -> None:
     assert tensor_name(field) == name

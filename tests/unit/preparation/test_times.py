@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from mlratchet.models.errors import DataError
 from mlratchet.models.preparation.times import TimeOptions, TimePreparation, place_in
 from mlratchet.models.schema.fields import Field
+from pydantic import ValidationError
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 NULLABLE = Field(kind="time", nullable=True)
@@ -61,6 +62,11 @@ def test_a_time_that_lacks_where_none_may_is_refused() -> None:
     state = one.fit(lambda: iter([table(EPOCH)]))
     with pytest.raises(DataError, match="example 1: field 't' is not given"):
         one.apply(table(EPOCH, None), state)
+
+
+def test_a_time_of_which_nothing_is_left_is_refused() -> None:
+    with pytest.raises(ValidationError, match="write drop for the field"):
+        TimeOptions(parts=(), age=False)
 
 
 def test_columns_are_named_in_their_order() -> None:
