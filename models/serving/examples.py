@@ -23,7 +23,7 @@ def prepared_rows(instances: list[Any], about: ExampleSpec, *, first: int) -> In
         table = parse_examples(instances, preparer.schema)
     except FieldError as error:
         field = f"instances[{first + (error.row or 0)}]{f'.{error.field}' if error.field else ''}"
-        words = str(error).partition(": ")[2] if error.row is not None else str(error)
+        words = str(error).rpartition(f"field {error.field!r}: ")[2] if error.field else str(error)
         raise BadRequestError(field[:WORDS], words[:WORDS]) from error
     for reject in preparer.plan.refused(table):
         raise BadRequestError(f"instances.{reject.field}"[:WORDS], reject.reason[:WORDS])

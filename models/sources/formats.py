@@ -100,7 +100,9 @@ def read_tables(
         return
     condition = selection.condition
     asked = None if columns is None else (*columns, *(condition.columns if condition else ()))
-    yield from selection.pieces(reader.tables(selection.objects(objects, always=_tables_of(reader)), open_object, asked))
+    yield from selection.pieces(
+        reader.tables(selection.objects(objects, always=_tables_of(reader)), open_object, asked)
+    )
 
 
 def read_examples(

@@ -75,7 +75,9 @@ class Joined(Format):
     def __init__(self, options: SourceOptions) -> None:
         super().__init__(options)
         if len(self.options.parts) < 2:
-            raise ConfigurationError("source.parts: two or more parts are joined, e.g. [{below: tables/, format: csv}, ...]")
+            raise ConfigurationError(
+                "source.parts: two or more parts are joined, e.g. [{below: tables/, format: csv}, ...]"
+            )
         self._formats = [_format_of_part(part, self.options.prefix) for part in self.options.parts]
 
     def read(self, objects: list[RawObject], fetch: Fetch, *, columns: Sequence[str]) -> Iterator[Example | Reject]:
@@ -101,12 +103,17 @@ class Joined(Format):
                 id=values[options.on],
                 label=values.get(options.label_column, one.label),
                 group=values[options.group_column] if options.group_column else one.group,
-                columns={n: v for n, v in values.items() if (n in travelling if travelling is not None else n not in columns)},
+                columns={
+                    n: v for n, v in values.items() if (n in travelling if travelling is not None else n not in columns)
+                },
             )
         yield from _unasked(held)
 
     def tables(
-        self, objects: list[RawObject], open_object: Open, columns: Sequence[str] | None = None  # noqa: ARG002
+        self,
+        objects: list[RawObject],
+        open_object: Open,
+        columns: Sequence[str] | None = None,  # noqa: ARG002
     ) -> Iterator[RawPiece | Reject]:
         """The pieces of the first part with the columns of the others, as text."""
 

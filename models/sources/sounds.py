@@ -88,12 +88,16 @@ def _frames(sound: Any, where: str, most: int, most_seconds: float) -> int:
         if frames > most:
             raise _too_long(where, frames / sound.samplerate, most_seconds)
         if not np.isfinite(block).all():
-            raise UnreadableSoundError("non_finite", f"{where}: holds values that are no finite numbers; record it again")
+            raise UnreadableSoundError(
+                "non_finite", f"{where}: holds values that are no finite numbers; record it again"
+            )
     return frames
 
 
 def _too_long(where: str, seconds: float, most_seconds: float) -> UnreadableSoundError:
-    words = f"{where}: {seconds:,.0f} s or more, expected at most {most_seconds:,.0f}; cut it, or set source.max_seconds"
+    words = (
+        f"{where}: {seconds:,.0f} s or more, expected at most {most_seconds:,.0f}; cut it, or set source.max_seconds"
+    )
     return UnreadableSoundError("too_long", words)
 
 

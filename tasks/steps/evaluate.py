@@ -151,7 +151,7 @@ def evaluate(run: Run, work: Work, dataset: DatasetManifest, trained: Trained) -
         sample_x=sample_x,
         sample_output=sample_output,
         parity=largest_difference(trained_rows(run, trained, module, rows), candidate),
-        instances=instances[:2] if instances is not None else None,
+        instances=instances,
         export=exported.directory,
     )
 

@@ -203,7 +203,7 @@ def package(run: Run, work: Work, trained: Trained, evaluation: Evaluation, card
         evaluation.sample_x.rows(slice(2)),
         card=card,
         weights_file=weights,
-        instances=evaluation.instances,
+        instances=evaluation.instances[:2] if evaluation.instances is not None else None,
     )
     refuse_other_program(manifest, evaluation)
     return directory, manifest
