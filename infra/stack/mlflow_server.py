@@ -11,6 +11,7 @@ that the caller names), and read each file of the stack's user: an experiment ma
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,11 @@ from mlratchet.infra.stack.access import AccessGuard, Locks, answer, locks_of, p
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 CLOSED = "/ajax-api/3.0/mlflow/assistant"  # and what is below it
+# MLflow 3.17 begins with its GenAI view and an open panel of its Assistant; these are the keys of its own choice
+FIRST_VISIT = {
+    "mlflow.workflowType_v1": '"machine_learning"',
+    "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true",
+}
 ARTIFACTS = "s3"  # the one scheme of artifacts that the server reads or writes; of no bucket but its own, by its key
 
 
@@ -68,7 +74,8 @@ def main() -> None:
     from mlflow.cli import cli
 
     home = Path(sys.argv.pop(1))
-    serve_here(locks_of(load_settings(home), "mlflow", remembered_ports(home)["mlflow"]))
+    locks = locks_of(load_settings(home), "mlflow", remembered_ports(home)["mlflow"])
+    serve_here(replace(locks, first_visit=FIRST_VISIT))
     cli()
 
 
