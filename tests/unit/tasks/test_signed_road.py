@@ -255,6 +255,19 @@ def test_promotion_by_hand_and_rollback_sign_too(road: Road, record: Registratio
     assert report.generations == 6
 
 
+def test_rollbacks_go_further_back_and_end_with_what_brings_the_others_back(road: Road, record: Registration) -> None:
+    went = []
+    with pytest.raises(ConfigurationError, match="first promotion that stands") as refused:
+        while True:
+            went.append(roll_back(road.adapters, "digits", to=None, reason="why")["version"])
+    first = road.adapters.ledger.entries("digits")[0].version
+    assert went[-1] == first
+    assert len(set(went)) == len(went)
+    assert "`ratchet rollback digits --to VERSION` brings one of [" in str(refused.value)
+    report = road.world.audit()
+    assert report.passed, report.line()
+
+
 def test_an_override_asks_whom_the_policy_asks_and_takes_the_answer(road: Road, record: Registration) -> None:
     """A run asks nobody about a version that another check held; who overrides that check does."""
     world, grace = road.world, Signer.generate()
