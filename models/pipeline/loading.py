@@ -50,21 +50,27 @@ def parse_pipeline(
     `published` is read as it was then, names that YAML guessed and schedules included.
     Raises ``ConfigurationError`` with every problem, one line each, as ``where:line: path: problem``.
     """
+    document, lines = read_document(text, where=where, overrides=overrides)
+    if not published or overrides:
+        refuse_guessed_names(document, lines, where)
+    if isinstance(document.get("gates"), dict):
+        fill_in_shared_policy(document["gates"], folder, lines, where)
+    return validated(PipelineSpec, document, lines, where=where, written=not published)
+
+
+def read_document(text: str, *, where: str, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], Lines]:
+    """The document with its overrides, and the lines of its keys. Raises ``ConfigurationError``."""
     document, lines = parse_yaml(text, where=where, expected="name, workload, source and gates")
     try:
         for assignment in overrides:
             _assign(document, assignment)
     except (KeyError, IndexError, ValueError) as exc:
         raise ConfigurationError(f"--set: no such place: {exc}") from exc
-    document = composed(document)
-    if not published or overrides:
-        refuse_guessed_names(document, lines, where)
-    if isinstance(document.get("gates"), dict):
-        _fill_in_shared_policy(document["gates"], folder, lines, where)
-    return validated(PipelineSpec, document, lines, where=where, written=not published)
+    return composed(document), lines
 
 
-def _fill_in_shared_policy(gates: dict[str, Any], folder: Path | None, lines: Lines, where: str) -> None:
+def fill_in_shared_policy(gates: dict[str, Any], folder: Path | None, lines: Lines, where: str) -> None:
+    """Put the shared policy that a file names beside its name."""
     if folder is None:  # published: what was deployed is what applies
         if gates.get("policy") is not None and gates.get("shared") is None:
             raise ConfigurationError(f"{where}: gates.policy: published without its file; run `ratchet deploy`")
