@@ -28,7 +28,7 @@ class LeftGates(GatePolicy):
     """Gates that may have lost their checks."""
 
     @model_validator(mode="after")
-    def _no_empty_gate(self) -> GatePolicy:
+    def _no_empty_gate(self) -> LeftGates:
         return self
 
 
