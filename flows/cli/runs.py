@@ -239,7 +239,8 @@ def predict(
     from mlratchet.infra.serving.local import LocalServers
     from mlratchet.infra.settings import load_settings
 
-    answer = predict_files(LocalServers(load_settings().home).url(pipeline), pipeline, files)
+    servers = LocalServers(load_settings().home)
+    answer = predict_files(servers.url(pipeline), pipeline, files, withdrawn=servers.withdrawn(pipeline))
     lines = []
     for place, prediction in zip(answer["instances"], answer["predictions"], strict=True):
         field = next((name for name in ("class", "value", "score", "labels") if name in prediction), min(prediction))
