@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from mlratchet.tasks.actions.pages import Subject
+    from mlratchet.tasks.actions.pages import Destination
 
 
 class Page(StrEnum):
@@ -40,7 +40,7 @@ def open_page(
     from mlratchet.infra.settings import find_home, load_settings
     from mlratchet.infra.stack.control import status
     from mlratchet.models.errors import ConfigurationError, InfrastructureError
-    from mlratchet.tasks.actions.pages import subject_of
+    from mlratchet.tasks.actions.pages import destination_of
 
     home = find_home()
     settings = load_settings(home)
@@ -49,7 +49,7 @@ def open_page(
         chosen, place = service_of(page, running)
         subject = None
     elif page in [*Page]:
-        chosen, place, subject = Page(page), "", subject_of(what, run)
+        chosen, place, subject = Page(page), "", destination_of(what, run)
     else:
         raise ConfigurationError(f"no page {page!r}; there are: {', '.join(Page)}, and addresses that commands print")
     needed = "mlflow" if chosen is Page.TENSORBOARD else chosen.value
@@ -80,12 +80,12 @@ def service_of(address: str, running: dict[str, str | None]) -> tuple[Page, str]
     raise ConfigurationError(f"{asked.scheme}://{asked.netloc} is no page of this stack; there are: {there or 'none'}")
 
 
-def find_place(page: Page, subject: Subject | None) -> str:
+def find_place(page: Page, subject: Destination | None) -> str:
     """The path of what was asked for; the first page needs no look at the stack."""
-    from mlratchet.tasks.actions.pages import Subject, mlflow_place, prefect_place
+    from mlratchet.tasks.actions.pages import Destination, mlflow_place, prefect_place
     from mlratchet.tasks.wiring import open_adapters
 
-    if subject is None or subject == Subject():
+    if subject is None or subject == Destination():
         return "/"
     return (prefect_place if page is Page.PREFECT else mlflow_place)(open_adapters(), subject)
 
@@ -102,7 +102,7 @@ def lead_in(home: Path, page: Page, url: str, place: str, *, locked: bool, print
         typer.echo(f"opened {url}{place} in a browser")
 
 
-def show_board(home: Path, subject: Subject, *, print_link: bool) -> None:
+def show_board(home: Path, subject: Destination, *, print_link: bool) -> None:
     """TensorBoard with a run's files, in the foreground."""
     import subprocess
     import sys

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -70,3 +70,19 @@ class Format(ABC):
 
         Raises ``DataError`` when the delivery as a whole cannot be read.
         """
+
+
+AFTER = "after "  # begins the note of an exception that says which example came before it
+
+
+def placed(examples: Iterable[Example | Reject]) -> Iterator[Example | Reject]:
+    """The same examples; whatever their reader raises has a note of the last one."""
+    last = ""
+    try:
+        for one in examples:
+            last = one.where
+            yield one
+    except Exception as error:
+        if last:
+            error.add_note(f"{AFTER}{last}")
+        raise

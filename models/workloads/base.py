@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from mlratchet.models.objectives.base import Objective, Task
 from mlratchet.models.objectives.naming import objective_of
-from mlratchet.models.sources.base import Example, Format
+from mlratchet.models.sources.base import Example, Format, placed
 from mlratchet.models.sources.formats import open_source
 from mlratchet.models.sources.numbers import Mark
 from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject, Target, target_names
@@ -88,7 +88,7 @@ class Workload(ABC):
     ) -> Iterator[Example | Reject]:
         """The objects as examples of the source's format, with the cells of `columns`, for `records`."""
         options = {name: value for name, value in source.items() if name not in OF_THE_FIRST_DELIVERY}
-        return open_source(options, self.formats).read(objects, fetch, columns=columns)
+        return placed(open_source(options, self.formats).read(objects, fetch, columns=columns))
 
     @abstractmethod
     def build_model(self) -> nn.Module:

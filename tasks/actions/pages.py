@@ -22,7 +22,7 @@ TRACKING_RUN = re.compile(r"[0-9a-f]{32}")  # MLflow's ids have no dashes, Prefe
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
+class Destination:
     """What a person wants to see; nothing of it: the first page."""
 
     pipeline: str | None = None
@@ -30,7 +30,7 @@ class Subject:
     run: str | None = None  # Prefect's id or MLflow's, or `last`, of `pipeline`
 
 
-def subject_of(what: str | None, run: str | None) -> Subject:
+def destination_of(what: str | None, run: str | None) -> Destination:
     """NAME or NAME/VERSION, and --run. Raises ``ConfigurationError`` for what is neither."""
     name, _, number = (what or "").partition("/")
     if number and (run is not None or not number.isdecimal() or int(number) < 1):
@@ -39,7 +39,7 @@ def subject_of(what: str | None, run: str | None) -> Subject:
         raise ConfigurationError("expected a pipeline beside --run last: `ratchet open PAGE NAME --run last`")
     if run not in (None, LAST):
         run = run_id(str(run))
-    return Subject(pipeline=name or None, version=int(number) if number else None, run=run)
+    return Destination(pipeline=name or None, version=int(number) if number else None, run=run)
 
 
 def run_id(text: str) -> str:
@@ -58,7 +58,7 @@ def place_of(url: str) -> str:
     return urlunsplit(("", "", parts.path or "/", parts.query, parts.fragment))
 
 
-def prefect_place(adapters: Adapters, subject: Subject) -> str:
+def prefect_place(adapters: Adapters, subject: Destination) -> str:
     """The run that a subject is or was judged by, the deployment of a pipeline, or the first page.
 
     Raises ``ConfigurationError`` for what is not there, ``SecurityError`` for a report that no run wrote.
@@ -90,7 +90,7 @@ def deployment_place(adapters: Adapters, pipeline: str) -> str:
             ) from None
 
 
-def mlflow_place(adapters: Adapters, subject: Subject) -> str:
+def mlflow_place(adapters: Adapters, subject: Destination) -> str:
     """A training, a registered version, all trainings of a pipeline, or the first page. Raises as `prefect_place`."""
     tracker = adapters.tracker
     if subject.pipeline is not None and subject.version is not None:
@@ -108,7 +108,7 @@ def mlflow_place(adapters: Adapters, subject: Subject) -> str:
     return place_of(url)
 
 
-def tracking_run(adapters: Adapters, subject: Subject) -> str:
+def tracking_run(adapters: Adapters, subject: Destination) -> str:
     """MLflow's id of the training behind a version or a run. Raises as `prefect_place`."""
     if subject.pipeline is not None and subject.version is not None:
         return registration_of(adapters, subject.pipeline, subject.version).run_id
@@ -127,7 +127,7 @@ def tracking_run(adapters: Adapters, subject: Subject) -> str:
     return str(found)
 
 
-def report_of(adapters: Adapters, subject: Subject) -> dict[str, object]:
+def report_of(adapters: Adapters, subject: Destination) -> dict[str, object]:
     """What a run that ended left."""
     key = f"runs/last/{subject.pipeline}.json" if subject.run == LAST else f"runs/{subject.run}.json"
     try:
