@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import hmac
 import html
-import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from urllib.parse import parse_qs, quote
@@ -59,8 +58,6 @@ class Locks:
     host: str  # with the port
     credentials: str | None  # user:password; None: whoever reaches it is let in
     sessions: Sessions | None
-    first_visit: Mapping[str, str] = field(default_factory=dict)
-    """What a browser that comes in by a link keeps in its local storage, where it has no value of its own yet."""
 
 
 def refusal(asked: RequestFacts, locks: Locks) -> Refusal | None:
@@ -116,7 +113,7 @@ class AccessGuard:
             query = parse_qs(scope["query_string"].decode("latin-1"))
             token, place = (query.get(name, [default])[0] for name, default in (("token", ""), ("to", "/")))
             if asked.method == "GET" and is_place(place) and sessions.redeem(token, place):
-                await let_in(send, sessions, place, self._locks.first_visit)
+                await let_in(send, sessions, place)
                 return
             refused = Refusal(
                 401, f"the link was used, or is too old: `ratchet open {self._locks.service}` makes another"
@@ -156,22 +153,13 @@ def is_place(place: str) -> bool:
     return PLACE.fullmatch(place) is not None
 
 
-async def let_in(send: Send, sessions: Sessions, place: str, first_visit: Mapping[str, str]) -> None:
+async def let_in(send: Send, sessions: Sessions, place: str) -> None:
     """The cookie, and a page that goes on by itself: a redirect would count as that of the page which holds the link,
     and bring no cookie."""
     cookie = f"{sessions.cookie}={sessions.cookie_value()}; Path=/; Max-Age={SESSION_S:.0f}; HttpOnly; SameSite=Strict"
     to = html.escape(place, quote=True)
-    onward = f'<meta http-equiv="refresh" content="0;url={to}"><a href="{to}">go on</a>'
-    await answer(send, 200, f"<!doctype html>{remember(first_visit)}{onward}", [("set-cookie", cookie)])
-
-
-def remember(first_visit: Mapping[str, str]) -> str:
-    """A script that puts the values into the browser's local storage, beside those that are there."""
-    if not first_visit:
-        return ""
-    held = json.dumps(dict(first_visit)).replace("<", "\\u003c")
-    keep = "localStorage.getItem(k)??localStorage.setItem(k,v)"
-    return f"<script>for(const [k,v] of Object.entries({held})){keep}</script>"
+    onward = f'<!doctype html><meta http-equiv="refresh" content="0;url={to}"><a href="{to}">go on</a>'
+    await answer(send, 200, onward, [("set-cookie", cookie)])
 
 
 def page(words: str) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import html
-import json
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -227,16 +225,6 @@ def test_the_page_of_a_link_cannot_be_exchanged(home: Path, client: TestClient) 
     assert client.get("/ratchet-open", params={"token": token, "to": "/settings"}).status_code == 401
     assert client.get("/ratchet-open", params={"token": token}).status_code == 401
     assert client.get(link).status_code == 200
-
-
-def test_what_a_first_visit_keeps_ends_no_script_and_changes_no_choice(home: Path) -> None:
-    held = {"view_v1": '"training"', "odd": "</script><b>"}
-    door = AccessGuard(yes, replace(LOCKS, sessions=sessions_of(home, "prefect"), first_visit=held))
-    text = TestClient(door, base_url=f"http://{HOST}").get(one_time_link(home, "prefect", f"http://{HOST}")).text
-    assert text.count("</script>") == 1
-    (said,) = re.findall(r"Object\.entries\((\{.*?\})\)", text)
-    assert json.loads(said) == held
-    assert "localStorage.getItem(k)??localStorage.setItem(k,v)" in text
 
 
 def test_a_link_helps_no_rebound_name_and_no_foreign_page(home: Path, client: TestClient) -> None:
