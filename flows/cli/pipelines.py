@@ -48,7 +48,7 @@ def withdrawn(pipeline: str, how: Literal["stopped", "removed"], *, as_json: boo
 
     done = withdraw(open_adapters(), pipeline, how=how)
     changed = [*(["its server ends"] if done["server_ended"] else []), *done["changed"]]
-    back = f"`ratchet deploy {pipeline}` or `ratchet run {pipeline}` brings it back"
+    back = f"`ratchet deploy {pipeline}` or `ratchet run {pipeline}` starts it again"
     words = "; ".join(changed) or "nothing was left to do"
     emit(done, [f"{pipeline}: {how}: {words}. Ledger, evidence and data stay; {back}"], as_json=as_json)
 

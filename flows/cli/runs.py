@@ -138,7 +138,11 @@ def deploy(
     made, refused = ([deploy_named(pipeline)], []) if pipeline is not None else deploy_every()
     emit(
         made,
-        [f"{m['pipeline']}: deployed, revision {m['revision'][:12]}, {m['url']}" for m in made],
+        [
+            f"{m['pipeline']}: deployed, revision {m['revision'][:12]}, {m['url']}  "
+            f"(`ratchet open prefect {m['pipeline']}`)"
+            for m in made
+        ],
         as_json=as_json,
     )
     for error in refused:
@@ -204,11 +208,20 @@ def report_lines(report: dict[str, Any]) -> list[str]:
     for gate in report.get("gates", ()):
         lines.append(f"  {gate['gate']} gate: {gate['verdict']} (decision {gate['decision'][:12]})")
         lines += check_lines(gate.get("checks", ()))
-    places = {"Prefect": report.get("prefect_url"), "MLflow": report.get("mlflow_url")}
-    lines += [f"  {name:8} {url}" for name, url in places.items() if url]
+    lines += place_lines(report)
     lines += reading_lines(report)
     lines.append(str(report.get("line", "")))
     return lines
+
+
+def place_lines(report: dict[str, Any]) -> list[str]:
+    """Where to look, and the command that leads a browser there: the services ask for a password."""
+    places = {"Prefect": report.get("prefect_url"), "MLflow": report.get("mlflow_url")}
+    return [
+        f"  {name:8} {url}  (`ratchet open {name.lower()} --run {report['run_id']}`)"
+        for name, url in places.items()
+        if url
+    ]
 
 
 def reading_lines(report: dict[str, Any]) -> list[str]:
@@ -237,7 +250,8 @@ def predict(
     from mlratchet.infra.serving.local import LocalServers
     from mlratchet.infra.settings import load_settings
 
-    answer = predict_files(LocalServers(load_settings().home).url(pipeline), pipeline, files)
+    servers = LocalServers(load_settings().home)
+    answer = predict_files(servers.url(pipeline), pipeline, files, withdrawn=servers.withdrawn(pipeline))
     lines = []
     for place, prediction in zip(answer["instances"], answer["predictions"], strict=True):
         field = next((name for name in ("class", "value", "score", "labels") if name in prediction), min(prediction))

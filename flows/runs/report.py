@@ -127,8 +127,8 @@ class Report:
     def stays(self, entry: LedgerEntry, gate_run: GateRun) -> None:
         """The probation failed, and there is nothing to go back to."""
         line = (
-            f"version {entry.version} failed its probation ({'; '.join(gate_run.reasons)}), but no other version was "
-            "champion before: it stays and serves"
+            f"version {entry.version} failed its probation ({'; '.join(gate_run.reasons)}), but no promotion "
+            "stands before it: it stays and serves"
         )
         self.facts |= {"outcome": "probation_failed", "exit_code": 4, "line": line}
 

@@ -81,6 +81,7 @@ def main() -> None:
     parser.add_argument("--serving", default="{}", help="The pipeline's serving section as JSON.")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("mlratchet").setLevel(logging.INFO)  # of ours what a person wants to know, too: every swap
     config = ServingConfig.model_validate_json(arguments.serving)
     torch.set_num_threads(config.threads)
     slot = Slot()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import ClassVar, Literal
 
 from mlratchet.models.config import StrictModel
@@ -78,3 +78,18 @@ class Format(ABC):
                 return source.read()
 
         yield from examples_as_tables(self.read(objects, fetch, columns=columns or ()), open_object)
+
+AFTER = "after "  # begins the note of an exception that says which example came before it
+
+
+def placed(examples: Iterable[Example | Reject]) -> Iterator[Example | Reject]:
+    """The same examples; whatever their reader raises has a note of the last one."""
+    last = ""
+    try:
+        for one in examples:
+            last = one.where
+            yield one
+    except Exception as error:
+        if last:
+            error.add_note(f"{AFTER}{last}")
+        raise

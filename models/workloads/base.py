@@ -16,7 +16,7 @@ import numpy as np
 from mlratchet.models.objectives.base import Objective, Task
 from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.schema.numbers import Mark
-from mlratchet.models.sources.base import Example, Format
+from mlratchet.models.sources.base import Example, Format, placed
 from mlratchet.models.sources.formats import open_source, read_examples
 from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject, Target, named_input, target_names
 from mlratchet.models.tensors.spec import TensorSpec, takes_one
@@ -108,7 +108,7 @@ class Workload(ABC):
     ) -> Iterator[Example | Reject]:
         """The objects as examples of the source's format, with the cells of `columns`, for `records`."""
         options = {name: value for name, value in source.items() if name not in OF_THE_FIRST_DELIVERY}
-        return read_examples(open_source(options, self.formats), objects, fetch, columns=columns)
+        return placed(read_examples(open_source(options, self.formats), objects, fetch, columns=columns))
 
     @abstractmethod
     def build_model(self) -> nn.Module:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from mlratchet.models.errors import DataError, RatchetError
+from mlratchet.models.sources.base import AFTER, Format
 from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject
 from mlratchet.models.tensors.named import Row, example_misfit
 from mlratchet.models.tensors.spec import ONE
@@ -39,15 +40,24 @@ def reading(workload: Workload) -> Iterator[_Last]:
     except RatchetError:
         raise
     except Exception as error:  # a user's own reader: what it raises is about the data, and names no file
-        frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if not set(Path(frame.filename).parts) & NOT_THE_USERS] or frames
-        line = f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else "?"
-        place = f"after {last.where}" if last.where else "before its first record"
+        who, line = _raised_by(error, workload)
+        notes = (note for note in getattr(error, "__notes__", ()) if note.startswith(AFTER))
+        place = next(notes, f"{AFTER}{last.where}" if last.where else "before its first record")
+        words = " ".join(str(error).split())
         raise DataError(
-            f"{type(workload).__name__} cannot read the delivery: {type(error).__name__}: "
-            f"{' '.join(str(error).split())} ({line}), {place}; give what cannot be read as a Reject with place and "
-            "reason"
+            f"{who} cannot read the delivery: {type(error).__name__}: {words} ({line}), {place}; give what cannot be "
+            "read: yield Reject(where='file:row', code='short_name', reason='...'), never raise it"
         ) from error
+
+
+def _raised_by(error: Exception, workload: Workload) -> tuple[str, str]:
+    """The class whose method raised it, a user's before one of ours, as a format of theirs; and the line."""
+    frames = [*traceback.walk_tb(error.__traceback__)]
+    own = [one for one in frames if not set(Path(one[0].f_code.co_filename).parts) & NOT_THE_USERS] or frames
+    readers = (frame.f_locals.get("self") for frame, _ in reversed(own))
+    reader = next((one for one in readers if isinstance(one, Format | Workload)), workload)
+    frame, number = own[-1]
+    return type(reader).__name__, f"{Path(frame.f_code.co_filename).name}:{number}"
 
 
 def guarded_records(

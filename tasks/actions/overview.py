@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypedDict
 
-from mlratchet.infra.serving.client import readiness
+from mlratchet.infra.serving.client import readiness, way_back
 from mlratchet.models.errors import ConfigurationError, RatchetError
 from mlratchet.models.ledger.chain import ledger_names
 from mlratchet.models.pipeline.spec import PipelineSpec
@@ -60,7 +60,7 @@ def health_of(adapters: Adapters, name: str, ask: Callable[[str], str]) -> str:
     """In words."""
     withdrawn = adapters.servers.withdrawn(name)
     if withdrawn:
-        return withdrawn
+        return f"{withdrawn}; {way_back(name)}"
     url = adapters.servers.url(name)
     return ask(url) if url is not None else "no server"
 

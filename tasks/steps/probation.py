@@ -13,6 +13,7 @@ from mlratchet.models.data.shards import load_split
 from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.gates.evidence import Evidence, LiveReplay
 from mlratchet.models.ledger.entry import LedgerEntry
+from mlratchet.models.ledger.undo import version_before
 from mlratchet.models.metrics.rows import load_rows
 from mlratchet.models.promotion.registered import promoted_registration
 from mlratchet.models.registration.record import Registration
@@ -78,7 +79,7 @@ def go_back(run: Run, entry: LedgerEntry, gate_run: GateRun) -> LedgerEntry | No
     Raises ``LedgerConflict`` when another promotion came first: it is not this one's to undo.
     """
     entries = run.adapters.ledger.entries(run.spec.name)
-    if all(earlier.version == entry.version for earlier in entries[: entry.generation]):
+    if version_before(entries[: entry.generation]) is None:
         return None
     made = roll_back(
         run.adapters,

@@ -18,7 +18,7 @@ from mlratchet.models.registration.record import MadeOf, find_registration
 from mlratchet.models.registration.why_anew import why_anew
 from mlratchet.models.training.result import find_result
 from mlratchet.tasks.step import step
-from mlratchet.tasks.support.row_identity import first_delivery
+from mlratchet.tasks.support.row_identity import first_delivery, looked_at
 from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
 
@@ -32,7 +32,10 @@ def recognise(run: Run, snapshot: Snapshot) -> Work:
     with suppress(RegistryError):  # without MLflow the promotion asks, which cannot do without
         refuse_cut_ledger(run.adapters.ledger, run.adapters.registry, run.spec.name)
     store = run.adapters.store
-    first = first_delivery(run, snapshot)
+    entries = run.adapters.ledger.entries(run.spec.name)
+    champion = entries[-1] if entries else None
+    incumbent = promoted_registration(store, champion, entries) if champion else None
+    first = first_delivery(run, snapshot, looked_at(store, incumbent))
     rows = dataset_parts(
         snapshot.id,
         run.data_code,
@@ -52,9 +55,6 @@ def recognise(run: Run, snapshot: Snapshot) -> Work:
     )
     key = work_key(parts)
     made_of = MadeOf(work=parts, dataset=rows)
-    entries = run.adapters.ledger.entries(run.spec.name)
-    champion = entries[-1] if entries else None
-    incumbent = promoted_registration(store, champion, entries) if champion else None
     done = find_registration(store, key)
     with suppress(ObjectNotFound):
         run.prepared_by(load_dataset(store, digest(rows)))

@@ -231,5 +231,5 @@ def card_of(run: Run, work: Work, trained: Trained, evaluation: Evaluation, gate
         metrics={name: metric.value for name, metric in evaluation.metrics.items()},
         workload=spec.workload.use,
         checks=table(load_decision(run.adapters.store, gate.decision)),
-        plots=f"{run.adapters.tracker.run_url(trained.tracking_run)}/artifacts",
+        plots=run.adapters.tracker.run_url(trained.tracking_run, "artifacts"),
     )

@@ -211,6 +211,41 @@ def test_what_a_users_format_gives_amiss_is_about_that_record(fixed: None, monke
     ]  # fmt: skip
 
 
+class Raises(Fixed):
+    """Raises what it should give, or makes it wrongly."""
+
+    amiss: Any = staticmethod(lambda where: Reject(where=where, reason="no"))
+
+    def read(self, objects: list[RawObject], fetch: Any, *, columns: Sequence[str]) -> Iterator[Example | Reject]:
+        for one in super().read(objects, fetch, columns=columns):
+            assert isinstance(one, Example)
+            if one.where.endswith(":3"):
+                raise self.amiss(one.where)
+            yield one
+
+
+@pytest.mark.parametrize(
+    ("amiss", "words"),
+    [
+        (lambda where: Reject(where=where, reason="no"), "argument: 'code'"),  # type: ignore[call-arg]  # as a user would
+        (lambda where: Reject(where=where, reason="no", code="odd"), "exceptions must derive"),
+        (KeyError, "KeyError"),
+    ],
+)
+def test_what_a_users_format_raises_names_the_format_the_line_and_the_row_before(
+    fixed: None, monkeypatch: pytest.MonkeyPatch, amiss: Any, words: str
+) -> None:
+    monkeypatch.setattr(Raises, "amiss", staticmethod(amiss))
+    monkeypatch.setattr(sys.modules["fixed_width"], "Fixed", Raises)
+    with pytest.raises(DataError) as caught:
+        read(TABLE, "format: 'fixed_width:Fixed', widths: [4, 4, 3]", {"a.dat": b"1.5 2   yes\n" * 4})
+    said = str(caught.value)
+    assert said.startswith("Raises cannot read the delivery: ")
+    assert words in said
+    assert "(test_formats.py:" in said
+    assert "after a.dat:2; give what cannot be read: yield Reject(where='file:row', code=" in said
+
+
 def test_every_format_says_what_each_of_its_options_is() -> None:
     for kind in map(format_of, FORMATS):
         assert kind.__doc__

@@ -53,7 +53,7 @@ def test_health_is_the_servers_word_or_that_somebody_stopped_it(adapters: Any, m
     monkeypatch.setattr(LocalServers, "url", lambda *_: "http://server")
     assert overview(adapters, ask=lambda url: f"asked {url}")[0]["health"] == "asked http://server"
     adapters.servers.withdraw("digits", "stopped")
-    assert overview(adapters, ask=lambda url: url)[0]["health"] == "stopped"
+    assert overview(adapters, ask=lambda url: url)[0]["health"] == "stopped; `ratchet deploy digits` starts it again"
 
 
 def test_a_ledger_that_does_not_verify_is_the_health_of_its_pipeline(adapters: Any, world: World) -> None:
