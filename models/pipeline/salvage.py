@@ -13,7 +13,7 @@ from typing import Any
 
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.gates.policy import GatePolicy
-from mlratchet.models.pipeline.loading import fill_in_shared_policy, read_document
+from mlratchet.models.pipeline.loading import fill_in_schema, fill_in_shared_policy, read_document
 from mlratchet.models.pipeline.located import in_file
 from mlratchet.models.pipeline.names import refuse_guessed_names
 from mlratchet.models.pipeline.reading import KeyPath, Lines, Problem, looked_at, read_text
@@ -63,6 +63,11 @@ def read_what_holds(file: Path, *, overrides: Sequence[str] = ()) -> Left:
             left.problems += str(error).splitlines()
             gates.pop("policy", None)
             gates.pop("shared", None)
+    try:
+        fill_in_schema(document, file.parent, lines, where)
+    except ConfigurationError as error:
+        left.problems += str(error).splitlines()
+        document.pop("schema")
     whole, problems = looked_at(PipelineSpec, document, lines, where=where)
     left.problems += [problem.line for problem in problems]
     left.spec = whole or _without(document, problems, lines, where, left)
