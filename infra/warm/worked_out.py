@@ -19,4 +19,4 @@ def work_out() -> None:
     with suppress(ImportError, AttributeError):  # a name of MLflow's own inside; without it a run is only slower
         from mlflow.utils.requirements_utils import _init_modules_to_packages_map as which_package_is_imported_how
 
-        which_package_is_imported_how()
+        which_package_is_imported_how()  # type: ignore[no-untyped-call]  # MLflow types it not
