@@ -6,14 +6,16 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import boto3
+import botocore.session
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.loaders import Loader, create_loader
 from mlratchet.infra.storage.keys import check_key
 from mlratchet.infra.storage.signed_get import SignedGet
 from mlratchet.models.errors import ConfigurationError, RatchetError
@@ -37,6 +39,19 @@ CONFLICT_TRIES = 8  # 409 means "try again"
 _session_lock = threading.Lock()  # boto3 sessions are not thread-safe while a client is made
 
 
+def botocore_session() -> botocore.session.Session:
+    """A new one, without credentials of its own. What boto3 knows of its services is read once per process: with that,
+    another client takes a fifth of the time (10 ms of CPU)."""
+    made = botocore.session.get_session()
+    made.register_component("data_loader", _known_services())
+    return made
+
+
+@cache
+def _known_services() -> Loader:
+    return create_loader()
+
+
 class S3Store:
     """One bucket of an S3-compatible server. Thread-safe."""
 
@@ -52,7 +67,7 @@ class S3Store:
     ) -> None:
         self._bucket = bucket
         with _session_lock:
-            self._client: Any = boto3.session.Session().client(
+            self._client: Any = boto3.session.Session(botocore_session=botocore_session()).client(
                 "s3",
                 endpoint_url=endpoint_url,
                 region_name=region,
