@@ -9,9 +9,9 @@ from typing import Any
 
 from mlratchet.models.data.first_columns import FirstColumns, find_first_columns, publish_first_columns
 from mlratchet.models.data.preprocess import FirstDelivery
+from mlratchet.models.data.raw_objects import raw_objects
 from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.models.sources.numbers import Mark
-from mlratchet.models.sources.record import RawObject
 from mlratchet.models.workloads.guarded import reading
 from mlratchet.tasks.wiring import Run
 
@@ -68,12 +68,9 @@ def _look(
 ) -> tuple[tuple[str, ...], Mapping[str, Mark]]:
     """Columns and marks as the workload finds them in this delivery; what the file declares is as good as found, and
     what is `known` stands."""
-    workload, store = run.workload, run.adapters.store
+    workload = run.workload
     source: dict[str, Any] = run.spec.source.model_dump(mode="json") | ({"number_marks": dict(known)} if known else {})
-
-    def fetch(item: RawObject) -> bytes:
-        return store.get(f"raw/{item.sha256}", sha256=item.sha256)
-
+    fetch = raw_objects(run.adapters.store, snapshot, run.raw)
     with reading(workload):
         columns = workload.identity_columns(snapshot.raw_objects(), fetch, source)
         return columns, workload.number_marks(snapshot.raw_objects(), fetch, source)
