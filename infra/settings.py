@@ -140,6 +140,7 @@ class ServerSettings(AuditSettings):
     """What a model server needs: buckets that it may read and the public list of keys. No password, no private key."""
 
     serving_names: str = ""
+    key_folders: str = ""  # that a user's code never reads, as PATH lists them
     fault: str | None = None
 
 
@@ -321,8 +322,11 @@ def server_environment(settings: Settings) -> dict[str, str]:
     }
     if settings.s3_endpoint_url:
         found["RATCHET_S3_ENDPOINT_URL"] = settings.s3_endpoint_url
-    if python_path():  # a server imports an objective of the user's
-        found["PYTHONPATH"] = os.pathsep.join(python_path())
+    found.pop("PYTHONPATH", None)
+    found |= project_path(os.environ) | ratchets_path(os.environ)  # for the child that answers by a user's objective
+    found["RATCHET_KEY_FOLDERS"] = os.pathsep.join(
+        str(file.parent) for file in (settings.signing_key_file, settings.approver_key_file) if file is not None
+    )
     if settings.s3_session_token and settings.serving_s3_access_key is None:
         found["RATCHET_S3_SESSION_TOKEN"] = settings.s3_session_token.get_secret_value()
     return found

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from itertools import count, islice
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from mlratchet.infra.child.frames import FrameError, receive_frame, send_frame
@@ -129,6 +130,7 @@ class BorrowedStore:
         self._numbers = count()
         self._lock = threading.Lock()
         self._reader: threading.Thread | None = None
+        self._requests: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
 
     @property
     def bucket(self) -> str:
@@ -199,14 +201,23 @@ class BorrowedStore:
         with self._lock:
             send_frame(self._connection, head, body)
 
+    def next_request(self) -> dict[str, Any] | None:
+        """What the lender asks for next; None when it is gone. One thread at a time."""
+        with self._lock:
+            self._listen()
+        return self._requests.get()
+
+    def _listen(self) -> None:
+        if self._reader is None:
+            self._reader = threading.Thread(target=self._read, daemon=True, name="lent-store")
+            self._reader.start()
+
     def _ask(self, what: dict[str, Any], body: bytes = b"") -> Answer:
         answer: Future[Answer] = Future()
         with self._lock:
             number = next(self._numbers)
             self._waiting[number] = answer
-            if self._reader is None:
-                self._reader = threading.Thread(target=self._read, daemon=True, name="lent-store")
-                self._reader.start()
+            self._listen()
             send_frame(self._connection, {"ask": number, **what}, body)
         head, found = answer.result()
         if "refused" in head:
@@ -217,7 +228,11 @@ class BorrowedStore:
         try:
             while True:
                 head, body = receive_frame(self._connection)
-                self._waiting.pop(int(head["to"])).set_result((head, body))
+                if "to" in head:
+                    self._waiting.pop(int(head["to"])).set_result((head, body))
+                else:
+                    self._requests.put(head)
         except (EOFError, FrameError, OSError) as error:
+            self._requests.put(None)
             for answer in list(self._waiting.values()):
                 answer.set_exception(StorageError(f"{self._bucket}: who lent it is gone: {error}"))

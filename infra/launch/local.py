@@ -29,7 +29,7 @@ from mlratchet.infra.machine.processes import WORK_MARK, sweep
 from mlratchet.infra.settings import load_settings
 from mlratchet.models.errors import ConfigurationError, InfrastructureError
 from mlratchet.models.training.config import TrainConfig
-from mlratchet.models.training.job import AbandonedError, LentStore, TrainJob
+from mlratchet.models.training.job import AbandonedError, TrainJob
 from mlratchet.models.training.launcher import never
 from mlratchet.models.training.result import TrainResult
 
@@ -99,14 +99,14 @@ class LocalLauncher:
             job = job.model_copy(
                 update={
                     "rendezvous": meeting_place(settings, room, several=several),
-                    "store": LentStore(socket=str(room.socket), bucket=store.bucket),
+                    "bucket": store.bucket,
                 }
             )
             lender = Lender(store, rights_of(job), hears={CHECKPOINT: reports.checkpoint})
-            opened.enter_context(StoreServer(room.socket, lender))
+            served = opened.enter_context(StoreServer(lender))
             invitation = opened.enter_context(Invitation(store, job)) if several else None
             events = Tail(scratch / "events.jsonl", reports)
-            agent = start_agent(job, settings, room, more=environment)
+            agent = start_agent(job, settings, room, served.channel, more=environment)
             try:
                 while agent.poll() is None and not (invitation and invitation.somebody_failed()):
                     events.read()

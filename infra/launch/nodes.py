@@ -27,7 +27,7 @@ from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.claim import claim_key
 from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore, StorageError
-from mlratchet.models.training.job import LentStore, TrainJob
+from mlratchet.models.training.job import TrainJob
 from mlratchet.models.training.result import find_result
 
 POLL_S = 0.5  # seconds between two looks for an invitation
@@ -134,9 +134,9 @@ class Joiner:
         job = job.model_copy(update={"scratch": str(here), "rendezvous": mine})
         check_hardware(self._settings.home, self._store)
         self._say(f"joining {job.work_key[:12]}, attempt {job.epoch}, at {meet.endpoint}")
-        with Room() as room, StoreServer(room.socket, Lender(self._store, rights_of(job))):
-            job = job.model_copy(update={"store": LentStore(socket=str(room.socket), bucket=self._store.bucket)})
-            agent = start_agent(job, self._settings, room)
+        with Room() as room, StoreServer(Lender(self._store, rights_of(job))) as served:
+            job = job.model_copy(update={"bucket": self._store.bucket})
+            agent = start_agent(job, self._settings, room, served.channel)
             try:
                 while agent.poll() is None:
                     time.sleep(POLL_S)

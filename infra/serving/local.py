@@ -88,6 +88,7 @@ def model_servers(settings: Settings, project: Path) -> list[Service]:
                 name=f"serve-{name}",
                 command=(
                     sys.executable,
+                    "-P",
                     "-m",
                     "mlratchet.infra.serving.server",
                     "--pipeline",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,11 +12,13 @@ from mlratchet.models.config import WorkloadRef
 from mlratchet.models.data.dataset import DatasetManifest, ShardRef, preparation_key
 from mlratchet.models.data.shards import first_rows, publish_shard, read_shard
 from mlratchet.models.identity.canonical import digest_bytes
-from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.ports.storage import DigestMismatch, ObjectNotFound, ObjectStore
 from mlratchet.models.tensors.named import Ragged
 from mlratchet.models.workloads.examples import documents_of
 from mlratchet.models.workloads.fields import EXAMPLE
 from mlratchet.models.workloads.prepared import fit_away
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,3 +62,27 @@ def instances_of_side(store: ObjectStore, dataset: DatasetManifest, side: str, c
     held = first_rows(store, dataset.raw, side, count).x.columns[EXAMPLE]
     assert isinstance(held, Ragged)
     return documents_of(held)
+
+
+def is_whole(store: ObjectStore, key: str, sha256: str) -> bool:
+    """Whether an object has the bytes that its digest says; what has not is made again, which is logged."""
+    try:
+        store.get(key, sha256=sha256)
+    except (DigestMismatch, ObjectNotFound) as error:
+        logger.warning("%s; it is made again from the delivery", error)
+        return False
+    return True
+
+
+def mend_preparation(store: ObjectStore, workload: WorkloadRef, dataset: DatasetManifest) -> None:
+    """Prepare again what of a dataset's tensors was changed or is gone: its examples are whole.
+
+    Raises ``DigestMismatch`` or ``ObjectNotFound`` where it comes out otherwise now.
+    """
+    held = [(preparation_key(dataset.preparation_sha256), dataset.preparation_sha256)]
+    held += [(ref.key, ref.sha256) for refs in dataset.splits.values() for ref in refs]
+    lost = [(key, sha256) for key, sha256 in held if not is_whole(store, key, sha256)]
+    if lost:
+        prepare_shards(store, workload, dataset.examples)
+        for key, sha256 in lost:
+            store.get(key, sha256=sha256)

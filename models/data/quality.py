@@ -12,6 +12,7 @@ from mlratchet.models.data.config import DataConfig
 from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.reading import reading_of
 from mlratchet.models.data.row_index import (
+    Entry,
     Label,
     RowIndex,
     digest_of_input,
@@ -163,29 +164,47 @@ def _against(
         }
     index = load_index(store, previous, theirs.classes)
     both = [name for name in ours.classes if name in theirs.classes]
-    shared = [r for r in records if r.id in index.entries and _same_content(r, index, previous, ours, theirs)]
-    changed = [r.id for r in shared if not _same_label(label_of(r.y, ours.classes), index.entries[r.id].label, both)]
+    by_content = {entry.raw: entry for entry in index.entries.values()} if index.legacy else {}
+    shared, changed = 0, []
+    for record in records:
+        entry = index.entries.get(record.id) or _named_by_content(record, by_content, ours, theirs)
+        if entry is not None and _same_content(record, entry, index, previous, ours, theirs):
+            shared += 1
+            if not _same_label(label_of(record.y, ours.classes), entry.label, both):
+                changed.append(record.id)
     before = sum(previous.rows.values())
     return {
         "relabelled_fraction": Measure(
-            value=len(changed) / len(shared) if shared else 0.0,
-            n=len(shared),
+            value=len(changed) / shared if shared else 0.0,
+            n=shared,
             detail=f"e.g. {', '.join(changed[:3])}" if changed else "",
         ),
         "volume_ratio": Measure(value=len(records) / before, n=len(records), detail=f"{before} records before"),
     }
 
 
-def _same_content(record: Record, index: RowIndex, previous: DatasetManifest, ours: Names, theirs: Names) -> bool:
+def _contents_of_then(record: Record, ours: Names, theirs: Names) -> tuple[str, ...]:
+    """Digests that a legacy index may hold of the record: of its input in the order of then."""
+    if set(ours.columns) != set(theirs.columns):
+        return ()
+    x = record.x
+    if theirs.columns and isinstance(x, np.ndarray):
+        x = x[[ours.columns.index(name) for name in theirs.columns]]
+    return record.content_sha256, digest_of_input(x)
+
+
+def _named_by_content(record: Record, by_content: Mapping[str, Entry], ours: Names, theirs: Names) -> Entry | None:
+    """Until rows were named by their raw cells they were named by their numbers: the same row has another id since."""
+    found = (by_content.get(one) for one in _contents_of_then(record, ours, theirs)) if by_content else ()
+    return next((entry for entry in found if entry is not None), None)
+
+
+def _same_content(
+    record: Record, entry: Entry, index: RowIndex, previous: DatasetManifest, ours: Names, theirs: Names
+) -> bool:
     """Whether the record was delivered with the same content before, label aside, whatever the order of columns."""
-    entry = index.entries[record.id]
-    if index.legacy:  # a digest of the input in the order of then
-        if set(ours.columns) != set(theirs.columns):
-            return False
-        x = record.x
-        if theirs.columns and isinstance(x, np.ndarray):
-            x = x[[ours.columns.index(name) for name in theirs.columns]]
-        return entry.raw in (record.content_sha256, digest_of_input(x))
+    if index.legacy:
+        return entry.raw in _contents_of_then(record, ours, theirs)
     if record.row_digest and record.row_columns == previous.identity_columns:
         return entry.row == record.row_digest  # also after another column was added to the inputs
     if record.raw_digest:

@@ -39,6 +39,10 @@ SIGNED = "signed"  # the field of a record that says who signed it
 ASIDE = "aside/"
 ADOPTIONS = "adoptions/"
 ADOPT = "`ratchet adopt NAME`"  # what to type; who knows the pipeline says its name
+WHO_ADOPTS = (  # who has to do what, for a user who holds no such key
+    f"somebody with an approver's key takes over, once, what is of before records were signed: {ADOPT} (`ratchet keys` "
+    "lists them, `ratchet keys new --owner NAME` makes one)"
+)
 NEVER_REPLACED = ("ledger/", "decisions/", "signatures/", "approvals/")  # what is wrong there is for a person
 TRIES = 8  # at a name that somebody else writes to at the same time
 
@@ -141,7 +145,7 @@ def verified_record(data: bytes, key: str, trusted: TrustedKeys, *, where: str) 
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict) or SIGNED not in document:
-        raise UnsignedRecord(f"{where}: is not signed; if it is of before records were signed, {ADOPT} takes it over")
+        raise UnsignedRecord(f"{where}: is not signed; {WHO_ADOPTS}")
     try:
         stamp = dict(document[SIGNED])
         signature = DetachedSignature(str(stamp["key_id"]), str(stamp.pop("signature")))

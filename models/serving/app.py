@@ -182,7 +182,8 @@ class ModelServer:
     async def description(self, _: Request) -> Response:
         """OpenAPI."""
         current = self._slot.current
-        return _json(openapi(self._name, current.signature if current else None, self._config), 200, "")
+        signature, schema = (current.signature, current.answer_schema) if current else (None, None)
+        return _json(openapi(self._name, signature, self._config, schema), 200, "")
 
     async def docs(self, _: Request) -> Response:
         """The description for people."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,11 +27,11 @@ REFUSALS = {
 }
 
 
-def prediction(signature: Signature | None) -> Json:
-    """The JSON schema of one prediction."""
+def prediction(signature: Signature | None, answer_schema: Mapping[str, Any] | None = None) -> Json:
+    """The JSON schema of one prediction. `answer_schema`: the objective's, where it was asked before."""
     if signature is None:
         return {"type": "object"}
-    properties = objective_of(signature.task).answer_schema(signature.classes)
+    properties = dict(answer_schema or objective_of(signature.task).answer_schema(signature.classes))
     return {"type": "object", "required": list(properties), "properties": properties}
 
 
@@ -226,14 +226,19 @@ def answer(words: str, schema: Json, headers: Json | None = None, media: str = "
     return {"description": words, "headers": described, "content": {media: {"schema": schema}}}
 
 
-def openapi(name: str, signature: Signature | None, config: ServingConfig) -> Json:
-    """The whole description."""
+def openapi(
+    name: str,
+    signature: Signature | None,
+    config: ServingConfig,
+    answer_schema: Mapping[str, Any] | None = None,
+) -> Json:
+    """The whole description. `answer_schema`: see `prediction`."""
     version: Json = {"x-model-version": {"schema": {"type": "string"}, "description": "who answered"}}
     reply = {
         "type": "object",
         "required": ["predictions", "version"],
         "properties": {
-            "predictions": {"type": "array", "items": prediction(signature)},
+            "predictions": {"type": "array", "items": prediction(signature, answer_schema)},
             "version": {"type": "integer"},
         },
     }

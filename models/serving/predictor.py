@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from mlratchet.models.artifact.signature import Signature
+from mlratchet.models.objectives.base import Objective
 from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.tensors.batch import Model, batch_of
 from mlratchet.models.tensors.named import Inputs
@@ -28,6 +30,8 @@ class Predictor:
     generation: int
     signature: Signature
     model: Model
+    objective: Objective | None = None  # None: the one that the signature names
+    answer_schema: Mapping[str, Any] | None = None  # None: the objective is asked
 
     def predict(self, rows: Inputs, *, first: int = 0) -> list[dict[str, Any]]:
         """A prediction per row, as the objective answers. `first`: the number of the first row in its request.
@@ -41,7 +45,7 @@ class Predictor:
             if not bool(torch.isfinite(output).all()):
                 wrong = ~torch.isfinite(output).reshape(len(rows), -1).all(dim=1)
                 raise NoFiniteAnswerError(self.version, first + int(wrong.nonzero()[0]))
-            return predictions_of(output, self.signature)
+            return predictions_of(output, self.signature, self.objective)
 
     def warm_up(self) -> None:
         """One forward of one row and one of two, so that the first client does not wait."""
@@ -49,6 +53,8 @@ class Predictor:
             self.predict(Inputs.blank(self.signature.tensors, count))
 
 
-def predictions_of(output: torch.Tensor, signature: Signature) -> list[dict[str, Any]]:
+def predictions_of(
+    output: torch.Tensor, signature: Signature, objective: Objective | None = None
+) -> list[dict[str, Any]]:
     """What a client reads of the model's outputs, (N, C) logits or (N,) values: an object per row."""
-    return objective_of(signature.task).answers(output, signature.classes)
+    return (objective or objective_of(signature.task)).answers(output, signature.classes)

@@ -22,6 +22,7 @@ from mlratchet.models.metrics.outside import estimates
 from mlratchet.models.metrics.rows import RowOutputs, load_rows, save_rows
 from mlratchet.models.objectives.naming import compute_metrics
 from mlratchet.models.ports.children import in_process
+from mlratchet.models.ports.storage import DigestMismatch, ObjectNotFound
 from mlratchet.models.serving.contract import contract_requests, publish_requests, served_signature
 from mlratchet.models.sources.record import Split
 from mlratchet.models.tensors.batch import Model, asked_by_name
@@ -177,9 +178,13 @@ def as_it_would_serve(run: Run, work: Work, module: Model | ModelAway, rows: Spl
 
 
 def trained_rows(run: Run, trained: Trained, module: Model | ModelAway, rows: Split) -> RowOutputs:
-    """The test rows as the ranks scored them with the trained module, each once; scored now when they did not."""
+    """The test rows as the ranks scored them with the trained module, each once; scored now when they did not, or when
+    what they scored is not whole."""
     if trained.result.rows_key is not None:
-        return load_rows(run.adapters.store, trained.result.rows_key)
+        try:
+            return load_rows(run.adapters.store, trained.result.rows_key)
+        except (DigestMismatch, ObjectNotFound) as error:
+            logger.warning("%s; the rows are scored again", error)
     return score(module, rows)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.data.first_columns import FirstColumns, find_first_columns, publish_first_columns
 from mlratchet.models.data.preprocess import FirstDelivery
+from mlratchet.models.data.raw_objects import raw_objects
 from mlratchet.models.data.snapshot import Snapshot, load_snapshot
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
@@ -18,7 +19,6 @@ from mlratchet.models.registration.record import Registration
 from mlratchet.models.schema.numbers import Mark
 from mlratchet.models.sources.csv import Csv
 from mlratchet.models.sources.formats import format_read
-from mlratchet.models.sources.record import RawObject
 from mlratchet.models.workloads.guarded import reading
 from mlratchet.tasks.wiring import Run
 
@@ -111,12 +111,9 @@ def _look(
     objects = [one for one in snapshot.raw_objects() if one.sha256 not in skip]
     if not objects:
         return (), {}
-    workload, store = run.workload, run.adapters.store
+    workload = run.workload
     source: dict[str, Any] = run.spec.source.model_dump(mode="json") | ({"number_marks": dict(known)} if known else {})
-
-    def fetch(item: RawObject) -> bytes:
-        return store.get(f"raw/{item.sha256}", sha256=item.sha256)
-
+    fetch = raw_objects(run.adapters.store, snapshot, run.raw)
     with reading(workload):
         columns = () if known is not None else workload.identity_columns(objects, fetch, source)
         return columns, workload.number_marks(objects, fetch, source)

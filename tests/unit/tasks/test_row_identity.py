@@ -230,6 +230,48 @@ def test_renumbered_ids_hide_no_row_after_a_change_of_the_split_either(road: Roa
     assert known <= seen(road, run, now, record) <= known | own["train"] | own["validation"]
 
 
+def test_rows_of_a_grandparent_are_found_under_any_id(road: Road) -> None:
+    """Version 2 never saw them, version 1 did under other ids."""
+    run = run_with(road, source="{prefix: t/, id_column: id}")
+    old, new = slice(0, 200), slice(200, 400)
+    first = prepared(road, run, table(ids=lambda number: f"r{number}")[old])
+    grandparent = registered(road, run, first)
+    second = prepared(road, run, table(ids=lambda number: f"s{number}")[new])
+    assert seen(road, run, second, grandparent) == set()
+    parent = road.version(
+        program(GOOD), dataset_id=second.id, revision=publish_pipeline(road.store, run.spec), parent=grandparent
+    )
+    now = prepared(road, run, table(ids=lambda number: f"t{number}"))
+    records = {1: grandparent, 2: parent}
+    found = seen_rows(road.store, run.spec, now.id, parent, records.get)
+    trained = {
+        x.tobytes() for one in (first, second) for side in ("train", "validation")
+        for x in load_split(road.store, one, side).x
+    }  # fmt: skip
+    test = load_split(road.store, now, "test")
+    assert found == {i for i, x in zip(test.ids, test.x, strict=True) if x.tobytes() in trained} != set()
+    assert any(int(identity[1:]) < 200 for identity in found)
+    with pytest.raises(ConfigurationError, match=r"version 2 was trained on \d+ of the \d+ test rows"):
+        refuse_seen_rows(run, road.work(now), parent)
+
+
+def test_rows_of_a_grandparent_that_the_parent_never_saw_are_found_after_a_change_of_the_split(road: Road) -> None:
+    """The parent divides rows as now: what its own parent trained on by another rule may be a test row all the same."""
+    then = run_with(road, source="{prefix: t/, id_column: id}")
+    split = then.spec.data.split.model_copy(update={"salt": "another"})
+    then.spec = then.spec.model_copy(update={"data": then.spec.data.model_copy(update={"split": split})})
+    first = prepared(road, then, table(ids=lambda number: f"r{number}")[:200])
+    grandparent = registered(road, then, first)
+    run = run_with(road, source="{prefix: t/, id_column: id}")
+    second = prepared(road, run, table(ids=lambda number: f"r{number}")[200:])
+    parent = road.version(
+        program(GOOD), dataset_id=second.id, revision=publish_pipeline(road.store, run.spec), parent=grandparent
+    )
+    now = prepared(road, run, table(ids=lambda number: f"r{number}"))
+    found = seen_rows(road.store, run.spec, now.id, parent, {1: grandparent, 2: parent}.get)
+    assert found == sides(road, now)["test"] & (sides(road, first)["train"] | sides(road, first)["validation"]) != set()
+
+
 def more() -> list[dict[str, str]]:
     rows = table(ids=lambda number: f"new{number}")[:40]
     return [{**row, "c": f"{number}"} for number, row in enumerate(rows)]
