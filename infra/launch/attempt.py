@@ -19,7 +19,7 @@ from mlratchet.infra.child.confine import Bounds, users_files
 from mlratchet.infra.child.handed_back import read_handed_back
 from mlratchet.infra.launch.network import network_environment
 from mlratchet.infra.launch.watchdog import PREEMPTED
-from mlratchet.infra.machine.processes import STACK_MARK, WORK_MARK
+from mlratchet.infra.machine.processes import HOME_MARK, STACK_MARK, WORK_MARK, sweep
 from mlratchet.infra.machine.scratch import temporary_folder
 from mlratchet.infra.settings import BOUNDS, Settings, process_environment, told_to_children
 from mlratchet.infra.warm.ask import Process, start
@@ -111,6 +111,17 @@ def rights_of(job: TrainJob) -> Rights:
     )
 
 
+def marks_of(work_key: str, home: Path) -> dict[str, str]:
+    """In the environment of every process of an attempt, by which it is found."""
+    return {WORK_MARK: work_key, HOME_MARK: str(home)}
+
+
+def sweep_attempts(work_key: str, home: Path) -> int:
+    """End what an earlier attempt at this work left on this machine; returns how many processes. Those of another
+    installation, which may train the same work at the same time, are none of ours."""
+    return sweep(WORK_MARK, work_key, **{HOME_MARK: str(home)})
+
+
 def start_agent(job: TrainJob, settings: Settings, room: Room, *, more: Mapping[str, str] | None = None) -> Process:
     """In a session of its own, a fork where the stack has a warm process; what it and the ranks print goes to a file.
     It is told no credential, and neither it nor a rank reads the home or writes outside of scratch and `room`. `more`:
@@ -127,8 +138,7 @@ def start_agent(job: TrainJob, settings: Settings, room: Room, *, more: Mapping[
         "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
         "OMP_NUM_THREADS": str(job.train.threads_per_process),
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # deterministic matrix products on CUDA
-        WORK_MARK: job.work_key,
-        "RATCHET_HOME": str(settings.home),
+        **marks_of(job.work_key, settings.home),
         "HOME": str(scratch),
         "TMPDIR": str(room.temporary),
         BOUNDS: bounds_of(job, settings, room).to_json(),

@@ -22,10 +22,10 @@ from mlratchet.infra.launch.attempt import (
     result_of,
     rights_of,
     start_agent,
+    sweep_attempts,
 )
 from mlratchet.infra.launch.nodes import Invitation
 from mlratchet.infra.launch.reports import CHECKPOINT, Reports, signing_store
-from mlratchet.infra.machine.processes import WORK_MARK, sweep
 from mlratchet.infra.settings import load_settings
 from mlratchet.models.errors import ConfigurationError, InfrastructureError
 from mlratchet.models.training.config import TrainConfig
@@ -91,7 +91,7 @@ class LocalLauncher:
         ``AbandonedError`` when `abandoned` said so.
         """
         settings, scratch, several = load_settings(self._home), Path(job.scratch), job.train.nodes > 1
-        sweep(WORK_MARK, job.work_key)  # ranks of an earlier attempt: this one has taken the newer epoch
+        sweep_attempts(job.work_key, settings.home)  # ranks of an earlier attempt: this one has taken the newer epoch
         store = signing_store(settings)
         reports = Reports(store, job, on_event)
         with ExitStack() as opened:
