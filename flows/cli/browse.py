@@ -62,16 +62,16 @@ def show_board(home: Path, name: str | None, *, print_link: bool) -> None:
     """TensorBoard with the newest run's files, in the foreground."""
     import subprocess
     import sys
-    import tempfile
 
     from mlratchet.infra.machine.free_ports import find_port, remembered_ports
     from mlratchet.infra.machine.lifetime import die_with_parent
+    from mlratchet.infra.machine.temporary import temporary_folder
     from mlratchet.infra.settings import load_settings, process_environment, without_private_keys, without_users_path
     from mlratchet.infra.storage.opening import open_bucket
     from mlratchet.infra.tracking.board import fetch_newest, wait_until_it_answers
 
     settings = load_settings(home)
-    with tempfile.TemporaryDirectory(prefix="ratchet-board-") as scratch:
+    with temporary_folder("board") as scratch:
         artifacts = open_bucket(settings, settings.mlflow_bucket)
         run = fetch_newest(settings.mlflow_tracking_uri, artifacts, name, Path(scratch))
         port = find_port(set(remembered_ports(home).values()))

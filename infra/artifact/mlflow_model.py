@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import shutil
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mlratchet.infra.artifact import pyfunc
+from mlratchet.infra.machine.temporary import temporary_folder
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.objectives.naming import objective_of
 
@@ -28,7 +28,7 @@ def describe_for_mlflow(directory: Path, signature: Signature, example: np.ndarr
     """
     import mlflow.pyfunc
 
-    with tempfile.TemporaryDirectory(prefix="ratchet-mlmodel-") as folder, warnings.catch_warnings():
+    with temporary_folder("mlmodel") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         made = Path(folder) / "model"
         mlflow.pyfunc.save_model(

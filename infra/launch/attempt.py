@@ -14,13 +14,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from mlratchet.infra.child.call import MOST_WORDS, plain
+from mlratchet.infra.child.call import MOST_WORDS
 from mlratchet.infra.child.confine import Bounds, users_files
 from mlratchet.infra.child.handed_back import read_handed_back
 from mlratchet.infra.launch.network import network_environment
 from mlratchet.infra.launch.watchdog import PREEMPTED
 from mlratchet.infra.machine.processes import HOME_MARK, STACK_MARK, WORK_MARK, sweep
-from mlratchet.infra.machine.scratch import temporary_folder
+from mlratchet.infra.machine.temporary import temporary_folder
 from mlratchet.infra.settings import BOUNDS, Settings, process_environment, told_to_children
 from mlratchet.infra.warm.ask import Process, start
 from mlratchet.models.config import StrictModel
@@ -28,6 +28,7 @@ from mlratchet.models.errors import ConfigurationError, DataError, Infrastructur
 from mlratchet.models.identity.signed_records import ForeignRecord, RevokedRecord, UnsignedRecord
 from mlratchet.models.ports.children import Rights
 from mlratchet.models.ports.storage import CredentialsExpired, StorageError
+from mlratchet.models.printable import plain
 from mlratchet.models.training.job import PreemptedError, Rendezvous, StaleAttemptError, TrainingError, TrainJob
 from mlratchet.models.training.result import TrainResult, parse_result
 from pydantic import model_validator

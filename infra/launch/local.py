@@ -26,6 +26,7 @@ from mlratchet.infra.launch.attempt import (
 )
 from mlratchet.infra.launch.nodes import Invitation
 from mlratchet.infra.launch.reports import CHECKPOINT, Reports, signing_store
+from mlratchet.infra.machine.temporary import remove_abandoned_semaphores
 from mlratchet.infra.settings import load_settings
 from mlratchet.models.errors import ConfigurationError, InfrastructureError
 from mlratchet.models.training.config import TrainConfig
@@ -116,6 +117,7 @@ class LocalLauncher:
                     time.sleep(POLL_S)
             finally:
                 end_session(agent)
+                remove_abandoned_semaphores()
                 events.read()  # also the last checkpoint of who was asked to leave
                 reports.close()
             if invitation and invitation.somebody_failed(now=True):
