@@ -21,6 +21,7 @@ from mlratchet.infra.storage.s3 import S3Store
 from mlratchet.models.config import WorkloadRef
 from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.prepared_shards import fitted_workload
+from mlratchet.models.decisions.waiting import WaitingRun, waiting_of
 from mlratchet.models.errors import ConfigurationError, InfrastructureError, SecurityError
 from mlratchet.models.garbage.lock import collections, wait_for_collector
 from mlratchet.models.identity.claim import Claim, is_current
@@ -109,11 +110,15 @@ class Run:
     """One retrain: the pipeline, its workload, the adapters and who asked. Not a dataclass, so that Prefect
     passes it to tasks as it is instead of looking inside."""
 
-    def __init__(self, spec: PipelineSpec, adapters: Adapters, *, run_id: str, actor: str) -> None:
+    def __init__(
+        self, spec: PipelineSpec, adapters: Adapters, *, run_id: str, actor: str, waited: WaitingRun | None = None
+    ) -> None:
         self.spec = spec
+        self.waited = waited  # what it asked people in a process before this one, and on what it asked
         self.adapters = adapters
         self.run_id = run_id
         self.actor = actor
+        self.snapshot_id = ""  # of the delivery, once it is ingested
         self.tracking_run: str | None = None  # set by the training task; `close` ends it
         self.pages: dict[str, bytes] = {}  # of decisions, not yet in MLflow
         self.reading = ""  # what was read of the delivery, in a line; set by the step that reads, or that recognises
@@ -240,10 +245,15 @@ def open_run(adapters: Adapters, pipeline: str, order: str, changes: Changes, *,
         run_id: Prefect's.
         actor: Who says that they ask; of an order it is who signed.
 
+    One that asked people and is taken up again is what it was when it asked, whatever was deployed since.
+
     Raises ``ConfigurationError`` for what could never work, wherever it came from: nothing trains first;
     ``SecurityError`` for a deployment or an order that is not signed, or a chain whose newest entry is gone.
     """
-    if order:
+    waited = waiting_of(adapters.store, pipeline, run_id, now_s=time.time())
+    if waited is not None:
+        revision, actor, changes = waited.revision, waited.actor, Changes()
+    elif order:
         ordered = take_order(adapters.store, pipeline, order, run_id=run_id, now_s=time.time())
         revision, actor = ordered.revision, ordered.actor
     else:
@@ -256,4 +266,4 @@ def open_run(adapters: Adapters, pipeline: str, order: str, changes: Changes, *,
         publish_pipeline(adapters.store, spec)  # its digest stands in the decisions
     check_whole(spec)
     adapters.launcher.processes(spec.train)
-    return Run(spec, adapters, run_id=run_id, actor=actor)
+    return Run(spec, adapters, run_id=run_id, actor=actor, waited=waited)

@@ -17,9 +17,11 @@ from typing import Any, ClassVar
 import hypothesis
 import numpy as np
 import pytest
+from mlratchet.infra.machine.free_ports import GRPC_OFFSET, known_ports
 from mlratchet.infra.machine.processes import STACK_MARK, marked_processes
 from mlratchet.infra.settings import Settings, apply_environment, load_settings
 from mlratchet.infra.stack.control import ServiceStatus, status
+from mlratchet.infra.stack.leftovers import SOCKETS
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models import fault_points
 from mlratchet.models.data.preprocess import read_dataset_records
@@ -286,6 +288,12 @@ class Stack:
         """Whether every service is."""
         return all(service.healthy for service in self.services().values())
 
+    def left_on_disk(self) -> list[Path]:
+        """What a stack that has ended must not leave: folders of its services, and SeaweedFS's sockets."""
+        ports = known_ports(self.home)
+        sockets = [Path(f"/tmp/seaweedfs-{of}-grpc-{ports[name] + GRPC_OFFSET}.sock") for of, name in SOCKETS.items()]
+        return [path for path in (self.home / "tmp", *sockets) if path.exists()]
+
 
 @pytest.fixture(scope="session", autouse=True)
 def tried_commands(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -309,3 +317,4 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         os.environ.update(before)
         made("down")
         assert marked_processes(STACK_MARK, str(made.home.resolve())) == []
+        assert made.left_on_disk() == []

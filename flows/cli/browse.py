@@ -106,10 +106,10 @@ def show_board(home: Path, subject: Destination, *, print_link: bool) -> None:
     """TensorBoard with a run's files, in the foreground."""
     import subprocess
     import sys
-    import tempfile
 
     from mlratchet.infra.machine.free_ports import find_port, remembered_ports
     from mlratchet.infra.machine.lifetime import die_with_parent
+    from mlratchet.infra.machine.temporary import temporary_folder
     from mlratchet.infra.settings import load_settings, process_environment, without_private_keys, without_users_path
     from mlratchet.infra.storage.opening import open_bucket
     from mlratchet.infra.tracking.board import fetch_newest, wait_until_it_answers
@@ -118,7 +118,7 @@ def show_board(home: Path, subject: Destination, *, print_link: bool) -> None:
 
     settings = load_settings(home)
     one = tracking_run(open_adapters(), subject) if subject.run or subject.version else None
-    with tempfile.TemporaryDirectory(prefix="ratchet-board-") as scratch:
+    with temporary_folder("board") as scratch:
         artifacts = open_bucket(settings, settings.mlflow_bucket)
         run = fetch_newest(settings.mlflow_tracking_uri, artifacts, subject.pipeline, Path(scratch), run=one)
         port = find_port(set(remembered_ports(home).values()))

@@ -192,12 +192,11 @@ def join(
 
     Needs the store (RATCHET_S3_*) and RATCHET_NODE_ADDRESS, this machine's address as the others reach it.
     """
-    import tempfile
-
     from mlratchet.infra.launch.nodes import Joiner
+    from mlratchet.infra.machine.temporary import temporary_folder
     from mlratchet.infra.settings import load_settings
 
-    with tempfile.TemporaryDirectory(prefix="ratchet-node-") as scratch:
+    with temporary_folder("node") as scratch:
         Joiner(load_settings(), Path(scratch), say=typer.echo).run(trainings=trainings)
 
 

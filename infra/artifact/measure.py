@@ -24,7 +24,7 @@ from mlratchet.infra.child.confine import Bounds, confine, users_files
 from mlratchet.infra.child.handed_back import read_handed_back
 from mlratchet.infra.machine.interpreter import collect_seldom
 from mlratchet.infra.machine.lifetime import die_with_parent
-from mlratchet.infra.machine.scratch import temporary_folder
+from mlratchet.infra.machine.temporary import temporary_folder
 from mlratchet.infra.settings import BOUNDS, process_environment, told_bounds, told_to_children
 from mlratchet.infra.warm.ask import Process, start
 from mlratchet.infra.warm.resident import forked, touch_what_the_parent_holds

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import shutil
-import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from mlratchet.infra.artifact import pyfunc
+from mlratchet.infra.machine.temporary import temporary_folder
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.schema.fields import Schema as ExampleSchema
@@ -36,7 +36,7 @@ def describe_for_mlflow(
     """
     import mlflow.pyfunc
 
-    with tempfile.TemporaryDirectory(prefix="ratchet-mlmodel-") as folder, warnings.catch_warnings():
+    with temporary_folder("mlmodel") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         made = Path(folder) / "model"
         mlflow.pyfunc.save_model(

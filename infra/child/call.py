@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import selectors
 import signal
 import socket
@@ -22,18 +21,18 @@ from mlratchet.infra.child.confine import users_files
 from mlratchet.infra.child.frames import FrameError, receive_frame, send_frame
 from mlratchet.infra.child.lent_store import Lender
 from mlratchet.infra.child.start import END_S, Starter, end
-from mlratchet.infra.machine.scratch import temporary_folder
+from mlratchet.infra.machine.temporary import temporary_folder
 from mlratchet.infra.warm.ask import Process
 from mlratchet.models.errors import ConfigurationError, DataError, InfrastructureError, RatchetError, SecurityError
 from mlratchet.models.ports.children import MINUTES_10, EndedError, ForeignCodeError, HungError, KilledError, Rights
 from mlratchet.models.ports.storage import DigestMismatch, ObjectNotFound, ObjectStore, StorageError
+from mlratchet.models.printable import plain
 
 logger = logging.getLogger(__name__)
 
 HANDS = 8  # requests of one child that are answered side by side
 MOST_WORDS = 4000  # characters of an error
 MOST_LINE, MOST_OUTPUT = 2000, 1 << 20  # bytes of a line, and of all lines of one call
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # what would move a terminal's cursor
 BELIEVED: Mapping[str, type[RatchetError]] = {
     one.__name__: one
     for one in (
@@ -235,8 +234,3 @@ def answer_in(head: Mapping[str, Any]) -> Any:
         return head["done"]
     why = plain(str(head.get("why", "")))[:MOST_WORDS] or "no reason given"
     raise BELIEVED.get(str(head.get("failed")), ForeignCodeError)(why)
-
-
-def plain(text: str) -> str:
-    """Without characters that a terminal would act on."""
-    return CONTROL.sub("?", text)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from socket import socket
 
-from mlratchet.infra.machine.scratch import temporary_folder
+from mlratchet.infra.machine.temporary import temporary_folder
 from mlratchet.infra.settings import process_environment, told_to_children
 from mlratchet.infra.warm.ask import Process, fork
 from mlratchet.infra.warm.protocol import listen

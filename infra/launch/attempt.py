@@ -14,14 +14,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from mlratchet.infra.child.call import MOST_WORDS, plain
+from mlratchet.infra.child.call import MOST_WORDS
 from mlratchet.infra.child.confine import Bounds, users_files
 from mlratchet.infra.child.handed_back import read_handed_back
 from mlratchet.infra.launch import preload
 from mlratchet.infra.launch.network import network_environment
 from mlratchet.infra.launch.watchdog import PREEMPTED
-from mlratchet.infra.machine.processes import STACK_MARK, WORK_MARK
-from mlratchet.infra.machine.scratch import temporary_folder
+from mlratchet.infra.machine.processes import HOME_MARK, STACK_MARK, WORK_MARK, sweep
+from mlratchet.infra.machine.temporary import temporary_folder
 from mlratchet.infra.settings import BOUNDS, Settings, process_environment, told_to_children
 from mlratchet.infra.warm.ask import Process, start
 from mlratchet.models.config import StrictModel
@@ -29,6 +29,7 @@ from mlratchet.models.errors import ConfigurationError, DataError, Infrastructur
 from mlratchet.models.identity.signed_records import ForeignRecord, RevokedRecord, UnsignedRecord
 from mlratchet.models.ports.children import Rights
 from mlratchet.models.ports.storage import CredentialsExpired, StorageError
+from mlratchet.models.printable import plain
 from mlratchet.models.training.job import PreemptedError, Rendezvous, StaleAttemptError, TrainingError, TrainJob
 from mlratchet.models.training.result import TrainResult, parse_result
 from pydantic import model_validator
@@ -112,6 +113,17 @@ def rights_of(job: TrainJob) -> Rights:
     )
 
 
+def marks_of(work_key: str, home: Path) -> dict[str, str]:
+    """In the environment of every process of an attempt, by which it is found."""
+    return {WORK_MARK: work_key, HOME_MARK: str(home)}
+
+
+def sweep_attempts(work_key: str, home: Path) -> int:
+    """End what an earlier attempt at this work left on this machine; returns how many processes. Those of another
+    installation, which may train the same work at the same time, are none of ours."""
+    return sweep(WORK_MARK, work_key, **{HOME_MARK: str(home)})
+
+
 def start_agent(
     job: TrainJob, settings: Settings, room: Room, channel: socket.socket, *, more: Mapping[str, str] | None = None
 ) -> Process:
@@ -130,8 +142,7 @@ def start_agent(
         "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
         "OMP_NUM_THREADS": str(job.train.threads_per_process),
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # deterministic matrix products on CUDA
-        WORK_MARK: job.work_key,
-        "RATCHET_HOME": str(settings.home),
+        **marks_of(job.work_key, settings.home),
         "HOME": str(scratch),
         "TMPDIR": str(room.temporary),
         BOUNDS: bounds_of(job, settings, room).to_json(),

@@ -35,10 +35,16 @@ def find_port(taken: set[int]) -> int:
     raise OSError(f"no free port between {LOWEST} and {HIGHEST}")
 
 
-def remembered_ports(home: Path) -> dict[str, int]:
-    """The ports of this installation; found on the first call."""
+def known_ports(home: Path) -> dict[str, int]:
+    """The ports that this installation has by now."""
     file = home / "ports.json"
     ports: dict[str, int] = json.loads(file.read_text()) if file.is_file() else {}
+    return ports
+
+
+def remembered_ports(home: Path) -> dict[str, int]:
+    """The ports of this installation; found on the first call."""
+    ports = known_ports(home)
     if any(name not in ports for name in NAMES):
         for name in NAMES:
             ports.setdefault(name, find_port(set(ports.values())))

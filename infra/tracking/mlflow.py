@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import re
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -17,6 +16,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+from mlratchet.infra.machine.temporary import temporary_folder
 from mlratchet.infra.reasons import brief
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.ports.tracker import NOTE, LoggedModel, RunningRun
@@ -147,7 +147,7 @@ class MlflowTracker:
 
     def log_files(self, run_id: str, files: Mapping[str, Path]) -> None:
         """See the port."""
-        with tempfile.TemporaryDirectory(prefix="ratchet-artifacts-") as scratch:
+        with temporary_folder("artifacts") as scratch:
             for number, (place, file) in enumerate(files.items()):
                 folder, _, name = place.rpartition("/")
                 if file.name != name:  # MLflow keeps the name of the local file

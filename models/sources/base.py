@@ -79,6 +79,7 @@ class Format(ABC):
 
         yield from examples_as_tables(self.read(objects, fetch, columns=columns or ()), open_object)
 
+
 AFTER = "after "  # begins the note of an exception that says which example came before it
 
 

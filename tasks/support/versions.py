@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from mlratchet.infra.artifact.fetch import fetch_artifact
-from mlratchet.infra.machine.scratch import temporary_folder
+from mlratchet.infra.machine.temporary import temporary_folder
 from mlratchet.models.decisions.decision import load_decision
 from mlratchet.models.decisions.document import Decision, held_checks
 from mlratchet.models.decisions.gate_run import list_gate_runs

@@ -200,7 +200,7 @@ def test_a_paused_run_is_approved_in_the_form_and_promoted(stack: Any, page: Pag
     process = stack.start("run", name, "--json")
     waiting = stack.asks(name)
     with stack.prefect() as client:
-        wait_for("the run to pause", lambda: client.read_flow_run(waiting["run_id"]).state_name == "Paused")
+        wait_for("the run to pause", lambda: client.read_flow_run(waiting["run_id"]).state_name == "Suspended")
     page.goto(f"{prefect_url(stack)}/runs/flow-run/{waiting['run_id']}")
     page.get_by_role("button", name="Resume").first.click()
     dialog = page.get_by_role("dialog")
@@ -211,7 +211,7 @@ def test_a_paused_run_is_approved_in_the_form_and_promoted(stack: Any, page: Pag
     shoot(page, "prefect-approval")
     dialog.get_by_role("button", name="Submit").click()
     with stack.prefect() as client:
-        wait_for("the run to go on", lambda: client.read_flow_run(waiting["run_id"]).state_name != "Paused")
+        wait_for("the run to go on", lambda: client.read_flow_run(waiting["run_id"]).state_name != "Suspended")
     page.goto("about:blank")
     out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err

@@ -50,7 +50,11 @@ def test_a_shard_gives_a_sample_per_name_and_today_s_pictures_read_it() -> None:
         "a/0001.png": png(10), "a/0001.cls": b"cat\n", "a/0001.json": b'{"site": "n", "n": 3}',
         "a/0002.png": png(20), "a/0002.cls": b"dog", "a/0003.cls": b"dog", "a/0003.png": png(5)[:45],
     }  # fmt: skip
-    for key, data in (("s.tar", tar(members)), ("s.tar.gz", gzip.compress(tar(members))), ("s.tgz", gzip.compress(tar(members)))):
+    for key, data in (
+        ("s.tar", tar(members)),
+        ("s.tar.gz", gzip.compress(tar(members))),
+        ("s.tgz", gzip.compress(tar(members))),
+    ):
         rows, rejects = Delivery({key: data}).rows("webdataset")
         assert [(row["@where"], row["@id"], row["label"], row.get("site"), row["picture"]) for row in rows] == [
             (f"{key}/a/0001", "a/0001", "cat", "n", png(10)), (f"{key}/a/0002", "a/0002", "dog", None, png(20)),
