@@ -14,7 +14,7 @@ from typing import Any
 from mlratchet.infra.child.call import Conversation, Output, answer_in, own_environment, request_of
 from mlratchet.infra.child.lent_store import Lender
 from mlratchet.infra.child.start import end, start_alone
-from mlratchet.infra.machine.scratch import temporary_folder
+from mlratchet.infra.machine.temporary import temporary_folder
 from mlratchet.models.ports.children import MINUTES_10, Rights
 from mlratchet.models.ports.storage import ObjectStore
 

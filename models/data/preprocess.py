@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +20,7 @@ from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.models.data.split import SIDES, side_of
 from mlratchet.models.errors import DataError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
-from mlratchet.models.ports.storage import DigestMismatch, ObjectNotFound, ObjectStore
+from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.schema.numbers import Mark
 from mlratchet.models.sources.base import SourceOptions
 from mlratchet.models.sources.record import Record, Reject, target_names
@@ -158,7 +158,9 @@ def write_dataset(
             )
     with ThreadPoolExecutor(WRITERS) as pool:
         refs = list(pool.map(lambda job: write_shard(store, job[1], tensors), jobs))
-    splits = {side: tuple(ref for (s, _), ref in zip(jobs, refs, strict=True) if s == side) for side in SIDES}
+    splits: dict[str, tuple[ShardRef, ...]] = {
+        side: tuple(ref for (s, _), ref in zip(jobs, refs, strict=True) if s == side) for side in SIDES
+    }
     made = prepare_shards(store, workload, splits) if prepared else None
     index_sha256 = digest_bytes(index)
     store.create(f"indexes/{index_sha256}.json", index)

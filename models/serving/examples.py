@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlratchet.models.errors import RatchetError
-from mlratchet.models.serving.refusal import BadRequestError
-from mlratchet.models.sources.record import ExampleSpec
 from mlratchet.models.schema.fields import Schema
 from mlratchet.models.schema.request import FieldError, json_schema, parse_examples
+from mlratchet.models.serving.refusal import BadRequestError
+from mlratchet.models.sources.record import ExampleSpec
 from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.workloads.examples import preparer_of
 

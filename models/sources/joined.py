@@ -15,7 +15,7 @@ from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.sources.base import Example, Fetch, Format, NumberOptions, SourceOptions
-from mlratchet.models.sources.formats import FORMATS, format_of, options_given
+from mlratchet.models.sources.formats import FORMATS, options_given
 from mlratchet.models.sources.parquet import as_text
 from mlratchet.models.sources.pieces import ID, WHERE, RawPiece
 from mlratchet.models.sources.ranged import Open

@@ -54,7 +54,7 @@ def sound_facts(data: bytes, where: str, *, most_seconds: float = MOST_SECONDS) 
         raise
     except Exception as error:
         words = " ".join(str(error).split())[:200] or type(error).__name__
-        code = "not_a_sound" if not data[:4] in (b"RIFF", b"fLaC", b"OggS") else "undecodable_sound"
+        code = "not_a_sound" if data[:4] not in (b"RIFF", b"fLaC", b"OggS") else "undecodable_sound"
         raise UnreadableSoundError(code, f"{where}: cannot be decoded: {words}; deliver WAV, FLAC or OGG") from error
 
 

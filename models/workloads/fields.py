@@ -23,9 +23,9 @@ from mlratchet.models.preparation.base import CATEGORIES, NUMBERS, State
 from mlratchet.models.preparation.composed import PreparationPlan
 from mlratchet.models.preparation.section import PreparationSection
 from mlratchet.models.schema.fields import Schema
-from mlratchet.models.schema.notation import Notation, See
+from mlratchet.models.schema.notation import WHERE, Notation, See
 from mlratchet.models.schema.request import as_json
-from mlratchet.models.schema.typing import GROUP, ID, LABEL, WHERE, typed
+from mlratchet.models.schema.typing import GROUP, ID, LABEL, typed
 from mlratchet.models.sources.csv import Csv
 from mlratchet.models.sources.formats import open_source
 from mlratchet.models.sources.image_folder import ImageFolder
