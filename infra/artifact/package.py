@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from mlratchet.infra.artifact.exported import PROGRAM
 from mlratchet.infra.artifact.mlflow_model import RUNTIME, describe_for_mlflow
 from mlratchet.infra.child.handed_back import read_handed_back, require_plain_files
 from mlratchet.infra.settings import forbid_pickle
+from mlratchet.models.artifact.files import EXPORTED, MOST_TEXT, PROGRAM
 from mlratchet.models.artifact.manifest import ArtifactManifest, describe_directory
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.evaluation.away import ModelAway, arrays_in, arrays_out, ask_away, model_of
@@ -23,14 +23,6 @@ from mlratchet.models.ports.children import ForeignCodeError, Workplace
 from torch import nn
 
 EXPORT, EXPORT_S = f"{__name__}:export_away", 3600.0
-EXPORTED = frozenset(
-    {
-        "MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", "input_example.json",
-        "serving_input_example.json", "data/model.pt2",
-    }
-)  # fmt: skip
-"""The files of an export; a user's code that leaves another one exports nothing."""
-MOST_TEXT = 4 << 20  # bytes of each of them but the program
 
 
 def export(model: nn.Module | ModelAway, example: np.ndarray[Any, Any], out: Path) -> None:
