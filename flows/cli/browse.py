@@ -96,9 +96,12 @@ def find_place(page: Page, subject: Destination | None) -> str:
 
 def lead_in(home: Path, page: Page, url: str, place: str, *, locked: bool, print_link: bool) -> None:
     """The link, to the browser or to the terminal."""
-    from mlratchet.infra.stack.access import one_time_link
+    from mlratchet.infra.stack.access import is_place, one_time_link
     from mlratchet.infra.stack.browser import show
+    from mlratchet.models.errors import ConfigurationError
 
+    if not is_place(place):
+        raise ConfigurationError(f"expected a path of {page}, got {place!r}")
     link = one_time_link(home, page.value, url, place) if locked else f"{url}{place}"
     if print_link or not show(home, page.value, link):
         typer.echo(link)
