@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import pytest
 from mlratchet.models.decisions.decision import load_decision
-from mlratchet.tasks.actions.pages import place_of
+from mlratchet.models.destination import place_of
 from playwright.sync_api import Browser, Error, Locator, Page, expect, sync_playwright
 
 from tests.conftest import Stack, wait_for
