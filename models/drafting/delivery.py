@@ -47,7 +47,7 @@ class Pictures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Delivery:
+class LocalFiles:
     """What lies there."""
 
     kind: Kind
@@ -59,7 +59,7 @@ class Delivery:
     classes: dict[str, int] = field(default_factory=dict)  # files by folder
 
 
-def look_at(paths: Sequence[Path]) -> Delivery:
+def look_at(paths: Sequence[Path]) -> LocalFiles:
     """Raises ``DataError`` for what is not there, and for files of no kind that is known."""
     files: list[tuple[Path, Path]] = []  # (folder that was named, file)
     for path in paths:
@@ -77,7 +77,7 @@ def look_at(paths: Sequence[Path]) -> Delivery:
     if kind in ("pictures", "sounds"):
         return _folders(kind, ours, others)
     table, whole = _sample(kind, [file for _, file in ours])
-    return Delivery(kind=kind, files=tuple(file for _, file in ours), table=table, whole=whole, others=others)
+    return LocalFiles(kind=kind, files=tuple(file for _, file in ours), table=table, whole=whole, others=others)
 
 
 def _is(file: Path, kind: Kind) -> bool:
@@ -169,7 +169,7 @@ def _placed(table: pa.Table, file: Path) -> pa.Table:
     )
 
 
-def _folders(kind: Kind, files: list[tuple[Path, Path]], others: tuple[Path, ...]) -> Delivery:
+def _folders(kind: Kind, files: list[tuple[Path, Path]], others: tuple[Path, ...]) -> LocalFiles:
     """The folder directly below what was named is the class."""
     classes: Counter[str] = Counter()
     for base, file in files:
@@ -179,7 +179,7 @@ def _folders(kind: Kind, files: list[tuple[Path, Path]], others: tuple[Path, ...
     labels = [file.relative_to(base).parts[0] for base, file in files if len(file.relative_to(base).parts) > 1]
     table = pa.table({"label": pa.array(labels, type=pa.string())})
     seen = _pictures([file for _, file in files]) if kind == "pictures" else None
-    return Delivery(
+    return LocalFiles(
         kind=kind, files=tuple(file for _, file in files), table=table, whole=True, others=others, pictures=seen,
         classes=dict(sorted(classes.items())),
     )  # fmt: skip
