@@ -113,7 +113,15 @@ def _delimited(file: Path) -> tuple[pa.Table, bool]:
     if file.name == "u.data":
         data = ("\t".join(RATINGS) + "\n").encode() + data
     table = CsvTable(data, file.name)
-    rows = [row for row in table.rows() if isinstance(row, Row)]
+    rows, bad = [], None
+    for row in table.rows():
+        if isinstance(row, Row):
+            rows.append(row)
+        else:
+            bad = bad or row
+    if not rows:
+        why = f": line {bad.number}: {bad.words}" if bad is not None else ""
+        raise DataError(f"{file}: no row can be used{why}")
     columns = {name: pa.array([row.values[name] for row in rows], type=pa.string()) for name in table.columns}
     return pa.table({**columns, WHERE: pa.array([f"{file.name}:{row.number}" for row in rows])}), len(data) >= size
 
