@@ -1,4 +1,4 @@
-"""From a table that nobody prepared to a served champion: `ratchet init`, `upload`, `run`, and not a line written by hand."""
+"""From a table that nobody prepared to a served champion: `ratchet init`, `upload`, `run`, and no line by hand."""
 
 from __future__ import annotations
 
