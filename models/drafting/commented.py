@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +10,7 @@ import yaml
 from mlratchet.models.pipeline.reading import Loader
 
 PLAIN = re.compile(r"^[A-Za-z_][\w./:-]*$", re.ASCII)
+NAMED = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 WIDTH = 40  # column of the comments, where there is room
 
 
@@ -29,9 +29,19 @@ def scalar(value: Any) -> str:
     text = str(value)
     if PLAIN.match(text) and not text.endswith(":") and yaml.load(text, Loader=Loader) == text:  # noqa: S506 - a SafeLoader
         return text
-    # JSON's text is YAML's; what neither prints is escaped
-    quoted = json.dumps(text, ensure_ascii=False)
-    return quoted if text.isprintable() else json.dumps(text)
+    return f'"{"".join(map(_escaped, text))}"'
+
+
+def _escaped(one: str) -> str:
+    if one in ('"', "\\"):
+        return f"\\{one}"
+    if one.isprintable():
+        return one
+    if one in NAMED:
+        return NAMED[one]
+    return (
+        f"\\x{ord(one):02x}" if ord(one) < 256 else f"\\u{ord(one):04x}" if ord(one) < 65536 else f"\\U{ord(one):08x}"
+    )
 
 
 class Commented:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from mlratchet.models.drafting.baseline import bar_of_classes, bar_of_numbers
 from mlratchet.models.drafting.commented import Commented
-from mlratchet.models.drafting.delivery import Delivery
+from mlratchet.models.drafting.delivery import LocalFiles
 from mlratchet.models.drafting.schema_text import write_schema
 from mlratchet.models.drafting.sections import Size, write_gates, write_split, write_training
 from mlratchet.models.errors import DataError
@@ -32,7 +32,7 @@ class Usable:
     y: np.ndarray[Any, Any]  # (N,) names of classes, or numbers
 
 
-def draft_table(delivery: Delivery, name: str, label: str | None) -> tuple[str, list[str]]:
+def draft_table(delivery: LocalFiles, name: str, label: str | None) -> tuple[str, list[str]]:
     """The text and the notes. Raises ``DataError`` for a table without a label or without a column of numbers."""
     proposal = infer(delivery.table, label=label)
     if proposal.label is None:
@@ -44,7 +44,7 @@ def draft_table(delivery: Delivery, name: str, label: str | None) -> tuple[str, 
     out.remark(f"Drafted by `ratchet init` from {delivery.files[0].name}: {size.words()}. Every line can be changed.")
     out.entry("name", name)
     _write_workload(out, proposal.label, usable, size)
-    _write_source(out, proposal, proposal.label, name)
+    _write_source(out, proposal, proposal.label, usable, name)
     out.section("schema", "what a row holds: `ratchet schema diff` holds new deliveries against it")
     write_schema(out, proposal, depth=1)
     write_split(out, size)
@@ -105,7 +105,7 @@ def _write_workload(out: Commented, label: Label, usable: Usable, size: Size) ->
         out.entry("dropout", 0.1, "few rows", depth=2)
 
 
-def _write_source(out: Commented, proposal: Proposal, label: Label, name: str) -> None:
+def _write_source(out: Commented, proposal: Proposal, label: Label, usable: Usable, name: str) -> None:
     schema = proposal.schema
     out.section("source")
     out.entry("prefix", f"{name}/", f"`ratchet upload {name} FILE` puts files there", depth=1)
@@ -115,14 +115,10 @@ def _write_source(out: Commented, proposal: Proposal, label: Label, name: str) -
         out.entry("id_column", schema.id, "each value once, so it names a row", depth=1)
     if schema.group is not None:
         out.entry("group_column", schema.group, "its rows stay on one side of the split", depth=1)
-    commas = {one: field.decimal for one, field in schema.fields.items() if field.decimal and _is_read(one, proposal)}
+    read = [*usable.columns, *([label.name] if label.task == "regression" else [])]
+    commas = {one: schema.fields[one].decimal for one in read if schema.fields[one].decimal is not None}
     if commas:
         out.entry("decimal", commas, "as they are written in what was looked at", depth=1)
-
-
-def _is_read(name: str, proposal: Proposal) -> bool:
-    label = proposal.label
-    return name in proposal.schema.inputs or (label is not None and name == label.name)
 
 
 def _write_gates(out: Commented, label: Label, usable: Usable, size: Size) -> None:
@@ -134,7 +130,7 @@ def _write_gates(out: Commented, label: Label, usable: Usable, size: Size) -> No
         write_gates(out, size, bar, task="classification", classes=dict(Counter(usable.y.tolist())))
 
 
-def _notes(delivery: Delivery, proposal: Proposal, usable: Usable) -> list[str]:
+def _notes(delivery: LocalFiles, proposal: Proposal, usable: Usable) -> list[str]:
     assert proposal.label is not None
     notes = [f"label {proposal.label.name!r} ({proposal.label.reason})"]
     notes += [f"{name!r} {words}: it is no input" for name, words in proposal.suspects.items()]
