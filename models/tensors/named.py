@@ -5,6 +5,7 @@ Shape legend: N rows, L values of all rows of a ragged column together, T the lo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -96,7 +97,8 @@ class Inputs:
     def __init__(self, columns: Mapping[str, Column]) -> None:
         """Raises ``ValueError`` for columns that do not have as many rows as each other."""
         self.columns: Mapping[str, Column] = dict(columns)
-        if len({len(one) for one in self.columns.values()}) != 1:
+        counts = [len(one) for one in self.columns.values()]
+        if not counts or counts.count(counts[0]) != len(counts):
             found = {name: len(one) for name, one in self.columns.items()}
             raise ValueError(f"inputs: expected columns of as many rows each, got {found}")
 
@@ -155,9 +157,9 @@ class Inputs:
         total = 0
         for one in self.columns.values():
             if isinstance(one, Ragged):
-                total += int(one.lengths.max(initial=1)) * one.dtype.itemsize * int(np.prod(one.shape))
+                total += int(one.lengths.max(initial=1)) * one.dtype.itemsize * math.prod(one.shape)
             else:
-                total += one.dtype.itemsize * int(np.prod(one.shape[1:]))
+                total += one.nbytes // max(1, len(one))
         return total
 
     def take(self, indices: Any) -> Inputs:
