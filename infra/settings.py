@@ -86,6 +86,14 @@ class Settings(BucketNames):
     fault: str | None = None  # `name:crash|stop|raise`, for tests
 
 
+def pipelines_folder() -> Path:
+    """Where pipeline files lie; before the first `ratchet up`, too."""
+    try:
+        return load_settings().pipelines_dir
+    except ConfigurationError:
+        return Path(os.environ.get("RATCHET_PIPELINES_DIR", "deployments/pipelines"))
+
+
 class AuditSettings(BaseSettings):
     """What an auditor needs: a bucket that may be read, and the public list of keys. No stack, no private key."""
 

@@ -16,6 +16,7 @@ from mlratchet.flows.cli import (
     pipelines,
     rejects,
     runs,
+    schema,
     stack,
     tuning,
 )
@@ -55,6 +56,7 @@ stack.register(app)
 browse.register(app)
 runs.register(app)
 pipelines.register(app)
+schema.register(app)
 tuning.register(app)
 models.register(app)
 rejects.register(app)

@@ -181,7 +181,7 @@ class TrainConfig(StrictModel):
     def notes(self) -> list[str]:
         """What a person should know of settings that are allowed but costly."""
         rows = self.global_batch_size // self.shards
-        if self.mode == "exact" and rows < 64:
+        if self.mode == "exact" and self.shards > 1 and rows < 64:
             cost = (
                 f"train.mode exact costs most with few rows per shard: {self.global_batch_size} rows in {self.shards} "
                 f"shards are {rows} each, below 64; raise global_batch_size, lower shards, or write mode: fast "

@@ -1,0 +1,127 @@
+"""Commands about what data holds: init, schema show, schema diff."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+DataArgument = Annotated[list[Path], typer.Argument(help="Files or folders on this machine.")]
+schema = typer.Typer(help="What an example holds: fields, kinds, bounds, label.", no_args_is_help=True)
+
+
+def init(
+    data: DataArgument,
+    label: Annotated[str | None, typer.Option(help="The column that is learnt; else by name, else the last.")] = None,
+    name: Annotated[str | None, typer.Option(help="Of the pipeline; else that of the first file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The file to write; else in the folder of pipelines.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at data and write a pipeline file that works: schema, training and gates, a reason behind every line.
+
+    A CSV or TSV table, or a folder of pictures with a folder per class. Nothing is asked, nothing overwritten.
+    """
+    from mlratchet.flows.cli.output import emit
+    from mlratchet.infra.settings import pipelines_folder
+    from mlratchet.models.drafting.draft import draft
+    from mlratchet.models.errors import ConfigurationError
+
+    drafted = draft(data, label=label, name=name)
+    file = out or pipelines_folder() / f"{drafted.name}.yaml"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("x", encoding="utf-8") as sink:
+            sink.write(drafted.text)
+    except FileExistsError as error:
+        raise ConfigurationError(
+            f"{file}: is there already; remove it, or choose another with --name or --out"
+        ) from error
+    except OSError as error:
+        raise ConfigurationError(f"{file}: cannot be written: {error}") from error
+    sources = " ".join(str(path) for path in data)
+    steps = [f"ratchet validate {file}", f"ratchet upload {drafted.name} {sources}", f"ratchet run {drafted.name}"]
+    lines = [f"{file}: written", *(f"note: {note}" for note in drafted.notes), "next:", *(f"  {one}" for one in steps)]
+    report = {"pipeline": drafted.name, "file": str(file), "notes": list(drafted.notes), "next": steps}
+    emit(report, lines, as_json=as_json)
+
+
+@schema.command("show")
+def show(
+    what: Annotated[str, typer.Argument(help="A pipeline, or a file or folder of data to look at.")],
+    label: Annotated[str | None, typer.Option(help="Of data: the column that is learnt.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the schema of a pipeline, or the one that is proposed for data, a reason behind every field."""
+    from mlratchet.flows.cli.output import emit
+    from mlratchet.models.drafting.delivery import look_at
+    from mlratchet.models.drafting.schema_text import schema_text
+    from mlratchet.models.schema.infer import infer
+
+    if not Path(what).exists():
+        found = _schema_of(what)
+        emit(found.model_dump(mode="json", exclude_defaults=True), [schema_text(found).rstrip()], as_json=as_json)
+        return
+    proposal = infer(look_at([Path(what)]).table, label=label)
+    document = {
+        "schema": proposal.schema.model_dump(mode="json", exclude_defaults=True),
+        "reasons": dict(proposal.reasons),
+        "left_out": dict(proposal.left_out),
+    }
+    emit(document, [schema_text(proposal.schema, dict(proposal.reasons)).rstrip()], as_json=as_json)
+
+
+@schema.command("diff")
+def diff(
+    pipeline: Annotated[str, typer.Argument(help="Name of a pipeline that has a schema.")],
+    data: DataArgument,
+    as_json: JsonOption = False,
+) -> None:
+    """What a delivery changes against the pipeline's schema, and the schema that would take it.
+
+    Exits with 0 where every change is compatible, with 3 where one is breaking or a question.
+    """
+    from mlratchet.flows.cli.output import emit
+    from mlratchet.models.drafting.delivery import look_at
+    from mlratchet.models.drafting.schema_text import schema_text
+    from mlratchet.models.errors import DataError
+    from mlratchet.models.schema.change import difference
+
+    expected = _schema_of(pipeline)
+    delivery = look_at(data)
+    found = difference(expected, delivery.table)
+    width = max((len(one.effect) for one in found.changes), default=0)
+    lines = [f"{one.effect:{width}}  {one.field!r}: {one.words}" for one in found.changes]
+    if found.proposed != expected:
+        lines += ["", "the schema that takes this delivery:", "", schema_text(found.proposed).rstrip()]
+    document: dict[str, Any] = {
+        "pipeline": pipeline,
+        "compatible": found.compatible,
+        "changes": [{"field": one.field, "effect": one.effect, "words": one.words} for one in found.changes],
+        "proposed": found.proposed.model_dump(mode="json", exclude_defaults=True),
+    }
+    emit(document, lines or [f"{pipeline}: nothing changes"], as_json=as_json)
+    if not found.compatible:
+        raise typer.Exit(DataError.exit_code)
+
+
+def _schema_of(pipeline: str) -> Any:
+    """Raises ``ConfigurationError`` for a pipeline that is not there or says nothing of its examples."""
+    from mlratchet.infra.settings import pipelines_folder
+    from mlratchet.models.errors import ConfigurationError
+    from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline
+
+    file = find_pipeline(pipelines_folder(), pipeline)
+    found = read_pipeline(file).example_schema
+    if found is None:
+        raise ConfigurationError(
+            f"{file}: has no schema; `ratchet schema show DATA` proposes one to put under `schema`"
+        )
+    return found
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(init)
+    app.add_typer(schema, name="schema")

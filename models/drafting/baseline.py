@@ -1,0 +1,118 @@
+"""What a first model has to beat: the best constant answer, and a linear model that is trained here, out of sample."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from mlratchet.models.evaluation.statistics import detectable_difference
+from mlratchet.models.gates.pilot import TYPICAL_DISAGREEMENT
+
+MOST_ROWS = 5_000  # that the linear model is trained on
+FOLDS = 3
+UNBALANCED = 0.8  # share of the most frequent class from which accuracy says little
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """A metric, what costs nothing to reach, what a linear model reaches, and the floor that is proposed."""
+
+    metric: str
+    trivial: float
+    linear: float
+    floor: float
+
+    def words(self) -> str:
+        """Where the floor comes from."""
+        learnt = self.linear > self.trivial
+        if not learnt:
+            return f"a constant answer has {self.trivial:.3g}, and a linear model was no better: is there a signal?"
+        return f"a constant answer has {self.trivial:.3g}, a linear model {self.linear:.3g}"
+
+
+def bar_of_classes(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], *, test_rows: int) -> Bar:
+    """`x` (N, F) numbers, `y` (N,) names of classes."""
+    counts = Counter(y.tolist())
+    share = max(counts.values()) / len(y)
+    if share <= UNBALANCED:
+        metric, trivial = "accuracy", share
+    elif len(counts) == 2:
+        metric, trivial = "roc_auc", 0.5
+    else:
+        metric, trivial = "f1_macro", 2 * share / (1 + share) / len(counts)
+    linear = _linear_classes(x, y, metric)
+    return _bar(metric, trivial, linear, spread=math.sqrt(max(linear * (1 - linear), 0.01) / max(test_rows, 1)))
+
+
+def bar_of_numbers(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], *, test_rows: int) -> Bar:
+    """`x` (N, F), `y` (N,)."""
+    return _bar("r2", 0.0, _linear_numbers(x, y), spread=1.0 / math.sqrt(max(test_rows, 1)))
+
+
+def _bar(metric: str, trivial: float, linear: float, *, spread: float) -> Bar:
+    """Half of the way from the constant answer to the linear model, less what few test rows make of chance."""
+    if not math.isfinite(linear):
+        linear = trivial
+    halfway = trivial + (linear - trivial) / 2
+    floor = math.floor(100 * max(min(halfway, linear - 2.5 * spread), trivial if linear > trivial else halfway)) / 100
+    return Bar(metric=metric, trivial=trivial, linear=linear, floor=max(floor, 0.0 if metric == "r2" else 0.01))
+
+
+def _linear_classes(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], metric: str) -> float:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
+
+    rows = _some(len(y))
+    guessed, scores = np.empty(len(rows), dtype=y.dtype), np.zeros(len(rows))
+    x, y = x[rows], y[rows]
+    for train, test in _folds(len(rows)):
+        if len(set(y[train].tolist())) < 2:
+            return math.nan
+        model = _fitted(LogisticRegression(max_iter=200), x[train], y[train])
+        guessed[test] = model.predict(x[test])
+        if metric == "roc_auc":
+            scores[test] = model.predict_proba(x[test])[:, 1]
+    if metric == "roc_auc":
+        return float(roc_auc_score(y, scores)) if len(set(y.tolist())) == 2 else math.nan
+    return float(accuracy_score(y, guessed) if metric == "accuracy" else f1_score(y, guessed, average="macro"))
+
+
+def _linear_numbers(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> float:
+    from sklearn.linear_model import Ridge
+
+    rows = _some(len(y))
+    x, y = x[rows], y[rows]
+    guessed = np.zeros(len(rows))
+    for train, test in _folds(len(rows)):
+        guessed[test] = _fitted(Ridge(), x[train], y[train]).predict(x[test])
+    spread = float(((y - y.mean()) ** 2).sum())
+    return 1 - float(((y - guessed) ** 2).sum()) / spread if spread else math.nan
+
+
+def _fitted(model: Any, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> Any:
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it did not converge: it is a bar, not a model
+        return make_pipeline(StandardScaler(), model).fit(x, y)
+
+
+def _some(rows: int) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(0).permutation(rows)[:MOST_ROWS]
+
+
+def _folds(rows: int) -> list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+    places = np.arange(rows)
+    return [(places[places % FOLDS != fold], places[places % FOLDS == fold]) for fold in range(FOLDS)]
+
+
+def margin_of(test_rows: int) -> float:
+    """The smallest margin that an equally good model passes four times in five, where two trainings differ on 4 % of
+    the test rows; at least a hundredth."""
+    found = detectable_difference(math.sqrt(TYPICAL_DISAGREEMENT), measured_n=1, n=max(test_rows, 1), confidence=0.95)
+    return max(0.01, math.ceil(found * 200) / 200)

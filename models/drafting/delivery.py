@@ -1,0 +1,205 @@
+"""Look at files on this machine: which kind of delivery they are, and a sample of their rows as raw columns."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.json as paj
+import pyarrow.parquet as pq
+from mlratchet.models.errors import DataError
+from mlratchet.models.schema.notation import WHERE
+from mlratchet.models.sources.csv import SUFFIXES as TABLES
+from mlratchet.models.sources.delimited import CsvTable, Row
+from PIL import Image, UnidentifiedImageError
+
+SAMPLE_BYTES = 16 << 20  # of a table's first file: what is proposed says of how many rows it was seen
+SAMPLE_ROWS = 200_000
+SAMPLE_FILES = 200  # pictures that are opened
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+SOUNDS = (".wav", ".flac", ".ogg")
+LETTERS = (".fasta", ".fa", ".fna", ".faa")
+Kind = Literal["table", "parquet", "jsonl", "pictures", "sounds", "letters"]
+ENDINGS: dict[Kind, tuple[str, ...]] = {
+    "table": TABLES,
+    "parquet": (".parquet",),
+    "jsonl": (".jsonl", ".ndjson"),
+    "pictures": PICTURES,
+    "sounds": SOUNDS,
+    "letters": LETTERS,
+}
+RATINGS = ("user_id", "item_id", "rating", "timestamp")  # of MovieLens' `u.data`, which has no header
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """What a folder of pictures holds."""
+
+    height: int
+    width: int
+    channels: Literal[1, 3]
+    unreadable: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """What lies there."""
+
+    kind: Kind
+    files: tuple[Path, ...]
+    table: pa.Table  # a sample; of pictures and sounds: their bytes aside, the label
+    whole: bool  # whether the sample is all of it
+    others: tuple[Path, ...] = ()  # files of another kind
+    pictures: Pictures | None = None
+    classes: dict[str, int] = field(default_factory=dict)  # files by folder
+
+
+def look_at(paths: Sequence[Path]) -> Delivery:
+    """Raises ``DataError`` for what is not there, and for files of no kind that is known."""
+    files: list[tuple[Path, Path]] = []  # (folder that was named, file)
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"{path}: no such file or folder")
+        inside = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
+        files += [(path if path.is_dir() else path.parent, one) for one in inside if not one.name.startswith(".")]
+    kinds = Counter(kind for _, file in files for kind in ENDINGS if _is(file, kind))
+    if not kinds:
+        endings = ", ".join(ending for some in ENDINGS.values() for ending in some)
+        raise DataError(f"{', '.join(map(str, paths))}: nothing that is known; expected files ending in {endings}")
+    kind = max(kinds, key=lambda one: kinds[one])
+    ours = [(base, file) for base, file in files if _is(file, kind)]
+    others = tuple(file for _, file in files if not _is(file, kind))
+    if kind in ("pictures", "sounds"):
+        return _folders(kind, ours, others)
+    table, whole = _sample(kind, [file for _, file in ours])
+    return Delivery(kind=kind, files=tuple(file for _, file in ours), table=table, whole=whole, others=others)
+
+
+def _is(file: Path, kind: Kind) -> bool:
+    return file.name.lower().endswith(ENDINGS[kind]) or (kind == "table" and file.name == "u.data")
+
+
+def _sample(kind: Kind, files: list[Path]) -> tuple[pa.Table, bool]:
+    read = {"table": _delimited, "parquet": _parquet, "jsonl": _jsonl, "letters": _fasta}[kind]
+    tables, whole, rows = [], True, 0
+    for file in files:
+        if rows >= SAMPLE_ROWS:
+            whole = False
+            break
+        table, all_of_it = read(file)
+        tables.append(table)
+        rows, whole = rows + len(table), whole and all_of_it
+    first = tables[0].column_names
+    for file, table in zip(files, tables, strict=False):
+        if set(table.column_names) != set(first):
+            strange = sorted(set(table.column_names) ^ set(first))
+            raise DataError(
+                f"{file}: has other columns than {files[0]}: {', '.join(strange[:5])}; name files of one kind"
+            )
+    return pa.concat_tables([table.select(first) for table in tables], promote_options="permissive"), whole
+
+
+def _delimited(file: Path) -> tuple[pa.Table, bool]:
+    size = file.stat().st_size
+    with file.open("rb") as source:
+        data = source.read(SAMPLE_BYTES)
+    if len(data) < size:
+        data = _whole_rows(data)
+    if file.name == "u.data":
+        data = ("\t".join(RATINGS) + "\n").encode() + data
+    table = CsvTable(data, file.name)
+    rows = [row for row in table.rows() if isinstance(row, Row)]
+    columns = {name: pa.array([row.values[name] for row in rows], type=pa.string()) for name in table.columns}
+    return pa.table({**columns, WHERE: pa.array([f"{file.name}:{row.number}" for row in rows])}), len(data) >= size
+
+
+def _whole_rows(data: bytes) -> bytes:
+    """Up to the last line end that is no part of a quoted cell."""
+    end = data.rfind(b"\n") + 1
+    for _ in range(1000):
+        if data.count(b'"', 0, end) % 2 == 0:
+            return data[:end]
+        end = data.rfind(b"\n", 0, max(end - 1, 0)) + 1
+    return data[:end]
+
+
+def _parquet(file: Path) -> tuple[pa.Table, bool]:
+    try:
+        source = pq.ParquetFile(file)
+        batch = next(source.iter_batches(batch_size=SAMPLE_ROWS), None)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{file}: not readable as Parquet: {error}") from error
+    table = pa.Table.from_batches([batch]) if batch is not None else source.schema_arrow.empty_table()
+    return _placed(table, file), source.metadata.num_rows <= SAMPLE_ROWS
+
+
+def _jsonl(file: Path) -> tuple[pa.Table, bool]:
+    with file.open("rb") as source:
+        data = source.read(SAMPLE_BYTES)
+    whole = len(data) == file.stat().st_size
+    data = data if whole else data[: data.rfind(b"\n") + 1]
+    try:
+        return _placed(paj.read_json(io.BytesIO(data)), file), whole
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{file}: not readable as a JSON object per line: {error}") from error
+
+
+def _fasta(file: Path) -> tuple[pa.Table, bool]:
+    names, parts = [], []
+    with file.open(encoding="utf-8", errors="surrogateescape") as source:
+        for line in source:
+            if line.startswith(">"):
+                names.append(line[1:].split()[0] if line[1:].split() else "")
+                parts.append("")
+            elif parts:
+                parts[-1] += line.strip()
+    if not names:
+        raise DataError(f"{file}: no line begins with >; expected FASTA")
+    return _placed(pa.table({"name": names, "sequence": parts}), file), True
+
+
+def _placed(table: pa.Table, file: Path) -> pa.Table:
+    return table.append_column(
+        WHERE, pa.array([f"{file.name}:{row + 1}" for row in range(len(table))], type=pa.string())
+    )
+
+
+def _folders(kind: Kind, files: list[tuple[Path, Path]], others: tuple[Path, ...]) -> Delivery:
+    """The folder directly below what was named is the class."""
+    classes: Counter[str] = Counter()
+    for base, file in files:
+        parts = file.relative_to(base).parts
+        if len(parts) > 1:
+            classes[parts[0]] += 1
+    labels = [file.relative_to(base).parts[0] for base, file in files if len(file.relative_to(base).parts) > 1]
+    table = pa.table({"label": pa.array(labels, type=pa.string())})
+    seen = _pictures([file for _, file in files]) if kind == "pictures" else None
+    return Delivery(
+        kind=kind, files=tuple(file for _, file in files), table=table, whole=True, others=others, pictures=seen,
+        classes=dict(sorted(classes.items())),
+    )  # fmt: skip
+
+
+def _pictures(files: list[Path]) -> Pictures:
+    sizes, grey, unreadable = [], True, 0
+    for file in files[:: max(1, len(files) // SAMPLE_FILES)]:
+        try:
+            with Image.open(file) as picture:
+                sizes.append(picture.size)
+                grey = grey and picture.mode in ("1", "L", "I;16")
+        except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError):
+            unreadable += 1
+    if not sizes:
+        raise DataError(f"{files[0]}: no picture of those that were opened can be read")
+    widths, heights = (sorted(size[axis] for size in sizes) for axis in (0, 1))
+    return Pictures(
+        height=heights[len(heights) // 2],
+        width=widths[len(widths) // 2],
+        channels=1 if grey else 3,
+        unreadable=unreadable,
+    )

@@ -1,0 +1,62 @@
+"""Draft the pipeline file of a delivery: a file that works, with a reason behind every line."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlratchet.models.drafting.delivery import Delivery, look_at
+from mlratchet.models.drafting.picture_folder import draft_pictures
+from mlratchet.models.drafting.tables import draft_table
+from mlratchet.models.errors import ConfigurationError, DataError
+from mlratchet.models.pipeline.loading import parse_pipeline
+
+LONGEST_NAME = 48
+NAME = re.compile(r"^[a-z][a-z0-9-]{0,47}$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A pipeline file, not written yet."""
+
+    name: str
+    text: str
+    notes: tuple[str, ...]  # what a person should look at first
+
+
+def draft(paths: Sequence[Path], *, label: str | None = None, name: str | None = None) -> Draft:
+    """Of files and folders on this machine.
+
+    Raises ``DataError`` for what cannot be read or learnt from, and ``ConfigurationError`` for a name that no pipeline
+    has and for a kind of data that no built-in workload learns from.
+    """
+    name = name or name_from(paths[0])
+    if not NAME.match(name):
+        raise ConfigurationError(f"--name {name!r}: expected small letters, digits and -, a letter first, at most 48")
+    delivery = look_at(paths)
+    text, notes = _drafted(delivery, name, label)
+    parse_pipeline(text, where=f"{name}.yaml")
+    return Draft(name=name, text=text, notes=tuple(notes))
+
+
+def _drafted(delivery: Delivery, name: str, label: str | None) -> tuple[str, list[str]]:
+    if delivery.kind == "table":
+        return draft_table(delivery, name, label)
+    if delivery.kind == "pictures":
+        if label is not None:
+            raise DataError(f"--label {label!r}: the label of a picture is the folder that it lies in; leave it out")
+        return draft_pictures(delivery, name)
+    raise ConfigurationError(
+        f"{delivery.files[0]}: {delivery.kind}: no built-in workload learns from these by itself; "
+        f"`ratchet schema show {delivery.files[0]}` shows their schema, for a workload of your own"
+    )
+
+
+def name_from(path: Path) -> str:
+    """A pipeline's name out of the name of a file or folder."""
+    plain = unicodedata.normalize("NFKD", path.resolve().name.split(".")[0]).encode("ascii", "ignore").decode().lower()
+    words = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+    return (words if words[:1].isalpha() else f"data-{words}".rstrip("-"))[:LONGEST_NAME].rstrip("-")

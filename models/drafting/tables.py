@@ -1,0 +1,156 @@
+"""Draft the file of a table: the built-in table workloads learn from its number columns."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from mlratchet.models.drafting.baseline import bar_of_classes, bar_of_numbers
+from mlratchet.models.drafting.commented import Commented
+from mlratchet.models.drafting.delivery import Delivery
+from mlratchet.models.drafting.schema_text import write_schema
+from mlratchet.models.drafting.sections import Size, write_gates, write_split, write_training
+from mlratchet.models.errors import DataError
+from mlratchet.models.schema.infer import Proposal, infer
+from mlratchet.models.schema.roles import Label
+
+WORKLOAD = "mlratchet.models.workloads.tabular"
+MOST_GAPS = 0.02  # of the rows may lack a column that is used: each such row is set aside
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usable:
+    """What the table workloads of today can learn from: numbers that are given."""
+
+    columns: tuple[str, ...]
+    left: dict[str, str]  # columns that they cannot use -> why
+    x: np.ndarray[Any, Any]  # (N, F) of the rows that are complete
+    y: np.ndarray[Any, Any]  # (N,) names of classes, or numbers
+
+
+def draft_table(delivery: Delivery, name: str, label: str | None) -> tuple[str, list[str]]:
+    """The text and the notes. Raises ``DataError`` for a table without a label or without a column of numbers."""
+    proposal = infer(delivery.table, label=label)
+    if proposal.label is None:
+        raise DataError(f"{delivery.files[0]}: no column can be a label; name one with --label")
+    usable = usable_of(proposal, proposal.label)
+    size = Size(rows=len(usable.y), sure=delivery.whole)
+    notes = _notes(delivery, proposal, usable)
+    out = Commented()
+    out.remark(f"Drafted by `ratchet init` from {delivery.files[0].name}: {size.words()}. Every line can be changed.")
+    out.entry("name", name)
+    _write_workload(out, proposal.label, usable, size)
+    _write_source(out, proposal, proposal.label, usable, name)
+    out.section("schema", "what a row holds: `ratchet schema diff` holds new deliveries against it")
+    write_schema(out, proposal, depth=1)
+    write_split(out, size)
+    write_training(out, size)
+    _write_gates(out, proposal.label, usable, size)
+    return out.text().lstrip("\n"), notes
+
+
+def usable_of(proposal: Proposal, label: Label) -> Usable:
+    """Number columns with few gaps. Raises ``DataError`` where there is none."""
+    target = proposal.columns[label.name]
+    given = np.asarray(target.values.is_valid())
+    left: dict[str, str] = {}
+    chosen: list[str] = []
+    for name, field in proposal.schema.inputs.items():
+        if field.kind != "number":
+            left[name] = f"a {field.kind}"
+        else:
+            chosen.append(name)
+    gaps = {name: float((~_given(proposal, name) & given).sum()) / max(given.sum(), 1) for name in chosen}
+    used: list[str] = []
+    complete = given.copy()
+    for name in sorted(chosen, key=lambda one: gaps[one]):
+        both = complete & _given(proposal, name)
+        if both.sum() < (1 - MOST_GAPS) * given.sum():
+            left[name] = f"{gaps[name]:.0%} not given, and rows with gaps are set aside"
+        else:
+            complete, used = both, [*used, name]
+    columns = tuple(name for name in chosen if name in used)
+    if not columns:
+        what = "; ".join(f"{name!r}: {why}" for name, why in [*left.items()][:5])
+        raise DataError(f"no column of numbers that is always given, which is what tables are learnt from; {what}")
+    x = np.stack([np.asarray(proposal.columns[name].values.cast(pa.float64())) for name in columns], axis=1)
+    y = target.values.cast(pa.float64()) if label.task == "regression" else target.as_text(label.name)
+    return Usable(columns=columns, left=left, x=x[complete], y=np.asarray(y.to_numpy(zero_copy_only=False))[complete])
+
+
+def _given(proposal: Proposal, name: str) -> np.ndarray[Any, Any]:
+    return np.asarray(proposal.columns[name].values.is_valid())
+
+
+def _write_workload(out: Commented, label: Label, usable: Usable, size: Size) -> None:
+    regression = label.task == "regression"
+    out.section("workload")
+    kind = "TableRegressor" if regression else "TableClassifier"
+    out.entry("use", f"{WORKLOAD}:{kind}", "columns are standardised inside the model", depth=1)
+    out.section("parameters", depth=1)
+    out.section("columns", "the input, by name", depth=2)
+    for name in usable.columns:
+        out.item_text(name, depth=3)
+    for name, why in usable.left.items():
+        out.remark(f"not used: {name!r} ({why})", depth=3)
+    if not regression:
+        out.entry("classes", label.classes, label.reason, depth=2)
+    width = 32 if size.rows < 2_000 else 64
+    out.entry("hidden", [width, width], "widths of the hidden layers", depth=2)
+    if size.rows < 2_000:
+        out.entry("dropout", 0.1, "few rows", depth=2)
+
+
+def _write_source(out: Commented, proposal: Proposal, label: Label, usable: Usable, name: str) -> None:
+    schema = proposal.schema
+    out.section("source")
+    out.entry("prefix", f"{name}/", f"`ratchet upload {name} FILE` puts files there", depth=1)
+    out.entry("format", "csv", depth=1)
+    out.entry("label_column", label.name, label.reason, depth=1)
+    if schema.id is not None:
+        out.entry("id_column", schema.id, "each value once, so it names a row", depth=1)
+    if schema.group is not None:
+        out.entry("group_column", schema.group, "its rows stay on one side of the split", depth=1)
+    read = [*usable.columns, *([label.name] if label.task == "regression" else [])]
+    commas = {one: schema.fields[one].decimal for one in read if schema.fields[one].decimal is not None}
+    if commas:
+        out.entry("decimal", commas, "as they are written in what was looked at", depth=1)
+
+
+def _write_gates(out: Commented, label: Label, usable: Usable, size: Size) -> None:
+    if label.task == "regression":
+        bar = bar_of_numbers(usable.x, usable.y, test_rows=size.test_rows)
+        write_gates(out, size, bar, task="regression", classes={}, spread=float(usable.y.std()))
+    else:
+        bar = bar_of_classes(usable.x, usable.y, test_rows=size.test_rows)
+        write_gates(out, size, bar, task="classification", classes=dict(Counter(usable.y.tolist())))
+
+
+def _notes(delivery: Delivery, proposal: Proposal, usable: Usable) -> list[str]:
+    assert proposal.label is not None
+    notes = [f"label {proposal.label.name!r} ({proposal.label.reason})"]
+    notes += [f"{name!r} {words}: it is no input" for name, words in proposal.suspects.items()]
+    notes += [f"{name!r} is not used: {words}" for name, words in proposal.open.items()]
+    left = [name for name in usable.left if name not in proposal.open]
+    if left:
+        notes.append(
+            f"not used, as the table workloads learn from numbers that are given: {', '.join(map(repr, left))}"
+        )
+    rare = _rare(usable, proposal.label)
+    if rare:
+        notes.append(rare)
+    if delivery.others:
+        notes.append(f"{len(delivery.others)} files are of another kind and were not looked at")
+    return notes
+
+
+def _rare(usable: Usable, label: Label) -> str:
+    if label.task == "regression":
+        return ""
+    counts = Counter(usable.y.tolist())
+    few = [name for name in label.classes if counts[name] < math.ceil(3 / 0.15)]
+    return f"classes with few rows, so that a side may lack one: {', '.join(few)}" if few else ""
