@@ -15,6 +15,7 @@ from mlratchet.models.preparation.composed import PreparationPlan
 from mlratchet.models.preparation.section import PreparationSection
 from mlratchet.models.tensors.named import Inputs, Ragged
 
+from tests.conftest import REPOSITORY
 from tests.unit.preparation.examples import FIELDS, schema_of, table
 
 SECTIONS: Mapping[str, dict[str, Any]] = {
@@ -134,5 +135,5 @@ def test_another_process_fits_the_same_state() -> None:
         "from tests.unit.preparation.examples import table\n"
         "print(plan_of('as usual').fit(cut(table(60))).digest)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
     assert done.stdout.strip() == plan_of("as usual").fit(cut(table(60))).digest
