@@ -9,24 +9,27 @@ TOGETHER := -n 3
 # The order is random, and another one whenever a test changes; a red run can be run again in its own order.
 SEED ?= $(shell printf '%d' 0x$$(git rev-parse --short=7 'HEAD:tests' 2>/dev/null || echo 1))
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# A lock is complete, so nothing is resolved; and it is compiled on all cores, not on one.
-INSTALL = $(BIN)/python -m pip install --quiet --no-deps --no-compile
-COMPILE = $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true  # files of no use to Python 3.11 are in some packages
+# A lock is complete, so nothing is resolved, and its parts go in side by side. What is imported is compiled beforehand,
+# on all cores, except what nobody here imports: tests of packages, and packages whose code is a program or a service of
+# its own. (What is imported of those after all is compiled by then; some files are of no use to Python 3.11.)
+NEVER_IMPORTED = /tests?/|/(apprise|databricks|fontTools|moto|mypy|mypyc|pip|playwright|schemathesis|setuptools|torch/testing)/
+define INSTALL
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	sed '/^ *\(#\|$$\)/d' $(1) | xargs -P 2 -n 60 $(BIN)/python -m pip install --quiet --no-deps --no-compile
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	$(BIN)/python -m compileall -qq -j 0 -x '$(NEVER_IMPORTED)' $(VENV)/lib || true
+endef
 
 .PHONY: demo test test-full suite check lint install install-test clean
 
-# A stamp per lock: an unchanged lock installs nothing.
+# A stamp per set of locks: unchanged ones install nothing.
 $(VENV)/.core-installed: requirements.lock pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(INSTALL) -r requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
-	$(COMPILE)
+	$(call INSTALL,requirements.lock)
 	touch $@
 
-$(VENV)/.test-installed: $(VENV)/.core-installed requirements-test.lock
-	$(INSTALL) -r requirements-test.lock
-	$(COMPILE)
-	touch $@
+$(VENV)/.test-installed: requirements.lock requirements-test.lock pyproject.toml
+	$(call INSTALL,requirements.lock requirements-test.lock)
+	touch $(VENV)/.core-installed $@
 
 install: $(VENV)/.core-installed
 install-test: $(VENV)/.test-installed

@@ -91,7 +91,7 @@ def bare_loop(made: Trainer, wrap: Callable[[nn.Module, Any], tuple[Any, Any, Ca
     module = made.workload.build_model().to(made.device)
     optimizer = torch.optim.AdamW(module.parameters(), lr=1e-3, fused=True)
     model, optimizer, backward = wrap(module, optimizer)
-    x, y = (torch.from_numpy(rows).to(made.device) for rows in (made.train_rows.x, made.train_rows.y))
+    x, y = (torch.from_numpy(rows).to(made.device) for rows in (made.train_rows.x.array, made.train_rows.y))
     rank, world, batch = made.rank, made.world, made.config.global_batch_size
     order = torch.randperm(len(y))
     per_epoch = len(y) // batch
@@ -162,7 +162,7 @@ def lightning_trainer(made: Trainer, plugins: Any) -> Step:
     import lightning
 
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    x, y = torch.from_numpy(made.train_rows.x), torch.from_numpy(made.train_rows.y)
+    x, y = torch.from_numpy(made.train_rows.x.array), torch.from_numpy(made.train_rows.y)
     rank, world, batch = made.rank, made.world, made.config.global_batch_size
     torch.manual_seed(0)
     order, network = torch.randperm(len(y)), made.workload.build_model()

@@ -1,7 +1,8 @@
-"""Ask people: the run pauses until the documents in the bucket decide, or the wait of the policy is over.
+"""Ask people: the run waits until the documents in the bucket decide, or the wait of the policy is over.
 
-Prefect's pause is where a person is asked, and no more: what counts is read from the bucket, so a run that is killed
-while it waits loses nothing, and `ratchet approve` needs neither Prefect nor this process.
+Prefect's form is where a person is asked, and no more: what counts is read from the bucket, so a run that is killed
+while it waits loses nothing, and `ratchet approve` needs neither Prefect nor a process of the run. A run of the worker
+ends its process while it waits (`flows/suspension.py`); one of `ratchet run --local` pauses in the terminal that asked.
 """
 
 from __future__ import annotations
@@ -15,17 +16,20 @@ from contextlib import contextmanager
 from typing import Any, Literal
 from uuid import UUID
 
+from mlratchet.flows.suspension import WaitsForPeople, answer_in_form, wait_without_a_process
 from mlratchet.models.decisions.approval_page import form_description, hint
 from mlratchet.models.decisions.approval_request import ApprovalRequest
+from mlratchet.models.decisions.waiting import is_settled
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.tasks.showing.prefect_page import run_url
 from mlratchet.tasks.steps.approval import attest, metric_rows
-from mlratchet.tasks.support.answers import is_settled, standings
+from mlratchet.tasks.support.answers import standings
 from mlratchet.tasks.wiring import Run
 from prefect import get_client, get_run_logger, pause_flow_run
 from prefect.exceptions import FlowPauseTimeout
 from prefect.input import RunInput
+from prefect.runtime import deployment
 from prefect.states import Running
 from pydantic import Field, ValidationError, create_model
 
@@ -36,27 +40,43 @@ logger = logging.getLogger(__name__)
 
 
 def wait_for_people(run: Run, request: ApprovalRequest, evidence: Evidence) -> bool:
-    """Whether they decided; False when the wait was over first. A form that is filled in goes to the bucket."""
-    checks = request.checks()
-    deadline = time.monotonic() + 3600 * max(check.wait_hours for check in checks)
+    """Whether they decided; False when the wait was over first. A form that is filled in goes to the bucket.
+
+    Raises ``WaitsForPeople`` when this process has to end until they answer.
+    """
+    asked_before = run.waited is not None and run.waited.request == request.key
+    until_s = run.waited.until_s if run.waited is not None and asked_before else time.time() + longest_wait_s(request)
     form = approval_form(request, form_description(request, metric_rows(run, evidence)))
     get_run_logger().info(hint(request, run_url(run.adapters.settings, run.run_id)))  # all that --local shows of it
 
     def over() -> bool:
-        return is_settled(standings(run.adapters, request)) or time.monotonic() >= deadline
+        return is_settled(standings(run.adapters, request)) or time.time() >= until_s
 
+    if run.waited is not None and asked_before:
+        take(run, request, answer_in_form(form, run.waited))
     while not over():
-        answer = pause(form, run.run_id, over, timeout_s=deadline - time.monotonic())
-        if answer is not None:
-            attest(
-                run.adapters,
-                request,
-                decision=answer.decision,
-                approver=answer.approver,
-                reason=answer.reason,
-                hours=answer.counts_for_hours,
-            )
+        if deployment.id is not None:  # the worker started it, and starts it again
+            raise WaitsForPeople(wait_without_a_process(run, request, until_s=until_s), form)
+        take(run, request, pause(form, run.run_id, over, timeout_s=until_s - time.time()))
     return is_settled(standings(run.adapters, request))
+
+
+def longest_wait_s(request: ApprovalRequest) -> float:
+    """Seconds, of the checks that ask."""
+    return 3600 * max(check.wait_hours for check in request.checks())
+
+
+def take(run: Run, request: ApprovalRequest, answer: Any | None) -> None:
+    """Put a form that was filled in into the bucket."""
+    if answer is not None:
+        attest(
+            run.adapters,
+            request,
+            decision=answer.decision,
+            approver=answer.approver,
+            reason=answer.reason,
+            hours=answer.counts_for_hours,
+        )
 
 
 def approval_form(request: ApprovalRequest, description: str) -> type[RunInput]:

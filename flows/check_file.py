@@ -23,8 +23,9 @@ from mlratchet.models.metrics.rows import load_rows
 from mlratchet.models.objectives.naming import metrics_over
 from mlratchet.models.pipeline.checking import check_gates
 from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline, read_shared_policy
-from mlratchet.models.pipeline.located import with_lines
+from mlratchet.models.pipeline.located import KEY, with_lines
 from mlratchet.models.pipeline.reading import parse_yaml, read_text
+from mlratchet.models.pipeline.salvage import Left, read_what_holds
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.promotion.registered import promoted_registration
@@ -48,21 +49,32 @@ def check_pipeline(
         rehearsing: Try the workload, in a process of its own: a training of a few made-up rows, a resume, an export.
             A run does so on rows of its own, where something will train.
     """
-    spec = read_pipeline(file, overrides=overrides)
+    left = read_what_holds(file, overrides=overrides)
+    if left.spec is None:
+        raise ConfigurationError("\n".join(left.problems))
+    spec, problems, warnings = left.spec, left.problems, []
     try:
         workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
         workload_source(spec.workload.use)  # a declared file that is not there
-    except ConfigurationError as error:
-        _, lines = parse_yaml(read_text(file), where=str(file), expected="a pipeline file")
-        raise ConfigurationError(f"{file}:{lines.of(('workload', 'use'))}: {error}") from error
-    try:
         warnings = check_whole(spec).warnings
     except ConfigurationError as error:
-        raise with_lines(error, file, spec.gates) from error
+        problems += str(located(error, file, left)).splitlines()
+    if problems:
+        raise ConfigurationError("\n".join(dict.fromkeys(problems)))
     notes = list(rehearse_made_up(spec, file, adapters)) if rehearsing else []
     pilot = newest_comparison(adapters, spec, workload) if adapters is not None else None
     known = pilot or Pilot(test_share=spec.data.split.test, metrics=_metrics(spec, workload))
     return spec, warnings + spec.train.notes() + notes + power_notes(spec.gates, known)
+
+
+def located(error: ConfigurationError, file: Path, left: Left) -> ConfigurationError:
+    """With the lines of the keys that it names; what names none is about the workload."""
+    assert left.spec is not None
+    told = str(with_lines(error, file, left.spec.gates, left.left_out))
+    _, lines = parse_yaml(read_text(file), where=str(file), expected="a pipeline file")
+    place = f"{file}:{lines.of(('workload', 'use'))}: "
+    said = [one if one.startswith(str(file)) or KEY.match(one) else place + one for one in told.splitlines()]
+    return ConfigurationError("\n".join(said))
 
 
 def rehearse_made_up(spec: PipelineSpec, file: Path, adapters: Adapters | None) -> tuple[str, ...]:

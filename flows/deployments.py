@@ -15,7 +15,6 @@ from mlratchet.flows.withdraw import bring_back
 from mlratchet.infra.settings import Settings, load_settings
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.gates.names import GATES
-from mlratchet.models.gates.policy import approval_checks
 from mlratchet.models.pipeline.loading import find_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import publish_deployment, publish_pipeline
@@ -26,13 +25,6 @@ from prefect.schedules import Cron
 from prefect.types.entrypoint import EntrypointType
 
 ONE_AT_A_TIME = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
-
-
-def waits_for_people(spec: PipelineSpec) -> bool:
-    """Whether a run may pause. Prefect takes a limit's slot away from a paused run and then ends the run, within five
-    minutes, because it holds no slot (3.8.8; as in PrefectHQ/prefect#20251): such a pipeline has no limit. Runs beside
-    each other are kept apart by epochs and by the ledger."""
-    return any(check.wait_hours > 0 for gate in GATES for check in approval_checks(spec.gates, gate))
 
 
 def deploy_pipeline(file: Path, adapters: Adapters) -> dict[str, Any]:
@@ -56,7 +48,7 @@ def deploy_spec(spec: PipelineSpec, adapters: Adapters) -> dict[str, Any]:
         tags=sorted({"ratchet", *spec.tags}),
         schedules=[Cron(spec.schedule.cron, timezone=spec.schedule.timezone)] if spec.schedule else [],
         parameters={"pipeline": spec.name, "parameters": asked},
-        concurrency_limit=None if waits_for_people(spec) else ONE_AT_A_TIME,
+        concurrency_limit=ONE_AT_A_TIME,
         entrypoint_type=EntrypointType.MODULE_PATH,
         work_pool_name=settings.work_pool,
     )

@@ -30,6 +30,7 @@ from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run, open_adapters, open_run
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.exceptions import Pause
 from prefect.runtime import flow_run as current
 
 AS_IN_THE_FILE = RetrainParameters()
@@ -60,6 +61,9 @@ def retrain(pipeline: str, parameters: RetrainParameters = AS_IN_THE_FILE, order
         )
         climb(run, report)
         ended = True
+    except Pause:  # it asks people, or somebody suspended it: nothing failed, and another process goes on
+        ended = True
+        raise
     except RatchetError as error:
         report = report.failed(error)
         ended = isinstance(error, GateRefusedError)
@@ -78,6 +82,7 @@ def whoever_started() -> str:
 def climb(run: Run, report: Report) -> None:
     """The road, step by step. Fills in `report`; raises ``GateRefusedError`` at the gate that says no."""
     snapshot = ingest(run)
+    run.snapshot_id = snapshot.id
     work = recognise(run, snapshot)
     report.begin(work)
     if work.done is not None and work.champion is not None and (work.is_champion or work.was_champion):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any, Literal
 
+from mlratchet.models.registration.record import find_registration
+from mlratchet.tasks.actions.reconcile import serve
 from mlratchet.tasks.support.pipelines import require_pipeline
 from mlratchet.tasks.wiring import Adapters
 from prefect import get_client
@@ -39,8 +41,8 @@ def withdraw(adapters: Adapters, name: str, *, how: Literal["stopped", "removed"
 
 
 def bring_back(adapters: Adapters, name: str) -> None:
-    """After a deployment was made again: a schedule that `ratchet stop` paused goes on. One that somebody paused in
-    Prefect stays as it is."""
+    """After a deployment was made again: a schedule that `ratchet stop` paused goes on, and the champion is served. A
+    schedule that somebody paused in Prefect stays as it is."""
     if adapters.servers.withdrawn(name) is None:
         return
     with get_client(sync_client=True) as client:
@@ -48,3 +50,7 @@ def bring_back(adapters: Adapters, name: str) -> None:
             with suppress(ObjectNotFound):
                 client.resume_deployment(client.read_deployment_by_name(f"{flow}/{name}").id)
     adapters.servers.resume(name)
+    head = adapters.ledger.head(name)
+    record = find_registration(adapters.store, head.work_key) if head is not None else None
+    if record is not None:
+        serve(adapters, record)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -52,8 +52,14 @@ def digits_files(delivery: str) -> dict[str, bytes]:
 
 def seed_digits(raw: ObjectStore, delivery: str, *, on_progress: Callable[[int, int], None]) -> int:
     """Bring the prefix `digits/` to exactly the delivery; returns how many objects were written or removed."""
-    files = digits_files(delivery)
-    held = {info.key: info for info in raw.list(PREFIX)}
+    return bring_to(raw, PREFIX, digits_files(delivery), on_progress=on_progress)
+
+
+def bring_to(
+    raw: ObjectStore, prefix: str, files: Mapping[str, bytes], *, on_progress: Callable[[int, int], None]
+) -> int:
+    """Make a prefix hold exactly these files, by key; returns how many objects were written or removed."""
+    held = {info.key: info for info in raw.list(prefix)}
     stale = sorted(set(held) - set(files))
     changed = sorted(key for key, data in files.items() if key not in held or not _equal(held[key].etag, data))
     total = len(stale) + len(changed)

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,7 +69,7 @@ class Settings(BucketNames):
     prefect_auth: SecretStr | None = None  # user:password
     no_auth: bool = False  # said by `ratchet up --no-auth`: Prefect and MLflow of the stack ask nobody for a password
     work_pool: str = "ratchet"
-    worker_limit: int = 8  # runs at once, those that wait for a person included
+    worker_limit: int = 8  # runs at once; those that wait for a person are none
     signing_key_file: Path | None = None  # the pipeline's private key; None: `keys/pipeline.pem` of the home
     signing_key: SecretStr | None = None  # the same, itself
     approver_key_file: Path | None = None  # the private key of who approves; None: `keys/approver-OWNER.pem`
@@ -140,6 +141,7 @@ class ServerSettings(AuditSettings):
     """What a model server needs: buckets that it may read and the public list of keys. No password, no private key."""
 
     serving_names: str = ""
+    key_folders: str = ""  # that a user's code never reads, as PATH lists them
     fault: str | None = None
 
 
@@ -203,6 +205,20 @@ def child_environment(settings: Settings) -> dict[str, str]:
         # Prefect's client sends the other one with HTTP and with one of its three WebSockets
         environment["PREFECT_CLIENT_CUSTOM_HEADERS"] = json.dumps({"Authorization": basic(auth)})
     return environment
+
+
+TEMPORARY_ROOT = "RATCHET_TEMPORARY"
+
+
+def temporary_root() -> Path:
+    """Where this process and those that it starts make temporary folders: at a short path, because sockets are made in
+    them, whose paths may be 107 bytes long."""
+    return Path(os.environ.get(TEMPORARY_ROOT) or tempfile.gettempdir())
+
+
+def told_temporary(folder: Path) -> dict[str, str]:
+    """For a service of the stack: what others than Ratchet make goes to `folder`, what Ratchet makes where it went."""
+    return {"TMPDIR": str(folder), TEMPORARY_ROOT: str(temporary_root())}
 
 
 TOLD_TO_CHILDREN = (
@@ -321,8 +337,11 @@ def server_environment(settings: Settings) -> dict[str, str]:
     }
     if settings.s3_endpoint_url:
         found["RATCHET_S3_ENDPOINT_URL"] = settings.s3_endpoint_url
-    if python_path():  # a server imports an objective of the user's
-        found["PYTHONPATH"] = os.pathsep.join(python_path())
+    found.pop("PYTHONPATH", None)
+    found |= project_path(os.environ) | ratchets_path(os.environ)  # for the child that answers by a user's objective
+    found["RATCHET_KEY_FOLDERS"] = os.pathsep.join(
+        str(file.parent) for file in (settings.signing_key_file, settings.approver_key_file) if file is not None
+    )
     if settings.s3_session_token and settings.serving_s3_access_key is None:
         found["RATCHET_S3_SESSION_TOKEN"] = settings.s3_session_token.get_secret_value()
     return found

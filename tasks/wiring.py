@@ -18,12 +18,16 @@ from mlratchet.infra.serving.local import LocalServers
 from mlratchet.infra.settings import Settings, load_settings
 from mlratchet.infra.storage.opening import Buckets
 from mlratchet.infra.storage.s3 import S3Store
+from mlratchet.models.config import WorkloadRef
+from mlratchet.models.data.dataset import DatasetManifest
+from mlratchet.models.data.prepared_shards import fitted_workload
+from mlratchet.models.decisions.waiting import WaitingRun, waiting_of
 from mlratchet.models.errors import ConfigurationError, InfrastructureError, SecurityError
 from mlratchet.models.garbage.lock import collections, wait_for_collector
 from mlratchet.models.identity.claim import Claim, is_current
 from mlratchet.models.identity.closure import Closure, source_of
 from mlratchet.models.identity.lease import LeaseKeeper
-from mlratchet.models.identity.product import DATA
+from mlratchet.models.identity.product import DATA, reached_through_workloads
 from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.pipeline.changes import Changes, changed_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
@@ -38,6 +42,7 @@ from mlratchet.models.pipeline.work_key import training_code
 from mlratchet.models.ports.registry import Registry
 from mlratchet.models.ports.tracker import Tracker
 from mlratchet.models.serving.servers import Servers
+from mlratchet.models.sources.formats import FORMATS
 from mlratchet.models.training.job import StaleAttemptError
 from mlratchet.models.training.launcher import Launcher
 from mlratchet.models.workloads.base import Workload
@@ -105,11 +110,15 @@ class Run:
     """One retrain: the pipeline, its workload, the adapters and who asked. Not a dataclass, so that Prefect
     passes it to tasks as it is instead of looking inside."""
 
-    def __init__(self, spec: PipelineSpec, adapters: Adapters, *, run_id: str, actor: str) -> None:
+    def __init__(
+        self, spec: PipelineSpec, adapters: Adapters, *, run_id: str, actor: str, waited: WaitingRun | None = None
+    ) -> None:
         self.spec = spec
+        self.waited = waited  # what it asked people in a process before this one, and on what it asked
         self.adapters = adapters
         self.run_id = run_id
         self.actor = actor
+        self.snapshot_id = ""  # of the delivery, once it is ingested
         self.tracking_run: str | None = None  # set by the training task; `close` ends it
         self.pages: dict[str, bytes] = {}  # of decisions, not yet in MLflow
         self.reading = ""  # what was read of the delivery, in a line; set by the step that reads, or that recognises
@@ -122,6 +131,21 @@ class Run:
     def workload(self) -> Workload:
         """The pipeline's workload."""
         return load_workload(self.spec.workload.use, dict(self.spec.workload.parameters))
+
+    @cached_property
+    def trained_as(self) -> WorkloadRef:
+        """The workload as ranks and children load it: with what its preparation was fitted to, once that is known."""
+        return self.spec.workload
+
+    def prepared_by(self, dataset: DatasetManifest) -> None:
+        """From now on the workload is the one that prepares as this dataset was prepared."""
+        if dataset.preparation_sha256:
+            self.trained_as = fitted_workload(self.adapters.store, self.spec.workload, dataset)
+            self.workload = load_workload(self.trained_as.use, dict(self.trained_as.parameters))
+
+    def as_trained(self, workload: WorkloadRef) -> WorkloadRef:
+        """Another workload over the same prepared rows, for a trial of a search."""
+        return workload.model_copy(update={"parameters": {**self.trained_as.parameters, **workload.parameters}})
 
     @cached_property
     def workload_source(self) -> Closure:
@@ -137,7 +161,9 @@ class Run:
     def data_code(self) -> dict[str, Any]:
         """The code that decides rows and sides."""
         name = self.spec.source.format or ""
-        return DATA.code(self.workload_source, *([source_of(name)] if ":" in name else []))
+        reference = FORMATS.get(name, name)
+        follow = reached_through_workloads()
+        return DATA.code(self.workload_source, *([source_of(reference, follow=follow)] if ":" in reference else []))
 
     @cached_property
     def training_code(self) -> dict[str, Any]:
@@ -219,10 +245,15 @@ def open_run(adapters: Adapters, pipeline: str, order: str, changes: Changes, *,
         run_id: Prefect's.
         actor: Who says that they ask; of an order it is who signed.
 
+    One that asked people and is taken up again is what it was when it asked, whatever was deployed since.
+
     Raises ``ConfigurationError`` for what could never work, wherever it came from: nothing trains first;
     ``SecurityError`` for a deployment or an order that is not signed, or a chain whose newest entry is gone.
     """
-    if order:
+    waited = waiting_of(adapters.store, pipeline, run_id, now_s=time.time())
+    if waited is not None:
+        revision, actor, changes = waited.revision, waited.actor, Changes()
+    elif order:
         ordered = take_order(adapters.store, pipeline, order, run_id=run_id, now_s=time.time())
         revision, actor = ordered.revision, ordered.actor
     else:
@@ -235,4 +266,4 @@ def open_run(adapters: Adapters, pipeline: str, order: str, changes: Changes, *,
         publish_pipeline(adapters.store, spec)  # its digest stands in the decisions
     check_whole(spec)
     adapters.launcher.processes(spec.train)
-    return Run(spec, adapters, run_id=run_id, actor=actor)
+    return Run(spec, adapters, run_id=run_id, actor=actor, waited=waited)

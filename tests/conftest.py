@@ -17,9 +17,11 @@ from typing import Any, ClassVar
 import hypothesis
 import numpy as np
 import pytest
+from mlratchet.infra.machine.free_ports import GRPC_OFFSET, known_ports
 from mlratchet.infra.machine.processes import STACK_MARK, marked_processes
 from mlratchet.infra.settings import Settings, apply_environment, load_settings
 from mlratchet.infra.stack.control import ServiceStatus, status
+from mlratchet.infra.stack.leftovers import SOCKETS
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models import fault_points
 from mlratchet.models.data.preprocess import read_dataset_records
@@ -171,7 +173,7 @@ def wait_for(what: str, condition: Callable[[], Any], timeout_s: float = 300.0) 
 class Stack:
     """An embedded stack and a project folder of its own; commands run in it as a user would run them."""
 
-    tried: ClassVar[set[str]] = set()  # commands that ran in an interpreter of their own, in this session
+    tried: ClassVar[Path]  # a file for each command that ran in an interpreter of its own, in any worker of the session
 
     def __init__(self, folder: Path) -> None:
         self.home, self.project = folder / "home", folder / "project"
@@ -192,10 +194,21 @@ class Stack:
         }  # a test that asks what is repaired must be the one who repairs
         return {**mine, **by_hand, "RATCHET_HOME": str(self.home), "COLUMNS": "200", **more}
 
-    def start(self, *arguments: str, anew: bool = True, **environment: str) -> subprocess.Popen[str]:
-        """A command in the background; `anew`: in an interpreter that was started for it, as a user's shell does."""
-        if anew:
-            self.tried.add(arguments[0])
+    def first_time(self, command: str) -> bool:
+        """Whether nobody has tried it in this session."""
+        try:
+            (self.tried / command).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
+
+    def start(self, *arguments: str, anew: bool = False, **environment: str) -> subprocess.Popen[str]:
+        """A command in the background.
+
+        The first time of a session, with a path of its own and if `anew`, it is started as in a user's shell; else it
+        is a fork of the stack's warm process, which has imported everything.
+        """
+        anew = self.first_time(arguments[0]) or anew or arguments[0] in ANEW or "PYTHONPATH" in environment
         ratchet = str(Path(sys.executable).with_name("ratchet"))
         warm = str(Path(__file__).with_name("warm_command.py"))
         command = [ratchet] if anew else [sys.executable, warm, str(self.home)]
@@ -212,13 +225,8 @@ class Stack:
     def __call__(
         self, *arguments: str, code: int = 0, timeout_s: float = 600, **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        """A command to its end; it must exit with `code` and without a traceback.
-
-        The first time of a session, and with a path of its own, it is started as in a user's shell; else it is a fork
-        of the stack's warm process, which has imported everything.
-        """
-        anew = arguments[0] in ANEW or arguments[0] not in self.tried or "PYTHONPATH" in environment
-        process = self.start(*arguments, anew=anew, **environment)
+        """A command to its end; it must exit with `code` and without a traceback."""
+        process = self.start(*arguments, **environment)
         try:
             out, err = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
@@ -280,6 +288,20 @@ class Stack:
         """Whether every service is."""
         return all(service.healthy for service in self.services().values())
 
+    def left_on_disk(self) -> list[Path]:
+        """What a stack that has ended must not leave: folders of its services, and SeaweedFS's sockets."""
+        ports = known_ports(self.home)
+        sockets = [Path(f"/tmp/seaweedfs-{of}-grpc-{ports[name] + GRPC_OFFSET}.sock") for of, name in SOCKETS.items()]
+        return [path for path in (self.home / "tmp", *sockets) if path.exists()]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tried_commands(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """One folder for all workers of the session."""
+    own = tmp_path_factory.getbasetemp()
+    Stack.tried = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "commands-tried"
+    Stack.tried.mkdir(exist_ok=True)
+
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
@@ -295,3 +317,4 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         os.environ.update(before)
         made("down")
         assert marked_processes(STACK_MARK, str(made.home.resolve())) == []
+        assert made.left_on_disk() == []

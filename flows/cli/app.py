@@ -22,6 +22,7 @@ from mlratchet.flows.cli import (
 )
 from mlratchet.infra.machine.interpreter import collect_seldom
 from mlratchet.models.errors import RatchetError
+from mlratchet.models.printable import plain
 
 app = typer.Typer(
     name="ratchet",
@@ -72,7 +73,7 @@ def main() -> None:
     try:
         code = app(standalone_mode=False, prog_name="ratchet")  # what `typer.Exit` carried comes back as the result
     except RatchetError as error:
-        typer.echo(error.line(), err=True)
+        typer.echo(plain(error.line()), err=True)
         sys.exit(error.exit_code)
     except typer.Exit as stop:
         sys.exit(stop.exit_code)
@@ -94,5 +95,5 @@ def _end_if_a_server_is_away(error: Exception) -> None:
 
     known = server_error(error)
     if known is not None:
-        typer.echo(known.line(), err=True)
+        typer.echo(plain(known.line()), err=True)
         sys.exit(known.exit_code)

@@ -1,12 +1,15 @@
-"""`ratchet open`: Prefect, MLflow or TensorBoard in a browser, without a password."""
+"""`ratchet open`: a page of Prefect, MLflow or TensorBoard in a browser, without a password."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from mlratchet.tasks.actions.pages import Destination
 
 
 class Page(StrEnum):
@@ -21,59 +24,103 @@ PrintOption = Annotated[bool, typer.Option("--print", help="Print the link inste
 
 
 def open_page(
-    page: Annotated[Page, typer.Argument(help="prefect, mlflow or tensorboard.")],
-    name: Annotated[str | None, typer.Argument(help="Of a pipeline, for tensorboard; any without it.")] = None,
+    page: Annotated[str, typer.Argument(help="prefect, mlflow or tensorboard; or an address that a command printed.")],
+    what: Annotated[
+        str | None, typer.Argument(metavar="[NAME[/VERSION]]", help="A pipeline, or a version of its model.")
+    ] = None,
+    run: Annotated[str | None, typer.Option("--run", help="A run: its id, or `last`, of NAME.")] = None,
     print_link: PrintOption = False,
 ) -> None:
     """Open a page of the stack in a browser, by a link that works once and for two minutes.
 
-    `tensorboard` shows the files of the newest run that has any, until it is interrupted.
+    `prefect` shows a run, the deployment of a pipeline, or its first page; `mlflow` a training, a version, all
+    trainings of a pipeline, or its first page. `tensorboard` shows the files of a run, of the newest that has any
+    without one, until it is interrupted.
     """
     from mlratchet.infra.settings import find_home, load_settings
     from mlratchet.infra.stack.control import status
-    from mlratchet.models.errors import InfrastructureError
+    from mlratchet.models.errors import ConfigurationError, InfrastructureError
+    from mlratchet.tasks.actions.pages import destination_of
 
     home = find_home()
     settings = load_settings(home)
     running = {service.name: service.url for service in status(home) if service.pid is not None}
-    needed = "mlflow" if page is Page.TENSORBOARD else page.value
+    if "://" in page:
+        chosen, place = service_of(page, running)
+        subject = None
+    elif page in [*Page]:
+        chosen, place, subject = Page(page), "", destination_of(what, run)
+    else:
+        raise ConfigurationError(f"no page {page!r}; there are: {', '.join(Page)}, and addresses that commands print")
+    needed = "mlflow" if chosen is Page.TENSORBOARD else chosen.value
     url = running.get(needed)
     if url is None:
         raise InfrastructureError(f"{needed} of the stack in {home} does not run; `ratchet up` starts it")
-    if page is Page.TENSORBOARD:
-        show_board(home, name, print_link=print_link)
+    if chosen is Page.TENSORBOARD:
+        assert subject is not None  # its address changes with every start, so that no command prints one
+        show_board(home, subject, print_link=print_link)
     else:
-        lead_in(home, page, url, locked=not settings.no_auth, print_link=print_link)
+        place = place or find_place(chosen, subject)
+        lead_in(home, chosen, url, place, locked=not settings.no_auth, print_link=print_link)
 
 
-def lead_in(home: Path, page: Page, url: str, *, locked: bool, print_link: bool) -> None:
+def service_of(address: str, running: dict[str, str | None]) -> tuple[Page, str]:
+    """Which service of the stack an address is one of, and its path there. Raises ``ConfigurationError``."""
+    from urllib.parse import urlsplit
+
+    from mlratchet.models.errors import ConfigurationError
+    from mlratchet.tasks.actions.pages import place_of
+
+    asked = urlsplit(address)
+    for page in (Page.PREFECT, Page.MLFLOW):
+        url = running.get(page.value)
+        if url is not None and (asked.scheme, asked.netloc) == urlsplit(url)[:2]:
+            return page, place_of(address)
+    there = ", ".join(f"{page} {running[page]}" for page in (Page.PREFECT, Page.MLFLOW) if running.get(page))
+    raise ConfigurationError(f"{asked.scheme}://{asked.netloc} is no page of this stack; there are: {there or 'none'}")
+
+
+def find_place(page: Page, subject: Destination | None) -> str:
+    """The path of what was asked for; the first page needs no look at the stack."""
+    from mlratchet.tasks.actions.pages import Destination, mlflow_place, prefect_place
+    from mlratchet.tasks.wiring import open_adapters
+
+    if subject is None or subject == Destination():
+        return "/"
+    return (prefect_place if page is Page.PREFECT else mlflow_place)(open_adapters(), subject)
+
+
+def lead_in(home: Path, page: Page, url: str, place: str, *, locked: bool, print_link: bool) -> None:
     """The link, to the browser or to the terminal."""
     from mlratchet.infra.stack.access import one_time_link
     from mlratchet.infra.stack.browser import show
 
-    link = one_time_link(home, page.value, url) if locked else url
+    link = one_time_link(home, page.value, url, place) if locked else f"{url}{place}"
     if print_link or not show(home, page.value, link):
         typer.echo(link)
     else:
-        typer.echo(f"opened {url} in a browser")
+        typer.echo(f"opened {url}{place} in a browser")
 
 
-def show_board(home: Path, name: str | None, *, print_link: bool) -> None:
-    """TensorBoard with the newest run's files, in the foreground."""
+def show_board(home: Path, subject: Destination, *, print_link: bool) -> None:
+    """TensorBoard with a run's files, in the foreground."""
     import subprocess
     import sys
-    import tempfile
 
     from mlratchet.infra.machine.free_ports import find_port, remembered_ports
     from mlratchet.infra.machine.lifetime import die_with_parent
+    from mlratchet.infra.machine.temporary import temporary_folder
     from mlratchet.infra.settings import load_settings, process_environment, without_private_keys, without_users_path
     from mlratchet.infra.storage.opening import open_bucket
     from mlratchet.infra.tracking.board import fetch_newest, wait_until_it_answers
+    from mlratchet.tasks.actions.pages import tracking_run
+    from mlratchet.tasks.wiring import open_adapters
 
     settings = load_settings(home)
-    with tempfile.TemporaryDirectory(prefix="ratchet-board-") as scratch:
+    one = tracking_run(open_adapters(), subject) if subject.run or subject.version else None
+    with temporary_folder("board") as scratch:
         artifacts = open_bucket(settings, settings.mlflow_bucket)
-        run = fetch_newest(settings.mlflow_tracking_uri, artifacts, name, Path(scratch))
+        run = fetch_newest(settings.mlflow_tracking_uri, artifacts, subject.pipeline, Path(scratch), run=one)
         port = find_port(set(remembered_ports(home).values()))
         with subprocess.Popen(
             [
@@ -93,7 +140,7 @@ def show_board(home: Path, name: str | None, *, print_link: bool) -> None:
             wait_until_it_answers(board, port)
             typer.echo(f"TensorBoard of run {run}; Ctrl-C ends it", err=True)
             url = f"http://127.0.0.1:{port}"
-            lead_in(home, Page.TENSORBOARD, url, locked=not settings.no_auth, print_link=print_link)
+            lead_in(home, Page.TENSORBOARD, url, "/", locked=not settings.no_auth, print_link=print_link)
             board.wait()
 
 

@@ -90,7 +90,7 @@ def show(compared: Compared, page: str | None) -> None:
         f"B {times.b_ms['p50']:.2f} / {times.b_ms['p95']:.2f} ms"
     )
     if page is not None:
-        console.print(f"page: {page}")
+        console.print(f"page: {page}  (`ratchet open '{page}'` leads a browser in)")
 
 
 def print_differences(

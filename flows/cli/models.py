@@ -164,12 +164,15 @@ def promote(
 def rollback(
     pipeline: PipelineArgument,
     to: Annotated[
-        int | None, typer.Option("--to", help="A version that was champion before; the last one without it.")
+        int | None, typer.Option("--to", help="A version that was champion before; the promotion before without it.")
     ] = None,
     reason: Annotated[str, typer.Option(help="Kept in the ledger.")] = "rolled back by hand",
     as_json: JsonOption = False,
 ) -> None:
-    """Go back to the champion before, in one command. Its bytes are verified first."""
+    """Go back to the promotion before the champion's, in one command; a second time goes further back.
+
+    The bytes are verified first.
+    """
     from mlratchet.flows.cli.output import emit
     from mlratchet.tasks.actions.roll_back import roll_back
     from mlratchet.tasks.wiring import open_adapters

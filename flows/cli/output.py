@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import typer
+from mlratchet.models.printable import plain
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -19,7 +20,7 @@ def emit(value: Any, lines: Sequence[str], *, as_json: bool) -> None:
         typer.echo(json.dumps(value, indent=2, default=str))
     else:
         for line in lines:
-            typer.echo(line)
+            typer.echo(plain(line))
 
 
 def tell_left_out(what: str) -> None:

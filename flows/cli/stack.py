@@ -63,15 +63,20 @@ def status(as_json: JsonOption = False) -> None:
     from dataclasses import asdict
 
     from mlratchet.flows.cli.output import emit
+    from mlratchet.infra.serving.client import way_back
+    from mlratchet.infra.serving.local import LocalServers
     from mlratchet.infra.settings import find_home
     from mlratchet.infra.stack.control import status as look
 
-    states = look(find_home())
+    home = find_home()
+    states = look(home)
     width = max((len(s.name) for s in states), default=0)
     lines = [
         f"{s.name:{width}}  {s.words:12} pid {s.pid or '-':<8} {s.url or ''}{f'  {s.unready}' if s.unready else ''}"
         for s in states
     ]
+    stopped = [f"serve-{name}  {how}; {way_back(name)}" for name, how in LocalServers(home).out_of_service().items()]
+    lines += stopped if states else []
     emit([asdict(s) for s in states], lines or ["not running; `ratchet up` starts it"], as_json=as_json)
     if not states or not all(s.works for s in states):
         raise typer.Exit(5)

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from uuid import UUID
 
 from mlratchet.flows.retrain import retrain
+from mlratchet.flows.suspension import WaitsForPeople, suspend
 from mlratchet.flows.tune import tune
 from mlratchet.infra.settings import process_environment
 from mlratchet.models.errors import SecurityError
@@ -66,7 +67,11 @@ def main() -> None:
         except SecurityError as error:
             logger.error(error.line())
             raise
-        run_flow(flow, flow_run=flow_run, error_logger=logger)  # type: ignore[arg-type]  # as Prefect's own engine calls it
+        try:
+            run_flow(flow, flow_run=flow_run, error_logger=logger)  # type: ignore[arg-type]  # as Prefect's own engine does
+        except WaitsForPeople as waits:
+            suspend(waits)
+            raise
 
 
 if __name__ == "__main__":

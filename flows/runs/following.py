@@ -11,6 +11,7 @@ import httpx
 from mlratchet.flows.runs.liveness import SILENT_S, SignOfLife
 from mlratchet.infra.reasons import brief
 from mlratchet.models.errors import InfrastructureError
+from mlratchet.models.printable import plain
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     ArtifactFilter,
@@ -43,6 +44,7 @@ WAITS = {
     "InfrastructurePending": "the worker is starting its process",
     "AwaitingRetry": "it failed and will be tried again",
     "Paused": "paused in Prefect: Resume it there",
+    "Resuming": "answered: waiting for the worker to take it up again",
     "Cancelling": "being cancelled",
     "Running": "between two steps",
 }  # state in Prefect -> what a run in it waits for
@@ -52,7 +54,7 @@ SAID_AFTER_S = 5.0  # a wait that lasts so long is printed: nobody sees the spin
 def wait_in_words(flow_run: FlowRun) -> str:
     """What a run without a step under way waits for."""
     name = flow_run.state_name or "Pending"
-    return WAITS.get(name, f"{name.lower()} in Prefect")
+    return WAITS.get(name, f"{plain(name.lower())} in Prefect")
 
 
 def _began(task: TaskRun) -> float:
@@ -132,9 +134,9 @@ class Follower:
             if state in MARKS and (str(task.id), state) not in self._shown:
                 self._shown.add((str(task.id), state))
                 elapsed = time.monotonic() - self._began
-                self._console.print(f"  {MARKS[state]} {task.name}  [dim]{elapsed:5.1f} s[/]")
+                self._console.print(f"  {MARKS[state]} {escape(plain(task.name))}  [dim]{elapsed:5.1f} s[/]")
             if state == "Running":
-                running = task.name
+                running = plain(task.name)
         return running and f"{running}{self.progress() if running.startswith('Train') else ''}"
 
     def ask(self, flow_run: FlowRun) -> str:
@@ -143,8 +145,8 @@ class Follower:
             self.question = ""
         elif not self.question:
             self.question = self._ask()
-            self._console.print(f"  [yellow]‖[/] {escape(self.question)}")
-        return escape(self.question)
+            self._console.print(f"  [yellow]‖[/] {escape(plain(self.question))}")
+        return escape(plain(self.question))
 
     def progress(self) -> str:
         """Of the training, as its progress artifact says: percent, loss, time left."""
@@ -157,4 +159,4 @@ class Follower:
         if not found:
             return ""
         _, _, words = (found[0].description or "").partition(": ")
-        return escape(f"  {float(str(found[0].data)):.0f} %{f'  {words}' if words else ''}")
+        return escape(plain(f"  {float(str(found[0].data)):.0f} %{f'  {words}' if words else ''}"))

@@ -9,7 +9,8 @@ from uuid import UUID
 
 from mlratchet.models.decisions.decision import load_decision, table
 from mlratchet.models.decisions.gate_run import GateRun
-from mlratchet.models.errors import GateRefusedError, RatchetError
+from mlratchet.models.decisions.waiting import forget_waiting
+from mlratchet.models.errors import ConfigurationError, GateRefusedError, RatchetError, SecurityError
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.signed_records import ADOPT
 from mlratchet.models.ledger.entry import LedgerEntry
@@ -127,8 +128,8 @@ class Report:
     def stays(self, entry: LedgerEntry, gate_run: GateRun) -> None:
         """The probation failed, and there is nothing to go back to."""
         line = (
-            f"version {entry.version} failed its probation ({'; '.join(gate_run.reasons)}), but no other version was "
-            "champion before: it stays and serves"
+            f"version {entry.version} failed its probation ({'; '.join(gate_run.reasons)}), but no promotion "
+            "stands before it: it stays and serves"
         )
         self.facts |= {"outcome": "probation_failed", "exit_code": 4, "line": line}
 
@@ -153,8 +154,12 @@ def finish(report: Report, adapters: Adapters) -> State[Any]:
     facts = report.facts
     facts["seconds"] = round(time.time() - report.began_s, 2)
     document = canonical_json(facts)
-    adapters.store.put(f"runs/{facts['run_id']}.json", document)
-    adapters.store.put(LAST.format(pipeline=facts["pipeline"]), document)
+    try:
+        adapters.store.put(f"runs/{facts['run_id']}.json", document)
+        adapters.store.put(LAST.format(pipeline=facts["pipeline"]), document)
+    except (ConfigurationError, SecurityError) as error:  # it is signed, and the key may be what the run failed of
+        logger.warning("run %s leaves no report: %s", facts["run_id"], error.line())
+    forget_waiting(adapters.store, str(facts["pipeline"]), str(facts["run_id"]))
     outcome = str(facts["outcome"])
     tag_run(facts["run_id"], outcome.replace("_", " "))
     message = facts["line"] if outcome == "failed" else f"{outcome.replace('_', ' ')}: {facts['line']}"

@@ -76,7 +76,10 @@ def run_on_worker(
         try:
             final = follower.follow()
         except KeyboardInterrupt:
-            words = follower.question or f"the run goes on in the worker: {url} (cancel it there)"
+            words = (
+                follower.question
+                or f"the run goes on in the worker; cancel it on its page: `ratchet open prefect --run {created.id}`"
+            )
             print(f"\n{words}", file=sys.stderr)  # noqa: T201 - a word to whoever pressed Ctrl-C
             raise
     report = read_report(adapters, str(created.id))
@@ -94,7 +97,7 @@ def waiting_words(adapters: Adapters, pipeline: str, url: str) -> str:
     try:
         return hint(choose(adapters, pipeline, None), url)
     except RatchetError as error:  # following goes on; the question is on the run's page all the same
-        return f"waiting for approval: Resume on {url} ({error})"
+        return f"waiting for approval: Resume on {url} (`ratchet open {url}`; {error})"
 
 
 def run_here(pipeline: str, overrides: tuple[str, ...], *, quiet: bool) -> dict[str, Any]:

@@ -6,7 +6,7 @@ false, which `infra/settings.py` sets. ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD`` woul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,14 @@ from mlratchet.infra.settings import forbid_pickle
 from mlratchet.models.errors import ConfigurationError, RatchetError, SecurityError
 from mlratchet.models.evaluation.away import ModelAway
 from mlratchet.models.ports.children import Workplace
+from mlratchet.models.tensors.batch import Model, program_model
 
 PROGRAM = "data/model.pt2"
 NEVER = ("code", "data/model.pth", "data/pickle_module_info.txt")
 """What MLflow's own loader would import or unpickle, and we load nothing beside."""
 
 
-def load_exported(directory: Path) -> Callable[[torch.Tensor], torch.Tensor]:
+def load_exported(directory: Path) -> Model:
     """The exported program of a model directory, on the CPU, as a function of one batch. MLflow's own loader is not
     asked: it imports what the directory names before it looks at the archive.
 
@@ -41,8 +42,7 @@ def load_exported(directory: Path) -> Callable[[torch.Tensor], torch.Tensor]:
         refuse_pickles(str(archive))
     except MlflowException as exc:
         raise SecurityError(f"{directory}: refused to load: {exc.message[:200]}") from exc
-    module: Callable[[torch.Tensor], torch.Tensor] = torch.export.load(archive).module()
-    return module
+    return program_model(torch.export.load(archive))
 
 
 def exported_away(directory: Path) -> ModelAway:
@@ -50,7 +50,7 @@ def exported_away(directory: Path) -> ModelAway:
     return ModelAway(load=f"{__name__}:load_away", arguments={"directory": str(directory)}, reads=(directory,))
 
 
-def load_away(arguments: Mapping[str, Any], _workplace: Workplace) -> Callable[[torch.Tensor], torch.Tensor]:
+def load_away(arguments: Mapping[str, Any], _workplace: Workplace) -> Model:
     """In the child. Raises ``ConfigurationError`` for a program that cannot be loaded here."""
     try:
         return load_exported(Path(arguments["directory"]))

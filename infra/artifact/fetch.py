@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlparse
 
-from mlratchet.infra.machine.scratch import temporary_folder
+from mlratchet.infra.machine.temporary import temporary_folder
 from mlratchet.models.artifact.manifest import ArtifactManifest, verify_directory
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.ports.storage import ObjectStore

@@ -24,7 +24,7 @@ from mlratchet.infra.child.confine import Bounds, confine, users_files
 from mlratchet.infra.child.handed_back import read_handed_back
 from mlratchet.infra.machine.interpreter import collect_seldom
 from mlratchet.infra.machine.lifetime import die_with_parent
-from mlratchet.infra.machine.scratch import temporary_folder
+from mlratchet.infra.machine.temporary import temporary_folder
 from mlratchet.infra.settings import BOUNDS, process_environment, told_bounds, told_to_children
 from mlratchet.infra.warm.ask import Process, start
 from mlratchet.infra.warm.resident import forked, touch_what_the_parent_holds
@@ -32,6 +32,7 @@ from mlratchet.models.artifact.manifest import ArtifactManifest
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.serving.contract import StoredRequest
+from mlratchet.models.tensors.named import Inputs
 from pydantic import TypeAdapter
 
 TIMED_FORWARDS = 300  # of one row each
@@ -60,7 +61,7 @@ def measure_artifact(
     directory: Path,
     manifest: ArtifactManifest,
     *,
-    sample_x: np.ndarray[Any, Any],
+    sample_x: Inputs,
     expected: np.ndarray[Any, Any],
     threads: int,
     requests: Sequence[StoredRequest] = (),
@@ -74,8 +75,8 @@ def measure_artifact(
 
     with temporary_folder("measure") as name:
         folder = Path(name)
-        tensors = {"x": np.ascontiguousarray(sample_x), "expected": np.ascontiguousarray(expected)}
-        save_file(tensors, folder / SAMPLE)
+        tensors = sample_x.arrays() | {"expected": expected}
+        save_file({name: np.ascontiguousarray(one) for name, one in tensors.items()}, folder / SAMPLE)
         (folder / REQUESTS).write_text(json.dumps([request.model_dump(mode="json") for request in requests]))
         bounds = Bounds(
             scratch=folder,
@@ -128,7 +129,7 @@ def main(directory: Path, folder: Path, threads: int) -> None:
     import mlflow.pytorch  # noqa: F401 - resident in a server too: before the baseline of the memory
     import torch
     from mlratchet.infra.artifact.exported import load_exported
-    from safetensors.torch import load_file
+    from safetensors.numpy import load_file
 
     if forked():
         touch_what_the_parent_holds()
@@ -138,7 +139,7 @@ def main(directory: Path, folder: Path, threads: int) -> None:
     tempfile.tempdir = str(folder)
     torch.set_num_threads(threads)
     tensors = load_file(folder / SAMPLE)
-    x, expected = tensors["x"], tensors["expected"]
+    x, expected = Inputs.from_arrays(tensors), torch.from_numpy(tensors["expected"])
     before_mb = resident_mb("VmRSS")
     model = load_exported(directory)
     signature = Signature.from_json((directory / "signature.json").read_text())
@@ -153,18 +154,19 @@ def main(directory: Path, folder: Path, threads: int) -> None:
 
 
 def measured(
-    model: Callable[[Any], Any], signature: Signature, x: Any, expected: Any, requests: Sequence[StoredRequest]
+    model: Callable[[Any], Any], signature: Signature, x: Inputs, expected: Any, requests: Sequence[StoredRequest]
 ) -> dict[str, Any]:
     """All but memory. What the server needs to come up is among the contract: every staging gate asks for it, and a
     model that cannot give it fails there instead of ending this process."""
     import torch
     from mlratchet.models.serving.contract import replay, signature_failures
     from mlratchet.models.serving.predictor import Predictor
+    from mlratchet.models.tensors.batch import aligned, batch_of
 
     difference, latency_ms, unanswered = None, {}, []
     try:
         with torch.inference_mode():
-            difference = float((model(x).float().reshape(expected.shape) - expected).abs().max())
+            difference = float((model(aligned(batch_of(x))).float().reshape(expected.shape) - expected).abs().max())
             latency_ms = time_forwards(model, x)
     except Exception as error:  # noqa: BLE001 - an exported program may raise anything; the line says what
         unanswered.append(f"measuring: {type(error).__name__}: {error}"[:300])
@@ -173,7 +175,7 @@ def measured(
         predictor.warm_up()
     except Exception as error:  # noqa: BLE001 - as above
         unanswered.append(f"the server would not come up: {type(error).__name__}: {error}"[:300])
-    tried, failures = signature_failures(model, signature, x.numpy())
+    tried, failures = signature_failures(model, signature, x)
     return {
         "latency_ms": latency_ms,
         "latency_n": TIMED_FORWARDS if latency_ms else 0,
@@ -184,11 +186,14 @@ def measured(
     }
 
 
-def time_forwards(model: Callable[[Any], Any], x: Any) -> dict[str, float]:
+def time_forwards(model: Callable[[Any], Any], x: Inputs) -> dict[str, float]:
     """Quantiles of the wall time of forwards of one row, in milliseconds."""
+    from mlratchet.models.tensors.batch import aligned, batch_of
+
+    rows = [aligned(batch_of(x.rows(slice(at, at + 1)))) for at in range(min(len(x), TIMED_FORWARDS))]
     seconds = []
     for number in range(WARM_FORWARDS + TIMED_FORWARDS):
-        row = x[number % len(x) : number % len(x) + 1]
+        row = rows[number % len(rows)]
         start = time.perf_counter()
         model(row)
         seconds.append(time.perf_counter() - start)

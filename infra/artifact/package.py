@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
 from mlratchet.infra.artifact.exported import PROGRAM
@@ -20,6 +19,8 @@ from mlratchet.models.artifact.manifest import ArtifactManifest, describe_direct
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.evaluation.away import ModelAway, arrays_in, arrays_out, ask_away, model_of
 from mlratchet.models.ports.children import ForeignCodeError, Workplace
+from mlratchet.models.tensors.batch import ByName, Model, aligned, batch_of, export_program
+from mlratchet.models.tensors.named import Inputs
 from torch import nn
 
 EXPORT, EXPORT_S = f"{__name__}:export_away", 3600.0
@@ -30,32 +31,38 @@ EXPORTED = frozenset(
     }
 )  # fmt: skip
 """The files of an export; a user's code that leaves another one exports nothing."""
+BY_NAME = frozenset({PROGRAM})
+"""Of an export whose tensors have names."""
 MOST_TEXT = 4 << 20  # bytes of each of them but the program
 
 
-def export(model: nn.Module | ModelAway, example: np.ndarray[Any, Any], out: Path) -> None:
+def export(model: Model | ModelAway, example: Inputs, out: Path) -> None:
     """Write the exported program below `out`, in a child where the model is away. Raises ``ValueError`` as
     `export_here`, and ``ForeignCodeError`` for what is no export."""
     shutil.rmtree(out, ignore_errors=True)  # what a try before this one left
     if isinstance(model, ModelAway):
         out.parent.mkdir(parents=True, exist_ok=True)
         request = {"folder": out.name}
-        ask_away(EXPORT, {"models": {"it": model}}, {"x": example}, request, scratch=out.parent, time_limit_s=EXPORT_S)
+        ask_away(
+            EXPORT, {"models": {"it": model}}, example.arrays(), request, scratch=out.parent, time_limit_s=EXPORT_S
+        )
     else:
         export_here(model, example, out)
-    refuse_other_files(out)
+    refuse_other_files(out, EXPORTED if example.is_one else BY_NAME)
 
 
-def refuse_other_files(out: Path) -> None:
+def refuse_other_files(out: Path, expected: frozenset[str] = EXPORTED) -> None:
     """Raises ``ForeignCodeError`` for files that are no part of an export, and where MLflow would be told to load code
     by another way than its own."""
     files = {str(file.relative_to(out)): file for file in require_plain_files(out)}
-    strange = sorted(set(files) ^ EXPORTED)
+    strange = sorted(set(files) ^ expected)
     if strange:
         raise ForeignCodeError(f"the export has other files than an export has: {', '.join(strange[:5])}")
     for name, file in files.items():
         if name != PROGRAM:
             read_handed_back(file, most_bytes=MOST_TEXT)
+    if expected == BY_NAME:
+        return  # a program, and nothing that says how to load it
     described = yaml.safe_load(files["MLmodel"].read_text())
     flavors = described.get("flavors", {}) if isinstance(described, dict) else {}
     plain = flavors.get("python_function", {})
@@ -72,16 +79,16 @@ def refuse_other_files(out: Path) -> None:
 def export_away(request: Mapping[str, Any], workplace: Workplace) -> str:
     """In a child: below its scratch."""
     module = model_of(request["models"]["it"], workplace)
-    assert isinstance(module, nn.Module)
-    export_here(module, arrays_in(workplace)["x"], workplace.scratch / request["folder"])
+    export_here(module, Inputs.from_arrays(arrays_in(workplace)), workplace.scratch / request["folder"])
     return arrays_out(workplace, {})
 
 
-def export_here(module: nn.Module, example: np.ndarray[Any, Any], out: Path) -> None:
-    """The exported program as MLflow writes it.
+def export_here(model: Model, example: Inputs, out: Path) -> None:
+    """The exported program as MLflow writes it; of a model that takes tensors by name the program alone, since MLflow
+    exports by position.
 
     Args:
-        module: In eval mode: a module left in train mode would export live dropout.
+        model: A module in eval mode, or one that is asked by name: one left in train mode would export live dropout.
         example: Two or more rows; one row would freeze the batch size.
         out: Where to write; it must not exist.
 
@@ -89,17 +96,25 @@ def export_here(module: nn.Module, example: np.ndarray[Any, Any], out: Path) -> 
     """
     if len(example) < 2:
         raise ValueError(f"the export needs 2 example rows to keep the batch dynamic, got {len(example)}")
+    module = model.module if isinstance(model, ByName) else model
+    assert isinstance(module, nn.Module)
     if module.training:
         raise ValueError("the module is in train mode; call .eval() first")
     forbid_pickle()
+    if not example.is_one:
+        program = export_program(module, aligned(batch_of(example, least=2)), example.specs)
+        (out / PROGRAM).parent.mkdir(parents=True)
+        torch.export.save(program, out / PROGRAM)
+        return
     import mlflow.pytorch
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
+    x = example.array
     with torch.inference_mode():
-        output = module(torch.from_numpy(example)).numpy()
+        output = module(torch.from_numpy(x)).numpy()
     signature = ModelSignature(
-        inputs=Schema([TensorSpec(example.dtype, (-1, *example.shape[1:]))]),
+        inputs=Schema([TensorSpec(x.dtype, (-1, *x.shape[1:]))]),
         outputs=Schema([TensorSpec(output.dtype, (-1, *output.shape[1:]))]),
     )
     logging.getLogger("mlflow").setLevel(logging.ERROR)
@@ -109,19 +124,25 @@ def export_here(module: nn.Module, example: np.ndarray[Any, Any], out: Path) -> 
             module,
             str(out),
             signature=signature,
-            input_example=example,
+            input_example=x,
             serialization_format="pt2",
             pip_requirements=list(RUNTIME),  # said, for MLflow would load the model to find them
         )
 
 
 def complete(
-    out: Path, signature: Signature, example: np.ndarray[Any, Any], *, card: str, weights_file: Path
+    out: Path,
+    signature: Signature,
+    example: Inputs,
+    *,
+    card: str,
+    weights_file: Path,
+    instances: Sequence[Any] | None = None,
 ) -> ArtifactManifest:
-    """Put weights, signature and card beside an export, and MLflow's description over the export's own. `example`:
-    (N, *input shape)."""
+    """Put weights, signature and card beside an export, and MLflow's description over the export's own. `example`: a
+    few rows; `instances`: the same as clients send them, where the version prepares those."""
     shutil.copyfile(weights_file, out / "weights.safetensors")
     (out / "signature.json").write_text(signature.to_json())
-    describe_for_mlflow(out, signature, example)
+    describe_for_mlflow(out, signature, example, instances)
     (out / "card.md").write_text(card)
     return describe_directory(out)

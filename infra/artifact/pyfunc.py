@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,13 +36,18 @@ class ServedModel:
         """A prediction per row: the class by name and every probability, or the value.
 
         Args:
-            model_input: A frame or arrays by column name, in any order; an array of the input's shape. Of any length.
+            model_input: A frame or arrays by column name, in any order; lists by name where inputs have names; an array
+                of the input's shape. Of any length.
             params: Not used: the model has none.
 
         Raises ``DataError`` naming the first value that the server would refuse.
         """
         del params
-        instances = instances_of(model_input)
+        spec = self._predictor.signature.input
+        if spec.example is not None:
+            instances = given_instances(model_input)
+        else:
+            instances = named_instances(model_input) if spec.tensors else instances_of(model_input)
         size = min(BATCH, most_instances(self._predictor.signature))
         found: list[dict[str, Any]] = []
         for first in range(0, len(instances), size):
@@ -61,6 +67,48 @@ def instances_of(model_input: Any) -> list[Any]:
         columns = {name: np.asarray(values).reshape(-1).tolist() for name, values in model_input.items()}
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     return model_input.tolist() if isinstance(model_input, np.ndarray) else list(model_input)
+
+
+def named_instances(model_input: Any) -> list[Any]:
+    """Rows of named tensors as a request would hold them, from a frame of lists, arrays by name, or such rows."""
+    if hasattr(model_input, "to_dict"):  # a frame; pandas is not imported to ask
+        model_input = {str(name): list(model_input[name]) for name in model_input.columns}
+    if not isinstance(model_input, dict):
+        return list(model_input)
+    columns = {name: [as_list(one) for one in values] for name, values in model_input.items()}
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def given_instances(model_input: Any) -> list[Any]:
+    """Examples as a request would hold them: a cell of a frame that is empty is not given."""
+    if hasattr(model_input, "to_dict"):  # a frame; pandas is not imported to ask
+        model_input = {str(name): model_input[name].astype(object).tolist() for name in model_input.columns}
+    if not isinstance(model_input, dict):
+        return list(model_input)
+    rows = zip(*model_input.values(), strict=True)
+    return [
+        {name: plain(value) for name, value in zip(model_input, row, strict=True) if not is_missing(value)}
+        for row in rows
+    ]
+
+
+def is_missing(value: Any) -> bool:
+    """None, NaN or pandas' own."""
+    return value is None or (not isinstance(value, str | bytes | list | dict) and bool(np.all(value != value)))
+
+
+def plain(value: Any) -> Any:
+    """As JSON holds it: bytes in base64, moments as ISO 8601."""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    return value.isoformat() if hasattr(value, "isoformat") else as_list(value)
+
+
+def as_list(value: Any) -> Any:
+    """An array, also one that holds arrays, as lists of numbers."""
+    if isinstance(value, np.ndarray | list | tuple):
+        return [as_list(one) for one in value]
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _load_pyfunc(path: str) -> ServedModel:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import selectors
 import signal
 import socket
@@ -14,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +21,18 @@ from mlratchet.infra.child.confine import users_files
 from mlratchet.infra.child.frames import FrameError, receive_frame, send_frame
 from mlratchet.infra.child.lent_store import Lender
 from mlratchet.infra.child.start import END_S, Starter, end
-from mlratchet.infra.machine.scratch import temporary_folder
+from mlratchet.infra.machine.temporary import temporary_folder
 from mlratchet.infra.warm.ask import Process
 from mlratchet.models.errors import ConfigurationError, DataError, InfrastructureError, RatchetError, SecurityError
 from mlratchet.models.ports.children import MINUTES_10, EndedError, ForeignCodeError, HungError, KilledError, Rights
 from mlratchet.models.ports.storage import DigestMismatch, ObjectNotFound, ObjectStore, StorageError
+from mlratchet.models.printable import plain
 
 logger = logging.getLogger(__name__)
 
 HANDS = 8  # requests of one child that are answered side by side
 MOST_WORDS = 4000  # characters of an error
 MOST_LINE, MOST_OUTPUT = 2000, 1 << 20  # bytes of a line, and of all lines of one call
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # what would move a terminal's cursor
 BELIEVED: Mapping[str, type[RatchetError]] = {
     one.__name__: one
     for one in (
@@ -65,15 +64,14 @@ class ForkedChildren:
     ) -> Any:
         """See the port."""
         lender = Lender(store, rights)
-        if scratch is not None:
-            return self._call(self._asked(function, request, scratch, store, reads), lender, time_limit_s)
-        with temporary_folder("child") as folder:
-            return self._call(self._asked(function, request, Path(folder), store, reads), lender, time_limit_s)
+        with nullcontext(scratch) if scratch is not None else temporary_folder("child") as folder:
+            asked = request_of(function, request, scratch=Path(folder), store=store, reads=reads, closed=self._closed)
+            return self._call(asked, lender, time_limit_s)
 
     def _call(self, asked: dict[str, Any], lender: Lender, time_limit_s: float) -> Any:
         ours, theirs = socket.socketpair()
         read, write = os.pipe()
-        own = dict.fromkeys(("HOME", "TMPDIR", "TORCHINDUCTOR_CACHE_DIR", "XDG_CACHE_HOME"), asked["scratch"])
+        own = own_environment(Path(asked["scratch"]))
         with ours, Output(read, self._log) as output:
             try:
                 with theirs:
@@ -81,30 +79,39 @@ class ForkedChildren:
             finally:
                 os.close(write)
             try:
-                conversation = Conversation(ours, lender, output, child)
-                return answer_in(conversation.run(asked, time_limit_s))
+                return answer_in(Conversation(ours, output, child).run(asked, lender, time_limit_s))
             finally:
                 end(child)
                 output.read(to_the_end=True)
 
-    def _asked(
-        self,
-        function: str,
-        request: Mapping[str, Any],
-        scratch: Path,
-        store: ObjectStore | None,
-        reads: tuple[Path, ...],
-    ) -> dict[str, Any]:
-        return {
-            "function": function,
-            "request": dict(request),
-            "scratch": str(scratch),
-            "bucket": store.bucket if store is not None else None,
-            "reads": [str(file) for file in users_files()],
-            "granted": [str(path) for path in reads],
-            "closed": [str(path) for path in self._closed],
-            "touch": False,
-        }
+
+def request_of(
+    function: str,
+    request: Mapping[str, Any],
+    *,
+    scratch: Path,
+    store: ObjectStore | None,
+    reads: tuple[Path, ...] = (),
+    closed: tuple[Path, ...],
+    lasting: bool = False,
+) -> dict[str, Any]:
+    """What a child is told."""
+    return {
+        "function": function,
+        "request": dict(request),
+        "scratch": str(scratch),
+        "bucket": store.bucket if store is not None else None,
+        "reads": [str(file) for file in users_files()],
+        "granted": [str(path) for path in reads],
+        "closed": [str(path) for path in closed],
+        "touch": False,
+        "lasting": lasting,
+    }
+
+
+def own_environment(scratch: Path) -> dict[str, str]:
+    """Of a child that writes there."""
+    return dict.fromkeys(("HOME", "TMPDIR", "TORCHINDUCTOR_CACHE_DIR", "XDG_CACHE_HOME"), str(scratch))
 
 
 class Output:
@@ -154,13 +161,16 @@ class Output:
 class Conversation:
     """With one child, to its answer."""
 
-    def __init__(self, connection: socket.socket, lender: Lender, output: Output, child: Process) -> None:
-        self._connection, self._lender, self._output, self._child = connection, lender, output, child
+    def __init__(self, connection: socket.socket, output: Output, child: Process) -> None:
+        self._connection, self._output, self._child = connection, output, child
         self._sending = threading.Lock()
 
-    def run(self, asked: dict[str, Any], time_limit_s: float) -> dict[str, Any]:
+    def run(
+        self, asked: dict[str, Any], lender: Lender, time_limit_s: float, *, to_be_continued: bool = False
+    ) -> dict[str, Any]:
         """The head of the answer. Raises ``ForeignCodeError`` when there is none, or not in time, ``KilledError`` when
-        the child was killed."""
+        the child was killed. `to_be_continued`: it is asked more after an answer."""
+        answered = False
         deadline, function = time.monotonic() + time_limit_s, asked["function"]
         late = HungError(f"{function}: no answer within {time_limit_s:g} s; its process was ended")
         with selectors.DefaultSelector() as selector, ThreadPoolExecutor(HANDS) as hands:
@@ -181,18 +191,20 @@ class Conversation:
                         self._connection.settimeout(max(0.001, deadline - time.monotonic()))
                         head, body = receive_frame(self._connection)
                         if "ask" not in head:
+                            answered = True
                             return head
-                        hands.submit(self._answer, head, body)
+                        hands.submit(self._answer, lender, head, body)
             except TimeoutError as error:
                 raise late from error
             except (EOFError, FrameError, OSError) as error:
                 raise self._ended(function, error) from error
             finally:
-                with suppress(OSError):
-                    self._connection.shutdown(socket.SHUT_RDWR)  # a hand that answers does not wait for who is ended
+                if not (answered and to_be_continued):  # a hand that answers does not wait for who is ended
+                    with suppress(OSError):
+                        self._connection.shutdown(socket.SHUT_RDWR)
 
-    def _answer(self, head: dict[str, Any], body: bytes) -> None:
-        answer = self._lender.answer(head, body)
+    def _answer(self, lender: Lender, head: dict[str, Any], body: bytes) -> None:
+        answer = lender.answer(head, body)
         with self._sending, suppress(OSError):
             send_frame(self._connection, *answer)
 
@@ -222,8 +234,3 @@ def answer_in(head: Mapping[str, Any]) -> Any:
         return head["done"]
     why = plain(str(head.get("why", "")))[:MOST_WORDS] or "no reason given"
     raise BELIEVED.get(str(head.get("failed")), ForeignCodeError)(why)
-
-
-def plain(text: str) -> str:
-    """Without characters that a terminal would act on."""
-    return CONTROL.sub("?", text)

@@ -11,8 +11,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from mlratchet.infra.child import landlock, seccomp
+from mlratchet.infra.child.seccomp import Sockets
+from mlratchet.infra.machine.free_ports import given_ports, listened_on
 from mlratchet.infra.settings import python_path
 
 PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 4, 38
@@ -25,7 +28,9 @@ WRITTEN = ("/dev/null", "/dev/zero", "/dev/full")
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - a rank's loader workers hand batches over in it
 ACCELERATORS = ("nvidia*", "dri", "kfd", "accel*", "infiniband")  # in /dev
 KEPT_TOGETHER = ("setsid", "setpgid", "io_uring_setup")
-WITHOUT_NETWORK = ("connect",)
+Connects = Literal["nothing", "ranks", "anywhere"]
+"""By TCP. `ranks`: to ports that programs are given and do not choose (ip_local_port_range), but to none on which
+somebody listens already."""
 FIRST_VICTIM = "500"  # of 1000: when memory runs out, the kernel ends a child before who waits for it
 
 
@@ -38,14 +43,21 @@ class Bounds:
     reads: tuple[Path, ...] = ()
     granted: tuple[Path, ...] = ()  # read also where they lie in what is closed
     closed: tuple[Path, ...] = ()  # never read, wherever they lie: homes of installations, folders with keys
-    network: bool = False  # TCP, for ranks that meet each other
+    connects: Connects = "nothing"
+    sockets: Sockets = "none"
     shared_memory: bool = False
 
     def to_json(self) -> str:
         """For the environment of who is to be bound."""
         plain = {name: list(map(str, getattr(self, name))) for name in ("writes", "reads", "closed", "granted")}
         return json.dumps(
-            {**plain, "scratch": str(self.scratch), "network": self.network, "shared_memory": self.shared_memory}
+            {
+                **plain,
+                "scratch": str(self.scratch),
+                "connects": self.connects,
+                "sockets": self.sockets,
+                "shared_memory": self.shared_memory,
+            }
         )
 
     @classmethod
@@ -53,7 +65,7 @@ class Bounds:
         """Read back."""
         told = json.loads(text)
         paths = {name: tuple(map(Path, told[name])) for name in ("writes", "reads", "closed", "granted")}
-        return cls(**paths, scratch=Path(told["scratch"]), network=told["network"], shared_memory=told["shared_memory"])
+        return cls(**told | paths | {"scratch": Path(told["scratch"])})
 
 
 def confine(bounds: Bounds) -> None:
@@ -79,11 +91,22 @@ def _give_up(bounds: Bounds) -> None:
             reads=readable(bounds),
             lists={file.parent for file in bounds.reads},  # an import looks for a name in its folder
             writes=[bounds.scratch, *bounds.writes, *map(Path, WRITTEN), *_devices(), *shared],
-            network=bounds.network,
+            ports=ports_of(bounds),
         )
     if seccomp.available():
         with suppress(OSError):  # a kernel without it: `not_held` asks again
-            seccomp.refuse([*KEPT_TOGETHER, *(() if bounds.network else WITHOUT_NETWORK)])
+            seccomp.refuse([*KEPT_TOGETHER, *(["connect"] if bounds.sockets == "none" else [])], sockets=bounds.sockets)
+
+
+def ports_of(bounds: Bounds) -> landlock.Ports | None:
+    """What may be listened on and connected to, as it is now; None for everything."""
+    if bounds.connects == "anywhere":
+        return None
+    binds = () if bounds.sockets == "none" else (landlock.ANY_PORT,)
+    if bounds.connects == "nothing":
+        return landlock.Ports(binds=binds)
+    taken = listened_on()
+    return landlock.Ports(binds=binds, connects=[port for port in given_ports() if port not in taken])
 
 
 def readable(bounds: Bounds) -> list[Path]:
@@ -135,11 +158,20 @@ def not_held() -> list[str]:
         found.append("files: this kernel has no Landlock (Linux 5.13, `lsm=landlock`): children read and write yours")
     elif abi < landlock.WITH_TRUNCATE:
         found.append(f"truncating files of others: Landlock {abi} of this kernel does not know it (Linux 6.2)")
+    if abi < landlock.WITH_NETWORK:
+        found.append(f"TCP ports, of ranks: Landlock {abi} of this kernel does not know them (Linux 6.7)")
     if 0 < abi < landlock.WITH_SCOPES:
         found.append(f"signals: Landlock {abi} of this kernel does not know them (Linux 6.12)")
     if not seccomp.available():
-        found.append("processes that leave their group, and connections: no filter of system calls for this machine")
+        found.append("processes that leave their group, and sockets: no filter of system calls for this machine")
     return found
+
+
+def means() -> str:
+    """By which what is held is held here."""
+    abi = landlock.version()
+    by = [f"Landlock {abi}"] if abi else []
+    return " and ".join([*by, *(["seccomp"] if seccomp.available() else [])]) or "nothing"
 
 
 def _installed() -> Iterator[Path]:

@@ -12,10 +12,11 @@ import os
 import struct
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # the same numbers on every architecture
-ASK_VERSION, PATH_BENEATH = 1, 1
+ASK_VERSION, PATH_BENEATH, NET_PORT = 1, 1, 2
 
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 REFER, TRUNCATE = 1 << 13, 1 << 14
@@ -36,9 +37,20 @@ def version() -> int:
     return max(found, 0)
 
 
-def restrict(*, reads: Iterable[Path], lists: Iterable[Path], writes: Iterable[Path], network: bool) -> None:
+ANY_PORT = 0  # to listen on: the kernel picks one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """Of TCP, on whatever machine they are."""
+
+    connects: Iterable[int] = ()
+    binds: Iterable[int] = ()
+
+
+def restrict(*, reads: Iterable[Path], lists: Iterable[Path], writes: Iterable[Path], ports: Ports | None) -> None:
     """From now on this thread, and what it starts, reads below `reads` and `writes` alone, sees names below `lists`,
-    writes below `writes` alone, without `network` neither listens nor connects by TCP, and signals nobody outside.
+    writes below `writes` alone, listens on and connects to `ports` alone (None: all), and signals nobody outside.
 
     A path that is not there is left out. ``no_new_privs`` must be set. Raises ``OSError`` where there is no Landlock.
     """
@@ -46,10 +58,10 @@ def restrict(*, reads: Iterable[Path], lists: Iterable[Path], writes: Iterable[P
     if abi == 0:
         raise OSError("this kernel has no Landlock")
     everything = FIRST | (REFER if abi >= WITH_REFER else 0) | (TRUNCATE if abi >= WITH_TRUNCATE else 0)
-    ports = 0 if network or abi < WITH_NETWORK else CONNECT_TCP | BIND_TCP
+    held = ports if abi >= WITH_NETWORK else None
     scopes = SCOPE_ABSTRACT_SOCKETS | SCOPE_SIGNALS if abi >= WITH_SCOPES else 0
     attributes = struct.pack("=Q", everything)
-    attributes += struct.pack("=Q", ports) if abi >= WITH_NETWORK else b""
+    attributes += struct.pack("=Q", 0 if held is None else CONNECT_TCP | BIND_TCP) if abi >= WITH_NETWORK else b""
     attributes += struct.pack("=Q", scopes) if abi >= WITH_SCOPES else b""
     ruleset = _call(CREATE_RULESET, attributes, len(attributes), 0)
     try:
@@ -59,6 +71,9 @@ def restrict(*, reads: Iterable[Path], lists: Iterable[Path], writes: Iterable[P
             _allow(ruleset, path, READ_DIR)
         for path in writes:
             _allow(ruleset, path, everything)
+        for rights, numbers in ((CONNECT_TCP, held.connects), (BIND_TCP, held.binds)) if held is not None else ():
+            for number in numbers:
+                _call(ADD_RULE, ruleset, NET_PORT, struct.pack("=QQ", rights, number), 0)
         _call(RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)

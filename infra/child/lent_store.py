@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from itertools import count, islice
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from mlratchet.infra.child.frames import FrameError, receive_frame, send_frame
@@ -19,6 +20,7 @@ from mlratchet.infra.storage.keys import check_key
 from mlratchet.models.errors import RatchetError, SecurityError
 from mlratchet.models.identity.signed_records import kind_of
 from mlratchet.models.ports.children import Rights
+from mlratchet.models.ports.memory import check_range
 from mlratchet.models.ports.storage import (
     CredentialsExpired,
     DigestMismatch,
@@ -32,6 +34,7 @@ from mlratchet.models.ports.storage import (
 DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 PAGE = 1000  # objects of a listing per answer
 REPORTS, MOST_REPORT = ("result", "checkpoint"), 256 << 20  # bytes
+MOST_RANGE = 1 << 30  # bytes of an answer
 MOST_WORDS = 2000  # characters of a refusal
 KINDS: Mapping[str, type[RatchetError]] = {
     "not found": ObjectNotFound,
@@ -85,11 +88,16 @@ class Lender:
         if what == "get":
             sha256 = asked.get("sha256")
             return {}, self._store.get(key, sha256=sha256 if isinstance(sha256, str) else None)
+        if what == "get_range":
+            sha256 = asked.get("sha256")
+            start, length = int(asked.get("start", 0)), min(int(asked.get("length", 0)), MOST_RANGE)
+            digest = sha256 if isinstance(sha256, str) else None
+            return {}, self._store.get_range(key, start, length, sha256=digest)
         if what == "head":
             return {"found": _plain(self._store.head(key))}, b""
         if what == "exists":
             return {"found": self._store.exists(key)}, b""
-        raise SecurityError(f"a child asked for {what!r}; it may get, head, exists, list and create")
+        raise SecurityError(f"a child asked for {what!r}; it may get, get_range, head, exists, list and create")
 
     def _read(self, asked: Mapping[str, Any], name: str) -> str:
         key = check_key(str(asked.get(name)))
@@ -122,6 +130,7 @@ class BorrowedStore:
         self._numbers = count()
         self._lock = threading.Lock()
         self._reader: threading.Thread | None = None
+        self._requests: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
 
     @property
     def bucket(self) -> str:
@@ -131,6 +140,12 @@ class BorrowedStore:
     def get(self, key: str, *, sha256: str | None = None) -> bytes:
         """See the port."""
         return self._ask({"do": "get", "key": key, "sha256": sha256})[1]
+
+    def get_range(self, key: str, start: int, length: int, *, sha256: str | None = None) -> bytes:
+        """See the port."""
+        check_range(start, length)
+        asked = {"do": "get_range", "key": key, "start": start, "length": length, "sha256": sha256}
+        return self._ask(asked)[1]
 
     def put(self, key: str, data: bytes) -> None:  # noqa: ARG002
         """Never allowed."""
@@ -186,14 +201,23 @@ class BorrowedStore:
         with self._lock:
             send_frame(self._connection, head, body)
 
+    def next_request(self) -> dict[str, Any] | None:
+        """What the lender asks for next; None when it is gone. One thread at a time."""
+        with self._lock:
+            self._listen()
+        return self._requests.get()
+
+    def _listen(self) -> None:
+        if self._reader is None:
+            self._reader = threading.Thread(target=self._read, daemon=True, name="lent-store")
+            self._reader.start()
+
     def _ask(self, what: dict[str, Any], body: bytes = b"") -> Answer:
         answer: Future[Answer] = Future()
         with self._lock:
             number = next(self._numbers)
             self._waiting[number] = answer
-            if self._reader is None:
-                self._reader = threading.Thread(target=self._read, daemon=True, name="lent-store")
-                self._reader.start()
+            self._listen()
             send_frame(self._connection, {"ask": number, **what}, body)
         head, found = answer.result()
         if "refused" in head:
@@ -204,7 +228,11 @@ class BorrowedStore:
         try:
             while True:
                 head, body = receive_frame(self._connection)
-                self._waiting.pop(int(head["to"])).set_result((head, body))
+                if "to" in head:
+                    self._waiting.pop(int(head["to"])).set_result((head, body))
+                else:
+                    self._requests.put(head)
         except (EOFError, FrameError, OSError) as error:
+            self._requests.put(None)
             for answer in list(self._waiting.values()):
                 answer.set_exception(StorageError(f"{self._bucket}: who lent it is gone: {error}"))

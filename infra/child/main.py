@@ -1,4 +1,5 @@
-"""A child: takes one request from its standard input, gives up all rights that it does not need, calls, answers.
+"""A child: takes a request from its standard input, gives up all rights that it does not need, calls, answers; where
+the first request says that it lasts, again and again.
 
 Run as ``python -m mlratchet.infra.child.main`` in a fork of a process that never held a key. Standard input is the
 socket to who called.
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mlratchet.infra.child.confine import Bounds, confine
-from mlratchet.infra.child.frames import receive_frame, send_frame
+from mlratchet.infra.child.frames import receive_frame
 from mlratchet.infra.child.lent_store import BorrowedStore
 from mlratchet.infra.machine.lifetime import die_with_parent
 from mlratchet.infra.settings import forbid_pickle
@@ -24,7 +25,7 @@ from mlratchet.models.ports.children import Workplace, answer_of
 
 
 def main() -> None:
-    """One call."""
+    """One call, or as many as are asked for."""
     die_with_parent()
     connection = socket.socket(fileno=os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -41,14 +42,16 @@ def main() -> None:
         )
     )
     tempfile.tempdir = str(scratch)  # whoever it is a fork of may have asked for another
-    store = BorrowedStore(connection, asked["bucket"]) if asked["bucket"] is not None else None
-    answer = told(asked, Workplace(scratch=scratch, store=store))
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if store is not None:
-        store.send(answer)
-    else:
-        send_frame(connection, answer)
+    lent, lasting = BorrowedStore(connection, asked["bucket"] or ""), asked["lasting"]
+    while True:
+        answer = told(asked, Workplace(scratch=scratch, store=lent if asked["bucket"] is not None else None))
+        sys.stdout.flush()
+        sys.stderr.flush()
+        lent.send(answer)
+        following = lent.next_request() if lasting else None
+        if following is None:
+            break
+        asked = following
     os._exit(0)  # no thread, exit handler or finaliser of the user's code has a word after the answer
 
 

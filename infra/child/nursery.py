@@ -20,8 +20,11 @@ from mlratchet.infra.warm.server import Server
 
 IMPORTED = (
     "torch",
+    "torch._dynamo",  # an optimizer imports it when it is made, and a rehearsal makes one
     "safetensors.torch",
     "mlratchet.infra.child.main",
+    "mlratchet.models.evaluation.in_child",
+    "mlratchet.models.training.rehearsal",
     "mlratchet.models.workloads.tabular",
     "mlratchet.models.workloads.vision",
     "mlratchet.models.pipeline.loading",

@@ -1,8 +1,8 @@
 """A filter of system calls: what a process and all it starts may never ask the kernel for again, see seccomp(2).
 
 It keeps everything that a child starts in the child's own process group, so that one signal ends all of it: the kernel
-lets nobody out of a group by forking. And a child without a network opens no connection, also not to the socket of a
-service that would do its work for it; Landlock knows TCP alone.
+lets nobody out of a group by forking. And a child has no socket but those that it was given: Landlock knows TCP alone,
+and a service behind a Unix socket or a datagram would do its work for it.
 """
 
 from __future__ import annotations
@@ -13,18 +13,43 @@ import platform
 import struct
 import sys
 from collections.abc import Iterable
+from typing import Literal, NamedTuple
 
 PR_SET_SECCOMP, MODE_FILTER = 22, 2
-LOAD, JUMP_EQUAL, JUMP_AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06  # of classic BPF
+LOAD, AND, JUMP_EQUAL, JUMP_AT_LEAST, RETURN = 0x20, 0x54, 0x15, 0x35, 0x06  # of classic BPF
 NUMBER, ARCHITECTURE = 0, 4  # offsets in `struct seccomp_data`
+FAMILY, KIND, PROTOCOL = 16, 24, 32  # the same, of the arguments of socket(2): low words, little-endian
 ALLOW, REFUSE = 0x7FFF0000, 0x00050001  # SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO with EPERM
 OTHER_NUMBERS = 0x40000000  # from here on x86-64 counts the system calls of x32
+IPV4, IPV6, NETLINK = 2, 10, 16  # families; the last tells the names of interfaces
+STREAM, DATAGRAM, RAW, OF_KIND = 1, 2, 3, 0xF  # kinds, and the bits of them
+TCP = 6
+
+Sockets = Literal["any", "tcp", "none"]
+"""Which sockets may be made: `tcp` none but those of TCP (with neither MPTCP nor SCTP, which Landlock does not hold).
+Where it is not `any`, a pair of datagram sockets is refused, too: one end of it could send to any path."""
 
 CALLS = {
-    "x86_64": (0xC000003E, {"setsid": 112, "setpgid": 109, "connect": 42, "io_uring_setup": 425}),
-    "aarch64": (0xC00000B7, {"setsid": 157, "setpgid": 154, "connect": 203, "io_uring_setup": 425}),
+    "x86_64": (
+        0xC000003E,
+        {"setsid": 112, "setpgid": 109, "connect": 42, "socket": 41, "socketpair": 53, "io_uring_setup": 425},
+    ),
+    "aarch64": (
+        0xC00000B7,
+        {"setsid": 157, "setpgid": 154, "connect": 203, "socket": 198, "socketpair": 199, "io_uring_setup": 425},
+    ),
 }
 """By machine: its number for the kernel, and those of the calls."""
+
+
+class Step(NamedTuple):
+    """Of the filter. `yes` and `no` are labels to go on at, the next step where there is none."""
+
+    code: int
+    value: int
+    yes: str = ""
+    no: str = ""
+    label: str = ""
 
 
 def available() -> bool:
@@ -32,14 +57,15 @@ def available() -> bool:
     return sys.platform == "linux" and platform.machine() in CALLS and hasattr(ctypes.CDLL(None), "prctl")
 
 
-def refuse(names: Iterable[str]) -> None:
-    """From now on these calls of this thread, and of what it starts, fail with ``PermissionError``.
+def refuse(names: Iterable[str], *, sockets: Sockets = "any") -> None:
+    """From now on these calls of this thread, and of what it starts, fail with ``PermissionError``, and so does making
+    other sockets than `sockets`.
 
     ``no_new_privs`` must be set. Raises ``OSError`` where there is no such filter.
     """
     if not available():
         raise OSError(f"no filter of system calls is known for {platform.machine()}")
-    code = program(platform.machine(), names)
+    code = program(platform.machine(), names, sockets)
     kept = ctypes.create_string_buffer(code)
     described = struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(kept))
     libc = ctypes.CDLL(None, use_errno=True)
@@ -47,19 +73,44 @@ def refuse(names: Iterable[str]) -> None:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def program(machine: str, names: Iterable[str]) -> bytes:
+def program(machine: str, names: Iterable[str], sockets: Sockets = "any") -> bytes:
     """The filter: another architecture's calls and those named are refused, all others allowed."""
     architecture, known = CALLS[machine]
-    numbers = [known[name] for name in names]
-    last = len(numbers) + 5  # where ALLOW stands; REFUSE comes after it
+    refused = [*names, *(["socket"] if sockets == "none" else [])]
     steps = [
-        (LOAD, 0, 0, ARCHITECTURE),
-        (JUMP_EQUAL, 1, 0, architecture),
-        (RETURN, 0, 0, REFUSE),
-        (LOAD, 0, 0, NUMBER),
-        (JUMP_AT_LEAST, last + 1 - 5, 0, OTHER_NUMBERS),
-        *((JUMP_EQUAL, last + 1 - (5 + at) - 1, 0, number) for at, number in enumerate(numbers)),
-        (RETURN, 0, 0, ALLOW),
-        (RETURN, 0, 0, REFUSE),
+        Step(LOAD, ARCHITECTURE),
+        Step(JUMP_EQUAL, architecture, no="refuse"),
+        Step(LOAD, NUMBER),
+        Step(JUMP_AT_LEAST, OTHER_NUMBERS, yes="refuse"),
+        *(Step(JUMP_EQUAL, known[name], yes="refuse") for name in refused),
+        *([Step(JUMP_EQUAL, known["socketpair"], yes="pair")] if sockets != "any" else []),
+        *([Step(JUMP_EQUAL, known["socket"], yes="socket")] if sockets == "tcp" else []),
+        Step(RETURN, ALLOW, label="allow"),
+        Step(RETURN, REFUSE, label="refuse"),
+        Step(LOAD, KIND, label="pair"),
+        Step(AND, OF_KIND),
+        Step(JUMP_EQUAL, DATAGRAM, yes="no"),
+        Step(JUMP_EQUAL, RAW, yes="no", no="yes"),
+        Step(LOAD, FAMILY, label="socket"),
+        Step(JUMP_EQUAL, NETLINK, yes="usual"),
+        Step(JUMP_EQUAL, IPV4, yes="internet"),
+        Step(JUMP_EQUAL, IPV6, no="no"),
+        Step(LOAD, KIND, label="internet"),
+        Step(AND, OF_KIND),
+        Step(JUMP_EQUAL, STREAM, no="no"),
+        Step(LOAD, PROTOCOL),
+        Step(JUMP_EQUAL, TCP, yes="yes"),
+        Step(LOAD, PROTOCOL, label="usual"),
+        Step(JUMP_EQUAL, 0, no="no"),
+        Step(RETURN, ALLOW, label="yes"),
+        Step(RETURN, REFUSE, label="no"),
     ]
-    return b"".join(struct.pack("HBBI", *step) for step in steps)
+    at = {step.label: place for place, step in enumerate(steps) if step.label}
+
+    def jump(place: int, label: str) -> int:
+        return at[label] - place - 1 if label else 0
+
+    return b"".join(
+        struct.pack("HBBI", step.code, jump(place, step.yes), jump(place, step.no), step.value)
+        for place, step in enumerate(steps)
+    )

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from socket import socket
 
-from mlratchet.infra.machine.scratch import temporary_folder
+from mlratchet.infra.machine.temporary import temporary_folder
 from mlratchet.infra.settings import process_environment, told_to_children
 from mlratchet.infra.warm.ask import Process, fork
 from mlratchet.infra.warm.protocol import listen
@@ -49,14 +49,20 @@ class Starter:
         if found is not None:
             return found
         # a file of the user's is named like what the nursery imported; the child finds it when it is bound
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", CHILD],
-            env=told,
-            stdin=connection.fileno(),
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+        return start_alone(connection, environment, output)
+
+
+def start_alone(connection: socket, environment: Mapping[str, str], output: int) -> Process:
+    """The same in an interpreter of its own, which takes seconds: for one that lasts, and would keep alive what it is a
+    fork of."""
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", CHILD],
+        env=told_to_children(process_environment()) | dict(environment),
+        stdin=connection.fileno(),
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+    )
 
 
 class Nursery:

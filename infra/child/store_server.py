@@ -1,45 +1,44 @@
-"""The socket of an attempt: ranks ask for objects there, and the process that has the credentials answers."""
+"""The channel of an attempt: ranks inherit it and ask for objects through it, and the process that has the credentials
+answers. It has no address, so no other process of the user's has a way to it, and ranks need to connect to nothing."""
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 from typing import Self
 
 from mlratchet.infra.child.frames import FrameError, receive_frame, send_frame
 from mlratchet.infra.child.lent_store import BorrowedStore, Lender
 
 HANDS = 8  # requests of one connection that are answered side by side
-BACKLOG = 128
+WORD = b"store"  # with the end of a connection that a rank made
 
 
 class StoreServer:
-    """Answers at `path`, in a folder that the user alone enters, until it is left. A thread per connection."""
+    """Answers until it is left. `channel`: for the ranks. A thread per connection."""
 
-    def __init__(self, path: Path, lender: Lender) -> None:
-        self._path, self._lender = path, lender
-        self._listener = socket.socket(socket.AF_UNIX)
+    def __init__(self, lender: Lender) -> None:
+        self._lender = lender
+        self._asked, self.channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._connections: list[socket.socket] = []
 
     def __enter__(self) -> Self:
-        self._listener.bind(str(self._path))
-        self._listener.listen(BACKLOG)
         threading.Thread(target=self._accept, daemon=True, name="attempt-store").start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for one in (self._listener, *self._connections):
+        for one in (self._asked, self.channel, *self._connections):
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
             one.close()
 
     def _accept(self) -> None:
         with suppress(OSError):  # it was closed
-            while True:
-                connection, _ = self._listener.accept()
+            while descriptors := socket.recv_fds(self._asked, len(WORD), 1)[1]:
+                connection = socket.socket(fileno=descriptors[0])
                 self._connections.append(connection)
                 threading.Thread(target=self._serve, args=(connection,), daemon=True, name="attempt-store").start()
 
@@ -56,8 +55,9 @@ class StoreServer:
                 hands.submit(answer, *receive_frame(connection))
 
 
-def borrow(path: str, bucket: str) -> BorrowedStore:
-    """By a rank. Raises ``OSError`` when nobody answers there."""
-    connection = socket.socket(socket.AF_UNIX)
-    connection.connect(path)
-    return BorrowedStore(connection, bucket)
+def borrow(channel: int, bucket: str) -> BorrowedStore:
+    """By a rank. `channel`: the descriptor. Raises ``OSError`` when nobody is there."""
+    ours, theirs = socket.socketpair()
+    with theirs, socket.socket(fileno=os.dup(channel)) as asked:
+        socket.send_fds(asked, [WORD], [theirs.fileno()])
+    return BorrowedStore(ours, bucket)

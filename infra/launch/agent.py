@@ -16,6 +16,7 @@ from mlratchet.infra.launch.preload import start_forkserver
 from mlratchet.infra.launch.watchdog import PREEMPTED
 from mlratchet.infra.machine.interpreter import collect_seldom
 from mlratchet.infra.machine.lifetime import die_with_parent
+from mlratchet.infra.machine.temporary import name_semaphores
 from mlratchet.infra.settings import told_bounds
 
 SECONDS_FOR_MORE = 1  # that are waited for more nodes once there are enough: none may come
@@ -25,6 +26,7 @@ def main(job_file: str) -> int:
     """Run the ranks; 0 when all ended well."""
     die_with_parent(signal.SIGTERM)
     collect_seldom()
+    name_semaphores()
     confine_agent(Path(job_file))
     start_forkserver()
     from mlratchet.infra.launch.rank import main as rank_main

@@ -14,13 +14,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from mlratchet.infra.child.call import MOST_WORDS, plain
+from mlratchet.infra.child.call import MOST_WORDS
 from mlratchet.infra.child.confine import Bounds, users_files
 from mlratchet.infra.child.handed_back import read_handed_back
+from mlratchet.infra.launch import preload
 from mlratchet.infra.launch.network import network_environment
 from mlratchet.infra.launch.watchdog import PREEMPTED
-from mlratchet.infra.machine.processes import STACK_MARK, WORK_MARK
-from mlratchet.infra.machine.scratch import temporary_folder
+from mlratchet.infra.machine.processes import HOME_MARK, STACK_MARK, WORK_MARK, sweep
+from mlratchet.infra.machine.temporary import temporary_folder
 from mlratchet.infra.settings import BOUNDS, Settings, process_environment, told_to_children
 from mlratchet.infra.warm.ask import Process, start
 from mlratchet.models.config import StrictModel
@@ -28,6 +29,7 @@ from mlratchet.models.errors import ConfigurationError, DataError, Infrastructur
 from mlratchet.models.identity.signed_records import ForeignRecord, RevokedRecord, UnsignedRecord
 from mlratchet.models.ports.children import Rights
 from mlratchet.models.ports.storage import CredentialsExpired, StorageError
+from mlratchet.models.printable import plain
 from mlratchet.models.training.job import PreemptedError, Rendezvous, StaleAttemptError, TrainingError, TrainJob
 from mlratchet.models.training.result import TrainResult, parse_result
 from pydantic import model_validator
@@ -61,12 +63,12 @@ NOBODY_CAME = "RendezvousTimeoutError"
 
 
 class Room:
-    """A folder of mode 0700 for one attempt on this node, at a short path: sockets' paths may be 107 bytes long."""
+    """A folder of mode 0700 for one attempt on this node, outside of the home."""
 
     def __init__(self) -> None:
         self._made = temporary_folder("attempt")
         self.folder = Path(self._made.name)
-        self.meet, self.temporary, self.socket = (self.folder / name for name in ("meet", "tmp", "store.sock"))
+        self.meet, self.temporary = self.folder / "meet", self.folder / "tmp"
         self.meet.mkdir(mode=0o700)
         self.temporary.mkdir(mode=0o700)
 
@@ -111,10 +113,23 @@ def rights_of(job: TrainJob) -> Rights:
     )
 
 
-def start_agent(job: TrainJob, settings: Settings, room: Room, *, more: Mapping[str, str] | None = None) -> Process:
+def marks_of(work_key: str, home: Path) -> dict[str, str]:
+    """In the environment of every process of an attempt, by which it is found."""
+    return {WORK_MARK: work_key, HOME_MARK: str(home)}
+
+
+def sweep_attempts(work_key: str, home: Path) -> int:
+    """End what an earlier attempt at this work left on this machine; returns how many processes. Those of another
+    installation, which may train the same work at the same time, are none of ours."""
+    return sweep(WORK_MARK, work_key, **{HOME_MARK: str(home)})
+
+
+def start_agent(
+    job: TrainJob, settings: Settings, room: Room, channel: socket.socket, *, more: Mapping[str, str] | None = None
+) -> Process:
     """In a session of its own, a fork where the stack has a warm process; what it and the ranks print goes to a file.
-    It is told no credential, and neither it nor a rank reads the home or writes outside of scratch and `room`. `more`:
-    variables for its environment."""
+    It is told no credential, and neither it nor a rank reads the home or writes outside of scratch and `room`.
+    `channel`: through which ranks ask for objects; closed here. `more`: variables for its environment."""
     assert job.rendezvous is not None, "the launcher says where to meet"
     scratch = Path(job.scratch)
     scratch.mkdir(parents=True, exist_ok=True)
@@ -127,13 +142,12 @@ def start_agent(job: TrainJob, settings: Settings, room: Room, *, more: Mapping[
         "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
         "OMP_NUM_THREADS": str(job.train.threads_per_process),
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # deterministic matrix products on CUDA
-        WORK_MARK: job.work_key,
-        "RATCHET_HOME": str(settings.home),
+        **marks_of(job.work_key, settings.home),
         "HOME": str(scratch),
         "TMPDIR": str(room.temporary),
         BOUNDS: bounds_of(job, settings, room).to_json(),
     }
-    with (scratch / LOG).open("ab") as sink:  # never our stdout: a grandchild holding it hides a crash
+    with channel, (scratch / LOG).open("ab") as sink:  # never our stdout: a grandchild holding it hides a crash
         return start(
             "ranks",
             "mlratchet.infra.launch.agent",
@@ -142,6 +156,7 @@ def start_agent(job: TrainJob, settings: Settings, room: Room, *, more: Mapping[
             environment=environment,
             output=sink.fileno(),
             when_gone=signal.SIGTERM,
+            source=channel.fileno(),
         )
 
 
@@ -153,9 +168,18 @@ def bounds_of(job: TrainJob, settings: Settings, room: Room) -> Bounds:
         writes=(room.temporary,),
         reads=users_files(),
         closed=(settings.home, *(file.parent for file in named if file is not None)),
-        network=True,
+        connects="anywhere" if job.train.nodes > 1 else "ranks" if job.processes > 1 else "nothing",
+        sockets="any" if needs_any_socket(job) else "tcp",
         shared_memory=True,
     )
+
+
+def needs_any_socket(job: TrainJob) -> bool:
+    """Loader workers hand over what lies in shared memory, and CUDA and NCCL find each other, through Unix sockets."""
+    import torch
+
+    cuda = job.train.device != "cpu" and torch.cuda.is_available()
+    return cuda or job.train.loader_workers > 0 or not preload.FORKS
 
 
 def end_session(agent: Process, *, at_once: bool = False) -> None:

@@ -22,14 +22,15 @@ from mlratchet.infra.launch.attempt import (
     result_of,
     rights_of,
     start_agent,
+    sweep_attempts,
 )
 from mlratchet.infra.launch.nodes import Invitation
 from mlratchet.infra.launch.reports import CHECKPOINT, Reports, signing_store
-from mlratchet.infra.machine.processes import WORK_MARK, sweep
+from mlratchet.infra.machine.temporary import remove_abandoned_semaphores
 from mlratchet.infra.settings import load_settings
 from mlratchet.models.errors import ConfigurationError, InfrastructureError
 from mlratchet.models.training.config import TrainConfig
-from mlratchet.models.training.job import AbandonedError, LentStore, TrainJob
+from mlratchet.models.training.job import AbandonedError, TrainJob
 from mlratchet.models.training.launcher import never
 from mlratchet.models.training.result import TrainResult
 
@@ -91,7 +92,7 @@ class LocalLauncher:
         ``AbandonedError`` when `abandoned` said so.
         """
         settings, scratch, several = load_settings(self._home), Path(job.scratch), job.train.nodes > 1
-        sweep(WORK_MARK, job.work_key)  # ranks of an earlier attempt: this one has taken the newer epoch
+        sweep_attempts(job.work_key, settings.home)  # ranks of an earlier attempt: this one has taken the newer epoch
         store = signing_store(settings)
         reports = Reports(store, job, on_event)
         with ExitStack() as opened:
@@ -99,14 +100,14 @@ class LocalLauncher:
             job = job.model_copy(
                 update={
                     "rendezvous": meeting_place(settings, room, several=several),
-                    "store": LentStore(socket=str(room.socket), bucket=store.bucket),
+                    "bucket": store.bucket,
                 }
             )
             lender = Lender(store, rights_of(job), hears={CHECKPOINT: reports.checkpoint})
-            opened.enter_context(StoreServer(room.socket, lender))
+            served = opened.enter_context(StoreServer(lender))
             invitation = opened.enter_context(Invitation(store, job)) if several else None
             events = Tail(scratch / "events.jsonl", reports)
-            agent = start_agent(job, settings, room, more=environment)
+            agent = start_agent(job, settings, room, served.channel, more=environment)
             try:
                 while agent.poll() is None and not (invitation and invitation.somebody_failed()):
                     events.read()
@@ -116,6 +117,7 @@ class LocalLauncher:
                     time.sleep(POLL_S)
             finally:
                 end_session(agent)
+                remove_abandoned_semaphores()
                 events.read()  # also the last checkpoint of who was asked to leave
                 reports.close()
             if invitation and invitation.somebody_failed(now=True):

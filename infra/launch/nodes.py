@@ -20,14 +20,16 @@ from mlratchet.infra.child.store_server import StoreServer
 from mlratchet.infra.keys.files import InstalledKeys
 from mlratchet.infra.launch.attempt import ERROR, MOST_SAID, Room, end_session, rights_of, start_agent
 from mlratchet.infra.machine.hardware import check_hardware
+from mlratchet.infra.machine.temporary import remove_abandoned_semaphores
 from mlratchet.infra.settings import Settings
 from mlratchet.infra.storage.opening import open_bucket
-from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.claim import claim_key
 from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore, StorageError
-from mlratchet.models.training.job import LentStore, TrainJob
+from mlratchet.models.printable import plain
+from mlratchet.models.training.job import TrainJob
 from mlratchet.models.training.result import find_result
 
 POLL_S = 0.5  # seconds between two looks for an invitation
@@ -81,6 +83,7 @@ class Joiner:
         if settings.node_address.startswith("127."):
             say(f"note: RATCHET_NODE_ADDRESS is {settings.node_address}: only nodes on this machine can be met")
         self._settings, self._scratch, self._say = settings, scratch, say
+        self._complaint = ""
         self._store = RecordStore(open_bucket(settings), InstalledKeys(settings))
 
     def run(self, *, trainings: int | None = None) -> None:
@@ -100,7 +103,7 @@ class Joiner:
         for info in list(self._store.list("nodes/")):
             if not info.key.endswith(INVITATION):
                 continue
-            with suppress(ObjectNotFound):
+            try:
                 job = TrainJob.model_validate_json(self._store.get(info.key))  # nothing is read that is not signed
                 if (
                     info.key == f"{folder_of(job)}{INVITATION}"
@@ -108,6 +111,10 @@ class Joiner:
                     and any(self._sit(job, number) for number in range(1, job.train.nodes))
                 ):
                     return job
+            except ObjectNotFound:
+                continue
+            except SecurityError as error:  # somebody left it there: the others stand
+                self._complain(plain(error.line()))
         return None
 
     def _is_open(self, job: TrainJob) -> bool:
@@ -121,8 +128,16 @@ class Joiner:
         try:
             self._store.create(key, canonical_json(me))
         except ObjectExists:
-            return bool(json.loads(self._store.get(key)) == me)
+            with suppress(ValueError, RecursionError):  # nobody signs a seat; what is none is taken
+                return bool(json.loads(self._store.get(key)) == me)
+            return False
         return True
+
+    def _complain(self, words: str) -> None:
+        """Once for as long as it is the same."""
+        if words != self._complaint:
+            self._complaint = words
+            self._say(words)
 
     def _take_part(self, job: TrainJob) -> bool:
         """Run the ranks of this node; whether all ended well."""
@@ -134,14 +149,15 @@ class Joiner:
         job = job.model_copy(update={"scratch": str(here), "rendezvous": mine})
         check_hardware(self._settings.home, self._store)
         self._say(f"joining {job.work_key[:12]}, attempt {job.epoch}, at {meet.endpoint}")
-        with Room() as room, StoreServer(room.socket, Lender(self._store, rights_of(job))):
-            job = job.model_copy(update={"store": LentStore(socket=str(room.socket), bucket=self._store.bucket)})
-            agent = start_agent(job, self._settings, room)
+        with Room() as room, StoreServer(Lender(self._store, rights_of(job))) as served:
+            job = job.model_copy(update={"bucket": self._store.bucket})
+            agent = start_agent(job, self._settings, room, served.channel)
             try:
                 while agent.poll() is None:
                     time.sleep(POLL_S)
             finally:
                 end_session(agent)
+                remove_abandoned_semaphores()
         said = here / ERROR
         if said.is_file():
             tell_first_node(self._store, job, read_handed_back(said, most_bytes=MOST_SAID).decode(errors="replace"))

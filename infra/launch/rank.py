@@ -1,7 +1,7 @@
 """The process that trains. It imports neither Prefect nor MLflow.
 
-Started by the agent through a forkserver; asks for objects at the socket of the process that started the attempt, and
-has no credential of its own.
+Started by the agent through a forkserver; asks the process that started the attempt for objects, by an inherited
+channel, and has no credential of its own.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from mlratchet.models.training.run import run_training
 
 def main(job_file: str) -> None:
     """One rank of the job, from rendezvous to result."""
-    assert "mlratchet.infra.launch.bound" in sys.modules, "the forkserver is not bound to the agent"
+    bound = sys.modules.get("mlratchet.infra.launch.bound")
+    assert bound is not None, "the forkserver is not bound to the agent"
     die_with_parent()
     gc.freeze()  # what was preloaded stays
     gc.enable()
@@ -47,8 +48,8 @@ def main(job_file: str) -> None:
     watchdog = Watchdog(job.train.stall_timeout_seconds, scratch, place.local)
     watchdog.start()
     arm_fault()
-    assert job.store is not None, "the launcher lends a store"
-    store = borrow(job.store.socket, job.store.bucket)
+    assert job.bucket is not None, "the launcher lends a store"
+    store = borrow(bound.CHANNEL, job.bucket)
     try:
         refuse_other_code(job)
         rank, world = join_group(

@@ -42,9 +42,11 @@ def rehearse_before_training(
     """
     lent = ObjectsInMemory("rehearsal")
     if rows is not None:
+        import numpy as np
         from safetensors.numpy import save
 
-        lent.put(ROWS, save({"x": rows.x, "y": rows.y}))
+        arrays = rows.x.arrays() | {"y": rows.y}
+        lent.put(ROWS, save({name: np.ascontiguousarray(one) for name, one in arrays.items()}))
     asked = RehearsalJob(workload=workload, train=train, world=world).model_dump(mode="json")
     caller = ForkedChildren(home) if in_process() else children()
     try:
@@ -74,6 +76,7 @@ def rehearsed(request: Mapping[str, Any], workplace: Workplace) -> dict[str, Any
     import torch
     from mlratchet.infra.storage.memory import MemoryStore
     from mlratchet.models.sources.record import Split
+    from mlratchet.models.tensors.named import Inputs
     from mlratchet.models.training.rehearsal import rehearse
     from safetensors.numpy import load
 
@@ -82,5 +85,6 @@ def rehearsed(request: Mapping[str, Any], workplace: Workplace) -> dict[str, Any
     rows = None
     if workplace.objects.exists(ROWS):
         arrays = load(workplace.objects.get(ROWS))
-        rows = Split(ids=[str(at) for at in range(len(arrays["x"]))], x=arrays["x"], y=arrays["y"])
+        x = Inputs.from_arrays(arrays)
+        rows = Split(ids=[str(at) for at in range(len(x))], x=x, y=arrays["y"])
     return asdict(rehearse(MemoryStore("rehearsal"), job.workload, job.train, world=job.world, rows=rows))

@@ -12,6 +12,8 @@ from mlratchet.infra.machine.atomic import write_atomically
 NAMES = ("seaweed_master", "seaweed_volume", "seaweed_filer", "s3", "mlflow", "prefect")
 GRPC_OFFSET = 10_000  # SeaweedFS opens HTTP + 10000 for gRPC
 LOWEST, HIGHEST = 20_000, 30_000
+USUALLY_GIVEN = (32_768, 60_999)
+LISTENS = "0A"  # as the kernel writes the state of a socket
 
 
 def is_free(port: int) -> bool:
@@ -33,10 +35,16 @@ def find_port(taken: set[int]) -> int:
     raise OSError(f"no free port between {LOWEST} and {HIGHEST}")
 
 
-def remembered_ports(home: Path) -> dict[str, int]:
-    """The ports of this installation; found on the first call."""
+def known_ports(home: Path) -> dict[str, int]:
+    """The ports that this installation has by now."""
     file = home / "ports.json"
     ports: dict[str, int] = json.loads(file.read_text()) if file.is_file() else {}
+    return ports
+
+
+def remembered_ports(home: Path) -> dict[str, int]:
+    """The ports of this installation; found on the first call."""
+    ports = known_ports(home)
     if any(name not in ports for name in NAMES):
         for name in NAMES:
             ports.setdefault(name, find_port(set(ports.values())))
@@ -51,6 +59,24 @@ def port_of(home: Path, name: str) -> int:
         ports[name] = find_port(set(ports.values()))
         write_ports(home, ports)
     return ports[name]
+
+
+def given_ports() -> range:
+    """Those that the kernel gives to a program which asks for any; as Linux is delivered, where that is not told."""
+    told = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    lowest, highest = map(int, told.read_text().split()) if told.is_file() else USUALLY_GIVEN
+    return range(lowest, highest + 1)
+
+
+def listened_on() -> set[int]:
+    """Of TCP, on this machine, by whomever."""
+    rows = [
+        line.split()
+        for file in (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+        if file.is_file()
+        for line in file.read_text().splitlines()[1:]
+    ]
+    return {int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == LISTENS}
 
 
 def write_ports(home: Path, ports: dict[str, int]) -> None:

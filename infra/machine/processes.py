@@ -12,6 +12,7 @@ import psutil
 
 STACK_MARK = "RATCHET_STACK"  # on every process of an embedded stack: its home
 WORK_MARK = "RATCHET_WORK"  # on every process of an attempt: its work key
+HOME_MARK = "RATCHET_HOME"  # on the same: the installation that trains; another may train the same work beside it
 GRACE_S = 8.0  # seconds between SIGTERM and SIGKILL
 
 
@@ -26,19 +27,20 @@ def end_group(process: subprocess.Popen[bytes], grace_s: float = GRACE_S) -> Non
     process.wait()
 
 
-def marked_processes(mark: str, value: str) -> list[psutil.Process]:
-    """Every other process whose environment holds `mark` with `value`."""
+def marked_processes(mark: str, value: str, **also: str) -> list[psutil.Process]:
+    """Every other process whose environment holds `mark` with `value`, and all of `also`."""
+    marks = {mark: value, **also}
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.pid != os.getpid() and process.environ().get(mark) == value:
+            if process.pid != os.getpid() and marks.items() <= process.environ().items():
                 found.append(process)
     return found
 
 
-def sweep(mark: str, value: str) -> int:
+def sweep(mark: str, value: str, **also: str) -> int:
     """End every marked process; returns how many there were."""
-    found = marked_processes(mark, value)
+    found = marked_processes(mark, value, **also)
     for process in found:
         with contextlib.suppress(psutil.Error):
             process.terminate()

@@ -1,22 +1,17 @@
-"""The working directory of a run on this machine, temporary folders, and whether the process that owns one lives."""
+"""The working directory of a run on this machine, and whether the process that owns one lives."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import socket
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
-from mlratchet.models.identity.canonical import digest
 from mlratchet.models.identity.lease import Lease
 
 OWNER = "owner.json"
-TEMPORARY = re.compile(r"^ratchet-[a-z]+-(?P<pid>\d+)-(?P<born_ms>\d+)-(?P<where>[0-9a-f]{8})-")
 
 
 def open_scratch(home: Path, run_id: str) -> Path:
@@ -30,39 +25,12 @@ def open_scratch(home: Path, run_id: str) -> Path:
 
 def orphaned_runs(home: Path) -> list[str]:
     """Run ids whose process is gone, whatever ended it."""
-    return [folder.name for folder in sorted((home / "scratch").glob("*")) if not _owner_lives(folder)]
+    return [folder.name for folder in sorted((home / "scratch").glob("*")) if not _ownerlives(folder)]
 
 
 def remove_scratch(home: Path, run_id: str) -> None:
     """Idempotent."""
     shutil.rmtree(home / "scratch" / run_id, ignore_errors=True)
-
-
-def temporary_folder(purpose: str) -> tempfile.TemporaryDirectory[str]:
-    """Of this process, in its name: who is killed removes nothing, and `remove_abandoned_folders` knows whose it was.
-
-    `purpose`: lower-case letters.
-    """
-    me = psutil.Process()
-    prefix = f"ratchet-{purpose}-{me.pid}-{round(me.create_time() * 1000)}-{_process_numbers()}-"
-    return tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
-
-
-def remove_abandoned_folders() -> None:
-    """Temporary folders of this user's whose process has ended."""
-    for folder in Path(tempfile.gettempdir()).glob("ratchet-*"):
-        owner = TEMPORARY.match(folder.name)
-        if owner is None or owner["where"] != _process_numbers() or folder.is_symlink():
-            continue
-        with suppress(OSError):  # another process removes it, too
-            if folder.stat().st_uid == os.getuid() and not _lives(int(owner["pid"]), int(owner["born_ms"]) / 1000):
-                shutil.rmtree(folder, ignore_errors=True)
-
-
-def _process_numbers() -> str:
-    """Where a pid of this process means something, also after the machine was started anew; 8 hex digits."""
-    host, _boot, namespace = this_machine().rsplit("/", 2)
-    return digest([host, namespace])[:8]
 
 
 def this_machine() -> str:
@@ -85,10 +53,11 @@ def lease_of(run_id: str, pipeline: str, owner: str) -> Lease:
 
 def is_gone(lease: Lease) -> bool:
     """Whether the holder's process has ended; of another machine's that is not known: False."""
-    return lease.machine == this_machine() and not _lives(lease.pid, lease.born_s)
+    return lease.machine == this_machine() and not lives(lease.pid, lease.born_s)
 
 
-def _lives(pid: int, born_s: float) -> bool:
+def lives(pid: int, born_s: float) -> bool:
+    """Whether the process with this pid is the one that began then, in seconds since the epoch."""
     try:
         process = psutil.Process(pid)
         # a pid is used again after a while: the time of birth tells
@@ -97,9 +66,9 @@ def _lives(pid: int, born_s: float) -> bool:
         return False
 
 
-def _owner_lives(folder: Path) -> bool:
+def _ownerlives(folder: Path) -> bool:
     try:
         owner = json.loads((folder / OWNER).read_text())
-        return _lives(int(owner["pid"]), float(owner["started_s"]))
+        return lives(int(owner["pid"]), float(owner["started_s"]))
     except (OSError, ValueError, KeyError):
         return False

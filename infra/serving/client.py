@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 from mlratchet.models.errors import ConfigurationError, DataError, InfrastructureError
+from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.openapi import MOST_BYTES
 
 TABLES = (".csv", ".tsv", ".txt")
@@ -30,12 +31,20 @@ NOT_FINITE = ("nan", "inf", "infinity")
 Named = tuple[str, Any]  # file or file:row, and the instance
 
 
-def predict_files(url: str | None, pipeline: str, files: Sequence[Path]) -> dict[str, Any]:
+class TooLargeError(DataError):
+    """A request that the server does not take whole (413)."""
+
+
+def predict_files(
+    url: str | None, pipeline: str, files: Sequence[Path], *, withdrawn: str | None = None
+) -> dict[str, Any]:
     """The predictions of the server at `url` for all that the files hold, with the names of the instances.
 
-    Raises ``DataError`` for a 4xx and a file that holds no instance, and ``ConfigurationError`` where there is no
-    server.
+    `withdrawn`: how a person took the pipeline out of service. Raises ``DataError`` for a 4xx and a file that holds no
+    instance, and ``ConfigurationError`` where there is no server.
     """
+    if withdrawn is not None:
+        raise ConfigurationError(f"{pipeline} is {withdrawn}; {way_back(pipeline)}")
     if url is None:
         raise ConfigurationError(f"no server for {pipeline!r}; `ratchet run {pipeline}` promotes and deploys one")
     with httpx.Client(base_url=url, timeout=TIMEOUT_S) as client:
@@ -44,33 +53,57 @@ def predict_files(url: str | None, pipeline: str, files: Sequence[Path]) -> dict
         instances = [one for file in files for one in instances_of(file, columns)]
         predictions: list[Any] = []
         answer: dict[str, Any] = {}
-        for body in requests_of([instance for _, instance in instances], **limits_of(described)):
-            answer = asked(client, pipeline, "POST", "/predict", body)
+        for answer in answers_to(client, pipeline, [instance for _, instance in instances], **limits_of(described)):
             predictions += answer["predictions"]
     return {"predictions": predictions, "version": answer["version"], "instances": [name for name, _ in instances]}
 
 
-def requests_of(instances: Sequence[Any], *, most: int, most_bytes: int) -> Iterator[bytes]:
-    """The bodies of as few requests as the limits allow; an instance that is above them alone is for the server to
-    refuse."""
-    part: list[bytes] = []
+def way_back(pipeline: str) -> str:
+    """How a pipeline that was stopped or removed is served again."""
+    return f"`ratchet deploy {pipeline}` starts it again"
+
+
+def answers_to(
+    client: httpx.Client, pipeline: str, instances: Sequence[Any], *, most: int, most_bytes: int
+) -> Iterator[dict[str, Any]]:
+    """The answers to as few requests as the server takes.
+
+    It says how many instances and bytes; what else it limits, as the pixels of a request, shows by its refusal, and
+    fewer are sent from then on. One instance alone is for the server to refuse.
+    """
+    written = [json.dumps(one, separators=(",", ":"), allow_nan=False).encode() for one in instances]
+    at = 0
+    while at < len(written):
+        count = fitting(written[at : at + most], most_bytes)
+        try:
+            answer = asked(client, pipeline, "POST", "/predict", BODY % b",".join(written[at : at + count]))
+        except TooLargeError:
+            if count == 1:
+                raise
+            most = count // 2
+            continue
+        yield answer
+        at += count
+
+
+def fitting(written: Sequence[bytes], most_bytes: int) -> int:
+    """How many of these instances, at least one, make a body of at most so many bytes."""
     size = len(BODY % b"")
-    for instance in instances:
-        written = json.dumps(instance, separators=(",", ":"), allow_nan=False).encode()
-        if part and (len(part) == most or size + len(written) > most_bytes):
-            yield BODY % b",".join(part)
-            part, size = [], len(BODY % b"")
-        part.append(written)
-        size += len(written) + 1  # the comma
-    if part:
-        yield BODY % b",".join(part)
+    for count, one in enumerate(written):
+        size += len(one) + (count > 0)  # the comma
+        if size > most_bytes:
+            return max(1, count)
+    return len(written)
 
 
 def limits_of(described: dict[str, Any]) -> dict[str, int]:
-    """Of one request to the server that is described."""
+    """Of one request to the server that is described; one of an earlier release says nothing of bytes."""
     post = described["paths"]["/predict"]["post"]
     instances = post["requestBody"]["content"]["application/json"]["schema"]["properties"]["instances"]
-    return {"most": min(AT_ONCE, instances.get("maxItems", AT_ONCE)), "most_bytes": post[MOST_BYTES]}
+    return {
+        "most": min(AT_ONCE, instances.get("maxItems", AT_ONCE)),
+        "most_bytes": post.get(MOST_BYTES, ServingConfig().max_request_bytes),
+    }
 
 
 def asked(client: httpx.Client, pipeline: str, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
@@ -81,7 +114,8 @@ def asked(client: httpx.Client, pipeline: str, method: str, path: str, body: byt
     except httpx.HTTPError as exc:
         raise InfrastructureError(f"{url}: {exc}; see `ratchet logs serve-{pipeline}`") from exc
     if 400 <= reply.status_code < 500:
-        raise DataError(f"{url} answered {reply.status_code}: {reply.text}")
+        refused = TooLargeError if reply.status_code == 413 else DataError
+        raise refused(f"{url} answered {reply.status_code}: {reply.text}")
     if reply.status_code != 200:
         why = reason_of(reply)
         raise InfrastructureError(

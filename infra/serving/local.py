@@ -53,6 +53,11 @@ class LocalServers:
             return None
         return "removed" if said == "removed" else "stopped"
 
+    def out_of_service(self) -> dict[str, Withdrawn]:
+        """Every pipeline that a person took out of service."""
+        names = sorted(mark.stem for mark in (self._home / "serving").glob("*.withdrawn"))
+        return {name: how for name in names if (how := self.withdrawn(name)) is not None}
+
     def resume(self, pipeline: str) -> None:
         """Forget that it was withdrawn. Idempotent."""
         self._mark(pipeline).unlink(missing_ok=True)
@@ -83,6 +88,7 @@ def model_servers(settings: Settings, project: Path) -> list[Service]:
                 name=f"serve-{name}",
                 command=(
                     sys.executable,
+                    "-P",
                     "-m",
                     "mlratchet.infra.serving.server",
                     "--pipeline",

@@ -2,14 +2,15 @@
 
 It reads the ledger, the champion's decision and its registration from S3, verifies every signature and byte, loads,
 warms up and swaps. It needs the public list of keys and an S3 identity that may read, and neither MLflow's server nor
-Prefect, a password or a private key. Run as
-``python -m mlratchet.infra.serving.server --pipeline NAME --port P``.
+Prefect, a password or a private key. A user's own objective answers in a child, which has not even what may read.
+Run as ``python -m mlratchet.infra.serving.server --pipeline NAME --port P``.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
 import shutil
 import tempfile
 import threading
@@ -20,6 +21,8 @@ import torch
 import uvicorn
 from mlratchet.infra.artifact.exported import load_exported
 from mlratchet.infra.artifact.fetch import fetch_artifact
+from mlratchet.infra.child.keep_out import keep_users_code_out
+from mlratchet.infra.child.lasting import LastingChild
 from mlratchet.infra.keys.public import PublicKeyFile
 from mlratchet.infra.ledger.heads import HeadFiles, place_of
 from mlratchet.infra.ledger.objects import ObjectLedger
@@ -30,6 +33,8 @@ from mlratchet.infra.settings import ServerSettings, load_server_settings
 from mlratchet.infra.storage.bounded import DocumentStore
 from mlratchet.infra.storage.opening import Buckets
 from mlratchet.models.artifact.signature import Signature
+from mlratchet.models.objectives.away import ObjectiveAway
+from mlratchet.models.objectives.base import Objective
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.registration.record import Registration
 from mlratchet.models.serving.app import ModelServer
@@ -39,26 +44,39 @@ from mlratchet.models.serving.hosts import AllowedHosts
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.serving.slot import Slot
 
+ANSWER_S = 30.0  # seconds: a child that takes longer is ended, and the request fails
+
 
 class ArtifactLoader:
-    """Loads a version's exported program from its bucket; nothing of it stays on the disk."""
+    """Loads a version's exported program from its bucket; nothing of it stays on the disk. `closed`: what the child of
+    a version with a user's own objective never reads."""
 
-    def __init__(self, open_artifacts: Callable[[str], ObjectStore]) -> None:
-        self._open = open_artifacts
+    def __init__(self, open_artifacts: Callable[[str], ObjectStore], closed: tuple[Path, ...] = ()) -> None:
+        self._open, self._closed = open_artifacts, closed
 
     def load(self, record: Registration, generation: int) -> Predictor:
         """The artifact's bytes verified against its record. Raises ``SecurityError`` for any difference."""
         folder = Path(tempfile.mkdtemp(prefix=f"ratchet-serve-{record.name}-"))
         try:
             fetch_artifact(self._open, record, folder)
+            signature = Signature.from_json((folder / "signature.json").read_text())
+            objective = self._objective(signature.task)
             return Predictor(
                 version=record.version,
                 generation=generation,
-                signature=Signature.from_json((folder / "signature.json").read_text()),
+                signature=signature,
                 model=load_exported(folder),
+                objective=objective,
+                answer_schema=objective.answer_schema(signature.classes) if objective is not None else None,
             )
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _objective(self, task: str) -> Objective | None:
+        """A user's own: in a child for this version alone, so that the version before answers as it did."""
+        if ":" not in task:
+            return None
+        return ObjectiveAway(task, LastingChild(closed=self._closed, most_s=ANSWER_S))
 
 
 def open_follower(name: str, slot: Slot, settings: ServerSettings) -> ChampionFollower:
@@ -67,8 +85,13 @@ def open_follower(name: str, slot: Slot, settings: ServerSettings) -> ChampionFo
     keys = PublicKeyFile(settings.trusted_keys or settings.home / "trusted-keys.json")
     store = buckets(settings.store_bucket)
     ledger = ObjectLedger(store, keys, HeadFiles(settings.home, place_of(settings), writes=False))
-    loader = ArtifactLoader(buckets)
+    loader = ArtifactLoader(buckets, closed=closed_to_children(settings))
     return ChampionFollower(name, slot, ledger=ledger, keys=keys, store=store, loader=loader, give_back=give_back)
+
+
+def closed_to_children(settings: ServerSettings) -> tuple[Path, ...]:
+    """Folders with keys, though this process has none of them open."""
+    return settings.home, *(Path(folder) for folder in settings.key_folders.split(os.pathsep) if folder)
 
 
 def main() -> None:
@@ -81,10 +104,12 @@ def main() -> None:
     parser.add_argument("--serving", default="{}", help="The pipeline's serving section as JSON.")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("mlratchet").setLevel(logging.INFO)  # of ours what a person wants to know, too: every swap
     config = ServingConfig.model_validate_json(arguments.serving)
     torch.set_num_threads(config.threads)
     slot = Slot()
     settings = load_server_settings()
+    keep_users_code_out(settings.home)
     follower = open_follower(arguments.pipeline, slot, settings)
 
     def follow() -> None:

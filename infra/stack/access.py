@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import hmac
 import html
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 from mlratchet.infra.settings import Settings, basic
 from mlratchet.infra.stack.sessions import SESSION_S, Sessions, key_file
@@ -23,6 +24,7 @@ from mlratchet.models.errors import InfrastructureError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 OPEN = "/ratchet-open"  # the path of a one-time link
+PLACE = re.compile(r"/(?![/\\])[^\\\s\x00-\x1f\x7f]*")  # `//host` and `/\host` are other hosts to a browser
 FOREIGN = ("cross-site", "same-site")  # another port of this machine is the same site, and somebody else
 
 
@@ -108,9 +110,10 @@ class AccessGuard:
             and sessions
             and (refused is None or refused.status == 401)
         ):
-            (token,) = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[:1]
-            if asked.method == "GET" and sessions.redeem(token):
-                await let_in(send, sessions)
+            query = parse_qs(scope["query_string"].decode("latin-1"))
+            token, place = (query.get(name, [default])[0] for name, default in (("token", ""), ("to", "/")))
+            if asked.method == "GET" and is_place(place) and sessions.redeem(token, place):
+                await let_in(send, sessions, place)
                 return
             refused = Refusal(
                 401, f"the link was used, or is too old: `ratchet open {self._locks.service}` makes another"
@@ -144,11 +147,18 @@ def read(scope: Scope) -> RequestFacts:
     )
 
 
-async def let_in(send: Send, sessions: Sessions) -> None:
+def is_place(place: str) -> bool:
+    """Whether it is a path of the very service that is asked, perhaps with query and fragment: a link leads nowhere
+    else."""
+    return PLACE.fullmatch(place) is not None
+
+
+async def let_in(send: Send, sessions: Sessions, place: str) -> None:
     """The cookie, and a page that goes on by itself: a redirect would count as that of the page which holds the link,
     and bring no cookie."""
     cookie = f"{sessions.cookie}={sessions.cookie_value()}; Path=/; Max-Age={SESSION_S:.0f}; HttpOnly; SameSite=Strict"
-    onward = '<!doctype html><meta http-equiv="refresh" content="0;url=/"><a href="/">go on</a>'
+    to = html.escape(place, quote=True)
+    onward = f'<!doctype html><meta http-equiv="refresh" content="0;url={to}"><a href="{to}">go on</a>'
     await answer(send, 200, onward, [("set-cookie", cookie)])
 
 
@@ -196,8 +206,13 @@ def sessions_of(home: Path, service: str) -> Sessions:
     return Sessions(key_file(home).read_bytes(), service)
 
 
-def one_time_link(home: Path, service: str, url: str) -> str:
-    """Lets one browser in, once, within two minutes. Raises ``InfrastructureError`` where an earlier release runs."""
+def one_time_link(home: Path, service: str, url: str, place: str = "/") -> str:
+    """Lets one browser in, once, within two minutes, and leads it to `place`, a path of the service.
+
+    Raises ``InfrastructureError`` where an earlier release runs, ``ValueError`` for what is no path.
+    """
+    if not is_place(place):
+        raise ValueError(f"expected a path of {service}, got {place!r}")
     try:
         sessions = sessions_of(home, service)
     except FileNotFoundError as exc:
@@ -205,4 +220,4 @@ def one_time_link(home: Path, service: str, url: str) -> str:
             f"{key_file(home)} is missing: the stack was started by an earlier release; `ratchet down`, then "
             "`ratchet up`"
         ) from exc
-    return f"{url}{OPEN}?token={sessions.link_token()}"
+    return f"{url}{OPEN}?token={sessions.link_token(place)}&to={quote(place, safe='')}"

@@ -10,15 +10,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from mlratchet.infra.machine.free_ports import GRPC_OFFSET, is_free, remembered_ports
-from mlratchet.infra.machine.processes import STACK_MARK, sweep, wait_until_gone
+from mlratchet.infra.machine.free_ports import is_free, remembered_ports
+from mlratchet.infra.machine.processes import STACK_MARK, wait_until_gone
 from mlratchet.infra.settings import base_environment, without_users_path
 from mlratchet.infra.stack.install import has_auth, install
+from mlratchet.infra.stack.leftovers import clear_leftovers
 from mlratchet.infra.stack.sessions import renew_key
 from mlratchet.models.errors import ConfigurationError, InfrastructureError
 
@@ -121,7 +122,7 @@ def one_at_a_time(home: Path) -> Iterator[None]:
 
 def start_supervisor(home: Path, *, auth: bool | None) -> int:
     """Returns its pid once it holds its lock. Raises ``InfrastructureError`` when it ends before."""
-    sweep(STACK_MARK, str(home))  # what a killed supervisor left
+    clear_leftovers(home)  # of a killed supervisor
     (home / "run" / "services.json").unlink(missing_ok=True)
     install(home, auth=auth)
     renew_key(home)
@@ -196,19 +197,4 @@ def down(home: Path) -> int:
         if pid is not None:
             os.kill(pid, signal.SIGTERM)
             wait_until_gone(pid, 30)
-        swept = sweep(STACK_MARK, str(home))
-        remove_sockets(remembered_ports(home))
-        return swept
-
-
-def remove_sockets(ports: dict[str, int]) -> None:
-    """SeaweedFS listens on sockets in /tmp, too, for who holds its certificate, and leaves them there."""
-    for server, name in (
-        ("master", "seaweed_master"),
-        ("volume", "seaweed_volume"),
-        ("filer", "seaweed_filer"),
-        ("s3", "s3"),
-    ):
-        with suppress(OSError):  # somebody else's is not ours to remove
-            socket = f"/tmp/seaweedfs-{server}-grpc-{ports[name] + GRPC_OFFSET}.sock"  # noqa: S108 - its choice
-            Path(socket).unlink(missing_ok=True)
+        return clear_leftovers(home)

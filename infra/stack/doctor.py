@@ -9,9 +9,9 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from mlratchet.infra.child.confine import not_held
+from mlratchet.infra.child.confine import means, not_held
 from mlratchet.infra.keys.files import load_trusted, trusted_keys_file
-from mlratchet.infra.machine.free_ports import is_free, remembered_ports
+from mlratchet.infra.machine.free_ports import given_ports, is_free, remembered_ports
 from mlratchet.infra.settings import Settings, load_settings
 from mlratchet.infra.stack.control import status
 from mlratchet.infra.stack.install import has_auth
@@ -34,7 +34,7 @@ def examine(home: Path) -> list[dict[str, Any]]:
     free_gb = min(shutil.disk_usage(place).free for place in (home, home / "data") if place.is_dir()) / 1e9
     findings.append(finding("disk", f"{free_gb:.1f} GB free", free_gb >= LEAST_DISK_GB, f"free {LEAST_DISK_GB:.0f} GB"))
     findings += _gpu()
-    findings.append(children())
+    findings += [children(), ranks()]
     states = status(home)
     if states:
         findings += [
@@ -74,9 +74,19 @@ def _version(name: str, pinned: str) -> dict[str, Any]:
 
 def children() -> dict[str, Any]:
     """Whether users' code is held to what it may do."""
-    held = "users' code reads no key, writes its scratch alone, leaves nothing running"
+    held = "users' code reads no key, writes its scratch alone, makes no socket, leaves nothing running"
     lacking = "; ".join(not_held())
-    return finding("children", f"not held here: {lacking} (docs/gates.md)" if lacking else held, True, "")
+    return finding(
+        "children", f"{means()}: {f'not held here: {lacking} (docs/gates.md)' if lacking else held}", True, ""
+    )
+
+
+def ranks() -> dict[str, Any]:
+    """What of that does not hold for processes that train, whatever the machine has means for."""
+    ports = given_ports()
+    reached = f"TCP ports {ports[0]} to {ports[-1]} on which nobody listened, where more than one trains"
+    words = f"reach beside that {reached}; Unix sockets, with loader workers or CUDA (docs/gates.md)"
+    return finding("ranks", words, True, "")
 
 
 def _gpu() -> list[dict[str, Any]]:

@@ -10,7 +10,9 @@ that the caller names), and read each file of the stack's user: an experiment ma
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,16 @@ from mlflow.store.artifact.artifact_repository_registry import _artifact_reposit
 from mlratchet.infra.machine.free_ports import remembered_ports
 from mlratchet.infra.settings import add_to_environment, load_settings
 from mlratchet.infra.stack.access import AccessGuard, Locks, answer, locks_of, page
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CLOSED = "/ajax-api/3.0/mlflow/assistant"  # and what is below it
+# MLflow 3.17 shows a new browser its GenAI view, whatever the kind of an experiment, and opens the panel of its
+# Assistant. Both are remembered in the browser under these keys; what somebody has chosen there stays.
+FIRST_VISIT = {
+    "mlflow.workflowType_v1": '"machine_learning"',
+    "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true",
+}
+HEAD = b"<head>"
 ARTIFACTS = "s3"  # the one scheme of artifacts that the server reads or writes; of no bucket but its own, by its key
 
 
@@ -38,6 +47,48 @@ class WithoutAssistant:
             await answer(send, 404, page("MLflow's Assistant is not part of this stack: it runs commands"))
         else:
             await self._app(scope, receive, send)
+
+
+class TrainingFirst:
+    """An ASGI application in front of MLflow's: its one page begins with the training view in a new browser."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The page with `first_visit` at its head; everything else as it comes."""
+        if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] != "/":
+            await self._app(scope, receive, send)
+            return
+        start: dict[str, Any] = {}
+        body = bytearray()
+
+        async def hold(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                start.update(message)
+                return
+            body.extend(message.get("body", b""))
+            if not message.get("more_body"):
+                told = bytes(body).replace(HEAD, HEAD + first_visit(FIRST_VISIT).encode(), 1)
+                changed = (b"content-length", b"etag", b"last-modified")
+                kept = [(name, value) for name, value in start["headers"] if name.lower() not in changed]
+                await send({**start, "headers": [*kept, (b"content-length", str(len(told)).encode())]})
+                await send({"type": "http.response.body", "body": told})
+
+        await self._app(without_conditions(scope), receive, hold)
+
+
+def without_conditions(scope: Scope) -> Scope:
+    """The same request, of whoever has no earlier answer to it: that may be the page as MLflow gives it."""
+    asked = (b"if-none-match", b"if-modified-since", b"range")
+    return {**scope, "headers": [one for one in scope["headers"] if one[0].lower() not in asked]}
+
+
+def first_visit(values: Mapping[str, str]) -> str:
+    """A script that puts values into the browser's local storage where it has none of its own."""
+    held = json.dumps(dict(values)).replace("<", "\\u003c")
+    keep = "localStorage.getItem(k)??localStorage.setItem(k,v)"
+    return f"<script>for(const [k,v] of Object.entries({held})){keep}</script>"
 
 
 def read_no_files() -> None:
@@ -57,7 +108,9 @@ def serve_here(locks: Locks) -> None:
 
         read_no_files()
         host, _, port = locks.host.partition(":")
-        uvicorn.run(AccessGuard(WithoutAssistant(app), locks), host=host, port=int(port), log_level="warning")
+        uvicorn.run(
+            AccessGuard(TrainingFirst(WithoutAssistant(app)), locks), host=host, port=int(port), log_level="warning"
+        )
         sys.exit(0)  # before MLflow waits for the process that it did not start
 
     mlflow.server._exec_cmd = serve  # type: ignore[attr-defined,assignment]  # MLflow has no other seam here

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from prefect import Flow
@@ -57,9 +58,12 @@ def main() -> None:
 
     with warnings.catch_warnings():  # being defined, it takes the place of Prefect's own, which Prefect warns of
         warnings.simplefilter("ignore", UserWarning)
+        from mlratchet.infra.stack.suspended_runs import SuspendedRuns
         from mlratchet.infra.stack.worker_queue import OneForMissedTicks
     assert OneForMissedTicks.type == process.ProcessWorker.type
-    fork_runs(sys.argv.pop(1))
+    home = sys.argv.pop(1)
+    OneForMissedTicks.waiting = SuspendedRuns(Path(home))
+    fork_runs(home)
     app()
 
 

@@ -12,7 +12,7 @@ from mlratchet.models.errors import RatchetError
 
 AUTOMATION = "ratchet: a run without heartbeats has crashed"
 SILENCE_S = 90  # three heartbeats
-TERMINAL = ("Completed", "Failed", "Cancelled", "Crashed")
+ENDED = ("Completed", "Failed", "Cancelled", "Crashed", "Suspended")  # its process, whatever becomes of the run
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def prepare_automation(settings: Settings) -> bool:
 
 
 def crash_automation() -> dict[str, Any]:
-    """Prefect's API: after a heartbeat, neither another one nor an end within `SILENCE_S`."""
+    """Prefect's API: after a heartbeat, neither another one nor the end of its process within `SILENCE_S`."""
     heartbeat = "prefect.flow-run.heartbeat"
     return {
         "name": AUTOMATION,
@@ -72,7 +72,7 @@ def crash_automation() -> dict[str, Any]:
             "posture": "Proactive",
             "match": {"prefect.resource.id": "prefect.flow-run.*"},
             "after": [heartbeat],
-            "expect": [heartbeat, *(f"prefect.flow-run.{state}" for state in TERMINAL)],
+            "expect": [heartbeat, *(f"prefect.flow-run.{state}" for state in ENDED)],
             "for_each": ["prefect.resource.id"],
             "threshold": 1,
             "within": SILENCE_S,

@@ -39,14 +39,14 @@ class Sessions:
         self._used: dict[str, float] = {}  # token -> when it was made
         self.cookie = f"ratchet-{hashlib.sha256(b'name' + key).hexdigest()[:12]}"
 
-    def link_token(self) -> str:
-        """For one link to this service."""
-        return self._signed(f"link.{self._service}", f"{self._clock()!r}~{secrets.token_urlsafe(16)}")
+    def link_token(self, place: str = "/") -> str:
+        """For one link to `place`, a path of this service."""
+        return self._signed(self._link(place), f"{self._clock()!r}~{secrets.token_urlsafe(16)}")
 
-    def redeem(self, token: str) -> bool:
-        """Whether the token may let a browser in; it does so once, and none does that is older than this process, which
-        could not know whether it was used."""
-        made_s = self._moment(f"link.{self._service}", token)
+    def redeem(self, token: str, place: str = "/") -> bool:
+        """Whether the token may let a browser in, to `place`; it does so once, and none does that is older than this
+        process, which could not know whether it was used."""
+        made_s = self._moment(self._link(place), token)
         now = self._clock()
         if made_s is None or token in self._used or not max(self._began_s, now - LINK_S) <= made_s <= now + 1.0:
             return False
@@ -61,6 +61,10 @@ class Sessions:
         """Whether the cookie is one of ours and its time has not come."""
         ends_s = self._moment("session", value)
         return ends_s is not None and self._clock() < ends_s
+
+    def _link(self, place: str) -> str:
+        """The purpose of a token: a link that leads elsewhere is another."""
+        return f"link.{self._service}.{hashlib.sha256(place.encode()).hexdigest()}"
 
     def _signed(self, purpose: str, body: str) -> str:
         mac = hmac.new(self._key, f"{purpose}.{body}".encode(), hashlib.sha256).hexdigest()

@@ -21,8 +21,15 @@ from typing import IO
 from mlratchet.infra.machine.atomic import write_atomically
 from mlratchet.infra.machine.lifetime import die_with_parent
 from mlratchet.infra.machine.processes import STACK_MARK, end_group
+from mlratchet.infra.machine.temporary import service_folder
 from mlratchet.infra.serving.local import model_servers
-from mlratchet.infra.settings import Settings, base_environment, child_environment, load_settings
+from mlratchet.infra.settings import (
+    Settings,
+    base_environment,
+    child_environment,
+    load_settings,
+    told_temporary,
+)
 from mlratchet.infra.stack.prepare import prepare_automation
 from mlratchet.infra.stack.services import Service, script, services
 from mlratchet.infra.stack.volumes import Volumes
@@ -36,9 +43,9 @@ BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)  # before the next start of a servic
 class SupervisedService:
     """A service and its process."""
 
-    def __init__(self, service: Service, logs: Path) -> None:
-        self.service = service
-        self.log = logs / f"{service.name}.log"
+    def __init__(self, service: Service, home: Path) -> None:
+        self.service, self._home = service, home
+        self.log = home / "logs" / f"{service.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.healthy = False
         self.unready = ""
@@ -73,7 +80,7 @@ class SupervisedService:
         with log_or_nothing(self.log) as sink:
             self.process = subprocess.Popen(
                 self.service.command,
-                env=self.service.environment,
+                env=self.service.environment | temporary_environment(self._home, self.service.name),
                 cwd=self.service.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
@@ -81,6 +88,14 @@ class SupervisedService:
                 start_new_session=True,
                 preexec_fn=die_with_parent,
             )
+
+
+def temporary_environment(home: Path, service: str) -> dict[str, str]:
+    """A TMPDIR of its own for a service; one that cannot have it starts without."""
+    try:
+        return told_temporary(service_folder(home, service))
+    except OSError:
+        return {}
 
 
 def log_or_nothing(log: Path) -> IO[bytes]:
@@ -141,7 +156,7 @@ class Supervisor:
             if kept is None or kept.service.command != service.command:
                 if kept is not None and kept.process is not None:
                     end_group(kept.process, kept.service.grace_s)
-                self._kept[service.name] = SupervisedService(service, self._settings.home / "logs")
+                self._kept[service.name] = SupervisedService(service, self._settings.home)
         self.end_unwanted(wanted)
         healthy = {name for name, kept in self._kept.items() if kept.healthy}
         for kept in self._kept.values():

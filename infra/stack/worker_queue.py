@@ -1,4 +1,5 @@
-"""Which scheduled runs the worker takes: one for the ticks that nobody was there for, and those a dead worker held."""
+"""Which scheduled runs the worker takes: one for the ticks that nobody was there for, those a dead worker held,
+and those that waited for people who have answered."""
 
 from __future__ import annotations
 
@@ -6,14 +7,17 @@ import contextlib
 import datetime as dt
 import logging
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
+import anyio
 import psutil
+from mlratchet.infra.stack.suspended_runs import SUSPENDED, SuspendedRuns
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterState,
+    FlowRunFilterStateName,
     FlowRunFilterStateType,
     WorkPoolFilter,
     WorkPoolFilterName,
@@ -26,6 +30,7 @@ from prefect.workers.process import ProcessWorker
 RUN_ID = "PREFECT__FLOW_RUN_ID"  # in the environment of a run's process
 STUCK_S = 60.0  # a run that was taken and has neither begun nor a process after so long was taken by a dead worker
 LOOK_S = 20.0  # seconds between two looks for such runs
+ANSWERS_S = 3.0  # seconds between two looks for answers that suspended runs wait for
 
 logger = logging.getLogger(__name__)
 
@@ -81,17 +86,21 @@ def runs_with_a_process() -> set[str]:
 
 
 class OneForMissedTicks(ProcessWorker):
-    """Prefect's process worker, with two rules more.
+    """Prefect's process worker, with three rules more.
 
     After a downtime the newest missed tick of a schedule runs and no other: Prefect would start every one of them, in
-    no order. And a run that a killed worker left `Submitting` goes back to the queue: nobody else looks at it again.
+    no order. A run that a killed worker left `Submitting` goes back to the queue: nobody else looks at it again. And
+    one that is suspended until people answer goes there when they have; `waiting` knows which.
     """
 
     type = ProcessWorker.type
+    waiting: ClassVar[SuspendedRuns | None] = None
     _looked: dt.datetime | None = None
+    _asked: dt.datetime | None = None
 
     async def _get_scheduled_flow_runs(self) -> list[Any]:
         await self._take_up_stuck()
+        await self._take_up_answered()
         while True:
             found: Sequence[Any] = await super()._get_scheduled_flow_runs()
             late = superseded((entry.flow_run for entry in found), dt.datetime.now(dt.UTC))
@@ -108,7 +117,7 @@ class OneForMissedTicks(ProcessWorker):
         if self._looked is not None and (now - self._looked).total_seconds() < LOOK_S:
             return
         self._looked = now
-        pending = await pending_runs(self.client, self._work_pool_name)
+        pending = await runs_of(self.client, self._work_pool_name, StateType.PENDING)
         if not pending:
             return
         for run in stuck(pending, now, runs_with_a_process(), self._submitting_flow_run_ids):
@@ -116,10 +125,25 @@ class OneForMissedTicks(ProcessWorker):
             logger.warning("run %s: %s", run.name, words)
             await self.client.set_flow_run_state(run.id, Scheduled(message=words), force=True)
 
+    async def _take_up_answered(self) -> None:
+        now = dt.datetime.now(dt.UTC)
+        if self.waiting is None or (self._asked is not None and (now - self._asked).total_seconds() < ANSWERS_S):
+            return
+        self._asked = now
+        suspended = await runs_of(self.client, self._work_pool_name, StateType.PAUSED, SUSPENDED)
+        if not suspended:
+            return
+        for identity, why in (await anyio.to_thread.run_sync(self.waiting.due, suspended)).items():
+            logger.info("run %s is taken up again: %s", identity, why)
+            await self.client.set_flow_run_state(identity, Scheduled(name="Resuming", message=why), force=True)
 
-async def pending_runs(client: PrefectClient, pool: str) -> list[FlowRun]:
-    """Runs of a pool that were taken and have not begun."""
+
+async def runs_of(client: PrefectClient, pool: str, kind: StateType, *names: str) -> list[FlowRun]:
+    """Runs of a pool in a state of this type, and of one of the names where there are any."""
+    state = FlowRunFilterState(
+        type=FlowRunFilterStateType(any_=[kind]), name=FlowRunFilterStateName(any_=[*names]) if names else None
+    )
     return await client.read_flow_runs(
-        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PENDING]))),
+        flow_run_filter=FlowRunFilter(state=state),
         work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[pool])),
     )

@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote
 
 from mlratchet.infra.machine.atomic import write_atomically
 from mlratchet.infra.storage.keys import check_key
-from mlratchet.models.ports.memory import verify
+from mlratchet.models.ports.memory import check_range, verify
 from mlratchet.models.ports.storage import ObjectExists, ObjectInfo, ObjectNotFound
 
 PART = "%part-"  # begins the name of a file that is being written; quoting makes no such name
@@ -44,6 +44,18 @@ class FolderStore:
         """See the port."""
         try:
             data = self._file(key).read_bytes()
+        except FileNotFoundError as exc:
+            raise ObjectNotFound(f"{self.bucket}/{key}: no such object") from exc
+        verify(self.bucket, key, hashlib.sha256(data).hexdigest(), sha256)
+        return data
+
+    def get_range(self, key: str, start: int, length: int, *, sha256: str | None = None) -> bytes:
+        """See the port."""
+        check_range(start, length)
+        try:
+            with self._file(key).open("rb") as source:
+                source.seek(start)
+                data = source.read(length)
         except FileNotFoundError as exc:
             raise ObjectNotFound(f"{self.bucket}/{key}: no such object") from exc
         verify(self.bucket, key, hashlib.sha256(data).hexdigest(), sha256)

@@ -14,6 +14,10 @@ class MemoryStore(ObjectsInMemory):
         """See the port."""
         return super().get(check_key(key), sha256=sha256)
 
+    def get_range(self, key: str, start: int, length: int, *, sha256: str | None = None) -> bytes:
+        """See the port."""
+        return super().get_range(check_key(key), start, length, sha256=sha256)
+
     def put(self, key: str, data: bytes) -> None:
         """See the port."""
         super().put(check_key(key), data)

@@ -6,18 +6,20 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import boto3
+import botocore.session
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.loaders import Loader, create_loader
 from mlratchet.infra.storage.keys import check_key
 from mlratchet.infra.storage.signed_get import SignedGet
 from mlratchet.models.errors import ConfigurationError, RatchetError
-from mlratchet.models.ports.memory import verify
+from mlratchet.models.ports.memory import check_range, verify
 from mlratchet.models.ports.storage import (
     CredentialsExpired,
     DigestMismatch,
@@ -31,9 +33,23 @@ T = TypeVar("T")
 CHUNK_BYTES = 1 << 20
 MISSING = {"NoSuchKey", "404", "NotFound"}
 REFUSED = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "403", "Forbidden"}
+BEHIND_ITS_END = {"InvalidRange", "416"}
 EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken", "RequestExpired"}
 CONFLICT_TRIES = 8  # 409 means "try again"
 _session_lock = threading.Lock()  # boto3 sessions are not thread-safe while a client is made
+
+
+def botocore_session() -> botocore.session.Session:
+    """A new one, without credentials of its own. What boto3 knows of its services is read once per process: with that,
+    another client takes a fifth of the time (10 ms of CPU)."""
+    made = botocore.session.get_session()
+    made.register_component("data_loader", _known_services())
+    return made
+
+
+@cache
+def _known_services() -> Loader:
+    return create_loader()
 
 
 class S3Store:
@@ -51,7 +67,7 @@ class S3Store:
     ) -> None:
         self._bucket = bucket
         with _session_lock:
-            self._client: Any = boto3.session.Session().client(
+            self._client: Any = boto3.session.Session(botocore_session=botocore_session()).client(
                 "s3",
                 endpoint_url=endpoint_url,
                 region_name=region,
@@ -120,6 +136,35 @@ class S3Store:
         for last in (False, True):
             quick = None if last else self._quick(key)
             data = quick if quick is not None else self._call("read", key, read)
+            try:
+                verify(self._bucket, key, hashlib.sha256(data).hexdigest(), sha256)
+            except DigestMismatch:
+                if last:  # a bit flipped on the way is gone at the second reading
+                    raise
+                continue
+            return data
+        raise AssertionError("unreachable")
+
+    def get_range(self, key: str, start: int, length: int, *, sha256: str | None = None) -> bytes:
+        """See the port."""
+        check_key(key)
+        check_range(start, length)
+
+        def read() -> bytes:
+            asked = f"bytes={start}-{start + max(length, 1) - 1}"
+            try:
+                reply = self._client.get_object(Bucket=self._bucket, Key=key, Range=asked)
+            except ClientError as exc:
+                if code_of(exc) in BEHIND_ITS_END:
+                    return b""
+                raise
+            data: bytes = reply["Body"].read()
+            if "ContentRange" not in reply:  # a server that does not know ranges sends the whole object
+                data = data[start:]
+            return data[:length]
+
+        for last in (False, True):
+            data = self._call("read a range of", key, read)
             try:
                 verify(self._bucket, key, hashlib.sha256(data).hexdigest(), sha256)
             except DigestMismatch:

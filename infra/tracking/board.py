@@ -22,30 +22,43 @@ EVENTS = "events.out.tfevents"  # how the files' names begin; TensorBoard believ
 NEWEST = 100  # runs that are looked at
 
 
-def fetch_newest(uri: str, artifacts: ObjectStore, pipeline: str | None, folder: Path) -> str:
-    """Fetch the event files of the newest run, of one pipeline or of any, into a new folder below `folder` that has
-    the run's id; returns that. `artifacts` is MLflow's bucket. Raises ``ConfigurationError`` when there are none."""
+def fetch_newest(
+    uri: str, artifacts: ObjectStore, pipeline: str | None, folder: Path, *, run: str | None = None
+) -> str:
+    """Fetch the event files of the newest run, of one pipeline or of any, or of `run`, into a new folder below `folder`
+    that has the run's id; returns that. `artifacts` is MLflow's bucket. Raises ``ConfigurationError`` when there are
+    none."""
     from mlflow import MlflowClient
 
     client = MlflowClient(uri)
+    if run is not None:
+        if fetch_events(artifacts, client.get_run(run), folder):
+            return run
+        raise ConfigurationError(f"run {run} has no TensorBoard files")
     experiments = [e for e in client.search_experiments() if pipeline is None or e.name == pipeline]
     if experiments:
         ids = [str(e.experiment_id) for e in experiments]
-        for run in client.search_runs(ids, max_results=NEWEST, order_by=["attributes.start_time DESC"]):
-            root = f"s3://{artifacts.bucket}/"
-            place = run.info.artifact_uri or ""
-            found = artifacts.list(f"{place.removeprefix(root)}/tensorboard/") if place.startswith(root) else ()
-            keys = [info.key for info in found if info.key.rpartition("/")[2].startswith(EVENTS)]
-            if keys:
-                into = folder / str(run.info.run_id)
-                into.mkdir(parents=True)
-                for key in keys:
-                    (into / key.rpartition("/")[2]).write_bytes(artifacts.get(key))
-                return str(run.info.run_id)
+        for found in client.search_runs(ids, max_results=NEWEST, order_by=["attributes.start_time DESC"]):
+            if fetch_events(artifacts, found, folder):
+                return str(found.info.run_id)
     whose = f"of {pipeline} " if pipeline else ""
     raise ConfigurationError(
         f"no run {whose}has TensorBoard files among the newest {NEWEST}; `ratchet run NAME` makes some"
     )
+
+
+def fetch_events(artifacts: ObjectStore, run: Any, folder: Path) -> bool:
+    """Whether an MLflow run has event files, which are then in its folder below `folder`."""
+    root = f"s3://{artifacts.bucket}/"
+    place = run.info.artifact_uri or ""
+    found = artifacts.list(f"{place.removeprefix(root)}/tensorboard/") if place.startswith(root) else ()
+    keys = [info.key for info in found if info.key.rpartition("/")[2].startswith(EVENTS)]
+    if keys:
+        into = folder / str(run.info.run_id)
+        into.mkdir(parents=True)
+        for key in keys:
+            (into / key.rpartition("/")[2]).write_bytes(artifacts.get(key))
+    return bool(keys)
 
 
 def wait_until_it_answers(board: subprocess.Popen[bytes], port: int, timeout_s: float = 60.0) -> None:

@@ -96,10 +96,15 @@ class MemoryTracker:
         """See the port."""
         self._runs[run_id].status = status
 
-    def run_url(self, run_id: str) -> str:
+    def run_url(self, run_id: str, tab: str = "") -> str:
         """See the port."""
-        return f"memory://runs/{run_id}"
+        return f"memory://tracker/runs/{run_id}" + (f"/{tab}" if tab else "")
 
     def version_url(self, name: str, version: int) -> str:
         """See the port."""
-        return f"memory://models/{name}/{version}"
+        return f"memory://tracker/models/{name}/{version}"
+
+    def experiment_url(self, name: str) -> str | None:
+        """See the port."""
+        known = any(run.experiment == name for run in self._runs.values())
+        return f"memory://tracker/experiments/{name}" if known else None

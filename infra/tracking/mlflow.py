@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import re
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -17,6 +16,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+from mlratchet.infra.machine.temporary import temporary_folder
 from mlratchet.infra.reasons import brief
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.ports.tracker import NOTE, LoggedModel, RunningRun
@@ -25,10 +25,8 @@ from requests.exceptions import RequestException
 T = TypeVar("T")
 WORK_KEY = "ratchet.work_key"
 FLOW_RUN = "ratchet.flow_run"
-KIND, TRAINING = (
-    "mlflow.experimentKind",
-    "custom_model_development",
-)  # without it the page asks, or shows the GenAI view
+KIND, TRAINING = "mlflow.experimentKind", "custom_model_development"  # without it the page of an experiment asks
+VIEW = "workflowType=machine_learning"  # a browser without a choice of its own shows the GenAI view, whatever the kind
 MOST_RUNNING = 1000  # looked at by one call
 BATCH_METRICS = 1000  # MLflow's limit per request
 LONGEST_PARAM = 6000  # characters
@@ -149,7 +147,7 @@ class MlflowTracker:
 
     def log_files(self, run_id: str, files: Mapping[str, Path]) -> None:
         """See the port."""
-        with tempfile.TemporaryDirectory(prefix="ratchet-artifacts-") as scratch:
+        with temporary_folder("artifacts") as scratch:
             for number, (place, file) in enumerate(files.items()):
                 folder, _, name = place.rpartition("/")
                 if file.name != name:  # MLflow keeps the name of the local file
@@ -186,11 +184,20 @@ class MlflowTracker:
 
         self._call("end run", end)
 
-    def run_url(self, run_id: str) -> str:
+    def run_url(self, run_id: str, tab: str = "") -> str:
         """See the port."""
         run = self._call("read run", lambda: self._client.get_run(run_id))
-        return f"{self._uri}/#/experiments/{run.info.experiment_id}/runs/{run_id}"
+        place = f"experiments/{run.info.experiment_id}/runs/{run_id}"
+        return self._page(f"{place}/{tab}" if tab else place)
 
     def version_url(self, name: str, version: int) -> str:
         """See the port."""
-        return f"{self._uri}/#/models/{name}/versions/{version}"
+        return self._page(f"models/{name}/versions/{version}")
+
+    def experiment_url(self, name: str) -> str | None:
+        """See the port."""
+        found = self._call("read experiment", lambda: self._client.get_experiment_by_name(name))
+        return self._page(f"experiments/{found.experiment_id}/runs") if found is not None else None
+
+    def _page(self, place: str) -> str:
+        return f"{self._uri}/#/{place}?{VIEW}"

@@ -74,8 +74,10 @@ STAGES: dict[str, tuple[str, ...]] = {
         "mlratchet.flows.runs.engine",
         "mlratchet.flows.runs.start",
         "mlratchet.flows.tune",
+        "mlratchet.infra.warm.worked_out",
     ),
 }
+WORKED_OUT = "mlratchet.infra.warm.worked_out"  # where a stage names it, it does not only import
 PADDING = "-" * 2048  # an argument of no meaning: room for the command line of a fork
 ROOM, ROOM_BYTES = "RATCHET_ROOM", 32_768  # the same for its environment
 
@@ -87,7 +89,9 @@ def grow(home: Path) -> tuple[Fork, int] | None:
         logging.getLogger().handlers.clear()  # of a library before: Prefect then adds none of its own
         for module in modules:
             with contextlib.suppress(ModuleNotFoundError):  # of another release of a library: it is only slower
-                importlib.import_module(module)
+                imported = importlib.import_module(module)
+                if module == WORKED_OUT:
+                    imported.work_out()
         gc.freeze()  # a collection would touch, and so copy, what the forks share
         listener = listeners.pop(stage)
         parent = os.getpid()

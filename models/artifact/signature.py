@@ -9,7 +9,8 @@ from typing import Any
 
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.nearest import nearest_hint
-from mlratchet.models.sources.record import Decoding
+from mlratchet.models.sources.record import Decoding, ExampleSpec
+from mlratchet.models.tensors.spec import TensorSpec
 from mlratchet.models.workloads.base import InputSpec, Workload
 
 
@@ -25,7 +26,14 @@ class Signature:
 
     def to_json(self) -> str:
         """As written to `signature.json`."""
-        return json.dumps(asdict(self), indent=2, sort_keys=True)
+        document = asdict(self)
+        named = {name: document["input"].pop(name) for name in ("tensors", "example")}
+        return json.dumps(document | {name: one for name, one in named.items() if one}, indent=2, sort_keys=True)
+
+    @property
+    def tensors(self) -> tuple[TensorSpec, ...]:
+        """What a row is made of, by name; one tensor without a name is `x`."""
+        return self.input.specs
 
     @classmethod
     def from_json(cls, text: str) -> Signature:
@@ -45,8 +53,21 @@ class Signature:
                 value_range=(span[0], span[1]) if span is not None else None,
                 defaults=tuple((str(name), float(value)) for name, value in spec.get("defaults", ())),
                 decoding=_decoding_of(decoding) if decoding is not None else None,
+                tensors=tuple(_tensor_of(one) for one in document.get("tensors", ())),
+                example=ExampleSpec(**document["example"]) if document.get("example") else None,
             ),
         )
+
+
+def _tensor_of(document: Mapping[str, Any]) -> TensorSpec:
+    span = document["value_range"]
+    return TensorSpec(
+        name=str(document["name"]),
+        shape=tuple(int(size) for size in document["shape"]),
+        dtype=str(document["dtype"]),
+        ragged=bool(document["ragged"]),
+        value_range=(float(span[0]), float(span[1])) if span is not None else None,
+    )
 
 
 def _decoding_of(document: Mapping[str, Any]) -> Decoding:

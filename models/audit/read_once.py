@@ -54,6 +54,10 @@ class ReadOnce:
             self._held[key, sha256] = self._store.get(key, sha256=sha256)
         return self._held[key, sha256]
 
+    def get_range(self, key: str, start: int, length: int, *, sha256: str | None = None) -> bytes:
+        """See the port."""
+        return self._store.get_range(key, start, length, sha256=sha256)
+
     def list(self, prefix: str = "", *, after: str = "") -> Iterator[ObjectInfo]:
         """See the port."""
         return self._store.list(prefix, after=after)

@@ -46,6 +46,20 @@ class DatasetManifest(StrictModel):
     """Columns whose raw cells say who a row is; empty: rows have ids of their own, or are of before it was so."""
     number_marks: dict[str, Mark] = Field(default_factory=dict)
     """Decimal mark by column, as decided at the pipeline's first delivery."""
+    examples: dict[str, tuple[ShardRef, ...]] = Field(default_factory=dict, exclude_if=lambda value: not value)
+    """Of a pipeline with a schema: the rows of each side as clients would send them, in the order of `splits`."""
+    preparation_sha256: str = Field(default="", exclude_if=lambda value: not value)
+    """`preparations/<sha256>.safetensors`: what the preparation was fitted to."""
+
+    @property
+    def raw(self) -> DatasetManifest:
+        """The same rows as they are before a preparation."""
+        return self.model_copy(update={"splits": self.examples})
+
+
+def preparation_key(sha256: str) -> str:
+    """Where a fitted preparation is."""
+    return f"preparations/{sha256}.safetensors"
 
 
 def dataset_parts(

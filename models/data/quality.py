@@ -5,16 +5,24 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from mlratchet.models.data.config import DataConfig
 from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.reading import reading_of
-from mlratchet.models.data.row_index import Label, RowIndex, label_of, load_index, prepared_digest
+from mlratchet.models.data.row_index import (
+    Entry,
+    Label,
+    RowIndex,
+    digest_of_input,
+    label_of,
+    load_index,
+    prepared_digest,
+)
 from mlratchet.models.data.split import side_of
-from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.ports.storage import ObjectStore
-from mlratchet.models.sources.record import Record, Reject, target_names
+from mlratchet.models.sources.record import Record, Reject, arrays_of, target_names
 
 MEASURES = {
     "rows": "records that can be used (count)",
@@ -125,14 +133,24 @@ def _duplicates(records: list[Record], data: DataConfig) -> dict[str, Measure]:
 
 def _inputs(records: list[Record]) -> dict[str, Measure]:
     n = len(records)
-    constant = [r.id for r in records if r.x.size > 1 and r.x.min() == r.x.max()]
-    broken = [r.id for r in records if np.issubdtype(r.x.dtype, np.floating) and not np.isfinite(r.x).all()]
+    constant = [r.id for r in records if _is_constant(arrays_of(r.x))]
+    broken = [r.id for r in records if not all(_is_finite(one) for one in arrays_of(r.x))]
     return {
         "constant_input_fraction": Measure(
             value=len(constant) / n, n=n, detail=f"e.g. {constant[0]}" if constant else ""
         ),
         "non_finite_fraction": Measure(value=len(broken) / n, n=n, detail=f"e.g. {broken[0]}" if broken else ""),
     }
+
+
+def _is_constant(arrays: list[np.ndarray[Any, Any]]) -> bool:
+    """Of several tensors, each that has more than one value is constant, and there is one."""
+    several = [one for one in arrays if one.size > 1]
+    return bool(several) and all(one.min() == one.max() for one in several)
+
+
+def _is_finite(one: np.ndarray[Any, Any]) -> bool:
+    return not np.issubdtype(one.dtype, np.floating) or bool(np.isfinite(one).all())
 
 
 def _against(
@@ -146,27 +164,47 @@ def _against(
         }
     index = load_index(store, previous, theirs.classes)
     both = [name for name in ours.classes if name in theirs.classes]
-    shared = [r for r in records if r.id in index.entries and _same_content(r, index, previous, ours, theirs)]
-    changed = [r.id for r in shared if not _same_label(label_of(r.y, ours.classes), index.entries[r.id].label, both)]
+    by_content = {entry.raw: entry for entry in index.entries.values()} if index.legacy else {}
+    shared, changed = 0, []
+    for record in records:
+        entry = index.entries.get(record.id) or _named_by_content(record, by_content, ours, theirs)
+        if entry is not None and _same_content(record, entry, index, previous, ours, theirs):
+            shared += 1
+            if not _same_label(label_of(record.y, ours.classes), entry.label, both):
+                changed.append(record.id)
     before = sum(previous.rows.values())
     return {
         "relabelled_fraction": Measure(
-            value=len(changed) / len(shared) if shared else 0.0,
-            n=len(shared),
+            value=len(changed) / shared if shared else 0.0,
+            n=shared,
             detail=f"e.g. {', '.join(changed[:3])}" if changed else "",
         ),
         "volume_ratio": Measure(value=len(records) / before, n=len(records), detail=f"{before} records before"),
     }
 
 
-def _same_content(record: Record, index: RowIndex, previous: DatasetManifest, ours: Names, theirs: Names) -> bool:
+def _contents_of_then(record: Record, ours: Names, theirs: Names) -> tuple[str, ...]:
+    """Digests that a legacy index may hold of the record: of its input in the order of then."""
+    if set(ours.columns) != set(theirs.columns):
+        return ()
+    x = record.x
+    if theirs.columns and isinstance(x, np.ndarray):
+        x = x[[ours.columns.index(name) for name in theirs.columns]]
+    return record.content_sha256, digest_of_input(x)
+
+
+def _named_by_content(record: Record, by_content: Mapping[str, Entry], ours: Names, theirs: Names) -> Entry | None:
+    """Until rows were named by their raw cells they were named by their numbers: the same row has another id since."""
+    found = (by_content.get(one) for one in _contents_of_then(record, ours, theirs)) if by_content else ()
+    return next((entry for entry in found if entry is not None), None)
+
+
+def _same_content(
+    record: Record, entry: Entry, index: RowIndex, previous: DatasetManifest, ours: Names, theirs: Names
+) -> bool:
     """Whether the record was delivered with the same content before, label aside, whatever the order of columns."""
-    entry = index.entries[record.id]
-    if index.legacy:  # a digest of the input in the order of then
-        if set(ours.columns) != set(theirs.columns):
-            return False
-        x = record.x[[ours.columns.index(name) for name in theirs.columns]] if theirs.columns else record.x
-        return entry.raw in (record.content_sha256, digest_bytes(np.ascontiguousarray(x).tobytes()))
+    if index.legacy:
+        return entry.raw in _contents_of_then(record, ours, theirs)
     if record.row_digest and record.row_columns == previous.identity_columns:
         return entry.row == record.row_digest  # also after another column was added to the inputs
     if record.raw_digest:

@@ -8,16 +8,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.errors import SecurityError
-from mlratchet.models.identity.canonical import canonical_json, digest_bytes
+from mlratchet.models.identity.canonical import canonical_json, digest, digest_bytes
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.sources.raw_cells import DIGITS
 from mlratchet.models.sources.record import InputSpec, Record, Target
+from mlratchet.models.tensors.named import Row
 
 FORMAT = 2  # the first one was `{id: [content SHA-256, number of the class]}`
 Label = str | float | tuple[str, ...]
@@ -53,9 +53,16 @@ def prepared_digest(record: Record, columns: Sequence[str]) -> str:
     return _digest_of(record.x, columns)
 
 
-def _digest_of(x: np.ndarray[Any, Any], columns: Sequence[str]) -> str:
+def _digest_of(x: Row, columns: Sequence[str]) -> str:
+    return digest_of_input(x, columns)[:DIGITS]
+
+
+def digest_of_input(x: Row, columns: Sequence[str] = ()) -> str:
+    """SHA-256 hex of a record's values, a table's in the order of the names of its columns."""
+    if isinstance(x, Mapping):
+        return digest({n: [str(x[n].dtype), list(x[n].shape), digest_bytes(x[n].tobytes())] for n in x})
     ordered = x[np.argsort(np.asarray(columns))] if columns else x
-    return digest_bytes(np.ascontiguousarray(ordered).tobytes())[:DIGITS]
+    return digest_bytes(np.ascontiguousarray(ordered).tobytes())
 
 
 def entry_of(record: Record, class_names: Sequence[str], columns: Sequence[str]) -> Entry:
@@ -144,7 +151,7 @@ def with_inputs(
     columns = input_columns(spec)
     for side in manifest.splits:
         rows = load_split(store, manifest, side)
-        for identity, x in zip(rows.ids, rows.x, strict=True):
+        for identity, x in zip(rows.ids, rows.x.examples(), strict=True):
             if identity in wanted:
                 known = entries[identity]
                 entries[identity] = Entry(known.label, "", "", _digest_of(x, columns))

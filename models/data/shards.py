@@ -10,31 +10,33 @@ import numpy as np
 from mlratchet.models.data.dataset import DatasetManifest, ShardRef
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.ports.storage import ObjectStore
-from mlratchet.models.sources.record import Record, Split
+from mlratchet.models.sources.record import Record, Split, inputs_of
+from mlratchet.models.tensors.named import Inputs
+from mlratchet.models.tensors.spec import ONE, TensorSpec
 from safetensors.numpy import load, save
 
 READERS = 8  # threads
 
 
-def write_shard(store: ObjectStore, records: Sequence[Record]) -> ShardRef:
-    """Publish the records; returns the reference."""
-    x = np.stack([record.x for record in records])
+def write_shard(store: ObjectStore, records: Sequence[Record], tensors: Sequence[TensorSpec] = ()) -> ShardRef:
+    """Publish the records; returns the reference. `tensors`: of a workload that names its own."""
+    x = inputs_of(records, tensors)
     integer = isinstance(records[0].y, int)
     y = np.asarray([record.y for record in records], dtype=np.int64 if integer else np.float32)
     names = sorted({name for record in records for name in record.columns})
     columns = {name: [record.columns.get(name, "") for record in records] for name in names}
-    return _publish(store, Split(ids=[record.id for record in records], x=x, y=y, columns=columns))
+    return publish_shard(store, Split(ids=[record.id for record in records], x=x, y=y, columns=columns))
 
 
 def write_split(store: ObjectStore, rows: Split, *, rows_per_shard: int) -> tuple[ShardRef, ...]:
     """Publish rows that have been read before; returns the references in order."""
     pieces = [slice(at, at + rows_per_shard) for at in range(0, len(rows.ids), rows_per_shard)]
     return tuple(
-        _publish(
+        publish_shard(
             store,
             Split(
                 ids=rows.ids[piece],
-                x=rows.x[piece],
+                x=rows.x.rows(piece),
                 y=rows.y[piece],
                 columns={name: values[piece] for name, values in rows.columns.items()},
             ),
@@ -43,9 +45,11 @@ def write_split(store: ObjectStore, rows: Split, *, rows_per_shard: int) -> tupl
     )
 
 
-def _publish(store: ObjectStore, rows: Split) -> ShardRef:
+def publish_shard(store: ObjectStore, rows: Split) -> ShardRef:
+    """The rows as one shard; returns the reference."""
     words = np.frombuffer(canonical_json({"ids": rows.ids, "columns": rows.columns}), dtype=np.uint8)
-    data = save({"x": np.ascontiguousarray(rows.x), "y": np.ascontiguousarray(rows.y), "about": words})
+    named = rows.x.arrays() | {"y": rows.y, "about": words}
+    data = save({name: np.ascontiguousarray(one) for name, one in named.items()})
     ref = ShardRef(sha256=digest_bytes(data), rows=len(rows.ids))
     store.create(ref.key, data)
     return ref
@@ -56,7 +60,9 @@ def first_rows(store: ObjectStore, manifest: DatasetManifest, side: str, count: 
     ref = manifest.splits[side][0]
     rows = load_split(store, manifest.model_copy(update={"splits": {side: (ref,)}}), side)
     columns = {name: values[:count] for name, values in rows.columns.items()}
-    return Split(ids=rows.ids[:count], x=rows.x[:count], y=rows.y[:count], columns=columns, dataset_id=manifest.id)
+    return Split(
+        ids=rows.ids[:count], x=rows.x.rows(slice(count)), y=rows.y[:count], columns=columns, dataset_id=manifest.id
+    )
 
 
 def load_split(store: ObjectStore, manifest: DatasetManifest, side: str) -> Split:
@@ -64,19 +70,28 @@ def load_split(store: ObjectStore, manifest: DatasetManifest, side: str) -> Spli
     if side not in manifest.splits:
         raise ValueError(f"no side {side!r} in dataset {manifest.id[:12]}; there are {', '.join(manifest.splits)}")
     refs = manifest.splits[side]
+    if not refs:
+        return Split(ids=[], x=Inputs({ONE: np.zeros((0,), np.float32)}), y=np.zeros((0,), np.int64))
+    return _rows_of(store, refs, dataset_id=manifest.id)
+
+
+def read_shard(store: ObjectStore, ref: ShardRef) -> Split:
+    """The rows of one shard. Raises ``DigestMismatch`` for a changed one."""
+    return _rows_of(store, (ref,))
+
+
+def _rows_of(store: ObjectStore, refs: Sequence[ShardRef], *, dataset_id: str = "") -> Split:
     with ThreadPoolExecutor(READERS) as pool:
         parts = list(pool.map(lambda ref: load(store.get(ref.key, sha256=ref.sha256)), refs))
-    if not parts:
-        return Split(ids=[], x=np.zeros((0,), np.float32), y=np.zeros((0,), np.int64))
     abouts = [json.loads(part["about"].tobytes()) for part in parts]
     names = sorted({name for about in abouts for name in about["columns"]})
     return Split(
         ids=[identity for about in abouts for identity in about["ids"]],
-        x=np.concatenate([part["x"] for part in parts]),
+        x=Inputs.concat([Inputs.from_arrays(part) for part in parts]),
         y=np.concatenate([part["y"] for part in parts]),
         columns={
             name: [value for about in abouts for value in about["columns"].get(name, [""] * len(about["ids"]))]
             for name in names
         },
-        dataset_id=manifest.id,
+        dataset_id=dataset_id,
     )

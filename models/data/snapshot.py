@@ -17,7 +17,9 @@ from mlratchet.models.identity.canonical import canonical_json, digest, digest_b
 from mlratchet.models.identity.signed_records import ForeignRecord, body_of
 from mlratchet.models.identity.stored import store_once, stored_document
 from mlratchet.models.ports.storage import ObjectInfo, ObjectNotFound, ObjectStore
+from mlratchet.models.sources.ranged import piece_digests
 from mlratchet.models.sources.record import RawObject
+from pydantic import Field
 
 COPIERS = 16  # threads that read and copy
 MOST_LISTINGS = 8  # of the newest that are looked at for one of ours
@@ -32,6 +34,8 @@ class SnapshotObject(StrictModel):
     sha256: str
     etag: str
     """For reading only: another server may say another."""
+    pieces: tuple[str, ...] = Field(default=(), strict=False)
+    """SHA-256 of every 8 MiB of an object that has more, so that a range of it can be verified. No part of the id."""
 
 
 class Snapshot(StrictModel):
@@ -43,7 +47,7 @@ class Snapshot(StrictModel):
 
     def raw_objects(self) -> list[RawObject]:
         """As a workload sees them."""
-        return [RawObject(key=o.key, size_bytes=o.size_bytes, sha256=o.sha256) for o in self.objects]
+        return [RawObject(key=o.key, size_bytes=o.size_bytes, sha256=o.sha256, pieces=o.pieces) for o in self.objects]
 
 
 def snapshot_id(objects: tuple[SnapshotObject, ...]) -> str:
@@ -120,7 +124,9 @@ def take_snapshot(raw: ObjectStore, store: ObjectStore, *, prefix: str) -> Snaps
             )
         sha256 = digest_bytes(data)
         store_once(store, f"raw/{sha256}", data)
-        return SnapshotObject(key=name, size_bytes=info.size_bytes, sha256=sha256, etag=info.etag)
+        return SnapshotObject(
+            key=name, size_bytes=info.size_bytes, sha256=sha256, etag=info.etag, pieces=piece_digests(data)
+        )
 
     with ThreadPoolExecutor(COPIERS) as pool:
         objects = tuple(sorted(pool.map(copy, listed), key=lambda o: o.key))
@@ -137,7 +143,7 @@ def take_snapshot(raw: ObjectStore, store: ObjectStore, *, prefix: str) -> Snaps
 def _publish(store: ObjectStore, snapshot: Snapshot) -> None:
     key = f"snapshots/{snapshot.id}.json"
     if not store.exists(key):  # equal content may come with other ETags, which are not part of the identity
-        store.create(key, canonical_json(snapshot.model_dump(mode="json")))
+        store.create(key, canonical_json(snapshot.model_dump(mode="json", exclude_defaults=True)))
 
 
 def _newest_known(store: ObjectStore, source: str) -> Mapping[tuple[str, int, str], SnapshotObject]:

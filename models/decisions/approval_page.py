@@ -40,7 +40,8 @@ def commands(request: ApprovalRequest) -> list[str]:
 
 def hint(request: ApprovalRequest, url: str) -> str:
     """One line for whoever watches the run that waits; `url` is its page in Prefect."""
-    return f"waiting for approval: {who_is_asked(request.checks())} `{commands(request)[0]}`, or Resume on {url}"
+    who, command = who_is_asked(request.checks()), commands(request)[0]
+    return f"waiting for approval: {who} `{command}`, or Resume on {url} (`ratchet open {url}`)"
 
 
 def form_description(request: ApprovalRequest, rows: Rows) -> str:

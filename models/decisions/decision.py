@@ -78,9 +78,15 @@ def plain_checks(result: GateResult) -> list[CheckRecord]:
                 )
                 for part in check.parts
             ],
+            **_level(check),  # type: ignore[typeddict-item]  # one optional key or none
         )
         for check in result.checks
     ]
+
+
+def _level(found: CheckResult) -> dict[str, float]:
+    """Beside an interval only."""
+    return {"interval_level": found.interval_level} if found.interval_level and _interval(found) is not None else {}
 
 
 def _value(found: CheckResult | Part) -> float | None:
@@ -154,12 +160,18 @@ def table(decision: Decision) -> list[dict[str, str]]:
                 "check": check["kind"],
                 "metric": check["metric"],
                 "value": "none" if check["value"] is None else f"{check['value']:.4f}",
-                "interval": "none" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}",
+                "interval": "none" if interval is None else interval_words(interval, check.get("interval_level")),
                 "n": str(check["n"]),
                 "threshold": readable(check["threshold"]),
             }
         )
     return rows
+
+
+def interval_words(interval: list[float], level: float | None) -> str:
+    """With its confidence, where that was written down."""
+    words = f"{interval[0]:.4f} to {interval[1]:.4f}"
+    return words if level is None else f"{words} ({100 * level:.4g} %)"
 
 
 def readable(threshold: str) -> str:

@@ -7,7 +7,7 @@ older one left out is absent, so only the moment is required; what stands there 
 from __future__ import annotations
 
 import math
-from typing import Literal, Required
+from typing import Literal, NotRequired, Required
 
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.gates.result import Verdict
@@ -39,6 +39,7 @@ class CheckRecord(TypedDict):
     threshold: str
     value: float | None
     interval: list[float] | None
+    interval_level: NotRequired[float]  # two-sided confidence of the interval; earlier releases did not write it
     n: int
     method: str
     seed: int | None

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from mlratchet.models.evaluation.explain import Attributions
 from mlratchet.models.png import png_bytes
+from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.workloads.base import InputSpec
 
 Array = np.ndarray[Any, Any]
@@ -18,14 +19,15 @@ COLOURS = {"candidate": "#1f77b4", "champion": "#aaaaaa"}
 
 
 def attribution_plots(
-    x: Array, found: Mapping[str, Attributions], input_spec: InputSpec, slices: Sequence[str], titles: Sequence[str]
+    x: Inputs, found: Mapping[str, Attributions], input_spec: InputSpec, slices: Sequence[str], titles: Sequence[str]
 ) -> dict[str, bytes]:
     """File name -> PNG. `slices` and `titles` name the slice of each row and the row itself."""
     if input_spec.kind == "image":
-        plots = {"examples.png": image_examples(x, found, titles), "importance.png": image_importance(found)}
+        plots = {"examples.png": image_examples(x.array, found, titles), "importance.png": image_importance(found)}
         by_slice = image_slices(found, slices)
     else:
-        names = input_spec.columns or tuple(f"value {n}" for n in range(int(np.prod(input_spec.shape))))
+        values = next(iter(found.values())).values
+        names = input_spec.columns or tuple(f"value {n}" for n in range(values[0].size))
         plots = {"importance.png": bars(found, names)}
         by_slice = slice_table(found, slices, names)
     return plots | ({"slices.png": by_slice} if len(set(slices)) > 1 else {})

@@ -16,6 +16,7 @@ from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.ports.children import ForeignCodeError, Rights, Workplace, children
 from mlratchet.models.ports.memory import ObjectsInMemory
+from mlratchet.models.tensors.named import Inputs
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -42,9 +43,9 @@ class ModelAway:
         """For the child."""
         return {"load": self.load, "arguments": dict(self.arguments)}
 
-    def outputs(self, x: Array, *, batch_rows: int) -> Array:
+    def outputs(self, x: Inputs, *, batch_rows: int) -> Array:
         """Of every row (N, ...), in order. Raises ``ForeignCodeError`` for what is none."""
-        answer = ask_away(OUTPUTS, {"models": {"it": self}}, {"x": x}, {"batch_rows": batch_rows})
+        answer = ask_away(OUTPUTS, {"models": {"it": self}}, x.arrays(), {"batch_rows": batch_rows})
         output = answer.get("output")
         if output is None or len(output) != len(x) or output.dtype != np.float32:
             raise ForeignCodeError(f"the model gave no float32 output for each of {len(x)} rows")

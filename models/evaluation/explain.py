@@ -16,12 +16,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from mlratchet.models.evaluation.explain_named import ablate, part_names
 from mlratchet.models.objectives.base import Objective
 from mlratchet.models.sources.record import Split
+from mlratchet.models.tensors.batch import Batch, Model
+from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.workloads.base import InputSpec
 
 Array = np.ndarray[Any, Any]
-Model = Callable[[torch.Tensor], torch.Tensor]
 MOST_GROUPS = 64  # of input values that are ablated together: one forward each
 BATCH_ROWS = 256
 RESAMPLES = 1000
@@ -68,25 +70,28 @@ def sample_rows(rows: Split, count: int, seed: int) -> Array:
 
 def explain(
     models: Mapping[str, Model],
-    x: Array | Mapping[str, Array],
+    x: Inputs | Mapping[str, Inputs],
     y: Array,
     *,
     objective: Objective,
     input_spec: InputSpec,
     steps: int,
 ) -> dict[str, Attributions]:
-    """Attributions of every model on the same rows `x` (N, *shape), all by the same method. A mapping holds the rows as
-    each model takes them.
+    """Attributions of every model on the same rows `x`, all by the same method. A mapping holds the rows as each model
+    takes them. Values are as the one tensor of a model, or of the parts of its inputs (`part_names_of`).
 
     The baseline is the mean of the rows for tables and 0 otherwise. Raises ``RuntimeError`` when a model cannot be
     scored on the rows.
     """
-    inputs = x if isinstance(x, Mapping) else dict.fromkeys(models, x)
+    given = x if isinstance(x, Mapping) else dict.fromkeys(models, x)
+    questions = {name: _question(model, objective) for name, model in models.items()}
+    if not all(one.is_one for one in given.values()):
+        return {name: _by_parts(ask, given[name], y) for name, ask in questions.items()}
+    inputs = {name: one.array for name, one in given.items()}
     floating = all(np.issubdtype(one.dtype, np.floating) for one in inputs.values())
     baselines = {name: np.zeros_like(one[:1]) for name, one in inputs.items()}
     if input_spec.kind == "table" and floating:
         baselines = {name: one.mean(axis=0, keepdims=True).astype(one.dtype) for name, one in inputs.items()}
-    questions = {name: _question(model, objective) for name, model in models.items()}
     if floating:
         try:
             return {name: _gradients(ask, inputs[name], y, baselines[name], steps) for name, ask in questions.items()}
@@ -109,10 +114,10 @@ def by_column(found: Mapping[str, Attributions], columns: Mapping[str, tuple[str
     return made
 
 
-def _question(model: Model, objective: Objective) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+def _question(model: Model, objective: Objective) -> Callable[[Any, torch.Tensor], torch.Tensor]:
     """(x, y) -> the explained quantity, (N,)."""
 
-    def ask(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    def ask(x: Batch, y: torch.Tensor) -> torch.Tensor:
         return objective.explained(model(x).float(), y)
 
     return ask
@@ -146,6 +151,24 @@ def _ablation(ask: Any, x: Array, y: Array, baseline: Array) -> Attributions:
         )
     spread = np.bincount(mask.numpy().ravel(), minlength=groups)[mask.numpy()]  # a group's effect, over its values
     return _checked(ask, values.numpy() / spread, tensors, baseline, f"feature ablation of {groups} groups")
+
+
+def _by_parts(ask: Any, x: Inputs, y: Array) -> Attributions:
+    values, change = ablate(ask, x, y, MOST_GROUPS)
+    gap, scale = np.abs(values.sum(axis=1) - change).mean(), np.abs(change).mean()
+    completeness = float(gap / scale) if scale > 0 else float(gap > 0)
+    method = f"feature ablation by input of {values.shape[1]} parts"
+    return Attributions(values=values, method=method, completeness=completeness)
+
+
+def part_names_of(x: Inputs) -> tuple[str, ...]:
+    """Of the parts that attributions are about, where a model does not take one tensor."""
+    return () if x.is_one else part_names(x, MOST_GROUPS)
+
+
+def attributed_shape(x: Inputs) -> tuple[int, ...]:
+    """Of `Attributions.values` of these rows."""
+    return x.array.shape if x.is_one else (len(x), len(part_names_of(x)))
 
 
 def _checked(ask: Any, values: Array, tensors: Any, baseline: Array, method: str) -> Attributions:

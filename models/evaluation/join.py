@@ -18,6 +18,8 @@ from mlratchet.models.evaluation.slices import take_rows
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.sources.record import InputSpec
+from mlratchet.models.tensors.named import Inputs
+from mlratchet.models.tensors.spec import ONE, TensorSpec
 
 Array = np.ndarray[Any, Any]
 LEAST_CLASSES = 2  # with one class in common every answer is right
@@ -47,10 +49,11 @@ def what_differs(ours: Layout, theirs: Layout) -> str:
     if ours.task != theirs.task:
         return f"its task is {theirs.task}, here it is {ours.task}"
     a, b = ours.input, theirs.input
-    tables = a.kind == b.kind == "table" and bool(a.columns) and bool(b.columns)
-    for what in ("kind", "dtype") if tables else ("kind", "shape", "dtype", "columns", "value_range"):
-        if getattr(a, what) != getattr(b, what):
-            return f"its input's {what} is {getattr(b, what)}, here it is {getattr(a, what)}"
+    prepared = [one.example is not None for one in (a, b)]
+    if not all(prepared):
+        why = _other_inputs(a, b)
+        if why:
+            return why
     common = [name for name in ours.classes if name in theirs.classes]
     one_each = (
         objective_of(ours.task).refusal(0, ours.classes) == ""
@@ -61,11 +64,31 @@ def what_differs(ours: Layout, theirs: Layout) -> str:
     return ""
 
 
-def columns_for(x_NF: Array, ours: InputSpec, theirs: InputSpec) -> Array:
+def _other_inputs(a: InputSpec, b: InputSpec) -> str:
+    """What differs of inputs that are compared as they are; where both prepare examples, each takes its own."""
+    if (a.example is None) != (b.example is None):
+        words = ("takes tensors", "prepares examples by a schema")
+        return f"it {words[b.example is not None]}, and this pipeline {words[a.example is not None]}"
+    tables = a.kind == b.kind == "table" and bool(a.columns) and bool(b.columns)
+    if by_name(a) != by_name(b):
+        return f"its inputs are {', '.join(map(str, b.specs))}, here they are {', '.join(map(str, a.specs))}"
+    for what in ("kind", "dtype") if tables else ("kind", "shape", "dtype", "columns", "value_range"):
+        if getattr(a, what) != getattr(b, what):
+            return f"its input's {what} is {getattr(b, what)}, here it is {getattr(a, what)}"
+    return ""
+
+
+def by_name(spec: InputSpec) -> dict[str, TensorSpec]:
+    """The named tensors of an input, whatever range its requests may have."""
+    return {one.name: replace(one, value_range=None) for one in spec.tensors}
+
+
+def columns_for(x: Inputs, ours: InputSpec, theirs: InputSpec) -> Inputs:
     """The rows as the other version takes them; every column that it takes is among ours."""
     if ours.columns == theirs.columns:
-        return x_NF
-    return np.ascontiguousarray(x_NF[:, [ours.columns.index(name) for name in theirs.columns]])
+        return x
+    x_NF = x.array[:, [ours.columns.index(name) for name in theirs.columns]]
+    return Inputs({ONE: np.ascontiguousarray(x_NF)})
 
 
 def join_outputs(rows: RowOutputs, ours: Layout, theirs: Layout) -> RowOutputs:

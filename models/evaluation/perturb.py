@@ -15,10 +15,13 @@ import numpy as np
 from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.evaluation.away import ask_away
+from mlratchet.models.evaluation.perturb_named import changed_inputs, refusal
 from mlratchet.models.functions import REFERENCE, load_function
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.ports.children import in_process
 from mlratchet.models.sources.record import InputSpec, Split
+from mlratchet.models.tensors.named import OFFSETS, Inputs
+from mlratchet.models.tensors.spec import ONE
 from pydantic import Field, model_validator
 
 Array = np.ndarray[Any, Any]
@@ -102,7 +105,8 @@ class TokenSwap(_Perturbation):
 
 
 class CustomPerturbation(_Perturbation):
-    """The user's own: called with (x, numpy Generator), gives an array of the same shape and type."""
+    """The user's own: called with (x, numpy Generator), gives an array of the same shape and type. Where inputs have
+    names, x and the result are `Inputs` (`mlratchet.models.tensors.named`)."""
 
     kind: Literal["custom"]
     function: str = Field(pattern=REFERENCE)
@@ -138,6 +142,16 @@ def _word(value: Any) -> str:
 
 def check_perturbation(spec: Any, input_spec: InputSpec, where: str) -> None:
     """Raises ``ConfigurationError`` when the perturbation cannot be done to this kind of input."""
+    refused = refusal(spec, input_spec.tensors) if input_spec.tensors else ""
+    if refused:
+        raise ConfigurationError(f"{where}: {refused}")
+    if not input_spec.tensors:
+        _check_one(spec, input_spec, where)
+    if isinstance(spec, CustomPerturbation):
+        load_function(spec.function, where)
+
+
+def _check_one(spec: Any, input_spec: InputSpec, where: str) -> None:
     kind, integer = input_spec.kind, not input_spec.dtype.startswith("float")
     if isinstance(spec, IMAGES) and (kind != "image" or integer):
         raise ConfigurationError(f"{where}: {spec.kind} needs images of float values, got {kind} of {input_spec.dtype}")
@@ -153,8 +167,6 @@ def check_perturbation(spec: Any, input_spec: InputSpec, where: str) -> None:
         if column not in input_spec.columns:
             known = ", ".join(input_spec.columns) or f"none, the input is a {kind}"
             raise ConfigurationError(f"{where}: {spec.kind}: no input column {column!r}; there are: {known}")
-    if isinstance(spec, CustomPerturbation):
-        load_function(spec.function, where)
 
 
 def perturb(rows: Split, spec: Any, input_spec: InputSpec) -> Split:
@@ -163,16 +175,29 @@ def perturb(rows: Split, spec: Any, input_spec: InputSpec) -> Split:
     Values are kept within `InputSpec.value_range`. Raises ``ConfigurationError`` for a custom function whose result
     has another shape or type.
     """
-    rng = _chance(spec)
-    x = _changed(rows.x, spec, input_spec, rng)
-    if x.shape != rows.x.shape or x.dtype != rows.x.dtype:
-        raise ConfigurationError(
-            f"perturbation {perturbation_name(spec)}: got {x.dtype} of shape {x.shape}, "
-            f"expected {rows.x.dtype} of shape {rows.x.shape}"
-        )
-    if input_spec.value_range is not None:
-        x = np.clip(x, *input_spec.value_range).astype(rows.x.dtype)  # NaN stays NaN
-    return dataclasses.replace(rows, x=np.ascontiguousarray(x))
+    if isinstance(spec, CustomPerturbation):
+        x = _customised(rows.x, spec)
+    elif input_spec.tensors:
+        rng = _chance(spec)
+        x = changed_inputs(rows.x, spec, input_spec.tensors, lambda one: _changed(one, spec, input_spec, rng), rng)
+    else:
+        x = Inputs({ONE: _changed(rows.x.array, spec, input_spec, _chance(spec))})
+    if input_spec.value_range is not None and x.is_one:
+        x = Inputs({ONE: np.clip(x.array, *input_spec.value_range).astype(x.array.dtype)})  # NaN stays NaN
+    return dataclasses.replace(rows, x=x)
+
+
+def _customised(x: Inputs, spec: CustomPerturbation) -> Inputs:
+    arrays = perturbed_by(x, spec) if in_process() else _changed_away(x, spec)
+    for name, before in x.arrays().items():
+        after = arrays.get(name, np.zeros(0))
+        kept = name.endswith(OFFSETS) and not np.array_equal(before, after)
+        if kept or after.shape != before.shape or after.dtype != before.dtype:
+            raise ConfigurationError(
+                f"perturbation {perturbation_name(spec)}: got {after.dtype} of shape {after.shape}, "
+                f"expected {before.dtype} of shape {before.shape}{'' if name == ONE else f' for {name}'}"
+            )
+    return Inputs.from_arrays({name: np.ascontiguousarray(arrays[name]) for name in x.arrays()})
 
 
 def _changed(x: Array, spec: Any, input_spec: InputSpec, rng: np.random.Generator) -> Array:
@@ -198,19 +223,25 @@ def _changed(x: Array, spec: Any, input_spec: InputSpec, rng: np.random.Generato
         return np.where(hit, np.asarray(spec.token, dtype=x.dtype), x)
     if isinstance(spec, TokenSwap):
         return _swap(x, spec, rng)
-    return perturbed_by(x, spec) if in_process() else _changed_away(x, spec)
+    raise AssertionError(f"{spec.kind} is no change of an array")
 
 
-def _changed_away(x: Array, spec: CustomPerturbation) -> Array:
+def _changed_away(x: Inputs, spec: CustomPerturbation) -> dict[str, Array]:
     """By a child; what is wrong with it is told by whoever asked."""
-    told = ask_away(PERTURBED, {}, {"x": x}, {"perturbation": spec.model_dump(mode="json")})
-    return told.get("x", np.zeros(0))
+    return ask_away(PERTURBED, {}, x.arrays(), {"perturbation": spec.model_dump(mode="json")})
 
 
-def perturbed_by(x: Array, spec: CustomPerturbation) -> Array:
-    """By the user's function, in this process."""
-    result: Array = load_function(spec.function, "robustness")(x.copy(), _chance(spec))
-    return result
+def perturbed_by(x: Inputs, spec: CustomPerturbation) -> dict[str, Array]:
+    """By the user's function, in this process: as arrays by name, whatever it gave."""
+    change = load_function(spec.function, "robustness")
+    if x.names == (ONE,) and x.is_one:
+        return {ONE: np.asarray(change(x.array.copy(), _chance(spec)))}
+    result = change(x, _chance(spec))
+    if not isinstance(result, Inputs):
+        raise ConfigurationError(
+            f"perturbation {perturbation_name(spec)}: got {type(result).__name__}, expected Inputs with its columns"
+        )
+    return result.arrays()
 
 
 def _chance(spec: Any) -> np.random.Generator:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,10 @@ import torch
 from mlratchet.models.evaluation.away import ModelAway
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.sources.record import Split
+from mlratchet.models.tensors.batch import Model, batch_of
+from mlratchet.models.tensors.named import Inputs
 
 Array = np.ndarray[Any, Any]
-Model = Callable[[torch.Tensor], torch.Tensor]
 
 
 def score(model: Model | ModelAway, rows: Split, *, batch_rows: int = 512) -> RowOutputs:
@@ -26,11 +26,11 @@ def score(model: Model | ModelAway, rows: Split, *, batch_rows: int = 512) -> Ro
     return RowOutputs(ids=rows.ids, y=rows.y, output=output, columns=rows.columns, dataset_id=rows.dataset_id)
 
 
-def outputs_of(model: Model, x: Array, batch_rows: int) -> Array:
+def outputs_of(model: Model, x: Inputs, batch_rows: int) -> Array:
     """(N, ...) float32, batch by batch."""
     with torch.inference_mode():
         outputs = [
-            model(torch.from_numpy(x[at : at + batch_rows])).float().cpu().numpy()
+            model(batch_of(x.rows(slice(at, at + batch_rows)))).float().cpu().numpy()
             for at in range(0, len(x), batch_rows)
         ]
     return np.concatenate(outputs)

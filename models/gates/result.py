@@ -31,6 +31,7 @@ class CheckResult:
     threshold: str
     value: float | None = None  # None: could not be computed
     interval: tuple[float, float] | None = None
+    interval_level: float | None = None  # two-sided confidence of the interval, 0 to 1
     n: int = 0
     method: str = ""
     seed: int | None = None

@@ -64,9 +64,9 @@ def closure_of(modules: Iterable[str], *, follow: Iterable[str] = (), files: Map
     )
 
 
-def source_of(reference: str) -> Closure:
-    """The closure of the function `package.module:function`; it is not loaded."""
-    return closure_of([reference.partition(":")[0]])
+def source_of(reference: str, *, follow: Iterable[str] = ()) -> Closure:
+    """The closure of the function `package.module:function`; it is not loaded. `follow` as for `closure_of`."""
+    return closure_of([reference.partition(":")[0]], follow=follow)
 
 
 def declared_files(module: str, names: Any, where: str) -> dict[str, str]:

@@ -129,8 +129,15 @@ ROAD: Mapping[str, str] = {
 DATA = Deciding(
     starts=("tasks.steps.ingest", "tasks.steps.validate", "tasks.steps.preprocess"),
     # an objective refuses targets; rows are named by their raw cells; what nobody can use is set aside
-    decides=("models.data.*", "models.objectives.*", "models.sources.raw_cells", "models.workloads.guarded"),
-    through=("models.workloads.*", "models.preparation.*", "models.sources.*", "models.schema.*"),
+    decides=(
+        "models.data.*",
+        "models.objectives.*",
+        "models.sources.raw_cells",
+        "models.tensors.named",
+        "models.tensors.spec",
+        "models.workloads.guarded",
+    ),
+    through=("models.workloads.*", "models.sources.*", "models.schema.*", "models.preparation.*", "models.networks.*"),
     nothing={
         **ROAD,
         "models.data.quality": "measures records and changes none: it judges",
@@ -139,6 +146,7 @@ DATA = Deciding(
         "models.gates.*": "judges rows, changes none",
         "models.metrics.*": "measures the outputs of models",
         "models.objectives.losses.*": "trains: the rows are the same",
+        "models.tensors.batch": "gives rows to models: the rows are the same",
         "models.objectives.pictures.*": "draws",
     },
 )
@@ -150,6 +158,7 @@ WEIGHTS = Deciding(
         "models.training.*",
         "models.objectives.*",
         "models.metrics.*",
+        "models.tensors.*",
         "models.data.shards",
         "infra.launch.rank",
         "infra.launch.group",
@@ -199,6 +208,7 @@ JUDGEMENT = Deciding(
         "models.metrics.*",
         "models.objectives.*",
         "models.serving.*",
+        "models.tensors.*",
         "models.training.cost",
         "infra.artifact.exported",
         "infra.artifact.measure",

@@ -30,6 +30,7 @@ from mlratchet.models.identity.signing import (
     TrustedKeys,
     refuse_outside_life,
 )
+from mlratchet.models.ports.memory import check_range
 from mlratchet.models.ports.storage import ObjectExists, ObjectInfo, ObjectNotFound, ObjectStore, StorageError
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,10 @@ SIGNED = "signed"  # the field of a record that says who signed it
 ASIDE = "aside/"
 ADOPTIONS = "adoptions/"
 ADOPT = "`ratchet adopt NAME`"  # what to type; who knows the pipeline says its name
+WHO_ADOPTS = (  # who has to do what, for a user who holds no such key
+    f"somebody with an approver's key takes over, once, what is of before records were signed: {ADOPT} (`ratchet keys` "
+    "lists them, `ratchet keys new --owner NAME` makes one)"
+)
 NEVER_REPLACED = ("ledger/", "decisions/", "signatures/", "approvals/")  # what is wrong there is for a person
 TRIES = 8  # at a name that somebody else writes to at the same time
 
@@ -68,6 +73,8 @@ KINDS = (
     _kind("gate-run", r"gates/[^/]+/[^/]+\.json"),
     _kind("deployment", r"deployments/[^/]+/\d{8}\.json"),
     _kind("order", r"orders/[^/]+/[^/]+\.json"),
+    _kind("wait", r"waits/[^/]+/[^/]+\.json"),
+    _kind("report", r"runs/([^/]+|last/[^/]+)\.json"),
     _kind("study", r"studies/[^/]+/(finished|journal/\d{9})\.json"),
     _kind("wear", r"holdout/[^/]+/\d{8}\.json"),
     _kind("invitation", r"nodes/[^/]+/invitation\.json"),
@@ -140,7 +147,7 @@ def verified_record(data: bytes, key: str, trusted: TrustedKeys, *, where: str) 
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict) or SIGNED not in document:
-        raise UnsignedRecord(f"{where}: is not signed; if it is of before records were signed, {ADOPT} takes it over")
+        raise UnsignedRecord(f"{where}: is not signed; {WHO_ADOPTS}")
     try:
         stamp = dict(document[SIGNED])
         signature = DetachedSignature(str(stamp["key_id"]), str(stamp.pop("signature")))
@@ -209,6 +216,13 @@ class RecordStore:
         """See the port. Raises ``ForeignRecord``, which is an ``ObjectNotFound``, for a record that does not verify."""
         data = self.beneath.get(key, sha256=sha256)
         return data if sha256 is not None or kind_of(key) is None else self._believed(key, data)
+
+    def get_range(self, key: str, start: int, length: int, *, sha256: str | None = None) -> bytes:
+        """See the port. A record is read whole: its signature is over all of it."""
+        if sha256 is None and kind_of(key) is not None:
+            check_range(start, length)
+            return self.get(key)[start : start + length]
+        return self.beneath.get_range(key, start, length, sha256=sha256)
 
     def _believed(self, key: str, data: bytes) -> bytes:
         try:

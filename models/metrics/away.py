@@ -11,7 +11,7 @@ from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.metrics.base import Array, Metric, MetricValue
 from mlratchet.models.metrics.rows import RowOutputs, load_rows, save_rows
-from mlratchet.models.ports.children import ForeignCodeError, Rights, Workplace, children
+from mlratchet.models.ports.children import Children, ForeignCodeError, Rights, Workplace, children
 from mlratchet.models.ports.memory import ObjectsInMemory
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
@@ -81,15 +81,20 @@ class MetricAway(Metric):
 
 
 def ask_with_rows(
-    function: str, request: Mapping[str, Any], rows: list[RowOutputs], arrays: Mapping[str, Array]
+    function: str,
+    request: Mapping[str, Any],
+    rows: list[RowOutputs],
+    arrays: Mapping[str, Array],
+    through: Children | None = None,
 ) -> tuple[Any, dict[str, Array]]:
-    """Call a function of ours with rows and arrays: JSON values and arrays that it gives."""
+    """Call a function of ours with rows and arrays: JSON values and arrays that it gives. `through`: who makes the
+    call; None: whoever makes those of this process."""
     lent = ObjectsInMemory("rows")
     keys = [save_rows(lent, one) for one in rows]
     if arrays:
         lent.put("in/arrays", save({name: np.ascontiguousarray(one) for name, one in arrays.items()}))
     asked = {**request, "rows": keys, "arrays": bool(arrays)}
-    told = children().call(function, asked, store=lent, rights=LENT, time_limit_s=LIMIT_S)
+    told = (through or children()).call(function, asked, store=lent, rights=LENT, time_limit_s=LIMIT_S)
     try:
         return told["json"], load(lent.get(f"out/{told['arrays']}")) if told["arrays"] else {}
     except (SafetensorError, KeyError, TypeError) as error:

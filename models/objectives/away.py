@@ -22,7 +22,7 @@ from mlratchet.models.metrics.away import (
 from mlratchet.models.metrics.base import Metric
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.objectives.base import Array, Loss, Objective
-from mlratchet.models.ports.children import ForeignCodeError, Workplace, children
+from mlratchet.models.ports.children import Children, ForeignCodeError, Workplace, children
 from mlratchet.models.sources.record import Target
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
@@ -51,12 +51,13 @@ class ObjectiveFacts(BaseModel):
 
 
 class ObjectiveAway(Objective):
-    """Every answer comes from a child."""
+    """Every answer comes from a child. `through`: who makes the calls; None: whoever makes those of this process."""
 
-    def __init__(self, task: str) -> None:
-        self._task = task
+    def __init__(self, task: str, through: Children | None = None) -> None:
+        self._task, self._through = task, through
+        described = (through or children()).call(DESCRIBE, {"task": task}, time_limit_s=LIMIT_S)
         try:
-            facts = ObjectiveFacts.model_validate(children().call(DESCRIBE, {"task": task}, time_limit_s=LIMIT_S))
+            facts = ObjectiveFacts.model_validate(described)
         except ValidationError as error:
             raise ForeignCodeError(f"objective {task} does not say what it is: {error.errors()[0]['msg']}") from error
         self.name, self.class_loss, self.by_query = facts.name, facts.class_loss, facts.by_query
@@ -161,7 +162,7 @@ class ObjectiveAway(Objective):
         values: Mapping[str, Any] | None = None,
     ) -> tuple[Any, dict[str, Array]]:
         request = {"task": self._task, "method": method, **(values or {})}
-        return ask_with_rows(ASK, request, rows or [], arrays or {})
+        return ask_with_rows(ASK, request, rows or [], arrays or {}, self._through)
 
 
 def _checked(kind: type[Kind], told: Any, what: str, length: int | None = None) -> Kind:

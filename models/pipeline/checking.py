@@ -13,7 +13,28 @@ from mlratchet.models.workloads.base import Workload
 
 def check_gates(spec: PipelineSpec, workload: Workload) -> list[str]:
     """Everything about the gates of a pipeline, and what requests may hold. Warnings; raises ``ConfigurationError``."""
-    signature_of(workload, spec.serving.defaults, spec.serving.ranges)
+    columns = workload.input_spec().columns
+    problems = [
+        f"serving.defaults: no column {name!r} in {', '.join(columns) or 'this kind of input'}; "
+        f"{nearest_hint(name, sorted(columns))}"
+        for name in spec.serving.defaults
+        if name not in columns
+    ]
+    try:
+        signature_of(workload, spec.serving.defaults, spec.serving.ranges)
+    except ConfigurationError as error:
+        problems.append(str(error))
+    try:
+        warnings = policy_warnings(spec, workload)
+    except ConfigurationError as error:
+        problems.append(str(error))
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return warnings
+
+
+def policy_warnings(spec: PipelineSpec, workload: Workload) -> list[str]:
+    """Of the gates alone."""
     return validate_policy(
         spec.gates,
         workload.objective.reference,

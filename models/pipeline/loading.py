@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,23 +51,54 @@ def parse_pipeline(
     `published` is read as it was then, names that YAML guessed and schedules included.
     Raises ``ConfigurationError`` with every problem, one line each, as ``where:line: path: problem``.
     """
+    document, lines = read_document(text, where=where, overrides=overrides)
+    if not published or overrides:
+        refuse_guessed_names(document, lines, where)
+    if isinstance(document.get("gates"), dict):
+        fill_in_shared_policy(document["gates"], folder, lines, where)
+    fill_in_schema(document, folder, lines, where)
+    return validated(PipelineSpec, document, lines, where=where, written=not published)
+
+
+def read_document(text: str, *, where: str, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], Lines]:
+    """The document with its overrides, and the lines of its keys. Raises ``ConfigurationError``."""
     document, lines = parse_yaml(text, where=where, expected="name, workload, source and gates")
     try:
         for assignment in overrides:
             _assign(document, assignment)
     except (KeyError, IndexError, ValueError) as exc:
         raise ConfigurationError(f"--set: no such place: {exc}") from exc
-    document = composed(document)
-    if not published or overrides:
-        refuse_guessed_names(document, lines, where)
+    return composed(document), lines
+
+
+OVER_A_SCHEMA = "mlratchet.models.workloads.fields:SchemaWorkload"
+ROLES = {"label": "label_column", "id": "id_column", "group": "group_column"}  # of a schema -> option of a table
+TABLES = (None, "csv", "parquet", "jsonl")
+
+
+def fill_in_schema(document: dict[str, Any], folder: Path | None, lines: Lines, where: str) -> None:
+    """Read the schema file that a document names, hand schema and preparation to its workload, and to its source the
+    columns that they name: what is said once holds for all of them. Raises ``ConfigurationError`` for a schema file that
+    is none."""
     if isinstance(document.get("schema"), str):
         document["schema"] = _schema_beside(document["schema"], folder, lines, where)
-    if isinstance(document.get("gates"), dict):
-        _fill_in_shared_policy(document["gates"], folder, lines, where)
-    return validated(PipelineSpec, document, lines, where=where, written=not published)
+    schema, source = document.get("schema"), document.get("source")
+    if not isinstance(schema, Mapping):
+        return
+    workload = document.setdefault("workload", {})
+    if not isinstance(workload, dict) or not isinstance(workload.setdefault("parameters", {}), dict):
+        return  # what is wrong there is told when it is validated
+    workload.setdefault("use", OVER_A_SCHEMA)
+    said = {"schema": schema, "preparation": document.get("preparation")}
+    workload["parameters"] |= {name: value for name, value in said.items() if value is not None}
+    if isinstance(source, dict) and source.get("format") in TABLES:
+        for role, option in ROLES.items():
+            if isinstance(schema.get(role), str):
+                source.setdefault(option, schema[role])
 
 
-def _fill_in_shared_policy(gates: dict[str, Any], folder: Path | None, lines: Lines, where: str) -> None:
+def fill_in_shared_policy(gates: dict[str, Any], folder: Path | None, lines: Lines, where: str) -> None:
+    """Put the shared policy that a file names beside its name."""
     if folder is None:  # published: what was deployed is what applies
         if gates.get("policy") is not None and gates.get("shared") is None:
             raise ConfigurationError(f"{where}: gates.policy: published without its file; run `ratchet deploy`")

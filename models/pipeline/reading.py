@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, TypeVar, Union, get_args, get_origin
 
 import yaml
 from mlratchet.models.errors import ConfigurationError
@@ -180,11 +180,30 @@ def validated(model: type[Model], document: dict[str, Any], lines: Lines, *, whe
     """`written`: a person's file, not what was published from one.
 
     Raises ``ConfigurationError`` with every problem, one line each, as ``where:line: path: problem``."""
+    made, problems = looked_at(model, document, lines, where=where, written=written)
+    if made is None:
+        raise ConfigurationError("\n".join(problem.line for problem in problems))
+    return made
+
+
+class Problem(NamedTuple):
+    """One mistake of a document."""
+
+    path: KeyPath  # of the key, or of the one that is missing
+    line: str  # as `where:line: path: problem`
+    missing: bool
+
+
+def looked_at(
+    model: type[Model], document: Any, lines: Lines, *, where: str, written: bool = True
+) -> tuple[Model | None, list[Problem]]:
+    """The document as its model, or None and every mistake."""
     try:
-        return model.model_validate(document, context={WRITTEN: written})
+        return model.model_validate(document, context={WRITTEN: written}), []
     except ValidationError as exc:
         problems = []
         for error in exc.errors():
             path = _yaml_path(error["loc"], document, names_key=error["type"] in ("missing", "extra_forbidden"))
-            problems.append(f"{where}:{lines.of(path)}: {_describe(model, error, path, lines.written(path))}")
-        raise ConfigurationError("\n".join(problems)) from exc
+            words = f"{where}:{lines.of(path)}: {_describe(model, error, path, lines.written(path))}"
+            problems.append(Problem(path, words, error["type"] == "missing"))
+        return None, problems

@@ -9,6 +9,7 @@ from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.identity.canonical import digest
 from mlratchet.models.pipeline.schedule import ScheduleRef
 from mlratchet.models.pipeline.tune import TuneConfig
+from mlratchet.models.preparation.section import PreparationSection
 from mlratchet.models.schema.fields import Schema
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.training.config import TrainConfig
@@ -30,6 +31,8 @@ class PipelineSpec(StrictModel):
     example_schema: Schema | None = Field(default=None, alias="schema", exclude_if=lambda value: value is None)
     """What an example holds; in the file under `schema`, or in a file beside it that `schema` names. null: the
     workload says it."""
+    preparation: PreparationSection | None = Field(default=None, exclude_if=lambda value: value is None)
+    """How the fields of the schema become tensors; null: as is usual for the kind of each."""
     source: Source
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()

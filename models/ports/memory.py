@@ -33,6 +33,13 @@ class ObjectsInMemory:
         verify(self._bucket, key, hashlib.sha256(data).hexdigest(), sha256)
         return data
 
+    def get_range(self, key: str, start: int, length: int, *, sha256: str | None = None) -> bytes:
+        """See the port."""
+        check_range(start, length)
+        data = self.get(key)[start : start + length]
+        verify(self._bucket, key, hashlib.sha256(data).hexdigest(), sha256)
+        return data
+
     def put(self, key: str, data: bytes) -> None:
         """See the port."""
         with self._lock:
@@ -95,6 +102,12 @@ class ObjectsInMemory:
         """See the port."""
         with self._lock:
             self._objects.pop(key, None)
+
+
+def check_range(start: int, length: int) -> None:
+    """Raises ``ValueError`` for a range that there cannot be."""
+    if start < 0 or length < 0:
+        raise ValueError(f"a range begins at 0 or later and has 0 bytes or more, got start {start}, length {length}")
 
 
 def verify(bucket: str, key: str, got: str, expected: str | None) -> None:

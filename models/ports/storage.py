@@ -58,6 +58,14 @@ class ObjectStore(Protocol):
         """Whole object. Raises ``ObjectNotFound``, ``DigestMismatch`` when `sha256` (hex) differs."""
         ...
 
+    def get_range(self, key: str, start: int, length: int, *, sha256: str | None = None) -> bytes:
+        """The bytes [start, start + length) of an object: fewer where it ends before, none behind its end.
+
+        Raises ``ObjectNotFound``, ``DigestMismatch`` when `sha256` (hex, of these bytes) differs, ``ValueError`` for a
+        negative number.
+        """
+        ...
+
     def put(self, key: str, data: bytes) -> None:
         """Write, replacing what is there. For projections and raw data only."""
         ...

@@ -74,10 +74,14 @@ class Tracker(Protocol):
         """`status` is FINISHED, FAILED or KILLED."""
         ...
 
-    def run_url(self, run_id: str) -> str:
-        """Where a person looks at it."""
+    def run_url(self, run_id: str, tab: str = "") -> str:
+        """Where a person looks at it; `tab` is `artifacts`, or "" for the first."""
         ...
 
     def version_url(self, name: str, version: int) -> str:
         """Where a person looks at it."""
+        ...
+
+    def experiment_url(self, name: str) -> str | None:
+        """Where a person looks at all runs of a pipeline; None before its first."""
         ...

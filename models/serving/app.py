@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
-import numpy as np
 import orjson
 from mlratchet.models.serving.admission import RETRY_AFTER_S, Admission, Held
 from mlratchet.models.serving.batcher import Batcher
@@ -23,6 +22,7 @@ from mlratchet.models.serving.refusal import BadRequestError
 from mlratchet.models.serving.schema import parse_request
 from mlratchet.models.serving.slot import Slot
 from mlratchet.models.serving.troubles import Troubles
+from mlratchet.models.tensors.named import Inputs
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -144,7 +144,7 @@ class ModelServer:
             raise BadRequestError("body", f"did not arrive within {seconds:g} s", 408) from error
         return bytes(body)
 
-    async def _parsed(self, body: bytes, predictor: Predictor, held: Held) -> np.ndarray[Any, Any]:
+    async def _parsed(self, body: bytes, predictor: Predictor, held: Held) -> Inputs:
         if len(body) <= SHORT_BYTES and predictor.signature.input.kind != "image":
             return parse_request(body, predictor.signature)
         loop = asyncio.get_running_loop()
@@ -182,7 +182,8 @@ class ModelServer:
     async def description(self, _: Request) -> Response:
         """OpenAPI."""
         current = self._slot.current
-        return _json(openapi(self._name, current.signature if current else None, self._config), 200, "")
+        signature, schema = (current.signature, current.answer_schema) if current else (None, None)
+        return _json(openapi(self._name, signature, self._config, schema), 200, "")
 
     async def docs(self, _: Request) -> Response:
         """The description for people."""

@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 from mlratchet.models.serving.predictor import Predictor
+from mlratchet.models.serving.schema import MAX_ROW_BYTES
+from mlratchet.models.tensors.named import Inputs
 
 Answers = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, eq=False)
 class _Waiting:
-    rows: np.ndarray[Any, Any]
+    rows: Inputs
     predictor: Predictor
     answer: asyncio.Future[Answers]
 
@@ -42,7 +44,7 @@ class Batcher:
             self._task.cancel()
         self._thread.shutdown()
 
-    async def predict(self, predictor: Predictor, rows: np.ndarray[Any, Any]) -> Answers:
+    async def predict(self, predictor: Predictor, rows: Inputs) -> Answers:
         """The predictions of one request's rows. Raises what the model raises for them."""
         answer: asyncio.Future[Answers] = asyncio.get_running_loop().create_future()
         await self._queue.put(_Waiting(rows, predictor, answer))
@@ -66,13 +68,16 @@ class Batcher:
 
     def _gather(self, batch: list[_Waiting]) -> list[_Waiting]:
         """Add what waits and fits; returns the one that does not: another version's, or too many rows."""
-        count = len(batch[0].rows)
+        if self._queue.empty():
+            return []
+        count, row_bytes = len(batch[0].rows), batch[0].rows.padded_row_bytes
         while not self._queue.empty() and count < self._max_rows:
             more = self._queue.get_nowait()
-            if more.predictor is not batch[0].predictor or count + len(more.rows) > self._max_rows:
+            count, row_bytes = count + len(more.rows), max(row_bytes, more.rows.padded_row_bytes)
+            too_much = count > self._max_rows or count * row_bytes > MAX_ROW_BYTES  # one long row pads all the others
+            if more.predictor is not batch[0].predictor or too_much:
                 return [more]
             batch.append(more)
-            count += len(more.rows)
         return []
 
     def _answers(self, batch: Sequence[_Waiting]) -> list[Answers | Exception]:
@@ -80,19 +85,19 @@ class Batcher:
         predictor = batch[0].predictor
         if len(batch) > 1:
             try:
-                together = predictor.predict(np.concatenate([one.rows for one in batch]))
+                together = predictor.predict(Inputs.concat([one.rows for one in batch]))
             except Exception:  # noqa: BLE001 - one client's rows must not fail the others: each is asked alone below
                 return [self._alone(predictor, one.rows) for one in batch]
             ends = np.cumsum([len(one.rows) for one in batch])
             return [together[end - len(one.rows) : end] for one, end in zip(batch, ends, strict=True)]
         return [self._alone(predictor, batch[0].rows)]
 
-    def _alone(self, predictor: Predictor, rows: np.ndarray[Any, Any]) -> Answers | Exception:
+    def _alone(self, predictor: Predictor, rows: Inputs) -> Answers | Exception:
         """One request, in forwards of no more rows than a batch has, so that its memory is bounded too."""
         found: Answers = []
         for at in range(0, len(rows), self._max_rows):
             try:
-                found += predictor.predict(rows[at : at + self._max_rows], first=at)
+                found += predictor.predict(rows.rows(slice(at, at + self._max_rows)), first=at)
             except Exception as error:  # noqa: BLE001 - handed to the caller; the loop must live
                 return error
         return found

@@ -12,7 +12,7 @@ import base64
 import io
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -26,10 +26,14 @@ from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.ports.storage import ObjectExists, ObjectStore
 from mlratchet.models.serving.config import ServingConfig
+from mlratchet.models.serving.examples import refused_examples
+from mlratchet.models.serving.named import bad_examples
 from mlratchet.models.serving.predictor import Predictor, predictions_of
 from mlratchet.models.serving.refusal import BadRequestError
 from mlratchet.models.serving.schema import parse_request
 from mlratchet.models.sources.record import InputSpec
+from mlratchet.models.tensors.batch import Model, batch_of
+from mlratchet.models.tensors.named import Inputs, misfit
 from mlratchet.models.workloads.base import Workload
 from PIL import Image
 
@@ -54,14 +58,21 @@ def served_signature(workload: Workload, serving: ServingConfig) -> Signature:
 
 
 def contract_requests(
-    signature: Signature, x: Array, output: Array, *, examples: int = EXAMPLES
+    signature: Signature,
+    x: Inputs,
+    output: Array,
+    *,
+    examples: int = EXAMPLES,
+    instances: Sequence[Any] | None = None,
 ) -> list[StoredRequest]:
-    """Requests of recorded rows `x` (N, *shape) with the answers that `output` says, and requests to refuse.
+    """Requests of recorded rows `x` with the answers that `output` says, and requests to refuse.
 
-    `examples` rows are sent one by one. Raises ``DataError`` when no row is finite.
+    `examples` rows are sent one by one. `instances`: the rows as clients send them, where a version prepares those.
+    Raises ``DataError`` when no row is finite.
     """
-    finite = np.isfinite(x.reshape(len(x), -1)).all(axis=1)  # JSON has no NaN: a client could not send the others
-    recorded, x, output = len(x), x[finite], output[finite]
+    finite = x.finite()  # JSON has no NaN: a client could not send the others
+    sent = [one for one, good in zip(instances, finite, strict=False) if good] if instances is not None else None
+    recorded, x, output = len(x), x.take(finite), output[finite]
     if not len(x):
         raise DataError(f"none of {recorded} recorded test rows is finite: there is nothing that a client could send")
     answers = predictions_of(torch.from_numpy(np.ascontiguousarray(output)).float(), signature)
@@ -70,24 +81,33 @@ def contract_requests(
     known = [
         StoredRequest(
             name=f"rows {place.start} to {place.stop - 1}" if place.stop - place.start > 1 else f"row {place.start}",
-            body=_body(x[place].tolist()),
+            body=_body(sent[place] if sent is not None else instances_of(x.rows(place))),
             expect="answer",
             predictions=tuple(answers[place]),
         )
         for place in places
     ]
-    return known + _other_forms(signature, x, answers) + _refusals(signature, x)
+    row = sent[0] if sent is not None else instances_of(x.rows(slice(1)))[0]
+    return known + _other_forms(signature, x, answers) + _refusals(signature, row)
+
+
+def instances_of(x: Inputs) -> list[Any]:
+    """The rows as a request holds them."""
+    return [
+        {name: one.tolist() for name, one in row.items()} if isinstance(row, Mapping) else row.tolist()
+        for row in x.examples()
+    ]
 
 
 def _body(instances: Any) -> str:
     return json.dumps({"instances": instances})
 
 
-def _other_forms(signature: Signature, x: Array, answers: list[dict[str, Any]]) -> list[StoredRequest]:
+def _other_forms(signature: Signature, x: Inputs, answers: list[dict[str, Any]]) -> list[StoredRequest]:
     """A table's row by column name; an image as a file, whose bytes are not the recorded row's: any answer will do."""
     spec = signature.input
     if spec.kind == "table" and spec.columns:
-        named = dict(zip(spec.columns, x[0].tolist(), strict=True))
+        named = dict(zip(spec.columns, x.array[0].tolist(), strict=True))
         found = StoredRequest(
             name="row 0 by column name", body=_body([named]), expect="answer", predictions=(answers[0],)
         )
@@ -100,18 +120,24 @@ def _other_forms(signature: Signature, x: Array, answers: list[dict[str, Any]]) 
     return []
 
 
-def _refusals(signature: Signature, x: Array) -> list[StoredRequest]:
-    row = x[0].tolist()
-    longer = np.zeros((*signature.input.shape[:-1], signature.input.shape[-1] + 1)).tolist()
+def _refusals(signature: Signature, row: Any) -> list[StoredRequest]:
+    if signature.input.example is not None:
+        wrong = refused_examples(row, signature.input.example)
+    elif signature.input.tensors:
+        wrong = bad_examples(row, signature.input.tensors)
+    else:
+        longer = np.zeros((*signature.input.shape[:-1], signature.input.shape[-1] + 1)).tolist()
+        infinity = np.full(signature.input.shape, 1e400).tolist()
+        wrong = {"a row of another shape": longer, "infinity": infinity}
+    shaped = next(iter(wrong.values()))
     bodies = {
         "no rows": _body([]),
         "not JSON": "{",
         "a field that nobody asked for": json.dumps({"instances": [row], "rows": 1}),
-        "a row of another shape": _body([longer]),
+        **{name: _body([one]).replace("Infinity", "1e400") for name, one in wrong.items()},
         "a row of text": _body(["text"]),
         "a row with null": _body([None]),
-        "a good row and a bad one": _body([row, longer]),
-        "infinity": _body([np.full(signature.input.shape, 1e400).tolist()]).replace("Infinity", "1e400"),
+        "a good row and a bad one": _body([row, shaped]),
     }
     if signature.input.kind == "image":
         bodies["a file that is no image"] = _body([{"image_base64": base64.b64encode(b"text").decode()}])
@@ -214,12 +240,14 @@ def _on_the_edge(got: Any, expected: Any, probabilities: dict[str, float], toler
     return all(abs(probabilities.get(name, math.inf) - 0.5) <= tolerance for name in set(got) ^ set(expected))
 
 
-def signature_failures(
-    model: Callable[[torch.Tensor], torch.Tensor], signature: Signature, x: Array
-) -> tuple[int, list[str]]:
+def signature_failures(model: Model, signature: Signature, x: Inputs) -> tuple[int, list[str]]:
     """How many shapes were tried, and a line for each that the exported program does not give as the signature says."""
-    if x.shape[1:] != signature.input.shape or str(x.dtype) != signature.input.dtype:
-        got = f"{x.dtype} of shape {list(x.shape[1:])}"
+    if signature.input.tensors:
+        unfit = misfit(x, signature.tensors)
+        if unfit:
+            return 1, [f"signature: {unfit}"]
+    elif x.array.shape[1:] != signature.input.shape or str(x.array.dtype) != signature.input.dtype:
+        got = f"{x.array.dtype} of shape {list(x.array.shape[1:])}"
         return 1, [
             f"signature: rows are {got}, expected {signature.input.dtype} of shape {list(signature.input.shape)}"
         ]
@@ -229,7 +257,7 @@ def signature_failures(
     for count in counts:
         try:
             with torch.inference_mode():
-                output = model(torch.from_numpy(np.ascontiguousarray(x[:count])))
+                output = model(batch_of(x.rows(slice(count))))
         except Exception as error:  # noqa: BLE001 - an exported program may raise anything; the line says what
             failures.append(f"signature: {count} rows: {type(error).__name__}: {error}"[:300])
             continue

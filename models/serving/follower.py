@@ -118,7 +118,7 @@ class ChampionFollower:
         fault_point("serve.before_swap")
         self._served = head
         self._slot.swap(predictor)
-        logger.warning("%s: version %s (generation %s) is served", self._name, entry.version, entry.generation)
+        logger.info("%s: version %s (generation %s) is served", self._name, entry.version, entry.generation)
 
     def promoted(self, head: LedgerEntry) -> Registration:
         """The record that the entry promoted. Raises ``SecurityError`` for another's."""

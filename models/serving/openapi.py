@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.serving.config import ServingConfig
+from mlratchet.models.serving.examples import example_schema
 from mlratchet.models.serving.schema import most_instances
+from mlratchet.models.tensors.spec import TensorSpec
 
 Json = dict[str, Any]
 MOST_BYTES = "x-max-bytes"  # of a request's body
@@ -24,21 +27,27 @@ REFUSALS = {
 }
 
 
-def prediction(signature: Signature | None) -> Json:
-    """The JSON schema of one prediction."""
+def prediction(signature: Signature | None, answer_schema: Mapping[str, Any] | None = None) -> Json:
+    """The JSON schema of one prediction. `answer_schema`: the objective's, where it was asked before."""
     if signature is None:
         return {"type": "object"}
-    properties = objective_of(signature.task).answer_schema(signature.classes)
+    properties = dict(answer_schema or objective_of(signature.task).answer_schema(signature.classes))
     return {"type": "object", "required": list(properties), "properties": properties}
 
 
 def number(signature: Signature, column: str = "") -> Json:
     """The JSON schema of one value of the input."""
-    spec, kind = signature.input, np.dtype(signature.input.dtype)
+    spec = signature.input
+    spans = [spec.value_range] if spec.value_range is not None else []
+    return number_of(spec.dtype, *spans, *((low, high) for name, low, high in signature.ranges if name == column))
+
+
+def number_of(dtype: str, *within: tuple[float, float]) -> Json:
+    """The JSON schema of a number of a type, in every range `within`."""
+    kind = np.dtype(dtype)
     bounds: Any = np.iinfo(kind) if kind.kind in "iu" else np.finfo(kind)
-    spans = [(bounds.min.item(), bounds.max.item()) if kind.kind == "f" else (int(bounds.min), int(bounds.max))]
-    spans += [spec.value_range] if spec.value_range is not None else []
-    spans += [(low, high) for name, low, high in signature.ranges if name == column]
+    whole = (bounds.min.item(), bounds.max.item()) if kind.kind == "f" else (int(bounds.min), int(bounds.max))
+    spans = [whole, *within]
     return {
         "type": "integer" if kind.kind in "iu" else "number",
         "minimum": max(low for low, _ in spans),
@@ -46,15 +55,27 @@ def number(signature: Signature, column: str = "") -> Json:
     }
 
 
-def nested(signature: Signature, shape: tuple[int, ...]) -> Json:
-    """The JSON schema of lists nested as `shape`."""
+def nested(value: Json, shape: tuple[int, ...]) -> Json:
+    """The JSON schema of lists of values, nested as `shape`."""
     if not shape:
-        return number(signature)
+        return value
+    return {"type": "array", "minItems": shape[0], "maxItems": shape[0], "items": nested(value, shape[1:])}
+
+
+def tensor(spec: TensorSpec) -> Json:
+    """The JSON schema of one tensor of an instance; a ragged one has any length."""
+    within = [spec.value_range] if spec.value_range is not None else []
+    values = nested(number_of(spec.dtype, *within), spec.shape)
+    return {"type": "array", "items": values} if spec.ragged else values
+
+
+def row_of_tensors(specs: Sequence[TensorSpec]) -> Json:
+    """Every input by its name."""
     return {
-        "type": "array",
-        "minItems": shape[0],
-        "maxItems": shape[0],
-        "items": nested(signature, shape[1:]),
+        "type": "object",
+        "required": [spec.name for spec in specs],
+        "additionalProperties": False,
+        "properties": {spec.name: tensor(spec) for spec in specs},
     }
 
 
@@ -65,7 +86,11 @@ def instance(signature: Signature | None) -> Json:
     spec = signature.input
     if spec.kind == "table" and spec.columns:
         return {"oneOf": [row_by_name(signature), row_by_position(signature)]}
-    values = {**nested(signature, spec.shape), "description": f"numbers of shape {list(spec.shape)}"}
+    if spec.example is not None:
+        return example_schema(spec.example)
+    if spec.tensors:
+        return row_of_tensors(spec.tensors)
+    values = {**nested(number(signature), spec.shape), "description": f"numbers of shape {list(spec.shape)}"}
     if spec.kind != "image":
         return values
     picture = {
@@ -130,14 +155,26 @@ def example(signature: Signature | None) -> Json:
     if signature is None:
         return {"instances": []}
     spec, defaults = signature.input, dict(signature.input.defaults)
+    if spec.tensors:
+        return {"instances": [{one.name: zeros(one) for one in spec.tensors}]}
     if spec.kind == "table" and spec.columns:
         return {"instances": [{name: defaults.get(name, nearest_zero(signature, name)) for name in spec.columns}]}
     return {"instances": [np.full(spec.shape, nearest_zero(signature)).tolist()]}
 
 
+def zeros(spec: TensorSpec) -> Any:
+    """A tensor to begin with; a ragged one of length 1."""
+    value = nearest_of(number_of(spec.dtype, *([spec.value_range] if spec.value_range is not None else [])))
+    return np.full((1, *spec.shape) if spec.ragged else spec.shape, value).tolist()
+
+
 def nearest_zero(signature: Signature, column: str = "") -> float:
     """Of the values that are taken."""
-    bounds = number(signature, column)
+    return nearest_of(number(signature, column))
+
+
+def nearest_of(bounds: Json) -> float:
+    """The number within these bounds that is nearest to zero."""
     nearest: float = min(max(0, bounds["minimum"]), bounds["maximum"])
     return nearest
 
@@ -189,14 +226,19 @@ def answer(words: str, schema: Json, headers: Json | None = None, media: str = "
     return {"description": words, "headers": described, "content": {media: {"schema": schema}}}
 
 
-def openapi(name: str, signature: Signature | None, config: ServingConfig) -> Json:
-    """The whole description."""
+def openapi(
+    name: str,
+    signature: Signature | None,
+    config: ServingConfig,
+    answer_schema: Mapping[str, Any] | None = None,
+) -> Json:
+    """The whole description. `answer_schema`: see `prediction`."""
     version: Json = {"x-model-version": {"schema": {"type": "string"}, "description": "who answered"}}
     reply = {
         "type": "object",
         "required": ["predictions", "version"],
         "properties": {
-            "predictions": {"type": "array", "items": prediction(signature)},
+            "predictions": {"type": "array", "items": prediction(signature, answer_schema)},
             "version": {"type": "integer"},
         },
     }

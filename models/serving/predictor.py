@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from mlratchet.models.artifact.signature import Signature
+from mlratchet.models.objectives.base import Objective
 from mlratchet.models.objectives.naming import objective_of
-
-Array = np.ndarray[Any, Any]
+from mlratchet.models.tensors.batch import Model, batch_of
+from mlratchet.models.tensors.named import Inputs
 
 
 class NoFiniteAnswerError(ValueError):
@@ -29,28 +29,32 @@ class Predictor:
     version: int
     generation: int
     signature: Signature
-    model: Callable[[torch.Tensor], torch.Tensor]
+    model: Model
+    objective: Objective | None = None  # None: the one that the signature names
+    answer_schema: Mapping[str, Any] | None = None  # None: the objective is asked
 
-    def predict(self, rows: Array, *, first: int = 0) -> list[dict[str, Any]]:
+    def predict(self, rows: Inputs, *, first: int = 0) -> list[dict[str, Any]]:
         """A prediction per row, as the objective answers. `first`: the number of the first row in its request.
 
         Raises ``NoFiniteAnswerError`` for non-finite outputs, ``RuntimeError`` for another number of rows than asked.
         """
         with torch.inference_mode():
-            output = self.model(torch.from_numpy(rows)).float()
+            output = self.model(batch_of(rows)).float()
             if len(output) != len(rows):
                 raise RuntimeError(f"expected {len(rows)} predictions, got {len(output)}")
             if not bool(torch.isfinite(output).all()):
                 wrong = ~torch.isfinite(output).reshape(len(rows), -1).all(dim=1)
                 raise NoFiniteAnswerError(self.version, first + int(wrong.nonzero()[0]))
-            return predictions_of(output, self.signature)
+            return predictions_of(output, self.signature, self.objective)
 
     def warm_up(self) -> None:
         """One forward of one row and one of two, so that the first client does not wait."""
         for count in (1, 2):
-            self.predict(np.zeros((count, *self.signature.input.shape), dtype=self.signature.input.dtype))
+            self.predict(Inputs.blank(self.signature.tensors, count))
 
 
-def predictions_of(output: torch.Tensor, signature: Signature) -> list[dict[str, Any]]:
+def predictions_of(
+    output: torch.Tensor, signature: Signature, objective: Objective | None = None
+) -> list[dict[str, Any]]:
     """What a client reads of the model's outputs, (N, C) logits or (N,) values: an object per row."""
-    return objective_of(signature.task).answers(output, signature.classes)
+    return (objective or objective_of(signature.task)).answers(output, signature.classes)

@@ -7,7 +7,7 @@ import binascii
 import io
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -15,10 +15,14 @@ import numpy as np
 import orjson
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.errors import RatchetError
+from mlratchet.models.serving.examples import prepared_rows
+from mlratchet.models.serving.named import example_of
 from mlratchet.models.serving.numbers import row_of
 from mlratchet.models.serving.refusal import BadRequestError, RowPlace
 from mlratchet.models.sources.decoding import AS_DECLARED, FORMATS, decode_image
 from mlratchet.models.sources.record import InputSpec
+from mlratchet.models.tensors.named import Inputs
+from mlratchet.models.tensors.spec import ONE, TensorSpec
 from PIL import Image
 
 MAX_INSTANCES = 4096
@@ -29,12 +33,12 @@ WORDS = 200  # characters of a client's own words that an answer repeats
 def most_instances(signature: Signature) -> int:
     """How many instances one request may hold."""
     spec = signature.input
-    row_bytes = math.prod(spec.shape) * np.dtype(spec.dtype).itemsize
+    row_bytes = sum(one.row_bytes for one in spec.specs)
     return max(1, min(MAX_INSTANCES, MAX_ROW_BYTES // max(1, row_bytes)))
 
 
-def parse_request(body: bytes, signature: Signature) -> np.ndarray[Any, Any]:
-    """The rows of a request, (rows, *input shape). Raises ``BadRequestError``."""
+def parse_request(body: bytes, signature: Signature) -> Inputs:
+    """The rows of a request. Raises ``BadRequestError``."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
@@ -47,7 +51,7 @@ def parse_request(body: bytes, signature: Signature) -> np.ndarray[Any, Any]:
     return rows_of(document.get("instances"), signature)
 
 
-def rows_of(instances: Any, signature: Signature, *, first: int = 0) -> np.ndarray[Any, Any]:
+def rows_of(instances: Any, signature: Signature, *, first: int = 0) -> Inputs:
     """The rows of a list of instances, as JSON holds them. `first`: the number of the first one, for what is wrong.
 
     Raises ``BadRequestError``."""
@@ -56,9 +60,28 @@ def rows_of(instances: Any, signature: Signature, *, first: int = 0) -> np.ndarr
     most = most_instances(signature)
     if len(instances) > most:
         raise BadRequestError("instances", f"got {len(instances)}, expected at most {most}")
+    if signature.input.example is not None:
+        return _within(prepared_rows(instances, signature.input.example, first=first))
+    if signature.input.tensors:
+        return _named_rows(instances, signature.input.tensors, first)
     _refuse_too_many_pixels(instances, (signature.input.decoding or AS_DECLARED).max_pixels)
     rows = [_row(value, f"instances[{number}]", signature) for number, value in enumerate(instances, first)]
-    return np.stack(rows) if len(rows) > 1 else rows[0][None]
+    return Inputs({ONE: np.stack(rows) if len(rows) > 1 else rows[0][None]})
+
+
+def _named_rows(instances: list[Any], tensors: Sequence[TensorSpec], first: int) -> Inputs:
+    examples = [example_of(value, f"instances[{number}]", tensors) for number, value in enumerate(instances, first)]
+    return _within(Inputs.stack(examples, tensors))
+
+
+def _within(rows: Inputs) -> Inputs:
+    """Raises ``BadRequestError`` for rows that would be too much memory together."""
+    if len(rows) * rows.padded_row_bytes > MAX_ROW_BYTES:
+        words = (
+            f"{len(rows)} rows, each as long as the longest, are more than {MAX_ROW_BYTES} bytes; send fewer at once"
+        )
+        raise BadRequestError("instances", words, 413)
+    return rows
 
 
 def _unreadable(body: bytes, reason: Exception) -> BadRequestError:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import ClassVar, Literal
 
 from mlratchet.models.config import StrictModel
-from mlratchet.models.sources.record import RawObject, Reject
+from mlratchet.models.sources.pieces import RawPiece, examples_as_tables
+from mlratchet.models.sources.ranged import Open
+from mlratchet.models.sources.record import Example, RawObject, Reject
+from mlratchet.models.sources.selection import Selection
 from pydantic import Field
+
+__all__ = ["Example", "Fetch", "Format", "NumberOptions", "RawPiece", "SourceOptions"]
 
 Fetch = Callable[[RawObject], bytes]  # verified bytes; may be called from several threads
 
@@ -22,7 +26,9 @@ class SourceOptions(StrictModel):
     bucket: str | None = None
     """null: the raw bucket of the settings."""
     format: str | None = None
-    """csv, images, image_folder, or ``package.module:Class``; null: the one that the workload reads."""
+    """csv, parquet, images, ... (docs/formats.md), or ``package.module:Class``; null: the one that the workload reads."""
+    select: Selection | None = None
+    """Which objects and rows of the delivery are read; null: all."""
 
     def column_of(self, role: Literal["id", "label", "group"]) -> str | None:
         """The column that holds it; None where none was named, or the format has no columns."""
@@ -38,19 +44,6 @@ class NumberOptions(SourceOptions):
 
     decimal: Literal[".", ","] | dict[str, Literal[".", ","]] | None = None
     """The decimal mark of every number column, or by column; null: told by the first delivery."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Example:
-    """One input as its format holds it: nothing of it is converted."""
-
-    where: str  # file or file:row
-    values: Mapping[str, str]  # cells by column, without the blanks around them
-    label: str | None = None  # where the format knows which it is
-    id: str | None = None  # stable over deliveries; None where the format has no name for an example
-    group: str | None = None  # examples of one group stay on one side of the split
-    columns: Mapping[str, str] = field(default_factory=dict)  # what travels with the row, for slices
-    picture: RawObject | None = None  # the object that holds it
 
 
 class Format(ABC):
@@ -70,3 +63,34 @@ class Format(ABC):
 
         Raises ``DataError`` when the delivery as a whole cannot be read.
         """
+
+    def tables(
+        self, objects: list[RawObject], open_object: Open, columns: Sequence[str] | None = None
+    ) -> Iterator[RawPiece | Reject]:
+        """The same as tables of raw values, in pieces of bounded size, and what cannot be one with the reason.
+
+        `columns`: those that are needed, all without it; a piece may hold more. `open_object` gives an object as a file
+        of which only what is read is fetched. Raises as `read`. A format that has nothing better gives its examples.
+        """
+
+        def fetch(item: RawObject) -> bytes:
+            with open_object(item) as source:
+                return source.read()
+
+        yield from examples_as_tables(self.read(objects, fetch, columns=columns or ()), open_object)
+
+
+AFTER = "after "  # begins the note of an exception that says which example came before it
+
+
+def placed(examples: Iterable[Example | Reject]) -> Iterator[Example | Reject]:
+    """The same examples; whatever their reader raises has a note of the last one."""
+    last = ""
+    try:
+        for one in examples:
+            last = one.where
+            yield one
+    except Exception as error:
+        if last:
+            error.add_note(f"{AFTER}{last}")
+        raise

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Literal
 
 from mlratchet.models.errors import DataError
 from mlratchet.models.sources.base import Example, Fetch, Format, NumberOptions
 from mlratchet.models.sources.columns import TableOptions
+from mlratchet.models.sources.csv_pieces import DelimitedPieces
 from mlratchet.models.sources.delimited import BadRow, CsvTable, UnreadableTableError, set_aside
+from mlratchet.models.sources.pieces import RawPiece
+from mlratchet.models.sources.ranged import Open, opening_whole
 from mlratchet.models.sources.record import RawObject, Reject
+from mlratchet.models.sources.text_encoding import Encoding, as_utf8
+from mlratchet.models.sources.unpacking import UnreadableObjectError, bare_name, unpacked
 
 SUFFIXES = (".csv", ".tsv", ".txt")
 
 
 class CsvOptions(TableOptions, NumberOptions):
-    """Tables whose delimiter, quoting and byte-order mark are found out."""
+    """Tables whose delimiter, quoting and byte-order mark are found out; also packed as .gz or .zst."""
 
     format: Literal["csv"] = "csv"
+    encoding: Encoding | None = None
+    """Of every file; null: UTF-8, or UTF-16 where a file begins with its mark. latin-1 and cp1252 must be declared:
+    their bytes do not tell."""
 
 
 class Csv(Format):
@@ -29,20 +37,33 @@ class Csv(Format):
 
     def read(self, objects: list[RawObject], fetch: Fetch, *, columns: Sequence[str]) -> Iterator[Example | Reject]:
         """An example per row of every table."""
-        tables = [item for item in sorted(objects, key=lambda o: o.key) if item.key.lower().endswith(SUFFIXES)]
-        if not tables:
-            raise DataError(f"{self.options.prefix}: no table; expected files ending in {', '.join(SUFFIXES)}")
-        for item in objects:
-            if not item.key.lower().endswith(SUFFIXES):
-                yield Reject(where=item.key, code="not_a_table", reason=f"{item.key}: not one of {', '.join(SUFFIXES)}")
+        tables = yield from tables_among(objects, SUFFIXES, self.options.prefix)
         for item in tables:
             try:
-                table = CsvTable(fetch(item), item.key, self.options.dialect)
-            except UnreadableTableError as error:
+                with as_utf8(unpacked(opening_whole(fetch)(item), item), item, self.options.encoding) as text:
+                    table = CsvTable(text.read(), item.key, self.options.dialect)
+            except (UnreadableTableError, UnreadableObjectError) as error:
                 yield error.reject()
                 continue
-            self.options.check(table, columns)
+            self.options.check(table.columns, item.key, columns)
             yield from self._rows(table, columns)
+
+    def tables(
+        self, objects: list[RawObject], open_object: Open, columns: Sequence[str] | None = None
+    ) -> Iterator[RawPiece | Reject]:
+        """Every file in pieces; memory does not grow with a file."""
+        named = self.options.named()
+        for item in (yield from tables_among(objects, SUFFIXES, self.options.prefix)):
+            try:
+                with as_utf8(unpacked(open_object(item), item), item, self.options.encoding) as text:
+                    reading = DelimitedPieces(text, item.key, self.options.dialect)
+                    head = reading.head()
+                    self.options.check(head.table.columns, item.key, columns or ())
+                    wanted = None if columns is None else [*columns, *named]
+                    for one in reading.pieces(head, wanted):
+                        yield from self.options.with_names(one)
+            except (UnreadableTableError, UnreadableObjectError) as error:
+                yield error.reject()
 
     def _rows(self, table: CsvTable, columns: Sequence[str]) -> Iterator[Example | Reject]:
         options = self.options
@@ -50,15 +71,20 @@ class Csv(Format):
             if isinstance(row, BadRow):
                 yield set_aside(table, row)
                 continue
-            nameless = options.nameless(table, row)
-            if nameless is not None:
-                yield nameless
-                continue
-            yield Example(
-                where=f"{table.where}:{row.number}",
-                values=row.values,
-                label=row.values.get(options.label_column),
-                id=row.values[options.id_column] if options.id_column else None,
-                group=row.values[options.group_column] if options.group_column else None,
-                columns=options.travelling(row.values, columns),
-            )
+            yield options.example(f"{table.where}:{row.number}", row.values, columns)
+
+
+def tables_among(
+    objects: list[RawObject], suffixes: tuple[str, ...], prefix: str
+) -> Generator[Reject, None, list[RawObject]]:
+    """The objects whose names end in one of `suffixes`, packed or not, in key order; the others are set aside.
+
+    Raises ``DataError`` when there is none.
+    """
+    found = [item for item in sorted(objects, key=lambda o: o.key) if bare_name(item.key).endswith(suffixes)]
+    if not found:
+        raise DataError(f"{prefix}: no table; expected files ending in {', '.join(suffixes)}")
+    for item in objects:
+        if not bare_name(item.key).endswith(suffixes):
+            yield Reject(where=item.key, code="not_a_table", reason=f"{item.key}: not one of {', '.join(suffixes)}")
+    return found

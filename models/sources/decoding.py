@@ -8,14 +8,14 @@ from __future__ import annotations
 import io
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 from mlratchet.models.errors import DataError
-from mlratchet.models.sources.record import Decoding, Remark
+from mlratchet.models.sources.record import Decoding, Example, Reject, Remark
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
@@ -68,6 +68,26 @@ def decode_picture(
     large = image.width * image.height > LARGE_PIXELS
     with _large if large else nullcontext():
         return _guarded(lambda: _decode(image, (width, height), channels, where, how), len(data), where)
+
+
+def check_picture(data: bytes, where: str, how: Decoding = AS_DECLARED) -> None:
+    """Decode a picture and forget it. Raises ``UnreadableImageError`` for what cannot be decoded or has too many
+    pixels."""
+    image = _guarded(lambda: _open(data, where, how), len(data), where)
+    large = image.width * image.height > LARGE_PIXELS
+    with _large if large else nullcontext():
+        _guarded(image.load, len(data), where)
+
+
+def undecodable(one: Example, files: Mapping[str, bytes]) -> Reject | None:
+    """Why the picture of an example is set aside; None for one that can be decoded."""
+    if one.picture is None:
+        return None
+    try:
+        check_picture(files["picture"], one.picture.key)
+    except UnreadableImageError as error:
+        return Reject(where=one.where, code=error.reason_code, reason=str(error))
+    return None
 
 
 def _guarded(step: Callable[[], Result], size_bytes: int, where: str) -> Result:

@@ -83,8 +83,9 @@ FOUND_OUT = Dialect()
 class CsvTable:
     """A parsed CSV file. Raises ``UnreadableTableError`` for one of which nothing can be used."""
 
-    def __init__(self, data: bytes, where: str, dialect: Dialect = FOUND_OUT) -> None:
-        self.where = where
+    def __init__(self, data: bytes, where: str, dialect: Dialect = FOUND_OUT, *, skipped: int = 0) -> None:
+        """`skipped`: lines of the file between the header and the rows that `data` holds."""
+        self.where, self._skipped, self.header_ends = where, skipped, 1
         text = decode_text(data, where)
         if not text.strip():
             raise UnreadableTableError(
@@ -96,6 +97,8 @@ class CsvTable:
         found = [one for one in self._records() if len(one.fields) > 1 or not _is_blank(one)]
         while found and _is_blank(found[-1]):
             found.pop()  # a spreadsheet's rows after its last one
+        self.header_ends = found[0].last if found else 1
+        self.header_width = len(found[0].fields) if found else 0  # columns without a name at its end counted
         self.columns = self._header(found)
         self._found = found[1:]
         if dialect.quotes is None:
@@ -106,10 +109,7 @@ class CsvTable:
 
     def require(self, column: str) -> None:
         """Raises ``DataError`` with the nearest name when the column is missing."""
-        if column not in self.columns:
-            there = "add it or name another column in the pipeline file"
-            hint = nearest_hint(column, self.columns, otherwise=there)
-            raise DataError(f"{self.where}:1: column {column!r} is missing; got {', '.join(self.columns)}; {hint}")
+        require(self.columns, self.where, column)
 
     def rows(self) -> Iterator[Row | BadRow]:
         """Every data row; values are stripped."""
@@ -117,11 +117,10 @@ class CsvTable:
         for one in self._found:
             problem = one.problem or _unusable(one.fields, width)
             if problem is not None:
-                yield BadRow(number=one.first, code=problem[0], words=problem[1], fields=one.fields)
+                yield BadRow(number=one.first + self._skipped, code=problem[0], words=problem[1], fields=one.fields)
             else:
-                yield Row(
-                    number=one.first, values={c: f.strip() for c, f in zip(self.columns, one.fields, strict=True)}
-                )
+                values = {c: f.strip() for c, f in zip(self.columns, one.fields, strict=True)}
+                yield Row(number=one.first + self._skipped, values=values)
 
     def _records(self) -> Iterator[_Fields]:
         """The lines as records. Raises ``UnreadableTableError`` where a quote takes in more than its own line."""
@@ -198,7 +197,7 @@ class CsvTable:
                 raise self._unreadable(
                     "open_quote",
                     one.first,
-                    f"a quoted cell goes on to line {one.last}, and {rows} of the {len(lines)} lines that it takes in "
+                    f"a quoted cell goes on to line {one.last + self._skipped}, and {rows} of the {len(lines)} lines that it takes in "
                     "look like rows: they are part of the cell, or rows behind a quote that was left open; declare "
                     "source.quotes: cells for the first, none for the second, or close the quote",
                 )
@@ -216,7 +215,15 @@ class CsvTable:
 
     def _unreadable(self, code: str, line: int, words: str) -> UnreadableTableError:
         held = sum(1 for one in self._lines if one.strip()) - 1
+        line += self._skipped if line > self.header_ends else 0
         return UnreadableTableError(code, f"{self.where}:{line}", words, records=held)
+
+
+def require(there: Sequence[str], where: str, column: str) -> None:
+    """Raises ``DataError`` with the nearest name when a column is not `there`."""
+    if column not in there:
+        hint = nearest_hint(column, list(there), otherwise="add it or name another column in the pipeline file")
+        raise DataError(f"{where}:1: column {column!r} is missing; got {', '.join(there)}; {hint}")
 
 
 def decode_text(data: bytes, where: str) -> str:

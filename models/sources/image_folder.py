@@ -8,6 +8,8 @@ from typing import Literal
 
 from mlratchet.models.errors import DataError
 from mlratchet.models.sources.base import Example, Fetch, Format, SourceOptions
+from mlratchet.models.sources.pieces import RawPiece, examples_as_tables, read_whole
+from mlratchet.models.sources.ranged import Open
 from mlratchet.models.sources.record import RawObject, Reject
 
 
@@ -37,3 +39,15 @@ class ImageFolder(Format):
                 yield Reject(
                     where=item.key, code="no_class", reason=f"{item.key}: lies in no folder, expected class/file"
                 )
+
+    def tables(
+        self, objects: list[RawObject], open_object: Open, columns: Sequence[str] | None = None
+    ) -> Iterator[RawPiece | Reject]:
+        """The bytes of each picture (`picture`) that can be decoded, and what is known of it."""
+        from mlratchet.models.sources.decoding import undecodable
+
+        def fetch(item: RawObject) -> bytes:
+            return read_whole(item, open_object)
+
+        named = self.read(objects, fetch, columns=columns or ())
+        yield from examples_as_tables(named, open_object, check=undecodable)

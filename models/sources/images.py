@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from mlratchet.models.errors import DataError
 from mlratchet.models.sources.base import Example, Fetch, Format
+from mlratchet.models.sources.beside_table import beside_table
 from mlratchet.models.sources.columns import TableOptions
-from mlratchet.models.sources.delimited import BadRow, CsvTable, Row, set_aside
+from mlratchet.models.sources.pieces import PICTURE, RawPiece, examples_as_tables, read_whole
+from mlratchet.models.sources.ranged import Open
 from mlratchet.models.sources.record import RawObject, Reject
 
 
@@ -32,53 +32,16 @@ class Images(Format):
 
     def read(self, objects: list[RawObject], fetch: Fetch, *, columns: Sequence[str]) -> Iterator[Example | Reject]:
         """An example per row; a picture without a row, and a row without a picture, is rejected."""
-        options = self.options
-        pictures = {unicodedata.normalize("NFC", item.key): item for item in objects}
-        labels = pictures.pop(unicodedata.normalize("NFC", options.labels), None)
-        if labels is None:
-            raise DataError(
-                f"{options.prefix}{options.labels}: the labels file is not in the delivery; "
-                "upload it or set source.labels"
-            )
-        table = CsvTable(fetch(labels), options.labels, options.dialect)
-        options.check(table, (options.file_column, options.label_column, *columns))
-        named: dict[str, bool] = {}
-        for row in table.rows():
-            yield self._example(table, row, pictures, named, columns)
-        for key in sorted(set(pictures) - set(named)):
-            yield Reject(where=key, code="no_label", reason=f"{key}: no row of {options.labels} names this file")
+        yield from beside_table(objects, fetch, self.options, columns, kind=PICTURE)
 
-    def _example(
-        self,
-        table: CsvTable,
-        row: Row | BadRow,
-        pictures: Mapping[str, RawObject],
-        named: dict[str, bool],
-        columns: Sequence[str],
-    ) -> Example | Reject:
-        """Of a row; the file that it names is added to `named` (whether the row can be used), so that a picture is not
-        counted again for itself."""
-        options = self.options
-        if isinstance(row, BadRow):
-            place = table.columns.index(options.file_column)
-            if place < len(row.fields):
-                named.setdefault(row.fields[place].strip(), False)
-            return set_aside(table, row)
-        where, file = f"{table.where}:{row.number}", row.values[options.file_column]
-        if file not in pictures:
-            return Reject(where=where, code="no_file", reason=f"{where}: file {file!r} is not in the delivery")
-        if named.get(file):
-            return Reject(where=where, code="duplicate_row", reason=f"{where}: file {file!r} has a row already")
-        named[file] = True
-        nameless = options.nameless(table, row)
-        if nameless is not None:
-            return nameless
-        return Example(
-            where=where,
-            values=row.values,
-            label=row.values[options.label_column],
-            id=row.values[options.id_column] if options.id_column else file,
-            group=row.values[options.group_column] if options.group_column else None,
-            columns=options.travelling(row.values, {options.file_column, options.label_column, *columns}),
-            picture=pictures[file],
-        )
+    def tables(
+        self, objects: list[RawObject], open_object: Open, columns: Sequence[str] | None = None
+    ) -> Iterator[RawPiece | Reject]:
+        """The bytes of each picture (`picture`) that can be decoded, and what is known of it."""
+        from mlratchet.models.sources.decoding import undecodable
+
+        def fetch(item: RawObject) -> bytes:
+            return read_whole(item, open_object)
+
+        named = self.read(objects, fetch, columns=columns or ())
+        yield from examples_as_tables(named, open_object, check=undecodable)

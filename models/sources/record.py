@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from mlratchet.models.schema.reject import Reject as Reject  # of a source, too: formats give them
 from mlratchet.models.schema.reject import place_of as place_of
+from mlratchet.models.tensors.named import Inputs, Row
+from mlratchet.models.tensors.spec import ONE, TensorSpec, takes_one
 
+PIECE_BYTES = 8 << 20  # of a large object, that a digest of its own is kept of
 GROUP_COLUMN = "@group"  # the column that names the group of a row (of a ranking: its query); no header has it
 Target = int | float | tuple[float, ...]
 
@@ -21,6 +24,22 @@ class RawObject:
     key: str  # below the source prefix
     size_bytes: int
     sha256: str
+    pieces: tuple[str, ...] = ()  # SHA-256 of each `PIECE_BYTES` of a larger one; empty: not recorded
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One input as its format holds it: nothing of it is converted."""
+
+    where: str  # file or file:row
+    values: Mapping[str, str]  # cells by column, without the blanks around them
+    label: str | None = None  # where the format knows which it is
+    id: str | None = None  # stable over deliveries; None where the format has no name for an example
+    group: str | None = None  # examples of one group stay on one side of the split
+    columns: Mapping[str, str] = field(default_factory=dict)  # what travels with the row, for slices
+    picture: RawObject | None = None  # the object that holds it
+    sound: RawObject | None = None  # likewise
+    data: bytes | None = None  # of the picture or sound, where no object holds it alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +55,7 @@ class Record:
     """One row of a dataset."""
 
     id: str  # stable over deliveries
-    x: np.ndarray[Any, Any]  # shape and dtype of `InputSpec`
+    x: Row  # an array of the shape and dtype of `InputSpec`; by name, where the workload has `tensors()`
     y: Target  # class index; number; 0 or 1 per label; relevance
     group: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)  # for slices
@@ -58,16 +77,40 @@ class Decoding:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExampleSpec:
+    """What it takes to prepare an example of a client: all that a server has to know beside the program."""
+
+    schema: str  # JSON of `models/schema/fields.Schema`
+    preparation: str  # JSON of the section of the pipeline file
+    fitted: str = ""  # base64 of the fitted state; empty: not fitted yet
+
+
+@dataclass(frozen=True, kw_only=True)
 class InputSpec:
     """What the exported program takes, without the batch dimension; enough to serve without user code."""
 
-    kind: Literal["image", "tensor", "table"]
+    kind: Literal["image", "tensor", "table", "named"]
     shape: tuple[int, ...]  # e.g. (1, 8, 8)
     dtype: Literal["float32", "int64", "uint8"]
     columns: tuple[str, ...] = ()  # for `table`: one name per value
     value_range: tuple[float, float] | None = None  # refuse values outside
     defaults: tuple[tuple[str, float], ...] = ()  # column -> what a request that lacks it means
     decoding: Decoding | None = None  # for `image`; None: as it is by default
+    tensors: tuple[TensorSpec, ...] = ()  # for `named`: what a row is made of; `shape` and `dtype` then say nothing
+    example: ExampleSpec | None = None  # where clients send examples by a schema, and the version prepares them
+
+    @property
+    def specs(self) -> tuple[TensorSpec, ...]:
+        """Every tensor of a row, also where it is one without a name."""
+        return self.tensors or (TensorSpec(name=ONE, shape=self.shape, dtype=self.dtype, value_range=self.value_range),)
+
+
+def named_input(tensors: tuple[TensorSpec, ...]) -> InputSpec:
+    """The input of a workload that names its tensors; one that is called `x` is as one without a name."""
+    if takes_one(tensors) and tensors[0].name == ONE:
+        only = tensors[0]
+        return InputSpec(kind="tensor", shape=only.shape, dtype=only.dtype, value_range=only.value_range)  # type: ignore[arg-type]  # `check_specs` refuses others
+    return InputSpec(kind="named", shape=(), dtype="float32", tensors=tensors)
 
 
 def target_names(target: Target, class_names: tuple[str, ...]) -> tuple[str, ...]:
@@ -82,7 +125,23 @@ class Split:
     """All rows of one side, in the order of the manifest."""
 
     ids: list[str]
-    x: np.ndarray[Any, Any]  # (rows, *input shape)
+    x: Inputs  # an array (rows, *input shape) is the one input `x`
     y: np.ndarray[Any, Any]  # (rows,), int64 for classes; (rows,) or (rows, labels) float32 otherwise
     columns: dict[str, list[str]] = field(default_factory=dict)
     dataset_id: str = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.x, np.ndarray):
+            object.__setattr__(self, "x", Inputs({ONE: self.x}))
+
+
+def inputs_of(records: Sequence[Record], tensors: Sequence[TensorSpec] = ()) -> Inputs:
+    """The inputs of records, at least one. `tensors`: of the workload, where it names some."""
+    if not tensors:
+        return Inputs({ONE: np.stack([record.x for record in records])})  # type: ignore[misc]  # none is named
+    return Inputs.stack([record.x for record in records], tensors)  # type: ignore[misc]  # all are named
+
+
+def arrays_of(x: Row) -> list[np.ndarray[Any, Any]]:
+    """Every array of a record's input, by the order of names."""
+    return [x[name] for name in sorted(x)] if isinstance(x, Mapping) else [x]

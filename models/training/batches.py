@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from mlratchet.models.sources.record import Split
-from mlratchet.models.training.order import SampleOrder, shard_rows, shard_seed
+from mlratchet.models.tensors.batch import Batch as Rows
+from mlratchet.models.tensors.batch import TensorRows, aligned
+from mlratchet.models.training.order import Array, SampleOrder, shard_rows, shard_seed
 from mlratchet.models.training.queries import queries_of, query_target
 from mlratchet.models.workloads.base import Workload
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -27,26 +30,27 @@ class Plan:
     first: int  # this rank's shards are first .. first + count - 1
     count: int
 
-    def order(self) -> SampleOrder:
-        """The global order."""
-        return SampleOrder(self.rows, self.batch, smallest=self.smallest, seed=self.seed)
+    def order(self, lengths: Array | None = None) -> SampleOrder:
+        """The global order; rows with `lengths` meet rows of about the same."""
+        return SampleOrder(self.rows, self.batch, smallest=self.smallest, seed=self.seed, lengths=lengths)
 
 
-Batch = tuple[int, list[tuple[torch.Tensor, torch.Tensor]]]  # rows of the whole step, (x, y) per shard of this rank
+Batch = tuple[int, list[tuple[Rows, torch.Tensor]]]  # rows of the whole step, (x, y) per shard of this rank
 
 
 class StepRows(Dataset[Batch]):
     """Item `step`: what this rank needs for that step."""
 
     def __init__(self, rows: Split, plan: Plan, workload: Workload) -> None:
-        self._x, self._y = torch.from_numpy(rows.x), torch.from_numpy(rows.y)
-        self._plan, self._order = plan, plan.order()
+        self._x, self._y = TensorRows(rows.x), torch.from_numpy(rows.y)
         self._queries = queries_of(rows) if workload.objective.by_query else None
+        # whole queries are drawn, of rows of any length
+        self._plan, self._order = plan, plan.order(self._x.lengths() if self._queries is None else None)
         self._augment = workload.augment if type(workload).augment is not Workload.augment else None
 
     def share(self) -> None:
         """Move the rows to shared memory: loader workers then copy nothing."""
-        self._x.share_memory_()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self._x.share()
         self._y.share_memory_()  # type: ignore[no-untyped-call]
 
     def __getitem__(self, step: int) -> Batch:
@@ -58,14 +62,22 @@ class StepRows(Dataset[Batch]):
             if self._queries is not None:
                 drawn, number = self._queries.rows(drawn)
             mine = torch.from_numpy(drawn)
-            x, y = self._x[mine], self._y[mine]
+            x, y = self._x.take(mine), self._y[mine]
             if number is not None:
                 y = query_target(y, number)
             if self._augment is not None:
                 rng = np.random.default_rng([shard_seed(plan.seed, step, shard), 1])
-                x = torch.from_numpy(self._augment(x.numpy(), rng)).clone()  # aligned as torch does it: see validation
+                x = aligned(augmented(self._augment, x, rng))
             shards.append((x, y))
         return len(indices) if self._queries is None else self._queries.size(indices), shards
+
+
+def augmented(augment: Callable[[Any, np.random.Generator], Any], x: Rows, rng: np.random.Generator) -> Rows:
+    """By the workload: an array, or arrays by name."""
+    if isinstance(x, torch.Tensor):
+        return torch.from_numpy(augment(x.numpy(), rng))
+    changed = augment({name: one.numpy() for name, one in x.items()}, rng)
+    return {name: torch.from_numpy(np.ascontiguousarray(changed[name])) for name in x}
 
 
 class _From(Sampler[int]):

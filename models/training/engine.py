@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 from mlratchet.models.objectives.base import Loss, Objective
+from mlratchet.models.tensors.batch import Batch as Rows
+from mlratchet.models.tensors.batch import ByName, Model, each
 from mlratchet.models.training.batches import Batch
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.order import shard_seed
@@ -48,6 +50,11 @@ class Stopwatch:
         return spent
 
 
+def in_channels_last(one: torch.Tensor) -> torch.Tensor:
+    """Of a picture; as it is else."""
+    return one.contiguous(memory_format=torch.channels_last) if one.ndim == 4 else one
+
+
 class Engine(ABC):
     """Fills the gradients of one global step. `facts` are sums over the rows that it has seen."""
 
@@ -64,15 +71,22 @@ class Engine(ABC):
         device: torch.device,
         objective: Objective,
         least_rows: int = 1,
+        names: tuple[str, ...] = (),
     ) -> None:
-        """`least_rows`: of a piece; of a ranking, queries."""
+        """`least_rows`: of a piece; of a ranking, queries. `names`: of the tensors that the module takes by name; none
+        where it takes one."""
         self.module, self.loss, self.config = module, loss, config
         self.rank, self.world, self.device = rank, world, device
-        self.objective, self.least_rows = objective, least_rows
+        self.objective, self.least_rows, self._names = objective, least_rows, names
+        self.ask = self.asked(module)
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
         self._generator = (
             torch.default_generator if device.type == "cpu" else torch.cuda.default_generators[device.index or 0]
         )
+
+    def asked(self, module: nn.Module) -> Model:
+        """How a batch is asked of the module."""
+        return ByName(module, self._names) if self._names else module
 
     @abstractmethod
     def forward_backward(self, step: int, batch: Batch, *, stop: bool, clock: Stopwatch) -> torch.Tensor:
@@ -92,15 +106,18 @@ class Engine(ABC):
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=DTYPES[self.config.precision])
 
-    def to_device(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def to_device(self, x: Rows, y: torch.Tensor) -> tuple[Rows, torch.Tensor]:
         """Without waiting where the memory is pinned."""
         if self.device.type != "cpu":
-            x, y = x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)
-        if self.config.channels_last and x.ndim == 4:
-            x = x.contiguous(memory_format=torch.channels_last)
+            x, y = each(x, self._moved), self._moved(y)
+        if self.config.channels_last:
+            x = each(x, in_channels_last)
         return x, y
 
-    def pieces(self, x: torch.Tensor, y: torch.Tensor) -> Sequence[tuple[torch.Tensor, torch.Tensor]]:
+    def _moved(self, one: torch.Tensor) -> torch.Tensor:
+        return one.to(self.device, non_blocking=True)
+
+    def pieces(self, x: Rows, y: torch.Tensor) -> Sequence[tuple[Rows, torch.Tensor]]:
         """The rows, cut for gradient accumulation."""
         most = self.config.accumulation
         if most > 1 and self.objective.by_query:

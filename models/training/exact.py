@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from mlratchet.models.tensors.batch import Batch as Rows
 from mlratchet.models.training.batches import Batch
 from mlratchet.models.training.engine import CORRECT, FACTS, LOSS, STOP, Engine, Stopwatch
 
@@ -73,7 +74,7 @@ class ExactEngine(Engine):
         clock.lap("communication")
         return root[-FACTS:]
 
-    def _run_shard(self, step: int, shard: int, x: torch.Tensor, y: torch.Tensor, rows: int, depth: int) -> None:
+    def _run_shard(self, step: int, shard: int, x: Rows, y: torch.Tensor, rows: int, depth: int) -> None:
         self.seed(step, shard)
         flat, views = self._flats[depth], self._views[depth]
         gradients = views[: len(self._parameters)]
@@ -81,7 +82,7 @@ class ExactEngine(Engine):
         x, y = self.to_device(x, y)
         for piece, (px, py) in enumerate(self.pieces(x, y)):
             with self.autocast():
-                output = self.module(px)
+                output = self.ask(px)
                 loss = self.loss(output, py) * (len(py) / rows)
             found = torch.autograd.grad(self.scaler.scale(loss), self._parameters, allow_unused=True)
             new = [g if g is not None else torch.zeros_like(p) for g, p in zip(found, self._parameters, strict=True)]

@@ -45,6 +45,7 @@ class FastEngine(Engine):
         self._looked = False  # whether a first backward pass has shown which parameters take part
         if self.world > 1:
             self._parallel = DistributedDataParallel(module, gradient_as_bucket_view=True)
+            self.ask = self.asked(self._parallel)
 
     def forward_backward(self, step: int, batch: Batch, *, stop: bool, clock: Stopwatch) -> torch.Tensor:
         """See the base. Communication overlaps with the backward pass and is counted there."""
@@ -58,7 +59,7 @@ class FastEngine(Engine):
         for at, (px, py) in enumerate(pieces):
             with self._no_sync(last=at == len(pieces) - 1):
                 with self.autocast():
-                    output = self._parallel(px)
+                    output = self.ask(px)
                     loss = self.loss(output, py)
                 # DDP averages over ranks: weigh by rows, so that a short last batch counts every row once
                 scaled = loss * (len(py) * self.world / rows)

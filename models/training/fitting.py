@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.objectives.naming import metrics_for
+from mlratchet.models.tensors.spec import check_specs
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.workloads.base import Workload
 
@@ -25,7 +29,12 @@ MOST_CHARACTERS = 200  # of a name: MLflow takes 250 for a metric's key, `test_a
 
 
 def check_names(workload: Workload) -> None:
-    """Raises ``ConfigurationError`` for names of classes, labels or columns under which nothing can be recorded."""
+    """Raises ``ConfigurationError`` for names of classes, labels or columns under which nothing can be recorded, and of
+    tensors that no `forward` could take."""
+    try:
+        check_specs(workload.tensors())
+    except ValueError as error:
+        raise ConfigurationError(f"workload: {error}") from error
     for what, names in (("class", workload.class_names()), ("column", workload.input_spec().columns)):
         for name in names:
             if not isinstance(name, str) or not name.strip():
@@ -41,27 +50,33 @@ def check_names(workload: Workload) -> None:
 
 
 def check_fits(config: TrainConfig, workload: Workload) -> None:
-    """Raises ``ConfigurationError`` for what could never train, before anything does."""
-    check_names(workload)
-    loss_name(config, workload, weighted=False)
+    """Raises ``ConfigurationError`` for what could never train, before anything does, a line per mistake."""
+    problems = [*misfits(config, workload)]
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+
+
+def misfits(config: TrainConfig, workload: Workload) -> Iterator[str]:
+    """Every mistake, as ``key: problem``."""
+    for check in (partial(check_names, workload), partial(loss_name, config, workload, weighted=False)):
+        try:
+            check()
+        except ConfigurationError as error:
+            yield str(error)
     stopping, objective = config.early_stopping, workload.objective
     known = metrics_for(workload.task, workload.class_names())
     if stopping is not None and stopping.metric != "loss" and stopping.metric not in known:
-        raise ConfigurationError(
-            f"train.early_stopping.metric: unknown metric {stopping.metric!r}; there are: loss, {', '.join(known)}"
-        )
+        yield f"train.early_stopping.metric: unknown metric {stopping.metric!r}; there are: loss, {', '.join(known)}"
     for name, given in (
         ("class_weights", config.class_weights is not None),
         ("label_smoothing", config.label_smoothing),
     ):
         if given and not objective.class_loss:
-            raise ConfigurationError(f"train.{name}: a {objective.name} has no classes; remove it")
+            yield f"train.{name}: a {objective.name} has no classes; remove it"
     if config.class_weights is not None and config.loss == "task" and workload.has_own_loss:
-        raise ConfigurationError(
+        yield (
             f"train.class_weights: {type(workload).__name__} has a loss of its own, which takes no weights; "
             f"remove them, or write train.loss: {objective.class_loss}"
         )
     if isinstance(config.class_weights, tuple) and len(config.class_weights) != len(workload.class_names()):
-        raise ConfigurationError(
-            f"train.class_weights: got {len(config.class_weights)} weights for {len(workload.class_names())} classes"
-        )
+        yield f"train.class_weights: got {len(config.class_weights)} weights for {len(workload.class_names())} classes"

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from mlratchet.models.own_line import is_own, place
-from torch import nn
+from mlratchet.models.tensors.batch import Batch, Model, first_rows
 from torch.overrides import TorchFunctionMode
 
 own = cache(is_own)
@@ -42,9 +42,7 @@ class Watch(TorchFunctionMode):
         return found
 
 
-def watched(
-    module: Callable[[torch.Tensor], Any], x: torch.Tensor, keep: Callable[[torch.Tensor], Any] = torch.Tensor.dim
-) -> list[tuple[Any, str]]:
+def watched(module: Model, x: Batch, keep: Callable[[torch.Tensor], Any] = torch.Tensor.dim) -> list[tuple[Any, str]]:
     """As far as the model gets."""
     watch = Watch(keep)
     with watch, suppress(Exception), torch.no_grad():
@@ -52,16 +50,16 @@ def watched(
     return watch.seen
 
 
-def line_of_lost_rows(module: nn.Module, x: torch.Tensor) -> str:
+def line_of_lost_rows(module: Model, x: Batch) -> str:
     """Where the dimension of the rows goes when there is one row alone. `x`: two rows or more."""
-    one, several = watched(module, x[:1]), watched(module, x)
+    one, several = watched(module, first_rows(x, 1)), watched(module, x)
     for (few, line), (many, _) in zip(one, several, strict=False):
         if few != many:
             return line
     return last_line(module, x)
 
 
-def line_of_chance(module: nn.Module, x: torch.Tensor) -> str:
+def line_of_chance(module: Model, x: Batch) -> str:
     """Where the same rows first give something else the second time; empty where nothing of the user's does."""
     first, second = watched(module, x, torch.Tensor.clone), watched(module, x, torch.Tensor.clone)
     for (one, line), (other, _) in zip(first, second, strict=False):
@@ -70,7 +68,7 @@ def line_of_chance(module: nn.Module, x: torch.Tensor) -> str:
     return ""
 
 
-def last_line(module: nn.Module, x: torch.Tensor) -> str:
+def last_line(module: Model, x: Batch) -> str:
     """The line of the model's last operation; of the model's class where torch's own layers do everything."""
     lines = [line for _, line in watched(module, x) if line]
     return lines[-1] if lines else ""

@@ -25,13 +25,6 @@ class Rendezvous(StrictModel):
     """How long to wait for the other nodes."""
 
 
-class LentStore(StrictModel):
-    """Where ranks ask for objects: of the process that started them, which has the credentials."""
-
-    socket: str
-    bucket: str
-
-
 class TrainJob(StrictModel):
     """One attempt at a work key."""
 
@@ -45,7 +38,7 @@ class TrainJob(StrictModel):
     """Per node."""
     rendezvous: Rendezvous | None = None
     """The launcher's."""
-    store: LentStore | None = None
+    bucket: str | None = None
     """The launcher's."""
     scratch: str
     """Directory of this attempt, on the machine of rank 0."""

@@ -130,7 +130,7 @@ class Trainer(TrainingState):
         buffers = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
         x, y = self.engine.to_device(*shards[0])
         with FlopCounterMode(display=False) as counter, self.engine.autocast():
-            self.engine.loss(self.module(x), y).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            self.engine.loss(self.model(x), y).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self._reporter.flops_per_row = counter.get_total_flops() / len(y)
         for parameter in self.module.parameters():
             if parameter.grad is not None:

@@ -9,17 +9,19 @@ Shape legend: B rows, C classes or labels, F columns.
 from __future__ import annotations
 
 import torch
+from mlratchet.models.tensors.batch import Batch, Model
 from torch import nn
 
 PROBED = 3  # outputs and columns that are asked about
 
 
-def head_tensors(module: nn.Module, x_B: torch.Tensor, classes: int) -> set[str]:
-    """Names of parameters whose row k moves output k alone. `x_B`: some rows as the model takes them."""
+def head_tensors(module: nn.Module, x_B: Batch, classes: int, ask: Model | None = None) -> set[str]:
+    """Names of parameters whose row k moves output k alone. `x_B`: some rows as the model takes them; `ask`: how, where
+    it takes them by name."""
     named = {name: p for name, p in module.named_parameters() if p.ndim >= 1 and len(p) == classes}
     found = set(named)
     for place in _probed(classes):
-        for name, slope in _slopes(module, named, x_B, place).items():
+        for name, slope in _slopes(module, named, x_B, place, ask).items():
             moved = slope.reshape(classes, -1).abs().sum(dim=1) > 0
             if not moved[place] or int(moved.sum()) != 1:
                 found.discard(name)
@@ -50,7 +52,7 @@ def _probed(count: int) -> list[int]:
 
 
 def _slopes(
-    module: nn.Module, named: dict[str, nn.Parameter], x: torch.Tensor, place: int | None
+    module: nn.Module, named: dict[str, nn.Parameter], x: Batch, place: int | None, ask: Model | None = None
 ) -> dict[str, torch.Tensor]:
     """Derivatives of one output, or of all, by every parameter."""
     if not named:
@@ -59,7 +61,7 @@ def _slopes(
     module.eval()
     try:
         with torch.enable_grad():
-            output = module(x)
+            output = (ask or module)(x)
             asked = output.sum() if place is None else output[:, place].sum()
             slopes = torch.autograd.grad(asked, list(named.values()), allow_unused=True)
     finally:

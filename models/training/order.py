@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, np.dtype[np.int64]]
+POOL = 32  # batches whose rows are sorted by length together: a larger one pads less and is less random
 
 
 class SampleOrder:
     """The global order of all steps. The same for every process, loader worker and resume."""
 
-    def __init__(self, rows: int, batch: int, *, smallest: int, seed: int) -> None:
-        """`smallest`: a last batch of an epoch with fewer rows is left out."""
-        self.rows, self.batch, self._seed = rows, batch, seed
+    def __init__(self, rows: int, batch: int, *, smallest: int, seed: int, lengths: Array | None = None) -> None:
+        """`smallest`: a last batch of an epoch with fewer rows is left out. `lengths` (rows,): rows of about the same
+        length meet in a batch."""
+        self.rows, self.batch, self._seed, self._lengths = rows, batch, seed, lengths
         full, rest = divmod(rows, batch)
         self.per_epoch = full + (1 if rest >= smallest else 0)
         self._epoch = -1
@@ -27,9 +29,22 @@ class SampleOrder:
         """Row indices of global step `step`, counted from the begin of training."""
         epoch, at = divmod(step, self.per_epoch)
         if epoch != self._epoch:
-            self._permutation = np.random.default_rng([self._seed, epoch]).permutation(self.rows)
+            rng = np.random.default_rng([self._seed, epoch])
+            self._permutation = rng.permutation(self.rows)
+            if self._lengths is not None:
+                self._permutation = bucketed(self._permutation, self._lengths, self.batch, rng)
             self._epoch = epoch
         return self._permutation[at * self.batch : (at + 1) * self.batch]
+
+
+def bucketed(order: Array, lengths: Array, batch: int, rng: np.random.Generator) -> Array:
+    """The same rows in whole batches of about one length each, and those in random order; what fills no batch stays
+    at the end. A function of (seed, epoch, lengths) as `rng` is of (seed, epoch)."""
+    whole = len(order) // batch * batch
+    pools = [order[at : min(at + POOL * batch, whole)] for at in range(0, whole, POOL * batch)]
+    ordered = [pool[np.argsort(lengths[pool], kind="stable")] for pool in pools]
+    batches = np.concatenate([*ordered, order[:0]]).reshape(-1, batch)
+    return np.concatenate([rng.permutation(batches).reshape(-1), order[whole:]])
 
 
 def shard_rows(indices: Array, shard: int, shards: int) -> Array:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from mlratchet.models.errors import DataError
 from mlratchet.models.sources.record import GROUP_COLUMN, Split
+from mlratchet.models.tensors.batch import Batch, cut_batch
 
 Array = np.ndarray[Any, Any]
 
@@ -57,8 +58,8 @@ def query_target(relevance: torch.Tensor, number: Array) -> torch.Tensor:
     return torch.stack([relevance.float(), torch.from_numpy(number).float()], dim=1)
 
 
-def split_queries(x: torch.Tensor, target: torch.Tensor, most: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def split_queries(x: Batch, target: torch.Tensor, most: int) -> list[tuple[Batch, torch.Tensor]]:
     """At most `most` pieces of whole queries."""
     ends = torch.nonzero(target[1:, 1] != target[:-1, 1]).flatten() + 1
     cuts = [int(ends[len(ends) * at // most]) for at in range(1, most)] if len(ends) >= most else ends.tolist()
-    return list(zip(x.tensor_split(sorted(set(cuts))), target.tensor_split(sorted(set(cuts))), strict=True))
+    return list(zip(cut_batch(x, sorted(set(cuts))), target.tensor_split(sorted(set(cuts))), strict=True))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from mlratchet.models.config import WorkloadRef
@@ -17,8 +16,22 @@ from mlratchet.models.own_line import own_line
 from mlratchet.models.ports.memory import ObjectsInMemory
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.sources.record import Split
+from mlratchet.models.tensors.batch import (
+    Batch,
+    ByName,
+    Model,
+    aligned,
+    asked_by_name,
+    batch_of,
+    count_of,
+    export_program,
+    first_rows,
+    program_model,
+    widened,
+)
 from mlratchet.models.training.config import CheckpointConfig, TrainConfig
 from mlratchet.models.training.fast import refuse_unused
+from mlratchet.models.training.fitting import check_names
 from mlratchet.models.training.forward_lines import (
     class_line,
     fixed_sizes,
@@ -28,12 +41,13 @@ from mlratchet.models.training.forward_lines import (
 )
 from mlratchet.models.training.job import TrainingError, TrainJob
 from mlratchet.models.training.loop import Trainer
-from mlratchet.models.training.rehearsal_rows import made_up, write_small_dataset
+from mlratchet.models.training.rehearsal_rows import fitted_to_made_up, made_up, write_small_dataset
 from mlratchet.models.training.resumable import check_resumed
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.loading import load_workload
 from torch import nn
 
+WIDER = 3  # zeros behind the end of every row
 STEPS = 3  # of the training in small; it is resumed after the second
 SHARDS = 2
 MANY = 5  # rows
@@ -87,10 +101,16 @@ def _tried(store: ObjectStore, ref: WorkloadRef, train: TrainConfig, world: int,
     notes: list[str] = []
     try:
         workload = load_workload(ref.use, dict(ref.parameters))
+        check_names(workload)
+        if rows is None and workload.input_spec().example is not None:
+            ref = fitted_to_made_up(workload, ref)
+            workload = load_workload(ref.use, dict(ref.parameters))
         rows = made_up(workload) if rows is None else rows
-        x = torch.from_numpy(rows.x[:MANY]).clone()
+        specs = workload.tensors()
+        x = aligned(batch_of(rows.x.rows(slice(MANY)), least=2))
         torch.manual_seed(train.seed)
-        check_outputs(workload, workload.prepared_model().eval(), x, "the model")
+        fresh = workload.prepared_model().eval()
+        check_outputs(workload, asked_by_name(fresh, specs), x, "the model")
         tensors = train_in_small(store, ref, workload, train, rows, world, notes)
         module = workload.prepared_model()
         if tensors is not None:
@@ -154,12 +174,12 @@ def train_in_small(
     return whole.settle()
 
 
-def check_outputs(workload: Workload, module: Any, x: torch.Tensor, which: str) -> None:
+def check_outputs(workload: Workload, module: Model, x: Batch, which: str) -> None:
     """One row of numbers per row, as many as the objective asks for. Raises ``ConfigurationError`` with the line."""
     wanted = workload.objective.output_shapes(workload.class_names())
-    for count in (1, 2, len(x)):
+    for count in (1, 2, count_of(x)):
         with torch.inference_mode():
-            output = module(x[:count])
+            output = module(first_rows(x, count))
         if not isinstance(output, torch.Tensor):
             raise ConfigurationError(
                 f"{_last(workload, module, x)}: {which} gives a {type(output).__name__}, expected one tensor"
@@ -169,7 +189,7 @@ def check_outputs(workload: Workload, module: Any, x: torch.Tensor, which: str) 
             continue
         expected = " or ".join(str([count, *one]) for one in sorted(wanted))
         got = f"{which} gives {str(output.dtype).removeprefix('torch.')} {list(shape)} for {count} rows"
-        if count == 1 and isinstance(module, nn.Module):
+        if count == 1 and isinstance(module, nn.Module | ByName):
             line = line_of_lost_rows(module, x) or class_line(type(workload))
             raise ConfigurationError(
                 f"{line}: {got.removesuffix('s')}, expected {expected}: the server and the last batch may have one row "
@@ -180,7 +200,7 @@ def check_outputs(workload: Workload, module: Any, x: torch.Tensor, which: str) 
         raise ConfigurationError(f"{_last(workload, module, x)}: {got}, expected {expected}{_outputs(workload)}")
 
 
-def _last(workload: Workload, module: Any, x: torch.Tensor) -> str:
+def _last(workload: Workload, module: Model, x: Batch) -> str:
     return last_line(module, x) or class_line(type(workload))
 
 
@@ -189,7 +209,7 @@ def _outputs(workload: Workload) -> str:
     return f": a number for each of {len(names)} classes or labels" if names else ": a number per row"
 
 
-def check_repeats(workload: Workload, module: nn.Module, x: torch.Tensor) -> None:
+def check_repeats(workload: Workload, module: Model, x: Batch) -> None:
     """The same rows have the same answer, as long as nothing trains. Raises ``ConfigurationError`` with the line."""
     with torch.inference_mode():
         answers = [module(x) for _ in range(2)]
@@ -207,38 +227,50 @@ def _alike(output: torch.Tensor, expected: torch.Tensor) -> bool:
     )
 
 
-def check_export(workload: Workload, module: nn.Module, x: torch.Tensor) -> None:
-    """The program that is served takes any number of rows and answers as the model does."""
-    check_repeats(workload, module, x)
+def check_padding(workload: Workload, model: Model, x: Batch) -> None:
+    """A row's answer is its own, whatever longer row is beside it. Raises ``ConfigurationError`` with the line."""
+    ragged = [spec for spec in workload.tensors() if spec.ragged]
+    if not ragged:
+        return
+    with torch.inference_mode():
+        alone, beside = model(x), model(widened(x, [spec.name for spec in ragged], WIDER))
+    if not _alike(alone, beside):
+        raise ConfigurationError(
+            f"{_last(workload, model, x)}: the answer of a row changes with how far its batch is padded: let forward "
+            f"take {ragged[0].lengths} and leave out what stands behind a row's end, e.g. "
+            f"torch.arange({ragged[0].name}.shape[1]) < {ragged[0].lengths}[:, None]"
+        )
+
+
+def check_export(workload: Workload, module: nn.Module, x: Batch) -> None:
+    """The program that is served takes any number of rows, of any length, and answers as the model does."""
+    specs = workload.tensors()
+    model = asked_by_name(module, specs)
+    check_repeats(workload, model, x)
+    check_padding(workload, model, x)
     fixed: list[str] = []
     with fixed_sizes(fixed):
-        program: Any = export(module, x[:2])
+        program = program_model(export_program(module, first_rows(x, 2), specs))
     lines = [line for line in dict.fromkeys(fixed) if line]
-    for count in (1, 2, len(x)):
+    ragged = [spec.name for spec in specs if spec.ragged]
+    longer = [(widened(x, ragged, WIDER), "rows of another length")] if ragged else []
+    for rows, what in (*((first_rows(x, count), f"{count} rows") for count in (1, 2, count_of(x))), *longer):
         try:
             with torch.inference_mode():
-                output = program(x[:count])
+                output = program(rows)
         except Exception as error:
-            line = lines[0] if lines else last_line(module, x) or class_line(type(workload))
+            line = lines[0] if lines else last_line(model, x) or class_line(type(workload))
             raise ConfigurationError(
-                f"{line}: the exported program does not take {count} rows ({str(error).strip()[:200]}): a number of "
+                f"{line}: the exported program does not take {what} ({str(error).strip()[:200]}): a number of "
                 "rows became a part of it; write x.shape[0], or -1, where it says len(x) or int(...), and no condition "
                 "on how many rows there are"
             ) from error
         with torch.inference_mode():
-            expected = module(x[:count])
+            expected = model(rows)
         if not _alike(output, expected):
             raise ConfigurationError(
-                f"{lines[0] if lines else class_line(type(workload))}: the exported program answers {count} rows "
+                f"{lines[0] if lines else class_line(type(workload))}: the exported program answers {what} "
                 "otherwise than the model: a branch that was not taken is not in it; let forward depend on x by "
                 "tensor operations alone, e.g. torch.where"
             )
     check_outputs(workload, program, x, "the exported program")
-
-
-def export(module: nn.Module, x: torch.Tensor) -> nn.Module:
-    """As the artifact is exported (`mlflow.pytorch.save_model`): the number of rows is free where the model lets it."""
-    from torch.export import Dim
-
-    free: Any = {0: Dim.AUTO}
-    return torch.export.export(module, (x,), dynamic_shapes=(free,)).module()

@@ -14,6 +14,7 @@ from mlratchet.models.identity.claim import claim_key
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.sources.record import Split
+from mlratchet.models.tensors.batch import ByName, aligned, asked_by_name, batch_of
 from mlratchet.models.training.averaging import WeightAverage
 from mlratchet.models.training.batches import Plan
 from mlratchet.models.training.checkpoint import (
@@ -68,8 +69,10 @@ class TrainingState:
         torch.manual_seed(self.config.seed)
         self.module = self.workload.prepared_model()
         refuse_unpackable(self.module.state_dict())
-        self.workload.fit_preparation(self.module, self.train_rows.x, self.train_rows.y)
-        self.least_rows = least_rows(self.module, torch.from_numpy(self.train_rows.x[:1]).clone())
+        rows, specs = self.train_rows.x, self.workload.tensors()
+        self.model = asked_by_name(self.module, specs)
+        self.workload.fit_preparation(self.module, rows.array if rows.is_one else rows, self.train_rows.y)
+        self.least_rows = least_rows(self.module, aligned(batch_of(rows.rows(slice(1)))), self.model)
         self.plan = self._plan()
         self.per_epoch = self.plan.order().per_epoch
         if self.per_epoch == 0:
@@ -146,6 +149,7 @@ class TrainingState:
             device=self.device,
             objective=self.workload.objective,
             least_rows=self.least_rows,
+            names=self.model.names if isinstance(self.model, ByName) else (),
         )
         if checkpoint is not None:
             self._restore(checkpoint.position, checkpoint.groups)
@@ -155,11 +159,12 @@ class TrainingState:
         classes, columns = self.workload.class_names(), self.workload.input_spec().columns
         theirs, their_columns = self.job.parent_classes or classes, self.job.parent_columns or columns
         buffers = dict(self.module.named_buffers())
-        x, axes = torch.from_numpy(self.train_rows.x[:16]), []
+        x, axes = batch_of(self.train_rows.x.rows(slice(16))), []
         if theirs != classes:
-            heads = head_tensors(self.module, x, len(classes))
+            heads = head_tensors(self.module, x, len(classes), self.model)
             axes.append(Axis(ours=classes, theirs=theirs, dim=0, tensors=frozenset(heads)))
         if their_columns != columns:
+            assert isinstance(x, torch.Tensor), "a table is one tensor"
             first = column_tensors(self.module, x, len(columns), base=buffers.get(MEAN))
             axes.append(Axis(ours=columns, theirs=their_columns, dim=1, tensors=frozenset(first)))
             axes.append(
@@ -227,7 +232,7 @@ class TrainingState:
         with self.average.applied() if self.average is not None else nullcontext():
             outputs, loss = score_rows(
                 self.module, rows, loss=None if by_query else self.validation_loss, rank=self.rank, world=self.world,
-                device=self.device, beat=self.around.beat,
+                device=self.device, beat=self.around.beat, ask=self.model,
             )  # fmt: skip
         if by_query:  # a chunk may cut a query: its loss is taken over all rows, which every rank has now
             queries = queries_of(rows)

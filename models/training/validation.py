@@ -15,6 +15,7 @@ import torch.distributed as dist
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.objectives.base import Loss
 from mlratchet.models.sources.record import Split
+from mlratchet.models.tensors.batch import Model, aligned, batch_of, each
 from torch import nn
 
 CHUNK_ROWS = 512
@@ -29,18 +30,24 @@ def score_rows(
     world: int,
     device: torch.device,
     beat: Callable[[], None],
+    ask: Model | None = None,
 ) -> tuple[RowOutputs, float]:
-    """Outputs of every row in order, on every rank, and the mean loss (NaN without `loss`). Leaves `module` in eval."""
+    """Outputs of every row in order, on every rank, and the mean loss (NaN without `loss`). Leaves `module` in eval.
+
+    `ask`: how a batch is asked of it, where it takes tensors by name."""
     module.eval()
     count = len(rows.ids)
     chunks = [slice(at, min(at + CHUNK_ROWS, count)) for at in range(0, count, CHUNK_ROWS)]
     outputs: list[torch.Tensor | None] = [None] * len(chunks)
     losses = torch.zeros(len(chunks), dtype=torch.float64)
+
+    def moved(one: torch.Tensor) -> torch.Tensor:
+        return one.to(device)
+
     with torch.inference_mode():
         for at in range(rank, len(chunks), world):
-            # numpy aligns to 16 bytes, torch to 64, and matrix products differ in the last bit with the alignment
-            x = torch.from_numpy(rows.x[chunks[at]]).clone().to(device)
-            output = module(x)
+            x = each(aligned(batch_of(rows.x.rows(chunks[at]))), moved)
+            output = (ask or module)(x)
             if loss is not None:
                 y = torch.from_numpy(rows.y[chunks[at]]).to(device)
                 losses[at] = loss(output, y).double().cpu() * len(y)

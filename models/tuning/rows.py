@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from mlratchet.models.data.config import SplitConfig
 from mlratchet.models.data.dataset import SIDES, DatasetManifest, ShardRef, load_dataset
-from mlratchet.models.data.row_index import load_index
+from mlratchet.models.data.row_index import digest_of_input, load_index
 from mlratchet.models.data.shards import load_split, write_split
 from mlratchet.models.data.split import side_of
 from mlratchet.models.errors import DataError
-from mlratchet.models.identity.canonical import canonical_json, digest, digest_bytes
+from mlratchet.models.identity.canonical import canonical_json, digest
 from mlratchet.models.pipeline.tune import TuneConfig
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from mlratchet.models.sources.record import GROUP_COLUMN, Split
@@ -79,13 +79,13 @@ def who_each_is(store: ObjectStore, manifest: DatasetManifest, rows: Split) -> l
     """By raw cells, whatever is made of them; by the input where they are not told."""
     known = load_index(store, manifest, ()).entries if manifest.index_sha256 else {}
     told = [known[identity].row if identity in known else "" for identity in rows.ids]
-    return [row or digest_bytes(x.tobytes()) for row, x in zip(told, rows.x, strict=True)]
+    return [row or digest_of_input(x) for row, x in zip(told, rows.x.examples(), strict=True)]
 
 
 def _taken(rows: Split, places: list[int]) -> Split:
     return Split(
         ids=[rows.ids[i] for i in places],
-        x=rows.x[places],
+        x=rows.x.take(places),
         y=rows.y[places],
         columns={name: [values[i] for i in places] for name, values in rows.columns.items()},
     )

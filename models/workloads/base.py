@@ -16,15 +16,16 @@ import numpy as np
 from mlratchet.models.objectives.base import Objective, Task
 from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.schema.numbers import Mark
-from mlratchet.models.sources.base import Example, Format
-from mlratchet.models.sources.formats import open_source
-from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject, Target, target_names
+from mlratchet.models.sources.base import Example, Format, placed
+from mlratchet.models.sources.formats import open_source, read_examples
+from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject, Target, named_input, target_names
+from mlratchet.models.tensors.spec import TensorSpec, takes_one
 
 if TYPE_CHECKING:  # a command that only reads the ledger does not wait for torch
     import torch
     from torch import nn
 
-__all__ = ["InputSpec", "RawObject", "Record", "Reject", "Target", "Task", "Workload", "target_names"]
+__all__ = ["InputSpec", "RawObject", "Record", "Reject", "Target", "Task", "TensorSpec", "Workload", "target_names"]
 
 PREPARED = "standardise_"  # begins the names of buffers that a preparation fitted
 MEAN, SCALE = f"{PREPARED}mean", f"{PREPARED}scale"  # (F,) of them, where the input has columns
@@ -36,10 +37,11 @@ OF_THE_FIRST_DELIVERY = ("identity_columns", "number_marks")  # what `records` f
 class Workload(ABC):
     """Model and preprocessing; `task` says what is learnt, and so loss, metrics and the meaning of the output.
 
-    The module returned by `build_model` takes one tensor of shape (B, *input_spec().shape) and gives logits
-    (B, C) for classification and multi-label, (B,) or (B, 1) for regression and the score of a ranking. Normalisation
-    belongs inside the module, so that the exported program takes what a client has. The records of a ranking name their
-    query in `columns["@group"]`, and as their `group`, so that a query stays on one side of the split.
+    The module returned by `build_model` takes one tensor of shape (B, *input_spec().shape), or those of `tensors` by
+    name, and gives logits (B, C) for classification and multi-label, (B,) or (B, 1) for regression and the score of a
+    ranking. Normalisation belongs inside the module, so that the exported program takes what a client has. The records
+    of a ranking name their query in `columns["@group"]`, and as their `group`, so that a query stays on one side of the
+    split.
     """
 
     task: Task
@@ -47,8 +49,9 @@ class Workload(ABC):
     files: ClassVar[tuple[str, ...]] = ()
     """Files that decide the rows or the model, e.g. ``("vocab.json",)``, relative to the module of the class: whoever
     changes one trains again. Modules that are imported under a name made at run time can be named here, too."""
-    formats: ClassVar[tuple[type[Format], ...]] = ()
-    """Built-in formats that `examples` reads, its default first; empty: `records` reads objects by itself."""
+    formats: ClassVar[tuple[type[Format] | str, ...]] = ()
+    """Built-in formats that `examples` reads, its default first; empty: `records` reads objects by itself. One that is
+    named (`"parquet"`) decides the rows of those pipelines alone that read it."""
 
     @property
     def objective(self) -> Objective:
@@ -60,9 +63,26 @@ class Workload(ABC):
         """Whether `loss` is not the objective's."""
         return type(self).loss is not Workload.loss
 
-    @abstractmethod
     def input_spec(self) -> InputSpec:
-        """Shape and type of one row."""
+        """Shape and type of one row; override it, or `tensors`."""
+        if type(self).tensors is Workload.tensors:
+            raise TypeError(f"{type(self).__name__} says nowhere what its model takes: write input_spec or tensors")
+        return named_input(tuple(self.tensors()))
+
+    def tensors(self) -> tuple[TensorSpec, ...]:
+        """What one row is made of, by name: by default the one tensor of `input_spec`.
+
+        A workload that overrides this has records whose `x` maps each name to its array, and `forward(self, user,
+        item)` takes them by name; one tensor that is not ragged is given alone, `forward(self, x)`. A ragged tensor,
+        whose rows have lengths of their own, comes padded with zeros, (B, T, *shape), beside ``<name>_lengths`` (B,)
+        where `forward` takes that too: what stands behind a row's end is for the model to leave out.
+        """
+        return self.input_spec().specs
+
+    @property
+    def takes_one(self) -> bool:
+        """Whether the model takes one tensor, and no names."""
+        return takes_one(self.tensors())
 
     @abstractmethod
     def class_names(self) -> tuple[str, ...]:
@@ -88,7 +108,7 @@ class Workload(ABC):
     ) -> Iterator[Example | Reject]:
         """The objects as examples of the source's format, with the cells of `columns`, for `records`."""
         options = {name: value for name, value in source.items() if name not in OF_THE_FIRST_DELIVERY}
-        return open_source(options, self.formats).read(objects, fetch, columns=columns)
+        return placed(read_examples(open_source(options, self.formats), objects, fetch, columns=columns))
 
     @abstractmethod
     def build_model(self) -> nn.Module:
@@ -101,10 +121,11 @@ class Workload(ABC):
     def fit_preparation(
         self,
         module: nn.Module,  # noqa: ARG002 - a table's to fill
-        x: np.ndarray[Any, Any],  # noqa: ARG002
+        x: Any,  # noqa: ARG002
         y: np.ndarray[Any, Any],  # noqa: ARG002
     ) -> None:
-        """Set what `prepared_model` keeps, from the training rows (N, *shape) and their targets alone.
+        """Set what `prepared_model` keeps, from the training rows and their targets alone: an array (N, *shape), or
+        `Inputs` of those that have names.
 
         Called on every process before anything trains; a resume and a warm start then put theirs in its place.
         """
@@ -148,9 +169,10 @@ class Workload(ABC):
         """
         return {}
 
-    def augment(self, x: np.ndarray[Any, Any], rng: np.random.Generator) -> np.ndarray[Any, Any]:  # noqa: ARG002
-        """Random changes to training rows (B, *shape), drawn from `rng` alone: it depends on seed, step and shard,
-        so that a resume draws the same. Override it; this one changes nothing."""
+    def augment(self, x: Any, rng: np.random.Generator) -> Any:  # noqa: ARG002
+        """Random changes to training rows (B, *shape), or to arrays by name as `forward` gets them, drawn from `rng`
+        alone: it depends on seed, step and shard, so that a resume draws the same. Override it; this one changes
+        nothing."""
         return x
 
     def loss(self, output: torch.Tensor, target: torch.Tensor, *, label_smoothing: float) -> torch.Tensor:

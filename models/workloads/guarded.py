@@ -6,13 +6,17 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from sys import version_info
 from typing import Any
 
 import numpy as np
 from mlratchet.models.errors import DataError, RatchetError
-from mlratchet.models.sources.record import RawObject, Record, Reject
+from mlratchet.models.sources.base import AFTER, Format
+from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject
+from mlratchet.models.tensors.named import Row, example_misfit
+from mlratchet.models.tensors.spec import ONE
 from mlratchet.models.workloads.base import Workload
 
 NOT_THE_USERS = {"site-packages", "mlratchet", f"python{version_info.major}.{version_info.minor}"}  # folders of code
@@ -36,15 +40,24 @@ def reading(workload: Workload) -> Iterator[_Last]:
     except RatchetError:
         raise
     except Exception as error:  # a user's own reader: what it raises is about the data, and names no file
-        frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if not set(Path(frame.filename).parts) & NOT_THE_USERS] or frames
-        line = f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else "?"
-        place = f"after {last.where}" if last.where else "before its first record"
+        who, line = _raised_by(error, workload)
+        notes = (note for note in getattr(error, "__notes__", ()) if note.startswith(AFTER))
+        place = next(notes, f"{AFTER}{last.where}" if last.where else "before its first record")
+        words = " ".join(str(error).split())
         raise DataError(
-            f"{type(workload).__name__} cannot read the delivery: {type(error).__name__}: "
-            f"{' '.join(str(error).split())} ({line}), {place}; give what cannot be read as a Reject with place and "
-            "reason"
+            f"{who} cannot read the delivery: {type(error).__name__}: {words} ({line}), {place}; give what cannot be "
+            "read: yield Reject(where='file:row', code='short_name', reason='...'), never raise it"
         ) from error
+
+
+def _raised_by(error: Exception, workload: Workload) -> tuple[str, str]:
+    """The class whose method raised it, a user's before one of ours, as a format of theirs; and the line."""
+    frames = [*traceback.walk_tb(error.__traceback__)]
+    own = [one for one in frames if not set(Path(one[0].f_code.co_filename).parts) & NOT_THE_USERS] or frames
+    readers = (frame.f_locals.get("self") for frame, _ in reversed(own))
+    reader = next((one for one in readers if isinstance(one, Format | Workload)), workload)
+    frame, number = own[-1]
+    return type(reader).__name__, f"{Path(frame.f_code.co_filename).name}:{number}"
 
 
 def guarded_records(
@@ -52,7 +65,7 @@ def guarded_records(
 ) -> Iterator[Record | Reject]:
     """As the workload reads them; a record that cannot be used is a reject. Raises ``DataError`` as `reading`."""
     with reading(workload) as last:
-        shape, refused = workload.input_spec().shape, workload.objective.refusal
+        spec, refused = workload.input_spec(), workload.objective.refusal
         names = workload.class_names()
         for found in workload.records(objects, fetch, source):
             last.where = found.where or last.where
@@ -60,10 +73,13 @@ def guarded_records(
                 yield found
                 continue
             where = found.where or found.id
-            if not isinstance(found.x, np.ndarray) or found.x.shape != shape:
-                words = f"{where}: got an input of shape {list(np.shape(found.x))}, expected {list(shape)}"
-                yield Reject(where=where, code="bad_shape", reason=words)
+            tensors = spec.specs if isinstance(found.x, Mapping) else spec.tensors
+            unfit = example_misfit(found.x, tensors) if tensors else _other_shape(found.x, spec.shape)
+            if unfit:
+                yield Reject(where=where, code="bad_shape", reason=f"{where}: {unfit}")
                 continue
+            if isinstance(found.x, Mapping):
+                found = replace(found, x=_arrays(found.x, spec))
             try:
                 problem = refused(found.y, names)
             except Exception as error:  # noqa: BLE001 - of a user's own objective: it is about this record
@@ -72,3 +88,14 @@ def guarded_records(
                 yield Reject(where=where, code="bad_target", reason=f"{where}: target: {problem}")
             else:
                 yield found
+
+
+def _other_shape(x: Any, shape: tuple[int, ...]) -> str:
+    if isinstance(x, np.ndarray) and x.shape == shape:
+        return ""
+    return f"got an input of shape {list(np.shape(x))}, expected {list(shape)}"
+
+
+def _arrays(x: Mapping[str, Any], spec: InputSpec) -> Row:
+    found = {one.name: np.asarray(x[one.name], dtype=one.dtype) for one in spec.specs}
+    return found if spec.tensors else found[ONE]

@@ -37,6 +37,8 @@ def _made(use: str, parameters: dict[str, Any]) -> Workload:
         if name not in known:
             hint = nearest_hint(name, known, otherwise=f"it takes: {', '.join(known)}")
             raise ConfigurationError(f"workload {use}: unknown parameter {name!r}; {hint}")
+    if found.input_spec is Workload.input_spec and found.tensors is Workload.tensors:
+        raise ConfigurationError(f"workload {use}: it says nowhere what its model takes; write input_spec, or tensors")
     try:
         return found(**parameters)
     except (TypeError, ValueError) as exc:

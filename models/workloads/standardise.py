@@ -33,10 +33,22 @@ def attach(module: nn.Module, columns: int, *, target: bool) -> nn.Module:
     return module
 
 
+def attach_target(module: nn.Module) -> nn.Module:
+    """The same module; it gives numbers in the target's unit."""
+    for name, value in neutral_target().items():
+        module.register_buffer(name, value)
+    module.register_forward_hook(_in_units)
+    return module
+
+
 def neutral(columns: int, *, target: bool) -> dict[str, torch.Tensor]:
     """The buffers of a model that takes its columns as they are."""
-    found = {MEAN: torch.zeros(columns), SCALE: torch.ones(columns)}
-    return found | ({TARGET_MEAN: torch.zeros(()), TARGET_SCALE: torch.ones(())} if target else {})
+    return {MEAN: torch.zeros(columns), SCALE: torch.ones(columns)} | (neutral_target() if target else {})
+
+
+def neutral_target() -> dict[str, torch.Tensor]:
+    """The buffers of a model that gives its target as it is."""
+    return {TARGET_MEAN: torch.zeros(()), TARGET_SCALE: torch.ones(())}
 
 
 def _scaled(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -60,10 +72,18 @@ def fit(module: nn.Module, x_NF: Array, y_N: Array, *, only: Sequence[int] | Non
     with torch.no_grad():
         state[MEAN].copy_(torch.from_numpy(mean_F))
         state[SCALE].copy_(torch.from_numpy(scale_F))
-        if TARGET_MEAN in state:
-            mean_1, scale_1 = moments(y_N.reshape(len(y_N), -1)[:, :1])
-            state[TARGET_MEAN].copy_(torch.from_numpy(mean_1)[0])
-            state[TARGET_SCALE].copy_(torch.from_numpy(scale_1)[0])
+    fit_target(module, y_N)
+
+
+def fit_target(module: nn.Module, y_N: Array) -> None:
+    """Set the buffers of the target, where the module has them, from the training rows."""
+    state = dict(module.named_buffers())
+    if TARGET_MEAN not in state:
+        return
+    mean_1, scale_1 = moments(y_N.reshape(len(y_N), -1)[:, :1])
+    with torch.no_grad():
+        state[TARGET_MEAN].copy_(torch.from_numpy(mean_1)[0])
+        state[TARGET_SCALE].copy_(torch.from_numpy(scale_1)[0])
 
 
 def moments(x_NF: Array) -> tuple[Array, Array]:

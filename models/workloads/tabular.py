@@ -40,7 +40,7 @@ TWO_POINTS = re.compile(r"\.\d+\.")
 class TableWorkload(Workload):
     """Named number columns in, one target out. Subclass one of the four below."""
 
-    formats = (Csv,)
+    formats = (Csv, "parquet", "jsonl", "joined")
 
     standardise: bool | tuple[str, ...] = True
     """Whether columns (all, or these) are brought to mean 0 and standard deviation 1 over the training rows, and so the

@@ -16,10 +16,12 @@ from mlratchet.models.functions import KeptOutError
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.identity.closure import Closure
 from mlratchet.models.ports.children import ForeignCodeError, Rights, Workplace, children
-from mlratchet.models.ports.memory import ObjectsInMemory
+from mlratchet.models.ports.memory import ObjectsInMemory, check_range, verify
 from mlratchet.models.ports.storage import ObjectNotFound
 from mlratchet.models.schema.numbers import Mark
-from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject
+from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject, inputs_of
+from mlratchet.models.tensors.named import Inputs, Row, misfit
+from mlratchet.models.tensors.spec import TensorSpec
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.guarded import guarded_records, reading
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
@@ -116,6 +118,13 @@ class _Fetched(ObjectsInMemory):
             raise ObjectNotFound(f"{key}: no object of this delivery")
         return self._fetch(self._raw[key])
 
+    def get_range(self, key: str, start: int, length: int, *, sha256: str | None = None) -> bytes:
+        """Of a raw object, too."""
+        check_range(start, length)
+        data = self.get(key)[start : start + length]
+        verify(self.bucket, key, digest_bytes(data), sha256)
+        return data
+
 
 def told_workload(use: str, parameters: Mapping[str, Any]) -> Workload:
     """Raises ``ConfigurationError`` as `load_workload`."""
@@ -182,9 +191,9 @@ def records(request: Mapping[str, Any], workplace: Workplace) -> list[str]:
     """In the child: digests of the pieces, in order."""
     workload, objects, fetch = _opened(request, workplace)
     found = guarded_records(workload, objects, fetch, request["source"])
-    digests = []
+    digests, tensors = [], workload.input_spec().tensors
     while piece := list(islice(found, PIECE)):
-        data = _packed(piece)
+        data = _packed(piece, tensors)
         workplace.objects.create(f"out/{digest_bytes(data)}", data)
         digests.append(digest_bytes(data))
     return digests
@@ -213,20 +222,22 @@ def _opened(request: Mapping[str, Any], workplace: Workplace) -> tuple[Workload,
     def fetch(item: RawObject) -> bytes:
         return store.get(f"raw/{item.sha256}", sha256=item.sha256)
 
-    return workload, [RawObject(**one) for one in request["objects"]], fetch
+    return workload, [RawObject(**one | {"pieces": tuple(one.get("pieces", ()))}) for one in request["objects"]], fetch
 
 
-def _packed(piece: Sequence[Record | Reject]) -> bytes:
-    """Inputs as one array, the words as JSON."""
-    words, inputs = [], []
+def _packed(piece: Sequence[Record | Reject], tensors: Sequence[TensorSpec]) -> bytes:
+    """Inputs as arrays, the words as JSON."""
+    words: list[dict[str, Any]] = []
+    read: list[Record] = []
     for one in piece:
         if isinstance(one, Record):
-            inputs.append(one.x)
+            read.append(one)
             words.append({"record": {f.name: _plain(getattr(one, f.name)) for f in fields(one) if f.name != "x"}})
         else:
             words.append({"reject": asdict(one)})
     text = np.frombuffer(json.dumps(words).encode(), dtype=np.uint8)
-    return save({"words": text} | ({"x": np.stack(inputs)} if inputs else {}))
+    inputs = inputs_of(read, tensors).arrays() if read else {}
+    return save({"words": text} | {name: np.ascontiguousarray(one) for name, one in inputs.items()})
 
 
 def _plain(value: Any) -> Any:
@@ -250,11 +261,7 @@ def _unpacked(lent: ObjectsInMemory, digest: Any, spec: InputSpec) -> Iterator[R
     try:
         parts = load(lent.get(f"out/{digest}"))
         words = json.loads(parts["words"].tobytes())
-        inputs = iter(parts.get("x", ()))
-        if "x" in parts and (parts["x"].shape[1:] != spec.shape or parts["x"].dtype != np.dtype(spec.dtype)):
-            raise ForeignCodeError(
-                f"records: got inputs of {parts['x'].dtype} {parts['x'].shape[1:]}, expected {spec.dtype} {spec.shape}"
-            )
+        inputs = iter(_inputs_in(parts, spec))
         for one in words:
             if "reject" in one:
                 yield TypeAdapter(Reject).validate_python(one["reject"])
@@ -263,6 +270,16 @@ def _unpacked(lent: ObjectsInMemory, digest: Any, spec: InputSpec) -> Iterator[R
                 yield Record(x=next(inputs), **{name: getattr(told, name) for name in type(told).model_fields})
     except (SafetensorError, ObjectNotFound, ValidationError, ValueError, KeyError, TypeError, StopIteration) as error:
         raise ForeignCodeError(f"records: {type(error).__name__}: {error}"[:500]) from error
+
+
+def _inputs_in(parts: dict[str, np.ndarray[Any, Any]], spec: InputSpec) -> Iterator[Row]:
+    if set(parts) == {"words"}:  # nothing but rejects
+        return iter(())
+    inputs = Inputs.from_arrays(parts)
+    unfit = misfit(inputs, spec.specs)
+    if unfit:
+        raise ForeignCodeError(f"records: {unfit}")
+    return inputs.examples()
 
 
 def _checked(kind: Any, told: Any, what: str) -> Any:

@@ -93,7 +93,7 @@ class ImageClassifier(Workload):
     """One label per image. Subclass it and override `build_model` to bring your own network."""
 
     task: Task = "classification"
-    formats = (Images, ImageFolder)
+    formats = (Images, ImageFolder, "webdataset", "joined")
 
     def __init__(
         self,
@@ -172,7 +172,7 @@ class ImageClassifier(Workload):
     def _read(self, example: Example, item: RawObject, fetch: Callable[[RawObject], bytes]) -> Record | Reject:
         try:
             found = decode_picture(
-                fetch(item),
+                fetch(item) if example.data is None else example.data,
                 height=self.height,
                 width=self.width,
                 channels=self.channels,

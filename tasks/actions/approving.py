@@ -14,11 +14,12 @@ from mlratchet.models.decisions.approval_page import headline
 from mlratchet.models.decisions.approval_request import ApprovalRequest, list_requests, subject_fields
 from mlratchet.models.decisions.decision import explain
 from mlratchet.models.decisions.signature import Context, verified_decision
+from mlratchet.models.decisions.waiting import is_settled
 from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.models.identity.signing import Signer
 from mlratchet.models.moments import utc
 from mlratchet.models.registration.record import find_registration
-from mlratchet.tasks.support.answers import is_settled, standings
+from mlratchet.tasks.support.answers import standings
 from mlratchet.tasks.support.pipelines import require_pipeline
 from mlratchet.tasks.wiring import Adapters
 

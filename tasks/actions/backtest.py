@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from mlratchet.infra.machine.temporary import temporary_folder
 from mlratchet.models.backtest.simulate import Backtest, Past, simulate
 from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.decisions.decision import load_decision
@@ -54,7 +54,7 @@ def backtest(
     records = registrations_of(adapters, name)
     if not records:
         raise ConfigurationError(f"{name} has no versions to try a policy on; `ratchet run {name}` makes one")
-    with tempfile.TemporaryDirectory(prefix="ratchet-backtest-") as folder:
+    with temporary_folder("backtest") as folder:
         court = Court(adapters, policy, records, Path(folder), on_progress)
         pasts = [Past(version=r.version, work_key=r.work_key, registered_s=r.registered_s) for r in records]
         return simulate(pasts, adapters.ledger.entries(name), court.judge)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mlratchet.infra.machine.temporary import temporary_folder
 from mlratchet.models.comparison.compare import Comparison, compare
 from mlratchet.models.comparison.latency import SideBySide, time_side_by_side
 from mlratchet.models.comparison.page import render
@@ -67,7 +67,7 @@ def compare_versions(
         raise ConfigurationError(f"version {a} of {name} against itself; `ratchet versions {name}` lists others")
     records = [registration_of(adapters, name, version) for version in (a, b)]
     entries = adapters.ledger.entries(name)
-    with tempfile.TemporaryDirectory(prefix="ratchet-compare-") as folder:
+    with temporary_folder("compare") as folder:
         on_stage("fetching and verifying both versions")
         versions = [open_version(adapters, one, entries, Path(folder) / str(one.version)) for one in records]
         on_stage("reading the test rows")
@@ -142,9 +142,9 @@ def facts_of(record: Registration) -> dict[str, Any]:
 def log_page(adapters: Adapters, compared: Compared) -> str:
     """Put the page beside version B in MLflow; returns where a person looks at it."""
     record = registration_of(adapters, compared.name, int(compared.b["version"]))
-    with tempfile.TemporaryDirectory(prefix="ratchet-page-") as folder:
+    with temporary_folder("page") as folder:
         file = Path(folder) / "page.html"
         file.write_text(compared.page)
         path = f"compare/version-{compared.a['version']}-and-{compared.b['version']}.html"
         adapters.tracker.log_files(record.run_id, {path: file})
-    return f"{adapters.tracker.run_url(record.run_id)}/artifacts"
+    return adapters.tracker.run_url(record.run_id, "artifacts")

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any, TypedDict
 
-from mlratchet.infra.serving.client import readiness
+from mlratchet.infra.serving.client import readiness, way_back
+from mlratchet.models.decisions.waiting import is_settled
 from mlratchet.models.errors import ConfigurationError, RatchetError
 from mlratchet.models.ledger.chain import ledger_names
 from mlratchet.models.pipeline.spec import PipelineSpec
@@ -14,6 +15,8 @@ from mlratchet.models.pipeline.store import deployed_names, load_pipeline
 from mlratchet.models.ports.reading import side_by_side
 from mlratchet.models.registration.record import Registration, find_registration
 from mlratchet.models.registration.tracking import load_tracking
+from mlratchet.tasks.actions.approving import open_requests
+from mlratchet.tasks.support.answers import standings
 from mlratchet.tasks.wiring import Adapters
 
 TESTED = "test_"  # how a run calls a metric on the test rows
@@ -29,6 +32,7 @@ class PipelineLine(TypedDict):
     age_s: float | None  # since it became champion
     schedule: str | None
     health: str
+    waits: str | None  # which version waits for whom, where people are asked
 
 
 def overview(adapters: Adapters, *, ask: Callable[[str], str] = readiness) -> list[PipelineLine]:
@@ -41,9 +45,17 @@ def overview(adapters: Adapters, *, ask: Callable[[str], str] = readiness) -> li
 def line_of(adapters: Adapters, name: str, ask: Callable[[str], str]) -> PipelineLine:
     """One pipeline; a ledger that does not verify is its health."""
     line = PipelineLine(
-        pipeline=name, champion=None, metric=None, value=None, age_s=None, schedule=None, health="no champion yet"
+        pipeline=name,
+        champion=None,
+        metric=None,
+        value=None,
+        age_s=None,
+        schedule=None,
+        health="no champion yet",
+        waits=None,
     )
     try:
+        line["waits"] = asked_in(adapters, name)
         head = adapters.ledger.head(name)
         if head is None:
             return line
@@ -56,11 +68,21 @@ def line_of(adapters: Adapters, name: str, ask: Callable[[str], str]) -> Pipelin
     return line
 
 
+def asked_in(adapters: Adapters, name: str) -> str | None:
+    """The newest question of a pipeline that people have still to answer."""
+    for request in reversed(open_requests(adapters, name)):
+        found = standings(adapters, request)
+        if not is_settled(found):
+            reasons = "; ".join(one.reason for one in found if one.verdict == "inconclusive")
+            return f"version {request.subject.version} {reasons}"
+    return None
+
+
 def health_of(adapters: Adapters, name: str, ask: Callable[[str], str]) -> str:
     """In words."""
     withdrawn = adapters.servers.withdrawn(name)
     if withdrawn:
-        return withdrawn
+        return f"{withdrawn}; {way_back(name)}"
     url = adapters.servers.url(name)
     return ask(url) if url is not None else "no server"
 

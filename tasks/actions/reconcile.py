@@ -6,10 +6,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from uuid import UUID
 
-from mlratchet.infra.machine.scratch import is_gone, orphaned_runs, remove_abandoned_folders, remove_scratch
+from mlratchet.infra.machine.scratch import is_gone, orphaned_runs, remove_scratch
+from mlratchet.infra.machine.temporary import remove_abandoned_folders, remove_abandoned_workplaces
 from mlratchet.infra.tracking.spool import replay_spools
+from mlratchet.models.decisions.waiting import WAITS
 from mlratchet.models.errors import ConfigurationError, RatchetError
 from mlratchet.models.identity.lease import LEASE_S, lease_key, read_leases
 from mlratchet.models.identity.signed_records import bare
@@ -61,8 +64,10 @@ def reconcile_all(adapters: Adapters) -> Reconciled:
     with get_client(sync_client=True) as client:
         done.attempt(lambda: declare_crashed(adapters, client))
         done.attempt(lambda: end_tracking_runs(adapters, client))
+        done.attempt(lambda: forget_ended_waits(adapters, client))
     done.attempt(lambda: remove_dead_leases(adapters))
     remove_abandoned_folders()
+    remove_abandoned_workplaces(adapters.settings.home)
     done.attempt(lambda: replay_spools(adapters.tracker, adapters.settings.home / "spool", now_s=time.time()))
     return done
 
@@ -120,6 +125,15 @@ def declare_crashed(adapters: Adapters, client: SyncPrefectClient) -> list[str]:
         adapters.store.delete(lease_key(run_id))
         remove_scratch(home, run_id)
     return repaired
+
+
+def forget_ended_waits(adapters: Adapters, client: SyncPrefectClient) -> list[str]:
+    """What runs that waited for people would go on with, once they are over: somebody cancelled them. Not worth a
+    line."""
+    for info in list(adapters.store.list(WAITS)):
+        if has_ended(client, Path(info.key).stem):
+            adapters.store.delete(info.key)
+    return []
 
 
 def end_tracking_runs(adapters: Adapters, client: SyncPrefectClient) -> list[str]:

@@ -11,6 +11,7 @@ from mlratchet.models.decisions.document import Decision
 from mlratchet.models.decisions.signature import publish_decision
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.ledger.entry import LedgerConflict
+from mlratchet.models.ledger.undo import version_before
 from mlratchet.models.promotion.change import change_champion
 from mlratchet.tasks.support.pipelines import require_pipeline
 from mlratchet.tasks.support.versions import promoted_record, verify_bytes
@@ -31,7 +32,7 @@ def roll_back(
     Args:
         adapters: Where.
         pipeline: Whose.
-        to: A version that was champion before; the last other one without it.
+        to: A version that was champion before; without it the one under the champion in the chain of promotions.
         reason: Kept in the decision and the ledger.
         actor: Who asks; the user of this process without it.
         from_generation: What is to be undone; raises ``LedgerConflict`` when another entry came after it.
@@ -49,7 +50,12 @@ def roll_back(
     earlier = {e.version: e for e in entries if e.version != head.version}  # the newest entry of each
     if not earlier:
         raise ConfigurationError(f"{pipeline} had no champion before version {head.version}")
-    target = to if to is not None else next(e.version for e in reversed(entries) if e.version != head.version)
+    target = to if to is not None else version_before(entries)
+    if target is None:
+        raise ConfigurationError(
+            f"version {head.version} of {pipeline} is the first promotion that stands: the others were rolled back; "
+            f"`ratchet rollback {pipeline} --to VERSION` brings one of {sorted(earlier)} back"
+        )
     if target == head.version:
         raise ConfigurationError(f"version {target} of {pipeline} is champion already (generation {head.generation})")
     if target not in earlier:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from mlratchet.infra.artifact.measure import Measurement
 from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.evaluation.away import ModelAway
@@ -23,15 +22,18 @@ from mlratchet.models.metrics.outside import estimates
 from mlratchet.models.metrics.rows import RowOutputs, load_rows, save_rows
 from mlratchet.models.objectives.naming import compute_metrics
 from mlratchet.models.ports.children import in_process
+from mlratchet.models.ports.storage import DigestMismatch, ObjectNotFound
 from mlratchet.models.serving.contract import contract_requests, publish_requests, served_signature
 from mlratchet.models.sources.record import Split
+from mlratchet.models.tensors.batch import Model, asked_by_name
+from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.training.cost import training_cost
 from mlratchet.tasks.showing.mlflow_pages import show_evaluation
 from mlratchet.tasks.step import step
 from mlratchet.tasks.steps.train import Trained
 from mlratchet.tasks.support.attribute import attribute
 from mlratchet.tasks.support.examples import Examples
-from mlratchet.tasks.support.exported_candidate import Exported, Model, export_candidate, registered_candidate
+from mlratchet.tasks.support.exported_candidate import Exported, export_candidate, registered_candidate
 from mlratchet.tasks.support.score_versions import Rescored, rescore
 from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
@@ -55,9 +57,10 @@ class Evaluation:
     attribution_shift: AttributionShift | None
     missing: dict[str, str]  # what could not be measured -> why
     holdout_uses: int
-    sample_x: np.ndarray[Any, Any]  # rows for the staging gate
+    sample_x: Inputs  # rows for the staging gate
     sample_output: np.ndarray[Any, Any]  # of the same rows
     parity: float  # largest difference between the trained module and its program, over all test rows
+    instances: list[Any] | None = None  # the first rows as clients send them, where a version prepares those
     export: Path | None = None  # the program's directory, where it is not registered yet
 
     @property
@@ -125,10 +128,16 @@ def evaluate(run: Run, work: Work, dataset: DatasetManifest, trained: Trained) -
     }
     keys = {name: save_rows(store, outputs) if outputs is not None else "none" for name, outputs in scored.items()}
     keys["program"] = exported.sha256
-    sample_x, sample_output = rows.x[:SAMPLE], candidate.output[:SAMPLE]
+    instances = examples.instances(SAMPLE)
+    sample_x, sample_output = rows.x.rows(slice(SAMPLE)), candidate.output[:SAMPLE]
     keys["requests"] = publish_requests(
         store,
-        contract_requests(served_signature(run.workload, run.spec.serving), sample_x, sample_output),
+        contract_requests(
+            served_signature(run.workload, run.spec.serving),
+            sample_x,
+            sample_output,
+            instances=instances,
+        ),
     )
     return Evaluation(
         candidate=candidate,
@@ -143,6 +152,7 @@ def evaluate(run: Run, work: Work, dataset: DatasetManifest, trained: Trained) -
         sample_x=sample_x,
         sample_output=sample_output,
         parity=largest_difference(trained_rows(run, trained, module, rows), candidate),
+        instances=instances,
         export=exported.directory,
     )
 
@@ -160,17 +170,21 @@ def worn(run: Run, work: Work, ids: list[str]) -> int:
     return wear.uses
 
 
-def as_it_would_serve(run: Run, work: Work, module: torch.nn.Module | ModelAway, rows: Split) -> Exported:
+def as_it_would_serve(run: Run, work: Work, module: Model | ModelAway, rows: Split) -> Exported:
     """The program of the work's version; of work that has none the export that would become it."""
     if work.done is not None:
         return registered_candidate(run, work.done)
-    return export_candidate(run, module, rows.x[:2])
+    return export_candidate(run, module, rows.x.rows(slice(2)))
 
 
 def trained_rows(run: Run, trained: Trained, module: Model | ModelAway, rows: Split) -> RowOutputs:
-    """The test rows as the ranks scored them with the trained module, each once; scored now when they did not."""
+    """The test rows as the ranks scored them with the trained module, each once; scored now when they did not, or when
+    what they scored is not whole."""
     if trained.result.rows_key is not None:
-        return load_rows(run.adapters.store, trained.result.rows_key)
+        try:
+            return load_rows(run.adapters.store, trained.result.rows_key)
+        except (DigestMismatch, ObjectNotFound) as error:
+            logger.warning("%s; the rows are scored again", error)
     return score(module, rows)
 
 
@@ -190,13 +204,13 @@ def perturbed_rows(run: Run, program: Model | ModelAway, rows: Split, demands: D
     return {name: score(program, perturb(rows, one, spec)) for name, one in demands.perturbations.items()}
 
 
-def load_candidate(run: Run, weights_key: str, weights_sha256: str) -> torch.nn.Module | ModelAway:
+def load_candidate(run: Run, weights_key: str, weights_sha256: str) -> Model | ModelAway:
     """The trained module in eval mode; in a child, where there are any. Raises ``DigestMismatch`` for changed
     weights."""
     weights = run.adapters.store.get(weights_key, sha256=weights_sha256)
     if not in_process():
-        workload = run.spec.workload.model_dump(mode="json")
+        workload = run.trained_as.model_dump(mode="json")
         return ModelAway(load=TRAINED, arguments={**workload, "weights": WEIGHTS}, objects={WEIGHTS: weights})
     module = run.workload.prepared_model()
     module.load_state_dict(load(weights))
-    return module.eval()
+    return asked_by_name(module.eval(), run.workload.tensors())

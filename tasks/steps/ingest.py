@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from mlratchet.models.data.snapshot import Snapshot, take_snapshot
+from mlratchet.models.data.snapshot import Snapshot, load_snapshot, take_snapshot
 from mlratchet.tasks.step import step
 from mlratchet.tasks.wiring import Run
 
 
 @step("Ingest raw objects")
 def ingest(run: Run) -> Snapshot:
-    """List the source, copy what is new, publish the snapshot."""
+    """List the source, copy what is new, publish the snapshot. A run that is taken up again after it asked people goes
+    on with the one that it asked about, whatever was delivered since."""
+    if run.waited is not None:
+        return load_snapshot(run.adapters.store, run.waited.snapshot)
     return take_snapshot(run.raw, run.adapters.store, prefix=run.spec.source.prefix)

@@ -15,7 +15,7 @@ from mlratchet.tasks.wiring import Run
 @step("Preprocess into shards")
 def preprocess(run: Run, work: Work, snapshot: Snapshot, checked: Checked) -> DatasetManifest:
     """Write the dataset unless it exists."""
-    return write_dataset(
+    dataset = write_dataset(
         run.adapters.store,
         snapshot,
         checked.records,
@@ -25,5 +25,9 @@ def preprocess(run: Run, work: Work, snapshot: Snapshot, checked: Checked) -> Da
         run.spec.source,
         class_names=run.workload.class_names(),
         input_columns=input_columns(run.workload.input_spec()),
+        tensors=run.workload.input_spec().tensors,
+        prepared=run.workload.input_spec().example is not None,
         first=work.first,
     )
+    run.prepared_by(dataset)
+    return dataset

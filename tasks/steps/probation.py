@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from mlratchet.infra.serving.replay import replay_live
 from mlratchet.models.data.dataset import load_dataset
+from mlratchet.models.data.prepared_shards import instances_of_side
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.gates.evidence import Evidence, LiveReplay
 from mlratchet.models.ledger.entry import LedgerEntry
+from mlratchet.models.ledger.undo import version_before
 from mlratchet.models.metrics.rows import load_rows
 from mlratchet.models.promotion.registered import promoted_registration
 from mlratchet.models.registration.record import Registration
@@ -57,14 +59,16 @@ def recorded_requests(run: Run, record: Registration) -> list[StoredRequest]:
     """From the bucket: the rows of the dataset beside the outputs that the gates judged."""
     store = run.adapters.store
     rows = load_rows(store, record.rows_key)
-    split = load_split(store, load_dataset(store, record.dataset_id), "test")
+    dataset = load_dataset(store, record.dataset_id)
+    split = load_split(store, dataset, "test")
     place = {identity: number for number, identity in enumerate(rows.ids)}
     output: np.ndarray[Any, Any] = rows.output[[place[identity] for identity in split.ids[:ROWS]]]
     return contract_requests(
         served_signature(run.workload, run.spec.serving),
-        split.x[:ROWS],
+        split.x.rows(slice(ROWS)),
         output,
         examples=ROWS,
+        instances=instances_of_side(store, dataset, "test", ROWS),
     )
 
 
@@ -75,7 +79,7 @@ def go_back(run: Run, entry: LedgerEntry, gate_run: GateRun) -> LedgerEntry | No
     Raises ``LedgerConflict`` when another promotion came first: it is not this one's to undo.
     """
     entries = run.adapters.ledger.entries(run.spec.name)
-    if all(earlier.version == entry.version for earlier in entries[: entry.generation]):
+    if version_before(entries[: entry.generation]) is None:
         return None
     made = roll_back(
         run.adapters,

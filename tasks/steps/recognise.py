@@ -5,19 +5,20 @@ from __future__ import annotations
 from contextlib import suppress
 from importlib.metadata import version
 
-from mlratchet.models.data.dataset import dataset_parts
+from mlratchet.models.data.dataset import dataset_parts, load_dataset
 from mlratchet.models.data.reading import line_of_dataset
 from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.models.identity.canonical import digest
 from mlratchet.models.pipeline.work_key import work_key, work_parts
 from mlratchet.models.ports.registry import RegistryError
+from mlratchet.models.ports.storage import ObjectNotFound
 from mlratchet.models.promotion.move import refuse_cut_ledger
 from mlratchet.models.promotion.registered import promoted_registration
 from mlratchet.models.registration.record import MadeOf, find_registration
 from mlratchet.models.registration.why_anew import why_anew
 from mlratchet.models.training.result import find_result
 from mlratchet.tasks.step import step
-from mlratchet.tasks.support.row_identity import first_delivery
+from mlratchet.tasks.support.row_identity import first_delivery, looked_at
 from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
 
@@ -31,7 +32,10 @@ def recognise(run: Run, snapshot: Snapshot) -> Work:
     with suppress(RegistryError):  # without MLflow the promotion asks, which cannot do without
         refuse_cut_ledger(run.adapters.ledger, run.adapters.registry, run.spec.name)
     store = run.adapters.store
-    first = first_delivery(run, snapshot)
+    entries = run.adapters.ledger.entries(run.spec.name)
+    champion = entries[-1] if entries else None
+    incumbent = promoted_registration(store, champion, entries) if champion else None
+    first = first_delivery(run, snapshot, looked_at(store, incumbent))
     rows = dataset_parts(
         snapshot.id,
         run.data_code,
@@ -51,10 +55,9 @@ def recognise(run: Run, snapshot: Snapshot) -> Work:
     )
     key = work_key(parts)
     made_of = MadeOf(work=parts, dataset=rows)
-    entries = run.adapters.ledger.entries(run.spec.name)
-    champion = entries[-1] if entries else None
-    incumbent = promoted_registration(store, champion, entries) if champion else None
     done = find_registration(store, key)
+    with suppress(ObjectNotFound):
+        run.prepared_by(load_dataset(store, digest(rows)))
     run.reading = line_of_dataset(store, digest(rows))  # a run that finds its rows prepared reads nothing
     return Work(
         key=key,

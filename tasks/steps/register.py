@@ -197,7 +197,14 @@ def package(run: Run, work: Work, trained: Trained, evaluation: Evaluation, card
     if directory is None:
         raise SecurityError(f"work {work.key[:12]} has a version, and its record is gone; nothing is registered anew")
     signature = served_signature(run.workload, spec.serving)
-    manifest = complete(directory, signature, evaluation.sample_x[:2], card=card, weights_file=weights)
+    manifest = complete(
+        directory,
+        signature,
+        evaluation.sample_x.rows(slice(2)),
+        card=card,
+        weights_file=weights,
+        instances=evaluation.instances[:2] if evaluation.instances is not None else None,
+    )
     refuse_other_program(manifest, evaluation)
     return directory, manifest
 
@@ -224,5 +231,5 @@ def card_of(run: Run, work: Work, trained: Trained, evaluation: Evaluation, gate
         metrics={name: metric.value for name, metric in evaluation.metrics.items()},
         workload=spec.workload.use,
         checks=table(load_decision(run.adapters.store, gate.decision)),
-        plots=f"{run.adapters.tracker.run_url(trained.tracking_run)}/artifacts",
+        plots=run.adapters.tracker.run_url(trained.tracking_run, "artifacts"),
     )

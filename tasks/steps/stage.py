@@ -25,6 +25,7 @@ def measure(run: Run, work: Work, record: Registration, evaluation: Evaluation) 
         served_signature(run.workload, run.spec.serving),
         evaluation.sample_x,
         evaluation.sample_output,
+        instances=evaluation.instances,
     )
     if work.incumbent is not None:
         requests += requests_of(run.adapters.store, run.adapters.ledger.entries(run.spec.name), work.incumbent.version)

@@ -19,6 +19,7 @@ from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.identity.claim import take_claim
 from mlratchet.models.identity.lease import wait_until_free
 from mlratchet.models.moments import utc
+from mlratchet.models.ports.storage import DigestMismatch, ObjectNotFound
 from mlratchet.models.ports.tracker import NOTE
 from mlratchet.models.training.job import TrainJob
 from mlratchet.models.training.result import TrainResult, find_result
@@ -79,7 +80,7 @@ def train(run: Run, work: Work) -> Trained:
         work_key=work.key,
         epoch=claim.epoch,
         dataset_id=work.dataset_id,
-        workload=spec.workload,
+        workload=run.trained_as,
         train=spec.train,
         processes=adapters.launcher.processes(spec.train),
         scratch=str(scratch),
@@ -90,7 +91,7 @@ def train(run: Run, work: Work) -> Trained:
         code=run.training_code if spec.train.nodes > 1 else {},
         fresh_if_nothing_fits=parent is not None and spec.train.warm_start == "champion",
     )
-    result = find_result(adapters.store, work.key)
+    result = whole_result(run, work)
     if result is None:
         check_hardware(adapters.settings.home, adapters.store)
         with Forwarder(run, tracking_run, board, epochs=spec.train.epochs) as forward:
@@ -110,6 +111,21 @@ def train(run: Run, work: Work) -> Trained:
         tensorboard=board,
         trace=scratch / "trace.json",
     )
+
+
+def whole_result(run: Run, work: Work) -> TrainResult | None:
+    """What an attempt before trained. Weights that were changed or are gone are trained again, as long as no version
+    holds them: else this training would end so for ever."""
+    store = run.adapters.store
+    result = find_result(store, work.key)
+    if result is None or work.done is not None:
+        return result
+    try:
+        store.get(result.weights_key, sha256=result.weights_sha256)
+    except (DigestMismatch, ObjectNotFound) as error:
+        logger.warning("%s; it is trained again", error)
+        return None
+    return result
 
 
 def open_tracking(run: Run, work: Work, parent_version: int | None) -> str:
@@ -151,7 +167,7 @@ def rehearse_on_first_rows(run: Run, work: Work) -> None:
     """
     store, train = run.adapters.store, run.spec.train
     rehearse_before_training(
-        run.spec.workload,
+        run.trained_as,
         train,
         world=run.adapters.launcher.processes(train) * train.nodes,
         rows=first_rows(store, load_dataset(store, work.dataset_id), "train", ROWS_OF_A_REHEARSAL),

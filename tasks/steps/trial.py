@@ -104,7 +104,7 @@ class Trial:
                 work_key=self.facts.work_key,
                 epoch=attempt,
                 dataset_id=self._study.rows.id,
-                workload=spec.workload,
+                workload=self._run.as_trained(spec.workload),
                 train=spec.train,
                 processes=self._study.slots.processes,
                 scratch=str(scratch),

@@ -50,7 +50,9 @@ def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
     store = run.adapters.store
     previous = load_dataset(store, work.incumbent.dataset_id) if work.incumbent else None
     try:
-        records, rejects = read_dataset_records(store, snapshot, run.workload, run.spec.source, first=work.first)
+        records, rejects = read_dataset_records(
+            store, snapshot, run.workload, run.spec.source, first=work.first, delivered=run.raw
+        )
     except EmptyDatasetError as error:
         keep_reading(run, work, [], error.rejects)
         raise

@@ -12,21 +12,25 @@ from mlratchet.models.evaluation.away import ModelAway, ask_away
 from mlratchet.models.evaluation.explain import (
     Attributions,
     ImportanceShift,
+    attributed_shape,
     by_column,
     explain,
     moved_most,
+    part_names_of,
     sample_rows,
     shift,
 )
-from mlratchet.models.evaluation.in_child import narrowed
+from mlratchet.models.evaluation.in_child import inputs_sent, narrowed
 from mlratchet.models.gates.evidence import AttributionShift
 from mlratchet.models.gates.needs import Demands
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.ports.children import ForeignCodeError
 from mlratchet.models.sources.record import InputSpec, Split
+from mlratchet.models.tensors.batch import Model
+from mlratchet.models.tensors.named import Inputs
 from mlratchet.tasks.support.examples import Examples
-from mlratchet.tasks.support.open_version import Model, Version
+from mlratchet.tasks.support.open_version import Version
 from mlratchet.tasks.wiring import Run
 
 ATTRIBUTIONS = "mlratchet.models.evaluation.in_child:attributions"
@@ -52,7 +56,7 @@ def attribute(
     if not (demands.attributions or config.attributions):
         return Attributed()
     asked = questions_of(examples, candidate, champion, sample_rows(rows, config.attribution_rows, config.seed))
-    chosen, x = asked.chosen, rows.x[asked.chosen]
+    chosen, x = asked.chosen, rows.x.take(asked.chosen)
     steps = config.attribution_steps
     try:
         found = explain_all(asked, run.workload.objective.reference, spec, steps)
@@ -88,8 +92,8 @@ class Questions:
     chosen: np.ndarray[Any, Any]  # places of the rows
     models: dict[str, Model | ModelAway]
     places: dict[str, list[int]]  # which outputs of a model are asked about, in the order of common names; empty: all
-    inputs: dict[str, np.ndarray[Any, Any]]  # the rows as each model takes them
-    columns: dict[str, tuple[str, ...]]  # of tables
+    inputs: dict[str, Inputs]  # the rows as each model takes them
+    columns: dict[str, tuple[str, ...]]  # of tables; of named tensors, their parts
     y: np.ndarray[Any, Any]  # in the order of the names that all models know
 
 
@@ -103,8 +107,8 @@ def questions_of(
             chosen=chosen,
             models={"candidate": candidate},
             places={},
-            inputs={"candidate": rows.x[chosen]},
-            columns={"candidate": ours.input.columns},
+            inputs={"candidate": rows.x.take(chosen)},
+            columns={"candidate": names_of(rows.x, ours.input)},
             y=rows.y[chosen],
         )
     taken = examples.take(champion)
@@ -122,10 +126,15 @@ def questions_of(
         chosen=chosen,
         models={"candidate": candidate, "champion": champion.program},
         places={"candidate": mine, "champion": other},
-        inputs={"candidate": rows.x[chosen], "champion": x[chosen]},
-        columns={"candidate": ours.input.columns, "champion": theirs.input.columns},
+        inputs={"candidate": rows.x.take(chosen), "champion": x.take(chosen)},
+        columns={"candidate": names_of(rows.x, ours.input), "champion": names_of(x, theirs.input)},
         y=y,
     )
+
+
+def names_of(x: Inputs, spec: InputSpec) -> tuple[str, ...]:
+    """Of the values that attributions are about, where they have names."""
+    return spec.columns or part_names_of(x)
 
 
 def explain_all(asked: Questions, task: str, spec: InputSpec, steps: int) -> dict[str, Attributions]:
@@ -138,15 +147,16 @@ def explain_all(asked: Questions, task: str, spec: InputSpec, steps: int) -> dic
     }
     if not away:
         return explain(here, asked.inputs, asked.y, objective=objective_of(task), input_spec=spec, steps=steps)
-    arrays = {f"x.{name}": x for name, x in asked.inputs.items()} | {"y": asked.y}
+    arrays = inputs_sent(asked.inputs) | {"y": asked.y}
     request = {"places": asked.places, "task": task, "input_spec": asdict(spec), "steps": steps}
     told = ask_away(ATTRIBUTIONS, {"models": away}, arrays, request)
     method = told["method"].tobytes().decode(errors="replace")
     found = {}
     for name, x in asked.inputs.items():
         values = told[f"values.{name}"]
-        if values.shape != x.shape or not np.isfinite(values).all():
-            raise ForeignCodeError(f"attributions of the {name}: got {values.shape}, expected finite ones of {x.shape}")
+        shape = attributed_shape(x)
+        if values.shape != shape or not np.isfinite(values).all():
+            raise ForeignCodeError(f"attributions of the {name}: got {values.shape}, expected finite ones of {shape}")
         found[name] = Attributions(values=values, method=method, completeness=float(told[f"completeness.{name}"][0]))
     return found
 

@@ -110,6 +110,11 @@ def names_of_parent(run: Run, parent: Registration | None) -> tuple[tuple[str, .
         return (), ()
     entries = run.adapters.ledger.entries(run.spec.name)
     signature = signature_of_version(run.adapters, parent, entries)
+    theirs, ours = signature.input.example, run.workload.input_spec().example
+    if theirs is not None and ours is not None and theirs.fitted != ours.fitted:
+        raise ConfigurationError(
+            f"what version {parent.version} was prepared with was fitted to other rows: its codes mean other things"
+        )
     return signature.classes, signature.input.columns
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.finding import is_ours
@@ -13,6 +13,7 @@ from mlratchet.models.gates.checks.outside import is_foreign
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.pipeline.checking import check_gates, check_source
 from mlratchet.models.pipeline.names import refuse_guesses, text_parameters
+from mlratchet.models.pipeline.salvage import LeftSpec
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.ports.children import Workplace, children
 from mlratchet.models.training.fitting import check_fits
@@ -20,6 +21,7 @@ from mlratchet.models.tuning.space import check_tune
 from mlratchet.models.workloads.loading import load_workload
 from pydantic import TypeAdapter, ValidationError
 
+T = TypeVar("T")
 CHECK, LOOK_S = f"{__name__}:check_in_child", 300.0
 
 
@@ -50,17 +52,28 @@ def is_foreign_in(spec: PipelineSpec) -> bool:
 
 
 def check_here(spec: PipelineSpec) -> Whole:
-    """By this process."""
+    """By this process. Each part is looked at, whatever another part says."""
     workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
-    refuse_guesses(text_parameters(type(workload), spec.workload.parameters))
-    source = check_source(spec, workload)
-    check_fits(spec.train, workload)
-    warnings = check_gates(spec, workload)
+    problems: list[str] = []
+
+    def said(part: Callable[[], T]) -> T | None:
+        try:
+            return part()
+        except ConfigurationError as error:
+            problems.extend(line for line in str(error).splitlines() if line not in problems)
+            return None
+
+    said(lambda: refuse_guesses(text_parameters(type(workload), spec.workload.parameters)))
+    source = said(lambda: check_source(spec, workload))
+    said(lambda: check_fits(spec.train, workload))
+    warnings = said(lambda: check_gates(spec, workload)) or []
     if spec.tune is not None:
-        warnings = warnings + check_tune(spec, workload)
+        warnings = warnings + (said(lambda: check_tune(spec, workload)) or [])
+    if source is None or problems:
+        raise ConfigurationError("\n".join(problems))
     return Whole(source=source, warnings=warnings)
 
 
 def check_in_child(request: Mapping[str, Any], _workplace: Workplace) -> dict[str, Any]:
     """Where users' modules are imported."""
-    return asdict(check_here(PipelineSpec.model_validate_json(canonical_json(request["spec"]))))
+    return asdict(check_here(LeftSpec.model_validate_json(canonical_json(request["spec"]))))

@@ -7,6 +7,7 @@ Shape legend: N rows, F columns of a table.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.data.dataset import DatasetManifest, load_dataset
+from mlratchet.models.data.prepared_shards import instances_of_side
 from mlratchet.models.data.preprocess import FirstDelivery, read_dataset_records
 from mlratchet.models.data.row_index import Entry, RowIndex, entry_of, load_index, redelivered, with_inputs
 from mlratchet.models.data.shards import load_split
@@ -27,11 +29,15 @@ from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
-from mlratchet.models.sources.record import Record, Split
+from mlratchet.models.sources.record import ExampleSpec, Record, Split
+from mlratchet.models.tensors.named import Inputs
+from mlratchet.models.tensors.spec import ONE
+from mlratchet.models.workloads.base import Workload
+from mlratchet.models.workloads.fields import UNPREPARED
 from mlratchet.models.workloads.loading import load_workload
+from mlratchet.models.workloads.prepared import prepare_away
 from mlratchet.tasks.support.open_version import Version
 
-Array = np.ndarray[Any, Any]
 NOTHING: Mapping[str, str] = {}
 
 
@@ -39,7 +45,7 @@ NOTHING: Mapping[str, str] = {}
 class Taken:
     """The rows as one version takes them."""
 
-    x: Array
+    x: Inputs
     unreadable: set[str]  # ids of rows whose own columns it cannot read; zeros in `x`
     entries: Mapping[str, Entry]  # what was delivered of them, in the version's columns
 
@@ -49,12 +55,21 @@ class Examples:
 
     def __init__(self, store: ObjectStore, spec: PipelineSpec, dataset: DatasetManifest, layout: Signature) -> None:
         self.store, self.spec, self.dataset, self.layout = store, spec, dataset, layout
-        self._read: dict[tuple[str, ...], Mapping[str, Record]] = {}
+        self._read: dict[tuple[str, ...], tuple[Mapping[str, Record], Workload]] = {}
 
     @cached_property
     def rows(self) -> Split:
         """As the dataset's own pipeline prepared them."""
         return load_split(self.store, self.dataset, "test")
+
+    @cached_property
+    def examples(self) -> Split:
+        """As clients would send them, of a pipeline with a schema."""
+        return load_split(self.store, self.dataset.raw, "test")
+
+    def instances(self, count: int) -> list[Any] | None:
+        """The first rows as a request holds them; None where that are the rows themselves."""
+        return instances_of_side(self.store, self.dataset, "test", count)
 
     @cached_property
     def index(self) -> RowIndex:
@@ -77,11 +92,13 @@ class Examples:
         self.refuse_other_kind(version)
         number = version.record.version
         ours, theirs = self.layout.input, version.signature.input
+        if theirs.example is not None:
+            return self._prepared_by(theirs.example, number)
         if set(ours.columns) == set(theirs.columns):
             return Taken(x=columns_for(self.rows.x, ours, theirs), unreadable=set(), entries=self.index.entries)
         found = self._records(theirs.columns, number)
         blank = np.zeros(theirs.shape, dtype=theirs.dtype)
-        x = np.stack([found[i].x if i in found else blank for i in self.rows.ids])
+        x = Inputs({ONE: np.stack([found[i].x if i in found else blank for i in self.rows.ids])})  # type: ignore[misc]  # a table's are arrays
         unreadable = {identity for identity in self.rows.ids if identity not in found}
         if len(unreadable) == len(self.rows.ids):
             raise ConfigurationError(
@@ -91,26 +108,56 @@ class Examples:
         entries = {one.id: entry_of(one, self.layout.classes, theirs.columns) for one in here}
         return Taken(x=x, unreadable=unreadable, entries=entries)
 
+    def _prepared_by(self, theirs: ExampleSpec, version: int) -> Taken:
+        """The same raw rows by the schema and the preparation of the version."""
+        ours = self.layout.input.example
+        if ours == theirs:
+            return Taken(x=self.rows.x, unreadable=set(), entries=self.index.entries)
+        if ours is not None and ours.schema == theirs.schema:
+            x, unreadable = prepare_away(theirs, self.examples.x), set[str]()
+            return Taken(x=x, unreadable=unreadable, entries=self.index.entries)
+        changes = {"schema": json.loads(theirs.schema), "preparation": json.loads(theirs.preparation)}
+        found, _ = self._read_with((theirs.schema,), changes, f"version {version} takes examples of another schema")
+        here = [found[identity] for identity in self.rows.ids if identity in found]
+        if not here:
+            raise ConfigurationError(f"version {version} takes examples of another schema, which no test row holds")
+        blank = here[0].x
+        rows = [found[identity].x if identity in found else blank for identity in self.rows.ids]
+        x = prepare_away(theirs, Inputs.stack(rows, (UNPREPARED,)))  # type: ignore[arg-type]  # examples have a name
+        return Taken(
+            x=x,
+            unreadable={identity for identity in self.rows.ids if identity not in found},
+            entries={one.id: entry_of(one, self.layout.classes, ()) for one in here},
+        )
+
     def _records(self, columns: tuple[str, ...], version: int) -> Mapping[str, Record]:
         """By id, read with these columns from the raw rows of the snapshot."""
-        if columns not in self._read:
+        lacking = ", ".join(name for name in columns if name not in self.layout.input.columns)
+        found, reader = self._read_with(columns, {"columns": list(columns)}, f"version {version} takes {lacking}")
+        read = reader.input_spec().columns
+        if read != columns:  # else the version would be asked with other columns in the places of its own
+            words = f"{self.spec.workload.use} reads {', '.join(read)}, whatever its parameter columns says"
+            raise ConfigurationError(f"version {version} takes {lacking}, which this delivery does not give: {words}")
+        return found
+
+    def _read_with(
+        self, key: tuple[str, ...], changes: Mapping[str, Any], takes: str
+    ) -> tuple[Mapping[str, Record], Workload]:
+        """Records by id as the workload reads them with other parameters, each kind once; and that workload."""
+        if key not in self._read:
             use, parameters = self.spec.workload.use, dict(self.spec.workload.parameters)
             try:
-                reader = load_workload(use, parameters | {"columns": list(columns)})
-                read = reader.input_spec().columns
-                if read != columns:  # else the version would be asked with other columns in the places of its own
-                    raise ConfigurationError(f"{use} reads {', '.join(read)}, whatever its parameter columns says")
+                reader = load_workload(use, {**parameters, **changes})
                 snapshot = load_snapshot(self.store, self.dataset.snapshot_id)
                 first = FirstDelivery(
                     identity_columns=self.dataset.identity_columns, number_marks=self.dataset.number_marks
                 )
                 records, _ = read_dataset_records(self.store, snapshot, reader, self.spec.source, first=first)
             except (ConfigurationError, DataError) as error:
-                lacking = ", ".join(name for name in columns if name not in self.layout.input.columns)
-                words = f"version {version} takes {lacking}, which this delivery does not give: {error}"
+                words = f"{takes}, which this delivery does not give: {error}"
                 raise ConfigurationError(words[:400]) from error
-            self._read[columns] = {record.id: record for record in records}
-        return self._read[columns]
+            self._read[key] = {record.id: record for record in records}, reader
+        return self._read[key]
 
     def delivered_otherwise(self, version: Version, taken: Taken) -> set[str]:
         """Ids of test rows whose raw cells were others, in the version's columns, when it was trained or judged.
@@ -153,7 +200,8 @@ class Examples:
         try:
             outputs = join_outputs(score(version.program, asked), self.layout, version.signature)
         except (RuntimeError, ValueError, IndexError, TypeError, AssertionError) as error:
-            words = f"it cannot score rows of shape {list(x.shape[1:])}: {type(error).__name__}: {error}"
+            shape = list(x.array.shape[1:]) if x.is_one else ", ".join(map(str, x.specs))
+            words = f"it cannot score rows of shape {shape}: {type(error).__name__}: {error}"
             raise ConfigurationError(words[:300]) from error
         marks = dict.fromkeys(taken.unreadable, UNREADABLE) | dict.fromkeys(changed, CHANGED)
         return mark_rows(outputs, marks | dict(left_out))

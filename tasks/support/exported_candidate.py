@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
 from mlratchet.infra.artifact.exported import PROGRAM, exported_away, load_exported
 from mlratchet.infra.artifact.package import export
 from mlratchet.models.evaluation.away import ModelAway
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.ports.children import in_process
 from mlratchet.models.registration.record import Registration
+from mlratchet.models.tensors.batch import Model
+from mlratchet.models.tensors.named import Inputs
 from mlratchet.tasks.support.open_version import open_version
 from mlratchet.tasks.wiring import Run
-
-Model = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,7 +26,7 @@ class Exported:
     directory: Path | None  # of an export that is not registered yet
 
 
-def export_candidate(run: Run, module: torch.nn.Module | ModelAway, example: np.ndarray[Any, Any]) -> Exported:
+def export_candidate(run: Run, module: Model | ModelAway, example: Inputs) -> Exported:
     """Export the trained module, before anything is measured: what is measured is the program that is left.
 
     `example`: two rows. Raises ``ForeignCodeError`` for what is no export.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import torch
 from mlratchet.infra.artifact.exported import exported_away, load_exported
 from mlratchet.infra.artifact.fetch import fetch_artifact, fetch_one
 from mlratchet.models.artifact.signature import Signature
@@ -18,8 +17,8 @@ from mlratchet.models.ports.children import in_process
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.promotion.registered import refuse_changed_registration
 from mlratchet.models.registration.record import Registration, registration_key
+from mlratchet.models.tensors.batch import Model
 
-Model = Callable[[torch.Tensor], torch.Tensor]
 SIGNATURE = "signature.json"
 
 

@@ -6,12 +6,14 @@ rows are found by who they are: their raw cells in the columns of the first deli
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from itertools import islice
 
 from mlratchet.models.data.dataset import DatasetManifest, load_dataset
 from mlratchet.models.data.preprocess import FirstDelivery, raw_records
-from mlratchet.models.data.row_index import RowIndex, load_index
+from mlratchet.models.data.row_index import RowIndex, digest_of_input, load_index
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.data.snapshot import load_snapshot
 from mlratchet.models.errors import ConfigurationError, DataError
@@ -23,6 +25,10 @@ from mlratchet.models.registration.record import Registration
 from mlratchet.models.sources.raw_cells import DIGITS
 from mlratchet.models.sources.record import Record
 from mlratchet.models.workloads.loading import load_workload
+
+logger = logging.getLogger(__name__)
+MOST_ANCESTORS = 100  # versions that are gone back: one index is read of each whose rows are others
+MOST_INDEXES = 16  # kept in memory
 
 
 def trained_on(store: ObjectStore, record: Registration) -> set[str]:
@@ -53,43 +59,82 @@ def seen_rows(
 ) -> set[str]:
     """Ids of the dataset's test rows that the version, or one that it was warm started from, was trained or tuned on.
 
-    Raises ``ConfigurationError`` when that cannot be known any more (then every test row counts as seen), and
-    ``SecurityError`` as `lineage`.
+    Raises ``ConfigurationError`` when that cannot be known any more (then every test row counts as seen), unless a
+    later one divides rows as now, and ``SecurityError`` as `lineage`.
     """
     seen: set[str] = set()
-    now: Rows | None = None
-    for one in lineage(record, parent):
+    now = Rows(store, dataset_id)
+    looked_at: set[str] = set()  # datasets
+    settled = False  # one that divides rows as now was refused a parent that knew rows of its own test side
+    for one in islice(lineage(record, parent), MOST_ANCESTORS):
         if one.dataset_id == dataset_id:
             break
+        if one.dataset_id in looked_at:
+            continue
+        looked_at.add(one.dataset_id)
         then = pipeline_of(store, one)
-        if then is not None and divides_alike(spec, then) and named_alike(store, spec, one, dataset_id):
-            if spec.source.column_of("id") is not None and one is record:
-                seen |= renumbered(store, now or Rows(store, dataset_id), one)
-            break  # it was refused a parent that knew rows which are test rows by this rule
-        now = now or Rows(store, dataset_id)
-        known_by = then.source.column_of("id") if then is not None else spec.source.column_of("id")
-        if known_by == spec.source.column_of("id") is not None or not now.dataset.identity_columns:
-            if known_by != spec.source.column_of("id"):
-                raise unknown(one, spec, known_by)
-            seen |= trained_on(store, one) & now.test
-            if known_by is not None:
+        try:
+            if then is None or not divides_alike(spec, then) or not named_alike(store, spec, one, dataset_id):
+                seen |= known_to(store, spec, now, one, then)
+                continue
+            settled = True  # and yet its own parents may know rows that it never saw
+            if spec.source.column_of("id") is not None:
                 seen |= renumbered(store, now, one)
-        else:
-            try:
-                digests = trained_digests(store, one, now.dataset.identity_columns)
-            except (ConfigurationError, DataError, ObjectNotFound) as error:
-                raise unknown(one, spec, known_by) from error
-            seen |= {i for i in now.test if now.index.entries[i].row in digests}
+        except ConfigurationError as error:
+            if not settled:
+                raise
+            logger.warning("rows that only version %d was trained on are not looked for: %s", one.version, error)
     return seen
 
 
+def known_to(
+    store: ObjectStore, spec: PipelineSpec, now: Rows, one: Registration, then: PipelineSpec | None
+) -> set[str]:
+    """Test rows that a version which divides rows otherwise was trained or tuned on. Raises ``ConfigurationError`` when
+    that cannot be known any more."""
+    known_by = then.source.column_of("id") if then is not None else spec.source.column_of("id")
+    if known_by == spec.source.column_of("id") is not None or not now.dataset.identity_columns:
+        if known_by != spec.source.column_of("id"):
+            raise unknown(one, spec, known_by)
+        found = trained_on(store, one) & now.test
+        return found | renumbered(store, now, one) if known_by is not None else found
+    try:
+        digests = trained_digests(store, one, now.dataset.identity_columns, then or spec)
+    except (ConfigurationError, DataError, ObjectNotFound) as error:
+        raise unknown(one, spec, known_by) from error
+    return {i for i in now.test if now.index.entries[i].row in digests}
+
+
 class Rows:
-    """The rows of the dataset that is judged on now."""
+    """The rows of the dataset that is judged on now, read when they are asked for."""
 
     def __init__(self, store: ObjectStore, dataset_id: str) -> None:
-        self.dataset = load_dataset(store, dataset_id)
-        self.index: RowIndex = load_index(store, self.dataset, ())
-        self.test = set(load_split(store, self.dataset, "test").ids)
+        self._store, self._id = store, dataset_id
+
+    @cached_property
+    def dataset(self) -> DatasetManifest:
+        """Its manifest."""
+        return load_dataset(self._store, self._id)
+
+    @cached_property
+    def index(self) -> RowIndex:
+        """What was delivered of every record."""
+        return load_index(self._store, self.dataset, ())
+
+    @cached_property
+    def test(self) -> set[str]:
+        """Ids of the test rows."""
+        return set(load_split(self._store, self.dataset, "test").ids)
+
+    @cached_property
+    def own(self) -> set[str]:
+        """Who the rows are that are trained or tuned on now."""
+        return {entry.row for identity, entry in self.index.entries.items() if identity not in self.test}
+
+    @cached_property
+    def only_in_test(self) -> set[str]:
+        """Who the test rows are that have no equal among those."""
+        return {self.index.entries[identity].row for identity in self.test} - self.own - {""}
 
 
 def unknown(one: Registration, spec: PipelineSpec, known_by: str | None) -> ConfigurationError:
@@ -140,33 +185,45 @@ def renumbered(store: ObjectStore, now: Rows, record: Registration) -> set[str]:
         dataset = load_dataset(store, record.dataset_id)
     except ObjectNotFound:
         return set()  # the ids stand, and nothing says that they do not
-    then = load_index(store, dataset, ())
-    if then.legacy or dataset.identity_columns != now.dataset.identity_columns:
+    if dataset.identity_columns != now.dataset.identity_columns:
         return set()
+    then = rows_by_id(store, dataset)
+    if then is None or now.only_in_test.isdisjoint(then.values()):
+        return set()  # no shard is read: there is nobody to find
     entries = now.index.entries
     gone = {
-        then.entries[i].row
-        for i in trained_ids(store, dataset)
-        if then.entries[i].row and (i not in entries or entries[i].row != then.entries[i].row)
-    }
-    if not gone:
-        return set()
-    own = {entry.row for identity, entry in entries.items() if identity not in now.test}
-    return {identity for identity in now.test if entries[identity].row in gone - own}
+        then[i] for i in trained_ids(store, dataset) if then[i] and (i not in entries or entries[i].row != then[i])
+    } & now.only_in_test
+    return {identity for identity in now.test if entries[identity].row in gone}
 
 
-def trained_digests(store: ObjectStore, record: Registration, columns: tuple[str, ...]) -> set[str]:
+_rows_by_id: dict[str, Mapping[str, str] | None] = {}  # by digest of the index; of the last few datasets
+
+
+def rows_by_id(store: ObjectStore, dataset: DatasetManifest) -> Mapping[str, str] | None:
+    """Who every row of a dataset is, by its id; None where that was not told. Versions of one run ask for the same."""
+    key = dataset.index_sha256
+    if key not in _rows_by_id:
+        found = load_index(store, dataset, ())
+        while len(_rows_by_id) >= MOST_INDEXES:
+            del _rows_by_id[next(iter(_rows_by_id))]
+        _rows_by_id[key] = None if found.legacy else {identity: one.row for identity, one in found.entries.items()}
+    return _rows_by_id[key]
+
+
+def trained_digests(store: ObjectStore, record: Registration, columns: tuple[str, ...], spec: PipelineSpec) -> set[str]:
     """Who the rows are that the version was trained or tuned on: digests of their raw cells in `columns`.
 
-    Read again from its snapshot where its dataset names rows otherwise. Raises ``ConfigurationError``, ``DataError`` or
-    ``ObjectNotFound`` when that is not possible any more.
+    Read again from its snapshot where its dataset names rows otherwise. `spec`: the file that it was made by; where
+    that is gone (a run with --set of an early release published none), today's reads the same rows or is found out:
+    every row has to be found. Raises ``ConfigurationError``, ``DataError`` or ``ObjectNotFound`` when that is not
+    possible any more.
     """
     dataset = load_dataset(store, record.dataset_id)
     trained = trained_ids(store, dataset)
     if dataset.identity_columns == columns:
         entries = load_index(store, dataset, ()).entries
         return {entries[identity].row for identity in trained}
-    spec = load_pipeline(store, record.revision)
     workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
     snapshot = load_snapshot(store, dataset.snapshot_id)
 
@@ -176,14 +233,19 @@ def trained_digests(store: ObjectStore, record: Registration, columns: tuple[str
         return (one for one in found if isinstance(one, Record))
 
     now = read(columns)
+    names: Iterator[tuple[str, Record]]  # by the name of then
     if spec.source.column_of("id") is not None:
-        return {one.row_digest for one in now if one.id in trained}
-    if dataset.identity_columns:
-        pairs = zip(now, read(dataset.identity_columns), strict=True)
-        named = {identity[:DIGITS] for identity in trained}
-        return {one.row_digest for one, then in pairs if then.id[:DIGITS] in named}
-    named = {identity[:DIGITS] for identity in trained}  # until then: the digest of the numbers as float32
-    return {one.row_digest for one in now if hashlib.sha256(one.x.tobytes()).hexdigest()[:DIGITS] in named}
+        names = ((one.id, one) for one in now)
+    elif dataset.identity_columns:
+        names = ((then.id[:DIGITS], one) for one, then in zip(now, read(dataset.identity_columns), strict=True))
+    else:  # until then: the digest of the numbers as float32
+        names = ((digest_of_input(one.x)[:DIGITS], one) for one in now)
+    wanted = trained if spec.source.column_of("id") is not None else {identity[:DIGITS] for identity in trained}
+    digests = {name: one.row_digest for name, one in names if name in wanted}
+    if len(digests) < len(wanted):
+        lost = len(wanted) - len(digests)
+        raise ConfigurationError(f"{lost} of {len(wanted)} rows of version {record.version} are not found again")
+    return set(digests.values())
 
 
 def lineage(record: Registration, parent: Callable[[int], Registration | None]) -> Iterator[Registration]:

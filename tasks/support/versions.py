@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from mlratchet.infra.artifact.fetch import fetch_artifact
-from mlratchet.infra.machine.scratch import temporary_folder
+from mlratchet.infra.machine.temporary import temporary_folder
 from mlratchet.models.decisions.decision import load_decision
 from mlratchet.models.decisions.document import Decision, held_checks
 from mlratchet.models.decisions.gate_run import list_gate_runs
 from mlratchet.models.decisions.signature import Context, verified_decision
 from mlratchet.models.errors import ConfigurationError, SecurityError
-from mlratchet.models.identity.signed_records import bare
+from mlratchet.models.identity.signed_records import ADOPT, WHO_ADOPTS, bare
 from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ports.reading import side_by_side
@@ -57,8 +57,8 @@ def registration_of(adapters: Adapters, pipeline: str, version: int) -> Registra
         return record
     if record is None and bare(adapters.store).exists(registration_key(work_key)):
         raise SecurityError(
-            f"version {version} of {pipeline}: {registration_key(work_key)} is not signed; if it is of before records "
-            f"were signed, `ratchet adopt {pipeline}` takes it over"
+            f"version {version} of {pipeline}: {registration_key(work_key)} is not signed; "
+            f"{WHO_ADOPTS.replace(ADOPT, ADOPT.replace('NAME', pipeline))}"
         )
     raise ConfigurationError(f"version {version} of {pipeline} has no registration record; it was not made by a run")
 

@@ -67,6 +67,26 @@ def test_what_is_put_is_read_back(bucket: ObjectStore) -> None:
         assert bucket.head("a/b c/ü.bin").size_bytes == len(data)
 
 
+def test_a_range_holds_its_bytes_and_no_others(bucket: ObjectStore) -> None:
+    data = bytes(range(256)) * 100
+    bucket.put("k", data)
+    for start, length in ((0, 10), (5, 1), (25_590, 10), (25_590, 999), (0, len(data)), (7, 0)):
+        piece = data[start : start + length]
+        assert bucket.get_range("k", start, length, sha256=sha(piece)) == piece
+    assert bucket.get_range("k", len(data), 10) == b""
+    bucket.put("empty", b"")
+    assert bucket.get_range("empty", 0, 10) == b""
+    with pytest.raises(DigestMismatch, match="k"):
+        bucket.get_range("k", 0, 10, sha256=sha(data))
+    with pytest.raises(ObjectNotFound, match="absent"):
+        bucket.get_range("absent", 0, 10)
+    with pytest.raises(SecurityError):
+        bucket.get_range("../up", 0, 10)
+    for start, length in ((-1, 5), (0, -5)):
+        with pytest.raises(ValueError, match="a range begins at 0 or later"):
+            bucket.get_range("k", start, length)
+
+
 def test_replace_writes_over_the_very_object_alone(bucket: ObjectStore) -> None:
     bucket.put("k", b"one")
     seen = bucket.head("k")
@@ -248,6 +268,31 @@ def test_a_flipped_bit_on_the_way_is_read_again(moto_store: S3Store) -> None:
     on_event(moto_store, "after-call.s3.GetObject", flip)
     assert moto_store.get("k", sha256=sha(b"good")) == b"good"
     assert flips
+
+
+def test_a_flipped_bit_of_a_range_is_read_again(moto_store: S3Store) -> None:
+    moto_store.put("k", b"a good one")
+    flips = []
+
+    def flip(parsed: dict[str, Any], **_: Any) -> None:
+        if not flips:
+            flips.append(1)
+            parsed["Body"] = _Text(b"gpod")
+
+    on_event(moto_store, "after-call.s3.GetObject", flip)
+    assert moto_store.get_range("k", 2, 4, sha256=sha(b"good")) == b"good"
+    assert flips
+
+
+def test_a_server_that_knows_no_ranges_is_understood(moto_store: S3Store) -> None:
+    moto_store.put("k", b"a good one")
+
+    def whole(parsed: dict[str, Any], **_: Any) -> None:
+        parsed.pop("ContentRange", None)
+        parsed["Body"] = _Text(b"a good one")
+
+    on_event(moto_store, "after-call.s3.GetObject", whole)
+    assert moto_store.get_range("k", 2, 4) == b"good"
 
 
 def test_a_server_that_is_not_there_is_one_clear_error() -> None:

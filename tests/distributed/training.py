@@ -11,6 +11,7 @@ import torch
 from mlratchet.infra.launch.attempt import LOG
 from mlratchet.infra.launch.local import LocalLauncher
 from mlratchet.infra.machine.processes import WORK_MARK, marked_processes
+from mlratchet.infra.machine.temporary import SHARED_MEMORY, is_abandoned
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.training.job import TrainJob
@@ -59,6 +60,7 @@ class Training:
         self._thread.join(self._timeout_s)
         assert not self._thread.is_alive()
         wait_for("every process to be gone", lambda: self.processes() == [], 15)
+        assert [file for file in SHARED_MEMORY.glob("sem.ratchet-*") if is_abandoned(file.name[4:])] == []
 
     def failed(self) -> RatchetError:
         """Join; the error of ours that it ended with."""

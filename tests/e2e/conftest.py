@@ -54,7 +54,7 @@ class Load:
                     self.answers.append((reply.status_code, reply.headers.get("x-model-version", "")))
                 except httpx.HTTPError as error:
                     self.errors.append(str(error))
-                time.sleep(0.02)  # 3 clients, about 100 requests a second
+                time.sleep(0.05)  # 3 clients, about 50 requests a second
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import time
 from typing import Any
@@ -9,7 +11,10 @@ from typing import Any
 import httpx
 import pytest
 from mlratchet.infra.keys.files import new_key
+from mlratchet.infra.stack.worker_queue import runs_with_a_process
 from mlratchet.models.decisions.decision import load_decision
+from mlratchet.models.pipeline.store import deployed_revisions
+from mlratchet.models.registration.record import find_registration
 
 from tests.conftest import Stack, wait_for
 
@@ -55,6 +60,45 @@ def test_a_killed_run_that_waited_is_approved_and_promoted_without_training(stac
     assert stack.json("audit", approved)["passed"]
     stack("reconcile")  # the killed run is over, and the version that it did not live to deploy is served
     wait_for("the server of the approved version", lambda: stack.healthy() and f"serve-{approved}" in stack.services())
+
+
+def test_a_run_that_waits_holds_no_process_and_goes_on_with_what_it_asked_about(stack: Stack, approved: str) -> None:
+    """Whatever was delivered, deployed or killed meanwhile."""
+    assert approved, "alice has a key"
+    name: str = stack.pipeline("waits", *FAST, APPROVAL)
+    stack("upload", name, "rows.csv")
+    process = stack.start("run", name, "--json")
+    run_id = stack.asks(name)["run_id"]
+    with stack.prefect() as client:
+        wait_for("the run to be suspended", lambda: client.read_flow_run(run_id).state_name == "Suspended")
+    wait_for("its process to have ended", lambda: run_id not in runs_with_a_process(), 30)
+    assert not (stack.home / "scratch" / run_id).exists()
+    assert not stack.adapters.store.exists(f"leases/{run_id}.json")
+    assert "version 1 waits for 1 of alice, bob" in stack("ls").stdout
+
+    (stack.project / "more.csv").write_text("".join((stack.project / "rows.csv").open().readlines()[:300]))
+    stack("upload", name, "more.csv")
+    file = stack.pipelines / f"{name}.yaml"
+    file.write_text(f"{file.read_text()}\ntags: [later]\n")
+    stack("deploy", name)
+    for service in ("worker", "prefect"):
+        killed = stack.services()[service].pid
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        wait_for(f"another {service}", lambda of=service, pid=killed: stack.services()[of].pid not in (pid, None))
+    wait_for("the stack to be healthy", stack.healthy)
+    assert not [line for line in stack.json("reconcile") if run_id in line]
+
+    assert stack.json("approve", name, "1", "--as", "alice", "--reason", "slices compared")["settled"]
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, out + err
+    report = json.loads(out)
+    assert (report["outcome"], report["version"], report["run_id"]) == ("promoted", 1, run_id)
+    record = find_registration(stack.adapters.store, report["work_key"])
+    assert record is not None
+    assert record.snapshot_id == report["snapshot"]
+    assert record.revision != deployed_revisions(stack.adapters.store)[name]
+    assert [*stack.adapters.store.list("waits/")] == []
 
 
 def test_a_failed_probation_rolls_back_by_itself(stack: Stack) -> None:

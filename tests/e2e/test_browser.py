@@ -12,9 +12,11 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from mlratchet.models.decisions.decision import load_decision
+from mlratchet.tasks.actions.pages import place_of
 from playwright.sync_api import Browser, Error, Locator, Page, expect, sync_playwright
 
 from tests.conftest import Stack, wait_for
@@ -76,7 +78,8 @@ MAKE_A_FLOW = """([url, name]) => fetch(url, {
 def test_a_browser_without_a_link_and_a_page_of_somebody_else_see_nothing(
     stack: Any, page: Page, browser: Browser, tmp_path: Path
 ) -> None:
-    """The page is served on another port of this machine, so that the browser has the cookie for it, too."""
+    """The pages are served on other ports of this machine, so that the browser has the cookie for them, too. MLflow's
+    is one of them; and as the shared page shows MLflow when a test of it ran before, Prefect's is opened here."""
     flows = f"{stack.settings.prefect_api_url}/flows/"
     stranger = browser.new_page()
     for url in (prefect_url(stack), stack.settings.mlflow_tracking_uri):
@@ -88,17 +91,44 @@ def test_a_browser_without_a_link_and_a_page_of_somebody_else_see_nothing(
     handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        foreign = page.context.new_page()
-        foreign.goto(f"http://127.0.0.1:{server.server_port}/")
-        with pytest.raises(Error, match="Failed to fetch"):
-            foreign.evaluate(MAKE_A_FLOW, [flows, "made-by-a-foreign-page"])
-        foreign.close()
+        tab = page.context.new_page()
+        for foreign in (f"http://127.0.0.1:{server.server_port}/", f"{stack.settings.mlflow_tracking_uri}/"):
+            tab.goto(foreign)
+            with pytest.raises(Error, match="Failed to fetch"):
+                tab.evaluate(MAKE_A_FLOW, [flows, "made-by-a-foreign-page"])
         server.shutdown()
-    assert page.evaluate(MAKE_A_FLOW, [flows, "made-by-prefects-own-page"]) in (200, 201)
+    tab.goto(f"{prefect_url(stack)}/dashboard")
+    assert tab.evaluate(MAKE_A_FLOW, [flows, "made-by-prefects-own-page"]) in (200, 201)
+    tab.close()
+    stranger.close()
     with stack.prefect() as client:
         names = {flow.name for flow in client.read_flows()}
     assert "made-by-prefects-own-page" in names
     assert "made-by-a-foreign-page" not in names
+
+
+def test_a_link_leads_a_new_browser_to_the_very_run_in_both(stack: Any, second: Any, browser: Browser) -> None:
+    """As `ratchet run` prints it. MLflow shows the training, not its GenAI view, and no panel of its Assistant."""
+    run, training = second.report["run_id"], second.report["training"]["mlflow_run"]
+    new = browser.new_page()
+    new.set_default_timeout(PATIENCE_MS)
+    new.goto(stack("open", "prefect", "--run", run, "--print").stdout.strip())
+    new.wait_for_url(f"{prefect_url(stack)}/runs/flow-run/{run}**", wait_until="commit")
+    expect(new.get_by_text("Train digits").first).to_be_visible()
+    new.context.close()
+    new = browser.new_page()
+    new.goto(stack("open", "mlflow", "digits", "--run", "last", "--print").stdout.strip())
+    new.wait_for_url(f"**/runs/{training}?workflowType=machine_learning", wait_until="commit")
+    expect(new.get_by_text("test_accuracy").first).to_be_visible()
+    new.goto(f"{stack.settings.mlflow_tracking_uri}/#/experiments")  # where nothing but the browser knows of the choice
+    new.reload()
+    expect(new.get_by_text("Model registry").first).to_be_visible()
+    expect(new.get_by_text("Prompts")).to_have_count(0)
+    expect(new.get_by_text("Welcome to MLflow Assistant")).to_have_count(0)
+    new.context.close()
+    address = stack.adapters.tracker.run_url(training)
+    assert stack("open", address, "--print").stdout.strip().partition("&to=")[2] == quote(place_of(address), safe="")
+    assert "is no page of this stack" in stack("open", "http://127.0.0.1:1/x", "--print", code=2).stderr
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +200,7 @@ def test_a_paused_run_is_approved_in_the_form_and_promoted(stack: Any, page: Pag
     process = stack.start("run", name, "--json")
     waiting = stack.asks(name)
     with stack.prefect() as client:
-        wait_for("the run to pause", lambda: client.read_flow_run(waiting["run_id"]).state_name == "Paused")
+        wait_for("the run to pause", lambda: client.read_flow_run(waiting["run_id"]).state_name == "Suspended")
     page.goto(f"{prefect_url(stack)}/runs/flow-run/{waiting['run_id']}")
     page.get_by_role("button", name="Resume").first.click()
     dialog = page.get_by_role("dialog")
@@ -181,7 +211,7 @@ def test_a_paused_run_is_approved_in_the_form_and_promoted(stack: Any, page: Pag
     shoot(page, "prefect-approval")
     dialog.get_by_role("button", name="Submit").click()
     with stack.prefect() as client:
-        wait_for("the run to go on", lambda: client.read_flow_run(waiting["run_id"]).state_name != "Paused")
+        wait_for("the run to go on", lambda: client.read_flow_run(waiting["run_id"]).state_name != "Suspended")
     page.goto("about:blank")
     out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
@@ -215,7 +245,6 @@ def test_mlflow_compares_version_1_with_2(stack: Any, first: Any, second: Any, p
     listed = ",".join(f"%22{run}%22" for run in runs)
     page.goto(f"{base}/#/compare-runs?runs=[{listed}]&experiments=[%22{experiment}%22]")
     expect(page.get_by_text(re.compile("Comparing 2 Runs")).first).to_be_visible()
-    page.get_by_role("button", name="Close").first.click()  # MLflow's assistant
     page.get_by_role("button", name="Visualizations").click()
     for words in ("epoch_seconds", "test_accuracy"):  # the table draws only what is near the window
         expect(page.get_by_role("link", name=words, exact=True).first).to_be_attached()

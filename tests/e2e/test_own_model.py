@@ -14,23 +14,25 @@ from mlratchet.models.registration.record import find_registration
 from safetensors.torch import load
 from torch import nn
 
+NAME = "brought"
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
 def trained(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Version 1, begun from weights that were saved and loaded as the text does it."""
-    stack("upload", "two-layers", "rows.csv")
+    stack.pipeline(NAME)  # the README's own commands are run with two-layers
+    stack("upload", NAME, "rows.csv")
     torch.manual_seed(1)
     module = nn.Sequential(nn.Linear(10, 5), nn.ReLU(), nn.Linear(5, 2))
     file = tmp_path_factory.mktemp("weights") / "model.pth"
     torch.save(module.state_dict(), file)
     digest = stack.json("import-weights", str(file))["sha256"]
-    path = stack.pipelines / "two-layers.yaml"
+    path = stack.pipelines / f"{NAME}.yaml"
     path.write_text(path.read_text().replace("train:\n", f"train:\n  initial_weights: {digest}\n"))
     notes = stack("validate", str(path)).stdout
     assert "is valid" in notes
-    report: dict[str, Any] = stack.json("run", "two-layers", "--local")
+    report: dict[str, Any] = stack.json("run", NAME, "--local")
     return {**report, "file": file, "initial": digest}
 
 
@@ -59,11 +61,11 @@ def test_predictions_by_column_name_or_in_order(stack: Any, trained: dict[str, A
     (tmp_path / "row.json").write_text(json.dumps(row))
     (tmp_path / "named.json").write_text(json.dumps({f"x{i}": value for i, value in enumerate(row)}))
     (tmp_path / "short.json").write_text(json.dumps(row[:-1]))
-    both = stack.json("predict", "two-layers", str(tmp_path / "row.json"), str(tmp_path / "named.json"))
+    both = stack.json("predict", NAME, str(tmp_path / "row.json"), str(tmp_path / "named.json"))
     one, other = both["predictions"]
     assert one["class"] == other["class"]
     assert one["probability"] == pytest.approx(other["probability"], abs=1e-5)
-    assert "got 9 values, expected 10" in stack("predict", "two-layers", str(tmp_path / "short.json"), code=3).stderr
+    assert "got 9 values, expected 10" in stack("predict", NAME, str(tmp_path / "short.json"), code=3).stderr
 
 
 def test_weights_that_were_not_imported_or_are_a_pickle_are_refused(
@@ -71,6 +73,6 @@ def test_weights_that_were_not_imported_or_are_a_pickle_are_refused(
 ) -> None:
     torch.save(nn.Linear(1, 1), tmp_path / "module.pth")
     assert "SECURITY" in stack("import-weights", str(tmp_path / "module.pth"), code=6).stderr
-    report = stack.json("run", "two-layers", "--local", "--set", f"train.initial_weights={'f' * 64}",
+    report = stack.json("run", NAME, "--local", "--set", f"train.initial_weights={'f' * 64}",
                         "--set", "train.warm_start=none", code=2)  # fmt: skip
     assert "import-weights" in report["line"]

@@ -10,7 +10,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +144,7 @@ def test_the_server_answers_as_the_recorded_rows_say(stack: Any, second: Any, ur
     record = find_registration(adapters.store, second.report["work_key"])
     assert record is not None
     rows = load_split(adapters.store, load_dataset(adapters.store, record.dataset_id), "test")
-    reply = httpx.post(f"{url}/predict", json={"instances": rows.x[:200].tolist()}).json()["predictions"]
+    reply = httpx.post(f"{url}/predict", json={"instances": rows.x.array[:200].tolist()}).json()["predictions"]
     right = sum(int(p["class"]) == int(y) for p, y in zip(reply, rows.y[:200], strict=True))
     assert right / 200 > 0.95
     verify_bytes(adapters, record)
@@ -173,11 +172,12 @@ def test_rollback_and_promotion_by_hand(stack: Any, second: Any, url: str) -> No
 
 
 def _until_served(url: str, version: int) -> None:
-    for _ in range(600):
-        if httpx.get(f"{url}/ready").headers["x-model-version"] == str(version):
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"version {version} is not served")
+    with httpx.Client() as client:  # one: to make one takes 25 ms of CPU
+        wait_for(
+            f"version {version} to be served",
+            lambda: client.get(f"{url}/ready").headers["x-model-version"] == str(version),
+            60,
+        )
 
 
 def test_mlflow_shows_both_versions_with_the_same_metrics_and_charts(stack: Any, first: Any, second: Any) -> None:
@@ -219,13 +219,15 @@ def test_mlflows_own_server_serves_the_same_version(stack: Any, first: Any, seco
         process = subprocess.Popen(command, env=environment, stdout=sink, stderr=sink, start_new_session=True)
     try:
         rows = [[[[0.5] * 8] * 8], [[[0.1] * 8] * 8]]
-        for _ in range(600):
-            assert process.poll() is None, log.read_text()[-2000:]
-            try:
-                if httpx.get(f"http://127.0.0.1:{port}/ping").status_code == 200:
-                    break
-            except httpx.HTTPError:
-                time.sleep(0.1)
+        with httpx.Client() as client:
+
+            def answers() -> bool:
+                assert process.poll() is None, log.read_text()[-2000:]
+                with contextlib.suppress(httpx.HTTPError):
+                    return client.get(f"http://127.0.0.1:{port}/ping").status_code == 200
+                return False
+
+            wait_for("MLflow's server to answer", answers)
         theirs = httpx.post(f"http://127.0.0.1:{port}/invocations", json={"inputs": rows}, timeout=60)
         assert theirs.status_code == 200, theirs.text
         ours = httpx.post(f"{url}/predict", json={"instances": rows}).json()["predictions"]

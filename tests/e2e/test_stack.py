@@ -122,6 +122,7 @@ def test_a_killed_supervisor_takes_everything_with_it_and_lost_databases_are_reb
         os.kill(pid, signal.SIGKILL)
         mark = str(other.home.resolve())
         wait_for("every process to be gone", lambda: marked_processes(STACK_MARK, mark) == [])
+        wait_for("what they left on the disk to be gone", lambda: other.left_on_disk() == [], 30)
         assert "NOT HEALTHY" in other("status", code=5).stdout
         for database in (other.home / "data").glob("*.db*"):
             database.unlink()

@@ -53,7 +53,7 @@ def test_a_kill_in_the_middle_of_training_is_resumed(stack: Any, invariants: Any
     )
     stack("upload", name, "rows.csv")
     before = len(stack.adapters.registry.list_versions(name))
-    command = stack.start("run", name, "--json")
+    command = stack.start("run", name, "--json", anew=victims == ("warm",))  # else it would be killed with it
     pid = wait_for("the third epoch to be trained", lambda: flow_process(stack), 90)
     key = work_key_of(stack, pid)
     for victim in victims:

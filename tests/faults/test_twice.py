@@ -42,12 +42,12 @@ def test_a_run_that_is_started_twice_is_one_run(stack: Any, invariants: Any) -> 
     name = stack.pipeline("twice", "epochs: 20 -> epochs: 40", "processes: 2 -> processes: 1")
     stack("upload", name, "rows.csv")
     before = works(stack)
-    first = stack.start("run", name, "--local", "--json", anew=False)
+    first = stack.start("run", name, "--local", "--json")
     key = wait_for("the first to claim the work", lambda: claimed_work(stack, before))
     training = wait_for("the first to train", lambda: marked_processes(WORK_MARK, key))
     signal_all(training, signal.SIGSTOP)  # the flow is alive and holds the work for as long as the second needs
     try:
-        second = stack.start("run", name, "--local", "--json", anew=False)
+        second = stack.start("run", name, "--local", "--json")
         out, err = second.communicate(timeout=600)
     finally:
         signal_all(training, signal.SIGCONT)
@@ -68,14 +68,14 @@ def test_a_flow_that_is_stopped_past_its_lease_and_continued_does_no_harm(stack:
     name = stack.pipeline("stopped", "epochs: 20 -> epochs: 300", "processes: 2 -> processes: 1")
     stack("upload", name, "rows.csv")
     before = works(stack)
-    first = stack.start("run", name, "--local", "--json", anew=False)
+    first = stack.start("run", name, "--local", "--json")
     key = wait_for("the first to claim the work", lambda: claimed_work(stack, before))
     store = stack.adapters.store
     held = holder_of(store, key, run="", is_gone=is_gone)
     assert held is not None
     os.kill(held.lease.pid, signal.SIGSTOP)
     try:
-        second = stack.start("run", name, "--local", "--json", anew=False)
+        second = stack.start("run", name, "--local", "--json")
         out, err = second.communicate(timeout=LEASE_S + 300)
     finally:
         os.kill(held.lease.pid, signal.SIGCONT)

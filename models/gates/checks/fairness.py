@@ -119,6 +119,7 @@ class FairnessCheck(OnMetric):
             threshold=threshold,
             value=gap,
             interval=interval,
+            interval_level=2 * case.confidence(self) - 1,
             n=n,
             method=f"{method}; {found[best].bounds.method}",
             seed=found[best].seed,

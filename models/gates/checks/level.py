@@ -56,6 +56,7 @@ class Level(Statistical):
             threshold=threshold,
             value=found.value,
             interval=interval,
+            interval_level=confidence,
             n=found.n,
             method=found.bounds.method,
             seed=found.seed,

@@ -71,6 +71,7 @@ class Paired(OnMetric):
             threshold=threshold,
             value=found.value,
             interval=interval,
+            interval_level=two_sided,
             n=found.n,
             method=found.bounds.method,
             seed=found.seed,

@@ -98,6 +98,7 @@ class RobustnessCheck(OnMetric):
             threshold=threshold,
             value=drop,
             interval=interval,
+            interval_level=two_sided,
             n=found.n,
             method=found.bounds.method,
             seed=found.seed,

@@ -290,6 +290,7 @@ def _summary(check: SliceCheck, case: Case, threshold: str, tests: list[_SliceTe
         threshold=threshold,
         value=worst.found.value if worst.found is not None else None,
         interval=worst.interval,
+        interval_level=worst.two_sided,
         n=n,
         method=f"{how}; {worst.found.bounds.method}" if worst.found is not None else how,
         seed=worst.found.seed if worst.found is not None else None,

@@ -51,7 +51,7 @@ def test_a_run_that_waits_says_in_its_log_how_to_answer(
     monkeypatch.setattr(approval_pause, "standings", lambda _adapters, _request: (SimpleNamespace(verdict="pass"),))
     monkeypatch.setattr(approval_pause, "metric_rows", lambda _run, _evidence: [])
     adapters = SimpleNamespace(settings=SimpleNamespace(prefect_api_url="http://p/api"))
-    run: Any = SimpleNamespace(adapters=adapters, run_id="0-1")
+    run: Any = SimpleNamespace(adapters=adapters, run_id="0-1", waited=None)
     with caplog.at_level(logging.INFO):
         assert approval_pause.wait_for_people(run, request_of_7, evidence=None)  # type: ignore[arg-type]
     (line,) = [record.message for record in caplog.records if record.name == "run"]

@@ -10,6 +10,7 @@ import torch
 from mlratchet.infra.artifact.measure import measured
 from mlratchet.models.artifact.signature import signature_of
 from mlratchet.models.serving.contract import contract_requests
+from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.workloads.tabular import TableClassifier
 
 WORKLOAD = TableClassifier(columns=["a", "b"], classes=["no", "yes"])
@@ -22,8 +23,8 @@ def outcome(model: Any) -> dict[str, Any]:
     with torch.inference_mode():
         expected = module(torch.from_numpy(x))
     signature = signature_of(WORKLOAD)
-    requests = contract_requests(signature, x, expected.numpy())
-    return measured(model(module), signature, torch.from_numpy(x), expected, requests)
+    requests = contract_requests(signature, Inputs({"x": x}), expected.numpy())
+    return measured(model(module), signature, Inputs({"x": x}), expected, requests)
 
 
 def test_a_model_that_serves_is_measured() -> None:

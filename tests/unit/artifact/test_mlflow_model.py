@@ -22,6 +22,7 @@ from mlratchet.models.artifact.signature import Signature, signature_of
 from mlratchet.models.errors import DataError, SecurityError
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.serving.schema import MAX_INSTANCES, parse_request
+from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.tabular import TableClassifier, TableRegressor
 from safetensors.torch import save_file
@@ -38,8 +39,8 @@ def made(folder: Path, workload: Workload, **more: Any) -> Made:
     save_file(module.state_dict(), weights)
     example = np.random.default_rng(0).random((2, *workload.input_spec().shape)).astype(np.float32)
     out = folder / "model"
-    export(module, example, out)
-    complete(out, signature_of(workload, **more), example, card="card", weights_file=weights)
+    export(module, Inputs({"x": example}), out)
+    complete(out, signature_of(workload, **more), Inputs({"x": example}), card="card", weights_file=weights)
     signature = Signature.from_json((out / "signature.json").read_text())
     predictor = Predictor(version=0, generation=0, signature=signature, model=load_exported(out))
     return out, lambda rows: predictor.predict(parse_request(json.dumps({"instances": rows}).encode(), signature))

@@ -81,6 +81,18 @@ def connect(request, workplace):
     with socket.socket(socket.AF_INET if "port" in request else socket.AF_UNIX) as made:
         made.connect(("127.0.0.1", request["port"]) if "port" in request else request["path"])
 
+def datagram(request, workplace):
+    if "port" in request:
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"planted", ("127.0.0.1", request["port"]))
+    else:
+        ours, _ = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)  # it needs no connect() to reach anybody
+        ours.sendto(b"planted", request["path"])
+
+def pair(request, workplace):
+    ours, theirs = socket.socketpair()
+    ours.sendall(b"between us")
+    return theirs.recv(100).decode()
+
 def store(request, workplace):
     kept = workplace.objects
     if request["do"] == "get":
@@ -237,6 +249,30 @@ def test_it_connects_to_nothing(ask: Callable[..., Any], folder: Path) -> None:
             with pytest.raises(ForeignCodeError, match=r"Operation not permitted|Permission denied"):
                 ask("connect", where)
     (folder / "service.sock").unlink()
+
+
+@held
+def test_it_sends_nobody_a_datagram(ask: Callable[..., Any], folder: Path) -> None:
+    path = folder / "log.sock"
+    with (
+        socket.socket(type=socket.SOCK_DGRAM) as port,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as local,
+    ):
+        port.bind(("127.0.0.1", 0))
+        local.bind(str(path))
+        for where in ({"port": port.getsockname()[1]}, {"path": str(path)}):
+            with pytest.raises(ForeignCodeError, match="Operation not permitted"):
+                ask("datagram", where)
+        for listener in (port, local):
+            listener.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                listener.recv(100)
+    path.unlink()
+
+
+@held
+def test_it_may_talk_to_itself(ask: Callable[..., Any]) -> None:
+    assert ask("pair") == "between us"
 
 
 def test_it_is_told_no_secret(ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

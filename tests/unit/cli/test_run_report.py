@@ -16,6 +16,7 @@ def test_checks_stand_in_columns_under_their_gate() -> None:
         {
             "gates": [{"gate": "champion", "verdict": "fail", "decision": "d" * 64, "checks": [CHECK, bare]}],
             "prefect_url": "http://p/runs/1",
+            "run_id": "r1",
             "line": "the end",
         }
     )
@@ -23,7 +24,7 @@ def test_checks_stand_in_columns_under_their_gate() -> None:
         f"  champion gate: fail (decision {'d' * 12})",
         "    pass          non_inferiority  accuracy  0.0100  -0.0050 to 0.0250  above -0.02 against the champion",
         "    inconclusive  parity                     0.0100                     above -0.02 against the champion",
-        "  Prefect  http://p/runs/1",
+        "  Prefect  http://p/runs/1  (`ratchet open prefect --run r1`)",
         "the end",
     ]
     assert report_lines({"line": "nothing to do"}) == ["nothing to do"]

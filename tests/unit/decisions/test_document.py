@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 from mlratchet.infra.storage.memory import MemoryStore
-from mlratchet.models.decisions.decision import build_decision, load_decision, plain_checks
+from mlratchet.models.decisions.decision import build_decision, load_decision, plain_checks, table
 from mlratchet.models.decisions.document import as_decision
 from mlratchet.models.decisions.signature import parse_decision, publish_decision
 from mlratchet.models.errors import SecurityError
@@ -38,8 +38,21 @@ def document() -> dict[str, Any]:
 
 def test_the_checks_are_the_fields_of_the_results_and_numbers_alone() -> None:
     (first, second) = plain_checks(GateResult(gate="champion", verdict="pass", checks=CHECKS))
-    assert first == {**asdict(CHECKS[0]), "interval": [0.85, 0.95], "parts": []}
-    assert second == {**asdict(CHECKS[1]), "value": None, "parts": [{**asdict(PART), "value": None, "interval": None}]}
+    said = [{name: held for name, held in asdict(one).items() if name != "interval_level"} for one in CHECKS]
+    assert first == {**said[0], "interval": [0.85, 0.95], "parts": []}
+    assert second == {**said[1], "value": None, "parts": [{**asdict(PART), "value": None, "interval": None}]}
+
+
+def test_an_interval_is_told_with_its_confidence_where_that_is_known() -> None:
+    known = replace(CHECKS[0], interval_level=0.9)
+    for check, words in ((known, "0.8500 to 0.9500 (90 %)"), (CHECKS[0], "0.8500 to 0.9500")):
+        result = GateResult(gate="champion", verdict="pass", checks=(check,))
+        decision = build_decision(
+            "digits", "champion", result, version=2, work_key="w", champion_version=1, digests={}, actor="ada",
+            now_s=5.0, run_id="r",
+        )  # fmt: skip
+        assert table(decision)[0]["interval"] == words
+        assert ("interval_level" in decision["checks"][0]) == (check is known)
 
 
 def test_a_decision_reads_back_as_it_was_written(store: MemoryStore) -> None:

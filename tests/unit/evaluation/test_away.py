@@ -19,6 +19,7 @@ from mlratchet.models.evaluation.perturb import CustomPerturbation, perturb
 from mlratchet.models.evaluation.score import outputs_of
 from mlratchet.models.ports.children import ForeignCodeError, install
 from mlratchet.models.sources.record import InputSpec, Split
+from mlratchet.models.tensors.named import Inputs
 from safetensors.torch import save
 
 SHOP = '''
@@ -82,14 +83,14 @@ def away(name: str) -> ModelAway:
 def test_the_users_module_answers_in_a_child_as_it_would_here() -> None:
     x = np.random.default_rng(0).normal(size=(700, 3)).astype(np.float32)
     torch.manual_seed(0)
-    here = outputs_of(torch.nn.Sequential(torch.nn.Linear(3, 2)), x, 512)
-    assert np.array_equal(away("Mine").outputs(x, batch_rows=512), here)
+    here = outputs_of(torch.nn.Sequential(torch.nn.Linear(3, 2)), Inputs({"x": x}), 512)
+    assert np.array_equal(away("Mine").outputs(Inputs({"x": x}), batch_rows=512), here)
 
 
 @pytest.mark.usefixtures("shop")
 def test_outputs_of_too_few_rows_are_none() -> None:
     with pytest.raises(ForeignCodeError, match="no float32 output for each of 7 rows"):
-        away("Short").outputs(np.zeros((7, 3), dtype=np.float32), batch_rows=512)
+        away("Short").outputs(Inputs({"x": np.zeros((7, 3), dtype=np.float32)}), batch_rows=512)
 
 
 @pytest.mark.usefixtures("shop")
@@ -98,8 +99,8 @@ def test_a_perturbation_of_the_users_is_done_in_a_child() -> None:
     rows = Split(ids=list("abcde"), x=x, y=np.zeros(5, dtype=np.int64))
     spec = InputSpec(kind="table", shape=(3,), dtype="float32", columns=("a", "b", "c"))
     one = CustomPerturbation(kind="custom", function="shop:noise")
-    changed = perturb(rows, one, spec).x
-    assert np.array_equal(changed, perturb(rows, one, spec).x)
+    changed = perturb(rows, one, spec).x.array
+    assert np.array_equal(changed, perturb(rows, one, spec).x.array)
     assert changed.std() > 0.1
     assert not x.any()
     with pytest.raises(Exception, match=r"expected float32 of shape \(5, 3\)"):
@@ -110,10 +111,10 @@ def test_a_program_is_exported_and_asked_in_children(shop: Path) -> None:
     """The exported folder lies in what no child reads, but for the one that loads it."""
     out = shop / ".home" / "scratch" / "model"
     example = np.zeros((2, 3), dtype=np.float32)
-    export(away("Mine"), example, out)
+    export(away("Mine"), Inputs({"x": example}), out)
     x = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
-    answered = exported_away(out).outputs(x, batch_rows=512)
-    np.testing.assert_allclose(answered, away("Mine").outputs(x, batch_rows=512), atol=1e-6)
+    answered = exported_away(out).outputs(Inputs({"x": x}), batch_rows=512)
+    np.testing.assert_allclose(answered, away("Mine").outputs(Inputs({"x": x}), batch_rows=512), atol=1e-6)
     for name, words in (("code/shop.py", "other files"), ("data/model.pth", "other files")):
         (out / name).parent.mkdir(exist_ok=True)
         (out / name).write_text("raise SystemExit")

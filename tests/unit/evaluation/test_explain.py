@@ -10,6 +10,7 @@ import torch
 from mlratchet.models.evaluation.explain import Attributions, explain, moved_most, sample_rows, shift
 from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.sources.record import Split
+from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.workloads.base import InputSpec
 
 TABLE = InputSpec(kind="table", shape=(4,), dtype="float32", columns=("a", "b", "c", "d"))
@@ -36,7 +37,9 @@ def uses(*columns: int) -> Any:
 def both(first: Any, second: Any, **more: Any) -> tuple[Attributions, Attributions]:
     x, y = rows()
     models = {"candidate": first, "champion": second}
-    found = explain(models, x, y, objective=objective_of("classification"), input_spec=TABLE, steps=32, **more)
+    found = explain(
+        models, Inputs({"x": x}), y, objective=objective_of("classification"), input_spec=TABLE, steps=32, **more
+    )
     return found["candidate"], found["champion"]
 
 
@@ -54,7 +57,12 @@ def test_the_attributions_are_those_of_the_definition() -> None:
     x, _ = rows()
     spec = InputSpec(kind="table", shape=(4,), dtype="float32", columns=TABLE.columns)
     found = explain(
-        {"m": lambda v: v @ weight.T}, x, x[:, 0], objective=objective_of("regression"), input_spec=spec, steps=8
+        {"m": lambda v: v @ weight.T},
+        Inputs({"x": x}),
+        x[:, 0],
+        objective=objective_of("regression"),
+        input_spec=spec,
+        steps=8,
     )["m"]
     assert found.values == pytest.approx((x - x.mean(axis=0)) * weight.numpy(), abs=1e-4)
 
@@ -80,7 +88,7 @@ def test_a_program_without_gradients_and_tokens_are_explained_by_ablation() -> N
     x = np.random.default_rng(1).integers(1, 9, (40, 6)).astype(np.int64)
     tokens = explain(
         {"m": lambda v: v[:, 4].float()},
-        x,
+        Inputs({"x": x}),
         x[:, 0].astype(np.float32),
         objective=objective_of("ranking"),
         input_spec=TOKENS,
@@ -95,7 +103,7 @@ def test_many_input_values_are_ablated_in_groups_whose_effect_is_spread() -> Non
     y = np.zeros(10, np.float32)
     found = explain(
         {"m": lambda v: v[:, 0, 0, :4].float().sum(dim=1)},
-        x,
+        Inputs({"x": x}),
         y,
         objective=objective_of("regression"),
         input_spec=spec,
@@ -109,7 +117,12 @@ def test_multi_label_rows_are_explained_by_the_likelihood_of_their_labels() -> N
     x, _ = rows()
     y = np.stack([x[:, 0] > 3, x[:, 1] > 3], axis=1).astype(np.float32)
     found = explain(
-        {"m": lambda v: v[:, :2] - 3}, x, y, objective=objective_of("multi_label"), input_spec=TABLE, steps=32
+        {"m": lambda v: v[:, :2] - 3},
+        Inputs({"x": x}),
+        y,
+        objective=objective_of("multi_label"),
+        input_spec=TABLE,
+        steps=32,
     )["m"]
     assert found.importance()[:2].sum() == pytest.approx(1.0)
 

@@ -51,53 +51,53 @@ CASES = [
 def test_a_perturbation_is_pure_seeded_and_leaves_targets_alone(kind: InputSpec, one: Any) -> None:
     check_perturbation(one, kind, "here")
     before = rows(kind)
-    kept = before.x.copy()
+    kept = before.x.array.copy()
     after, again = perturb(before, one, kind), perturb(before, one, kind)
-    assert np.array_equal(after.x, again.x)
-    assert not np.array_equal(after.x, kept)
-    assert np.array_equal(before.x, kept)
-    assert (after.ids, after.columns, after.x.dtype, after.x.shape) == (
+    assert np.array_equal(after.x.array, again.x.array)
+    assert not np.array_equal(after.x.array, kept)
+    assert np.array_equal(before.x.array, kept)
+    assert (after.ids, after.columns, after.x.array.dtype, after.x.array.shape) == (
         before.ids,
         before.columns,
-        before.x.dtype,
-        before.x.shape,
+        before.x.array.dtype,
+        before.x.array.shape,
     )
     assert np.array_equal(after.y, before.y)
     if kind is IMAGE:
-        assert after.x.min() >= 0
-        assert after.x.max() <= 1
+        assert after.x.array.min() >= 0
+        assert after.x.array.max() <= 1
     other = perturb(before, one.model_copy(update={"seed": 9}), kind)
     random = one.kind not in ("brightness", "contrast") and not getattr(one, "columns", ())
-    assert np.array_equal(other.x, after.x) is not random or one.kind == "permute"
+    assert np.array_equal(other.x.array, after.x.array) is not random or one.kind == "permute"
 
 
 def test_noise_on_a_table_is_in_units_of_each_column() -> None:
     before = rows(TABLE, n=20_000)
-    change = perturb(before, spec("gaussian_noise", sigma=0.5), TABLE).x - before.x
-    assert change.std(axis=0) / before.x.std(axis=0) == pytest.approx([0.5] * 3, rel=0.03)
+    change = perturb(before, spec("gaussian_noise", sigma=0.5), TABLE).x.array - before.x.array
+    assert change.std(axis=0) / before.x.array.std(axis=0) == pytest.approx([0.5] * 3, rel=0.03)
 
 
 def test_missing_columns_hold_their_mean_and_the_others_stay() -> None:
     before = rows(TABLE)
-    after = perturb(before, spec("missing_input", columns=["b"]), TABLE).x
-    assert after[:, 1] == pytest.approx(before.x[:, 1].mean(), rel=1e-5)
-    assert np.array_equal(after[:, [0, 2]], before.x[:, [0, 2]])
-    gone = perturb(before, spec("missing_input", fraction=0.25, fill="nan"), TABLE).x
+    after = perturb(before, spec("missing_input", columns=["b"]), TABLE).x.array
+    assert after[:, 1] == pytest.approx(before.x.array[:, 1].mean(), rel=1e-5)
+    assert np.array_equal(after[:, [0, 2]], before.x.array[:, [0, 2]])
+    gone = perturb(before, spec("missing_input", fraction=0.25, fill="nan"), TABLE).x.array
     assert np.isnan(gone).mean() == pytest.approx(0.25, abs=0.05)
 
 
 def test_permuting_keeps_the_columns_values_together() -> None:
     before = rows(TABLE)
-    after = perturb(before, spec("permute", columns=["a", "c"]), TABLE).x
-    assert np.array_equal(after[:, 1], before.x[:, 1])
-    pairs = {tuple(row) for row in before.x[:, [0, 2]]}
+    after = perturb(before, spec("permute", columns=["a", "c"]), TABLE).x.array
+    assert np.array_equal(after[:, 1], before.x.array[:, 1])
+    pairs = {tuple(row) for row in before.x.array[:, [0, 2]]}
     assert {tuple(row) for row in after[:, [0, 2]]} == pairs
 
 
 def test_a_shift_moves_by_exactly_the_pixels_and_repeats_the_edge() -> None:
     before = rows(IMAGE, n=200)
-    after = perturb(before, spec("shift", pixels=2), IMAGE).x
-    x = before.x
+    after = perturb(before, spec("shift", pixels=2), IMAGE).x.array
+    x = before.x.array
     moves = [
         np.concatenate([x[:, :, :1], x[:, :, :1], x[:, :, :-2]], axis=2),
         np.concatenate([x[:, :, 2:], x[:, :, -1:], x[:, :, -1:]], axis=2),
@@ -111,12 +111,12 @@ def test_a_shift_moves_by_exactly_the_pixels_and_repeats_the_edge() -> None:
 
 def test_tokens_keep_their_padding() -> None:
     before = rows(TOKENS)
-    dropped = perturb(before, spec("token_dropout", fraction=1.0, token=7), TOKENS).x
-    assert np.array_equal(dropped == 0, before.x == 0)
+    dropped = perturb(before, spec("token_dropout", fraction=1.0, token=7), TOKENS).x.array
+    assert np.array_equal(dropped == 0, before.x.array == 0)
     assert set(np.unique(dropped)) == {0, 7}
-    swapped = perturb(before, spec("token_swap", fraction=1.0), TOKENS).x
-    assert np.array_equal(np.sort(swapped, axis=1), np.sort(before.x, axis=1))
-    assert np.array_equal(swapped == 0, before.x == 0)
+    swapped = perturb(before, spec("token_swap", fraction=1.0), TOKENS).x.array
+    assert np.array_equal(np.sort(swapped, axis=1), np.sort(before.x.array, axis=1))
+    assert np.array_equal(swapped == 0, before.x.array == 0)
 
 
 def test_names_are_canonical() -> None:

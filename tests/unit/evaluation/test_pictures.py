@@ -13,6 +13,7 @@ from mlratchet.models.evaluation.slice_plots import slice_plot
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.objectives.naming import metrics_for, objective_of
 from mlratchet.models.objectives.pictures.curves import curves, operating_points
+from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.workloads.base import InputSpec
 from PIL import Image
 
@@ -36,12 +37,12 @@ def test_attributions_are_drawn(spec: InputSpec, names: tuple[str, ...]) -> None
         name: Attributions(values=rng.normal(size=(9, *spec.shape)), method="m", completeness=0.0) for name in names
     }
     x = rng.random((9, *spec.shape)).astype(np.float32)
-    plots = attribution_plots(x, found, spec, ["eu", "us", "eu"] * 3, [str(i) for i in range(9)])
+    plots = attribution_plots(Inputs({"x": x}), found, spec, ["eu", "us", "eu"] * 3, [str(i) for i in range(9)])
     wanted = {"importance.png", "slices.png"} | ({"examples.png"} if spec.kind == "image" else set())
     assert set(plots) == wanted
     assert all(min(size(png)) > 100 for png in plots.values())
     if spec.kind == "table":
-        assert "slices.png" not in attribution_plots(x, found, spec, ["all"] * 9, [""] * 9)
+        assert "slices.png" not in attribution_plots(Inputs({"x": x}), found, spec, ["all"] * 9, [""] * 9)
 
 
 def test_a_slice_without_a_value_is_named_and_left_out(classified: Callable[..., RowOutputs]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,9 @@ import cloudpickle
 import pytest
 from mlratchet.flows.retrain import retrain
 from mlratchet.flows.runs import engine
+from mlratchet.flows.suspension import WaitsForPeople, suspended_state
 from mlratchet.infra.stack.prefect_worker import command_of, fork_runs
+from mlratchet.infra.stack.prepare import crash_automation
 from mlratchet.models.errors import SecurityError
 from prefect.client.schemas.objects import Flow, FlowRun, State, StateType, WorkPool
 from prefect.results import ResultRecordMetadata, ResultStore
@@ -106,3 +109,35 @@ def test_a_result_that_a_state_points_to_is_not_unpickled(tmp_path: Path, monkey
     with pytest.raises(SecurityError, match="points to a stored result"):
         asyncio.run(state.aresult(retry_result_failure=False))
     assert not marker.exists()
+
+
+def test_a_flow_that_waits_for_people_is_suspended_once_nothing_of_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A heartbeat after that would have it declared crashed; and its process exits as one that has done its part."""
+    told: list[str] = []
+    waits = WaitsForPeople(SimpleNamespace(run="r"), SimpleNamespace())  # type: ignore[arg-type]
+    run = SimpleNamespace(flow_id=uuid4(), id=uuid4(), name="r")
+    api = SimpleNamespace(read_flow_run=lambda _: run, read_flow=lambda _: SimpleNamespace(name="retrain"))
+
+    def run_flow(*_: Any, **__: Any) -> None:
+        try:
+            raise waits
+        finally:
+            told.append("the flow has ended")
+
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", str(run.id))
+    monkeypatch.setattr(engine, "get_client", lambda **_: contextlib.nullcontext(api))
+    monkeypatch.setattr(engine, "flow_run_logger", lambda **_: None)
+    monkeypatch.setattr(engine, "configure_from_env", lambda: None)
+    monkeypatch.setattr(engine, "refuse_stored_results", lambda: None)
+    monkeypatch.setattr(engine, "run_flow", run_flow)
+    monkeypatch.setattr(engine, "suspend", lambda said: told.append("suspended" if said is waits else "?"))
+    with pytest.raises(SystemExit) as stop:
+        engine.main()
+    assert stop.value.code == 0
+    assert told == ["the flow has ended", "suspended"]
+
+
+def test_a_run_that_waits_without_a_process_is_not_taken_for_crashed() -> None:
+    trigger = crash_automation()["trigger"]
+    assert f"prefect.flow-run.{suspended_state('f').name}" in trigger["expect"]
+    assert set(trigger["after"]) <= set(trigger["expect"])

@@ -99,14 +99,17 @@ def test_a_repair_does_not_bring_back_what_a_person_stopped(adapters: Any, prefe
 
 
 def test_a_deployment_made_again_brings_it_back_and_a_pause_in_prefect_stays(
-    adapters: Any, prefect: FakePrefect
+    adapters: Any, prefect: FakePrefect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(reconcile, "load_pipeline", lambda *_: SimpleNamespace(serving=ServingConfig()))
     withdraw(adapters, "digits", how="stopped")
     prefect.held["retrain/quote"].paused = True
     for name in ("digits", "quote"):
         bring_back(adapters, name)
     assert [prefect.held[name].paused for name in ("retrain/digits", "retrain/quote")] == [False, True]
     assert adapters.servers.withdrawn("digits") is None
+    assert adapters.servers.requested("digits")  # and is served again at once, by the deployment alone
+    assert not adapters.servers.requested("quote")  # which has no champion
     adapters.servers.withdraw("digits", "stopped")
     adapters.servers.request("digits", ServingConfig())  # as a run that promotes does
     assert adapters.servers.withdrawn("digits") is None

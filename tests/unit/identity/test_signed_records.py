@@ -40,6 +40,8 @@ NAMES = {
     "gate-run": "gates/w/g.json",
     "deployment": "deployments/digits/00000001.json",
     "order": "orders/digits/o.json",
+    "wait": "waits/digits/r.json",
+    "report": "runs/r.json",
     "study": "studies/s/journal/000000000.json",
     "wear": "holdout/digits/00000001.json",
     "invitation": "nodes/w-000001/invitation.json",

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +60,7 @@ class Curious(TableClassifier):
         scratch = Path(os.environ["HOME"])
         job = TrainJob.model_validate_json((scratch / "job.json").read_text())
         found = {"environment": {k: v for k, v in os.environ.items() if "secret" in v}}
-        store = borrow(job.store.socket, job.store.bucket)
+        store = borrow(sys.modules["mlratchet.infra.launch.bound"].CHANNEL, job.bucket)
         tries = {
             "key": lambda: Path(os.environ["KEY_FILE"] if "KEY_FILE" in os.environ else KEY).read_text(),
             "project": lambda: Path("planted.py").write_text("x"),
@@ -68,6 +70,13 @@ class Curious(TableClassifier):
             "later": lambda: store.create(f"work/{job.work_key}/e000002/result.json", b"{}"),
             "plant": lambda: store.create("rows/champion", b"{}"),
             "delete": lambda: store.delete("datasets/" + job.dataset_id + ".json"),
+            "a service's socket": lambda: socket.socket(socket.AF_UNIX).connect(SERVICE),
+            "a service's datagrams": lambda: socket.socketpair(type=socket.SOCK_DGRAM)[0].sendto(b"x", SERVICE),
+            "a service's port": lambda: socket.create_connection(("127.0.0.1", PORT)),
+            "a usual port": lambda: socket.create_connection(("127.0.0.1", 22)),
+            "a port of its own": lambda: socket.create_server(("127.0.0.1", 18765)),
+            "udp": lambda: socket.socket(type=socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", PORT)),
+            "mptcp": lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262),
             "leave": lambda: subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"],
                                               start_new_session=True),
         }
@@ -81,12 +90,28 @@ class Curious(TableClassifier):
             (scratch / "found.json").write_text(json.dumps({**found, "left": left.pid}))
         return super().build_model()
 
-KEY = "{key}"
+KEY, SERVICE, PORT = "{key}", "{service}", {port}
 '''
 
 
 @pytest.fixture
-def job(tmp_path: Path, store: MemoryStore, raw: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> TrainJob:
+def services(tmp_path: Path) -> Iterator[tuple[str, int]]:
+    """As the user runs them: one at a path, one at a port that its program did not choose."""
+    path = f"/proc/self/fd/{os.open(tmp_path, os.O_PATH)}/service.sock"  # a path may have 107 bytes
+    with socket.socket(socket.AF_UNIX) as local, socket.create_server(("127.0.0.1", 0)) as port:
+        local.bind(path)
+        local.listen()
+        yield str(tmp_path / "service.sock"), port.getsockname()[1]
+
+
+@pytest.fixture
+def job(
+    tmp_path: Path,
+    store: MemoryStore,
+    raw: MemoryStore,
+    services: tuple[str, int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> TrainJob:
     """Two ranks; the home holds a key and the credentials."""
     home, project = tmp_path / "home", tmp_path / "project"
     (home / "keys").mkdir(parents=True)
@@ -96,7 +121,11 @@ def job(tmp_path: Path, store: MemoryStore, raw: MemoryStore, monkeypatch: pytes
         "RATCHET_S3_ACCESS_KEY=a\nRATCHET_S3_SECRET_KEY=secret\nRATCHET_MLFLOW_TRACKING_URI=x\n"
         "RATCHET_PREFECT_API_URL=x\n"
     )
-    (project / "shop.py").write_text(SHOP.replace("{key}", str(home / "keys" / "pipeline.pem")))
+    told = {"{key}": home / "keys" / "pipeline.pem", "{service}": services[0], "{port}": services[1]}
+    text = SHOP
+    for name, value in told.items():
+        text = text.replace(name, str(value))
+    (project / "shop.py").write_text(text)
     monkeypatch.chdir(project)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     signed = RecordStore(store, MemoryKeys())  # of the process that starts the ranks
@@ -134,6 +163,13 @@ def test_ranks_train_and_get_nothing_that_they_were_not_lent(job: TrainJob, stor
         "later": "SecurityError",
         "plant": "SecurityError",
         "delete": "SecurityError",
+        "a service's socket": "PermissionError",
+        "a service's datagrams": "PermissionError",
+        "a service's port": "PermissionError",
+        "a usual port": "PermissionError",
+        "a port of its own": "PermissionError",
+        "udp": "PermissionError",
+        "mptcp": "PermissionError",
         "leave": "PermissionError",
     }
     assert wait_until_gone(left, 10.0)  # it was killed with the group of the attempt
@@ -162,7 +198,6 @@ def test_a_record_is_reported_and_signed_by_who_started_them(job: TrainJob, stor
 def test_agents_of_one_node_meet_where_nobody_else_enters() -> None:
     with Room() as room:
         assert stat.S_IMODE(room.folder.stat().st_mode) == stat.S_IMODE(room.meet.stat().st_mode) == 0o700
-        assert len(os.fsencode(room.socket)) < 100
     assert not room.folder.exists()
 
 

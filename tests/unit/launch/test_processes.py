@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,13 +15,8 @@ import pytest
 from mlratchet.infra.launch.attempt import attempt_error, error_of, result_of
 from mlratchet.infra.launch.local import Tail, resolve_processes
 from mlratchet.infra.machine.processes import marked_processes, sweep, wait_until_gone
-from mlratchet.infra.machine.scratch import (
-    open_scratch,
-    orphaned_runs,
-    remove_abandoned_folders,
-    remove_scratch,
-    temporary_folder,
-)
+from mlratchet.infra.machine.scratch import open_scratch, orphaned_runs, remove_scratch
+from mlratchet.infra.machine.temporary import SHARED_MEMORY, remove_abandoned_folders, temporary_folder
 from mlratchet.models.errors import ConfigurationError, DataError, InfrastructureError, RatchetError, SecurityError
 from mlratchet.models.pipeline.spec import WorkloadRef
 from mlratchet.models.ports.storage import StorageError
@@ -83,7 +79,7 @@ def test_what_a_killed_process_left_in_tmp_is_removed_and_what_a_living_one_uses
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     script = (
-        "import os, signal, sys, tempfile; from mlratchet.infra.machine.scratch import temporary_folder; "
+        "import os, signal, sys, tempfile; from mlratchet.infra.machine.temporary import temporary_folder; "
         f"tempfile.tempdir = {str(tmp_path)!r}; made = temporary_folder('child'); os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", script], check=False)
@@ -104,6 +100,28 @@ def test_a_folder_of_another_machine_is_not_ours_to_remove(tmp_path: Path, monke
     (tmp_path / "ratchet-child-4194303-1000-deadbeef-xyz").mkdir()
     remove_abandoned_folders()
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_semaphores_that_nobody_lived_to_remove_are_removed() -> None:
+    """Of a session that was killed whole, as an attempt is: the tracker that would remove them is killed, too."""
+    script = (
+        "import multiprocessing, sys\n"
+        "from mlratchet.infra.machine.temporary import name_semaphores\n"
+        "name_semaphores(); lock = multiprocessing.get_context('forkserver').Lock()\n"
+        "print(lock._semlock.name, flush=True); sys.stdin.read()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    file = SHARED_MEMORY / f"sem.{process.stdout.readline().strip().removeprefix('/')}"
+    remove_abandoned_folders()
+    assert file.exists()
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert file.exists(), "who removes it was killed"
+    remove_abandoned_folders()
+    assert not file.exists()
 
 
 def test_more_processes_than_the_machine_has_are_refused() -> None:

@@ -17,7 +17,7 @@ from mlratchet.models.config import WorkloadRef
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.identity.product import code_of_training
 from mlratchet.models.training.config import TrainConfig
-from mlratchet.models.training.job import LentStore, Rendezvous, TrainJob
+from mlratchet.models.training.job import Rendezvous, TrainJob
 from mlratchet.models.workloads.loading import workload_source
 
 LAYERS = "def width():\n    return 8\n"
@@ -77,7 +77,7 @@ def test_other_code_is_refused_with_what_differs(job: Job, tmp_path: Path) -> No
 def test_a_rank_with_other_code_meets_nobody_and_says_why(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = job().model_copy(update={"store": LentStore(socket="nowhere", bucket="store")})
+    told = job().model_copy(update={"bucket": "store"})
     file = tmp_path / "job.json"
     file.write_text(told.model_dump_json())
     edit(tmp_path)
@@ -85,7 +85,7 @@ def test_a_rank_with_other_code_meets_nobody_and_says_why(
     def meets(*_: Any, **__: Any) -> Any:
         raise AssertionError("it met the others")
 
-    monkeypatch.setitem(sys.modules, "mlratchet.infra.launch.bound", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "mlratchet.infra.launch.bound", SimpleNamespace(CHANNEL=0))
     for name, value in {
         "die_with_parent": lambda: None, "gc": SimpleNamespace(freeze=lambda: None, enable=lambda: None),
         "Place": SimpleNamespace(told=lambda _: SimpleNamespace(local=0)), "join_group": meets,

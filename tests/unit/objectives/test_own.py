@@ -24,6 +24,7 @@ from mlratchet.models.objectives.base import Objective
 from mlratchet.models.objectives.naming import BUILT_IN, metrics_for, objective_of
 from mlratchet.models.serving.openapi import prediction
 from mlratchet.models.serving.predictor import Predictor
+from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.fitting import check_fits
 from mlratchet.models.workloads.loading import load_workload
@@ -124,7 +125,9 @@ def test_a_client_reads_its_answer_and_a_person_its_unit(visits: ModuleType) -> 
     model = torch.nn.Linear(3, 1).eval()
     torch.nn.init.zeros_(model.weight)
     torch.nn.init.constant_(model.bias, float(np.log(3.0)))
-    (answer,) = Predictor(version=1, generation=1, signature=signature, model=model).predict(np.ones((1, 3), "f4"))
+    (answer,) = Predictor(version=1, generation=1, signature=signature, model=model).predict(
+        Inputs({"x": np.ones((1, 3), "f4")})
+    )
     assert answer == {"rate": pytest.approx(3.0)}
     assert prediction(signature)["properties"] == {"rate": {"type": "number", "minimum": 0}}
     said = rows_of([3, 5], np.log([3.0, 4.0]))

@@ -10,6 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mlratchet.infra.serving import client
 from mlratchet.infra.serving.client import AT_ONCE, columns_of, instances_of, number, predict_files
 from mlratchet.models.errors import ConfigurationError, DataError, InfrastructureError
@@ -141,9 +143,58 @@ def test_more_bytes_than_a_request_may_have_go_in_several(
     assert 1900 < max(sent) <= 2000
 
 
+class Server:
+    """Takes so many instances a request and no more, whatever it says."""
+
+    def __init__(self, takes: int) -> None:
+        self.takes = takes
+        self.sent: list[list[Any]] = []
+
+    def __call__(self, call: httpx.Request) -> httpx.Response:
+        instances = json.loads(call.content)["instances"]
+        self.sent.append(instances)
+        if len(instances) > self.takes:
+            return httpx.Response(413, json={"error": {"field": "instances[0]", "reason": "too many pixels"}})
+        return httpx.Response(200, json={"predictions": instances, "version": 1})
+
+    def ask(self, instances: list[Any], *, most: int = 100, most_bytes: int = 1000) -> list[Any]:
+        with httpx.Client(transport=httpx.MockTransport(self), base_url="http://s") as opened:
+            told = client.answers_to(opened, "p", instances, most=most, most_bytes=most_bytes)
+            return [one for answer in told for one in answer["predictions"]]
+
+
 def test_one_instance_alone_is_sent_however_large_it_is() -> None:
-    bodies = list(client.requests_of(["x" * 5000, "y", "z" * 5000, "z"], most=9, most_bytes=100))
-    assert [json.loads(body)["instances"] for body in bodies] == [["x" * 5000], ["y"], ["z" * 5000], ["z"]]
+    server = Server(9)
+    instances = ["x" * 5000, "y", "z" * 5000, "z"]
+    assert server.ask(instances, most_bytes=100) == instances
+    assert server.sent == [[one] for one in instances]
+
+
+def test_what_a_server_does_not_take_whole_is_sent_in_smaller_parts_from_then_on() -> None:
+    server = Server(3)
+    assert server.ask([*range(40)]) == [*range(40)]
+    assert [len(part) for part in server.sent[:4]] == [40, 20, 10, 5]
+    assert {len(part) for part in server.sent[4:]} == {2}
+
+
+def test_one_instance_that_is_refused_is_told() -> None:
+    with pytest.raises(DataError, match=r"413: .*too many pixels"):
+        Server(0).ask([1, 2])
+
+
+@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=60), st.integers(1, 9), st.integers(1, 70))
+def test_every_instance_is_answered_once_and_in_order(instances: list[int], takes: int, most: int) -> None:
+    server = Server(takes)
+    assert server.ask(instances, most=most, most_bytes=200) == instances
+    for part in server.sent:
+        assert len(part) <= most
+        assert len(part) == 1 or len(json.dumps({"instances": part}, separators=(",", ":"))) <= 200
+
+
+def test_a_server_of_an_earlier_release_says_nothing_of_bytes() -> None:
+    described = openapi("m", TABLE, ServingConfig())
+    del described["paths"]["/predict"]["post"]["x-max-bytes"]
+    assert client.limits_of(described) == {"most": AT_ONCE, "most_bytes": ServingConfig().max_request_bytes}
 
 
 def test_what_a_server_refuses_or_cannot_answer_is_told(served: Slot, tmp_path: Path) -> None:
@@ -155,3 +206,5 @@ def test_what_a_server_refuses_or_cannot_answer_is_told(served: Slot, tmp_path: 
         predict_files("http://localhost", "quote", [tmp_path / "row.json"])
     with pytest.raises(ConfigurationError, match="ratchet run quote"):
         predict_files(None, "quote", [])
+    with pytest.raises(ConfigurationError, match="quote is stopped; `ratchet deploy quote` starts it again"):
+        predict_files("http://localhost", "quote", [], withdrawn="stopped")

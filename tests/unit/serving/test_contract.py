@@ -27,6 +27,7 @@ from mlratchet.models.serving.contract import (
 )
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.serving.schema import parse_request
+from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.tabular import TableClassifier, TableRegressor
 
@@ -52,17 +53,17 @@ REGRESSOR = TableRegressor(columns=["a", "b", "c"], hidden=8)
 def test_a_model_that_answers_as_recorded_keeps_the_contract(kind: str, digits_workload: Workload) -> None:
     workload = {"classifier": CLASSIFIER, "regressor": REGRESSOR, "image": digits_workload}[kind]
     signature, module, x, output = made(workload)
-    requests = contract_requests(signature, x, output)
+    requests = contract_requests(signature, Inputs({"x": x}), output)
     assert {request.expect for request in requests} == {"answer", "refusal"}
     assert sum(request.predictions is not None for request in requests) >= 9
     assert replay(predictor(signature, module), requests) == []
-    tried, failures = signature_failures(module, signature, x)
+    tried, failures = signature_failures(module, signature, Inputs({"x": x}))
     assert (tried, failures) == (3, [])
 
 
 def test_every_answer_that_differs_is_named() -> None:
     signature, module, x, output = made(CLASSIFIER)
-    requests = contract_requests(signature, x, output)
+    requests = contract_requests(signature, Inputs({"x": x}), output)
     known = [request.name for request in requests if request.predictions is not None]
     failures = replay(predictor(signature, lambda rows: -module(rows)), requests)
     assert [line.split(":")[0] for line in failures] == known
@@ -73,7 +74,7 @@ def test_every_answer_that_differs_is_named() -> None:
 
 def test_a_model_that_breaks_or_answers_nan_breaks_the_contract() -> None:
     signature, module, x, output = made(CLASSIFIER)
-    requests = contract_requests(signature, x, output)
+    requests = contract_requests(signature, Inputs({"x": x}), output)
     assert all("NaN" in line for line in replay(predictor(signature, lambda r: module(r) * torch.nan), requests))
 
     def broken(rows: torch.Tensor) -> torch.Tensor:
@@ -84,15 +85,15 @@ def test_a_model_that_breaks_or_answers_nan_breaks_the_contract() -> None:
 
 def test_a_server_that_accepts_what_it_must_refuse_breaks_the_contract() -> None:
     signature, module, x, output = made(CLASSIFIER)
-    good = contract_requests(signature, x, output)[0]
+    good = contract_requests(signature, Inputs({"x": x}), output)[0]
     swapped = StoredRequest(name="good", body=good.body, expect="refusal")
     assert replay(predictor(signature, module), [swapped]) == ["good: expected a refusal, got an answer"]
 
 
 def test_requests_of_the_champions_clients_must_still_be_answered(store: MemoryStore) -> None:
     signature, module, x, output = made(CLASSIFIER)
-    key = publish_requests(store, contract_requests(signature, x, output))
-    assert publish_requests(store, contract_requests(signature, x, output)) == key
+    key = publish_requests(store, contract_requests(signature, Inputs({"x": x}), output))
+    assert publish_requests(store, contract_requests(signature, Inputs({"x": x}), output)) == key
     stored = load_requests(store, key, 3)
     assert len(stored) == 10
     assert replay(predictor(signature, module), stored) == []
@@ -109,11 +110,11 @@ def test_requests_of_the_champions_clients_must_still_be_answered(store: MemoryS
 
 def test_the_shapes_that_the_signature_promises_are_tried() -> None:
     signature, module, x, _ = made(CLASSIFIER)
-    assert "expected float32 of shape [3]" in signature_failures(module, signature, x[:, :2])[1][0]
-    assert len(signature_failures(lambda rows: module(rows)[:, :1], signature, x)[1]) == 3
-    frozen = signature_failures(lambda rows: module(rows)[:3], signature, x)[1]
+    assert "expected float32 of shape [3]" in signature_failures(module, signature, Inputs({"x": x[:, :2]}))[1][0]
+    assert len(signature_failures(lambda rows: module(rows)[:, :1], signature, Inputs({"x": x}))[1]) == 3
+    frozen = signature_failures(lambda rows: module(rows)[:3], signature, Inputs({"x": x}))[1]
     assert frozen == ["signature: got torch.float32 of shape [3, 2], expected floats [20, 2]"]
-    assert len(signature_failures(lambda rows: module(rows).long(), signature, x)[1]) == 3
+    assert len(signature_failures(lambda rows: module(rows).long(), signature, Inputs({"x": x}))[1]) == 3
 
 
 def test_a_class_on_the_edge_may_fall_to_either_side() -> None:
@@ -142,7 +143,7 @@ def test_memory_is_the_childs_own_not_what_its_parent_held() -> None:
 def clients(workload: Workload) -> list[StoredRequest]:
     """What the clients of a version send."""
     signature, _, x, output = made(workload)
-    sent = [one for one in contract_requests(signature, x, output) if one.expect == "answer"]
+    sent = [one for one in contract_requests(signature, Inputs({"x": x}), output) if one.expect == "answer"]
     return [one.model_copy(update={"predictions": None}) for one in sent]
 
 
@@ -176,4 +177,4 @@ def test_a_removed_column_is_named_and_a_default_fills_what_a_client_leaves_out(
     assert {failing_columns(line) for line in failures} == {("c",)}
     signature = Signature.from_json(signature_of(CLASSIFIER, {"b": 2.0, "c": 3.0}).to_json())
     for body in (b'{"instances": [{"a": 1}]}', b'{"instances": [[1]]}', b'{"instances": [{"a": 1, "c": 3}]}'):
-        assert parse_request(body, signature).tolist() == [[1.0, 2.0, 3.0]]
+        assert parse_request(body, signature).array.tolist() == [[1.0, 2.0, 3.0]]

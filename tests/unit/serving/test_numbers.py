@@ -34,7 +34,7 @@ def tensor(dtype: Any, shape: tuple[int, ...]) -> Signature:
 def parse(value: Any, signature: Signature) -> np.ndarray[Any, Any] | BadRequestError:
     body = value if isinstance(value, bytes) else json.dumps({"instances": [value]}).encode()
     try:
-        return parse_request(body, signature)
+        return parse_request(body, signature).array
     except BadRequestError as refused:
         return refused
 

@@ -22,6 +22,7 @@ from mlratchet.models.serving.contract import StoredRequest, contract_requests
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.serving.slot import Slot
 from mlratchet.models.sources.record import InputSpec
+from mlratchet.models.tensors.named import Inputs
 
 from tests.conftest import wait_for
 
@@ -54,7 +55,7 @@ def recorded(shift: float = 0.0) -> list[StoredRequest]:
     x = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
     with torch.inference_mode():
         output = MODEL(torch.from_numpy(x)).numpy()
-    return contract_requests(SIGNATURE, x, output + np.float32([shift, 0.0]), examples=20)
+    return contract_requests(SIGNATURE, Inputs({"x": x}), output + np.float32([shift, 0.0]), examples=20)
 
 
 def test_a_server_that_answers_as_recorded_has_no_failures(url: str) -> None:

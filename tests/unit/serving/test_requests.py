@@ -22,6 +22,7 @@ from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.serving.refusal import BadRequestError
 from mlratchet.models.serving.schema import parse_request
 from mlratchet.models.serving.slot import Slot
+from mlratchet.models.tensors.named import Inputs
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -92,7 +93,7 @@ def test_no_json_whatever_breaks_the_parser(document: Any) -> None:
             body = json.dumps(document).encode()
         refused: BadRequestError | None = None
         try:
-            rows = parse_request(body, signature)
+            rows = parse_request(body, signature).array
         except BadRequestError as error:
             refused = error
         if refused is None:
@@ -104,7 +105,7 @@ def test_no_json_whatever_breaks_the_parser(document: Any) -> None:
 
 
 def test_rows_of_a_table_may_be_named() -> None:
-    rows = parse_request(b'{"instances": [{"b": 2, "a": 1}, [3, 4]]}', TABLE)
+    rows = parse_request(b'{"instances": [{"b": 2, "a": 1}, [3, 4]]}', TABLE).array
     assert rows.tolist() == [[1, 2], [3, 4]]
     for body, field in (
         (b'{"instances": [{"a": 1}]}', "instances[0].b"),
@@ -156,7 +157,7 @@ def test_a_swap_loses_no_request_and_answers_with_the_version_that_parsed_it() -
         batcher = Batcher(max_batch_rows=8)
         batcher.start()
         predictors = [sum_of(version, TABLE, factor=float(version)) for version in (1, 2, 3)]
-        rows = np.ones((1, 2), dtype=np.float32)
+        rows = Inputs({"x": np.ones((1, 2), dtype=np.float32)})
         answers = await asyncio.gather(*(batcher.predict(predictors[n % 3], rows) for n in range(200)))
         await batcher.stop()
         return [one[0]["value"] for one in answers]
@@ -172,7 +173,7 @@ def test_one_broken_request_does_not_stop_the_batcher() -> None:
         batcher = Batcher(max_batch_rows=4)
         batcher.start()
         bad = Predictor(version=1, generation=1, signature=TABLE, model=explode)
-        rows = np.ones((1, 2), dtype=np.float32)
+        rows = Inputs({"x": np.ones((1, 2), dtype=np.float32)})
         with pytest.raises(RuntimeError, match="kernel"):
             await batcher.predict(bad, rows)
         answer: Any = await batcher.predict(sum_of(2, TABLE), rows)

@@ -19,12 +19,13 @@ from mlratchet.infra.artifact.fetch import fetch_artifact
 from mlratchet.infra.keys.public import PublicKeyFile
 from mlratchet.infra.serving.local import LocalServers, model_servers
 from mlratchet.infra.serving.memory import give_back, settle_imports
-from mlratchet.infra.settings import ServerSettings, Settings, load_server_settings
+from mlratchet.infra.settings import PROJECT_PATH, ServerSettings, Settings, load_server_settings
 from mlratchet.infra.stack.install import readers
 from mlratchet.infra.storage.bounded import DocumentStore
 from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.models.ports.storage import ObjectInfo
 from mlratchet.models.serving.config import ServingConfig
+from mlratchet.models.tensors.named import Inputs
 
 from tests.unit.audit.conftest import World
 
@@ -49,12 +50,21 @@ def test_its_environment_holds_no_writing_key_and_no_password(tmp_path: Path, mo
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "mlflow-word")
     monkeypatch.setenv("SOMEBODY_ELSES_TOKEN", "token-words")
     LocalServers(tmp_path).request("quote", ServingConfig(ranges={"a": (0.0, 1.0)}))
-    settings = settings_of(tmp_path, serving_s3_access_key="reader", serving_s3_secret_key="reader-secret")
+    settings = settings_of(
+        tmp_path,
+        serving_s3_access_key="reader",
+        serving_s3_secret_key="reader-secret",
+        signing_key_file="/run/secrets/pipeline.pem",
+    )
+    monkeypatch.setenv("PYTHONPATH", "/a/users/folder")
     (service,) = model_servers(settings, tmp_path)
     told = " ".join([*service.environment.values(), *service.command])
     for secret in (*SECRETS.values(), "token-words"):
         assert secret not in told
     assert service.environment["RATCHET_S3_SECRET_KEY"] == "reader-secret"
+    assert service.command[1] == "-P"
+    assert (service.environment.get("PYTHONPATH"), service.environment[PROJECT_PATH]) == (None, "/a/users/folder")
+    assert service.environment["RATCHET_KEY_FOLDERS"] == "/run/secrets"
     serving = service.command[service.command.index("--serving") + 1]
     assert ServingConfig.model_validate_json(serving).ranges == {"a": (0.0, 1.0)}
 
@@ -112,8 +122,14 @@ def write_program(folder: Path) -> Path:
     module = workload.build_model().eval()
     save_file(module.state_dict(), folder / "w.safetensors")
     example = np.zeros((2, 2), dtype=np.float32)
-    export(module, example, folder / "model")
-    complete(folder / "model", signature_of(workload), example, card="card", weights_file=folder / "w.safetensors")
+    export(module, Inputs({"x": example}), folder / "model")
+    complete(
+        folder / "model",
+        signature_of(workload),
+        Inputs({"x": example}),
+        card="card",
+        weights_file=folder / "w.safetensors",
+    )
     return folder / "model"
 
 

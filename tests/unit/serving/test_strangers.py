@@ -25,6 +25,7 @@ from mlratchet.models.serving.hosts import AllowedHosts
 from mlratchet.models.serving.predictor import NoFiniteAnswerError, Predictor
 from mlratchet.models.serving.refusal import BadRequestError
 from mlratchet.models.serving.slot import Slot
+from mlratchet.models.tensors.named import Inputs
 from PIL import Image, ImageFile
 from starlette.testclient import TestClient
 
@@ -88,7 +89,7 @@ def test_a_forward_never_has_more_rows_than_a_batch_may() -> None:
         batcher = Batcher(max_batch_rows=4)
         batcher.start()
         predictor = Predictor(version=1, generation=1, signature=TABLE, model=model)
-        found = await batcher.predict(predictor, np.arange(20, dtype=np.float32).reshape(10, 2))
+        found = await batcher.predict(predictor, Inputs({"x": np.arange(20, dtype=np.float32).reshape(10, 2)}))
         await batcher.stop()
         return found
 
@@ -313,5 +314,5 @@ def test_pictures_of_one_request_unfold_to_no_more_than_one_may(serve: Callable[
 
 def test_a_row_without_an_answer_is_told_by_number() -> None:
     with pytest.raises(NoFiniteAnswerError) as caught:
-        sum_of(1, TABLE).predict(np.array([[1, 1], [POISON, POISON]], dtype=np.float32), first=10)
+        sum_of(1, TABLE).predict(Inputs({"x": np.array([[1, 1], [POISON, POISON]], dtype=np.float32)}), first=10)
     assert caught.value.row == 11

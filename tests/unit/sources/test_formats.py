@@ -60,8 +60,11 @@ def png(value: int) -> bytes:
         ("format: csv, labels: l.csv", r"p\.yaml:3: source: unknown key 'labels'; did you mean 'label_column'\?"),
         ("format: csv, file_column: f", "source: unknown key 'file_column'"),
         ("format: images, lables: l.csv", r"unknown key 'lables'; did you mean 'labels'\?"),
-        ("format: image_folder, label_column: x", "unknown key 'label_column'; known here: bucket, format, prefix"),
-        ("format: parquet", r"p\.yaml:3: source: unknown format; there are csv, images, image_folder, or package"),
+        (
+            "format: image_folder, label_column: x",
+            "unknown key 'label_column'; known here: bucket, format, prefix, select",
+        ),
+        ("format: parket", r"p\.yaml:3: source: unknown format; there are csv, images, .*, or package"),
         ("lable_column: x", r"unknown key 'lable_column'; did you mean 'label_column'\?"),
     ],
 )
@@ -74,8 +77,12 @@ def test_an_option_that_the_format_does_not_have_is_refused_with_line_and_neares
     ("workload", "source", "words"),
     [
         (TABLE, "labels: l.csv", r"source\.labels: no option of format csv; did you mean 'label_column'\?"),
-        (TABLE, "format: images", "images is not read by the workload, which reads csv"),
-        (PICTURES, "format: csv", "csv is not read by the workload, which reads images, image_folder"),
+        (TABLE, "format: images", "images is not read by the workload, which reads csv, parquet, jsonl, joined"),
+        (
+            PICTURES,
+            "format: csv",
+            "csv is not read by the workload, which reads images, image_folder, webdataset, joined",
+        ),
         (TABLE, "format: 'no_such_module:Fixed'", "cannot import no_such_module"),
     ],
 )
@@ -209,6 +216,41 @@ def test_what_a_users_format_gives_amiss_is_about_that_record(fixed: None, monke
     assert [(one.where, one.code) for one in rejects] == [
         ("a.dat:2", "not_text"), ("a.dat:3", "not_text"), ("a.dat:4", "missing_value"),
     ]  # fmt: skip
+
+
+class Raises(Fixed):
+    """Raises what it should give, or makes it wrongly."""
+
+    amiss: Any = staticmethod(lambda where: Reject(where=where, reason="no"))
+
+    def read(self, objects: list[RawObject], fetch: Any, *, columns: Sequence[str]) -> Iterator[Example | Reject]:
+        for one in super().read(objects, fetch, columns=columns):
+            assert isinstance(one, Example)
+            if one.where.endswith(":3"):
+                raise self.amiss(one.where)
+            yield one
+
+
+@pytest.mark.parametrize(
+    ("amiss", "words"),
+    [
+        (lambda where: Reject(where=where, reason="no"), "argument: 'code'"),  # type: ignore[call-arg]  # as a user would
+        (lambda where: Reject(where=where, reason="no", code="odd"), "exceptions must derive"),
+        (KeyError, "KeyError"),
+    ],
+)
+def test_what_a_users_format_raises_names_the_format_the_line_and_the_row_before(
+    fixed: None, monkeypatch: pytest.MonkeyPatch, amiss: Any, words: str
+) -> None:
+    monkeypatch.setattr(Raises, "amiss", staticmethod(amiss))
+    monkeypatch.setattr(sys.modules["fixed_width"], "Fixed", Raises)
+    with pytest.raises(DataError) as caught:
+        read(TABLE, "format: 'fixed_width:Fixed', widths: [4, 4, 3]", {"a.dat": b"1.5 2   yes\n" * 4})
+    said = str(caught.value)
+    assert said.startswith("Raises cannot read the delivery: ")
+    assert words in said
+    assert "(test_formats.py:" in said
+    assert "after a.dat:2; give what cannot be read: yield Reject(where='file:row', code=" in said
 
 
 def test_every_format_says_what_each_of_its_options_is() -> None:

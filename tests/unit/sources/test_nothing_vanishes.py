@@ -218,7 +218,7 @@ def test_whatever_a_users_reader_raises_is_a_data_error_that_says_where(error: E
     words = str(caught.value)
     assert words.startswith(f"Own cannot read the delivery: {type(error).__name__}: ")
     assert "(test_nothing_vanishes.py:" in words
-    assert "after d.csv:3; give what cannot be read as a Reject" in words
+    assert "after d.csv:3; give what cannot be read: yield Reject(" in words
     assert "\n" not in words
 
 

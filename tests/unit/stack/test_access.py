@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import html
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
@@ -189,6 +191,40 @@ def test_a_link_lets_a_browser_in_to_every_path_and_websocket(home: Path, client
     with client.websocket_connect(f"ws://{HOST}/api/events/out"):
         pass
     assert TestClient(client.app, base_url=f"http://{HOST}").get(link).status_code == 401
+
+
+PAGE = "/#/experiments/1/runs/0a?workflowType=machine_learning&x='\"<>"
+
+
+@pytest.mark.parametrize("place", ["/", "/runs/flow-run/1?tab=Logs", PAGE])
+def test_a_link_leads_to_the_very_page(home: Path, client: TestClient, place: str) -> None:
+    reply = client.get(one_time_link(home, "prefect", f"http://{HOST}", place))
+    assert f'<meta http-equiv="refresh" content="0;url={html.escape(place)}">' in reply.text
+    assert "<script>" not in reply.text
+
+
+ELSEWHERE = [
+    "https://evil.example/", "//evil.example", "/\\evil.example", "\\\\evil.example", "javascript:alert(1)", "", "evil",
+    "/\tevil", "/x y", "/a\n", "\u00a0//evil.example", "/\u2028x", "http:evil", "/a\\b",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", ELSEWHERE)
+def test_a_link_leads_nowhere_else_even_when_it_is_signed(home: Path, client: TestClient, place: str) -> None:
+    with pytest.raises(ValueError, match="expected a path of prefect"):
+        one_time_link(home, "prefect", f"http://{HOST}", place)
+    signed = sessions_of(home, "prefect").link_token(place)
+    reply = client.get("/ratchet-open", params={"token": signed, "to": place})
+    assert reply.status_code == 401
+    assert "set-cookie" not in reply.headers
+
+
+def test_the_page_of_a_link_cannot_be_exchanged(home: Path, client: TestClient) -> None:
+    link = one_time_link(home, "prefect", f"http://{HOST}", "/runs")
+    token = parse_qs(urlsplit(link).query)["token"][0]
+    assert client.get("/ratchet-open", params={"token": token, "to": "/settings"}).status_code == 401
+    assert client.get("/ratchet-open", params={"token": token}).status_code == 401
+    assert client.get(link).status_code == 200
 
 
 def test_a_link_helps_no_rebound_name_and_no_foreign_page(home: Path, client: TestClient) -> None:

@@ -78,12 +78,16 @@ def test_a_process_of_a_run_is_found_by_its_environment() -> None:
 class Server:
     """Prefect's API as the worker asks it."""
 
-    def __init__(self, waiting: list[FlowRun], taken: list[FlowRun]) -> None:
-        self.waiting, self.taken = waiting, taken
+    def __init__(self, waiting: list[FlowRun], taken: list[FlowRun], suspended: list[FlowRun]) -> None:
+        self.waiting, self.taken, self.suspended = waiting, taken, suspended
         self.ended: dict[UUID, State[Any]] = {}
 
-    async def read_flow_runs(self, **_filters: Any) -> list[FlowRun]:
-        return self.taken
+    async def read_flow_runs(self, *, flow_run_filter: Any, **_filters: Any) -> list[FlowRun]:
+        state = flow_run_filter.state
+        if state.type.any_ == [StateType.PENDING]:
+            return self.taken
+        assert (state.type.any_, state.name.any_) == ([StateType.PAUSED], ["Suspended"])
+        return self.suspended
 
     async def set_flow_run_state(self, identity: UUID, state: State[Any], *, force: bool) -> None:
         assert force
@@ -91,14 +95,17 @@ class Server:
         self.waiting = [run for run in self.waiting if run.id != identity]
 
 
-def test_the_worker_cancels_the_missed_ticks_and_takes_up_what_was_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_worker_cancels_missed_ticks_and_takes_up_the_stuck_and_the_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     ticks = [tick(NIGHTLY, minutes) for minutes in range(1, 6)]
     for run in ticks:
         run.expected_start_time = dt.datetime.now(dt.UTC) - (NOW - (run.expected_start_time or NOW))
     left = pending(0)
     assert left.state is not None
     left.state.timestamp = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=STUCK_S + 5)
-    server = Server(ticks, [left])
+    answered, waits = tick(NIGHTLY, 0), tick(NIGHTLY, 0)
+    server = Server(ticks, [left], [answered, waits])
     seen: list[int] = []
 
     async def page(_worker: ProcessWorker) -> list[Any]:
@@ -108,9 +115,14 @@ def test_the_worker_cancels_the_missed_ticks_and_takes_up_what_was_stuck(monkeyp
     monkeypatch.setattr(ProcessWorker, "_get_scheduled_flow_runs", page)
     worker = OneForMissedTicks(work_pool_name="ratchet", name="local")
     worker._client = server  # type: ignore[assignment]
+    known = SimpleNamespace(due=lambda runs: {run.id: "the answer is there" for run in runs if run is answered})
+    monkeypatch.setattr(OneForMissedTicks, "waiting", known)
     found = asyncio.run(worker._get_scheduled_flow_runs())
     assert [entry.flow_run.id for entry in found] == [ticks[0].id]
     assert {identity for identity, state in server.ended.items() if state.is_cancelled()} == {r.id for r in ticks[1:]}
     assert server.ended[left.id].is_scheduled()
+    assert (server.ended[answered.id].name, server.ended[answered.id].message) == ("Resuming", "the answer is there")
+    assert server.ended[answered.id].is_scheduled()
+    assert waits.id not in server.ended
     assert len(seen) > 2
     assert "missed" in (server.ended[ticks[-1].id].message or "")

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from mlratchet.flows.check_file import check_pipeline
 from mlratchet.infra.child.keep_out import keep_users_code_out
@@ -19,6 +20,7 @@ from mlratchet.infra.launch import local
 from mlratchet.infra.launch.local import LocalLauncher
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.registry.memory import MemoryRegistry
+from mlratchet.infra.serving.server import ArtifactLoader
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.infra.tracking.memory import MemoryTracker
 from mlratchet.models.decisions.decision import load_decision
@@ -65,6 +67,28 @@ class Few(Check):
     def judge(self, case):
         return CheckResult(kind=self.kind, metric="few", verdict="pass", reason="few", threshold="", value=1.0, n=1)
 """
+SPY = """
+
+def secrets_in_reach():
+    import os
+    from pathlib import Path
+    found = [name for name, value in os.environ.items() if "SECRET" in name or "s3-secret" in value]
+    for file in ("stack.env", "keys/pipeline.pem"):
+        try:
+            found.append((Path("PROJECT") / ".ratchet" / file).read_text())
+        except PermissionError:
+            pass
+    return found
+
+class Counts(Counts):
+    def answers(self, output, class_names):
+        if secrets_in_reach():
+            raise RuntimeError(f"in reach: {secrets_in_reach()}")
+        return super().answers(output, class_names)
+
+class VisitCounts(VisitCounts):
+    task = Counts
+"""
 MORE = """
     - {kind: custom, function: "own:many"}
     - {kind: own:Few}
@@ -81,6 +105,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder that the user works in."""
     for name in ("visits.py", "visits.yaml"):
         shutil.copy(EXAMPLE / name, tmp_path)
+    with (tmp_path / "visits.py").open("a") as sink:
+        sink.write(SPY.replace("PROJECT", str(tmp_path)))
     with (tmp_path / "visits.yaml").open("a") as sink:
         sink.write(MORE.lstrip("\n"))
     (tmp_path / "own.py").write_text(OWN)
@@ -91,9 +117,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         monkeypatch.setattr(prefect_page, f"create_{name}_artifact", lambda *_, **__: None)
     monkeypatch.setattr(prefect_page, "update_progress_artifact", lambda *_, **__: None)
     home = tmp_path / ".ratchet"
-    home.mkdir()
+    (home / "keys").mkdir(parents=True)
+    (home / "keys" / "pipeline.pem").write_text("the key")
+    monkeypatch.setenv("RATCHET_S3_SECRET_KEY", "s3-secret")
     (home / "stack.env").write_text(
-        "RATCHET_S3_ACCESS_KEY=a\nRATCHET_S3_SECRET_KEY=b\nRATCHET_MLFLOW_TRACKING_URI=x\nRATCHET_PREFECT_API_URL=x\n"
+        "RATCHET_S3_ACCESS_KEY=a\nRATCHET_S3_SECRET_KEY=s3-secret\nRATCHET_MLFLOW_TRACKING_URI=x\nRATCHET_PREFECT_API_URL=x\n"
     )
     keep_users_code_out(home)
     yield tmp_path
@@ -132,7 +160,12 @@ def test_the_process_with_the_key_imports_nothing_of_the_users(
     record = register.fn(run, work, trained, evaluation, candidate)
     staged = measure.fn(run, work, record, evaluation)
     assert staged.parity_max_difference < 1e-4
-    assert staged.contract_failures == ()
+    assert staged.contract_failures == ()  # the objective answers there, and reaches no secret
+    assert staged.contract_n > 0
+    served = ArtifactLoader(lambda _: run.adapters.bucket(""), (project / ".ratchet",)).load(record, 1)
+    served.warm_up()
+    assert 0 < served.predict(np.zeros((1, 3), np.float32))[0]["rate"] < 10
+    assert served.answer_schema == {"rate": {"type": "number", "minimum": 0}}
     champion = judged(run, work, "champion", evaluation.evidence(version=record.version, staged=staged))
     again = replay(run.adapters.store, load_decision(run.adapters.store, champion.decision))
     assert (again.problems, again.verdict) == ((), "pass")

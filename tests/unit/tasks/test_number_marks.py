@@ -9,7 +9,7 @@ from mlratchet.models.data.first_columns import find_first_columns
 from mlratchet.models.data.preprocess import read_dataset_records
 from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.errors import DataError
-from mlratchet.tasks.support.row_identity import first_delivery
+from mlratchet.tasks.support.row_identity import LookedAt, first_delivery
 
 from .conftest import Road
 
@@ -60,3 +60,54 @@ def test_a_later_delivery_in_two_notations_tells_nothing(road: Road) -> None:
     with pytest.raises(DataError, match=r"numbers in two notations: got '1\.5' .*, '2,5'"):
         read(road, "1.5;7", "2,5;8")
     assert recorded(road) == ["columns/table.json"]
+
+
+def counted(road: Road, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The raw objects that are fetched, from now on."""
+    fetched: list[str] = []
+    real = road.store.get
+
+    def get(key: str, **more: Any) -> bytes:
+        if key.startswith("raw/"):
+            fetched.append(key)
+        return real(key, **more)
+
+    monkeypatch.setattr(road.store, "get", get)
+    return fetched
+
+
+def test_what_an_earlier_run_looked_at_is_not_read_again_for_its_marks(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run: Any = road.run(parameters='{columns: [a, b], classes: ["0", "1"]}', source="{prefix: t/, id_column: id}")
+    road.raw.put("t/1.csv", b"id;a;b;label\n1;1;7;0\n2;2;8;1\n")
+    before = take_snapshot(road.raw, road.store, prefix="t/")
+    first_delivery(run, before)
+    road.raw.put("t/2.csv", b"id;a;b;label\n3;3;7;0\n4;4;8;1\n")
+    later = take_snapshot(road.raw, road.store, prefix="t/")
+    looked = LookedAt(objects=frozenset(one.sha256 for one in before.objects), silent=frozenset("ab"))
+    new = [f"raw/{one.sha256}" for one in later.objects if one.sha256 not in looked.objects]
+    fetched = counted(road, monkeypatch)
+    assert first_delivery(run, later, looked).number_marks == {"a": "", "b": ""}
+    assert fetched == new
+    fetched.clear()
+    everything = LookedAt(objects=frozenset(one.sha256 for one in later.objects), silent=frozenset("ab"))
+    assert first_delivery(run, later, everything).number_marks == {"a": "", "b": ""}
+    assert fetched == []
+    road.raw.put("t/3.csv", b"id;a;b;label\n5;5,5;7;0\n6;6,5;8;1\n")
+    told = take_snapshot(road.raw, road.store, prefix="t/")
+    assert first_delivery(run, told, everything).number_marks == {"a": ",", "b": ""}
+
+
+@pytest.mark.parametrize("silent", [frozenset("a"), frozenset()])
+def test_a_column_of_which_nothing_is_known_is_looked_for_everywhere(
+    road: Road, monkeypatch: pytest.MonkeyPatch, silent: frozenset[str]
+) -> None:
+    run: Any = road.run(parameters='{columns: [a, b], classes: ["0", "1"]}', source="{prefix: t/, id_column: id}")
+    road.raw.put("t/1.csv", b"id;a;b;label\n1;1;7;0\n2;2;8;1\n")
+    first_delivery(run, take_snapshot(road.raw, road.store, prefix="t/"))
+    road.raw.put("t/2.csv", b"id;a;b;label\n3;3;7;0\n")
+    later = take_snapshot(road.raw, road.store, prefix="t/")
+    fetched = counted(road, monkeypatch)
+    first_delivery(run, later, LookedAt(objects=frozenset(one.sha256 for one in later.objects), silent=silent))
+    assert {*fetched} == {f"raw/{one.sha256}" for one in later.objects}

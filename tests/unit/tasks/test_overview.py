@@ -9,9 +9,14 @@ from typing import Any
 
 import pytest
 from mlratchet.flows.cli.pipelines import age
+from mlratchet.infra.keys.files import public_half
 from mlratchet.infra.serving.local import LocalServers
 from mlratchet.infra.storage.memory import MemoryStore
+from mlratchet.models.approval.statement import Statement, publish
+from mlratchet.models.decisions.approval_request import ApprovalRequest, publish_request
 from mlratchet.models.errors import ConfigurationError, DataError
+from mlratchet.models.gates.policy import GatePolicy
+from mlratchet.models.identity.signing import Signer
 from mlratchet.models.ledger.chain import entry_key
 from mlratchet.models.registration.record import registration_key
 from mlratchet.models.registration.tracking import TrackingRecord, publish_tracking
@@ -20,7 +25,7 @@ from mlratchet.tasks.actions import overview as module
 from mlratchet.tasks.actions.overview import overview
 from mlratchet.tasks.actions.raw_objects import list_raw, remove_raw
 
-from tests.unit.audit.conftest import World
+from tests.unit.audit.conftest import POLICY, World
 from tests.unit.serving.test_server import settings_of
 
 
@@ -29,7 +34,9 @@ def adapters(world: World, tmp_path: Path) -> Any:
     """Of the world's bucket; a file of a pipeline that never ran lies in the folder."""
     (tmp_path / "quote.yaml").write_text("")
     settings = settings_of(tmp_path, pipelines_dir=tmp_path)
-    return SimpleNamespace(store=world.store, ledger=world.ledger, servers=LocalServers(tmp_path), settings=settings)
+    return SimpleNamespace(
+        store=world.store, ledger=world.ledger, servers=LocalServers(tmp_path), settings=settings, keys=world.keys
+    )
 
 
 def test_every_pipeline_has_a_line(adapters: Any, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +60,33 @@ def test_health_is_the_servers_word_or_that_somebody_stopped_it(adapters: Any, m
     monkeypatch.setattr(LocalServers, "url", lambda *_: "http://server")
     assert overview(adapters, ask=lambda url: f"asked {url}")[0]["health"] == "asked http://server"
     adapters.servers.withdraw("digits", "stopped")
-    assert overview(adapters, ask=lambda url: url)[0]["health"] == "stopped"
+    assert overview(adapters, ask=lambda url: url)[0]["health"] == "stopped; `ratchet deploy digits` starts it again"
+
+
+def test_a_version_that_waits_for_a_person_is_in_the_line(adapters: Any, world: World) -> None:
+    person = Signer.generate()
+    world.change_trust([*world.keys.trusted(), public_half(person, "approver", "alice")])
+    asked = publish_request(world.store, request_about_version_4(world))
+    digits, quote = overview(adapters)
+    assert (digits["champion"], digits["waits"], quote["waits"]) == (3, "version 4 waits for 1 of alice", None)
+    said = {
+        "subject": asked.subject, "decision": "reject", "approver": "alice", "reason": "no", "at_s": 1.0,
+        "expires_s": time.time() + 60, "method": "signature",
+    }  # fmt: skip
+    publish(world.store, Statement.model_validate(said), person)
+    assert overview(adapters)[0]["waits"] is None
+
+
+def request_about_version_4(world: World) -> ApprovalRequest:
+    """Of a champion gate that asks alice."""
+    policy = POLICY.model_dump(mode="json", exclude={"policy"})
+    policy["champion"] = [{"kind": "approval", "approvers": ["alice"]}]
+    subject = {
+        "pipeline": "digits", "gate": "champion", "version": 4, "work_key": "w", "dataset": "d", "manifest": "m",
+        "policy": GatePolicy.model_validate(policy).digest(), "champion_version": 3,
+    }  # fmt: skip
+    asked = {"subject": subject, "policy": policy, "decision": "d", "asked_by": "ada", "run_id": "r", "at_s": 1.0}
+    return ApprovalRequest.model_validate(asked)
 
 
 def test_a_ledger_that_does_not_verify_is_the_health_of_its_pipeline(adapters: Any, world: World) -> None:

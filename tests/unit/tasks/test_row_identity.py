@@ -138,9 +138,13 @@ def test_after_a_lost_column_rows_seen_in_training_are_found_over_the_parents_sn
     assert now.identity_columns == ("a", "b", "c", "region")
     assert sides(road, now)["test"].isdisjoint(sides(road, before)["test"])
     found = seen(road, run, now, record)
-    trained = {f"{x:.6f}" for side in ("train", "validation") for x in load_split(road.store, before, side).x[:, 0]}
+    trained = {
+        f"{x:.6f}" for side in ("train", "validation") for x in load_split(road.store, before, side).x.array[:, 0]
+    }
     test = load_split(road.store, now, "test")
-    assert found == {i for i, x in zip(test.ids, test.x[:, 0], strict=True) if f"{x:.6f}" in trained & kept} != set()
+    assert (
+        found == {i for i, x in zip(test.ids, test.x.array[:, 0], strict=True) if f"{x:.6f}" in trained & kept} != set()
+    )
 
 
 @pytest.mark.parametrize("whose", ["the rows", "both"])
@@ -166,7 +170,9 @@ def before_the_upgrade(road: Road, dataset: DatasetManifest) -> DatasetManifest:
     index = {}
     for side in dataset.splits:
         split = load_split(road.store, dataset, side)
-        index |= {i: [digest_bytes(x.tobytes()), int(y)] for i, x, y in zip(split.ids, split.x, split.y, strict=True)}
+        index |= {
+            i: [digest_bytes(x.tobytes()), int(y)] for i, x, y in zip(split.ids, split.x.array, split.y, strict=True)
+        }
     body = canonical_json(index)
     road.store.put(f"indexes/{digest_bytes(body)}.json", body)
     document = dataset.model_dump(mode="json") | {"index_sha256": digest_bytes(body), "identity_columns": []}
@@ -190,9 +196,9 @@ def test_rows_of_a_dataset_from_before_the_upgrade_are_found(road: Road) -> None
     road.store.put(f"datasets/{before.id}.json", canonical_json(document))
     record = registered(road, run, load_dataset(road.store, before.id))
     now = prepared(road, run, table())
-    trained = {x.tobytes() for side in ("train", "validation") for x in load_split(road.store, before, side).x}
+    trained = {x.tobytes() for side in ("train", "validation") for x in load_split(road.store, before, side).x.array}
     test = load_split(road.store, now, "test")
-    expected = {i for i, x in zip(test.ids, test.x, strict=True) if x.tobytes() in trained}
+    expected = {i for i, x in zip(test.ids, test.x.array, strict=True) if x.tobytes() in trained}
     assert seen(road, run, now, record) == expected
     assert 0 < len(expected) < len(test.ids)
     with pytest.raises(ConfigurationError, match=r"version 1 was trained on \d+ of the \d+ test rows"):
@@ -206,9 +212,9 @@ def test_renumbered_ids_hide_no_row_that_was_trained_on(road: Road) -> None:
     assert seen(road, run, prepared(road, run, [*table(ids=lambda n: f"r{n}"), *more()]), record) == set()
     now = prepared(road, run, table(ids=lambda number: f"r{(number + 7) % 400}"))
     found = seen(road, run, now, record)
-    trained = {x.tobytes() for side in ("train", "validation") for x in load_split(road.store, before, side).x}
+    trained = {x.tobytes() for side in ("train", "validation") for x in load_split(road.store, before, side).x.array}
     test = load_split(road.store, now, "test")
-    assert found == {i for i, x in zip(test.ids, test.x, strict=True) if x.tobytes() in trained} != set()
+    assert found == {i for i, x in zip(test.ids, test.x.array, strict=True) if x.tobytes() in trained} != set()
 
 
 def test_renumbered_ids_hide_no_row_after_a_change_of_the_split_either(road: Road) -> None:
@@ -218,10 +224,52 @@ def test_renumbered_ids_hide_no_row_after_a_change_of_the_split_either(road: Roa
     split = run.spec.data.split.model_copy(update={"salt": "another"})
     run.spec = run.spec.model_copy(update={"data": run.spec.data.model_copy(update={"split": split})})
     now = prepared(road, run, table(ids=lambda number: f"r{(number + 7) % 400}"))
-    trained = {x.tobytes() for side in ("train", "validation") for x in load_split(road.store, before, side).x}
+    trained = {x.tobytes() for side in ("train", "validation") for x in load_split(road.store, before, side).x.array}
     test, own = load_split(road.store, now, "test"), sides(road, before)
-    known = {i for i, x in zip(test.ids, test.x, strict=True) if x.tobytes() in trained}
+    known = {i for i, x in zip(test.ids, test.x.array, strict=True) if x.tobytes() in trained}
     assert known <= seen(road, run, now, record) <= known | own["train"] | own["validation"]
+
+
+def test_rows_of_a_grandparent_are_found_under_any_id(road: Road) -> None:
+    """Version 2 never saw them, version 1 did under other ids."""
+    run = run_with(road, source="{prefix: t/, id_column: id}")
+    old, new = slice(0, 200), slice(200, 400)
+    first = prepared(road, run, table(ids=lambda number: f"r{number}")[old])
+    grandparent = registered(road, run, first)
+    second = prepared(road, run, table(ids=lambda number: f"s{number}")[new])
+    assert seen(road, run, second, grandparent) == set()
+    parent = road.version(
+        program(GOOD), dataset_id=second.id, revision=publish_pipeline(road.store, run.spec), parent=grandparent
+    )
+    now = prepared(road, run, table(ids=lambda number: f"t{number}"))
+    records = {1: grandparent, 2: parent}
+    found = seen_rows(road.store, run.spec, now.id, parent, records.get)
+    trained = {
+        x.tobytes() for one in (first, second) for side in ("train", "validation")
+        for x in load_split(road.store, one, side).x
+    }  # fmt: skip
+    test = load_split(road.store, now, "test")
+    assert found == {i for i, x in zip(test.ids, test.x, strict=True) if x.tobytes() in trained} != set()
+    assert any(int(identity[1:]) < 200 for identity in found)
+    with pytest.raises(ConfigurationError, match=r"version 2 was trained on \d+ of the \d+ test rows"):
+        refuse_seen_rows(run, road.work(now), parent)
+
+
+def test_rows_of_a_grandparent_that_the_parent_never_saw_are_found_after_a_change_of_the_split(road: Road) -> None:
+    """The parent divides rows as now: what its own parent trained on by another rule may be a test row all the same."""
+    then = run_with(road, source="{prefix: t/, id_column: id}")
+    split = then.spec.data.split.model_copy(update={"salt": "another"})
+    then.spec = then.spec.model_copy(update={"data": then.spec.data.model_copy(update={"split": split})})
+    first = prepared(road, then, table(ids=lambda number: f"r{number}")[:200])
+    grandparent = registered(road, then, first)
+    run = run_with(road, source="{prefix: t/, id_column: id}")
+    second = prepared(road, run, table(ids=lambda number: f"r{number}")[200:])
+    parent = road.version(
+        program(GOOD), dataset_id=second.id, revision=publish_pipeline(road.store, run.spec), parent=grandparent
+    )
+    now = prepared(road, run, table(ids=lambda number: f"r{number}"))
+    found = seen_rows(road.store, run.spec, now.id, parent, {1: grandparent, 2: parent}.get)
+    assert found == sides(road, now)["test"] & (sides(road, first)["train"] | sides(road, first)["validation"]) != set()
 
 
 def more() -> list[dict[str, str]]:

@@ -22,6 +22,7 @@ from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.identity.signing import Anchor, Signer, TrustedKeys
+from mlratchet.models.ledger.undo import standing
 from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.promotion.move import project
 from mlratchet.models.registration.record import Registration, registration_key
@@ -253,6 +254,18 @@ def test_promotion_by_hand_and_rollback_sign_too(road: Road, record: Registratio
     report = road.world.audit()
     assert report.passed, report.line()
     assert report.generations == 6
+
+
+def test_rollbacks_go_further_back_and_end_with_what_brings_the_others_back(road: Road, record: Registration) -> None:
+    stood = standing(road.adapters.ledger.entries("digits"))
+    assert len(stood) > 1
+    for version in reversed(stood[:-1]):
+        assert roll_back(road.adapters, "digits", to=None, reason="why")["version"] == version
+    with pytest.raises(ConfigurationError, match="first promotion that stands") as refused:
+        roll_back(road.adapters, "digits", to=None, reason="why")
+    assert "`ratchet rollback digits --to VERSION` brings one of [" in str(refused.value)
+    report = road.world.audit()
+    assert report.passed, report.line()
 
 
 def test_an_override_asks_whom_the_policy_asks_and_takes_the_answer(road: Road, record: Registration) -> None:

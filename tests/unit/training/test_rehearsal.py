@@ -76,7 +76,7 @@ def test_a_column_that_is_embedded_says_how_to_leave_it_as_it_is() -> None:
     assert "workload.parameters.standardise: false, or name the columns" in said
     for left in (False, ["b"]):
         assert tried("Embeds", rows=rows, parameters={**TABLE, "standardise": left}) == Rehearsal()
-    beyond = Split(ids=rows.ids, x=rows.x + 7, y=rows.y)
+    beyond = Split(ids=rows.ids, x=rows.x.array + 7, y=rows.y)
     for use in ("Embeds", "Squeeze"):  # what is wrong with raw columns, too, is not laid at their scale
         said = tried(use, rows=beyond).problem
         assert said

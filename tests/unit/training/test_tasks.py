@@ -22,6 +22,7 @@ from mlratchet.models.metrics.rows import RowOutputs, load_rows
 from mlratchet.models.pipeline.spec import WorkloadRef
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.sources.record import GROUP_COLUMN
+from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.job import TrainJob
 from mlratchet.models.training.observers import Surroundings
@@ -146,7 +147,7 @@ def test_label_columns_are_read_counted_and_shown(labelled: Case, store: MemoryS
 
 
 def test_a_client_gets_the_labels_with_their_probabilities(labelled: Case) -> None:
-    (answer,) = labelled.predictor(labelled.train("w")).predict(np.array([[3, 3, -3]], np.float32))
+    (answer,) = labelled.predictor(labelled.train("w")).predict(Inputs({"x": np.array([[3, 3, -3]], np.float32)}))
     assert answer["labels"] == [name for name, p in answer["probabilities"].items() if p > 0.5]
     assert answer["probabilities"]["warm"] > 0.9
     assert answer["probabilities"]["rare"] < 0.1
@@ -179,7 +180,7 @@ def test_a_query_stays_on_one_side_and_a_client_gets_scores(ranked: Case) -> Non
     assert sum(map(len, sides)) == len(set.union(*sides)) == 120
     assert [reject.code for reject in ranked.rejects] == ["unknown_label"]
     result = ranked.train("w", global_batch_size=12)
-    high, low = ranked.predictor(result).predict(np.array([[2, 0], [-2, 0]], np.float32))
+    high, low = ranked.predictor(result).predict(Inputs({"x": np.array([[2, 0], [-2, 0]], np.float32)}))
     assert high["score"] > low["score"]
     assert "relevance.png" in evaluation_plots(
         ranked.rows(result), ranked.workload.objective, (), history=result.history

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import torch
+from mlratchet.flows.runs.start import read_report
 from mlratchet.infra.launch.nodes import Joiner
 from mlratchet.infra.search.journal import BucketJournal
 from mlratchet.infra.storage.memory import MemoryStore
@@ -16,6 +18,7 @@ from mlratchet.models.data.dataset import DatasetManifest, load_dataset
 from mlratchet.models.data.reading import line_of_dataset
 from mlratchet.models.data.snapshot import Snapshot, SnapshotObject, load_snapshot, snapshot_id, take_snapshot
 from mlratchet.models.decisions.gate_run import find_gate_run, list_gate_runs
+from mlratchet.models.decisions.waiting import waiting_of
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.gates.holdout import record_use
 from mlratchet.models.identity.canonical import digest, digest_bytes
@@ -154,6 +157,24 @@ PLANTS = {
             "orders/digits/o.json": {"name": "digits", "revision": SHA, "actor": "a", "at_s": 1.0, "token": "t"}
         },
         believed=lambda s: not raised(lambda: take_order(s, "digits", "o", run_id="r", now_s=2.0)),
+    ),
+    "wait": Plant(
+        records={
+            "waits/digits/r.json": {
+                "run": "r", "pipeline": "digits", "revision": SHA, "snapshot": SHA, "actor": "a", "request": "q",
+                "form": "f", "until_s": 2.0,
+            }
+        },
+        believed=lambda s: waiting_of(s, "digits", "r", now_s=1.0) is not None,
+    ),
+    "report": Plant(
+        records={
+            "runs/r.json": {
+                "run_id": "r", "pipeline": "digits", "outcome": "promoted", "exit_code": 0, "line": "all is well",
+                "gates": [],
+            }
+        },
+        believed=lambda s: read_report(SimpleNamespace(store=s), "r") is not None,  # type: ignore[arg-type]
     ),
     "wear": Plant(
         records={

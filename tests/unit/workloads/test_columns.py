@@ -45,7 +45,7 @@ def test_every_column_that_is_no_input_travels_by_itself(raw: MemoryStore, store
     rows = rows_of(raw, store)
     outputs = scored(store, rows)
     assert set(outputs.columns) == {"region", "user"}
-    expected = ["eu" if int(a) % 3 else "us" for a in rows.x[:, 0]]
+    expected = ["eu" if int(a) % 3 else "us" for a in rows.x.array[:, 0]]
     assert outputs.columns["region"] == expected
     assert outputs.dataset_id == rows.dataset_id != ""
 

@@ -20,10 +20,10 @@ from mlratchet.models.data.shards import load_split
 from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.fault_points import InjectedFault, arm
 from mlratchet.models.sources.record import Record
+from mlratchet.models.tensors.batch import export_program
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.job import TrainingError, TrainJob
 from mlratchet.models.training.loop import Trainer
-from mlratchet.models.training.rehearsal import export
 from mlratchet.models.workloads.base import MEAN, SCALE
 from mlratchet.models.workloads.loading import load_workload
 from mlratchet.models.workloads.standardise import LARGEST, TARGET_MEAN, TARGET_SCALE, moments
@@ -96,7 +96,7 @@ def test_what_is_fitted_is_of_the_training_rows_alone_and_stays_to_the_last_bit(
     rng = np.random.default_rng(0)
     x = rng.normal(3, 7, (300, 2)) * [1.0, 1e4]
     found = trained(x, (x[:, 0] > 3).astype(int), epochs=2, parameters={"classes": ["no", "yes"]})
-    rows = load_split(store, load_dataset(store, found.job.dataset_id), "train").x.astype(np.float64)
+    rows = load_split(store, load_dataset(store, found.job.dataset_id), "train").x.array.astype(np.float64)
     assert len(rows) < 300
     state = found.module.state_dict()
     assert torch.equal(state[MEAN], torch.from_numpy(rows.mean(axis=0)).float())
@@ -115,7 +115,7 @@ def test_names_stay_and_the_exported_program_takes_raw_rows(trained: Make) -> No
     fresh = found.workload.prepared_model()
     fresh.load_state_dict(final)
     rows = torch.from_numpy(x[:5] * 1000).float()
-    answers = export(fresh.eval(), rows)(rows)
+    answers = export_program(fresh.eval(), rows, ()).module()(rows)
     assert torch.equal(answers, found.module.eval()(rows))
     assert 50 < float(answers.mean()) < 250
     found.workload.standardise = False  # type: ignore[attr-defined]  # a table's

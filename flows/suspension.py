@@ -1,0 +1,89 @@
+"""A run that waits for people holds no process: it writes down what it goes on with, its process ends, and the worker
+takes it up again when the answer is in the bucket, a form was filled in, or the wait is over.
+
+In Prefect the run is `Suspended`, with the form; *Resume* there schedules it, as the worker does otherwise.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+from uuid import UUID
+
+from mlratchet.models.decisions.approval_request import ApprovalRequest
+from mlratchet.models.decisions.waiting import WaitingRun, publish_waiting
+from mlratchet.models.errors import InfrastructureError
+from mlratchet.tasks.wiring import Run
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.client.schemas.responses import SetStateStatus
+from prefect.exceptions import Pause
+from prefect.input import RunInput
+from prefect.input.actions import read_flow_run_input
+from prefect.input.run_input import Keyset, keyset_from_base_key
+from prefect.states import Suspended
+from pydantic import ValidationError
+
+
+class WaitsForPeople(Pause):
+    """The flow has ended for now; `suspend` tells Prefect once nothing of it runs any more."""
+
+    def __init__(self, waiting: WaitingRun, form: type[RunInput]) -> None:
+        super().__init__(f"run {waiting.run} waits for people")
+        self.waiting, self.form = waiting, form
+
+
+def wait_without_a_process(run: Run, request: ApprovalRequest, *, until_s: float) -> WaitingRun:
+    """Write down what the run goes on with."""
+    waiting = WaitingRun(
+        run=run.run_id,
+        pipeline=run.spec.name,
+        revision=run.spec.revision(),
+        snapshot=run.snapshot_id,
+        actor=run.actor,
+        request=request.key,
+        form=uuid.uuid4().hex,
+        until_s=until_s,
+    )
+    publish_waiting(run.adapters.store, waiting)
+    return waiting
+
+
+def suspended_state(form: str) -> State[Any]:
+    """Prefect's, without an end of its own: a stack that was down for that long would find the run failed."""
+    state: State[Any] = Suspended(pause_key=form, message="waits for approval; its process has ended")
+    state.state_details.run_input_keyset = {str(name): key for name, key in keyset_of(form).items()}
+    return state
+
+
+def keyset_of(form: str) -> Keyset:
+    """Under which names Prefect keeps a form and its answer."""
+    return keyset_from_base_key(f"suspended-{form}")
+
+
+def suspend(waits: WaitsForPeople) -> None:
+    """Tell Prefect that the run waits. Call it when the flow's heartbeats have stopped: one that came later would have
+    the run declared crashed.
+
+    Raises ``InfrastructureError`` where Prefect does not let it wait, as after a cancellation.
+    """
+    run_id, state = UUID(waits.waiting.run), suspended_state(waits.waiting.form)
+    waits.form.save(keyset_of(waits.waiting.form), flow_run_id=run_id)
+    with get_client(sync_client=True) as client:
+        said = client.set_flow_run_state(run_id, state)
+    if said.status != SetStateStatus.ACCEPT:
+        why = getattr(said.details, "reason", None) or said.status.value
+        raise InfrastructureError(
+            f"run {run_id} cannot wait in Prefect: {why}; the question stands: `ratchet approvals` shows it"
+        )
+
+
+def answer_in_form(form: type[RunInput], waiting: WaitingRun) -> Any | None:
+    """The form as it was filled in since, or None."""
+    said = read_flow_run_input(keyset_of(waiting.form)["response"], flow_run_id=UUID(waiting.run))
+    if not isinstance(said, dict):
+        return None
+    try:
+        return form(**said)
+    except (ValidationError, TypeError):  # an API without a form's checks in front of it took anything
+        return None

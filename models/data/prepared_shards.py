@@ -1,0 +1,88 @@
+"""Shards of examples become shards of tensors, by a preparation that is fitted on the training side alone."""
+
+from __future__ import annotations
+
+import base64
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mlratchet.models.config import WorkloadRef
+from mlratchet.models.data.dataset import DatasetManifest, ShardRef, preparation_key
+from mlratchet.models.data.shards import first_rows, publish_shard, read_shard
+from mlratchet.models.identity.canonical import digest_bytes
+from mlratchet.models.ports.storage import DigestMismatch, ObjectNotFound, ObjectStore
+from mlratchet.models.tensors.named import Ragged
+from mlratchet.models.workloads.examples import documents_of
+from mlratchet.models.workloads.fields import EXAMPLE
+from mlratchet.models.workloads.prepared import fit_away
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedShards:
+    """What became of the examples."""
+
+    splits: dict[str, tuple[ShardRef, ...]]
+    sha256: str  # of what the preparation was fitted to
+
+
+def prepare_shards(
+    store: ObjectStore, workload: WorkloadRef, examples: Mapping[str, tuple[ShardRef, ...]]
+) -> PreparedShards:
+    """Fit, apply and publish. Raises ``DataError`` for rows that the preparation cannot be fitted to."""
+    held = {side: [read_shard(store, ref) for ref in refs] for side, refs in examples.items()}
+    fitted, found = fit_away(workload, {side: [one.x for one in shards] for side, shards in held.items()})
+    sha256 = digest_bytes(fitted)
+    store.create(preparation_key(sha256), fitted)
+    splits = {
+        side: tuple(
+            publish_shard(store, replace(rows, x=inputs)) for rows, inputs in zip(held[side], found[side], strict=True)
+        )
+        for side in examples
+    }
+    return PreparedShards(splits=splits, sha256=sha256)
+
+
+def fitted_workload(store: ObjectStore, workload: WorkloadRef, dataset: DatasetManifest) -> WorkloadRef:
+    """The workload with what its preparation was fitted to for this dataset. Raises ``ObjectNotFound`` where that is
+    gone, ``DigestMismatch`` where it was changed."""
+    key = preparation_key(dataset.preparation_sha256)
+    state = store.get(key, sha256=dataset.preparation_sha256)
+    fitted = {"fitted": base64.b64encode(state).decode()}
+    return workload.model_copy(update={"parameters": {**workload.parameters, **fitted}})
+
+
+def instances_of_side(store: ObjectStore, dataset: DatasetManifest, side: str, count: int) -> list[Any] | None:
+    """The first rows of a side as a request holds them; None where the rows themselves are what clients send."""
+    if not dataset.examples:
+        return None
+    held = first_rows(store, dataset.raw, side, count).x.columns[EXAMPLE]
+    assert isinstance(held, Ragged)
+    return documents_of(held)
+
+
+def is_whole(store: ObjectStore, key: str, sha256: str) -> bool:
+    """Whether an object has the bytes that its digest says; what has not is made again, which is logged."""
+    try:
+        store.get(key, sha256=sha256)
+    except (DigestMismatch, ObjectNotFound) as error:
+        logger.warning("%s; it is made again from the delivery", error)
+        return False
+    return True
+
+
+def mend_preparation(store: ObjectStore, workload: WorkloadRef, dataset: DatasetManifest) -> None:
+    """Prepare again what of a dataset's tensors was changed or is gone: its examples are whole.
+
+    Raises ``DigestMismatch`` or ``ObjectNotFound`` where it comes out otherwise now.
+    """
+    held = [(preparation_key(dataset.preparation_sha256), dataset.preparation_sha256)]
+    held += [(ref.key, ref.sha256) for refs in dataset.splits.values() for ref in refs]
+    lost = [(key, sha256) for key, sha256 in held if not is_whole(store, key, sha256)]
+    if lost:
+        prepare_shards(store, workload, dataset.examples)
+        for key, sha256 in lost:
+            store.get(key, sha256=sha256)

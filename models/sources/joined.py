@@ -1,0 +1,259 @@
+"""The format `joined`: two or more formats joined by id, such as a table beside pictures, sounds or other tables.
+
+The first part is read in pieces; the others are tables that are held in memory. Columns are joined by name, rows by the text
+of the id; what has no partner is set aside, each once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, Literal
+
+from mlratchet.models.config import StrictModel
+from mlratchet.models.errors import ConfigurationError, DataError
+from mlratchet.models.nearest import nearest_hint
+from mlratchet.models.sources.base import Example, Fetch, Format, NumberOptions, SourceOptions
+from mlratchet.models.sources.formats import FORMATS, options_given
+from mlratchet.models.sources.parquet import as_text
+from mlratchet.models.sources.pieces import ID, WHERE, RawPiece
+from mlratchet.models.sources.ranged import Open
+from mlratchet.models.sources.record import RawObject, Reject
+from pydantic import ConfigDict, Field
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Part(StrictModel):
+    """One of what is joined: a format with its own options beside these."""
+
+    model_config = ConfigDict(extra="allow")
+    below: str = Field(min_length=1)
+    """Folder or beginning of names below the prefix of the source; the keys of the part begin behind it."""
+    format: str
+    """A built-in format."""
+    id: str | None = None
+    """The column that holds the id, `@stem` (the name of a file without folder and suffix) or `@key` (its key below
+    `below`). null: the column that `on` names, or `@stem` where the part has none."""
+
+
+class JoinedOptions(NumberOptions):
+    """Which parts there are, and what joins them."""
+
+    format: Literal["joined"] = "joined"
+    on: str = "id"
+    """The column that says which rows belong together; it is the id of an example."""
+    parts: tuple[Part, ...] = Field(default=(), strict=False)
+    """Two or more. The first says which examples there are and may be of any size; the others fit into memory."""
+    alone: Literal["set_aside", "keep"] = "set_aside"
+    """What happens to a row of the first part without a partner: it is set aside, or its other columns are empty."""
+    label_column: str = "label"
+    group_column: str | None = None
+    """Records of one group stay on one side of the split."""
+    slice_columns: tuple[str, ...] | None = Field(default=None, strict=False)
+    """Columns that travel with every row, for slices; null: all."""
+
+
+@dataclass
+class _Held:
+    """A part in memory: id -> its row, and which were asked for."""
+
+    name: str
+    rows: dict[str, tuple[str, dict[str, str]]]  # id -> where, cells
+    asked: set[str]
+
+
+class Joined(Format):
+    """The rows of the first part, each with the columns of its partners."""
+
+    name = "joined"
+    Options = JoinedOptions
+    options: JoinedOptions
+
+    def __init__(self, options: SourceOptions) -> None:
+        super().__init__(options)
+        if len(self.options.parts) < 2:
+            raise ConfigurationError(
+                "source.parts: two or more parts are joined, e.g. [{below: tables/, format: csv}, ...]"
+            )
+        self._formats = [_format_of_part(part, self.options.prefix) for part in self.options.parts]
+
+    def read(self, objects: list[RawObject], fetch: Fetch, *, columns: Sequence[str]) -> Iterator[Example | Reject]:
+        """An example per row of the first part."""
+        held = yield from self._held(objects, fetch)
+        part, options = self.options.parts[0], self.options
+        for one in self._examples(0, objects, fetch):
+            if isinstance(one, Reject):
+                yield one
+                continue
+            values = self._with_partners(_id_of(one, part, options.on), one.where, dict(one.values), held)
+            if isinstance(values, Reject):
+                yield values
+                continue
+            for name in (*columns, *((options.group_column,) if options.group_column else ())):
+                if name not in values:
+                    hint = nearest_hint(name, list(values), otherwise="name another column")
+                    raise DataError(f"{one.where}: column {name!r} is missing from what was joined; {hint}")
+            travelling = options.slice_columns
+            yield replace(
+                one,
+                values=values,
+                id=values[options.on],
+                label=values.get(options.label_column, one.label),
+                group=values[options.group_column] if options.group_column else one.group,
+                columns={
+                    n: v for n, v in values.items() if (n in travelling if travelling is not None else n not in columns)
+                },
+            )
+        yield from _unasked(held)
+
+    def tables(
+        self,
+        objects: list[RawObject],
+        open_object: Open,
+        columns: Sequence[str] | None = None,  # noqa: ARG002
+    ) -> Iterator[RawPiece | Reject]:
+        """The pieces of the first part with the columns of the others, as text."""
+
+        def fetch(item: RawObject) -> bytes:
+            with open_object(item) as source:
+                return source.read()
+
+        held = yield from self._held(objects, fetch)
+        part, below = self.options.parts[0], self.options.parts[0].below
+        inside = _below(objects, below)
+        for one in self._formats[0].tables(inside, _opening(open_object, below), None):
+            if isinstance(one, Reject):
+                yield _renamed(one, below)
+            else:
+                yield from self._joined_piece(one, part, held)
+        yield from _unasked(held)
+
+    def _joined_piece(self, one: RawPiece, part: Part, held: list[_Held]) -> Iterator[RawPiece | Reject]:
+        import pyarrow as pa
+
+        table = one.table
+        ids = _ids_of(table, part, self.options.on, one.key)
+        places = [f"{part.below}{where}" for where in table[WHERE].to_pylist()]
+        rows: list[Mapping[str, str]] = []
+        kept: list[int] = []
+        for number, (identity, where) in enumerate(zip(ids, places, strict=True)):
+            values = self._with_partners(identity, where, {}, held)
+            if isinstance(values, Reject):
+                yield values
+            else:
+                rows.append(values)
+                kept.append(number)
+        if not kept:
+            return
+        table = table.drop_columns([WHERE]).take(pa.array(kept, pa.int64()))
+        for name in dict.fromkeys(name for row in rows for name in row):
+            cells = pa.array([row.get(name) for row in rows], pa.string())
+            if name in table.column_names:
+                table = table.drop_columns([name])
+            table = table.append_column(name, cells)
+        table = table.append_column(WHERE, pa.array([places[number] for number in kept], pa.string()))
+        yield RawPiece(f"{part.below}{one.key}", one.number, table)
+
+    def _with_partners(
+        self, identity: str, where: str, values: dict[str, str], held: list[_Held]
+    ) -> dict[str, str] | Reject:
+        if not identity:
+            return Reject(where=where, code="missing_id", reason=f"{where}: no id to join by ({self.options.on})")
+        values[self.options.on] = identity
+        for other in held:
+            found = other.rows.get(identity)
+            if found is None:
+                if self.options.alone == "keep":
+                    continue
+                words = f"{where}: id {identity[:60]!r} has no partner in {other.name}"
+                return Reject(where=where, code="no_partner", reason=words)
+            other.asked.add(identity)
+            for name, cell in found[1].items():
+                if name != self.options.on and values.setdefault(name, cell) != cell:
+                    words = f"{where}: column {name!r} says {values[name][:60]!r} here, {cell[:60]!r} in {found[0]}"
+                    return Reject(where=where, code="contradiction", reason=words)
+        return values
+
+    def _held(self, objects: list[RawObject], fetch: Fetch) -> Any:
+        """A generator of rejects that returns the parts which are held."""
+        held = []
+        for number, part in enumerate(self.options.parts[1:], start=1):
+            rows: dict[str, tuple[str, dict[str, str]]] = {}
+            for one in self._examples(number, objects, fetch):
+                if isinstance(one, Reject):
+                    yield one
+                    continue
+                identity = _id_of(one, part, self.options.on)
+                if not identity:
+                    yield Reject(where=one.where, code="missing_id", reason=f"{one.where}: no id to join by")
+                elif identity in rows:
+                    words = f"{one.where}: id {identity[:60]!r} is there twice; the first ({rows[identity][0]}) is kept"
+                    yield Reject(where=one.where, code="duplicate_id", reason=words)
+                else:
+                    rows[identity] = (one.where, {name: as_text(cell) for name, cell in one.values.items()})
+            held.append(_Held(part.below, rows, set()))
+        return held
+
+    def _examples(self, number: int, objects: list[RawObject], fetch: Fetch) -> Iterator[Example | Reject]:
+        below = self.options.parts[number].below
+        for one in self._formats[number].read(_below(objects, below), _fetching(fetch, below), columns=()):
+            yield _renamed(one, below)
+
+
+def _format_of_part(part: Part, prefix: str) -> Format:
+    if part.format not in FORMATS or part.format == "joined":
+        known = [name for name in FORMATS if name != "joined"]
+        raise ConfigurationError(f"source.parts: unknown format {part.format!r}; {nearest_hint(part.format, known)}")
+    return options_given({**(part.model_extra or {}), "prefix": f"{prefix}{part.below}"}, part.format)
+
+
+def _below(objects: Sequence[RawObject], below: str) -> list[RawObject]:
+    found = [replace(item, key=item.key.removeprefix(below)) for item in objects if item.key.startswith(below)]
+    if not found:
+        raise DataError(f"{below}: no object begins so; correct source.parts or deliver it")
+    return found
+
+
+def _fetching(fetch: Fetch, below: str) -> Fetch:
+    return lambda item: fetch(replace(item, key=f"{below}{item.key}"))
+
+
+def _opening(open_object: Open, below: str) -> Open:
+    return lambda item: open_object(replace(item, key=f"{below}{item.key}"))
+
+
+def _renamed(one: Any, below: str) -> Any:
+    return replace(one, where=f"{below}{one.where}")
+
+
+def _id_of(one: Example, part: Part, on: str) -> str:
+    item = one.picture or one.sound
+    chosen = part.id or (on if on in one.values else "@stem")
+    if chosen.startswith("@"):
+        key = item.key if item is not None else (one.id or "")
+        return _stem(key) if chosen == "@stem" else key
+    return as_text(one.values.get(chosen))
+
+
+def _ids_of(table: pa.Table, part: Part, on: str, key: str) -> list[str]:
+    chosen = part.id or (on if on in table.column_names else "@stem")
+    name = ID if chosen.startswith("@") else chosen
+    if name not in table.column_names:
+        hint = nearest_hint(chosen, table.column_names, otherwise="name another")
+        raise DataError(f"{part.below}{key}: no column {chosen!r} to join by; {hint}")
+    cells = [as_text(cell) for cell in table[name].to_pylist()]
+    return [_stem(cell) for cell in cells] if chosen == "@stem" else cells
+
+
+def _stem(key: str) -> str:
+    return PurePosixPath(key).name.partition(".")[0]
+
+
+def _unasked(held: Sequence[_Held]) -> Iterator[Reject]:
+    for other in held:
+        for identity, (where, _) in other.rows.items():
+            if identity not in other.asked:
+                yield Reject(where=where, code="no_partner", reason=f"{where}: id {identity[:60]!r} has no partner")

@@ -1,0 +1,194 @@
+"""The format `parquet`: tables with typed columns, an example per row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from mlratchet.models.errors import SecurityError
+from mlratchet.models.sources.base import Example, Fetch, Format, NumberOptions
+from mlratchet.models.sources.columns import TableOptions
+from mlratchet.models.sources.csv import tables_among
+from mlratchet.models.sources.pieces import PIECE_TABLE_BYTES, WHERE, RawPiece, with_places
+from mlratchet.models.sources.ranged import Open, opening_whole
+from mlratchet.models.sources.record import RawObject, Reject
+from mlratchet.models.sources.unpacking import UnreadableObjectError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyarrow import parquet as pq
+
+SUFFIXES = (".parquet", ".pq")
+ROWS_AT_A_TIME = 16_384  # that are decoded before their size is looked at
+MOST_CELL_BYTES = 256 << 20  # of one cell
+
+
+class ParquetOptions(TableOptions, NumberOptions):
+    """Tables whose columns have names and types of their own; `delimiter` and `quotes` mean nothing here."""
+
+    format: Literal["parquet"] = "parquet"
+
+
+class Parquet(Format):
+    """Every file below the prefix, in key order."""
+
+    name = "parquet"
+    Options = ParquetOptions
+    options: ParquetOptions
+
+    def read(self, objects: list[RawObject], fetch: Fetch, *, columns: Sequence[str]) -> Iterator[Example | Reject]:
+        """An example per row, its cells as text: a null as an empty one, a number with a decimal point."""
+        for one in self.tables(objects, opening_whole(fetch), None if self._all_travel() else columns):
+            if isinstance(one, Reject):
+                yield one
+                continue
+            self.options.check([n for n in one.table.column_names if n != WHERE], one.key, columns)
+            yield from rows_as_examples(one.table, self.options, columns)
+
+    def _all_travel(self) -> bool:
+        return self.options.slice_columns is None
+
+    def tables(
+        self, objects: list[RawObject], open_object: Open, columns: Sequence[str] | None = None
+    ) -> Iterator[RawPiece | Reject]:
+        """Every file in pieces, as it types its columns; a file without a footer is set aside."""
+        for item in (yield from tables_among(objects, SUFFIXES, self.options.prefix)):
+            with open_object(item) as source:
+                opened = _opened(item, source)
+                if isinstance(opened, Reject):
+                    yield opened
+                    continue
+                there = opened.schema_arrow.names
+                repeated = next((name for name in there if there.count(name) > 1), None)
+                if repeated is not None:
+                    words = f"{item.key}: column {repeated!r} is there twice; rename one"
+                    yield Reject(where=item.key, code="bad_header", reason=words, records=opened.metadata.num_rows)
+                    continue
+                self.options.check(there, item.key, columns or ())
+                extra = (*self.options.named(), *(self.options.slice_columns or ()), self.options.label_column)
+                wanted = None if columns is None else {*columns, *extra}
+                names = [name for name in there if wanted is None or name in wanted]
+                for one in _pieces(opened, item, names):
+                    yield from self.options.with_names(one)
+
+
+def _opened(item: RawObject, source: Any) -> pq.ParquetFile | Reject:
+    import pyarrow as pa
+    from pyarrow import parquet as pq
+
+    try:
+        told = pq.read_schema(pa.PythonFile(source, mode="r"))
+        as_codes = [one.name for one in told if pa.types.is_string(one.type) or pa.types.is_binary(one.type)]
+        # codes first: how large the cells are in full is known before they are made
+        opened = pq.ParquetFile(pa.PythonFile(source, mode="r"), read_dictionary=as_codes)
+        if opened.metadata.num_rows < 0:
+            raise ValueError(f"{opened.metadata.num_rows} rows")
+        return opened
+    except SecurityError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever the decoder raises is about this file
+        words = f"{item.key}: cannot be read as Parquet ({_line(error)}), expected a footer; deliver it whole"
+        return Reject(where=item.key, code="not_a_parquet", reason=words)
+
+
+def _pieces(opened: pq.ParquetFile, item: RawObject, names: list[str]) -> Iterator[RawPiece | Reject]:
+    import pyarrow as pa
+
+    expected, read, number = opened.metadata.num_rows, 0, 0
+    waiting: list[pa.Table] = []
+    size = 0
+    tables = _tables(opened, item.key, names)
+    refused = None
+    while True:
+        one = next(tables, None)
+        refused = one if isinstance(one, UnreadableObjectError) else refused
+        ended = one is None or refused is not None
+        if waiting and (ended or size >= PIECE_TABLE_BYTES):
+            yield RawPiece(item.key, number, pa.concat_tables(waiting))
+            waiting, size, number = [], 0, number + 1
+        if ended:
+            break
+        waiting.append(with_places(one, item.key, read + 1))
+        read, size = read + one.num_rows, size + one.nbytes
+    if refused is not None:
+        yield refused.reject(expected - read)
+    elif read != expected:
+        words = f"{read} rows were read, its footer says {expected}; deliver the file again"
+        yield UnreadableObjectError("unreconciled", f"{item.key}:{read + 1}", words).reject(expected - read)
+
+
+def _tables(opened: pq.ParquetFile, key: str, names: list[str]) -> Iterator[pa.Table | UnreadableObjectError]:
+    """Bounded tables; last, why it cannot be read on."""
+    import pyarrow as pa
+
+    read = 0
+    try:
+        for batch in opened.iter_batches(batch_size=ROWS_AT_A_TIME, columns=names):
+            for table in _in_full(pa.table(batch), key, read + 1):
+                yield table
+                read += table.num_rows
+    except SecurityError:
+        raise
+    except UnreadableObjectError as error:
+        yield error
+    except Exception as error:  # noqa: BLE001 - whatever the decoder raises is about this file from here on
+        words = f"cannot be read on ({_line(error)}); deliver the file again"
+        yield UnreadableObjectError("damaged_parquet", f"{key}:{read + 1}", words)
+
+
+def _in_full(table: pa.Table, key: str, first: int) -> Iterator[pa.Table]:
+    """A table without codes, in slices of bounded size. Raises ``UnreadableObjectError`` for a cell that is too large."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    sizes = [0] * table.num_rows
+    coded = [name for name in table.column_names if pa.types.is_dictionary(table[name].type)]
+    total = 0
+    for name in coded:
+        for chunk in table[name].chunks:
+            lengths = pc.fill_null(pc.take(pc.binary_length(chunk.dictionary), chunk.indices), 0)
+            total += int(pc.sum(lengths).as_py() or 0)
+            if int(pc.max(lengths).as_py() or 0) > MOST_CELL_BYTES:
+                words = f"column {name!r}: a cell of more than {MOST_CELL_BYTES >> 20} MB; shorten it"
+                raise UnreadableObjectError("cell_too_large", f"{key}:{first}", words)
+    parts = max(1, -(-total // (2 * PIECE_TABLE_BYTES)))
+    rows = max(1, len(sizes) // parts)
+    for at in range(0, table.num_rows, rows):
+        part = table.slice(at, rows)
+        for name in coded:
+            place = part.column_names.index(name)
+            value = part[name].type.value_type
+            part = part.set_column(place, name, pc.cast(part[name], value))
+        yield part
+
+
+def rows_as_examples(table: pa.Table, options: TableOptions, columns: Sequence[str]) -> Iterator[Example | Reject]:
+    """The rows of a piece as text."""
+    cells = {name: [as_text(cell) for cell in table[name].to_pylist()] for name in table.column_names if name != WHERE}
+    for at, where in enumerate(table[WHERE].to_pylist()):
+        values = {name: column[at] for name, column in cells.items()}
+        if any(values.values()):
+            yield options.example(where, values, columns)
+        else:
+            yield Reject(where=where, code="empty_row", reason=f"{where}: every cell is empty")
+
+
+def as_text(cell: Any) -> str:
+    """A typed cell as a table of text would have it."""
+    if cell is None:
+        return ""
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    if isinstance(cell, datetime | date):
+        return cell.isoformat()
+    if isinstance(cell, bytes):
+        return cell.decode("utf-8", errors="backslashreplace").strip()
+    if isinstance(cell, dict | list):
+        return json.dumps(cell, ensure_ascii=False, default=str)
+    return str(cell).strip()
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -1,0 +1,275 @@
+"""A model of a schema's fields: read, prepared, trained and served by what a pipeline file says, without code.
+
+Records hold examples as clients send them; a preparation, fitted on the training rows, makes the tensors that the
+network takes. Until it is fitted, a row is the bytes of its example.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import torch
+from mlratchet.models.errors import DataError
+from mlratchet.models.networks.build import NetworkInput, NetworkOptions, build_network
+from mlratchet.models.networks.trunks import OfOne
+from mlratchet.models.objectives.base import Task
+from mlratchet.models.preparation.base import CATEGORIES, NUMBERS, State
+from mlratchet.models.preparation.composed import PreparationPlan
+from mlratchet.models.preparation.section import PreparationSection
+from mlratchet.models.schema.fields import Schema
+from mlratchet.models.schema.notation import WHERE, Notation, See
+from mlratchet.models.schema.request import as_json
+from mlratchet.models.schema.typing import GROUP, ID, LABEL, typed
+from mlratchet.models.sources.csv import Csv
+from mlratchet.models.sources.formats import open_source
+from mlratchet.models.sources.image_folder import ImageFolder
+from mlratchet.models.sources.images import Images
+from mlratchet.models.sources.jsonl import Jsonl
+from mlratchet.models.sources.parquet import Parquet
+from mlratchet.models.sources.pieces import RawPiece
+from mlratchet.models.sources.ranged import opening_whole
+from mlratchet.models.sources.raw_cells import DIGITS, cells_digest
+from mlratchet.models.sources.record import ExampleSpec, InputSpec, RawObject, Record, Reject
+from mlratchet.models.tensors.spec import TensorSpec
+from mlratchet.models.workloads.base import OF_THE_FIRST_DELIVERY, Workload
+from mlratchet.models.workloads.examples import example_bytes
+from mlratchet.models.workloads.standardise import attach_target, fit_target, neutral_target
+from pydantic import ValidationError
+from torch import nn
+
+EXAMPLE = "example"  # the tensor of a row that is not prepared yet: the bytes of its example
+UNPREPARED = TensorSpec(name=EXAMPLE, shape=(), dtype="uint8", ragged=True)
+Trunk = Literal["auto", "mlp", "resnet", "ft_transformer", "matrix_factorisation", "two_towers", "dlrm"]
+
+
+class SchemaWorkload(Workload):
+    """What `schema` and `preparation` of a pipeline file say, with a network of `models/networks`.
+
+    The label says the task: a category is a classification of its `values`, a number a regression. To bring your own
+    network subclass it and override `build_network`.
+    """
+
+    formats = (Csv, Parquet, Jsonl, ImageFolder, Images)
+
+    def __init__(
+        self,
+        *,
+        schema: dict[str, Any],
+        preparation: dict[str, Any] | None = None,
+        model: Trunk = "auto",
+        encoders: dict[str, str] | None = None,
+        hidden: list[int] | None = None,
+        width: int = 64,
+        depth: int = 2,
+        dropout: float = 0.1,
+        kernel: int = 5,
+        sides: dict[str, str] | None = None,
+        fitted: str | None = None,
+    ) -> None:
+        """As `NetworkOptions` has them; `sides`: field -> the entity that it tells of. `schema` and `preparation` are
+        those of the pipeline file, `fitted` is set by a run: what the preparation was fitted to, in base64."""
+        try:
+            self.schema = Schema.model_validate(schema)
+            self.section = PreparationSection.model_validate(preparation or {})
+            self.options = NetworkOptions(
+                model=model, encoders=encoders or {}, hidden=tuple(hidden or NetworkOptions().hidden), width=width,
+                depth=depth, dropout=dropout, kernel=kernel,
+            )  # fmt: skip
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        if self.schema.label is None:
+            raise ValueError("schema.label: nothing is learnt without; name the field that holds it")
+        self.label = self.schema.fields[self.schema.label]
+        if self.label.kind not in ("category", "number"):
+            raise ValueError(f"schema.label: {self.schema.label!r} is a {self.label.kind}, expected category or number")
+        if self.label.kind == "category" and len(self.label.values or ()) < 2:
+            raise ValueError(f"schema.fields.{self.schema.label}.values: a class needs a name; list two or more")
+        self.task: Task = "classification" if self.label.kind == "category" else "regression"
+        self.sides = dict(sides or {})
+        self._fitted = fitted
+
+    @cached_property
+    def plan(self) -> PreparationPlan:
+        """How fields become tensors."""
+        return PreparationPlan(self.schema, self.section)
+
+    @cached_property
+    def state(self) -> State | None:
+        """What the preparation was fitted to; None before it was."""
+        return State.from_bytes(base64.b64decode(self._fitted)) if self._fitted is not None else None
+
+    def class_names(self) -> tuple[str, ...]:
+        """The values of the label; none of a number."""
+        return self.label.values or () if self.label.kind == "category" else ()
+
+    def tensors(self) -> tuple[TensorSpec, ...]:
+        """What the preparation gives; before it is fitted, the bytes of an example."""
+        return self.plan.tensors(self.state) if self.state is not None else (UNPREPARED,)
+
+    def input_spec(self) -> InputSpec:
+        """With everything that it takes to prepare an example of a client."""
+        about = ExampleSpec(
+            schema=self.schema.model_dump_json(exclude_defaults=True),
+            preparation=self.section.model_dump_json(exclude_defaults=True),
+            fitted=self._fitted or "",
+        )
+        return InputSpec(kind="named", shape=(), dtype="float32", tensors=self.tensors(), example=about)
+
+    def build_model(self) -> nn.Module:
+        """The network over the tensors of the preparation. Raises ``DataError`` before that is fitted."""
+        inputs = self.network_inputs()
+        network = self.build_network(inputs, len(self.class_names()) or 1)
+        return OfOne(network, inputs[0].name) if self.takes_one else network
+
+    def build_network(self, inputs: Sequence[NetworkInput], outputs: int) -> nn.Module:
+        """A fresh network: named tensors to (B, outputs)."""
+        return build_network(inputs, self.options, outputs)
+
+    def network_inputs(self) -> tuple[NetworkInput, ...]:
+        """What a network has to know of each tensor."""
+        if self.state is None:
+            raise DataError("the preparation of this workload is not fitted: a run fits it on the training rows")
+        features, found = self.plan.features(self.state), []
+        for spec in self.plan.tensors(self.state):
+            own = [one for one in features if one.tensor == spec.name]
+            codes = tuple(one.size for one in own if one.size is not None)
+            field = self.schema.fields.get(own[0].field) if own else None
+            kind: Any = {NUMBERS: "numbers", CATEGORIES: "categories"}.get(spec.name)
+            if kind is None and spec.ragged:
+                kind = "tokens" if codes else "steps"
+            elif kind is None:
+                kind = {"image": "picture", "entity": "entity"}.get(field.kind if field else "", "numbers")
+            sides = {self.sides.get(one.field, "") for one in own}
+            side = sides.pop() if len(sides) == 1 else ""
+            found.append(NetworkInput(name=spec.name, kind=kind, shape=spec.shape, codes=codes, side=side))
+        return tuple(found)
+
+    @property
+    def _scales_target(self) -> bool:
+        return self.objective.target_on_a_scale and type(self).loss is Workload.loss
+
+    def prepared_model(self) -> nn.Module:
+        """With what is learnt on a scale of its own, where it is a number."""
+        module = self.build_model()
+        return attach_target(module) if self._scales_target else module
+
+    def fit_preparation(self, module: nn.Module, x: Any, y: np.ndarray[Any, Any]) -> None:  # noqa: ARG002
+        """Mean and scale of a number that is learnt."""
+        fit_target(module, y)
+
+    def neutral_preparation(self, columns: tuple[str, ...]) -> dict[str, torch.Tensor]:  # noqa: ARG002
+        """The target as it is."""
+        return neutral_target() if self._scales_target else {}
+
+    def identity_columns(
+        self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
+    ) -> tuple[str, ...]:
+        """Every column of a table but label, id and group."""
+        pieces = self._pieces(objects, fetch, source)
+        names = {name for one in pieces if isinstance(one, RawPiece) for name in one.table.column_names}
+        aside = {self.schema.label, self.schema.id, self.schema.group}
+        return tuple(sorted(name for name in names - aside if name is not None and not name.startswith("@")))
+
+    def records(
+        self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
+    ) -> Iterator[Record | Reject]:
+        """A record per example that keeps the rules of the schema; the others are set aside with field and rule.
+
+        Raises ``DataError`` for a column whose numbers or times can be read in two ways.
+        """
+        read = partial(self._pieces, objects, fetch, source)
+        notation = self._notation(read)
+        first = tuple(source.get("identity_columns") or ())
+        for piece in read():
+            if isinstance(piece, Reject):
+                yield piece
+                continue
+            raw = self._named(piece.table)
+            table, rejects = typed(raw, self.schema, notation)
+            unfit = self.plan.refused(table)
+            yield from (*rejects, *unfit)
+            gone = {one.where for one in unfit}
+            yield from (one for one in self._records(raw, table, first) if one.where not in gone)
+
+    def _pieces(
+        self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
+    ) -> Iterator[RawPiece | Reject]:
+        options = {name: value for name, value in source.items() if name not in OF_THE_FIRST_DELIVERY}
+        yield from open_source(options, self.formats).tables(objects, opening_whole(fetch))
+
+    def _notation(self, read: Callable[[], Iterator[RawPiece | Reject]]) -> Notation:
+        """How numbers and times are written, where the schema leaves it open: one more reading."""
+        open_ = any(
+            (one.kind == "number" and one.decimal is None) or (one.kind == "time" and not one.format)
+            for one in self.schema.fields.values()
+        )
+        sight = See(self.schema)
+        for piece in read() if open_ else ():
+            if isinstance(piece, RawPiece):
+                sight.add(self._named(piece.table))
+        return sight.decide()
+
+    def _named(self, table: pa.Table) -> pa.Table:
+        """A label that the format says, under the name that the schema gives it."""
+        if LABEL in table.column_names and self.schema.label not in table.column_names:
+            return table.rename_columns([self.schema.label if name == LABEL else name for name in table.column_names])
+        return table
+
+    def _records(self, raw: pa.Table, table: pa.Table, first: Sequence[str]) -> Iterator[Record]:
+        """Of the rows that are used; `raw` holds their cells as they were delivered, and others."""
+        at = {where: place for place, where in enumerate(raw[WHERE].to_pylist())}
+        used = raw.take([at[where] for where in table[WHERE].to_pylist()])
+        known = [name for name in used.column_names if not name.startswith("@")]
+        aside = {self.schema.label, self.schema.id, self.schema.group}
+        who = tuple(name for name in (first or known) if name in known and name not in aside)
+        cells = {name: _texts(used[name]) for name in known}
+        examples = example_bytes(table, self.schema)
+        columns = {name: column.to_pylist() for name, column in zip(table.column_names, table.columns, strict=True)}
+        names = used.column(ID).to_pylist() if ID in used.column_names else columns.get(ID)
+        groups = used.column(GROUP).to_pylist() if GROUP in used.column_names else columns.get(GROUP)
+        carried = [
+            n for n, f in self.schema.fields.items() if n != self.schema.label and (not f.input or f.kind in SLICED)
+        ]
+        classes = {name: number for number, name in enumerate(self.class_names())}
+        inputs = tuple(self.schema.inputs)
+        for row, where in enumerate(columns[WHERE]):
+            values = {name: cells[name][row] for name in known}
+            identity = cells_digest(values, who)
+            label = columns[LABEL][row]
+            yield Record(
+                id=str(names[row]) if names is not None else identity,
+                x={EXAMPLE: np.frombuffer(examples[row], dtype=np.uint8)},
+                y=classes[label] if classes else float(label),
+                group=groups[row] if groups is not None else (identity if names is None else None),
+                columns={n: _told(columns[n][row], self.schema.fields[n]) for n in carried},
+                content_sha256=hashlib.sha256(examples[row]).hexdigest(),
+                row_digest=identity,
+                row_columns=who,
+                raw_digest=cells_digest(values, inputs)[:DIGITS],
+                where=where,
+            )
+
+
+SLICED = ("category", "entity")  # kinds of inputs that travel with a row as they are
+
+
+def _told(value: Any, field: Any) -> str:
+    return "" if value is None else str(as_json(value, field))
+
+
+def _texts(column: pa.ChunkedArray) -> list[str]:
+    """Cells as text; of bytes their digest."""
+    found = []
+    for value in column.to_pylist():
+        if isinstance(value, bytes):
+            found.append(hashlib.sha256(value).hexdigest())
+        else:
+            found.append("" if value is None else str(value).strip())
+    return found
