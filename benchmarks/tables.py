@@ -107,6 +107,23 @@ def logging() -> list[str]:
     return [*lines, "", about(rows[-1])] if rows else []
 
 
+def preparation() -> list[str]:
+    rows = newest("preparation", "rows")
+    lines = ["", "## Preparation: a table of 8 numbers and 2 categories", ""]
+    lines += [
+        "Fitted on all rows, all rows prepared, and one row asked for, as a server does. The limit copies the columns.",
+        "",
+    ]
+    lines += ["| rows | side | fit, s | apply, s | a request of one row, ms |", "|---|---|---|---|---|"]
+    for row in rows:
+        for side, seconds in row["seconds"].items():
+            fit, request = (
+                f"{seconds[one] * by:.2f}" if one in seconds else "" for one, by in (("fit", 1), ("request", 1000))
+            )
+            lines.append(f"| {row['rows']:,} | {side} | {fit} | {seconds['apply']:.2f} | {request} |")
+    return [*lines, "", *(f"Measured {about(row)}." for row in rows)]
+
+
 def gates() -> list[str]:
     rows = newest("gates", "rows", "resamples", "full")
     lines = ["", "## Gates: paired bootstrap of four metrics against scipy.stats.bootstrap", ""]
@@ -253,7 +270,20 @@ def gpu() -> list[str]:
     return lines
 
 
-SECTIONS = (engine, exact_cost, checkpoint, recovery, start, retrain, logging, gates, promotion, history, gpu)
+SECTIONS = (
+    engine,
+    exact_cost,
+    checkpoint,
+    recovery,
+    start,
+    retrain,
+    logging,
+    preparation,
+    gates,
+    promotion,
+    history,
+    gpu,
+)
 
 if __name__ == "__main__":
     text = "\n".join([HEAD.rstrip(), *(line for section in SECTIONS for line in section())]) + "\n"

@@ -16,8 +16,9 @@ from mlratchet.models.preparation.exact import Moments
 from mlratchet.models.preparation.log_mel import filters, log_mel
 from mlratchet.models.preparation.numbers import scale_of
 from mlratchet.models.preparation.samples import FewestDigests
-from mlratchet.models.preparation.sounds import Headerless, UnreadableSoundError, decode_sound
+from mlratchet.models.preparation.waveform import Headerless, decode_sound
 from mlratchet.models.schema.reject import Reject
+from mlratchet.models.sources.sounds import UnreadableSoundError
 from mlratchet.models.tensors.named import Inputs, Ragged
 from mlratchet.models.tensors.spec import TensorSpec
 from pydantic import Field, model_validator

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from importlib import metadata
@@ -32,6 +32,7 @@ from mlratchet.models.tensors.named import Column, Inputs, Ragged
 from mlratchet.models.tensors.spec import TensorSpec, check_specs
 from typing_extensions import override
 
+BLOCK_BYTES, FIRST_ROWS, GROWTH = 32_000_000, 64, 8  # of a stretch of prepared rows; of the first; from one to the next
 DECIDING = ("kind", "nullable", "alphabet", "shape")  # of a field: what a preparation asks for
 
 
@@ -75,6 +76,19 @@ class PreparationPlan(Preparation):
             for name, column in prepared.columns.items():
                 found.setdefault(name, []).append(column)
         return Inputs({name: _joined(columns) for name, columns in found.items() if columns})
+
+    def blocks(self, examples: pa.Table, state: State, *, limit_bytes: int = BLOCK_BYTES) -> Iterator[Inputs]:
+        """What `apply` gives, a stretch of rows at a time: a piece of small pictures becomes many times its size.
+
+        After a first stretch of few rows none is much above `limit_bytes`, as far as rows are alike.
+        """
+        at, count = 0, FIRST_ROWS
+        while at < examples.num_rows:
+            found = self.apply(examples.slice(at, count), state)
+            yield found
+            at += count
+            row_bytes = max(1, found.nbytes // len(found))
+            count = max(1, min(limit_bytes // row_bytes, GROWTH * count))
 
     def apply_rows(self, rows: Sequence[Mapping[str, Any]], state: State) -> Inputs:
         """Examples as Python values, already checked against the schema."""

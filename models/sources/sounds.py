@@ -72,7 +72,7 @@ def _facts(data: bytes, where: str, most_seconds: float) -> SoundFacts:
         frames = _frames(sound, where, most, most_seconds)
     if not frames:
         raise UnreadableSoundError("empty_sound", f"{where}: holds no sound; record it again")
-    promised = max(promised, _wav_frames(data) or 0)
+    promised = max(promised, wav_frames(data) or 0)
     if frames < promised:
         words = f"{where}: {frames:,} frames, its header says {promised:,}: it is cut; deliver it whole"
         raise UnreadableSoundError("truncated_sound", words)
@@ -108,7 +108,7 @@ def _refuse_other_kind(sound: Any, where: str) -> None:
         raise UnreadableSoundError("content_unlike_extension", words)
 
 
-def _wav_frames(data: bytes) -> int | None:
+def wav_frames(data: bytes) -> int | None:
     """What the header of a RIFF file promises, whatever its length; None where it does not say, as of a stream."""
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
         return None

@@ -14,8 +14,9 @@ from mlratchet.models.errors import DataError
 from mlratchet.models.preparation.audio import AudioOptions, AudioPreparation
 from mlratchet.models.preparation.base import State
 from mlratchet.models.preparation.log_mel import filters, log_mel
-from mlratchet.models.preparation.sounds import UnreadableSoundError, decode_sound
+from mlratchet.models.preparation.waveform import decode_sound
 from mlratchet.models.schema.fields import Field
+from mlratchet.models.sources.sounds import UnreadableSoundError
 from mlratchet.models.tensors.named import Ragged
 from pydantic import ValidationError
 
@@ -142,7 +143,7 @@ def test_no_sound_is_one_frame_of_0() -> None:
         (sound(NOISE, RATE, "AIFF"), "other_format"),
         (sound(NOISE, 500), "strange_rate"),
         (sound(np.zeros((10, 65)), RATE), "many_channels"),
-        (sound(NOISE, RATE, "FLAC")[:4000], "damaged_sound"),
+        (sound(NOISE, RATE, "FLAC")[:4000], "undecodable_sound"),
         (sound(NOISE, RATE)[:4000], "truncated_sound"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -298,3 +299,18 @@ def test_the_identity_has_the_code_and_packages_of_the_kinds_that_there_are() ->
 
 def test_a_plan_is_a_preparation() -> None:
     assert isinstance(plan_of({}, "age"), Preparation)
+
+
+def test_a_plan_of_every_kind_imports_nothing_heavy() -> None:
+    """A server makes one as it starts; what decodes or trains comes with the first example that needs it."""
+    code = (
+        "import sys\n"
+        "from mlratchet.models.preparation.composed import PreparationPlan\n"
+        "from mlratchet.models.schema.fields import Schema\n"
+        "plan = PreparationPlan(Schema.model_validate_json(sys.argv[1]))\n"
+        "plan.loaded\n"
+        "print(' '.join({'torch', 'scipy', 'sklearn', 'tokenizers', 'soundfile'} & set(sys.modules)))"
+    )
+    asked = Schema(fields=dict(FIELDS)).model_dump_json()
+    done = subprocess.run([sys.executable, "-c", code, asked], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -15,6 +15,7 @@ from mlratchet.models.preparation.composed import PreparationPlan
 from mlratchet.models.preparation.section import PreparationSection
 from mlratchet.models.tensors.named import Inputs, Ragged
 
+from tests.conftest import REPOSITORY
 from tests.unit.preparation.examples import FIELDS, schema_of, table
 
 SECTIONS: Mapping[str, dict[str, Any]] = {
@@ -127,6 +128,17 @@ def test_rows_of_values_are_prepared_as_a_table_of_them() -> None:
     assert bits(plan.apply_rows(made(40), state)) == bits(plan.apply(examples, state))
 
 
+def test_stretches_of_rows_are_those_of_all_and_keep_to_their_limit() -> None:
+    plan, rows = plan_of("as usual"), table(200)
+    state = plan.fit(cut(rows))
+    whole = plan.apply(rows, state)
+    parts = list(plan.blocks(rows, state, limit_bytes=whole.nbytes // 20))
+    assert bits(Inputs.concat(parts)) == bits(whole)
+    assert len(parts) > 10
+    assert max(part.nbytes for part in parts[1:]) < 2 * whole.nbytes // 20
+    assert bits(Inputs.concat(list(plan.blocks(rows, state)))) == bits(whole)
+
+
 def test_another_process_fits_the_same_state() -> None:
     """No hash of Python's, no order of threads."""
     code = (
@@ -134,5 +146,5 @@ def test_another_process_fits_the_same_state() -> None:
         "from tests.unit.preparation.examples import table\n"
         "print(plan_of('as usual').fit(cut(table(60))).digest)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
     assert done.stdout.strip() == plan_of("as usual").fit(cut(table(60))).digest

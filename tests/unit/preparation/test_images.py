@@ -47,6 +47,14 @@ def test_without_normalising_pixels_run_from_0_to_1() -> None:
     assert (one.apply(table(PICTURES), state).array == decoded(PICTURES, channels=1)).all()
 
 
+def test_bytes_are_those_of_the_pictures() -> None:
+    one, state = fitted({"normalise": "bytes"})
+    found = one.apply(table(PICTURES), state).array
+    assert found.dtype == np.uint8
+    assert (found.astype(np.float32) / 255 == decoded(PICTURES)).all()
+    assert one.tensors(state)[0].dtype == "uint8"
+
+
 def test_a_channel_of_one_colour_is_0() -> None:
     red = [png(np.full((3, 3, 3), (value, 0, 255), dtype=np.uint8)) for value in (10, 200)]
     one, state = fitted({}, red)

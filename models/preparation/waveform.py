@@ -8,25 +8,16 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
-from mlratchet.models.errors import DataError
+from mlratchet.models.sources.sounds import UnreadableSoundError, wav_frames
 
-FORMATS = ("WAV", "WAVEX", "FLAC", "OGG")
-MARKS = (b"RIFF", b"fLaC", b"OggS")  # the first bytes of such files
+FORMATS = ("WAV", "WAVEX", "RF64", "FLAC", "OGG")
+MARKS = (b"RIFF", b"RF64", b"fLaC", b"OggS")  # the first bytes of such files
 RAW, GSM_RATE_HZ, GSM_FRAME = "RAW", 8_000, 33  # telephony: GSM 06.10 has no header, one rate, and frames of 33 bytes
-RIFF_HEADER, STREAMED = 8, 0x7FFFF000  # bytes before those that are counted; sizes from here on mean "unknown"
 MOST_CHANNELS, BLOCK = 64, 65_536  # samples of a channel that are decoded at once
 RATES_HZ = (1_000, 384_000)  # of files that are read
 
 Headerless = Literal["gsm"] | None
 Array = np.ndarray[Any, Any]
-
-
-class UnreadableSoundError(DataError):
-    """The bytes are no sound that can be used; `reason_code` is a short stable word."""
-
-    def __init__(self, reason_code: str, message: str) -> None:
-        super().__init__(message)
-        self.reason_code = reason_code
 
 
 def decode_sound(data: bytes, *, rate_hz: int, max_seconds: float, where: str, headerless: Headerless = None) -> Array:
@@ -36,10 +27,9 @@ def decode_sound(data: bytes, *, rate_hz: int, max_seconds: float, where: str, h
 
     Raises ``UnreadableSoundError`` for whatever cannot be decoded.
     """
-    _check_length(data, where)
     sound_S, found_hz = _read(data, max_seconds, where, headerless)
     if not np.isfinite(sound_S).all():
-        raise UnreadableSoundError("not_finite", f"{where}: holds samples that are no numbers; deliver it again")
+        raise UnreadableSoundError("non_finite", f"{where}: holds samples that are no numbers; deliver it again")
     if not len(sound_S):
         raise UnreadableSoundError("empty_sound", f"{where}: holds no sample; deliver it again")
     if found_hz == rate_hz:
@@ -58,7 +48,7 @@ def _read(data: bytes, max_seconds: float, where: str, headerless: Headerless) -
     code, words = "not_a_sound", "cannot be decoded"
     try:
         with soundfile.SoundFile(io.BytesIO(data), **_form(data, headerless)) as file:
-            code, words = "damaged_sound", "cannot be read to their end"
+            code, words = "undecodable_sound", "cannot be read to their end"
             if file.format not in FORMATS and file.format != RAW:
                 raise UnreadableSoundError(
                     "other_format", f"{where}: got {file.format}, expected WAV, FLAC or OGG; convert it"
@@ -75,10 +65,11 @@ def _read(data: bytes, max_seconds: float, where: str, headerless: Headerless) -
                     f"{where}: got {file.channels} channels, expected at most {MOST_CHANNELS}; mix it down",
                 )
             found = _mixed(file, wanted)
-            if len(found) < min(wanted, file.frames):
+            promised = max(file.frames, wav_frames(data) or 0)
+            if len(found) < min(wanted, promised):
                 raise UnreadableSoundError(
                     "truncated_sound",
-                    f"{where}: ends after {len(found)} of {file.frames} samples; deliver it again",
+                    f"{where}: ends after {len(found)} of {promised} samples; deliver it again",
                 )
             return found, int(file.samplerate)
     except soundfile.SoundFileError as exc:
@@ -104,12 +95,3 @@ def _form(data: bytes, headerless: Headerless) -> Mapping[str, Any]:
     if headerless is None or not data or data[:4] in MARKS or any(byte >> 4 != 0xD for byte in data[::GSM_FRAME]):
         return {}
     return {"format": RAW, "subtype": "GSM610", "samplerate": GSM_RATE_HZ, "channels": 1}
-
-
-def _check_length(data: bytes, where: str) -> None:
-    """A WAV says how long it is; one that was written while it was recorded says a number that none has."""
-    said = int.from_bytes(data[4:8], "little") + RIFF_HEADER
-    if data[:4] == b"RIFF" and RIFF_HEADER < said < STREAMED and len(data) < said:
-        raise UnreadableSoundError(
-            "truncated_sound", f"{where}: ends after {len(data)} of {said} bytes; deliver it again"
-        )
