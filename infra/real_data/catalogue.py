@@ -45,8 +45,8 @@ class Part:
         if got != self.sha256:
             forget(self.package, kept)
             raise SecurityError(
-                f"{where}: {self.below}: got SHA-256 {got[:12]}, expected {self.sha256[:12]}; it is another release, or "
-                "was changed on the way"
+                f"{where}: {self.below}: got SHA-256 {got[:12]}, expected {self.sha256[:12]}; it is another "
+                "release, or was changed on the way"
             )
         return found
 
@@ -86,7 +86,7 @@ R = "usr/lib/R/site-library"
 MOVIELENS = "recbole/dataset_example/ml-100k/ml-100k"
 REAL_DATA: Mapping[str, RealData] = {
     "income": RealData(
-        words="8,993 answers of people in San Francisco, 13 questions in words with 2,694 gaps; label INCOME, 9 classes",
+        words="8,993 people of San Francisco, 13 answers in words with 2,694 gaps; label INCOME, 9 classes",
         licence="GPL-2 (r-cran-kernlab): to test with, not to ship",
         format="csv",
         make=tables.income,

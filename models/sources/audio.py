@@ -59,7 +59,9 @@ class AudioFolder(Format):
     def _named(self, objects: list[RawObject], columns: Sequence[str]) -> Iterator[Example | Reject]:
         unknown = [name for name in columns if name not in FACTS]
         if unknown:
-            raise DataError(f"{self.options.prefix}: audio_folder has no column {unknown[0]!r}, only {', '.join(FACTS)}")
+            raise DataError(
+                f"{self.options.prefix}: audio_folder has no column {unknown[0]!r}, only {', '.join(FACTS)}"
+            )
         if not any("/" in item.key for item in objects):
             raise DataError(f"{self.options.prefix}: no folder; expected objects named class/file")
         for item in sorted(objects, key=lambda o: o.key):
@@ -103,7 +105,9 @@ class Audio(Format):
         yield from _as_tables(named, open_object, self.options.max_seconds)
 
 
-def _as_tables(named: Iterator[Example | Reject], open_object: Open, most_seconds: float) -> Iterator[RawPiece | Reject]:
+def _as_tables(
+    named: Iterator[Example | Reject], open_object: Open, most_seconds: float
+) -> Iterator[RawPiece | Reject]:
     def decoded(one: Example | Reject) -> Example | Reject:
         if isinstance(one, Reject) or one.sound is None:
             return one

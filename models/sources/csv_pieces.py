@@ -1,5 +1,5 @@
-"""A delimited file of any size in pieces: cut between two records, read column by column where that is certain to be the
-same, row by row where it is not. As many lines are accounted for as the file has."""
+"""A delimited file of any size in pieces: cut between two records, read column by column where that is certain to be
+the same, row by row where it is not. As many lines are accounted for as the file has."""
 
 from __future__ import annotations
 

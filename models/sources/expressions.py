@@ -6,10 +6,11 @@ code.
     comparison := column ("=" | "==" | "!=" | "<" | "<=" | ">" | ">=") value
                 | column ["not"] "in" "(" value ("," value)* ")"
                 | column "is" ["not"] "empty"
-    column     := a name, or any text in backticks      value := a number | 'text' | true | false | another column
+    column     := a name, or any text in backticks
+    value      := a number | 'text' | true | false | another column
 
-A cell that is empty, or no number where a number is asked for, makes a comparison neither true nor false: only a row for
-which the whole condition is true is chosen.
+A cell that is empty, or no number where a number is asked for, makes a comparison neither true nor false: only a row
+for which the whole condition is true is chosen.
 """
 
 from __future__ import annotations

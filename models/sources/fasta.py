@@ -45,7 +45,10 @@ class Fasta(Format):
         yield from self._examples(objects, opening_whole(fetch))
 
     def tables(
-        self, objects: list[RawObject], open_object: Open, columns: Sequence[str] | None = None  # noqa: ARG002
+        self,
+        objects: list[RawObject],
+        open_object: Open,
+        columns: Sequence[str] | None = None,  # noqa: ARG002
     ) -> Iterator[RawPiece | Reject]:
         """In pieces; memory does not grow with a file."""
         yield from examples_as_tables(self._examples(objects, open_object), open_object)
@@ -109,7 +112,9 @@ def _fasta(key: str, lines: Lines) -> Iterator[tuple[int, bytes, bytes, bytes] |
             head, parts, size = (number, line[1:].strip()), [], 0
         elif head is None and line.strip() and not line.startswith(b";"):
             if not told:
-                yield _bad(f"{key}:{number}", "no_description", "letters before the first description (>), expected FASTA")
+                yield _bad(
+                    f"{key}:{number}", "no_description", "letters before the first description (>), expected FASTA"
+                )
             told = True
         elif head is not None and size <= MOST_LETTERS:
             parts.append(b"".join(line.split()))

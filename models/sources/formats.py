@@ -44,6 +44,13 @@ def name_of(format_: type[Format] | str) -> str:
     return format_ if isinstance(format_, str) else format_.name
 
 
+def references_of(source: SourceOptions) -> tuple[str, ...]:
+    """``package.module:Class`` of every format that a source names: its own, and those of its parts."""
+    named = [source.format, *(part.format for part in getattr(source, "parts", ()) or ())]
+    found = (FORMATS.get(name, name) for name in named if name is not None)
+    return tuple(dict.fromkeys(reference for reference in found if ":" in reference))
+
+
 def format_read(source: SourceOptions, readable: Sequence[type[Format] | str]) -> str | None:
     """The format of a source, of which a workload can read the built-in ones `readable`; the first is its default.
 
@@ -100,7 +107,9 @@ def read_tables(
         return
     condition = selection.condition
     asked = None if columns is None else (*columns, *(condition.columns if condition else ()))
-    yield from selection.pieces(reader.tables(selection.objects(objects, always=_tables_of(reader)), open_object, asked))
+    yield from selection.pieces(
+        reader.tables(selection.objects(objects, always=_tables_of(reader)), open_object, asked)
+    )
 
 
 def read_examples(

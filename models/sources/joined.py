@@ -1,7 +1,7 @@
 """The format `joined`: two or more formats joined by id, such as a table beside pictures, sounds or other tables.
 
-The first part is read in pieces; the others are tables that are held in memory. Columns are joined by name, rows by the text
-of the id; what has no partner is set aside, each once.
+The first part is read in pieces; the others are tables that are held in memory. Columns are joined by name, rows by the
+text of the id; what has no partner is set aside, each once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.sources.base import Example, Fetch, Format, NumberOptions, SourceOptions
-from mlratchet.models.sources.formats import FORMATS, format_of, options_given
+from mlratchet.models.sources.formats import FORMATS, options_given
 from mlratchet.models.sources.parquet import as_text
 from mlratchet.models.sources.pieces import ID, WHERE, RawPiece
 from mlratchet.models.sources.ranged import Open
@@ -64,6 +64,11 @@ class _Held:
     rows: dict[str, tuple[str, dict[str, str]]]  # id -> where, cells
     asked: set[str]
 
+    @property
+    def columns(self) -> set[str]:
+        """Of all its rows."""
+        return {name for _, cells in self.rows.values() for name in cells}
+
 
 class Joined(Format):
     """The rows of the first part, each with the columns of its partners."""
@@ -75,7 +80,9 @@ class Joined(Format):
     def __init__(self, options: SourceOptions) -> None:
         super().__init__(options)
         if len(self.options.parts) < 2:
-            raise ConfigurationError("source.parts: two or more parts are joined, e.g. [{below: tables/, format: csv}, ...]")
+            raise ConfigurationError(
+                "source.parts: two or more parts are joined, e.g. [{below: tables/, format: csv}, ...]"
+            )
         self._formats = [_format_of_part(part, self.options.prefix) for part in self.options.parts]
 
     def read(self, objects: list[RawObject], fetch: Fetch, *, columns: Sequence[str]) -> Iterator[Example | Reject]:
@@ -101,12 +108,17 @@ class Joined(Format):
                 id=values[options.on],
                 label=values.get(options.label_column, one.label),
                 group=values[options.group_column] if options.group_column else one.group,
-                columns={n: v for n, v in values.items() if (n in travelling if travelling is not None else n not in columns)},
+                columns={
+                    n: v for n, v in values.items() if (n in travelling if travelling is not None else n not in columns)
+                },
             )
         yield from _unasked(held)
 
     def tables(
-        self, objects: list[RawObject], open_object: Open, columns: Sequence[str] | None = None  # noqa: ARG002
+        self,
+        objects: list[RawObject],
+        open_object: Open,
+        columns: Sequence[str] | None = None,  # noqa: ARG002
     ) -> Iterator[RawPiece | Reject]:
         """The pieces of the first part with the columns of the others, as text."""
 
@@ -132,8 +144,9 @@ class Joined(Format):
         places = [f"{part.below}{where}" for where in table[WHERE].to_pylist()]
         rows: list[Mapping[str, str]] = []
         kept: list[int] = []
+        own = _cells_of(table, {name for other in held for name in other.columns})
         for number, (identity, where) in enumerate(zip(ids, places, strict=True)):
-            values = self._with_partners(identity, where, {}, held)
+            values = self._with_partners(identity, where, {n: cells[number] for n, cells in own.items()}, held)
             if isinstance(values, Reject):
                 yield values
             else:
@@ -239,6 +252,11 @@ def _ids_of(table: pa.Table, part: Part, on: str, key: str) -> list[str]:
         raise DataError(f"{part.below}{key}: no column {chosen!r} to join by; {hint}")
     cells = [as_text(cell) for cell in table[name].to_pylist()]
     return [_stem(cell) for cell in cells] if chosen == "@stem" else cells
+
+
+def _cells_of(table: pa.Table, names: set[str]) -> dict[str, list[str]]:
+    """The columns that both sides have, as text."""
+    return {name: [as_text(cell) for cell in table[name].to_pylist()] for name in table.column_names if name in names}
 
 
 def _stem(key: str) -> str:

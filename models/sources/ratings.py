@@ -47,7 +47,8 @@ class RatingsOptions(SourceOptions):
 
 
 class Ratings(Format):
-    """Every file below the prefix, in key order, as columns `user`, `item`, `rating` and, where there is one, `time`."""
+    """Every file below the prefix, in key order, as columns `user`, `item`, `rating` and, where there is one,
+    `time`."""
 
     name = "ratings"
     Options = RatingsOptions
@@ -122,7 +123,9 @@ def _named(table: pa.Table, names: list[str], wanted: set[str]) -> pa.Table:
     found = dict(zip([*names, *table.column_names[len(names) : -1]], table.columns[:-1], strict=True))
     import pyarrow as pa
 
-    return pa.table({**{name: found[name] for name in COLUMNS if name in found and name in wanted}, WHERE: table[WHERE]})
+    return pa.table(
+        {**{name: found[name] for name in COLUMNS if name in found and name in wanted}, WHERE: table[WHERE]}
+    )
 
 
 def _usable(one: RawPiece) -> Iterator[RawPiece | Reject]:

@@ -1,4 +1,4 @@
-"""What of a delivery is read: objects by the folder and the date in their names, rows by a condition on their columns."""
+"""What of a delivery is read: objects by folder and date in their names, rows by a condition on their columns."""
 
 from __future__ import annotations
 

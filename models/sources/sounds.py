@@ -45,8 +45,8 @@ class SoundFacts:
 def sound_facts(data: bytes, where: str, *, most_seconds: float = MOST_SECONDS) -> SoundFacts:
     """Read it to the end. `where` names it in errors, and its suffix says what it is.
 
-    Raises ``UnreadableSoundError`` for whatever cannot be decoded, holds no frame, fewer than it says, values that are no
-    finite numbers, or more than `most_seconds`.
+    Raises ``UnreadableSoundError`` for whatever cannot be decoded, holds no frame, fewer than it says, values that are
+    no finite numbers, or more than `most_seconds`.
     """
     try:
         return _facts(data, where, most_seconds)
@@ -54,7 +54,7 @@ def sound_facts(data: bytes, where: str, *, most_seconds: float = MOST_SECONDS) 
         raise
     except Exception as error:
         words = " ".join(str(error).split())[:200] or type(error).__name__
-        code = "not_a_sound" if not data[:4] in (b"RIFF", b"fLaC", b"OggS") else "undecodable_sound"
+        code = "not_a_sound" if data[:4] not in (b"RIFF", b"fLaC", b"OggS") else "undecodable_sound"
         raise UnreadableSoundError(code, f"{where}: cannot be decoded: {words}; deliver WAV, FLAC or OGG") from error
 
 
@@ -88,12 +88,16 @@ def _frames(sound: Any, where: str, most: int, most_seconds: float) -> int:
         if frames > most:
             raise _too_long(where, frames / sound.samplerate, most_seconds)
         if not np.isfinite(block).all():
-            raise UnreadableSoundError("non_finite", f"{where}: holds values that are no finite numbers; record it again")
+            raise UnreadableSoundError(
+                "non_finite", f"{where}: holds values that are no finite numbers; record it again"
+            )
     return frames
 
 
 def _too_long(where: str, seconds: float, most_seconds: float) -> UnreadableSoundError:
-    words = f"{where}: {seconds:,.0f} s or more, expected at most {most_seconds:,.0f}; cut it, or set source.max_seconds"
+    words = (
+        f"{where}: {seconds:,.0f} s or more, expected at most {most_seconds:,.0f}; cut it, or set source.max_seconds"
+    )
     return UnreadableSoundError("too_long", words)
 
 

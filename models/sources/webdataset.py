@@ -1,7 +1,7 @@
 """The format `webdataset`: tar shards, in which the files of a sample share their name up to its first dot.
 
-Nothing is extracted to the disk and nothing is unpickled. An archive that could write elsewhere (a name with `..`, a link, a
-device) is refused as a whole.
+Nothing is extracted to the disk and nothing is unpickled. An archive that could write elsewhere (a name with `..`, a
+link, a device) is refused as a whole.
 """
 
 from __future__ import annotations
@@ -66,7 +66,10 @@ class WebDataset(Format):
         yield from self._examples(objects, opening_whole(fetch))
 
     def tables(
-        self, objects: list[RawObject], open_object: Open, columns: Sequence[str] | None = None  # noqa: ARG002
+        self,
+        objects: list[RawObject],
+        open_object: Open,
+        columns: Sequence[str] | None = None,  # noqa: ARG002
     ) -> Iterator[RawPiece | Reject]:
         """The fields of each sample, and the bytes of its picture or sound."""
         yield from examples_as_tables(self._examples(objects, open_object), open_object)
@@ -176,7 +179,9 @@ def _fields(sample: _Sample, kind: str, data: bytes) -> dict[str, str]:
         words = f".{kind}: {' '.join(str(error).split())[:200]}, expected a JSON object"
         raise UnreadableObjectError("bad_json", sample.where, words) from error
     if not isinstance(found, dict):
-        raise UnreadableObjectError("bad_json", sample.where, f".{kind}: got {type(found).__name__}, expected an object")
+        raise UnreadableObjectError(
+            "bad_json", sample.where, f".{kind}: got {type(found).__name__}, expected an object"
+        )
     return {name: _cell(value) for name, value in found.items() if not name.startswith("@")}
 
 
@@ -199,7 +204,9 @@ def _members(item: RawObject, stream: BinaryIO) -> Iterator[tuple[str, str, byte
                     continue
                 last = f"{item.key}/{member.name}"
                 if member.size > MOST_MEMBER_BYTES:
-                    words = f"{last}: {member.size:,} bytes, expected at most {MOST_MEMBER_BYTES:,}; cut it into several"
+                    words = (
+                        f"{last}: {member.size:,} bytes, expected at most {MOST_MEMBER_BYTES:,}; cut it into several"
+                    )
                     yield Reject(where=last, code="cell_too_large", reason=words)
                     continue
                 source = opened.extractfile(member)
@@ -214,17 +221,23 @@ def _members(item: RawObject, stream: BinaryIO) -> Iterator[tuple[str, str, byte
     except UnreadableObjectError as error:
         yield error.reject()
     except (tarfile.TarError, EOFError, OSError, ValueError, UnicodeError) as error:
-        words = f"{item.key}: no tar from here on ({' '.join(str(error).split())[:200]}), after {last}; deliver it again"
+        words = (
+            f"{item.key}: no tar from here on ({' '.join(str(error).split())[:200]}), after {last}; deliver it again"
+        )
         yield Reject(where=item.key, code="bad_archive", reason=words)
 
 
 def _refuse_unsafe(item: RawObject, member: tarfile.TarInfo) -> None:
     parts = member.name.split("/")
     if member.name.startswith("/") or ".." in parts or "\\" in member.name or "\0" in member.name:
-        raise SecurityError(f"{item.key}: holds a file named {member.name[:200]!r}, which could leave its place; remove it")
+        raise SecurityError(
+            f"{item.key}: holds a file named {member.name[:200]!r}, which could leave its place; remove it"
+        )
     if member.issym() or member.islnk() or member.isdev():
         kind = "a link" if member.issym() or member.islnk() else "a device"
-        raise SecurityError(f"{item.key}: {member.name[:200]!r} is {kind}; an archive may hold files alone: write it anew")
+        raise SecurityError(
+            f"{item.key}: {member.name[:200]!r} is {kind}; an archive may hold files alone: write it anew"
+        )
     if member.issparse():
         raise SecurityError(f"{item.key}: {member.name[:200]!r} is sparse: it says more than it holds; write it anew")
 

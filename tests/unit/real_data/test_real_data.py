@@ -182,13 +182,13 @@ def test_small_packages_become_what_formats_read() -> None:
     )
     films = movielens({
         "x.inter": b"user_id:token\titem_id:token\trating:float\ttimestamp:float\n1\t2\t3\t4\n",
-        "x.item": b"item_id:token\tmovie_title:token_seq\n2\tOne, two\n", "x.user": b"user_id:token\tage:token\n1\t24\n",
+        "x.item": b"item_id:token\tmovie_title:token_seq\n2\tOne, two\n",
+        "x.user": b"user_id:token\tage:token\n1\t24\n",
     })  # fmt: skip
     assert films["ratings/u.data"] == b"1\t2\t3\t4\n"
     assert films["films/films.csv"] == b'item_id,movie_title\n2,"One, two"\n'
-    spoken = prompts({
-        "usr/share/asterisk/sounds/fr_CA_f_June/digits/1.wav": b"RIFF", "usr/share/asterisk/sounds/fr_CA_f_June/beep.wav": b"x",
-    })  # fmt: skip
+    june = "usr/share/asterisk/sounds/fr_CA_f_June"
+    spoken = prompts({f"{june}/digits/1.wav": b"RIFF", f"{june}/beep.wav": b"x"})
     assert list(spoken) == ["prompts.csv", "fr_june/digits/1.wav"]
     assert spoken["prompts.csv"].splitlines()[1] == b"fr_june/digits/1.wav,fr_june,fr,digits/1"
 

@@ -60,7 +60,10 @@ def png(value: int) -> bytes:
         ("format: csv, labels: l.csv", r"p\.yaml:3: source: unknown key 'labels'; did you mean 'label_column'\?"),
         ("format: csv, file_column: f", "source: unknown key 'file_column'"),
         ("format: images, lables: l.csv", r"unknown key 'lables'; did you mean 'labels'\?"),
-        ("format: image_folder, label_column: x", "unknown key 'label_column'; known here: bucket, format, prefix, select"),
+        (
+            "format: image_folder, label_column: x",
+            "unknown key 'label_column'; known here: bucket, format, prefix, select",
+        ),
         ("format: parket", r"p\.yaml:3: source: unknown format; there are csv, images, .*, or package"),
         ("lable_column: x", r"unknown key 'lable_column'; did you mean 'label_column'\?"),
     ],
@@ -75,7 +78,11 @@ def test_an_option_that_the_format_does_not_have_is_refused_with_line_and_neares
     [
         (TABLE, "labels: l.csv", r"source\.labels: no option of format csv; did you mean 'label_column'\?"),
         (TABLE, "format: images", "images is not read by the workload, which reads csv, parquet, jsonl, joined"),
-        (PICTURES, "format: csv", "csv is not read by the workload, which reads images, image_folder, webdataset, joined"),
+        (
+            PICTURES,
+            "format: csv",
+            "csv is not read by the workload, which reads images, image_folder, webdataset, joined",
+        ),
         (TABLE, "format: 'no_such_module:Fixed'", "cannot import no_such_module"),
     ],
 )
