@@ -31,7 +31,7 @@ LARGEST_PIECE_BYTES = 64 << 20  # in which a record must have ended
 
 
 @dataclass(frozen=True, kw_only=True)
-class Head:
+class TableHead:
     """What the beginning of a file tells of all of it."""
 
     table: CsvTable  # of the first rows
@@ -61,7 +61,7 @@ class DelimitedPieces:
         self._ended = False
         self._lines_before = 0
 
-    def head(self) -> Head:
+    def head(self) -> TableHead:
         """Read the beginning. Raises ``UnreadableTableError`` for a file of which nothing can be used, ``DataError``
         where its delimiter is not to be told, ``UnreadableObjectError`` where its bytes are damaged."""
         self._fill(self._piece_bytes)
@@ -72,14 +72,14 @@ class DelimitedPieces:
             error.records = max(1, lines - 1)
             raise
 
-    def _head(self) -> Head:
+    def _head(self) -> TableHead:
         line_end = NEWLINE if b"\n" in self._waiting or b"\r" not in self._waiting else RETURN
         start = self._start(line_end)
         table = CsvTable(start, self._key, self._dialect)
         header = _first_lines(start, table.header_ends, line_end)
         self._waiting = self._waiting[len(header) :]
         self._lines_before = table.header_ends - self._made_up
-        return Head(
+        return TableHead(
             table=table,
             lines=header,
             line_count=table.header_ends,
@@ -111,7 +111,7 @@ class DelimitedPieces:
         text = decode_text(whole, self._key)
         return find_delimiter(list(io.StringIO(text, newline="")), self._key)
 
-    def pieces(self, head: Head, wanted: Sequence[str] | None) -> Iterator[RawPiece | Reject]:
+    def pieces(self, head: TableHead, wanted: Sequence[str] | None) -> Iterator[RawPiece | Reject]:
         """Every row behind the header, or why it is set aside."""
         number = 0
         quotes = head.dialect.quotes != "none"
@@ -141,7 +141,9 @@ class DelimitedPieces:
                 yield one
             self._lines_before += _line_count(body)
 
-    def _piece(self, body: bytes, head: Head, wanted: Sequence[str] | None, number: int) -> Iterator[RawPiece | Reject]:
+    def _piece(
+        self, body: bytes, head: TableHead, wanted: Sequence[str] | None, number: int
+    ) -> Iterator[RawPiece | Reject]:
         quotes = head.dialect.quotes != "none"
         found = None
         if head.plain:
@@ -158,7 +160,7 @@ class DelimitedPieces:
             return
         yield from careful_pieces(table, number, wanted)
 
-    def _last_words(self, head: Head, error: UnreadableObjectError) -> Iterator[RawPiece | Reject]:
+    def _last_words(self, head: TableHead, error: UnreadableObjectError) -> Iterator[RawPiece | Reject]:
         """Whole records before the damage are used; how many were behind it, nobody knows."""
         quotes = head.dialect.quotes != "none"
         end = last_record_end(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class Part(StrictModel):
+class JoinedPart(StrictModel):
     """One of what is joined: a format with its own options beside these."""
 
     model_config = ConfigDict(extra="allow")
@@ -45,7 +45,7 @@ class JoinedOptions(NumberOptions):
     format: Literal["joined"] = "joined"
     on: str = "id"
     """The column that says which rows belong together; it is the id of an example."""
-    parts: tuple[Part, ...] = Field(default=(), strict=False)
+    parts: tuple[JoinedPart, ...] = Field(default=(), strict=False)
     """Two or more. The first says which examples there are and may be of any size; the others fit into memory."""
     alone: Literal["set_aside", "keep"] = "set_aside"
     """What happens to a row of the first part without a partner: it is set aside, or its other columns are empty."""
@@ -136,7 +136,7 @@ class Joined(Format):
                 yield from self._joined_piece(one, part, held)
         yield from _unasked(held)
 
-    def _joined_piece(self, one: RawPiece, part: Part, held: list[_Held]) -> Iterator[RawPiece | Reject]:
+    def _joined_piece(self, one: RawPiece, part: JoinedPart, held: list[_Held]) -> Iterator[RawPiece | Reject]:
         import pyarrow as pa
 
         table = one.table
@@ -209,7 +209,7 @@ class Joined(Format):
             yield _renamed(one, below)
 
 
-def _format_of_part(part: Part, prefix: str) -> Format:
+def _format_of_part(part: JoinedPart, prefix: str) -> Format:
     if part.format not in FORMATS or part.format == "joined":
         known = [name for name in FORMATS if name != "joined"]
         raise ConfigurationError(f"source.parts: unknown format {part.format!r}; {nearest_hint(part.format, known)}")
@@ -235,7 +235,7 @@ def _renamed(one: Any, below: str) -> Any:
     return replace(one, where=f"{below}{one.where}")
 
 
-def _id_of(one: Example, part: Part, on: str) -> str:
+def _id_of(one: Example, part: JoinedPart, on: str) -> str:
     item = one.picture or one.sound
     chosen = part.id or (on if on in one.values else "@stem")
     if chosen.startswith("@"):
@@ -244,7 +244,7 @@ def _id_of(one: Example, part: Part, on: str) -> str:
     return as_text(one.values.get(chosen))
 
 
-def _ids_of(table: pa.Table, part: Part, on: str, key: str) -> list[str]:
+def _ids_of(table: pa.Table, part: JoinedPart, on: str, key: str) -> list[str]:
     chosen = part.id or (on if on in table.column_names else "@stem")
     name = ID if chosen.startswith("@") else chosen
     if name not in table.column_names:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from mlratchet.infra.real_data import archives, catalogue, packages
 from mlratchet.infra.real_data.archives import files_of
-from mlratchet.infra.real_data.catalogue import REAL_DATA, Part, RealData, objects_of
+from mlratchet.infra.real_data.catalogue import REAL_DATA, PackagePart, RealData, objects_of
 from mlratchet.infra.real_data.media import mnist, prompts
 from mlratchet.infra.real_data.packages import Package, PackageUnavailableError, archive_of
 from mlratchet.infra.real_data.sequences import glosses, peptides
@@ -99,7 +99,7 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> bytes:
     """A data set `shop` of one package."""
     data = b"a,b\n1,2\n"
     pinned = catalogue._digest_of({"shop/t.csv": data}, whole=False)
-    part = Part(package=PIP, below="shop/t.csv", sha256=pinned)
+    part = PackagePart(package=PIP, below="shop/t.csv", sha256=pinned)
     made = RealData(
         words="w", licence="l", format="csv", make=lambda files: {"t.csv": files["shop/t.csv"]}, parts=(part,)
     )
