@@ -278,7 +278,7 @@ def real_data(name: str) -> RealData:
 
 
 def objects_of(name: str, kept: Path) -> Files:
-    """Key in the raw bucket -> bytes of a data set; its packages are kept in a folder. Raises as `PackagePart.files`."""
+    """Key in the raw bucket -> bytes of a data set; packages are kept in a folder. Raises as `PackagePart.files`."""
     data = real_data(name)
     files: Files = {}
     with ThreadPoolExecutor(UNPACKERS) as pool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import DataError
 from mlratchet.models.nearest import nearest_hint
-from mlratchet.models.sources.expressions import RowCondition, ExpressionError, parse_condition
+from mlratchet.models.sources.expressions import ExpressionError, RowCondition, parse_condition
 from mlratchet.models.sources.pieces import RawPiece
 from mlratchet.models.sources.record import Example, RawObject, Reject
 from pydantic import Field, field_validator
