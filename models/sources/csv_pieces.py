@@ -121,7 +121,7 @@ class DelimitedPieces:
             try:
                 self._fill(want)
             except UnreadableObjectError as error:
-                yield from self._last_words(head, error)
+                yield from self._last_words(head, error, wanted, number)
                 return
             if not self._waiting:
                 return
@@ -160,14 +160,16 @@ class DelimitedPieces:
             return
         yield from careful_pieces(table, number, wanted)
 
-    def _last_words(self, head: TableHead, error: UnreadableObjectError) -> Iterator[RawPiece | Reject]:
+    def _last_words(
+        self, head: TableHead, error: UnreadableObjectError, wanted: Sequence[str] | None, number: int
+    ) -> Iterator[RawPiece | Reject]:
         """Whole records before the damage are used; how many were behind it, nobody knows."""
         quotes = head.dialect.quotes != "none"
         end = last_record_end(
             self._waiting, str(head.dialect.delimiter), quotes_open_cells=quotes, line_end=head.line_end
         )
         if end:
-            yield from self._piece(self._waiting[:end], head, None, 0)
+            yield from self._piece(self._waiting[:end], head, wanted, number)
         yield error.reject()
 
     def _endless(self) -> Reject:

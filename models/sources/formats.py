@@ -121,6 +121,8 @@ def read_examples(
         yield from reader.read(objects, fetch, columns=columns)
         return
     chosen = selection.objects(objects, always=_tables_of(reader))
+    if selection.condition is not None and getattr(reader.options, "slice_columns", None) is not None:
+        columns = (*columns, *selection.condition.columns)  # else every column travels
     yield from selection.examples(reader.read(chosen, fetch, columns=columns))
 
 

@@ -239,3 +239,18 @@ def test_ratings_are_read_as_they_are_written_somewhere(key: str, data: bytes) -
     assert [(one.id, one.label, one.group) for one in examples] == [
         ("1:2:881250949", "3", "1"), ("4:5:881250950", "1.5", "4"),
     ]  # fmt: skip
+
+
+def test_what_is_asked_for_may_be_the_file_itself() -> None:
+    table = b"file,label\na.png,cat\nb.wav,dog\n"
+    asked = [
+        ("image_folder", {"cat/a.png": png(1)}, ["picture", "label"]),
+        ("images", {"labels.csv": table, "a.png": png(1)}, ["picture", "label"]),
+        ("audio_folder", {"cat/b.wav": sound()}, ["sound", "label", "seconds"]),
+        ("audio", {"labels.csv": table, "b.wav": sound()}, ["sound", "label", "seconds"]),
+    ]
+    for kind, files, columns in asked:
+        (row,), _ = Delivery(files).rows(kind, columns)
+        assert set(columns) <= set(row), kind
+        with pytest.raises(DataError, match="colour"):
+            Delivery(files).rows(kind, [*columns, "colour"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from mlratchet.models.sources.formats import read_examples, read_tables, referen
 from mlratchet.models.sources.pieces import RawPiece
 from mlratchet.models.sources.ranged import opening_whole
 from mlratchet.models.sources.record import Example, Reject
+from pyarrow import parquet as pq
 
 from tests.unit.sources.sources import Delivery, codes, reader
 from tests.unit.sources.test_formats import PICTURES, TABLE, png, read, spec_of
@@ -186,3 +188,11 @@ def test_every_format_of_a_join_decides_its_rows() -> None:
         "mlratchet.models.sources.image_folder:ImageFolder",
         "mlratchet.models.sources.csv:Csv",
     )
+
+
+def test_a_condition_on_a_column_that_nobody_else_needs_is_read() -> None:
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"a": [1.0, 2.0], "b": [1.0, 1.0], "site": ["n", "s"], "label": ["yes", "no"]}), sink)
+    source = "format: parquet, slice_columns: [], select: {rows: \"site = 's'\"}"
+    records, _ = read(TABLE, source, {"t.parquet": sink.getvalue()})
+    assert [one.x[0] for one in records] == [2.0]
