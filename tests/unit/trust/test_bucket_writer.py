@@ -86,7 +86,9 @@ def test_what_is_named_almost_as_a_record_is_not_acted_on_either(bucket: Bucket,
 TAKEN_OVER = {"registration", "dataset", "snapshot", "gate run"}  # what a release wrote before records were signed
 
 
-@pytest.mark.parametrize("kind", sorted(set(PLANTS) - {"listing", "wear"}))  # of these the control needs more than a name
+@pytest.mark.parametrize(
+    "kind", sorted(set(PLANTS) - {"listing", "wear"})
+)  # of these the control needs more than a name
 def test_who_has_an_approvers_key_beside_vouches_for_what_was_made_before_and_for_nothing_else(kind: str) -> None:
     bucket, person = Bucket(), Signer.generate()
     bucket.keys.list = bucket.keys.list.replacing(public_half(person, "approver", "mallory"))
@@ -98,7 +100,9 @@ def test_who_has_an_approvers_key_beside_vouches_for_what_was_made_before_and_fo
     assert plant.believed(bucket.store) == (kind in TAKEN_OVER)
 
 
-@pytest.mark.parametrize("kind", sorted(set(PLANTS) - {"listing", "wear", "order"}))  # whose readers write by themselves
+@pytest.mark.parametrize(
+    "kind", sorted(set(PLANTS) - {"listing", "wear", "order"})
+)  # whose readers write by themselves
 def test_the_name_is_ours_again_as_soon_as_who_has_the_key_needs_it(bucket: Bucket, kind: str) -> None:
     for key in PLANTS[kind].records:
         bucket.raw.put(key, b"planted")
