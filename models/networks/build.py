@@ -6,6 +6,7 @@ CPU trains.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -104,16 +105,9 @@ def encoder_of(feature: NetworkInput, options: NetworkOptions) -> Encoder:
     if asked is not None:
         raise ValueError(f"encoders.{feature.name}: {feature.kind} have no encoder to choose")
     if feature.kind == "numbers":
-        return Numbers(feature.name, feature.shape[0])
-    return Categories(feature.name, feature.codes) if feature.kind == "categories" else _entity(feature, options)
-
-
-class _Entity(Categories):
-    """An entity among other fields: its vector as features."""
-
-
-def _entity(feature: NetworkInput, options: NetworkOptions) -> Encoder:
-    return _Entity(feature.name, feature.codes, width=options.width)
+        return Numbers(feature.name, math.prod(feature.shape))
+    width = options.width if feature.kind == "entity" else None
+    return Categories(feature.name, feature.codes, width=width)
 
 
 def _recommender(
@@ -144,7 +138,7 @@ def _recommender(
 
 
 def _feature_transformer(features: Sequence[NetworkInput], options: NetworkOptions, outputs: int) -> nn.Module:
-    numbers = next((one for one in features if one.kind == "numbers"), None)
+    numbers = next((one for one in features if one.kind == "numbers" and len(one.shape) == 1), None)
     categories = next((one for one in features if one.kind == "categories"), None)
     width = max(4, options.width // 4 * 4)
     return FeatureTransformer(

@@ -54,7 +54,8 @@ class Categories(Encoder):
         self.tables = nn.ModuleList(nn.Embedding(count, one) for count, one in zip(codes, widths, strict=True))
 
     def forward(self, x_BN: torch.Tensor) -> torch.Tensor:
-        """(B, D)."""
+        """(B, D); `x_BN` is (B,) of one column alone."""
+        x_BN = x_BN.reshape(x_BN.shape[0], -1)
         return torch.cat([table(x_BN[:, i]) for i, table in enumerate(self.tables)], dim=1)
 
 

@@ -22,8 +22,13 @@ AGE = NetworkInput(name="numbers", kind="numbers", shape=(1,), side="user")
 NETWORKS: dict[str, tuple[list[NetworkInput], dict[str, Any]]] = {
     "mlp": ([NUMBERS, CATEGORIES], {"model": "mlp"}),
     "categories alone": ([CATEGORIES], {}),
+    "an entity and a matrix": ([USER, NetworkInput(name="grid", kind="numbers", shape=(2, 3))], {"model": "mlp"}),
     "resnet": ([NUMBERS, CATEGORIES], {"model": "resnet"}),
     "ft_transformer": ([NUMBERS, CATEGORIES, WORDS], {"model": "ft_transformer", "width": 16}),
+    "ft_transformer of a matrix": (
+        [NetworkInput(name="grid", kind="numbers", shape=(2, 3)), CATEGORIES],
+        {"model": "ft_transformer", "width": 16},
+    ),
     "bag": ([WORDS, NUMBERS], {}),
     "text cnn": ([WORDS], {"encoders": {"note": "cnn"}}),
     "text transformer": ([WORDS], {"encoders": {"note": "transformer"}, "width": 16}),
