@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import torch
 from mlratchet.models.errors import DataError
-from mlratchet.models.preparation.audio import LogMelOptions, AudioPreparation
+from mlratchet.models.preparation.audio import AudioPreparation, LogMelOptions
 from mlratchet.models.preparation.base import State
 from mlratchet.models.preparation.log_mel import filters, log_mel
 from mlratchet.models.preparation.waveform import decode_sound
