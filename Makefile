@@ -4,8 +4,9 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-# Three chains of tests, which wait for servers half of their time, on two cores; tests/conftest.py says which runs where.
-TOGETHER := -n 3
+# Three chains of tests, which wait for servers half of their time, and unit tests, on two cores; tests/conftest.py says
+# which runs where.
+TOGETHER := -n 4
 # The order is random, and another one whenever a test changes; a red run can be run again in its own order.
 SEED ?= $(shell printf '%d' 0x$$(git rev-parse --short=7 'HEAD:tests' 2>/dev/null || echo 1))
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

@@ -42,7 +42,7 @@ from mlratchet.models.pipeline.work_key import training_code
 from mlratchet.models.ports.registry import Registry
 from mlratchet.models.ports.tracker import Tracker
 from mlratchet.models.serving.servers import Servers
-from mlratchet.models.sources.formats import FORMATS
+from mlratchet.models.sources.formats import references_of
 from mlratchet.models.training.job import StaleAttemptError
 from mlratchet.models.training.launcher import Launcher
 from mlratchet.models.workloads.base import Workload
@@ -160,10 +160,9 @@ class Run:
     @cached_property
     def data_code(self) -> dict[str, Any]:
         """The code that decides rows and sides."""
-        name = self.spec.source.format or ""
-        reference = FORMATS.get(name, name)
         follow = reached_through_workloads()
-        return DATA.code(self.workload_source, *([source_of(reference, follow=follow)] if ":" in reference else []))
+        formats = [source_of(reference, follow=follow) for reference in references_of(self.spec.source)]
+        return DATA.code(self.workload_source, *formats)
 
     @cached_property
     def training_code(self) -> dict[str, Any]:

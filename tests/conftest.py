@@ -50,6 +50,9 @@ CHAINS = {  # part of a test's id -> the chain of tests that it belongs to; the 
     "tests/e2e/test_stack.py": "ranks",
     "tests/faults/": "ranks",
     "tests/distributed/": "ranks",
+    "tests/e2e/test_identity.py": "own servers",
+    "tests/e2e/test_own_model.py": "own servers",
+    "tests/e2e/test_own_objective.py": "own servers",
     "tests/e2e/test_schema_changes.py": "own servers",
     "tests/e2e/test_tune.py": "own servers",
     "tests/e2e/test_schedule.py": "own servers",
@@ -65,9 +68,9 @@ def chain_of(nodeid: str) -> str | None:
 
 
 class ByStack(LoadScopeScheduling):  # type: ignore[misc]  # xdist publishes no types
-    """Two chains share a stack each: the road in one, ranks and faults in the other; a third brings servers of its own
-    beside one more. Each goes to a worker, and they take as long as one another (docs/tests.md). The rest goes, file by
-    file, to whoever is free."""
+    """Three chains share a stack each: the road, ranks and faults, and what brings servers of its own beside one more.
+    Each goes to a worker, and they take as long as one another (docs/tests.md). The rest goes, file by file, to the
+    fourth and to whoever is free."""
 
     def _split_scope(self, nodeid: str) -> str:
         return chain_of(nodeid) or nodeid.split("::")[0]

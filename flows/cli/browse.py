@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from mlratchet.tasks.actions.pages import Destination
+    from mlratchet.models.destination import Destination
 
 
 class Page(StrEnum):
@@ -39,8 +39,8 @@ def open_page(
     """
     from mlratchet.infra.settings import find_home, load_settings
     from mlratchet.infra.stack.control import status
+    from mlratchet.models.destination import destination_of
     from mlratchet.models.errors import ConfigurationError, InfrastructureError
-    from mlratchet.tasks.actions.pages import destination_of
 
     home = find_home()
     settings = load_settings(home)
@@ -68,8 +68,8 @@ def service_of(address: str, running: dict[str, str | None]) -> tuple[Page, str]
     """Which service of the stack an address is one of, and its path there. Raises ``ConfigurationError``."""
     from urllib.parse import urlsplit
 
+    from mlratchet.models.destination import place_of
     from mlratchet.models.errors import ConfigurationError
-    from mlratchet.tasks.actions.pages import place_of
 
     asked = urlsplit(address)
     for page in (Page.PREFECT, Page.MLFLOW):
@@ -81,20 +81,27 @@ def service_of(address: str, running: dict[str, str | None]) -> tuple[Page, str]
 
 
 def find_place(page: Page, subject: Destination | None) -> str:
-    """The path of what was asked for; the first page needs no look at the stack."""
-    from mlratchet.tasks.actions.pages import Destination, mlflow_place, prefect_place
-    from mlratchet.tasks.wiring import open_adapters
+    """The path of what was asked for; the first page and a run by its id need no look at the stack."""
+    from mlratchet.models.destination import LAST, Destination, flow_run_place
 
     if subject is None or subject == Destination():
         return "/"
+    if page is Page.PREFECT and subject.run not in (None, LAST):
+        return flow_run_place(str(subject.run))
+    from mlratchet.tasks.actions.pages import mlflow_place, prefect_place
+    from mlratchet.tasks.wiring import open_adapters
+
     return (prefect_place if page is Page.PREFECT else mlflow_place)(open_adapters(), subject)
 
 
 def lead_in(home: Path, page: Page, url: str, place: str, *, locked: bool, print_link: bool) -> None:
     """The link, to the browser or to the terminal."""
-    from mlratchet.infra.stack.access import one_time_link
+    from mlratchet.infra.stack.access import is_place, one_time_link
     from mlratchet.infra.stack.browser import show
+    from mlratchet.models.errors import ConfigurationError
 
+    if not is_place(place):
+        raise ConfigurationError(f"expected a path of {page}, got {place!r}")
     link = one_time_link(home, page.value, url, place) if locked else f"{url}{place}"
     if print_link or not show(home, page.value, link):
         typer.echo(link)

@@ -19,13 +19,15 @@ def list_pipelines(as_json: JsonOption = False) -> None:
     from mlratchet.tasks.wiring import open_adapters
 
     found = overview(open_adapters())
-    width = max((len(one["pipeline"]) for one in found), default=8)
-    lines = [f"{'pipeline':{width}}  champion  {'metric':24}  {'age':>6}  {'schedule':16}  health"] if found else []
+    width = max([len("pipeline"), *(len(one["pipeline"]) for one in found)])
+    lines = (
+        [f"{'pipeline':{width}}  {'champion':10}  {'metric':24}  {'age':>6}  {'schedule':16}  health"] if found else []
+    )
     for one in found:
         metric = f"{one['metric']} {one['value']:.4g}" if one["value"] is not None else "-"
         champion = f"version {one['champion']}" if one["champion"] is not None else "-"
         lines.append(
-            f"{one['pipeline']:{width}}  {champion:8}  {metric:24}  {age(one['age_s']):>6}  "
+            f"{one['pipeline']:{width}}  {champion:10}  {metric:24}  {age(one['age_s']):>6}  "
             f"{one['schedule'] or '-':16}  {one['health']}{'; ' if one['waits'] else ''}{one['waits'] or ''}"
         )
     emit(found, lines or ["no pipeline yet; put a file into deployments/pipelines"], as_json=as_json)

@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 from mlratchet.infra.settings import forbid_pickle
+from mlratchet.models.artifact.files import PROGRAM
 from mlratchet.models.errors import ConfigurationError, RatchetError, SecurityError
 from mlratchet.models.evaluation.away import ModelAway
 from mlratchet.models.ports.children import Workplace
 from mlratchet.models.tensors.batch import Model, program_model
 
-PROGRAM = "data/model.pt2"
 NEVER = ("code", "data/model.pth", "data/pickle_module_info.txt")
 """What MLflow's own loader would import or unpickle, and we load nothing beside."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from urllib.parse import urlparse
 
 from mlratchet.infra.machine.temporary import temporary_folder
+from mlratchet.models.artifact.files import refuse_strange_files
 from mlratchet.models.artifact.manifest import ArtifactManifest, verify_directory
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.ports.storage import ObjectStore
@@ -55,6 +56,7 @@ def fetch_files(
     open_bucket: Callable[[str], ObjectStore], manifest: ArtifactManifest, source_uri: str, into: Path
 ) -> None:
     """Download the files of a manifest from `s3://bucket/prefix`. Raises as `fetch_artifact` does."""
+    refuse_strange_files(manifest, source_uri)
     location = urlparse(source_uri)
     prefix = location.path.lstrip("/").rstrip("/") + "/"
     bucket = open_bucket(location.netloc)
@@ -68,13 +70,10 @@ def fetch_files(
         raise SecurityError(f"{source_uri}: file {missing[0]} of the manifest is gone; restore it, or train again")
 
     for name, size in sizes.items():  # before anything of it is downloaded: it may be larger than the disk
-        if size != manifest.sizes_bytes.get(name, size):
+        if size != manifest.sizes_bytes[name]:
             raise SecurityError(
                 f"{source_uri}: file {name} has {size} bytes, expected {manifest.sizes_bytes[name]}; it was changed"
             )
-    for name in manifest.files:
-        if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():
-            raise SecurityError(f"{source_uri}: file name {name!r} leaves the artifact")
 
     def fetch(name: str) -> None:
         target = into / name

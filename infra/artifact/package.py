@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 import yaml
-from mlratchet.infra.artifact.exported import PROGRAM
 from mlratchet.infra.artifact.mlflow_model import RUNTIME, describe_for_mlflow
 from mlratchet.infra.child.handed_back import read_handed_back, require_plain_files
 from mlratchet.infra.settings import forbid_pickle
+from mlratchet.models.artifact.files import EXPORTED, EXPORTED_BY_NAME, MOST_TEXT, PROGRAM
 from mlratchet.models.artifact.manifest import ArtifactManifest, describe_directory
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.evaluation.away import ModelAway, arrays_in, arrays_out, ask_away, model_of
@@ -24,16 +24,6 @@ from mlratchet.models.tensors.named import Inputs
 from torch import nn
 
 EXPORT, EXPORT_S = f"{__name__}:export_away", 3600.0
-EXPORTED = frozenset(
-    {
-        "MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", "input_example.json",
-        "serving_input_example.json", "data/model.pt2",
-    }
-)  # fmt: skip
-"""The files of an export; a user's code that leaves another one exports nothing."""
-BY_NAME = frozenset({PROGRAM})
-"""Of an export whose tensors have names."""
-MOST_TEXT = 4 << 20  # bytes of each of them but the program
 
 
 def export(model: Model | ModelAway, example: Inputs, out: Path) -> None:
@@ -48,7 +38,7 @@ def export(model: Model | ModelAway, example: Inputs, out: Path) -> None:
         )
     else:
         export_here(model, example, out)
-    refuse_other_files(out, EXPORTED if example.is_one else BY_NAME)
+    refuse_other_files(out, EXPORTED if example.is_one else EXPORTED_BY_NAME)
 
 
 def refuse_other_files(out: Path, expected: frozenset[str] = EXPORTED) -> None:
@@ -61,7 +51,7 @@ def refuse_other_files(out: Path, expected: frozenset[str] = EXPORTED) -> None:
     for name, file in files.items():
         if name != PROGRAM:
             read_handed_back(file, most_bytes=MOST_TEXT)
-    if expected == BY_NAME:
+    if expected == EXPORTED_BY_NAME:
         return  # a program, and nothing that says how to load it
     described = yaml.safe_load(files["MLmodel"].read_text())
     flavors = described.get("flavors", {}) if isinstance(described, dict) else {}

@@ -18,7 +18,7 @@ from mlratchet.infra.child.frames import FrameError, receive_frame, send_frame
 from mlratchet.infra.machine.atomic import write_atomically
 from mlratchet.infra.storage.keys import check_key
 from mlratchet.models.errors import RatchetError, SecurityError
-from mlratchet.models.identity.signed_records import kind_of
+from mlratchet.models.identity.signed_records import is_misnamed, kind_of
 from mlratchet.models.ports.children import Rights
 from mlratchet.models.ports.memory import check_range
 from mlratchet.models.ports.storage import (
@@ -107,7 +107,7 @@ class Lender:
 
     def _created(self, asked: Mapping[str, Any], body: bytes) -> str:
         key = check_key(str(asked.get("key")))
-        if kind_of(key) is not None:
+        if kind_of(key) is not None or is_misnamed(key):
             raise SecurityError(f"{key}: a child reports what it made; the record is signed by who started it")
         if not key.startswith(self._rights.create):
             allowed = ", ".join(self._rights.create) or "nothing"

@@ -42,7 +42,7 @@ CALLS = {
 """By machine: its number for the kernel, and those of the calls."""
 
 
-class Step(NamedTuple):
+class Instruction(NamedTuple):
     """Of the filter. `yes` and `no` are labels to go on at, the next step where there is none."""
 
     code: int
@@ -78,32 +78,32 @@ def program(machine: str, names: Iterable[str], sockets: Sockets = "any") -> byt
     architecture, known = CALLS[machine]
     refused = [*names, *(["socket"] if sockets == "none" else [])]
     steps = [
-        Step(LOAD, ARCHITECTURE),
-        Step(JUMP_EQUAL, architecture, no="refuse"),
-        Step(LOAD, NUMBER),
-        Step(JUMP_AT_LEAST, OTHER_NUMBERS, yes="refuse"),
-        *(Step(JUMP_EQUAL, known[name], yes="refuse") for name in refused),
-        *([Step(JUMP_EQUAL, known["socketpair"], yes="pair")] if sockets != "any" else []),
-        *([Step(JUMP_EQUAL, known["socket"], yes="socket")] if sockets == "tcp" else []),
-        Step(RETURN, ALLOW, label="allow"),
-        Step(RETURN, REFUSE, label="refuse"),
-        Step(LOAD, KIND, label="pair"),
-        Step(AND, OF_KIND),
-        Step(JUMP_EQUAL, DATAGRAM, yes="no"),
-        Step(JUMP_EQUAL, RAW, yes="no", no="yes"),
-        Step(LOAD, FAMILY, label="socket"),
-        Step(JUMP_EQUAL, NETLINK, yes="usual"),
-        Step(JUMP_EQUAL, IPV4, yes="internet"),
-        Step(JUMP_EQUAL, IPV6, no="no"),
-        Step(LOAD, KIND, label="internet"),
-        Step(AND, OF_KIND),
-        Step(JUMP_EQUAL, STREAM, no="no"),
-        Step(LOAD, PROTOCOL),
-        Step(JUMP_EQUAL, TCP, yes="yes"),
-        Step(LOAD, PROTOCOL, label="usual"),
-        Step(JUMP_EQUAL, 0, no="no"),
-        Step(RETURN, ALLOW, label="yes"),
-        Step(RETURN, REFUSE, label="no"),
+        Instruction(LOAD, ARCHITECTURE),
+        Instruction(JUMP_EQUAL, architecture, no="refuse"),
+        Instruction(LOAD, NUMBER),
+        Instruction(JUMP_AT_LEAST, OTHER_NUMBERS, yes="refuse"),
+        *(Instruction(JUMP_EQUAL, known[name], yes="refuse") for name in refused),
+        *([Instruction(JUMP_EQUAL, known["socketpair"], yes="pair")] if sockets != "any" else []),
+        *([Instruction(JUMP_EQUAL, known["socket"], yes="socket")] if sockets == "tcp" else []),
+        Instruction(RETURN, ALLOW, label="allow"),
+        Instruction(RETURN, REFUSE, label="refuse"),
+        Instruction(LOAD, KIND, label="pair"),
+        Instruction(AND, OF_KIND),
+        Instruction(JUMP_EQUAL, DATAGRAM, yes="no"),
+        Instruction(JUMP_EQUAL, RAW, yes="no", no="yes"),
+        Instruction(LOAD, FAMILY, label="socket"),
+        Instruction(JUMP_EQUAL, NETLINK, yes="usual"),
+        Instruction(JUMP_EQUAL, IPV4, yes="internet"),
+        Instruction(JUMP_EQUAL, IPV6, no="no"),
+        Instruction(LOAD, KIND, label="internet"),
+        Instruction(AND, OF_KIND),
+        Instruction(JUMP_EQUAL, STREAM, no="no"),
+        Instruction(LOAD, PROTOCOL),
+        Instruction(JUMP_EQUAL, TCP, yes="yes"),
+        Instruction(LOAD, PROTOCOL, label="usual"),
+        Instruction(JUMP_EQUAL, 0, no="no"),
+        Instruction(RETURN, ALLOW, label="yes"),
+        Instruction(RETURN, REFUSE, label="no"),
     ]
     at = {step.label: place for place, step in enumerate(steps) if step.label}
 

@@ -72,7 +72,7 @@ def connect_to_new_process(asks: socket.socket, alive: int, descriptors: Sequenc
     return from_rank, to_rank
 
 
-class Door:
+class Doorway:
     """What ``forkserver.main`` takes for a listening socket."""
 
     def __init__(self, _family: int, fileno: int) -> None:
@@ -109,7 +109,7 @@ def serve(asked: int, alive: int) -> NoReturn:
     show_command([sys.executable, "-c", "from multiprocessing.forkserver import main"])
     code = 1
     try:
-        forkserver.socket = SimpleNamespace(AF_UNIX=socket.AF_UNIX, socket=Door)  # type: ignore[attr-defined]
+        forkserver.socket = SimpleNamespace(AF_UNIX=socket.AF_UNIX, socket=Doorway)  # type: ignore[attr-defined]
         forkserver.main(asked, alive, [BOUND])
     except (EOFError, SystemExit):
         code = 0

@@ -20,7 +20,7 @@ UNPACKERS = 4  # threads
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class PackagePart:
     """What is taken out of one package."""
 
     package: Package
@@ -45,8 +45,8 @@ class Part:
         if got != self.sha256:
             forget(self.package, kept)
             raise SecurityError(
-                f"{where}: {self.below}: got SHA-256 {got[:12]}, expected {self.sha256[:12]}; it is another release, or "
-                "was changed on the way"
+                f"{where}: {self.below}: got SHA-256 {got[:12]}, expected {self.sha256[:12]}; it is another "
+                "release, or was changed on the way"
             )
         return found
 
@@ -61,7 +61,7 @@ class RealData:
     """That reads it, in a pipeline file."""
     make: Callable[[Files], Files]
     """The files of all its parts -> key below the prefix -> bytes."""
-    parts: tuple[Part, ...] = ()
+    parts: tuple[PackagePart, ...] = ()
 
 
 def _digest_of(files: Mapping[str, bytes], *, whole: bool) -> str:
@@ -70,15 +70,15 @@ def _digest_of(files: Mapping[str, bytes], *, whole: bool) -> str:
     return digest([[name, hashlib.sha256(files[name]).hexdigest()] for name in sorted(files)])
 
 
-def _pip(name: str, version: str, below: str, sha256: str) -> Part:
-    return Part(package=Package(client="pip", name=name, version=version), below=below, sha256=sha256)
+def _pip(name: str, version: str, below: str, sha256: str) -> PackagePart:
+    return PackagePart(package=Package(client="pip", name=name, version=version), below=below, sha256=sha256)
 
 
-def _apt(name: str, below: str, sha256: str, ending: str = "") -> Part:
-    return Part(package=Package(client="apt", name=name), below=below, ending=ending, sha256=sha256)
+def _apt(name: str, below: str, sha256: str, ending: str = "") -> PackagePart:
+    return PackagePart(package=Package(client="apt", name=name), below=below, ending=ending, sha256=sha256)
 
 
-def _sounds(name: str, folder: str, ending: str, sha256: str) -> Part:
+def _sounds(name: str, folder: str, ending: str, sha256: str) -> PackagePart:
     return _apt(name, f"usr/share/asterisk/sounds/{folder}/", sha256, ending)
 
 
@@ -86,7 +86,7 @@ R = "usr/lib/R/site-library"
 MOVIELENS = "recbole/dataset_example/ml-100k/ml-100k"
 REAL_DATA: Mapping[str, RealData] = {
     "income": RealData(
-        words="8,993 answers of people in San Francisco, 13 questions in words with 2,694 gaps; label INCOME, 9 classes",
+        words="8,993 people of San Francisco, 13 answers in words with 2,694 gaps; label INCOME, 9 classes",
         licence="GPL-2 (r-cran-kernlab): to test with, not to ship",
         format="csv",
         make=tables.income,
@@ -278,7 +278,7 @@ def real_data(name: str) -> RealData:
 
 
 def objects_of(name: str, kept: Path) -> Files:
-    """Key in the raw bucket -> bytes of a data set; its packages are kept in a folder. Raises as `Part.files`."""
+    """Key in the raw bucket -> bytes of a data set; packages are kept in a folder. Raises as `PackagePart.files`."""
     data = real_data(name)
     files: Files = {}
     with ThreadPoolExecutor(UNPACKERS) as pool:

@@ -112,7 +112,9 @@ def asked(client: httpx.Client, pipeline: str, method: str, path: str, body: byt
     try:
         reply = client.request(method, path, content=body, headers={"content-type": "application/json"})
     except httpx.HTTPError as exc:
-        raise InfrastructureError(f"{url}: {exc}; see `ratchet logs serve-{pipeline}`") from exc
+        raise InfrastructureError(
+            f"{url}: {exc}; the server is starting, or has died: `ratchet status`, `ratchet logs serve-{pipeline}`"
+        ) from exc
     if 400 <= reply.status_code < 500:
         refused = TooLargeError if reply.status_code == 413 else DataError
         raise refused(f"{url} answered {reply.status_code}: {reply.text}")

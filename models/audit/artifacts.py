@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlparse
 
+from mlratchet.models.artifact.files import refuse_strange_files
 from mlratchet.models.artifact.manifest import ArtifactManifest, load_manifest
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import digest
@@ -61,6 +62,7 @@ def verify_bytes(open_bucket: Callable[[str], ObjectStore], record: Registration
     prefix = location.path.strip("/") + "/"
     if location.scheme != "s3" or not location.netloc or prefix == "/":
         raise SecurityError(f"version {record.version}: {record.source_uri!r} is not the place of an artifact")
+    refuse_strange_files(manifest, f"version {record.version}: {record.source_uri}")
     bucket = open_bucket(location.netloc)
     found = {info.key.removeprefix(prefix): info.size_bytes for info in bucket.list(prefix)}
     if not found:

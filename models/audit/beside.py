@@ -19,6 +19,7 @@ from mlratchet.models.identity.signed_records import (
     RecordStore,
     RevokedRecord,
     UnsignedRecord,
+    is_misnamed,
     kind_of,
 )
 from mlratchet.models.identity.signing import TrustedKeys
@@ -73,7 +74,7 @@ def _records(store: ObjectStore, name: str, promoted_s: Mapping[str, float]) -> 
     for info in (info for prefix in prefixes for info in store.list(prefix)):
         of_a_run = info.key.startswith(("work/", "gates/"))
         done_s = promoted_s.get(info.key.split("/")[1], -math.inf) if of_a_run else -math.inf
-        if kind_of(info.key) is not None and info.modified_s > done_s:
+        if (kind_of(info.key) is not None or is_misnamed(info.key)) and info.modified_s > done_s:
             yield info.key
 
 

@@ -15,7 +15,7 @@ from mlratchet.models.schema.numbers import Mark
 from mlratchet.models.sources.base import SourceOptions
 from pydantic import Field
 
-FOUND_OUT = ("decimal", "delimiter", "quotes")  # options that count where they are declared
+FOUND_OUT = ("decimal", "delimiter", "quotes", "encoding", "select")  # options that count where they are declared
 
 
 class ShardRef(StrictModel):

@@ -142,6 +142,13 @@ def explain(decision: Decision) -> str:
     return "\n".join(lines)
 
 
+def described(decision: Decision) -> str:
+    """In words, as Markdown. The verdict is a line of its own: a card that has room for one shows it, and would show of
+    a block nothing."""
+    headline, _, rest = explain(decision).partition("\n")
+    return f"{headline}\n\n```\n{rest}\n```" if rest else headline
+
+
 def wear_in_words(decision: Decision) -> list[str]:
     """A line on how often the test rows had gated; none where it is not known."""
     uses = decision.get("holdout_uses")

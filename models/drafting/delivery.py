@@ -47,7 +47,7 @@ class Pictures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Delivery:
+class LocalFiles:
     """What lies there."""
 
     kind: Kind
@@ -59,7 +59,7 @@ class Delivery:
     classes: dict[str, int] = field(default_factory=dict)  # files by folder
 
 
-def look_at(paths: Sequence[Path]) -> Delivery:
+def look_at(paths: Sequence[Path]) -> LocalFiles:
     """Raises ``DataError`` for what is not there, and for files of no kind that is known."""
     files: list[tuple[Path, Path]] = []  # (folder that was named, file)
     for path in paths:
@@ -77,7 +77,7 @@ def look_at(paths: Sequence[Path]) -> Delivery:
     if kind in ("pictures", "sounds"):
         return _folders(kind, ours, others)
     table, whole = _sample(kind, [file for _, file in ours])
-    return Delivery(kind=kind, files=tuple(file for _, file in ours), table=table, whole=whole, others=others)
+    return LocalFiles(kind=kind, files=tuple(file for _, file in ours), table=table, whole=whole, others=others)
 
 
 def _is(file: Path, kind: Kind) -> bool:
@@ -113,7 +113,15 @@ def _delimited(file: Path) -> tuple[pa.Table, bool]:
     if file.name == "u.data":
         data = ("\t".join(RATINGS) + "\n").encode() + data
     table = CsvTable(data, file.name)
-    rows = [row for row in table.rows() if isinstance(row, Row)]
+    rows, bad = [], None
+    for row in table.rows():
+        if isinstance(row, Row):
+            rows.append(row)
+        else:
+            bad = bad or row
+    if not rows:
+        why = f": line {bad.number}: {bad.words}" if bad is not None else ""
+        raise DataError(f"{file}: no row can be used{why}")
     columns = {name: pa.array([row.values[name] for row in rows], type=pa.string()) for name in table.columns}
     return pa.table({**columns, WHERE: pa.array([f"{file.name}:{row.number}" for row in rows])}), len(data) >= size
 
@@ -169,7 +177,7 @@ def _placed(table: pa.Table, file: Path) -> pa.Table:
     )
 
 
-def _folders(kind: Kind, files: list[tuple[Path, Path]], others: tuple[Path, ...]) -> Delivery:
+def _folders(kind: Kind, files: list[tuple[Path, Path]], others: tuple[Path, ...]) -> LocalFiles:
     """The folder directly below what was named is the class."""
     classes: Counter[str] = Counter()
     for base, file in files:
@@ -179,7 +187,7 @@ def _folders(kind: Kind, files: list[tuple[Path, Path]], others: tuple[Path, ...
     labels = [file.relative_to(base).parts[0] for base, file in files if len(file.relative_to(base).parts) > 1]
     table = pa.table({"label": pa.array(labels, type=pa.string())})
     seen = _pictures([file for _, file in files]) if kind == "pictures" else None
-    return Delivery(
+    return LocalFiles(
         kind=kind, files=tuple(file for _, file in files), table=table, whole=True, others=others, pictures=seen,
         classes=dict(sorted(classes.items())),
     )  # fmt: skip

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlratchet.models.drafting.delivery import Delivery, look_at
+from mlratchet.models.drafting.delivery import LocalFiles, look_at
 from mlratchet.models.drafting.picture_folder import draft_pictures
 from mlratchet.models.drafting.tables import draft_table
 from mlratchet.models.errors import ConfigurationError, DataError
@@ -42,7 +42,7 @@ def draft(paths: Sequence[Path], *, label: str | None = None, name: str | None =
     return Draft(name=name, text=text, notes=tuple(notes))
 
 
-def _drafted(delivery: Delivery, name: str, label: str | None) -> tuple[str, list[str]]:
+def _drafted(delivery: LocalFiles, name: str, label: str | None) -> tuple[str, list[str]]:
     if delivery.kind == "table":
         return draft_table(delivery, name, label)
     if delivery.kind == "pictures":

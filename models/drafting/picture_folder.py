@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlratchet.models.drafting.baseline import Bar
 from mlratchet.models.drafting.commented import Commented
-from mlratchet.models.drafting.delivery import Delivery
+from mlratchet.models.drafting.delivery import LocalFiles
 from mlratchet.models.drafting.sections import Size, write_gates, write_split, write_training
 from mlratchet.models.errors import DataError
 
@@ -13,7 +13,7 @@ LARGEST = 64  # pixels a side; a small network learns no more from larger ones
 SMALLEST = 8
 
 
-def draft_pictures(delivery: Delivery, name: str) -> tuple[str, list[str]]:
+def draft_pictures(delivery: LocalFiles, name: str) -> tuple[str, list[str]]:
     """The text and the notes. Raises ``DataError`` where the pictures lie in fewer than two folders."""
     if len(delivery.classes) < 2:
         raise DataError(
@@ -38,7 +38,7 @@ def draft_pictures(delivery: Delivery, name: str) -> tuple[str, list[str]]:
     return out.text(), _notes(delivery, size)
 
 
-def _write_workload(out: Commented, delivery: Delivery) -> None:
+def _write_workload(out: Commented, delivery: LocalFiles) -> None:
     seen = delivery.pictures
     assert seen is not None, "its kind"
     height, width = (max(SMALLEST, min(LARGEST, side)) for side in (seen.height, seen.width))
@@ -51,7 +51,7 @@ def _write_workload(out: Commented, delivery: Delivery) -> None:
     out.entry("channels", seen.channels, "grey" if seen.channels == 1 else "colours", depth=2)
 
 
-def _notes(delivery: Delivery, size: Size) -> list[str]:
+def _notes(delivery: LocalFiles, size: Size) -> list[str]:
     counts = ", ".join(f"{name} {rows:,}" for name, rows in [*delivery.classes.items()][:10])
     notes = [f"{len(delivery.classes)} classes: {counts}"]
     outside = len(delivery.files) - size.rows

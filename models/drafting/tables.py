@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from mlratchet.models.drafting.baseline import bar_of_classes, bar_of_numbers
 from mlratchet.models.drafting.commented import Commented
-from mlratchet.models.drafting.delivery import Delivery
+from mlratchet.models.drafting.delivery import LocalFiles
 from mlratchet.models.drafting.schema_text import write_schema
 from mlratchet.models.drafting.sections import Size, write_gates, write_split, write_training
 from mlratchet.models.errors import DataError
@@ -32,7 +32,7 @@ class Usable:
     y: np.ndarray[Any, Any]  # (N,) names of classes, or numbers
 
 
-def draft_table(delivery: Delivery, name: str, label: str | None) -> tuple[str, list[str]]:
+def draft_table(delivery: LocalFiles, name: str, label: str | None) -> tuple[str, list[str]]:
     """The text and the notes. Raises ``DataError`` for a table without a label or without a column of numbers."""
     proposal = infer(delivery.table, label=label)
     if proposal.label is None:
@@ -130,7 +130,7 @@ def _write_gates(out: Commented, label: Label, usable: Usable, size: Size) -> No
         write_gates(out, size, bar, task="classification", classes=dict(Counter(usable.y.tolist())))
 
 
-def _notes(delivery: Delivery, proposal: Proposal, usable: Usable) -> list[str]:
+def _notes(delivery: LocalFiles, proposal: Proposal, usable: Usable) -> list[str]:
     assert proposal.label is not None
     notes = [f"label {proposal.label.name!r} ({proposal.label.reason})"]
     notes += [f"{name!r} {words}: it is no input" for name, words in proposal.suspects.items()]

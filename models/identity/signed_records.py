@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 SIGNED = "signed"  # the field of a record that says who signed it
 ASIDE = "aside/"
 ADOPTIONS = "adoptions/"
+ADOPTABLE = ("registration", "dataset", "snapshot", "gate-run")  # no person's word chooses what runs take
 ADOPT = "`ratchet adopt NAME`"  # what to type; who knows the pipeline says its name
 WHO_ADOPTS = (  # who has to do what, for a user who holds no such key
     f"somebody with an approver's key takes over, once, what is of before records were signed: {ADOPT} (`ratchet keys` "
@@ -82,6 +83,13 @@ KINDS = (
 )
 
 
+OF_RECORDS_ALONE = (
+    "versions/", "datasets/", "snapshots/", "listings/", "readings/", "rejects/", "registrations/", "gates/",
+    "deployments/", "orders/", "adoptions/",
+)  # fmt: skip
+OF_RECORDS_AND_OTHERS = ("work/", "studies/", "holdout/")  # whose other objects have no .json in their names
+
+
 class ForeignRecord(ObjectNotFound):
     """No record of ours has this name: what lies there does not verify."""
 
@@ -104,6 +112,13 @@ class RevokedRecord(ForeignRecord):
 def kind_of(key: str) -> Kind | None:
     """What kind of record an object of this name holds; None for an object that is no signed record."""
     return next((kind for kind in KINDS if kind.names.match(key)), None)
+
+
+def is_misnamed(key: str) -> bool:
+    """Whether an object lies where records do and has the name of none: one digit more, a folder in between. Readers
+    that list a folder find it, and nobody of ours writes one."""
+    beside = key.startswith(OF_RECORDS_ALONE) or (key.startswith(OF_RECORDS_AND_OTHERS) and ".json" in key)
+    return kind_of(key) is None and (beside or (key.startswith("nodes/") and "invitation" in key))
 
 
 def signed_record(document: Mapping[str, Any], key: str, signer: Signer, *, at_s: float) -> bytes:
@@ -214,6 +229,8 @@ class RecordStore:
 
     def get(self, key: str, *, sha256: str | None = None) -> bytes:
         """See the port. Raises ``ForeignRecord``, which is an ``ObjectNotFound``, for a record that does not verify."""
+        if sha256 is None and is_misnamed(key):
+            raise ForeignRecord(f"{self.bucket}/{key}: is not the name of a record of ours")
         data = self.beneath.get(key, sha256=sha256)
         return data if sha256 is not None or kind_of(key) is None else self._believed(key, data)
 
@@ -235,6 +252,9 @@ class RecordStore:
 
     def was_adopted(self, key: str, data: bytes) -> bool:
         """Whether a person has vouched for these very bytes under this name (`ratchet adopt`)."""
+        kind = kind_of(key)
+        if kind is None or kind.purpose not in ADOPTABLE:
+            return False
         for info in self.beneath.list(ADOPTIONS):
             if info.key in self._adoptions or kind_of(info.key) is None:
                 continue
@@ -252,6 +272,8 @@ class RecordStore:
     def put(self, key: str, data: bytes) -> None:
         """See the port."""
         if kind_of(key) is None:
+            if is_misnamed(key):
+                raise ValueError(f"{key} lies where records do and is not the name of one: nobody would believe it")
             self.beneath.put(key, data)
             return
         try:
@@ -277,6 +299,8 @@ class RecordStore:
 
     def _create_other(self, key: str, data: bytes | bytearray) -> None:
         """Of an object that is named by its digest, other bytes under the name are foreign, too."""
+        if is_misnamed(key):
+            raise ValueError(f"{key} lies where records do and is not the name of one: nobody would believe it")
         try:
             self.beneath.create(key, data)
         except ObjectExists:
@@ -318,7 +342,7 @@ class RecordStore:
 
     def exists(self, key: str) -> bool:
         """See the port. A record that does not verify does not exist."""
-        if kind_of(key) is None:
+        if kind_of(key) is None and not is_misnamed(key):
             return self.beneath.exists(key)
         try:
             self.get(key)

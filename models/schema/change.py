@@ -37,7 +37,7 @@ class Change:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Difference:
+class SchemaChanges:
     """All of a delivery, and the schema that would take it."""
 
     changes: tuple[Change, ...]
@@ -49,7 +49,7 @@ class Difference:
         return all(one.effect == "compatible" for one in self.changes)
 
 
-def difference(schema: Schema, raw: pa.Table) -> Difference:
+def difference(schema: Schema, raw: pa.Table) -> SchemaChanges:
     """Of raw columns, as for `typed`. Raises ``DataError`` for a table without rows."""
     columns, _ = columns_of(raw)
     new = {name: one for name, one in columns.items() if name not in schema.columns}
@@ -74,7 +74,7 @@ def difference(schema: Schema, raw: pa.Table) -> Difference:
             words = f"a new column ({one.reason}); it is not read until the schema has it"
             found.append(Change(field=name, effect="compatible", words=words))
             fields[name] = one.field.model_copy(update={"input": False})
-    return Difference(changes=tuple(found), proposed=_proposed(schema, fields, renamed, set(columns)))
+    return SchemaChanges(changes=tuple(found), proposed=_proposed(schema, fields, renamed, set(columns)))
 
 
 def _proposed(schema: Schema, fields: dict[str, Field], renamed: Mapping[str, str], there: set[str]) -> Schema:

@@ -53,17 +53,27 @@ def see_numbers(seen: Seen, cells: pa.Array, where: pa.Array) -> None:
 
 
 def _see_plain(seen: Seen, cells: pa.Array, where: pa.Array) -> bool:
-    """Whether no cell holds more than a number with a point, as of most columns: then it is quickly counted."""
-    if pc.any(pc.match_substring(cells, ",")).as_py() or (pc.max(pc.binary_length(cells)).as_py() or 0) > LONGEST:
+    """Whether no cell holds more than a number with one mark, the same in all, as of most columns: then it is quickly
+    counted."""
+    mark: Mark = "," if pc.any(pc.match_substring(cells, ",")).as_py() else "."
+    if _cast(cells, mark) is None or (pc.max(pc.binary_length(cells)).as_py() or 0) > LONGEST:
         return False
-    try:
-        cells.cast(pa.float64())
-    except pa.ArrowInvalid:
-        return False
-    either = pc.match_substring_regex(cells, SHAPES[0][1])
-    _count(seen, "point_or_thousands", either, cells, where)
-    _count(seen, "point", pc.and_not(pc.match_substring(cells, "."), either), cells, where)
+    shapes: tuple[Shape, Shape] = ("comma_or_thousands", "comma") if mark == "," else ("point_or_thousands", "point")
+    either = pc.match_substring_regex(cells, dict(SHAPES)[shapes[0]])
+    _count(seen, shapes[0], either, cells, where)
+    _count(seen, shapes[1], pc.and_not(pc.match_substring(cells, mark), either), cells, where)
     return True
+
+
+def _cast(cells: pa.Array, decimal: Mark) -> pa.Array | None:
+    """All cells as float64 at once; None where one is more than a number with this mark, or none."""
+    if decimal == ",":
+        if pc.any(pc.match_substring(cells, ".")).as_py():
+            return None
+        cells = pc.replace_substring(cells, ",", ".")
+    with suppress(pa.ArrowInvalid):
+        return cells.cast(pa.float64())
+    return None
 
 
 def _count(seen: Seen, shape: Shape, fits: pa.Array, cells: pa.Array, where: pa.Array) -> None:
@@ -76,10 +86,7 @@ def _count(seen: Seen, shape: Shape, fits: pa.Array, cells: pa.Array, where: pa.
 
 def read_numbers(cells: pa.Array, decimal: Mark) -> pa.Array:
     """Cells (strings, N) as float64; null where one is null, or no usable number (`why_not` says why)."""
-    values = None
-    if decimal != ",":
-        with suppress(pa.ArrowInvalid):
-            values = cells.cast(pa.float64())
+    values = _cast(cells, decimal)
     if values is None:
         values = _by_shape(cells, "," if decimal == "," else ".")
     usable = mask(pc.less_equal(pc.abs(values), LARGEST))  # so neither NaN nor infinity

@@ -15,7 +15,10 @@ from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.schema.column_kind import FEW, MANY, Guessed
 
 LABEL_NAMES = ("label", "labels", "target", "class", "y", "outcome", "species", "diagnosis", "churn", "returned",
-               "survived", "klasse", "ziel")  # fmt: skip
+               "survived", "rating", "klasse", "ziel")  # fmt: skip
+AMOUNT_NAME = re.compile(
+    r"(?i)(^|[^a-z])(rating|score|price|amount|count|sales|quantity|age|preis|menge|anzahl)([^a-z]|$)"
+)
 ID_NAME = re.compile(
     r"(?i)((^|[^a-z])(id|uuid|guid|key|nr|no|number|nummer|index|rowid|row)$|[a-z](Id|ID|nr|Nr)$|^unnamed)"
 )
@@ -64,7 +67,8 @@ def _as_label(name: str, one: Guessed, reason: str) -> Label | None:
     if one.different < 2 or one.open:
         return None
     if one.field.kind == "number":
-        few = one.whole and one.different <= FEW and one.given >= ROWS_EACH * one.different
+        amount = AMOUNT_NAME.search(name) is not None
+        few = not amount and one.whole and one.different <= FEW and one.given >= ROWS_EACH * one.different
         if not few:
             return Label(name=name, task="regression", classes=(), reason=f"{reason}: a number")
         names = [str(int(value)) for value in sorted(pc.unique(one.values.drop_null()).to_pylist())]

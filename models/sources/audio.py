@@ -78,7 +78,8 @@ class AudioFolder(Format):
         self, objects: list[RawObject], open_object: Open, columns: Sequence[str] | None = None
     ) -> Iterator[RawPiece | Reject]:
         """The bytes of each sound (`sound`), with `@label` and `@id`, and its length, rate and channels."""
-        yield from _as_tables(self._named(objects, columns or ()), open_object, self.options.max_seconds)
+        asked = [name for name in columns or () if name not in (SOUND, "label")]
+        yield from _as_tables(self._named(objects, asked), open_object, self.options.max_seconds)
 
 
 class Audio(Format):
@@ -101,7 +102,8 @@ class Audio(Format):
         def fetch(item: RawObject) -> bytes:
             return read_whole(item, open_object)
 
-        named = beside_table(objects, fetch, self.options, columns or (), kind=SOUND)
+        asked = [name for name in columns or () if name not in (SOUND, *FACTS)]
+        named = beside_table(objects, fetch, self.options, asked, kind=SOUND)
         yield from _as_tables(named, open_object, self.options.max_seconds)
 
 

@@ -26,7 +26,7 @@ class SourceOptions(StrictModel):
     bucket: str | None = None
     """null: the raw bucket of the settings."""
     format: str | None = None
-    """csv, parquet, images, ... (docs/formats.md), or ``package.module:Class``; null: the one that the workload reads."""
+    """csv, parquet, ... (docs/formats.md), or ``package.module:Class``; null: the one that the workload reads."""
     select: Selection | None = None
     """Which objects and rows of the delivery are read; null: all."""
 

@@ -14,7 +14,7 @@ from mlratchet.models.sources.pieces import RawPiece
 from mlratchet.models.sources.ranged import Open, opening_whole
 from mlratchet.models.sources.record import RawObject, Reject
 from mlratchet.models.sources.text_encoding import Encoding, as_utf8
-from mlratchet.models.sources.unpacking import UnreadableObjectError, bare_name, unpacked
+from mlratchet.models.sources.unpacking import UnreadableObjectError, bare_name, read_bounded, unpacked
 
 SUFFIXES = (".csv", ".tsv", ".txt")
 
@@ -41,7 +41,7 @@ class Csv(Format):
         for item in tables:
             try:
                 with as_utf8(unpacked(opening_whole(fetch)(item), item), item, self.options.encoding) as text:
-                    table = CsvTable(text.read(), item.key, self.options.dialect)
+                    table = CsvTable(read_bounded(text, item), item.key, self.options.dialect)
             except (UnreadableTableError, UnreadableObjectError) as error:
                 yield error.reject()
                 continue

@@ -1,5 +1,5 @@
-"""A delimited file of any size in pieces: cut between two records, read column by column where that is certain to be the
-same, row by row where it is not. As many lines are accounted for as the file has."""
+"""A delimited file of any size in pieces: cut between two records, read column by column where that is certain to be
+the same, row by row where it is not. As many lines are accounted for as the file has."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LARGEST_PIECE_BYTES = 64 << 20  # in which a record must have ended
 
 
 @dataclass(frozen=True, kw_only=True)
-class Head:
+class TableHead:
     """What the beginning of a file tells of all of it."""
 
     table: CsvTable  # of the first rows
@@ -61,7 +61,7 @@ class DelimitedPieces:
         self._ended = False
         self._lines_before = 0
 
-    def head(self) -> Head:
+    def head(self) -> TableHead:
         """Read the beginning. Raises ``UnreadableTableError`` for a file of which nothing can be used, ``DataError``
         where its delimiter is not to be told, ``UnreadableObjectError`` where its bytes are damaged."""
         self._fill(self._piece_bytes)
@@ -72,14 +72,14 @@ class DelimitedPieces:
             error.records = max(1, lines - 1)
             raise
 
-    def _head(self) -> Head:
+    def _head(self) -> TableHead:
         line_end = NEWLINE if b"\n" in self._waiting or b"\r" not in self._waiting else RETURN
         start = self._start(line_end)
         table = CsvTable(start, self._key, self._dialect)
         header = _first_lines(start, table.header_ends, line_end)
         self._waiting = self._waiting[len(header) :]
         self._lines_before = table.header_ends - self._made_up
-        return Head(
+        return TableHead(
             table=table,
             lines=header,
             line_count=table.header_ends,
@@ -111,7 +111,7 @@ class DelimitedPieces:
         text = decode_text(whole, self._key)
         return find_delimiter(list(io.StringIO(text, newline="")), self._key)
 
-    def pieces(self, head: Head, wanted: Sequence[str] | None) -> Iterator[RawPiece | Reject]:
+    def pieces(self, head: TableHead, wanted: Sequence[str] | None) -> Iterator[RawPiece | Reject]:
         """Every row behind the header, or why it is set aside."""
         number = 0
         quotes = head.dialect.quotes != "none"
@@ -121,7 +121,7 @@ class DelimitedPieces:
             try:
                 self._fill(want)
             except UnreadableObjectError as error:
-                yield from self._last_words(head, error)
+                yield from self._last_words(head, error, wanted, number)
                 return
             if not self._waiting:
                 return
@@ -141,7 +141,9 @@ class DelimitedPieces:
                 yield one
             self._lines_before += _line_count(body)
 
-    def _piece(self, body: bytes, head: Head, wanted: Sequence[str] | None, number: int) -> Iterator[RawPiece | Reject]:
+    def _piece(
+        self, body: bytes, head: TableHead, wanted: Sequence[str] | None, number: int
+    ) -> Iterator[RawPiece | Reject]:
         quotes = head.dialect.quotes != "none"
         found = None
         if head.plain:
@@ -158,14 +160,16 @@ class DelimitedPieces:
             return
         yield from careful_pieces(table, number, wanted)
 
-    def _last_words(self, head: Head, error: UnreadableObjectError) -> Iterator[RawPiece | Reject]:
+    def _last_words(
+        self, head: TableHead, error: UnreadableObjectError, wanted: Sequence[str] | None, number: int
+    ) -> Iterator[RawPiece | Reject]:
         """Whole records before the damage are used; how many were behind it, nobody knows."""
         quotes = head.dialect.quotes != "none"
         end = last_record_end(
             self._waiting, str(head.dialect.delimiter), quotes_open_cells=quotes, line_end=head.line_end
         )
         if end:
-            yield from self._piece(self._waiting[:end], head, None, 0)
+            yield from self._piece(self._waiting[:end], head, wanted, number)
         yield error.reject()
 
     def _endless(self) -> Reject:

@@ -197,9 +197,9 @@ class CsvTable:
                 raise self._unreadable(
                     "open_quote",
                     one.first,
-                    f"a quoted cell goes on to line {one.last + self._skipped}, and {rows} of the {len(lines)} lines that it takes in "
-                    "look like rows: they are part of the cell, or rows behind a quote that was left open; declare "
-                    "source.quotes: cells for the first, none for the second, or close the quote",
+                    f"a quoted cell goes on to line {one.last + self._skipped}, and {rows} of the {len(lines)} lines "
+                    "that it takes in look like rows: they are part of the cell, or rows behind a quote that was "
+                    "left open; declare source.quotes: cells for the first, none for the second, or close the quote",
                 )
 
     def _sure_cells(self, width: int) -> list[list[str]]:

@@ -6,10 +6,11 @@ code.
     comparison := column ("=" | "==" | "!=" | "<" | "<=" | ">" | ">=") value
                 | column ["not"] "in" "(" value ("," value)* ")"
                 | column "is" ["not"] "empty"
-    column     := a name, or any text in backticks      value := a number | 'text' | true | false | another column
+    column     := a name, or any text in backticks
+    value      := a number | 'text' | true | false | another column
 
-A cell that is empty, or no number where a number is asked for, makes a comparison neither true nor false: only a row for
-which the whole condition is true is chosen.
+A cell that is empty, or no number where a number is asked for, makes a comparison neither true nor false: only a row
+for which the whole condition is true is chosen.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class ExpressionError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Condition:
+class RowCondition:
     """A condition that was parsed."""
 
     text: str
@@ -54,7 +55,7 @@ class Condition:
         return table.filter(self.test(table))
 
 
-def parse_condition(text: str) -> Condition:
+def parse_condition(text: str) -> RowCondition:
     """Raises ``ExpressionError`` for what the grammar does not know."""
     if len(text) > MOST_CHARACTERS:
         raise ExpressionError(f"{len(text)} characters, expected at most {MOST_CHARACTERS}")
@@ -70,12 +71,12 @@ class _Parser:
         self._kind, self._word = "", ""
         self._next()
 
-    def whole(self) -> Condition:
+    def whole(self) -> RowCondition:
         """All of it."""
         test = self._any()
         if self._kind != "end":
             self._refuse("'and', 'or' or the end")
-        return Condition(text=self._text, columns=tuple(self._columns), test=test)
+        return RowCondition(text=self._text, columns=tuple(self._columns), test=test)
 
     def _next(self) -> None:
         if not self._text[self._at :].strip():

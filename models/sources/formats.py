@@ -44,6 +44,13 @@ def name_of(format_: type[Format] | str) -> str:
     return format_ if isinstance(format_, str) else format_.name
 
 
+def references_of(source: SourceOptions) -> tuple[str, ...]:
+    """``package.module:Class`` of every format that a source names: its own, and those of its parts."""
+    named = [source.format, *(part.format for part in getattr(source, "parts", ()) or ())]
+    found = (FORMATS.get(name, name) for name in named if name is not None)
+    return tuple(dict.fromkeys(reference for reference in found if ":" in reference))
+
+
 def format_read(source: SourceOptions, readable: Sequence[type[Format] | str]) -> str | None:
     """The format of a source, of which a workload can read the built-in ones `readable`; the first is its default.
 
@@ -114,6 +121,8 @@ def read_examples(
         yield from reader.read(objects, fetch, columns=columns)
         return
     chosen = selection.objects(objects, always=_tables_of(reader))
+    if selection.condition is not None and getattr(reader.options, "slice_columns", None) is not None:
+        columns = (*columns, *selection.condition.columns)  # else every column travels
     yield from selection.examples(reader.read(chosen, fetch, columns=columns))
 
 

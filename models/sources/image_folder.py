@@ -8,7 +8,7 @@ from typing import Literal
 
 from mlratchet.models.errors import DataError
 from mlratchet.models.sources.base import Example, Fetch, Format, SourceOptions
-from mlratchet.models.sources.pieces import RawPiece, examples_as_tables, read_whole
+from mlratchet.models.sources.pieces import PICTURE, RawPiece, examples_as_tables, read_whole
 from mlratchet.models.sources.ranged import Open
 from mlratchet.models.sources.record import RawObject, Reject
 
@@ -49,5 +49,6 @@ class ImageFolder(Format):
         def fetch(item: RawObject) -> bytes:
             return read_whole(item, open_object)
 
-        named = self.read(objects, fetch, columns=columns or ())
+        unknown = [name for name in columns or () if name not in (PICTURE, "label")]
+        named = self.read(objects, fetch, columns=unknown)
         yield from examples_as_tables(named, open_object, check=undecodable)

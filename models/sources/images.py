@@ -43,5 +43,5 @@ class Images(Format):
         def fetch(item: RawObject) -> bytes:
             return read_whole(item, open_object)
 
-        named = self.read(objects, fetch, columns=columns or ())
+        named = self.read(objects, fetch, columns=[name for name in columns or () if name != PICTURE])
         yield from examples_as_tables(named, open_object, check=undecodable)

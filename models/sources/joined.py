@@ -1,7 +1,7 @@
 """The format `joined`: two or more formats joined by id, such as a table beside pictures, sounds or other tables.
 
-The first part is read in pieces; the others are tables that are held in memory. Columns are joined by name, rows by the text
-of the id; what has no partner is set aside, each once.
+The first part is read in pieces; the others are tables that are held in memory. Columns are joined by name, rows by the
+text of the id; what has no partner is set aside, each once.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class Part(StrictModel):
+class JoinedPart(StrictModel):
     """One of what is joined: a format with its own options beside these."""
 
     model_config = ConfigDict(extra="allow")
@@ -45,7 +45,7 @@ class JoinedOptions(NumberOptions):
     format: Literal["joined"] = "joined"
     on: str = "id"
     """The column that says which rows belong together; it is the id of an example."""
-    parts: tuple[Part, ...] = Field(default=(), strict=False)
+    parts: tuple[JoinedPart, ...] = Field(default=(), strict=False)
     """Two or more. The first says which examples there are and may be of any size; the others fit into memory."""
     alone: Literal["set_aside", "keep"] = "set_aside"
     """What happens to a row of the first part without a partner: it is set aside, or its other columns are empty."""
@@ -63,6 +63,11 @@ class _Held:
     name: str
     rows: dict[str, tuple[str, dict[str, str]]]  # id -> where, cells
     asked: set[str]
+
+    @property
+    def columns(self) -> set[str]:
+        """Of all its rows."""
+        return {name for _, cells in self.rows.values() for name in cells}
 
 
 class Joined(Format):
@@ -131,7 +136,7 @@ class Joined(Format):
                 yield from self._joined_piece(one, part, held)
         yield from _unasked(held)
 
-    def _joined_piece(self, one: RawPiece, part: Part, held: list[_Held]) -> Iterator[RawPiece | Reject]:
+    def _joined_piece(self, one: RawPiece, part: JoinedPart, held: list[_Held]) -> Iterator[RawPiece | Reject]:
         import pyarrow as pa
 
         table = one.table
@@ -139,8 +144,9 @@ class Joined(Format):
         places = [f"{part.below}{where}" for where in table[WHERE].to_pylist()]
         rows: list[Mapping[str, str]] = []
         kept: list[int] = []
+        own = _cells_of(table, {name for other in held for name in other.columns})
         for number, (identity, where) in enumerate(zip(ids, places, strict=True)):
-            values = self._with_partners(identity, where, {}, held)
+            values = self._with_partners(identity, where, {n: cells[number] for n, cells in own.items()}, held)
             if isinstance(values, Reject):
                 yield values
             else:
@@ -203,7 +209,7 @@ class Joined(Format):
             yield _renamed(one, below)
 
 
-def _format_of_part(part: Part, prefix: str) -> Format:
+def _format_of_part(part: JoinedPart, prefix: str) -> Format:
     if part.format not in FORMATS or part.format == "joined":
         known = [name for name in FORMATS if name != "joined"]
         raise ConfigurationError(f"source.parts: unknown format {part.format!r}; {nearest_hint(part.format, known)}")
@@ -229,7 +235,7 @@ def _renamed(one: Any, below: str) -> Any:
     return replace(one, where=f"{below}{one.where}")
 
 
-def _id_of(one: Example, part: Part, on: str) -> str:
+def _id_of(one: Example, part: JoinedPart, on: str) -> str:
     item = one.picture or one.sound
     chosen = part.id or (on if on in one.values else "@stem")
     if chosen.startswith("@"):
@@ -238,7 +244,7 @@ def _id_of(one: Example, part: Part, on: str) -> str:
     return as_text(one.values.get(chosen))
 
 
-def _ids_of(table: pa.Table, part: Part, on: str, key: str) -> list[str]:
+def _ids_of(table: pa.Table, part: JoinedPart, on: str, key: str) -> list[str]:
     chosen = part.id or (on if on in table.column_names else "@stem")
     name = ID if chosen.startswith("@") else chosen
     if name not in table.column_names:
@@ -246,6 +252,11 @@ def _ids_of(table: pa.Table, part: Part, on: str, key: str) -> list[str]:
         raise DataError(f"{part.below}{key}: no column {chosen!r} to join by; {hint}")
     cells = [as_text(cell) for cell in table[name].to_pylist()]
     return [_stem(cell) for cell in cells] if chosen == "@stem" else cells
+
+
+def _cells_of(table: pa.Table, names: set[str]) -> dict[str, list[str]]:
+    """The columns that both sides have, as text."""
+    return {name: [as_text(cell) for cell in table[name].to_pylist()] for name in table.column_names if name in names}
 
 
 def _stem(key: str) -> str:

@@ -104,11 +104,11 @@ def _pieces(opened: pq.ParquetFile, item: RawObject, names: list[str]) -> Iterat
     while True:
         one = next(tables, None)
         refused = one if isinstance(one, UnreadableObjectError) else refused
-        ended = one is None or refused is not None
+        ended = one is None or isinstance(one, UnreadableObjectError)
         if waiting and (ended or size >= PIECE_TABLE_BYTES):
             yield RawPiece(item.key, number, pa.concat_tables(waiting))
             waiting, size, number = [], 0, number + 1
-        if ended:
+        if one is None or isinstance(one, UnreadableObjectError):
             break
         waiting.append(with_places(one, item.key, read + 1))
         read, size = read + one.num_rows, size + one.nbytes
@@ -139,7 +139,7 @@ def _tables(opened: pq.ParquetFile, key: str, names: list[str]) -> Iterator[pa.T
 
 
 def _in_full(table: pa.Table, key: str, first: int) -> Iterator[pa.Table]:
-    """A table without codes, in slices of bounded size. Raises ``UnreadableObjectError`` for a cell that is too large."""
+    """A table without codes, in slices of bounded size. Raises ``UnreadableObjectError`` for too large a cell."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

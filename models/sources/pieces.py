@@ -1,4 +1,4 @@
-"""The columnar reading of a delivery: pieces of bounded size, each a table of raw values with the place of every row."""
+"""The columnar reading of a delivery: pieces of bounded size, each a table of raw values with each row's place."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Rows of a table that can be read column by column: where it is certain that the careful reader would read the same.
 
-Certain is what is looked at here, in whole pieces: every quote opens or closes a cell on one line, no line is blank, longer
-than a cell may be or ended otherwise, no byte that the careful reader strips, composes or refuses; and as many rows as lines.
-Whatever else it is, is for the careful reader.
+Certain is what is looked at here, in whole pieces: every quote opens or closes a cell on one line, no line is blank,
+longer than a cell may be or ended otherwise, there is no byte that the careful reader strips, composes or refuses, and
+there are as many rows as lines. Whatever else it is, is for the careful reader.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A raw object as a file that can be sought in: ranges are fetched as they are read, and each is verified.
 
-What is verified is a piece of `PIECE_BYTES`, against the digest that the snapshot keeps of it. Of an object whose pieces
-are not recorded (it is small, or its snapshot is older), the pieces are made out of one reading of the whole object, which
-is held against the digest of the whole.
+What is verified is a piece of `PIECE_BYTES`, against the digest that the snapshot keeps of it. A small object is one
+piece. Of a large one whose pieces are not recorded (its snapshot is older), the digests are made out of one reading of
+the whole object, which is held against the digest of the whole.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ class RangedFile(io.RawIOBase):
             digests.append(hashlib.sha256(data).hexdigest())
         if whole.hexdigest() != item.sha256:
             raise SecurityError(
-                f"{item.key}: got SHA-256 {whole.hexdigest()[:12]}, expected {item.sha256[:12]}; the bytes were changed "
-                "or damaged"
+                f"{item.key}: got SHA-256 {whole.hexdigest()[:12]}, expected {item.sha256[:12]}; the bytes were "
+                "changed or damaged"
             )
         return tuple(digests)
 

@@ -47,7 +47,8 @@ class RatingsOptions(SourceOptions):
 
 
 class Ratings(Format):
-    """Every file below the prefix, in key order, as columns `user`, `item`, `rating` and, where there is one, `time`."""
+    """Every file below the prefix, in key order, as columns `user`, `item`, `rating` and, where there is one,
+    `time`."""
 
     name = "ratings"
     Options = RatingsOptions

@@ -1,4 +1,4 @@
-"""What of a delivery is read: objects by the folder and the date in their names, rows by a condition on their columns."""
+"""What of a delivery is read: objects by folder and date in their names, rows by a condition on their columns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import DataError
 from mlratchet.models.nearest import nearest_hint
-from mlratchet.models.sources.expressions import Condition, ExpressionError, parse_condition
+from mlratchet.models.sources.expressions import ExpressionError, RowCondition, parse_condition
 from mlratchet.models.sources.pieces import RawPiece
 from mlratchet.models.sources.record import Example, RawObject, Reject
 from pydantic import Field, field_validator
@@ -44,7 +44,7 @@ class Selection(StrictModel):
         return text
 
     @property
-    def condition(self) -> Condition | None:
+    def condition(self) -> RowCondition | None:
         """On rows."""
         return parse_condition(self.rows) if self.rows is not None else None
 
@@ -103,7 +103,7 @@ def date_in(key: str) -> date | None:
     return found
 
 
-def _chosen(some: Sequence[Example | Reject], condition: Condition) -> Iterator[Example | Reject]:
+def _chosen(some: Sequence[Example | Reject], condition: RowCondition) -> Iterator[Example | Reject]:
     import pyarrow as pa
 
     rows = [one for one in some if isinstance(one, Example)]
@@ -131,7 +131,7 @@ def _cell(one: Example, name: str) -> str | None:
     return cell if cell is None or isinstance(cell, str) else str(cell)
 
 
-def _with_columns(table: pa.Table, condition: Condition, where: str) -> pa.Table:
+def _with_columns(table: pa.Table, condition: RowCondition, where: str) -> pa.Table:
     for name in condition.columns:
         if name not in table.column_names:
             hint = nearest_hint(name, table.column_names, otherwise="name another column")

@@ -45,8 +45,8 @@ class SoundFacts:
 def sound_facts(data: bytes, where: str, *, most_seconds: float = MOST_SECONDS) -> SoundFacts:
     """Read it to the end. `where` names it in errors, and its suffix says what it is.
 
-    Raises ``UnreadableSoundError`` for whatever cannot be decoded, holds no frame, fewer than it says, values that are no
-    finite numbers, or more than `most_seconds`.
+    Raises ``UnreadableSoundError`` for whatever cannot be decoded, holds no frame, fewer than it says, values that are
+    no finite numbers, or more than `most_seconds`.
     """
     try:
         return _facts(data, where, most_seconds)

@@ -1,5 +1,5 @@
-"""Text of a declared or marked encoding as a stream of UTF-8; a byte that is none of it stays in its row, by which the row
-is set aside."""
+"""Text of a declared or marked encoding as a stream of UTF-8; a byte that is none of it stays in its row, by which the
+row is set aside."""
 
 from __future__ import annotations
 

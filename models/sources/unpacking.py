@@ -13,6 +13,7 @@ from mlratchet.models.sources.record import RawObject, Reject
 
 COMPRESSIONS = {".gz": "gzip", ".tgz": "gzip", ".zst": "zstd"}  # suffix -> codec
 MOST_TIMES = 250  # as large as it was packed; tables of text reach 5 to 60, gzip at most 1,032
+MOST_WHOLE = 4 << 30  # bytes of a table that is read whole
 UNASKED_BYTES = 64 << 20  # that may come out whatever the packed size is
 
 
@@ -45,6 +46,14 @@ def unpacked(source: BinaryIO, item: RawObject) -> BinaryIO:
     if codec is None:
         return source
     return cast(BinaryIO, io.BufferedReader(_Unpacking(source, item, codec), buffer_size=1 << 20))
+
+
+def read_bounded(stream: BinaryIO, item: RawObject) -> bytes:
+    """All that is in a stream. Raises ``SecurityError`` for more than a table that is read whole may have."""
+    data = stream.read(MOST_WHOLE + 1)
+    if len(data) > MOST_WHOLE:
+        raise SecurityError(f"{item.key}: unpacks to more than {MOST_WHOLE >> 30} GB; deliver it in several files")
+    return data
 
 
 class _Unpacking(io.RawIOBase):

@@ -1,7 +1,7 @@
 """The format `webdataset`: tar shards, in which the files of a sample share their name up to its first dot.
 
-Nothing is extracted to the disk and nothing is unpickled. An archive that could write elsewhere (a name with `..`, a link, a
-device) is refused as a whole.
+Nothing is extracted to the disk and nothing is unpickled. An archive that could write elsewhere (a name with `..`, a
+link, a device) is refused as a whole.
 """
 
 from __future__ import annotations

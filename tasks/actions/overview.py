@@ -11,7 +11,7 @@ from mlratchet.models.decisions.waiting import is_settled
 from mlratchet.models.errors import ConfigurationError, RatchetError
 from mlratchet.models.ledger.chain import ledger_names
 from mlratchet.models.pipeline.spec import PipelineSpec
-from mlratchet.models.pipeline.store import deployed_names, load_pipeline
+from mlratchet.models.pipeline.store import deployed_names, load_pipeline, newest_deployment
 from mlratchet.models.ports.reading import side_by_side
 from mlratchet.models.registration.record import Registration, find_registration
 from mlratchet.models.registration.tracking import load_tracking
@@ -56,6 +56,7 @@ def line_of(adapters: Adapters, name: str, ask: Callable[[str], str]) -> Pipelin
     )
     try:
         line["waits"] = asked_in(adapters, name)
+        line["schedule"] = schedule_of(adapters, name)
         head = adapters.ledger.head(name)
         if head is None:
             return line
@@ -87,8 +88,18 @@ def health_of(adapters: Adapters, name: str, ask: Callable[[str], str]) -> str:
     return ask(url) if url is not None else "no server"
 
 
+def schedule_of(adapters: Adapters, name: str) -> str | None:
+    """As it was deployed last, whoever is champion."""
+    deployed = newest_deployment(adapters.store, name)
+    try:
+        spec = load_pipeline(adapters.store, deployed.revision) if deployed is not None else None
+    except ConfigurationError:  # of a release that this one cannot read
+        return None
+    return spec.schedule.cron if spec is not None and spec.schedule else None
+
+
 def measured(adapters: Adapters, record: Registration) -> Any:
-    """Metric, value and schedule of a champion, as its run wrote them down."""
+    """Metric and value of a champion, as its run wrote them down."""
     try:
         spec: PipelineSpec | None = load_pipeline(adapters.store, record.revision)
     except ConfigurationError:
@@ -100,5 +111,4 @@ def measured(adapters: Adapters, record: Registration) -> Any:
     return {
         "metric": metric,
         "value": values[metric] if metric is not None else None,
-        "schedule": spec.schedule.cron if spec is not None and spec.schedule else None,
     }

@@ -3,59 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
-from dataclasses import dataclass
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote
 from uuid import UUID
 
+from mlratchet.models.destination import LAST, TRACKING_RUN, Destination, flow_run_place, place_of
 from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.models.ports.storage import ObjectNotFound
-from mlratchet.tasks.showing.prefect_page import run_url
 from mlratchet.tasks.support.pipelines import require_pipeline
 from mlratchet.tasks.support.versions import decisions_of, registration_of
 from mlratchet.tasks.wiring import Adapters
 from prefect import get_client
 from prefect.exceptions import ObjectNotFound as NoDeployment
-
-LAST = "last"
-TRACKING_RUN = re.compile(r"[0-9a-f]{32}")  # MLflow's ids have no dashes, Prefect's have
-
-
-@dataclass(frozen=True, kw_only=True)
-class Destination:
-    """What a person wants to see; nothing of it: the first page."""
-
-    pipeline: str | None = None
-    version: int | None = None  # of `pipeline`, as `ratchet versions` lists it
-    run: str | None = None  # Prefect's id or MLflow's, or `last`, of `pipeline`
-
-
-def destination_of(what: str | None, run: str | None) -> Destination:
-    """NAME or NAME/VERSION, and --run. Raises ``ConfigurationError`` for what is neither."""
-    name, _, number = (what or "").partition("/")
-    if number and (run is not None or not number.isdecimal() or int(number) < 1):
-        raise ConfigurationError(f"expected NAME or NAME/VERSION or --run, got {what}{f' --run {run}' if run else ''}")
-    if run == LAST and not name:
-        raise ConfigurationError("expected a pipeline beside --run last: `ratchet open PAGE NAME --run last`")
-    if run not in (None, LAST):
-        run = run_id(str(run))
-    return Destination(pipeline=name or None, version=int(number) if number else None, run=run)
-
-
-def run_id(text: str) -> str:
-    """As Prefect or MLflow writes it. Raises ``ConfigurationError`` for what is no id of either."""
-    try:
-        return text if TRACKING_RUN.fullmatch(text) else str(UUID(text))
-    except ValueError:
-        raise ConfigurationError(
-            f"expected the id of a run, or `last`, got {text!r}; `ratchet run` prints it"
-        ) from None
-
-
-def place_of(url: str) -> str:
-    """The path of a page with its query and fragment, without the service."""
-    parts = urlsplit(url)
-    return urlunsplit(("", "", parts.path or "/", parts.query, parts.fragment))
 
 
 def prefect_place(adapters: Adapters, subject: Destination) -> str:
@@ -73,9 +31,7 @@ def prefect_place(adapters: Adapters, subject: Destination) -> str:
         return deployment_place(adapters, subject.pipeline)
     if found is None:
         return "/"
-    if TRACKING_RUN.fullmatch(found):
-        raise ConfigurationError(f"{found} is a run of MLflow: `ratchet open mlflow --run {found}`")
-    return place_of(run_url(adapters.settings, quote(found, safe="")))
+    return flow_run_place(quote(found, safe=""))
 
 
 def deployment_place(adapters: Adapters, pipeline: str) -> str:

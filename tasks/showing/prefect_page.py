@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from mlratchet.infra.settings import Settings
+from mlratchet.models.destination import flow_run_place
 from prefect.artifacts import (
     create_link_artifact,
     create_markdown_artifact,
@@ -46,7 +47,7 @@ class Progress:
 
 def run_url(settings: Settings, run_id: str) -> str:
     """The page of a run in Prefect."""
-    return f"{settings.prefect_api_url.removesuffix('/api')}/runs/flow-run/{run_id}"
+    return f"{settings.prefect_api_url.removesuffix('/api')}{flow_run_place(run_id)}"
 
 
 def show_table(key: str, rows: list[dict[str, Any]], description: str) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import time
 from typing import Any
 
-from mlratchet.models.decisions.decision import build_decision, explain, table
+from mlratchet.models.decisions.decision import build_decision, described, table
 from mlratchet.models.decisions.document import ChampionRecord, Decision, held_checks
 from mlratchet.models.decisions.environment import environment, judging_source_digest
 from mlratchet.models.decisions.gate_run import GateRun, find_gate_run, gate_run_id, publish_gate_run
@@ -132,7 +132,7 @@ def champion_of(work: Work) -> ChampionRecord | None:
 def show_decision(run: Run, decision: Decision, digest: str) -> None:
     """A table on Prefect's page of the run, with the decision in words above it; a page in MLflow."""
     show_decision_page(run, decision, digest)
-    show_table(f"gate-{decision['gate']}", table(decision), f"```\n{explain(decision)}\n```")
+    show_table(f"gate-{decision['gate']}", table(decision), described(decision))
 
 
 def failures(decision: Decision) -> tuple[str, ...]:

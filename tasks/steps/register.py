@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mlratchet.infra.artifact.exported import PROGRAM
 from mlratchet.infra.artifact.fetch import verify_artifact
 from mlratchet.infra.artifact.package import complete
 from mlratchet.models.artifact.card import model_card
+from mlratchet.models.artifact.files import PROGRAM
 from mlratchet.models.artifact.manifest import ArtifactManifest, load_manifest, publish_manifest
 from mlratchet.models.decisions.decision import load_decision, table
 from mlratchet.models.decisions.gate_run import GateRun

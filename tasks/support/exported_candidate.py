@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlratchet.infra.artifact.exported import PROGRAM, exported_away, load_exported
+from mlratchet.infra.artifact.exported import exported_away, load_exported
 from mlratchet.infra.artifact.package import export
+from mlratchet.models.artifact.files import PROGRAM
 from mlratchet.models.evaluation.away import ModelAway
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.ports.children import in_process

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import pytest
 from mlratchet.models.decisions.decision import load_decision
-from mlratchet.tasks.actions.pages import place_of
+from mlratchet.models.destination import place_of
 from playwright.sync_api import Browser, Error, Locator, Page, expect, sync_playwright
 
 from tests.conftest import Stack, wait_for
@@ -134,15 +134,16 @@ def test_a_link_leads_a_new_browser_to_the_very_run_in_both(stack: Any, second: 
 @pytest.fixture(scope="module")
 def clicked(stack: Any) -> str:
     """A pipeline of this module alone: what a run of it promotes changes no other test's champion."""
-    name: str = stack.pipeline("clicked", "prefix: clicked/ -> prefix: digits/", like="digits")
+    name: str = stack.pipeline("clicked", "processes: 2 -> processes: 1", "minimum: 0.8} -> minimum: 0.5}")
+    stack("upload", name, "rows.csv")
     return name
 
 
-def test_custom_run_is_filled_in_and_the_run_completes(stack: Any, second: Any, clicked: str, page: Page) -> None:
+def test_custom_run_is_filled_in_and_the_run_completes(stack: Any, clicked: str, page: Page) -> None:
     deployed = stack.json("deploy", clicked)[0]
     page.goto(f"{prefect_url(stack)}/deployments/deployment/{deployed['deployment_id']}/run")
     epochs = field(page, "Epochs")
-    expect(epochs).to_have_value("12")
+    expect(epochs).to_have_value("20")
     expect(page.get_by_text("Passes over the training rows.")).to_be_visible()
     epochs.fill("3")
     field(page, "Requested by").fill("a person at a browser")

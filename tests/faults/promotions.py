@@ -62,9 +62,11 @@ class Scene:
         for at in range(len(self.records) + 1, len(self.records) + count + 1):
             work_key = digest([self.name, at])
             data = f"weights of {self.name} {at}".encode()
-            manifest = ArtifactManifest(files={"model.bin": digest_bytes(data)}, sizes_bytes={"model.bin": len(data)})
+            manifest = ArtifactManifest(
+                files={"data/model.pt2": digest_bytes(data)}, sizes_bytes={"data/model.pt2": len(data)}
+            )
             prefix = f"artifacts/{self.name}/{at}"
-            self.store.put(f"{prefix}/model.bin", data)
+            self.store.put(f"{prefix}/data/model.pt2", data)
             publish_manifest(self.store, manifest)
             source = f"s3://{self.store.bucket}/{prefix}"
             version = self.registry.create_version(

@@ -68,12 +68,12 @@ def test_a_cut_ledger_is_refused_and_nothing_follows_it(stack: Any, scene: Scene
 
 def test_a_rollback_to_bytes_that_are_gone_or_changed_moves_nothing(stack: Any, scene: Scene) -> None:
     store = scene.store
-    weights = f"artifacts/{scene.name}/1/model.bin"
+    weights = f"artifacts/{scene.name}/1/data/model.pt2"
     kept = store.get(weights)
     store.put(weights, b"other bytes")
     assert "it was changed" in stack("rollback", scene.name, code=6).stderr
     store.delete(weights)
-    assert "model.bin of the manifest is gone" in stack("rollback", scene.name, code=6).stderr
+    assert "data/model.pt2 of the manifest is gone" in stack("rollback", scene.name, code=6).stderr
     assert len(stack.adapters.ledger.entries(scene.name)) == 2
     store.put(weights, kept)
 

@@ -164,7 +164,7 @@ def test_the_server_does_not_follow_a_cut_ledger_and_refuses_changed_bytes(store
     assert follower.version == 2
     store.put("ledger/served/00000002.json", newest)
     scene.promote(third, 2)
-    store.put("artifacts/served/3/model.bin", b"other bytes")
+    store.put("artifacts/served/3/data/model.pt2", b"other bytes")
     with pytest.raises(SecurityError, match="it was changed"):
         follower.follow()
     assert follower.version == 2

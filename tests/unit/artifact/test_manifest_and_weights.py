@@ -105,9 +105,45 @@ def test_a_file_name_that_leaves_the_artifact_is_refused_before_a_byte_is_writte
     listed = [ObjectInfo(key=f"m/{name}", size_bytes=1, etag="", modified_s=0.0)]
     store.list = lambda prefix="": iter(listed)  # type: ignore[method-assign, assignment]
     store._objects[f"m/{name}"] = (b"x", 0.0)
-    with pytest.raises(SecurityError, match="leaves the artifact"):
+    with pytest.raises(SecurityError, match="is none that an artifact has"):
         fetch_files(lambda _: store, manifest, "s3://memory/m", tmp_path / "into")
     assert not outside.exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "code/evil.py", "python_model.pkl", "data/pickle_module_info.txt", "extra_files/weights.safetensors",
+        "data/model.pt2/more", "Data/model.pt2", "MLmodel ", "MLmodel\u200b", "./MLmodel", "data//model.pt2",
+        "sitecustomize.py", "signature.json@",
+    ],
+)  # fmt: skip
+def test_a_file_that_no_artifact_has_is_refused_before_a_byte_is_fetched(
+    store: MemoryStore, artifact: Path, tmp_path: Path, name: str
+) -> None:
+    """Also one that a manifest names and a key of ours signed."""
+    registered(store, artifact)
+    manifest = describe_directory(artifact)
+    named = ArtifactManifest(
+        files={**manifest.files, name: digest_bytes(b"x")}, sizes_bytes={**manifest.sizes_bytes, name: 1}
+    )
+    store.download_file = None  # type: ignore[method-assign, assignment]  # nothing is fetched
+    with pytest.raises(SecurityError, match="is none that an artifact has") as told:
+        fetch_files(lambda _: store, named, "s3://memory/m", tmp_path / "into")
+    assert told.value.exit_code == 6
+    assert not (tmp_path / "into").exists()
+
+
+@pytest.mark.parametrize("size", [None, -1, 1 << 40])
+def test_a_text_of_no_size_or_a_giants_is_refused(
+    store: MemoryStore, artifact: Path, tmp_path: Path, size: int | None
+) -> None:
+    registered(store, artifact)
+    manifest = describe_directory(artifact)
+    sizes = {name: held for name, held in manifest.sizes_bytes.items() if name != "MLmodel"}
+    changed = ArtifactManifest(files=manifest.files, sizes_bytes=sizes if size is None else {**sizes, "MLmodel": size})
+    with pytest.raises(SecurityError, match="MLmodel has"):
+        fetch_files(lambda _: store, changed, "s3://memory/m", tmp_path / "into")
 
 
 def test_a_manifest_that_is_not_the_registered_one_is_refused(

@@ -69,7 +69,8 @@ class World:
 
     def register(self, version: int) -> Registration:
         """Artifact, manifest and record of a version."""
-        files = {f"{name}.bin": f"{name} of version {version}".encode() for name in ("model", "signature", "card")}
+        names = ("data/model.pt2", "signature.json", "card.md")
+        files = {name: f"{name} of version {version}".encode() for name in names}
         for name, data in files.items():
             self.uploads.put(f"1/models/m-{version}/artifacts/{name}", data)
         manifest = ArtifactManifest(

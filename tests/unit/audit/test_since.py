@@ -91,7 +91,7 @@ def behind(world: World, generation: int) -> str:
 
 NEWER: dict[str, Callable[[World], Any]] = {
     "decision of a newer entry": lambda w: w.store.delete(behind(w, 5)),
-    "bytes of the champion": lambda w: w.uploads.put("1/models/m-4/artifacts/model.bin", b"other"),
+    "bytes of the champion": lambda w: w.uploads.put("1/models/m-4/artifacts/data/model.pt2", b"other"),
     "a newer entry edited": lambda w: w.store.put(entry_key("digits", 5), b"{}"),
     "an old entry edited": lambda w: w.store.put(
         entry_key("digits", 2), w.store.get(entry_key("digits", 2)).replace(b'"ada"', b'"eve"')

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from mlratchet.infra.storage.memory import MemoryStore
-from mlratchet.models.decisions.decision import build_decision, load_decision, plain_checks, table
+from mlratchet.models.decisions.decision import build_decision, described, explain, load_decision, plain_checks, table
 from mlratchet.models.decisions.document import as_decision
 from mlratchet.models.decisions.signature import parse_decision, publish_decision
 from mlratchet.models.errors import SecurityError
@@ -53,6 +53,15 @@ def test_an_interval_is_told_with_its_confidence_where_that_is_known() -> None:
         )  # fmt: skip
         assert table(decision)[0]["interval"] == words
         assert ("interval_level" in decision["checks"][0]) == (check is known)
+
+
+def test_the_description_begins_with_the_verdict_outside_any_block() -> None:
+    """Prefect's card of an artifact has one line, and an empty box for a block that begins in it."""
+    decision = as_decision(document(), "test")
+    headline, empty, *block = described(decision).splitlines()
+    assert headline == "champion gate of digits, version 2, compared with version 1: inconclusive"
+    assert (empty, block[0], block[-1]) == ("", "```", "```")
+    assert "\n".join([headline, *block[1:-1]]) == explain(decision)
 
 
 def test_a_decision_reads_back_as_it_was_written(store: MemoryStore) -> None:

@@ -159,7 +159,7 @@ def test_an_override_is_one_ledger_entry_that_an_audit_believes(held: Held) -> N
 
 
 def spoil_bytes(held: Held) -> None:
-    held.world.uploads.put("1/models/m-4/artifacts/model.bin", b"other weights")
+    held.world.uploads.put("1/models/m-4/artifacts/data/model.pt2", b"other weights")
 
 
 def spoil_decision(held: Held) -> None:

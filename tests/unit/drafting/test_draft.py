@@ -144,7 +144,7 @@ def test_a_shop_table_is_drafted_with_what_is_left_out_and_why(tmp_path: Path) -
 def test_another_label_and_another_name(tmp_path: Path) -> None:
     spec, _, _ = checked(shop(tmp_path), label="Menge", name="menge")
     assert (spec.name, spec.source.prefix) == ("menge", "menge/")
-    assert spec.workload.parameters["classes"] == ["1", "2", "3", "4", "5"]
+    assert spec.workload.use.endswith(":TableRegressor")
     with pytest.raises(DataError, match="did you mean 'Menge'"):
         draft([shop(tmp_path)], label="Mnege")
     with pytest.raises(ConfigurationError, match="--name 'Große Menge': expected small letters"):
@@ -208,6 +208,9 @@ def test_what_no_workload_reads_says_what_shows_its_schema(tmp_path: Path) -> No
 
 
 def test_too_few_rows_and_nothing_to_learn_from_are_one_line(tmp_path: Path) -> None:
+    ragged = written(tmp_path / "ragged.csv", ["5200", "1", "UniProt"], [["GLW", "1"]] * 3)
+    with pytest.raises(DataError, match=r"ragged.csv: no row can be used: line 2: got 2 fields, expected 3"):
+        draft([ragged])
     few = written(tmp_path / "few.csv", ["x", "y"], [[f"{n}.5", "ab"[n // 3 % 2]] for n in range(10)])
     with pytest.raises(DataError, match="10 rows can be used; expected at least 40"):
         draft([few], label="y")

@@ -186,6 +186,18 @@ def test_what_they_were_lent_succeeds(job: TrainJob, store: MemoryStore) -> None
         assert "refused" not in head, head
 
 
+def test_a_range_is_lent_as_the_whole_object_is(job: TrainJob, store: MemoryStore) -> None:
+    lender = Lender(store, rights_of(job))
+    key = f"datasets/{job.dataset_id}.json"
+    whole = store.get(key)
+    asked = {"ask": 1, "do": "get_range", "key": key, "start": 3, "length": 10}
+    assert lender.answer(asked, b"") == ({"to": 1}, whole[3:13])
+    assert lender.answer(asked | {"sha256": digest_bytes(whole[3:13])}, b"")[1] == whole[3:13]
+    assert lender.answer(asked | {"sha256": digest_bytes(whole)}, b"")[0]["refused"] == "digest"
+    assert lender.answer(asked | {"key": "ledger/p/00000001.json"}, b"")[0]["refused"] == "security"
+    assert "refused" in lender.answer(asked | {"start": -1}, b"")[0]
+
+
 @pytest.mark.parametrize("name", ["checkpoints/000000001/marker.json", "result.json"])
 def test_a_record_is_reported_and_signed_by_who_started_them(job: TrainJob, store: MemoryStore, name: str) -> None:
     lender = Lender(RecordStore(store, MemoryKeys()), rights_of(job))

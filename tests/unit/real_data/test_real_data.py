@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from mlratchet.infra.real_data import archives, catalogue, packages
 from mlratchet.infra.real_data.archives import files_of
-from mlratchet.infra.real_data.catalogue import REAL_DATA, Part, RealData, objects_of
+from mlratchet.infra.real_data.catalogue import REAL_DATA, PackagePart, RealData, objects_of
 from mlratchet.infra.real_data.media import mnist, prompts
 from mlratchet.infra.real_data.packages import Package, PackageUnavailableError, archive_of
 from mlratchet.infra.real_data.sequences import glosses, peptides
@@ -23,6 +23,12 @@ from mlratchet.infra.real_data.tables import movielens
 from mlratchet.infra.seed import bring_to
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.errors import ConfigurationError, SecurityError
+from mlratchet.models.sources.formats import read_tables
+from mlratchet.models.sources.pieces import RawPiece
+from mlratchet.models.sources.ranged import opening_whole
+from mlratchet.models.sources.record import Reject
+
+from tests.unit.sources.sources import Delivery, codes, reader
 
 
 def wheel(files: Mapping[str, bytes]) -> bytes:
@@ -99,7 +105,7 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> bytes:
     """A data set `shop` of one package."""
     data = b"a,b\n1,2\n"
     pinned = catalogue._digest_of({"shop/t.csv": data}, whole=False)
-    part = Part(package=PIP, below="shop/t.csv", sha256=pinned)
+    part = PackagePart(package=PIP, below="shop/t.csv", sha256=pinned)
     made = RealData(
         words="w", licence="l", format="csv", make=lambda files: {"t.csv": files["shop/t.csv"]}, parts=(part,)
     )
@@ -182,17 +188,25 @@ def test_small_packages_become_what_formats_read() -> None:
     )
     films = movielens({
         "x.inter": b"user_id:token\titem_id:token\trating:float\ttimestamp:float\n1\t2\t3\t4\n",
-        "x.item": b"item_id:token\tmovie_title:token_seq\n2\tOne, two\n", "x.user": b"user_id:token\tage:token\n1\t24\n",
+        "x.item": b"item_id:token\tmovie_title:token_seq\n2\tOne, two\n",
+        "x.user": b"user_id:token\tage:token\n1\t24\n",
     })  # fmt: skip
     assert films["ratings/u.data"] == b"1\t2\t3\t4\n"
     assert films["films/films.csv"] == b'item_id,movie_title\n2,"One, two"\n'
-    spoken = prompts({
-        "usr/share/asterisk/sounds/fr_CA_f_June/digits/1.wav": b"RIFF", "usr/share/asterisk/sounds/fr_CA_f_June/beep.wav": b"x",
-    })  # fmt: skip
+    june = "usr/share/asterisk/sounds/fr_CA_f_June"
+    spoken = prompts({f"{june}/digits/1.wav": b"RIFF", f"{june}/beep.wav": b"x"})
     assert list(spoken) == ["prompts.csv", "fr_june/digits/1.wav"]
     assert spoken["prompts.csv"].splitlines()[1] == b"fr_june/digits/1.wav,fr_june,fr,digits/1"
 
 
+READ = {
+    "income": ({}, 8993), "letters": ({}, 20_000), "shuttle": ({}, 58_000), "diabetes": ({}, 442), "mnist": ({}, 5000),
+    "glosses": ({"id_column": "id", "label_column": "class"}, 82_115),
+    "prompts": ({"labels": "prompts.csv", "label_column": "voice", "group_column": "prompt"}, 3767),
+    "movielens": ({"select": {"below": ["ratings/"]}}, 100_000), "peptides": ({"label_column": "class"}, 5200),
+    "splice": ({}, 30_483),
+}  # fmt: skip
+"""The options with which its format reads it, and how many examples that are."""
 EXPECTED = {
     "income": (1, 1_103_015), "letters": (1, 712_000), "shuttle": (1, 1_901_000), "diabetes": (1, 18_506),
     "mnist": (5000, 1_385_000), "glosses": (1, 7_757_000), "prompts": (3769, 166_278_000), "movielens": (3, 2_069_000),
@@ -216,3 +230,10 @@ def test_the_data_set_is_there_where_the_network_is(name: str, tmp_path_factory:
     assert len(found) == objects
     assert sum(map(len, found.values())) == pytest.approx(size, rel=0.01)
     assert all(key.startswith(f"{name}/") for key in found)
+    delivery = Delivery({key.partition("/")[2]: data for key, data in found.items()})
+    options, examples = READ[name]
+    kind = reader(REAL_DATA[name].format, **options)
+    pieces = list(read_tables(kind, delivery.objects(), opening_whole(delivery.fetch)))
+    assert sum(piece.table.num_rows for piece in pieces if isinstance(piece, RawPiece)) == examples
+    rejects = codes([one for one in pieces if isinstance(one, Reject)])
+    assert [code for _, code in rejects] == (["empty_sound"] if name == "prompts" else [])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from mlratchet.models.schema.change import Difference, difference
+from mlratchet.models.schema.change import SchemaChanges, difference
 from mlratchet.models.schema.fields import Field, Schema
 from mlratchet.models.schema.typing import typed
 
@@ -43,7 +43,7 @@ def delivery(**changed: Any) -> pa.Table:
     return pa.table({**arrays, "@where": pa.array([f"n.csv:{n + 2}" for n in range(ROWS)])})
 
 
-def told(**changed: Any) -> tuple[list[tuple[str, str, str]], Difference]:
+def told(**changed: Any) -> tuple[list[tuple[str, str, str]], SchemaChanges]:
     found = difference(SCHEMA, delivery(**changed))
     return [(one.field, one.effect, one.words) for one in found.changes], found
 

@@ -110,6 +110,13 @@ def test_the_label_is_the_one_asked_for_or_named_or_the_last() -> None:
     named = infer(table(target=cycle("10", "2", "1"))).label
     assert named is not None
     assert (named.task, named.classes) == ("classification", ("1", "2", "10"))
+    amount = infer(table(), label="x").label
+    stars = infer(table(rating=cycle("1", "5", "3"))).label
+    assert (amount and amount.task, stars and stars.name, stars and stars.task) == (
+        "regression",
+        "rating",
+        "regression",
+    )
     with pytest.raises(DataError, match=r"no column 'whal'; did you mean 'wahl'\?"):
         infer(table(), label="whal")
     with pytest.raises(DataError, match="column 'a' is no label: always"):

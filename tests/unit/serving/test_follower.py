@@ -60,7 +60,7 @@ TAMPER: dict[str, Callable[[World], Any]] = {
     ),
     "entry": lambda w: w.store.put(entry_key("digits", 5), b"[]"),
     "registration": lambda w: w.store.delete(f"registrations/{4:064x}.json"),
-    "file": lambda w: w.uploads.put("1/models/m-4/artifacts/model.bin", b"something else"),
+    "file": lambda w: w.uploads.put("1/models/m-4/artifacts/data/model.pt2", b"something else"),
     "extra file": lambda w: w.uploads.put("1/models/m-4/artifacts/extra.py", b"import os"),
     "ungated": lambda w: w.append(w.records[4], "0" * 64, w.remove(5)),
     "replayed pass": lambda w: w.append(w.records[2], w.ledger.entries("digits")[1].decision, w.remove(5)),

@@ -105,9 +105,9 @@ def test_a_giant_object_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyP
 def test_a_file_that_grew_is_refused_before_it_is_downloaded(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.uploads.put("1/models/m-3/artifacts/model.bin", b"x" * 10_000)
+    world.uploads.put("1/models/m-3/artifacts/data/model.pt2", b"x" * 10_000)
     monkeypatch.setattr(world.uploads, "download_file", lambda *_, **__: pytest.fail("it was downloaded"))
-    with pytest.raises(SecurityError, match=r"model.bin has 10000 bytes, expected 18"):
+    with pytest.raises(SecurityError, match=r"data/model.pt2 has 10000 bytes, expected 27"):
         fetch_artifact(world.bucket, world.records[3], tmp_path)
 
 

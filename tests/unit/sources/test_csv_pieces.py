@@ -1,4 +1,4 @@
-"""A delimited file in pieces gives what the careful reader gives of the whole, however it is cut and however it is read."""
+"""A delimited file in pieces gives what the careful reader gives of the whole, however it is cut and read."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Tar shards, sounds, sequences and ratings: what they hold is read or set aside, and an archive that could write elsewhere
-is refused."""
+"""Tar shards, sounds, sequences and ratings: what they hold is read or set aside, and an archive that could write
+elsewhere is refused."""
 
 from __future__ import annotations
 
@@ -72,7 +72,8 @@ def test_a_shard_gives_a_sample_per_name_and_today_s_pictures_read_it() -> None:
         tar({"../up.txt": b"x"}), tar({"/etc/x.txt": b"x"}), tar({"a\\..\\b.txt": b"x"}),
         tar({"a.txt": b"x"}, special("b.txt", tarfile.SYMTYPE, "/etc/passwd")),
         tar({"a.txt": b"x"}, special("b.txt", tarfile.LNKTYPE, "a.txt")),
-        tar({"a.txt": b"x"}, special("b.txt", tarfile.CHRTYPE)), tar({"a.txt": b"x"}, special("b.txt", tarfile.FIFOTYPE)),
+        tar({"a.txt": b"x"}, special("b.txt", tarfile.CHRTYPE)),
+        tar({"a.txt": b"x"}, special("b.txt", tarfile.FIFOTYPE)),
     ],
 )  # fmt: skip
 def test_an_archive_that_could_write_elsewhere_is_refused_as_a_whole(data: bytes) -> None:
@@ -208,13 +209,19 @@ def test_a_damaged_file_is_told_and_nothing_is_raised(kind: str) -> None:
         assert rows or rejects, what
 
 
+INTER = (
+    b"user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
+    b"1\t2\t3\t881250949\n4\t5\t1.5\t881250950\n\t5\t1\t1\n4\t5\tx\t1\n4\t5\n"
+)
+
+
 @pytest.mark.parametrize(
     ("key", "data"),
     [
         ("u.data", b"1\t2\t3\t881250949\n4\t5\t1.5\t881250950\n\t5\t1\t1\n4\t5\tx\t1\n4\t5\n"),
         ("ratings.csv", b"userId,movieId,rating,timestamp\n1,2,3,881250949\n4,5,1.5,881250950\n,5,1,1\n4,5,x,1\n4,5\n"),
         ("ratings.dat", b"1::2::3::881250949\n4::5::1.5::881250950\n::5::1::1\n4::5::x::1\n4::5\n"),
-        ("m.inter", b"user_id:token\titem_id:token\trating:float\ttimestamp:float\n1\t2\t3\t881250949\n4\t5\t1.5\t881250950\n\t5\t1\t1\n4\t5\tx\t1\n4\t5\n"),
+        ("m.inter", INTER),
     ],
 )  # fmt: skip
 def test_ratings_are_read_as_they_are_written_somewhere(key: str, data: bytes) -> None:
@@ -225,9 +232,25 @@ def test_ratings_are_read_as_they_are_written_somewhere(key: str, data: bytes) -
         {"user": "4", "item": "5", "rating": "1.5", "time": "881250950", "@where": f"{key}:{first + 1}"},
     ]
     assert sorted(codes(rejects)) == [
-        (f"{key}:{first + 2}", "missing_user"), (f"{key}:{first + 3}", "bad_rating"), (f"{key}:{first + 4}", "ragged_row"),
+        (f"{key}:{first + 2}", "missing_user"), (f"{key}:{first + 3}", "bad_rating"),
+        (f"{key}:{first + 4}", "ragged_row"),
     ]  # fmt: skip
     examples, _ = Delivery({key: data}).examples("ratings", group_column="user")
     assert [(one.id, one.label, one.group) for one in examples] == [
         ("1:2:881250949", "3", "1"), ("4:5:881250950", "1.5", "4"),
     ]  # fmt: skip
+
+
+def test_what_is_asked_for_may_be_the_file_itself() -> None:
+    table = b"file,label\na.png,cat\nb.wav,dog\n"
+    asked = [
+        ("image_folder", {"cat/a.png": png(1)}, ["picture", "label"]),
+        ("images", {"labels.csv": table, "a.png": png(1)}, ["picture", "label"]),
+        ("audio_folder", {"cat/b.wav": sound()}, ["sound", "label", "seconds"]),
+        ("audio", {"labels.csv": table, "b.wav": sound()}, ["sound", "label", "seconds"]),
+    ]
+    for kind, files, columns in asked:
+        (row,), _ = Delivery(files).rows(kind, columns)
+        assert set(columns) <= set(row), kind
+        with pytest.raises(DataError, match="colour"):
+            Delivery(files).rows(kind, [*columns, "colour"])

@@ -18,6 +18,9 @@ from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.identity.signing import Signer
 from mlratchet.models.ledger.chain import entry_key
+from mlratchet.models.pipeline.schedule import ScheduleRef
+from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.pipeline.store import publish_deployment, publish_pipeline
 from mlratchet.models.registration.record import registration_key
 from mlratchet.models.registration.tracking import TrackingRecord, publish_tracking
 from mlratchet.models.serving.config import ServingConfig
@@ -37,6 +40,16 @@ def adapters(world: World, tmp_path: Path) -> Any:
     return SimpleNamespace(
         store=world.store, ledger=world.ledger, servers=LocalServers(tmp_path), settings=settings, keys=world.keys
     )
+
+
+def test_the_schedule_is_the_one_deployed_last_with_or_without_a_champion(
+    adapters: Any, world: World, digits_spec: PipelineSpec
+) -> None:
+    assert [one["schedule"] for one in overview(adapters)] == [None, None]
+    for name, cron in (("digits", "0 3 * * *"), ("quote", "@daily")):
+        spec = digits_spec.model_copy(update={"name": name, "schedule": ScheduleRef(cron=cron)})
+        publish_deployment(world.store, name, publish_pipeline(world.store, spec), actor="a", at_s=1.0)
+    assert [one["schedule"] for one in overview(adapters)] == ["0 3 * * *", "@daily"]
 
 
 def test_every_pipeline_has_a_line(adapters: Any, world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,16 +9,10 @@ from typing import Any
 import pytest
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.infra.tracking.memory import MemoryTracker
+from mlratchet.models.destination import Destination, destination_of, place_of
 from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.tasks.actions import pages
-from mlratchet.tasks.actions.pages import (
-    Destination,
-    destination_of,
-    mlflow_place,
-    place_of,
-    prefect_place,
-    tracking_run,
-)
+from mlratchet.tasks.actions.pages import mlflow_place, prefect_place, tracking_run
 
 FLOW_RUN = "0192e5c1-0000-7000-8000-000000000007"
 

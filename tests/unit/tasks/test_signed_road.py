@@ -160,8 +160,8 @@ TAMPER: dict[str, Callable[[World, Registration, GateRun], None]] = {
     "the decision's bytes": lambda w, _, g: w.store.put(decision_key(g.decision), b"{}"),
     "the decision is gone": lambda w, _, g: w.store.delete(decision_key(g.decision)),
     "the signature is gone": lambda w, _, g: w.store.delete(f"signatures/{g.decision}/{w.keys.signer().key_id}.json"),
-    "a flipped file": lambda w, _, __: w.uploads.put("1/models/m-4/artifacts/model.bin", b"model of version 5"),
-    "a missing file": lambda w, _, __: w.uploads.delete("1/models/m-4/artifacts/card.bin"),
+    "a flipped file": lambda w, _, __: w.uploads.put("1/models/m-4/artifacts/data/model.pt2", b"model of version 5"),
+    "a missing file": lambda w, _, __: w.uploads.delete("1/models/m-4/artifacts/card.md"),
     "an extra file": lambda w, _, __: w.uploads.put("1/models/m-4/artifacts/extra.py", b"import os"),
     "the ledger's newest entry": lambda w, _, __: w.store.put("ledger/digits/00000004.json", b"{}"),
 }

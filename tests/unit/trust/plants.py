@@ -26,7 +26,7 @@ from mlratchet.models.identity.claim import is_current, read_claims, take_claim
 from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.pipeline.store import deployed_revisions, newest_deployment, take_order
 from mlratchet.models.ports.storage import ObjectStore
-from mlratchet.models.registration.numbers import work_of
+from mlratchet.models.registration.numbers import take_number, work_of
 from mlratchet.models.registration.record import find_registration, readable_registrations
 from mlratchet.models.training.checkpoint import newest_checkpoint
 from mlratchet.models.training.config import TrainConfig
@@ -190,6 +190,58 @@ PLANTS = {
     ),
     "invitation": Plant(
         records={"nodes/w-000001/invitation.json": JOB.model_dump(mode="json")}, believed=joined
+    ),
+}  # fmt: skip
+
+BIG = 10**9
+DEPLOYMENT = {"name": "digits", "number": BIG, "revision": SHA, "previous": "", "actor": "a", "at_s": 1.0}
+BESIDE = JOB.model_copy(update={"work_key": "a/w"})
+
+BESIDE_THE_NAMES = {
+    "a deployment of ten digits": Plant(
+        records={f"deployments/digits/{BIG:08d}.json": DEPLOYMENT},
+        believed=lambda s: newest_deployment(s, "digits") is not None or deployed_revisions(s) != {},
+    ),
+    "a number of a version in ten digits": Plant(
+        records={f"versions/digits/{BIG}.json": {"name": "digits", "work_key": "w"}},
+        believed=lambda s: take_number(s, "digits", "w", taken=()) == BIG,
+    ),
+    "a number of a version in one digit": Plant(
+        records={"versions/digits/3.json": {"name": "digits", "work_key": "w"}},
+        believed=lambda s: take_number(s, "digits", "w", taken=(7,)) == 3,
+    ),
+    "a result of an epoch of seven digits": Plant(
+        records={"work/w/e1000000/result.json": RESULT}, believed=lambda s: find_result(s, "w") is not None
+    ),
+    "a result in a folder": Plant(
+        records={"work/w/e000001/a/e1/result.json": RESULT}, believed=lambda s: find_result(s, "w") is not None
+    ),
+    "a checkpoint of ten digits": Plant(
+        records={
+            "work/w/e000001/checkpoints/1000000000/marker.json": {
+                "position": POSITION, "parts": [{"group": "model-0", "sha256": SHA}],
+            }
+        },
+        objects={f"work/w/e000001/checkpoints/1000000000/{SHA}.safetensors": WEIGHTS},
+        believed=lambda s: newest_checkpoint(s, "w", up_to_epoch=9) is not None,
+    ),
+    "a claim of seven digits": Plant(records={"work/w/claim-1000000.json": CLAIM}, believed=overtaken),
+    "a gate run in a folder": Plant(
+        records={
+            "gates/w/a/g.json": {
+                "id": "g", "gate": "champion", "work_key": "w", "verdict": "pass", "decision": SHA, "reasons": [],
+            }
+        },
+        believed=lambda s: list_gate_runs(s, "w") != [],
+    ),
+    "an order in a folder": Plant(
+        records={
+            "orders/digits/a/o.json": {"name": "digits", "revision": SHA, "actor": "a", "at_s": 1.0, "token": "t"}
+        },
+        believed=lambda s: not raised(lambda: take_order(s, "digits", "a/o", run_id="r", now_s=2.0)),
+    ),
+    "an invitation of a work in a folder": Plant(
+        records={"nodes/a/w-000001/invitation.json": BESIDE.model_dump(mode="json")}, believed=joined
     ),
 }  # fmt: skip
 

@@ -14,7 +14,7 @@ from mlratchet.infra.launch.reports import Reports
 from mlratchet.infra.settings import Settings
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.errors import SecurityError
-from mlratchet.models.identity.canonical import canonical_json
+from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.identity.keys import PublicKeys
 from mlratchet.models.identity.signed_records import RecordStore, signed_record
 from mlratchet.models.identity.signing import Signer
@@ -26,7 +26,18 @@ from mlratchet.models.training.result import TrainResult, find_result, parse_res
 from mlratchet.tasks.wiring import Adapters
 from pydantic import SecretStr
 
-from tests.unit.trust.plants import CLAIM, JOB, PLANTS, POSITION, RESULT, SHA, WEIGHTS, Plant, epoch_of_the_next
+from tests.unit.trust.plants import (
+    BESIDE_THE_NAMES,
+    CLAIM,
+    JOB,
+    PLANTS,
+    POSITION,
+    RESULT,
+    SHA,
+    WEIGHTS,
+    Plant,
+    epoch_of_the_next,
+)
 
 
 class Bucket:
@@ -62,6 +73,31 @@ def test_a_planted_record_is_not_acted_on_and_the_same_by_the_key_is(bucket: Buc
     control = Bucket()
     control.publish(PLANTS[kind])
     assert PLANTS[kind].believed(control.store)
+
+
+@pytest.mark.parametrize("kind", BESIDE_THE_NAMES)
+def test_what_is_named_almost_as_a_record_is_not_acted_on_either(bucket: Bucket, kind: str) -> None:
+    """A reader that lists a folder finds it: who skips the signature because of the name believes it."""
+    bucket.plant(BESIDE_THE_NAMES[kind])
+    assert not BESIDE_THE_NAMES[kind].believed(bucket.store)
+    assert BESIDE_THE_NAMES[kind].believed(bucket.raw)  # the control: as it would be without signatures
+
+
+TAKEN_OVER = {"registration", "dataset", "snapshot", "gate run"}  # what a release wrote before records were signed
+
+
+@pytest.mark.parametrize(
+    "kind", sorted(set(PLANTS) - {"listing", "wear"})
+)  # of these the control needs more than a name
+def test_who_has_an_approvers_key_beside_vouches_for_what_was_made_before_and_for_nothing_else(kind: str) -> None:
+    bucket, person = Bucket(), Signer.generate()
+    bucket.keys.list = bucket.keys.list.replacing(public_half(person, "approver", "mallory"))
+    plant = PLANTS[kind]
+    bucket.plant(plant)
+    named = {key: digest_bytes(canonical_json(document)) for key, document in plant.records.items()}
+    key = "adoptions/digits/00000001.json"
+    bucket.raw.put(key, signed_record({"pipeline": "digits", "records": named}, key, person, at_s=1.0))
+    assert plant.believed(bucket.store) == (kind in TAKEN_OVER)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,74 @@
+"""`ratchet init`, `ratchet schema show` and `ratchet schema diff`, as they are typed before any stack is up."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mlratchet.flows.cli.app import main
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RATCHET_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    random = np.random.default_rng(0)
+    lines = ["größe,land,klasse"]
+    for number in range(100):
+        x = random.normal()
+        lines.append(f"{x:.3f},{['DE', 'AT'][number % 2]},{'a' if x > 0 else 'b'}")
+    (tmp_path / "Käufe.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+@pytest.fixture
+def ratchet(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    def run(*arguments: str, code: int = 0) -> str:
+        monkeypatch.setattr(sys, "argv", ["ratchet", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        assert int(ended.value.code or 0) == code, said
+        return said.out + said.err
+
+    return run
+
+
+def test_init_writes_a_file_once_and_says_what_comes_next(ratchet: Any, folder: Path) -> None:
+    report = json.loads(ratchet("init", "Käufe.csv", "--json"))
+    file = folder / "deployments" / "pipelines" / "kaufe.yaml"
+    assert report["file"] == "deployments/pipelines/kaufe.yaml"
+    assert report["next"][2] == "ratchet run kaufe"
+    before = file.read_text()
+    assert "is there already" in ratchet("init", "Käufe.csv", code=2)
+    assert file.read_text() == before
+    assert "label 'klasse'" in ratchet("init", "Käufe.csv", "--out", "other.yaml")
+    assert (folder / "other.yaml").exists()
+    assert "DATA: none.csv: no such file" in ratchet("init", "none.csv", code=3)
+
+
+def test_show_prints_what_is_proposed_and_what_a_pipeline_has(ratchet: Any) -> None:
+    assert "land: {kind: category, values: [AT, DE]}" in ratchet("schema", "show", "Käufe.csv")
+    ratchet("init", "Käufe.csv")
+    shown = json.loads(ratchet("schema", "show", "kaufe", "--json"))
+    assert (shown["label"], shown["fields"]["größe"]) == ("klasse", {"kind": "number"})
+    assert "did you mean 'kaufe'" in ratchet("schema", "show", "kaufen", code=2)
+
+
+def test_diff_exits_with_3_where_a_delivery_is_more_than_compatible(ratchet: Any, folder: Path) -> None:
+    ratchet("init", "Käufe.csv")
+    assert "nothing changes" in ratchet("schema", "diff", "kaufe", "Käufe.csv")
+    text = (folder / "Käufe.csv").read_text()
+    (folder / "neu.csv").write_text(text.replace("AT", "CH"))
+    said = ratchet("schema", "diff", "kaufe", "neu.csv", code=3)
+    assert "question    'land': new categories: 'CH' (50)" in said
+    assert "the schema that takes this delivery:" in said
+    assert "values: [AT, DE, CH]" in said
+    (folder / "mehr.csv").write_text("\n".join(f"{line},{n}" for n, line in enumerate(text.splitlines())))
+    told = json.loads(ratchet("schema", "diff", "kaufe", "mehr.csv", "--json"))
+    assert (told["compatible"], [one["effect"] for one in told["changes"]]) == (True, ["compatible"])
