@@ -27,7 +27,7 @@ from typing_extensions import override
 Array = np.ndarray[Any, Any]
 
 
-class AudioOptions(StrictModel):
+class LogMelOptions(StrictModel):
     """How a sound is prepared."""
 
     rate_hz: Annotated[int, Field(ge=1_000, le=192_000)] = 16_000
@@ -52,7 +52,7 @@ class AudioOptions(StrictModel):
     """Different sounds of the sample, those whose digests are smallest."""
 
     @model_validator(mode="after")
-    def _in_order(self) -> AudioOptions:
+    def _in_order(self) -> LogMelOptions:
         if not self.low_hz < self.top_hz <= self.rate_hz / 2:
             raise ValueError(
                 f"bands from {self.low_hz:g} to {self.top_hz:g} Hz: expected low_hz < high_hz <= {self.rate_hz / 2:g}"
@@ -79,8 +79,8 @@ class AudioOptions(StrictModel):
 class AudioPreparation(PiecewisePreparation):
     """One sound -> a ragged tensor of its name: (T, M) float32; one frame of 0 where none is given."""
 
-    Options = AudioOptions
-    options: AudioOptions
+    Options = LogMelOptions
+    options: LogMelOptions
 
     def begin(self) -> Pass:
         """Measure a sample, where that is asked for."""

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import torch
 from mlratchet.models.errors import DataError
-from mlratchet.models.preparation.audio import AudioOptions, AudioPreparation
+from mlratchet.models.preparation.audio import AudioPreparation, LogMelOptions
 from mlratchet.models.preparation.base import State
 from mlratchet.models.preparation.log_mel import filters, log_mel
 from mlratchet.models.preparation.waveform import decode_sound
@@ -36,7 +36,7 @@ def table(files: list[Any]) -> pa.Table:
 
 
 def fitted(options: dict[str, Any], files: list[Any] = SOUNDS, **field: Any) -> tuple[AudioPreparation, State]:
-    one = AudioPreparation({"voice": Field(kind="audio", **field)}, AudioOptions(rate_hz=RATE, bands=20, **options))
+    one = AudioPreparation({"voice": Field(kind="audio", **field)}, LogMelOptions(rate_hz=RATE, bands=20, **options))
     return one, one.fit(lambda: iter([table(files)]))
 
 
@@ -171,4 +171,4 @@ def test_a_sound_that_lacks_where_none_may_is_refused() -> None:
 @pytest.mark.parametrize("options", [{"high_hz": 5000.0}, {"low_hz": 4000.0}, {"hop_ms": 0.01}, {"window_ms": 0.1}])
 def test_bands_and_frames_that_cannot_be_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        AudioOptions(rate_hz=RATE, **options)
+        LogMelOptions(rate_hz=RATE, **options)
