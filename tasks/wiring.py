@@ -162,7 +162,14 @@ class Run:
         """The code that decides rows and sides."""
         follow = reached_through_workloads()
         formats = [source_of(reference, follow=follow) for reference in references_of(self.spec.source)]
-        return DATA.code(self.workload_source, *formats)
+        code = DATA.code(self.workload_source, *formats)
+        schema = self.spec.example_schema
+        if schema is None:
+            return code
+        from mlratchet.models.preparation.composed import PreparationPlan
+        from mlratchet.models.preparation.section import AS_USUAL
+
+        return code | {"preparation": PreparationPlan(schema, self.spec.preparation or AS_USUAL).identity()}
 
     @cached_property
     def training_code(self) -> dict[str, Any]:

@@ -13,9 +13,7 @@ from mlratchet.models.data.dataset import DatasetManifest, ShardRef, preparation
 from mlratchet.models.data.shards import first_rows, publish_shard, read_shard
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.ports.storage import DigestMismatch, ObjectNotFound, ObjectStore
-from mlratchet.models.tensors.named import Ragged
-from mlratchet.models.workloads.examples import documents_of
-from mlratchet.models.workloads.fields import EXAMPLE
+from mlratchet.models.sources.stored_examples import documents_of
 from mlratchet.models.workloads.prepared import fit_away
 
 logger = logging.getLogger(__name__)
@@ -59,9 +57,7 @@ def instances_of_side(store: ObjectStore, dataset: DatasetManifest, side: str, c
     """The first rows of a side as a request holds them; None where the rows themselves are what clients send."""
     if not dataset.examples:
         return None
-    held = first_rows(store, dataset.raw, side, count).x.columns[EXAMPLE]
-    assert isinstance(held, Ragged)
-    return documents_of(held)
+    return documents_of(first_rows(store, dataset.raw, side, count).x)
 
 
 def is_whole(store: ObjectStore, key: str, sha256: str) -> bool:

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 
-class OfOne(nn.Module):
+class Alone(nn.Module):
     """A network of one tensor, which it is given without its name."""
 
     def __init__(self, network: nn.Module, name: str) -> None:

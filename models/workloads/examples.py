@@ -19,7 +19,8 @@ from mlratchet.models.preparation.section import PreparationSection
 from mlratchet.models.schema.fields import Field, Schema
 from mlratchet.models.schema.request import as_json
 from mlratchet.models.sources.record import ExampleSpec
-from mlratchet.models.tensors.named import Inputs, Ragged
+from mlratchet.models.sources.stored_examples import documents_of
+from mlratchet.models.tensors.named import Inputs
 
 
 def example_bytes(table: pa.Table, schema: Schema) -> list[bytes]:
@@ -30,14 +31,6 @@ def example_bytes(table: pa.Table, schema: Schema) -> list[bytes]:
         orjson.dumps({name: as_json(values[row], field) for name, field, values in columns if values[row] is not None})
         for row in range(table.num_rows)
     ]
-
-
-def documents_of(examples: Ragged) -> list[dict[str, Any]]:
-    """The JSON objects. Raises ``DataError`` for bytes that are none."""
-    try:
-        return [orjson.loads(examples[row].tobytes()) for row in range(len(examples))]
-    except orjson.JSONDecodeError as error:
-        raise DataError(f"examples of a dataset are not JSON: {error}") from error
 
 
 def table_of_examples(documents: Sequence[dict[str, Any]], schema: Schema) -> pa.Table:
@@ -72,9 +65,9 @@ class Preparer:
         """Of typed examples."""
         return self.plan.apply(table, self.state)
 
-    def prepared_examples(self, examples: Ragged) -> Inputs:
+    def prepared_examples(self, rows: Inputs) -> Inputs:
         """Of stored ones."""
-        return self.prepared(table_of_examples(documents_of(examples), self.schema))
+        return self.prepared(table_of_examples(documents_of(rows), self.schema))
 
 
 @lru_cache(maxsize=8)

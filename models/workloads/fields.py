@@ -17,7 +17,7 @@ import pyarrow as pa
 import torch
 from mlratchet.models.errors import DataError
 from mlratchet.models.networks.build import NetworkInput, NetworkOptions, build_network
-from mlratchet.models.networks.trunks import OfOne
+from mlratchet.models.networks.trunks import Alone
 from mlratchet.models.objectives.base import Task
 from mlratchet.models.preparation.base import CATEGORIES, NUMBERS, State
 from mlratchet.models.preparation.composed import PreparationPlan
@@ -36,6 +36,7 @@ from mlratchet.models.sources.pieces import RawPiece
 from mlratchet.models.sources.ranged import opening_whole
 from mlratchet.models.sources.raw_cells import DIGITS, cells_digest
 from mlratchet.models.sources.record import ExampleSpec, InputSpec, RawObject, Record, Reject
+from mlratchet.models.sources.stored_examples import EXAMPLE, UNPREPARED
 from mlratchet.models.tensors.spec import TensorSpec
 from mlratchet.models.workloads.base import OF_THE_FIRST_DELIVERY, Workload
 from mlratchet.models.workloads.examples import example_bytes
@@ -43,8 +44,6 @@ from mlratchet.models.workloads.standardise import attach_target, fit_target, ne
 from pydantic import ValidationError
 from torch import nn
 
-EXAMPLE = "example"  # the tensor of a row that is not prepared yet: the bytes of its example
-UNPREPARED = TensorSpec(name=EXAMPLE, shape=(), dtype="uint8", ragged=True)
 Trunk = Literal["auto", "mlp", "resnet", "ft_transformer", "matrix_factorisation", "two_towers", "dlrm"]
 
 
@@ -126,7 +125,7 @@ class SchemaWorkload(Workload):
         """The network over the tensors of the preparation. Raises ``DataError`` before that is fitted."""
         inputs = self.network_inputs()
         network = self.build_network(inputs, len(self.class_names()) or 1)
-        return OfOne(network, inputs[0].name) if self.takes_one else network
+        return Alone(network, inputs[0].name) if self.takes_one else network
 
     def build_network(self, inputs: Sequence[NetworkInput], outputs: int) -> nn.Module:
         """A fresh network: named tensors to (B, outputs)."""

@@ -30,10 +30,10 @@ from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from mlratchet.models.sources.record import ExampleSpec, Record, Split
+from mlratchet.models.sources.stored_examples import UNPREPARED
 from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.tensors.spec import ONE
 from mlratchet.models.workloads.base import Workload
-from mlratchet.models.workloads.fields import UNPREPARED
 from mlratchet.models.workloads.loading import load_workload
 from mlratchet.models.workloads.prepared import prepare_away
 from mlratchet.tasks.support.open_version import Version

@@ -18,12 +18,13 @@ from mlratchet.models.ports.memory import ObjectsInMemory
 from mlratchet.models.serving.refusal import BadRequestError
 from mlratchet.models.serving.schema import parse_request
 from mlratchet.models.sources.record import RawObject, Record, Reject, inputs_of
+from mlratchet.models.sources.stored_examples import EXAMPLE, documents_of
 from mlratchet.models.tensors.batch import asked_by_name, batch_of, export_program, program_model
 from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.rehearsal import rehearse
-from mlratchet.models.workloads.examples import documents_of, preparer_of
-from mlratchet.models.workloads.fields import EXAMPLE, SchemaWorkload
+from mlratchet.models.workloads.examples import preparer_of
+from mlratchet.models.workloads.fields import SchemaWorkload
 from mlratchet.models.workloads.loading import load_workload
 from mlratchet.models.workloads.prepared import fit_away, prepare_away
 
@@ -73,7 +74,7 @@ def fitted() -> tuple[dict[str, Any], Inputs, Inputs]:
 def test_a_record_holds_its_example_as_a_client_sends_it() -> None:
     examples, records = rows({"schema": SCHEMA})
     assert len(records) == 60
-    first = documents_of(examples.columns[EXAMPLE])[0]  # type: ignore[arg-type]  # it is ragged
+    first = documents_of(examples)[0]
     assert first == {"colour": "red", "size": 0.5, "day": "2026-03-01T00:00:00Z", "note": "good thing"}
     assert (records[0].id, records[0].y, records[0].columns) == ("o0", 1, {"colour": "red"})
     assert "size" in records[0].row_columns
@@ -112,15 +113,15 @@ def test_a_client_s_example_becomes_the_very_tensors_that_trained(
 ) -> None:
     parameters, examples, prepared = fitted
     signature = Signature.from_json(signature_of(load_workload(USE, parameters)).to_json())
-    sent = documents_of(examples.columns[EXAMPLE])  # type: ignore[arg-type]  # it is ragged
+    sent = documents_of(examples)
     answered = parse_request(json.dumps({"instances": sent}).encode(), signature)
     about = signature.input.example
     assert about is not None
     for other in (
         answered,
         prepare_away(about, examples),
-        preparer_of(about).prepared_examples(examples.columns[EXAMPLE]),
-    ):  # type: ignore[arg-type]
+        preparer_of(about).prepared_examples(examples),
+    ):
         assert set(other.names) == set(prepared.names)
         for name, column in prepared.arrays().items():
             assert np.array_equal(other.arrays()[name], column), name
