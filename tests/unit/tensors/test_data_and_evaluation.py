@@ -37,6 +37,7 @@ from mlratchet.models.workloads.told import reading_away, told_workload
 from pydantic import TypeAdapter
 from safetensors.numpy import save
 
+from tests.unit.tensors import named_models
 from tests.unit.tensors.conftest import HERE, dataset_of
 from tests.unit.tensors.named_models import ITEM, TOKENS, USER, Readers
 
@@ -109,21 +110,12 @@ def test_a_record_that_is_none_is_set_aside_wherever_it_is_read(store: MemorySto
     assert (measures["non_finite_fraction"].value, measures["constant_input_fraction"].value) == (0.5, 0.5)
 
 
-SHOP = """
-from tests.unit.tensors.named_models import Readers
-
-class Mine(Readers):
-    pass
-"""
-
-
 def test_what_a_child_tells_of_a_workload_holds_its_tensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "readers_shop.py").write_text(SHOP)
+    (tmp_path / "readers_shop.py").write_text(Path(named_models.__file__).read_text())
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parents[3]}")
     install(ForkedChildren(tmp_path / ".home"))
     try:
-        told = told_workload("readers_shop:Mine", {})
+        told = told_workload("readers_shop:Readers", {})
     finally:
         install(None)
     assert "readers_shop" not in sys.modules
