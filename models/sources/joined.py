@@ -36,14 +36,14 @@ class JoinedPart(StrictModel):
     """A built-in format."""
     id: str | None = None
     """The column that holds the id, `@stem` (the name of a file without folder and suffix) or `@key` (its key below
-    `below`). null: the column that `on` names, or `@stem` where the part has none."""
+    `below`). null: the column that `by` names, or `@stem` where the part has none."""
 
 
 class JoinedOptions(NumberOptions):
     """Which parts there are, and what joins them."""
 
     format: Literal["joined"] = "joined"
-    on: str = "id"
+    by: str = "id"
     """The column that says which rows belong together; it is the id of an example."""
     parts: tuple[JoinedPart, ...] = Field(default=(), strict=False)
     """Two or more. The first says which examples there are and may be of any size; the others fit into memory."""
@@ -93,7 +93,7 @@ class Joined(Format):
             if isinstance(one, Reject):
                 yield one
                 continue
-            values = self._with_partners(_id_of(one, part, options.on), one.where, dict(one.values), held)
+            values = self._with_partners(_id_of(one, part, options.by), one.where, dict(one.values), held)
             if isinstance(values, Reject):
                 yield values
                 continue
@@ -105,7 +105,7 @@ class Joined(Format):
             yield replace(
                 one,
                 values=values,
-                id=values[options.on],
+                id=values[options.by],
                 label=values.get(options.label_column, one.label),
                 group=values[options.group_column] if options.group_column else one.group,
                 columns={
@@ -140,7 +140,7 @@ class Joined(Format):
         import pyarrow as pa
 
         table = one.table
-        ids = _ids_of(table, part, self.options.on, one.key)
+        ids = _ids_of(table, part, self.options.by, one.key)
         places = [f"{part.below}{where}" for where in table[WHERE].to_pylist()]
         rows: list[Mapping[str, str]] = []
         kept: list[int] = []
@@ -167,8 +167,8 @@ class Joined(Format):
         self, identity: str, where: str, values: dict[str, str], held: list[_Held]
     ) -> dict[str, str] | Reject:
         if not identity:
-            return Reject(where=where, code="missing_id", reason=f"{where}: no id to join by ({self.options.on})")
-        values[self.options.on] = identity
+            return Reject(where=where, code="missing_id", reason=f"{where}: no id to join by ({self.options.by})")
+        values[self.options.by] = identity
         for other in held:
             found = other.rows.get(identity)
             if found is None:
@@ -178,7 +178,7 @@ class Joined(Format):
                 return Reject(where=where, code="no_partner", reason=words)
             other.asked.add(identity)
             for name, cell in found[1].items():
-                if name != self.options.on and values.setdefault(name, cell) != cell:
+                if name != self.options.by and values.setdefault(name, cell) != cell:
                     words = f"{where}: column {name!r} says {values[name][:60]!r} here, {cell[:60]!r} in {found[0]}"
                     return Reject(where=where, code="contradiction", reason=words)
         return values
@@ -192,7 +192,7 @@ class Joined(Format):
                 if isinstance(one, Reject):
                     yield one
                     continue
-                identity = _id_of(one, part, self.options.on)
+                identity = _id_of(one, part, self.options.by)
                 if not identity:
                     yield Reject(where=one.where, code="missing_id", reason=f"{one.where}: no id to join by")
                 elif identity in rows:
@@ -235,17 +235,17 @@ def _renamed(one: Any, below: str) -> Any:
     return replace(one, where=f"{below}{one.where}")
 
 
-def _id_of(one: Example, part: JoinedPart, on: str) -> str:
+def _id_of(one: Example, part: JoinedPart, by: str) -> str:
     item = one.picture or one.sound
-    chosen = part.id or (on if on in one.values else "@stem")
+    chosen = part.id or (by if by in one.values else "@stem")
     if chosen.startswith("@"):
         key = item.key if item is not None else (one.id or "")
         return _stem(key) if chosen == "@stem" else key
     return as_text(one.values.get(chosen))
 
 
-def _ids_of(table: pa.Table, part: JoinedPart, on: str, key: str) -> list[str]:
-    chosen = part.id or (on if on in table.column_names else "@stem")
+def _ids_of(table: pa.Table, part: JoinedPart, by: str, key: str) -> list[str]:
+    chosen = part.id or (by if by in table.column_names else "@stem")
     name = ID if chosen.startswith("@") else chosen
     if name not in table.column_names:
         hint = nearest_hint(chosen, table.column_names, otherwise="name another")

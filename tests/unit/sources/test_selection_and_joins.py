@@ -162,7 +162,7 @@ def test_tables_are_joined_by_a_column_each() -> None:
         {"below": "r/", "format": "ratings", "id": "user"},
         {"below": "people/", "format": "csv", "id": "user_id", "delimiter": ";"},
     ]
-    rows, rejects = Delivery(files).rows("joined", parts=parts, on="user")
+    rows, rejects = Delivery(files).rows("joined", parts=parts, by="user")
     assert rejects == []
     assert [(row["user"], row["item"], row["age"]) for row in rows] == [("1", "7", "24"), ("2", "8", "30")]
 
@@ -196,3 +196,14 @@ def test_a_condition_on_a_column_that_nobody_else_needs_is_read() -> None:
     source = "format: parquet, slice_columns: [], select: {rows: \"site = 's'\"}"
     records, _ = read(TABLE, source, {"t.parquet": sink.getvalue()})
     assert [one.x[0] for one in records] == [2.0]
+
+
+def test_a_join_as_a_pipeline_file_says_it() -> None:
+    parts = "parts: [{below: photos/, format: image_folder}, {below: tables/, format: csv, delimiter: ';'}]"
+    source = spec_of(PICTURES, f"format: joined, by: id, {parts}").source
+    assert references_of(source)[1:] == (
+        "mlratchet.models.sources.image_folder:ImageFolder",
+        "mlratchet.models.sources.csv:Csv",
+    )
+    again = type(source).model_validate_json(source.model_dump_json())
+    assert again == source
