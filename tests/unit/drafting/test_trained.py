@@ -39,7 +39,7 @@ def test_a_drafted_file_trains_what_its_own_gates_let_pass(
     file = table(name, tmp_path)
     spec = parse_pipeline(draft([file]).text, where=f"{name}.yaml")
     workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
-    raw.put(f"{name}/rows.csv", file.read_bytes())
+    raw.put(f"{spec.source.prefix}rows.csv", file.read_bytes())
     snapshot = take_snapshot(raw, store, prefix=spec.source.prefix)
     records, rejects = read_dataset_records(store, snapshot, workload, spec.source)
     assert rejects == []
@@ -47,8 +47,14 @@ def test_a_drafted_file_trains_what_its_own_gates_let_pass(
         store, snapshot, records, "code", spec.workload, spec.data, spec.source, class_names=workload.class_names()
     )
     job = TrainJob(
-        work_key="w", epoch=1, dataset_id=manifest.id, workload=spec.workload, train=spec.train, processes=1, scratch="."
-    )  # fmt: skip
+        work_key="w",
+        epoch=1,
+        dataset_id=manifest.id,
+        workload=spec.workload,
+        train=spec.train,
+        processes=1,
+        scratch=".",
+    )
     result = run_training(
         job, store, rank=0, world=1, device=torch.device("cpu"), around=Surroundings(emit=lambda event: None)
     )
