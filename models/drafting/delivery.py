@@ -52,7 +52,7 @@ class LocalFiles:
 
     kind: Kind
     files: tuple[Path, ...]
-    table: pa.Table  # a sample; of pictures and sounds: their bytes aside, the label
+    table: pa.Table  # a sample of the rows; of pictures and sounds the first bytes
     whole: bool  # whether the sample is all of it
     others: tuple[Path, ...] = ()  # files of another kind
     pictures: Pictures | None = None
@@ -179,18 +179,26 @@ def _placed(table: pa.Table, file: Path) -> pa.Table:
 
 def _folders(kind: Kind, files: list[tuple[Path, Path]], others: tuple[Path, ...]) -> LocalFiles:
     """The folder directly below what was named is the class."""
-    classes: Counter[str] = Counter()
-    for base, file in files:
-        parts = file.relative_to(base).parts
-        if len(parts) > 1:
-            classes[parts[0]] += 1
-    labels = [file.relative_to(base).parts[0] for base, file in files if len(file.relative_to(base).parts) > 1]
-    table = pa.table({"label": pa.array(labels, type=pa.string())})
+    inside = [(file, file.relative_to(base).parts[0]) for base, file in files if len(file.relative_to(base).parts) > 1]
+    classes = Counter(label for _, label in inside)
+    table = pa.table(
+        {
+            "image" if kind == "pictures" else "audio": pa.array([_beginning(file) for file, _ in inside], pa.binary()),
+            "label": pa.array([label for _, label in inside], pa.string()),
+            WHERE: pa.array([file.name for file, _ in inside], pa.string()),
+        }
+    )
     seen = _pictures([file for _, file in files]) if kind == "pictures" else None
     return LocalFiles(
         kind=kind, files=tuple(file for _, file in files), table=table, whole=True, others=others, pictures=seen,
         classes=dict(sorted(classes.items())),
     )  # fmt: skip
+
+
+def _beginning(file: Path) -> bytes:
+    """Enough to tell what it is."""
+    with file.open("rb") as source:
+        return source.read(16)
 
 
 def _pictures(files: list[Path]) -> Pictures:

@@ -30,7 +30,7 @@ ENTITY_NAME = re.compile(
 TIME_NAME = re.compile(r"(?i)(time|date|stamp|(^|_)at$|(^|_)ts$)")
 FEW = 20  # values of a category that are written down, and of a whole number that can be a code
 MANY = 200  # values of what is still a category
-PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+PICTURES = (b"RIFF", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 SOUNDS = (b"RIFF", b"fLaC", b"OggS", b"ID3")
 YEARS_S = (5e8, 4.2e9)  # 1985 to 2103
 
@@ -213,7 +213,8 @@ def _words(cells: pa.Array) -> Guessed:
     long = bool(mask(pc.match_substring(given, "\n")).any()) or length > 40
     if (long and different > 5) or (blanks.mean() > 0.5 and different > max(FEW, 0.5 * len(given))):
         return _told(Field(kind="text"), f"text of {length:.0f} characters, {different:,} different", cells)
-    if different <= MANY and different <= max(FEW, 0.5 * len(given)):
+    repeated = different < len(given) or different == 1
+    if different <= MANY and repeated and different <= max(FEW, 0.5 * len(given)):
         counts = np.asarray([one["counts"].as_py() for one in pc.value_counts(given)])
         few = different <= FEW and counts.min() >= 5
         known = tuple(sorted(pc.unique(given).to_pylist())) if few and different > 1 else None
@@ -262,7 +263,7 @@ def _of_type(name: str, raw: pa.Array) -> Guessed:
 def _bytes(raw: pa.Array) -> Guessed:
     first = raw.drop_null()[0].as_py()
     for kind, marks in (("image", PICTURES), ("audio", SOUNDS)):
-        if first.startswith(marks):
+        if first.startswith(marks) and (first[8:12] == b"WEBP") == (kind == "image" and first[:4] == b"RIFF"):
             return _told(Field.model_validate({"kind": kind}), f"the bytes of an {kind} file", raw)
     raise DataError(f"bytes that begin with {first[:4]!r} are neither a picture nor a sound that is known")
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 from mlratchet.models.errors import DataError
 from mlratchet.models.schema.cells import is_text, one_array, text_of
 from mlratchet.models.schema.column_kind import SPELLINGS, Guessed, kind_of
-from mlratchet.models.schema.fields import RESERVED, Field, Schema
+from mlratchet.models.schema.fields import CELLS, RESERVED, Field, Schema
 from mlratchet.models.schema.notation import WHERE
 from mlratchet.models.schema.number_cells import see_numbers
 from mlratchet.models.schema.numbers import Mark, Seen, decide
@@ -94,7 +94,7 @@ def _composed(columns: dict[str, Guessed], asked: str | None, left_out: Mapping[
     times = [name for name, one in others.items() if one.field.kind == "time"]
     if group is not None:
         aside[group] = "names a group: its rows stay on one side of the split"
-    aside |= {name: one.reason for name, one in others.items() if one.different <= 1}
+    aside |= {name: one.reason for name, one in others.items() if one.different <= 1 and one.field.kind in CELLS}
     aside |= {name: f"{words}, so it is no input unless it is known beforehand" for name, words in suspects.items()}
     fields, reasons = {}, {}
     for name, one in columns.items():

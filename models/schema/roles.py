@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from mlratchet.models.errors import DataError
 from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.schema.column_kind import FEW, MANY, Guessed
+from mlratchet.models.schema.fields import CELLS
 
 LABEL_NAMES = ("label", "labels", "target", "class", "y", "outcome", "species", "diagnosis", "churn", "returned",
                "survived", "rating", "klasse", "ziel")  # fmt: skip
@@ -125,7 +126,7 @@ def leaks(columns: Mapping[str, Guessed], label: Label) -> dict[str, str]:
     y = target.as_text(label.name)
     found = {}
     for name, one in columns.items():
-        if name == label.name or one.different < 2 or pa.types.is_nested(one.values.type):
+        if name == label.name or one.different < 2 or one.field.kind not in CELLS:
             continue
         words = _leak(one, name, target, y, label)
         if words:

@@ -60,6 +60,21 @@ def test_show_prints_what_is_proposed_and_what_a_pipeline_has(ratchet: Any) -> N
     assert "did you mean 'kaufe'" in ratchet("schema", "show", "kaufen", code=2)
 
 
+def test_folders_and_sequences_have_a_schema_too(ratchet: Any, folder: Path) -> None:
+    for number in range(8):
+        for kind, data in (("bilder", b"\x89PNG1234567890"), ("stimmen", b"RIFF1234WAVE")):
+            place = folder / kind / "ab"[number % 2] / f"{number}.{'png' if kind == 'bilder' else 'wav'}"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(data)
+    (folder / "gene.fasta").write_text(
+        "".join(f">g{number}\nACGTAC\nGTAC{'ACGT'[number % 4]}\n" for number in range(8))
+    )
+    sounds = json.loads(ratchet("schema", "show", "stimmen", "--json"))["schema"]
+    assert (sounds["fields"]["audio"], sounds["label"]) == ({"kind": "audio"}, "label")
+    genes = json.loads(ratchet("schema", "show", "gene.fasta", "--json"))["schema"]
+    assert (genes["fields"]["sequence"], genes["id"]) == ({"kind": "letters", "alphabet": "dna"}, "name")
+
+
 def test_diff_exits_with_3_where_a_delivery_is_more_than_compatible(ratchet: Any, folder: Path) -> None:
     ratchet("init", "Käufe.csv")
     assert "nothing changes" in ratchet("schema", "diff", "kaufe", "Käufe.csv")

@@ -13,11 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mlratchet.models.drafting.delivery import look_at
 from mlratchet.models.drafting.draft import draft, name_from
 from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.pipeline.checking import check_gates, check_source
 from mlratchet.models.pipeline.loading import parse_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.schema.infer import infer
 from mlratchet.models.sources.record import RawObject, Record
 from mlratchet.models.workloads.loading import load_workload
 from PIL import Image
@@ -187,6 +189,9 @@ def test_a_folder_of_pictures(tmp_path: Path) -> None:
     assert workload.input_spec().shape == (1, 12, 20)
     assert workload.class_names() == ("Hund", "Katze")
     assert "1 pictures lie in no folder: they are set aside" in drafted.notes
+    shown = infer(look_at([folder]).table).schema
+    assert {name: one.kind for name, one in shown.fields.items()} == {"image": "image", "label": "category"}
+    assert shown.label == "label"
     with pytest.raises(DataError, match="the label of a picture is the folder"):
         draft([folder], label="x")
     with pytest.raises(DataError, match="the pictures lie in 0 folders; expected one per class"):

@@ -10,6 +10,8 @@ from mlratchet.models.pipeline.loading import parse_pipeline, read_schema
 from mlratchet.models.schema.fields import KINDS, OPTIONS, Field, Schema, bound_us
 from pydantic import ValidationError
 
+from tests.conftest import REPOSITORY
+
 ROWS = """name: shop
 workload: {use: "mlratchet.models.workloads.tabular:TableClassifier", parameters: {columns: [a], classes: [x, y]}}
 source: {prefix: shop/}
@@ -140,3 +142,13 @@ def test_bounds_of_times_are_iso() -> None:
         Field(kind="time", minimum="2026-02-01", maximum="2026-01-01")
     with pytest.raises(ValidationError, match="ISO 8601"):
         Field(kind="time", minimum="01.02.2026")
+
+
+def test_the_example_of_the_guide_is_one() -> None:
+    guide = (REPOSITORY / "docs" / "data.md").read_text()
+    example = guide.split("```yaml\n")[1].split("```")[0]
+    schema = parse_pipeline(ROWS + example, where="data.md").example_schema
+    assert schema is not None
+    assert list(schema.inputs) == ["Preis (€)", "Menge", "Land", "Bestelldatum"]
+    assert all(f"| `{kind}`" in guide or f"`{kind}`, `" in guide or f", `{kind}` |" in guide for kind in KINDS)
+    assert [option for option in Field.model_fields if f"`{option}`" not in guide and option != "kind"] == []
