@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,20 +53,43 @@ def check_pipeline(
     """
     left = read_what_holds(file, overrides=overrides)
     if left.spec is None:
-        raise ConfigurationError("\n".join(left.problems))
-    spec, problems, warnings = left.spec, left.problems, []
+        raise ConfigurationError("\n".join(sorted(left.problems, key=partial(line_of, file))))
+    spec, problems, warnings, workload = left.spec, left.problems, [], None
     try:
         workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
         workload_source(spec.workload.use)  # a declared file that is not there
         warnings = check_whole(spec).warnings
     except ConfigurationError as error:
         problems += str(located(error, file, left)).splitlines()
-    if problems:
-        raise ConfigurationError("\n".join(dict.fromkeys(problems)))
+    if problems or workload is None:
+        told = sorted(dict.fromkeys(problems), key=partial(line_of, file))
+        beside = power_beside(left, workload, file) if rehearsing and workload is not None else []
+        raise ConfigurationError("\n".join([*told, *beside]))
     notes = list(rehearse_made_up(spec, file, adapters)) if rehearsing else []
     pilot = newest_comparison(adapters, spec, workload) if adapters is not None else None
     known = pilot or Pilot(test_share=spec.data.split.test, metrics=_metrics(spec, workload))
     return spec, warnings + spec.train.notes() + notes + power_notes(spec.gates, known)
+
+
+def power_beside(left: Left, workload: Workload, file: Path) -> list[str]:
+    """What the checks that hold say of their power, beside mistakes elsewhere: a note each."""
+    assert left.spec is not None
+    notes = []
+    for gate, number, check in left.spec.gates.all_checks():
+        with suppress(RatchetError):  # this check is among the mistakes
+            metrics = metrics_of([check], workload.objective.reference, workload.class_names())
+            note = check.power_note(Pilot(test_share=left.spec.data.split.test, metrics=metrics))
+            notes += [f"gates.{gate}.{number}: {note}"] if note else []
+    if not notes:
+        return []
+    placed = with_lines(ConfigurationError("\n".join(notes)), file, left.spec.gates, left.left_out)
+    return [f"note: {one}" for one in str(placed).splitlines()]
+
+
+def line_of(file: Path, problem: str) -> int:
+    """Where in the file a problem is; what names no line of it comes first."""
+    number = problem.removeprefix(f"{file}:").partition(":")[0]
+    return int(number) if problem.startswith(f"{file}:") and number.isdecimal() else 0
 
 
 def located(error: ConfigurationError, file: Path, left: Left) -> ConfigurationError:

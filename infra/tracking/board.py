@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mlratchet.infra.machine.free_ports import is_free
+from mlratchet.infra.reasons import brief
 from mlratchet.infra.settings import load_settings
 from mlratchet.infra.stack.access import AccessGuard, Locks, locks_of
 from mlratchet.models.errors import ConfigurationError, InfrastructureError
@@ -29,12 +30,16 @@ def fetch_newest(
     that has the run's id; returns that. `artifacts` is MLflow's bucket. Raises ``ConfigurationError`` when there are
     none."""
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
     client = MlflowClient(uri)
     if run is not None:
-        if fetch_events(artifacts, client.get_run(run), folder):
-            return run
-        raise ConfigurationError(f"run {run} has no TensorBoard files")
+        try:
+            if fetch_events(artifacts, client.get_run(run), folder):
+                return run
+        except MlflowException as error:
+            raise ConfigurationError(f"run {run} is not in MLflow: {brief(error)}") from error
+        raise ConfigurationError(f"run {run} has no TensorBoard files; its training may have begun only just now")
     experiments = [e for e in client.search_experiments() if pipeline is None or e.name == pipeline]
     if experiments:
         ids = [str(e.experiment_id) for e in experiments]

@@ -37,13 +37,27 @@ def composed(value: Any, path: KeyPath = ()) -> Any:
 def refuse_guessed_names(document: Mapping[str, Any], lines: Lines, where: str) -> None:
     """Raises ``ConfigurationError`` with every class, column and label of the workload that YAML did not read as
     text."""
-    workload = document.get("workload")
-    parameters = workload.get("parameters") if isinstance(workload, Mapping) else None
-    if isinstance(parameters, Mapping):
-        lists = {name: parameters[name] for name in NAMES if isinstance(parameters.get(name), list)}
-        refuse_guesses(lists, lines, where)
+    refuse_guesses(_names(document), lines, where)
     if isinstance(document.get("schema"), Mapping):
         refuse_guessed_schema(document["schema"], lines, where, ("schema",))
+
+
+def put_back(document: Mapping[str, Any], lines: Lines) -> None:
+    """In place of what YAML made of a name, the name as it is written, so that the rest can be held against it."""
+    for path, _ in [*_not_text(_names(document), PARAMETERS)]:
+        written, node = lines.written(path), document
+        if written is not None:
+            for part in path[:-1]:
+                node = node[part]  # type: ignore[index]  # a list has numbers in its path
+            node[path[-1]] = written  # type: ignore[index]
+
+
+def _names(document: Mapping[str, Any]) -> dict[str, list[Any]]:
+    workload = document.get("workload")
+    parameters = workload.get("parameters") if isinstance(workload, Mapping) else None
+    if not isinstance(parameters, Mapping):
+        return {}
+    return {name: parameters[name] for name in NAMES if isinstance(parameters.get(name), list)}
 
 
 def refuse_guessed_schema(schema: Mapping[str, Any], lines: Lines, where: str, path: KeyPath = ()) -> None:

@@ -15,7 +15,7 @@ from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.pipeline.loading import fill_in_schema, fill_in_shared_policy, read_document
 from mlratchet.models.pipeline.located import in_file
-from mlratchet.models.pipeline.names import refuse_guessed_names
+from mlratchet.models.pipeline.names import put_back, refuse_guessed_names
 from mlratchet.models.pipeline.reading import KeyPath, Lines, Problem, looked_at, read_text
 from mlratchet.models.pipeline.spec import PipelineSpec
 from pydantic import model_validator
@@ -55,6 +55,7 @@ def read_what_holds(file: Path, *, overrides: Sequence[str] = ()) -> Left:
         refuse_guessed_names(document, lines, where)
     except ConfigurationError as error:
         left.problems += str(error).splitlines()
+        put_back(document, lines)
     gates = document.get("gates")
     if isinstance(gates, dict):
         try:

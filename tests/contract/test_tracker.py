@@ -59,6 +59,9 @@ def test_parameters_datasets_and_files_may_be_logged_again(tracker: Tracker, tmp
         tracker.log_files(run, {"plots/plot.png": tmp_path / "plot.png"})
     tracker.log_params(run, {"epochs": "6", "seed": "1"})  # the first value stands
     assert run in tracker.run_url(run)
+    assert f"/{run}/artifacts" in tracker.run_url(run, "artifacts")
+    assert "/experiments/" in (tracker.experiment_url("contract") or "")
+    assert tracker.experiment_url(uuid.uuid4().hex) is None
     assert "digits" in tracker.version_url("digits", 3)
     tracker.end_run(run, status="FINISHED")
 

@@ -62,6 +62,8 @@ def test_everything_that_is_wrong_is_told_with_its_line(tmp_path: Path) -> None:
     ]
     assert missing == [], "\n".join(said)
     assert len(said) == len(set(said))
+    numbers = [int(one.removeprefix(f"{tmp_path / 'p.yaml'}:").split(":")[0]) for one in said]
+    assert numbers == sorted(numbers)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +90,27 @@ def test_a_gate_that_lost_its_only_check_to_a_mistake_is_not_called_empty(tmp_pa
     assert not any("no checks" in one for one in said)
     assert any(":19: gates.champion.0.margin" in one for one in said)
     assert any(":13: gates.candidate.1: unknown metric" in one for one in said)
+
+
+def test_a_class_that_yaml_guessed_is_told_once_and_hides_nothing(tmp_path: Path) -> None:
+    said = told(tmp_path, FILE.replace('["no", "yes"]', '[NO, "yes", 1.0]').replace("class_maybe", "class_1.0"))
+    assert [one.split(": ", 1)[1] for one in said if "classes" in one] == [
+        'workload.parameters.classes.0: YAML reads NO as a truth value (False), expected text; write "NO"',
+        'workload.parameters.classes.2: YAML reads 1.0 as a number (1.0), expected text; write "1.0"',
+    ]
+    assert any(":13: gates.candidate.1: unknown metric" in one for one in said)
+    assert not any(":15: gates.candidate.3" in one for one in said)  # a class as it is written has its metrics
+
+
+def test_validate_says_beside_the_mistakes_what_margins_ask_for(tmp_path: Path) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_text(FILE.replace("margin: 2", "margin: 0.03"))
+    with pytest.raises(ConfigurationError) as caught:
+        check_pipeline(file, rehearsing=True)
+    (note,) = [one for one in str(caught.value).splitlines() if one.startswith("note: ")]
+    assert note.startswith(f"note: {file}:19: gates.champion.0: ")
+    assert "test rows" in note
+    assert str(caught.value).splitlines()[-1] == note
 
 
 def test_an_unknown_parameter_of_the_workload_does_not_hide_the_schedule(tmp_path: Path) -> None:

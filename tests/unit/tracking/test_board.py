@@ -8,6 +8,7 @@ from typing import Any
 
 import mlflow
 import pytest
+from mlflow.exceptions import MlflowException
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.infra.tracking.board import fetch_newest
 from mlratchet.models.errors import ConfigurationError
@@ -33,6 +34,12 @@ def artifacts(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
         def __init__(self, uri: str) -> None:
             assert uri == "http://mlflow"
 
+        def get_run(self, run_id: str) -> Any:
+            for one in runs["1"]:
+                if one.info.run_id == run_id:
+                    return one
+            raise MlflowException(f"no run {run_id}")
+
         def search_experiments(self) -> list[Any]:
             return [SimpleNamespace(experiment_id=n, name=name) for n, name in (("1", "digits"), ("2", "empty"))]
 
@@ -55,6 +62,14 @@ def test_the_newest_run_with_files_is_fetched_and_nothing_but_events(artifacts: 
         "new/events.out.tfevents.1"
     ]
     assert (tmp_path / "new" / "events.out.tfevents.1").read_bytes() == b"new"
+
+
+def test_one_run_is_fetched_by_its_id_and_another_is_not_taken_for_it(artifacts: MemoryStore, tmp_path: Path) -> None:
+    assert fetch_newest("http://mlflow", artifacts, None, tmp_path, run="old") == "old"
+    assert (tmp_path / "old" / "events.out.tfevents.1").read_bytes() == b"old"
+    for name, words in (("under-way", "has no TensorBoard files"), ("evil", "has no"), ("gone", "is not in MLflow")):
+        with pytest.raises(ConfigurationError, match=words):
+            fetch_newest("http://mlflow", artifacts, None, tmp_path, run=name)
 
 
 @pytest.mark.parametrize("name", ["empty", "no-such-pipeline"])
