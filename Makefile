@@ -10,12 +10,12 @@ TOGETHER := -n 4
 # The order is random, and another one whenever a test changes; a red run can be run again in its own order.
 SEED ?= $(shell printf '%d' 0x$$(git rev-parse --short=7 'HEAD:tests' 2>/dev/null || echo 1))
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# A lock is complete, so nothing is resolved, and its parts go in side by side. What is imported is compiled beforehand,
-# on all cores, except what nobody here imports: tests of packages, and packages whose code is a program or a service of
-# its own. (What is imported of those after all is compiled by then; some files are of no use to Python 3.11.)
+# A lock is complete, so nothing is resolved, and its parts go in side by side: none replaces what is there. What is
+# imported is compiled beforehand, on all cores, except what nobody here imports: tests of packages, and packages whose
+# code is a program or a service of its own. (Some files are of no use to Python 3.11.)
 NEVER_IMPORTED = /tests?/|/(apprise|databricks|fontTools|moto|mypy|mypyc|pip|playwright|schemathesis|setuptools|torch/testing)/
 define INSTALL
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/python || { $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip uninstall --quiet --yes setuptools; }
 	sed '/^ *\(#\|$$\)/d' $(1) | xargs -P 2 -n 60 $(BIN)/python -m pip install --quiet --no-deps --no-compile
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	$(BIN)/python -m compileall -qq -j 0 -x '$(NEVER_IMPORTED)' $(VENV)/lib || true

@@ -52,6 +52,7 @@ class Journey:
         stack.pipeline(
             NAME,
             "use: two_layers:TwoLayers -> use: made_of:MadeOf",
+            "epochs: 20 -> epochs: 5",
             "processes: 2 -> processes: 1",
             "  staging: -> " + CHECK + "  staging:",
         )

@@ -13,7 +13,10 @@ pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
 
 def test_a_schedule_of_every_minute_starts_a_run(stack: Any) -> None:
-    name = stack.pipeline("every-minute", 'workload:\n -> schedule:\n  cron: "* * * * *"\nworkload:\n')
+    name = stack.pipeline(
+        "every-minute", 'workload:\n -> schedule:\n  cron: "* * * * *"\nworkload:\n',
+        "epochs: 20 -> epochs: 5", "processes: 2 -> processes: 1",
+    )  # fmt: skip
     stack("upload", name, "rows.csv")
     deployed = stack.json("deploy", name)[0]
     assert stack.json("deploy", name)[0]["deployment_id"] == deployed["deployment_id"]

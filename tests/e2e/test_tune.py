@@ -40,7 +40,10 @@ def ended(store: Any) -> int:
 
 
 def test_a_killed_study_goes_on_and_its_best_passes_the_gates(stack: Any) -> None:
-    name = stack.pipeline("tuned", "epochs: 20 -> epochs: 6", "learning_rate: 0.1 -> learning_rate: 0.00001")
+    name = stack.pipeline(
+        "tuned", "epochs: 20 -> epochs: 6", "processes: 2 -> processes: 1",
+        "learning_rate: 0.1 -> learning_rate: 0.00001",
+    )  # fmt: skip
     file = stack.pipelines / f"{name}.yaml"
     file.write_text(file.read_text() + SPACE)
     stack("upload", name, "rows.csv")
