@@ -30,7 +30,7 @@ from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 SHOWN = 10  # lines of one sort
 FOLDERS = (
     "work/", "datasets/", "snapshots/", "listings/", "readings/", "rejects/", "registrations/", "gates/", "versions/",
-    "studies/", "nodes/",
+    "studies/", "nodes/", "runs/",
 )  # fmt: skip
 OF_A_PIPELINE = ("deployments/", "orders/", "holdout/", "adoptions/")
 CHAIN = re.compile(r"^(?P<folder>(?:holdout|adoptions)/[^/]+)/(?P<number>\d{8})\.json$")

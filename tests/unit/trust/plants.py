@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from mlratchet.flows.runs.start import read_report
 from mlratchet.infra.launch.nodes import Joiner
 from mlratchet.infra.search.journal import BucketJournal
 from mlratchet.infra.storage.memory import MemoryStore
@@ -55,6 +56,13 @@ def raised(read: Callable[[], object]) -> bool:
         read()
         return False
     return True
+
+
+@dataclass
+class Opened:
+    """As adapters are."""
+
+    store: ObjectStore
 
 
 def joined(store: ObjectStore) -> bool:
@@ -166,6 +174,10 @@ PLANTS = {
     "study": Plant(
         records={"studies/s/journal/000000000.json": {"epoch": 1, "token": "t", "logs": [{"op_code": 0}]}},
         believed=lambda s: list(BucketJournal(s, "s").read_logs(0)) != [],
+    ),
+    "report": Plant(
+        records={"runs/r.json": {"outcome": "promoted", "exit_code": 0}, "runs/last/digits.json": {"gates": []}},
+        believed=lambda s: read_report(Opened(s), "r") is not None,  # type: ignore[arg-type]  # the store alone is asked
     ),
     "invitation": Plant(
         records={"nodes/w-000001/invitation.json": JOB.model_dump(mode="json")}, believed=joined
