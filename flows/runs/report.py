@@ -9,7 +9,7 @@ from uuid import UUID
 
 from mlratchet.models.decisions.decision import load_decision, table
 from mlratchet.models.decisions.gate_run import GateRun
-from mlratchet.models.errors import GateRefusedError, RatchetError
+from mlratchet.models.errors import ConfigurationError, GateRefusedError, RatchetError, SecurityError
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.signed_records import ADOPT
 from mlratchet.models.ledger.entry import LedgerEntry
@@ -153,8 +153,11 @@ def finish(report: Report, adapters: Adapters) -> State[Any]:
     facts = report.facts
     facts["seconds"] = round(time.time() - report.began_s, 2)
     document = canonical_json(facts)
-    adapters.store.put(f"runs/{facts['run_id']}.json", document)
-    adapters.store.put(LAST.format(pipeline=facts["pipeline"]), document)
+    try:
+        adapters.store.put(f"runs/{facts['run_id']}.json", document)
+        adapters.store.put(LAST.format(pipeline=facts["pipeline"]), document)
+    except (ConfigurationError, SecurityError) as error:  # no key to sign with, which may be why the run failed
+        logger.warning("its report is not kept: %s", error)
     outcome = str(facts["outcome"])
     tag_run(facts["run_id"], outcome.replace("_", " "))
     message = facts["line"] if outcome == "failed" else f"{outcome.replace('_', ' ')}: {facts['line']}"
