@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,6 +15,7 @@ from mlratchet.infra.child.frames import FrameError, receive_frame, send_frame
 from mlratchet.infra.child.lent_store import BorrowedStore, Lender
 
 HANDS = 8  # requests of one connection that are answered side by side
+PACKETS = socket.SOCK_SEQPACKET if sys.platform == "linux" else socket.SOCK_DGRAM  # macOS has no other
 WORD = b"store"  # with the end of a connection that a rank made
 
 
@@ -22,7 +24,7 @@ class StoreServer:
 
     def __init__(self, lender: Lender) -> None:
         self._lender = lender
-        self._asked, self.channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._asked, self.channel = socket.socketpair(socket.AF_UNIX, PACKETS)
         self._connections: list[socket.socket] = []
 
     def __enter__(self) -> Self:

@@ -20,7 +20,7 @@ from mlratchet.infra.warm.show import show_command
 
 BOUND, RANK = "mlratchet.infra.launch.bound", "mlratchet.infra.launch.rank"
 PRELOAD = ["torch", "torch.distributed", "torch._dynamo", RANK]
-FORKS = sys.version_info < (3, 14)  # from then on CPython's forkserver wants a key, too
+FORKS = sys.platform == "linux" and sys.version_info < (3, 14)  # later ones want a key, too
 WORD = b"rank"  # with the end of a connection that the agent made
 
 

@@ -79,15 +79,17 @@ KINDS = (
     _kind("study", r"studies/[^/]+/(finished|journal/\d{9})\.json"),
     _kind("wear", r"holdout/[^/]+/\d{8}\.json"),
     _kind("invitation", r"nodes/[^/]+/invitation\.json"),
+    _kind("report", r"runs/(last/)?[^/]+\.json"),
     _kind("adoption", r"adoptions/[^/]+/\d{8}\.json", "approver"),
 )
 
 
 OF_RECORDS_ALONE = (
     "versions/", "datasets/", "snapshots/", "listings/", "readings/", "rejects/", "registrations/", "gates/",
-    "deployments/", "orders/", "adoptions/",
+    "deployments/", "orders/", "adoptions/", "runs/",
 )  # fmt: skip
-OF_RECORDS_AND_OTHERS = ("work/", "studies/", "holdout/")  # whose other objects have no .json in their names
+OF_RECORDS_AND_OTHERS = ("work/", "studies/")  # whose other objects have no .json in their names
+BESIDE_WEAR = re.compile(r"^holdout/[^/]+/[^/]*\.json", re.DOTALL)  # deeper are uses of before they were a chain
 
 
 class ForeignRecord(ObjectNotFound):
@@ -118,7 +120,8 @@ def is_misnamed(key: str) -> bool:
     """Whether an object lies where records do and has the name of none: one digit more, a folder in between. Readers
     that list a folder find it, and nobody of ours writes one."""
     beside = key.startswith(OF_RECORDS_ALONE) or (key.startswith(OF_RECORDS_AND_OTHERS) and ".json" in key)
-    return kind_of(key) is None and (beside or (key.startswith("nodes/") and "invitation" in key))
+    beside = beside or BESIDE_WEAR.match(key) is not None or (key.startswith("nodes/") and "invitation" in key)
+    return beside and kind_of(key) is None
 
 
 def signed_record(document: Mapping[str, Any], key: str, signer: Signer, *, at_s: float) -> bytes:

@@ -148,8 +148,13 @@ def announce_upload(
 
 def number_of(run: Run, work_key: str) -> int:
     """Our number of this work's version."""
-    entries = run.adapters.ledger.entries(run.spec.name)
-    return take_number(run.adapters.store, run.spec.name, work_key, taken=(entry.version for entry in entries))
+    name, ledger = run.spec.name, run.adapters.ledger
+    known = ledger.heads.mark(name, "version")[0] if ledger.heads is not None else 0  # whose record somebody may remove
+    taken = [known, *(entry.version for entry in ledger.entries(name))]
+    number = take_number(run.adapters.store, name, work_key, taken=taken)
+    if ledger.heads is not None and number > known:
+        ledger.heads.keep_mark(name, "version", number, work_key)
+    return number
 
 
 def make_version(

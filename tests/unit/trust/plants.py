@@ -60,6 +60,13 @@ def raised(read: Callable[[], object]) -> bool:
     return True
 
 
+@dataclass
+class Opened:
+    """As adapters are."""
+
+    store: ObjectStore
+
+
 def joined(store: ObjectStore) -> bool:
     joiner: Any = Joiner.__new__(Joiner)
     joiner._store, joiner._settings = store, type("Here", (), {"node_address": "10.0.0.2"})
@@ -187,6 +194,10 @@ PLANTS = {
     "study": Plant(
         records={"studies/s/journal/000000000.json": {"epoch": 1, "token": "t", "logs": [{"op_code": 0}]}},
         believed=lambda s: list(BucketJournal(s, "s").read_logs(0)) != [],
+    ),
+    "report": Plant(
+        records={"runs/r.json": {"outcome": "promoted", "exit_code": 0}, "runs/last/digits.json": {"gates": []}},
+        believed=lambda s: read_report(Opened(s), "r") is not None,  # type: ignore[arg-type]  # the store alone is asked
     ),
     "invitation": Plant(
         records={"nodes/w-000001/invitation.json": JOB.model_dump(mode="json")}, believed=joined

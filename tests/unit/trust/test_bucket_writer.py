@@ -6,11 +6,15 @@ Each plant is tried with that right alone, and once more with the key, which suc
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from mlratchet.infra.child.lent_store import Lender
 from mlratchet.infra.keys.files import MemoryKeys, public_half
 from mlratchet.infra.launch.reports import Reports
+from mlratchet.infra.ledger.heads import HeadFiles
+from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.settings import Settings
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.errors import SecurityError
@@ -23,6 +27,7 @@ from mlratchet.models.ports.storage import StorageError
 from mlratchet.models.training.checkpoint import list_checkpoints, newest_checkpoint
 from mlratchet.models.training.job import StaleAttemptError, TrainJob
 from mlratchet.models.training.result import TrainResult, find_result, parse_result
+from mlratchet.tasks.steps.register import number_of
 from mlratchet.tasks.wiring import Adapters
 from pydantic import SecretStr
 
@@ -81,6 +86,16 @@ def test_what_is_named_almost_as_a_record_is_not_acted_on_either(bucket: Bucket,
     bucket.plant(BESIDE_THE_NAMES[kind])
     assert not BESIDE_THE_NAMES[kind].believed(bucket.store)
     assert BESIDE_THE_NAMES[kind].believed(bucket.raw)  # the control: as it would be without signatures
+
+
+def test_a_number_that_was_given_is_not_given_again_when_its_record_is_removed(bucket: Bucket, tmp_path: Path) -> None:
+    ledger = ObjectLedger(bucket.raw, bucket.keys, HeadFiles(tmp_path, "here"))
+    run: Any = SimpleNamespace(
+        spec=SimpleNamespace(name="digits"), adapters=SimpleNamespace(store=bucket.store, ledger=ledger)
+    )
+    assert [number_of(run, work) for work in ("a", "b", "b")] == [1, 2, 2]
+    bucket.raw.delete("versions/digits/00000002.json")
+    assert [number_of(run, work) for work in ("a", "c")] == [1, 3]
 
 
 TAKEN_OVER = {"registration", "dataset", "snapshot", "gate run"}  # what a release wrote before records were signed
