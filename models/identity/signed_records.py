@@ -75,7 +75,6 @@ KINDS = (
     _kind("deployment", r"deployments/[^/]+/\d{8}\.json"),
     _kind("order", r"orders/[^/]+/[^/]+\.json"),
     _kind("wait", r"waits/[^/]+/[^/]+\.json"),
-    _kind("report", r"runs/([^/]+|last/[^/]+)\.json"),
     _kind("study", r"studies/[^/]+/(finished|journal/\d{9})\.json"),
     _kind("wear", r"holdout/[^/]+/\d{8}\.json"),
     _kind("invitation", r"nodes/[^/]+/invitation\.json"),

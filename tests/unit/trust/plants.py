@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -173,15 +172,6 @@ PLANTS = {
             }
         },
         believed=lambda s: waiting_of(s, "digits", "r", now_s=1.0) is not None,
-    ),
-    "report": Plant(
-        records={
-            "runs/r.json": {
-                "run_id": "r", "pipeline": "digits", "outcome": "promoted", "exit_code": 0, "line": "all is well",
-                "gates": [],
-            }
-        },
-        believed=lambda s: read_report(SimpleNamespace(store=s), "r") is not None,  # type: ignore[arg-type]
     ),
     "wear": Plant(
         records={
