@@ -43,7 +43,7 @@ def draft(paths: Sequence[Path], *, label: str | None = None, name: str | None =
 
 
 def _drafted(delivery: LocalFiles, name: str, label: str | None) -> tuple[str, list[str]]:
-    if delivery.kind == "table":
+    if delivery.kind in ("table", "parquet", "jsonl"):
         return draft_table(delivery, name, label)
     if delivery.kind == "pictures":
         if label is not None:

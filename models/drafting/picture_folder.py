@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlratchet.models.drafting.baseline import Bar
+from mlratchet.models.drafting.baseline import bar_of_shares
 from mlratchet.models.drafting.commented import Commented
 from mlratchet.models.drafting.delivery import LocalFiles
 from mlratchet.models.drafting.sections import Size, write_gates, write_split, write_training
@@ -31,9 +31,7 @@ def draft_pictures(delivery: LocalFiles, name: str) -> tuple[str, list[str]]:
     out.entry("format", "image_folder", "the folder that a picture lies in is its class", depth=1)
     write_split(out, size)
     write_training(out, size)
-    share = max(delivery.classes.values()) / size.rows
-    floor = round(share + (1 - share) / 4, 2)
-    bar = Bar(metric="accuracy", trivial=share, linear=floor, floor=floor)
+    bar = bar_of_shares(delivery.classes)
     write_gates(out, size, bar, task="classification", classes=delivery.classes)
     return out.text(), _notes(delivery, size)
 

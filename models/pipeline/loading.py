@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.finding import is_ours
 from mlratchet.models.gates.policy import SharedPolicy
 from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.pipeline.names import composed, refuse_guessed_names, refuse_guessed_schema
@@ -77,9 +78,10 @@ TABLES = (None, "csv", "parquet", "jsonl")
 
 
 def fill_in_schema(document: dict[str, Any], folder: Path | None, lines: Lines, where: str) -> None:
-    """Read the schema file that a document names, hand schema and preparation to its workload, and to its source the
-    columns that they name: what is said once holds for all of them. Raises ``ConfigurationError`` for a schema file
-    that is none."""
+    """Read the schema file that a document names, hand schema and preparation to its workload where that takes them,
+    and to its source the columns that they name: what is said once holds for all of them.
+
+    Raises ``ConfigurationError`` for a schema file that is none."""
     if isinstance(document.get("schema"), str):
         document["schema"] = _schema_beside(document["schema"], folder, lines, where)
     schema, source = document.get("schema"), document.get("source")
@@ -89,7 +91,9 @@ def fill_in_schema(document: dict[str, Any], folder: Path | None, lines: Lines, 
     if not isinstance(workload, dict) or not isinstance(workload.setdefault("parameters", {}), dict):
         return  # what is wrong there is told when it is validated
     workload.setdefault("use", OVER_A_SCHEMA)
-    said = {"schema": schema, "preparation": document.get("preparation")}
+    use = workload["use"]
+    takes = not isinstance(use, str) or use == OVER_A_SCHEMA or not is_ours(use)  # the others read columns of a table
+    said = {"schema": schema if takes else None, "preparation": document.get("preparation")}
     workload["parameters"] |= {name: value for name, value in said.items() if value is not None}
     if isinstance(source, dict) and source.get("format") in TABLES:
         for role, option in ROLES.items():
