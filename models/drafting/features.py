@@ -57,7 +57,7 @@ def _arrays(column: pa.ChunkedArray) -> Columns:
     rows = [np.ravel(np.asarray(cell, dtype=float)) for cell in column.to_pylist() if cell is not None]
     if len(rows) < len(column) or len({len(row) for row in rows}) != 1:
         return np.zeros((len(column), 0))
-    return np.nan_to_num(np.stack(rows))
+    return np.asarray(np.nan_to_num(np.stack(rows)))
 
 
 def _bag(rows: Sequence[Sequence[str]]) -> Columns:

@@ -15,11 +15,7 @@ SMALLEST = 8
 
 def draft_pictures(delivery: LocalFiles, name: str) -> tuple[str, list[str]]:
     """The text and the notes. Raises ``DataError`` where the pictures lie in fewer than two folders."""
-    if len(delivery.classes) < 2:
-        raise DataError(
-            f"{delivery.files[0]}: the pictures lie in {len(delivery.classes)} folders; expected one per class, as in "
-            "cat/1.png and dog/1.png, below the folder that is named"
-        )
+    require_folders(delivery)
     assert delivery.pictures is not None, "its kind"
     size = Size(rows=sum(delivery.classes.values()), sure=True)
     out = Commented()
@@ -34,6 +30,16 @@ def draft_pictures(delivery: LocalFiles, name: str) -> tuple[str, list[str]]:
     bar = bar_of_shares(delivery.classes)
     write_gates(out, size, bar, task="classification", classes=delivery.classes)
     return out.text(), _notes(delivery, size)
+
+
+def require_folders(delivery: LocalFiles) -> None:
+    """Raises ``DataError`` where the files lie in fewer than two folders."""
+    if len(delivery.classes) < 2:
+        ending = delivery.files[0].suffix
+        raise DataError(
+            f"{delivery.files[0]}: the {delivery.kind} lie in {len(delivery.classes)} folders; expected one per class, "
+            f"as in cat/1{ending} and dog/1{ending}, below the folder that is named"
+        )
 
 
 def _write_workload(out: Commented, delivery: LocalFiles) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from mlratchet.models.drafting.baseline import Bar, bar_of_classes, bar_of_numbers, bar_of_shares, some_of
 from mlratchet.models.drafting.commented import Commented
-from mlratchet.models.drafting.delivery import Kind, LocalFiles
+from mlratchet.models.drafting.delivery import HEADLESS, RATINGS, Kind, LocalFiles
 from mlratchet.models.drafting.features import features_of
 from mlratchet.models.drafting.schema_text import write_schema
 from mlratchet.models.drafting.sections import SMALL, Size, write_gates, write_split, write_training
@@ -22,6 +22,7 @@ from mlratchet.models.schema.notation import seen_in
 from mlratchet.models.schema.numbers import column_with_commas
 from mlratchet.models.schema.roles import Label
 from mlratchet.models.schema.typing import LABEL, typed
+from mlratchet.models.sources.ratings import COLUMNS
 
 FORMATS: Mapping[Kind, tuple[str, str]] = {
     "table": ("csv", "its delimiter and encoding are found out"),
@@ -30,6 +31,7 @@ FORMATS: Mapping[Kind, tuple[str, str]] = {
     "letters": ("fasta", "the label stands in a description, as label=value"),
     "sounds": ("audio_folder", "the folder that a sound lies in is its class"),
 }
+RATINGS_FORMAT = ("ratings", "user, item, rating and time, without a header")
 FEW_ROWS = 2_000
 
 
@@ -38,6 +40,8 @@ def draft_rows(delivery: LocalFiles, proposal: Proposal, name: str) -> tuple[str
     label = proposal.label
     if label is None:
         raise DataError(f"{delivery.files[0]}: no column can be a label; name one with --label")
+    if delivery.files[0].name == HEADLESS:
+        delivery, proposal, label = _as_ratings(delivery, proposal, label)
     proposal = _with_decimals(proposal, delivery.table)
     table, rejects = typed(delivery.table, proposal.schema)
     if not len(table) and rejects:
@@ -47,10 +51,10 @@ def draft_rows(delivery: LocalFiles, proposal: Proposal, name: str) -> tuple[str
     first = delivery.files[0].name
     out.remark(f"Drafted by `ratchet init` from {first}: {size.words()}. Every line can be changed.")
     out.entry("name", name)
-    _write_source(out, delivery.kind, name)
+    _write_source(out, delivery, label, name)
     out.section("schema", "what a row holds; the model is given every field but the label and those with input: false")
     write_schema(out, proposal, depth=1)
-    _write_workload(out, size)
+    _write_workload(out, size, entities=sum(1 for _ in proposal.schema.of_kind("entity")))
     write_split(out, size)
     write_training(out, size)
     rejected = len(rejects) / len(delivery.table)
@@ -72,18 +76,36 @@ def _with_decimals(proposal: Proposal, raw: pa.Table) -> Proposal:
     return replace(proposal, schema=schema.model_copy(update={"fields": fields}))
 
 
-def _write_source(out: Commented, kind: Kind, name: str) -> None:
-    form, why = FORMATS[kind]
+def _as_ratings(delivery: LocalFiles, proposal: Proposal, label: Label) -> tuple[LocalFiles, Proposal, Label]:
+    """Under the names that the format gives its columns."""
+    names = dict(zip(RATINGS, COLUMNS, strict=True))
+    table = delivery.table.rename_columns([names.get(one, one) for one in delivery.table.column_names])
+    schema = proposal.schema
+    roles = {role: names.get(getattr(schema, role) or "") for role in ("label", "id", "group", "time")}
+    fields = {names[name]: field for name, field in schema.fields.items()}
+    reasons = {names[name]: why for name, why in proposal.reasons.items()}
+    found = replace(proposal, schema=schema.model_copy(update={"fields": fields, **roles}), reasons=reasons)
+    return replace(delivery, table=table), found, replace(label, name=names[label.name])
+
+
+def _write_source(out: Commented, delivery: LocalFiles, label: Label, name: str) -> None:
+    form, why = RATINGS_FORMAT if delivery.files[0].name == HEADLESS else FORMATS[delivery.kind]
+    what = "FOLDER" if delivery.kind == "sounds" else "FILE"
     out.section("source")
-    out.entry("prefix", f"{name}/", f"`ratchet upload {name} FILE` puts files there", depth=1)
+    out.entry("prefix", f"{name}/", f"`ratchet upload {name} {what}` puts files there", depth=1)
     out.entry("format", form, why, depth=1)
+    if (form == "fasta" and label.name != "label") or (form == "ratings" and label.name != "rating"):
+        out.entry("label_column", label.name, label.reason, depth=1)
 
 
-def _write_workload(out: Commented, size: Size) -> None:
+def _write_workload(out: Commented, size: Size, *, entities: int) -> None:
     few = size.rows < FEW_ROWS
     out.section("workload", "learns from the fields of the schema; what it prepares is fitted on training rows")
     out.section("parameters", depth=1)
-    out.entry("model", "mlp", "or resnet, ft_transformer", depth=2)
+    if entities > 1:
+        out.entry("model", "dlrm", "who meets what: every two of them are multiplied; or mlp", depth=2)
+    else:
+        out.entry("model", "mlp", "or resnet, ft_transformer", depth=2)
     out.entry("hidden", [32, 32] if few else [64, 32], "widths of the hidden layers", depth=2)
     width = 16 if few else 32 if size.rows < SMALL else 64
     out.entry("width", width, "of what a word, a name or a step of a sequence becomes", depth=2)

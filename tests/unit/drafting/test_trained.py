@@ -11,9 +11,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import soundfile
 import torch
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.data.prepared_shards import fitted_workload
@@ -25,7 +27,6 @@ from mlratchet.models.metrics.rows import load_rows
 from mlratchet.models.objectives.naming import metrics_for
 from mlratchet.models.pipeline.checking import check_gates, check_source
 from mlratchet.models.pipeline.loading import parse_pipeline
-from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.training.job import TrainJob
 from mlratchet.models.training.observers import Surroundings
 from mlratchet.models.training.run import run_training
@@ -102,6 +103,45 @@ def flats(folder: Path, ending: str) -> Path:
     return file
 
 
+def promoters(folder: Path) -> Path:
+    """A third of the sequences, told in the description, are full of TATA."""
+    draw = random.Random(9)
+    lines = []
+    for at in range(240):
+        label = "binds" if at % 3 == 0 else "rests"
+        parts = [draw.choice(["TATA", "ACGT"] if label == "binds" else ["GCGC", "ACGT"]) for _ in range(8)]
+        lines += [f">s{at} label={label} source=made", "".join(parts)]
+    file = folder / "promoters.fasta"
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+def ratings(folder: Path) -> Path:
+    """As MovieLens has them: no header, parted by tabs; some items are better, and some users kinder."""
+    draw = random.Random(11)
+    lines = []
+    for user in range(40):
+        for item in draw.sample(range(30), 20):
+            stars = round(2 + 2 * (item % 3 == 0) + (user % 2) + draw.gauss(0, 0.5))
+            moment = 880000000 + draw.randrange(10_000_000)
+            lines.append(f"{user + 1}\t{item + 1}\t{min(max(stars, 1), 5)}\t{moment}")
+    file = folder / "u.data"
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+def tones(folder: Path) -> Path:
+    """High and low tones, a folder each."""
+    draw = np.random.default_rng(13)
+    for at in range(60):
+        label, hertz = ("high", 1800) if at % 2 else ("low", 300)
+        wave = np.sin(2 * np.pi * (hertz + draw.normal(0, 40)) * np.arange(4000) / 8000)
+        file = folder / "tones" / label / f"{at}.wav"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(file, (0.5 * wave).astype(np.float32), 8000, subtype="PCM_16")
+    return folder / "tones"
+
+
 TABLES: dict[str, Callable[[Path], Path]] = {
     "iris": partial(table, "iris"),
     "diabetes": partial(table, "diabetes"),
@@ -109,6 +149,9 @@ TABLES: dict[str, Callable[[Path], Path]] = {
     "gaps": with_gaps,
     "jsonl": partial(flats, ending=".jsonl"),
     "parquet": partial(flats, ending=".parquet"),
+    "fasta": promoters,
+    "ratings": ratings,
+    "sounds": tones,
 }
 
 
@@ -116,13 +159,15 @@ TABLES: dict[str, Callable[[Path], Path]] = {
 def test_a_drafted_file_trains_what_its_own_gates_let_pass(
     name: str, tmp_path: Path, store: MemoryStore, raw: MemoryStore
 ) -> None:
-    file = TABLES[name](tmp_path)
-    trained_by_its_own_file([file], {file.name: file.read_bytes()}, store, raw)
+    made = TABLES[name](tmp_path)
+    files = sorted(one for one in made.rglob("*") if one.is_file()) if made.is_dir() else [made]
+    base = made if made.is_dir() else made.parent
+    trained_by_its_own_file([made], {str(one.relative_to(base)): one.read_bytes() for one in files}, store, raw)
 
 
 def trained_by_its_own_file(
     paths: list[Path], delivery: dict[str, bytes], store: MemoryStore, raw: MemoryStore
-) -> PipelineSpec:
+) -> None:
     """What `ratchet init`, `validate`, `upload` and `run` do, as far as the first gate."""
     spec = parse_pipeline(draft(paths).text, where="drafted.yaml")
     workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
@@ -161,4 +206,3 @@ def trained_by_its_own_file(
         value = metrics[check.metric].estimate(rows).value
         assert check.minimum is not None
         assert value > check.minimum
-    return spec
