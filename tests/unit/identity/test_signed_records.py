@@ -42,6 +42,7 @@ NAMES = {
     "order": "orders/digits/o.json",
     "study": "studies/s/journal/000000000.json",
     "wear": "holdout/digits/00000001.json",
+    "report": "runs/r.json",
     "invitation": "nodes/w-000001/invitation.json",
     "adoption": "adoptions/digits/00000001.json",
 }
