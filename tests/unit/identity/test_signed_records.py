@@ -44,7 +44,6 @@ NAMES = {
     "report": "runs/r.json",
     "study": "studies/s/journal/000000000.json",
     "wear": "holdout/digits/00000001.json",
-    "report": "runs/r.json",
     "invitation": "nodes/w-000001/invitation.json",
     "adoption": "adoptions/digits/00000001.json",
 }
