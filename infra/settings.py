@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from mlratchet.infra.project_path import project_folders, project_path, ratchets_path
 from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.models.fault_points import arm
 from pydantic import SecretStr, ValidationError
@@ -270,45 +271,10 @@ def _arm(fault: str) -> None:
         arm(name, kind)  # type: ignore[arg-type]  # narrowed by the test above
 
 
-PROJECT_PATH = "RATCHET_PROJECT_PATH"
-
-
 def python_path() -> list[str]:
     """The folders of users' modules, beside the one that somebody works in: PYTHONPATH, and what stood in it where
     the interpreter is not to know of it."""
     return project_folders(os.environ)
-
-
-def project_folders(environment: Mapping[str, str]) -> list[str]:
-    """The same, of another process."""
-    told = [environment.get(name, "") for name in (PROJECT_PATH, "PYTHONPATH")]
-    folders = dict.fromkeys(folder for paths in told for folder in paths.split(os.pathsep) if folder)
-    return [folder for folder in folders if not is_ratchets(folder)]
-
-
-def is_ratchets(folder: str) -> bool:
-    """Whether Ratchet itself is imported from this folder: then it is none of the users'."""
-    return Path(folder).resolve() == Path(__file__).parents[2].resolve()
-
-
-def ratchets_path(environment: Mapping[str, str]) -> dict[str, str]:
-    """PYTHONPATH with the folder that Ratchet is imported from, where it stands there: other interpreters import the
-    same Ratchet from it."""
-    ours = [folder for folder in environment.get("PYTHONPATH", "").split(os.pathsep) if folder and is_ratchets(folder)]
-    return {"PYTHONPATH": ours[0]} if ours else {}
-
-
-def without_users_path(environment: Mapping[str, str], *first: str) -> dict[str, str]:
-    """For an interpreter that may hold a key or a credential: it imports nothing of the users', at no moment. `first`:
-    folders of their modules, too."""
-    own = {name: value for name, value in environment.items() if name != "PYTHONPATH"}
-    return own | project_path(environment, *first) | ratchets_path(environment)
-
-
-def project_path(environment: Mapping[str, str], *first: str) -> dict[str, str]:
-    """The variable that tells these folders, and `first` before them."""
-    folders = list(dict.fromkeys([*first, *project_folders(environment)]))
-    return {PROJECT_PATH: os.pathsep.join(folders)} if folders else {}
 
 
 PLAIN = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "RATCHET_FAULT")

@@ -117,7 +117,8 @@ def show_board(home: Path, subject: Destination, *, print_link: bool) -> None:
     from mlratchet.infra.machine.free_ports import find_port, remembered_ports
     from mlratchet.infra.machine.lifetime import die_with_parent
     from mlratchet.infra.machine.temporary import temporary_folder
-    from mlratchet.infra.settings import load_settings, process_environment, without_private_keys, without_users_path
+    from mlratchet.infra.project_path import without_users_path
+    from mlratchet.infra.settings import load_settings, process_environment, without_private_keys
     from mlratchet.infra.storage.opening import open_bucket
     from mlratchet.infra.tracking.board import fetch_newest, wait_until_it_answers
     from mlratchet.tasks.actions.pages import tracking_run

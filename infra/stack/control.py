@@ -17,7 +17,8 @@ from pathlib import Path
 import psutil
 from mlratchet.infra.machine.free_ports import is_free, remembered_ports
 from mlratchet.infra.machine.processes import STACK_MARK, wait_until_gone
-from mlratchet.infra.settings import base_environment, without_users_path
+from mlratchet.infra.project_path import without_users_path
+from mlratchet.infra.settings import base_environment
 from mlratchet.infra.stack.install import has_auth, install
 from mlratchet.infra.stack.leftovers import clear_leftovers
 from mlratchet.infra.stack.sessions import renew_key

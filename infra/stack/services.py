@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 from mlratchet.infra.machine.free_ports import remembered_ports
 from mlratchet.infra.machine.processes import GRACE_S, STACK_MARK
+from mlratchet.infra.project_path import without_users_path
 from mlratchet.infra.serving.client import reason_of
 from mlratchet.infra.settings import (
     Settings,
@@ -19,7 +20,6 @@ from mlratchet.infra.settings import (
     child_environment,
     without_credentials,
     without_private_keys,
-    without_users_path,
 )
 from mlratchet.infra.stack.access import credentials_of
 from mlratchet.infra.stack.install import remembered_credentials

@@ -14,7 +14,8 @@ import warnings
 from pathlib import Path
 
 from mlratchet.infra.machine.lifetime import die_with_parent
-from mlratchet.infra.settings import project_folders, replace_environment
+from mlratchet.infra.project_path import project_folders
+from mlratchet.infra.settings import replace_environment
 from mlratchet.infra.warm.protocol import Request
 from mlratchet.infra.warm.resident import remember_fork
 from mlratchet.infra.warm.server import Fork

@@ -18,7 +18,7 @@ CHECKPOINT = re.compile(r"^work/[^/]+/e\d+/checkpoints/")
 WEIGHTS = re.compile(r"^work/[^/]+/e\d+/weights-([0-9a-f]{64})\.")
 
 # what a retrain needs: bytes that can be made again from the source, as long as somebody has it
-DATA = ("raw/", "snapshots/", "listings/", "datasets/", "indexes/", "shards/", "weights/", "nodes/")
+DATA = ("raw/", "snapshots/", "listings/", "datasets/", "indexes/", "shards/", "preparations/", "weights/", "nodes/")
 # what an audit needs: kept for every version that ever was, however old
 EVIDENCE = (
     "decisions/",

@@ -103,7 +103,8 @@ def test_two_nodes_train_the_weights_of_one_process_also_when_a_rank_of_the_seco
     try:
         wait_for("the third epoch", lambda: any(e.get("epoch") == 3 for e in events(out)) or first.poll() is not None)
         ranks = marked_processes(WORK_MARK, "two-nodes")
-        theirs = [p for p in ranks if p.environ()["RATCHET_HOME"] == str(homes[1]) and "forkserver" in p.cmdline()[-1]]
+        ours = [p for p in ranks if p.environ()["RATCHET_HOME"] == str(homes[1])]
+        theirs = [p for p in ours if "forkserver" in " ".join(p.cmdline())]
         os.kill(max(theirs, key=lambda p: p.create_time()).pid, signal.SIGKILL)
         said = [process.communicate(timeout=600)[0] for process in (first, second)]
     finally:

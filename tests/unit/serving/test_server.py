@@ -17,9 +17,10 @@ import torch
 from mlratchet.infra.artifact.exported import load_exported
 from mlratchet.infra.artifact.fetch import fetch_artifact
 from mlratchet.infra.keys.public import PublicKeyFile
+from mlratchet.infra.project_path import PROJECT_PATH
 from mlratchet.infra.serving.local import LocalServers, model_servers
 from mlratchet.infra.serving.memory import give_back, settle_imports
-from mlratchet.infra.settings import PROJECT_PATH, ServerSettings, Settings, load_server_settings
+from mlratchet.infra.settings import ServerSettings, Settings, load_server_settings
 from mlratchet.infra.stack.install import readers
 from mlratchet.infra.storage.bounded import DocumentStore
 from mlratchet.models.errors import ConfigurationError, SecurityError

@@ -52,8 +52,8 @@ def test_a_shard_gives_a_sample_per_name_and_today_s_pictures_read_it() -> None:
     }  # fmt: skip
     for key, data in (
         ("s.tar", tar(members)),
-        ("s.tar.gz", gzip.compress(tar(members))),
-        ("s.tgz", gzip.compress(tar(members))),
+        ("s.tar.gz", gzip.compress(tar(members), mtime=0)),
+        ("s.tgz", gzip.compress(tar(members), mtime=0)),
     ):
         rows, rejects = Delivery({key: data}).rows("webdataset")
         assert [(row["@where"], row["@id"], row["label"], row.get("site"), row["picture"]) for row in rows] == [
@@ -176,7 +176,7 @@ FASTQ = b"@r1 class=x\nACGT\n+\nIIII\n@r2\nAC\n+\nIII\n@r3\nAC\n+r3\n@I\n"
 
 
 def test_sequences_are_read_with_what_their_description_says() -> None:
-    for key, data in (("a.fasta", FASTA), ("a.fa.gz", gzip.compress(FASTA))):
+    for key, data in (("a.fasta", FASTA), ("a.fa.gz", gzip.compress(FASTA, mtime=0))):
         rows, rejects = Delivery({key: data}).rows("fasta", label_column="class")
         assert [(row["id"], row["sequence"], row["class"], row["length"], row["@where"]) for row in rows] == [
             ("p1", "GLWS", "AMP", "4", f"{key}:1"), ("p2", "AAA*", "no", None, f"{key}:5"),

@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from mlratchet.infra.project_path import project_folders
 from mlratchet.infra.settings import (
     basic,
     child_environment,
     find_home,
     load_settings,
-    project_folders,
     told_to_children,
     without_credentials,
 )
