@@ -34,7 +34,7 @@ def draft_pictures(delivery: LocalFiles, name: str) -> tuple[str, list[str]]:
     share = max(delivery.classes.values()) / size.rows
     floor = round(share + (1 - share) / 4, 2)
     bar = Bar(metric="accuracy", trivial=share, linear=floor, floor=floor)
-    write_gates(out, size, bar, task="classification", classes=delivery.classes)
+    write_gates(out, size, bar, classes=delivery.classes)
     return out.text(), _notes(delivery, size)
 
 

@@ -8,12 +8,14 @@ from typing import Any
 
 import yaml
 from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.finding import is_ours
 from mlratchet.models.gates.policy import SharedPolicy
 from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.pipeline.names import composed, refuse_guessed_names, refuse_guessed_schema
 from mlratchet.models.pipeline.reading import Lines, Loader, parse_yaml, read_text, validated
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.schema.fields import Schema
+from mlratchet.models.workloads.loading import workload_parameters
 
 OF_THE_ORGANISATION = ("policy", "shared")  # keys of `gates` that a run cannot change
 
@@ -76,6 +78,24 @@ ROLES = {"label": "label_column", "id": "id_column", "group": "group_column"}  #
 TABLES = (None, "csv", "parquet", "jsonl")
 
 
+def takes_a_schema(use: str, parameters: Mapping[str, Any]) -> bool:
+    """Whether a workload reads by the schema of its pipeline; another one says by itself what it reads."""
+    if use == OVER_A_SCHEMA or "schema" in parameters:
+        return True
+    try:
+        return not is_ours(use) and "schema" in workload_parameters(use)
+    except ConfigurationError:
+        return False  # there is no such class, which is told when it is looked for
+
+
+def plain_schema(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same document, wherever it was written and whatever of it goes without saying."""
+    try:
+        return Schema.model_validate(schema).model_dump(mode="json", exclude_defaults=True)
+    except ValueError:
+        return schema  # what is wrong there is told when the file is validated
+
+
 def fill_in_schema(document: dict[str, Any], folder: Path | None, lines: Lines, where: str) -> None:
     """Read the schema file that a document names, hand schema and preparation to its workload, and to its source the
     columns that they name: what is said once holds for all of them. Raises ``ConfigurationError`` for a schema file
@@ -88,9 +108,9 @@ def fill_in_schema(document: dict[str, Any], folder: Path | None, lines: Lines, 
     workload = document.setdefault("workload", {})
     if not isinstance(workload, dict) or not isinstance(workload.setdefault("parameters", {}), dict):
         return  # what is wrong there is told when it is validated
-    workload.setdefault("use", OVER_A_SCHEMA)
-    said = {"schema": schema, "preparation": document.get("preparation")}
-    workload["parameters"] |= {name: value for name, value in said.items() if value is not None}
+    if takes_a_schema(str(workload.setdefault("use", OVER_A_SCHEMA)), workload["parameters"]):
+        said = {"schema": plain_schema(schema), "preparation": document.get("preparation")}
+        workload["parameters"] |= {name: value for name, value in said.items() if value is not None}
     if isinstance(source, dict) and source.get("format") in TABLES:
         for role, option in ROLES.items():
             if isinstance(schema.get(role), str):
