@@ -21,7 +21,8 @@ def init(
 ) -> None:
     """Look at data and write a pipeline file that works: schema, training and gates, a reason behind every line.
 
-    A CSV or TSV table, or a folder of pictures with a folder per class. Nothing is asked, nothing overwritten.
+    A table (CSV, TSV, Parquet, JSONL), ratings, FASTA, or a folder of pictures or sounds with a folder per class.
+    Nothing is asked, nothing overwritten.
     """
     from mlratchet.flows.cli.output import emit
     from mlratchet.infra.settings import pipelines_folder

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from mlratchet.models.gates.pilot import TYPICAL_DISAGREEMENT
 
 MOST_ROWS = 5_000  # that the linear model is trained on
 FOLDS = 3
+SURE = 2.5  # standard deviations of a metric on test rows by which two answers differ for good
 UNBALANCED = 0.8  # share of the most frequent class from which accuracy says little
 
 
@@ -28,6 +30,8 @@ class Bar:
 
     def words(self) -> str:
         """Where the floor comes from."""
+        if math.isnan(self.linear):
+            return f"a constant answer has {self.trivial:.3g}, and a quarter of what it lacks"
         learnt = self.linear > self.trivial
         if not learnt:
             return f"a constant answer has {self.trivial:.3g}, and a linear model was no better: is there a signal?"
@@ -39,13 +43,27 @@ def bar_of_classes(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], *, test_row
     counts = Counter(y.tolist())
     share = max(counts.values()) / len(y)
     if share <= UNBALANCED:
-        metric, trivial = "accuracy", share
-    elif len(counts) == 2:
+        linear = _linear_classes(x, y, "accuracy")
+        told = linear - share > SURE * _spread(linear, test_rows)
+        if told or len(counts) != 2:
+            return _bar("accuracy", share, linear, spread=_spread(linear, test_rows))
+    if len(counts) == 2:
         metric, trivial = "roc_auc", 0.5
     else:
         metric, trivial = "f1_macro", 2 * share / (1 + share) / len(counts)
     linear = _linear_classes(x, y, metric)
-    return _bar(metric, trivial, linear, spread=math.sqrt(max(linear * (1 - linear), 0.01) / max(test_rows, 1)))
+    return _bar(metric, trivial, linear, spread=_spread(linear, test_rows))
+
+
+def bar_of_shares(classes: Mapping[str, int]) -> Bar:
+    """Of what no linear model is given. `classes`: rows by class."""
+    share = max(classes.values()) / sum(classes.values())
+    return Bar(metric="accuracy", trivial=share, linear=math.nan, floor=round(share + (1 - share) / 4, 2))
+
+
+def _spread(share: float, test_rows: int) -> float:
+    """Standard deviation of a share of test rows."""
+    return math.sqrt(max(share * (1 - share), 0.01) / max(test_rows, 1))
 
 
 def bar_of_numbers(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], *, test_rows: int) -> Bar:
@@ -58,7 +76,7 @@ def _bar(metric: str, trivial: float, linear: float, *, spread: float) -> Bar:
     if not math.isfinite(linear):
         linear = trivial
     halfway = trivial + (linear - trivial) / 2
-    floor = math.floor(100 * max(min(halfway, linear - 2.5 * spread), trivial if linear > trivial else halfway)) / 100
+    floor = math.floor(100 * max(min(halfway, linear - SURE * spread), trivial if linear > trivial else halfway)) / 100
     return Bar(metric=metric, trivial=trivial, linear=linear, floor=max(floor, 0.0 if metric == "r2" else 0.01))
 
 
@@ -66,7 +84,7 @@ def _linear_classes(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], metric: st
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
-    rows = _some(len(y))
+    rows = some_of(len(y))
     guessed, scores = np.empty(len(rows), dtype=y.dtype), np.zeros(len(rows))
     x, y = x[rows], y[rows]
     for train, test in _folds(len(rows)):
@@ -84,7 +102,7 @@ def _linear_classes(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], metric: st
 def _linear_numbers(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> float:
     from sklearn.linear_model import Ridge
 
-    rows = _some(len(y))
+    rows = some_of(len(y))
     x, y = x[rows], y[rows]
     guessed = np.zeros(len(rows))
     for train, test in _folds(len(rows)):
@@ -102,7 +120,8 @@ def _fitted(model: Any, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> Any
         return make_pipeline(StandardScaler(), model).fit(x, y)
 
 
-def _some(rows: int) -> np.ndarray[Any, Any]:
+def some_of(rows: int) -> np.ndarray[Any, Any]:
+    """Places of the rows that a linear model is trained on, at most `MOST_ROWS`, in an order of chance."""
     return np.random.default_rng(0).permutation(rows)[:MOST_ROWS]
 
 

@@ -16,6 +16,10 @@ from mlratchet.models.errors import DataError
 from mlratchet.models.schema.notation import WHERE
 from mlratchet.models.sources.csv import SUFFIXES as TABLES
 from mlratchet.models.sources.delimited import CsvTable, Row
+from mlratchet.models.sources.fasta import Fasta, FastaOptions
+from mlratchet.models.sources.pieces import PICTURE, SOUND
+from mlratchet.models.sources.ranged import opening_whole
+from mlratchet.models.sources.record import RawObject, Reject
 from PIL import Image, UnidentifiedImageError
 
 SAMPLE_BYTES = 16 << 20  # of a table's first file: what is proposed says of how many rows it was seen
@@ -33,7 +37,8 @@ ENDINGS: dict[Kind, tuple[str, ...]] = {
     "sounds": SOUNDS,
     "letters": LETTERS,
 }
-RATINGS = ("user_id", "item_id", "rating", "timestamp")  # of MovieLens' `u.data`, which has no header
+HEADLESS = "u.data"  # of MovieLens: ratings without a header
+RATINGS = ("user_id", "item_id", "rating", "timestamp")  # which are its columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +86,7 @@ def look_at(paths: Sequence[Path]) -> LocalFiles:
 
 
 def _is(file: Path, kind: Kind) -> bool:
-    return file.name.lower().endswith(ENDINGS[kind]) or (kind == "table" and file.name == "u.data")
+    return file.name.lower().endswith(ENDINGS[kind]) or (kind == "table" and file.name == HEADLESS)
 
 
 def _sample(kind: Kind, files: list[Path]) -> tuple[pa.Table, bool]:
@@ -110,7 +115,7 @@ def _delimited(file: Path) -> tuple[pa.Table, bool]:
         data = source.read(SAMPLE_BYTES)
     if len(data) < size:
         data = _whole_rows(data)
-    if file.name == "u.data":
+    if file.name == HEADLESS:
         data = ("\t".join(RATINGS) + "\n").encode() + data
     table = CsvTable(data, file.name)
     rows, bad = [], None
@@ -158,17 +163,17 @@ def _jsonl(file: Path) -> tuple[pa.Table, bool]:
 
 
 def _fasta(file: Path) -> tuple[pa.Table, bool]:
-    names, parts = [], []
-    with file.open(encoding="utf-8", errors="surrogateescape") as source:
-        for line in source:
-            if line.startswith(">"):
-                names.append(line[1:].split()[0] if line[1:].split() else "")
-                parts.append("")
-            elif parts:
-                parts[-1] += line.strip()
-    if not names:
-        raise DataError(f"{file}: no line begins with >; expected FASTA")
-    return _placed(pa.table({"name": names, "sequence": parts}), file), True
+    """As the format reads it, without the descriptions: what they tell as name=value are columns."""
+    item = RawObject(key=file.name, size_bytes=file.stat().st_size, sha256="0" * 64)
+    tables, bad = [], None
+    for one in Fasta(FastaOptions(prefix="/")).tables([item], opening_whole(lambda _item: file.read_bytes())):
+        if isinstance(one, Reject):
+            bad = bad or one
+        else:
+            tables.append(one.table.drop_columns(["description"]))
+    if not tables:
+        raise DataError(f"{file}: no sequence can be used{f': {bad.reason}' if bad is not None else ''}")
+    return pa.concat_tables(tables, promote_options="default"), True
 
 
 def _placed(table: pa.Table, file: Path) -> pa.Table:
@@ -183,7 +188,7 @@ def _folders(kind: Kind, files: list[tuple[Path, Path]], others: tuple[Path, ...
     classes = Counter(label for _, label in inside)
     table = pa.table(
         {
-            "image" if kind == "pictures" else "audio": pa.array([_beginning(file) for file, _ in inside], pa.binary()),
+            PICTURE if kind == "pictures" else SOUND: pa.array([_beginning(file) for file, _ in inside], pa.binary()),
             "label": pa.array([label for _, label in inside], pa.string()),
             WHERE: pa.array([file.name for file, _ in inside], pa.string()),
         }

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlratchet.models.drafting.delivery import LocalFiles, look_at
-from mlratchet.models.drafting.picture_folder import draft_pictures
+from mlratchet.models.drafting.picture_folder import draft_pictures, require_folders
 from mlratchet.models.drafting.tables import draft_table
 from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.pipeline.loading import parse_pipeline
@@ -31,7 +31,7 @@ def draft(paths: Sequence[Path], *, label: str | None = None, name: str | None =
     """Of files and folders on this machine.
 
     Raises ``DataError`` for what cannot be read or learnt from, and ``ConfigurationError`` for a name that no pipeline
-    has and for a kind of data that no built-in workload learns from.
+    has.
     """
     name = name or name_from(paths[0])
     if not NAME.match(name):
@@ -43,16 +43,15 @@ def draft(paths: Sequence[Path], *, label: str | None = None, name: str | None =
 
 
 def _drafted(delivery: LocalFiles, name: str, label: str | None) -> tuple[str, list[str]]:
-    if delivery.kind == "table":
-        return draft_table(delivery, name, label)
+    if delivery.kind in ("pictures", "sounds") and label is not None:
+        raise DataError(
+            f"--label {label!r}: the label of {delivery.kind} is the folder that each lies in; leave it out"
+        )
     if delivery.kind == "pictures":
-        if label is not None:
-            raise DataError(f"--label {label!r}: the label of a picture is the folder that it lies in; leave it out")
         return draft_pictures(delivery, name)
-    raise ConfigurationError(
-        f"{delivery.files[0]}: {delivery.kind}: no built-in workload learns from these by itself; "
-        f"`ratchet schema show {delivery.files[0]}` shows their schema, for a workload of your own"
-    )
+    if delivery.kind == "sounds":
+        require_folders(delivery)
+    return draft_table(delivery, name, label)
 
 
 def name_from(path: Path) -> str:

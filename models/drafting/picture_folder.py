@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlratchet.models.drafting.baseline import Bar
+from mlratchet.models.drafting.baseline import bar_of_shares
 from mlratchet.models.drafting.commented import Commented
 from mlratchet.models.drafting.delivery import LocalFiles
 from mlratchet.models.drafting.sections import Size, write_gates, write_split, write_training
@@ -15,11 +15,7 @@ SMALLEST = 8
 
 def draft_pictures(delivery: LocalFiles, name: str) -> tuple[str, list[str]]:
     """The text and the notes. Raises ``DataError`` where the pictures lie in fewer than two folders."""
-    if len(delivery.classes) < 2:
-        raise DataError(
-            f"{delivery.files[0]}: the pictures lie in {len(delivery.classes)} folders; expected one per class, as in "
-            "cat/1.png and dog/1.png, below the folder that is named"
-        )
+    require_folders(delivery)
     assert delivery.pictures is not None, "its kind"
     size = Size(rows=sum(delivery.classes.values()), sure=True)
     out = Commented()
@@ -31,11 +27,19 @@ def draft_pictures(delivery: LocalFiles, name: str) -> tuple[str, list[str]]:
     out.entry("format", "image_folder", "the folder that a picture lies in is its class", depth=1)
     write_split(out, size)
     write_training(out, size)
-    share = max(delivery.classes.values()) / size.rows
-    floor = round(share + (1 - share) / 4, 2)
-    bar = Bar(metric="accuracy", trivial=share, linear=floor, floor=floor)
+    bar = bar_of_shares(delivery.classes)
     write_gates(out, size, bar, classes=delivery.classes)
     return out.text(), _notes(delivery, size)
+
+
+def require_folders(delivery: LocalFiles) -> None:
+    """Raises ``DataError`` where the files lie in fewer than two folders."""
+    if len(delivery.classes) < 2:
+        ending = delivery.files[0].suffix
+        raise DataError(
+            f"{delivery.files[0]}: the {delivery.kind} lie in {len(delivery.classes)} folders; expected one per class, "
+            f"as in cat/1{ending} and dog/1{ending}, below the folder that is named"
+        )
 
 
 def _write_workload(out: Commented, delivery: LocalFiles) -> None:

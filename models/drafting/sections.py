@@ -76,14 +76,18 @@ def write_training(out: Commented, size: Size) -> None:
     out.entry("seed", 0, "the same seed and rows give the same weights, to the bit", depth=1)
 
 
-def write_gates(out: Commented, size: Size, bar: Bar, *, classes: Mapping[str, int], spread: float = 1.0) -> None:
-    """`gates`. `classes`: rows by class; `spread`: standard deviation of a number that is learnt."""
+def write_gates(
+    out: Commented, size: Size, bar: Bar, *, classes: Mapping[str, int], spread: float = 1.0,
+    rejected: float = 0.0,
+) -> None:  # fmt: skip
+    """`gates`. `classes`: rows by class; `spread`: standard deviation of a number that is learnt; `rejected`: share of
+    the rows that were looked at which are set aside."""
     margin = margin_of(size.test_rows)
     out.section("gates", "all must pass before a model is served")
     out.section("data", "the delivery", depth=1)
-    fewest = max(1, size.rows // 2)
+    fewest, most = max(1, size.rows // 2), max(0.05, math.ceil(150 * rejected) / 100)
     out.item({"kind": "data", "measure": "rows", "minimum": fewest}, "half of what was there", depth=2)
-    out.item({"kind": "data", "measure": "rejected_fraction", "maximum": 0.05}, "more set aside is a fault", depth=2)
+    out.item({"kind": "data", "measure": "rejected_fraction", "maximum": most}, "more set aside is a fault", depth=2)
     if classes:
         out.item({"kind": "data", "measure": "class_count", "minimum": len(classes)}, "no class is gone", depth=2)
         shift = {"kind": "data", "measure": "label_prior_shift", "maximum": 0.2}

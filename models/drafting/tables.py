@@ -1,4 +1,4 @@
-"""Draft the file of a table: the built-in table workloads learn from its number columns."""
+"""Draft the file of a table: of numbers alone for the table workloads, of anything else over its schema."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 from mlratchet.models.drafting.baseline import bar_of_classes, bar_of_numbers
 from mlratchet.models.drafting.commented import Commented
 from mlratchet.models.drafting.delivery import LocalFiles
+from mlratchet.models.drafting.rows import draft_rows
 from mlratchet.models.drafting.schema_text import write_schema
 from mlratchet.models.drafting.sections import Size, write_gates, write_split, write_training
 from mlratchet.models.errors import DataError
@@ -19,25 +20,26 @@ from mlratchet.models.schema.infer import Proposal, infer
 from mlratchet.models.schema.roles import Label
 
 WORKLOAD = "mlratchet.models.workloads.tabular"
-MOST_GAPS = 0.02  # of the rows may lack a column that is used: each such row is set aside
+MOST_GAPS = 0.02  # of the rows may lack a number: each such row is set aside
 
 
 @dataclass(frozen=True, kw_only=True)
 class Usable:
-    """What the table workloads of today can learn from: numbers that are given."""
+    """What the table workloads can learn from: numbers that are given."""
 
     columns: tuple[str, ...]
-    left: dict[str, str]  # columns that they cannot use -> why
     x: np.ndarray[Any, Any]  # (N, F) of the rows that are complete
     y: np.ndarray[Any, Any]  # (N,) names of classes, or numbers
 
 
 def draft_table(delivery: LocalFiles, name: str, label: str | None) -> tuple[str, list[str]]:
-    """The text and the notes. Raises ``DataError`` for a table without a label or without a column of numbers."""
+    """The text and the notes. Raises ``DataError`` for a table without a label, or without a column to learn from."""
     proposal = infer(delivery.table, label=label)
     if proposal.label is None:
         raise DataError(f"{delivery.files[0]}: no column can be a label; name one with --label")
     usable = usable_of(proposal, proposal.label)
+    if delivery.kind != "table" or usable is None:
+        return draft_rows(delivery, proposal, name)
     size = Size(rows=len(usable.y), sure=delivery.whole)
     notes = _notes(delivery, proposal, usable)
     out = Commented()
@@ -53,33 +55,20 @@ def draft_table(delivery: LocalFiles, name: str, label: str | None) -> tuple[str
     return out.text().lstrip("\n"), notes
 
 
-def usable_of(proposal: Proposal, label: Label) -> Usable:
-    """Number columns with few gaps. Raises ``DataError`` where there is none."""
+def usable_of(proposal: Proposal, label: Label) -> Usable | None:
+    """The inputs, where all are numbers that are given in nearly every row; else None."""
+    if any(field.kind != "number" for field in proposal.schema.inputs.values()):
+        return None
     target = proposal.columns[label.name]
-    given = np.asarray(target.values.is_valid())
-    left: dict[str, str] = {}
-    chosen: list[str] = []
-    for name, field in proposal.schema.inputs.items():
-        if field.kind != "number":
-            left[name] = f"a {field.kind}"
-        else:
-            chosen.append(name)
-    gaps = {name: float((~_given(proposal, name) & given).sum()) / max(given.sum(), 1) for name in chosen}
-    used: list[str] = []
-    complete = given.copy()
-    for name in sorted(chosen, key=lambda one: gaps[one]):
-        both = complete & _given(proposal, name)
-        if both.sum() < (1 - MOST_GAPS) * given.sum():
-            left[name] = f"{gaps[name]:.0%} not given, and rows with gaps are set aside"
-        else:
-            complete, used = both, [*used, name]
-    columns = tuple(name for name in chosen if name in used)
-    if not columns:
-        what = "; ".join(f"{name!r}: {why}" for name, why in [*left.items()][:5])
-        raise DataError(f"no column of numbers that is always given, which is what tables are learnt from; {what}")
+    complete = given = np.asarray(target.values.is_valid())
+    columns = tuple(proposal.schema.inputs)
+    for name in columns:
+        complete = complete & _given(proposal, name)
+    if complete.sum() < (1 - MOST_GAPS) * given.sum():
+        return None
     x = np.stack([np.asarray(proposal.columns[name].values.cast(pa.float64())) for name in columns], axis=1)
     y = target.values.cast(pa.float64()) if label.is_number else target.as_text(label.name)
-    return Usable(columns=columns, left=left, x=x[complete], y=np.asarray(y.to_numpy(zero_copy_only=False))[complete])
+    return Usable(columns=columns, x=x[complete], y=np.asarray(y.to_numpy(zero_copy_only=False))[complete])
 
 
 def _given(proposal: Proposal, name: str) -> np.ndarray[Any, Any]:
@@ -95,8 +84,6 @@ def _write_workload(out: Commented, label: Label, usable: Usable, size: Size) ->
     out.section("columns", "the input, by name", depth=2)
     for name in usable.columns:
         out.item_text(name, depth=3)
-    for name, why in usable.left.items():
-        out.remark(f"not used: {name!r} ({why})", depth=3)
     if not regression:
         out.entry("classes", label.classes, label.reason, depth=2)
     width = 32 if size.rows < 2_000 else 64
@@ -135,11 +122,6 @@ def _notes(delivery: LocalFiles, proposal: Proposal, usable: Usable) -> list[str
     notes = [f"label {proposal.label.name!r} ({proposal.label.reason})"]
     notes += [f"{name!r} {words}: it is no input" for name, words in proposal.suspects.items()]
     notes += [f"{name!r} is not used: {words}" for name, words in proposal.open.items()]
-    left = [name for name in usable.left if name not in proposal.open]
-    if left:
-        notes.append(
-            f"not used, as the table workloads learn from numbers that are given: {', '.join(map(repr, left))}"
-        )
     rare = _rare(usable, proposal.label)
     if rare:
         notes.append(rare)

@@ -97,9 +97,10 @@ def plain_schema(schema: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def fill_in_schema(document: dict[str, Any], folder: Path | None, lines: Lines, where: str) -> None:
-    """Read the schema file that a document names, hand schema and preparation to its workload, and to its source the
-    columns that they name: what is said once holds for all of them. Raises ``ConfigurationError`` for a schema file
-    that is none."""
+    """Read the schema file that a document names, hand schema and preparation to its workload where that takes them,
+    and to its source the columns that they name: what is said once holds for all of them.
+
+    Raises ``ConfigurationError`` for a schema file that is none."""
     if isinstance(document.get("schema"), str):
         document["schema"] = _schema_beside(document["schema"], folder, lines, where)
     schema, source = document.get("schema"), document.get("source")

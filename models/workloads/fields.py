@@ -27,7 +27,7 @@ from mlratchet.models.schema.notation import WHERE, Notation, See
 from mlratchet.models.schema.request import as_json
 from mlratchet.models.schema.typing import GROUP, ID, LABEL, typed
 from mlratchet.models.sources.csv import Csv
-from mlratchet.models.sources.formats import open_source
+from mlratchet.models.sources.formats import open_source, read_tables
 from mlratchet.models.sources.image_folder import ImageFolder
 from mlratchet.models.sources.images import Images
 from mlratchet.models.sources.jsonl import Jsonl
@@ -54,7 +54,9 @@ class SchemaWorkload(Workload):
     network subclass it and override `build_network`.
     """
 
-    formats = (Csv, Parquet, Jsonl, ImageFolder, Images)
+    formats = (
+        Csv, Parquet, Jsonl, ImageFolder, Images, "audio_folder", "audio", "fasta", "ratings", "webdataset", "joined",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -201,7 +203,7 @@ class SchemaWorkload(Workload):
         self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
     ) -> Iterator[RawPiece | Reject]:
         options = {name: value for name, value in source.items() if name not in OF_THE_FIRST_DELIVERY}
-        yield from open_source(options, self.formats).tables(objects, opening_whole(fetch))
+        yield from read_tables(open_source(options, self.formats), objects, opening_whole(fetch))
 
     def _notation(self, read: Callable[[], Iterator[RawPiece | Reject]]) -> Notation:
         """How numbers and times are written, where the schema leaves it open: one more reading."""

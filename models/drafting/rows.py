@@ -1,0 +1,146 @@
+"""Draft the file of rows with words, gaps, dates or sequences: `schema` says what they hold, and is learnt from."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+from mlratchet.models.drafting.baseline import Bar, bar_of_classes, bar_of_numbers, bar_of_shares, some_of
+from mlratchet.models.drafting.commented import Commented
+from mlratchet.models.drafting.delivery import HEADLESS, RATINGS, Kind, LocalFiles
+from mlratchet.models.drafting.features import features_of
+from mlratchet.models.drafting.schema_text import write_schema
+from mlratchet.models.drafting.sections import SMALL, Size, write_gates, write_split, write_training
+from mlratchet.models.errors import DataError
+from mlratchet.models.schema.cells import is_text
+from mlratchet.models.schema.infer import Proposal
+from mlratchet.models.schema.notation import seen_in
+from mlratchet.models.schema.numbers import column_with_commas
+from mlratchet.models.schema.roles import Label
+from mlratchet.models.schema.typing import LABEL, typed
+from mlratchet.models.sources.ratings import COLUMNS
+
+FORMATS: Mapping[Kind, tuple[str, str]] = {
+    "table": ("csv", "its delimiter and encoding are found out"),
+    "parquet": ("parquet", "its columns have types of their own"),
+    "jsonl": ("jsonl", "a JSON object per line"),
+    "letters": ("fasta", "the label stands in a description, as label=value"),
+    "sounds": ("audio_folder", "the folder that a sound lies in is its class"),
+}
+RATINGS_FORMAT = ("ratings", "user, item, rating and time, without a header")
+FEW_ROWS = 2_000
+
+
+def draft_rows(delivery: LocalFiles, proposal: Proposal, name: str) -> tuple[str, list[str]]:
+    """The text and the notes. Raises ``DataError`` where there is no label, and where too few rows keep the rules."""
+    label = proposal.label
+    if label is None:
+        raise DataError(f"{delivery.files[0]}: no column can be a label; name one with --label")
+    if delivery.files[0].name == HEADLESS:
+        delivery, proposal, label = _as_ratings(delivery, proposal, label)
+    proposal = _with_decimals(proposal, delivery.table)
+    table, rejects = typed(delivery.table, proposal.schema)
+    if not len(table) and rejects:
+        raise DataError(f"no row can be used: {rejects[0].reason}")
+    size = Size(rows=len(table), sure=delivery.whole)
+    out = Commented()
+    first = delivery.files[0].name
+    out.remark(f"Drafted by `ratchet init` from {first}: {size.words()}. Every line can be changed.")
+    out.entry("name", name)
+    _write_source(out, delivery, label, name)
+    out.section("schema", "what a row holds; the model is given every field but the label and those with input: false")
+    write_schema(out, proposal, depth=1)
+    _write_workload(out, size, entities=sum(1 for _ in proposal.schema.of_kind("entity")))
+    write_split(out, size)
+    write_training(out, size)
+    rejected = len(rejects) / len(delivery.table)
+    _write_gates(out, table, proposal, label, size, rejected)
+    return out.text().lstrip("\n"), _notes(delivery, proposal, label, table)
+
+
+def _with_decimals(proposal: Proposal, raw: pa.Table) -> Proposal:
+    """With the decimal mark of every number that is written as text, so that no delivery has to tell it."""
+    schema = proposal.schema
+    marks = seen_in(raw, schema).decimal
+    usual = "." if column_with_commas(marks) is None else ","  # where whole numbers alone are seen
+    fields = {
+        name: one.model_copy(update={"decimal": marks.get(name) or usual})
+        if one.kind == "number" and is_text(raw[name].type)
+        else one
+        for name, one in schema.fields.items()
+    }
+    return replace(proposal, schema=schema.model_copy(update={"fields": fields}))
+
+
+def _as_ratings(delivery: LocalFiles, proposal: Proposal, label: Label) -> tuple[LocalFiles, Proposal, Label]:
+    """Under the names that the format gives its columns."""
+    names = dict(zip(RATINGS, COLUMNS, strict=True))
+    table = delivery.table.rename_columns([names.get(one, one) for one in delivery.table.column_names])
+    schema = proposal.schema
+    roles = {role: names.get(getattr(schema, role) or "") for role in ("label", "id", "group", "time")}
+    fields = {names[name]: field for name, field in schema.fields.items()}
+    reasons = {names[name]: why for name, why in proposal.reasons.items()}
+    found = replace(proposal, schema=schema.model_copy(update={"fields": fields, **roles}), reasons=reasons)
+    return replace(delivery, table=table), found, replace(label, name=names[label.name])
+
+
+def _write_source(out: Commented, delivery: LocalFiles, label: Label, name: str) -> None:
+    form, why = RATINGS_FORMAT if delivery.files[0].name == HEADLESS else FORMATS[delivery.kind]
+    what = "FOLDER" if delivery.kind == "sounds" else "FILE"
+    out.section("source")
+    out.entry("prefix", f"{name}/", f"`ratchet upload {name} {what}` puts files there", depth=1)
+    out.entry("format", form, why, depth=1)
+    if (form == "fasta" and label.name != "label") or (form == "ratings" and label.name != "rating"):
+        out.entry("label_column", label.name, label.reason, depth=1)
+
+
+def _write_workload(out: Commented, size: Size, *, entities: int) -> None:
+    few = size.rows < FEW_ROWS
+    out.section("workload", "learns from the fields of the schema; what it prepares is fitted on training rows")
+    out.section("parameters", depth=1)
+    if entities > 1:
+        out.entry("model", "dlrm", "who meets what: every two of them are multiplied; or mlp", depth=2)
+    else:
+        out.entry("model", "mlp", "or resnet, ft_transformer", depth=2)
+    out.entry("hidden", [32, 32] if few else [64, 32], "widths of the hidden layers", depth=2)
+    width = 16 if few else 32 if size.rows < SMALL else 64
+    out.entry("width", width, "of what a word, a name or a step of a sequence becomes", depth=2)
+    out.entry("dropout", 0.2 if few else 0.1, "few rows" if few else "", depth=2)
+
+
+def _write_gates(
+    out: Commented, table: pa.Table, proposal: Proposal, label: Label, size: Size, rejected: float
+) -> None:
+    column = table[LABEL]
+    some = table.take(pa.array(some_of(len(table))))
+    x, y = features_of(some, proposal.schema), np.asarray(some[LABEL].to_pylist())
+    if label.is_number:
+        none = np.zeros((len(y), 1))
+        bar = bar_of_numbers(none if x is None else x, y, test_rows=size.test_rows)
+        spread = float(np.std(column.to_numpy()))
+        write_gates(out, size, bar, classes={}, spread=spread, rejected=rejected)
+        return
+    classes = Counter(column.to_pylist())
+    found: Bar = bar_of_shares(classes) if x is None else bar_of_classes(x, y, test_rows=size.test_rows)
+    write_gates(out, size, found, classes=dict(classes), rejected=rejected)
+
+
+def _notes(delivery: LocalFiles, proposal: Proposal, label: Label, table: pa.Table) -> list[str]:
+    notes = [f"label {label.name!r} ({label.reason})"]
+    notes += [f"{name!r} {words}: it is no input" for name, words in proposal.suspects.items()]
+    notes += [f"{name!r} is not used: {words}" for name, words in proposal.open.items()]
+    notes += [f"{name!r} is no field: {words}" for name, words in proposal.left_out.items()]
+    aside = len(delivery.table) - len(table)
+    if aside:
+        notes.append(f"{aside:,} of {len(delivery.table):,} rows break a rule of the schema and are set aside")
+    counts = Counter(table[LABEL].to_pylist())
+    few = [one for one in label.classes if counts[one] < math.ceil(3 / 0.15)]
+    if few:
+        notes.append(f"classes with few rows, so that a side may lack one: {', '.join(few)}")
+    if delivery.others:
+        notes.append(f"{len(delivery.others)} files are of another kind and were not looked at")
+    return notes
