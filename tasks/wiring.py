@@ -18,9 +18,8 @@ from mlratchet.infra.serving.local import LocalServers
 from mlratchet.infra.settings import Settings, load_settings
 from mlratchet.infra.storage.opening import Buckets
 from mlratchet.infra.storage.s3 import S3Store
-from mlratchet.models.config import WorkloadRef
 from mlratchet.models.data.dataset import DatasetManifest
-from mlratchet.models.data.prepared_shards import fitted_workload
+from mlratchet.models.data.prepared_shards import fitted_to, with_fitted
 from mlratchet.models.decisions.waiting import WaitingRun, waiting_of
 from mlratchet.models.errors import ConfigurationError, InfrastructureError, SecurityError
 from mlratchet.models.garbage.lock import collections, wait_for_collector
@@ -121,6 +120,9 @@ class Run:
         self.snapshot_id = ""  # of the delivery, once it is ingested
         self.tracking_run: str | None = None  # set by the training task; `close` ends it
         self.pages: dict[str, bytes] = {}  # of decisions, not yet in MLflow
+        self.fitted = (
+            ""  # what the preparation of its rows was fitted to, for whoever loads the workload (`with_fitted`)
+        )
         self.reading = ""  # what was read of the delivery, in a line; set by the step that reads, or that recognises
         self.claim: Claim | None = None  # set by the training task
         self.lease = LeaseKeeper(adapters.store, lease_of(run_id, spec.name, actor))  # given back by `close`
@@ -132,20 +134,12 @@ class Run:
         """The pipeline's workload."""
         return load_workload(self.spec.workload.use, dict(self.spec.workload.parameters))
 
-    @cached_property
-    def trained_as(self) -> WorkloadRef:
-        """The workload as ranks and children load it: with what its preparation was fitted to, once that is known."""
-        return self.spec.workload
-
     def prepared_by(self, dataset: DatasetManifest) -> None:
         """From now on the workload is the one that prepares as this dataset was prepared."""
         if dataset.preparation_sha256:
-            self.trained_as = fitted_workload(self.adapters.store, self.spec.workload, dataset)
-            self.workload = load_workload(self.trained_as.use, dict(self.trained_as.parameters))
-
-    def as_trained(self, workload: WorkloadRef) -> WorkloadRef:
-        """Another workload over the same prepared rows, for a trial of a search."""
-        return workload.model_copy(update={"parameters": {**self.trained_as.parameters, **workload.parameters}})
+            self.fitted = fitted_to(self.adapters.store, dataset)
+            made = with_fitted(self.spec.workload, self.fitted)
+            self.workload = load_workload(made.use, dict(made.parameters))
 
     @cached_property
     def workload_source(self) -> Closure:

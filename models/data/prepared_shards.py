@@ -44,13 +44,18 @@ def prepare_shards(
     return PreparedShards(splits=splits, sha256=sha256)
 
 
-def fitted_workload(store: ObjectStore, workload: WorkloadRef, dataset: DatasetManifest) -> WorkloadRef:
-    """The workload with what its preparation was fitted to for this dataset. Raises ``ObjectNotFound`` where that is
-    gone, ``DigestMismatch`` where it was changed."""
+def fitted_to(store: ObjectStore, dataset: DatasetManifest) -> str:
+    """What the preparation of a dataset was fitted to, in base64. Raises ``ObjectNotFound`` where that is gone,
+    ``DigestMismatch`` where it was changed."""
     key = preparation_key(dataset.preparation_sha256)
-    state = store.get(key, sha256=dataset.preparation_sha256)
-    fitted = {"fitted": base64.b64encode(state).decode()}
-    return workload.model_copy(update={"parameters": {**workload.parameters, **fitted}})
+    return base64.b64encode(store.get(key, sha256=dataset.preparation_sha256)).decode()
+
+
+def with_fitted(workload: WorkloadRef, fitted: str) -> WorkloadRef:
+    """The workload as ranks and children load it; as it is where nothing was fitted."""
+    if not fitted:
+        return workload
+    return workload.model_copy(update={"parameters": {**workload.parameters, "fitted": fitted}})
 
 
 def instances_of_side(store: ObjectStore, dataset: DatasetManifest, side: str, count: int) -> list[Any] | None:

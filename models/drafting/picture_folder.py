@@ -28,7 +28,7 @@ def draft_pictures(delivery: LocalFiles, name: str) -> tuple[str, list[str]]:
     write_split(out, size)
     write_training(out, size)
     bar = bar_of_shares(delivery.classes)
-    write_gates(out, size, bar, task="classification", classes=delivery.classes)
+    write_gates(out, size, bar, classes=delivery.classes)
     return out.text(), _notes(delivery, size)
 
 

@@ -118,15 +118,15 @@ def _write_gates(
     column = table[LABEL]
     some = table.take(pa.array(some_of(len(table))))
     x, y = features_of(some, proposal.schema), np.asarray(some[LABEL].to_pylist())
-    if label.task == "regression":
+    if label.is_number:
         none = np.zeros((len(y), 1))
         bar = bar_of_numbers(none if x is None else x, y, test_rows=size.test_rows)
         spread = float(np.std(column.to_numpy()))
-        write_gates(out, size, bar, task="regression", classes={}, spread=spread, rejected=rejected)
+        write_gates(out, size, bar, classes={}, spread=spread, rejected=rejected)
         return
     classes = Counter(column.to_pylist())
     found: Bar = bar_of_shares(classes) if x is None else bar_of_classes(x, y, test_rows=size.test_rows)
-    write_gates(out, size, found, task="classification", classes=dict(classes), rejected=rejected)
+    write_gates(out, size, found, classes=dict(classes), rejected=rejected)
 
 
 def _notes(delivery: LocalFiles, proposal: Proposal, label: Label, table: pa.Table) -> list[str]:

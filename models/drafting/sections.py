@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from mlratchet.models.drafting.baseline import Bar, margin_of
 from mlratchet.models.drafting.commented import Commented
 from mlratchet.models.errors import DataError
-from mlratchet.models.schema.roles import Task
 
 FEWEST_ROWS = 40
 STEPS = 3_000  # of a training, about
@@ -78,7 +77,7 @@ def write_training(out: Commented, size: Size) -> None:
 
 
 def write_gates(
-    out: Commented, size: Size, bar: Bar, *, task: Task, classes: Mapping[str, int], spread: float = 1.0,
+    out: Commented, size: Size, bar: Bar, *, classes: Mapping[str, int], spread: float = 1.0,
     rejected: float = 0.0,
 ) -> None:  # fmt: skip
     """`gates`. `classes`: rows by class; `spread`: standard deviation of a number that is learnt; `rejected`: share of
@@ -97,7 +96,7 @@ def write_gates(
     out.section("candidate", "the model on test rows", depth=1)
     out.item(floor, f"{bar.words()}, on {size.words()}", depth=2)
     out.section("staging", "the packaged model, in a clean process", depth=1)
-    parity = 0.0001 if task == "classification" else float(f"{max(1e-4, 1e-4 * spread):.1g}")
+    parity = 0.0001 if classes else float(f"{max(1e-4, 1e-4 * spread):.1g}")
     out.item({"kind": "parity", "maximum_difference": parity}, "it answers as the trained one", depth=2)
     out.item({"kind": "latency", "quantile": "p95", "maximum_milliseconds": 100}, "one row", depth=2)
     out.section("champion", "against the model that serves", depth=1)

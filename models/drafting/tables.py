@@ -67,7 +67,7 @@ def usable_of(proposal: Proposal, label: Label) -> Usable | None:
     if complete.sum() < (1 - MOST_GAPS) * given.sum():
         return None
     x = np.stack([np.asarray(proposal.columns[name].values.cast(pa.float64())) for name in columns], axis=1)
-    y = target.values.cast(pa.float64()) if label.task == "regression" else target.as_text(label.name)
+    y = target.values.cast(pa.float64()) if label.is_number else target.as_text(label.name)
     return Usable(columns=columns, x=x[complete], y=np.asarray(y.to_numpy(zero_copy_only=False))[complete])
 
 
@@ -76,7 +76,7 @@ def _given(proposal: Proposal, name: str) -> np.ndarray[Any, Any]:
 
 
 def _write_workload(out: Commented, label: Label, usable: Usable, size: Size) -> None:
-    regression = label.task == "regression"
+    regression = label.is_number
     out.section("workload")
     kind = "TableRegressor" if regression else "TableClassifier"
     out.entry("use", f"{WORKLOAD}:{kind}", "columns are standardised inside the model", depth=1)
@@ -102,19 +102,19 @@ def _write_source(out: Commented, proposal: Proposal, label: Label, usable: Usab
         out.entry("id_column", schema.id, "each value once, so it names a row", depth=1)
     if schema.group is not None:
         out.entry("group_column", schema.group, "its rows stay on one side of the split", depth=1)
-    read = [*usable.columns, *([label.name] if label.task == "regression" else [])]
+    read = [*usable.columns, *([label.name] if label.is_number else [])]
     commas = {one: schema.fields[one].decimal for one in read if schema.fields[one].decimal is not None}
     if commas:
         out.entry("decimal", commas, "as they are written in what was looked at", depth=1)
 
 
 def _write_gates(out: Commented, label: Label, usable: Usable, size: Size) -> None:
-    if label.task == "regression":
+    if label.is_number:
         bar = bar_of_numbers(usable.x, usable.y, test_rows=size.test_rows)
-        write_gates(out, size, bar, task="regression", classes={}, spread=float(usable.y.std()))
+        write_gates(out, size, bar, classes={}, spread=float(usable.y.std()))
     else:
         bar = bar_of_classes(usable.x, usable.y, test_rows=size.test_rows)
-        write_gates(out, size, bar, task="classification", classes=dict(Counter(usable.y.tolist())))
+        write_gates(out, size, bar, classes=dict(Counter(usable.y.tolist())))
 
 
 def _notes(delivery: LocalFiles, proposal: Proposal, usable: Usable) -> list[str]:
@@ -131,7 +131,7 @@ def _notes(delivery: LocalFiles, proposal: Proposal, usable: Usable) -> list[str
 
 
 def _rare(usable: Usable, label: Label) -> str:
-    if label.task == "regression":
+    if label.is_number:
         return ""
     counts = Counter(usable.y.tolist())
     few = [name for name in label.classes if counts[name] < math.ceil(3 / 0.15)]

@@ -15,6 +15,7 @@ from mlratchet.models.pipeline.names import composed, refuse_guessed_names, refu
 from mlratchet.models.pipeline.reading import Lines, Loader, parse_yaml, read_text, validated
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.schema.fields import Schema
+from mlratchet.models.workloads.loading import workload_parameters
 
 OF_THE_ORGANISATION = ("policy", "shared")  # keys of `gates` that a run cannot change
 
@@ -77,6 +78,24 @@ ROLES = {"label": "label_column", "id": "id_column", "group": "group_column"}  #
 TABLES = (None, "csv", "parquet", "jsonl")
 
 
+def takes_a_schema(use: str, parameters: Mapping[str, Any]) -> bool:
+    """Whether a workload reads by the schema of its pipeline; another one says by itself what it reads."""
+    if use == OVER_A_SCHEMA or "schema" in parameters:
+        return True
+    try:
+        return not is_ours(use) and "schema" in workload_parameters(use)
+    except ConfigurationError:
+        return False  # there is no such class, which is told when it is looked for
+
+
+def plain_schema(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same document, wherever it was written and whatever of it goes without saying."""
+    try:
+        return Schema.model_validate(schema).model_dump(mode="json", exclude_defaults=True)
+    except ValueError:
+        return schema  # what is wrong there is told when the file is validated
+
+
 def fill_in_schema(document: dict[str, Any], folder: Path | None, lines: Lines, where: str) -> None:
     """Read the schema file that a document names, hand schema and preparation to its workload where that takes them,
     and to its source the columns that they name: what is said once holds for all of them.
@@ -90,11 +109,9 @@ def fill_in_schema(document: dict[str, Any], folder: Path | None, lines: Lines, 
     workload = document.setdefault("workload", {})
     if not isinstance(workload, dict) or not isinstance(workload.setdefault("parameters", {}), dict):
         return  # what is wrong there is told when it is validated
-    workload.setdefault("use", OVER_A_SCHEMA)
-    use = workload["use"]
-    takes = not isinstance(use, str) or use == OVER_A_SCHEMA or not is_ours(use)  # the others read columns of a table
-    said = {"schema": schema if takes else None, "preparation": document.get("preparation")}
-    workload["parameters"] |= {name: value for name, value in said.items() if value is not None}
+    if takes_a_schema(str(workload.setdefault("use", OVER_A_SCHEMA)), workload["parameters"]):
+        said = {"schema": plain_schema(schema), "preparation": document.get("preparation")}
+        workload["parameters"] |= {name: value for name, value in said.items() if value is not None}
     if isinstance(source, dict) and source.get("format") in TABLES:
         for role, option in ROLES.items():
             if isinstance(schema.get(role), str):

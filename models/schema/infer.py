@@ -127,6 +127,6 @@ def _composed(columns: dict[str, Guessed], asked: str | None, left_out: Mapping[
 
 
 def _label_field(one: Guessed, label: Label) -> Field:
-    if label.task == "regression":
+    if label.is_number:
         return one.field.model_copy(update={"nullable": False, "input": True, "whole": False})
     return Field(kind="category", values=label.classes, missing=one.field.missing)

@@ -38,6 +38,11 @@ class Label:
     classes: tuple[str, ...]  # of a classification, sorted
     reason: str
 
+    @property
+    def is_number(self) -> bool:
+        """Whether a number is learnt, and no class."""
+        return not self.classes
+
 
 def label_of(columns: Mapping[str, Guessed], asked: str | None) -> Label | None:
     """As asked, else by name, else the last column that can be one; None where none can.
@@ -141,7 +146,7 @@ def _leak(one: Guessed, name: str, target: Guessed, y: pa.Array, label: Label) -
         return ""
     if mask_equal(x, y)[both].all():
         return f"is the label {label.name!r}"
-    if label.task == "regression":
+    if label.is_number:
         if one.field.kind != "number":
             return ""
         a, b = (np.asarray(column.values.cast(pa.float64()), dtype=float)[both] for column in (one, target))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from mlratchet.infra.artifact.measure import Measurement
 from mlratchet.models.data.dataset import DatasetManifest
+from mlratchet.models.data.prepared_shards import with_fitted
 from mlratchet.models.evaluation.away import ModelAway
 from mlratchet.models.evaluation.perturb import perturb
 from mlratchet.models.evaluation.score import score
@@ -209,7 +210,7 @@ def load_candidate(run: Run, weights_key: str, weights_sha256: str) -> Model | M
     weights."""
     weights = run.adapters.store.get(weights_key, sha256=weights_sha256)
     if not in_process():
-        workload = run.trained_as.model_dump(mode="json")
+        workload = with_fitted(run.spec.workload, run.fitted).model_dump(mode="json")
         return ModelAway(load=TRAINED, arguments={**workload, "weights": WEIGHTS}, objects={WEIGHTS: weights})
     module = run.workload.prepared_model()
     module.load_state_dict(load(weights))

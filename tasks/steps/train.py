@@ -14,6 +14,7 @@ from mlratchet.infra.machine.hardware import check_hardware
 from mlratchet.infra.machine.scratch import is_gone
 from mlratchet.models.artifact.weights import initial_weights_key
 from mlratchet.models.data.dataset import load_dataset
+from mlratchet.models.data.prepared_shards import with_fitted
 from mlratchet.models.data.shards import first_rows
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.identity.claim import take_claim
@@ -80,7 +81,7 @@ def train(run: Run, work: Work) -> Trained:
         work_key=work.key,
         epoch=claim.epoch,
         dataset_id=work.dataset_id,
-        workload=run.trained_as,
+        workload=with_fitted(run.spec.workload, run.fitted),
         train=spec.train,
         processes=adapters.launcher.processes(spec.train),
         scratch=str(scratch),
@@ -167,7 +168,7 @@ def rehearse_on_first_rows(run: Run, work: Work) -> None:
     """
     store, train = run.adapters.store, run.spec.train
     rehearse_before_training(
-        run.trained_as,
+        with_fitted(run.spec.workload, run.fitted),
         train,
         world=run.adapters.launcher.processes(train) * train.nodes,
         rows=first_rows(store, load_dataset(store, work.dataset_id), "train", ROWS_OF_A_REHEARSAL),

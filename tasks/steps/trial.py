@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from mlratchet.infra.search.study import Asked, Search
+from mlratchet.models.data.prepared_shards import with_fitted
 from mlratchet.models.errors import ConfigurationError, InfrastructureError, RatchetError, SecurityError
 from mlratchet.models.fault_points import fault_point
 from mlratchet.models.identity.claim import read_claims, take_claim
@@ -104,7 +105,7 @@ class Trial:
                 work_key=self.facts.work_key,
                 epoch=attempt,
                 dataset_id=self._study.rows.id,
-                workload=self._run.as_trained(spec.workload),
+                workload=with_fitted(spec.workload, self._run.fitted),
                 train=spec.train,
                 processes=self._study.slots.processes,
                 scratch=str(scratch),

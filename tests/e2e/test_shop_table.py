@@ -29,7 +29,7 @@ schema:
 workload:
   parameters: {hidden: [16], width: 8}
 train:
-  epochs: 3
+  epochs: 8
   global_batch_size: 128
   mode: fast
   optimizer: {name: adamw, learning_rate: 0.01}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -51,8 +52,9 @@ def begin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Begin]:
 
     def one(home: Path) -> subprocess.Popen[bytes]:
         home.mkdir()
-        with Room() as room:
-            start_agent(job_in(home), settings_of(home), room)
+        ours, theirs = socket.socketpair()
+        with ours, theirs, Room() as room:
+            start_agent(job_in(home), settings_of(home), room, theirs)
         assert begun[-1].stdout is not None
         assert begun[-1].stdout.readline() == b"up\n"
         return begun[-1]

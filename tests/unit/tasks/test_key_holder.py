@@ -29,6 +29,7 @@ from mlratchet.models.finding import Finder
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.ports.children import install
+from mlratchet.models.tensors.named import Inputs
 from mlratchet.tasks.showing import prefect_page
 from mlratchet.tasks.steps.evaluate import evaluate
 from mlratchet.tasks.steps.gate import pass_gate
@@ -164,7 +165,7 @@ def test_the_process_with_the_key_imports_nothing_of_the_users(
     assert staged.contract_n > 0
     served = ArtifactLoader(lambda _: run.adapters.bucket(""), (project / ".ratchet",)).load(record, 1)
     served.warm_up()
-    assert 0 < served.predict(np.zeros((1, 3), np.float32))[0]["rate"] < 10
+    assert 0 < served.predict(Inputs({"x": np.zeros((1, 3), np.float32)}))[0]["rate"] < 10
     assert served.answer_schema == {"rate": {"type": "number", "minimum": 0}}
     champion = judged(run, work, "champion", evaluation.evidence(version=record.version, staged=staged))
     again = replay(run.adapters.store, load_decision(run.adapters.store, champion.decision))

@@ -246,10 +246,10 @@ def test_rows_of_a_grandparent_are_found_under_any_id(road: Road) -> None:
     found = seen_rows(road.store, run.spec, now.id, parent, records.get)
     trained = {
         x.tobytes() for one in (first, second) for side in ("train", "validation")
-        for x in load_split(road.store, one, side).x
+        for x in load_split(road.store, one, side).x.array
     }  # fmt: skip
     test = load_split(road.store, now, "test")
-    assert found == {i for i, x in zip(test.ids, test.x, strict=True) if x.tobytes() in trained} != set()
+    assert found == {i for i, x in zip(test.ids, test.x.array, strict=True) if x.tobytes() in trained} != set()
     assert any(int(identity[1:]) < 200 for identity in found)
     with pytest.raises(ConfigurationError, match=r"version 2 was trained on \d+ of the \d+ test rows"):
         refuse_seen_rows(run, road.work(now), parent)

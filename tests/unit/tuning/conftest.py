@@ -141,7 +141,7 @@ class Tuner:
             store=self.store, launcher=self.launcher, tracker=self.tracker, settings=SimpleNamespace(home=self.folder)
         )
         run: Any = SimpleNamespace(
-            spec=spec, adapters=adapters, workload=self.workload, training_code={}, actor="me", run_id="r",
+            spec=spec, adapters=adapters, workload=self.workload, training_code={}, fitted="", actor="me", run_id="r",
             scratch=self.folder,
         )  # fmt: skip
         self.search = Search(
