@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,13 +9,14 @@ from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
-import pyarrow.json as paj
 import pyarrow.parquet as pq
 from mlratchet.models.errors import DataError
 from mlratchet.models.schema.notation import WHERE
+from mlratchet.models.sources.base import Format
 from mlratchet.models.sources.csv import SUFFIXES as TABLES
 from mlratchet.models.sources.delimited import CsvTable, Row
 from mlratchet.models.sources.fasta import Fasta, FastaOptions
+from mlratchet.models.sources.jsonl import Jsonl, JsonlOptions
 from mlratchet.models.sources.pieces import PICTURE, SOUND
 from mlratchet.models.sources.ranged import opening_whole
 from mlratchet.models.sources.record import RawObject, Reject
@@ -152,28 +152,31 @@ def _parquet(file: Path) -> tuple[pa.Table, bool]:
 
 
 def _jsonl(file: Path) -> tuple[pa.Table, bool]:
+    """As the format reads it: what is nested is text."""
     with file.open("rb") as source:
         data = source.read(SAMPLE_BYTES)
     whole = len(data) == file.stat().st_size
     data = data if whole else data[: data.rfind(b"\n") + 1]
-    try:
-        return _placed(paj.read_json(io.BytesIO(data)), file), whole
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{file}: not readable as a JSON object per line: {error}") from error
+    return _as_read(Jsonl(JsonlOptions(prefix="/")), file, data), whole
 
 
 def _fasta(file: Path) -> tuple[pa.Table, bool]:
-    """As the format reads it, without the descriptions: what they tell as name=value are columns."""
-    item = RawObject(key=file.name, size_bytes=file.stat().st_size, sha256="0" * 64)
+    """Without the descriptions: what they tell as name=value are columns."""
+    return _as_read(Fasta(FastaOptions(prefix="/")), file, file.read_bytes()).drop_columns(["description"]), True
+
+
+def _as_read(reader: Format, file: Path, data: bytes) -> pa.Table:
+    """The rows that a format gives. Raises ``DataError`` where there is none."""
+    item = RawObject(key=file.name, size_bytes=len(data), sha256="0" * 64)
     tables, bad = [], None
-    for one in Fasta(FastaOptions(prefix="/")).tables([item], opening_whole(lambda _item: file.read_bytes())):
+    for one in reader.tables([item], opening_whole(lambda _item: data)):
         if isinstance(one, Reject):
             bad = bad or one
         else:
-            tables.append(one.table.drop_columns(["description"]))
+            tables.append(one.table)
     if not tables:
-        raise DataError(f"{file}: no sequence can be used{f': {bad.reason}' if bad is not None else ''}")
-    return pa.concat_tables(tables, promote_options="default"), True
+        raise DataError(f"{file}: no row can be used{f': {bad.reason}' if bad is not None else ''}")
+    return pa.concat_tables(tables, promote_options="permissive")
 
 
 def _placed(table: pa.Table, file: Path) -> pa.Table:

@@ -40,6 +40,12 @@ def draft_rows(delivery: LocalFiles, proposal: Proposal, name: str) -> tuple[str
     label = proposal.label
     if label is None:
         raise DataError(f"{delivery.files[0]}: no column can be a label; name one with --label")
+    kind = delivery.table[label.name].type
+    if label.task == "classification" and pa.types.is_floating(kind):
+        raise DataError(
+            f"{delivery.files[0]}: label {label.name!r}: {len(label.classes)} classes of type {kind}, expected whole "
+            "numbers or text; write it so, or choose another by --label"
+        )
     if delivery.files[0].name == HEADLESS:
         delivery, proposal, label = _as_ratings(delivery, proposal, label)
     proposal = _with_decimals(proposal, delivery.table)

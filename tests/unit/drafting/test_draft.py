@@ -225,6 +225,12 @@ def test_what_nothing_can_be_learnt_from_is_one_line(tmp_path: Path) -> None:
             draft([tmp_path / name])
     with pytest.raises(DataError, match="no column to learn from: 'id' no input: always 'a'; 'sequence'"):
         draft([tmp_path / "c.fasta"])
+    pq.write_table(pa.table({"x": ["a", "b"] * 30, "y": [0.0, 1.0, 2.0] * 20}), tmp_path / "e.parquet")
+    with pytest.raises(DataError, match=r"e.parquet: label 'y': 3 classes of type double, expected whole numbers"):
+        draft([tmp_path / "e.parquet"])
+    (tmp_path / "f.jsonl").write_text("[1]\n")
+    with pytest.raises(DataError, match=r"no row can be used: f.jsonl:1: .*expected a JSON object"):
+        draft([tmp_path / "f.jsonl"])
     with pytest.raises(DataError, match="no such file or folder"):
         draft([tmp_path / "none.csv"])
     (tmp_path / "d.docx").write_text("x")
