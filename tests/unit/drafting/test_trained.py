@@ -18,7 +18,7 @@ import pytest
 import soundfile
 import torch
 from mlratchet.infra.storage.memory import MemoryStore
-from mlratchet.models.data.prepared_shards import fitted_workload
+from mlratchet.models.data.prepared_shards import fitted_to, with_fitted
 from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
 from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.drafting.draft import draft
@@ -183,7 +183,7 @@ def trained_by_its_own_file(
         store, snapshot, records, "code", spec.workload, spec.data, spec.source, class_names=workload.class_names(),
         tensors=workload.tensors() if prepared else (), prepared=prepared,
     )  # fmt: skip
-    trained_as = fitted_workload(store, spec.workload, manifest) if prepared else spec.workload
+    trained_as = with_fitted(spec.workload, fitted_to(store, manifest)) if prepared else spec.workload
     job = TrainJob(
         work_key="w",
         epoch=1,
