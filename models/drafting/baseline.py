@@ -42,8 +42,9 @@ def bar_of_classes(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], *, test_row
     """`x` (N, F) numbers, `y` (N,) names of classes."""
     counts = Counter(y.tolist())
     share = max(counts.values()) / len(y)
+    answers = _linear_classes(x, y)
     if share <= UNBALANCED:
-        linear = _linear_classes(x, y, "accuracy")
+        linear = answers.reached("accuracy") if answers else math.nan
         told = linear - share > SURE * _spread(linear, test_rows)
         if told or len(counts) != 2:
             return _bar("accuracy", share, linear, spread=_spread(linear, test_rows))
@@ -51,7 +52,7 @@ def bar_of_classes(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], *, test_row
         metric, trivial = "roc_auc", 0.5
     else:
         metric, trivial = "f1_macro", 2 * share / (1 + share) / len(counts)
-    linear = _linear_classes(x, y, metric)
+    linear = answers.reached(metric) if answers else math.nan
     return _bar(metric, trivial, linear, spread=_spread(linear, test_rows))
 
 
@@ -62,7 +63,8 @@ def bar_of_shares(classes: Mapping[str, int]) -> Bar:
 
 
 def _spread(share: float, test_rows: int) -> float:
-    """Standard deviation of a share of test rows."""
+    """Standard deviation of a share of test rows; of NaN the largest."""
+    share = share if math.isfinite(share) else 0.5
     return math.sqrt(max(share * (1 - share), 0.01) / max(test_rows, 1))
 
 
@@ -80,23 +82,39 @@ def _bar(metric: str, trivial: float, linear: float, *, spread: float) -> Bar:
     return Bar(metric=metric, trivial=trivial, linear=linear, floor=max(floor, 0.0 if metric == "r2" else 0.01))
 
 
-def _linear_classes(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], metric: str) -> float:
+@dataclass(frozen=True, kw_only=True)
+class _Answers:
+    """Of a linear model, each from a fold that it was not trained on."""
+
+    y: np.ndarray[Any, Any]  # (N,)
+    guessed: np.ndarray[Any, Any]  # (N,)
+    scores: np.ndarray[Any, Any]  # (N,) of the second class
+
+    def reached(self, metric: str) -> float:
+        """NaN where there is nothing to compare."""
+        from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
+
+        if metric == "roc_auc":
+            return float(roc_auc_score(self.y, self.scores)) if len(set(self.y.tolist())) == 2 else math.nan
+        if metric == "accuracy":
+            return float(accuracy_score(self.y, self.guessed))
+        return float(f1_score(self.y, self.guessed, average="macro"))
+
+
+def _linear_classes(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> _Answers | None:
+    """None where a fold holds one class alone."""
     from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
     rows = some_of(len(y))
     guessed, scores = np.empty(len(rows), dtype=y.dtype), np.zeros(len(rows))
     x, y = x[rows], y[rows]
     for train, test in _folds(len(rows)):
         if len(set(y[train].tolist())) < 2:
-            return math.nan
+            return None
         model = _fitted(LogisticRegression(max_iter=200), x[train], y[train])
         guessed[test] = model.predict(x[test])
-        if metric == "roc_auc":
-            scores[test] = model.predict_proba(x[test])[:, 1]
-    if metric == "roc_auc":
-        return float(roc_auc_score(y, scores)) if len(set(y.tolist())) == 2 else math.nan
-    return float(accuracy_score(y, guessed) if metric == "accuracy" else f1_score(y, guessed, average="macro"))
+        scores[test] = model.predict_proba(x[test])[:, 1]
+    return _Answers(y=y, guessed=guessed, scores=scores)
 
 
 def _linear_numbers(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> float:

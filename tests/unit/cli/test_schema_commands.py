@@ -56,7 +56,7 @@ def test_show_prints_what_is_proposed_and_what_a_pipeline_has(ratchet: Any) -> N
     assert "land: {kind: category, values: [AT, DE]}" in ratchet("schema", "show", "Käufe.csv")
     ratchet("init", "Käufe.csv")
     shown = json.loads(ratchet("schema", "show", "kaufe", "--json"))
-    assert (shown["label"], shown["fields"]["größe"]) == ("klasse", {"kind": "number"})
+    assert (shown["label"], shown["fields"]["größe"]) == ("klasse", {"kind": "number", "decimal": "."})
     assert "did you mean 'kaufe'" in ratchet("schema", "show", "kaufen", code=2)
 
 
@@ -70,9 +70,9 @@ def test_folders_and_sequences_have_a_schema_too(ratchet: Any, folder: Path) -> 
         "".join(f">g{number}\nACGTAC\nGTAC{'ACGT'[number % 4]}\n" for number in range(8))
     )
     sounds = json.loads(ratchet("schema", "show", "stimmen", "--json"))["schema"]
-    assert (sounds["fields"]["audio"], sounds["label"]) == ({"kind": "audio"}, "label")
+    assert (sounds["fields"]["sound"], sounds["label"]) == ({"kind": "audio"}, "label")
     genes = json.loads(ratchet("schema", "show", "gene.fasta", "--json"))["schema"]
-    assert (genes["fields"]["sequence"], genes["id"]) == ({"kind": "letters", "alphabet": "dna"}, "name")
+    assert (genes["fields"]["sequence"], genes["id"]) == ({"kind": "letters", "alphabet": "dna"}, "id")
 
 
 def test_diff_exits_with_3_where_a_delivery_is_more_than_compatible(ratchet: Any, folder: Path) -> None:

@@ -223,3 +223,17 @@ def test_a_schema_from_which_nothing_can_be_learnt_is_refused(schema: dict[str, 
 def test_before_it_is_fitted_there_is_no_network() -> None:
     with pytest.raises(DataError, match="is not fitted"):
         SchemaWorkload(schema=SCHEMA).build_model()
+
+
+def test_the_source_selects_rows_and_the_folder_says_the_label_that_the_schema_names() -> None:
+    selected = read(SchemaWorkload(schema=SCHEMA), LINES, {**SOURCE, "select": {"rows": "colour == 'red'"}})
+    assert {one.columns["colour"] for one in selected if isinstance(one, Record)} == {"red"}
+    schema = {
+        "label": "kind",
+        "fields": {"sequence": {"kind": "letters"}, "kind": {"kind": "category", "values": ["a", "b"]}},
+    }
+    data = b">one\nACGT\n"
+    items = [RawObject(key=f"{kind}/x.fasta", size_bytes=len(data), sha256="0" * 64) for kind in "ab"]
+    source = {"prefix": "x/", "format": "fasta", "label_from": "folder"}
+    found = list(SchemaWorkload(schema=schema).records(items, lambda _: data, source))
+    assert [(one.id, one.y) for one in found if isinstance(one, Record)] == [("one", 0), ("one", 1)]
