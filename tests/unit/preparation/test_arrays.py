@@ -1,4 +1,4 @@
-"""Tensors that an example brings along, and the target of a regression."""
+"""Tensors that an example brings along, as they are or scaled."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pyarrow as pa
 import pytest
 from mlratchet.models.errors import DataError
 from mlratchet.models.preparation.arrays import TensorOptions, TensorPreparation
-from mlratchet.models.preparation.target import TargetOptions, TargetPreparation
 from mlratchet.models.schema.fields import Field
 
 VALUES = np.random.default_rng(0).normal(5, 3, (30, 6)).astype(np.float32)
@@ -53,32 +52,3 @@ def test_a_tensor_that_lacks_where_none_may_is_refused() -> None:
 def test_a_place_that_is_no_number_is_refused(value: Any) -> None:
     with pytest.raises(DataError, match="example 0: tensor 'p' holds NaN or infinity"):
         prepared("standard", [[1.0, 2.0, 3.0, 4.0, 5.0, value]], nullable=True)
-
-
-def targets(values: list[Any]) -> pa.Table:
-    return pa.table({"@label": pa.array(values, pa.float64())})
-
-
-@pytest.mark.parametrize("options", [{}, {"log": True}, {"scale": "none"}, {"log": True, "scale": "none"}])
-def test_answers_are_in_the_unit_of_the_target(options: dict[str, Any]) -> None:
-    values = np.random.default_rng(0).normal(0, 1000, 200)
-    one = TargetPreparation({"@label": Field(kind="number")}, TargetOptions(**options))
-    state = one.fit(lambda: iter([targets(values.tolist())]))
-    scaled = one.apply(targets(values.tolist()), state).array
-    assert one.inverse(scaled, state) == pytest.approx(values, rel=1e-4, abs=1e-3)
-    if options.get("scale") != "none":
-        assert scaled.mean() == pytest.approx(0.0, abs=1e-6)
-        assert scaled.std() == pytest.approx(1.0, abs=1e-6)
-
-
-def test_a_constant_target_is_answered() -> None:
-    one = TargetPreparation({"@label": Field(kind="number")}, TargetOptions())
-    state = one.fit(lambda: iter([targets([7.0, 7.0])]))
-    assert one.inverse(np.array([[0.0], [0.5]]), state).tolist() == [[7.0], [7.5]]
-
-
-def test_a_row_without_a_target_is_refused() -> None:
-    one = TargetPreparation({"@label": Field(kind="number")}, TargetOptions())
-    state = one.fit(lambda: iter([targets([7.0, 8.0])]))
-    with pytest.raises(DataError, match="example 1: field '@label' is not given"):
-        one.apply(targets([1.0, None]), state)
