@@ -24,6 +24,7 @@ from mlratchet.models.training.rehearsal import Rehearsal, rehearse
 from mlratchet.models.training.run import run_training
 from mlratchet.models.workloads.loading import load_workload
 
+from tests.conftest import REPOSITORY
 from tests.unit.tensors.conftest import HERE, Train, dataset_of, job_of
 from tests.unit.tensors.named_models import lines
 
@@ -66,8 +67,16 @@ def as_rank(rank: int, folder: str, use: str, dataset: str, objects: dict[str, b
 @pytest.mark.parametrize(
     ("use", "changes"), [("TwoTowers", {}), ("Texts", {"loader_workers": 1}), ("Texts", {"mode": "fast"})]
 )
-def test_two_ranks(train: Train, store: MemoryStore, tmp_path: Path, use: str, changes: dict[str, Any]) -> None:
+def test_two_ranks(
+    train: Train,
+    store: MemoryStore,
+    tmp_path: Path,
+    use: str,
+    changes: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Mode exact has the bits of one process, also with loader workers; mode fast trains."""
+    monkeypatch.syspath_prepend(REPOSITORY)  # a spawned process imports this module by its name
     dataset = dataset_of(store, use)
     objects = {info.key: store.get(info.key) for info in store.list("")}
     context = multiprocessing.get_context("spawn")
