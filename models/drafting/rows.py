@@ -41,7 +41,7 @@ def draft_rows(delivery: LocalFiles, proposal: Proposal, name: str) -> tuple[str
     if label is None:
         raise DataError(f"{delivery.files[0]}: no column can be a label; name one with --label")
     kind = delivery.table[label.name].type
-    if label.task == "classification" and pa.types.is_floating(kind):
+    if not label.is_number and pa.types.is_floating(kind):
         raise DataError(
             f"{delivery.files[0]}: label {label.name!r}: {len(label.classes)} classes of type {kind}, expected whole "
             "numbers or text; write it so, or choose another by --label"
