@@ -133,17 +133,14 @@ class S3Store:
             data: bytes = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
             return data
 
-        for last in (False, True):
-            quick = None if last else self._quick(key)
-            data = quick if quick is not None else self._call("read", key, read)
-            try:
-                verify(self._bucket, key, hashlib.sha256(data).hexdigest(), sha256)
-            except DigestMismatch:
-                if last:  # a bit flipped on the way is gone at the second reading
-                    raise
-                continue
-            return data
-        raise AssertionError("unreachable")
+        def slow() -> bytes:
+            return self._call("read", key, read)
+
+        def first() -> bytes:
+            quick = self._quick(key)
+            return quick if quick is not None else slow()
+
+        return self._verified(key, sha256, first, slow)
 
     def get_range(self, key: str, start: int, length: int, *, sha256: str | None = None) -> bytes:
         """See the port."""
@@ -163,16 +160,20 @@ class S3Store:
                 data = data[start:]
             return data[:length]
 
-        for last in (False, True):
-            data = self._call("read a range of", key, read)
-            try:
-                verify(self._bucket, key, hashlib.sha256(data).hexdigest(), sha256)
-            except DigestMismatch:
-                if last:  # a bit flipped on the way is gone at the second reading
-                    raise
-                continue
-            return data
-        raise AssertionError("unreachable")
+        def asked() -> bytes:
+            return self._call("read a range of", key, read)
+
+        return self._verified(key, sha256, asked, asked)
+
+    def _verified(self, key: str, sha256: str | None, first: Callable[[], bytes], again: Callable[[], bytes]) -> bytes:
+        """What `first` reads, or `again`: a bit flipped on the way is gone at the second reading."""
+        data = first()
+        try:
+            verify(self._bucket, key, hashlib.sha256(data).hexdigest(), sha256)
+        except DigestMismatch:
+            data = again()
+            verify(self._bucket, key, hashlib.sha256(data).hexdigest(), sha256)
+        return data
 
     def put(self, key: str, data: bytes) -> None:
         """See the port."""

@@ -25,11 +25,11 @@ def prepared_rows(instances: list[Any], about: ExampleSpec, *, first: int) -> In
         field = f"instances[{first + (error.row or 0)}]{f'.{error.field}' if error.field else ''}"
         words = str(error).rpartition(f"field {error.field!r}: ")[2] if error.field else str(error)
         raise BadRequestError(field[:WORDS], words[:WORDS]) from error
-    for reject in preparer.plan.refused(table):
-        raise BadRequestError(f"instances.{reject.field}"[:WORDS], reject.reason[:WORDS])
     try:
         return preparer.prepared(table)
-    except RatchetError as error:  # an example that no rule refused and that cannot be prepared
+    except RatchetError as error:  # which field it is, is asked only now: it decodes every picture and sound again
+        for reject in preparer.plan.refused(table):
+            raise BadRequestError(f"instances.{reject.field}"[:WORDS], reject.reason[:WORDS]) from error
         raise BadRequestError("instances", str(error)[:WORDS]) from error
 
 

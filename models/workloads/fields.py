@@ -34,7 +34,7 @@ from mlratchet.models.sources.jsonl import Jsonl
 from mlratchet.models.sources.parquet import Parquet
 from mlratchet.models.sources.pieces import RawPiece
 from mlratchet.models.sources.ranged import opening_whole
-from mlratchet.models.sources.raw_cells import DIGITS, cells_digest
+from mlratchet.models.sources.raw_cells import cells_digest
 from mlratchet.models.sources.record import ExampleSpec, InputSpec, RawObject, Record, Reject
 from mlratchet.models.sources.stored_examples import EXAMPLE, UNPREPARED
 from mlratchet.models.tensors.spec import TensorSpec
@@ -253,7 +253,7 @@ class SchemaWorkload(Workload):
                 content_sha256=hashlib.sha256(examples[row]).hexdigest(),
                 row_digest=identity,
                 row_columns=who,
-                raw_digest=cells_digest(values, inputs)[:DIGITS],
+                raw_digest=cells_digest(values, inputs),
                 where=where,
             )
 
