@@ -25,12 +25,10 @@ Array = np.ndarray[Any, Any]
 
 def attach(module: nn.Module, columns: int, *, target: bool) -> nn.Module:
     """The same module; it takes raw columns (B, F) and, with `target`, gives numbers in the target's unit."""
-    for name, value in neutral(columns, target=target).items():
+    for name, value in neutral(columns, target=False).items():
         module.register_buffer(name, value)
     module.register_forward_pre_hook(_scaled)
-    if target:
-        module.register_forward_hook(_in_units)
-    return module
+    return attach_target(module) if target else module
 
 
 def attach_target(module: nn.Module) -> nn.Module:
