@@ -10,9 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 class StrictModel(BaseModel):
     """Frozen; refuses unknown keys, NaN and infinity, and a number or boolean written as text."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    # without `use_attribute_docstrings`: it would read and parse the source of every class, in every process
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class WorkloadRef(StrictModel):

@@ -14,8 +14,7 @@ from typing import Any
 
 import httpx
 from mlratchet.models.errors import ConfigurationError, DataError, InfrastructureError
-from mlratchet.models.serving.config import ServingConfig
-from mlratchet.models.serving.openapi import MOST_BYTES
+from mlratchet.models.serving.config import MOST_BYTES, ServingConfig
 
 TABLES = (".csv", ".tsv", ".txt")
 DELIMITERS = (",", ";", "\t", "|")

@@ -49,6 +49,8 @@ STAGES: dict[str, tuple[str, ...]] = {
         "mlratchet.models.serving.predictor",
     ),
     "calls": (
+        "scipy.optimize",
+        "scipy.special",
         "mlratchet.infra.child.main",
         "mlratchet.infra.artifact.package",
         "mlratchet.models.decisions.foreign_judge",

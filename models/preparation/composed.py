@@ -24,8 +24,9 @@ from mlratchet.models.preparation.base import (
     State,
     fit_together,
 )
+from mlratchet.models.preparation.parts import PlannedPart, parts_of
 from mlratchet.models.preparation.rows import table_of
-from mlratchet.models.preparation.section import AS_USUAL, PlannedPart, PreparationSection, parts_of
+from mlratchet.models.preparation.section import AS_USUAL, PreparationSection
 from mlratchet.models.schema.fields import Schema
 from mlratchet.models.schema.reject import Reject
 from mlratchet.models.tensors.named import Column, Inputs, Ragged

@@ -5,6 +5,8 @@ from __future__ import annotations
 from mlratchet.models.config import StrictModel
 from pydantic import Field, field_validator
 
+MOST_BYTES = "x-max-bytes"  # in the description of a server: of a request's body
+
 
 class ServingConfig(StrictModel):
     """How the champion is served."""

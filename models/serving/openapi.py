@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.objectives.naming import objective_of
-from mlratchet.models.serving.config import ServingConfig
+from mlratchet.models.serving.config import MOST_BYTES, ServingConfig
 from mlratchet.models.serving.examples import example_schema
 from mlratchet.models.serving.schema import most_instances
 from mlratchet.models.tensors.spec import TensorSpec
 
 Json = dict[str, Any]
-MOST_BYTES = "x-max-bytes"  # of a request's body
 ANY_NUMBERS: Json = {"type": "array", "description": "numbers, nested as the model's input shape"}
 REFUSALS = {
     "400": "The body is not JSON",

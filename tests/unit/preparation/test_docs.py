@@ -13,7 +13,8 @@ import yaml
 from mlratchet.models.functions import load_class
 from mlratchet.models.preparation.base import Preparation
 from mlratchet.models.preparation.composed import PreparationPlan
-from mlratchet.models.preparation.section import BUILT_IN, PreparationSection
+from mlratchet.models.preparation.parts import BUILT_IN
+from mlratchet.models.preparation.section import PreparationSection
 from mlratchet.models.schema.fields import Field, Kind, Schema
 
 from tests.conftest import REPOSITORY
