@@ -12,7 +12,9 @@ from mlratchet.flows.cli import (
     browse,
     compare,
     demo,
+    exporting,
     models,
+    new,
     pipelines,
     rejects,
     runs,
@@ -55,11 +57,13 @@ def point_libraries_at_the_stack() -> None:
 
 stack.register(app)
 browse.register(app)
+new.register(app)
 runs.register(app)
 pipelines.register(app)
 schema.register(app)
 tuning.register(app)
 models.register(app)
+exporting.register(app)
 rejects.register(app)
 approvals.register(app)
 compare.register(app)

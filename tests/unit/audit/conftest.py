@@ -57,6 +57,7 @@ class World:
         self.policy = POLICY
         self.names_registration = True  # decisions of before registrations were named by digest do not
         self.approve: Callable[[Registration, int | None], Approvals] | None = None
+        self.files: dict[str, bytes] = {}  # of the next artifacts; empty: words that name the version
 
     @property
     def ledger(self) -> ObjectLedger:
@@ -70,7 +71,7 @@ class World:
     def register(self, version: int) -> Registration:
         """Artifact, manifest and record of a version."""
         names = ("data/model.pt2", "signature.json", "card.md")
-        files = {name: f"{name} of version {version}".encode() for name in names}
+        files = self.files or {name: f"{name} of version {version}".encode() for name in names}
         for name, data in files.items():
             self.uploads.put(f"1/models/m-{version}/artifacts/{name}", data)
         manifest = ArtifactManifest(

@@ -1,0 +1,186 @@
+"""`ratchet export`: verified bytes that answer as the server does, in a process that has no Ratchet."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mlratchet.infra.artifact.exported import load_exported
+from mlratchet.infra.artifact.package import complete, export
+from mlratchet.infra.registry.memory import MemoryRegistry
+from mlratchet.models.artifact.signature import Signature
+from mlratchet.models.config import WorkloadRef
+from mlratchet.models.errors import ConfigurationError, SecurityError
+from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.preparation.base import State
+from mlratchet.models.serving.config import ServingConfig
+from mlratchet.models.serving.contract import served_signature
+from mlratchet.models.serving.predictor import Predictor
+from mlratchet.models.serving.schema import parse_request
+from mlratchet.models.tensors.batch import batch_of
+from mlratchet.models.tensors.named import Inputs
+from mlratchet.models.training.rehearsal_rows import fitted_to_made_up, made_up
+from mlratchet.models.workloads.base import Workload
+from mlratchet.models.workloads.fields import SchemaWorkload
+from mlratchet.models.workloads.tabular import TableClassifier
+from mlratchet.tasks.actions.export import export_version
+from safetensors.numpy import save_file as save_arrays
+from safetensors.torch import save_file
+
+from tests.unit.audit.conftest import World
+
+SCHEMA = {
+    "fields": {
+        "amount": {"kind": "number"},
+        "note": {"kind": "text"},
+        "paid": {"kind": "category", "values": ["no", "yes"]},
+    },
+    "label": "paid",
+}
+EXAMPLE = {"amount": 3.5, "note": "made up words"}
+OUTSIDE = """
+import sys
+sys.modules["mlratchet"] = None
+import json, torch
+from safetensors.torch import load_file
+rows = load_file(sys.argv[2])
+{load}
+with torch.inference_mode():
+    output = {call}
+print(json.dumps(output.softmax(dim=1).tolist()))
+"""
+
+
+class Exported:
+    """A promoted version of a real model, and what its server answers."""
+
+    def __init__(self, world: World, workload: Workload, rows: Inputs, folder: Path, **more: Any) -> None:
+        torch.manual_seed(0)
+        module = workload.build_model().eval()
+        weights, out = folder / "w.safetensors", folder / "model"
+        save_file(module.state_dict(), weights)
+        export(load_module(module, workload), rows, out)
+        signature = served_signature(workload, ServingConfig())
+        complete(out, signature, rows, card="card", weights_file=weights, **more)
+        world.files = {str(one.relative_to(out)): one.read_bytes() for one in out.rglob("*") if one.is_file()}
+        self.world, self.rows, self.module = world, rows, module
+        world.promote(9)
+        self.predictor = Predictor(
+            version=9, generation=1, signature=Signature.from_json((out / "signature.json").read_text()),
+            model=load_exported(out),
+        )  # fmt: skip
+        self.adapters: Any = SimpleNamespace(
+            store=world.store, keys=world.keys, ledger=world.ledger, registry=MemoryRegistry(), bucket=world.bucket
+        )
+
+    def outside(self, load: str, call: str, folder: Path) -> list[dict[str, float]]:
+        """What a process without Ratchet answers to the rows."""
+        tensors = folder / "rows.safetensors"
+        batch = batch_of(self.rows)
+        named = {"x": batch} if isinstance(batch, torch.Tensor) else batch
+        save_arrays({name: np.ascontiguousarray(one.numpy()) for name, one in named.items()}, tensors)
+        done = subprocess.run(
+            [sys.executable, "-c", OUTSIDE.format(load=load, call=call), str(folder), str(tensors)],
+            capture_output=True, text=True, check=False, cwd=folder,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return [dict(zip(("no", "yes"), one, strict=True)) for one in json.loads(done.stdout)]
+
+
+def load_module(module: Any, workload: Workload) -> Any:
+    from mlratchet.models.tensors.batch import asked_by_name
+
+    return asked_by_name(module, workload.tensors())
+
+
+@pytest.fixture
+def table(world: World, tmp_path: Path) -> Exported:
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    workload = TableClassifier(columns=["a", "b", "c"], classes=["no", "yes"], hidden=8)
+    return Exported(world, workload, Inputs({"x": x}), tmp_path)
+
+
+def test_a_program_elsewhere_answers_as_the_server(table: Exported, tmp_path: Path) -> None:
+    told = export_version(table.adapters, "digits", 9, to="pt2", out=tmp_path / "it.pt2")
+    expected = [one["probabilities"] for one in table.predictor.predict(table.rows)]
+    load = "\n".join(told["load"][:2])
+    assert told["load"][2] == "output = model(x)"
+    found = table.outside(load, "model(rows['x'])", tmp_path)
+    assert [one["yes"] for one in found] == pytest.approx([one["yes"] for one in expected], abs=1e-6)
+    about = json.loads((tmp_path / "it.json").read_text())
+    assert (about["columns"], about["classes"], about["version"]) == (["a", "b", "c"], ["no", "yes"], 9)
+    assert not told["prepared"]
+
+
+@pytest.mark.parametrize("to", ["state_dict", "safetensors"])
+def test_weights_elsewhere_are_those_of_the_version(table: Exported, tmp_path: Path, to: str) -> None:
+    told = export_version(table.adapters, "digits", 9, to=to, out=tmp_path / "weights")
+    assert "weights_only=True" in " ".join(told["load"]) or to == "safetensors"
+    file = told["files"][0]
+    assert "mlratchet" not in Path(file).read_bytes().decode("latin-1")
+    from safetensors.torch import load_file
+
+    held = torch.load(file, weights_only=True) if to == "state_dict" else load_file(file)
+    fresh = TableClassifier(columns=["a", "b", "c"], classes=["no", "yes"], hidden=8).build_model()
+    fresh.load_state_dict(held)
+    with torch.inference_mode():
+        x = torch.from_numpy(table.rows.array)
+        assert torch.equal(fresh.eval()(x), table.module(x))
+
+
+def test_what_prepares_examples_lies_beside(world: World, tmp_path: Path) -> None:
+    ref = WorkloadRef(use="mlratchet.models.workloads.fields:SchemaWorkload", parameters={"schema": SCHEMA})
+    ref = fitted_to_made_up(SchemaWorkload(schema=SCHEMA), ref)
+    workload = SchemaWorkload(**ref.parameters)
+    it = Exported(world, workload, made_up(workload).x.rows(slice(2, 4)), tmp_path, instances=[EXAMPLE] * 2)
+    told = export_version(it.adapters, "digits", 9, to="pt2", out=tmp_path / "it.pt2")
+    about = json.loads((tmp_path / "it.json").read_text())
+    assert about["preparation"]["schema"]["fields"]["note"] == {"kind": "text"}
+    fitted = State.from_bytes((tmp_path / "it.preparation.safetensors").read_bytes())
+    assert about["preparation"]["fitted"] == dict(fitted.document)
+    assert told["takes"][1] == "note: int64 (rows, steps), filled up with zeros; note_lengths: int64 (rows)"
+    rows = parse_request(
+        json.dumps({"instances": [{"amount": 3.5, "note": "made up words"}] * 2}).encode(), it.predictor.signature
+    )
+    it.rows = rows
+    call = told["load"][2].partition(" = ")[2]
+    for name in ("numbers", "note_lengths"):
+        call = call.replace(f"={name}", f"=rows['{name}']")
+    call = call.replace("=note,", "=rows['note'],")
+    found = it.outside("\n".join(told["load"][:2]), call, tmp_path)
+    expected = [one["probabilities"]["yes"] for one in it.predictor.predict(rows)]
+    assert [one["yes"] for one in found] == pytest.approx(expected, abs=1e-6)
+
+
+def test_changed_bytes_and_files_that_are_there_are_refused(table: Exported, tmp_path: Path) -> None:
+    (tmp_path / "there.json").write_text("mine")
+    with pytest.raises(ConfigurationError, match=r"there\.json: is there already"):
+        export_version(table.adapters, "digits", 9, to="pt2", out=tmp_path / "there.pt2")
+    with pytest.raises(ConfigurationError, match="did you mean 'pt2'"):
+        export_version(table.adapters, "digits", 9, to="pt", out=None)
+    key = next(
+        info.key for info in table.world.uploads.list() if info.key.endswith("m-9/artifacts/weights.safetensors")
+    )
+    data = bytearray(table.world.uploads.get(key))
+    data[-1] ^= 1
+    table.world.uploads.put(key, bytes(data))
+    with pytest.raises(SecurityError):
+        export_version(table.adapters, "digits", 9, to="state_dict", out=tmp_path / "it.pt")
+    assert not (tmp_path / "it.pt").exists()
+
+
+def test_a_version_whose_promotion_is_not_signed_by_a_believed_key_is_refused(
+    table: Exported, tmp_path: Path, classified: Callable[..., RowOutputs]
+) -> None:
+    table.adapters.keys = World(classified).keys  # of somebody else
+    with pytest.raises(SecurityError):
+        export_version(table.adapters, "digits", 9, to="pt2", out=tmp_path / "it.pt2")
+    assert not (tmp_path / "it.pt2").exists()
