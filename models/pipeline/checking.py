@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mlratchet.models.artifact.signature import signature_of
 from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.finding import is_ours
 from mlratchet.models.gates.validation import validate_policy
 from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.pipeline.spec import PipelineSpec
@@ -42,6 +43,25 @@ def policy_warnings(spec: PipelineSpec, workload: Workload) -> list[str]:
         columns=spec.source.carried(),
         input_spec=workload.input_spec(),
     )
+
+
+def check_split(spec: PipelineSpec) -> None:
+    """Raises ``ConfigurationError`` for a split by what no record will tell."""
+    rule, schema = spec.data.split, spec.example_schema
+    if rule.by == "group" and spec.source.column_of("group") is None and (schema is None or schema.group is None):
+        raise ConfigurationError(
+            "data.split.by: group, and neither schema.group nor source.group_column names one; name the column, or "
+            "write by: id"
+        )
+    if rule.by == "time" and (schema.time is None if schema is not None else is_ours(spec.workload.use)):
+        times = [name for name, field in schema.fields.items() if field.kind == "time"] if schema is not None else []
+        hint = f"; name one of {', '.join(times)}" if times else "; name a field of kind time"
+        raise ConfigurationError(f"data.split.by: time, and schema.time names no field{hint}")
+    if rule.by == "time" and is_ours(spec.workload.use) and "schema" not in spec.workload.parameters:
+        raise ConfigurationError(
+            f"data.split.by: time, and {spec.workload.use} reads no times; leave workload.use out, and the fields of "
+            "the schema are learnt from"
+        )
 
 
 def check_source(spec: PipelineSpec, workload: Workload) -> str:
