@@ -10,7 +10,8 @@ from mlratchet.models.moments import us_of
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 Share = Annotated[float, Field(gt=0, lt=1)]
-RULES = ("id", "group", "time")
+RULES = ("id", "group", "time", "cluster", "given")
+Words = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
 
 
 class Shares(StrictModel):
@@ -84,6 +85,50 @@ class TimeSplit(Shares):
         return False
 
 
+class ClusterSplit(Shares):
+    """By a hash of the cluster of near-duplicates that a record is in, so that no record has a near-duplicate on
+    another side; groups stay together, too. A record that joins two clusters can move them."""
+
+    by: Literal["cluster"]
+    salt: str = "ratchet"
+    """Another salt draws another split."""
+
+    @property
+    def keeps_sides(self) -> bool:
+        """Whether a record that is delivered again is on the side that it was on."""
+        return False
+
+
+class GivenSplit(StrictModel):
+    """As a column of the delivery says; a record with another word in it is set aside."""
+
+    by: Literal["given"]
+    column: str = Field(min_length=1)
+    """The column that says it; of a schema a field with `input: false`."""
+    train: Words = ("train",)
+    """Words of the column that mean it, and so on."""
+    validation: Words = ("validation",)
+    test: Words = ("test",)
+
+    @model_validator(mode="after")
+    def _one_side_per_word(self) -> GivenSplit:
+        words = (*self.train, *self.validation, *self.test)
+        twice = next((one for one in words if words.count(one) > 1), None)
+        if twice is not None:
+            raise ValueError(f"{twice!r} is said of two sides")
+        return self
+
+    @property
+    def test_share(self) -> float:
+        """A guess: only the delivery tells (0..1)."""
+        return 0.25
+
+    @property
+    def keeps_sides(self) -> bool:
+        """Whether a record that is delivered again is on the side that it was on: a delivery can say otherwise."""
+        return False
+
+
 def _tag(document: Any) -> str:
     """The member of `SplitRule` that a section is checked against."""
     by = document.get("by", "id") if isinstance(document, Mapping) else getattr(document, "by", "id")
@@ -91,7 +136,10 @@ def _tag(document: Any) -> str:
 
 
 SplitRule = Annotated[
-    Annotated[SplitConfig, Tag("id")] | Annotated[TimeSplit, Tag("time")],
+    Annotated[SplitConfig, Tag("id")]
+    | Annotated[TimeSplit, Tag("time")]
+    | Annotated[ClusterSplit, Tag("cluster")]
+    | Annotated[GivenSplit, Tag("given")],
     Discriminator(
         _tag,
         custom_error_type="unknown_split",

@@ -34,6 +34,9 @@ def spec_of(split: str, *, schema: str = "", source: str = "", use: str = "") ->
              "parameters: {columns: [price], classes: [a, b]}}\n"},
             r"data.split.by: time, and .*TableClassifier reads no times",
         ),
+        ("{by: given, column: prize}", {}, r"data.split.column: no field 'prize'; did you mean 'price'"),
+        ("{by: given, column: price}", {}, r"data.split.column: 'price' is an input: a model would be told its side"),
+        ("{by: given, column: bought}", {}, r"data.split.column: 'bought' is the label"),
     ],
 )  # fmt: skip
 def test_a_split_by_what_no_record_will_tell_is_refused_before_anything_is_read(
@@ -46,6 +49,8 @@ def test_a_split_by_what_no_record_will_tell_is_refused_before_anything_is_read(
 def test_a_split_by_what_the_schema_names_holds_and_is_read_back_as_published() -> None:
     check_split(spec_of("{by: group}", source=", group_column: price"))
     check_split(spec_of("{by: group}", schema="  group: price\n"))
+    check_split(spec_of("{by: given, column: at, validation: [dev]}"))
+    check_split(spec_of("{by: cluster}"))
     spec = spec_of("{by: time, gap_days: 1.5}", schema="  time: at\n")
     check_split(spec)
     store = MemoryStore()
