@@ -67,7 +67,7 @@ def check_pipeline(
         raise ConfigurationError("\n".join([*told, *beside]))
     notes = list(rehearse_made_up(spec, file, adapters)) if rehearsing else []
     pilot = newest_comparison(adapters, spec, workload) if adapters is not None else None
-    known = pilot or Pilot(test_share=spec.data.split.test, metrics=_metrics(spec, workload))
+    known = pilot or Pilot(test_share=spec.data.split.test_share, metrics=_metrics(spec, workload))
     return spec, warnings + spec.train.notes() + notes + power_notes(spec.gates, known)
 
 
@@ -78,7 +78,7 @@ def power_beside(left: Left, workload: Workload, file: Path) -> list[str]:
     for gate, number, check in left.spec.gates.all_checks():
         with suppress(RatchetError):  # this check is among the mistakes
             metrics = metrics_of([check], workload.objective.reference, workload.class_names())
-            note = check.power_note(Pilot(test_share=left.spec.data.split.test, metrics=metrics))
+            note = check.power_note(Pilot(test_share=left.spec.data.split.test_share, metrics=metrics))
             notes += [f"gates.{gate}.{number}: {note}"] if note else []
     if not notes:
         return []
@@ -148,7 +148,7 @@ def newest_comparison(adapters: Adapters, spec: PipelineSpec, workload: Workload
         if ours is not None:
             ours, theirs, names = side_by_side(ours, theirs, names)
         return Pilot(
-            test_share=spec.data.split.test,
+            test_share=spec.data.split.test_share,
             test_rows=load_dataset(adapters.store, record.dataset_id).rows["test"],
             ours=ours,
             theirs=theirs,

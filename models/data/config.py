@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Union
 
 from mlratchet.models.config import StrictModel
+from mlratchet.models.data.split_rules import SplitConfig, SplitRule
 from mlratchet.models.functions import REFERENCE
 from mlratchet.models.sources.base import SourceOptions
 from mlratchet.models.sources.formats import FORMATS, format_of
-from pydantic import ConfigDict, Discriminator, Field, Tag, create_model, model_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, create_model
 
 __all__ = ["DataConfig", "Source", "SourceConfig", "SplitConfig"]
 
@@ -53,23 +54,8 @@ else:  # a format that is added to `FORMATS` is an option here
 """What stands under `source` of a pipeline file: the options of its format."""
 
 
-class SplitConfig(StrictModel):
-    """Shares of the records; a record's side follows from a hash of its id (or group), so it never moves."""
-
-    validation: float = Field(default=0.15, gt=0, lt=1)
-    test: float = Field(default=0.25, gt=0, lt=1)
-    salt: str = "ratchet"
-    """Another salt draws another split."""
-
-    @model_validator(mode="after")
-    def _leaves_rows_to_train_on(self) -> SplitConfig:
-        if self.validation + self.test >= 1:
-            raise ValueError(f"validation {self.validation} + test {self.test} leave nothing to train on")
-        return self
-
-
 class DataConfig(StrictModel):
-    """Split, quarantine and sharding."""
+    """Split and sharding."""
 
-    split: SplitConfig = SplitConfig()
+    split: SplitRule = SplitConfig()
     rows_per_shard: int = Field(default=1024, ge=1)

@@ -17,7 +17,7 @@ from mlratchet.models.data.raw_objects import raw_objects
 from mlratchet.models.data.row_index import index_bytes
 from mlratchet.models.data.shards import write_shard
 from mlratchet.models.data.snapshot import Snapshot
-from mlratchet.models.data.split import SIDES, side_of
+from mlratchet.models.data.split import SIDES, Sides, sides_of
 from mlratchet.models.errors import DataError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.ports.storage import ObjectStore
@@ -125,12 +125,14 @@ def write_dataset(
     tensors: tuple[TensorSpec, ...] = (),
     prepared: bool = False,
     first: FirstDelivery = UNKNOWN,
+    sides: Sides | None = None,
 ) -> DatasetManifest:
     """Write shards, then the manifest by conditional create; an existing dataset is returned as it is, and what of it
     was changed or is gone is written again.
 
     `code` as for `dataset_parts`; `tensors`: of a workload that names its own; `prepared`: whether its rows are
-    examples, which a preparation makes tensors of. Raises ``DataError`` when a side is empty, and as `mend`.
+    examples, which a preparation makes tensors of; `sides`: of the records, where that is known already. Raises
+    ``DataError`` when a side is empty, and as `mend`.
     """
     identity = dataset_id(
         snapshot.id,
@@ -141,14 +143,15 @@ def write_dataset(
         identity_columns=first.identity_columns,
         number_marks=first.number_marks,
     )
+    sides = sides or sides_of(records, data.split)
     index = index_bytes(records, class_names, input_columns)
     if store.exists(f"datasets/{identity}.json"):
         found = load_dataset(store, identity)
-        mend(store, found.raw if prepared else found, pieces_of(records, data), index, tensors)
+        mend(store, found.raw if prepared else found, pieces_of(records, data, sides), index, tensors)
         if prepared:
             mend_preparation(store, workload, found)
         return found
-    jobs = pieces_of(records, data)
+    jobs = pieces_of(records, data, sides)
     counted: dict[str, int] = {side: sum(len(members) for s, members in jobs if s == side) for side in SIDES}
     for side, rows in counted.items():
         if not rows:
@@ -181,11 +184,13 @@ def write_dataset(
     return manifest
 
 
-def pieces_of(records: list[Record], data: DataConfig) -> list[tuple[str, list[Record]]]:
+def pieces_of(records: list[Record], data: DataConfig, side_of_each: Sides) -> list[tuple[str, list[Record]]]:
     """The records of every shard, by side."""
     sides: dict[str, list[Record]] = {side: [] for side in SIDES}
     for record in records:
-        sides[side_of(record.group or record.id, data.split)].append(record)
+        side = side_of_each(record)
+        if side is not None:
+            sides[side].append(record)
     step = data.rows_per_shard
     return [(side, members[at : at + step]) for side, members in sides.items() for at in range(0, len(members), step)]
 

@@ -20,7 +20,7 @@ from mlratchet.models.data.row_index import (
     load_index,
     prepared_digest,
 )
-from mlratchet.models.data.split import side_of
+from mlratchet.models.data.split import Sides, sides_of
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.sources.record import Record, Reject, arrays_of, target_names
 
@@ -83,11 +83,12 @@ def inspect(
     *,
     columns: tuple[str, ...] = (),
     before: Names | None = None,
+    sides: Sides | None = None,
 ) -> QualityReport:
     """Measure the records; measures against `previous` are left out with n = 0 and value 0 when it is None.
 
     `columns` are those of the input; `before` are the names of classes and columns that the dataset `previous` was made
-    with, where they are others than now.
+    with, where they are others than now; `sides` those of the records, where they are known already.
     """
     ours = Names(classes=class_names, columns=columns)
     theirs = before or ours
@@ -97,7 +98,7 @@ def inspect(
     measures = {
         "rows": Measure(value=float(len(records)), n=len(records)),
         "rejected_fraction": Measure(value=reading.set_aside / total if total else 0.0, n=total, detail=aside),
-        **_duplicates(records, data),
+        **_duplicates(records, sides or sides_of(records, data.split)),
         **_inputs(records),
         **_against(store, records, previous, ours, theirs),
     }
@@ -106,14 +107,14 @@ def inspect(
     return QualityReport(measures=measures)
 
 
-def _duplicates(records: list[Record], data: DataConfig) -> dict[str, Measure]:
+def _duplicates(records: list[Record], side_of_each: Sides) -> dict[str, Measure]:
     by_content: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         by_content[record.content_sha256].append(record)
     n = len(records)
     repeated = sum(len(same) for same in by_content.values() if len(same) > 1)
     conflicts = [same for same in by_content.values() if len({record.y for record in same}) > 1]
-    sides = {record.id: side_of(record.group or record.id, data.split) for record in records}
+    sides = {record.id: side_of_each(record) for record in records}
     test = [record for record in records if sides[record.id] == "test"]
     leaked = [r for r in test if any(sides[other.id] == "train" for other in by_content[r.content_sha256])]
     return {

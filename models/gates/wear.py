@@ -16,6 +16,7 @@ from mlratchet.models.gates.policy import HoldoutPolicy
 from mlratchet.models.gates.result import CheckResult, not_applicable, unknown
 
 KIND = "holdout"
+FRESH = "change data.split.salt (by time: a later data.split.test_from, or newer rows)"
 
 
 def wears_rows(gate: str, checks: Iterable[Check]) -> bool:
@@ -41,8 +42,9 @@ def judge_holdout(rule: HoldoutPolicy | None, uses: int | None) -> CheckResult |
         return None
     seen = f"these test rows have gated {uses} times before"
     if rule.then == "rotate":
-        fresh = "take fresh ones: change data.split.salt, and the next training begins fresh"
-        return unknown(KIND, KIND, threshold, f"{seen}; {fresh}", uses)
+        return unknown(
+            KIND, KIND, threshold, f"{seen}; take fresh ones: {FRESH}, and the next training begins fresh", uses
+        )
     if rule.then == "stricter":
         return not_applicable(KIND, KIND, threshold, f"{seen}; every error probability is divided by {uses + 1}")
-    return not_applicable(KIND, KIND, threshold, f"{seen}; consider fresh ones: change data.split.salt")
+    return not_applicable(KIND, KIND, threshold, f"{seen}; consider fresh ones: {FRESH}")

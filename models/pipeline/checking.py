@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from mlratchet.models.artifact.signature import signature_of
+from mlratchet.models.data.split_rules import GivenSplit
 from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.finding import is_ours
 from mlratchet.models.gates.validation import validate_policy
 from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.schema.fields import Schema
 from mlratchet.models.sources.formats import format_read, options_of
 from mlratchet.models.workloads.base import Workload
 
@@ -42,6 +45,40 @@ def policy_warnings(spec: PipelineSpec, workload: Workload) -> list[str]:
         columns=spec.source.carried(),
         input_spec=workload.input_spec(),
     )
+
+
+def check_split(spec: PipelineSpec) -> None:
+    """Raises ``ConfigurationError`` for a split by what no record will tell."""
+    rule, schema = spec.data.split, spec.example_schema
+    if rule.by == "group" and spec.source.column_of("group") is None and (schema is None or schema.group is None):
+        raise ConfigurationError(
+            "data.split.by: group, and neither schema.group nor source.group_column names one; name the column, or "
+            "write by: id"
+        )
+    if rule.by == "time" and (schema.time is None if schema is not None else is_ours(spec.workload.use)):
+        times = [name for name, field in schema.fields.items() if field.kind == "time"] if schema is not None else []
+        hint = f"; name one of {', '.join(times)}" if times else "; name a field of kind time"
+        raise ConfigurationError(f"data.split.by: time, and schema.time names no field{hint}")
+    if rule.by == "time" and is_ours(spec.workload.use) and "schema" not in spec.workload.parameters:
+        raise ConfigurationError(
+            f"data.split.by: time, and {spec.workload.use} reads no times; leave workload.use out, and the fields of "
+            "the schema are learnt from"
+        )
+    if isinstance(rule, GivenSplit) and schema is not None and "schema" in spec.workload.parameters:
+        _check_given(rule, schema)
+
+
+def _check_given(rule: GivenSplit, schema: Schema) -> None:
+    """Raises ``ConfigurationError`` for a column that does not travel with its row, or that the model would see."""
+    field = schema.fields.get(rule.column)
+    if field is None:
+        hint = nearest_hint(rule.column, schema.fields, otherwise="declare it under schema.fields with input: false")
+        raise ConfigurationError(f"data.split.column: no field {rule.column!r}; {hint}")
+    if rule.column in schema.inputs or rule.column == schema.label:
+        role = "the label" if rule.column == schema.label else "an input"
+        raise ConfigurationError(
+            f"data.split.column: {rule.column!r} is {role}: a model would be told its side; write input: false"
+        )
 
 
 def check_source(spec: PipelineSpec, workload: Workload) -> str:

@@ -5,12 +5,12 @@ Said once in a pipeline file, and used by reading, quality, preparation, the ser
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args
 
 import pydantic
 from mlratchet.models.config import StrictModel
+from mlratchet.models.moments import us_of
 from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.schema.time_formats import check_format
 from pydantic import ValidationInfo, field_validator
@@ -201,12 +201,7 @@ class Schema(StrictModel):
 
 def bound_us(value: float | str) -> int:
     """A bound of a time as microseconds since 1970 in UTC. Raises ``ValueError``."""
-    try:
-        moment = dt.datetime.fromisoformat(str(value))
-    except ValueError as exc:
-        raise ValueError(f"expected a time as ISO 8601, e.g. '2026-01-31', got {value!r}") from exc
-    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.UTC)
-    return (moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)
+    return us_of(str(value))
 
 
 def _place(bound: float | str) -> float:

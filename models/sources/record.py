@@ -63,6 +63,7 @@ class Record:
     row_digest: str = ""  # of its raw cells, label and id aside (`raw_cells.py`); empty: not told
     row_columns: tuple[str, ...] = ()  # the names that `row_digest` is over
     raw_digest: str = ""  # of the raw cells or bytes of its input alone; empty: not told
+    time_us: int | None = None  # microseconds since 1970 in UTC; None: not told
     where: str = ""  # file or file:row; empty: not told
     remarks: tuple[Remark, ...] = ()
 

@@ -25,7 +25,7 @@ from mlratchet.models.preparation.section import PreparationSection
 from mlratchet.models.schema.fields import Schema
 from mlratchet.models.schema.notation import WHERE, Notation, See
 from mlratchet.models.schema.request import as_json
-from mlratchet.models.schema.typing import GROUP, ID, LABEL, typed
+from mlratchet.models.schema.typing import GROUP, ID, LABEL, TIME, typed
 from mlratchet.models.sources.csv import Csv
 from mlratchet.models.sources.formats import open_source, read_tables
 from mlratchet.models.sources.image_folder import ImageFolder
@@ -238,6 +238,7 @@ class SchemaWorkload(Workload):
         carried = [
             n for n, f in self.schema.fields.items() if n != self.schema.label and (not f.input or f.kind in SLICED)
         ]
+        times = table[TIME].cast(pa.int64()).to_pylist() if TIME in table.column_names else None
         classes = {name: number for number, name in enumerate(self.class_names())}
         inputs = tuple(self.schema.inputs)
         for row, where in enumerate(columns[WHERE]):
@@ -254,6 +255,7 @@ class SchemaWorkload(Workload):
                 row_digest=identity,
                 row_columns=who,
                 raw_digest=cells_digest(values, inputs),
+                time_us=times[row] if times is not None else None,
                 where=where,
             )
 

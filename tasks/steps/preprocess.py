@@ -28,6 +28,7 @@ def preprocess(run: Run, work: Work, snapshot: Snapshot, checked: Checked) -> Da
         tensors=run.workload.input_spec().tensors,
         prepared=run.workload.input_spec().example is not None,
         first=work.first,
+        sides=checked.sides,
     )
     run.prepared_by(dataset)
     return dataset

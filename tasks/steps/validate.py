@@ -11,6 +11,8 @@ from mlratchet.models.data.quality import Names, QualityReport, inspect
 from mlratchet.models.data.reading import publish_reading, reading_of
 from mlratchet.models.data.row_index import input_columns
 from mlratchet.models.data.snapshot import Snapshot
+from mlratchet.models.data.split import IN_GAP, Sides, divided
+from mlratchet.models.errors import DataError
 from mlratchet.models.evaluation.slices import require_columns
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.needs import demands_of
@@ -36,10 +38,12 @@ class Checked:
         quality: QualityReport,
         previous: DatasetManifest | None,
         quarantine: str,
+        sides: Sides,
     ) -> None:
         self.records = records
         self.rejects = rejects
         self.quality = quality
+        self.sides = sides
         self.evidence = Evidence(data_measures=quality.measures)
         self.digests = {"previous_dataset": previous.id if previous else "none", "quarantine": quarantine}
 
@@ -56,6 +60,14 @@ def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
     except EmptyDatasetError as error:
         keep_reading(run, work, [], error.rejects)
         raise
+    try:
+        records, aside, sides = divided(records, run.spec.data.split)
+    except DataError:
+        keep_reading(run, work, records, rejects)
+        raise
+    rejects += aside
+    if sides.words:
+        logger.info("divided %s", sides.words)
     quarantine = keep_reading(run, work, records, rejects)
     columns = sorted({name for record in records for name in record.columns})
     for column, where in demands_of(run.spec.gates).columns.items():
@@ -63,14 +75,15 @@ def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
     quality = inspect(
         store,
         records,
-        rejects,
+        [one for one in rejects if one.code != IN_GAP],  # nothing is wrong with those
         previous,
         run.spec.data,
         run.workload.class_names(),
         columns=input_columns(run.workload.input_spec()),
         before=names_of(run, work.incumbent) if work.incumbent else None,
+        sides=sides,
     )
-    return Checked(records, rejects, quality, previous, quarantine)
+    return Checked(records, rejects, quality, previous, quarantine, sides)
 
 
 def keep_reading(run: Run, work: Work, records: list[Record], rejects: list[Reject]) -> str:

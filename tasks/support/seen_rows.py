@@ -157,10 +157,11 @@ def pipeline_of(store: ObjectStore, record: Registration) -> PipelineSpec | None
 
 
 def divides_alike(spec: PipelineSpec, before: PipelineSpec) -> bool:
-    """Whether the rule of the split is the same."""
+    """Whether the rule of the split is the same, and leaves every row on its side."""
     ours, theirs = spec.source, before.source
     return (
-        ours.column_of("id") == theirs.column_of("id")
+        spec.data.split.keeps_sides
+        and ours.column_of("id") == theirs.column_of("id")
         and ours.column_of("group") == theirs.column_of("group")
         and before.data.split == spec.data.split
     )
