@@ -14,13 +14,12 @@ from typing import Any, Literal
 
 import numpy as np
 import orjson
-from mlratchet.models.config import StrictModel
+from mlratchet.models.data.config import NearDuplicates
 from mlratchet.models.data.sketches import minhash, pictures
 from mlratchet.models.data.sketches.pairs import joined, near_pairs
 from mlratchet.models.schema.fields import Schema
 from mlratchet.models.sources.record import Record, arrays_of
 from mlratchet.models.sources.stored_examples import EXAMPLE
-from pydantic import Field
 
 TEXT_SHINGLE, LETTERS_SHINGLE, BASES_SHINGLE = 5, 4, 8  # characters; of few letters longer ones, or all are alike
 FEW_LETTERS = 6
@@ -29,15 +28,6 @@ PIECE = 8192  # records that are sketched together
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
 Kind = Literal["text", "picture"]
 Array = np.ndarray[Any, Any]
-
-
-class NearDuplicates(StrictModel):
-    """From which distance on two records count as near-duplicates."""
-
-    similarity: float = Field(default=0.8, ge=0.5, le=1)
-    """Of texts and sequences: shared shingles of all (Jaccard): five characters of a text, four letters, eight bases."""
-    picture_bits: int = Field(default=4, ge=0, le=16)
-    """Of pictures: how many of the 64 bits of their perceptual hashes may differ."""
 
 
 AS_USUAL = NearDuplicates()
@@ -216,8 +206,8 @@ class _Sketches:
             def near(ours: Array, theirs: Array, rows: Array = rows, of: Array = sketches, t: bool = texts) -> Array:
                 same = rest[rows[ours]] == rest[rows[theirs]]
                 if t:
-                    return same & (minhash.similarity(of[ours], of[theirs]) >= config.similarity)
-                return same & pictures.are_near(of[ours], of[theirs], config.picture_bits)
+                    return np.asarray(same & (minhash.similarity(of[ours], of[theirs]) >= config.similarity))
+                return np.asarray(same & pictures.are_near(of[ours], of[theirs], config.picture_bits))
 
             keys = minhash.bands(sketches) if texts else pictures.orders(sketches)
             left, right = near_pairs(keys, equal[rows], near, same_key=texts)

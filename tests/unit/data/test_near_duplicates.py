@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from mlratchet.models.data.near_duplicates import NearDuplicates, clusters_of
+from mlratchet.models.data.config import NearDuplicates
+from mlratchet.models.data.near_duplicates import clusters_of
 from mlratchet.models.data.sketches.minhash import minhash, similarity
 from mlratchet.models.schema.fields import Schema
 from mlratchet.models.sources.record import Record
