@@ -12,7 +12,7 @@ from mlratchet.models.sources.base import SourceOptions
 from mlratchet.models.sources.formats import FORMATS, format_of
 from pydantic import ConfigDict, Discriminator, Field, Tag, create_model
 
-__all__ = ["DataConfig", "Source", "SourceConfig", "SplitConfig"]
+__all__ = ["DataConfig", "NearDuplicates", "Source", "SourceConfig", "SplitConfig"]
 
 
 def _named(document: Any) -> str:
@@ -54,8 +54,21 @@ else:  # a format that is added to `FORMATS` is an option here
 """What stands under `source` of a pipeline file: the options of its format."""
 
 
+class NearDuplicates(StrictModel):
+    """From which distance on two records count as near-duplicates."""
+
+    similarity: float = Field(default=0.8, ge=0.5, le=1)
+    """Of texts and sequences: shingles that both have, of all (Jaccard): five characters, four letters, eight bases."""
+    picture_bits: int = Field(default=4, ge=0, le=16)
+    """Of pictures: how many of the 64 bits of their perceptual hashes may differ."""
+
+
 class DataConfig(StrictModel):
     """Split and sharding."""
 
     split: SplitRule = SplitConfig()
     rows_per_shard: int = Field(default=1024, ge=1)
+    set_aside: tuple[str, ...] = Field(default=(), strict=False, exclude_if=lambda value: not value)
+    """Remarks whose records are set aside: what `quality.rules` says of them, for the identity of the rows."""
+    near: NearDuplicates | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Which records are near-duplicates, where those stay on one side: `quality.near`, for the identity of the rows."""

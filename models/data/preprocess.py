@@ -15,6 +15,7 @@ from mlratchet.models.data.dataset import DatasetManifest, ShardRef, dataset_id,
 from mlratchet.models.data.prepared_shards import is_whole, mend_preparation, prepare_shards
 from mlratchet.models.data.raw_objects import raw_objects
 from mlratchet.models.data.row_index import index_bytes
+from mlratchet.models.data.rules import AS_USUAL, QualityConfig, ruled
 from mlratchet.models.data.shards import write_shard
 from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.models.data.split import SIDES, Sides, sides_of
@@ -69,6 +70,7 @@ def read_dataset_records(
     *,
     first: FirstDelivery = UNKNOWN,
     delivered: ObjectStore | None = None,
+    rules: QualityConfig = AS_USUAL,
 ) -> tuple[list[Record], list[Reject]]:
     """Every record of the snapshot, and what had to be set aside with reasons; each is told once. `delivered`: the
     bucket that the snapshot was taken of, to mend copies from.
@@ -77,7 +79,7 @@ def read_dataset_records(
     """
     records: dict[str, Record] = {}
     rejects: list[Reject] = []
-    for found in raw_records(store, snapshot, workload, source, first=first, delivered=delivered):
+    for found in ruled(raw_records(store, snapshot, workload, source, first=first, delivered=delivered), rules):
         if isinstance(found, Reject):
             rejects.append(found)
         elif found.id in records:

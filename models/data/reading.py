@@ -1,22 +1,21 @@
-"""What became of every record of a delivery: used, or set aside by which rule. The quarantine holds each of those.
+"""What became of every record of a delivery: used, or set aside by which rule.
 
-`quarantine/<sha256>.json` is the whole, named by the decision of the data gate; `readings/<dataset id>.json` says it in
-short, for whoever meets the dataset again; `rejects/<pipeline>.json` leads to the newest of a pipeline.
+`quarantine.py` keeps each of those; `readings/<dataset id>.json` says it in short, for whoever meets the dataset again.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mlratchet.models.errors import SecurityError
-from mlratchet.models.identity.canonical import canonical_json, digest_bytes
-from mlratchet.models.identity.stored import store_once, stored_document
+from mlratchet.models.data.quarantine import write_quarantine
+from mlratchet.models.identity.canonical import canonical_json
+from mlratchet.models.identity.stored import stored_document
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from mlratchet.models.schema.numbers import Mark
-from mlratchet.models.sources.record import Record, Reject, place_of
+from mlratchet.models.sources.record import Record, Reject
 
 EXAMPLES = 3  # places that a line names of each rule
 COLUMNS = 10  # that a line names
@@ -80,7 +79,7 @@ def _short(name: str) -> str:
 
 
 def reading_of(
-    records: Sequence[Record], rejects: Sequence[Reject], number_marks: Mapping[str, Mark] | None = None
+    records: Collection[Record], rejects: Collection[Reject], number_marks: Mapping[str, Mark] | None = None
 ) -> Reading:
     """Count what was read."""
     remarks = [(one.code, record.where or record.id, 1) for record in records for one in record.remarks]
@@ -90,7 +89,7 @@ def reading_of(
         rules=_counted((one.code, one.where, one.records) for one in rejects),
         remarks=_counted(remarks),
         decimal_commas=tuple(sorted(name for name, mark in (number_marks or {}).items() if mark == ",")),
-        example=rejects[0].reason if rejects else "",
+        example=next(iter(rejects)).reason if rejects else "",
     )
 
 
@@ -118,7 +117,7 @@ def publish_reading(
     store: ObjectStore,
     pipeline: str,
     reading: Reading,
-    rejects: Sequence[Reject],
+    rejects: Collection[Reject],
     *,
     dataset_id: str,
     snapshot_id: str,
@@ -129,17 +128,8 @@ def publish_reading(
 
     The same dataset has the same quarantine, so that repeating this changes nothing but which is the newest.
     """
-    body = canonical_json(
-        {
-            "dataset": dataset_id,
-            "snapshot": snapshot_id,
-            "line": reading.line(),
-            **_plain(reading),
-            "rejects": [_reject(one) for one in rejects],
-        }
-    )
-    quarantine = digest_bytes(body)
-    store_once(store, f"quarantine/{quarantine}.json", body)
+    about = {"dataset": dataset_id, "snapshot": snapshot_id, "line": reading.line(), **_plain(reading)}
+    quarantine = write_quarantine(store, about, rejects)
     store.put(f"readings/{dataset_id}.json", canonical_json({"quarantine": quarantine, "line": reading.line()}))
     newest = {"dataset": dataset_id, "quarantine": quarantine, "run": run_id, "at_s": at_s}
     store.put(f"rejects/{pipeline}.json", canonical_json(newest))
@@ -151,30 +141,9 @@ def _plain(reading: Reading) -> dict[str, Any]:
     return document | {"read": reading.read}
 
 
-def _reject(one: Reject) -> dict[str, Any]:
-    file, row = place_of(one.where)
-    told = {"field": one.field, "value": one.value} if one.field else {}
-    return {"file": file, "row": row, "rule": one.code, "reason": one.reason, "records": one.records, **told}
-
-
 def line_of_dataset(store: ObjectStore, dataset_id: str) -> str:
     """What was said when the rows of a dataset were read; empty where nobody knows any more."""
     try:
         return printable(stored_document(store, f"readings/{dataset_id}.json", "line", "quarantine")["line"])
     except ObjectNotFound:
         return ""
-
-
-def newest_quarantine(store: ObjectStore, pipeline: str) -> dict[str, Any] | None:
-    """Of the newest delivery that was read, its digest verified, with the run that read it; None before the first one,
-    and where it was collected. Raises ``SecurityError`` for what is none."""
-    key = f"rejects/{pipeline}.json"
-    try:
-        newest = stored_document(store, key, "quarantine", "run")
-        body = store.get(f"quarantine/{newest['quarantine']}.json", sha256=newest["quarantine"])
-    except ObjectNotFound:
-        return None
-    document = json.loads(body)
-    if not isinstance(document, dict) or not isinstance(document.get("rejects"), list):
-        raise SecurityError(f"{store.bucket}/{key}: leads to no quarantine; it was changed")
-    return document | {"run": newest["run"], "at_s": newest.get("at_s")}

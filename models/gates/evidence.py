@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mlratchet.models.approval.standing import Approvals
-from mlratchet.models.data.quality import Measure
+from mlratchet.models.data.quality.measure import Measure
 from mlratchet.models.metrics.rows import RowOutputs
 
 

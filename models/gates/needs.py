@@ -21,6 +21,7 @@ class Demands:
     slices: tuple[tuple[str, tuple[str, ...], str | None], ...]  # (metric, columns, function) of slices and groups
     attributions: bool
     metrics: tuple[str, ...]  # that checks read, each once
+    measures: frozenset[str]  # of the delivery, that are taken on demand
 
 
 def demands_of(policy: GatePolicy) -> Demands:
@@ -40,4 +41,5 @@ def demands_of(policy: GatePolicy) -> Demands:
         slices=tuple(dict.fromkeys(one for _, needs in asked for one in needs.slices)),  # in the policy's order
         attributions=any(needs.attributions for _, needs in asked),
         metrics=tuple(dict.fromkeys(name for *_, check in policy.all_checks() for name in check.metric_names)),
+        measures=frozenset(name for _, needs in asked for name in needs.measures),
     )

@@ -142,7 +142,8 @@ DATA = Deciding(
     through=("models.workloads.*", "models.preparation.*", "models.sources.*", "models.schema.*"),
     nothing={
         **ROAD,
-        "models.data.quality": "measures records and changes none: it judges",
+        "models.data.quality.*": "measures records and changes none: it judges",
+        "models.data.quarantine": "writes down what was set aside",
         "models.data.reading": "writes down what was set aside",
         "models.evaluation.*": "measures the outputs of models",
         "models.gates.*": "judges rows, changes none",
@@ -201,7 +202,10 @@ JUDGEMENT = Deciding(
     decides=(
         "models.approval.*",
         "models.artifact.signature",
-        "models.data.quality",
+        "models.data.near_duplicates",
+        "models.data.quality.*",
+        "models.data.rules",
+        "models.data.sketches.*",
         "models.data.split",
         "models.decisions.foreign_judge",
         "models.decisions.judge_again",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from mlratchet.models.config import StrictModel, WorkloadRef
 from mlratchet.models.data.config import DataConfig, Source
+from mlratchet.models.data.rules import AS_USUAL, QualityConfig
+from mlratchet.models.data.split_rules import ClusterSplit
 from mlratchet.models.evaluation.config import EvaluationConfig
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.identity.canonical import digest
@@ -13,7 +15,7 @@ from mlratchet.models.preparation.section import PreparationSection
 from mlratchet.models.schema.fields import Schema
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.training.config import TrainConfig
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 
 class PipelineSpec(StrictModel):
@@ -35,12 +37,23 @@ class PipelineSpec(StrictModel):
     """How the fields of the schema become tensors; null: as is usual for the kind of each."""
     source: Source
     data: DataConfig = DataConfig()
+    quality: QualityConfig = Field(default=AS_USUAL, exclude_if=lambda value: value == AS_USUAL)
+    """What follows where a delivery breaks a rule."""
     train: TrainConfig = TrainConfig()
     gates: GatePolicy
     evaluation: EvaluationConfig = EvaluationConfig()
     serving: ServingConfig = ServingConfig()
     tune: TuneConfig | None = None
     """What `ratchet tune` searches; null: nothing."""
+
+    @model_validator(mode="after")
+    def _rows_by_the_rules(self) -> PipelineSpec:
+        """What of `quality` decides rows or their sides stands in their identity."""
+        near = self.quality.near if isinstance(self.data.split, ClusterSplit) else None
+        if (self.data.set_aside, self.data.near) != (self.quality.set_aside, near):
+            data = self.data.model_copy(update={"set_aside": self.quality.set_aside, "near": near})
+            object.__setattr__(self, "data", data)
+        return self
 
     def revision(self) -> str:
         """SHA-256 hex of the canonical form: what was run, to the last threshold."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 
 from mlratchet.models.data.dataset import DatasetManifest, load_dataset
+from mlratchet.models.data.near_duplicates import clusters_of
 from mlratchet.models.data.preprocess import EmptyDatasetError, read_dataset_records
 from mlratchet.models.data.quality import Names, QualityReport, inspect
 from mlratchet.models.data.reading import publish_reading, reading_of
 from mlratchet.models.data.row_index import input_columns
+from mlratchet.models.data.rules import follow, refuse_errors
 from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.models.data.split import IN_GAP, Sides, divided
 from mlratchet.models.errors import DataError
@@ -50,18 +53,28 @@ class Checked:
 
 @step("Validate the delivery", retries=1)
 def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
-    """Measure the delivery, and against the champion's dataset where there is one."""
+    """Measure the delivery, and against the champion's dataset where there is one.
+
+    Raises ``RuleBrokenError`` where a rule is broken that is an error; the quarantine is kept first.
+    """
     store = run.adapters.store
     previous = load_dataset(store, work.incumbent.dataset_id) if work.incumbent else None
     try:
         records, rejects = read_dataset_records(
-            store, snapshot, run.workload, run.spec.source, first=work.first, delivered=run.raw
+            store,
+            snapshot,
+            run.workload,
+            run.spec.source,
+            first=work.first,
+            delivered=run.raw,
+            rules=run.spec.quality,
         )
     except EmptyDatasetError as error:
         keep_reading(run, work, [], error.rejects)
         raise
     try:
-        records, aside, sides = divided(records, run.spec.data.split)
+        alike = partial(clusters_of, config=run.spec.quality.near, schema=run.spec.example_schema)
+        records, aside, sides = divided(records, run.spec.data.split, alike)
     except DataError:
         keep_reading(run, work, records, rejects)
         raise
@@ -69,8 +82,10 @@ def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
     if sides.words:
         logger.info("divided %s", sides.words)
     quarantine = keep_reading(run, work, records, rejects)
+    refuse_errors(rejects, run.spec.quality, run.spec.name)
     columns = sorted({name for record in records for name in record.columns})
-    for column, where in demands_of(run.spec.gates).columns.items():
+    demands = demands_of(run.spec.gates)
+    for column, where in demands.columns.items():
         require_columns([column], columns, where)  # before anything trains
     quality = inspect(
         store,
@@ -81,8 +96,14 @@ def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
         run.workload.class_names(),
         columns=input_columns(run.workload.input_spec()),
         before=names_of(run, work.incumbent) if work.incumbent else None,
+        asked=demands.measures,
+        quality=run.spec.quality,
+        schema=run.spec.example_schema,
+        batch=run.spec.train.global_batch_size,
         sides=sides,
     )
+    for rule, words in quality.broken.items():
+        follow(rule, words, run.spec.quality)
     return Checked(records, rejects, quality, previous, quarantine, sides)
 
 

@@ -35,6 +35,7 @@ class Needs:
     columns: tuple[str, ...] = ()  # of the rows
     slices: tuple[tuple[str, tuple[str, ...], str | None], ...] = ()  # (metric, columns, function)
     attributions: bool = False
+    measures: tuple[str, ...] = ()  # of the delivery, that are taken on demand
 
 
 @dataclass(frozen=True, kw_only=True)

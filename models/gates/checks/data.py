@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mlratchet.models.data.quality import MEASURES, range_of
+from mlratchet.models.data.quality.measures import MEASURES, range_of
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.gates.checks.base import PolicyContext
+from mlratchet.models.gates.checks.base import Needs, PolicyContext
 from mlratchet.models.gates.checks.case import Case
 from mlratchet.models.gates.checks.naming import always_holds, out_of_range, unknown_name
 from mlratchet.models.gates.checks.statistical import Bounded
@@ -36,6 +36,10 @@ class DataCheck(Bounded):
     def compares(self) -> bool:
         """Some measures are of two deliveries."""
         return self.measure in COMPARING
+
+    def needs(self) -> Needs:
+        """The measure."""
+        return Needs(measures=(self.measure,))
 
     def validate_in(self, context: PolicyContext, where: str) -> None:
         """A measure that there is, of a workload that has what it counts, and a bound that it can miss."""

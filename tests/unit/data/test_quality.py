@@ -8,7 +8,7 @@ import pytest
 from mlratchet.infra.seed import PREFIX, digits_files, seed_digits, upload_files
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
-from mlratchet.models.data.quality import MEASURES, QualityReport, inspect
+from mlratchet.models.data.quality import MEASURES, ON_DEMAND, QualityReport, inspect
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.errors import ConfigurationError, DataError
@@ -37,9 +37,9 @@ class Deliveries:
             class_names=self.workload.class_names(),
         )  # fmt: skip
 
-    def measure(self, delivery: str, previous: Any) -> QualityReport:
+    def measure(self, delivery: str, previous: Any, asked: tuple[str, ...] = ()) -> QualityReport:
         _, records, rejects = self.read(delivery)
-        return inspect(self.store, records, rejects, previous, self.spec.data, self.workload.class_names())
+        return inspect(self.store, records, rejects, previous, self.spec.data, self.workload.class_names(), asked=asked)
 
 
 @pytest.fixture
@@ -80,7 +80,8 @@ def test_the_damaged_delivery_is_stopped_and_the_reason_names_examples(
 
 
 def test_every_measure_is_described(deliveries: Deliveries) -> None:
-    assert set(deliveries.measure("1", None).measures) == set(MEASURES)
+    assert set(deliveries.measure("1", None).measures) == set(MEASURES) - set(ON_DEMAND)
+    assert set(deliveries.measure("1", None, asked=ON_DEMAND).measures) == set(MEASURES)
 
 
 def test_a_record_never_changes_its_side_when_more_arrive(deliveries: Deliveries, store: MemoryStore) -> None:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import json
+import io
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.data.config import DataConfig
 from mlratchet.models.data.quality import inspect
+from mlratchet.models.data.quarantine import newest_quarantine
 from mlratchet.models.data.reading import (
     line_of_dataset,
-    newest_quarantine,
     printable,
     publish_reading,
     reading_of,
 )
 from mlratchet.models.errors import SecurityError
+from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.ports.storage import DigestMismatch
 from mlratchet.models.sources.record import Record, Reject, Remark
 
@@ -79,17 +81,38 @@ def test_remarks_and_decimal_commas_are_told_beside() -> None:
 def test_the_quarantine_holds_every_record_that_was_set_aside() -> None:
     store = MemoryStore()
     many = [reject(row, "unknown_label") for row in range(2, 5002)] + [reject(0, "empty_file", file="b.csv")]
+    many[7] = Reject(where="rows.csv:9", code="below_minimum", reason="r", field="price", value="-1")
     digest = publish(store, many)
-    document = json.loads(store.get(f"quarantine/{digest}.json", sha256=digest))
-    assert len(document["rejects"]) == 5001
-    assert document["rejects"][0] == {
-        "file": "rows.csv", "row": 2, "rule": "unknown_label", "reason": "rows.csv:2: got this", "records": 1,
-    }  # fmt: skip
-    assert document["rejects"][-1]["file"] == "b.csv"
-    assert document["rejects"][-1]["row"] is None
-    assert (document["read"], document["used"], document["set_aside"]) == (6796, 1795, 5001)
+    table = pq.read_table(io.BytesIO(store.get(f"quarantine/{digest}.parquet", sha256=digest)))
+    assert table.column_names == ["key", "row", "field", "rule", "value", "reason", "records"]
+    assert table.num_rows == 5001
     found = newest_quarantine(store, "shop")
-    assert found == document | {"run": "run-1", "at_s": 7.0}
+    assert found is not None
+    rejects = list(found.rejects())
+    assert rejects[0] == {
+        "key": "rows.csv", "row": 2, "field": "", "rule": "unknown_label", "value": "",
+        "reason": "rows.csv:2: got this", "records": 1,
+    }  # fmt: skip
+    assert (rejects[7]["field"], rejects[7]["value"]) == ("price", "-1")
+    assert (rejects[-1]["key"], rejects[-1]["row"]) == ("b.csv", None)
+    assert (found.about["read"], found.about["used"], found.about["set_aside"]) == (6796, 1795, 5001)
+    assert (found.about["run"], found.about["at_s"], found.count) == ("run-1", 7.0, 5001)
+    assert found.rules() == {"unknown_label": 4999, "below_minimum": 1, "empty_file": 1}
+    assert [one["row"] for one in found.rejects("unknown_label", skip=4997)] == [5000, 5001]
+
+
+def test_a_quarantine_of_before_is_read() -> None:
+    store = MemoryStore()
+    reject = {"file": "rows.csv", "row": 2, "rule": "ragged_row", "reason": "r", "records": 1}
+    body = canonical_json({"line": "1 read", "snapshot": "s", "rejects": [reject]})
+    store.put(f"quarantine/{digest_bytes(body)}.json", body)
+    store.put("rejects/shop.json", canonical_json({"quarantine": digest_bytes(body), "run": "r", "at_s": 1.0}))
+    found = newest_quarantine(store, "shop")
+    assert found is not None
+    assert found.about == {"line": "1 read", "snapshot": "s", "run": "r", "at_s": 1.0}
+    assert list(found.rejects()) == [
+        {"key": "rows.csv", "row": 2, "field": "", "rule": "ragged_row", "value": "", "reason": "r", "records": 1}
+    ]
 
 
 def test_the_newest_delivery_is_shown_and_a_dataset_keeps_its_line() -> None:
@@ -100,7 +123,7 @@ def test_the_newest_delivery_is_shown_and_a_dataset_keeps_its_line() -> None:
     publish(store, [], dataset="e" * 64, run="run-2")
     found = newest_quarantine(store, "shop")
     assert found is not None
-    assert (found["run"], found["rejects"]) == ("run-2", [])
+    assert (found.about["run"], list(found.rejects())) == ("run-2", [])
     assert line_of_dataset(store, "d" * 64) == reading_of(RECORDS, REJECTS).line()
 
 
@@ -121,7 +144,7 @@ def test_a_pointer_that_is_none_is_told_as_changed(document: bytes) -> None:
 def test_a_changed_quarantine_is_not_shown() -> None:
     store = MemoryStore()
     digest = publish(store, REJECTS)
-    store.put(f"quarantine/{digest}.json", b'{"rejects": []}')
+    store.put(f"quarantine/{digest}.parquet", b'{"rejects": []}')
     with pytest.raises(DigestMismatch):
         newest_quarantine(store, "shop")
 

@@ -10,7 +10,7 @@ import pytest
 from mlratchet.models.data.dataset import dataset_parts
 from mlratchet.models.data.first_columns import columns_key
 from mlratchet.models.data.preprocess import EmptyDatasetError, FirstDelivery, read_dataset_records
-from mlratchet.models.data.reading import newest_quarantine
+from mlratchet.models.data.quarantine import newest_quarantine
 from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.decisions.judge_again import verdict_on
 from mlratchet.models.decisions.stored_evidence import Basis
@@ -60,8 +60,10 @@ def test_what_was_read_is_kept_and_shown(road: Road, shown: dict[str, Any]) -> N
     assert "`ratchet rejects table` prints all" in words
     found = newest_quarantine(road.store, "table")
     assert found is not None
-    assert [one["row"] for one in found["rejects"]] == [102, 103, 104]
-    assert f"quarantine/{checked.digests['quarantine']}.json" in {info.key for info in road.store.list("quarantine/")}
+    assert [one["row"] for one in found.rejects()] == [102, 103, 104]
+    assert f"quarantine/{checked.digests['quarantine']}.parquet" in {
+        info.key for info in road.store.list("quarantine/")
+    }
 
 
 def test_what_was_set_aside_is_kept_when_nothing_is_left(road: Road, shown: dict[str, Any]) -> None:
@@ -71,7 +73,7 @@ def test_what_was_set_aside_is_kept_when_nothing_is_left(road: Road, shown: dict
         step.validate.fn(run, snapshot, work_of(snapshot))
     found = newest_quarantine(road.store, "table")
     assert found is not None
-    assert len(found["rejects"]) == 4
+    assert found.count == 4
     assert run.reading == shown["reading"]
 
 
