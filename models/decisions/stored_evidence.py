@@ -10,7 +10,7 @@ import json
 import math
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -200,9 +200,16 @@ def decode(store: ObjectStore, value: Any, hint: Any) -> Any:
     read = {name: decode(store, item, hints[name]) for name, item in value.items() if name != "rows"}
     if hint is RowOutputs:
         return replace(load_rows(store, value["rows"]), **read)
-    if set(read) != set(_names(hint, hint.__name__)):
+    if not _asked_for(hint) <= set(read) <= set(_names(hint, hint.__name__)):
         raise ValueError(f"{hint.__name__} has the fields {sorted(_names(hint, ''))}, got {sorted(read)}")
     return hint(**read)
+
+
+def _asked_for(hint: Any) -> set[str]:
+    """Fields that evidence of any release has: one that was added later has a default, which an earlier one means."""
+    if not is_dataclass(hint):
+        return set(_names(hint, ""))
+    return {f.name for f in fields(hint) if f.default is MISSING and f.default_factory is MISSING}
 
 
 def _number(value: Any) -> Any:

@@ -55,6 +55,7 @@ def facts_of(check: Check) -> dict[str, Any]:
         "columns": list(needs.columns),
         "slices": [[metric, list(columns), function] for metric, columns, function in needs.slices],
         "attributions": needs.attributions,
+        "baselines": needs.baselines,
     }
 
 

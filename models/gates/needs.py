@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mlratchet.models.evaluation.baselines import BaselineModel
 from mlratchet.models.evaluation.perturb import PerturbationSpec, perturbation_name
 from mlratchet.models.gates.policy import GatePolicy
 
@@ -20,6 +21,7 @@ class Demands:
     columns: Mapping[str, str]  # that checks slice by -> where in the policy
     slices: tuple[tuple[str, tuple[str, ...], str | None], ...]  # (metric, columns, function) of slices and groups
     attributions: bool
+    baselines: tuple[BaselineModel, ...]  # each once
     metrics: tuple[str, ...]  # that checks read, each once
     measures: frozenset[str]  # of the delivery, that are taken on demand
 
@@ -40,6 +42,7 @@ def demands_of(policy: GatePolicy) -> Demands:
         columns=columns,
         slices=tuple(dict.fromkeys(one for _, needs in asked for one in needs.slices)),  # in the policy's order
         attributions=any(needs.attributions for _, needs in asked),
+        baselines=tuple(dict.fromkeys(one for _, needs in asked for one in needs.baselines)),
         metrics=tuple(dict.fromkeys(name for *_, check in policy.all_checks() for name in check.metric_names)),
         measures=frozenset(name for _, needs in asked for name in needs.measures),
     )

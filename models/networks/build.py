@@ -48,6 +48,8 @@ class NetworkOptions(StrictModel):
     """Of embeddings of tokens and entities, and of the steps of sequences."""
     depth: int = Field(default=2, ge=1, le=24)
     """Blocks of a sequence's encoder, of `resnet` and `ft_transformer`."""
+    picture_width: int = Field(default=24, ge=4, le=256)
+    """Channels of the first stage of a picture's `cnn`; each stage has twice as many as the one before."""
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
     kernel: int = Field(default=5, ge=1, le=31)
     """Steps that one convolution sees; odd."""
@@ -83,7 +85,9 @@ def encoder_of(feature: NetworkInput, options: NetworkOptions) -> Encoder:
     """Of one tensor. Raises ``ValueError`` for an encoder that does not fit it."""
     asked = options.encoders.get(feature.name)
     if feature.kind == "picture":
-        return picture_encoder(feature.name, asked or "cnn", feature.shape, dropout=options.dropout)
+        return picture_encoder(
+            feature.name, asked or "cnn", feature.shape, width=options.picture_width, dropout=options.dropout
+        )
     if feature.kind in ("tokens", "steps"):
         kind = asked or ("bag" if feature.kind == "tokens" else "cnn")
         if kind not in SEQUENCES or (kind == "bag" and feature.kind == "steps"):

@@ -111,15 +111,18 @@ class VisionTransformer(Encoder):
         return features
 
 
-def picture_encoder(name: str, kind: str, shape: tuple[int, ...], *, dropout: float) -> Encoder:
-    """Of a picture (K, H, W). Raises ``ValueError`` for a kind that there is not."""
-    channels, height, width = shape
+def picture_encoder(name: str, kind: str, shape: tuple[int, ...], *, dropout: float, width: int = 24) -> Encoder:
+    """Of a picture (K, H, W); `width`: channels of the first stage of `cnn`.
+
+    Raises ``ValueError`` for a kind that there is not.
+    """
+    channels, height, columns = shape
     if kind == "cnn":
-        return SmallPictureCnn(name, channels=channels, dropout=dropout)
+        return SmallPictureCnn(name, channels=channels, width=width, dropout=dropout)
     if kind == "resnet18":
         return ResNet18(name, channels=channels, height=height)
     if kind == "vit_tiny":
-        patch = next((size for size in (4, 7, 8, 5, 3, 2) if height % size == 0 and width % size == 0), 1)
-        patch = 16 if height >= 128 and height % 16 == 0 and width % 16 == 0 else patch
-        return VisionTransformer(name, channels=channels, height=height, width=width, patch=patch, dropout=dropout)
+        patch = next((size for size in (4, 7, 8, 5, 3, 2) if height % size == 0 and columns % size == 0), 1)
+        patch = 16 if height >= 128 and height % 16 == 0 and columns % 16 == 0 else patch
+        return VisionTransformer(name, channels=channels, height=height, width=columns, patch=patch, dropout=dropout)
     raise ValueError(f"model must be one of {', '.join(PICTURES)} for pictures, got {kind!r}")

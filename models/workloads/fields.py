@@ -70,6 +70,7 @@ class SchemaWorkload(Workload):
         depth: int = 2,
         dropout: float = 0.1,
         kernel: int = 5,
+        picture_width: int = 24,
         sides: dict[str, str] | None = None,
         fitted: str | None = None,
     ) -> None:
@@ -80,7 +81,7 @@ class SchemaWorkload(Workload):
             self.section = PreparationSection.model_validate(preparation or {})
             self.options = NetworkOptions(
                 model=model, encoders=encoders or {}, hidden=tuple(hidden or NetworkOptions().hidden), width=width,
-                depth=depth, dropout=dropout, kernel=kernel,
+                depth=depth, dropout=dropout, kernel=kernel, picture_width=picture_width,
             )  # fmt: skip
         except ValidationError as error:
             first = error.errors()[0]

@@ -12,7 +12,9 @@ import numpy as np
 from mlratchet.infra.artifact.measure import Measurement
 from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.prepared_shards import with_fitted
+from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.evaluation.away import ModelAway
+from mlratchet.models.evaluation.baselines import Baseline, train_baseline
 from mlratchet.models.evaluation.perturb import perturb
 from mlratchet.models.evaluation.score import score
 from mlratchet.models.gates.evidence import AttributionShift, ContractReplay, Evidence
@@ -52,6 +54,7 @@ class Evaluation:
     candidate: RowOutputs
     compared: Rescored
     perturbed: dict[str, RowOutputs]  # by `perturbation_name`
+    baselines: dict[str, Baseline]  # by model
     metrics: dict[str, MetricValue]
     keys: dict[str, str]  # of every object the verdicts depend on
     cost: dict[str, float]
@@ -99,6 +102,7 @@ class Evaluation:
             cost=self.cost,
             attribution_shift=self.attribution_shift,
             holdout_uses=self.holdout_uses,
+            baselines=self.baselines,
             missing=self.missing,
             **measured,
         )
@@ -117,6 +121,7 @@ def evaluate(run: Run, work: Work, dataset: DatasetManifest, trained: Trained) -
     candidate = score(program, rows)
     compared = rescore(run, work, examples, demands)
     perturbed = perturbed_rows(run, program, rows, demands)
+    baselines, no_baseline = trained_baselines(run, dataset, rows, demands)
     attributed = attribute(run, examples, demands, program, compared.champion_version)
     metrics = compute_metrics(candidate, task, run.workload.class_names())
     metrics |= estimates(demands.metrics, candidate, task)
@@ -126,6 +131,7 @@ def evaluate(run: Run, work: Work, dataset: DatasetManifest, trained: Trained) -
         "champion_rows": compared.champion,
         **{f"rows under {name}": outputs for name, outputs in perturbed.items()},
         **{f"rows of version {version}": outputs for version, outputs in compared.versions.items()},
+        **{f"rows of the {name} baseline": one.outputs for name, one in baselines.items()},
     }
     keys = {name: save_rows(store, outputs) if outputs is not None else "none" for name, outputs in scored.items()}
     keys["program"] = exported.sha256
@@ -144,11 +150,12 @@ def evaluate(run: Run, work: Work, dataset: DatasetManifest, trained: Trained) -
         candidate=candidate,
         compared=compared,
         perturbed=perturbed,
+        baselines=baselines,
         metrics=metrics,
         keys=keys | ({"attributions": attributed.digest} if attributed.digest else {}),
         cost=training_cost(store, work.key, trained.result, run.spec.train),
         attribution_shift=attributed.shift,
-        missing=compared.missing | ({"attributions": attributed.missing} if attributed.missing else {}),
+        missing=compared.missing | no_baseline | ({"attributions": attributed.missing} if attributed.missing else {}),
         holdout_uses=worn(run, work, rows.ids),
         sample_x=sample_x,
         sample_output=sample_output,
@@ -203,6 +210,24 @@ def perturbed_rows(run: Run, program: Model | ModelAway, rows: Split, demands: D
     """The candidate on every perturbed copy that the policy declares, one at a time in memory."""
     spec = run.workload.input_spec()
     return {name: score(program, perturb(rows, one, spec)) for name, one in demands.perturbations.items()}
+
+
+def trained_baselines(
+    run: Run, dataset: DatasetManifest, rows: Split, demands: Demands
+) -> tuple[dict[str, Baseline], dict[str, str]]:
+    """Every baseline that the policy asks for, trained now; and of those that cannot be had, why."""
+    found: dict[str, Baseline] = {}
+    missing: dict[str, str] = {}
+    outputs = len(run.workload.class_names()) or 1
+    for model in demands.baselines:
+        try:
+            found[model] = train_baseline(
+                run.adapters.store, dataset, rows, model=model, task=run.workload.objective.name, outputs=outputs
+            )
+        except (ConfigurationError, DataError) as error:
+            missing[f"{model} baseline"] = str(error)
+            logger.warning("the %s baseline cannot be had: %s", model, error)
+    return found, missing
 
 
 def load_candidate(run: Run, weights_key: str, weights_sha256: str) -> Model | ModelAway:

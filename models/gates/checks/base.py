@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args, get_origin
 
 from mlratchet.models.config import StrictModel
+from mlratchet.models.evaluation.baselines import BaselineModel
 from mlratchet.models.evaluation.perturb import PerturbationSpec
 from mlratchet.models.gates.checks.case import Case
 from mlratchet.models.gates.checks.naming import unknown_name
@@ -36,6 +37,7 @@ class Needs:
     slices: tuple[tuple[str, tuple[str, ...], str | None], ...] = ()  # (metric, columns, function)
     attributions: bool = False
     measures: tuple[str, ...] = ()  # of the delivery, that are taken on demand
+    baselines: tuple[BaselineModel, ...] = ()  # trained in this run on the same rows
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -121,6 +121,9 @@ def read_only(evidence: Evidence) -> Evidence:
         champion=frozen(evidence.champion),
         perturbed={name: frozen(rows) for name, rows in evidence.perturbed.items()},
         versions={version: frozen(rows) for version, rows in evidence.versions.items()},
+        baselines={
+            name: dataclasses.replace(one, outputs=frozen(one.outputs)) for name, one in evidence.baselines.items()
+        },
         data_measures=dict(evidence.data_measures),
         latency_ms=dict(evidence.latency_ms),
         cost=dict(evidence.cost),

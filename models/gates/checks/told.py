@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Annotated, Any
 
 from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.evaluation.baselines import BaselineModel
 from mlratchet.models.evaluation.perturb import PerturbationSpec
 from mlratchet.models.functions import REFERENCE
 from mlratchet.models.gates.checks.base import Check, Needs, PolicyContext
@@ -43,6 +44,7 @@ class Facts(BaseModel):
     columns: tuple[Word, ...] = ()
     slices: tuple[tuple[Word, tuple[Word, ...], Word | None], ...] = ()
     attributions: bool = False
+    baselines: tuple[BaselineModel, ...] = ()
 
 
 class ToldCheck(Check):
@@ -93,6 +95,7 @@ class ToldCheck(Check):
             columns=facts.columns,
             slices=facts.slices,
             attributions=facts.attributions,
+            baselines=facts.baselines,
         )
 
     def validate_in(self, context: PolicyContext, where: str) -> None:  # noqa: ARG002

@@ -15,6 +15,7 @@ from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.decisions.stored_evidence import Basis, encode, evidence_key, freeze, row_keys, thaw
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.gates.evidence import Evidence
+from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.identity.signing import Signer, TrustedKey, TrustedKeys
 from mlratchet.models.metrics.rows import RowOutputs
 from pydantic import BaseModel
@@ -138,3 +139,16 @@ def test_evidence_that_was_changed_or_removed_is_refused(
                 thaw(store, digest)
         store.put(key, good)
     thaw(store, digest)
+
+
+def test_evidence_of_before_a_field_was_added_reads_as_if_it_was_not_measured(store: MemoryStore) -> None:
+    document = json.loads(store.get(evidence_key(freeze(store, Evidence(memory_mb=3.0), BASIS))))
+    del document["evidence"]["baselines"]
+    body = canonical_json(document)
+    store.create(evidence_key(digest_bytes(body)), body)
+    assert same(thaw(store, digest_bytes(body))[0], Evidence(memory_mb=3.0))
+    document["evidence"]["of tomorrow"] = 1
+    body = canonical_json(document)
+    store.create(evidence_key(digest_bytes(body)), body)
+    with pytest.raises(SecurityError, match="of tomorrow"):
+        thaw(store, digest_bytes(body))
