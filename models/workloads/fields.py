@@ -39,6 +39,7 @@ from mlratchet.models.sources.record import ExampleSpec, InputSpec, RawObject, R
 from mlratchet.models.sources.stored_examples import EXAMPLE, UNPREPARED
 from mlratchet.models.tensors.spec import TensorSpec
 from mlratchet.models.workloads.base import OF_THE_FIRST_DELIVERY, Workload
+from mlratchet.models.workloads.cold_start import carried_fields
 from mlratchet.models.workloads.examples import example_bytes
 from mlratchet.models.workloads.label_target import class_names_of, target_reader, task_of
 from mlratchet.models.workloads.standardise import attach_target, fit_target, neutral_target
@@ -236,11 +237,7 @@ class SchemaWorkload(Workload):
         columns = {name: column.to_pylist() for name, column in zip(table.column_names, table.columns, strict=True)}
         names = used.column(ID).to_pylist() if ID in used.column_names else columns.get(ID)
         groups = used.column(GROUP).to_pylist() if GROUP in used.column_names else columns.get(GROUP)
-        carried = [
-            n
-            for n, f in self.schema.fields.items()
-            if n not in self.schema.targets and (not f.input or f.kind in SLICED)
-        ]
+        carried = carried_fields(self.schema)
         times = table[TIME].cast(pa.int64()).to_pylist() if TIME in table.column_names else None
         target = target_reader(self.task, self.class_names())
         if groups is None and self.objective.by_query:
@@ -263,9 +260,6 @@ class SchemaWorkload(Workload):
                 time_us=times[row] if times is not None else None,
                 where=where,
             )
-
-
-SLICED = ("category", "entity")  # kinds of inputs that travel with a row as they are
 
 
 def _told(value: Any, field: Any) -> str:

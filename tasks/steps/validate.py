@@ -16,6 +16,7 @@ from mlratchet.models.errors import DataError
 from mlratchet.models.evaluation.slices import require_columns
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.needs import demands_of
+from mlratchet.models.pipeline.checking import carried
 from mlratchet.models.registration.record import Registration
 from mlratchet.models.sources.record import Record, Reject
 from mlratchet.tasks.showing.prefect_page import show_markdown, show_table
@@ -69,7 +70,7 @@ def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
     if sides.words:
         logger.info("divided %s", sides.words)
     quarantine = keep_reading(run, work, records, rejects)
-    columns = sorted({name for record in records for name in record.columns})
+    columns = sorted({name for record in records for name in record.columns} | {*(carried(run.spec) or ())})
     for column, where in demands_of(run.spec.gates).columns.items():
         require_columns([column], columns, where)  # before anything trains
     quality = inspect(
