@@ -9,9 +9,11 @@ from mlratchet.models.finding import is_ours
 from mlratchet.models.gates.validation import validate_policy
 from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.preparation.section import PreparationSection
 from mlratchet.models.schema.fields import Schema
 from mlratchet.models.sources.formats import format_read, options_of
 from mlratchet.models.workloads.base import Workload
+from mlratchet.models.workloads.cold_start import carried_columns
 
 
 def check_gates(spec: PipelineSpec, workload: Workload) -> list[str]:
@@ -36,13 +38,20 @@ def check_gates(spec: PipelineSpec, workload: Workload) -> list[str]:
     return warnings
 
 
+def carried(spec: PipelineSpec) -> tuple[str, ...] | None:
+    """Columns that a slice can be by; None where only the data tells."""
+    if spec.example_schema is None or "schema" not in spec.workload.parameters:
+        return spec.source.carried()
+    return carried_columns(spec.example_schema, spec.preparation or PreparationSection())
+
+
 def policy_warnings(spec: PipelineSpec, workload: Workload) -> list[str]:
     """Of the gates alone."""
     return validate_policy(
         spec.gates,
         workload.objective.reference,
         workload.class_names(),
-        columns=spec.source.carried(),
+        columns=carried(spec),
         input_spec=workload.input_spec(),
     )
 

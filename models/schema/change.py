@@ -18,6 +18,7 @@ from mlratchet.models.schema.infer import columns_of
 from mlratchet.models.schema.kinds import Column, Fault, read_column
 from mlratchet.models.schema.notation import WHERE, seen_in
 from mlratchet.models.schema.numbers import TOLERATED
+from mlratchet.models.schema.several import lists_as_text, strangers_in
 from mlratchet.models.schema.times import iso
 
 Effect = Literal["compatible", "question", "breaking"]
@@ -51,6 +52,7 @@ class SchemaChanges:
 
 def difference(schema: Schema, raw: pa.Table) -> SchemaChanges:
     """Of raw columns, as for `typed`. Raises ``DataError`` for a table without rows."""
+    raw = lists_as_text(raw, schema)
     columns, _ = columns_of(raw)
     new = {name: one for name, one in columns.items() if name not in schema.columns}
     found: list[Change] = []
@@ -82,11 +84,12 @@ def _proposed(schema: Schema, fields: dict[str, Field], renamed: Mapping[str, st
     roles = {role: getattr(schema, role) for role in ("label", "id", "group", "time")}
     roles = {role: renamed.get(name, name) if name else None for role, name in roles.items()}
     roles = {role: name if name in there else None for role, name in roles.items()}
-    if not any(field.input for name, field in fields.items() if name != roles["label"]):
+    labels = tuple(name for name in (renamed.get(one, one) for one in schema.labels) if name in there)
+    if not any(field.input for name, field in fields.items() if name not in (roles["label"], *labels)):
         return schema
     if roles["time"] is not None and fields[roles["time"]].kind != "time":
         roles["time"] = None
-    return Schema(fields=fields, missing=schema.missing, **roles)
+    return Schema(fields=fields, missing=schema.missing, labels=labels, **roles)
 
 
 def _renamed(name: str, field: Field, new: Mapping[str, Guessed]) -> str | None:
@@ -106,7 +109,8 @@ def _gone(name: str, other: str | None) -> Change:
 
 
 def _of_field(name: str, field: Field, raw: pa.Table, schema: Schema, seen: Guessed) -> tuple[list[Change], Field]:
-    alone = Schema(fields={name: field.model_copy(update={"input": True})}, missing=schema.missing)
+    one_value = {"input": True, "several": False, "separator": None}
+    alone = Schema(fields={name: field.model_copy(update=one_value)}, missing=schema.missing)
     array = one_array(raw[name])
     try:
         column = read_column(name, array, field, seen_in(raw.select([name, WHERE]), alone), schema.missing_in(name))
@@ -118,7 +122,7 @@ def _of_field(name: str, field: Field, raw: pa.Table, schema: Schema, seen: Gues
     for fault in column.faults:
         rows = np.flatnonzero(fault.rows)
         if len(rows):
-            change, update = _of_fault(name, proposed, column, fault, rows, seen, label=name == schema.label)
+            change, update = _of_fault(name, proposed, column, fault, rows, seen, label=name in schema.targets)
             found.append(change)
             proposed = _of_kind(field, seen) if update is None else proposed.model_copy(update=update)
     found += _dull(name, field, column, seen) if field.input else []
@@ -143,6 +147,8 @@ def _of_fault(
     effect: Effect = "question"
     if rule == "unknown_value":
         values = _values(column.raw, rows, name)
+        if field.several:
+            values = strangers_in(values, name, field)
         told = ", ".join(f"{value!r} ({n:,})" for value, n in [*values.items()][:SOME])
         words, update = (
             f"new {'classes' if label else 'categories'}: {told}",

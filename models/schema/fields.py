@@ -22,6 +22,8 @@ OPTIONS: Mapping[str, tuple[Kind, ...]] = {  # the kinds that have an option; wh
     "minimum": ("number", "time"),
     "maximum": ("number", "time"),
     "values": ("category",),
+    "several": ("category",),
+    "separator": ("category",),
     "missing": CELLS,
     "unit": ("number", "tensor"),
     "whole": ("number",),
@@ -36,6 +38,7 @@ ALPHABETS: Mapping[str, str] = {  # IUPAC: the bases, or residues, and what stan
     "rna": "ACGUN",
     "protein": "ACDEFGHIKLMNPQRSTVWYBZXUOJ*-",
 }
+YES_OR_NO = 2  # values
 RESERVED = "@"  # begins the names of columns that Ratchet adds
 Shape = Annotated[tuple[Annotated[int, pydantic.Field(ge=1)], ...], pydantic.Field(strict=False, min_length=1)]
 Texts = Annotated[tuple[str, ...], pydantic.Field(strict=False)]
@@ -57,6 +60,11 @@ class Field(StrictModel):
     values: Texts | None = None
     """Of a category: what it can be; a record with another is set aside. null: anything, and what training did not
     see counts as unknown."""
+    several: bool = pydantic.Field(default=False, exclude_if=lambda value: not value)
+    """Of a category that is learnt: a record has any number of `values`, as a list or parted by `separator`; none where
+    it is nullable and not given."""
+    separator: str | None = pydantic.Field(default=None, min_length=1, exclude_if=lambda value: value is None)
+    """What parts several values in a cell; null: `|`."""
     missing: Texts | None = None
     """Cells that mean "not given", beside the empty one; null: those of the schema."""
     unit: str | None = None
@@ -118,6 +126,10 @@ class Field(StrictModel):
     def _whole_field(self) -> Field:
         if self.kind == "tensor" and self.shape is None:
             raise ValueError("a tensor needs its shape, e.g. shape: [3, 4]")
+        if self.several and not self.values:
+            raise ValueError("several values need names; list them under values")
+        if self.separator is not None and not self.several:
+            raise ValueError("separator parts several values; write several: true")
         if self.dayfirst is not None and self.format is not None:
             raise ValueError("format says already whether the day is first; leave one of format and dayfirst out")
         return self
@@ -135,6 +147,9 @@ class Schema(StrictModel):
     """By the name of the column, in order."""
     label: str | None = None
     """The field that is learnt; never an input."""
+    labels: Texts = pydantic.Field(default=(), exclude_if=lambda value: not value)
+    """In place of `label`: fields that each say whether a record has the label of that name: a number (0 or 1), or a
+    category of two values, the second of which is yes."""
     id: str | None = None
     """Column of the stable name of a record; null: the name of its file, or the digest of its row."""
     group: str | None = None
@@ -170,10 +185,35 @@ class Schema(StrictModel):
             raise ValueError(f"without label {value!r} no field is an input; expected at least one")
         return value
 
+    @field_validator("labels")
+    @classmethod
+    def _say_yes_or_no(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        fields: Mapping[str, Field] = info.data.get("fields", {})
+        for name in value if fields else ():
+            if name not in fields:
+                raise ValueError(f"no field {name!r}; {nearest_hint(name, fields)}")
+            field = fields[name]
+            if field.kind != "number" and (field.kind != "category" or len(field.values or ()) != YES_OR_NO):
+                raise ValueError(
+                    f"field {name!r} says neither yes nor no: expected a number, or a category of two values"
+                )
+        if value and info.data.get("label") is not None:
+            raise ValueError("label and labels: one of the two says what is learnt")
+        if value and not any(one.input for name, one in fields.items() if name not in value):
+            raise ValueError("without labels no field is an input; expected at least one")
+        return value
+
+    @pydantic.model_validator(mode="after")
+    def _only_labels_are_several(self) -> Schema:
+        for name, field in self.fields.items():
+            if field.several and name != self.label:
+                raise ValueError(f"field {name!r}: only the label can have several values")
+        return self
+
     @field_validator("id", "group")
     @classmethod
     def _is_a_column(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is not None and value == info.data.get("label"):
+        if value is not None and value in (info.data.get("label"), *info.data.get("labels", ())):
             raise ValueError(f"column {value!r} is the label")
         if value is not None and (not value.strip() or value.startswith(RESERVED)):
             raise ValueError(f"{value!r} is no name of a column")
@@ -182,7 +222,12 @@ class Schema(StrictModel):
     @property
     def inputs(self) -> dict[str, Field]:
         """What the model is given, in order."""
-        return {name: field for name, field in self.fields.items() if field.input and name != self.label}
+        return {name: field for name, field in self.fields.items() if field.input and name not in self.targets}
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The fields that say what is learnt."""
+        return self.labels if self.label is None else (self.label,)
 
     @property
     def columns(self) -> tuple[str, ...]:

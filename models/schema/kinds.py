@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from mlratchet.models.schema.fields import Field, Kind, bound_us
 from mlratchet.models.schema.notation import Notation
 from mlratchet.models.schema.number_cells import read_numbers, why_not
 from mlratchet.models.schema.numbers import LARGEST
+from mlratchet.models.schema.several import in_parts
 from mlratchet.models.schema.times import TYPE, read_times
 
 SHOWN = 60  # characters of a value in a message
@@ -24,6 +25,8 @@ SOME = 20  # allowed values that a message names
 
 def type_of(field: Field) -> pa.DataType:
     """The type of a typed column."""
+    if field.several:
+        return pa.list_(pa.string())
     if field.kind == "tensor":
         return pa.list_(pa.float32(), math.prod(field.shape or ()))
     kinds: Mapping[Kind, pa.DataType] = {
@@ -72,6 +75,8 @@ def read_column(name: str, raw: pa.Array, field: Field, notation: Notation, miss
         values, faults = _bytes(name, raw, field), []
     elif field.kind == "tensor":
         values, faults = _tensors(name, raw, field)
+    elif field.several:
+        values, faults = _several(name, raw, field, missing)
     else:
         values, faults = _words(name, raw, field, missing)
     if not field.nullable:
@@ -163,7 +168,7 @@ def _words(name: str, raw: pa.Array, field: Field, missing: tuple[str, ...]) -> 
     faults = []
     if field.values is not None:
         known = pc.is_in(values, value_set=pa.array(field.values, type=pa.string()))
-        expected = ", ".join(field.values[:SOME]) + (", ..." if len(field.values) > SOME else "")
+        expected = _one_of(field.values)
         rows = ~mask(known) & np.asarray(values.is_valid())
         told = values
         faults.append(
@@ -188,6 +193,28 @@ def _words(name: str, raw: pa.Array, field: Field, missing: tuple[str, ...]) -> 
             )
         )
     return values, faults
+
+
+def _one_of(values: Sequence[str]) -> str:
+    return ", ".join(values[:SOME]) + (", ..." if len(values) > SOME else "")
+
+
+def _several(name: str, raw: pa.Array, field: Field, missing: tuple[str, ...]) -> tuple[pa.Array, list[Fault]]:
+    """Lists of values; what is parted by the separator has no blanks around it."""
+    try:
+        lists = in_parts(name, raw, field, missing)
+    except DataError as error:
+        raise _changed(name, raw, field) from error
+    flat, rows = lists.flatten(), np.asarray(pc.list_parent_indices(lists))
+    strange = ~mask(pc.is_in(flat, value_set=pa.array(field.values or (), type=pa.string())))
+    broken = np.zeros(len(raw), dtype=bool)
+    broken[rows[strange]] = True
+
+    def words(row: int) -> str:
+        got = next(one for one in lists[row].as_py() if one not in (field.values or ()))
+        return f"got {str(got)[:SHOWN]!r}, expected values among {_one_of(field.values or ())}"
+
+    return lists, [Fault(rows=broken, rule="unknown_value", words=words)]
 
 
 def _strangers(values: pa.Array, alphabet: str) -> np.ndarray[Any, Any]:

@@ -15,6 +15,7 @@ from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.schema.cells import mask, one_array, text_of
 from mlratchet.models.schema.fields import RESERVED, Schema
 from mlratchet.models.schema.kinds import SHOWN, Column, Fault, read_column
+from mlratchet.models.schema.labels import named, yes_or_no
 from mlratchet.models.schema.notation import WHERE, Notation, seen_in
 from mlratchet.models.schema.reject import Reject, place_of
 
@@ -42,10 +43,12 @@ def typed(
     sorting = _Sorting(places)
     columns: dict[str, pa.Array] = {}
     for name, field in schema.fields.items():
-        if name == schema.label and not labelled:
+        if name in schema.targets and not labelled:
             continue
         column = read_column(name, one_array(raw[name]), field, notation, schema.missing_in(name))
-        sorting.hold(name, column, label=name == schema.label)
+        if name in schema.labels:
+            column = yes_or_no(column, field)
+        sorting.hold(name, column, label=name in schema.targets)
         columns[LABEL if name == schema.label else name] = column.values
     for role, held, rule in ((ID, schema.id, "missing_id"), (GROUP, schema.group, "missing_group")):
         if held is not None and held in raw.column_names:
@@ -54,6 +57,8 @@ def typed(
             empty = Fault(rows=np.asarray(text.is_null()), rule=rule, words=lambda _: "empty, expected a name")
             sorting.hold(held, Column(values=text, faults=(empty,), raw=cells), label=False)
             columns[role] = text
+    if schema.labels and labelled:
+        columns[LABEL] = named({name: columns.pop(name) for name in schema.labels})
     if schema.time is not None:
         columns[TIME] = columns[schema.time]
     order = [name for name in columns if not name.startswith(RESERVED)]
@@ -101,7 +106,7 @@ def _shown(cell: pa.Scalar) -> str:
 def _refuse_missing_columns(raw: pa.Table, schema: Schema, *, labelled: bool) -> None:
     there = [name for name in raw.column_names if not name.startswith(RESERVED)]
     file = place_of(raw[WHERE][0].as_py())[0] if len(raw) else ""
-    optional = () if labelled else (schema.label, schema.id, schema.group)
+    optional = () if labelled else (*schema.targets, schema.id, schema.group)
     for name in schema.columns:
         if name not in there and name not in optional:
             hint = nearest_hint(name, [one for one in there if one not in schema.columns], otherwise="deliver it")

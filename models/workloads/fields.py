@@ -39,7 +39,9 @@ from mlratchet.models.sources.record import ExampleSpec, InputSpec, RawObject, R
 from mlratchet.models.sources.stored_examples import EXAMPLE, UNPREPARED
 from mlratchet.models.tensors.spec import TensorSpec
 from mlratchet.models.workloads.base import OF_THE_FIRST_DELIVERY, Workload
+from mlratchet.models.workloads.cold_start import carried_fields
 from mlratchet.models.workloads.examples import example_bytes
+from mlratchet.models.workloads.label_target import class_names_of, target_reader, task_of
 from mlratchet.models.workloads.standardise import attach_target, fit_target, neutral_target
 from pydantic import ValidationError
 from torch import nn
@@ -50,7 +52,8 @@ Trunk = Literal["auto", "mlp", "resnet", "ft_transformer", "matrix_factorisation
 class SchemaWorkload(Workload):
     """What `schema` and `preparation` of a pipeline file say, with a network of `models/networks`.
 
-    The label says the task: a category is a classification of its `values`, a number a regression. To bring your own
+    The label says the task: a category is a classification of its `values`, one with `several` values or `labels` a
+    multi-label, a number a regression, or with ``task="ranking"`` a relevance within its group. To bring your own
     network subclass it and override `build_network`.
     """
 
@@ -72,9 +75,11 @@ class SchemaWorkload(Workload):
         kernel: int = 5,
         picture_width: int = 24,
         sides: dict[str, str] | None = None,
+        task: Literal["ranking"] | None = None,
         fitted: str | None = None,
     ) -> None:
-        """As `NetworkOptions` has them; `sides`: field -> the entity that it tells of. `schema` and `preparation` are
+        """As `NetworkOptions` has them; `sides`: field -> the entity that it tells of; `task`: where
+        the label alone does not say it. `schema` and `preparation` are
         those of the pipeline file, `fitted` is set by a run: what the preparation was fitted to, in base64."""
         try:
             self.schema = Schema.model_validate(schema)
@@ -86,14 +91,7 @@ class SchemaWorkload(Workload):
         except ValidationError as error:
             first = error.errors()[0]
             raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-        if self.schema.label is None:
-            raise ValueError("schema.label: nothing is learnt without; name the field that holds it")
-        self.label = self.schema.fields[self.schema.label]
-        if self.label.kind not in ("category", "number"):
-            raise ValueError(f"schema.label: {self.schema.label!r} is a {self.label.kind}, expected category or number")
-        if self.label.kind == "category" and len(self.label.values or ()) < 2:
-            raise ValueError(f"schema.fields.{self.schema.label}.values: a class needs a name; list two or more")
-        self.task: Task = "classification" if self.label.kind == "category" else "regression"
+        self.task: Task = task_of(self.schema, task)
         self.sides = dict(sides or {})
         self._fitted = fitted
 
@@ -108,8 +106,8 @@ class SchemaWorkload(Workload):
         return State.from_bytes(base64.b64decode(self._fitted)) if self._fitted is not None else None
 
     def class_names(self) -> tuple[str, ...]:
-        """The values of the label; none of a number."""
-        return self.label.values or () if self.label.kind == "category" else ()
+        """The values of the label, or the labels; none of a number."""
+        return class_names_of(self.schema)
 
     def tensors(self) -> tuple[TensorSpec, ...]:
         """What the preparation gives; before it is fitted, the bytes of an example."""
@@ -176,7 +174,7 @@ class SchemaWorkload(Workload):
         """Every column of a table but label, id and group."""
         pieces = self._pieces(objects, fetch, source)
         names = {name for one in pieces if isinstance(one, RawPiece) for name in one.table.column_names}
-        aside = {self.schema.label, self.schema.id, self.schema.group}
+        aside = {*self.schema.targets, self.schema.id, self.schema.group}
         return tuple(sorted(name for name in names - aside if name is not None and not name.startswith("@")))
 
     def records(
@@ -220,7 +218,11 @@ class SchemaWorkload(Workload):
 
     def _named(self, table: pa.Table) -> pa.Table:
         """A label that the format says, under the name that the schema gives it."""
-        if LABEL in table.column_names and self.schema.label not in table.column_names:
+        if (
+            self.schema.label is not None
+            and LABEL in table.column_names
+            and self.schema.label not in table.column_names
+        ):
             return table.rename_columns([self.schema.label if name == LABEL else name for name in table.column_names])
         return table
 
@@ -229,29 +231,29 @@ class SchemaWorkload(Workload):
         at = {where: place for place, where in enumerate(raw[WHERE].to_pylist())}
         used = raw.take([at[where] for where in table[WHERE].to_pylist()])
         known = [name for name in used.column_names if not name.startswith("@")]
-        aside = {self.schema.label, self.schema.id, self.schema.group}
+        aside = {*self.schema.targets, self.schema.id, self.schema.group}
         who = tuple(name for name in (first or known) if name in known and name not in aside)
         cells = {name: _texts(used[name]) for name in known}
         examples = example_bytes(table, self.schema)
         columns = {name: column.to_pylist() for name, column in zip(table.column_names, table.columns, strict=True)}
         names = used.column(ID).to_pylist() if ID in used.column_names else columns.get(ID)
         groups = used.column(GROUP).to_pylist() if GROUP in used.column_names else columns.get(GROUP)
-        carried = [
-            n for n, f in self.schema.fields.items() if n != self.schema.label and (not f.input or f.kind in SLICED)
-        ]
+        carried = carried_fields(self.schema)
         times = table[TIME].cast(pa.int64()).to_pylist() if TIME in table.column_names else None
-        classes = {name: number for number, name in enumerate(self.class_names())}
+        target = target_reader(self.task, self.class_names())
+        if groups is None and self.objective.by_query:
+            raise DataError("a ranking needs the query of every row; name its column in schema.group")
         inputs = tuple(self.schema.inputs)
         for row, where in enumerate(columns[WHERE]):
             values = {name: cells[name][row] for name in known}
             identity = cells_digest(values, who)
-            label = columns[LABEL][row]
+            told = {GROUP: groups[row]} if groups is not None else {}
             yield Record(
                 id=str(names[row]) if names is not None else identity,
                 x={EXAMPLE: np.frombuffer(examples[row], dtype=np.uint8)},
-                y=classes[label] if classes else float(label),
+                y=target(columns[LABEL][row]),
                 group=groups[row] if groups is not None else (identity if names is None else None),
-                columns={n: _told(columns[n][row], self.schema.fields[n]) for n in carried},
+                columns={n: _told(columns[n][row], self.schema.fields[n]) for n in carried} | told,
                 content_sha256=hashlib.sha256(examples[row]).hexdigest(),
                 row_digest=identity,
                 row_columns=who,
@@ -259,9 +261,6 @@ class SchemaWorkload(Workload):
                 time_us=times[row] if times is not None else None,
                 where=where,
             )
-
-
-SLICED = ("category", "entity")  # kinds of inputs that travel with a row as they are
 
 
 def _told(value: Any, field: Any) -> str:

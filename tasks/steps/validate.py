@@ -19,6 +19,7 @@ from mlratchet.models.errors import DataError
 from mlratchet.models.evaluation.slices import require_columns
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.needs import demands_of
+from mlratchet.models.pipeline.checking import carried
 from mlratchet.models.registration.record import Registration
 from mlratchet.models.sources.record import Record, Reject
 from mlratchet.tasks.showing.prefect_page import show_markdown, show_table
@@ -83,7 +84,7 @@ def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
         logger.info("divided %s", sides.words)
     quarantine = keep_reading(run, work, records, rejects)
     refuse_errors(rejects, run.spec.quality, run.spec.name)
-    columns = sorted({name for record in records for name in record.columns})
+    columns = sorted({name for record in records for name in record.columns} | {*(carried(run.spec) or ())})
     demands = demands_of(run.spec.gates)
     for column, where in demands.columns.items():
         require_columns([column], columns, where)  # before anything trains

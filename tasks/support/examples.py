@@ -34,6 +34,7 @@ from mlratchet.models.sources.stored_examples import UNPREPARED
 from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.tensors.spec import ONE
 from mlratchet.models.workloads.base import Workload
+from mlratchet.models.workloads.cold_start import with_cold_start
 from mlratchet.models.workloads.loading import load_workload
 from mlratchet.models.workloads.prepared import prepare_away
 from mlratchet.tasks.support.open_version import Version
@@ -60,7 +61,7 @@ class Examples:
     @cached_property
     def rows(self) -> Split:
         """As the dataset's own pipeline prepared them."""
-        return load_split(self.store, self.dataset, "test")
+        return with_cold_start(load_split(self.store, self.dataset, "test"), self.layout.input.example)
 
     @cached_property
     def examples(self) -> Split:

@@ -120,18 +120,26 @@ def test_fields_that_cannot_be_are_refused(fields: dict[str, Field]) -> None:
         Schema(fields={"y": Field(kind="number")}, label="y")
 
 
+BESIDE = {"several": {"values": ["a"]}, "separator": {"values": ["a"], "several": True}}  # what an option asks for
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_kind_takes_its_own_options_and_no_other(kind: str) -> None:
     value = {"values": ("a",), "missing": ("?",), "unit": "m", "whole": True, "decimal": ",", "format": "iso",
-             "dayfirst": True, "alphabet": "dna", "shape": (2,), "minimum": 1, "maximum": 2}  # fmt: skip
+             "dayfirst": True, "alphabet": "dna", "shape": (2,), "minimum": 1, "maximum": 2,
+             "several": True, "separator": ";"}  # fmt: skip
     assert set(value) == set(OPTIONS)
     for option, kinds in OPTIONS.items():
         given = value[option] if not (kind == "time" and option in ("minimum", "maximum")) else "2026-01-01"
-        document = {"kind": kind, option: given} | ({"shape": (1,)} if kind == "tensor" and option != "shape" else {})
+        document = (
+            {"kind": kind, option: given}
+            | BESIDE.get(option, {})
+            | ({"shape": (1,)} if kind == "tensor" and option != "shape" else {})
+        )
         if kind in kinds:
             Field.model_validate(document)
         else:
-            with pytest.raises(ValidationError, match=f"a {kind} has no {option}"):
+            with pytest.raises(ValidationError, match=f"a {kind} has no ({option}|values|several)"):
                 Field.model_validate(document)
 
 
