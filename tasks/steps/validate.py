@@ -13,6 +13,7 @@ from mlratchet.models.data.quality.distributions import profile_of_dataset, publ
 from mlratchet.models.data.quality.inspect import Asked
 from mlratchet.models.data.quality.measures import NOISE
 from mlratchet.models.data.quality.noise import Outputs
+from mlratchet.models.data.quality.page import quality_page
 from mlratchet.models.data.reading import publish_reading, reading_of
 from mlratchet.models.data.row_index import input_columns
 from mlratchet.models.data.rules import follow, refuse_errors
@@ -92,6 +93,7 @@ def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
         asked=asked_of(run, work, demands.measures),
     )
     publish_profile(store, work.dataset_id, quality.profile)
+    show_quality(run, work, quality)
     for rule, words in quality.broken.items():
         follow(rule, words, run.spec.quality)
     return Checked(records, rejects, quality, previous, quarantine)
@@ -129,6 +131,17 @@ def names_of(run: Run, record: Registration) -> Names:
     entries = run.adapters.ledger.entries(run.spec.name)
     signature = signature_of_version(run.adapters, record, entries)
     return Names(classes=signature.classes, columns=input_columns(signature.input))
+
+
+def show_quality(run: Run, work: Work, quality: QualityReport) -> None:
+    """In Prefect a table, in MLflow, once there is a run, a page."""
+    page = quality_page(run.spec.name, run.reading, quality, run.spec.quality, snapshot_id=work.snapshot_id)
+    run.pages["quality.html"] = page.encode()
+    rows = [
+        {"measure": name, "value": f"{one.value:.6g}" if one.n else "", "n": one.n, "detail": one.detail}
+        for name, one in quality.measures.items()
+    ]
+    show_table("quality", rows, "What was measured of the delivery; MLflow has it as quality.html, with every field")
 
 
 def asked_of(run: Run, work: Work, measures: frozenset[str]) -> Asked:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,12 +59,15 @@ def inspect(
     columns: tuple[str, ...] = (),
     before: Names | None = None,
     asked: Asked = NOTHING,
+    sides: Callable[[Record], Side | None] | None = None,
 ) -> QualityReport:
     """Measure the records; measures against `previous` are left out with n = 0 and value 0 when it is None.
 
     `columns` are those of the input; `before` are the names of classes and columns that the dataset `previous` was made
-    with, where they are others than now. Records are read one after the other, never held.
+    with, where they are others than now; `sides` those of the records, where they are known already. Records are read
+    one after the other, never held.
     """
+    side_of_each = sides or (lambda record: side_of(record.group or record.id, data.split))
     ours = Names(classes=class_names, columns=columns)
     theirs = before or ours
     contents, inputs = Contents(), InputValues()
@@ -76,7 +79,8 @@ def inspect(
     unseen = set(asked.outputs.ids) if asked.outputs is not None and asked.wants(NOISE) else set()
     now: dict[str, int] = {}  # labels of what the champion has not seen
     for record in records:
-        side = _side(record, data)
+        side = side_of_each(record)
+        assert side is not None, "what is on no side was set aside"
         contents.add(record, side)
         inputs.add(record)
         against.add(record)
@@ -165,10 +169,6 @@ def _broken(measures: Mapping[str, Measure], trained: int, asked: Asked) -> dict
             f"{asked.quality.most_drift}: {drift.detail}"
         )
     return found
-
-
-def _side(record: Record, data: DataConfig) -> Side:
-    return side_of(record.group or record.id, data.split)
 
 
 def _counts(records: Collection[Record], rejects: Collection[Reject], quality: QualityConfig) -> dict[str, Measure]:
