@@ -69,7 +69,7 @@ class QualityConfig(StrictModel):
     `others`: every rule of a reader of your own."""
     near: NearDuplicates = NearDuplicates()
     """From which distance on two records count as near-duplicates."""
-    most_share_shifted: float = Field(default=0.2, gt=0, le=1)
+    most_drift: float = Field(default=0.2, gt=0, le=1)
     """Of the rule `distribution_shift`: the largest `field_drift` that breaks no rule."""
 
     @field_validator("rules")

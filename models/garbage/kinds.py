@@ -33,6 +33,7 @@ EVIDENCE = (
     "attributions/",
     "policies/",
     "quarantine/",
+    "profiles/",
     "readings/",
     "orders/",
 )

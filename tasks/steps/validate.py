@@ -6,20 +6,28 @@ import logging
 import time
 from functools import partial
 
+import numpy as np
 from mlratchet.models.data.dataset import DatasetManifest, load_dataset
 from mlratchet.models.data.near_duplicates import clusters_of
 from mlratchet.models.data.preprocess import EmptyDatasetError, read_dataset_records
 from mlratchet.models.data.quality import Names, QualityReport, inspect
+from mlratchet.models.data.quality.distributions import profile_of_dataset, publish_profile
+from mlratchet.models.data.quality.inspect import Asked
+from mlratchet.models.data.quality.measures import NOISE
+from mlratchet.models.data.quality.noise import Outputs
+from mlratchet.models.data.quality.page import quality_page
 from mlratchet.models.data.reading import publish_reading, reading_of
 from mlratchet.models.data.row_index import input_columns
 from mlratchet.models.data.rules import follow, refuse_errors
 from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.models.data.split import IN_GAP, Sides, divided
-from mlratchet.models.errors import DataError
+from mlratchet.models.errors import DataError, RatchetError
 from mlratchet.models.evaluation.slices import require_columns
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.needs import demands_of
+from mlratchet.models.metrics.rows import load_rows
 from mlratchet.models.pipeline.checking import carried
+from mlratchet.models.ports.storage import ObjectNotFound
 from mlratchet.models.registration.record import Registration
 from mlratchet.models.sources.record import Record, Reject
 from mlratchet.tasks.showing.prefect_page import show_markdown, show_table
@@ -97,12 +105,11 @@ def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
         run.workload.class_names(),
         columns=input_columns(run.workload.input_spec()),
         before=names_of(run, work.incumbent) if work.incumbent else None,
-        asked=demands.measures,
-        quality=run.spec.quality,
-        schema=run.spec.example_schema,
-        batch=run.spec.train.global_batch_size,
+        asked=asked_of(run, work, demands.measures),
         sides=sides,
     )
+    publish_profile(store, work.dataset_id, quality.profile)
+    show_quality(run, work, quality)
     for rule, words in quality.broken.items():
         follow(rule, words, run.spec.quality)
     return Checked(records, rejects, quality, previous, quarantine, sides)
@@ -140,3 +147,51 @@ def names_of(run: Run, record: Registration) -> Names:
     entries = run.adapters.ledger.entries(run.spec.name)
     signature = signature_of_version(run.adapters, record, entries)
     return Names(classes=signature.classes, columns=input_columns(signature.input))
+
+
+def show_quality(run: Run, work: Work, quality: QualityReport) -> None:
+    """In Prefect a table, in MLflow, once there is a run, a page."""
+    page = quality_page(run.spec.name, run.reading, quality, run.spec.quality, snapshot_id=work.snapshot_id)
+    run.pages["quality.html"] = page.encode()
+    rows = [
+        {"measure": name, "value": f"{one.value:.6g}" if one.n else "", "n": one.n, "detail": one.detail}
+        for name, one in quality.measures.items()
+    ]
+    show_table("quality", rows, "What was measured of the delivery; MLflow has it as quality.html, with every field")
+
+
+def asked_of(run: Run, work: Work, measures: frozenset[str]) -> Asked:
+    """What is measured beside what always is."""
+    store, incumbent = run.adapters.store, work.incumbent
+    return Asked(
+        measures=measures,
+        quality=run.spec.quality,
+        schema=run.spec.example_schema,
+        batch=run.spec.train.global_batch_size,
+        now_s=time.time(),
+        reference=profile_of_dataset(store, incumbent.dataset_id) if incumbent else None,
+        outputs=unseen_outputs(run, incumbent) if incumbent and NOISE in measures else None,
+    )
+
+
+def unseen_outputs(run: Run, champion: Registration) -> Outputs | None:
+    """What the champion said of its test rows; None of a task without classes, and where the rows were collected."""
+    classes = run.workload.class_names()
+    try:
+        rows = load_rows(run.adapters.store, champion.rows_key)
+    except (ObjectNotFound, RatchetError):  # without them a linear model looks at the labels
+        return None
+    theirs = names_of(run, champion).classes
+    if rows.output.ndim != 2 or rows.y.ndim != 1 or rows.output.shape[1] != len(theirs):
+        return None
+    logits = np.full((len(rows.ids), len(classes)), -np.inf)
+    for place, name in enumerate(classes):
+        if name in theirs:
+            logits[:, place] = rows.output[:, theirs.index(name)]
+    known = np.isfinite(logits).any(axis=1)
+    shifted = np.exp(logits[known] - logits[known].max(axis=1, keepdims=True))
+    return Outputs(
+        ids=[one for one, kept in zip(rows.ids, known, strict=True) if kept],
+        probabilities=shifted / shifted.sum(axis=1, keepdims=True),
+        by=f"version {champion.version} on its test rows",
+    )

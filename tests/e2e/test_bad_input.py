@@ -59,7 +59,7 @@ def test_a_delivery_of_damaged_files_is_stopped_with_examples(stack: Any, tmp_pa
     assert "190 set aside: 190 ragged_row (rows.csv:11, rows.csv:12, rows.csv:13, ...)" in report["reading"]
     found = stack.json("rejects", name)
     assert found["run"] == report["run_id"]
-    assert [(one["file"], one["row"], one["rule"]) for one in found["rejects"]] == [
+    assert [(one["key"], one["row"], one["rule"]) for one in found["rejects"]] == [
         ("rows.csv", row, "ragged_row") for row in range(11, 201)
     ]
     assert "rows.csv:200: got 1 fields" in stack("rejects", name).stdout

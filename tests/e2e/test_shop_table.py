@@ -95,7 +95,7 @@ def test_every_row_that_was_set_aside_is_listed_with_file_row_and_rule(
     stack: Any, promoted: list[dict[str, Any]]
 ) -> None:
     assert promoted[1]["version"] == 2
-    found = {(one["file"], one["rule"]) for one in stack.json("rejects", "shop")["rejects"]}
+    found = {(one["key"], one["rule"]) for one in stack.json("rejects", "shop")["rejects"]}
     assert found == {(file, rule) for file in ("first.csv", "second.csv") for rule in ("not_a_number", "unknown_label")}
 
 

@@ -2,22 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from mlratchet.models.data.config import DataConfig
 from mlratchet.models.data.dataset import DatasetManifest
+from mlratchet.models.data.quality import distributions, leakage, noise, outliers
 from mlratchet.models.data.quality.before import Before
 from mlratchet.models.data.quality.contents import Contents
+from mlratchet.models.data.quality.entities import Entities
 from mlratchet.models.data.quality.inputs import InputValues
 from mlratchet.models.data.quality.labels import Labels
-from mlratchet.models.data.quality.measure import Measure, Names, QualityReport, share
-from mlratchet.models.data.quality.measures import NEAR
+from mlratchet.models.data.quality.measure import Measure, Names, share
+from mlratchet.models.data.quality.measures import ENTITIES, NEAR, NOISE
+from mlratchet.models.data.quality.report import QualityReport
+from mlratchet.models.data.quality.sample import Sample, Sampler
 from mlratchet.models.data.reading import reading_of
 from mlratchet.models.data.rules import AS_USUAL, QualityConfig, counted
 from mlratchet.models.data.split import Sides, sides_of
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.schema.fields import Schema
 from mlratchet.models.sources.record import Record, Reject
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is measured beside what always is, and by which rules."""
+
+    measures: Collection[str] = ()  # that are taken on demand
+    quality: QualityConfig = AS_USUAL
+    schema: Schema | None = None
+    batch: int = 0  # rows of a training step, all ranks together
+    now_s: float | None = None  # seconds since the epoch, for the age of the newest record
+    reference: Mapping[str, Any] | None = None  # profile of the champion's dataset
+    outputs: noise.Outputs | None = None  # of the champion, on rows that it was not trained on
+
+    def wants(self, *names: str) -> bool:
+        """Whether one of them is asked for; what a rule holds against is."""
+        return bool(set(names) & set(self.measures)) or (
+            ENTITIES in names and self.quality.policy_of("entity_overlap") != "ignore"
+        )
+
+
+NOTHING = Asked()
 
 
 def inspect(
@@ -30,54 +58,118 @@ def inspect(
     *,
     columns: tuple[str, ...] = (),
     before: Names | None = None,
-    asked: Collection[str] = (),
-    quality: QualityConfig = AS_USUAL,
-    schema: Schema | None = None,
-    batch: int = 0,
+    asked: Asked = NOTHING,
     sides: Sides | None = None,
 ) -> QualityReport:
     """Measure the records; measures against `previous` are left out with n = 0 and value 0 when it is None.
 
     `columns` are those of the input; `before` are the names of classes and columns that the dataset `previous` was made
-    with, where they are others than now. `asked`: measures that are taken on demand. `batch`: rows of a training step,
-    all ranks together; `sides` those of the records, where they are known already. Records are read one after the
-    other, never held.
+    with, where they are others than now; `sides` those of the records, where they are known already. Records are read
+    one after the other, never held.
     """
+    side_of_each = sides or sides_of(records, data.split)
     ours = Names(classes=class_names, columns=columns)
     theirs = before or ours
     contents, inputs = Contents(), InputValues()
     against, labels = Before(store, previous, ours, theirs), Labels(previous, ours, theirs)
-    sides = sides or sides_of(records, data.split)
+    pixels = asked.wants(NOISE) and asked.schema is None and not columns
+    size = {"size": noise.ROWS} if pixels else {}
+    sampler = Sampler(asked.schema, columns, pictures=pixels, **size)
+    entities = Entities(asked.schema) if asked.wants(ENTITIES) else None
+    unseen = set(asked.outputs.ids) if asked.outputs is not None and asked.wants(NOISE) else set()
+    now: dict[str, int] = {}  # labels of what the champion has not seen
     for record in records:
-        side = sides(record)
+        side = side_of_each(record)
         if side is None:
             raise ValueError(f"{record.where or record.id} is on no side of the split; measure what `divided` keeps")
         contents.add(record, side)
         inputs.add(record)
         against.add(record)
         labels.add(record, side)
+        sampler.add(record, side)
+        if entities is not None:
+            entities.add(record, side)
+        if record.id in unseen and not isinstance(record.y, tuple):
+            now[record.id] = int(record.y)
     measures = {
-        **_counts(records, rejects, quality),
+        **_counts(records, rejects, asked.quality),
         **contents.measures(records),
         **inputs.measures(),
         **against.measures(),
         **labels.measures(),
+        **(entities.measures() if entities is not None else {}),
+        **(contents.near(records, asked.quality.near, asked.schema) if asked.wants(*NEAR) else {}),
     }
-    if set(NEAR) & set(asked):
-        measures |= contents.near(records, quality.near, schema)
-    broken = labels.broken()
-    across = measures["cross_split_duplicate_fraction"]
-    if across.value:
-        broken["cross_split_duplicate"] = (
-            f"{across.value:.2%} of {across.n:,} test records have a content that is also trained on ({across.detail})"
+    sampled = _of_the_sample(sampler.sample(), class_names, asked, now)
+    measures |= sampled.measures
+    broken = labels.broken() | dict(sampled.broken) | _broken(measures, contents.trained, asked)
+    return QualityReport(
+        measures=measures,
+        broken=broken,
+        profile=sampled.profile,
+        reference=asked.reference,
+        drifts=sampled.drifts,
+        powers=sampled.powers,
+        outliers=sampled.outliers,
+        noise=sampled.noise,
+    )
+
+
+def _of_the_sample(sample: Sample, classes: Sequence[str], asked: Asked, labels: Mapping[str, int]) -> QualityReport:
+    profile = distributions.profile_of(sample)
+    found = distributions.drifts(profile, asked.reference) if asked.reference is not None else None
+    powers = leakage.single_field_power(sample, classes=bool(classes))
+    exclusive = bool(classes) and not any(isinstance(one, tuple) for one in sample.labels)
+    noisy = noise.label_noise(sample, classes, asked.outputs, labels) if exclusive and asked.wants(NOISE) else None
+    same = leakage.is_the_label(sample, classes=bool(classes))
+    return QualityReport(
+        measures={
+            **leakage.measures(sample, powers),
+            **outliers.measures(sample, now_s=asked.now_s),
+            **distributions.measures(found),
+            **(noise.measures(noisy) if noisy is not None else {}),
+        },
+        broken={"feature_is_label": _told_by(same, len(sample))} if same else {},
+        profile=profile,
+        drifts=tuple(found or ()),
+        powers=powers,
+        outliers=outliers.outliers(sample),
+        noise=noisy,
+    )
+
+
+def _told_by(fields: Sequence[str], n: int) -> str:
+    named = ", ".join(map(repr, fields))
+    return (
+        f"input {named} is the label under another name in {n:,} records: leave it out (input: false), a model that is "
+        "given it learns nothing else"
+    )
+
+
+def _broken(measures: Mapping[str, Measure], trained: int, asked: Asked) -> dict[str, str]:
+    """Rules of the delivery, by its measures."""
+    found = {
+        rule: f"{measures[name].value:.2%} of {measures[name].n:,} {words}: {measures[name].detail}"
+        for rule, name, words in (
+            ("cross_split_duplicate", "cross_split_duplicate_fraction", "test records have a content also trained on"),
+            ("entity_overlap", ENTITIES, "test records are of an entity that is also trained on"),
+            ("time_overlap", "time_overlap_fraction", "test records are older than what is trained on"),
+            ("new_category", "new_category_fraction", "records have a word that the champion's dataset does not have"),
         )
-    trained = contents.trained
-    if trained < batch:
-        broken["too_few_rows"] = (
+        if name in measures and measures[name].value > 0
+    }
+    if trained < asked.batch:
+        found["too_few_rows"] = (
             f"{trained:,} records are trained on, fewer than a step of all processes takes "
-            f"(train.global_batch_size {batch}): deliver more or lower it"
+            f"(train.global_batch_size {asked.batch}): deliver more or lower it"
         )
-    return QualityReport(measures=measures, broken=broken)
+    drift = measures["field_drift"]
+    if drift.value > asked.quality.most_drift:
+        found["distribution_shift"] = (
+            f"a field is {drift.value:.3f} from the champion's dataset, beyond quality.most_drift "
+            f"{asked.quality.most_drift}: {drift.detail}"
+        )
+    return found
 
 
 def _counts(records: Collection[Record], rejects: Collection[Reject], quality: QualityConfig) -> dict[str, Measure]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 from mlratchet.models.sources.record import Record
 
@@ -25,15 +24,6 @@ class Names:
 
     classes: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class QualityReport:
-    """All measures of a delivery."""
-
-    measures: dict[str, Measure]
-    broken: Mapping[str, str] = field(default_factory=dict)  # rule of a delivery -> how it breaks it
-    shown: Mapping[str, Any] = field(default_factory=dict)  # what a page shows beside the measures, as JSON values
 
 
 def share(part: float, whole: int) -> float:

@@ -20,10 +20,24 @@ MEASURES = {
     "the largest change of a label's share (0..1)",
     "constant_input_fraction": "records whose input values are all equal, of all (0..1)",
     "non_finite_fraction": "records with NaN or infinity in the input, of all (0..1)",
+    "single_field_power": "what one field alone says right of what a constant answer gets wrong, on other rows than it "
+    "was learnt from: the largest of the inputs (0..1)",
+    "time_overlap_fraction": "test records that are older than the newest one that is trained on, of all with a time "
+    "(0..1)",
+    "entity_overlap_fraction": "test records of an entity or group that is also trained on, of all that have one: the "
+    "largest of the fields (0..1)",
+    "label_noise_fraction": "labels that look wrong to a model that has not seen them, of all (0..1)",
+    "outlier_fraction": "records with a number more than 10 robust deviations from the median of its field (0..1)",
+    "newest_age_days": "days between the newest time of a record and the run",
+    "field_drift": "Jensen-Shannon distance of a field to the champion's dataset, without what chance makes: the "
+    "largest of the fields (0..1)",
+    "new_category_fraction": "records with a word that the champion's dataset does not have: the largest of the fields "
+    "(0..1)",
 }
-ON_DEMAND = ("near_duplicate_fraction", "cross_split_near_duplicate_fraction")
-"""Taken where a gate asks for them, or the page of the delivery: they take longer than all others together."""
 NEAR = ("near_duplicate_fraction", "cross_split_near_duplicate_fraction")
+NOISE, ENTITIES = "label_noise_fraction", "entity_overlap_fraction"
+ON_DEMAND = (*NEAR, NOISE, ENTITIES)
+"""Taken where a check asks for them: each takes longer, or more memory, than all others together."""
 
 
 def range_of(measure: str, class_count: int) -> tuple[float, float]:

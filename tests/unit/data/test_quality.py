@@ -9,6 +9,7 @@ from mlratchet.infra.seed import PREFIX, digits_files, seed_digits, upload_files
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
 from mlratchet.models.data.quality import MEASURES, ON_DEMAND, QualityReport, inspect
+from mlratchet.models.data.quality.inspect import Asked
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.errors import ConfigurationError, DataError
@@ -39,7 +40,15 @@ class Deliveries:
 
     def measure(self, delivery: str, previous: Any, asked: tuple[str, ...] = ()) -> QualityReport:
         _, records, rejects = self.read(delivery)
-        return inspect(self.store, records, rejects, previous, self.spec.data, self.workload.class_names(), asked=asked)
+        return inspect(
+            self.store,
+            records,
+            rejects,
+            previous,
+            self.spec.data,
+            self.workload.class_names(),
+            asked=Asked(measures=asked),
+        )
 
 
 @pytest.fixture

@@ -186,7 +186,7 @@ MOVES: dict[str, tuple[Callable[[Place], None], set[str]]] = {
     "a comment in the training loop": (comment(f"{MODELS}/training/loop.py"), set()),
     "what a training cost": (code(f"{MODELS}/training/cost.py"), {GATE}),
     "the profiler": (code(f"{MODELS}/training/profiling.py"), set()),
-    "quality of a delivery": (code(f"{MODELS}/data/quality.py"), {GATE}),
+    "quality of a delivery": (code(f"{MODELS}/data/quality/contents.py"), {GATE}),
     "metrics": (code(f"{MODELS}/metrics/classification.py"), {WORK, GATE}),  # early stopping asks them
     "statistics": (code(f"{MODELS}/evaluation/statistics/bootstrap.py"), {GATE}),
     "the judge": (code(f"{MODELS}/gates/judge.py"), {GATE}),
