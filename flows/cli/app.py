@@ -11,6 +11,7 @@ from mlratchet.flows.cli import (
     audit,
     browse,
     compare,
+    data,
     demo,
     models,
     pipelines,
@@ -60,6 +61,7 @@ pipelines.register(app)
 schema.register(app)
 tuning.register(app)
 models.register(app)
+data.register(app)
 rejects.register(app)
 approvals.register(app)
 compare.register(app)
