@@ -10,6 +10,7 @@ from uuid import UUID
 from mlratchet.models.errors import ConfigurationError
 
 LAST = "last"
+DATA_PAGE = "data.html"  # artifact of a training, in MLflow
 TRACKING_RUN = re.compile(r"[0-9a-f]{32}")  # MLflow's ids have no dashes, Prefect's have
 
 

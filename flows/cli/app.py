@@ -11,6 +11,7 @@ from mlratchet.flows.cli import (
     audit,
     browse,
     compare,
+    data,
     demo,
     exporting,
     models,
@@ -64,6 +65,7 @@ schema.register(app)
 tuning.register(app)
 models.register(app)
 exporting.register(app)
+data.register(app)
 rejects.register(app)
 approvals.register(app)
 compare.register(app)

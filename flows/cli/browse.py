@@ -1,4 +1,4 @@
-"""`ratchet open`: a page of Prefect, MLflow or TensorBoard in a browser, without a password."""
+"""`ratchet open`: a page of Prefect, MLflow, TensorBoard or a training's data in a browser, without a password."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ class Page(StrEnum):
     PREFECT = "prefect"
     MLFLOW = "mlflow"
     TENSORBOARD = "tensorboard"
+    DATA = "data"
 
 
 PrintOption = Annotated[bool, typer.Option("--print", help="Print the link instead of starting a browser.")]
 
 
 def open_page(
-    page: Annotated[str, typer.Argument(help="prefect, mlflow or tensorboard; or an address that a command printed.")],
+    page: Annotated[
+        str, typer.Argument(help="prefect, mlflow, tensorboard or data; or an address that a command printed.")
+    ],
     what: Annotated[
         str | None, typer.Argument(metavar="[NAME[/VERSION]]", help="A pipeline, or a version of its model.")
     ] = None,
@@ -34,7 +37,8 @@ def open_page(
     """Open a page of the stack in a browser, by a link that works once and for two minutes.
 
     `prefect` shows a run, the deployment of a pipeline, or its first page; `mlflow` a training, a version, all
-    trainings of a pipeline, or its first page. `tensorboard` shows the files of a run, of the newest that has any
+    trainings of a pipeline, or its first page. `data` shows what the data of a version, of a run or of the last run of
+    a pipeline holds. `tensorboard` shows the files of a run, of the newest that has any
     without one, until it is interrupted.
     """
     from mlratchet.infra.settings import find_home, load_settings
@@ -52,7 +56,7 @@ def open_page(
         chosen, place, subject = Page(page), "", destination_of(what, run)
     else:
         raise ConfigurationError(f"no page {page!r}; there are: {', '.join(Page)}, and addresses that commands print")
-    needed = "mlflow" if chosen is Page.TENSORBOARD else chosen.value
+    needed = "mlflow" if chosen in (Page.TENSORBOARD, Page.DATA) else chosen.value
     url = running.get(needed)
     if url is None:
         raise InfrastructureError(f"{needed} of the stack in {home} does not run; `ratchet up` starts it")
@@ -61,7 +65,7 @@ def open_page(
         show_board(home, subject, print_link=print_link)
     else:
         place = place or find_place(chosen, subject)
-        lead_in(home, chosen, url, place, locked=not settings.no_auth, print_link=print_link)
+        lead_in(home, Page(needed), url, place, locked=not settings.no_auth, print_link=print_link)
 
 
 def service_of(address: str, running: dict[str, str | None]) -> tuple[Page, str]:
@@ -83,15 +87,19 @@ def service_of(address: str, running: dict[str, str | None]) -> tuple[Page, str]
 def find_place(page: Page, subject: Destination | None) -> str:
     """The path of what was asked for; the first page and a run by its id need no look at the stack."""
     from mlratchet.models.destination import LAST, Destination, flow_run_place
+    from mlratchet.models.errors import ConfigurationError
 
+    if page is Page.DATA and (subject is None or subject == Destination()):
+        raise ConfigurationError("expected a pipeline: `ratchet open data NAME`")
     if subject is None or subject == Destination():
         return "/"
     if page is Page.PREFECT and subject.run not in (None, LAST):
         return flow_run_place(str(subject.run))
-    from mlratchet.tasks.actions.pages import mlflow_place, prefect_place
+    from mlratchet.tasks.actions.pages import data_place, mlflow_place, prefect_place
     from mlratchet.tasks.wiring import open_adapters
 
-    return (prefect_place if page is Page.PREFECT else mlflow_place)(open_adapters(), subject)
+    found = {Page.PREFECT: prefect_place, Page.DATA: data_place}.get(page, mlflow_place)
+    return found(open_adapters(), subject)
 
 
 def lead_in(home: Path, page: Page, url: str, place: str, *, locked: bool, print_link: bool) -> None:

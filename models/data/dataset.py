@@ -12,6 +12,7 @@ from mlratchet.models.identity.canonical import digest
 from mlratchet.models.identity.signed_records import body_of
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.schema.numbers import Mark
+from mlratchet.models.schema.time_formats import ISO
 from mlratchet.models.sources.base import SourceOptions
 from pydantic import Field
 
@@ -46,6 +47,8 @@ class DatasetManifest(StrictModel):
     """Columns whose raw cells say who a row is; empty: rows have ids of their own, or are of before it was so."""
     number_marks: dict[str, Mark] = Field(default_factory=dict)
     """Decimal mark by column, as decided at the pipeline's first delivery."""
+    time_formats: dict[str, str] = Field(default_factory=dict, exclude_if=lambda value: not value)
+    """Format of times by column, likewise."""
     examples: dict[str, tuple[ShardRef, ...]] = Field(default_factory=dict, exclude_if=lambda value: not value)
     """Of a pipeline with a schema: the rows of each side as clients would send them, in the order of `splits`."""
     preparation_sha256: str = Field(default="", exclude_if=lambda value: not value)
@@ -71,15 +74,18 @@ def dataset_parts(
     *,
     identity_columns: tuple[str, ...] = (),
     number_marks: Mapping[str, Mark] | None = None,
+    time_formats: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Everything that decides the rows and their sides, as JSON values; the dataset's id is their digest.
 
     `code` names the code of the workload, and Ratchet's as far as it makes datasets, as JSON values (`DATA.code` of
     `models/identity/product.py`). `identity_columns` say who a row without an id of its own is, `number_marks` how
-    numbers are written: the comma as decimal mark counts.
+    numbers are written: the comma as decimal mark counts; of `time_formats` those that are not ISO's.
     """
     commas = sorted(name for name, mark in (number_marks or {}).items() if mark == ",")
-    written = {"decimal_commas": commas} if commas else {}
+    written: dict[str, Any] = {"decimal_commas": commas} if commas else {}
+    forms = {name: form for name, form in (time_formats or {}).items() if form not in ("", ISO)}
+    written |= {"time_formats": forms} if forms else {}
     named_by = (
         {"identity_columns": list(identity_columns)} if identity_columns and source.column_of("id") is None else {}
     )
@@ -106,10 +112,18 @@ def dataset_id(
     *,
     identity_columns: tuple[str, ...] = (),
     number_marks: Mapping[str, Mark] | None = None,
+    time_formats: Mapping[str, str] | None = None,
 ) -> str:
     """SHA-256 hex of `dataset_parts`."""
     parts = dataset_parts(
-        snapshot_id, code, workload, data, source, identity_columns=identity_columns, number_marks=number_marks
+        snapshot_id,
+        code,
+        workload,
+        data,
+        source,
+        identity_columns=identity_columns,
+        number_marks=number_marks,
+        time_formats=time_formats,
     )
     return digest(parts)
 

@@ -1,9 +1,9 @@
 """The columns of a pipeline's first delivery: who a row without an id of its own is, is said in these, for good, and
-how its numbers are written.
+how its numbers and times are written.
 
 `columns/<pipeline>.json` is published once by conditional create and signed with the installed key: whoever writes to
-the bucket could else move rows from the side that trains to the side that judges. Number columns that are read later
-for the first time are recorded beside it in the same way, as `columns/<pipeline>/2.json` and on.
+the bucket could else move rows from the side that trains to the side that judges. What a later
+delivery is the first to tell is recorded beside it in the same way, as `columns/<pipeline>/2.json` and on.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.signing import DetachedSignature, Signer, TrustedKeys
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
 from mlratchet.models.schema.numbers import Mark
+from mlratchet.models.schema.time_formats import check_format
 
 MARKS: Mapping[str, Mark] = {"": "", ".": ".", ",": ","}
 
@@ -30,6 +32,7 @@ class FirstColumns:
     snapshot_id: str  # whose they are
     at_s: float  # seconds since the epoch
     number_marks: Mapping[str, Mark] = field(default_factory=dict)  # decimal mark by column
+    time_formats: Mapping[str, str] = field(default_factory=dict)  # format by column; "": no delivery told it
 
 
 def columns_key(pipeline: str, number: int = 1) -> str:
@@ -74,6 +77,7 @@ def find_first_columns(
             snapshot_id=str(inner["snapshot_id"]),
             at_s=float(inner["at_s"]),
             number_marks={str(name): MARKS[mark] for name, mark in inner.get("number_marks", {}).items()},
+            time_formats={str(name): _format(text) for name, text in inner.get("time_formats", {}).items()},
         )
         if int(inner.get("number", 1)) != number:
             raise ValueError(f"number {inner['number']}")
@@ -92,6 +96,13 @@ def find_first_columns(
     return found
 
 
+def _format(text: Any) -> str:
+    """Raises ``ValueError`` for what is no format."""
+    if text != "":
+        check_format(str(text))
+    return str(text)
+
+
 def _body(first: FirstColumns, number: int) -> bytes:
     fields = {
         "pipeline": first.pipeline,
@@ -100,4 +111,5 @@ def _body(first: FirstColumns, number: int) -> bytes:
         "at_s": first.at_s,
     }
     marks = {"number_marks": dict(first.number_marks)} if first.number_marks else {}
-    return canonical_json(fields | marks | ({"number": number} if number > 1 else {}))
+    forms = {"time_formats": dict(first.time_formats)} if first.time_formats else {}
+    return canonical_json(fields | marks | forms | ({"number": number} if number > 1 else {}))

@@ -52,11 +52,14 @@ class FirstDelivery:
     """Who a row without an id of its own is; without them every column says so."""
     number_marks: Mapping[str, Mark] = field(default_factory=dict)
     """Decimal mark by column; what is not in it, the delivery at hand tells."""
+    time_formats: Mapping[str, str] = field(default_factory=dict)
+    """Format of times by column, likewise."""
 
     def settings(self) -> dict[str, Any]:
         """As a workload finds them beside the options of its source."""
         columns = {"identity_columns": list(self.identity_columns)} if self.identity_columns else {}
-        return columns | ({"number_marks": dict(self.number_marks)} if self.number_marks else {})
+        marks = {"number_marks": dict(self.number_marks)} if self.number_marks else {}
+        return columns | marks | ({"time_formats": dict(self.time_formats)} if self.time_formats else {})
 
 
 UNKNOWN = FirstDelivery()
@@ -144,6 +147,7 @@ def write_dataset(
         source,
         identity_columns=first.identity_columns,
         number_marks=first.number_marks,
+        time_formats=first.time_formats,
     )
     sides = sides or sides_of(records, data.split)
     index = index_bytes(records, class_names, input_columns)
@@ -181,6 +185,7 @@ def write_dataset(
         index_sha256=index_sha256,
         identity_columns=tuple(sorted({name for names in {r.row_columns for r in records} for name in names})),
         number_marks=dict(first.number_marks),
+        time_formats=dict(first.time_formats),
     )
     store.create(f"datasets/{identity}.json", canonical_json(manifest.model_dump(mode="json")))
     return manifest

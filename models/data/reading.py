@@ -15,6 +15,7 @@ from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.stored import stored_document
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from mlratchet.models.schema.numbers import Mark
+from mlratchet.models.schema.time_formats import ISO
 from mlratchet.models.sources.record import Record, Reject
 
 EXAMPLES = 3  # places that a line names of each rule
@@ -46,6 +47,7 @@ class Reading:
     rules: tuple[Counted, ...] = ()  # of what was set aside, the most frequent first
     remarks: tuple[Counted, ...] = ()  # of what is used all the same
     decimal_commas: tuple[str, ...] = ()  # columns
+    time_formats: tuple[tuple[str, str], ...] = ()  # (format, its columns), of those that are not ISO's
     example: str = ""  # the first reason
 
     @property
@@ -62,6 +64,7 @@ class Reading:
         if self.decimal_commas:
             more = ["..."] if len(self.decimal_commas) > COLUMNS else []
             parts.append(f"decimal comma in {', '.join([*map(_short, self.decimal_commas[:COLUMNS]), *more])}")
+        parts += [f"times as {form} in {columns}" for form, columns in self.time_formats]
         return "; ".join(parts)
 
     def rules_met(self) -> str:
@@ -79,7 +82,11 @@ def _short(name: str) -> str:
 
 
 def reading_of(
-    records: Collection[Record], rejects: Collection[Reject], number_marks: Mapping[str, Mark] | None = None
+    records: Collection[Record],
+    rejects: Collection[Reject],
+    number_marks: Mapping[str, Mark] | None = None,
+    *,
+    time_formats: Mapping[str, str] | None = None,
 ) -> Reading:
     """Count what was read."""
     remarks = [(one.code, record.where or record.id, 1) for record in records for one in record.remarks]
@@ -89,8 +96,19 @@ def reading_of(
         rules=_counted((one.code, one.where, one.records) for one in rejects),
         remarks=_counted(remarks),
         decimal_commas=tuple(sorted(name for name, mark in (number_marks or {}).items() if mark == ",")),
+        time_formats=_by_format(time_formats or {}),
         example=next(iter(rejects)).reason if rejects else "",
     )
+
+
+def _by_format(formats: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Each format with the names of its columns, as a line tells them."""
+    columns: dict[str, list[str]] = {}
+    for name, form in sorted(formats.items()):
+        if form not in ("", ISO):
+            columns.setdefault(form, []).append(_short(name))
+    more = {form: ["..."] if len(names) > COLUMNS else [] for form, names in columns.items()}
+    return tuple((form, ", ".join([*names[:COLUMNS], *more[form]])) for form, names in columns.items())
 
 
 def _counted(met: Iterable[tuple[str, str, int]]) -> tuple[Counted, ...]:

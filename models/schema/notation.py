@@ -15,7 +15,7 @@ from mlratchet.models.schema.cells import is_text, one_array, text_of
 from mlratchet.models.schema.fields import Schema
 from mlratchet.models.schema.number_cells import see_numbers
 from mlratchet.models.schema.numbers import Mark, Seen, check_file, column_with_commas, decide
-from mlratchet.models.schema.times import decide_format
+from mlratchet.models.schema.times import check_times, decide_format
 
 WHERE = "@where"
 DIFFERENT = 10_000  # cells of a time column that are kept to tell its format
@@ -33,8 +33,9 @@ class See:
     """What the pieces of a delivery show of the columns that a schema leaves open."""
 
     def __init__(self, schema: Schema, known: Notation | None = None) -> None:
-        """`known`: as decided at earlier deliveries; the schema wins."""
+        """`known`: as decided at earlier deliveries, which pieces are held against; the schema wins."""
         self._schema = schema
+        self._before = known
         self._known = declared(schema, known)
         self._numbers: dict[str, Seen] = {}
         self._times: dict[str, pa.Array] = {}
@@ -42,7 +43,7 @@ class See:
 
     def add(self, raw: pa.Table) -> None:
         """One piece, with ``@where``. Columns that it lacks, and those of a type of their own, show nothing."""
-        where = one_array(raw[WHERE])
+        where, known = one_array(raw[WHERE]), self._before
         for name, one in self._schema.fields.items():
             if one.kind not in ("number", "time") or name not in raw.column_names:
                 continue
@@ -52,6 +53,8 @@ class See:
             cells = text_of(name, cells, self._schema.missing_in(name))
             if one.kind == "number" and one.decimal is None:
                 self._see_number(name, cells, where)
+            elif one.kind == "time" and one.format is None and known is not None and name in known.times:
+                check_times(name, cells, where, known.times[name])
             elif one.kind == "time" and name not in self._known.times:
                 self._first.setdefault(name, where[0].as_py() if len(where) else "")
                 before = self._times.get(name, pa.array([], type=pa.string()))

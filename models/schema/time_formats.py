@@ -83,3 +83,10 @@ def order_of(text: str) -> Order | None:
     if date in DAY_FIRST:
         return "day"
     return "month" if date in DAY_FIRST.values() else None
+
+
+def swapped(text: str) -> str | None:
+    """The same format with the month where the day is; None where it cannot be mistaken."""
+    date = re.split(r"[T ]", text)[0]
+    other = {**DAY_FIRST, **{month: day for day, month in DAY_FIRST.items()}}.get(date)
+    return None if other is None else other + text[len(date) :]

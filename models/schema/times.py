@@ -17,7 +17,7 @@ from mlratchet.models.errors import DataError
 from mlratchet.models.schema.cells import mask
 from mlratchet.models.schema.fields import Field
 from mlratchet.models.schema.numbers import TOLERATED
-from mlratchet.models.schema.time_formats import ISO, UNIX, UNIX_MS, candidates, order_of, pattern_of
+from mlratchet.models.schema.time_formats import ISO, UNIX, UNIX_MS, candidates, order_of, pattern_of, swapped
 
 TYPE = pa.timestamp("us", "UTC")
 PER_UNIT_US: Mapping[str, int] = {UNIX: 1_000_000, UNIX_MS: 1_000}
@@ -128,6 +128,28 @@ def decide_format(name: str, cells: pa.Array, field: Field, *, where: str) -> st
         if ours and ours >= (1 - TOLERATED) * (only_day + only_month):
             return form
     raise _ambiguous(name, different[0].as_py(), orders["day"], orders["month"], where)
+
+
+def check_times(name: str, cells: pa.Array, where: pa.Array, form: str) -> None:
+    """Hold the cells (strings, N, at the places `where`) of a column against its format.
+
+    Raises ``DataError`` where more of them, and more than one, are written otherwise: another format, or the day where
+    the month is. Single ones are set aside.
+    """
+    given = cells.is_valid()
+    told, places = cells.filter(given), where.filter(given)
+    ours = np.asarray(read_times(told, form).is_valid())
+    other = swapped(form)
+    # a day that could be a month tells nothing
+    tells = ours if other is None else ours & ~np.asarray(read_times(told, other).is_valid())
+    strange = ~ours
+    if strange.sum() > max(tells.sum(), 1):
+        first = int(strange.argmax())
+        raise DataError(
+            f"{places[first].as_py()}: column {name!r}: its times are written otherwise: got "
+            f"{told[first].as_py()[:60]!r}, expected {form!r}, as at the first delivery; deliver it so, or declare "
+            f"schema.fields: {{{name}: {{kind: time, format: ...}}}}"
+        )
 
 
 def _counts(cells: pa.Array, different: pa.Array) -> np.ndarray[Any, Any]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from mlratchet.models.objectives.base import Objective, Task
 from mlratchet.models.objectives.naming import objective_of
+from mlratchet.models.schema.fields import Schema
 from mlratchet.models.schema.numbers import Mark
 from mlratchet.models.sources.base import Example, Format, placed
 from mlratchet.models.sources.formats import open_source, read_examples
@@ -31,7 +32,14 @@ PREPARED = "standardise_"  # begins the names of buffers that a preparation fitt
 MEAN, SCALE = f"{PREPARED}mean", f"{PREPARED}scale"  # (F,) of them, where the input has columns
 
 
-OF_THE_FIRST_DELIVERY = ("identity_columns", "number_marks")  # what `records` finds in `source` beside the options
+OF_THE_FIRST_DELIVERY = ("identity_columns", "number_marks", "time_formats")
+"""What `records` finds in `source` beside the options."""
+
+
+def declared_marks(source: Mapping[str, Any], columns: tuple[str, ...]) -> dict[str, Mark]:
+    """What stands under `source.decimal`, by column."""
+    declared: Mark | Mapping[str, Mark] = source.get("decimal") or {}
+    return dict(declared) if isinstance(declared, Mapping) else dict.fromkeys(columns, declared)
 
 
 class Workload(ABC):
@@ -148,9 +156,12 @@ class Workload(ABC):
         return ()
 
     def number_columns(self, source: Mapping[str, Any]) -> tuple[str, ...]:
-        """Columns that hold numbers: a table's inputs, and what is predicted where it has no names; none of what is no
-        table."""
+        """Columns that hold numbers: a table's inputs, and what is predicted where it has no names; of a schema those
+        whose decimal mark it leaves open; none of what is no table."""
         spec = self.input_spec()
+        if spec.example is not None:
+            fields = Schema.model_validate_json(spec.example.schema).fields
+            return tuple(name for name, one in fields.items() if one.kind == "number" and one.decimal is None)
         if spec.kind != "table":
             return ()
         target = () if self.class_names() else (str(source.get("label_column", "label")),)
@@ -167,6 +178,21 @@ class Workload(ABC):
         Asked of a pipeline's first delivery, and of a later one while nothing is known of a column, with what is known
         in `source["number_marks"]`; `records` then finds them there.
         """
+        return {}
+
+    def time_columns(self) -> tuple[str, ...]:
+        """Columns that hold times whose format the schema leaves open; none without a schema."""
+        about = self.input_spec().example
+        fields = Schema.model_validate_json(about.schema).fields if about is not None else {}
+        return tuple(name for name, one in fields.items() if one.kind == "time" and one.format is None)
+
+    def time_formats(
+        self,
+        objects: list[RawObject],  # noqa: ARG002 - of a schema's columns
+        fetch: Callable[[RawObject], bytes],  # noqa: ARG002
+        source: Mapping[str, Any],  # noqa: ARG002
+    ) -> dict[str, str]:
+        """The formats of a delivery's `time_columns`, asked for as `number_marks`, with `source["time_formats"]`."""
         return {}
 
     def augment(self, x: Any, rng: np.random.Generator) -> Any:  # noqa: ARG002

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 from mlratchet.models.preparation.base import tensor_name
 from mlratchet.models.preparation.categories import UNKNOWN
-from mlratchet.models.preparation.section import PreparationSection, parts_of
+from mlratchet.models.preparation.parts import parts_of
+from mlratchet.models.preparation.section import PreparationSection
 from mlratchet.models.schema.fields import Schema
 from mlratchet.models.sources.record import GROUP_COLUMN, ExampleSpec, Split
 from mlratchet.models.tensors.named import Ragged

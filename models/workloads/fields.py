@@ -23,7 +23,8 @@ from mlratchet.models.preparation.base import CATEGORIES, NUMBERS, State
 from mlratchet.models.preparation.composed import PreparationPlan
 from mlratchet.models.preparation.section import PreparationSection
 from mlratchet.models.schema.fields import Schema
-from mlratchet.models.schema.notation import WHERE, Notation, See
+from mlratchet.models.schema.notation import WHERE, Notation, See, declared
+from mlratchet.models.schema.numbers import Mark
 from mlratchet.models.schema.request import as_json
 from mlratchet.models.schema.typing import GROUP, ID, LABEL, TIME, typed
 from mlratchet.models.sources.csv import Csv
@@ -38,7 +39,7 @@ from mlratchet.models.sources.raw_cells import cells_digest
 from mlratchet.models.sources.record import ExampleSpec, InputSpec, RawObject, Record, Reject
 from mlratchet.models.sources.stored_examples import EXAMPLE, UNPREPARED
 from mlratchet.models.tensors.spec import TensorSpec
-from mlratchet.models.workloads.base import OF_THE_FIRST_DELIVERY, Workload
+from mlratchet.models.workloads.base import OF_THE_FIRST_DELIVERY, Workload, declared_marks
 from mlratchet.models.workloads.cold_start import carried_fields
 from mlratchet.models.workloads.examples import example_bytes
 from mlratchet.models.workloads.label_target import class_names_of, target_reader, task_of
@@ -185,13 +186,17 @@ class SchemaWorkload(Workload):
         Raises ``DataError`` for a column whose numbers or times can be read in two ways.
         """
         read = partial(self._pieces, objects, fetch, source)
-        notation = self._notation(read)
+        recorded = self._recorded(source)
+        held = See(self.schema, recorded) if recorded is not None else None
+        notation = declared(self.schema, recorded) if recorded is not None else self._told(read, self._known(source))
         first = tuple(source.get("identity_columns") or ())
         for piece in read():
             if isinstance(piece, Reject):
                 yield piece
                 continue
             raw = self._named(piece.table)
+            if held is not None:
+                held.add(raw)  # raises where it is written otherwise than before
             table, rejects = typed(raw, self.schema, notation)
             unfit = self.plan.refused(table)
             yield from (*rejects, *unfit)
@@ -204,14 +209,39 @@ class SchemaWorkload(Workload):
         options = {name: value for name, value in source.items() if name not in OF_THE_FIRST_DELIVERY}
         yield from read_tables(open_source(options, self.formats), objects, opening_whole(fetch))
 
-    def _notation(self, read: Callable[[], Iterator[RawPiece | Reject]]) -> Notation:
-        """How numbers and times are written, where the schema leaves it open: one more reading."""
-        open_ = any(
-            (one.kind == "number" and one.decimal is None) or (one.kind == "time" and not one.format)
-            for one in self.schema.fields.values()
-        )
-        sight = See(self.schema)
-        for piece in read() if open_ else ():
+    def number_marks(
+        self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
+    ) -> dict[str, Mark]:
+        """By the cells, unless they are declared or known."""
+        found = self._told(partial(self._pieces, objects, fetch, source), self._known(source)).decimal
+        return {name: found[name] for name in self.number_columns(source) if name in found}
+
+    def time_formats(
+        self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
+    ) -> dict[str, str]:
+        """By the cells, unless they are known."""
+        found = self._told(partial(self._pieces, objects, fetch, source), self._known(source)).times
+        return {name: found[name] for name in self.time_columns() if name in found}
+
+    def _known(self, source: Mapping[str, Any]) -> Notation:
+        """As declared in the source, else as an earlier delivery told it."""
+        marks = {name: mark for name, mark in (source.get("number_marks") or {}).items() if mark}
+        marks |= declared_marks(source, self.number_columns(source))
+        return Notation(decimal=marks, times={n: f for n, f in (source.get("time_formats") or {}).items() if f})
+
+    def _recorded(self, source: Mapping[str, Any]) -> Notation | None:
+        """As the pipeline's deliveries told it; None where one column was never asked for: this delivery tells then."""
+        marks, formats = source.get("number_marks") or {}, source.get("time_formats") or {}
+        known = self._known(source)
+        if not {*marks, *known.decimal, *formats}.issuperset((*self.number_columns(source), *self.time_columns())):
+            return None
+        # that a column had whole numbers alone holds as well: a comma in a later one has to be told
+        return Notation(decimal={**marks, **known.decimal}, times=known.times)
+
+    def _told(self, read: Callable[[], Iterator[RawPiece | Reject]], known: Notation) -> Notation:
+        """As these objects tell it, which is a reading of its own."""
+        sight = See(self.schema, known)
+        for piece in read():
             if isinstance(piece, RawPiece):
                 sight.add(self._named(piece.table))
         return sight.decide()

@@ -26,7 +26,7 @@ from mlratchet.models.sources.record import (
     Target,
     place_of,
 )
-from mlratchet.models.workloads.base import Workload
+from mlratchet.models.workloads.base import Workload, declared_marks
 from mlratchet.models.workloads.between_rows import numbered, with_merged
 from mlratchet.models.workloads.standardise import attach, fit, neutral
 from torch import nn
@@ -229,12 +229,6 @@ class TableWorkload(Workload):
             where=where,
         )
         return record, numbers_F
-
-
-def declared_marks(source: Mapping[str, Any], columns: tuple[str, ...]) -> dict[str, Mark]:
-    """What stands under `source.decimal`, by column."""
-    declared: Mark | Mapping[str, Mark] = source.get("decimal") or {}
-    return dict(declared) if isinstance(declared, Mapping) else dict.fromkeys(columns, declared)
 
 
 class TableClassifier(TableWorkload):

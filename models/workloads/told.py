@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 DESCRIBE, SOURCE, PARAMETERS = (f"{__name__}:{name}" for name in ("describe", "source", "parameters"))
-RECORDS, IDENTITY, MARKS = (f"{__name__}:{name}" for name in ("records", "identity_columns", "number_marks"))
+RECORDS, IDENTITY, MARKS, FORMATS = (
+    f"{__name__}:{name}" for name in ("records", "identity_columns", "number_marks", "time_formats")
+)
 LENT = Rights(read=("raw/",), create=("out/",))
 LOOK_S, READ_S = 120.0, 6 * 3600.0
 PIECE = 4096  # records that are handed back at a time
@@ -92,6 +94,11 @@ class ToldWorkload(Workload):
         """See the base."""
         told = self._ask(MARKS, objects, _Fetched(objects, fetch), source)
         return _checked(dict[str, Mark], told, f"{self._use}: number_marks")  # type: ignore[no-any-return]
+
+    def time_formats(self, objects: list[RawObject], fetch: Fetch, source: Mapping[str, Any]) -> dict[str, str]:
+        """See the base."""
+        told = self._ask(FORMATS, objects, _Fetched(objects, fetch), source)
+        return _checked(dict[str, str], told, f"{self._use}: time_formats")  # type: ignore[no-any-return]
 
     def _ask(self, function: str, objects: list[RawObject], lent: ObjectsInMemory, source: Mapping[str, Any]) -> Any:
         request = {
@@ -211,6 +218,13 @@ def number_marks(request: Mapping[str, Any], workplace: Workplace) -> dict[str, 
     workload, objects, fetch = _opened(request, workplace)
     with reading(workload):
         return dict(workload.number_marks(objects, fetch, request["source"]))
+
+
+def time_formats(request: Mapping[str, Any], workplace: Workplace) -> dict[str, str]:
+    """In the child."""
+    workload, objects, fetch = _opened(request, workplace)
+    with reading(workload):
+        return dict(workload.time_formats(objects, fetch, request["source"]))
 
 
 def _opened(request: Mapping[str, Any], workplace: Workplace) -> tuple[Workload, list[RawObject], Fetch]:

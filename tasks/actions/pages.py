@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from urllib.parse import quote
 from uuid import UUID
 
-from mlratchet.models.destination import LAST, TRACKING_RUN, Destination, flow_run_place, place_of
+from mlratchet.models.destination import DATA_PAGE, LAST, TRACKING_RUN, Destination, flow_run_place, place_of
 from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.models.ports.storage import ObjectNotFound
 from mlratchet.tasks.support.pipelines import require_pipeline
@@ -62,6 +63,14 @@ def mlflow_place(adapters: Adapters, subject: Destination) -> str:
         require_pipeline(adapters, subject.pipeline)
         raise ConfigurationError(f"{subject.pipeline} was not trained yet; `ratchet run {subject.pipeline}` does")
     return place_of(url)
+
+
+def data_place(adapters: Adapters, subject: Destination) -> str:
+    """The page of what the data of a training holds; of a pipeline alone, that of its last run. Raises as
+    `prefect_place`."""
+    if subject.version is None and subject.run is None:
+        subject = replace(subject, run=LAST)
+    return f"{place_of(adapters.tracker.run_url(tracking_run(adapters, subject), 'artifacts'))}/{DATA_PAGE}"
 
 
 def tracking_run(adapters: Adapters, subject: Destination) -> str:

@@ -6,6 +6,7 @@ from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.preprocess import write_dataset
 from mlratchet.models.data.row_index import input_columns
 from mlratchet.models.data.snapshot import Snapshot
+from mlratchet.tasks.showing.data_page import show_data
 from mlratchet.tasks.step import step
 from mlratchet.tasks.steps.validate import Checked
 from mlratchet.tasks.support.work import Work
@@ -31,4 +32,5 @@ def preprocess(run: Run, work: Work, snapshot: Snapshot, checked: Checked) -> Da
         sides=checked.sides,
     )
     run.prepared_by(dataset)
+    show_data(run, dataset)
     return dataset

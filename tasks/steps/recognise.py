@@ -44,6 +44,7 @@ def recognise(run: Run, snapshot: Snapshot) -> Work:
         run.spec.source,
         identity_columns=first.identity_columns,
         number_marks=first.number_marks,
+        time_formats=first.time_formats,
     )
     parts = work_parts(
         run.spec,

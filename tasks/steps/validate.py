@@ -118,7 +118,8 @@ def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
 def keep_reading(run: Run, work: Work, records: list[Record], rejects: list[Reject]) -> str:
     """Publish everything that was set aside, and say what was read in Prefect and, once there is a run, in MLflow.
     Returns the digest of the quarantine."""
-    reading = reading_of(records, rejects, work.first.number_marks)
+    first = work.first
+    reading = reading_of(records, rejects, first.number_marks, time_formats=first.time_formats)
     run.reading = reading.line()
     quarantine = publish_reading(
         run.adapters.store,

@@ -151,7 +151,9 @@ class Examples:
                 reader = load_workload(use, {**parameters, **changes})
                 snapshot = load_snapshot(self.store, self.dataset.snapshot_id)
                 first = FirstDelivery(
-                    identity_columns=self.dataset.identity_columns, number_marks=self.dataset.number_marks
+                    identity_columns=self.dataset.identity_columns,
+                    number_marks=self.dataset.number_marks,
+                    time_formats=self.dataset.time_formats,
                 )
                 records, _ = read_dataset_records(self.store, snapshot, reader, self.spec.source, first=first)
             except (ConfigurationError, DataError) as error:

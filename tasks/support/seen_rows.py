@@ -229,7 +229,8 @@ def trained_digests(store: ObjectStore, record: Registration, columns: tuple[str
     snapshot = load_snapshot(store, dataset.snapshot_id)
 
     def read(named_by: tuple[str, ...]) -> Iterator[Record]:
-        first = FirstDelivery(identity_columns=named_by, number_marks=dataset.number_marks)
+        marks, forms = dataset.number_marks, dataset.time_formats
+        first = FirstDelivery(identity_columns=named_by, number_marks=marks, time_formats=forms)
         found = raw_records(store, snapshot, workload, spec.source, first=first)
         return (one for one in found if isinstance(one, Record))
 

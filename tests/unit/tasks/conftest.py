@@ -84,12 +84,12 @@ class Road:
     def run(
         self, *checks: str, gate: str = "candidate", more: str = "",
         parameters: str = '{columns: [a, b, c], classes: ["no", "yes"]}', source: str = "{prefix: t/}",
-        use: str = "TableClassifier",
+        use: str = "TableClassifier", module: str = "tabular",
     ) -> Any:  # fmt: skip
         text = PIPELINE.replace('{columns: [a, b, c], classes: ["no", "yes"]}', parameters).replace(
             "{prefix: t/}", source
         )
-        text = text.replace("tabular:TableClassifier", f"tabular:{use}")
+        text = text.replace("tabular:TableClassifier", f"{module}:{use}")
         text = text.replace(f"  {gate}: [", f"  {gate}: [" + "".join(f"{check}, " for check in checks)) + more
         spec = parse_pipeline(text, where="test")
         adapters = SimpleNamespace(
