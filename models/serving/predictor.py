@@ -12,6 +12,7 @@ from mlratchet.models.objectives.base import Objective
 from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.tensors.batch import Model, batch_of
 from mlratchet.models.tensors.named import Inputs
+from mlratchet.models.workloads.examples import ExamplePreparer
 
 
 class NoFiniteAnswerError(ValueError):
@@ -32,6 +33,7 @@ class Predictor:
     model: Model
     objective: Objective | None = None  # None: the one that the signature names
     answer_schema: Mapping[str, Any] | None = None  # None: the objective is asked
+    preparer: ExamplePreparer | None = None  # None: what it takes to prepare examples stands in the signature
 
     def predict(self, rows: Inputs, *, first: int = 0) -> list[dict[str, Any]]:
         """A prediction per row, as the objective answers. `first`: the number of the first row in its request.

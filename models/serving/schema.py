@@ -23,6 +23,7 @@ from mlratchet.models.sources.decoding import AS_DECLARED, FORMATS, decode_image
 from mlratchet.models.sources.record import InputSpec
 from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.tensors.spec import ONE, TensorSpec
+from mlratchet.models.workloads.examples import ExamplePreparer
 from PIL import Image
 
 MAX_INSTANCES = 4096
@@ -37,8 +38,8 @@ def most_instances(signature: Signature) -> int:
     return max(1, min(MAX_INSTANCES, MAX_ROW_BYTES // max(1, row_bytes)))
 
 
-def parse_request(body: bytes, signature: Signature) -> Inputs:
-    """The rows of a request. Raises ``BadRequestError``."""
+def parse_request(body: bytes, signature: Signature, preparer: ExamplePreparer | None = None) -> Inputs:
+    """The rows of a request. `preparer`: of a version that prepares in a child. Raises ``BadRequestError``."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
@@ -48,11 +49,12 @@ def parse_request(body: bytes, signature: Signature) -> Inputs:
     unknown = sorted(set(document) - {"instances"})
     if unknown:
         raise BadRequestError(unknown[0][:WORDS], "unknown field; expected instances alone")
-    return rows_of(document.get("instances"), signature)
+    return rows_of(document.get("instances"), signature, preparer=preparer)
 
 
-def rows_of(instances: Any, signature: Signature, *, first: int = 0) -> Inputs:
-    """The rows of a list of instances, as JSON holds them. `first`: the number of the first one, for what is wrong.
+def rows_of(instances: Any, signature: Signature, *, first: int = 0, preparer: ExamplePreparer | None = None) -> Inputs:
+    """The rows of a list of instances, as JSON holds them. `first`: the number of the first one, for what is wrong;
+    `preparer` as for `parse_request`.
 
     Raises ``BadRequestError``."""
     if not isinstance(instances, list) or not instances:
@@ -61,7 +63,7 @@ def rows_of(instances: Any, signature: Signature, *, first: int = 0) -> Inputs:
     if len(instances) > most:
         raise BadRequestError("instances", f"got {len(instances)}, expected at most {most}")
     if signature.input.example is not None:
-        return _within(prepared_rows(instances, signature.input.example, first=first))
+        return _within(prepared_rows(instances, signature.input.example, first=first, preparer=preparer))
     if signature.input.tensors:
         return _named_rows(instances, signature.input.tensors, first)
     _refuse_too_many_pixels(instances, (signature.input.decoding or AS_DECLARED).max_pixels)
