@@ -53,6 +53,7 @@ CHAINS = {  # part of a test's id -> the chain of tests that it belongs to; the 
     "tests/e2e/test_identity.py": "own servers",
     "tests/e2e/test_own_model.py": "own servers",
     "tests/e2e/test_own_objective.py": "own servers",
+    "tests/e2e/test_own_preparation.py": "own servers",
     "tests/e2e/test_schema_changes.py": "own servers",
     "tests/e2e/test_tune.py": "own servers",
     "tests/e2e/test_schedule.py": "own servers",

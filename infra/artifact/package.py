@@ -14,8 +14,9 @@ import yaml
 from mlratchet.infra.artifact.mlflow_model import RUNTIME, describe_for_mlflow
 from mlratchet.infra.child.handed_back import read_handed_back, require_plain_files
 from mlratchet.infra.settings import forbid_pickle
-from mlratchet.models.artifact.files import EXPORTED, EXPORTED_BY_NAME, MOST_TEXT, PROGRAM
+from mlratchet.models.artifact.files import EXPORTED, EXPORTED_BY_NAME, MOST_TEXT, PREPARED_EXAMPLE, PROGRAM
 from mlratchet.models.artifact.manifest import ArtifactManifest, describe_directory
+from mlratchet.models.artifact.prepared_example import prepared_example
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.evaluation.away import ModelAway, arrays_in, arrays_out, ask_away, model_of
 from mlratchet.models.ports.children import ForeignCodeError, Workplace
@@ -135,4 +136,6 @@ def complete(
     (out / "signature.json").write_text(signature.to_json())
     describe_for_mlflow(out, signature, example, instances)
     (out / "card.md").write_text(card)
+    if instances is not None and signature.input.example is not None:
+        (out / PREPARED_EXAMPLE).write_bytes(prepared_example(instances, example, signature.input.example))
     return describe_directory(out)

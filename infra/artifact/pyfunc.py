@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mlratchet.infra.artifact.exported import load_exported
+from mlratchet.infra.artifact.preparing import preparer_here, refuse_other_preparation
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.errors import DataError
 from mlratchet.models.serving.predictor import Predictor
@@ -52,7 +53,8 @@ class ServedModel:
         found: list[dict[str, Any]] = []
         for first in range(0, len(instances), size):
             try:
-                rows = rows_of(instances[first : first + size], self._predictor.signature, first=first)
+                some, preparer = instances[first : first + size], self._predictor.preparer
+                rows = rows_of(some, self._predictor.signature, first=first, preparer=preparer)
             except BadRequestError as error:
                 raise DataError(f"{error}; the columns and types are in the model's signature") from error
             found += self._predictor.predict(rows, first=first)
@@ -115,4 +117,7 @@ def _load_pyfunc(path: str) -> ServedModel:
     """Called by MLflow with the model's directory."""
     directory = Path(path)
     signature = Signature.from_json((directory / "signature.json").read_text())
-    return ServedModel(Predictor(version=0, generation=0, signature=signature, model=load_exported(directory)))
+    preparer = preparer_here(signature)
+    refuse_other_preparation(directory, signature, str(directory), preparer)
+    model = load_exported(directory)
+    return ServedModel(Predictor(version=0, generation=0, signature=signature, model=model, preparer=preparer))

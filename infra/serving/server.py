@@ -2,7 +2,8 @@
 
 It reads the ledger, the champion's decision and its registration from S3, verifies every signature and byte, loads,
 warms up and swaps. It needs the public list of keys and an S3 identity that may read, and neither MLflow's server nor
-Prefect, a password or a private key. A user's own objective answers in a child, which has not even what may read.
+Prefect, a password or a private key. A user's own objective and preparation answer in children,
+which have not even what may read.
 Run as ``python -m mlratchet.infra.serving.server --pipeline NAME --port P``.
 """
 
@@ -21,6 +22,7 @@ import torch
 import uvicorn
 from mlratchet.infra.artifact.exported import load_exported
 from mlratchet.infra.artifact.fetch import fetch_artifact
+from mlratchet.infra.artifact.preparing import ANSWER_S, preparer_here, refuse_other_preparation
 from mlratchet.infra.child.keep_out import keep_users_code_out
 from mlratchet.infra.child.lasting import LastingChild
 from mlratchet.infra.keys.public import PublicKeyFile
@@ -44,12 +46,10 @@ from mlratchet.models.serving.hosts import AllowedHosts
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.serving.slot import Slot
 
-ANSWER_S = 30.0  # seconds: a child that takes longer is ended, and the request fails
-
 
 class ArtifactLoader:
-    """Loads a version's exported program from its bucket; nothing of it stays on the disk. `closed`: what the child of
-    a version with a user's own objective never reads."""
+    """Loads a version's exported program from its bucket; nothing of it stays on the disk. `closed`: what the children
+    of a version with a user's own objective or preparation never read."""
 
     def __init__(self, open_artifacts: Callable[[str], ObjectStore], closed: tuple[Path, ...] = ()) -> None:
         self._open, self._closed = open_artifacts, closed
@@ -61,6 +61,8 @@ class ArtifactLoader:
             fetch_artifact(self._open, record, folder)
             signature = Signature.from_json((folder / "signature.json").read_text())
             objective = self._objective(signature.task)
+            preparer = preparer_here(signature, self._closed)
+            refuse_other_preparation(folder, signature, f"{record.name} version {record.version}", preparer)
             return Predictor(
                 version=record.version,
                 generation=generation,
@@ -68,6 +70,7 @@ class ArtifactLoader:
                 model=load_exported(folder),
                 objective=objective,
                 answer_schema=objective.answer_schema(signature.classes) if objective is not None else None,
+                preparer=preparer,
             )
         finally:
             shutil.rmtree(folder, ignore_errors=True)

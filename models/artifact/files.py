@@ -16,7 +16,8 @@ EXPORTED = frozenset(
 """Of an export, of which the user's code has a hand."""
 EXPORTED_BY_NAME = frozenset({PROGRAM})
 """Of one whose tensors have names."""
-ALLOWED = EXPORTED | {WEIGHTS, "signature.json", "card.md"}
+PREPARED_EXAMPLE = "prepared.json"
+ALLOWED = EXPORTED | {WEIGHTS, "signature.json", "card.md", PREPARED_EXAMPLE}
 LARGE = frozenset({PROGRAM, WEIGHTS})
 MOST_TEXT = 4 << 20  # bytes of each of the others, as an export leaves it
 MOST_SMALL = 64 << 20  # bytes of each of them, as it is fetched

@@ -24,6 +24,7 @@ from mlratchet.models.preparation.base import (
     State,
     fit_together,
 )
+from mlratchet.models.preparation.own_code import kept_class, kept_code
 from mlratchet.models.preparation.parts import PlannedPart, parts_of
 from mlratchet.models.preparation.rows import table_of
 from mlratchet.models.preparation.section import AS_USUAL, PreparationSection
@@ -34,6 +35,7 @@ from mlratchet.models.tensors.spec import TensorSpec, check_specs
 from typing_extensions import override
 
 BLOCK_BYTES, FIRST_ROWS, GROWTH = 32_000_000, 64, 8  # of a stretch of prepared rows; of the first; from one to the next
+CODE = "code"  # of a state's document: the source of the user's own classes
 DECIDING = ("kind", "nullable", "alphabet", "shape")  # of a field: what a preparation asks for
 
 
@@ -52,8 +54,26 @@ class PreparationPlan(Preparation):
         """One per part. Raises ``ConfigurationError`` as `PlannedPart.load`."""
         return tuple(part.load() for part in self.parts)
 
+    def loaded_for(self, state: State) -> tuple[Preparation, ...]:
+        """One per part, the user's own as they were when the state was fitted. Raises as `loaded`."""
+        code = state.document.get(CODE)
+        if code is None:
+            return self.loaded
+        return state.once(
+            f"{self._mark} parts",
+            lambda: tuple(
+                part.load() if part.built_in else part.made_by(kept_class(part.use, code)) for part in self.parts
+            ),
+        )
+
+    @property
+    def own(self) -> tuple[PlannedPart, ...]:
+        """The parts whose class is the user's."""
+        return tuple(part for part in self.parts if not part.built_in)
+
     def fit(self, pieces: Pieces) -> State:
         """As `Preparation.fit`; the rows are read as often as the part that reads them most often, not once a part."""
+        code = {CODE: kept_code(part.use for part in self.own)} if self.own else {}
         together = {at: one for at, one in enumerate(self.loaded) if isinstance(one, PiecewisePreparation)}
         states = dict(zip(together, fit_together(list(together.values()), pieces), strict=True))
         states |= {
@@ -63,14 +83,14 @@ class PreparationPlan(Preparation):
         }
         document = [{**said, "fitted": states[at].document} for at, said in enumerate(self._said)]
         tensors = {f"{at}.{name}": one for at in range(len(self.parts)) for name, one in states[at].tensors.items()}
-        whole = State(document={"parts": document}, tensors=tensors)
+        whole = State(document={"parts": document, **code}, tensors=tensors)
         self.tensors(whole)
         return whole
 
     def apply(self, examples: pa.Table, state: State) -> Inputs:
         """As `Preparation.apply`."""
         found: dict[str, list[Column]] = {NUMBERS: [], CATEGORIES: []}
-        for part, one, own in zip(self.parts, self.loaded, self._states(state), strict=True):
+        for part, one, own in zip(self.parts, self.loaded_for(state), self._states(state), strict=True):
             prepared = one.apply(examples, own)
             if not part.built_in:
                 _check_answer(part, prepared, one.tensors(own), examples.num_rows)
@@ -99,7 +119,7 @@ class PreparationPlan(Preparation):
     def tensors(self, state: State) -> tuple[TensorSpec, ...]:
         """As `Preparation.tensors`. Raises ``ConfigurationError`` for tensors that no model could take."""
         found: dict[str, list[TensorSpec]] = {NUMBERS: [], CATEGORIES: []}
-        for one, own in zip(self.loaded, self._states(state), strict=True):
+        for one, own in zip(self.loaded_for(state), self._states(state), strict=True):
             for spec in one.tensors(own):
                 found.setdefault(spec.name, []).append(spec)
         specs = [_together(same) if name in (NUMBERS, CATEGORIES) else same for name, same in found.items() if same]
@@ -113,7 +133,8 @@ class PreparationPlan(Preparation):
     @override
     def features(self, state: State) -> tuple[Feature, ...]:
         """Of all tensors, in their order."""
-        every = [one for part, own in zip(self.loaded, self._states(state), strict=True) for one in part.features(own)]
+        held = zip(self.loaded_for(state), self._states(state), strict=True)
+        every = [one for part, own in held for one in part.features(own)]
         columns: dict[str, int] = {}
         found = []
         for one in every:
@@ -126,9 +147,10 @@ class PreparationPlan(Preparation):
         return tuple(sorted(found, key=lambda one: order[one.tensor]))
 
     @override
-    def refused(self, examples: pa.Table) -> list[Reject]:
-        """Of all parts."""
-        return [reject for one in self.loaded for reject in one.refused(examples)]
+    def refused(self, examples: pa.Table, state: State | None = None) -> list[Reject]:
+        """Of all parts, as they were when the state was fitted; None: as they are now."""
+        parts = self.loaded if state is None else self.loaded_for(state)
+        return [reject for one in parts for reject in one.refused(examples)]
 
     def identity(self) -> dict[str, Any]:
         """What decides the tensors beside the training rows, as JSON values: fields, options, code, packages.

@@ -60,6 +60,10 @@ class PlannedPart:
     def load(self) -> Preparation:
         """Raises ``ConfigurationError`` for a class that is not there, or does not take its options."""
         kind = load_class(self.use, Preparation, "preparation")  # type: ignore[type-abstract]  # which, is the question
+        return self.made_by(kind)
+
+    def made_by(self, kind: type[Preparation]) -> Preparation:
+        """By this class. Raises ``ConfigurationError`` where it does not take the options."""
         return kind(self.fields, validated(kind.Options, self.options, self.where))
 
 

@@ -147,14 +147,15 @@ class ModelServer:
         return bytes(body)
 
     async def _parsed(self, body: bytes, predictor: Predictor, held: Held) -> Inputs:
-        if len(body) <= SHORT_BYTES and predictor.signature.input.kind != "image":
+        here = predictor.preparer is None and predictor.signature.input.kind != "image"
+        if len(body) <= SHORT_BYTES and here:
             if not predictor.prepares_together:
                 return parse_request(body, predictor.signature)
             instances = instances_of_request(body)
             check_count(instances, predictor.signature)
             return await self._together.rows(instances, predictor.signature)
         loop = asyncio.get_running_loop()
-        rows = await loop.run_in_executor(self._reader, parse_request, body, predictor.signature)
+        rows = await loop.run_in_executor(self._reader, parse_request, body, predictor.signature, predictor.preparer)
         held.take(rows.nbytes)
         return rows
 

@@ -198,7 +198,7 @@ def _is_short(request: StoredRequest, spec: InputSpec) -> bool:
 
 def _replay_one(predictor: Predictor, request: StoredRequest, tolerance: float) -> str:
     try:
-        rows = parse_request(request.body.encode(), predictor.signature)
+        rows = parse_request(request.body.encode(), predictor.signature, predictor.preparer)
     except BadRequestError as error:
         return "" if request.expect == "refusal" else f"expected an answer, got {error.status}: {error}"[:300]
     if request.expect == "refusal":

@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mlratchet.models.errors import RatchetError
+from mlratchet.models.errors import InfrastructureError, RatchetError
+from mlratchet.models.ports.children import ForeignCodeError
 from mlratchet.models.schema.fields import Schema
 from mlratchet.models.schema.request import FieldError, json_schema, parse_examples
 from mlratchet.models.serving.refusal import BadRequestError
 from mlratchet.models.sources.record import ExampleSpec
 from mlratchet.models.tensors.named import Inputs
-from mlratchet.models.workloads.examples import preparer_of
+from mlratchet.models.workloads.examples import ExamplePreparer, preparer_of
 
 WORDS = 200  # characters of a client's own words that an answer repeats
 
 
-def prepared_rows(instances: list[Any], about: ExampleSpec, *, first: int) -> Inputs:
-    """The tensors of the instances. `first`: the number of the first one. Raises ``BadRequestError``."""
-    preparer = preparer_of(about)
+def prepared_rows(
+    instances: list[Any], about: ExampleSpec, *, first: int, preparer: ExamplePreparer | None = None
+) -> Inputs:
+    """The tensors of the instances. `first`: the number of the first one; `preparer`: None: in this process. Raises
+    ``BadRequestError``, and ``ForeignCodeError`` where a user's own preparation does not answer."""
+    preparer = preparer or preparer_of(about)
     try:
         table = parse_examples(instances, preparer.schema)
     except FieldError as error:
@@ -27,8 +31,10 @@ def prepared_rows(instances: list[Any], about: ExampleSpec, *, first: int) -> In
         raise BadRequestError(field[:WORDS], words[:WORDS]) from error
     try:
         return preparer.prepared(table)
+    except (ForeignCodeError, InfrastructureError):
+        raise  # not the client's fault
     except RatchetError as error:  # which field it is, is asked only now: it decodes every picture and sound again
-        for reject in preparer.plan.refused(table):
+        for reject in preparer.refused(table):
             raise BadRequestError(f"instances.{reject.field}"[:WORDS], reject.reason[:WORDS]) from error
         raise BadRequestError("instances", str(error)[:WORDS]) from error
 

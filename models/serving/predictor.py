@@ -14,6 +14,7 @@ from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.schema.fields import Schema
 from mlratchet.models.tensors.batch import Model, batch_of
 from mlratchet.models.tensors.named import Inputs
+from mlratchet.models.workloads.examples import ExamplePreparer
 
 DECODED = ("image", "audio")  # kinds of fields
 
@@ -36,6 +37,7 @@ class Predictor:
     model: Model
     objective: Objective | None = None  # None: the one that the signature names
     answer_schema: Mapping[str, Any] | None = None  # None: the objective is asked
+    preparer: ExamplePreparer | None = None  # None: what it takes to prepare examples stands in the signature
 
     @cached_property
     def prepares_together(self) -> bool:

@@ -23,6 +23,7 @@ from mlratchet.models.sources.decoding import AS_DECLARED, FORMATS, decode_image
 from mlratchet.models.sources.record import InputSpec
 from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.tensors.spec import ONE, TensorSpec
+from mlratchet.models.workloads.examples import ExamplePreparer
 from PIL import Image
 
 MAX_INSTANCES = 4096
@@ -37,9 +38,9 @@ def most_instances(signature: Signature) -> int:
     return max(1, min(MAX_INSTANCES, MAX_ROW_BYTES // max(1, row_bytes)))
 
 
-def parse_request(body: bytes, signature: Signature) -> Inputs:
-    """The rows of a request. Raises ``BadRequestError``."""
-    return rows_of(instances_of_request(body), signature)
+def parse_request(body: bytes, signature: Signature, preparer: ExamplePreparer | None = None) -> Inputs:
+    """The rows of a request. `preparer`: of a version that prepares in a child. Raises ``BadRequestError``."""
+    return rows_of(instances_of_request(body), signature, preparer=preparer)
 
 
 def instances_of_request(body: bytes) -> Any:
@@ -56,13 +57,14 @@ def instances_of_request(body: bytes) -> Any:
     return document.get("instances")
 
 
-def rows_of(instances: Any, signature: Signature, *, first: int = 0) -> Inputs:
-    """The rows of a list of instances, as JSON holds them. `first`: the number of the first one, for what is wrong.
+def rows_of(instances: Any, signature: Signature, *, first: int = 0, preparer: ExamplePreparer | None = None) -> Inputs:
+    """The rows of a list of instances, as JSON holds them. `first`: the number of the first one, for what is wrong;
+    `preparer` as for `parse_request`.
 
     Raises ``BadRequestError``."""
     check_count(instances, signature)
     if signature.input.example is not None:
-        return _within(prepared_rows(instances, signature.input.example, first=first))
+        return _within(prepared_rows(instances, signature.input.example, first=first, preparer=preparer))
     if signature.input.tensors:
         return _named_rows(instances, signature.input.tensors, first)
     _refuse_too_many_pixels(instances, (signature.input.decoding or AS_DECLARED).max_pixels)

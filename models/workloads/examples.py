@@ -6,7 +6,7 @@ import base64
 import datetime as dt
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import orjson
@@ -17,6 +17,7 @@ from mlratchet.models.preparation.composed import PreparationPlan
 from mlratchet.models.preparation.rows import table_of
 from mlratchet.models.preparation.section import PreparationSection
 from mlratchet.models.schema.fields import Field, Schema
+from mlratchet.models.schema.reject import Reject
 from mlratchet.models.schema.request import as_json
 from mlratchet.models.sources.record import ExampleSpec
 from mlratchet.models.sources.stored_examples import documents_of
@@ -50,6 +51,20 @@ def _typed(value: Any, field: Field) -> Any:
     return value
 
 
+class ExamplePreparer(Protocol):
+    """How one version prepares what clients send: here, or in a child."""
+
+    schema: Schema
+
+    def prepared(self, table: pa.Table) -> Inputs:
+        """Of typed examples. Raises ``DataError`` for one that cannot be prepared."""
+        ...
+
+    def refused(self, table: pa.Table) -> list[Reject]:
+        """Examples that cannot be prepared, each with the reason, where it is known."""
+        ...
+
+
 class Preparer:
     """Examples become tensors as one version prepares them."""
 
@@ -64,6 +79,10 @@ class Preparer:
     def prepared(self, table: pa.Table) -> Inputs:
         """Of typed examples."""
         return self.plan.apply(table, self.state)
+
+    def refused(self, table: pa.Table) -> list[Reject]:
+        """Examples that cannot be prepared, each with the reason."""
+        return self.plan.refused(table, self.state)
 
     def prepared_examples(self, rows: Inputs) -> Inputs:
         """Of stored ones."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from mlratchet.models.errors import ConfigurationError
@@ -24,10 +25,16 @@ def find_workload(use: str) -> type[Workload]:
 def load_workload(use: str, parameters: dict[str, Any]) -> Workload:
     """An instance with the pipeline file's parameters; where users' modules are kept out, what a child tells of it.
     Raises ``ConfigurationError``."""
-    if kept_out() and not is_ours(use):
+    if kept_out() and not (is_ours(use) and prepared_by_ours(parameters)):
         return told_workload(use, parameters)
     made = _made(use, parameters)
     return reading_away(use, parameters, made) if kept_out() else made
+
+
+def prepared_by_ours(parameters: Mapping[str, Any]) -> bool:
+    """Whether no preparation is a class of the user's."""
+    section = parameters.get("preparation")
+    return not (isinstance(section, Mapping) and section.get("own"))
 
 
 def _made(use: str, parameters: dict[str, Any]) -> Workload:

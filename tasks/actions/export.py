@@ -30,9 +30,8 @@ def export_version(adapters: Adapters, pipeline: str, version: int, *, to: str, 
     form: To = to
     file = out or Path(f"{pipeline}-{version}{ENDINGS[form]}")
     about, fitted = file.with_suffix(ABOUT), file.with_suffix(FITTED)
-    there = next((one for one in (file, about, fitted) if one.exists()), None)
-    if there is not None or about == file:
-        raise ConfigurationError(f"{there or file}: is there already; remove it, or choose another with --out")
+    if file.exists() or about == file:
+        raise ConfigurationError(f"{file}: is there already; remove it, or choose another with --out")
     record = registration_of(adapters, pipeline, version)
     refuse_unsigned(adapters, record)
     with temporary_folder("export") as folder:
@@ -43,6 +42,9 @@ def export_version(adapters: Adapters, pipeline: str, version: int, *, to: str, 
     written = {file: made.data, about: made.about}
     if made.fitted is not None:
         written[fitted] = made.fitted
+    there = next((path for path, data in written.items() if path.exists() and path.read_bytes() != data), None)
+    if there is not None:  # what lies beside is the same for every form of a version
+        raise ConfigurationError(f"{there}: is there already, and is another's; choose another with --out")
     for path, data in written.items():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

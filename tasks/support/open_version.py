@@ -9,6 +9,8 @@ from typing import Protocol
 
 from mlratchet.infra.artifact.exported import exported_away, load_exported
 from mlratchet.infra.artifact.fetch import fetch_artifact, fetch_one
+from mlratchet.models.artifact.files import PREPARED_EXAMPLE
+from mlratchet.models.artifact.prepared_example import refuse_other_tensors
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.errors import ConfigurationError, RatchetError, SecurityError
 from mlratchet.models.evaluation.away import ModelAway
@@ -18,6 +20,7 @@ from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.promotion.registered import refuse_changed_registration
 from mlratchet.models.registration.record import Registration, registration_key
 from mlratchet.models.tensors.batch import Model
+from mlratchet.models.workloads.prepared import prepare_away
 
 SIGNATURE = "signature.json"
 
@@ -51,6 +54,7 @@ def open_version(adapters: Stores, record: Registration, entries: Sequence[Ledge
     refuse_other_record(adapters.store, record, entries)
     fetch_artifact(adapters.bucket, record, directory)
     signature = Signature.from_json((directory / SIGNATURE).read_text())
+    refuse_other_preparation(directory, signature, f"{record.name} version {record.version}")
     try:
         program: Model | ModelAway = load_exported(directory) if in_process() else exported_away(directory)
     except RatchetError:
@@ -84,3 +88,10 @@ def refuse_other_record(store: ObjectStore, record: Registration, entries: Seque
                 "the registration was changed"
             )
     refuse_changed_registration(store, record, entries)
+
+
+def refuse_other_preparation(directory: Path, signature: Signature, what: str) -> None:
+    """Raises ``ConfigurationError`` where the version's input example is not prepared as it was; it is in a child."""
+    about, file = signature.input.example, directory / PREPARED_EXAMPLE
+    if about is not None and file.is_file():
+        refuse_other_tensors(file.read_bytes(), signature, what, lambda rows: prepare_away(about, rows))
