@@ -16,7 +16,7 @@ from pathlib import Path
 from mlratchet.infra.project_path import project_folders, project_path, ratchets_path
 from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.models.fault_points import arm
-from pydantic import SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -83,6 +83,7 @@ class Settings(BucketNames):
     serving_names: str = ""  # by which clients may call a model server beside addresses and localhost; commas between
     serving_s3_access_key: SecretStr | None = None  # of who may read store and MLflow's bucket; None: s3_access_key
     serving_s3_secret_key: SecretStr | None = None
+    shard_cache_bytes: int = Field(default=0, ge=0)  # of shards in `cache/` of the home; 0: a quarter of the free disk
     reconcile_seconds: float = 900.0  # between two `ratchet reconcile` of the supervisor
     pipelines_dir: Path = Path("deployments/pipelines")
     fault: str | None = None  # `name:crash|stop|raise`, for tests

@@ -16,7 +16,7 @@ from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.machine.scratch import is_gone, lease_of, open_scratch
 from mlratchet.infra.serving.local import LocalServers
 from mlratchet.infra.settings import Settings, load_settings
-from mlratchet.infra.storage.opening import Buckets
+from mlratchet.infra.storage.opening import Buckets, shard_cache
 from mlratchet.infra.storage.s3 import S3Store
 from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.prepared_shards import fitted_to, with_fitted
@@ -68,7 +68,9 @@ class Adapters:
     @cached_property
     def store(self) -> RecordStore:
         """Where everything of ours lives: records are signed as they are written, and believed if they are signed."""
-        return RecordStore(self.bucket(self.settings.store_bucket), self.keys)
+        bucket = self.bucket(self.settings.store_bucket)
+        bucket.files = bucket.files or shard_cache(self.settings, bucket)
+        return RecordStore(bucket, self.keys)
 
     @cached_property
     def keys(self) -> InstalledKeys:

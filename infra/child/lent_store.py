@@ -7,7 +7,7 @@ import hashlib
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from itertools import count, islice
 from pathlib import Path
@@ -20,6 +20,7 @@ from mlratchet.infra.storage.keys import check_key
 from mlratchet.models.errors import RatchetError, SecurityError
 from mlratchet.models.identity.signed_records import is_misnamed, kind_of
 from mlratchet.models.ports.children import Rights
+from mlratchet.models.ports.local_files import LocalCopies, files_of
 from mlratchet.models.ports.memory import check_range
 from mlratchet.models.ports.storage import (
     CredentialsExpired,
@@ -84,6 +85,13 @@ class Lender:
             prefix = self._read(asked, "prefix")
             infos = islice(self._store.list(prefix, after=str(asked.get("after", ""))), PAGE)
             return {"found": [_plain(info) for info in infos]}, b""
+        if what == "files":
+            files = files_of(self._store)
+            return {"found": [files.bound_bytes, files.smallest_bytes] if files is not None else None}, b""
+        if what == "ahead":
+            wanted = [self._read({"key": key}, "key") for key in list(asked.get("keys", []))[:PAGE]]
+            self._files().ahead([(key, _digest_in(key)) for key in wanted])
+            return {}, b""
         key = self._read(asked, "key")
         if what == "get":
             sha256 = asked.get("sha256")
@@ -97,7 +105,15 @@ class Lender:
             return {"found": _plain(self._store.head(key))}, b""
         if what == "exists":
             return {"found": self._store.exists(key)}, b""
-        raise SecurityError(f"a child asked for {what!r}; it may get, get_range, head, exists, list and create")
+        if what == "file":
+            return {"found": str(self._files().file(key, _digest_in(key, asked.get("sha256"))))}, b""
+        raise SecurityError(f"a child asked for {what!r}; it may read, list and create")
+
+    def _files(self) -> LocalCopies:
+        files = files_of(self._store)
+        if files is None:
+            raise SecurityError("this child was lent a store that keeps no copies")
+        return files
 
     def _read(self, asked: Mapping[str, Any], name: str) -> str:
         key = check_key(str(asked.get(name)))
@@ -117,6 +133,14 @@ class Lender:
         return key
 
 
+def _digest_in(key: str, said: object = None) -> str:
+    """By which an object is named: copies are kept of no other, and under no other name."""
+    found = DIGEST.findall(key)[-1:]
+    if not found or said not in (None, found[0]):
+        raise SecurityError(f"{key}: copies are kept of objects that are named by their SHA-256")
+    return str(found[0])
+
+
 def _plain(info: ObjectInfo) -> dict[str, Any]:
     return {"key": info.key, "size_bytes": info.size_bytes, "etag": info.etag, "modified_s": info.modified_s}
 
@@ -124,8 +148,9 @@ def _plain(info: ObjectInfo) -> dict[str, Any]:
 class BorrowedStore:
     """The storage port in a child. Thread-safe; requests of several threads are under way at once."""
 
-    def __init__(self, connection: socket.socket, bucket: str) -> None:
-        self._connection, self._bucket = connection, bucket
+    def __init__(self, connection: socket.socket, bucket: str, *, files: LocalCopies | None = None) -> None:
+        """`files`: copies that the lender keeps, where this process may read them."""
+        self._connection, self._bucket, self.files = connection, bucket, files
         self._waiting: dict[int, Future[Answer]] = {}
         self._numbers = count()
         self._lock = threading.Lock()
@@ -191,6 +216,20 @@ class BorrowedStore:
     def delete(self, key: str) -> None:
         """Never allowed."""
         raise SecurityError(f"{self._bucket}/{key}: a child deletes nothing")
+
+    def copies_bytes(self) -> tuple[int, int] | None:
+        """What all copies of the lender's may take, and of how many bytes it keeps some; None where it keeps none."""
+        found = self._ask({"do": "files"})[0]["found"]
+        return (int(found[0]), int(found[1])) if found is not None else None
+
+    def copy_of(self, key: str, sha256: str) -> Path:
+        """Where a copy is that the lender keeps."""
+        return Path(str(self._ask({"do": "file", "key": key, "sha256": sha256})[0]["found"]))
+
+    def copy_soon(self, objects: Sequence[tuple[str, str]]) -> None:
+        """Ask the lender to download these (key, SHA-256 hex)."""
+        for at in range(0, len(objects), PAGE):
+            self._ask({"do": "ahead", "keys": [key for key, _ in objects[at : at + PAGE]]})
 
     def report(self, name: str, body: bytes) -> None:
         """Say something to who lent it; it has heard it when this returns."""

@@ -7,9 +7,12 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Self
+from multiprocessing.reduction import DupFd
+from pathlib import Path
+from typing import Any, Self
 
 from mlratchet.infra.child.frames import FrameError, receive_frame, send_frame
 from mlratchet.infra.child.lent_store import BorrowedStore, Lender
@@ -59,7 +62,48 @@ class StoreServer:
 
 def borrow(channel: int, bucket: str) -> BorrowedStore:
     """By a rank. `channel`: the descriptor. Raises ``OSError`` when nobody is there."""
+    store = _connected(channel, bucket)
+    sizes = store.copies_bytes()
+    if sizes is not None:
+        store.files = BorrowedFiles(channel, bucket, *sizes, store)
+    return store
+
+
+def _connected(channel: int, bucket: str) -> BorrowedStore:
     ours, theirs = socket.socketpair()
     with theirs, socket.socket(fileno=os.dup(channel)) as asked:
         socket.send_fds(asked, [WORD], [theirs.fileno()])
     return BorrowedStore(ours, bucket)
+
+
+class BorrowedFiles:
+    """Copies that the process with the credentials keeps: it downloads, and who asks reads. A loader worker that a rank
+    starts is given the channel, and makes a connection of its own."""
+
+    def __init__(
+        self, channel: int, bucket: str, bound_bytes: int, smallest_bytes: int, store: BorrowedStore | None = None
+    ) -> None:
+        self._channel, self._bucket, self._store = channel, bucket, store
+        self.bound_bytes, self.smallest_bytes = bound_bytes, smallest_bytes
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> Any:
+        return _files_of_worker, (DupFd(self._channel), self._bucket, self.bound_bytes, self.smallest_bytes)
+
+    def _asked(self) -> BorrowedStore:
+        with self._lock:
+            if self._store is None:
+                self._store = _connected(self._channel, self._bucket)
+            return self._store
+
+    def file(self, key: str, sha256: str) -> Path:
+        """See the port."""
+        return self._asked().copy_of(key, sha256)
+
+    def ahead(self, objects: Sequence[tuple[str, str]]) -> None:
+        """See the port."""
+        self._asked().copy_soon(objects)
+
+
+def _files_of_worker(channel: Any, bucket: str, bound_bytes: int, smallest_bytes: int) -> BorrowedFiles:
+    return BorrowedFiles(channel.detach(), bucket, bound_bytes, smallest_bytes)

@@ -23,6 +23,7 @@ from mlratchet.infra.launch.watchdog import PREEMPTED
 from mlratchet.infra.machine.processes import HOME_MARK, STACK_MARK, WORK_MARK, sweep
 from mlratchet.infra.machine.temporary import temporary_folder
 from mlratchet.infra.settings import BOUNDS, Settings, process_environment, told_to_children
+from mlratchet.infra.storage.shard_cache import shards_folder
 from mlratchet.infra.warm.ask import Process, start
 from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import ConfigurationError, DataError, InfrastructureError, RatchetError, SecurityError
@@ -167,6 +168,7 @@ def bounds_of(job: TrainJob, settings: Settings, room: Room) -> Bounds:
         scratch=Path(job.scratch),
         writes=(room.temporary,),
         reads=users_files(),
+        granted=(shards_folder(settings.home),),  # copies that the process with the credentials keeps
         closed=(settings.home, *(file.parent for file in named if file is not None)),
         connects="anywhere" if job.train.nodes > 1 else "ranks" if job.processes > 1 else "nothing",
         sockets="any" if needs_any_socket(job) else "tcp",

@@ -14,7 +14,7 @@ from typing import Any
 
 from mlratchet.infra.keys.files import InstalledKeys
 from mlratchet.infra.settings import Settings
-from mlratchet.infra.storage.opening import open_bucket
+from mlratchet.infra.storage.opening import open_bucket, shard_cache
 from mlratchet.models.errors import RatchetError, SecurityError
 from mlratchet.models.identity.claim import claim_key
 from mlratchet.models.identity.signed_records import RecordStore
@@ -28,7 +28,9 @@ CHECKPOINT = "checkpoint"  # the report that asks for a marker
 
 def signing_store(settings: Settings) -> RecordStore:
     """The store bucket for the process with the key."""
-    return RecordStore(open_bucket(settings), InstalledKeys(settings))
+    bucket = open_bucket(settings)
+    bucket.files = shard_cache(settings, bucket)
+    return RecordStore(bucket, InstalledKeys(settings))
 
 
 class Reports:

@@ -6,6 +6,8 @@ import threading
 
 from mlratchet.infra.settings import AuditSettings, Settings
 from mlratchet.infra.storage.s3 import S3Store
+from mlratchet.infra.storage.shard_cache import ShardCache, shards_folder
+from mlratchet.models.ports.storage import ObjectStore
 
 
 def open_bucket(settings: Settings | AuditSettings, name: str | None = None, store: type[S3Store] = S3Store) -> S3Store:
@@ -20,6 +22,11 @@ def open_bucket(settings: Settings | AuditSettings, name: str | None = None, sto
         secret_key=secret.get_secret_value() if secret else None,
         session_token=token.get_secret_value() if token else None,
     )
+
+
+def shard_cache(settings: Settings, store: ObjectStore) -> ShardCache:
+    """The copies of shards that this installation keeps."""
+    return ShardCache(shards_folder(settings.home), store, bound_bytes=settings.shard_cache_bytes)
 
 
 class Buckets:

@@ -19,6 +19,7 @@ from botocore.loaders import Loader, create_loader
 from mlratchet.infra.storage.keys import check_key
 from mlratchet.infra.storage.signed_get import SignedGet
 from mlratchet.models.errors import ConfigurationError, RatchetError
+from mlratchet.models.ports.local_files import LocalCopies
 from mlratchet.models.ports.memory import check_range, verify
 from mlratchet.models.ports.storage import (
     CredentialsExpired,
@@ -87,6 +88,7 @@ class S3Store:
         self._quick: Callable[[str], bytes | None] = nothing
         if endpoint_url and access_key and secret_key:
             self._quick = SignedGet(self._client, bucket, access_key, secret_key, session_token)
+        self.files: LocalCopies | None = None  # copies on this machine, where whoever opened it keeps some
         self._transfer = TransferConfig(multipart_threshold=32 << 20, multipart_chunksize=16 << 20, max_concurrency=4)
 
     @property

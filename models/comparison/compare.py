@@ -6,7 +6,7 @@ Differences are B minus A. Shape legend: N rows, C classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -166,7 +166,7 @@ def _slices(
 ) -> tuple[tuple[SliceDifference, ...], dict[str, str]]:
     """Of every column with few values, and of the label. Intervals are widened for their number (Bonferroni), so
     that among many slices without a difference one stands out by chance in 1 - confidence of all comparisons."""
-    columns: dict[str, list[str]] = {name: values for name, values in a.columns.items() if name != "label"}
+    columns: dict[str, Sequence[str]] = {name: values for name, values in a.columns.items() if name != "label"}
     if class_names and a.y.ndim == 1:
         columns["label"] = [class_names[int(y)] for y in a.y]
     skipped: dict[str, str] = {}
@@ -199,11 +199,11 @@ def _disagreements(
     said_a, said_b = objective.said(a, class_names), objective.said(b, class_names)
     bad_a, bad_b = objective.badness(a), objective.badness(b)
     gap, differ = np.abs(bad_a - bad_b), objective.differ(a, b)
-    order = sorted(np.flatnonzero(differ), key=lambda i: (-gap[i], a.ids[i]))
+    order = sorted(np.flatnonzero(differ), key=lambda i: (-gap[i], a.ids[int(i)]))
     targets = objective.wanted(a.y, class_names)
     examples = tuple(
         Disagreement(
-            id=a.ids[i],
+            id=a.ids[int(i)],
             target=targets[i],
             a=said_a[i],
             b=said_b[i],

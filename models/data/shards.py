@@ -8,14 +8,18 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from mlratchet.models.data.dataset import DatasetManifest, ShardRef
+from mlratchet.models.data.mapped import MappedSide, ShardedColumns, ShardedWords, Told
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
+from mlratchet.models.ports.local_files import LocalCopies, files_of
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.sources.record import Record, Split, inputs_of
 from mlratchet.models.tensors.named import Inputs
+from mlratchet.models.tensors.sharded import ShardedArray, ShardedInputs
 from mlratchet.models.tensors.spec import ONE, TensorSpec
 from safetensors.numpy import load, save
 
 READERS = 8  # threads
+SOME = 4  # shards that are mapped at once where rows are walked through
 
 
 def write_shard(store: ObjectStore, records: Sequence[Record], tensors: Sequence[TensorSpec] = ()) -> ShardRef:
@@ -72,7 +76,29 @@ def load_split(store: ObjectStore, manifest: DatasetManifest, side: str) -> Spli
     refs = manifest.splits[side]
     if not refs:
         return Split(ids=[], x=Inputs({ONE: np.zeros((0,), np.float32)}), y=np.zeros((0,), np.int64))
+    files = files_of(store)
+    if files is not None and about_bytes(store, refs) >= files.smallest_bytes:
+        return mapped_split(files, refs, dataset_id=manifest.id)
     return _rows_of(store, refs, dataset_id=manifest.id)
+
+
+def about_bytes(store: ObjectStore, refs: Sequence[ShardRef]) -> int:
+    """Of all shards, by the size of the first: rows are of about the same. Raises ``ObjectNotFound``."""
+    rows = sum(ref.rows for ref in refs)
+    return store.head(refs[0].key).size_bytes * rows // max(1, refs[0].rows)
+
+
+def mapped_split(files: LocalCopies, refs: Sequence[ShardRef], *, dataset_id: str = "") -> Split:
+    """The rows of these shards, read where they are looked at."""
+    side = MappedSide(files, refs, most_open=SOME)
+    told = Told(side)
+    return Split(
+        ids=ShardedWords(told),
+        x=ShardedInputs(side),
+        y=ShardedArray(side.ends, side.targets),  # type: ignore[arg-type]  # an array in all that is asked of it
+        columns=ShardedColumns(told),
+        dataset_id=dataset_id,
+    )
 
 
 def read_shard(store: ObjectStore, ref: ShardRef) -> Split:

@@ -50,10 +50,10 @@ def take_rows(rows: RowOutputs, chosen: np.ndarray[Any, Any]) -> RowOutputs:
     places = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
     return dataclasses.replace(
         rows,
-        ids=[rows.ids[i] for i in places],
+        ids=[rows.ids[int(i)] for i in places],
         y=rows.y[places],
         output=rows.output[places],
-        columns={name: [values[i] for i in places] for name, values in rows.columns.items()},
+        columns={name: [values[int(i)] for i in places] for name, values in rows.columns.items()},
     )
 
 

@@ -144,6 +144,7 @@ DATA = Deciding(
         **ROAD,
         "models.data.quality.*": "measures records and changes none: it judges",
         "models.data.quarantine": "writes down what was set aside",
+        "models.data.mapped": "reads what a digest names from copies: the rows are the same",
         "models.data.reading": "writes down what was set aside",
         "models.evaluation.*": "measures the outputs of models",
         "models.gates.*": "judges rows, changes none",
@@ -151,6 +152,8 @@ DATA = Deciding(
         "models.objectives.losses.*": "trains: the rows are the same",
         "models.networks.*": "trains: the rows are the same",
         "models.tensors.batch": "gives rows to models: the rows are the same",
+        "models.tensors.sharded": "reads rows piece by piece: they are the same",
+        "models.tensors.words": "holds words: they are the same",
         "models.objectives.pictures.*": "draws",
     },
 )

@@ -30,6 +30,7 @@ from mlratchet.models.identity.signing import (
     TrustedKeys,
     refuse_outside_life,
 )
+from mlratchet.models.ports.local_files import LocalCopies, files_of
 from mlratchet.models.ports.memory import check_range
 from mlratchet.models.ports.storage import ObjectExists, ObjectInfo, ObjectNotFound, ObjectStore, StorageError
 
@@ -228,6 +229,11 @@ class RecordStore:
     def bucket(self) -> str:
         """See the port."""
         return self.beneath.bucket
+
+    @property
+    def files(self) -> LocalCopies | None:
+        """Copies of objects that are named by their digest; they need no signature."""
+        return files_of(self.beneath)
 
     def get(self, key: str, *, sha256: str | None = None) -> bytes:
         """See the port. Raises ``ForeignRecord``, which is an ``ObjectNotFound``, for a record that does not verify."""

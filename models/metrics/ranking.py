@@ -10,6 +10,7 @@ Shape legend: N rows, Q queries in the order of their first row, K features.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 from mlratchet.models.metrics.base import Array, SumMetric, ratio
@@ -19,7 +20,7 @@ from mlratchet.models.sources.record import GROUP_COLUMN
 CUTOFFS = (5, 10)
 
 
-def unit_codes(values: list[str]) -> tuple[Array, int]:
+def unit_codes(values: Sequence[str]) -> tuple[Array, int]:
     """(N,) unit of each row, numbered in the order of first appearance, and how many there are."""
     _, first, inverse = np.unique(np.asarray(values, dtype=object).astype(str), return_index=True, return_inverse=True)
     place = np.empty(len(first), dtype=np.int64)

@@ -125,10 +125,10 @@ def target_names(target: Target, class_names: tuple[str, ...]) -> tuple[str, ...
 class Split:
     """All rows of one side, in the order of the manifest."""
 
-    ids: list[str]
+    ids: Sequence[str]
     x: Inputs  # an array (rows, *input shape) is the one input `x`
     y: np.ndarray[Any, Any]  # (rows,), int64 for classes; (rows,) or (rows, labels) float32 otherwise
-    columns: dict[str, list[str]] = field(default_factory=dict)
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     dataset_id: str = ""
 
     def __post_init__(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from mlratchet.models.tensors.named import Inputs, Ragged
+from mlratchet.models.tensors.sharded import ShardedInputs
 from mlratchet.models.tensors.spec import LENGTHS, TensorSpec, names_taken, takes_one
 from torch import nn
 
@@ -73,9 +74,13 @@ class TensorRows:
     """All rows of a side in torch, to draw batches from. Loader workers share their memory."""
 
     def __init__(self, inputs: Inputs) -> None:
-        self._one = torch.from_numpy(inputs.array) if inputs.is_one else None
         self._dense: dict[str, torch.Tensor] = {}
         self._ragged: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}  # values, offsets
+        self._sharded = inputs if isinstance(inputs, ShardedInputs) else None  # mapped: every process opens it itself
+        self._one: torch.Tensor | None = None
+        if self._sharded is not None:
+            return
+        self._one = torch.from_numpy(inputs.array) if inputs.is_one else None
         for name, column in inputs.columns.items() if self._one is None else ():
             if isinstance(column, Ragged):
                 values, offsets = (np.ascontiguousarray(part) for part in (column.values, column.offsets))
@@ -91,6 +96,8 @@ class TensorRows:
 
     def take(self, places: torch.Tensor) -> Batch:
         """These rows; a ragged column padded to the longest of them."""
+        if self._sharded is not None:
+            return aligned(batch_of(self._sharded.take(places.numpy())))
         if self._one is not None:
             return self._one[places]
         found = {name: one[places] for name, one in self._dense.items()}
@@ -106,6 +113,8 @@ class TensorRows:
 
     def lengths(self) -> np.ndarray[Any, Any] | None:
         """(N,) of all ragged columns together; None where there are none."""
+        if self._sharded is not None:
+            return self._sharded.lengths()
         every = [(offsets[1:] - offsets[:-1]).numpy() for _, offsets in self._ragged.values()]
         return np.sum(every, axis=0) if every else None
 

@@ -12,6 +12,7 @@ import torch
 from mlratchet.models.sources.record import Split
 from mlratchet.models.tensors.batch import Batch as Rows
 from mlratchet.models.tensors.batch import TensorRows, aligned
+from mlratchet.models.tensors.sharded import ShardedArray, ShardedInputs
 from mlratchet.models.training.order import Array, SampleOrder, shard_rows, shard_seed
 from mlratchet.models.training.queries import queries_of, query_target
 from mlratchet.models.workloads.base import Workload
@@ -42,7 +43,12 @@ class StepRows(Dataset[Batch]):
     """Item `step`: what this rank needs for that step."""
 
     def __init__(self, rows: Split, plan: Plan, workload: Workload) -> None:
-        self._x, self._y = TensorRows(rows.x), torch.from_numpy(rows.y)
+        self._x = TensorRows(rows.x)
+        self._y = rows.y if isinstance(rows.y, ShardedArray) else torch.from_numpy(rows.y)
+        if isinstance(rows.x, ShardedInputs):
+            pieces = range(len(rows.x.pieces.ends))
+            rows.x.pieces.keep(len(pieces))
+            rows.x.pieces.ahead(pieces)
         self._queries = queries_of(rows) if workload.objective.by_query else None
         # whole queries are drawn, of rows of any length
         self._plan, self._order = plan, plan.order(self._x.lengths() if self._queries is None else None)
@@ -51,7 +57,8 @@ class StepRows(Dataset[Batch]):
     def share(self) -> None:
         """Move the rows to shared memory: loader workers then copy nothing."""
         self._x.share()
-        self._y.share_memory_()  # type: ignore[no-untyped-call]
+        if isinstance(self._y, torch.Tensor):
+            self._y.share_memory_()  # type: ignore[no-untyped-call]
 
     def __getitem__(self, step: int) -> Batch:
         """Rows of this rank's shards, augmented with numbers from (seed, step, shard)."""
@@ -62,7 +69,7 @@ class StepRows(Dataset[Batch]):
             if self._queries is not None:
                 drawn, number = self._queries.rows(drawn)
             mine = torch.from_numpy(drawn)
-            x, y = self._x.take(mine), self._y[mine]
+            x, y = self._x.take(mine), self._targets(drawn, mine)
             if number is not None:
                 y = query_target(y, number)
             if self._augment is not None:
@@ -70,6 +77,11 @@ class StepRows(Dataset[Batch]):
                 x = aligned(augmented(self._augment, x, rng))
             shards.append((x, y))
         return len(indices) if self._queries is None else self._queries.size(indices), shards
+
+    def _targets(self, drawn: Array, mine: torch.Tensor) -> torch.Tensor:
+        if isinstance(self._y, torch.Tensor):
+            return self._y[mine]
+        return torch.from_numpy(self._y[drawn]).clone()  # as torch aligns memory
 
 
 def augmented(augment: Callable[[Any, np.random.Generator], Any], x: Rows, rng: np.random.Generator) -> Rows:

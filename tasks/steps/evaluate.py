@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -165,7 +166,7 @@ def evaluate(run: Run, work: Work, dataset: DatasetManifest, trained: Trained) -
     )
 
 
-def worn(run: Run, work: Work, ids: list[str]) -> int:
+def worn(run: Run, work: Work, ids: Sequence[str]) -> int:
     """How often these rows have gated before; -1 when records of it were removed."""
     heads, name = run.adapters.ledger.heads, run.spec.name
     wear = record_use(

@@ -11,6 +11,7 @@ know is whether the large ones, of which there may be two, are harder than the o
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from mlratchet.models.evaluation.statistics.exact_pairs import paired_share
@@ -22,7 +23,7 @@ from mlratchet.models.metrics.ranking import unit_codes
 AS_ONE = "a cluster of {cluster} counted as one row"
 
 
-def effective_rows(tried: Array, cluster: list[str]) -> tuple[float, int]:
+def effective_rows(tried: Array, cluster: Sequence[str]) -> tuple[float, int]:
     """Rows that n clustered ones are worth when a cluster is all right or all wrong, and the clusters with any.
 
     Args:
@@ -37,7 +38,7 @@ def effective_rows(tried: Array, cluster: list[str]) -> tuple[float, int]:
 class ClusteredShare(ExactBinomial):
     """Clopper-Pearson over the effective number of rows, of which the same share is right."""
 
-    def __init__(self, right: Array, tried: Array, cluster: list[str], *, name: str) -> None:
+    def __init__(self, right: Array, tried: Array, cluster: Sequence[str], *, name: str) -> None:
         rows, clusters = effective_rows(tried, cluster)
         super().__init__(rows * float(right.sum() / tried.sum()), rows)
         self.units, self.method = clusters, f"{ExactBinomial.method}, {AS_ONE.format(cluster=name)}"
@@ -47,7 +48,7 @@ class ClusteredPairs(Confidence):
     """Exact score of two models over the effective number of rows. Counts are whole: each bound takes those that make
     it wider."""
 
-    def __init__(self, ours: Array, theirs: Array, tried: Array, cluster: list[str], *, name: str) -> None:
+    def __init__(self, ours: Array, theirs: Array, tried: Array, cluster: Sequence[str], *, name: str) -> None:
         self.gained, self.lost = int((ours & ~theirs).sum()), int((~ours & theirs).sum())
         rows, self.units = effective_rows(tried, cluster)
         scale, n = rows / float(tried.sum()), max(math.floor(rows + 1e-9), 1)

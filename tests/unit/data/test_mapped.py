@@ -1,0 +1,196 @@
+"""A side that is mapped from copies gives the rows, batches and words of one that is read whole."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mlratchet.infra.storage.memory import MemoryStore
+from mlratchet.infra.storage.shard_cache import ShardCache
+from mlratchet.models.data import shards
+from mlratchet.models.data.dataset import DatasetManifest
+from mlratchet.models.data.mapped import MappedSide
+from mlratchet.models.data.shards import load_split, write_split
+from mlratchet.models.errors import SecurityError
+from mlratchet.models.evaluation.score import score
+from mlratchet.models.identity.canonical import digest_bytes
+from mlratchet.models.metrics.rows import load_rows, save_rows
+from mlratchet.models.ports.storage import DigestMismatch
+from mlratchet.models.sources.record import Split
+from mlratchet.models.tensors.batch import TensorRows
+from mlratchet.models.tensors.named import Inputs
+from mlratchet.models.tensors.sharded import ShardedArray, ShardedInputs
+from mlratchet.models.tensors.spec import TensorSpec
+from mlratchet.models.tensors.words import Words
+
+KINDS = {
+    "one": (TensorSpec(name="x", shape=(3,), dtype="float32"),),
+    "named": (
+        TensorSpec(name="picture", shape=(2, 2), dtype="uint8"),
+        TensorSpec(name="words", shape=(), dtype="int64", ragged=True),
+        TensorSpec(name="sound", shape=(2,), dtype="float32", ragged=True),
+    ),
+}
+COUNT = 57
+
+
+def rows(kind: str) -> Split:
+    rng = np.random.default_rng(0)
+    examples = [
+        {
+            spec.name: (rng.normal(size=(*([at % 5] if spec.ragged else []), *spec.shape)) * 9).astype(spec.dtype)
+            for spec in KINDS[kind]
+        }
+        for at in range(COUNT)
+    ]
+    columns = {"region": ["eu" if at % 3 else "us" for at in range(COUNT)]}
+    y = rng.integers(0, 3, COUNT)
+    return Split(ids=[f"r{at}" for at in range(COUNT)], x=Inputs.stack(examples, KINDS[kind]), y=y, columns=columns)
+
+
+@pytest.fixture(params=["one", "named"])
+def sides(request: pytest.FixtureRequest, tmp_path: Path, store: MemoryStore) -> tuple[Split, Split]:
+    """In memory, and mapped."""
+    refs = write_split(store, rows(request.param), rows_per_shard=10)
+    manifest = DatasetManifest(
+        id="d" * 64, snapshot_id="s", splits={"test": refs}, rows={}, target_counts={}, index_sha256=""
+    )
+    plain = load_split(store, manifest, "test")
+    store.files = ShardCache(tmp_path / "shards", store, bound_bytes=1 << 20)  # type: ignore[attr-defined]
+    assert isinstance(load_split(store, manifest, "test").x, Inputs)  # a small one stays in memory
+    assert not isinstance(load_split(store, manifest, "test").x, ShardedInputs)
+    store.files = ShardCache(tmp_path / "shards", store, bound_bytes=1 << 20, smallest_bytes=0)  # type: ignore[attr-defined]
+    return plain, load_split(store, manifest, "test")
+
+
+def same(ours: Inputs, theirs: Inputs) -> bool:
+    mine, other = ours.arrays(), theirs.arrays()
+    return mine.keys() == other.keys() and all(
+        one.dtype == other[name].dtype and np.array_equal(one, other[name]) for name, one in mine.items()
+    )
+
+
+def test_the_same_rows_wherever_they_are_asked_for(sides: tuple[Split, Split]) -> None:
+    plain, mapped = sides
+    assert isinstance(mapped.x, ShardedInputs)
+    assert isinstance(mapped.y, ShardedArray)
+    rng = np.random.default_rng(1)
+    for places in (rng.integers(0, COUNT, 40), rng.permutation(COUNT)[:5], np.arange(9, 12), np.zeros(0, np.int64)):
+        assert same(mapped.x.take(places), plain.x.take(places))
+        assert np.array_equal(mapped.y[places], plain.y[places])
+    for part in (slice(0, 7), slice(8, 35), slice(50, 900), slice(5, 5), slice(None)):
+        assert same(mapped.x.rows(part), plain.x.rows(part))
+        assert np.array_equal(mapped.y[part], plain.y[part])
+    assert (mapped.x.specs, mapped.x.names, mapped.x.is_one, mapped.x.ragged, len(mapped.x)) == (
+        plain.x.specs, plain.x.names, plain.x.is_one, plain.x.ragged, len(plain.x)
+    )  # fmt: skip
+    assert same(Inputs(dict(mapped.x.columns)), plain.x)  # read whole
+    for ours, theirs in zip(mapped.x.examples(), plain.x.examples(), strict=True):
+        assert str(ours) == str(theirs)
+    with pytest.raises(IndexError, match="of 57 rows"):
+        mapped.x.take([COUNT])
+    assert mapped.y.sum() == plain.y.sum()
+    assert np.array_equal(mapped.y * 2 == plain.y * 2, np.ones(COUNT, bool))
+
+
+def test_the_same_words(sides: tuple[Split, Split]) -> None:
+    plain, mapped = sides
+    assert mapped.ids == plain.ids
+    assert list(mapped.ids) == plain.ids
+    assert (mapped.ids[13], mapped.ids[-1], mapped.ids[5:8]) == ("r13", "r56", ["r5", "r6", "r7"])
+    assert {name: list(values) for name, values in mapped.columns.items()} == plain.columns
+    assert mapped.columns.get("region") == plain.columns["region"]
+    assert mapped.columns.get("@group", []) == []
+    assert np.asarray(mapped.columns["region"]).tolist() == plain.columns["region"]
+
+
+class Copied:
+    """As a loader worker has them: paths of what was copied."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def file(self, key: str, sha256: str) -> Path:
+        return self.folder / sha256
+
+
+def test_the_same_batches_also_in_a_process_that_was_given_the_rows(sides: tuple[Split, Split], tmp_path: Path) -> None:
+    plain, mapped = sides
+    assert isinstance(mapped.x, ShardedInputs)
+    pieces = pieces_anew(mapped.x)
+    pieces._files = Copied(tmp_path / "shards")  # type: ignore[assignment]
+    mapped.x.take(np.arange(COUNT))
+    received = pickle.loads(pickle.dumps(ShardedInputs(pieces)))
+    places = torch.from_numpy(np.random.default_rng(2).permutation(COUNT)[:16])
+    wanted = TensorRows(plain.x).take(places)
+    for inputs in (mapped.x, received):
+        got = TensorRows(inputs).take(places)
+        if isinstance(wanted, torch.Tensor):
+            assert isinstance(got, torch.Tensor)
+            assert torch.equal(got, wanted)
+        else:
+            assert list(got) == list(wanted)
+            assert all(torch.equal(got[name], wanted[name]) for name in wanted)
+    lengths = TensorRows(plain.x).lengths()
+    assert np.array_equal(TensorRows(mapped.x).lengths(), lengths) if lengths is not None else True  # type: ignore[arg-type]
+
+
+def test_outputs_of_mapped_rows_are_stored_as_the_same_bytes(sides: tuple[Split, Split], store: MemoryStore) -> None:
+    def model(x: Any) -> torch.Tensor:
+        first = x if isinstance(x, torch.Tensor) else x["picture"]
+        return first.float().flatten(1)[:, :2]
+
+    plain, mapped = (score(model, one, batch_rows=8) for one in sides)
+    key = save_rows(store, plain)
+    assert save_rows(store, mapped) == key
+    assert load_rows(store, key).ids == plain.ids
+
+
+def test_a_copy_that_was_changed_while_nobody_looked_is_read_again(sides: tuple[Split, Split], tmp_path: Path) -> None:
+    plain, mapped = sides
+    for file in (tmp_path / "shards").iterdir():
+        if len(file.name) == 64:
+            file.chmod(0o600)
+            with file.open("r+b") as copy:
+                copy.seek(-1, 2)
+                copy.write(b"\xff")
+    assert isinstance(mapped.x, ShardedInputs)
+    again = ShardedInputs(pieces_anew(mapped.x))
+    assert same(again.take(np.arange(COUNT)), plain.x)
+
+
+def pieces_anew(x: ShardedInputs) -> MappedSide:
+    pieces = x.pieces
+    assert isinstance(pieces, MappedSide)
+    return MappedSide(pieces._files, pieces._refs, most_open=2)
+
+
+def test_a_shard_of_other_bytes_is_refused(sides: tuple[Split, Split], store: MemoryStore, tmp_path: Path) -> None:
+    _, mapped = sides
+    assert isinstance(mapped.x, ShardedInputs)
+    side = pieces_anew(mapped.x)
+    store.put(side._refs[3].key, b"other")
+    with pytest.raises(DigestMismatch):
+        side.inputs(3)
+    lying = b"\x10" + bytes(7) + b'{"x":{"dtype":1}'
+    store.put(f"shards/{digest_bytes(lying)}.safetensors", lying)
+    ref = shards.ShardRef(sha256=digest_bytes(lying), rows=10)
+    with pytest.raises(SecurityError, match="is no shard"):
+        MappedSide(side._files, [ref], most_open=2).inputs(0)
+
+
+@pytest.mark.parametrize("words", [[], ["a"] * 10, [f"é{at}" for at in range(70_000)], ["", "\ud800"]])
+def test_words_are_a_list_in_fewer_bytes(words: list[str]) -> None:
+    held = Words(iter(words))
+    assert held == words
+    assert list(held) == words
+    assert held[2:5] == words[2:5]
+    assert held.nbytes <= 8 * len(words) + sum(len(word.encode(errors="surrogatepass")) for word in words)
+    if words:
+        assert (held[0], held[-1]) == (words[0], words[-1])
+    with pytest.raises(IndexError):
+        held[len(words)]
