@@ -65,13 +65,14 @@ def promotion(client: SyncPrefectClient, seed: int) -> dict[str, float] | None:
     return None
 
 
-def rollback(adapters: Adapters) -> float:
-    """Seconds of the command's work and of the swap; the start of the interpreter is not counted."""
+def rollback(adapters: Adapters, to: int | None) -> float:
+    """Seconds of the command's work and of the swap; the start of the interpreter is not counted. `to`: that version,
+    or without one the one before."""
     from mlratchet.tasks.actions.roll_back import roll_back
 
     url = LocalServers(adapters.settings.home).url("digits")
     began = time.perf_counter()
-    version = roll_back(adapters, "digits", to=None, reason="measured: from the call to the first answer")["version"]
+    version = roll_back(adapters, "digits", to=to, reason="measured: from the call to the first answer")["version"]
     with httpx.Client() as client:
         while client.get(f"{url}/ready").headers.get("x-model-version") != str(version):
             time.sleep(0.01)
@@ -91,7 +92,9 @@ def main() -> None:
         promoted = [found for found in (promotion(client, seed) for seed in seeds) if found is not None]
     if not promoted:
         sys.exit("no run was promoted; `ratchet demo` first")
-    back = [rollback(adapters) for _ in track(range(options.runs), "rolling back")]
+    newest = adapters.ledger.entries("digits")[-1].version
+    there_and_back = [None, newest] * ((options.runs + 1) // 2)  # one after the other ends at the first version
+    back = [rollback(adapters, to) for to in track(there_and_back[: options.runs], "rolling back")]
     row = {
         "claim": "promotion", "date": dt.date.today().isoformat(), "torch": torch.__version__,
         "machine": platform.machine(), "cores": len(os.sched_getaffinity(0)), "load": load, "runs": options.runs,

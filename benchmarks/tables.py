@@ -124,6 +124,24 @@ def preparation() -> list[str]:
     return [*lines, "", *(f"Measured {about(row)}." for row in rows)]
 
 
+def serving() -> list[str]:
+    rows = newest("serving", "model", "at_once")
+    lines = ["", "## Serving: CPU time of an answer", ""]
+    lines += [
+        "One row a request, one thread. The limit is bare uvicorn with a constant answer, plus the forward.",
+        "",
+        "| model | requests under way | CPU ms | limit, CPU ms | ratio | answers/s | p50, ms | p99, ms |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        ours = row["sides"]["ratchet"]
+        lines.append(
+            f"| {row['model']} | {row['at_once']} | {ours['cpu_ms']} | {row['limit_cpu_ms']} | {row['ratio']:.2f} "
+            f"| {ours['per_s']:,.0f} | {ours['p50_ms']:.2f} | {ours['p99_ms']:.2f} |"
+        )
+    return [*lines, "", about(rows[-1])] if rows else []
+
+
 def gates() -> list[str]:
     rows = newest("gates", "rows", "resamples", "full")
     lines = ["", "## Gates: paired bootstrap of four metrics against scipy.stats.bootstrap", ""]
@@ -279,6 +297,7 @@ SECTIONS = (
     retrain,
     logging,
     preparation,
+    serving,
     gates,
     promotion,
     history,

@@ -19,8 +19,9 @@ from mlratchet.models.serving.hosts import AllowedHosts
 from mlratchet.models.serving.openapi import openapi
 from mlratchet.models.serving.predictor import NoFiniteAnswerError, Predictor
 from mlratchet.models.serving.refusal import BadRequestError
-from mlratchet.models.serving.schema import parse_request
+from mlratchet.models.serving.schema import check_count, instances_of_request, parse_request
 from mlratchet.models.serving.slot import Slot
+from mlratchet.models.serving.together import PreparedTogether
 from mlratchet.models.serving.troubles import Troubles
 from mlratchet.models.tensors.named import Inputs
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -45,6 +46,7 @@ class ModelServer:
         self._batcher = Batcher(max_batch_rows=config.max_batch_rows)
         self._room = Admission(max_requests=config.max_waiting_requests, max_bytes=config.max_waiting_bytes)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="parse")
+        self._together = PreparedTogether()
         self._registry = CollectorRegistry()
         labels = ["status", "version"]
         self._requests = Counter("ratchet_requests", "Requests to /predict", labels, registry=self._registry)
@@ -146,7 +148,11 @@ class ModelServer:
 
     async def _parsed(self, body: bytes, predictor: Predictor, held: Held) -> Inputs:
         if len(body) <= SHORT_BYTES and predictor.signature.input.kind != "image":
-            return parse_request(body, predictor.signature)
+            if not predictor.prepares_together:
+                return parse_request(body, predictor.signature)
+            instances = instances_of_request(body)
+            check_count(instances, predictor.signature)
+            return await self._together.rows(instances, predictor.signature)
         loop = asyncio.get_running_loop()
         rows = await loop.run_in_executor(self._reader, parse_request, body, predictor.signature)
         held.take(rows.nbytes)

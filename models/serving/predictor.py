@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.objectives.base import Objective
 from mlratchet.models.objectives.naming import objective_of
+from mlratchet.models.schema.fields import Schema
 from mlratchet.models.tensors.batch import Model, batch_of
 from mlratchet.models.tensors.named import Inputs
+
+DECODED = ("image", "audio")  # kinds of fields
 
 
 class NoFiniteAnswerError(ValueError):
@@ -32,6 +36,13 @@ class Predictor:
     model: Model
     objective: Objective | None = None  # None: the one that the signature names
     answer_schema: Mapping[str, Any] | None = None  # None: the objective is asked
+
+    @cached_property
+    def prepares_together(self) -> bool:
+        """Whether examples of several requests are prepared as one table: not where each is decoded for itself."""
+        example = self.signature.input.example
+        fields = Schema.model_validate_json(example.schema).inputs if example is not None else {}
+        return bool(fields) and not any(field.kind in DECODED for field in fields.values())
 
     def predict(self, rows: Inputs, *, first: int = 0) -> list[dict[str, Any]]:
         """A prediction per row, as the objective answers. `first`: the number of the first row in its request.

@@ -39,6 +39,11 @@ def most_instances(signature: Signature) -> int:
 
 def parse_request(body: bytes, signature: Signature) -> Inputs:
     """The rows of a request. Raises ``BadRequestError``."""
+    return rows_of(instances_of_request(body), signature)
+
+
+def instances_of_request(body: bytes) -> Any:
+    """What a request asks about, as JSON holds it. Raises ``BadRequestError`` for a body that is no such object."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
@@ -48,18 +53,14 @@ def parse_request(body: bytes, signature: Signature) -> Inputs:
     unknown = sorted(set(document) - {"instances"})
     if unknown:
         raise BadRequestError(unknown[0][:WORDS], "unknown field; expected instances alone")
-    return rows_of(document.get("instances"), signature)
+    return document.get("instances")
 
 
 def rows_of(instances: Any, signature: Signature, *, first: int = 0) -> Inputs:
     """The rows of a list of instances, as JSON holds them. `first`: the number of the first one, for what is wrong.
 
     Raises ``BadRequestError``."""
-    if not isinstance(instances, list) or not instances:
-        raise BadRequestError("instances", "expected a list of at least one instance")
-    most = most_instances(signature)
-    if len(instances) > most:
-        raise BadRequestError("instances", f"got {len(instances)}, expected at most {most}")
+    check_count(instances, signature)
     if signature.input.example is not None:
         return _within(prepared_rows(instances, signature.input.example, first=first))
     if signature.input.tensors:
@@ -67,6 +68,15 @@ def rows_of(instances: Any, signature: Signature, *, first: int = 0) -> Inputs:
     _refuse_too_many_pixels(instances, (signature.input.decoding or AS_DECLARED).max_pixels)
     rows = [_row(value, f"instances[{number}]", signature) for number, value in enumerate(instances, first)]
     return Inputs({ONE: np.stack(rows) if len(rows) > 1 else rows[0][None]})
+
+
+def check_count(instances: Any, signature: Signature) -> None:
+    """Raises ``BadRequestError`` for what is no list of as many instances as a request may hold."""
+    if not isinstance(instances, list) or not instances:
+        raise BadRequestError("instances", "expected a list of at least one instance")
+    most = most_instances(signature)
+    if len(instances) > most:
+        raise BadRequestError("instances", f"got {len(instances)}, expected at most {most}")
 
 
 def _named_rows(instances: list[Any], tensors: Sequence[TensorSpec], first: int) -> Inputs:

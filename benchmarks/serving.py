@@ -1,0 +1,309 @@
+"""CPU time of an answer: the model server beside a bare uvicorn that answers a constant, plus the forward itself.
+
+    python benchmarks/serving.py [--seconds 4] [--rounds 3]
+
+Two models: an MLP 64-512-512-10 on rows of numbers, and a table with words and gaps (six numbers, three categories),
+prepared by the version that answers. The server is the product's own application over a program that was exported and
+read back, with the product's settings of uvicorn, one thread; clients keep 1, 8 and 64 requests of one row under way
+from a process of their own. CPU is that of the server's process. The limit beside it is what uvicorn takes for the same
+request and a constant answer of the same size, plus one forward of as many rows as were under way, by the row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import datetime as dt
+import json
+import os
+import platform
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import uvicorn
+from mlratchet.infra.serving.connections import MOST_CONNECTIONS, MOST_HEADER_BYTES, with_deadline
+from mlratchet.models.artifact.signature import Signature, signature_of
+from mlratchet.models.preparation.composed import PreparationPlan
+from mlratchet.models.schema.fields import Schema
+from mlratchet.models.schema.request import parse_examples
+from mlratchet.models.serving.app import ModelServer
+from mlratchet.models.serving.config import ServingConfig
+from mlratchet.models.serving.predictor import Predictor
+from mlratchet.models.serving.schema import rows_of
+from mlratchet.models.serving.slot import Slot
+from mlratchet.models.sources.record import InputSpec, Record
+from mlratchet.models.tensors.batch import Model, batch_of, export_program, program_model
+from mlratchet.models.tensors.named import Inputs
+from mlratchet.models.workloads.base import Workload
+from mlratchet.models.workloads.fields import SchemaWorkload
+from torch import nn
+
+RESULTS = Path(__file__).parent / "results"
+AT_ONCE = (1, 8, 64)
+MODELS = ("mlp", "words")
+TICKS = os.sysconf("SC_CLK_TCK")
+WARM_UP_S = 1.0
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class Mlp(Workload):
+    """64-512-512-10."""
+
+    task = "classification"
+
+    def class_names(self) -> tuple[str, ...]:
+        """Ten."""
+        return tuple(map(str, range(10)))
+
+    def input_spec(self) -> InputSpec:
+        """64 numbers."""
+        return InputSpec(kind="tensor", shape=(64,), dtype="float32")
+
+    def records(self, *_: Any) -> Iterator[Record]:  # type: ignore[override]  # nothing is read here
+        """None."""
+        return iter(())
+
+    def build_model(self) -> nn.Module:
+        """Fresh."""
+        return nn.Sequential(
+            nn.Linear(64, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)
+        )  # fmt: skip
+
+
+NUMBERS = tuple(f"number{at}" for at in range(6))
+TOWNS = tuple(f"town {at}" for at in range(40))
+
+
+def person(at: int) -> dict[str, Any]:
+    """A row with words, and a gap now and then."""
+    rng = np.random.default_rng(at)
+    numbers = {name: None if rng.random() < 0.1 else round(float(rng.normal()), 4) for name in NUMBERS}
+    return numbers | {"town": TOWNS[at % 40], "job": f"job {at % 12}", "paid": ("card", "cash", None)[at % 3]}
+
+
+def words_workload() -> SchemaWorkload:
+    """The table with words, its preparation fitted on 2,000 rows."""
+    fields: dict[str, Any] = {name: {"kind": "number", "nullable": True} for name in NUMBERS}
+    fields |= {name: {"kind": "category", "nullable": name == "paid"} for name in ("town", "job", "paid")}
+    schema = {"fields": fields | {"left": {"kind": "category", "values": ["no", "yes"]}}, "label": "left"}
+    known = Schema.model_validate(schema)
+    table = parse_examples([person(at) for at in range(2000)], known)
+    fitted = base64.b64encode(PreparationPlan(known).fit(lambda: iter([table])).to_bytes()).decode()
+    return SchemaWorkload(schema=schema, fitted=fitted)
+
+
+def served(name: str) -> tuple[Signature, Model, Any]:
+    """Signature, exported program, and an instance as a client sends it."""
+    torch.manual_seed(0)
+    workload: Workload = Mlp() if name == "mlp" else words_workload()
+    signature = signature_of(workload)
+    instance = person(3) if name == "words" else np.random.default_rng(0).normal(size=64).round(4).tolist()
+    rows = rows_of([instance, instance], signature)
+    program = export_program(workload.prepared_model().eval(), batch_of(rows), signature.tensors)
+    return signature, program_model(program), instance
+
+
+def serve(side: str, name: str, port: int) -> None:
+    """A side's server, until it is ended."""
+    torch.set_num_threads(1)
+    if side == "constant":
+        uvicorn.run(constant(), host="127.0.0.1", port=port, http="h11", log_level="warning")
+        return
+    signature, model, _ = served(name)
+    slot = Slot()
+    slot.swap(Predictor(version=1, generation=1, signature=signature, model=model))
+    config = ServingConfig()
+    uvicorn.run(
+        ModelServer("benchmark", slot, config).app(), host="127.0.0.1", port=port,
+        http=with_deadline(config.read_seconds / 3), h11_max_incomplete_event_size=MOST_HEADER_BYTES,
+        limit_concurrency=MOST_CONNECTIONS, log_level="warning",
+    )  # fmt: skip
+
+
+def constant() -> Callable[[dict[str, Any], Receive, Send], Awaitable[None]]:
+    """An application that reads the request and answers the same, as long as an answer of ten classes."""
+    body = json.dumps({"predictions": [{"class": "3", "probabilities": [0.1] * 10}], "version": 1}).encode()
+    start = {
+        "type": "http.response.start", "status": 200,
+        "headers": [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())],
+    }  # fmt: skip
+
+    async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        while (await receive()).get("more_body"):
+            pass
+        await send(start)
+        await send({"type": "http.response.body", "body": body})
+
+    return app
+
+
+class Asking(asyncio.Protocol):
+    """One connection that asks again as soon as it is answered."""
+
+    def __init__(self, request: bytes, seconds: list[float]) -> None:
+        self._request, self._seconds = request, seconds
+        self._held, self._stopping = b"", False
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport: Any = transport
+        self._ask()
+
+    def _ask(self) -> None:
+        self._began = time.perf_counter()
+        self._transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        self._held += data
+        head, blank, body = self._held.partition(b"\r\n\r\n")
+        if not blank:
+            return
+        if not head.startswith(b"HTTP/1.1 200"):
+            raise RuntimeError(f"answered {self._held[:300]!r}")
+        length = next(int(h.split(b":")[1]) for h in head.lower().split(b"\r\n") if h.startswith(b"content-length"))
+        if len(body) < length:
+            return
+        self._seconds.append(time.perf_counter() - self._began)
+        self._held = b""
+        if self._stopping:
+            self._transport.close()
+        else:
+            self._ask()
+
+    def stop(self) -> None:
+        """After the answer that is awaited."""
+        self._stopping = True
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+
+async def asked(port: int, body: bytes, at_once: int, seconds: float) -> list[float]:
+    """Seconds of each answer, with so many requests under way."""
+    head = f"POST /predict HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: application/json\r\n"
+    request = f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+    found: list[float] = []
+    loop = asyncio.get_running_loop()
+    made = [await loop.create_connection(lambda: Asking(request, found), "127.0.0.1", port) for _ in range(at_once)]
+    await asyncio.sleep(seconds)
+    for _, one in made:
+        one.stop()
+    await asyncio.wait_for(asyncio.gather(*(one.closed for _, one in made)), 30)
+    return found
+
+
+@contextmanager
+def running(side: str, name: str) -> Iterator[tuple[int, int]]:
+    """Port and process of a side's server."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, __file__, "--side", side, "--model", name, "--port", str(port)]
+    process = subprocess.Popen(command)
+    try:
+        while True:
+            with socket.socket() as tried:
+                if tried.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            if process.poll() is not None:
+                raise RuntimeError(f"the server of {side} ended with {process.returncode}")
+            time.sleep(0.05)
+        yield port, process.pid
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def cpu_s(pid: int) -> float:
+    """User and system time of a process, s."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def forward_ms(model: Model, rows: Inputs, at_once: int) -> float:
+    """CPU time of a forward by the row, of as many rows as are under way."""
+    batch = batch_of(Inputs.concat([rows] * at_once))
+    with torch.inference_mode():
+        for _ in range(20):
+            model(batch)
+        began, count = time.process_time(), 0
+        while time.process_time() - began < 0.5:
+            model(batch)
+            count += 1
+    return (time.process_time() - began) * 1000 / count / at_once
+
+
+def measure(name: str, rounds: int, seconds: float) -> list[dict[str, Any]]:
+    """A row per number of requests under way; the sides take turns."""
+    signature, model, instance = served(name)
+    rows, body = rows_of([instance], signature), json.dumps({"instances": [instance]}).encode()
+    found: dict[tuple[str, int], list[dict[str, float]]] = {}
+    with running("ratchet", name) as ours, running("constant", name) as bare:
+        for port, _ in (ours, bare):
+            asyncio.run(asked(port, body, 8, WARM_UP_S))
+        for _ in range(rounds):
+            for at_once in AT_ONCE:
+                for side, (port, pid) in (("ratchet", ours), ("constant", bare)):
+                    before, began = cpu_s(pid), time.perf_counter()
+                    took = asyncio.run(asked(port, body, at_once, seconds))
+                    spent, passed = cpu_s(pid) - before, time.perf_counter() - began
+                    low, high = np.percentile(took, (50, 99))
+                    one = {"cpu_ms": spent * 1000 / len(took), "per_s": len(took) / passed}
+                    found.setdefault((side, at_once), []).append(one | {"p50_ms": low * 1000, "p99_ms": high * 1000})
+    answers = []
+    for at_once in AT_ONCE:
+        sides = {side: middle(found[side, at_once]) for side in ("ratchet", "constant")}
+        alone = forward_ms(model, rows, at_once)
+        limit = sides["constant"]["cpu_ms"] + alone
+        answers.append({
+            "model": name, "at_once": at_once, "sides": sides, "forward_cpu_ms": round(alone, 4),
+            "limit_cpu_ms": round(limit, 3), "ratio": round(sides["ratchet"]["cpu_ms"] / limit, 2),
+        })  # fmt: skip
+    return answers
+
+
+def middle(rounds: list[dict[str, float]]) -> dict[str, float]:
+    """The median of every figure."""
+    return {key: round(statistics.median(one[key] for one in rounds), 3) for key in rounds[0]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each side, model and number of requests")
+    parser.add_argument("--side", choices=("ratchet", "constant"), help=argparse.SUPPRESS)
+    parser.add_argument("--model", choices=MODELS, help=argparse.SUPPRESS)
+    parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.side:
+        serve(options.side, options.model, options.port)
+        return
+    torch.set_num_threads(1)
+    about = {
+        "claim": "serving", "date": dt.date.today().isoformat(), "torch": torch.__version__,
+        "machine": platform.machine(), "cores": len(os.sched_getaffinity(0)), "load": os.getloadavg()[0],
+        "rounds": options.rounds,
+    }  # fmt: skip
+    for name in MODELS:
+        for row in measure(name, options.rounds, options.seconds):
+            print(json.dumps(row))
+            with (RESULTS / "serving.jsonl").open("a") as sink:
+                sink.write(json.dumps(about | row) + "\n")
+
+
+if __name__ == "__main__":
+    main()
