@@ -1,16 +1,19 @@
 """Which scheduled runs the worker takes: one for the ticks that nobody was there for, those a dead worker held,
-and those that waited for people who have answered."""
+those that waited for people who have answered, and those that a run without a process kept out."""
 
 from __future__ import annotations
 
 import contextlib
 import datetime as dt
 import logging
+import socket
 from collections.abc import Collection, Iterable, Sequence
+from http import HTTPStatus
 from typing import Any, ClassVar
 from uuid import UUID
 
 import anyio
+import httpx
 import psutil
 from mlratchet.infra.stack.suspended_runs import SUSPENDED, SuspendedRuns
 from prefect.client.orchestration import PrefectClient
@@ -24,12 +27,12 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelled, Scheduled
+from prefect.states import Cancelled, Crashed, Scheduled
 from prefect.workers.process import ProcessWorker
 
 RUN_ID = "PREFECT__FLOW_RUN_ID"  # in the environment of a run's process
 STUCK_S = 60.0  # a run that was taken and has neither begun nor a process after so long was taken by a dead worker
-LOOK_S = 20.0  # seconds between two looks for such runs
+LOOK_S = 20.0  # seconds between two looks for such runs, and for those that run without a process
 ANSWERS_S = 3.0  # seconds between two looks for answers that suspended runs wait for
 
 logger = logging.getLogger(__name__)
@@ -75,6 +78,23 @@ def stuck(runs: Iterable[FlowRun], now: dt.datetime, alive: Collection[str], min
     ]
 
 
+def without_a_process(runs: Iterable[FlowRun], alive: Collection[str], mine: Collection[UUID]) -> set[UUID]:
+    """Runs that began here and have no process any more.
+
+    Args:
+        runs: In the running state.
+        alive: Ids of runs that have a process here, looked up after `runs` were read.
+        mine: Ids of runs that this worker is starting.
+    """
+    return {run.id for run in runs if str(run.id) not in alive and run.id not in mine and not is_elsewhere(run)}
+
+
+def is_elsewhere(run: FlowRun) -> bool:
+    """Whether its process is on another machine (`host:pid`, as workers of Prefect's own write it)."""
+    host, told, _ = (run.infrastructure_pid or "").rpartition(":")
+    return bool(told) and host != socket.gethostname()
+
+
 def runs_with_a_process() -> set[str]:
     """Ids of the flow runs whose processes live on this machine, under this account."""
     found = set()
@@ -86,20 +106,35 @@ def runs_with_a_process() -> set[str]:
 
 
 class OneForMissedTicks(ProcessWorker):
-    """Prefect's process worker, with three rules more.
+    """Prefect's process worker, with four rules more.
 
     After a downtime the newest missed tick of a schedule runs and no other: Prefect would start every one of them, in
-    no order. A run that a killed worker left `Submitting` goes back to the queue: nobody else looks at it again. And
-    one that is suspended until people answer goes there when they have; `waiting` knows which.
+    no order. A run that a killed worker left `Submitting` goes back to the queue: nobody else looks at it again. One
+    that is suspended until people answer goes there when they have; `waiting` knows which. And one that is `Running`
+    without a process has crashed: where Prefect could write neither its end nor its heartbeats, as on a full disk, it
+    would hold its pipeline's one slot for ever, and the next run would wait for it.
     """
 
     type = ProcessWorker.type
     waiting: ClassVar[SuspendedRuns | None] = None
     _looked: dt.datetime | None = None
     _asked: dt.datetime | None = None
+    _gone: frozenset[UUID] = frozenset()  # ran without a process at the last look
+
+    async def _sync_and_initialize(self) -> None:
+        """Say that this worker lives. A server that cannot write it down is told again at the same interval: Prefect
+        waits for longer and longer, and takes no run before the first word is written down."""
+        try:
+            await super()._sync_and_initialize()
+        except httpx.TransportError as error:
+            logger.warning("Prefect does not hear of this worker: %s", error)
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise
+            logger.warning("Prefect does not write down that this worker lives: %s", error)
 
     async def _get_scheduled_flow_runs(self) -> list[Any]:
-        await self._take_up_stuck()
+        await self._look_for_abandoned()
         await self._take_up_answered()
         while True:
             found: Sequence[Any] = await super()._get_scheduled_flow_runs()
@@ -112,18 +147,24 @@ class OneForMissedTicks(ProcessWorker):
                     await self.client.set_flow_run_state(identity, Cancelled(message=words), force=True)
             logger.info("%d missed ticks are not run", len(late))
 
-    async def _take_up_stuck(self) -> None:
+    async def _look_for_abandoned(self) -> None:
         now = dt.datetime.now(dt.UTC)
         if self._looked is not None and (now - self._looked).total_seconds() < LOOK_S:
             return
         self._looked = now
         pending = await runs_of(self.client, self._work_pool_name, StateType.PENDING)
-        if not pending:
-            return
-        for run in stuck(pending, now, runs_with_a_process(), self._submitting_flow_run_ids):
+        running = await runs_of(self.client, self._work_pool_name, StateType.RUNNING)
+        alive = runs_with_a_process() if pending or running else set()
+        for run in stuck(pending, now, alive, self._submitting_flow_run_ids):
             words = "its worker died before it began; taken up again"
             logger.warning("run %s: %s", run.name, words)
             await self.client.set_flow_run_state(run.id, Scheduled(message=words), force=True)
+        gone = without_a_process(running, alive, self._submitting_flow_run_ids)
+        for identity in gone & self._gone:  # for two looks: at one, its end may be on its way
+            words = "its process is gone"
+            logger.warning("run %s: %s", identity, words)
+            await self.client.set_flow_run_state(identity, Crashed(message=words), force=True)
+        self._gone = frozenset(gone)
 
     async def _take_up_answered(self) -> None:
         now = dt.datetime.now(dt.UTC)

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import os
+import socket
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 from mlratchet.infra.stack import worker_queue
-from mlratchet.infra.stack.worker_queue import STUCK_S, OneForMissedTicks, runs_with_a_process, stuck, superseded
+from mlratchet.infra.stack.worker_queue import (
+    STUCK_S,
+    OneForMissedTicks,
+    runs_with_a_process,
+    stuck,
+    superseded,
+    without_a_process,
+)
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.states import Pending, State
+from prefect.states import Pending, Running, State
 from prefect.workers.process import ProcessWorker
 
 NOW = dt.datetime(2026, 11, 26, 3, 10, tzinfo=dt.UTC)
@@ -59,6 +69,18 @@ def test_a_run_is_stuck_when_nobody_starts_it_any_more() -> None:
     assert [run.id for run in found] == [old.id]
 
 
+def running(infrastructure: str | None = None) -> FlowRun:
+    return FlowRun(
+        flow_id=uuid4(), name="r", state=Running(), state_type=StateType.RUNNING, infrastructure_pid=infrastructure
+    )
+
+
+def test_a_run_is_without_a_process_when_it_ran_here_and_nobody_starts_it() -> None:
+    gone, here, living, mine = running(), running(f"{socket.gethostname()}:4"), running("7"), running()
+    runs = [gone, here, living, mine, running("another-host:7")]
+    assert without_a_process(runs, {str(living.id)}, {mine.id}) == {gone.id, here.id}
+
+
 def test_a_process_of_a_run_is_found_by_its_environment() -> None:
     import subprocess
     import sys
@@ -80,12 +102,15 @@ class Server:
 
     def __init__(self, waiting: list[FlowRun], taken: list[FlowRun], suspended: list[FlowRun]) -> None:
         self.waiting, self.taken, self.suspended = waiting, taken, suspended
+        self.running: list[FlowRun] = []
         self.ended: dict[UUID, State[Any]] = {}
 
     async def read_flow_runs(self, *, flow_run_filter: Any, **_filters: Any) -> list[FlowRun]:
         state = flow_run_filter.state
         if state.type.any_ == [StateType.PENDING]:
             return self.taken
+        if state.type.any_ == [StateType.RUNNING]:
+            return [run for run in self.running if run.id not in self.ended]
         assert (state.type.any_, state.name.any_) == ([StateType.PAUSED], ["Suspended"])
         return self.suspended
 
@@ -126,3 +151,52 @@ def test_the_worker_cancels_missed_ticks_and_takes_up_the_stuck_and_the_answered
     assert waits.id not in server.ended
     assert len(seen) > 2
     assert "missed" in (server.ended[ticks[-1].id].message or "")
+
+
+def test_a_run_that_nobody_could_end_has_crashed_when_two_looks_find_no_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a disk leaves it that was full: `Running`, no heartbeat to miss, and the pipeline's one slot taken."""
+    server = Server([], [], [])
+    abandoned, ends, lives = running(), running(), running()
+    server.running = [abandoned, ends, lives]
+
+    async def page(_worker: ProcessWorker) -> list[Any]:
+        return []
+
+    monkeypatch.setattr(ProcessWorker, "_get_scheduled_flow_runs", page)
+    monkeypatch.setattr(OneForMissedTicks, "waiting", None)
+    monkeypatch.setattr(worker_queue, "LOOK_S", 0.0)
+    monkeypatch.setattr(worker_queue, "runs_with_a_process", lambda: {str(lives.id)})
+    worker = OneForMissedTicks(work_pool_name="ratchet", name="local")
+    worker._client = server  # type: ignore[assignment]
+    asyncio.run(worker._get_scheduled_flow_runs())
+    assert server.ended == {}
+    server.running.remove(ends)  # its last word had been on its way
+    asyncio.run(worker._get_scheduled_flow_runs())
+    assert set(server.ended) == {abandoned.id}
+    assert server.ended[abandoned.id].is_crashed()
+    assert server.ended[abandoned.id].message == "its process is gone"
+
+
+def answered(status: int) -> httpx.HTTPStatusError:
+    request = httpx.Request("POST", "http://127.0.0.1:1/api/work_pools/ratchet/workers/heartbeat")
+    return httpx.HTTPStatusError("no", request=request, response=httpx.Response(status, request=request))
+
+
+@pytest.mark.parametrize(
+    ("error", "ends"), [(answered(500), False), (httpx.ConnectError("refused"), False), (answered(404), True)]
+)
+def test_a_server_that_cannot_write_down_that_the_worker_lives_is_told_again_as_soon(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, ends: bool
+) -> None:
+    """Prefect's loop backs off to four minutes after errors, and a worker that was not heard takes no run."""
+
+    async def refused(_worker: ProcessWorker) -> None:
+        raise error
+
+    monkeypatch.setattr(ProcessWorker, "sync_with_backend", refused)
+    worker = OneForMissedTicks(work_pool_name="ratchet", name="local")
+    with pytest.raises(httpx.HTTPStatusError) if ends else contextlib.nullcontext():
+        asyncio.run(worker._sync_and_initialize())
+    assert not worker._has_successfully_synced

@@ -29,6 +29,7 @@ from mlratchet.models.registration.record import Registration, publish_registrat
 from mlratchet.models.training.result import TrainResult
 from mlratchet.models.workloads.loading import load_workload
 from mlratchet.models.workloads.standardise import neutral
+from mlratchet.tasks.showing import prefect_page
 from mlratchet.tasks.steps import evaluate as evaluating
 from mlratchet.tasks.steps.train import Trained
 from mlratchet.tasks.support import open_version
@@ -272,3 +273,11 @@ def make_road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], R
 def road(make_road: Callable[[], Road]) -> Road:
     """A fresh one."""
     return make_road()
+
+
+@pytest.fixture
+def no_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a step shows in Prefect goes nowhere."""
+    for name in ("table", "link", "markdown", "progress"):
+        monkeypatch.setattr(prefect_page, f"create_{name}_artifact", lambda *_, **__: None)
+    monkeypatch.setattr(prefect_page, "update_progress_artifact", lambda *_, **__: None)

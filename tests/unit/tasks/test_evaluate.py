@@ -232,6 +232,7 @@ def test_a_holdout_is_counted_by_work_key(road: Road) -> None:
     assert (first.holdout_uses, again.holdout_uses) == (0, 0)
 
 
+@pytest.mark.usefixtures("no_pages")
 def test_a_column_that_no_row_has_is_refused_before_anything_trains(road: Road) -> None:
     run = road.run("{kind: slice, metric: accuracy, by: [regoin], minimum: 0.5}")
     dataset = road.dataset(run)

@@ -30,7 +30,6 @@ from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.ports.children import install
 from mlratchet.models.tensors.named import Inputs
-from mlratchet.tasks.showing import prefect_page
 from mlratchet.tasks.steps.evaluate import evaluate
 from mlratchet.tasks.steps.gate import pass_gate
 from mlratchet.tasks.steps.ingest import ingest
@@ -102,7 +101,7 @@ MORE = """
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_pages: None) -> Iterator[Path]:
     """The folder that the user works in."""
     for name in ("visits.py", "visits.yaml"):
         shutil.copy(EXAMPLE / name, tmp_path)
@@ -114,9 +113,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     subprocess.run([sys.executable, str(EXAMPLE / "make_rows.py"), "600"], cwd=tmp_path, check=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path, ""])
-    for name in ("table", "link", "markdown", "progress"):
-        monkeypatch.setattr(prefect_page, f"create_{name}_artifact", lambda *_, **__: None)
-    monkeypatch.setattr(prefect_page, "update_progress_artifact", lambda *_, **__: None)
     home = tmp_path / ".ratchet"
     (home / "keys").mkdir(parents=True)
     (home / "keys" / "pipeline.pem").write_text("the key")

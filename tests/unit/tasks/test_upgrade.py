@@ -24,7 +24,6 @@ from mlratchet.models.pipeline.loading import read_pipeline
 from mlratchet.models.ports.children import install
 from mlratchet.models.promotion.registered import REGISTRATION
 from mlratchet.tasks.actions.adopt import adopt
-from mlratchet.tasks.showing import prefect_page
 from mlratchet.tasks.steps.evaluate import evaluate
 from mlratchet.tasks.steps.gate import pass_gate
 from mlratchet.tasks.steps.ingest import ingest
@@ -102,13 +101,10 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_pages: None) -> Iterator[Site]:
     for name in ("sites.yaml", "two_layers.py"):
         shutil.copy(BUCKET_9309F01 / "project" / name, tmp_path)
     monkeypatch.chdir(tmp_path)
-    for name in ("table", "link", "markdown", "progress"):
-        monkeypatch.setattr(prefect_page, f"create_{name}_artifact", lambda *_, **__: None)
-    monkeypatch.setattr(prefect_page, "update_progress_artifact", lambda *_, **__: None)
     home = tmp_path / ".ratchet"
     home.mkdir()
     (home / "stack.env").write_text(

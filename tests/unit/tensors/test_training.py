@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.config import WorkloadRef
 from mlratchet.models.tensors.batch import asked_by_name, batch_of
@@ -17,16 +14,15 @@ from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.job import PreemptedError
 from mlratchet.models.training.named_tensors import head_tensors
-from mlratchet.models.training.observers import Surroundings
 from mlratchet.models.training.order import SampleOrder
 from mlratchet.models.training.queries import split_queries
 from mlratchet.models.training.rehearsal import Rehearsal, rehearse
-from mlratchet.models.training.run import run_training
 from mlratchet.models.workloads.loading import load_workload
 
 from tests.conftest import REPOSITORY
-from tests.unit.tensors.conftest import HERE, Train, dataset_of, job_of
+from tests.unit.tensors.conftest import HERE, Train, dataset_of
 from tests.unit.tensors.named_models import lines
+from tests.unit.tensors.two_ranks import trained_by_two
 
 
 @pytest.mark.parametrize("use", ["TwoTowers", "Texts", "Readers"])
@@ -49,49 +45,31 @@ def test_mode_fast_and_accumulation_train(train: Train, use: str) -> None:
     assert cut.steps == fast.steps // 4
 
 
-def as_rank(rank: int, folder: str, use: str, dataset: str, objects: dict[str, bytes], changes: dict[str, Any]) -> None:
-    """One of two, with a copy of the store: rank 0 keeps the digest of its weights."""
-    torch.set_num_threads(1)
+BY_TWO: list[tuple[str, dict[str, Any]]] = [
+    ("TwoTowers", {}),
+    ("Texts", {"loader_workers": 1}),
+    ("Texts", {"mode": "fast"}),
+]
+
+
+@pytest.fixture(scope="module")
+def weights_of_two(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Of each of `BY_TWO`; one pair of processes trains all."""
     store = MemoryStore("store")
-    for key, data in objects.items():
-        store.put(key, data)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    job = job_of(use, dataset, "two", **changes)
-    result = run_training(job, store, rank=rank, world=2, device=torch.device("cpu"), around=Surroundings())
-    if result is not None:
-        (Path(folder) / "weights").write_text(result.weights_sha256)
-    dist.destroy_process_group()
+    cases = [(use, dataset_of(store, use), changes) for use, changes in BY_TWO]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(REPOSITORY)  # a spawned process imports its module by its name
+        return trained_by_two(tmp_path_factory.mktemp("two"), store, cases)
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize(
-    ("use", "changes"), [("TwoTowers", {}), ("Texts", {"loader_workers": 1}), ("Texts", {"mode": "fast"})]
-)
-def test_two_ranks(
-    train: Train,
-    store: MemoryStore,
-    tmp_path: Path,
-    use: str,
-    changes: dict[str, Any],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.mark.parametrize("number", range(len(BY_TWO)), ids=[f"{use}-{changes}" for use, changes in BY_TWO])
+def test_two_ranks(train: Train, weights_of_two: list[str], number: int) -> None:
     """Mode exact has the bits of one process, also with loader workers; mode fast trains."""
-    monkeypatch.syspath_prepend(REPOSITORY)  # a spawned process imports this module by its name
-    dataset = dataset_of(store, use)
-    objects = {info.key: store.get(info.key) for info in store.list("")}
-    context = multiprocessing.get_context("spawn")
-    ranks = [
-        context.Process(target=as_rank, args=(rank, str(tmp_path), use, dataset, objects, changes)) for rank in (0, 1)
-    ]
-    for one in ranks:
-        one.start()
-    for one in ranks:
-        one.join(300)
-    assert [one.exitcode for one in ranks] == [0, 0]
-    weights = (tmp_path / "weights").read_text()
-    assert weights
+    use, changes = BY_TWO[number]
+    assert weights_of_two[number]
     if "mode" not in changes:
-        assert weights == train(use).weights_sha256
+        assert weights_of_two[number] == train(use).weights_sha256
 
 
 def test_rows_of_about_one_length_meet_in_a_batch() -> None:
