@@ -73,7 +73,7 @@ class RowBlock:
     """Rows of one side, a column per field; None is what was not given."""
 
     side: str
-    ids: list[str]
+    ids: Sequence[str]
     y: np.ndarray[Any, Any]  # (N,) or (N, labels)
     fields: Mapping[str, Any]  # sequences: numbers as floats, times as seconds since 1970, pictures and sounds as bytes
     columns: Mapping[str, Sequence[str]]  # what travels with a row for slices, and is no field
