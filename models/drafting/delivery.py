@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -62,6 +62,7 @@ class LocalFiles:
     others: tuple[Path, ...] = ()  # files of another kind
     pictures: Pictures | None = None
     classes: dict[str, int] = field(default_factory=dict)  # files by folder
+    label_from: Literal["", "folder", "file"] = ""  # of sequences: where their classes are, if not in descriptions
 
 
 def look_at(paths: Sequence[Path]) -> LocalFiles:
@@ -81,22 +82,40 @@ def look_at(paths: Sequence[Path]) -> LocalFiles:
     others = tuple(file for _, file in files if not _is(file, kind))
     if kind in ("pictures", "sounds"):
         return _folders(kind, ours, others)
-    table, whole = _sample(kind, [file for _, file in ours])
-    return LocalFiles(kind=kind, files=tuple(file for _, file in ours), table=table, whole=whole, others=others)
+    label_from, labels = _named_by_places(ours) if kind == "letters" else ("", {})
+    if labels and "label" in _fasta(ours[0][1])[0].column_names:
+        label_from, labels = "", {}  # descriptions say it
+    table, whole = _sample(kind, [file for _, file in ours], labels)
+    return LocalFiles(
+        kind=kind, files=tuple(file for _, file in ours), table=table, whole=whole, others=others, label_from=label_from
+    )
+
+
+def _named_by_places(files: list[tuple[Path, Path]]) -> tuple[Literal["", "folder", "file"], dict[Path, str]]:
+    """What sequences without a label are: as many classes as folders or, in one folder, as files; none of one alone."""
+    inside = {file: file.relative_to(base).parts for base, file in files}
+    if all(len(parts) > 1 for parts in inside.values()):
+        found = {file: parts[0] for file, parts in inside.items()}
+        return ("folder", found) if len({*found.values()}) > 1 else ("", {})
+    found = {file: file.name.partition(".")[0] for file in inside}
+    return ("file", found) if len({*found.values()}) > 1 else ("", {})
 
 
 def _is(file: Path, kind: Kind) -> bool:
     return file.name.lower().endswith(ENDINGS[kind]) or (kind == "table" and file.name == HEADLESS)
 
 
-def _sample(kind: Kind, files: list[Path]) -> tuple[pa.Table, bool]:
+def _sample(kind: Kind, files: list[Path], labels: Mapping[Path, str]) -> tuple[pa.Table, bool]:
+    """`labels`: of every file, where its place says them; then rows of all files are looked at."""
     read = {"table": _delimited, "parquet": _parquet, "jsonl": _jsonl, "letters": _fasta}[kind]
     tables, whole, rows = [], True, 0
     for file in files:
-        if rows >= SAMPLE_ROWS:
+        if rows >= SAMPLE_ROWS and not labels:
             whole = False
             break
         table, all_of_it = read(file)
+        if file in labels:
+            table = table.append_column("label", pa.array([labels[file]] * len(table), pa.string()))
         tables.append(table)
         rows, whole = rows + len(table), whole and all_of_it
     first = tables[0].column_names

@@ -40,12 +40,6 @@ def draft_rows(delivery: LocalFiles, proposal: Proposal, name: str) -> tuple[str
     label = proposal.label
     if label is None:
         raise DataError(f"{delivery.files[0]}: no column can be a label; name one with --label")
-    kind = delivery.table[label.name].type
-    if not label.is_number and pa.types.is_floating(kind):
-        raise DataError(
-            f"{delivery.files[0]}: label {label.name!r}: {len(label.classes)} classes of type {kind}, expected whole "
-            "numbers or text; write it so, or choose another by --label"
-        )
     if delivery.files[0].name == HEADLESS:
         delivery, proposal, label = _as_ratings(delivery, proposal, label)
     proposal = _with_decimals(proposal, delivery.table)
@@ -96,10 +90,13 @@ def _as_ratings(delivery: LocalFiles, proposal: Proposal, label: Label) -> tuple
 
 def _write_source(out: Commented, delivery: LocalFiles, label: Label, name: str) -> None:
     form, why = RATINGS_FORMAT if delivery.files[0].name == HEADLESS else FORMATS[delivery.kind]
-    what = "FOLDER" if delivery.kind == "sounds" else "FILE"
+    by_place = bool(delivery.label_from) and label.name == "label"
+    what = "FOLDER" if delivery.kind == "sounds" or by_place else "FILE"
     out.section("source")
     out.entry("prefix", f"{name}/", f"`ratchet upload {name} {what}` puts files there", depth=1)
-    out.entry("format", form, why, depth=1)
+    out.entry("format", form, "" if by_place else why, depth=1)
+    if by_place:
+        out.entry("label_from", delivery.label_from, f"the name of the {delivery.label_from} is the class", depth=1)
     if (form == "fasta" and label.name != "label") or (form == "ratings" and label.name != "rating"):
         out.entry("label_column", label.name, label.reason, depth=1)
 

@@ -67,7 +67,7 @@ def usable_of(proposal: Proposal, label: Label) -> Usable | None:
     if complete.sum() < (1 - MOST_GAPS) * given.sum():
         return None
     x = np.stack([np.asarray(proposal.columns[name].values.cast(pa.float64())) for name in columns], axis=1)
-    y = target.values.cast(pa.float64()) if label.is_number else target.as_text(label.name)
+    y = target.values.cast(pa.float64()) if label.is_number else target.spelled(label.name)
     return Usable(columns=columns, x=x[complete], y=np.asarray(y.to_numpy(zero_copy_only=False))[complete])
 
 

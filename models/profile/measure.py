@@ -167,10 +167,10 @@ class FieldMeter:
             if seen.given:
                 told |= {"least": seen.least, "most": seen.most, "mean": seen.mean, "deviation": seen.deviation}
             sides[side] = SideOfField(**told, quantiles=seen.quantiles())
+        about, measured = self.about, MEASURED.get(self.about.kind, "value")
         return FieldProfile(
-            name=self.about.name, kind=self.about.kind, measured=MEASURED.get(self.about.kind, "value"),
-            unit=self.about.unit, input=self.about.input, sides=sides, edges=edges,
-            sample=even_sample(self._numbers.values()),
+            name=about.name, kind=about.kind, measured="mean value" if about.pixels else measured, unit=about.unit,
+            input=about.input, sides=sides, edges=edges, sample=even_sample(self._numbers.values()),
         )  # fmt: skip
 
 

@@ -34,7 +34,7 @@ table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 td,th{padding:5px 9px;border-bottom:1px solid #eef0f5;text-align:left;vertical-align:top;overflow-wrap:anywhere}
 th{color:#5b6478;font-weight:600;font-size:12px}td.n,th.n{text-align:right}tr:last-child td{border-bottom:0}
 .sheet{display:flex;flex-wrap:wrap;gap:6px}
-.sheet img,.sheet .none{width:84px;height:84px;object-fit:contain;background:#eef0f5;border-radius:4px;
+.sheet img,.sheet .none{width:104px;height:104px;object-fit:contain;background:#eef0f5;border-radius:4px;
  image-rendering:auto}
 .line{display:grid;grid-template-columns:150px 1fr;gap:14px;padding:9px 0;border-bottom:1px solid #eef0f5;
  align-items:center}

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mlratchet.models.data.dataset import DatasetManifest
+from mlratchet.models.data.split import SIDES
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.profile.chosen import Choice, ChosenRow
 from mlratchet.models.profile.measure import FieldMeter, FieldProfile, label_meter, labels_of
@@ -68,7 +69,7 @@ def profile_of(
     """
     meters = {one.name: FieldMeter(one) for one in layout.fields}
     label, choice = label_meter(layout), Choice(layout)
-    looked_at = dict.fromkeys(manifest.rows, 0)
+    looked_at: dict[str, int] = dict.fromkeys(SIDES, 0)
     for block in blocks(store, manifest, layout, most_shards=most_shards):
         looked_at[block.side] += len(block.ids)
         label.see(block.side, labels_of(block, layout.class_names))
@@ -80,7 +81,8 @@ def profile_of(
             meters[name].see(block.side, words)
         choice.see(block)
     return DataProfile(
-        dataset_id=manifest.id, snapshot_id=manifest.snapshot_id, rows=dict(manifest.rows), looked_at=looked_at,
-        label=label.profile(), classes=layout.class_names, fields=tuple(one.profile() for one in meters.values()),
-        examples=choice.rows(), more_classes=choice.more_classes, reading=reading,
+        dataset_id=manifest.id, snapshot_id=manifest.snapshot_id, looked_at=looked_at, label=label.profile(),
+        rows={side: manifest.rows.get(side, 0) for side in SIDES}, classes=layout.class_names,
+        fields=tuple(one.profile() for one in meters.values()), examples=choice.rows(),
+        more_classes=choice.more_classes, reading=reading,
     )  # fmt: skip

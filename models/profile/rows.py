@@ -35,6 +35,7 @@ class FieldOfRows:
     kind: Shown
     unit: str = ""
     input: bool = True
+    pixels: bool = False  # of a picture: its values are delivered, not the bytes of its file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ class RowLayout:
         if spec.kind == "table":
             named = tuple(FieldOfRows(name=name, kind="number") for name in spec.columns)
         elif spec.kind == "image":
-            named = (FieldOfRows(name=PICTURE, kind="image"),)
+            named = (FieldOfRows(name=PICTURE, kind="image", pixels=True),)
         else:
             named = tuple(FieldOfRows(name=one.name, kind="tensor") for one in spec.specs)
         return cls(fields=named, label=label, class_names=class_names)

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from mlratchet.models.errors import DataError
 
+EXACT = 2.0**53  # below, every whole number is a float of its own
+
 
 def one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     """A column in one piece, dictionaries spelled out."""
@@ -53,6 +55,12 @@ def _spelled(name: str, array: pa.Array) -> pa.Array:
         return pa.nulls(len(array), pa.string())
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         return array.cast(pa.string())
+    if pa.types.is_floating(kind):  # as pandas has whole numbers with gaps
+        given = pc.if_else(pc.is_nan(array), pa.scalar(None, kind), array)
+        if mask(pc.and_(pc.equal(pc.floor(given), given), pc.less(pc.abs(given), EXACT)))[
+            np.asarray(given.is_valid())
+        ].all():
+            return given.cast(pa.int64()).cast(pa.string())
     raise DataError(f"column {name!r}: its type is {kind}, expected text, whole numbers or truth values")
 
 

@@ -45,6 +45,7 @@ class Guessed:
     different: int
     given: int  # cells that hold something
     rows: int
+    written: pa.Array | None = None  # of numbers the cells, where they are text (N,)
     open: str = ""  # what a person has to decide first; the column is no input until then
 
     @property
@@ -64,6 +65,10 @@ class Guessed:
         """The cells as text, of whatever kind."""
         plain = not pa.types.is_floating(self.values.type) and not pa.types.is_nested(self.values.type)
         return text_of(name, self.values) if plain else self.values.cast(pa.string())
+
+    def spelled(self, name: str) -> pa.Array:
+        """As a row of a class has it: whole numbers of a type of their own without a fraction, text as it stands."""
+        return text_of(name, self.values if self.written is None else self.written)
 
 
 def kind_of(name: str, raw: pa.Array, where: pa.Array, marks: Mapping[str, Mark]) -> Guessed:
@@ -125,7 +130,7 @@ def _number(name: str, cells: pa.Array, where: pa.Array, marks: Mapping[str, Mar
                        open=words)  # fmt: skip
     if _is_code(given):
         return _coded(cells, "numbers with leading zeros, so codes")
-    found = _plain_number(name, values, mark)
+    found = replace(_plain_number(name, values, mark), written=cells)
     if found.field.kind in ("category", "entity"):
         return replace(found, values=cells)
     unread = len(given) - readable

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from mlratchet.models.errors import DataError
 from mlratchet.models.schema.cells import is_text, mask, text_of
 from mlratchet.models.schema.fields import Field, Kind, bound_us
+from mlratchet.models.schema.nested import flat_column
 from mlratchet.models.schema.notation import Notation
 from mlratchet.models.schema.number_cells import read_numbers, why_not
 from mlratchet.models.schema.numbers import LARGEST
@@ -243,9 +244,13 @@ def _tensors(name: str, raw: pa.Array, field: Field) -> tuple[pa.Array, list[Fau
     size = math.prod(field.shape or ())
     if pa.types.is_null(raw.type):
         return pa.nulls(len(raw), type_of(field)), []
-    if not (pa.types.is_list(raw.type) or pa.types.is_large_list(raw.type) or pa.types.is_fixed_size_list(raw.type)):
-        raise _changed(name, raw, field)
-    if not _is_number(raw.type.value_type):
+    unlike: list[Fault] = []
+    if is_text(raw.type) or _holds_lists(raw.type):
+        told, (raw, strange) = raw, flat_column(raw, field.shape or ())
+        expected = f"expected numbers as nested lists of {' x '.join(map(str, field.shape or ()))}"
+        rows = np.asarray(strange, dtype=bool)
+        unlike.append(Fault(rows=rows, rule="bad_shape", words=lambda row: f"got {_shown(told[row])}, {expected}"))
+    if not _is_list(raw.type) or not _is_number(raw.type.value_type):
         raise _changed(name, raw, field)
     lengths = np.asarray(pc.fill_null(pc.list_value_length(raw), size))
     fits = lengths == size
@@ -258,16 +263,25 @@ def _tensors(name: str, raw: pa.Array, field: Field) -> tuple[pa.Array, list[Fau
     values = pc.if_else(pa.array(given), values, pa.scalar(None, values.type))
     shape = " x ".join(map(str, field.shape or ()))
     return values, [
+        *unlike,
         Fault(rows=~fits, rule="bad_shape", words=lambda row: f"got {lengths[row]} numbers, expected {shape} = {size}"),
         Fault(rows=broken, rule="non_finite", words=lambda _: "holds NaN, infinity or nothing, expected numbers"),
     ]
 
 
+def _holds_lists(kind: pa.DataType) -> bool:
+    """Of a column of lists of lists."""
+    return _is_list(kind) and _is_list(kind.value_type)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return any(test(kind) for test in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list))
+
+
 def _changed(name: str, raw: pa.Array, field: Field) -> DataError:
-    return DataError(
-        f"column {name!r}: its type is {raw.type}, expected {_a(field.kind)}; `ratchet schema diff` shows what a "
-        "delivery changes"
-    )
+    seconds = field.kind == "time" and pa.types.is_integer(raw.type)
+    fix = "declare its format as unix or unix_ms" if seconds else "`ratchet schema diff` shows what a delivery changes"
+    return DataError(f"column {name!r}: its type is {raw.type}, expected {_a(field.kind)}; {fix}")
 
 
 def _a(kind: Kind) -> str:

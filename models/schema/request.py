@@ -6,7 +6,6 @@ import base64
 import binascii
 import datetime as dt
 import difflib
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ import pyarrow as pa
 from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.schema.fields import Field, Kind, Schema
 from mlratchet.models.schema.kinds import SHOWN, read_column
+from mlratchet.models.schema.nested import as_float, flat
 from mlratchet.models.schema.notation import Notation
 from mlratchet.models.schema.times import iso, read_times
 
@@ -99,13 +99,13 @@ def _value(value: Any, name: str, field: Field, row: int | None) -> Any:
     if kind == "number":
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise FieldError(name, "not_a_number", f"got {_kind(value)}, expected a number", row=row)
-        return _float(value)
+        return as_float(value)
     if kind == "tensor":
-        flat = _flat(value, field.shape or ())
-        if flat is None:
+        numbers = flat(value, field.shape or ())
+        if numbers is None:
             shape = " x ".join(map(str, field.shape or ()))
             raise FieldError(name, "bad_shape", f"expected numbers as nested lists of {shape}", row=row)
-        return flat
+        return numbers
     if not isinstance(value, str):
         raise FieldError(name, "not_text", f"got {_kind(value)}, expected {WORDS[kind]}", row=row)
     if kind in ("image", "audio"):
@@ -116,29 +116,12 @@ def _value(value: Any, name: str, field: Field, row: int | None) -> Any:
     return value if _is_unicode(value) else _refuse_surrogates(name, row)
 
 
-def _float(value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:  # an integer of 400 digits
-        return math.inf
-
-
 def _is_unicode(value: str) -> bool:
     return not any("\ud800" <= one <= "\udfff" for one in value)
 
 
 def _refuse_surrogates(name: str, row: int | None) -> str:
     raise FieldError(name, "not_text", "holds half of a surrogate pair, expected Unicode text", row=row)
-
-
-def _flat(value: Any, shape: Sequence[int]) -> list[float] | None:
-    """Nested lists of a shape as one; None for anything else."""
-    if not shape:
-        return [_float(value)] if isinstance(value, int | float) and not isinstance(value, bool) else None
-    if not isinstance(value, list) or len(value) != shape[0]:
-        return None
-    parts = [_flat(one, shape[1:]) for one in value]
-    return None if any(part is None for part in parts) else [x for part in parts if part is not None for x in part]
 
 
 def _array(name: str, values: list[Any], field: Field, notation: Notation | None) -> pa.Array:

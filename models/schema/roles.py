@@ -77,7 +77,8 @@ def _as_label(name: str, one: Guessed, reason: str) -> Label | None:
         few = not amount and one.whole and one.different <= FEW and one.given >= ROWS_EACH * one.different
         if not few:
             return Label(name=name, task="regression", classes=(), reason=f"{reason}: a number")
-        names = [str(int(value)) for value in sorted(pc.unique(one.values.drop_null()).to_pylist())]
+        spelled = pc.unique(one.spelled(name).drop_null()).to_pylist()
+        names = sorted(spelled, key=lambda text: (float(text.replace(",", ".")), text))
         return Label(name=name, task="classification", classes=tuple(names), reason=f"{reason}: {len(names)} classes")
     if one.field.kind not in ("category", "entity") or one.different > min(MANY, one.given // 2):
         return None

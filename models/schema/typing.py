@@ -5,6 +5,8 @@ Nothing is guessed per cell: how numbers and times are written is decided per co
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -45,7 +47,8 @@ def typed(
     for name, field in schema.fields.items():
         if name in schema.targets and not labelled:
             continue
-        column = read_column(name, one_array(raw[name]), field, notation, schema.missing_in(name))
+        with _in_file(places):
+            column = read_column(name, one_array(raw[name]), field, notation, schema.missing_in(name))
         if name in schema.labels:
             column = yes_or_no(column, field)
         sorting.hold(name, column, label=name in schema.targets)
@@ -53,7 +56,8 @@ def typed(
     for role, held, rule in ((ID, schema.id, "missing_id"), (GROUP, schema.group, "missing_group")):
         if held is not None and held in raw.column_names:
             cells = one_array(raw[held])
-            text = text_of(held, cells)
+            with _in_file(places):
+                text = text_of(held, cells)
             empty = Fault(rows=np.asarray(text.is_null()), rule=rule, words=lambda _: "empty, expected a name")
             sorting.hold(held, Column(values=text, faults=(empty,), raw=cells), label=False)
             columns[role] = text
@@ -66,6 +70,16 @@ def typed(
     table = pa.table({**{name: columns[name] for name in order}, WHERE: places})
     rejects = sorting.rejects()
     return (table.filter(pa.array(~sorting.broken)) if rejects else table), rejects
+
+
+@contextmanager
+def _in_file(places: pa.Array) -> Iterator[None]:
+    """What is wrong with a column as a whole is told with its file."""
+    try:
+        yield
+    except DataError as error:
+        file = place_of(places[0].as_py())[0] if len(places) else ""
+        raise DataError(f"{file}: {error}" if file else str(error)) from error
 
 
 class _Sorting:

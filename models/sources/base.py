@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from mlratchet.models.config import StrictModel
 from mlratchet.models.sources.pieces import RawPiece, examples_as_tables
-from mlratchet.models.sources.ranged import Open
+from mlratchet.models.sources.ranged import Open, opening_whole
 from mlratchet.models.sources.record import Example, RawObject, Reject
 from mlratchet.models.sources.selection import Selection
 from pydantic import Field
@@ -78,6 +78,27 @@ class Format(ABC):
                 return source.read()
 
         yield from examples_as_tables(self.read(objects, fetch, columns=columns or ()), open_object)
+
+
+class ExampleFormat(Format):
+    """A format whose objects are opened one after the other and give their examples one by one."""
+
+    @abstractmethod
+    def examples(self, objects: list[RawObject], open_object: Open) -> Iterator[Example | Reject]:
+        """As `read`, from objects of which only what is read is fetched."""
+
+    def read(self, objects: list[RawObject], fetch: Fetch, *, columns: Sequence[str]) -> Iterator[Example | Reject]:  # noqa: ARG002
+        """Every example; the columns are what it has."""
+        yield from self.examples(objects, opening_whole(fetch))
+
+    def tables(
+        self,
+        objects: list[RawObject],
+        open_object: Open,
+        columns: Sequence[str] | None = None,  # noqa: ARG002
+    ) -> Iterator[RawPiece | Reject]:
+        """In pieces; memory does not grow with an object."""
+        yield from examples_as_tables(self.examples(objects, open_object), open_object)
 
 
 AFTER = "after "  # begins the note of an exception that says which example came before it

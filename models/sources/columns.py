@@ -62,7 +62,8 @@ class TableOptions(SourceOptions):
         """Why a row without its id or group is set aside: it would be one with every other such row."""
         for code, column, what in self._naming():
             if column and not values.get(column):
-                return Reject(where=where, code=code, reason=f"{where}: column {column!r}: empty, expected {what}")
+                reason = f"{where}: column {column!r}: empty, expected {what}"
+                return Reject(where=where, code=code, reason=reason, field=column)
         return None
 
     def _naming(self) -> tuple[tuple[str, str | None, str], ...]:
@@ -82,7 +83,7 @@ class TableOptions(SourceOptions):
                 empty = _is_empty(table[column])
                 for where in table.filter(empty)[WHERE].to_pylist():
                     reason = f"{where}: column {column!r}: empty, expected {what}"
-                    yield Reject(where=where, code=code, reason=reason)
+                    yield Reject(where=where, code=code, reason=reason, field=column)
                 table = table.filter(_not(empty))
         if table.num_rows:
             yield one._replace(table=table)

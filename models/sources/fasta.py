@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import BinaryIO, Literal
 
-from mlratchet.models.sources.base import Example, Fetch, Format, SourceOptions
+from mlratchet.models.sources.base import Example, ExampleFormat, SourceOptions
 from mlratchet.models.sources.csv import tables_among
-from mlratchet.models.sources.pieces import RawPiece, examples_as_tables
-from mlratchet.models.sources.ranged import Open, opening_whole
+from mlratchet.models.sources.ranged import Open
 from mlratchet.models.sources.record import RawObject, Reject
 from mlratchet.models.sources.unpacking import UnreadableObjectError, bare_name, unpacked
 
@@ -33,27 +32,15 @@ class FastaOptions(SourceOptions):
     """Where the label is: in the description, or the first folder below the prefix, or the name of the file."""
 
 
-class Fasta(Format):
+class Fasta(ExampleFormat):
     """Every file below the prefix, in key order; the id is the first word of a description."""
 
     name = "fasta"
     Options = FastaOptions
     options: FastaOptions
 
-    def read(self, objects: list[RawObject], fetch: Fetch, *, columns: Sequence[str]) -> Iterator[Example | Reject]:  # noqa: ARG002
-        """An example per sequence."""
-        yield from self._examples(objects, opening_whole(fetch))
-
-    def tables(
-        self,
-        objects: list[RawObject],
-        open_object: Open,
-        columns: Sequence[str] | None = None,  # noqa: ARG002
-    ) -> Iterator[RawPiece | Reject]:
-        """In pieces; memory does not grow with a file."""
-        yield from examples_as_tables(self._examples(objects, open_object), open_object)
-
-    def _examples(self, objects: list[RawObject], open_object: Open) -> Iterator[Example | Reject]:
+    def examples(self, objects: list[RawObject], open_object: Open) -> Iterator[Example | Reject]:
+        """A sequence each."""
         for item in (yield from tables_among(objects, FASTA + FASTQ, self.options.prefix)):
             read = _fastq if bare_name(item.key).endswith(FASTQ) else _fasta
             try:

@@ -167,7 +167,12 @@ class Joined(Format):
         self, identity: str, where: str, values: dict[str, str], held: list[_Held]
     ) -> dict[str, str] | Reject:
         if not identity:
-            return Reject(where=where, code="missing_id", reason=f"{where}: no id to join by ({self.options.by})")
+            return Reject(
+                where=where,
+                code="missing_id",
+                reason=f"{where}: no id to join by ({self.options.by})",
+                field=self.options.by,
+            )
         values[self.options.by] = identity
         for other in held:
             found = other.rows.get(identity)
@@ -232,6 +237,8 @@ def _opening(open_object: Open, below: str) -> Open:
 
 
 def _renamed(one: Any, below: str) -> Any:
+    if isinstance(one, Reject):  # its reason begins with a file of the part
+        return replace(one, where=f"{below}{one.where}", reason=f"{below}{one.reason}")
     return replace(one, where=f"{below}{one.where}")
 
 

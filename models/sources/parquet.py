@@ -143,6 +143,10 @@ def _in_full(table: pa.Table, key: str, first: int) -> Iterator[pa.Table]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    for place, name in enumerate(table.column_names):  # views, which hardly anything takes
+        kind = table[name].type
+        plain = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}.get(kind)
+        table = table if plain is None else table.set_column(place, name, pc.cast(table[name], plain))
     sizes = [0] * table.num_rows
     coded = [name for name in table.column_names if pa.types.is_dictionary(table[name].type)]
     total = 0

@@ -143,7 +143,7 @@ def _usable(one: RawPiece) -> Iterator[RawPiece | Reject]:
         for row in table.filter(pc.invert(good)).select([name, WHERE]).to_pylist():
             where = str(row[WHERE])
             reason = f"{where}: {name}: got {str(row[name])[:60]!r}, expected {expected}"
-            yield Reject(where=where, code=code, reason=reason)
+            yield Reject(where=where, code=code, reason=reason, field=name, value=str(row[name] or "")[:60])
         table = table.filter(good)
     if table.num_rows:
         yield one._replace(table=table)

@@ -9,17 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, BinaryIO, Literal
 
 from mlratchet.models.errors import DataError, SecurityError
-from mlratchet.models.sources.base import Example, Fetch, Format, SourceOptions
+from mlratchet.models.sources.base import Example, ExampleFormat, SourceOptions
 from mlratchet.models.sources.csv import tables_among
-from mlratchet.models.sources.pieces import RawPiece, examples_as_tables
-from mlratchet.models.sources.ranged import Open, opening_whole
+from mlratchet.models.sources.ranged import Open
 from mlratchet.models.sources.record import RawObject, Reject
 from mlratchet.models.sources.sounds import SUFFIXES as SOUND_SUFFIXES
 from mlratchet.models.sources.sounds import UnreadableSoundError, sound_facts
@@ -54,27 +53,15 @@ class _Sample:
     label: str | None = None
 
 
-class WebDataset(Format):
+class WebDataset(ExampleFormat):
     """Every shard below the prefix, in key order; a sample's id is its name."""
 
     name = "webdataset"
     Options = WebDatasetOptions
     options: WebDatasetOptions
 
-    def read(self, objects: list[RawObject], fetch: Fetch, *, columns: Sequence[str]) -> Iterator[Example | Reject]:  # noqa: ARG002
-        """An example per sample. Raises ``SecurityError`` for an archive that could write elsewhere."""
-        yield from self._examples(objects, opening_whole(fetch))
-
-    def tables(
-        self,
-        objects: list[RawObject],
-        open_object: Open,
-        columns: Sequence[str] | None = None,  # noqa: ARG002
-    ) -> Iterator[RawPiece | Reject]:
-        """The fields of each sample, and the bytes of its picture or sound."""
-        yield from examples_as_tables(self._examples(objects, open_object), open_object)
-
-    def _examples(self, objects: list[RawObject], open_object: Open) -> Iterator[Example | Reject]:
+    def examples(self, objects: list[RawObject], open_object: Open) -> Iterator[Example | Reject]:
+        """A sample each. Raises ``SecurityError`` for an archive that could write elsewhere."""
         for item in (yield from tables_among(objects, SUFFIXES, self.options.prefix)):
             with open_object(item) as source:
                 marked = _has_end_mark(source, item)

@@ -70,7 +70,7 @@ def data_place(adapters: Adapters, subject: Destination) -> str:
     `prefect_place`."""
     if subject.version is None and subject.run is None:
         subject = replace(subject, run=LAST)
-    return f"{place_of(adapters.tracker.run_url(tracking_run(adapters, subject), 'artifacts'))}/{DATA_PAGE}"
+    return place_of(adapters.tracker.run_url(tracking_run(adapters, subject), f"artifacts/{DATA_PAGE}"))
 
 
 def tracking_run(adapters: Adapters, subject: Destination) -> str:

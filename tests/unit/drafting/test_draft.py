@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mlratchet.infra.storage.memory import MemoryStore
+from mlratchet.models.data.preprocess import read_dataset_records
+from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.drafting.delivery import look_at
 from mlratchet.models.drafting.draft import draft, name_from
 from mlratchet.models.errors import ConfigurationError, DataError
@@ -225,9 +229,6 @@ def test_what_nothing_can_be_learnt_from_is_one_line(tmp_path: Path) -> None:
             draft([tmp_path / name])
     with pytest.raises(DataError, match="no column to learn from: 'id' no input: always 'a'; 'sequence'"):
         draft([tmp_path / "c.fasta"])
-    pq.write_table(pa.table({"x": ["a", "b"] * 30, "y": [0.0, 1.0, 2.0] * 20}), tmp_path / "e.parquet")
-    with pytest.raises(DataError, match=r"e.parquet: label 'y': 3 classes of type double, expected whole numbers"):
-        draft([tmp_path / "e.parquet"])
     (tmp_path / "f.jsonl").write_text("[1]\n")
     with pytest.raises(DataError, match=r"no row can be used: f.jsonl:1: .*expected a JSON object"):
         draft([tmp_path / "f.jsonl"])
@@ -263,3 +264,56 @@ def test_too_few_rows_and_nothing_to_learn_from_are_one_line(tmp_path: Path) -> 
 )
 def test_a_pipeline_is_named_after_its_file(file: str, name: str) -> None:
     assert name_from(Path(file)) == name
+
+
+def read_as_drafted(drafted: Any, files: dict[str, bytes]) -> tuple[set[Any], int]:
+    """Names of the classes of the rows, and how many are set aside."""
+    spec = parse_pipeline(drafted.text, where="test")
+    raw, store = MemoryStore("raw"), MemoryStore("store")
+    for key, data in files.items():
+        raw.put(f"{spec.source.prefix}{key}", data)
+    workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
+    records, rejects = read_dataset_records(
+        store, take_snapshot(raw, store, prefix=spec.source.prefix), workload, spec.source
+    )
+    names = workload.class_names()
+    return {names[int(one.y)] for one in records}, len(rejects)  # type: ignore[arg-type]
+
+
+def numbers_of_classes(kind: str, gap: bool) -> bytes:
+    rows = [{"x": number / 7, "b": -float(number), "y": float(number % 3)} for number in range(120)]
+    if kind == "csv":
+        return ("x,b,y\n" + "".join(f"{one['x']},{one['b']},{one['y']}\n" for one in rows)).encode()
+    if gap:
+        rows[5]["y"] = None  # type: ignore[assignment]
+    if kind == "jsonl":
+        return "\n".join(json.dumps(one) for one in rows).encode()
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), sink)
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize(("kind", "gap"), [("csv", False), ("jsonl", False), ("parquet", False), ("parquet", True)])
+def test_classes_that_are_floats_without_a_fraction_are_read_as_they_are_written(
+    tmp_path: Path, kind: str, gap: bool
+) -> None:
+    data = numbers_of_classes(kind, gap)
+    (tmp_path / f"t.{kind}").write_bytes(data)
+    drafted = draft([tmp_path / f"t.{kind}"])
+    names = {"0.0", "1.0", "2.0"} if kind == "csv" else {"0", "1", "2"}
+    assert read_as_drafted(drafted, {f"t.{kind}": data}) == (names, int(gap))
+
+
+@pytest.mark.parametrize("place", ["{label}/{part}.fa", "{label}/{label}{part}.fasta", "{label}.{part}.fa"])
+def test_sequences_are_of_the_class_of_their_folder_or_file(tmp_path: Path, place: str) -> None:
+    files = {}
+    for number, label in enumerate(("neg", "pos")):
+        for part in range(2):
+            lines = (f">{label}{part}{n}\n{'ACGT'[n % 4] * (10 + n % 5)}{'GT'[number] * 9}\n" for n in range(40))
+            files[place.format(label=label, part=part)] = "".join(lines).encode()
+    for key, data in files.items():
+        (tmp_path / key).parent.mkdir(exist_ok=True)
+        (tmp_path / key).write_bytes(data)
+    drafted = draft([tmp_path])
+    assert ("label_from: folder" in drafted.text) == ("/" in place)
+    assert read_as_drafted(drafted, files) == ({"neg", "pos"}, 0)
