@@ -38,10 +38,11 @@ from mlratchet.models.sources.raw_cells import cells_digest
 from mlratchet.models.sources.record import ExampleSpec, InputSpec, RawObject, Record, Reject
 from mlratchet.models.sources.stored_examples import EXAMPLE, UNPREPARED
 from mlratchet.models.tensors.spec import TensorSpec
-from mlratchet.models.workloads.base import OF_THE_FIRST_DELIVERY, Workload
+from mlratchet.models.workloads.base import OF_THE_FIRST_DELIVERY, CarriedOver, Workload
 from mlratchet.models.workloads.cold_start import carried_fields
 from mlratchet.models.workloads.examples import example_bytes
 from mlratchet.models.workloads.label_target import class_names_of, target_reader, task_of
+from mlratchet.models.workloads.refitted import refitting
 from mlratchet.models.workloads.standardise import attach_target, fit_target, neutral_target
 from pydantic import ValidationError
 from torch import nn
@@ -166,6 +167,13 @@ class SchemaWorkload(Workload):
     def neutral_preparation(self, columns: tuple[str, ...]) -> dict[str, torch.Tensor]:  # noqa: ARG002
         """The target as it is."""
         return neutral_target() if self._scales_target else {}
+
+    def carried_over(
+        self, module: nn.Module, parent: Mapping[str, torch.Tensor], example: Mapping[str, str]
+    ) -> CarriedOver | None:
+        """Codes by what they stand for, numbers by their scale."""
+        found = refitting(self, module, example)
+        return found.carried(parent, module.state_dict()) if found is not None else None
 
     def identity_columns(
         self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
