@@ -20,6 +20,7 @@ import pyarrow as pa
 from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import DataError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
+from mlratchet.models.preparation.meaning import Meaning
 from mlratchet.models.schema.fields import Field
 from mlratchet.models.schema.reject import Reject
 from mlratchet.models.tensors.named import Inputs
@@ -131,6 +132,10 @@ class Preparation(ABC):
         """What the tensors hold, in their order."""
         field = next(iter(self.fields))
         return tuple(Feature(name=spec.name, field=field, tensor=spec.name) for spec in self.tensors(state))
+
+    def meanings(self, state: State) -> tuple[Meaning, ...]:
+        """What the values of `features` mean, in their order: by default the same under an equal state alone."""
+        return tuple(Meaning(name=one.name, form=state.digest) for one in self.features(state))
 
     def refused(self, examples: pa.Table) -> list[Reject]:  # noqa: ARG002 - for subclasses
         """Examples that cannot be prepared, each with the reason: asked before anything is fitted."""

@@ -15,6 +15,7 @@ from mlratchet.models.preparation.base import (
     tensor_name,
 )
 from mlratchet.models.preparation.cells import column_of, not_given
+from mlratchet.models.preparation.meaning import Meaning
 from mlratchet.models.preparation.vocabulary import CountedValues, Vocabulary, chosen, packed, unpacked
 from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.tensors.spec import TensorSpec
@@ -22,6 +23,7 @@ from pydantic import Field
 from typing_extensions import override
 
 UNKNOWN, MISSING = 0, 1
+OF_NO_VALUE = "\0"  # begins the name of a code that no delivered value has
 MOST_CATEGORIES, MOST_ENTITIES = 1_000_000, 50_000_000  # different values that a fit keeps
 
 
@@ -75,6 +77,12 @@ class CategoryPreparation(PiecewisePreparation):
         size = MISSING + 1 + len(state.document["values"])
         return (Feature(name=name, field=name, tensor=CATEGORIES, column=0, size=size),)
 
+    @override
+    def meanings(self, state: State) -> tuple[Meaning, ...]:
+        """Values by code."""
+        codes = (f"{OF_NO_VALUE}unknown", f"{OF_NO_VALUE}not given", *state.document["values"])
+        return (Meaning(name=next(iter(self.fields)), form="category", codes=codes, unknown=UNKNOWN),)
+
 
 class EntityPreparation(PiecewisePreparation):
     """One entity -> a tensor of its name (N,): 0 is whom training did not know, then the names in order of letters."""
@@ -107,6 +115,12 @@ class EntityPreparation(PiecewisePreparation):
         (name,) = self.fields
         size = UNKNOWN + len(state.tensors["ends"])  # one end more than names
         return (Feature(name=name, field=name, tensor=tensor_name(name), size=size),)
+
+    @override
+    def meanings(self, state: State) -> tuple[Meaning, ...]:
+        """Names by code."""
+        codes = (f"{OF_NO_VALUE}unknown", *unpacked(**state.tensors))
+        return (Meaning(name=next(iter(self.fields)), form="entity", codes=codes, unknown=UNKNOWN),)
 
 
 class _Chosen(CountedValues):

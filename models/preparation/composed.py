@@ -24,6 +24,7 @@ from mlratchet.models.preparation.base import (
     State,
     fit_together,
 )
+from mlratchet.models.preparation.meaning import Meaning
 from mlratchet.models.preparation.own_code import kept_class, kept_code
 from mlratchet.models.preparation.parts import PlannedPart, parts_of
 from mlratchet.models.preparation.rows import table_of
@@ -145,6 +146,14 @@ class PreparationPlan(Preparation):
             found.append(replace(one, column=columns[one.tensor]))
         order = {spec.name: at for at, spec in enumerate(self.tensors(state))}
         return tuple(sorted(found, key=lambda one: order[one.tensor]))
+
+    def meanings_of_tensors(self, state: State) -> dict[str, list[Meaning]]:
+        """By tensor, in the order of its columns."""
+        found: dict[str, list[Meaning]] = {}
+        for one, own in zip(self.loaded_for(state), self._states(state), strict=True):
+            for feature, meaning in zip(one.features(own), one.meanings(own), strict=True):
+                found.setdefault(feature.tensor, []).append(meaning)
+        return found
 
     @override
     def refused(self, examples: pa.Table, state: State | None = None) -> list[Reject]:

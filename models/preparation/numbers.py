@@ -16,6 +16,7 @@ from mlratchet.models.config import StrictModel
 from mlratchet.models.preparation.base import NUMBERS, Feature, Pass, PiecewisePreparation, State
 from mlratchet.models.preparation.cells import floats_of, not_given
 from mlratchet.models.preparation.exact import LARGEST, Moments
+from mlratchet.models.preparation.meaning import Meaning
 from mlratchet.models.preparation.quantiles import BinnedCounts
 from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.tensors.spec import TensorSpec
@@ -112,6 +113,25 @@ class NumberPreparation(PiecewisePreparation):
         return tuple(
             Feature(name=name, field=field, tensor=NUMBERS, column=at) for at, (name, field) in enumerate(named)
         )
+
+    @override
+    def meanings(self, state: State) -> tuple[Meaning, ...]:
+        """Centre, spread and filling of each field; then the indicators."""
+        fitted = _Fitted.of(state, self)
+        found = []
+        for at, name in enumerate(self.fields):
+            center, spread = float(fitted.center[at]), float(fitted.spread[at])
+            indicator = f"{name} is not given" if name in self.indicated else None
+            found.append(
+                Meaning(
+                    name=name,
+                    form=f"number{' log' if self.options.log else ''}",
+                    scale=(center, spread),
+                    gap=(float(fitted.fill[at]) - center) / spread if fitted.nullable[at] else None,
+                    indicator=indicator,
+                )
+            )
+        return (*found, *(Meaning(name=f"{name} is not given", form="given") for name in self.indicated))
 
 
 def transformed(x: Array, log: bool) -> Array:

@@ -19,6 +19,7 @@ import pyarrow as pa
 from mlratchet.models.config import StrictModel
 from mlratchet.models.preparation.base import Feature, Pass, PiecewisePreparation, State, tensor_name
 from mlratchet.models.preparation.cells import column_of, values_of
+from mlratchet.models.preparation.meaning import Meaning
 from mlratchet.models.preparation.samples import TextSample
 from mlratchet.models.preparation.vocabulary import chosen
 from mlratchet.models.tensors.named import Inputs, Ragged
@@ -90,6 +91,14 @@ class TextPreparation(PiecewisePreparation):
         (name,) = self.fields
         size = FIRST + len(state.document["tokens"])
         return (Feature(name=name, field=name, tensor=tensor_name(name), size=size),)
+
+    @override
+    def meanings(self, state: State) -> tuple[Meaning, ...]:
+        """Tokens by code."""
+        words = self.options.tokens == "words"
+        codes = ("\0nothing", "\0unknown", "\0empty", *state.document["tokens"])
+        form = f"{self.options.tokens} {'lowercase' if self.options.lowercase else ''}"
+        return (Meaning(name=next(iter(self.fields)), form=form, codes=codes, unknown=UNKNOWN if words else None),)
 
 
 def normal(text: str, options: TextOptions) -> str:

@@ -12,6 +12,7 @@ from mlratchet.models.config import StrictModel
 from mlratchet.models.preparation.base import NUMBERS, Feature, Pass, PiecewisePreparation, State
 from mlratchet.models.preparation.cells import column_of, not_given
 from mlratchet.models.preparation.exact import Moments
+from mlratchet.models.preparation.meaning import Meaning
 from mlratchet.models.preparation.numbers import scale_of
 from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.tensors.spec import TensorSpec
@@ -94,6 +95,24 @@ class TimePreparation(PiecewisePreparation):
         named = [f"{wave} of {name}'s {part}" for part in self.options.parts for wave in ("sine", "cosine")]
         named += [f"age of {name}"] * self.options.age + [f"{name} is not given"] * self._indicated
         return tuple(Feature(name=one, field=name, tensor=NUMBERS, column=at) for at, one in enumerate(named))
+
+    @override
+    def meanings(self, state: State) -> tuple[Meaning, ...]:
+        """Parts are what they are; an age is the moment on a scale of its own."""
+        names, found = [one.name for one in self.features(state)], []
+        gap = f"{next(iter(self.fields))} is not given" if self._indicated else None
+        for name in names:
+            scale = None
+            if name.startswith("age of ") and self.options.age:
+                fitted = state.document  # (newest - t - mean) / deviation, of -t
+                center = fitted["mean_days"] - fitted["newest_us"] / DAY_US
+                scale = (center, float(scale_of(np.array(fitted["deviation_days"]))))
+            found.append(
+                Meaning(name=name, form="time", scale=scale, gap=0.0, indicator=gap if scale else None)
+                if scale
+                else Meaning(name=name, form="time")
+            )
+        return tuple(found)
 
 
 def _circle(steps: int) -> Array:

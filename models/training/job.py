@@ -49,6 +49,8 @@ class TrainJob(StrictModel):
     """Of the parent, by output; empty: as this workload's."""
     parent_columns: tuple[str, ...] = Field(default=(), strict=False)
     """Of the parent's input; empty: as this workload's."""
+    parent_example: dict[str, str] = Field(default_factory=dict)
+    """What examples are to the parent: `schema`, `preparation` and what that was `fitted` to; empty: nothing."""
     code: dict[str, Any] = Field(default_factory=dict)
     """What decides the weights, on the first node; other nodes must have the same. Empty: on one node."""
     fresh_if_nothing_fits: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -40,7 +41,7 @@ from mlratchet.models.training.queries import queries_of, query_target
 from mlratchet.models.training.stopping import StoppingState
 from mlratchet.models.training.validation import score_rows
 from mlratchet.models.training.warm_start import Axis, WarmStartReport, warm_start
-from mlratchet.models.workloads.base import MEAN, SCALE, Workload
+from mlratchet.models.workloads.base import MEAN, SCALE, CarriedOver, Workload
 from mlratchet.models.workloads.loading import load_workload
 
 
@@ -124,7 +125,9 @@ class TrainingState:
             neutral = self.workload.neutral_preparation(self.job.parent_columns or self.workload.input_spec().columns)
             axes = self._named_axes()
             try:
-                self.warm_start = warm_start(self.module, self.store, key, sha256, axes, neutral=neutral)
+                self.warm_start = warm_start(
+                    self.module, self.store, key, sha256, axes, neutral=neutral, carry=self._carry
+                )
             except TrainingError as error:
                 if not self.job.fresh_if_nothing_fits:
                     raise
@@ -153,6 +156,15 @@ class TrainingState:
         )
         if checkpoint is not None:
             self._restore(checkpoint.position, checkpoint.groups)
+
+    def _carry(self, parent: Mapping[str, torch.Tensor]) -> CarriedOver | None:
+        """Over another fitted preparation. Raises ``TrainingError`` as `Workload.carried_over` does."""
+        if not self.job.parent_example:
+            return None
+        try:
+            return self.workload.carried_over(self.module, parent, self.job.parent_example)
+        except DataError as error:
+            raise TrainingError(f"warm start: {error}; write train.warm_start: none") from error
 
     def _named_axes(self) -> list[Axis]:
         """Where the parent lists other classes or columns, or in another order: which tensors are about them."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 
 import torch
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.training.job import TrainingError
-from mlratchet.models.workloads.base import PREPARED
+from mlratchet.models.workloads.base import PREPARED, CarriedOver
 from safetensors.torch import load
 from torch import nn
+
+Carry = Callable[[Mapping[str, torch.Tensor]], CarriedOver | None]
+"""The tensors of a parent as this model takes them; None: as they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +22,7 @@ class WarmStartReport:
     """What became of each tensor of the new model."""
 
     taken: tuple[str, ...]  # same name, same shape
-    reshaped: tuple[str, ...]  # same name; the rows that both have are taken, the others are new
+    reshaped: tuple[str, ...]  # same name; what both have is taken, by name or on another scale, the rest is new
     new: tuple[str, ...]  # not in the parent, or of another kind
     left: tuple[str, ...]  # of the parent, without a place here
 
@@ -104,6 +107,13 @@ def without(report: WarmStartReport, names: set[str]) -> WarmStartReport:
     return WarmStartReport(**kept)
 
 
+def moved_over(report: WarmStartReport, changed: set[str]) -> WarmStartReport:
+    """Tensors that were carried over to another fitted preparation are none that were taken as they are."""
+    moved = tuple(name for name in report.taken if name in changed)
+    kept = tuple(name for name in report.taken if name not in changed)
+    return replace(report, taken=kept, reshaped=(*report.reshaped, *moved))
+
+
 def warm_start(
     module: nn.Module,
     store: ObjectStore,
@@ -112,11 +122,14 @@ def warm_start(
     axes: Sequence[Axis] = (),
     *,
     neutral: Mapping[str, torch.Tensor] = MappingProxyType({}),
+    carry: Carry | None = None,
 ) -> WarmStartReport:
     """Load what fits, the parent's preparation with it: its weights were learnt on what that made of the rows.
 
-    `neutral` is the preparation of a parent that has none. Raises ``TrainingError`` when nothing fits, and for a parent
-    whose preparation this model has not: nobody would see such a mistake.
+    `neutral` is the preparation of a parent that has none, `carry` brings it to ours where that was fitted to
+    other rows. Raises
+    ``TrainingError`` when nothing fits, and for a parent whose preparation this model has not: nobody would see such a
+    mistake.
     """
     state, brought = module.state_dict(), load(store.get(key, sha256=sha256))
     parent = dict(neutral) | brought
@@ -125,7 +138,9 @@ def warm_start(
             f"warm start: {key} was trained on standardised columns and this model takes them as they are; "
             "leave workload.parameters.standardise as it was, or write train.warm_start: none"
         )
-    merged, report = match_tensors(state, parent, axes)
+    carried = carry(parent) if carry is not None else None
+    merged, report = match_tensors(state, carried.tensors if carried is not None else parent, axes)
+    report = moved_over(report, carried.changed) if carried is not None else report
     report = without(report, set(neutral) - set(brought))
     if all(name.startswith(PREPARED) for name in (*report.taken, *report.reshaped)):
         own = [name for name in state if not name.startswith(PREPARED)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -40,6 +41,14 @@ def declared_marks(source: Mapping[str, Any], columns: tuple[str, ...]) -> dict[
     """What stands under `source.decimal`, by column."""
     declared: Mark | Mapping[str, Mark] = source.get("decimal") or {}
     return dict(declared) if isinstance(declared, Mapping) else dict.fromkeys(columns, declared)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CarriedOver:
+    """The tensors of a parent as another model takes them."""
+
+    tensors: dict[str, torch.Tensor]
+    changed: set[str]  # names of those that are not as they were
 
 
 class Workload(ABC):
@@ -142,6 +151,19 @@ class Workload(ABC):
     def neutral_preparation(self, columns: tuple[str, ...]) -> dict[str, torch.Tensor]:  # noqa: ARG002
         """What a model without a preparation would keep, over these columns: a warm start from it goes on as it was."""
         return {}
+
+    def carried_over(
+        self,
+        module: nn.Module,  # noqa: ARG002 - of what has a fitted preparation
+        parent: Mapping[str, torch.Tensor],  # noqa: ARG002
+        example: Mapping[str, str],  # noqa: ARG002
+    ) -> CarriedOver | None:
+        """The tensors of a parent whose preparation was fitted to other rows, as the fresh `module` takes them; None
+        where they are taken as they are. `example`: `schema`, `preparation` and `fitted` of the parent.
+
+        Raises ``DataError`` where nobody can say what becomes of them.
+        """
+        return None
 
     def identity_columns(
         self,

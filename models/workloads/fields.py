@@ -39,10 +39,12 @@ from mlratchet.models.sources.raw_cells import cells_digest
 from mlratchet.models.sources.record import ExampleSpec, InputSpec, RawObject, Record, Reject
 from mlratchet.models.sources.stored_examples import EXAMPLE, UNPREPARED
 from mlratchet.models.tensors.spec import TensorSpec
-from mlratchet.models.workloads.base import OF_THE_FIRST_DELIVERY, Workload, declared_marks
+from mlratchet.models.workloads.augment import Augmentation
+from mlratchet.models.workloads.base import OF_THE_FIRST_DELIVERY, CarriedOver, Workload, declared_marks
 from mlratchet.models.workloads.cold_start import carried_fields
 from mlratchet.models.workloads.examples import example_bytes
 from mlratchet.models.workloads.label_target import class_names_of, target_reader, task_of
+from mlratchet.models.workloads.refitted import refitting
 from mlratchet.models.workloads.standardise import attach_target, fit_target, neutral_target
 from pydantic import ValidationError
 from torch import nn
@@ -77,11 +79,12 @@ class SchemaWorkload(Workload):
         picture_width: int = 24,
         sides: dict[str, str] | None = None,
         task: Literal["ranking"] | None = None,
+        augment: dict[str, dict[str, Any]] | None = None,
         fitted: str | None = None,
     ) -> None:
-        """As `NetworkOptions` has them; `sides`: field -> the entity that it tells of; `task`: where
-        the label alone does not say it. `schema` and `preparation` are
-        those of the pipeline file, `fitted` is set by a run: what the preparation was fitted to, in base64."""
+        """As `NetworkOptions` has them; `sides`: field -> the entity that it tells of; `task`: where the label does not
+        say it; `augment`: field -> random changes to training rows. `schema` and `preparation` are those of the
+        pipeline file, `fitted` is set by a run: what the preparation was fitted to, in base64."""
         try:
             self.schema = Schema.model_validate(schema)
             self.section = PreparationSection.model_validate(preparation or {})
@@ -93,6 +96,7 @@ class SchemaWorkload(Workload):
             first = error.errors()[0]
             raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
         self.task: Task = task_of(self.schema, task)
+        self.augmentation = Augmentation(self.schema, augment or {})
         self.sides = dict(sides or {})
         self._fitted = fitted
 
@@ -168,6 +172,17 @@ class SchemaWorkload(Workload):
     def neutral_preparation(self, columns: tuple[str, ...]) -> dict[str, torch.Tensor]:  # noqa: ARG002
         """The target as it is."""
         return neutral_target() if self._scales_target else {}
+
+    def augment(self, x: Any, rng: np.random.Generator) -> Any:
+        """As `augment` of the pipeline file says; a subclass can override it."""
+        return self.augmentation.changed(x, rng, [one.name for one in self.tensors()])
+
+    def carried_over(
+        self, module: nn.Module, parent: Mapping[str, torch.Tensor], example: Mapping[str, str]
+    ) -> CarriedOver | None:
+        """Codes by what they stand for, numbers by their scale."""
+        found = refitting(self, module, example)
+        return found.carried(parent, module.state_dict()) if found is not None else None
 
     def identity_columns(
         self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from mlratchet.infra.search.slots import Slots, free_slots
@@ -39,6 +39,7 @@ class Study:
     parent_weights_sha256: str | None
     parent_classes: tuple[str, ...] = ()
     parent_columns: tuple[str, ...] = ()
+    parent_example: dict[str, str] = field(default_factory=dict)
 
     @property
     def higher_is_better(self) -> bool:
@@ -81,7 +82,7 @@ def open_study(run: Run, work: Work, dataset: DatasetManifest) -> Study:
     refuse_gate_rows(rows)
     parent = work.incumbent if tune.warm_start == "champion" else None
     start, start_sha256 = (parent.weights_key, parent.weights_sha256) if parent else initial_weights(run)
-    classes, columns = names_of_parent(run, parent)
+    beginning = names_of_parent(run, parent)
     return Study(
         id=study_id(
             run.spec,
@@ -98,6 +99,7 @@ def open_study(run: Run, work: Work, dataset: DatasetManifest) -> Study:
         parent_version=parent.version if parent else None,
         parent_weights_key=start,
         parent_weights_sha256=start_sha256,
-        parent_classes=classes,
-        parent_columns=columns,
+        parent_classes=beginning.classes,
+        parent_columns=beginning.columns,
+        parent_example=beginning.example,
     )

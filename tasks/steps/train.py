@@ -89,6 +89,7 @@ def train(run: Run, work: Work) -> Trained:
         parent_weights_sha256=parent_sha256,
         parent_classes=beginning.classes,
         parent_columns=beginning.columns,
+        parent_example=beginning.example,
         code=run.training_code if spec.train.nodes > 1 else {},
         fresh_if_nothing_fits=parent is not None and spec.train.warm_start == "champion",
     )

@@ -113,6 +113,7 @@ class Trial:
                 parent_weights_sha256=self._study.parent_weights_sha256,
                 parent_classes=self._study.parent_classes,
                 parent_columns=self._study.parent_columns,
+                parent_example=self._study.parent_example,
                 search=True,
             )
             try:

@@ -6,7 +6,7 @@ is left instead: a nightly run must not stop until somebody edits a file, and a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 
 from mlratchet.models.data.dataset import load_dataset
@@ -32,6 +32,8 @@ class Beginning:
     parent: Registration | None = None
     classes: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    example: dict[str, str] = field(default_factory=dict)
+    """Schema, preparation and what that was fitted to."""
     began_fresh: str = ""  # why not from the champion, where the file asks for it and there is one
 
     @property
@@ -87,11 +89,11 @@ def begin_from(run: Run, work: Work, version: int) -> Beginning:
     if not run.adapters.store.exists(parent.weights_key):
         raise ConfigurationError(f"the weights of version {version} are gone")
     try:
-        classes, columns = names_of_parent(run, parent)
+        found = names_of_parent(run, parent)
     except ObjectNotFound as error:
         raise ConfigurationError(f"the artifact of version {version} is gone: {error}") from error
     refuse_seen_rows(run, work, parent)
-    return Beginning(parent=parent, classes=classes, columns=columns)
+    return found
 
 
 def parent_of(run: Run, version: int) -> Registration:
@@ -104,18 +106,19 @@ def parent_of(run: Run, version: int) -> Registration:
     return ancestor_of(run.adapters, name, run.adapters.ledger.entries(name), version)
 
 
-def names_of_parent(run: Run, parent: Registration | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Classes and columns of the parent. Empty without one. Raises ``ObjectNotFound`` when its artifact is gone."""
+def names_of_parent(run: Run, parent: Registration | None) -> Beginning:
+    """From the parent, with its names. Empty without one. Raises ``ObjectNotFound`` when its artifact is gone."""
     if parent is None:
-        return (), ()
+        return Beginning()
     entries = run.adapters.ledger.entries(run.spec.name)
     signature = signature_of_version(run.adapters, parent, entries)
-    theirs, ours = signature.input.example, run.workload.input_spec().example
-    if theirs is not None and ours is not None and theirs.fitted != ours.fitted:
-        raise ConfigurationError(
-            f"what version {parent.version} was prepared with was fitted to other rows: its codes mean other things"
-        )
-    return signature.classes, signature.input.columns
+    example = signature.input.example
+    return Beginning(
+        parent=parent,
+        classes=signature.classes,
+        columns=signature.input.columns,
+        example=asdict(example) if example is not None else {},
+    )
 
 
 def refuse_seen_rows(run: Run, work: Work, parent: Registration) -> None:
@@ -134,6 +137,6 @@ def refuse_seen_rows(run: Run, work: Work, parent: Registration) -> None:
     both = sum(identity in seen for identity in test)
     if both:
         raise ConfigurationError(
-            f"version {parent.version} was trained on {both} of the {len(test)} test rows, because data.split, or what "
-            "says which row is which, changed since: gates would judge the new model on rows that it has seen"
+            f"version {parent.version} was trained on {both} of the {len(test)} test rows, because data.split moves rows, "
+            "or it or what says which row is which changed since: gates would judge the new model on rows that it has seen"
         )
