@@ -27,7 +27,7 @@ class FieldDemo:
 FIELDS = (
     FieldDemo(pipeline="tabular", data="income", metric="log_loss", words="income from 13 answers in words, with gaps"),
     FieldDemo(pipeline="vision", data="mnist", metric="accuracy", words="handwritten digits, PNG in folders"),
-    FieldDemo(pipeline="text", data="glosses", metric="accuracy", words="what a noun is about, from its gloss"),
+    FieldDemo(pipeline="text", data="glosses", metric="log_loss", words="what a noun is about, from its gloss"),
     FieldDemo(pipeline="audio", data="prompts", metric="accuracy", words="who speaks, on prompts never heard"),
     FieldDemo(pipeline="recommender", data="movielens", metric="rmse", words="how a person rates a film"),
     FieldDemo(pipeline="sequence", data="peptides", metric="roc_auc", words="whether a peptide is antimicrobial"),
