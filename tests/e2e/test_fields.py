@@ -1,8 +1,8 @@
 """Six pipelines on real data, each from raw objects to a champion that answers a raw example over HTTP.
 
-`make test` takes a table and splice sites: a small part of the data, few epochs, the whole road; the sites are ahead of a
-linear model, and with shuffled labels they are not. `make test-full` takes the other fields, too, and the files as they ship,
-on all of the data.
+`make test` takes a table and splice sites: a small part of the data, few epochs, the whole road; the sites are ahead
+of a linear model, and with shuffled labels they are not. `make test-full` takes the other fields, too, and the files as
+they ship, on all of the data.
 """
 
 from __future__ import annotations
