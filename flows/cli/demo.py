@@ -18,8 +18,17 @@ STORY = (
 
 def demo(
     pipeline: Annotated[str, typer.Option(hidden=True)] = "digits",
+    fields: Annotated[
+        bool,
+        typer.Option("--fields", help="Instead: six pipelines on real data, each served beside a linear model."),
+    ] = False,
 ) -> None:
     """Start the stack and run the main job: two promotions, a damaged delivery, an unchanged re-run."""
+    if fields:
+        from mlratchet.flows.cli.demo_fields import demo_fields
+
+        demo_fields()
+        return
     from rich.console import Console
     from rich.table import Table
 

@@ -165,8 +165,11 @@ def read_pipeline(path: Path, *, overrides: Sequence[str] = ()) -> PipelineSpec:
 
 
 def find_pipeline(directory: Path, name: str) -> Path:
-    """The file of a pipeline by its name. Raises ``ConfigurationError`` with the nearest name."""
-    files = {path.stem: path for path in sorted(directory.glob("*.yaml"))}
+    """The file of a pipeline by its name: in the folder, else in a folder of it, which `ratchet deploy` leaves alone.
+
+    Raises ``ConfigurationError`` with the nearest name.
+    """
+    files = {path.stem: path for pattern in ("*/*.yaml", "*.yaml") for path in sorted(directory.glob(pattern))}
     if name in files:
         return files[name]
     raise ConfigurationError(f"no pipeline {name!r} in {directory}; {nearest_hint(name, list(files))}")

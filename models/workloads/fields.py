@@ -89,8 +89,8 @@ class SchemaWorkload(Workload):
             self.schema = Schema.model_validate(schema)
             self.section = PreparationSection.model_validate(preparation or {})
             self.options = NetworkOptions(
-                model=model, encoders=encoders or {}, hidden=tuple(hidden or NetworkOptions().hidden), width=width,
-                depth=depth, dropout=dropout, kernel=kernel, picture_width=picture_width,
+                model=model, encoders=encoders or {}, width=width, depth=depth, dropout=dropout, kernel=kernel,
+                hidden=NetworkOptions().hidden if hidden is None else tuple(hidden), picture_width=picture_width,
             )  # fmt: skip
         except ValidationError as error:
             first = error.errors()[0]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mlratchet.infra.child.call import ForkedChildren
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.shards import load_split, write_split
@@ -14,6 +15,7 @@ from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.evaluation import baselines
 from mlratchet.models.evaluation.baselines import Baseline, best_fit, sample_of, train_baseline
 from mlratchet.models.evaluation.plain_features import PlainFeatures, dense_width, entities_of
+from mlratchet.models.ports.children import install
 from mlratchet.models.sources.record import Split
 from mlratchet.models.tensors.named import Inputs, Ragged
 
@@ -158,3 +160,14 @@ def test_what_rows_cost_and_who_they_are_about_is_told_by_their_specs() -> None:
     )
     assert dense_width(x.specs) == 17
     assert entities_of(x.specs) == ("user",)
+
+
+def test_a_child_trains_it_with_the_rights_that_it_is_lent(store: MemoryStore) -> None:
+    here, _ = trained(store, numbers, "classification", 2)
+    install(ForkedChildren(None))
+    try:
+        away, rows = trained(store, numbers, "classification", 2)
+    finally:
+        install(None)
+    assert away.outputs.output.tobytes() == here.outputs.output.tobytes()
+    assert away.outputs.ids == rows.ids

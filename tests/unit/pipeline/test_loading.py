@@ -123,6 +123,14 @@ def test_find_pipeline_offers_the_nearest_name(digits_file: Path) -> None:
         find_pipeline(digits_file.parent, "digitz")
 
 
+def test_find_pipeline_looks_into_folders_where_the_folder_itself_has_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "fields").mkdir()
+    for name in ("digits.yaml", "fields/digits.yaml", "fields/vision.yaml"):
+        (tmp_path / name).write_text(text)
+    assert find_pipeline(tmp_path, "vision") == tmp_path / "fields" / "vision.yaml"
+    assert find_pipeline(tmp_path, "digits") == tmp_path / "digits.yaml"
+
+
 def test_an_unreadable_file_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00bad")
     with pytest.raises(ConfigurationError, match="cannot be read"):

@@ -237,3 +237,8 @@ def test_the_source_selects_rows_and_the_folder_says_the_label_that_the_schema_n
     source = {"prefix": "x/", "format": "fasta", "label_from": "folder"}
     found = list(SchemaWorkload(schema=schema).records(items, lambda _: data, source))
     assert [(one.id, one.y) for one in found if isinstance(one, Record)] == [("one", 0), ("one", 1)]
+
+
+def test_no_hidden_layer_is_a_wish_and_not_the_default() -> None:
+    assert SchemaWorkload(schema=SCHEMA, hidden=[]).options.hidden == ()
+    assert SchemaWorkload(schema=SCHEMA).options.hidden == (128, 64)
