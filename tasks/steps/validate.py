@@ -10,7 +10,7 @@ from mlratchet.models.data.dataset import DatasetManifest, load_dataset
 from mlratchet.models.data.preprocess import EmptyDatasetError, read_dataset_records
 from mlratchet.models.data.quality import Names, QualityReport, inspect
 from mlratchet.models.data.quality.distributions import profile_of_dataset, publish_profile
-from mlratchet.models.data.quality.inspect import Asked
+from mlratchet.models.data.quality.inspect import Inspection
 from mlratchet.models.data.quality.measures import NOISE
 from mlratchet.models.data.quality.noise import Outputs
 from mlratchet.models.data.quality.page import quality_page
@@ -144,10 +144,10 @@ def show_quality(run: Run, work: Work, quality: QualityReport) -> None:
     show_table("quality", rows, "What was measured of the delivery; MLflow has it as quality.html, with every field")
 
 
-def asked_of(run: Run, work: Work, measures: frozenset[str]) -> Asked:
+def asked_of(run: Run, work: Work, measures: frozenset[str]) -> Inspection:
     """What is measured beside what always is."""
     store, incumbent = run.adapters.store, work.incumbent
-    return Asked(
+    return Inspection(
         measures=measures,
         quality=run.spec.quality,
         schema=run.spec.example_schema,

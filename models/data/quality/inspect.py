@@ -27,7 +27,7 @@ from mlratchet.models.sources.record import Record, Reject
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class Inspection:
     """What is measured beside what always is, and by which rules."""
 
     measures: Collection[str] = ()  # that are taken on demand
@@ -45,7 +45,7 @@ class Asked:
         )
 
 
-NOTHING = Asked()
+NOTHING = Inspection()
 
 
 def inspect(
@@ -58,7 +58,7 @@ def inspect(
     *,
     columns: tuple[str, ...] = (),
     before: Names | None = None,
-    asked: Asked = NOTHING,
+    asked: Inspection = NOTHING,
     sides: Callable[[Record], Side | None] | None = None,
 ) -> QualityReport:
     """Measure the records; measures against `previous` are left out with n = 0 and value 0 when it is None.
@@ -114,7 +114,9 @@ def inspect(
     )
 
 
-def _of_the_sample(sample: Sample, classes: Sequence[str], asked: Asked, labels: Mapping[str, int]) -> QualityReport:
+def _of_the_sample(
+    sample: Sample, classes: Sequence[str], asked: Inspection, labels: Mapping[str, int]
+) -> QualityReport:
     profile = distributions.profile_of(sample)
     found = distributions.drifts(profile, asked.reference) if asked.reference is not None else None
     powers = leakage.single_field_power(sample, classes=bool(classes))
@@ -145,7 +147,7 @@ def _told_by(fields: Sequence[str], n: int) -> str:
     )
 
 
-def _broken(measures: Mapping[str, Measure], trained: int, asked: Asked) -> dict[str, str]:
+def _broken(measures: Mapping[str, Measure], trained: int, asked: Inspection) -> dict[str, str]:
     """Rules of the delivery, by its measures."""
     found = {
         rule: f"{measures[name].value:.2%} of {measures[name].n:,} {words}: {measures[name].detail}"
