@@ -35,6 +35,7 @@ class Inspection:
     schema: Schema | None = None
     batch: int = 0  # rows of a training step, all ranks together
     now_s: float | None = None  # seconds since the epoch, for the age of the newest record
+    delivered_s: float | None = None  # when the newest object was delivered, for records without a time
     reference: Mapping[str, Any] | None = None  # profile of the champion's dataset
     outputs: noise.Outputs | None = None  # of the champion, on rows that it was not trained on
 
@@ -126,7 +127,7 @@ def _of_the_sample(
     return QualityReport(
         measures={
             **leakage.measures(sample, powers),
-            **outliers.measures(sample, now_s=asked.now_s),
+            **outliers.measures(sample, now_s=asked.now_s, delivered_s=asked.delivered_s),
             **distributions.measures(found),
             **(noise.measures(noisy) if noisy is not None else {}),
         },

@@ -52,6 +52,20 @@ def test_what_is_taken_on_demand_is_taken_where_a_check_asks(road: Road, shown: 
     assert "linear model" in checked.quality.noise.by
 
 
+def test_without_a_time_the_age_is_that_of_the_newest_object(road: Road, shown: dict[str, Any]) -> None:
+    snapshot = deliver(road, table(200))
+    assert step.validate.fn(road.run(), snapshot, work_of(snapshot)).quality.measures["newest_age_days"].n == 0
+    run = road.run("{kind: data, measure: newest_age_days, maximum: 7}", gate="data")
+    measure = step.validate.fn(run, snapshot, work_of(snapshot)).quality.measures["newest_age_days"]
+    assert measure.n == 200
+    assert measure.detail.startswith("the objects: the newest is of ")
+
+
+def test_a_rule_that_there_is_not_is_refused_with_its_line(road: Road) -> None:
+    with pytest.raises(ConfigurationError, match=r"test:\d+: quality\.rules: .*did you mean 'ragged_row'\?"):
+        road.run(more="quality: {rules: {raged_row: error}}\n")
+
+
 def test_the_champion_s_outputs_are_joined_by_the_names_of_classes(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
     run = road.run()  # no, yes
     logits = np.log(np.asarray([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]], dtype=np.float32))
