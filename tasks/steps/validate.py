@@ -12,14 +12,14 @@ from mlratchet.models.data.near_duplicates import clusters_of
 from mlratchet.models.data.preprocess import EmptyDatasetError, read_dataset_records
 from mlratchet.models.data.quality import Names, QualityReport, inspect
 from mlratchet.models.data.quality.distributions import profile_of_dataset, publish_profile
-from mlratchet.models.data.quality.inspect import Asked
-from mlratchet.models.data.quality.measures import NOISE
+from mlratchet.models.data.quality.inspect import Inspection
+from mlratchet.models.data.quality.measures import AGE, NOISE
 from mlratchet.models.data.quality.noise import Outputs
 from mlratchet.models.data.quality.page import quality_page
 from mlratchet.models.data.reading import publish_reading, reading_of
 from mlratchet.models.data.row_index import input_columns
 from mlratchet.models.data.rules import follow, refuse_errors
-from mlratchet.models.data.snapshot import Snapshot
+from mlratchet.models.data.snapshot import Snapshot, folder_of
 from mlratchet.models.data.split import IN_GAP, Sides, divided
 from mlratchet.models.errors import DataError, RatchetError
 from mlratchet.models.evaluation.slices import require_columns
@@ -161,18 +161,25 @@ def show_quality(run: Run, work: Work, quality: QualityReport) -> None:
     show_table("quality", rows, "What was measured of the delivery; MLflow has it as quality.html, with every field")
 
 
-def asked_of(run: Run, work: Work, measures: frozenset[str]) -> Asked:
+def asked_of(run: Run, work: Work, measures: frozenset[str]) -> Inspection:
     """What is measured beside what always is."""
     store, incumbent = run.adapters.store, work.incumbent
-    return Asked(
+    return Inspection(
         measures=measures,
         quality=run.spec.quality,
         schema=run.spec.example_schema,
         batch=run.spec.train.global_batch_size,
         now_s=time.time(),
+        delivered_s=newest_object_s(run) if AGE in measures else None,
         reference=profile_of_dataset(store, incumbent.dataset_id) if incumbent else None,
         outputs=unseen_outputs(run, incumbent) if incumbent and NOISE in measures else None,
     )
+
+
+def newest_object_s(run: Run) -> float | None:
+    """When the newest object of the source was delivered, by the store's clock; one listing."""
+    listed = run.raw.list(folder_of(run.spec.source.prefix))
+    return max((info.modified_s for info in listed), default=None)
 
 
 def unseen_outputs(run: Run, champion: Registration) -> Outputs | None:

@@ -5,7 +5,6 @@ Shape legend: N records.
 
 from __future__ import annotations
 
-import hashlib
 from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -19,6 +18,7 @@ from mlratchet.models.schema.fields import Schema
 from mlratchet.models.sources.record import Record
 
 EXAMPLES = 3
+NUMBERS = {side: number for number, side in enumerate(SIDES)}
 TRAIN, TEST = SIDES.index("train"), SIDES.index("test")
 Array = np.ndarray[Any, Any]
 
@@ -27,13 +27,13 @@ class Contents:
     """Digests of contents and labels: 17 bytes a record."""
 
     def __init__(self) -> None:
-        self._content, self._label, self._side = array("Q"), array("q"), bytearray()
+        self._content, self._label, self._side = array("q"), array("q"), bytearray()
 
     def add(self, record: Record, side: Side) -> None:
         """The next record."""
         self._content.append(_content(record))
         self._label.append(hash(record.y))
-        self._side.append(SIDES.index(side))
+        self._side.append(NUMBERS[side])
 
     @property
     def sides(self) -> Array:
@@ -109,6 +109,5 @@ def _one_group(which: Array, chosen: Array) -> Sequence[int]:
 
 
 def _content(record: Record) -> int:
-    """64 bits of the digest of its raw input; where a workload tells none, of its input."""
-    told = record.content_sha256
-    return int.from_bytes(hashlib.sha256(told.encode()).digest()[:8]) if told else content_of(record).equal
+    """64 bits for the digest of its raw input, in this process; where a workload tells none, for its input."""
+    return hash(record.content_sha256) if record.content_sha256 else hash(content_of(record).equal)

@@ -38,7 +38,7 @@ def _numbers(ours: list[float], theirs: list[float] | None, *, of: str) -> str:
         for place, value in enumerate(share.tolist() if share is not None else []):
             step = WIDTH / BARS
             parts.append(_bar(place * step, value / most * (HEIGHT - 20), step * width - 1, colour))
-    unit = "" if of == "number" else " characters"
+    unit = "" if of in ("number", "time") else " characters"
     ends = (_told(low, of) + unit, _told(high, of) + unit)
     return _svg(parts, ends)
 

@@ -27,7 +27,7 @@ from mlratchet.models.sources.record import Record, Reject
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class Inspection:
     """What is measured beside what always is, and by which rules."""
 
     measures: Collection[str] = ()  # that are taken on demand
@@ -35,6 +35,7 @@ class Asked:
     schema: Schema | None = None
     batch: int = 0  # rows of a training step, all ranks together
     now_s: float | None = None  # seconds since the epoch, for the age of the newest record
+    delivered_s: float | None = None  # when the newest object was delivered, for records without a time
     reference: Mapping[str, Any] | None = None  # profile of the champion's dataset
     outputs: noise.Outputs | None = None  # of the champion, on rows that it was not trained on
 
@@ -45,7 +46,7 @@ class Asked:
         )
 
 
-NOTHING = Asked()
+NOTHING = Inspection()
 
 
 def inspect(
@@ -58,7 +59,7 @@ def inspect(
     *,
     columns: tuple[str, ...] = (),
     before: Names | None = None,
-    asked: Asked = NOTHING,
+    asked: Inspection = NOTHING,
     sides: Sides | None = None,
 ) -> QualityReport:
     """Measure the records; measures against `previous` are left out with n = 0 and value 0 when it is None.
@@ -115,7 +116,9 @@ def inspect(
     )
 
 
-def _of_the_sample(sample: Sample, classes: Sequence[str], asked: Asked, labels: Mapping[str, int]) -> QualityReport:
+def _of_the_sample(
+    sample: Sample, classes: Sequence[str], asked: Inspection, labels: Mapping[str, int]
+) -> QualityReport:
     profile = distributions.profile_of(sample)
     found = distributions.drifts(profile, asked.reference) if asked.reference is not None else None
     powers = leakage.single_field_power(sample, classes=bool(classes))
@@ -125,7 +128,7 @@ def _of_the_sample(sample: Sample, classes: Sequence[str], asked: Asked, labels:
     return QualityReport(
         measures={
             **leakage.measures(sample, powers),
-            **outliers.measures(sample, now_s=asked.now_s),
+            **outliers.measures(sample, now_s=asked.now_s, delivered_s=asked.delivered_s),
             **distributions.measures(found),
             **(noise.measures(noisy) if noisy is not None else {}),
         },
@@ -146,7 +149,7 @@ def _told_by(fields: Sequence[str], n: int) -> str:
     )
 
 
-def _broken(measures: Mapping[str, Measure], trained: int, asked: Asked) -> dict[str, str]:
+def _broken(measures: Mapping[str, Measure], trained: int, asked: Inspection) -> dict[str, str]:
     """Rules of the delivery, by its measures."""
     found = {
         rule: f"{measures[name].value:.2%} of {measures[name].n:,} {words}: {measures[name].detail}"

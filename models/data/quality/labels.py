@@ -17,16 +17,21 @@ class Labels:
     def __init__(self, previous: DatasetManifest | None, ours: Names, theirs: Names) -> None:
         self._previous, self._ours, self._theirs = previous, ours, theirs
         self._n, self._exclusive = 0, True
-        self._counts: Counter[str] = Counter()
         self._by_side: dict[Side, Counter[str]] = defaultdict(Counter)
 
     def add(self, record: Record, side: Side) -> None:
         """The next record."""
         self._n += 1
-        self._exclusive = not isinstance(record.y, tuple)
-        names = target_names(record.y, self._ours.classes)
-        self._counts.update(names)
-        self._by_side[side].update(names)
+        if not isinstance(record.y, tuple):
+            if self._ours.classes:
+                self._by_side[side][self._ours.classes[int(record.y)]] += 1
+            return
+        self._exclusive = False
+        self._by_side[side].update(target_names(record.y, self._ours.classes))
+
+    @property
+    def _counts(self) -> Counter[str]:
+        return sum(self._by_side.values(), Counter[str]())
 
     def measures(self) -> dict[str, Measure]:
         """Of all of them; nothing where there are no classes."""

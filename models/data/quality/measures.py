@@ -28,14 +28,14 @@ MEASURES = {
     "largest of the fields (0..1)",
     "label_noise_fraction": "labels that look wrong to a model that has not seen them, of all (0..1)",
     "outlier_fraction": "records with a number more than 10 robust deviations from the median of its field (0..1)",
-    "newest_age_days": "days between the newest time of a record and the run",
+    "newest_age_days": "days between the newest time of a record, or where there is none of an object, and the run",
     "field_drift": "Jensen-Shannon distance of a field to the champion's dataset, without what chance makes: the "
     "largest of the fields (0..1)",
     "new_category_fraction": "records with a word that the champion's dataset does not have: the largest of the fields "
     "(0..1)",
 }
 NEAR = ("near_duplicate_fraction", "cross_split_near_duplicate_fraction")
-NOISE, ENTITIES = "label_noise_fraction", "entity_overlap_fraction"
+NOISE, ENTITIES, AGE = "label_noise_fraction", "entity_overlap_fraction", "newest_age_days"
 ON_DEMAND = (*NEAR, NOISE, ENTITIES)
 """Taken where a check asks for them: each takes longer, or more memory, than all others together."""
 

@@ -37,8 +37,9 @@ def outliers(sample: Sample) -> dict[str, int]:
     return {name: count for name, count in found.items() if count}
 
 
-def measures(sample: Sample, *, now_s: float | None) -> dict[str, Measure]:
-    """`now_s`: seconds since the epoch; None: nobody asks how old the records are."""
+def measures(sample: Sample, *, now_s: float | None, delivered_s: float | None = None) -> dict[str, Measure]:
+    """`now_s`: seconds since the epoch; None: nobody asks how old the records are. `delivered_s`: when the newest
+    object was delivered, for records without a time."""
     numbers = [one for one in sample.fields if one.kind == "number"]
     anywhere = np.zeros(len(sample), dtype=bool)
     for one in numbers:
@@ -51,16 +52,18 @@ def measures(sample: Sample, *, now_s: float | None) -> dict[str, Measure]:
         "outlier_fraction": Measure(
             value=share(int(anywhere.sum()), n), n=n, detail=f"{told}; e.g. {example}" if told else ""
         ),
-        "newest_age_days": _age(sample, now_s),
+        "newest_age_days": _age(sample, now_s, delivered_s),
     }
 
 
-def _age(sample: Sample, now_s: float | None) -> Measure:
+def _age(sample: Sample, now_s: float | None, delivered_s: float | None) -> Measure:
     newest = [
         (float(one.values[given].max()), one.name, int(given.sum()))
         for one in sample.fields
         if one.kind == "time" and (given := one.given).any()
     ]
+    if not newest and delivered_s is not None:
+        newest = [(delivered_s, "the objects", sample.of)]
     if now_s is None or not newest:
         return Measure(value=0.0, n=0, detail="there is no field of kind time")
     seconds, name, n = max(newest)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -62,15 +62,13 @@ class Sample:
         return len(self.ids)
 
 
-@dataclass(order=True)
+@dataclass(frozen=True, slots=True)
 class _Kept:
-    place: int  # negative: the heap gives away the largest hash
-    number: int
-    record_id: str = field(compare=False)
-    y: Target = field(compare=False)
-    side: Side = field(compare=False)
-    values: Mapping[str, Any] = field(compare=False)
-    x: Array | None = field(compare=False, default=None)
+    record_id: str
+    y: Target
+    side: Side
+    values: Mapping[str, Any]
+    x: Array | None
 
 
 class Sampler:
@@ -82,16 +80,17 @@ class Sampler:
         """`columns` are those of a table's input; `pictures`: whether small ones are kept, for whoever learns from
         them."""
         self._schema, self._columns, self._size, self._pictures = schema, columns, size, pictures
-        self._kept: list[_Kept] = []
+        self._kept: list[tuple[int, int, _Kept]] = []  # by the hash, negative: a heap gives away the smallest
         self._seen = 0
 
     def add(self, record: Record, side: Side) -> None:
         """The next record."""
         self._seen += 1
         place = -int.from_bytes(hashlib.blake2b(record.id.encode(), digest_size=7).digest())
-        if len(self._kept) == self._size and place <= self._kept[0].place:
+        if len(self._kept) == self._size and place <= self._kept[0][0]:
             return
-        one = _Kept(place, self._seen, record.id, record.y, side, self._values(record), self._picture(record))
+        kept = _Kept(record.id, record.y, side, self._values(record), self._picture(record))
+        one = (place, self._seen, kept)
         if len(self._kept) < self._size:
             heapq.heappush(self._kept, one)
         else:
@@ -120,7 +119,7 @@ class Sampler:
 
     def sample(self) -> Sample:
         """By hash."""
-        kept = sorted(self._kept, key=lambda one: (-one.place, one.record_id))
+        kept = [one for *_, one in sorted(self._kept, key=lambda one: (-one[0], one[2].record_id))]
         pixels = [one.x for one in kept if one.x is not None]
         whole = len(pixels) == len(kept) and len({one.size for one in pixels}) == 1
         return Sample(

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 WINDOW = 8  # neighbours behind each that are compared with it
 Array = np.ndarray[Any, Any]
@@ -53,6 +51,9 @@ def near_pairs(
 
 def joined(count: int, pairs: Iterable[tuple[Array, Array]]) -> Array:
     """The number (N,) of the cluster of each place: whoever is joined by a chain of pairs has the same."""
+    from scipy.sparse import coo_array  # a third of a second, that most runs do not need
+    from scipy.sparse.csgraph import connected_components
+
     nothing = np.empty(0, dtype=np.int64)
     found = list(pairs)
     left = np.concatenate([*(one for one, _ in found), nothing])

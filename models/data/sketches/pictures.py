@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from scipy.fft import dctn
 
 SIDE = 32  # pixels that frequencies are taken of
 BITS = 8  # frequencies in each direction
@@ -22,6 +21,8 @@ _ORDERS = [np.random.default_rng(number).permutation(64) for number in range(DRA
 
 def sketch_of_picture(picture: Image.Image) -> Array:
     """(72,) uint8: 8 of the hash, 64 of the thumbnail (8 x 8, grey, its range stretched)."""
+    from scipy.fft import dctn  # most runs do not need it
+
     grey = picture.convert("L")
     pixels = np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR), dtype=np.float32)
     low = dctn(pixels, norm="ortho")[: BITS + 1, : BITS + 1][1:, 1:]  # without the mean and its row and column

@@ -9,7 +9,7 @@ from mlratchet.infra.seed import PREFIX, digits_files, seed_digits, upload_files
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
 from mlratchet.models.data.quality import MEASURES, ON_DEMAND, QualityReport, inspect
-from mlratchet.models.data.quality.inspect import Asked
+from mlratchet.models.data.quality.inspect import Inspection
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.errors import ConfigurationError, DataError
@@ -47,7 +47,7 @@ class Deliveries:
             previous,
             self.spec.data,
             self.workload.class_names(),
-            asked=Asked(measures=asked),
+            asked=Inspection(measures=asked),
         )
 
 

@@ -14,7 +14,7 @@ from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.data.config import DataConfig, SplitConfig
 from mlratchet.models.data.quality import QualityReport, inspect
 from mlratchet.models.data.quality.distributions import profile_of_dataset, publish_profile
-from mlratchet.models.data.quality.inspect import Asked
+from mlratchet.models.data.quality.inspect import Inspection
 from mlratchet.models.data.quality.measures import MEASURES, ON_DEMAND, range_of
 from mlratchet.models.data.quality.noise import Outputs, confident_joint
 from mlratchet.models.data.quality.sample import Sampler
@@ -61,7 +61,13 @@ def shop(seed: int = 0, n: int = N, **planted: Any) -> list[Record]:
 
 def measured(records: list[Record], *measures: str, **asked: Any) -> QualityReport:
     return inspect(
-        MemoryStore(), records, [], None, DATA, ("no", "yes"), asked=Asked(measures=measures, schema=SCHEMA, **asked)
+        MemoryStore(),
+        records,
+        [],
+        None,
+        DATA,
+        ("no", "yes"),
+        asked=Inspection(measures=measures, schema=SCHEMA, **asked),
     )
 
 
@@ -190,7 +196,9 @@ NAMES = tuple("0123456789")
 
 def test_labels_that_were_flipped_are_found_by_a_model_that_has_not_seen_them() -> None:
     records, wrong = flipped(0.08)
-    report = inspect(MemoryStore(), records, [], None, DATA, NAMES, asked=Asked(measures=("label_noise_fraction",)))
+    report = inspect(
+        MemoryStore(), records, [], None, DATA, NAMES, asked=Inspection(measures=("label_noise_fraction",))
+    )
     noise = report.noise
     assert noise is not None
     assert 0.05 < noise.share < 0.13
@@ -203,7 +211,9 @@ def test_labels_that_were_flipped_are_found_by_a_model_that_has_not_seen_them() 
 
 def test_of_good_labels_few_look_wrong() -> None:
     records, _ = flipped(0.0)
-    report = inspect(MemoryStore(), records, [], None, DATA, NAMES, asked=Asked(measures=("label_noise_fraction",)))
+    report = inspect(
+        MemoryStore(), records, [], None, DATA, NAMES, asked=Inspection(measures=("label_noise_fraction",))
+    )
     assert report.measures["label_noise_fraction"].value < 0.03
 
 
@@ -216,7 +226,7 @@ def test_the_champion_s_outputs_on_rows_that_it_has_not_seen_come_first() -> Non
     outputs = Outputs(ids=ids, probabilities=probabilities, by="version 3 on its test rows")
     report = inspect(
         MemoryStore(), records, [], None, DATA, NAMES,
-        asked=Asked(measures=("label_noise_fraction",), outputs=outputs),
+        asked=Inspection(measures=("label_noise_fraction",), outputs=outputs),
     )  # fmt: skip
     assert report.noise is not None
     assert report.noise.n == 400

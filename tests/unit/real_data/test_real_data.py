@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import lzma
@@ -12,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import orjson
 import pytest
 from mlratchet.infra.real_data import archives, catalogue, packages
 from mlratchet.infra.real_data.archives import files_of
@@ -22,11 +25,14 @@ from mlratchet.infra.real_data.sequences import glosses, peptides
 from mlratchet.infra.real_data.tables import movielens
 from mlratchet.infra.seed import bring_to
 from mlratchet.infra.storage.memory import MemoryStore
+from mlratchet.models.data.near_duplicates import clusters_of
 from mlratchet.models.errors import ConfigurationError, SecurityError
+from mlratchet.models.schema.fields import Schema
 from mlratchet.models.sources.formats import read_tables
 from mlratchet.models.sources.pieces import RawPiece
 from mlratchet.models.sources.ranged import opening_whole
-from mlratchet.models.sources.record import Reject
+from mlratchet.models.sources.record import Record, Reject
+from mlratchet.models.sources.stored_examples import EXAMPLE
 
 from tests.unit.sources.sources import Delivery, codes, reader
 
@@ -237,3 +243,44 @@ def test_the_data_set_is_there_where_the_network_is(name: str, tmp_path_factory:
     assert sum(piece.table.num_rows for piece in pieces if isinstance(piece, RawPiece)) == examples
     rejects = codes([one for one in pieces if isinstance(one, Reject)])
     assert [code for _, code in rejects] == (["empty_sound"] if name == "prompts" else [])
+
+
+def examples_of(found: Mapping[str, bytes], name: str, field: str) -> list[Record]:
+    """As a schema of one field reads them."""
+    if name == "peptides":
+        (text,) = found.values()
+        parts = [one.splitlines() for one in text.decode().split(">")[1:]]
+        rows = [(lines[0].split()[0], "".join(lines[1:])) for lines in parts]
+    else:
+        (text,) = found.values()
+        rows = [(one["id"], one["gloss"]) for one in csv.DictReader(io.StringIO(text.decode()))]
+    return [
+        Record(id=identity, x={EXAMPLE: np.frombuffer(orjson.dumps({field: one}), dtype=np.uint8)}, y=0)
+        for identity, one in rows
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "kind", "near", "repeats"),
+    [
+        ("peptides", {"kind": "letters", "alphabet": "protein"}, 1202, 558),
+        ("glosses", {"kind": "text"}, 1999, None),
+    ],
+)
+def test_near_duplicates_of_real_data_are_found(
+    name: str, kind: dict[str, str], near: int, repeats: int | None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    try:
+        found = objects_of(name, tmp_path_factory.getbasetemp() / "packages")
+    except PackageUnavailableError as error:
+        pytest.skip(f"REAL DATA {name} NOT TRIED: {error}")
+    records = examples_of(found, name, "field")
+    clusters = clusters_of(records, schema=Schema.model_validate({"fields": {"field": kind}}))
+    assert len(clusters) == pytest.approx(near, rel=0.01)
+    same: dict[bytes, list[str]] = {}
+    for one in records:
+        assert isinstance(one.x, Mapping)
+        same.setdefault(one.x[EXAMPLE].tobytes(), []).append(one.id)
+    assert repeats in (None, sum(len(ids) - 1 for ids in same.values()))
+    assert all(len({clusters.get(one, one) for one in ids}) == 1 for ids in same.values())
