@@ -38,6 +38,7 @@ class MappedRows(NamedTuple):
     inputs: Inputs
     y: Array
     about: Array  # bytes of the JSON with ids and columns
+    size_bytes: int  # of the file
 
 
 class GoneError(StorageError):
@@ -141,7 +142,7 @@ class MappedSide:
                 continue
             if "y" not in arrays or "about" not in arrays:
                 raise SecurityError(f"{ref.key}: is no shard: it has no y, or no about")
-            found = MappedRows(Inputs.from_arrays(arrays), arrays["y"], arrays["about"])
+            found = MappedRows(Inputs.from_arrays(arrays), arrays["y"], arrays["about"], file.stat().st_size)
             if not len(found.inputs) == len(found.y) == ref.rows:
                 raise SecurityError(f"{ref.key}: holds {len(found.y)} rows, and its dataset says {ref.rows}")
             return found
@@ -157,6 +158,10 @@ class MappedSide:
     def targets(self, number: int) -> Array:
         """See `Pieces`."""
         return self.rows(number).y
+
+    def size_bytes(self, number: int) -> int:
+        """See `Pieces`."""
+        return self.rows(number).size_bytes
 
     def about(self, number: int) -> dict[str, Any]:
         """Ids and columns of a shard's rows."""

@@ -32,6 +32,10 @@ class Pieces(Protocol):
         """Of one piece."""
         ...
 
+    def size_bytes(self, number: int) -> int:
+        """That one piece takes on the disk."""
+        ...
+
     def keep(self, most_open: int) -> None:
         """So many pieces may be looked at by turns, as far as this process may have files open."""
         ...
@@ -189,12 +193,15 @@ class ShardedInputs(Inputs):
         """Where the rows are."""
         return self._pieces
 
-    def lengths(self) -> Array | None:
-        """(N,) of all ragged columns together; None where there are none. Every piece is looked at."""
-        if not self.ragged:
-            return None
-        pieces = (self._pieces.inputs(number) for number in range(len(self._pieces.ends)))
-        return np.concatenate([np.sum([_ragged(one, name).lengths for name in self.ragged], axis=0) for one in pieces])
+    def lengths(self, places: Array | None = None) -> Array:
+        """(N,) of all ragged columns together, of which there is one at least; `places`: of these rows, in their pieces
+        alone."""
+        wanted = places if places is not None else np.arange(len(self))
+        found = np.zeros(len(wanted), np.int64)
+        for number, where, local in by_piece(self._pieces.ends, wanted):
+            piece = self._pieces.inputs(number)
+            found[where] = np.sum([_ragged(piece, name).lengths for name in self.ragged], axis=0)[local]
+        return found
 
     def examples(self) -> Iterator[Row]:
         """See the base; a block of rows at a time."""
