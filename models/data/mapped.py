@@ -119,7 +119,7 @@ class MappedSide:
         return tuple(ref.rows for ref in self._refs)
 
     def keep(self, most_open: int) -> None:
-        """See `Pieces`."""
+        """So many shards may be looked at by turns, as far as this process may have files open."""
         self._most_open = max(2, min(most_open, most_files() // 2))
 
     def rows(self, number: int) -> MappedRows:
@@ -156,11 +156,11 @@ class MappedSide:
         return self.rows(number).inputs
 
     def targets(self, number: int) -> Array:
-        """See `Pieces`."""
+        """Of one shard."""
         return self.rows(number).y
 
     def size_bytes(self, number: int) -> int:
-        """See `Pieces`."""
+        """That one shard takes on the disk."""
         return self.rows(number).size_bytes
 
     def about(self, number: int) -> dict[str, Any]:
@@ -169,7 +169,7 @@ class MappedSide:
         return told
 
     def ahead(self, numbers: Sequence[int]) -> None:
-        """See `Pieces`."""
+        """These shards are looked at soon: begin to download them."""
         self._files.ahead([(self._refs[number].key, self._refs[number].sha256) for number in numbers])
 
 

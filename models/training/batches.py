@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mlratchet.models.data.mapped import MappedSide
 from mlratchet.models.sources.record import Split
 from mlratchet.models.tensors.batch import Batch as Rows
 from mlratchet.models.tensors.batch import TensorRows, aligned
@@ -57,7 +58,8 @@ class StepRows(Dataset[Batch]):
         # whole queries are drawn, of rows of any length
         lengths = self._x.lengths if self._queries is None and self._x.is_ragged else None
         self._plan, self._order = plan, plan.order(lengths)
-        self._pieces = rows.x.pieces if isinstance(rows.x, ShardedInputs) else None
+        pieces = rows.x.pieces if isinstance(rows.x, ShardedInputs) else None
+        self._pieces = pieces if isinstance(pieces, MappedSide) else None
         self._window = (-1, -1)
         self._augment = workload.augment if type(workload).augment is not Workload.augment else None
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from mlratchet.models.data.dataset import load_dataset
+from mlratchet.models.data.mapped import MappedSide
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.identity.claim import claim_key
@@ -78,8 +79,8 @@ class TrainingState:
         self.least_rows = least_rows(self.module, aligned(batch_of(rows.rows(slice(1)))), self.model)
         self.plan = self._plan()
         files = files_of(store)
-        if isinstance(rows, ShardedInputs) and files is not None:
-            hold_for_training(rows, self.config.shuffle_window, room_bytes=files.bound_bytes)
+        if isinstance(rows, ShardedInputs) and isinstance(rows.pieces, MappedSide) and files is not None:
+            hold_for_training(rows.pieces, self.config.shuffle_window, room_bytes=files.bound_bytes)
         self.per_epoch = self.plan.order().per_epoch
         if self.per_epoch == 0:
             what = f"{self.plan.shards} {'shards' if self.config.mode == 'exact' else 'processes'}"

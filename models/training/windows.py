@@ -12,8 +12,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from mlratchet.models.data.mapped import MappedSide
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.tensors.sharded import ShardedInputs
 from mlratchet.models.training.order import Array, bucketed
 
 HELD = 2  # windows: a step may take the end of one and the begin of the next
@@ -102,12 +102,11 @@ class WindowOrder:
         return self._mixed[key]
 
 
-def hold_for_training(x: ShardedInputs, window: int | None, *, room_bytes: int) -> None:
+def hold_for_training(pieces: MappedSide, window: int | None, *, room_bytes: int) -> None:
     """Keep as many shards open as the order of rows looks at by turns. `room_bytes`: what all copies may take.
 
     Raises ``ConfigurationError`` where they are more than that; the message says which window would do.
     """
-    pieces = x.pieces
     count = len(pieces.ends)
     rows = np.diff(pieces.ends, prepend=0)
     shard_bytes = pieces.size_bytes(0) * int(rows.max()) // max(1, int(rows[0]))  # rows are of about the same size
