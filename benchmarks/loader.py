@@ -1,6 +1,6 @@
 """From S3 to batches: small records and pictures, cold, warm and resumed at half, beside other loaders.
 
-    RATCHET_HOME=... python benchmarks/loader.py [--megabytes 96] [--rounds 3] [--peers VENV]
+    RATCHET_HOME=... python benchmarks/loader.py [--megabytes 96] [--rounds 3] [--peers VENV] [--kinds records]
 
 Every side is a process of its own that takes all batches of 256 rows of an epoch in random order, on one server;
 the sides run interleaved, and medians are told. The limit is parallel ranged GETs of our shards. `--peers`:
@@ -185,13 +185,14 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=96)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers")
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--side")
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
     if options.side:
         one_side(options.side, options.folder)
         return
-    for kind in KINDS:
+    for kind in options.kinds:
         found = measured(kind, options.megabytes, options.rounds, options.peers)
         bare = found["sides"]["limit"]["samples_per_s"]
         row = {
