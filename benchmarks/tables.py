@@ -124,6 +124,27 @@ def preparation() -> list[str]:
     return [*lines, "", *(f"Measured {about(row)}." for row in rows)]
 
 
+def loader() -> list[str]:
+    rows = newest("loader", "kind", "megabytes")
+    lines = ["", "## Loader: from S3 to batches", ""]
+    lines += [
+        "Batches of 256 rows in random order, a process a side. The limit is parallel ranged GETs of our shards,",
+        "with which nothing is done; ours are verified by SHA-256 and copied to the disk. A warm side reads copies.",
+        "",
+        "| data | side | samples/s | MB/s | ratio to the limit | CPU s per GB | first batch, s |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        for name, one in row["sides"].items():
+            lines.append(
+                f"| {row['kind']}, {row['megabytes']} MB | {name} | {one['samples_per_s']:,} | {one['mb_per_s']} "
+                f"| {row['ratios'][name]:.2f} | {one['cpu_s_per_gb']} | {one['first_s'] or ''} |"
+            )
+    missing = {side: why for row in rows for side, why in row["missing"].items()}
+    notes = [f"Not measured: {side} ({why})." for side, why in missing.items()]
+    return [*lines, "", *notes, *(f"Measured {about(row)}." for row in rows)] if rows else []
+
+
 def serving() -> list[str]:
     rows = newest("serving", "model", "at_once")
     lines = ["", "## Serving: CPU time of an answer", ""]
@@ -297,6 +318,7 @@ SECTIONS = (
     retrain,
     logging,
     preparation,
+    loader,
     serving,
     gates,
     promotion,

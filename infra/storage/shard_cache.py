@@ -18,7 +18,7 @@ import shutil
 import stat
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -44,6 +44,10 @@ class Copy(NamedTuple):
     used_s: float
     size: int
     file: Path
+
+
+class NoRoomError(StorageError):
+    """All that is there is in use."""
 
 
 class ShardCache:
@@ -79,6 +83,16 @@ class ShardCache:
 
     def file(self, key: str, sha256: str) -> Path:
         """See the port."""
+        try:
+            return self._copied(key, sha256)
+        except NoRoomError:
+            with self._lock:
+                soon = list(self._soon.values())
+            if not wait(soon).done:
+                raise
+            return self._copied(key, sha256)  # what was downloaded ahead makes room of what is wanted now
+
+    def _copied(self, key: str, sha256: str) -> Path:
         if not DIGEST.fullmatch(sha256):
             raise SecurityError(f"{key}: {sha256[:70]!r} is no SHA-256")
         file = self.folder / sha256
@@ -96,7 +110,7 @@ class ShardCache:
             self._soon = {sha256: one for sha256, one in self._soon.items() if not one.done()}
             for key, sha256 in objects:
                 if sha256 not in self._soon:
-                    self._soon[sha256] = self._pool.submit(self.file, key, sha256)
+                    self._soon[sha256] = self._pool.submit(self._copied, key, sha256)
 
     def close(self) -> None:
         """Nothing more is downloaded ahead."""
@@ -215,7 +229,7 @@ class ShardCache:
                 seen_file(one.file).unlink(missing_ok=True)
                 total -= one.size
         if total + size > bound:
-            raise StorageError(
+            raise NoRoomError(
                 f"{self._folder}: copies of {total:,} bytes are in use, and {size:,} more would be above the bound of "
                 f"{bound:,}; raise RATCHET_SHARD_CACHE_BYTES, or lower train.shuffle_window"
             )

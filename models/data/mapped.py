@@ -38,6 +38,7 @@ class MappedRows(NamedTuple):
     inputs: Inputs
     y: Array
     about: Array  # bytes of the JSON with ids and columns
+    size_bytes: int  # of the file
 
 
 class GoneError(StorageError):
@@ -118,7 +119,7 @@ class MappedSide:
         return tuple(ref.rows for ref in self._refs)
 
     def keep(self, most_open: int) -> None:
-        """See `Pieces`."""
+        """So many shards may be looked at by turns, as far as this process may have files open."""
         self._most_open = max(2, min(most_open, most_files() // 2))
 
     def rows(self, number: int) -> MappedRows:
@@ -141,7 +142,7 @@ class MappedSide:
                 continue
             if "y" not in arrays or "about" not in arrays:
                 raise SecurityError(f"{ref.key}: is no shard: it has no y, or no about")
-            found = MappedRows(Inputs.from_arrays(arrays), arrays["y"], arrays["about"])
+            found = MappedRows(Inputs.from_arrays(arrays), arrays["y"], arrays["about"], file.stat().st_size)
             if not len(found.inputs) == len(found.y) == ref.rows:
                 raise SecurityError(f"{ref.key}: holds {len(found.y)} rows, and its dataset says {ref.rows}")
             return found
@@ -155,8 +156,12 @@ class MappedSide:
         return self.rows(number).inputs
 
     def targets(self, number: int) -> Array:
-        """See `Pieces`."""
+        """Of one shard."""
         return self.rows(number).y
+
+    def size_bytes(self, number: int) -> int:
+        """That one shard takes on the disk."""
+        return self.rows(number).size_bytes
 
     def about(self, number: int) -> dict[str, Any]:
         """Ids and columns of a shard's rows."""
@@ -164,7 +169,7 @@ class MappedSide:
         return told
 
     def ahead(self, numbers: Sequence[int]) -> None:
-        """See `Pieces`."""
+        """These shards are looked at soon: begin to download them."""
         self._files.ahead([(self._refs[number].key, self._refs[number].sha256) for number in numbers])
 
 

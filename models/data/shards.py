@@ -19,7 +19,7 @@ from mlratchet.models.tensors.spec import ONE, TensorSpec
 from safetensors.numpy import load, save
 
 READERS = 8  # threads
-SOME = 4  # shards that are mapped at once where rows are walked through
+SOME = 2  # shards that are mapped at once where rows are walked through
 
 
 def write_shard(store: ObjectStore, records: Sequence[Record], tensors: Sequence[TensorSpec] = ()) -> ShardRef:

@@ -17,6 +17,7 @@ from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.ports.children import ForeignCodeError, Rights, Workplace, children
 from mlratchet.models.ports.memory import ObjectsInMemory
 from mlratchet.models.tensors.named import Inputs
+from mlratchet.models.tensors.sharded import blocks_of
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -44,7 +45,14 @@ class ModelAway:
         return {"load": self.load, "arguments": dict(self.arguments)}
 
     def outputs(self, x: Inputs, *, batch_rows: int) -> Array:
-        """Of every row (N, ...), in order. Raises ``ForeignCodeError`` for what is none."""
+        """Of every row (N, ...), in order; those that are not in memory are sent in blocks. Raises ``ForeignCodeError``
+        for what is none."""
+        blocks = blocks_of(x)
+        if len(blocks) > 1:
+            return np.concatenate([self._outputs(x.rows(block), batch_rows) for block in blocks])
+        return self._outputs(x, batch_rows)
+
+    def _outputs(self, x: Inputs, batch_rows: int) -> Array:
         answer = ask_away(OUTPUTS, {"models": {"it": self}}, x.arrays(), {"batch_rows": batch_rows})
         output = answer.get("output")
         if output is None or len(output) != len(x) or output.dtype != np.float32:

@@ -19,6 +19,7 @@ from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.sources.record import InputSpec
 from mlratchet.models.tensors.named import Inputs
+from mlratchet.models.tensors.sharded import changed
 from mlratchet.models.tensors.spec import ONE, TensorSpec
 
 Array = np.ndarray[Any, Any]
@@ -87,8 +88,8 @@ def columns_for(x: Inputs, ours: InputSpec, theirs: InputSpec) -> Inputs:
     """The rows as the other version takes them; every column that it takes is among ours."""
     if ours.columns == theirs.columns:
         return x
-    x_NF = x.array[:, [ours.columns.index(name) for name in theirs.columns]]
-    return Inputs({ONE: np.ascontiguousarray(x_NF)})
+    places = [ours.columns.index(name) for name in theirs.columns]
+    return changed(x, lambda _, rows: Inputs({ONE: np.ascontiguousarray(rows.array[:, places])}))
 
 
 def join_outputs(rows: RowOutputs, ours: Layout, theirs: Layout) -> RowOutputs:

@@ -21,10 +21,12 @@ from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.ports.children import in_process
 from mlratchet.models.sources.record import InputSpec, Split
 from mlratchet.models.tensors.named import OFFSETS, Inputs
+from mlratchet.models.tensors.sharded import changed
 from mlratchet.models.tensors.spec import ONE
 from pydantic import Field, model_validator
 
 Array = np.ndarray[Any, Any]
+BLOCK_SEEDS = 0x9E3779B1  # between the seeds of two blocks
 
 
 class _Perturbation(StrictModel):
@@ -172,19 +174,32 @@ def _check_one(spec: Any, input_spec: InputSpec, where: str) -> None:
 def perturb(rows: Split, spec: Any, input_spec: InputSpec) -> Split:
     """A perturbed copy of the rows; the same for the same rows and specification.
 
+    Rows that are not in memory are changed a block at a time, when somebody looks: what is taken over all rows (means,
+    standard deviations, permutations) is then taken over those of a block, each with random numbers of its own.
+
     Values are kept within `InputSpec.value_range`. Raises ``ConfigurationError`` for a custom function whose result
     has another shape or type.
     """
+
+    def change(number: int, x: Inputs) -> Inputs:
+        seed = (spec.seed + number * BLOCK_SEEDS) % 2**32
+        return _perturbed(x, spec.model_copy(update={"seed": seed}) if number else spec, input_spec)
+
+    return dataclasses.replace(rows, x=changed(rows.x, change))
+
+
+def _perturbed(x: Inputs, spec: Any, input_spec: InputSpec) -> Inputs:
     if isinstance(spec, CustomPerturbation):
-        x = _customised(rows.x, spec)
+        found = _customised(x, spec)
     elif input_spec.tensors:
         rng = _chance(spec)
-        x = changed_inputs(rows.x, spec, input_spec.tensors, lambda one: _changed(one, spec, input_spec, rng), rng)
+        found = changed_inputs(x, spec, input_spec.tensors, lambda one: _changed(one, spec, input_spec, rng), rng)
     else:
-        x = Inputs({ONE: _changed(rows.x.array, spec, input_spec, _chance(spec))})
-    if input_spec.value_range is not None and x.is_one:
-        x = Inputs({ONE: np.clip(x.array, *input_spec.value_range).astype(x.array.dtype)})  # NaN stays NaN
-    return dataclasses.replace(rows, x=x)
+        found = Inputs({ONE: _changed(x.array, spec, input_spec, _chance(spec))})
+    if input_spec.value_range is not None and found.is_one:
+        values = found.array
+        return Inputs({ONE: np.clip(values, *input_spec.value_range).astype(values.dtype)})  # NaN stays NaN
+    return found
 
 
 def _customised(x: Inputs, spec: CustomPerturbation) -> Inputs:

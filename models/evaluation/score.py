@@ -23,7 +23,9 @@ def score(model: Model | ModelAway, rows: Split, *, batch_rows: int = 512) -> Ro
         output = outputs_of(model, rows.x, batch_rows)
     if output.ndim == 2 and output.shape[1] == 1 and rows.y.ndim == 1:
         output = output[:, 0]
-    return RowOutputs(ids=rows.ids, y=rows.y, output=output, columns=rows.columns, dataset_id=rows.dataset_id)
+    return RowOutputs(
+        ids=rows.ids, y=np.asarray(rows.y), output=output, columns=rows.columns, dataset_id=rows.dataset_id
+    )
 
 
 def outputs_of(model: Model, x: Inputs, batch_rows: int) -> Array:

@@ -111,12 +111,18 @@ class TensorRows:
             found[name], found[f"{name}{LENGTHS}"] = padded, lengths
         return found
 
-    def lengths(self) -> np.ndarray[Any, Any] | None:
-        """(N,) of all ragged columns together; None where there are none."""
+    @property
+    def is_ragged(self) -> bool:
+        """Whether rows have lengths of their own."""
+        return bool(self._sharded.ragged if self._sharded is not None else self._ragged)
+
+    def lengths(self, places: np.ndarray[Any, Any] | None = None) -> np.ndarray[Any, Any]:
+        """(N,) of all ragged columns together, of which there is one at least; `places`: of these rows."""
         if self._sharded is not None:
-            return self._sharded.lengths()
+            return self._sharded.lengths(places)
         every = [(offsets[1:] - offsets[:-1]).numpy() for _, offsets in self._ragged.values()]
-        return np.sum(every, axis=0) if every else None
+        found: np.ndarray[Any, Any] = np.sum(every, axis=0)
+        return found if places is None else found[places]
 
 
 class ByName:

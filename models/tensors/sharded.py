@@ -5,7 +5,7 @@ Shape legend: N rows, P pieces.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +13,7 @@ from mlratchet.models.tensors.named import Array, Column, Inputs, Ragged, Row
 from mlratchet.models.tensors.spec import TensorSpec
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+BLOCK_BYTES, LEAST_ROWS = 64 << 20, 512  # of rows that are changed or sent somewhere at once: about, and at least
 BLOCK_ROWS = 4096  # that are held at once where all rows are walked through
 
 
@@ -26,18 +27,6 @@ class Pieces(Protocol):
 
     def inputs(self, number: int) -> Inputs:
         """Of one piece."""
-        ...
-
-    def targets(self, number: int) -> Array:
-        """Of one piece."""
-        ...
-
-    def keep(self, most_open: int) -> None:
-        """So many pieces may be looked at by turns, as far as this process may have files open."""
-        ...
-
-    def ahead(self, numbers: Sequence[int]) -> None:
-        """These pieces are looked at soon."""
         ...
 
 
@@ -189,17 +178,53 @@ class ShardedInputs(Inputs):
         """Where the rows are."""
         return self._pieces
 
-    def lengths(self) -> Array | None:
-        """(N,) of all ragged columns together; None where there are none. Every piece is looked at."""
-        if not self.ragged:
-            return None
-        pieces = (self._pieces.inputs(number) for number in range(len(self._pieces.ends)))
-        return np.concatenate([np.sum([_ragged(one, name).lengths for name in self.ragged], axis=0) for one in pieces])
+    def lengths(self, places: Array | None = None) -> Array:
+        """(N,) of all ragged columns together, of which there is one at least; `places`: of these rows, in their pieces
+        alone."""
+        wanted = places if places is not None else np.arange(len(self))
+        found = np.zeros(len(wanted), np.int64)
+        for number, where, local in by_piece(self._pieces.ends, wanted):
+            piece = self._pieces.inputs(number)
+            found[where] = np.sum([_ragged(piece, name).lengths for name in self.ragged], axis=0)[local]
+        return found
 
     def examples(self) -> Iterator[Row]:
         """See the base; a block of rows at a time."""
         for at in range(0, len(self), BLOCK_ROWS):
             yield from self.rows(slice(at, at + BLOCK_ROWS)).examples()
+
+
+class ChangedBlocks:
+    """Pieces that are made of the rows of others, a block after the other, when they are looked at; the last one is
+    held. `change`: of the number of a block and its rows, to as many."""
+
+    def __init__(self, x: ShardedInputs, change: Callable[[int, Inputs], Inputs]) -> None:
+        self._x, self._change, self._blocks = x, change, blocks_of(x)
+        self.ends = np.asarray([block.stop for block in self._blocks], dtype=np.int64)
+        self._number, self._held = -1, x.rows(slice(0))
+
+    def inputs(self, number: int) -> Inputs:
+        """See `Pieces`."""
+        if number != self._number:
+            self._held = self._change(number, self._x.rows(self._blocks[number]))
+            self._number = number
+        return self._held
+
+
+def blocks_of(x: Inputs) -> list[slice]:
+    """Stretches of rows that fit in memory, of a multiple of `LEAST_ROWS` each but for the last; one, where all are in
+    memory."""
+    if not isinstance(x, ShardedInputs):
+        return [slice(0, len(x))]
+    first = x.pieces.inputs(0)
+    row_bytes = max(1, first.nbytes // max(1, len(first)))
+    step = max(1, BLOCK_BYTES // (row_bytes * LEAST_ROWS)) * LEAST_ROWS
+    return [slice(at, min(at + step, len(x))) for at in range(0, len(x), step)]
+
+
+def changed(x: Inputs, change: Callable[[int, Inputs], Inputs]) -> Inputs:
+    """All rows changed: at once where they are in memory, as block 0, else a block at a time when somebody looks."""
+    return ShardedInputs(ChangedBlocks(x, change)) if isinstance(x, ShardedInputs) else change(0, x)
 
 
 def _ragged(rows: Inputs, name: str) -> Ragged:

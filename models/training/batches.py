@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from mlratchet.models.data.mapped import MappedSide
 from mlratchet.models.sources.record import Split
 from mlratchet.models.tensors.batch import Batch as Rows
 from mlratchet.models.tensors.batch import TensorRows, aligned
 from mlratchet.models.tensors.sharded import ShardedArray, ShardedInputs
 from mlratchet.models.training.order import Array, SampleOrder, shard_rows, shard_seed
 from mlratchet.models.training.queries import queries_of, query_target
+from mlratchet.models.training.windows import WindowOrder
 from mlratchet.models.workloads.base import Workload
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -30,10 +32,17 @@ class Plan:
     shards: int  # over all ranks
     first: int  # this rank's shards are first .. first + count - 1
     count: int
+    window: int | None = None  # shards of the dataset whose rows are mixed; None: all
+    sizes: tuple[int, ...] = ()  # rows of each shard of the dataset
 
-    def order(self, lengths: Array | None = None) -> SampleOrder:
-        """The global order; rows with `lengths` meet rows of about the same."""
-        return SampleOrder(self.rows, self.batch, smallest=self.smallest, seed=self.seed, lengths=lengths)
+    def order(self, lengths: Callable[[Array | None], Array] | None = None) -> SampleOrder | WindowOrder:
+        """The global order; rows with `lengths` (of some; of None: all) meet rows of about the same."""
+        if self.window is not None:
+            return WindowOrder(
+                self.sizes, self.batch, window=self.window, smallest=self.smallest, seed=self.seed, lengths=lengths
+            )
+        of_all = lengths(None) if lengths is not None else None
+        return SampleOrder(self.rows, self.batch, smallest=self.smallest, seed=self.seed, lengths=of_all)
 
 
 Batch = tuple[int, list[tuple[Rows, torch.Tensor]]]  # rows of the whole step, (x, y) per shard of this rank
@@ -45,13 +54,13 @@ class StepRows(Dataset[Batch]):
     def __init__(self, rows: Split, plan: Plan, workload: Workload) -> None:
         self._x = TensorRows(rows.x)
         self._y = rows.y if isinstance(rows.y, ShardedArray) else torch.from_numpy(rows.y)
-        if isinstance(rows.x, ShardedInputs):
-            pieces = range(len(rows.x.pieces.ends))
-            rows.x.pieces.keep(len(pieces))
-            rows.x.pieces.ahead(pieces)
         self._queries = queries_of(rows) if workload.objective.by_query else None
         # whole queries are drawn, of rows of any length
-        self._plan, self._order = plan, plan.order(self._x.lengths() if self._queries is None else None)
+        lengths = self._x.lengths if self._queries is None and self._x.is_ragged else None
+        self._plan, self._order = plan, plan.order(lengths)
+        pieces = rows.x.pieces if isinstance(rows.x, ShardedInputs) else None
+        self._pieces = pieces if isinstance(pieces, MappedSide) else None
+        self._window = (-1, -1)
         self._augment = workload.augment if type(workload).augment is not Workload.augment else None
 
     def share(self) -> None:
@@ -62,6 +71,7 @@ class StepRows(Dataset[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         """Rows of this rank's shards, augmented with numbers from (seed, step, shard)."""
+        self._look_ahead(step)
         plan, indices = self._plan, self._order.step(step)
         shards = []
         for shard in range(plan.first, plan.first + plan.count):
@@ -77,6 +87,15 @@ class StepRows(Dataset[Batch]):
                 x = aligned(augmented(self._augment, x, rng))
             shards.append((x, y))
         return len(indices) if self._queries is None else self._queries.size(indices), shards
+
+    def _look_ahead(self, step: int) -> None:
+        """The shards of the next window are downloaded while this one is trained on."""
+        if self._pieces is None or not isinstance(self._order, WindowOrder):
+            return
+        window = self._order.window_of(step)
+        if window != self._window:
+            epoch, number = self._window = window
+            self._pieces.ahead(self._order.shards_of(epoch, number) + self._order.shards_of(epoch, number + 1))
 
     def _targets(self, drawn: Array, mine: torch.Tensor) -> torch.Tensor:
         if isinstance(self._y, torch.Tensor):

@@ -105,6 +105,9 @@ class TrainConfig(StrictModel):
     """Rows (of a ranking: queries) per optimizer step, over all processes."""
     accumulation: int = Field(default=1, ge=1, le=4096)
     """Pieces that a shard's (in `fast`: a process's) rows are cut into, one after the other: less memory."""
+    shuffle_window: int | None = Field(default=None, ge=1, exclude_if=lambda value: value is None)
+    """Shards whose rows are mixed; null mixes all rows of an epoch. For data larger than what copies on a machine may
+    take: shards come in random order, and about three windows of them are on its disk at once."""
     loss: str = "task"
     """`task` is the workload's own loss; the others are those that its objective names."""
     class_weights: Literal["balanced"] | Annotated[tuple[float, ...], Field(strict=False)] | None = None

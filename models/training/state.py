@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 from mlratchet.models.data.dataset import load_dataset
+from mlratchet.models.data.mapped import MappedSide
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.identity.claim import claim_key
 from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.ports.local_files import files_of
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.sources.record import Split
 from mlratchet.models.tensors.batch import ByName, aligned, asked_by_name, batch_of
+from mlratchet.models.tensors.sharded import ShardedInputs
 from mlratchet.models.training.averaging import WeightAverage
 from mlratchet.models.training.batches import Plan
 from mlratchet.models.training.checkpoint import (
@@ -41,6 +44,7 @@ from mlratchet.models.training.queries import queries_of, query_target
 from mlratchet.models.training.stopping import StoppingState
 from mlratchet.models.training.validation import score_rows
 from mlratchet.models.training.warm_start import Axis, WarmStartReport, warm_start
+from mlratchet.models.training.windows import hold_for_training
 from mlratchet.models.workloads.base import MEAN, SCALE, CarriedOver, Workload
 from mlratchet.models.workloads.loading import load_workload
 
@@ -75,6 +79,9 @@ class TrainingState:
         self.workload.fit_preparation(self.module, rows.array if rows.is_one else rows, self.train_rows.y)
         self.least_rows = least_rows(self.module, aligned(batch_of(rows.rows(slice(1)))), self.model)
         self.plan = self._plan()
+        files = files_of(store)
+        if isinstance(rows, ShardedInputs) and isinstance(rows.pieces, MappedSide) and files is not None:
+            hold_for_training(rows.pieces, self.config.shuffle_window, room_bytes=files.bound_bytes)
         self.per_epoch = self.plan.order().per_epoch
         if self.per_epoch == 0:
             what = f"{self.plan.shards} {'shards' if self.config.mode == 'exact' else 'processes'}"
@@ -99,6 +106,8 @@ class TrainingState:
                 f"{'shards' if exact else 'processes'} leaves one with a single {'query' if by_query else 'row'}, and "
                 f"this model computes over its rows (BatchNorm) and needs {self.least_rows}; write at least {smallest}"
             )
+        if by_query and self.config.shuffle_window is not None:
+            raise ConfigurationError("train.shuffle_window: a ranking draws whole queries, of all rows; remove it")
         return Plan(
             rows=len(queries_of(self.train_rows)) if by_query else len(self.train_rows.ids),
             batch=self.config.global_batch_size,
@@ -107,6 +116,8 @@ class TrainingState:
             shards=shards,
             first=self.rank * (shards // self.world),
             count=shards // self.world,
+            window=self.config.shuffle_window,
+            sizes=tuple(ref.rows for ref in self.manifest.splits["train"]),
         )
 
     @property

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from mlratchet.models.metrics.rows import RowOutputs
@@ -60,7 +61,8 @@ def score_rows(
     if output_NC.ndim == 2 and output_NC.shape[1] == 1 and rows.y.ndim == 1:
         output_NC = output_NC[:, 0]
     mean = float(losses.sum()) / count if loss is not None and count else float("nan")
-    return RowOutputs(ids=rows.ids, y=rows.y, output=output_NC, columns=rows.columns, dataset_id=rows.dataset_id), mean
+    targets = np.asarray(rows.y)
+    return RowOutputs(ids=rows.ids, y=targets, output=output_NC, columns=rows.columns, dataset_id=rows.dataset_id), mean
 
 
 def _gather(

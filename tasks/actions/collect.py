@@ -9,12 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 from mlratchet.infra.machine.scratch import is_gone, lease_of
+from mlratchet.infra.storage.shard_cache import ShardCache
 from mlratchet.models.fault_points import fault_point
 from mlratchet.models.garbage.kinds import CHECKPOINT, REPORTS
 from mlratchet.models.garbage.lock import collecting
 from mlratchet.models.garbage.reachable import Retention, Survey, survey
 from mlratchet.models.identity.lease import HeldError, LeaseKeeper, live_leases, server_now
 from mlratchet.models.identity.signed_records import bare
+from mlratchet.models.ports.local_files import files_of
 from mlratchet.models.ports.storage import ObjectInfo, ObjectStore
 
 UPLOAD = re.compile(r"^(?P<folder>[^/]+/models/m-[0-9a-f]+/artifacts)/")
@@ -54,6 +56,9 @@ def collect(
 
     if not delete:
         return [_line(*one) for one in look(bool(live_leases(store, is_gone=is_gone)))]
+    copies = files_of(store)
+    if isinstance(copies, ShardCache):  # of shards, on this machine: to the bound that is set now
+        copies.trim()
     me = lease_of(uuid.uuid4().hex, "gc", getpass.getuser())
     with collecting(store, me, is_gone=is_gone) as (busy, keeper):
         return delete_all(look(busy), _line, keeper)

@@ -32,6 +32,7 @@ from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from mlratchet.models.sources.record import ExampleSpec, Record, Split
 from mlratchet.models.sources.stored_examples import UNPREPARED
 from mlratchet.models.tensors.named import Inputs
+from mlratchet.models.tensors.sharded import changed
 from mlratchet.models.tensors.spec import ONE
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.cold_start import with_cold_start
@@ -115,7 +116,7 @@ class Examples:
         if ours == theirs:
             return Taken(x=self.rows.x, unreadable=set(), entries=self.index.entries)
         if ours is not None and ours.schema == theirs.schema:
-            x, unreadable = prepare_away(theirs, self.examples.x), set[str]()
+            x, unreadable = changed(self.examples.x, lambda _, rows: prepare_away(theirs, rows)), set[str]()
             return Taken(x=x, unreadable=unreadable, entries=self.index.entries)
         changes = {"schema": json.loads(theirs.schema), "preparation": json.loads(theirs.preparation)}
         found, _ = self._read_with((theirs.schema,), changes, f"version {version} takes examples of another schema")

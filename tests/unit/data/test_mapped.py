@@ -16,11 +16,14 @@ from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.mapped import MappedSide
 from mlratchet.models.data.shards import load_split, write_split
 from mlratchet.models.errors import SecurityError
+from mlratchet.models.evaluation.join import columns_for
+from mlratchet.models.evaluation.perturb import GaussianNoise, MissingInput, perturb
 from mlratchet.models.evaluation.score import score
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.metrics.rows import load_rows, save_rows
 from mlratchet.models.ports.storage import DigestMismatch
-from mlratchet.models.sources.record import Split
+from mlratchet.models.sources.record import InputSpec, Split
+from mlratchet.models.tensors import sharded
 from mlratchet.models.tensors.batch import TensorRows
 from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.tensors.sharded import ShardedArray, ShardedInputs
@@ -135,8 +138,10 @@ def test_the_same_batches_also_in_a_process_that_was_given_the_rows(sides: tuple
         else:
             assert list(got) == list(wanted)
             assert all(torch.equal(got[name], wanted[name]) for name in wanted)
-    lengths = TensorRows(plain.x).lengths()
-    assert np.array_equal(TensorRows(mapped.x).lengths(), lengths) if lengths is not None else True  # type: ignore[arg-type]
+    if TensorRows(plain.x).is_ragged:
+        lengths = TensorRows(plain.x).lengths()
+        assert np.array_equal(TensorRows(mapped.x).lengths(), lengths)
+        assert np.array_equal(TensorRows(mapped.x).lengths(places.numpy()), lengths[places.numpy()])
 
 
 def test_outputs_of_mapped_rows_are_stored_as_the_same_bytes(sides: tuple[Split, Split], store: MemoryStore) -> None:
@@ -181,6 +186,53 @@ def test_a_shard_of_other_bytes_is_refused(sides: tuple[Split, Split], store: Me
     ref = shards.ShardRef(sha256=digest_bytes(lying), rows=10)
     with pytest.raises(SecurityError, match="is no shard"):
         MappedSide(side._files, [ref], most_open=2).inputs(0)
+
+
+def test_rows_are_changed_and_asked_for_block_by_block(
+    sides: tuple[Split, Split], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharded, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(sharded, "LEAST_ROWS", 16)
+    plain, mapped = sides
+    assert [block.stop for block in sharded.blocks_of(mapped.x)] == [16, 32, 48, 57]
+    assert sharded.blocks_of(plain.x) == [slice(0, 57)]
+    met: list[int] = []
+
+    def change(number: int, x: Inputs) -> Inputs:
+        met.append(number)
+        return x
+
+    assert same(sharded.changed(plain.x, change), plain.x)
+    lazy = sharded.changed(mapped.x, change)
+    assert met == [0, 0]
+    parts = [lazy.rows(slice(at, at + 8)) for at in range(0, COUNT, 8)]
+    assert same(Inputs.concat(parts), plain.x)
+    assert met == [0, 0, 1, 2, 3]  # each once
+
+
+def test_a_perturbation_of_mapped_rows_is_the_same_every_time_and_keeps_what_it_does(
+    sides: tuple[Split, Split], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, mapped = sides
+    if not plain.x.is_one:
+        pytest.skip("rows of one table")
+    monkeypatch.setattr(sharded, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(sharded, "LEAST_ROWS", 16)
+    table = InputSpec(kind="table", shape=(3,), dtype="float32", columns=("a", "b", "c"))
+    gone = perturb(mapped, MissingInput(kind="missing_input", columns=("b",), fill="zero"), table)
+    assert same(
+        gone.x.rows(slice(None)),
+        perturb(plain, MissingInput(kind="missing_input", columns=("b",), fill="zero"), table).x,
+    )
+    noise = GaussianNoise(kind="gaussian_noise", sigma=0.5)
+    first, again = (perturb(mapped, noise, table).x.rows(slice(None)).array for _ in range(2))
+    assert np.array_equal(first, again)
+    moved = first - plain.x.array
+    assert not np.array_equal(moved[:16], moved[16:32])  # each block has random numbers of its own
+    assert 0.3 * 9 < moved.std() < 0.7 * 9
+    order = InputSpec(kind="table", shape=(3,), dtype="float32", columns=("c", "a", "b"))
+    swapped = columns_for(mapped.x, table, order).rows(slice(None))
+    assert np.array_equal(swapped.array, plain.x.array[:, [2, 0, 1]])
 
 
 @pytest.mark.parametrize("words", [[], ["a"] * 10, [f"é{at}" for at in range(70_000)], ["", "\ud800"]])

@@ -1,0 +1,172 @@
+"""How other loaders are asked in `loader.py`: each as its own documentation says, run by their virtual environment.
+
+webdataset: tar shards over presigned URLs, a shuffle buffer of 4,096 rows. s3torchconnector: whole shards of 8 MB by
+`S3IterableDataset`, cut into rows by hand, as it knows objects alone. litdata: chunks of 8 MB, shuffled, with its local
+cache cold and warm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import resource
+import shutil
+import struct
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import torch
+
+ROWS = 8_000_000  # bytes of a shard
+
+
+def client() -> Any:
+    return boto3.client("s3")
+
+
+def rows_of(folder: Path, about: dict[str, Any]) -> tuple[Any, Any]:
+    """From our shards, to be written as each wants them."""
+    xs, ys = [], []
+    for ref in json.loads((folder / "manifest.json").read_text())["splits"]["train"]:
+        data = client().get_object(Bucket=about["bucket"], Key=f"shards/{ref['sha256']}.safetensors")["Body"].read()
+        x, y = arrays_of(data)
+        xs.append(x)
+        ys.append(y)
+    return np.concatenate(xs), np.concatenate(ys)
+
+
+def arrays_of(data: bytes) -> tuple[Any, Any]:
+    """Of a safetensors file."""
+    size = struct.unpack("<Q", data[:8])[0]
+    head = json.loads(data[8 : 8 + size])
+    kinds = {"F32": "<f4", "U8": "|u1", "I64": "<i8"}
+
+    def one(name: str) -> Any:
+        at, end = head[name]["data_offsets"]
+        return np.frombuffer(data[8 + size + at : 8 + size + end], kinds[head[name]["dtype"]]).reshape(
+            head[name]["shape"]
+        )
+
+    return one("x"), one("y")
+
+
+def prepare(folder: Path, about: dict[str, Any]) -> None:
+    x, y = rows_of(folder, about)
+    step = max(1, ROWS * len(x) // x.nbytes)
+    for number, at in enumerate(range(0, len(x), step)):
+        sink = io.BytesIO()
+        with tarfile.open(fileobj=sink, mode="w") as tar:
+            for row in range(at, min(at + step, len(x))):
+                for ending, data in (("x", x[row].tobytes()), ("y", str(int(y[row])).encode())):
+                    info = tarfile.TarInfo(f"{row:09d}.{ending}")
+                    info.size = len(data)
+                    tar.addfile(info, io.BytesIO(data))
+        client().put_object(Bucket=about["bucket"], Key=f"tar/{about['kind']}/{number:05d}.tar", Body=sink.getvalue())
+    try:
+        from litdata.streaming.writer import BinaryWriter
+    except ImportError:
+        return
+    chunks = folder / "chunks"
+    writer = BinaryWriter(str(chunks), chunk_bytes=ROWS)
+    for row in range(len(x)):
+        writer[row] = {"x": x[row], "y": int(y[row])}
+    writer.done()
+    writer.merge()
+    for file in chunks.iterdir():
+        client().upload_file(str(file), about["bucket"], f"litdata/{about['kind']}/{file.name}")
+    shutil.rmtree(chunks)
+
+
+def webdataset(about: dict[str, Any], _folder: Path, _side: str) -> Iterator[int]:
+    import webdataset as wds
+
+    listed = client().list_objects_v2(Bucket=about["bucket"], Prefix=f"tar/{about['kind']}/")["Contents"]
+    urls = [
+        "pipe:curl -s -f '"
+        + client().generate_presigned_url("get_object", Params={"Bucket": about["bucket"], "Key": one["Key"]})
+        + "'"
+        for one in listed
+    ]
+
+    def decoded(sample: dict[str, Any]) -> tuple[Any, int]:
+        return np.frombuffer(sample["x"], about["dtype"]).reshape(about["shape"]), int(sample["y"])
+
+    rows = wds.WebDataset(urls, shardshuffle=len(urls)).shuffle(4096).map(decoded).batched(about["batch"])
+    for x, _ in rows:
+        yield len(torch.as_tensor(np.asarray(x)))
+
+
+def s3torchconnector(about: dict[str, Any], folder: Path, _side: str) -> Iterator[int]:
+    from s3torchconnector import S3ClientConfig, S3IterableDataset
+
+    keys = [
+        f"s3://{about['bucket']}/shards/{ref['sha256']}.safetensors"
+        for ref in json.loads((folder / "manifest.json").read_text())["splits"]["train"]
+    ]
+    rows = S3IterableDataset.from_objects(
+        keys, region=os.environ["AWS_DEFAULT_REGION"], endpoint=os.environ["AWS_ENDPOINT_URL_S3"],
+        s3client_config=S3ClientConfig(force_path_style=True),
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    for reader in rows:
+        x, y = arrays_of(reader.read())
+        order = rng.permutation(len(x))
+        for at in range(0, len(x), about["batch"]):
+            places = order[at : at + about["batch"]]
+            _ = torch.from_numpy(y[places])
+            yield len(torch.from_numpy(x[places]))
+
+
+def litdata(about: dict[str, Any], folder: Path, side: str) -> Iterator[int]:
+    from litdata import StreamingDataLoader, StreamingDataset
+
+    rows = StreamingDataset(
+        f"s3://{about['bucket']}/litdata/{about['kind']}", shuffle=True, cache_dir=str(folder / "litdata" / "cache"),
+        storage_options={"endpoint_url": os.environ["AWS_ENDPOINT_URL_S3"]}, max_cache_size="10GB",
+    )  # fmt: skip
+    if side.endswith("warm"):
+        assert (folder / "litdata" / "cache").is_dir(), "the cold side fills it"
+    for batch in StreamingDataLoader(rows, batch_size=about["batch"], num_workers=0):
+        yield len(batch["x"])
+
+
+SIDES = {
+    "webdataset": webdataset,
+    "s3torchconnector": s3torchconnector,
+    "litdata cold": litdata,
+    "litdata warm": litdata,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--side")
+    parser.add_argument("--folder", type=Path)
+    options = parser.parse_args()
+    about = json.loads((options.folder / "about.json").read_text())
+    if options.side == "prepare":
+        prepare(options.folder, about)
+        return
+    torch.set_num_threads(1)
+    before, began, samples, first_s = cpu_s(), time.perf_counter(), 0, 0.0
+    for count in SIDES[options.side](about, options.folder, options.side):
+        first_s = first_s or time.perf_counter() - began
+        samples += count
+    seconds = time.perf_counter() - began
+    print(json.dumps({"samples": samples, "seconds": seconds, "first_s": first_s, "cpu_s": cpu_s() - before}))
+
+
+def cpu_s() -> float:
+    both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in both)
+
+
+if __name__ == "__main__":
+    main()
