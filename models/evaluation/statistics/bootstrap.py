@@ -18,9 +18,9 @@ from mlratchet.models.evaluation.statistics.interval import Confidence, Interval
 from mlratchet.models.evaluation.statistics.proportions import ExactBinomial
 from mlratchet.models.evaluation.statistics.quantity import MANY_DEGREES, Quantity, Spread
 from mlratchet.models.evaluation.statistics.resampling import EXACT_UNITS, resampled
+from mlratchet.models.evaluation.statistics.special import ndtr, ndtri, stdtr, stdtrit
 from mlratchet.models.metrics.base import Array, Metric, SumMetric
 from mlratchet.models.metrics.rows import RowOutputs
-from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 LEAST_UNITS = 30
 LEAST_DEGREES = {"paired": 6.0, "single": 12.0, "clusters": 24.0}

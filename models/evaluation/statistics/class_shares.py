@@ -25,9 +25,8 @@ import numpy as np
 from mlratchet.models.evaluation.statistics.interval import Confidence
 from mlratchet.models.evaluation.statistics.proportions import ExactBinomial
 from mlratchet.models.evaluation.statistics.quantity import Quantity
+from mlratchet.models.evaluation.statistics.special import betaincinv, brentq, ndtri
 from mlratchet.models.metrics.base import Array, Shares, SumMetric, take
-from scipy.optimize import brentq
-from scipy.special import betaincinv, ndtri
 
 LEAST_ALPHA = 1e-12
 FEW_CLUSTERS = 5

@@ -18,9 +18,8 @@ from itertools import pairwise
 import numpy as np
 from mlratchet.models.evaluation.statistics.interval import Confidence
 from mlratchet.models.evaluation.statistics.proportions import EDGE, PairedScore, tango_scores
+from mlratchet.models.evaluation.statistics.special import brentq, gammaln, ndtr, xlogy
 from mlratchet.models.metrics.base import Array
-from scipy.optimize import brentq
-from scipy.special import gammaln, ndtr, xlogy
 
 FEW = 100  # disagreements; above, the normal tail is wrong in at most 5.6 % for 5 %
 FAR = 8.0  # standard errors from which a tail is 0 or 1 to the last digit that matters

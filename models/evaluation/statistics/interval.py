@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from scipy.special import stdtr, stdtrit
+from mlratchet.models.evaluation.statistics.special import stdtr, stdtrit
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from scipy.special import ndtri
+from mlratchet.models.evaluation.statistics.special import ndtri
 
 
 def _spread(confidence: float, power: float) -> float:

@@ -11,9 +11,8 @@ import math
 
 import numpy as np
 from mlratchet.models.evaluation.statistics.interval import Confidence, Interval
+from mlratchet.models.evaluation.statistics.special import bdtr, betainc, betaincinv, brentq, ndtr, ndtri
 from mlratchet.models.metrics.base import Array
-from scipy.optimize import brentq
-from scipy.special import bdtr, betainc, betaincinv, ndtr, ndtri
 
 EDGE = 1 - 1e-9
 Counts = int | Array  # of rows

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from mlratchet.models.evaluation.statistics.quantity import Quantity, add_by
+from mlratchet.models.evaluation.statistics.special import expit
 from mlratchet.models.metrics.base import Array, SumMetric
-from scipy.special import expit
 
 CHUNK_VALUES = 4_000_000  # weights held at a time: bounded memory
 EXACT_UNITS = 4096
