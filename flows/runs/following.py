@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from rich.console import Console
 from rich.markup import escape
 
 POLL_S = 0.5  # seconds between two looks at a run
+STEPS_S = 1.0  # seconds between two looks at its steps, which cost Prefect and this process most of what a look costs
 MARKS = {
     "Completed": "[green]✓[/]",
     "Asking": "[yellow]‖[/]",
@@ -75,6 +77,7 @@ class Follower:
         self.question = ""
         self._console = Console(file=sys.stderr, quiet=quiet, highlight=False, soft_wrap=True)
         self._shown: set[tuple[str, str]] = set()
+        self._looked, self._line = -math.inf, ""  # when it looked at the steps, and what was under way then
         self._began = self._answered = time.monotonic()
         self._waits = ("", self._began, False)  # what it waits for, since when, whether that was printed
 
@@ -85,7 +88,7 @@ class Follower:
             while True:
                 try:
                     flow_run = self._client.read_flow_run(self._run_id)
-                    line = self.look() or self.ask(flow_run)
+                    line = self._under_way(flow_run) or self.ask(flow_run)
                     self._answered = time.monotonic()
                 except ObjectNotFound:
                     raise InfrastructureError(
@@ -124,6 +127,14 @@ class Follower:
             f"Prefect has not answered for {SILENT_S:.0f} s ({brief(error)}); run {self._run_id} goes on in the worker "
             "if that lives: see `ratchet status`, and `ratchet run` again, which resumes or finds it"
         ) from error
+
+    def _under_way(self, flow_run: FlowRun) -> str:
+        """As `look` says, which is asked once in a while, and when the run is over."""
+        over = flow_run.state is not None and flow_run.state.is_final()
+        now = time.monotonic()
+        if over or now - self._looked >= STEPS_S:
+            self._line, self._looked = self.look(), now
+        return self._line
 
     def look(self) -> str:
         """Print what ended since the last look; returns what is under way, with how far it is."""

@@ -24,6 +24,8 @@ IMPORTED = (
     "safetensors.torch",
     "mlratchet.infra.child.main",
     "mlratchet.models.evaluation.in_child",
+    "scipy.optimize",  # statistics import it when they are asked for
+    "scipy.special",
     "mlratchet.models.training.rehearsal",
     "mlratchet.models.workloads.tabular",
     "mlratchet.models.workloads.vision",

@@ -55,6 +55,8 @@ STAGES: dict[str, tuple[str, ...]] = {
         "mlratchet.infra.artifact.package",
         "mlratchet.models.decisions.foreign_judge",
         "mlratchet.models.evaluation.in_child",
+        "scipy.optimize",  # statistics import it when they are asked for
+        "scipy.special",
         "mlratchet.models.training.rehearsal",
         "mlratchet.models.workloads.tabular",
         "mlratchet.models.workloads.vision",

@@ -11,7 +11,6 @@ import math
 from dataclasses import replace
 
 import numpy as np
-import scipy  # its parts are loaded when they are first asked for
 from mlratchet.models.evaluation.statistics.class_shares import heaviest_class
 from mlratchet.models.evaluation.statistics.clustered import effective_rows
 from mlratchet.models.evaluation.statistics.exact_pairs import paired_share
@@ -19,6 +18,7 @@ from mlratchet.models.evaluation.statistics.interval import Confidence, Interval
 from mlratchet.models.evaluation.statistics.proportions import ExactBinomial
 from mlratchet.models.evaluation.statistics.quantity import MANY_DEGREES, Quantity, Spread
 from mlratchet.models.evaluation.statistics.resampling import EXACT_UNITS, resampled
+from mlratchet.models.evaluation.statistics.special import ndtr, ndtri, stdtr, stdtrit
 from mlratchet.models.metrics.base import Array, Metric, SumMetric
 from mlratchet.models.metrics.rows import RowOutputs
 
@@ -63,14 +63,13 @@ class BootstrapConfidence(Confidence):
 
     def _level(self, alpha: float) -> float:
         """Share of resamples below the bound at alpha."""
-        moved = self.bias + float(scipy.special.stdtrit(self.degrees, alpha)) * self.widening
-        return float(scipy.special.ndtr(self.bias + moved / (1 - self.acceleration * moved)))
+        moved = self.bias + float(stdtrit(self.degrees, alpha)) * self.widening
+        return float(ndtr(self.bias + moved / (1 - self.acceleration * moved)))
 
     def _alpha(self, level: float) -> float:
         """The reverse of `_level`."""
-        moved = float(scipy.special.ndtri(level)) - self.bias
-        moved = (moved / (1 + self.acceleration * moved) - self.bias) / self.widening
-        return float(scipy.special.stdtr(self.degrees, moved))
+        moved = float(ndtri(level)) - self.bias
+        return float(stdtr(self.degrees, (moved / (1 + self.acceleration * moved) - self.bias) / self.widening))
 
     def low(self, alpha: float) -> float:
         """Quantile at alpha, with the undefined below all others."""
@@ -235,7 +234,7 @@ def bca_corrections(quantity: Quantity, values_R: Array, estimate: float) -> tup
     spread = float((pull**2).sum())
     if not math.isfinite(spread):
         return None
-    return float(scipy.special.ndtri(below)), float((pull**3).sum() / (6 * spread**1.5)) if spread > 0 else 0.0
+    return float(ndtri(below)), float((pull**3).sum() / (6 * spread**1.5)) if spread > 0 else 0.0
 
 
 def _pulls(quantity: Quantity) -> Array:

@@ -22,10 +22,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy  # its parts are loaded when they are first asked for
 from mlratchet.models.evaluation.statistics.interval import Confidence
 from mlratchet.models.evaluation.statistics.proportions import ExactBinomial
 from mlratchet.models.evaluation.statistics.quantity import Quantity
+from mlratchet.models.evaluation.statistics.special import betaincinv, brentq, ndtri
 from mlratchet.models.metrics.base import Array, Shares, SumMetric, take
 
 LEAST_ALPHA = 1e-12
@@ -82,12 +82,12 @@ class SharesOfClasses(Confidence):
 
     def _below(self, alpha: float) -> float:
         n, k = self._tried, self._right
-        least = np.where(k > 0, scipy.special.betaincinv(np.maximum(k, 1e-9), n - k + 1, alpha), 0.0)
+        least = np.where(k > 0, betaincinv(np.maximum(k, 1e-9), n - k + 1, alpha), 0.0)
         return self.estimate - self._recovered(self._value(self.share) - self._value(least), alpha)
 
     def _above(self, alpha: float) -> float:
         n, k = self._tried, self._right
-        most = np.where(k < n, scipy.special.betaincinv(k + 1, np.maximum(n - k, 1e-9), 1 - alpha), 1.0)
+        most = np.where(k < n, betaincinv(k + 1, np.maximum(n - k, 1e-9), 1 - alpha), 1.0)
         distance = self._recovered(self._value(most) - self._value(self.share), alpha)
         return self.estimate + self._bend() + distance
 
@@ -95,7 +95,7 @@ class SharesOfClasses(Confidence):
         """Of the mean, from those of the classes."""
         if self.classes > 1:
             below, above = self._around()
-            distance_C = np.maximum(distance_C, max(float(scipy.special.ndtri(1 - alpha)), 0.0) * (above - below) / 2)
+            distance_C = np.maximum(distance_C, max(float(ndtri(1 - alpha)), 0.0) * (above - below) / 2)
         return math.sqrt(max(float(distance_C @ self._together @ distance_C), 0.0)) / self.classes
 
     def _around(self) -> tuple[Array, Array]:
@@ -206,4 +206,4 @@ def _level(gap: Callable[[float], float]) -> float:
     """The level between 0 and one half at which a rising gap is 0."""
     if gap(LEAST_ALPHA) >= 0:
         return LEAST_ALPHA
-    return float(scipy.optimize.brentq(gap, LEAST_ALPHA, 0.5, xtol=1e-12))
+    return float(brentq(gap, LEAST_ALPHA, 0.5, xtol=1e-12))

@@ -16,9 +16,9 @@ from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
-import scipy  # its parts are loaded when they are first asked for
 from mlratchet.models.evaluation.statistics.interval import Confidence
 from mlratchet.models.evaluation.statistics.proportions import EDGE, PairedScore, tango_scores
+from mlratchet.models.evaluation.statistics.special import brentq, gammaln, ndtr, xlogy
 from mlratchet.models.metrics.base import Array
 
 FEW = 100  # disagreements; above, the normal tail is wrong in at most 5.6 % for 5 %
@@ -69,13 +69,12 @@ def _tail(gained: int, lost: int, n: int, delta: float) -> float:
         return 0.0 if delta <= -1 else 1.0
     observed, share = (float(one) for one in tango_scores(gained, lost, n, delta))
     if abs(observed) > FAR:
-        return float(scipy.special.ndtr(-observed))
+        return float(ndtr(-observed))
     gains, losses = share + delta, share
     gained_T, lost_T = (side.ravel() for side in np.meshgrid(_around(n, gains), _around(n, losses), indexing="ij"))
     possible = gained_T + lost_T <= n
     gained_T, lost_T = gained_T[possible], lost_T[possible]
     same_T = n - gained_T - lost_T
-    gammaln, xlogy = scipy.special.gammaln, scipy.special.xlogy
     log_T = gammaln(n + 1) - gammaln(gained_T + 1) - gammaln(lost_T + 1) - gammaln(same_T + 1)
     log_T += xlogy(gained_T, gains) + xlogy(lost_T, losses) + xlogy(same_T, max(1 - gains - losses, 0.0))
     chance_T = np.exp(log_T)
@@ -100,6 +99,5 @@ def _least(gained: int, lost: int, n: int, alpha: float) -> float:
     places = np.linspace(max(start - step, -EDGE), observed, LOOKS)
     for before, here in pairwise(places):
         if above(float(here)) > 0:
-            crosses = above(float(before)) < 0
-            return float(scipy.optimize.brentq(above, before, here, xtol=1e-9)) if crosses else float(before)
+            return float(brentq(above, before, here, xtol=1e-9)) if above(float(before)) < 0 else float(before)
     return observed

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-import scipy  # its parts are loaded when they are first asked for
+from mlratchet.models.evaluation.statistics.special import stdtr, stdtrit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ class StudentConfidence(Confidence):
 
     def low(self, alpha: float) -> float:
         """Centre + t(alpha) * error."""
-        found = self.centre + float(scipy.special.stdtrit(self.degrees, alpha)) * self.error
+        found = self.centre + float(stdtrit(self.degrees, alpha)) * self.error
         return 1 / (1 + math.exp(-found)) if self.logit else found
 
     def high(self, alpha: float) -> float:
@@ -89,7 +89,7 @@ class StudentConfidence(Confidence):
             if not 0 < x < 1:
                 return 0.0 if x <= 0 else 1.0
             x = math.log(x / (1 - x))
-        return float(scipy.special.stdtr(self.degrees, (x - self.centre) / self.error))
+        return float(stdtr(self.degrees, (x - self.centre) / self.error))
 
     def p_less(self, x: float) -> float:
         """Tail of Student's t."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 
-import scipy  # its parts are loaded when they are first asked for
+from mlratchet.models.evaluation.statistics.special import ndtri
 
 
 def _spread(confidence: float, power: float) -> float:
     for name, value in (("confidence", confidence), ("power", power)):
         if not 0.5 < value < 1:
             raise ValueError(f"{name} must be between 0.5 and 1, got {value}")
-    return float(scipy.special.ndtri(confidence) + scipy.special.ndtri(power))
+    return float(ndtri(confidence) + ndtri(power))
 
 
 def detectable_margin(n: int, *, disagreement: float, confidence: float, power: float = 0.8) -> float:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import scipy  # its parts are loaded when they are first asked for
 from mlratchet.models.evaluation.statistics.interval import Confidence, Interval
+from mlratchet.models.evaluation.statistics.special import bdtr, betainc, betaincinv, brentq, ndtr, ndtri
 from mlratchet.models.metrics.base import Array
 
 EDGE = 1 - 1e-9
@@ -22,7 +22,7 @@ def wilson(successes: int, n: int, confidence: float) -> Interval:
     """Two-sided Wilson score interval of a proportion: short, right on average, a little short near 0 and 1."""
     if n <= 0:
         raise ValueError(f"n must be positive, got {n}")
-    z = float(scipy.special.ndtri(0.5 + confidence / 2))
+    z = float(ndtri(0.5 + confidence / 2))
     p = successes / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
@@ -43,22 +43,22 @@ class ExactBinomial(Confidence):
     def low(self, alpha: float) -> float:
         """Where so many successes or more have probability alpha."""
         k, n = self.successes, self.n
-        return 0.0 if k == 0 else float(scipy.special.betaincinv(k, n - k + 1, alpha))
+        return 0.0 if k == 0 else float(betaincinv(k, n - k + 1, alpha))
 
     def high(self, alpha: float) -> float:
         """Where so few successes or fewer have probability alpha."""
         k, n = self.successes, self.n
-        return 1.0 if k == n else float(scipy.special.betaincinv(k + 1, n - k, 1 - alpha))
+        return 1.0 if k == n else float(betaincinv(k + 1, n - k, 1 - alpha))
 
     def p_greater(self, x: float) -> float:
         """Binomial upper tail."""
         k, n = self.successes, self.n
-        return 1.0 if k == 0 else float(scipy.special.betainc(k, n - k + 1, min(max(x, 0.0), 1.0)))
+        return 1.0 if k == 0 else float(betainc(k, n - k + 1, min(max(x, 0.0), 1.0)))
 
     def p_less(self, x: float) -> float:
         """Binomial lower tail."""
         k, n = self.successes, self.n
-        return 1.0 if k == n else float(scipy.special.betainc(n - k, k + 1, 1 - min(max(x, 0.0), 1.0)))
+        return 1.0 if k == n else float(betainc(n - k, k + 1, 1 - min(max(x, 0.0), 1.0)))
 
 
 def clopper_pearson(successes: int, n: int, confidence: float) -> Interval:
@@ -94,27 +94,23 @@ class PairedScore(Confidence):
 
     def low(self, alpha: float) -> float:
         """Where the score is the normal quantile; the score falls as delta grows."""
-        observed, z = (self.gained - self.lost) / self.units, float(scipy.special.ndtri(1 - alpha))
+        observed, z = (self.gained - self.lost) / self.units, float(ndtri(1 - alpha))
         if z < 0:
             return self.high(1 - alpha)
-        if observed <= -EDGE:
-            return -1.0
-        return float(scipy.optimize.brentq(lambda d: self.score(d) - z, -EDGE, observed - 1e-12))
+        return -1.0 if observed <= -EDGE else float(brentq(lambda d: self.score(d) - z, -EDGE, observed - 1e-12))
 
     def high(self, alpha: float) -> float:
         """Mirror of `low`."""
-        observed, z = (self.gained - self.lost) / self.units, float(scipy.special.ndtri(1 - alpha))
+        observed, z = (self.gained - self.lost) / self.units, float(ndtri(1 - alpha))
         if z < 0:
             return self.low(1 - alpha)
-        if observed >= EDGE:
-            return 1.0
-        return float(scipy.optimize.brentq(lambda d: self.score(d) + z, observed + 1e-12, EDGE))
+        return 1.0 if observed >= EDGE else float(brentq(lambda d: self.score(d) + z, observed + 1e-12, EDGE))
 
     def p_greater(self, x: float) -> float:
         """Normal tail of the score at x."""
         if not -1 < x < 1:
             return 0.0 if x <= -1 else 1.0
-        return float(scipy.special.ndtr(-self.score(x)))
+        return float(ndtr(-self.score(x)))
 
     def p_less(self, x: float) -> float:
         """Normal tail of the score at x."""
@@ -144,8 +140,8 @@ def mcnemar(gained: int, lost: int, *, mid_p: bool = False) -> float:
     n, fewer = gained + lost, min(gained, lost)
     if n == 0:
         return 1.0
-    tail = float(scipy.special.bdtr(fewer, n, 0.5))
+    tail = float(bdtr(fewer, n, 0.5))
     if mid_p:
-        observed = tail - (float(scipy.special.bdtr(fewer - 1, n, 0.5)) if fewer > 0 else 0.0)
+        observed = tail - (float(bdtr(fewer - 1, n, 0.5)) if fewer > 0 else 0.0)
         return 1.0 - observed if gained == lost else 2 * tail - observed
     return min(1.0, 2 * tail)

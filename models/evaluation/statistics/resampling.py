@@ -21,8 +21,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import scipy  # its parts are loaded when they are first asked for
 from mlratchet.models.evaluation.statistics.quantity import Quantity, add_by
+from mlratchet.models.evaluation.statistics.special import expit
 from mlratchet.models.metrics.base import Array, SumMetric
 
 CHUNK_VALUES = 4_000_000  # weights held at a time: bounded memory
@@ -87,7 +87,7 @@ def cells_of(quantity: Quantity, resamples: int) -> list[Cells]:
 def slab_counts(n: int, slabs: int) -> Array:
     """Units per slab in the order of influence: even steps in the logit of the rank, single units at both ends."""
     reach = np.log(n)
-    edges = np.rint(n * scipy.special.expit(np.linspace(-reach, reach, slabs + 1))).astype(np.int64)
+    edges = np.rint(n * expit(np.linspace(-reach, reach, slabs + 1))).astype(np.int64)
     return np.diff(np.unique(np.concatenate([[0], edges, [n]])))
 
 

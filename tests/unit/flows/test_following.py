@@ -81,3 +81,22 @@ def test_a_training_is_shown_with_its_loss_and_the_time_left() -> None:
     )  # fmt: skip
     made._client.read_flow_run(made._run_id)
     assert made.look() == "Train two  15 %  epoch 3 of 20, loss 0.31, 12 s left"
+
+
+def test_steps_are_asked_for_once_a_second_and_when_the_run_is_over(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(
+        following,
+        "time",
+        SimpleNamespace(monotonic=lambda: now[0], sleep=lambda pause: now.__setitem__(0, now[0] + pause)),
+    )
+    under_way = (flow_run("Running", StateType.RUNNING), [task("Evaluate", "Running")])
+    client = Client([*[under_way] * 8, (flow_run("Completed", StateType.COMPLETED), [task("Evaluate", "Completed")])])
+    asked: list[int] = []
+    monkeypatch.setattr(client, "read_task_runs", lambda **_: asked.append(client.at) or client.looks[client.at][1])
+    pulse = SimpleNamespace(check=lambda *_: None)
+    Follower(client, uuid4(), pulse=pulse, ask=lambda: "", quiet=False).follow()  # type: ignore[arg-type]
+    assert asked == [0, 2, 4, 6, 8]
+    assert "✓ Evaluate" in capsys.readouterr().err
