@@ -40,7 +40,7 @@ def lines(key: str, every: int) -> Callable[[Files], Files]:
 
 
 def pictures(files: Files) -> Files:
-    return {key: files[key] for key in sorted(files)[::12]}
+    return {key: files[key] for key in sorted(files)[::8]}
 
 
 def prompts(files: Files) -> Files:
