@@ -18,7 +18,6 @@ import torch
 from mlratchet.models.errors import DataError
 from mlratchet.models.networks.build import NetworkInput, NetworkOptions, build_network
 from mlratchet.models.networks.trunks import Alone
-from mlratchet.models.objectives.base import Task
 from mlratchet.models.preparation.base import CATEGORIES, NUMBERS, State
 from mlratchet.models.preparation.composed import PreparationPlan
 from mlratchet.models.preparation.section import PreparationSection
@@ -35,7 +34,7 @@ from mlratchet.models.sources.parquet import Parquet
 from mlratchet.models.sources.pieces import RawPiece
 from mlratchet.models.sources.ranged import opening_whole
 from mlratchet.models.sources.raw_cells import cells_digest
-from mlratchet.models.sources.record import ExampleSpec, InputSpec, RawObject, Record, Reject
+from mlratchet.models.sources.record import ExampleSpec, InputSpec, RawObject, Record, Reject, Target
 from mlratchet.models.sources.stored_examples import EXAMPLE, UNPREPARED
 from mlratchet.models.tensors.spec import TensorSpec
 from mlratchet.models.workloads.base import OF_THE_FIRST_DELIVERY, Workload
@@ -88,13 +87,26 @@ class SchemaWorkload(Workload):
         if self.schema.label is None:
             raise ValueError("schema.label: nothing is learnt without; name the field that holds it")
         self.label = self.schema.fields[self.schema.label]
+        self.sides = dict(sides or {})
+        self._fitted = fitted
+        if self.has_own_task:
+            return
         if self.label.kind not in ("category", "number"):
             raise ValueError(f"schema.label: {self.schema.label!r} is a {self.label.kind}, expected category or number")
         if self.label.kind == "category" and len(self.label.values or ()) < 2:
             raise ValueError(f"schema.fields.{self.schema.label}.values: a class needs a name; list two or more")
-        self.task: Task = "classification" if self.label.kind == "category" else "regression"
-        self.sides = dict(sides or {})
-        self._fitted = fitted
+        self.task = "classification" if self.label.kind == "category" else "regression"
+
+    @property
+    def has_own_task(self) -> bool:
+        """Whether a subclass says what is learnt (`task = Boxes`): its label is then of any kind, and `target` reads
+        it."""
+        return getattr(type(self), "task", None) is not None
+
+    def target(self, label: Any) -> Target:
+        """What is learnt of a row, from its typed label. Override it beside `task`. Raises ``ValueError`` saying what
+        is wrong with a label, and the row is set aside."""
+        return self._classes[label] if self._classes else float(label)
 
     @cached_property
     def plan(self) -> PreparationPlan:
@@ -223,7 +235,11 @@ class SchemaWorkload(Workload):
             return table.rename_columns([self.schema.label if name == LABEL else name for name in table.column_names])
         return table
 
-    def _records(self, raw: pa.Table, table: pa.Table, first: Sequence[str]) -> Iterator[Record]:
+    @cached_property
+    def _classes(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.class_names())}
+
+    def _records(self, raw: pa.Table, table: pa.Table, first: Sequence[str]) -> Iterator[Record | Reject]:
         """Of the rows that are used; `raw` holds their cells as they were delivered, and others."""
         at = {where: place for place, where in enumerate(raw[WHERE].to_pylist())}
         used = raw.take([at[where] for where in table[WHERE].to_pylist()])
@@ -238,16 +254,20 @@ class SchemaWorkload(Workload):
         carried = [
             n for n, f in self.schema.fields.items() if n != self.schema.label and (not f.input or f.kind in SLICED)
         ]
-        classes = {name: number for number, name in enumerate(self.class_names())}
         inputs = tuple(self.schema.inputs)
         for row, where in enumerate(columns[WHERE]):
             values = {name: cells[name][row] for name in known}
             identity = cells_digest(values, who)
-            label = columns[LABEL][row]
+            try:
+                target = self.target(columns[LABEL][row])
+            except ValueError as error:
+                words = f"{where}: label {self.schema.label!r}: {error}"
+                yield Reject(where=where, code="bad_target", reason=words, field=self.schema.label or "")
+                continue
             yield Record(
                 id=str(names[row]) if names is not None else identity,
                 x={EXAMPLE: np.frombuffer(examples[row], dtype=np.uint8)},
-                y=classes[label] if classes else float(label),
+                y=target,
                 group=groups[row] if groups is not None else (identity if names is None else None),
                 columns={n: _told(columns[n][row], self.schema.fields[n]) for n in carried},
                 content_sha256=hashlib.sha256(examples[row]).hexdigest(),
