@@ -35,7 +35,7 @@ def boxes_of(output: torch.Tensor) -> torch.Tensor:
     return torch.cat([middles() - sides[..., :2], middles() + sides[..., 2:]], dim=-1)
 
 
-class Finder(nn.Module):
+class ShapeNetwork(nn.Module):
     """(B, 1, 32, 32) to (B, G, 5 + C)."""
 
     def __init__(self) -> None:
@@ -162,4 +162,4 @@ class Detector(SchemaWorkload):
         return (*boxes, *[(-1.0, 0.0, 0.0, 0.0, 0.0)] * (MOST - len(boxes)))
 
     def build_network(self, inputs: Sequence[NetworkInput], outputs: int) -> nn.Module:  # noqa: ARG002
-        return Finder()
+        return ShapeNetwork()
