@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
-LIKE = "text, vision, tabular, audio, recommender, sequence: no code; custom: a class of your own, with a test."
+LIKE = "text, vision, tabular, audio, recommender, sequence: no code; custom, detector: code of your own, with a test."
 
 
 def new(

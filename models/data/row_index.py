@@ -16,7 +16,7 @@ from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest, digest_bytes
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.sources.raw_cells import DIGITS
-from mlratchet.models.sources.record import InputSpec, Record, Target
+from mlratchet.models.sources.record import InputSpec, Record, Target, is_nested
 from mlratchet.models.tensors.named import Row
 
 FORMAT = 2  # the first one was `{id: [content SHA-256, number of the class]}`
@@ -43,6 +43,8 @@ class RowIndex:
 
 def label_of(target: Target, class_names: Sequence[str]) -> Label:
     """By name where there are names."""
+    if isinstance(target, tuple) and (is_nested(target) or not class_names):
+        return digest(target)[:DIGITS]
     if isinstance(target, tuple):
         return tuple(sorted(name for name, on in zip(class_names, target, strict=True) if on))
     return class_names[int(target)] if class_names else float(target)

@@ -38,6 +38,7 @@ KINDS: Mapping[str, LikeThis] = {
     "custom": LikeThis(
         words="a CSV, and a network of your own in one class", data=sample_data.table, label="paid", use="OwnModel"
     ),
+    "detector": LikeThis(words="pictures with boxes and classes of shapes", data=sample_data.shapes, use="Detector"),
 }
 
 
@@ -71,7 +72,7 @@ def begin(name: str, like: str, *, pipeline_file: Path) -> Begun:
     code = {}
     if kind.use:
         code[f"{module}.py"] = filled(TEMPLATES / f"{like}.py", words)
-        code[f"test_{module}.py"] = filled(TEMPLATES / f"{like}_test.py", words)
+        code[f"test_{module}.py"] = filled(TEMPLATES / "custom_test.py", words)
     return Begun(pipeline=text, data=data, code=code)
 
 

@@ -17,7 +17,6 @@ from PIL import Image, ImageDraw
 
 Files = dict[str, bytes]
 RATE = 8_000  # Hz of a sound
-NOTES = {"0": 500, "1": 900, "2": 1_400, "3": 2_000, "4": 2_700}  # Hz of a letter that is played
 SIDE = 32  # pixels of a picture with shapes
 
 
@@ -140,22 +139,6 @@ def shapes() -> Files:
         name = f"{number:03d}.png"
         files[name] = png(_noisy(rng, drawn, side=SIDE))
         rows.append([name, "; ".join(f"{shape} {' '.join(map(str, place))}" for shape, place in drawn)])
-    return files | {"labels.csv": table_file(["file", "label"], rows)}
-
-
-def melodies() -> Files:
-    """Sounds of two to five notes, a note per digit, and labels.csv with the digits that are played."""
-    rng = np.random.default_rng(0)
-    files, rows = {}, []
-    for number in range(400):
-        said = "".join(str(one) for one in rng.choice(list(NOTES), int(rng.integers(2, 6))))
-        parts = []
-        for letter in said:
-            parts.append(_tone(np.full(int(RATE * rng.uniform(0.08, 0.14)), float(NOTES[letter])), rng))
-            parts.append(np.zeros(int(RATE * rng.uniform(0.03, 0.06))))
-        name = f"{number:03d}.wav"
-        files[name] = wav(np.concatenate(parts))
-        rows.append([name, said])
     return files | {"labels.csv": table_file(["file", "label"], rows)}
 
 

@@ -56,10 +56,12 @@ def what_differs(ours: Layout, theirs: Layout) -> str:
         if why:
             return why
     common = [name for name in ours.classes if name in theirs.classes]
+    if not ours.classes:
+        return ""
     one_each = (
         objective_of(ours.task).refusal(0, ours.classes) == ""
     )  # a row has one class: with one there is no choice
-    if ours.classes and len(common) < (LEAST_CLASSES if one_each else 1):
+    if len(common) < (LEAST_CLASSES if one_each else 1):
         words = f"only {common[0]!r} in common" if common else "nothing in common"
         return f"it knows {', '.join(theirs.classes)}, here are {', '.join(ours.classes)}: {words}"
     return ""

@@ -248,7 +248,8 @@ def _tensor(array: Array) -> torch.Tensor:
 
 
 def _target(told: Any) -> Target:
-    return tuple(told) if isinstance(told, list) else told
+    found: Target = tuple(_target(one) for one in told) if isinstance(told, list) else told  # type: ignore[assignment]
+    return found
 
 
 def _texts(pictures: Mapping[str, bytes]) -> dict[str, str]:

@@ -92,13 +92,18 @@ class Objective(ABC):
         """Why a row cannot be learnt from, as got / expected; empty when it can."""
         return of_numbers.refusal(target)
 
+    def made_up_target(self, at: int, class_names: tuple[str, ...]) -> Target | None:  # noqa: ARG002
+        """The target of row `at` of a rehearsal; None: a class, labels or a number are tried."""
+        return None
+
     def correct(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Rows that are answered right (a scalar). Asked where `has_accuracy`."""
         raise NotImplementedError
 
     def explained(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
-        """(B,) the quantity whose attributions are shown: what the model says of each row."""
-        return output.reshape(len(output))
+        """(B,) the quantity whose attributions are shown: what the model says of each row, of several numbers their
+        sum."""
+        return output.reshape(len(output), -1).sum(dim=1)
 
     def numbers(self, output: Array) -> Array:
         """(N,) outputs in the target's unit, for what is said, drawn and off. Where the target is one number."""

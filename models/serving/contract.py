@@ -222,7 +222,11 @@ def difference(got: dict[str, Any], expected: dict[str, Any], tolerance: float) 
         return f"got fields {sorted(got)}, expected {sorted(expected)}"
     for field, value in expected.items():
         mine = got[field]
-        if isinstance(value, dict):
+        if isinstance(value, list) and any(isinstance(one, dict | float | list) for one in value):
+            problem = _other_list(mine, value, tolerance)
+            if problem:
+                return f"{field}{problem}"
+        elif isinstance(value, dict):
             problem = difference(mine, value, tolerance)
             if problem:
                 return f"{field}: {problem}"
@@ -231,6 +235,17 @@ def difference(got: dict[str, Any], expected: dict[str, Any], tolerance: float) 
                 return f"{field}: got {mine:.6g}, expected {value:.6g}"
         elif mine != value and not _on_the_edge(mine, value, expected.get("probabilities", {}), tolerance):
             return f"{field}: got {mine}, expected {value}"
+    return ""
+
+
+def _other_list(got: Any, expected: list[Any], tolerance: float) -> str:
+    """Of numbers, or of things with fields: one after the other."""
+    if not isinstance(got, list) or len(got) != len(expected):
+        return f": got {len(got) if isinstance(got, list) else got} entries, expected {len(expected)}"
+    for number, (mine, value) in enumerate(zip(got, expected, strict=True)):
+        problem = difference({str(number): mine}, {str(number): value}, tolerance)
+        if problem:
+            return f"[{number}] {problem}"
     return ""
 
 

@@ -14,7 +14,9 @@ from mlratchet.models.tensors.spec import ONE, TensorSpec, takes_one
 
 PIECE_BYTES = 8 << 20  # of a large object, that a digest of its own is kept of
 GROUP_COLUMN = "@group"  # the column that names the group of a row (of a ranking: its query); no header has it
-Target = int | float | tuple[float, ...]
+Target = int | float | tuple[float, ...] | tuple[tuple[float, ...], ...]
+"""A class index or a number; 0 or 1 per label; or a sequence or set of things, of the same size in every row: what is
+beyond a row's own is filled up with what the objective leaves out (boxes of class -1)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,7 @@ class Record:
 
     id: str  # stable over deliveries
     x: Row  # an array of the shape and dtype of `InputSpec`; by name, where the workload has `tensors()`
-    y: Target  # class index; number; 0 or 1 per label; relevance
+    y: Target  # class index; number; 0 or 1 per label; relevance; a filled-up sequence or set
     group: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)  # for slices
     content_sha256: str = ""  # of the raw input, to find duplicates
@@ -115,10 +117,17 @@ def named_input(tensors: tuple[TensorSpec, ...]) -> InputSpec:
 
 
 def target_names(target: Target, class_names: tuple[str, ...]) -> tuple[str, ...]:
-    """The class of a row, the labels that it has, or nothing where there are no names."""
+    """The class of a row, the labels that it has, or nothing where there are no names, and of sequences and sets."""
+    if not class_names or is_nested(target):
+        return ()
     if isinstance(target, tuple):
         return tuple(name for name, on in zip(class_names, target, strict=True) if on)
-    return (class_names[int(target)],) if class_names else ()
+    return (class_names[int(target)],)
+
+
+def is_nested(target: Target) -> bool:
+    """Whether it is a sequence or set of things."""
+    return isinstance(target, tuple) and len(target) > 0 and isinstance(target[0], tuple)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +136,8 @@ class Split:
 
     ids: Sequence[str]
     x: Inputs  # an array (rows, *input shape) is the one input `x`
-    y: np.ndarray[Any, Any]  # (rows,), int64 for classes; (rows,) or (rows, labels) float32 otherwise
+    y: np.ndarray[Any, Any]
+    """(rows,), int64 for classes; (rows,), (rows, labels) or (rows, most, numbers of a thing) float32 otherwise."""
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     dataset_id: str = ""
 

@@ -60,13 +60,18 @@ def _made_up_column(spec: TensorSpec, rng: np.random.Generator) -> Column:
 def targets(workload: Workload, count: int) -> Array:
     """Targets that the objective takes: class indices, 0 and 1 per label, or numbers. Raises ``ConfigurationError``."""
     names, objective = workload.class_names(), workload.objective
+    own = [objective.made_up_target(at, names) for at in range(count)]
+    if None not in own:
+        return np.asarray(own, dtype=np.int64 if isinstance(own[0], int) else np.float32)
     classes = [at % max(1, len(names)) for at in range(count)]
     labels = [tuple(float((at + label) % 2) for label in range(len(names))) for at in range(count)]
     numbers = [float(at % 2) for at in range(count)]
     for found in (classes, labels, numbers) if names else (numbers, [at % 2 for at in range(count)]):
         if not any(objective.refusal(one, names) for one in found):
             return np.asarray(found, dtype=np.int64 if isinstance(found[0], int) else np.float32)
-    raise ConfigurationError(f"objective {objective.name}: it refuses classes, labels and numbers alike")
+    raise ConfigurationError(
+        f"objective {objective.name}: it refuses classes, labels and numbers alike; override made_up_target"
+    )
 
 
 def write_small_dataset(store: ObjectStore, workload: Workload, rows: Split, *, drawn: int) -> str:

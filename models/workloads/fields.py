@@ -18,7 +18,6 @@ import torch
 from mlratchet.models.errors import DataError
 from mlratchet.models.networks.build import NetworkInput, NetworkOptions, build_network
 from mlratchet.models.networks.trunks import Alone
-from mlratchet.models.objectives.base import Task
 from mlratchet.models.preparation.base import CATEGORIES, NUMBERS, State
 from mlratchet.models.preparation.composed import PreparationPlan
 from mlratchet.models.preparation.section import PreparationSection
@@ -36,7 +35,7 @@ from mlratchet.models.sources.parquet import Parquet
 from mlratchet.models.sources.pieces import RawPiece
 from mlratchet.models.sources.ranged import opening_whole
 from mlratchet.models.sources.raw_cells import cells_digest
-from mlratchet.models.sources.record import ExampleSpec, InputSpec, RawObject, Record, Reject
+from mlratchet.models.sources.record import ExampleSpec, InputSpec, RawObject, Record, Reject, Target
 from mlratchet.models.sources.stored_examples import EXAMPLE, UNPREPARED
 from mlratchet.models.tensors.spec import TensorSpec
 from mlratchet.models.workloads.augment import Augmentation
@@ -95,10 +94,24 @@ class SchemaWorkload(Workload):
         except ValidationError as error:
             first = error.errors()[0]
             raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-        self.task: Task = task_of(self.schema, task)
         self.augmentation = Augmentation(self.schema, augment or {})
         self.sides = dict(sides or {})
         self._fitted = fitted
+        if not self.has_own_task:
+            self.task = task_of(self.schema, task)
+        elif self.schema.label is None:
+            raise ValueError("schema.label: nothing is learnt without; name the field that holds it")
+
+    @property
+    def has_own_task(self) -> bool:
+        """Whether a subclass says what is learnt (`task = Boxes`): its label is then of any kind, and `target` reads
+        it."""
+        return getattr(type(self), "task", None) is not None
+
+    def target(self, label: Any) -> Target:
+        """What is learnt of a row, from its typed label. Override it beside `task`. Raises ``ValueError`` saying what
+        is wrong with a label, and the row is set aside."""
+        return self._target(label)
 
     @cached_property
     def plan(self) -> PreparationPlan:
@@ -271,7 +284,11 @@ class SchemaWorkload(Workload):
             return table.rename_columns([self.schema.label if name == LABEL else name for name in table.column_names])
         return table
 
-    def _records(self, raw: pa.Table, table: pa.Table, first: Sequence[str]) -> Iterator[Record]:
+    @cached_property
+    def _target(self) -> Callable[[Any], Target]:
+        return target_reader(self.task, self.class_names())
+
+    def _records(self, raw: pa.Table, table: pa.Table, first: Sequence[str]) -> Iterator[Record | Reject]:
         """Of the rows that are used; `raw` holds their cells as they were delivered, and others."""
         at = {where: place for place, where in enumerate(raw[WHERE].to_pylist())}
         used = raw.take([at[where] for where in table[WHERE].to_pylist()])
@@ -285,7 +302,6 @@ class SchemaWorkload(Workload):
         groups = used.column(GROUP).to_pylist() if GROUP in used.column_names else columns.get(GROUP)
         carried = carried_fields(self.schema)
         times = table[TIME].cast(pa.int64()).to_pylist() if TIME in table.column_names else None
-        target = target_reader(self.task, self.class_names())
         if groups is None and self.objective.by_query:
             raise DataError("a ranking needs the query of every row; name its column in schema.group")
         inputs = tuple(self.schema.inputs)
@@ -293,10 +309,16 @@ class SchemaWorkload(Workload):
             values = {name: cells[name][row] for name in known}
             identity = cells_digest(values, who)
             told = {GROUP: groups[row]} if groups is not None else {}
+            try:
+                target = self.target(columns[LABEL][row])
+            except ValueError as error:
+                words = f"{where}: label {self.schema.label!r}: {error}"
+                yield Reject(where=where, code="bad_target", reason=words, field=self.schema.label or "")
+                continue
             yield Record(
                 id=str(names[row]) if names is not None else identity,
                 x={EXAMPLE: np.frombuffer(examples[row], dtype=np.uint8)},
-                y=target(columns[LABEL][row]),
+                y=target,
                 group=groups[row] if groups is not None else (identity if names is None else None),
                 columns={n: _told(columns[n][row], self.schema.fields[n]) for n in carried} | told,
                 content_sha256=hashlib.sha256(examples[row]).hexdigest(),

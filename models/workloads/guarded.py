@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from mlratchet.models.errors import DataError, RatchetError
 from mlratchet.models.sources.base import AFTER, Format
-from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject
+from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject, is_nested
 from mlratchet.models.tensors.named import Row, example_misfit
 from mlratchet.models.tensors.spec import ONE
 from mlratchet.models.workloads.base import Workload
@@ -67,6 +67,7 @@ def guarded_records(
     with reading(workload) as last:
         spec, refused = workload.input_spec(), workload.objective.refusal
         names = workload.class_names()
+        target_size: tuple[int, ...] | None = None  # of a sequence or set
         for found in workload.records(objects, fetch, source):
             last.where = found.where or last.where
             if isinstance(found, Reject):
@@ -84,6 +85,10 @@ def guarded_records(
                 problem = refused(found.y, names)
             except Exception as error:  # noqa: BLE001 - of a user's own objective: it is about this record
                 problem = f"got {found.y!r}, {type(error).__name__}: {error}"
+            size = np.shape(found.y) if is_nested(found.y) else ()
+            target_size = size if target_size is None else target_size
+            if not problem and size != target_size:
+                problem = f"got {list(size)} numbers, expected {list(target_size)} as in the rows before; fill it up"
             if problem:
                 yield Reject(where=where, code="bad_target", reason=f"{where}: target: {problem}")
             else:

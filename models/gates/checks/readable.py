@@ -5,6 +5,8 @@ Shape legend: N rows.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.objectives.naming import objective_of
@@ -25,11 +27,16 @@ def unreadable(rows: RowOutputs, task: str, class_names: tuple[str, ...]) -> str
     if len(different) > MOST_ASKED:
         different = different[[*range(MOST_ASKED - 1), -1]]
     for target in different:
-        told = tuple(float(one) for one in target) if np.ndim(target) else _number(float(target), names=class_names)
+        told = _nested(target) if np.ndim(target) else _number(float(target), names=class_names)
         why = objective.refusal(told, class_names)
         if why:
             return f"a target cannot be read: {why}"
     return ""
+
+
+def _nested(target: np.ndarray[Any, Any]) -> Any:
+    """As a record holds it."""
+    return tuple(_nested(one) if np.ndim(one) else float(one) for one in target)
 
 
 def _number(target: float, *, names: tuple[str, ...]) -> int | float:
