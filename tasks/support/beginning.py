@@ -137,6 +137,6 @@ def refuse_seen_rows(run: Run, work: Work, parent: Registration) -> None:
     both = sum(identity in seen for identity in test)
     if both:
         raise ConfigurationError(
-            f"version {parent.version} was trained on {both} of the {len(test)} test rows, because data.split moves rows, "
-            "or it or what says which row is which changed since: gates would judge the new model on rows that it has seen"
+            f"version {parent.version} was trained on {both} of the {len(test)} test rows, because data.split moves "
+            "rows, or it or what says which row is which changed since: gates would judge the new model on rows it has seen"
         )
