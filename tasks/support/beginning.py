@@ -138,5 +138,5 @@ def refuse_seen_rows(run: Run, work: Work, parent: Registration) -> None:
     if both:
         raise ConfigurationError(
             f"version {parent.version} was trained on {both} of the {len(test)} test rows, because data.split moves "
-            "rows, or what says which row is which changed since: gates would judge the new model on rows it has seen"
+            "rows, or what says which row is which changed since: gates would judge the new model on what it has seen"
         )
