@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +75,7 @@ class QualityReport:
 
 def inspect(
     store: ObjectStore,
-    records: list[Record],
+    records: Collection[Record],
     rejects: list[Reject],
     previous: DatasetManifest | None,
     data: DataConfig,
@@ -106,7 +106,7 @@ def inspect(
     return QualityReport(measures=measures)
 
 
-def _duplicates(records: list[Record], data: DataConfig) -> dict[str, Measure]:
+def _duplicates(records: Collection[Record], data: DataConfig) -> dict[str, Measure]:
     by_content: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         by_content[record.content_sha256].append(record)
@@ -131,7 +131,7 @@ def _duplicates(records: list[Record], data: DataConfig) -> dict[str, Measure]:
     }
 
 
-def _inputs(records: list[Record]) -> dict[str, Measure]:
+def _inputs(records: Collection[Record]) -> dict[str, Measure]:
     n = len(records)
     constant = [r.id for r in records if _is_constant(arrays_of(r.x))]
     broken = [r.id for r in records if not all(_is_finite(one) for one in arrays_of(r.x))]
@@ -154,7 +154,7 @@ def _is_finite(one: np.ndarray[Any, Any]) -> bool:
 
 
 def _against(
-    store: ObjectStore, records: list[Record], previous: DatasetManifest | None, ours: Names, theirs: Names
+    store: ObjectStore, records: Collection[Record], previous: DatasetManifest | None, ours: Names, theirs: Names
 ) -> dict[str, Measure]:
     if previous is None:
         nothing = "there is no champion to compare with"
@@ -219,13 +219,15 @@ def _same_label(now: Label, before: Label, both: list[str]) -> bool:
     return now == before
 
 
-def _classes(records: list[Record], previous: DatasetManifest | None, ours: Names, theirs: Names) -> dict[str, Measure]:
+def _classes(
+    records: Collection[Record], previous: DatasetManifest | None, ours: Names, theirs: Names
+) -> dict[str, Measure]:
     class_names = ours.classes
     counts = Counter(name for record in records for name in target_names(record.y, class_names))
     n = len(records)
     shift = 0.0
     if previous is not None and previous.target_counts:
-        shift = prior_shift(counts, previous, n, ours, theirs, exclusive=not isinstance(records[0].y, tuple))
+        shift = prior_shift(counts, previous, n, ours, theirs, exclusive=not isinstance(next(iter(records)).y, tuple))
     rarest = min(counts, key=lambda name: counts[name], default="")
     return {
         "class_count": Measure(value=float(len(counts)), n=n),

@@ -7,7 +7,7 @@ short, for whoever meets the dataset again; `rejects/<pipeline>.json` leads to t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -80,7 +80,7 @@ def _short(name: str) -> str:
 
 
 def reading_of(
-    records: Sequence[Record], rejects: Sequence[Reject], number_marks: Mapping[str, Mark] | None = None
+    records: Collection[Record], rejects: Sequence[Reject], number_marks: Mapping[str, Mark] | None = None
 ) -> Reading:
     """Count what was read."""
     remarks = [(one.code, record.where or record.id, 1) for record in records for one in record.remarks]

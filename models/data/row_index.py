@@ -5,19 +5,29 @@ Records join by id, labels by name, and raw cells by column name, whatever order
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 from mlratchet.models.data.dataset import DatasetManifest
+from mlratchet.models.data.records import Records
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.errors import SecurityError
-from mlratchet.models.identity.canonical import canonical_json, digest, digest_bytes
+from mlratchet.models.identity.canonical import digest, digest_bytes
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.sources.raw_cells import DIGITS
 from mlratchet.models.sources.record import InputSpec, Record, Target
-from mlratchet.models.tensors.named import Row
+from mlratchet.models.sources.record_table import SLICE_ROWS, Held, held_in, inputs_in, targets_in
+from mlratchet.models.tensors.named import Inputs, Ragged, Row
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FORMAT = 2  # the first one was `{id: [content SHA-256, number of the class]}`
 Label = str | float | tuple[str, ...]
@@ -72,14 +82,57 @@ def entry_of(record: Record, class_names: Sequence[str], columns: Sequence[str])
     )
 
 
-def index_bytes(records: Sequence[Record], class_names: Sequence[str], columns: Sequence[str]) -> bytes:
-    """The document, canonical."""
-    found = {}
-    for record in records:
-        one = entry_of(record, class_names, columns)
-        label = list(one.label) if isinstance(one.label, tuple) else one.label
-        found[record.id] = [label, one.row, one.raw, one.prepared]
-    return canonical_json({"format": FORMAT, "records": found})
+def index_parts(records: Records, class_names: Sequence[str], columns: Sequence[str]) -> Iterator[bytes]:
+    """The document, canonical: records come in the order of their ids."""
+    yield b'{"format":%d,"records":{' % FORMAT
+    comma = b""
+    for table in records.tables():
+        for at in range(0, table.num_rows, SLICE_ROWS):
+            yield comma + ",".join(_lines(table.slice(at, SLICE_ROWS), class_names, columns)).encode()
+            comma = b","
+    yield b"}}"
+
+
+def _lines(table: pa.Table, class_names: Sequence[str], columns: Sequence[str]) -> Iterator[str]:
+    said = partial(json.dumps, ensure_ascii=False)
+    held = held_in(table)
+    inputs = inputs_in(table, held)
+    targets = targets_in(table).tolist()
+    told = (table[name].to_pylist() for name in ("id", "row_digest", "raw_digest"))
+    prepared = _digests_of(inputs, held, columns)
+    for identity, row, raw, x, target in zip(*told, prepared, targets, strict=True):
+        label = label_of(tuple(target) if isinstance(target, list) else target, class_names)
+        if isinstance(label, float) and not math.isfinite(label):
+            raise ValueError(f"the target of record {identity!r} is {label}: expected a finite number")
+        name = said(list(label) if isinstance(label, tuple) else label, separators=(",", ":"))
+        yield f'{said(identity)}:[{name},{said(row)},{said(raw)},"{x}"]'
+
+
+def _digests_of(inputs: Inputs, held: Held, columns: Sequence[str]) -> Iterator[str]:
+    only = inputs.columns.get(inputs.names[0])
+    if held.named and len(inputs.names) == 1 and isinstance(only, Ragged) and not only.shape:  # as below, at once
+        begin = f'{{"{inputs.names[0]}":["{only.dtype}",['
+        for at, end in pairwise(only.offsets.tolist()):
+            told = f'{begin}{end - at}],"{digest_bytes(only.values[at:end].tobytes())}"]}}'
+            yield digest_bytes(told.encode())[:DIGITS]
+        return
+    for x in inputs.examples() if held.named or inputs.is_one else ():
+        yield _digest_of(x, columns)
+
+
+def index_digest(records: Records, class_names: Sequence[str], columns: Sequence[str]) -> str:
+    """SHA-256 hex of the document."""
+    found = hashlib.sha256()
+    for part in index_parts(records, class_names, columns):
+        found.update(part)
+    return found.hexdigest()
+
+
+def publish_index(
+    store: ObjectStore, records: Records, class_names: Sequence[str], columns: Sequence[str], sha256: str
+) -> None:
+    """As `indexes/<sha256>.json`."""
+    store.create(f"indexes/{sha256}.json", b"".join(index_parts(records, class_names, columns)))
 
 
 def input_columns(spec: InputSpec) -> tuple[str, ...]:

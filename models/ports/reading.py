@@ -14,13 +14,16 @@ READERS = 16  # threads
 AHEAD = 4 * READERS  # items that are begun or done and not taken yet: what bounds the memory
 
 
-def side_by_side(work: Callable[[T], R], items: Iterable[T], *, readers: int = READERS) -> Iterator[R]:
-    """`work` of each item, in the order of the items. The first error ends it, and nothing more is begun."""
+def side_by_side(
+    work: Callable[[T], R], items: Iterable[T], *, readers: int = READERS, ahead: int = AHEAD
+) -> Iterator[R]:
+    """`work` of each item, in the order of the items; `ahead` of them are begun or done and not taken yet. The first
+    error ends it, and nothing more is begun."""
     rest = iter(items)
     begun: deque[Future[R]] = deque()
     pool = ThreadPoolExecutor(readers)
     try:
-        begun.extend(pool.submit(work, item) for item in islice(rest, AHEAD))
+        begun.extend(pool.submit(work, item) for item in islice(rest, ahead))
         while begun:
             yield begun.popleft().result()
             begun.extend(pool.submit(work, item) for item in islice(rest, 1))

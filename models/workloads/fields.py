@@ -7,13 +7,13 @@ network takes. Until it is fitted, a row is the bytes of its example.
 from __future__ import annotations
 
 import base64
-import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from mlratchet.models.errors import DataError
 from mlratchet.models.networks.build import NetworkInput, NetworkOptions, build_network
@@ -22,9 +22,9 @@ from mlratchet.models.objectives.base import Task
 from mlratchet.models.preparation.base import CATEGORIES, NUMBERS, State
 from mlratchet.models.preparation.composed import PreparationPlan
 from mlratchet.models.preparation.section import PreparationSection
+from mlratchet.models.schema.cells import one_array
 from mlratchet.models.schema.fields import Schema
 from mlratchet.models.schema.notation import WHERE, Notation, See
-from mlratchet.models.schema.request import as_json
 from mlratchet.models.schema.typing import GROUP, ID, LABEL, typed
 from mlratchet.models.sources.csv import Csv
 from mlratchet.models.sources.formats import open_source, read_tables
@@ -33,13 +33,24 @@ from mlratchet.models.sources.images import Images
 from mlratchet.models.sources.jsonl import Jsonl
 from mlratchet.models.sources.parquet import Parquet
 from mlratchet.models.sources.pieces import RawPiece
-from mlratchet.models.sources.ranged import opening_whole
-from mlratchet.models.sources.raw_cells import cells_digest
+from mlratchet.models.sources.ranged import opening
+from mlratchet.models.sources.raw_cells import bytes_of, cells_digests, sha256_of_each
 from mlratchet.models.sources.record import ExampleSpec, InputSpec, RawObject, Record, Reject
+from mlratchet.models.sources.record_table import (
+    CELL,
+    REMARKS,
+    ROW_COLUMNS,
+    TARGET,
+    RecordPiece,
+    read_one_by_one,
+    tabled,
+    without_rows,
+)
 from mlratchet.models.sources.stored_examples import EXAMPLE, UNPREPARED
+from mlratchet.models.tensors.named import Inputs, Ragged
 from mlratchet.models.tensors.spec import TensorSpec
 from mlratchet.models.workloads.base import OF_THE_FIRST_DELIVERY, Workload
-from mlratchet.models.workloads.examples import example_bytes
+from mlratchet.models.workloads.examples import cells_as_text, example_cells, told_cells
 from mlratchet.models.workloads.standardise import attach_target, fit_target, neutral_target
 from pydantic import ValidationError
 from torch import nn
@@ -185,37 +196,60 @@ class SchemaWorkload(Workload):
 
         Raises ``DataError`` for a column whose numbers or times can be read in two ways.
         """
+        return read_one_by_one(self._read(objects, fetch, source))
+
+    def record_pieces(
+        self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
+    ) -> Iterator[RecordPiece] | None:
+        """The same column by column; None where a subclass reads records of its own."""
+        own = type(self).records is not SchemaWorkload.records
+        return None if own else self._read(objects, fetch, source)
+
+    def _read(
+        self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
+    ) -> Iterator[RecordPiece]:
         read = partial(self._pieces, objects, fetch, source)
-        notation = self._notation(read)
+        notation, pieces = self._notation(read)
         first = tuple(source.get("identity_columns") or ())
-        for piece in read():
+        for piece in pieces:
             if isinstance(piece, Reject):
-                yield piece
+                yield RecordPiece(table=None, rejects=((0, piece),))
                 continue
             raw = self._named(piece.table)
             table, rejects = typed(raw, self.schema, notation)
             unfit = self.plan.refused(table)
-            yield from (*rejects, *unfit)
-            gone = {one.where for one in unfit}
-            yield from (one for one in self._records(raw, table, first) if one.where not in gone)
+            table = without_rows(table, WHERE, {one.where for one in unfit})
+            records = self._records(raw, table, first) if table.num_rows else None
+            yield RecordPiece(table=records, rejects=tuple((0, one) for one in (*rejects, *unfit)))
 
     def _pieces(
         self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
     ) -> Iterator[RawPiece | Reject]:
         options = {name: value for name, value in source.items() if name not in OF_THE_FIRST_DELIVERY}
-        yield from read_tables(open_source(options, self.formats), objects, opening_whole(fetch))
+        yield from read_tables(open_source(options, self.formats), objects, opening(fetch))
 
-    def _notation(self, read: Callable[[], Iterator[RawPiece | Reject]]) -> Notation:
-        """How numbers and times are written, where the schema leaves it open: one more reading."""
+    def _notation(
+        self, read: Callable[[], Iterator[RawPiece | Reject]]
+    ) -> tuple[Notation, Iterable[RawPiece | Reject]]:
+        """How numbers and times are written, where the schema leaves it open; and the pieces, which are read once more
+        where they are more than are kept at hand."""
         open_ = any(
             (one.kind == "number" and one.decimal is None) or (one.kind == "time" and not one.format)
             for one in self.schema.fields.values()
         )
         sight = See(self.schema)
-        for piece in read() if open_ else ():
+        if not open_:
+            return sight.decide(), read()
+        held: list[RawPiece | Reject] = []
+        size = 0
+        for piece in read():
             if isinstance(piece, RawPiece):
                 sight.add(self._named(piece.table))
-        return sight.decide()
+                size += piece.table.nbytes
+            held.append(piece)
+            if size > AT_HAND_BYTES:
+                held = []
+        return sight.decide(), held if size <= AT_HAND_BYTES else read()
 
     def _named(self, table: pa.Table) -> pa.Table:
         """A label that the format says, under the name that the schema gives it."""
@@ -223,54 +257,55 @@ class SchemaWorkload(Workload):
             return table.rename_columns([self.schema.label if name == LABEL else name for name in table.column_names])
         return table
 
-    def _records(self, raw: pa.Table, table: pa.Table, first: Sequence[str]) -> Iterator[Record]:
+    def _records(self, raw: pa.Table, table: pa.Table, first: Sequence[str]) -> pa.Table:
         """Of the rows that are used; `raw` holds their cells as they were delivered, and others."""
-        at = {where: place for place, where in enumerate(raw[WHERE].to_pylist())}
-        used = raw.take([at[where] for where in table[WHERE].to_pylist()])
+        used = raw if table.num_rows == raw.num_rows else raw.take(pc.index_in(table[WHERE], raw[WHERE]))
         known = [name for name in used.column_names if not name.startswith("@")]
         aside = {self.schema.label, self.schema.id, self.schema.group}
         who = tuple(name for name in (first or known) if name in known and name not in aside)
-        cells = {name: _texts(used[name]) for name in known}
-        examples = example_bytes(table, self.schema)
-        columns = {name: column.to_pylist() for name, column in zip(table.column_names, table.columns, strict=True)}
-        names = used.column(ID).to_pylist() if ID in used.column_names else columns.get(ID)
-        groups = used.column(GROUP).to_pylist() if GROUP in used.column_names else columns.get(GROUP)
-        carried = [
-            n for n, f in self.schema.fields.items() if n != self.schema.label and (not f.input or f.kind in SLICED)
-        ]
-        classes = {name: number for number, name in enumerate(self.class_names())}
-        inputs = tuple(self.schema.inputs)
-        for row, where in enumerate(columns[WHERE]):
-            values = {name: cells[name][row] for name in known}
-            identity = cells_digest(values, who)
-            label = columns[LABEL][row]
-            yield Record(
-                id=str(names[row]) if names is not None else identity,
-                x={EXAMPLE: np.frombuffer(examples[row], dtype=np.uint8)},
-                y=classes[label] if classes else float(label),
-                group=groups[row] if groups is not None else (identity if names is None else None),
-                columns={n: _told(columns[n][row], self.schema.fields[n]) for n in carried},
-                content_sha256=hashlib.sha256(examples[row]).hexdigest(),
-                row_digest=identity,
-                row_columns=who,
-                raw_digest=cells_digest(values, inputs),
-                where=where,
-            )
+        cells = {name: cells_as_text(used[name]) for name in known}
+        examples = example_cells(table, self.schema)
+        rows = table.num_rows
+        identities = pa.array(cells_digests(cells, who, rows), pa.string())
+        names = self._role(ID, used, table)
+        groups = self._role(GROUP, used, table)
+        if groups is None:
+            groups = identities if names is None else pa.nulls(rows, pa.string())
+        carried = {
+            CELL + name: told_cells(one_array(table[name]), field)
+            for name, field in self.schema.fields.items()
+            if name != self.schema.label and (not field.input or field.kind in SLICED)
+        }
+        columns: dict[str, Any] = {
+            "id": identities if names is None else names,
+            "group": groups,
+            "content_sha256": pa.array(sha256_of_each(examples), pa.string()),
+            "row_digest": identities,
+            "raw_digest": pa.array(cells_digests(cells, tuple(self.schema.inputs), rows), pa.string()),
+            "where": one_array(table[WHERE]),
+            TARGET: self._targets(one_array(table[LABEL])),
+            ROW_COLUMNS: pa.array(np.zeros(rows, np.int32)),
+            REMARKS: pa.nulls(rows, pa.string()),
+            **carried,
+        }
+        offsets, data = bytes_of(examples)
+        begins = np.asarray(offsets, np.int64)
+        values = np.frombuffer(data, np.uint8)[begins[0] : begins[-1]]
+        inputs = Inputs({EXAMPLE: Ragged(values, begins - begins[0])})
+        return tabled(columns, inputs, named=True, row_columns=(who,))
+
+    def _role(self, name: str, used: pa.Table, table: pa.Table) -> pa.Array | None:
+        """A name that the format says, else the one of the schema's column."""
+        for one in (used, table):
+            if name in one.column_names:
+                return pc.cast(one_array(one[name]), pa.string())
+        return None
+
+    def _targets(self, labels: pa.Array) -> pa.Array:
+        if self.class_names():
+            return pc.cast(pc.index_in(labels, pa.array(self.class_names(), labels.type)), pa.int64())
+        return pc.cast(labels, pa.float64())
 
 
 SLICED = ("category", "entity")  # kinds of inputs that travel with a row as they are
-
-
-def _told(value: Any, field: Any) -> str:
-    return "" if value is None else str(as_json(value, field))
-
-
-def _texts(column: pa.ChunkedArray) -> list[str]:
-    """Cells as text; of bytes their digest."""
-    found = []
-    for value in column.to_pylist():
-        if isinstance(value, bytes):
-            found.append(hashlib.sha256(value).hexdigest())
-        else:
-            found.append("" if value is None else str(value).strip())
-    return found
+AT_HAND_BYTES = 64 << 20  # of raw cells, that a delivery is read once up to

@@ -15,6 +15,7 @@ import numpy as np
 from mlratchet.models.errors import DataError, RatchetError
 from mlratchet.models.sources.base import AFTER, Format
 from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject
+from mlratchet.models.sources.record_table import RecordPiece, pieces_of_records, targets_in
 from mlratchet.models.tensors.named import Row, example_misfit
 from mlratchet.models.tensors.spec import ONE
 from mlratchet.models.workloads.base import Workload
@@ -88,6 +89,44 @@ def guarded_records(
                 yield Reject(where=where, code="bad_target", reason=f"{where}: target: {problem}")
             else:
                 yield found
+
+
+def guarded_pieces(
+    workload: Workload, objects: list[RawObject], fetch: Fetch, source: Mapping[str, Any]
+) -> Iterator[RecordPiece]:
+    """The same in tables. Raises ``DataError`` as `reading`."""
+    with reading(workload) as last:
+        found = workload.record_pieces(objects, fetch, source)
+        for piece in found or ():
+            yield _learnable(piece, workload)
+            if piece.table is not None:
+                last.where = piece.table["where"][-1].as_py()
+    if found is None:
+        records = guarded_records(workload, objects, fetch, source)
+        yield from pieces_of_records(records, workload.input_spec().tensors)
+
+
+def _learnable(piece: RecordPiece, workload: Workload) -> RecordPiece:
+    """Without the records whose target the objective refuses."""
+    if piece.table is None:
+        return piece
+    refused, names = workload.objective.refusal, workload.class_names()
+    targets = targets_in(piece.table).tolist()
+    words = {target: refused(target, names) for target in set(targets)}
+    if not any(words.values()):
+        return piece
+    bad = np.asarray([bool(words[target]) for target in targets])
+    places = piece.table["where"].to_pylist()
+    rejects = [
+        (
+            int(row - before),
+            Reject(where=places[row], code="bad_target", reason=f"{places[row]}: target: {words[targets[row]]}"),
+        )
+        for before, row in enumerate(np.flatnonzero(bad).tolist())
+    ]
+    at_end = sorted([*piece.rejects, *rejects], key=lambda one: one[0])
+    left = piece.table.filter(~bad)
+    return RecordPiece(table=left if left.num_rows else None, rejects=tuple(at_end))
 
 
 def _other_shape(x: Any, shape: tuple[int, ...]) -> str:

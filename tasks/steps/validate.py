@@ -9,13 +9,14 @@ from mlratchet.models.data.dataset import DatasetManifest, load_dataset
 from mlratchet.models.data.preprocess import EmptyDatasetError, read_dataset_records
 from mlratchet.models.data.quality import Names, QualityReport, inspect
 from mlratchet.models.data.reading import publish_reading, reading_of
+from mlratchet.models.data.records import NO_RECORDS, Records
 from mlratchet.models.data.row_index import input_columns
 from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.models.evaluation.slices import require_columns
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.needs import demands_of
 from mlratchet.models.registration.record import Registration
-from mlratchet.models.sources.record import Record, Reject
+from mlratchet.models.sources.record import Reject
 from mlratchet.tasks.showing.prefect_page import show_markdown, show_table
 from mlratchet.tasks.step import step
 from mlratchet.tasks.support.open_version import signature_of_version
@@ -31,7 +32,7 @@ class Checked:
 
     def __init__(
         self,
-        records: list[Record],
+        records: Records,
         rejects: list[Reject],
         quality: QualityReport,
         previous: DatasetManifest | None,
@@ -51,10 +52,10 @@ def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
     previous = load_dataset(store, work.incumbent.dataset_id) if work.incumbent else None
     try:
         records, rejects = read_dataset_records(
-            store, snapshot, run.workload, run.spec.source, first=work.first, delivered=run.raw
+            store, snapshot, run.workload, run.spec.source, first=work.first, delivered=run.raw, scratch=run.scratch
         )
     except EmptyDatasetError as error:
-        keep_reading(run, work, [], error.rejects)
+        keep_reading(run, work, NO_RECORDS, error.rejects)
         raise
     quarantine = keep_reading(run, work, records, rejects)
     columns = sorted({name for record in records for name in record.columns})
@@ -73,7 +74,7 @@ def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
     return Checked(records, rejects, quality, previous, quarantine)
 
 
-def keep_reading(run: Run, work: Work, records: list[Record], rejects: list[Reject]) -> str:
+def keep_reading(run: Run, work: Work, records: Records, rejects: list[Reject]) -> str:
     """Publish everything that was set aside, and say what was read in Prefect and, once there is a run, in MLflow.
     Returns the digest of the quarantine."""
     reading = reading_of(records, rejects, work.first.number_marks)
