@@ -21,7 +21,7 @@ from mlratchet.models.data.record_shards import (
     write_shards,
 )
 from mlratchet.models.data.records import Records, Sorter, records_of
-from mlratchet.models.data.row_index import index_digest, publish_index
+from mlratchet.models.data.row_index import IndexDocument
 from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.models.errors import DataError
 from mlratchet.models.identity.canonical import canonical_json
@@ -157,10 +157,10 @@ def write_dataset(
         number_marks=first.number_marks,
     )
     held = records_of(records, tensors)
-    index = index_digest(held, class_names, input_columns)
+    index = IndexDocument(held, class_names, input_columns)
     if store.exists(f"datasets/{identity}.json"):
         found = load_dataset(store, identity)
-        mend(store, found.raw if prepared else found, held, data, (index, class_names, input_columns))
+        mend(store, found.raw if prepared else found, held, data, index)
         if prepared:
             mend_preparation(store, workload, found)
         return found
@@ -174,7 +174,7 @@ def write_dataset(
     rows = rows_of_a_shard(held, data)
     splits = write_shards(store, held, data, lambda _side, _number: rows)
     made = prepare_shards(store, workload, splits) if prepared else None
-    publish_index(store, held, class_names, input_columns, index)
+    index.publish(store)
     manifest = DatasetManifest(
         id=identity,
         snapshot_id=snapshot.id,
@@ -183,7 +183,7 @@ def write_dataset(
         preparation_sha256=made.sha256 if made is not None else "",
         rows=counted,
         target_counts=target_counts(held, class_names),
-        index_sha256=index,
+        index_sha256=index.sha256,
         identity_columns=identity_columns_of(held),
         number_marks=dict(first.number_marks),
     )
@@ -196,7 +196,7 @@ def mend(
     manifest: DatasetManifest,
     records: Records,
     data: DataConfig,
-    index: tuple[str, tuple[str, ...], tuple[str, ...]],
+    index: IndexDocument,
 ) -> None:
     """Write again what of a dataset was changed or is gone: its rows are at hand.
 
@@ -210,6 +210,6 @@ def mend(
             for ref in refs:
                 if ref.key in lost:
                     store.get(ref.key, sha256=ref.sha256)
-    sha256, class_names, columns = index
+    sha256 = index.sha256
     if manifest.index_sha256 == sha256 and not is_whole(store, f"indexes/{sha256}.json", sha256):
-        publish_index(store, records, class_names, columns, sha256)
+        index.publish(store)

@@ -27,7 +27,8 @@ from mlratchet.models.sources.record_table import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
-WRITERS = 4  # threads; a shard each is in memory
+WRITERS = 8  # threads, of small shards
+WRITTEN_BYTES = 64 << 20  # of records, in the shards that are written at once
 MOST_SHARDS = 256  # of a dataset whose shards have `data.rows_per_shard`
 SHARD_BYTES = 32 << 20  # of records, in a shard of a larger one
 Cut = Callable[[str, int], int]
@@ -59,11 +60,13 @@ def rows_of_a_shard(records: Records, data: DataConfig) -> int:
 def write_shards(store: ObjectStore, records: Records, data: DataConfig, cut: Cut) -> dict[str, tuple[ShardRef, ...]]:
     """Publish the shards of every side; the references in order."""
     refs: dict[str, list[ShardRef]] = {side: [] for side in SIDES}
+    shard_bytes = records.size_bytes * cut(SIDES[0], 0) // max(1, len(records))
+    writers = min(WRITERS, max(1, WRITTEN_BYTES // max(1, shard_bytes)))
     found = side_by_side(
         lambda job: (job[0], publish_shard(store, rows_of_table(job[1]))),
         _shards(records, data, cut),
-        readers=WRITERS,
-        ahead=WRITERS,
+        readers=writers,
+        ahead=writers,
     )
     for side, ref in found:
         refs[side].append(ref)

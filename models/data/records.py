@@ -28,7 +28,7 @@ from mlratchet.models.tensors.spec import TensorSpec
 if TYPE_CHECKING:
     import pyarrow as pa
 
-HELD_BYTES = 64 << 20  # of records in memory, and of a file
+HELD_BYTES = 32 << 20  # of records in memory, and of a file
 SAMPLES = 64  # ids of a file by which stretches are cut
 ORDER = "@order"  # the number of a record as it came
 
@@ -122,7 +122,7 @@ class Sorter:
     """Takes pieces in the order in which they are read; `sorted` gives them by id, the first of each."""
 
     scratch: Path | None = None  # where files may be; None: where temporary files are
-    held_bytes: int = HELD_BYTES
+    held_bytes: int = field(default_factory=lambda: HELD_BYTES)
     _waiting: list[pa.Table] = field(default_factory=list)
     _waiting_bytes: int = 0
     _folder: Path | None = None

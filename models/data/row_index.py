@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 from mlratchet.models.data.dataset import DatasetManifest
-from mlratchet.models.data.records import Records
+from mlratchet.models.data.records import HELD_BYTES, Records
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import digest, digest_bytes
 from mlratchet.models.ports.storage import ObjectStore
-from mlratchet.models.sources.raw_cells import DIGITS
+from mlratchet.models.sources.raw_cells import DIGITS, json_of_text
 from mlratchet.models.sources.record import InputSpec, Record, Target
 from mlratchet.models.sources.record_table import SLICE_ROWS, Held, held_in, inputs_in, targets_in
 from mlratchet.models.tensors.named import Inputs, Ragged, Row
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FORMAT = 2  # the first one was `{id: [content SHA-256, number of the class]}`
+PART_BYTES = 16 << 20  # of a large document, that are sent at once
 Label = str | float | tuple[str, ...]
 
 
@@ -93,19 +93,33 @@ def index_parts(records: Records, class_names: Sequence[str], columns: Sequence[
     yield b"}}"
 
 
-def _lines(table: pa.Table, class_names: Sequence[str], columns: Sequence[str]) -> Iterator[str]:
-    said = partial(json.dumps, ensure_ascii=False)
-    held = held_in(table)
-    inputs = inputs_in(table, held)
-    targets = targets_in(table).tolist()
-    told = (table[name].to_pylist() for name in ("id", "row_digest", "raw_digest"))
-    prepared = _digests_of(inputs, held, columns)
-    for identity, row, raw, x, target in zip(*told, prepared, targets, strict=True):
-        label = label_of(tuple(target) if isinstance(target, list) else target, class_names)
-        if isinstance(label, float) and not math.isfinite(label):
-            raise ValueError(f"the target of record {identity!r} is {label}: expected a finite number")
-        name = said(list(label) if isinstance(label, tuple) else label, separators=(",", ":"))
-        yield f'{said(identity)}:[{name},{said(row)},{said(raw)},"{x}"]'
+def _lines(table: pa.Table, class_names: Sequence[str], columns: Sequence[str]) -> list[str]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    prepared = pa.array(_digests_of(inputs_in(table), held_in(table), columns), pa.string())
+    identity, row, raw = (json_of_text(table[name].combine_chunks()) for name in ("id", "row_digest", "raw_digest"))
+    label = _labels(table, class_names)
+    parts = [identity, ":[", label, ",", row, ",", raw, ',"', prepared, '"]']
+    found = [pa.scalar(part) if isinstance(part, str) else part for part in parts]
+    lines: list[str] = pc.binary_join_element_wise(*found, pa.scalar("")).to_pylist()
+    return lines
+
+
+def _labels(table: pa.Table, class_names: Sequence[str]) -> pa.Array:
+    """As JSON."""
+    import pyarrow as pa
+
+    found = targets_in(table)
+    if found.ndim == 1 and class_names:
+        names = pa.array([json.dumps(name, ensure_ascii=False) for name in class_names], pa.string())
+        return names.take(pa.array(found.astype(np.int64)))
+    if found.ndim == 1 and not np.isfinite(found).all():
+        identity = table["id"][int(np.flatnonzero(~np.isfinite(found))[0])].as_py()
+        raise ValueError(f"the target of record {identity!r} is no finite number")
+    labels = (label_of(tuple(one) if isinstance(one, list) else one, class_names) for one in found.tolist())
+    told = [list(one) if isinstance(one, tuple) else one for one in labels]
+    return pa.array([json.dumps(one, ensure_ascii=False, separators=(",", ":")) for one in told], pa.string())
 
 
 def _digests_of(inputs: Inputs, held: Held, columns: Sequence[str]) -> Iterator[str]:
@@ -120,19 +134,26 @@ def _digests_of(inputs: Inputs, held: Held, columns: Sequence[str]) -> Iterator[
         yield _digest_of(x, columns)
 
 
-def index_digest(records: Records, class_names: Sequence[str], columns: Sequence[str]) -> str:
-    """SHA-256 hex of the document."""
-    found = hashlib.sha256()
-    for part in index_parts(records, class_names, columns):
-        found.update(part)
-    return found.hexdigest()
+class IndexDocument:
+    """The document, written once: in memory, or in a file of its own where it is large."""
 
+    def __init__(self, records: Records, class_names: Sequence[str], columns: Sequence[str]) -> None:
+        self._file = tempfile.SpooledTemporaryFile(max_size=HELD_BYTES)  # noqa: SIM115 - as long as this is
+        found = hashlib.sha256()
+        for part in index_parts(records, class_names, columns):
+            found.update(part)
+            self._file.write(part)
+        self.sha256 = found.hexdigest()
+        self._size = self._file.tell()
 
-def publish_index(
-    store: ObjectStore, records: Records, class_names: Sequence[str], columns: Sequence[str], sha256: str
-) -> None:
-    """As `indexes/<sha256>.json`."""
-    store.create(f"indexes/{sha256}.json", b"".join(index_parts(records, class_names, columns)))
+    def publish(self, store: ObjectStore) -> None:
+        """As `indexes/<sha256>.json`."""
+        key = f"indexes/{self.sha256}.json"
+        self._file.seek(0)
+        if self._size <= HELD_BYTES:
+            store.create(key, self._file.read())
+        else:
+            store.put_stream(key, iter(lambda: self._file.read(PART_BYTES), b""))
 
 
 def input_columns(spec: InputSpec) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import hashlib
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -71,6 +71,10 @@ class ObjectsInMemory:
         """See the port."""
         with self._lock:
             self._objects[key] = (self._kept(data), time.time())
+
+    def put_stream(self, key: str, parts: Iterable[bytes]) -> None:
+        """See the port."""
+        self.put(key, b"".join(parts))
 
     def create(self, key: str, data: bytes | bytearray) -> None:
         """See the port."""

@@ -6,6 +6,7 @@ import base64
 import datetime as dt
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,13 @@ from mlratchet.models.preparation.rows import table_of
 from mlratchet.models.preparation.section import PreparationSection
 from mlratchet.models.schema.cells import one_array
 from mlratchet.models.schema.fields import Field, Schema
+from mlratchet.models.schema.kinds import type_of
 from mlratchet.models.schema.request import as_json
 from mlratchet.models.sources.raw_cells import json_of_text
 from mlratchet.models.sources.record import ExampleSpec
-from mlratchet.models.sources.stored_examples import documents_of
-from mlratchet.models.tensors.named import Inputs
+from mlratchet.models.sources.stored_examples import EXAMPLE, documents_of
+from mlratchet.models.tensors.named import Inputs, Ragged
+from pyarrow import json
 
 
 def example_cells(table: pa.Table, schema: Schema) -> pa.Array:
@@ -93,6 +96,29 @@ def table_of_examples(documents: Sequence[dict[str, Any]], schema: Schema) -> pa
     return table_of(rows, fields)
 
 
+PLAIN = ("number", "category", "text", "letters", "entity")  # kinds whose JSON Arrow reads as they are
+
+
+def table_of_stored(rows: Inputs, schema: Schema) -> pa.Table:
+    """The same of examples as a dataset keeps them."""
+    fields, held = schema.inputs, rows.columns.get(EXAMPLE)
+    if not isinstance(held, Ragged) or any(one.kind not in PLAIN for one in fields.values()):
+        return table_of_examples(documents_of(rows), schema)
+    data = held.values.tobytes()
+    view = memoryview(data)
+    if b"\n" in data:  # none of ours
+        return table_of_examples(documents_of(rows), schema)
+    lines = b"\n".join(view[at:end] for at, end in pairwise(held.offsets.tolist()))
+    kinds = pa.schema([(name, type_of(one)) for name, one in fields.items()])
+    parsing = json.ParseOptions(explicit_schema=kinds, unexpected_field_behavior="error")
+    reading = json.ReadOptions(use_threads=False, block_size=len(lines) + 1)
+    try:
+        table = json.read_json(pa.BufferReader(lines), reading, parsing).combine_chunks()
+    except pa.ArrowInvalid:
+        return table_of_examples(documents_of(rows), schema)
+    return table if table.num_rows == len(rows) else table_of_examples(documents_of(rows), schema)
+
+
 def _typed(value: Any, field: Field) -> Any:
     if field.kind in ("image", "audio"):
         return base64.b64decode(value)
@@ -120,7 +146,7 @@ class Preparer:
 
     def prepared_examples(self, rows: Inputs) -> Inputs:
         """Of stored ones."""
-        return self.prepared(table_of_examples(documents_of(rows), self.schema))
+        return self.prepared(table_of_stored(rows, self.schema))
 
 
 @lru_cache(maxsize=8)

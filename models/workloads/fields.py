@@ -216,11 +216,16 @@ class SchemaWorkload(Workload):
                 yield RecordPiece(table=None, rejects=((0, piece),))
                 continue
             raw = self._named(piece.table)
-            table, rejects = typed(raw, self.schema, notation)
-            unfit = self.plan.refused(table)
-            table = without_rows(table, WHERE, {one.where for one in unfit})
-            records = self._records(raw, table, first) if table.num_rows else None
-            yield RecordPiece(table=records, rejects=tuple((0, one) for one in (*rejects, *unfit)))
+            for at in range(0, max(1, raw.num_rows), STRETCH_ROWS):
+                yield self._checked(raw.slice(at, STRETCH_ROWS), notation, first)
+
+    def _checked(self, raw: pa.Table, notation: Notation, first: Sequence[str]) -> RecordPiece:
+        """The rows that keep the rules, and the others."""
+        table, rejects = typed(raw, self.schema, notation)
+        unfit = self.plan.refused(table)
+        table = without_rows(table, WHERE, {one.where for one in unfit})
+        records = self._records(raw, table, first) if table.num_rows else None
+        return RecordPiece(table=records, rejects=tuple((0, one) for one in (*rejects, *unfit)))
 
     def _pieces(
         self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
@@ -308,4 +313,5 @@ class SchemaWorkload(Workload):
 
 
 SLICED = ("category", "entity")  # kinds of inputs that travel with a row as they are
-AT_HAND_BYTES = 64 << 20  # of raw cells, that a delivery is read once up to
+STRETCH_ROWS = 16_384  # of a piece, that are made records at once: their texts and digests are larger than they
+AT_HAND_BYTES = 32 << 20  # of raw cells, that a delivery is read once up to

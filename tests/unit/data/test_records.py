@@ -13,7 +13,7 @@ from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.data.config import DataConfig
 from mlratchet.models.data.record_shards import rows_of_a_shard, write_shards
 from mlratchet.models.data.records import Records, Sorter, records_of
-from mlratchet.models.data.row_index import entry_of, index_digest, publish_index
+from mlratchet.models.data.row_index import IndexDocument, entry_of
 from mlratchet.models.data.shards import write_shard
 from mlratchet.models.data.split import SIDES, side_of
 from mlratchet.models.identity.canonical import canonical_json
@@ -155,6 +155,8 @@ def test_the_index_is_written_as_it_would_be_whole(tmp_path: Path, named: bool) 
     entries = {one.id: entry_of(one, names, ()) for one in expected}
     whole = {key: [one.label, one.row, one.raw, one.prepared] for key, one in entries.items()}
     store, records = MemoryStore("s"), records_of(expected, NAMED[:1] if named else ())
-    sha256 = index_digest(records, names, ())
-    publish_index(store, records, names, (), sha256)
-    assert store.get(f"indexes/{sha256}.json", sha256=sha256) == canonical_json({"format": 2, "records": whole})
+    document = IndexDocument(records, names, ())
+    document.publish(store)
+    assert store.get(f"indexes/{document.sha256}.json", sha256=document.sha256) == canonical_json(
+        {"format": 2, "records": whole}
+    )
