@@ -73,3 +73,4 @@ class DataConfig(StrictModel):
 
     split: SplitConfig = SplitConfig()
     rows_per_shard: int = Field(default=1024, ge=1)
+    """At least; a dataset of very many such shards has larger ones."""
