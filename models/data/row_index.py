@@ -22,7 +22,7 @@ from mlratchet.models.identity.canonical import digest, digest_bytes
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.sources.raw_cells import DIGITS, json_of_text
 from mlratchet.models.sources.record import InputSpec, Record, Target
-from mlratchet.models.sources.record_table import SLICE_ROWS, Held, held_in, inputs_in, targets_in
+from mlratchet.models.sources.record_table import SLICE_ROWS, RecordLayout, held_in, inputs_in, targets_in
 from mlratchet.models.tensors.named import Inputs, Ragged, Row
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _labels(table: pa.Table, class_names: Sequence[str]) -> pa.Array:
     return pa.array([json.dumps(one, ensure_ascii=False, separators=(",", ":")) for one in told], pa.string())
 
 
-def _digests_of(inputs: Inputs, held: Held, columns: Sequence[str]) -> Iterator[str]:
+def _digests_of(inputs: Inputs, held: RecordLayout, columns: Sequence[str]) -> Iterator[str]:
     only = inputs.columns.get(inputs.names[0])
     if held.named and len(inputs.names) == 1 and isinstance(only, Ragged) and not only.shape:  # as below, at once
         begin = f'{{"{inputs.names[0]}":["{only.dtype}",['

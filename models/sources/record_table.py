@@ -1,6 +1,6 @@
 """Records as tables, a column per field: what a delivery of any size is held in, on disk, and handed over by a child.
 
-A table says in the metadata of its schema which tensors its inputs are (`Held`); the bytes of a row's tensor are one
+A table says in the metadata of its schema which tensors its inputs are (`RecordLayout`); the bytes of a row's tensor are one
 cell. Shape legend: N rows.
 """
 
@@ -36,7 +36,7 @@ class RecordPiece:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Held:
+class RecordLayout:
     """What the metadata of a table says."""
 
     tensors: tuple[TensorSpec, ...]  # in the order of their names
@@ -50,7 +50,7 @@ class Held:
         return {ABOUT: json.dumps(about).encode()}
 
 
-def held_in(table: pa.Table) -> Held:
+def held_in(table: pa.Table) -> RecordLayout:
     """Raises ``ValueError`` for a table that holds no records."""
     try:
         about = json.loads((table.schema.metadata or {})[ABOUT])
@@ -59,7 +59,7 @@ def held_in(table: pa.Table) -> Held:
             for name, shape, dtype, ragged in about["tensors"]
         )
         row_columns = tuple(tuple(map(str, names)) for names in about["row_columns"])
-        return Held(tensors=tensors, named=bool(about["named"]), row_columns=row_columns)
+        return RecordLayout(tensors=tensors, named=bool(about["named"]), row_columns=row_columns)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"no table of records: {type(error).__name__}: {error}") from error
 
@@ -111,7 +111,7 @@ def tabled(
 
     specs = tuple(sorted(inputs.specs, key=lambda one: one.name))
     cells = {X + one.name: _cells(inputs.columns[one.name], one) for one in specs}
-    held = Held(tensors=specs, named=named, row_columns=row_columns)
+    held = RecordLayout(tensors=specs, named=named, row_columns=row_columns)
     return pa.table({**columns, **cells}).replace_schema_metadata(held.packed())
 
 
@@ -153,7 +153,7 @@ def _array(cells: pa.ChunkedArray, spec: TensorSpec) -> Column:
     return Ragged(values.view(dtype).reshape(-1, *spec.shape), (offsets - offsets[0]) // size)
 
 
-def inputs_in(table: pa.Table, held: Held | None = None) -> Inputs:
+def inputs_in(table: pa.Table, held: RecordLayout | None = None) -> Inputs:
     """The inputs of a table's rows."""
     held = held or held_in(table)
     return Inputs({one.name: _array(table[X + one.name], one) for one in held.tensors})
@@ -182,7 +182,7 @@ def unpacked_records(table: pa.Table) -> Iterator[Record]:
         yield from _unpacked(table.slice(at, SLICE_ROWS), held)
 
 
-def _unpacked(table: pa.Table, held: Held) -> Iterator[Record]:
+def _unpacked(table: pa.Table, held: RecordLayout) -> Iterator[Record]:
     plain = list(plain_fields())
     told = [table[name].to_pylist() for name in plain]
     names = cell_names(table)
@@ -201,7 +201,7 @@ def _unpacked(table: pa.Table, held: Held) -> Iterator[Record]:
         yield one
 
 
-def _rows(inputs: Inputs, held: Held) -> Iterator[Row]:
+def _rows(inputs: Inputs, held: RecordLayout) -> Iterator[Row]:
     if not held.named:
         yield from inputs.array
         return
@@ -227,7 +227,7 @@ def joined_tables(tables: Sequence[pa.Table]) -> pa.Table:
         if (one.tensors, one.named) != (first.tensors, first.named):
             raise ValueError(f"records of {_words(first.tensors)} and of {_words(one.tensors)} in one delivery")
     known = {names: n for n, names in enumerate(dict.fromkeys(names for one in every for names in one.row_columns))}
-    held = Held(tensors=first.tensors, named=first.named, row_columns=tuple(known))
+    held = RecordLayout(tensors=first.tensors, named=first.named, row_columns=tuple(known))
     numbers = [np.asarray([known[names] for names in one.row_columns], np.int32) for one in every]
     found = [
         table.set_column(

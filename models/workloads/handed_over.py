@@ -19,7 +19,7 @@ from mlratchet.models.sources.record_table import (
     REMARKS,
     ROW_COLUMNS,
     TARGET,
-    Held,
+    RecordLayout,
     RecordPiece,
     X,
     held_in,
@@ -108,7 +108,7 @@ def _table(parts: Mapping[str, np.ndarray[Any, Any]], words: Mapping[str, Any], 
     return table
 
 
-def _check_fields(table: pa.Table, held: Held) -> None:
+def _check_fields(table: pa.Table, held: RecordLayout) -> None:
     """Raises ``ValueError`` for columns that are not those of records."""
     import pyarrow as pa
 
