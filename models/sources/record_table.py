@@ -1,7 +1,7 @@
 """Records as tables, a column per field: what a delivery of any size is held in, on disk, and handed over by a child.
 
-A table says in the metadata of its schema which tensors its inputs are (`RecordLayout`); the bytes of a row's tensor are
-one cell. Shape legend: N rows.
+A table says in the metadata of its schema which tensors its inputs are (`RecordLayout`); the bytes of a row's tensor
+are one cell. Shape legend: N rows.
 """
 
 from __future__ import annotations
