@@ -145,6 +145,35 @@ def loader() -> list[str]:
     return [*lines, "", *notes, *(f"Measured {about(row)}." for row in rows)] if rows else []
 
 
+def dataset() -> list[str]:
+    rows, taken = newest("dataset", "rows", file="dataset"), newest("snapshot", "objects", file="dataset")
+    lines = ["", "## Making a dataset", ""]
+    lines += [
+        "A CSV of ten numbers and a label, in a folder: snapshot, records read, checked and sorted by id, split and",
+        "written as shards. The limit is Polars, which reads the same file into memory and checks it.",
+        "",
+        "| rows | MB | what | seconds | CPU s | peak MB |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        sides = {**row["steps"], "ours together": together(row["steps"]), "Polars": row.get("polars")}
+        for name, side in sides.items():
+            if side is not None:
+                peak = {"ours together": row["peak_mb"], "Polars": side.get("peak_mb")}.get(name, "")
+                told = f"{name} | {side['wall_s']:.1f} | {side['cpu_s']:.1f} | {peak}"
+                lines.append(f"| {row['rows']:,} | {row['megabytes']} | {told} |")
+    lines += ["", "A snapshot of small objects, over a store in a folder.", ""]
+    lines += ["| objects | what | seconds | CPU s |", "|---|---|---|---|"]
+    for row in taken:
+        for name, side in row["sides"].items():
+            lines.append(f"| {row['objects']:,} | {name} | {side['wall_s']:.2f} | {side['cpu_s']:.2f} |")
+    return [*lines, "", *(f"Measured {about(row)}." for row in [*rows, *taken])] if rows or taken else []
+
+
+def together(steps: dict[str, Any]) -> dict[str, float]:
+    return {unit: sum(step[unit] for step in steps.values()) for unit in ("wall_s", "cpu_s")}
+
+
 def serving() -> list[str]:
     rows = newest("serving", "model", "at_once")
     lines = ["", "## Serving: CPU time of an answer", ""]
@@ -319,6 +348,7 @@ SECTIONS = (
     logging,
     preparation,
     loader,
+    dataset,
     serving,
     gates,
     promotion,

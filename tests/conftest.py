@@ -142,7 +142,8 @@ def ingest(
         for name, data in files.items():
             raw.put(f"digits/{name}", data)
         snapshot = take_snapshot(raw, store, prefix="digits/")
-        return read_dataset_records(store, snapshot, digits_workload, digits_spec.source)
+        records, rejects = read_dataset_records(store, snapshot, digits_workload, digits_spec.source)
+        return list(records), rejects
 
     return read
 

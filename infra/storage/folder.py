@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -65,6 +65,17 @@ class FolderStore:
         """See the port."""
         file = self._file(key)
         self._part(data).replace(file)
+
+    def put_stream(self, key: str, parts: Iterable[bytes]) -> None:
+        """See the port."""
+        file, part = self._file(key), self._folder / f"{PART}{uuid.uuid4().hex}"
+        try:
+            with part.open("wb") as sink:
+                for data in parts:
+                    sink.write(data)
+            part.replace(file)
+        finally:
+            part.unlink(missing_ok=True)
 
     def create(self, key: str, data: bytes | bytearray) -> None:
         """See the port."""

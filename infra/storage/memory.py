@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from mlratchet.infra.storage.keys import check_key
 from mlratchet.models.ports.memory import ObjectsInMemory
 from mlratchet.models.ports.storage import ObjectInfo
@@ -21,6 +23,10 @@ class MemoryStore(ObjectsInMemory):
     def put(self, key: str, data: bytes) -> None:
         """See the port."""
         super().put(check_key(key), data)
+
+    def put_stream(self, key: str, parts: Iterable[bytes]) -> None:
+        """See the port."""
+        super().put_stream(check_key(key), parts)
 
     def create(self, key: str, data: bytes | bytearray) -> None:
         """See the port."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from mlratchet.infra.storage.signed_get import SignedGet
 from mlratchet.models.errors import ConfigurationError, RatchetError
 from mlratchet.models.ports.local_files import LocalCopies
 from mlratchet.models.ports.memory import check_range, verify
+from mlratchet.models.ports.reading import side_by_side
 from mlratchet.models.ports.storage import (
     CredentialsExpired,
     DigestMismatch,
@@ -36,6 +38,7 @@ MISSING = {"NoSuchKey", "404", "NotFound"}
 REFUSED = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "403", "Forbidden"}
 BEHIND_ITS_END = {"InvalidRange", "416"}
 EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken", "RequestExpired"}
+SENDERS = 4  # parts of a large object that are under way at once
 CONFLICT_TRIES = 8  # 409 means "try again"
 _session_lock = threading.Lock()  # boto3 sessions are not thread-safe while a client is made
 
@@ -181,6 +184,31 @@ class S3Store:
         """See the port."""
         check_key(key)
         self._call("write", key, lambda: self._client.put_object(Bucket=self._bucket, Key=key, Body=data))
+
+    def put_stream(self, key: str, parts: Iterable[bytes]) -> None:
+        """See the port."""
+        check_key(key)
+        where = {"Bucket": self._bucket, "Key": key}
+        begun = self._call("begin to write", key, lambda: self._client.create_multipart_upload(**where))
+        upload = {**where, "UploadId": begun["UploadId"]}
+
+        def send(job: tuple[int, bytes]) -> dict[str, Any]:
+            number, data = job
+            reply = self._call(
+                "write a part of", key, lambda: self._client.upload_part(**upload, PartNumber=number, Body=data)
+            )
+            return {"PartNumber": number, "ETag": reply["ETag"]}
+
+        try:
+            sent = list(side_by_side(send, enumerate(parts, 1), readers=SENDERS, ahead=SENDERS))
+            whole = {"Parts": sent}
+            self._call(
+                "end to write", key, lambda: self._client.complete_multipart_upload(**upload, MultipartUpload=whole)
+            )
+        except BaseException:
+            with suppress(RatchetError):  # what began it is said; an unfinished upload holds parts that nobody sees
+                self._call("give up to write", key, lambda: self._client.abort_multipart_upload(**upload))
+            raise
 
     def create(self, key: str, data: bytes | bytearray) -> None:
         """See the port."""

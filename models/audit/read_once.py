@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mlratchet.models.ports.storage import ObjectInfo, ObjectStore, StorageError
@@ -76,6 +76,10 @@ class ReadOnce:
 
     def put(self, key: str, _data: bytes) -> None:
         """Refused."""
+        raise _refusal(self.bucket, key)
+
+    def put_stream(self, key: str, parts: Iterable[bytes]) -> None:  # noqa: ARG002 - the port's name
+        """Never done."""
         raise _refusal(self.bucket, key)
 
     def create(self, key: str, _data: bytes | bytearray) -> None:

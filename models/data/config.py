@@ -68,6 +68,7 @@ class DataConfig(StrictModel):
 
     split: SplitRule = SplitConfig()
     rows_per_shard: int = Field(default=1024, ge=1)
+    """At least; a dataset of very many such shards has larger ones."""
     set_aside: tuple[str, ...] = Field(default=(), strict=False, exclude_if=lambda value: not value)
     """Remarks whose records are set aside: what `quality.rules` says of them, for the identity of the rows."""
     near: NearDuplicates | None = Field(default=None, exclude_if=lambda value: value is None)

@@ -6,16 +6,20 @@ import base64
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from mlratchet.models.config import WorkloadRef
 from mlratchet.models.data.dataset import DatasetManifest, ShardRef, preparation_key
 from mlratchet.models.data.shards import first_rows, publish_shard, read_shard
 from mlratchet.models.identity.canonical import digest_bytes
+from mlratchet.models.ports.reading import side_by_side
 from mlratchet.models.ports.storage import DigestMismatch, ObjectNotFound, ObjectStore
 from mlratchet.models.sources.stored_examples import documents_of
+from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.workloads.prepared import fit_away
 
+WRITERS = 4  # threads; a shard each is in memory
 logger = logging.getLogger(__name__)
 
 
@@ -31,17 +35,24 @@ def prepare_shards(
     store: ObjectStore, workload: WorkloadRef, examples: Mapping[str, tuple[ShardRef, ...]]
 ) -> PreparedShards:
     """Fit, apply and publish. Raises ``DataError`` for rows that the preparation cannot be fitted to."""
-    held = {side: [read_shard(store, ref) for ref in refs] for side, refs in examples.items()}
-    fitted, found = fit_away(workload, {side: [one.x for one in shards] for side, shards in held.items()})
+    loads = {side: [partial(_examples, store, ref) for ref in refs] for side, refs in examples.items()}
+    fitted, found = fit_away(workload, loads)
     sha256 = digest_bytes(fitted)
     store.create(preparation_key(sha256), fitted)
-    splits = {
-        side: tuple(
-            publish_shard(store, replace(rows, x=inputs)) for rows, inputs in zip(held[side], found[side], strict=True)
-        )
-        for side in examples
-    }
+
+    def publish(job: tuple[str, int]) -> ShardRef:
+        side, at = job
+        ref = examples[side][at]
+        return publish_shard(store, replace(read_shard(store, ref), x=found[side].of(at, ref.rows)))
+
+    jobs = [(side, at) for side, refs in examples.items() for at in range(len(refs))]
+    refs = dict(zip(jobs, side_by_side(publish, jobs, readers=WRITERS, ahead=WRITERS), strict=True))
+    splits = {side: tuple(refs[side, at] for at in range(len(examples[side]))) for side in examples}
     return PreparedShards(splits=splits, sha256=sha256)
+
+
+def _examples(store: ObjectStore, ref: ShardRef) -> Inputs:
+    return read_shard(store, ref).x
 
 
 def fitted_to(store: ObjectStore, dataset: DatasetManifest) -> str:

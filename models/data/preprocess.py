@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from mlratchet.models.config import WorkloadRef
 from mlratchet.models.data.config import DataConfig
-from mlratchet.models.data.dataset import DatasetManifest, ShardRef, dataset_id, load_dataset
+from mlratchet.models.data.dataset import DatasetManifest, dataset_id, load_dataset
 from mlratchet.models.data.prepared_shards import is_whole, mend_preparation, prepare_shards
 from mlratchet.models.data.raw_objects import raw_objects
-from mlratchet.models.data.row_index import index_bytes
-from mlratchet.models.data.rules import AS_USUAL, QualityConfig, ruled
-from mlratchet.models.data.shards import write_shard
+from mlratchet.models.data.record_shards import (
+    identity_columns_of,
+    rows_of_a_shard,
+    side_counts,
+    target_counts,
+    write_shards,
+)
+from mlratchet.models.data.records import Records, Sorter, records_of
+from mlratchet.models.data.row_index import IndexDocument
+from mlratchet.models.data.rules import AS_USUAL, QualityConfig, ruled_pieces
 from mlratchet.models.data.snapshot import Snapshot
-from mlratchet.models.data.split import SIDES, Sides, sides_of
+from mlratchet.models.data.split import Sides, sides_of
 from mlratchet.models.errors import DataError
-from mlratchet.models.identity.canonical import canonical_json, digest_bytes
+from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.schema.numbers import Mark
 from mlratchet.models.sources.base import SourceOptions
-from mlratchet.models.sources.record import Record, Reject, target_names
+from mlratchet.models.sources.record import Record, Reject
+from mlratchet.models.sources.record_table import RecordPiece, read_one_by_one
 from mlratchet.models.tensors.spec import TensorSpec
 from mlratchet.models.workloads.base import Workload
-from mlratchet.models.workloads.guarded import guarded_records
+from mlratchet.models.workloads.guarded import guarded_pieces
 from mlratchet.models.workloads.told import ToldWorkload
 
 logger = logging.getLogger(__name__)
-WRITERS = 8  # threads
 
 
 class EmptyDatasetError(DataError):
@@ -74,26 +80,24 @@ def read_dataset_records(
     first: FirstDelivery = UNKNOWN,
     delivered: ObjectStore | None = None,
     rules: QualityConfig = AS_USUAL,
-) -> tuple[list[Record], list[Reject]]:
-    """Every record of the snapshot, and what had to be set aside with reasons; each is told once. `delivered`: the
-    bucket that the snapshot was taken of, to mend copies from.
+    scratch: Path | None = None,
+) -> tuple[Records, list[Reject]]:
+    """Every record of the snapshot by id, and what had to be set aside with reasons; each is told once. `delivered`:
+    the bucket that the snapshot was taken of, to mend copies from. `scratch`: a folder where many records lie.
 
     Raises ``EmptyDatasetError`` when nothing can be used, ``DataError`` when the delivery as a whole cannot be read.
     """
-    records: dict[str, Record] = {}
-    rejects: list[Reject] = []
-    for found in ruled(raw_records(store, snapshot, workload, source, first=first, delivered=delivered), rules):
-        if isinstance(found, Reject):
-            rejects.append(found)
-        elif found.id in records:
-            where, kept = found.where or found.id, records[found.id].where
-            words = f"{where}: id {found.id!r} is there twice; the first{f' ({kept})' if kept else ''} is kept"
-            rejects.append(Reject(where=where, code="duplicate_id", reason=words))
-        else:
-            records[found.id] = found
-    if not records:
+    sorter = Sorter(scratch=scratch)
+    pieces = raw_pieces(store, snapshot, workload, source, first=first, delivered=delivered)
+    for piece in ruled_pieces(pieces, rules, workload.input_spec().tensors):
+        try:
+            sorter.add(piece)
+        except ValueError as error:
+            raise DataError(f"{source.prefix}: {error}") from error
+    records, rejects = sorter.sorted()
+    if not len(records):
         raise EmptyDatasetError(source.prefix, rejects)
-    return sorted(records.values(), key=lambda record: record.id), rejects
+    return records, rejects
 
 
 def raw_records(
@@ -109,17 +113,30 @@ def raw_records(
 
     Raises ``DataError`` for whatever a reader raises: it says after which record; and as `raw_objects`.
     """
+    return read_one_by_one(raw_pieces(store, snapshot, workload, source, first=first, delivered=delivered))
+
+
+def raw_pieces(
+    store: ObjectStore,
+    snapshot: Snapshot,
+    workload: Workload,
+    source: SourceOptions,
+    *,
+    first: FirstDelivery = UNKNOWN,
+    delivered: ObjectStore | None = None,
+) -> Iterator[RecordPiece]:
+    """The same as tables of bounded size."""
     fetch = raw_objects(store, snapshot, delivered)
     options = source.model_dump(mode="json") | first.settings()
     if isinstance(workload, ToldWorkload):  # guarded where it is read
-        return workload.records(snapshot.raw_objects(), fetch, options)
-    return guarded_records(workload, snapshot.raw_objects(), fetch, options)
+        return workload.record_pieces(snapshot.raw_objects(), fetch, options)
+    return guarded_pieces(workload, snapshot.raw_objects(), fetch, options)
 
 
 def write_dataset(
     store: ObjectStore,
     snapshot: Snapshot,
-    records: list[Record],
+    records: Records | Iterable[Record],
     code: Any,
     workload: WorkloadRef,
     data: DataConfig,
@@ -149,31 +166,26 @@ def write_dataset(
         number_marks=first.number_marks,
         time_formats=first.time_formats,
     )
-    sides = sides or sides_of(records, data.split)
-    index = index_bytes(records, class_names, input_columns)
+    held = records_of(records, tensors)
+    sides = sides or sides_of(held, data.split)
+    index = IndexDocument(held, class_names, input_columns)
     if store.exists(f"datasets/{identity}.json"):
         found = load_dataset(store, identity)
-        mend(store, found.raw if prepared else found, pieces_of(records, data, sides), index, tensors)
+        mend(store, found.raw if prepared else found, held, index, sides)
         if prepared:
             mend_preparation(store, workload, found)
         return found
-    jobs = pieces_of(records, data, sides)
-    counted: dict[str, int] = {side: sum(len(members) for s, members in jobs if s == side) for side in SIDES}
+    counted = side_counts(held, sides)
     for side, rows in counted.items():
         if not rows:
             raise DataError(
-                f"{source.prefix}: the {side} side is empty with {len(records)} records; "
+                f"{source.prefix}: the {side} side is empty with {len(held)} records; "
                 "deliver more or enlarge data.split"
             )
-    with ThreadPoolExecutor(WRITERS) as pool:
-        refs = list(pool.map(lambda job: write_shard(store, job[1], tensors), jobs))
-    splits: dict[str, tuple[ShardRef, ...]] = {
-        side: tuple(ref for (s, _), ref in zip(jobs, refs, strict=True) if s == side) for side in SIDES
-    }
+    rows = rows_of_a_shard(held, data)
+    splits = write_shards(store, held, sides, lambda _side, _number: rows)
     made = prepare_shards(store, workload, splits) if prepared else None
-    index_sha256 = digest_bytes(index)
-    store.create(f"indexes/{index_sha256}.json", index)
-    counts = Counter(name for record in records for name in target_names(record.y, class_names))
+    index.publish(store)
     manifest = DatasetManifest(
         id=identity,
         snapshot_id=snapshot.id,
@@ -181,9 +193,9 @@ def write_dataset(
         examples=splits if made is not None else {},
         preparation_sha256=made.sha256 if made is not None else "",
         rows=counted,
-        target_counts=dict(sorted(counts.items())),
-        index_sha256=index_sha256,
-        identity_columns=tuple(sorted({name for names in {r.row_columns for r in records} for name in names})),
+        target_counts=target_counts(held, class_names),
+        index_sha256=index.sha256,
+        identity_columns=identity_columns_of(held),
         number_marks=dict(first.number_marks),
         time_formats=dict(first.time_formats),
     )
@@ -191,40 +203,25 @@ def write_dataset(
     return manifest
 
 
-def pieces_of(records: list[Record], data: DataConfig, side_of_each: Sides) -> list[tuple[str, list[Record]]]:
-    """The records of every shard, by side."""
-    sides: dict[str, list[Record]] = {side: [] for side in SIDES}
-    for record in records:
-        side = side_of_each(record)
-        if side is not None:
-            sides[side].append(record)
-    step = data.rows_per_shard
-    return [(side, members[at : at + step]) for side, members in sides.items() for at in range(0, len(members), step)]
-
-
 def mend(
     store: ObjectStore,
     manifest: DatasetManifest,
-    pieces: list[tuple[str, list[Record]]],
-    index: bytes,
-    tensors: Sequence[TensorSpec] = (),
+    records: Records,
+    index: IndexDocument,
+    sides: Sides,
 ) -> None:
     """Write again what of a dataset was changed or is gone: its rows are at hand.
 
     Raises ``DigestMismatch`` or ``ObjectNotFound`` for what these records do not give.
     """
-    members = {side: [rows for one, rows in pieces if one == side] for side in SIDES}
-    shards = [
-        (ref, rows) for side in SIDES for ref, rows in zip(manifest.splits.get(side, ()), members[side], strict=False)
-    ]
-
-    def check(one: tuple[ShardRef, list[Record]]) -> None:
-        ref, rows = one
-        if not is_whole(store, ref.key, ref.sha256) and write_shard(store, rows, tensors) != ref:
-            store.get(ref.key, sha256=ref.sha256)
-
-    with ThreadPoolExecutor(WRITERS) as pool:
-        list(pool.map(check, shards))
-    key = f"indexes/{manifest.index_sha256}.json"
-    if manifest.index_sha256 == digest_bytes(index) and not is_whole(store, key, manifest.index_sha256):
-        store.create(key, index)
+    lost = {ref.key for refs in manifest.splits.values() for ref in refs if not is_whole(store, ref.key, ref.sha256)}
+    if lost:
+        sizes = {side: [ref.rows for ref in refs] for side, refs in manifest.splits.items()}
+        write_shards(store, records, sides, lambda side, at: sizes[side][at] if at < len(sizes[side]) else len(records))
+        for refs in manifest.splits.values():
+            for ref in refs:
+                if ref.key in lost:
+                    store.get(ref.key, sha256=ref.sha256)
+    sha256 = index.sha256
+    if manifest.index_sha256 == sha256 and not is_whole(store, f"indexes/{sha256}.json", sha256):
+        index.publish(store)

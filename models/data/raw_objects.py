@@ -6,52 +6,66 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from mlratchet.models.data.large_objects import copy_large
 from mlratchet.models.data.snapshot import Snapshot, folder_of
-from mlratchet.models.identity.canonical import digest_bytes
+from mlratchet.models.errors import DataError
 from mlratchet.models.ports.storage import DigestMismatch, ObjectNotFound, ObjectStore
-from mlratchet.models.sources.record import RawObject
+from mlratchet.models.sources.record import PIECE_BYTES, RawObject
 
 logger = logging.getLogger(__name__)
 
 
-def raw_objects(
-    store: ObjectStore, snapshot: Snapshot, delivered: ObjectStore | None = None
-) -> Callable[[RawObject], bytes]:
-    """A function that gives the bytes of an object of the snapshot. `delivered`: the bucket that it was taken of.
+def raw_objects(store: ObjectStore, snapshot: Snapshot, delivered: ObjectStore | None = None) -> RawObjects:
+    """What gives the bytes of an object of the snapshot. `delivered`: the bucket that it was taken of."""
+    return RawObjects(store, folder_of(snapshot.prefix), delivered)
 
-    It raises ``DigestMismatch`` for an object that was changed and ``ObjectNotFound`` for one that is gone; both name
-    what was delivered.
+
+class RawObjects:
+    """Gives the bytes of raw objects, whole or in ranges, verified; from several threads.
+
+    Raises ``DigestMismatch`` for an object that was changed and ``ObjectNotFound`` for one that is gone, where the
+    source does not hold it any more either; both name what was delivered.
     """
-    folder = folder_of(snapshot.prefix)
 
-    def fetch(item: RawObject) -> bytes:
-        key = f"raw/{item.sha256}"
+    def __init__(self, store: ObjectStore, folder: str, delivered: ObjectStore | None) -> None:
+        self._store, self._folder, self._delivered = store, folder, delivered
+
+    def __call__(self, item: RawObject) -> bytes:
+        """All of its bytes."""
+        return self._mended(item, lambda: self._store.get(f"raw/{item.sha256}", sha256=item.sha256))
+
+    def read_range(self, item: RawObject, start: int, length: int, sha256: str | None) -> bytes:
+        """The bytes [start, start + length), held against `sha256` where there is one."""
+        return self._mended(item, lambda: self._store.get_range(f"raw/{item.sha256}", start, length, sha256=sha256))
+
+    def _mended(self, item: RawObject, read: Callable[[], bytes]) -> bytes:
+        """What `read` gives, or gives once the copy was made again."""
         try:
-            return store.get(key, sha256=item.sha256)
+            return read()
         except (DigestMismatch, ObjectNotFound) as error:
+            key, name = f"raw/{item.sha256}", f"{self._folder}{item.key}"
             changed = isinstance(error, DigestMismatch)
             what = "holds other bytes than" if changed else "is gone, the copy of"
-            found = _delivered(delivered, f"{folder}{item.key}", item.sha256)
-            if found is None or delivered is None:
-                where = f"s3://{delivered.bucket}/{folder}{item.key}" if delivered is not None else "the source"
+            delivered = self._delivered
+            if delivered is None or not self._copied_again(delivered, key, name, item):
+                where = f"s3://{delivered.bucket}/{name}" if delivered is not None else "the source"
                 raise type(error)(
-                    f"{store.bucket}/{key}: {what} what was delivered as {folder}{item.key}, and {where} does not hold "
+                    f"{self._store.bucket}/{key}: {what} what was delivered as {name}, and {where} does not hold "
                     "it any more: restore one of the two from a copy, or deliver that file again as it was"
                 ) from error
-            store.create(key, found)  # what lies there is kept aside by a `RecordStore`
             logger.warning(
-                "%s/%s %s what was delivered as %s%s: copied again from s3://%s/%s%s, verified by its digest",
-                store.bucket, key, what, folder, item.key, delivered.bucket, folder, item.key,
+                "%s/%s %s what was delivered as %s: copied again from s3://%s/%s, verified by its digest",
+                self._store.bucket, key, what, name, delivered.bucket, name,
             )  # fmt: skip
-            return found
+            return read()
 
-    return fetch
-
-
-def _delivered(delivered: ObjectStore | None, key: str, sha256: str) -> bytes | None:
-    """What lies there now, if it is still that."""
-    try:
-        found = delivered.get(key) if delivered is not None else b""
-    except ObjectNotFound:
-        return None
-    return found if digest_bytes(found) == sha256 else None
+    def _copied_again(self, delivered: ObjectStore, key: str, name: str, item: RawObject) -> bool:
+        """Whether what lies there now is still that."""
+        try:
+            if item.size_bytes <= PIECE_BYTES:
+                self._store.create(key, delivered.get(name, sha256=item.sha256))  # what lies there is kept aside
+                return True
+            info = delivered.head(name)
+            return info.size_bytes == item.size_bytes and copy_large(delivered, self._store, info)[0] == item.sha256
+        except (DigestMismatch, ObjectNotFound, DataError):
+            return False

@@ -5,21 +5,31 @@ Records join by id, labels by name, and raw cells by column name, whatever order
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 from mlratchet.models.data.dataset import DatasetManifest
+from mlratchet.models.data.records import HELD_BYTES, Records
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.errors import SecurityError
-from mlratchet.models.identity.canonical import canonical_json, digest, digest_bytes
+from mlratchet.models.identity.canonical import digest, digest_bytes
 from mlratchet.models.ports.storage import ObjectStore
-from mlratchet.models.sources.raw_cells import DIGITS
+from mlratchet.models.sources.raw_cells import DIGITS, json_of_text
 from mlratchet.models.sources.record import InputSpec, Record, Target, is_nested
-from mlratchet.models.tensors.named import Row
+from mlratchet.models.sources.record_table import SLICE_ROWS, RecordLayout, as_target, held_in, inputs_in, targets_in
+from mlratchet.models.tensors.named import Inputs, Ragged, Row
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FORMAT = 2  # the first one was `{id: [content SHA-256, number of the class]}`
+PART_BYTES = 16 << 20  # of a large document, that are sent at once
 Label = str | float | tuple[str, ...]
 
 
@@ -74,14 +84,78 @@ def entry_of(record: Record, class_names: Sequence[str], columns: Sequence[str])
     )
 
 
-def index_bytes(records: Sequence[Record], class_names: Sequence[str], columns: Sequence[str]) -> bytes:
-    """The document, canonical."""
-    found = {}
-    for record in records:
-        one = entry_of(record, class_names, columns)
-        label = list(one.label) if isinstance(one.label, tuple) else one.label
-        found[record.id] = [label, one.row, one.raw, one.prepared]
-    return canonical_json({"format": FORMAT, "records": found})
+def index_parts(records: Records, class_names: Sequence[str], columns: Sequence[str]) -> Iterator[bytes]:
+    """The document, canonical: records come in the order of their ids."""
+    yield b'{"format":%d,"records":{' % FORMAT
+    comma = b""
+    for table in records.tables():
+        for at in range(0, table.num_rows, SLICE_ROWS):
+            yield comma + ",".join(_lines(table.slice(at, SLICE_ROWS), class_names, columns)).encode()
+            comma = b","
+    yield b"}}"
+
+
+def _lines(table: pa.Table, class_names: Sequence[str], columns: Sequence[str]) -> list[str]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    prepared = pa.array(_digests_of(inputs_in(table), held_in(table), columns), pa.string())
+    identity, row, raw = (json_of_text(table[name].combine_chunks()) for name in ("id", "row_digest", "raw_digest"))
+    label = _labels(table, class_names)
+    parts = [identity, ":[", label, ",", row, ",", raw, ',"', prepared, '"]']
+    found = [pa.scalar(part) if isinstance(part, str) else part for part in parts]
+    lines: list[str] = pc.binary_join_element_wise(*found, pa.scalar("")).to_pylist()
+    return lines
+
+
+def _labels(table: pa.Table, class_names: Sequence[str]) -> pa.Array:
+    """As JSON."""
+    import pyarrow as pa
+
+    found = targets_in(table)
+    if found.ndim == 1 and class_names:
+        names = pa.array([json.dumps(name, ensure_ascii=False) for name in class_names], pa.string())
+        return names.take(pa.array(found.astype(np.int64)))
+    if found.ndim == 1 and not np.isfinite(found).all():
+        identity = table["id"][int(np.flatnonzero(~np.isfinite(found))[0])].as_py()
+        raise ValueError(f"the target of record {identity!r} is no finite number")
+    labels = (label_of(as_target(one), class_names) for one in found.tolist())
+    told = [list(one) if isinstance(one, tuple) else one for one in labels]
+    return pa.array([json.dumps(one, ensure_ascii=False, separators=(",", ":")) for one in told], pa.string())
+
+
+def _digests_of(inputs: Inputs, held: RecordLayout, columns: Sequence[str]) -> Iterator[str]:
+    only = inputs.columns.get(inputs.names[0])
+    if held.named and len(inputs.names) == 1 and isinstance(only, Ragged) and not only.shape:  # as below, at once
+        begin = f'{{"{inputs.names[0]}":["{only.dtype}",['
+        for at, end in pairwise(only.offsets.tolist()):
+            told = f'{begin}{end - at}],"{digest_bytes(only.values[at:end].tobytes())}"]}}'
+            yield digest_bytes(told.encode())[:DIGITS]
+        return
+    for x in inputs.examples() if held.named or inputs.is_one else ():
+        yield _digest_of(x, columns)
+
+
+class IndexDocument:
+    """The document, written once: in memory, or in a file of its own where it is large."""
+
+    def __init__(self, records: Records, class_names: Sequence[str], columns: Sequence[str]) -> None:
+        self._file = tempfile.SpooledTemporaryFile(max_size=HELD_BYTES)  # noqa: SIM115 - as long as this is
+        found = hashlib.sha256()
+        for part in index_parts(records, class_names, columns):
+            found.update(part)
+            self._file.write(part)
+        self.sha256 = found.hexdigest()
+        self._size = self._file.tell()
+
+    def publish(self, store: ObjectStore) -> None:
+        """As `indexes/<sha256>.json`."""
+        key = f"indexes/{self.sha256}.json"
+        self._file.seek(0)
+        if self._size <= HELD_BYTES:
+            store.create(key, self._file.read())
+        else:
+            store.put_stream(key, iter(lambda: self._file.read(PART_BYTES), b""))
 
 
 def input_columns(spec: InputSpec) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ be used, or about the delivery as a whole.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -16,6 +16,8 @@ from mlratchet.models.data.config import NearDuplicates
 from mlratchet.models.errors import DataError
 from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.sources.record import Record, Reject
+from mlratchet.models.sources.record_table import REMARKS, RecordPiece, pieces_of_records, read_one_by_one
+from mlratchet.models.tensors.spec import TensorSpec
 from pydantic import Field, field_validator
 
 logger = logging.getLogger(__name__)
@@ -123,6 +125,17 @@ def ruled(found: Iterable[Record | Reject], config: QualityConfig) -> Iterator[R
             yield one
         else:
             yield replace(one, remarks=tuple(r for r in one.remarks if r.code not in ignored))
+
+
+def ruled_pieces(
+    pieces: Iterable[RecordPiece], config: QualityConfig, tensors: Sequence[TensorSpec]
+) -> Iterator[RecordPiece]:
+    """The same of tables: one without a remark stays as it is."""
+    for piece in pieces:
+        if piece.table is None or piece.table[REMARKS].null_count == piece.table.num_rows:
+            yield piece
+        else:
+            yield from pieces_of_records(ruled(read_one_by_one([piece]), config), tensors)
 
 
 def refuse_errors(rejects: Iterable[Reject], config: QualityConfig, pipeline: str) -> None:

@@ -12,13 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from mlratchet.models.config import StrictModel
+from mlratchet.models.data.large_objects import copy_large
 from mlratchet.models.errors import DataError, SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest, digest_bytes
 from mlratchet.models.identity.signed_records import ForeignRecord, body_of
 from mlratchet.models.identity.stored import store_once, stored_document
 from mlratchet.models.ports.storage import ObjectInfo, ObjectNotFound, ObjectStore
-from mlratchet.models.sources.ranged import piece_digests
-from mlratchet.models.sources.record import RawObject
+from mlratchet.models.sources.record import PIECE_BYTES, RawObject
 from pydantic import Field
 
 COPIERS = 16  # threads that read and copy
@@ -117,6 +117,9 @@ def take_snapshot(raw: ObjectStore, store: ObjectStore, *, prefix: str) -> Snaps
         held = known.get((name, info.size_bytes, info.etag))
         if held is not None:
             return held
+        if info.size_bytes > PIECE_BYTES:
+            sha256, pieces = copy_large(raw, store, info)
+            return SnapshotObject(key=name, size_bytes=info.size_bytes, sha256=sha256, etag=info.etag, pieces=pieces)
         data = raw.get(info.key)
         if len(data) != info.size_bytes:
             raise DataError(
@@ -124,12 +127,13 @@ def take_snapshot(raw: ObjectStore, store: ObjectStore, *, prefix: str) -> Snaps
             )
         sha256 = digest_bytes(data)
         store_once(store, f"raw/{sha256}", data)
-        return SnapshotObject(
-            key=name, size_bytes=info.size_bytes, sha256=sha256, etag=info.etag, pieces=piece_digests(data)
-        )
+        return SnapshotObject(key=name, size_bytes=info.size_bytes, sha256=sha256, etag=info.etag)
 
+    small = [info for info in listed if info.size_bytes <= PIECE_BYTES]
     with ThreadPoolExecutor(COPIERS) as pool:
-        objects = tuple(sorted(pool.map(copy, listed), key=lambda o: o.key))
+        copied = list(pool.map(copy, small))
+    copied += [copy(info) for info in listed if info.size_bytes > PIECE_BYTES]  # each by several threads
+    objects = tuple(sorted(copied, key=lambda o: o.key))
     if [(i.key, i.etag) for i in _listed(raw, prefix)] != [(i.key, i.etag) for i in listed]:
         raise DataError(
             f"s3://{raw.bucket}/{prefix}: source changed during the read; run again when the delivery is complete"

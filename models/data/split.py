@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from mlratchet.models.data.records import Records, records_of
 from mlratchet.models.data.split_rules import ClusterSplit, GivenSplit, SplitConfig, SplitRule, TimeSplit
 from mlratchet.models.errors import DataError
 from mlratchet.models.moments import us_of, utc
@@ -45,6 +46,8 @@ class Sides:
     judge: Callable[[Record], Side | Reject]
     words: str = ""
     """Where the cuts are; empty where every record says it by itself."""
+    hashed: SplitConfig | None = None
+    """Where the group, or else the id, of a record says it: how."""
 
     def __call__(self, record: Record) -> Side | None:
         """The side; None of a record that is on none."""
@@ -83,34 +86,38 @@ def sides_of(records: Iterable[Record], rule: SplitRule, clusters: Clusters = eq
         return _by_cluster(records, rule, clusters)
     if isinstance(rule, GivenSplit):
         return _given(records, rule)
-    return Sides(judge=lambda record: side_of(record.group or record.id, rule))
+    return Sides(judge=lambda record: side_of(record.group or record.id, rule), hashed=rule)
 
 
 def divided(
-    records: list[Record], rule: SplitRule, clusters: Clusters = equals
-) -> tuple[list[Record], list[Reject], Sides]:
+    records: Records | Iterable[Record], rule: SplitRule, clusters: Clusters = equals
+) -> tuple[Records, list[Reject], Sides]:
     """The records that are on a side, the others with the reason, and the sides.
 
     Raises ``DataError`` as `sides_of`, and where a side is empty because of what was set aside or how the records lie.
     """
-    sides = sides_of(records, rule, clusters)
+    held = records_of(records)
+    sides = sides_of(held, rule, clusters)
     if rule.keeps_sides:
-        return records, [], sides
-    kept, aside = [], []
+        return held, [], sides
+    aside: list[Reject] = []
     counts: Counter[str] = Counter()
-    for record in records:
+
+    def is_on_one(record: Record) -> bool:
         found = sides.judge(record)
         if isinstance(found, Reject):
             aside.append(found)
-        else:
-            kept.append(record)
-            counts[found] += 1
+            return False
+        counts[found] += 1
+        return True
+
+    kept = held.only(is_on_one)
     empty = [side for side in SIDES if not counts[side]]
     if empty:
         rules = Counter(one.code for one in aside)
         lost = f"; set aside: {', '.join(f'{n:,} {code}' for code, n in sorted(rules.items()))}" if aside else ""
         raise DataError(
-            f"data.split: the {' and the '.join(empty)} side is empty with {len(records):,} records: "
+            f"data.split: the {' and the '.join(empty)} side is empty with {len(held):,} records: "
             f"{sides.words}{lost}; deliver more, or change data.split"
         )
     return kept, aside, sides

@@ -15,7 +15,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -288,6 +288,12 @@ class RecordStore:
             self.create(key, data)
         except ObjectExists:
             self.beneath.put(key, self._signed(key, data))
+
+    def put_stream(self, key: str, parts: Iterable[bytes]) -> None:
+        """See the port."""
+        if kind_of(key) is not None or is_misnamed(key):
+            raise ValueError(f"{key}: a record is written by `create`, which signs it")
+        self.beneath.put_stream(key, parts)
 
     def create(self, key: str, data: bytes | bytearray) -> None:
         """See the port. A foreign object under the name of a record is kept aside and written over."""

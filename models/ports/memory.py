@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import count
 from pathlib import Path
 
 from mlratchet.models.ports.storage import DigestMismatch, ObjectExists, ObjectInfo, ObjectNotFound
+
+SMALL_BYTES = 64 << 10  # of an object that no file is made for
+
+
+class InFile:
+    """Bytes in a file of their own."""
+
+    def __init__(self, file: Path, data: bytes | bytearray) -> None:
+        self._file, self._size = file, file.write_bytes(data)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice) -> bytes:
+        at, end, _ = part.indices(self._size)
+        with self._file.open("rb") as source:
+            source.seek(at)
+            return source.read(max(0, end - at))
 
 
 class ObjectsInMemory:
@@ -16,8 +36,12 @@ class ObjectsInMemory:
 
     def __init__(self, bucket: str = "memory") -> None:
         self._bucket = bucket
-        self._objects: dict[str, tuple[bytes, float]] = {}
+        self._objects: dict[str, tuple[bytes | InFile, float]] = {}
         self._lock = threading.Lock()
+
+    def _kept(self, data: bytes | bytearray) -> bytes | InFile:
+        """What holds the bytes of an object."""
+        return bytes(data)
 
     @property
     def bucket(self) -> str:
@@ -29,29 +53,36 @@ class ObjectsInMemory:
         with self._lock:
             if key not in self._objects:
                 raise ObjectNotFound(f"{self._bucket}/{key}: no such object")
-            data = self._objects[key][0]
+            data = self._objects[key][0][:]
         verify(self._bucket, key, hashlib.sha256(data).hexdigest(), sha256)
         return data
 
     def get_range(self, key: str, start: int, length: int, *, sha256: str | None = None) -> bytes:
         """See the port."""
         check_range(start, length)
-        data = self.get(key)[start : start + length]
+        with self._lock:
+            if key not in self._objects:
+                raise ObjectNotFound(f"{self._bucket}/{key}: no such object")
+            data = self._objects[key][0][start : start + length]
         verify(self._bucket, key, hashlib.sha256(data).hexdigest(), sha256)
         return data
 
     def put(self, key: str, data: bytes) -> None:
         """See the port."""
         with self._lock:
-            self._objects[key] = (bytes(data), time.time())
+            self._objects[key] = (self._kept(data), time.time())
+
+    def put_stream(self, key: str, parts: Iterable[bytes]) -> None:
+        """See the port."""
+        self.put(key, b"".join(parts))
 
     def create(self, key: str, data: bytes | bytearray) -> None:
         """See the port."""
         with self._lock:
             held = self._objects.get(key)
             if held is None:
-                self._objects[key] = (bytes(data), time.time())
-            elif held[0] != data:
+                self._objects[key] = (self._kept(data), time.time())
+            elif held[0][:] != data:
                 raise ObjectExists(f"{self._bucket}/{key}: holds other bytes")
 
     def replace(self, key: str, data: bytes, *, etag: str) -> None:
@@ -59,9 +90,9 @@ class ObjectsInMemory:
         with self._lock:
             if key not in self._objects:
                 raise ObjectNotFound(f"{self._bucket}/{key}: no such object")
-            if self._info(key).etag != etag and self._objects[key][0] != data:
+            if self._info(key).etag != etag and self._objects[key][0][:] != data:
                 raise ObjectExists(f"{self._bucket}/{key}: holds other bytes by now")
-            self._objects[key] = (bytes(data), time.time())
+            self._objects[key] = (self._kept(data), time.time())
 
     def upload_file(self, key: str, path: Path) -> str:
         """See the port."""
@@ -84,7 +115,7 @@ class ObjectsInMemory:
 
     def _info(self, key: str) -> ObjectInfo:
         data, modified_s = self._objects[key]
-        etag = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        etag = hashlib.md5(data[:], usedforsecurity=False).hexdigest()
         return ObjectInfo(key=key, size_bytes=len(data), etag=etag, modified_s=modified_s)
 
     def exists(self, key: str) -> bool:
@@ -102,6 +133,21 @@ class ObjectsInMemory:
         """See the port."""
         with self._lock:
             self._objects.pop(key, None)
+
+
+class ObjectsOnDisk(ObjectsInMemory):
+    """The same for much: what is no small object lies in a file, for as long as this store is there."""
+
+    def __init__(self, bucket: str = "disk", folder: Path | None = None) -> None:
+        """`folder`: where a folder for the files is made; None: where temporary files are."""
+        super().__init__(bucket)
+        self._files = tempfile.TemporaryDirectory(prefix="objects-", dir=folder)
+        self._numbers = count()
+
+    def _kept(self, data: bytes | bytearray) -> bytes | InFile:
+        if len(data) < SMALL_BYTES:
+            return bytes(data)
+        return InFile(Path(self._files.name, str(next(self._numbers))), data)
 
 
 def check_range(start: int, length: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -68,6 +68,11 @@ class ObjectStore(Protocol):
 
     def put(self, key: str, data: bytes) -> None:
         """Write, replacing what is there. For projections and raw data only."""
+        ...
+
+    def put_stream(self, key: str, parts: Iterable[bytes]) -> None:
+        """Write an object of any size, at least one part, replacing what is there: nothing is seen before all of it is.
+        Every part but the last has 5 MiB or more; a few are in memory."""
         ...
 
     def create(self, key: str, data: bytes | bytearray) -> None:

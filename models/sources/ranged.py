@@ -11,7 +11,7 @@ import hashlib
 import io
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import BinaryIO, cast
+from typing import BinaryIO, Protocol, cast, runtime_checkable
 
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.sources.record import PIECE_BYTES, RawObject
@@ -110,6 +110,28 @@ def opening_ranges(read_range: ReadRange) -> Open:
         return cast(BinaryIO, io.BufferedReader(RangedFile(item, read_range), buffer_size=1 << 20))
 
     return open_object
+
+
+@runtime_checkable
+class RangedFetch(Protocol):
+    """A fetch that gives parts of an object, too."""
+
+    def __call__(self, item: RawObject) -> bytes:
+        """All of its bytes, verified."""
+        ...
+
+    def read_range(self, item: RawObject, start: int, length: int, sha256: str | None) -> bytes:
+        """The bytes [start, start + length), held against `sha256` where there is one."""
+        ...
+
+
+def opening(fetch: Callable[[RawObject], bytes]) -> Open:
+    """Every object as a file: a large one in ranges where `fetch` gives those, any other in memory."""
+    whole = opening_whole(fetch)
+    if not isinstance(fetch, RangedFetch):
+        return whole
+    ranges = opening_ranges(fetch.read_range)
+    return lambda item: (ranges if item.size_bytes > PIECE_BYTES else whole)(item)
 
 
 def opening_whole(fetch: Callable[[RawObject], bytes]) -> Open:

@@ -25,6 +25,7 @@ from mlratchet.models.tensors.spec import TensorSpec, takes_one
 
 if TYPE_CHECKING:  # a command that only reads the ledger does not wait for torch
     import torch
+    from mlratchet.models.sources.record_table import RecordPiece
     from torch import nn
 
 __all__ = ["InputSpec", "RawObject", "Record", "Reject", "Target", "Task", "TensorSpec", "Workload", "target_names"]
@@ -114,6 +115,15 @@ class Workload(ABC):
 
         `fetch` returns the verified bytes of an object and may be called from several threads.
         """
+
+    def record_pieces(
+        self,
+        objects: list[RawObject],  # noqa: ARG002 - for who has tables
+        fetch: Callable[[RawObject], bytes],  # noqa: ARG002
+        source: Mapping[str, Any],  # noqa: ARG002
+    ) -> Iterator[RecordPiece] | None:
+        """What `records` gives, as tables, where a workload has that; None says that it has records alone."""
+        return None
 
     def examples(
         self,

@@ -6,32 +6,88 @@ import base64
 import datetime as dt
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 from mlratchet.models.errors import DataError
+from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.preparation.base import State
 from mlratchet.models.preparation.composed import PreparationPlan
 from mlratchet.models.preparation.rows import table_of
 from mlratchet.models.preparation.section import PreparationSection
+from mlratchet.models.schema.cells import one_array
 from mlratchet.models.schema.fields import Field, Schema
+from mlratchet.models.schema.kinds import type_of
 from mlratchet.models.schema.reject import Reject
 from mlratchet.models.schema.request import as_json
+from mlratchet.models.sources.raw_cells import json_of_text
 from mlratchet.models.sources.record import ExampleSpec
-from mlratchet.models.sources.stored_examples import documents_of
-from mlratchet.models.tensors.named import Inputs
+from mlratchet.models.sources.stored_examples import EXAMPLE, documents_of
+from mlratchet.models.tensors.named import Inputs, Ragged
+from pyarrow import json
 
 
-def example_bytes(table: pa.Table, schema: Schema) -> list[bytes]:
-    """One per row: the inputs as a client would send them, what is not given left out."""
-    fields = schema.inputs
-    columns = [(name, field, table[name].to_pylist()) for name, field in fields.items()]
-    return [
-        orjson.dumps({name: as_json(values[row], field) for name, field, values in columns if values[row] is not None})
-        for row in range(table.num_rows)
-    ]
+def example_cells(table: pa.Table, schema: Schema) -> pa.Array:
+    """A JSON object per row: the inputs as a client would send them, what is not given left out."""
+    parts = []
+    for name, field in schema.inputs.items():
+        told = pa.scalar(f",{orjson.dumps(name).decode()}:"), _json_of(one_array(table[name]), field)
+        parts.append(pc.binary_join_element_wise(*told, pa.scalar("")))
+    if not parts:
+        return pa.array(["{}"] * table.num_rows, pa.string())
+    # nulls are not skipped: Arrow 25 then loses the rows in which all are
+    listed = pc.binary_join_element_wise(*parts, pa.scalar(""), null_handling="replace", null_replacement="")
+    inner = pc.utf8_slice_codeunits(listed, start=1)
+    return pc.binary_join_element_wise(pa.scalar("{"), inner, pa.scalar("}"), pa.scalar(""))
+
+
+def _json_of(column: pa.Array, field: Field) -> pa.Array:
+    """Every value as JSON; null where there is none."""
+    if pa.types.is_floating(column.type):
+        given = column.drop_null().to_numpy(zero_copy_only=False)
+        told = orjson.dumps(given, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].decode().split(",") if len(given) else []
+        return _scattered(told, column)
+    if pa.types.is_string(column.type):
+        return json_of_text(column)
+    told = [orjson.dumps(as_json(value, field)).decode() for value in column.drop_null().to_pylist()]
+    return _scattered(told, column)
+
+
+def _scattered(told: list[str], column: pa.Array) -> pa.Array:
+    """Texts of the values of a column, in the places of those."""
+    found = pa.array(told, pa.string())
+    if not column.null_count:
+        return found
+    given = column.is_valid()
+    places = pc.if_else(given, pc.subtract(pc.cumulative_sum(pc.cast(given, pa.int64())), 1), None)
+    return found.take(places)
+
+
+def told_cells(column: pa.Array, field: Field) -> pa.Array:
+    """Values as they travel with a row: text; nothing is empty."""
+    if pa.types.is_string(column.type):
+        return pc.fill_null(column, "")
+    return pa.array(["" if value is None else str(as_json(value, field)) for value in column.to_pylist()], pa.string())
+
+
+def cells_as_text(column: pa.ChunkedArray) -> pa.Array:
+    """Cells as they were delivered, without the blanks around them; of bytes their digest; nothing is empty."""
+    cells = one_array(column)
+    if pa.types.is_string(cells.type) and pc.all(pc.string_is_ascii(pc.fill_null(cells, ""))).as_py() is not False:
+        text = pc.fill_null(cells, "")
+        if not pc.any(pc.match_substring_regex(text, "[\\x1c-\\x1f]")).as_py():  # blanks to Python alone
+            return pc.ascii_trim_whitespace(text)
+    return pa.array([_text(value) for value in cells.to_pylist()], pa.string())
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return digest_bytes(value)
+    return "" if value is None else str(value).strip()
 
 
 def table_of_examples(documents: Sequence[dict[str, Any]], schema: Schema) -> pa.Table:
@@ -39,6 +95,29 @@ def table_of_examples(documents: Sequence[dict[str, Any]], schema: Schema) -> pa
     fields = schema.inputs
     rows = [{name: _typed(value, fields[name]) for name, value in one.items()} for one in documents]
     return table_of(rows, fields)
+
+
+PLAIN = ("number", "category", "text", "letters", "entity")  # kinds whose JSON Arrow reads as they are
+
+
+def table_of_stored(rows: Inputs, schema: Schema) -> pa.Table:
+    """The same of examples as a dataset keeps them."""
+    fields, held = schema.inputs, rows.columns.get(EXAMPLE)
+    if not isinstance(held, Ragged) or any(one.kind not in PLAIN for one in fields.values()):
+        return table_of_examples(documents_of(rows), schema)
+    data = held.values.tobytes()
+    view = memoryview(data)
+    if b"\n" in data:  # none of ours
+        return table_of_examples(documents_of(rows), schema)
+    lines = b"\n".join(view[at:end] for at, end in pairwise(held.offsets.tolist()))
+    kinds = pa.schema([(name, type_of(one)) for name, one in fields.items()])
+    parsing = json.ParseOptions(explicit_schema=kinds, unexpected_field_behavior="error")
+    reading = json.ReadOptions(use_threads=False, block_size=len(lines) + 1)
+    try:
+        table = json.read_json(pa.BufferReader(lines), reading, parsing).combine_chunks()
+    except pa.ArrowInvalid:
+        return table_of_examples(documents_of(rows), schema)
+    return table if table.num_rows == len(rows) else table_of_examples(documents_of(rows), schema)
 
 
 def _typed(value: Any, field: Field) -> Any:
@@ -86,7 +165,7 @@ class Preparer:
 
     def prepared_examples(self, rows: Inputs) -> Inputs:
         """Of stored ones."""
-        return self.prepared(table_of_examples(documents_of(rows), self.schema))
+        return self.prepared(table_of_stored(rows, self.schema))
 
 
 @lru_cache(maxsize=8)

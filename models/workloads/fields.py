@@ -7,13 +7,13 @@ network takes. Until it is fitted, a row is the bytes of its example.
 from __future__ import annotations
 
 import base64
-import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from mlratchet.models.errors import DataError
 from mlratchet.models.networks.build import NetworkInput, NetworkOptions, build_network
@@ -21,10 +21,10 @@ from mlratchet.models.networks.trunks import Alone
 from mlratchet.models.preparation.base import CATEGORIES, NUMBERS, State
 from mlratchet.models.preparation.composed import PreparationPlan
 from mlratchet.models.preparation.section import PreparationSection
+from mlratchet.models.schema.cells import one_array
 from mlratchet.models.schema.fields import Schema
 from mlratchet.models.schema.notation import WHERE, Notation, See, declared
 from mlratchet.models.schema.numbers import Mark
-from mlratchet.models.schema.request import as_json
 from mlratchet.models.schema.typing import GROUP, ID, LABEL, TIME, typed
 from mlratchet.models.sources.csv import Csv
 from mlratchet.models.sources.formats import open_source, read_tables
@@ -33,15 +33,27 @@ from mlratchet.models.sources.images import Images
 from mlratchet.models.sources.jsonl import Jsonl
 from mlratchet.models.sources.parquet import Parquet
 from mlratchet.models.sources.pieces import RawPiece
-from mlratchet.models.sources.ranged import opening_whole
-from mlratchet.models.sources.raw_cells import cells_digest
+from mlratchet.models.sources.ranged import opening
+from mlratchet.models.sources.raw_cells import bytes_of, cells_digests, sha256_of_each
 from mlratchet.models.sources.record import ExampleSpec, InputSpec, RawObject, Record, Reject, Target
+from mlratchet.models.sources.record_table import (
+    CELL,
+    REMARKS,
+    ROW_COLUMNS,
+    TARGET,
+    RecordPiece,
+    read_one_by_one,
+    tabled,
+    target_cells,
+    without_rows,
+)
 from mlratchet.models.sources.stored_examples import EXAMPLE, UNPREPARED
+from mlratchet.models.tensors.named import Inputs, Ragged
 from mlratchet.models.tensors.spec import TensorSpec
 from mlratchet.models.workloads.augment import Augmentation
 from mlratchet.models.workloads.base import OF_THE_FIRST_DELIVERY, CarriedOver, Workload, declared_marks
 from mlratchet.models.workloads.cold_start import carried_fields
-from mlratchet.models.workloads.examples import example_bytes
+from mlratchet.models.workloads.examples import cells_as_text, example_cells, told_cells
 from mlratchet.models.workloads.label_target import class_names_of, target_reader, task_of
 from mlratchet.models.workloads.refitted import refitting
 from mlratchet.models.workloads.standardise import attach_target, fit_target, neutral_target
@@ -213,42 +225,68 @@ class SchemaWorkload(Workload):
 
         Raises ``DataError`` for a column whose numbers or times can be read in two ways.
         """
+        return read_one_by_one(self._read(objects, fetch, source))
+
+    def record_pieces(
+        self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
+    ) -> Iterator[RecordPiece] | None:
+        """The same column by column; None where a subclass reads records of its own."""
+        own = type(self).records is not SchemaWorkload.records
+        return None if own else self._read(objects, fetch, source)
+
+    def _read(
+        self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
+    ) -> Iterator[RecordPiece]:
         read = partial(self._pieces, objects, fetch, source)
         recorded = self._recorded(source)
         held = See(self.schema, recorded) if recorded is not None else None
-        notation = declared(self.schema, recorded) if recorded is not None else self._told(read, self._known(source))
+        pieces: Iterable[RawPiece | Reject]
+        if recorded is not None:
+            notation, pieces = declared(self.schema, recorded), read()
+        else:
+            notation, pieces = self._told(read, self._known(source))
+        size: list[tuple[int, ...]] = []  # of a sequence or set that is learnt, as the first row has it
         first = tuple(source.get("identity_columns") or ())
-        for piece in read():
+        for piece in pieces:
             if isinstance(piece, Reject):
-                yield piece
+                yield RecordPiece(table=None, rejects=((0, piece),))
                 continue
             raw = self._named(piece.table)
             if held is not None:
                 held.add(raw)  # raises where it is written otherwise than before
-            table, rejects = typed(raw, self.schema, notation)
-            unfit = self.plan.refused(table)
-            yield from (*rejects, *unfit)
-            gone = {one.where for one in unfit}
-            yield from (one for one in self._records(raw, table, first) if one.where not in gone)
+            for at in range(0, max(1, raw.num_rows), STRETCH_ROWS):
+                yield self._checked(raw.slice(at, STRETCH_ROWS), notation, first, size)
+
+    def _checked(
+        self, raw: pa.Table, notation: Notation, first: Sequence[str], size: list[tuple[int, ...]]
+    ) -> RecordPiece:
+        """The rows that keep the rules, and the others."""
+        table, rejects = typed(raw, self.schema, notation)
+        unfit = self.plan.refused(table)
+        table = without_rows(table, WHERE, {one.where for one in unfit})
+        targets, wrong = self._targets(table, size)
+        table = without_rows(table, WHERE, {one.where for one in wrong})
+        records = self._records(raw, table, targets, first) if table.num_rows else None
+        return RecordPiece(table=records, rejects=tuple((0, one) for one in (*rejects, *unfit, *wrong)))
 
     def _pieces(
         self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
     ) -> Iterator[RawPiece | Reject]:
         options = {name: value for name, value in source.items() if name not in OF_THE_FIRST_DELIVERY}
-        yield from read_tables(open_source(options, self.formats), objects, opening_whole(fetch))
+        yield from read_tables(open_source(options, self.formats), objects, opening(fetch))
 
     def number_marks(
         self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
     ) -> dict[str, Mark]:
         """By the cells, unless they are declared or known."""
-        found = self._told(partial(self._pieces, objects, fetch, source), self._known(source)).decimal
+        found = self._told(partial(self._pieces, objects, fetch, source), self._known(source))[0].decimal
         return {name: found[name] for name in self.number_columns(source) if name in found}
 
     def time_formats(
         self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
     ) -> dict[str, str]:
         """By the cells, unless they are known."""
-        found = self._told(partial(self._pieces, objects, fetch, source), self._known(source)).times
+        found = self._told(partial(self._pieces, objects, fetch, source), self._known(source))[0].times
         return {name: found[name] for name in self.time_columns() if name in found}
 
     def _known(self, source: Mapping[str, Any]) -> Notation:
@@ -266,13 +304,22 @@ class SchemaWorkload(Workload):
         # that a column had whole numbers alone holds as well: a comma in a later one has to be told
         return Notation(decimal={**marks, **known.decimal}, times=known.times)
 
-    def _told(self, read: Callable[[], Iterator[RawPiece | Reject]], known: Notation) -> Notation:
-        """As these objects tell it, which is a reading of its own."""
+    def _told(
+        self, read: Callable[[], Iterator[RawPiece | Reject]], known: Notation
+    ) -> tuple[Notation, Iterable[RawPiece | Reject]]:
+        """As these objects tell it; and the pieces, which are read once more where they are more than are kept at
+        hand."""
         sight = See(self.schema, known)
+        held: list[RawPiece | Reject] = []
+        size = 0
         for piece in read():
             if isinstance(piece, RawPiece):
                 sight.add(self._named(piece.table))
-        return sight.decide()
+                size += piece.table.nbytes
+            held.append(piece)
+            if size > AT_HAND_BYTES:
+                held = []
+        return sight.decide(), held if size <= AT_HAND_BYTES else read()
 
     def _named(self, table: pa.Table) -> pa.Table:
         """A label that the format says, under the name that the schema gives it."""
@@ -288,58 +335,83 @@ class SchemaWorkload(Workload):
     def _target(self) -> Callable[[Any], Target]:
         return target_reader(self.task, self.class_names())
 
-    def _records(self, raw: pa.Table, table: pa.Table, first: Sequence[str]) -> Iterator[Record | Reject]:
+    def _targets(
+        self, table: pa.Table, size: list[tuple[int, ...]]
+    ) -> tuple[Sequence[Target] | pa.Array, list[Reject]]:
+        """What is learnt of the rows that are used, and the rows whose label says nothing that can be."""
+        labels = one_array(table[LABEL])
+        if not self.has_own_task and self.task != "multi_label":
+            names = self.class_names()
+            if names:
+                return pc.cast(pc.index_in(labels, pa.array(names, labels.type)), pa.int64()), []
+            return pc.cast(labels, pa.float64()), []
+        found: list[Target] = []
+        wrong: list[Reject] = []
+        for label, where in zip(labels.to_pylist(), table[WHERE].to_pylist(), strict=True):
+            try:
+                target = self.target(label)
+                size[:] = size or [np.shape(target)]
+                if np.shape(target) != size[0]:
+                    expected = f"expected {list(size[0])} as in the rows before; fill it up"
+                    raise ValueError(f"got {list(np.shape(target))} numbers, {expected}")
+                found.append(target)
+            except ValueError as error:
+                words = f"{where}: label {self.schema.label!r}: {error}"
+                wrong.append(Reject(where=where, code="bad_target", reason=words, field=self.schema.label or ""))
+        return found, wrong
+
+    def _records(
+        self, raw: pa.Table, table: pa.Table, targets: Sequence[Target] | pa.Array, first: Sequence[str]
+    ) -> pa.Table:
         """Of the rows that are used; `raw` holds their cells as they were delivered, and others."""
-        at = {where: place for place, where in enumerate(raw[WHERE].to_pylist())}
-        used = raw.take([at[where] for where in table[WHERE].to_pylist()])
+        used = raw if table.num_rows == raw.num_rows else raw.take(pc.index_in(table[WHERE], raw[WHERE]))
         known = [name for name in used.column_names if not name.startswith("@")]
         aside = {*self.schema.targets, self.schema.id, self.schema.group}
         who = tuple(name for name in (first or known) if name in known and name not in aside)
-        cells = {name: _texts(used[name]) for name in known}
-        examples = example_bytes(table, self.schema)
-        columns = {name: column.to_pylist() for name, column in zip(table.column_names, table.columns, strict=True)}
-        names = used.column(ID).to_pylist() if ID in used.column_names else columns.get(ID)
-        groups = used.column(GROUP).to_pylist() if GROUP in used.column_names else columns.get(GROUP)
-        carried = carried_fields(self.schema)
-        times = table[TIME].cast(pa.int64()).to_pylist() if TIME in table.column_names else None
+        cells = {name: cells_as_text(used[name]) for name in known}
+        examples = example_cells(table, self.schema)
+        rows = table.num_rows
+        identities = pa.array(cells_digests(cells, who, rows), pa.string())
+        names = self._role(ID, used, table)
+        groups = self._role(GROUP, used, table)
         if groups is None and self.objective.by_query:
             raise DataError("a ranking needs the query of every row; name its column in schema.group")
-        inputs = tuple(self.schema.inputs)
-        for row, where in enumerate(columns[WHERE]):
-            values = {name: cells[name][row] for name in known}
-            identity = cells_digest(values, who)
-            told = {GROUP: groups[row]} if groups is not None else {}
-            try:
-                target = self.target(columns[LABEL][row])
-            except ValueError as error:
-                words = f"{where}: label {self.schema.label!r}: {error}"
-                yield Reject(where=where, code="bad_target", reason=words, field=self.schema.label or "")
-                continue
-            yield Record(
-                id=str(names[row]) if names is not None else identity,
-                x={EXAMPLE: np.frombuffer(examples[row], dtype=np.uint8)},
-                y=target,
-                group=groups[row] if groups is not None else (identity if names is None else None),
-                columns={n: _told(columns[n][row], self.schema.fields[n]) for n in carried} | told,
-                content_sha256=hashlib.sha256(examples[row]).hexdigest(),
-                row_digest=identity,
-                row_columns=who,
-                raw_digest=cells_digest(values, inputs),
-                time_us=times[row] if times is not None else None,
-                where=where,
-            )
-
-
-def _told(value: Any, field: Any) -> str:
-    return "" if value is None else str(as_json(value, field))
-
-
-def _texts(column: pa.ChunkedArray) -> list[str]:
-    """Cells as text; of bytes their digest."""
-    found = []
-    for value in column.to_pylist():
-        if isinstance(value, bytes):
-            found.append(hashlib.sha256(value).hexdigest())
+        carried = {
+            CELL + name: told_cells(one_array(table[name]), self.schema.fields[name])
+            for name in carried_fields(self.schema)
+        }
+        if groups is None:
+            groups = identities if names is None else pa.nulls(rows, pa.string())
         else:
-            found.append("" if value is None else str(value).strip())
-    return found
+            carried[CELL + GROUP] = groups
+        times = pc.cast(one_array(table[TIME]), pa.int64()) if TIME in table.column_names else None
+        target, target_shape = target_cells(targets)
+        columns: dict[str, Any] = {
+            "id": identities if names is None else names,
+            "group": groups,
+            "content_sha256": pa.array(sha256_of_each(examples), pa.string()),
+            "row_digest": identities,
+            "raw_digest": pa.array(cells_digests(cells, tuple(self.schema.inputs), rows), pa.string()),
+            "where": one_array(table[WHERE]),
+            TARGET: target,
+            "time_us": pa.nulls(rows, pa.int64()) if times is None else times,
+            ROW_COLUMNS: pa.array(np.zeros(rows, np.int32)),
+            REMARKS: pa.nulls(rows, pa.string()),
+            **carried,
+        }
+        offsets, data = bytes_of(examples)
+        begins = np.asarray(offsets, np.int64)
+        values = np.frombuffer(data, np.uint8)[begins[0] : begins[-1]]
+        inputs = Inputs({EXAMPLE: Ragged(values, begins - begins[0])})
+        return tabled(columns, inputs, named=True, row_columns=(who,), target_shape=target_shape)
+
+    def _role(self, name: str, used: pa.Table, table: pa.Table) -> pa.Array | None:
+        """A name that the format says, else the one of the schema's column."""
+        for one in (used, table):
+            if name in one.column_names:
+                return pc.cast(one_array(one[name]), pa.string())
+        return None
+
+
+STRETCH_ROWS = 16_384  # of a piece, that are made records at once: their texts and digests are larger than they
+AT_HAND_BYTES = 32 << 20  # of raw cells, that a delivery is read once up to

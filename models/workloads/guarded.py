@@ -15,6 +15,7 @@ import numpy as np
 from mlratchet.models.errors import DataError, RatchetError
 from mlratchet.models.sources.base import AFTER, Format
 from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject, is_nested
+from mlratchet.models.sources.record_table import RecordPiece, as_target, pieces_of_records, targets_in
 from mlratchet.models.tensors.named import Row, example_misfit
 from mlratchet.models.tensors.spec import ONE
 from mlratchet.models.workloads.base import Workload
@@ -81,10 +82,7 @@ def guarded_records(
                 continue
             if isinstance(found.x, Mapping):
                 found = replace(found, x=_arrays(found.x, spec))
-            try:
-                problem = refused(found.y, names)
-            except Exception as error:  # noqa: BLE001 - of a user's own objective: it is about this record
-                problem = f"got {found.y!r}, {type(error).__name__}: {error}"
+            problem = _refusal(refused, found.y, names)
             size = np.shape(found.y) if is_nested(found.y) else ()
             target_size = size if target_size is None else target_size
             if not problem and size != target_size:
@@ -93,6 +91,52 @@ def guarded_records(
                 yield Reject(where=where, code="bad_target", reason=f"{where}: target: {problem}")
             else:
                 yield found
+
+
+def _refusal(refused: Callable[[Any, tuple[str, ...]], str], target: Any, names: tuple[str, ...]) -> str:
+    """What an objective says of a target."""
+    try:
+        return refused(target, names)
+    except Exception as error:  # noqa: BLE001 - of a user's own objective: it is about this record
+        return f"got {target!r}, {type(error).__name__}: {error}"
+
+
+def guarded_pieces(
+    workload: Workload, objects: list[RawObject], fetch: Fetch, source: Mapping[str, Any]
+) -> Iterator[RecordPiece]:
+    """The same in tables. Raises ``DataError`` as `reading`."""
+    with reading(workload) as last:
+        found = workload.record_pieces(objects, fetch, source)
+        for piece in found or ():
+            yield _learnable(piece, workload)
+            if piece.table is not None:
+                last.where = piece.table["where"][-1].as_py()
+    if found is None:
+        records = guarded_records(workload, objects, fetch, source)
+        yield from pieces_of_records(records, workload.input_spec().tensors)
+
+
+def _learnable(piece: RecordPiece, workload: Workload) -> RecordPiece:
+    """Without the records whose target the objective refuses."""
+    if piece.table is None:
+        return piece
+    refused, names = workload.objective.refusal, workload.class_names()
+    targets = [as_target(one) for one in targets_in(piece.table).tolist()]
+    words = {target: _refusal(refused, target, names) for target in set(targets)}
+    if not any(words.values()):
+        return piece
+    bad = np.asarray([bool(words[target]) for target in targets])
+    places = piece.table["where"].to_pylist()
+    rejects = [
+        (
+            int(row - before),
+            Reject(where=places[row], code="bad_target", reason=f"{places[row]}: target: {words[targets[row]]}"),
+        )
+        for before, row in enumerate(np.flatnonzero(bad).tolist())
+    ]
+    at_end = sorted([*piece.rejects, *rejects], key=lambda one: one[0])
+    left = piece.table.filter(~bad)
+    return RecordPiece(table=left if left.num_rows else None, rejects=tuple(at_end))
 
 
 def _other_shape(x: Any, shape: tuple[int, ...]) -> str:

@@ -5,19 +5,18 @@ A child is lent the shards of examples and hands back arrays; whoever asked hold
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from mlratchet.models.config import WorkloadRef
 from mlratchet.models.errors import DataError
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.ports.children import ForeignCodeError, Rights, Workplace, children
-from mlratchet.models.ports.memory import ObjectsInMemory
+from mlratchet.models.ports.memory import ObjectsInMemory, ObjectsOnDisk
 from mlratchet.models.ports.storage import ObjectNotFound
 from mlratchet.models.sources.record import ExampleSpec
-from mlratchet.models.sources.stored_examples import documents_of
 from mlratchet.models.tensors.named import Inputs
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
@@ -29,28 +28,71 @@ FIT, APPLY = (f"{__name__}:{name}" for name in ("fit", "apply"))
 LENT = Rights(read=("in/",), create=("out/",))
 HOURS_6_S = 6 * 3600.0
 
-Shards = Mapping[str, Sequence[Inputs]]  # by side, in order
+SLICE_ROWS = 8192  # that are Python objects at once
+Load = Callable[[], Inputs]  # reads the examples of one shard
+Shards = Mapping[str, Sequence[Load]]  # by side, in order
 
 
-def fit_away(ref: WorkloadRef, shards: Shards) -> tuple[bytes, dict[str, list[Inputs]]]:
+class _Lent(ObjectsOnDisk):
+    """Shards of examples, each read when it is asked for, and what is handed back."""
+
+    def __init__(self, shards: Mapping[str, Load]) -> None:
+        super().__init__("preparation")
+        self._shards = {f"in/{name}": load for name, load in shards.items()}
+
+    def get(self, key: str, *, sha256: str | None = None) -> bytes:
+        """See the port."""
+        if key in self._shards:
+            return save({n: np.ascontiguousarray(one) for n, one in self._shards[key]().arrays().items()})
+        return super().get(key, sha256=sha256)
+
+
+class Prepared(Sequence[Inputs]):
+    """The shards of a side as tensors, each read when it is looked at. Raises ``ForeignCodeError`` for one that is
+    none."""
+
+    def __init__(self, lent: ObjectsInMemory, names: Sequence[str], side: str) -> None:
+        self._lent, self._names, self._side = lent, names, side
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @overload
+    def __getitem__(self, at: int) -> Inputs: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Inputs]: ...
+    def __getitem__(self, at: int | slice) -> Inputs | list[Inputs]:
+        if isinstance(at, slice):
+            return [self[number] for number in range(*at.indices(len(self)))]
+        return _handed_back(self._lent, self._names[at])
+
+    def of(self, at: int, rows: int) -> Inputs:
+        """Of the shard `at`, which has so many rows."""
+        found = self[at]
+        if len(found) != rows:
+            raise ForeignCodeError(f"preparation: {len(found)} rows of the {self._side} side, expected {rows}")
+        return found
+
+
+def fit_away(ref: WorkloadRef, shards: Shards) -> tuple[bytes, dict[str, Prepared]]:
     """What the preparation was fitted to, and every shard prepared. Raises ``DataError`` for rows that it cannot be
     fitted to, ``ForeignCodeError`` for an answer that is none."""
     from mlratchet.models.preparation.base import State
 
-    lent = ObjectsInMemory("preparation")
-    names = {side: [_lend(lent, f"{side}-{at}", one) for at, one in enumerate(held)] for side, held in shards.items()}
+    names = {side: [f"{side}-{at}" for at in range(len(loads))] for side, loads in shards.items()}
+    lent = _Lent({name: load for side, loads in shards.items() for name, load in zip(names[side], loads, strict=True)})
     told = children().call(
         FIT, {**ref.model_dump(mode="json"), "shards": names}, store=lent, rights=LENT, time_limit_s=HOURS_6_S
     )
     try:
         fitted = lent.get(f"out/{told['fitted']}")
         State.from_bytes(fitted)
-        found = {side: [_handed_back(lent, name) for name in told["inputs"][side]] for side in shards}
+        found = {side: Prepared(lent, [str(name) for name in told["inputs"][side]], side) for side in shards}
     except (KeyError, TypeError, ObjectNotFound, DataError) as error:
         raise ForeignCodeError(f"preparation: its answer is none: {error}"[:300]) from error
-    for side, held in shards.items():
-        if [len(one) for one in found[side]] != [len(one) for one in held]:
-            raise ForeignCodeError(f"preparation: other numbers of rows than the {side} side has")
+    for side, loads in shards.items():
+        if len(found[side]) != len(loads):
+            raise ForeignCodeError(f"preparation: other numbers of shards than the {side} side has")
     return fitted, found
 
 
@@ -79,24 +121,27 @@ def _handed_back(lent: ObjectsInMemory, name: str) -> Inputs:
 
 def fit(request: Mapping[str, Any], workplace: Workplace) -> dict[str, Any]:
     """In the child."""
-    from mlratchet.models.workloads.examples import table_of_examples
+    from mlratchet.models.workloads.examples import table_of_stored
     from mlratchet.models.workloads.fields import SchemaWorkload
     from mlratchet.models.workloads.loading import load_workload
 
     workload = load_workload(request["use"], dict(request["parameters"]))
     assert isinstance(workload, SchemaWorkload)
 
-    def tables(side: str) -> Iterator[pa.Table]:
-        for name in request["shards"][side]:
-            yield table_of_examples(documents_of(_examples(workplace, name)), workload.schema)
+    def tables(name: str) -> Iterator[pa.Table]:
+        examples = _examples(workplace, name)
+        for at in range(0, len(examples), SLICE_ROWS):
+            yield table_of_stored(examples.rows(slice(at, at + SLICE_ROWS)), workload.schema)
 
-    state = workload.plan.fit(lambda: tables("train"))
+    shards = request["shards"]
+    state = workload.plan.fit(lambda: (table for name in shards["train"] for table in tables(name)))
+
+    def prepared(name: str) -> Inputs:
+        return Inputs.concat([workload.plan.apply(table, state) for table in tables(name)])
+
     return {
         "fitted": _hand_back(workplace, state.to_bytes()),
-        "inputs": {
-            side: [_hand_back_inputs(workplace, workload.plan.apply(table, state)) for table in tables(side)]
-            for side in request["shards"]
-        },
+        "inputs": {side: [_hand_back_inputs(workplace, prepared(name)) for name in shards[side]] for side in shards},
     }
 
 

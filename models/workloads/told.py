@@ -5,28 +5,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import cache
-from itertools import islice
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.functions import KeptOutError
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.identity.closure import Closure
 from mlratchet.models.ports.children import ForeignCodeError, Rights, Workplace, children
-from mlratchet.models.ports.memory import ObjectsInMemory, check_range, verify
-from mlratchet.models.ports.storage import ObjectNotFound
+from mlratchet.models.ports.memory import ObjectsInMemory, ObjectsOnDisk, check_range, verify
+from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from mlratchet.models.schema.numbers import Mark
-from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject, inputs_of
-from mlratchet.models.tensors.named import Inputs, Row, misfit
-from mlratchet.models.tensors.spec import TensorSpec
+from mlratchet.models.sources.ranged import RangedFetch
+from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject
+from mlratchet.models.sources.record_table import RecordPiece, read_one_by_one
 from mlratchet.models.workloads.base import Workload
-from mlratchet.models.workloads.guarded import guarded_records, reading
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from mlratchet.models.workloads.guarded import guarded_pieces, reading
+from mlratchet.models.workloads.handed_over import handed_back, to_hand_back
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,7 +34,6 @@ RECORDS, IDENTITY, MARKS, FORMATS = (
 )
 LENT = Rights(read=("raw/",), create=("out/",))
 LOOK_S, READ_S = 120.0, 6 * 3600.0
-PIECE = 4096  # records that are handed back at a time
 Fetch = Callable[[RawObject], bytes]
 
 
@@ -78,12 +74,16 @@ class ToldWorkload(Workload):
 
     def records(self, objects: list[RawObject], fetch: Fetch, source: Mapping[str, Any]) -> Iterator[Record | Reject]:
         """See the base. A record that nobody can use is a reject already."""
+        return read_one_by_one(self.record_pieces(objects, fetch, source))
+
+    def record_pieces(self, objects: list[RawObject], fetch: Fetch, source: Mapping[str, Any]) -> Iterator[RecordPiece]:
+        """See the base: as a child read them, piece by piece from the disk."""
         lent = _Fetched(objects, fetch)
         told = self._ask(RECORDS, objects, lent, source)
         if not isinstance(told, list):
             raise ForeignCodeError(f"{self._use}: its records are none")
         for digest in told:
-            yield from _unpacked(lent, digest, self._facts.input_spec)
+            yield handed_back(lent, digest, self._facts.input_spec)
 
     def identity_columns(self, objects: list[RawObject], fetch: Fetch, source: Mapping[str, Any]) -> tuple[str, ...]:
         """See the base."""
@@ -110,7 +110,7 @@ class ToldWorkload(Workload):
         return children().call(function, request, store=lent, rights=LENT, time_limit_s=READ_S)
 
 
-class _Fetched(ObjectsInMemory):
+class _Fetched(ObjectsOnDisk):
     """What a child reads raw objects from, and hands records back in."""
 
     def __init__(self, objects: Sequence[RawObject], fetch: Fetch) -> None:
@@ -127,7 +127,13 @@ class _Fetched(ObjectsInMemory):
 
     def get_range(self, key: str, start: int, length: int, *, sha256: str | None = None) -> bytes:
         """Of a raw object, too."""
+        if not key.startswith("raw/"):
+            return super().get_range(key, start, length, sha256=sha256)
         check_range(start, length)
+        if key not in self._raw:
+            raise ObjectNotFound(f"{key}: no object of this delivery")
+        if isinstance(self._fetch, RangedFetch):
+            return self._fetch.read_range(self._raw[key], start, length, sha256)
         data = self.get(key)[start : start + length]
         verify(self.bucket, key, digest_bytes(data), sha256)
         return data
@@ -197,12 +203,11 @@ def parameters(request: Mapping[str, Any], _workplace: Workplace) -> dict[str, A
 def records(request: Mapping[str, Any], workplace: Workplace) -> list[str]:
     """In the child: digests of the pieces, in order."""
     workload, objects, fetch = _opened(request, workplace)
-    found = guarded_records(workload, objects, fetch, request["source"])
-    digests, tensors = [], workload.input_spec().tensors
-    while piece := list(islice(found, PIECE)):
-        data = _packed(piece, tensors)
-        workplace.objects.create(f"out/{digest_bytes(data)}", data)
+    digests = []
+    for piece in guarded_pieces(workload, objects, fetch, request["source"]):
+        data = to_hand_back(piece)
         digests.append(digest_bytes(data))
+        workplace.objects.create(f"out/{digests[-1]}", data)
     return digests
 
 
@@ -231,69 +236,21 @@ def _opened(request: Mapping[str, Any], workplace: Workplace) -> tuple[Workload,
     from mlratchet.models.workloads.loading import load_workload
 
     workload = load_workload(request["use"], dict(request["parameters"]))
-    store = workplace.objects
-
-    def fetch(item: RawObject) -> bytes:
-        return store.get(f"raw/{item.sha256}", sha256=item.sha256)
-
-    return workload, [RawObject(**one | {"pieces": tuple(one.get("pieces", ()))}) for one in request["objects"]], fetch
+    objects = [RawObject(**one | {"pieces": tuple(one.get("pieces", ()))}) for one in request["objects"]]
+    return workload, objects, _Lent(workplace.objects)
 
 
-def _packed(piece: Sequence[Record | Reject], tensors: Sequence[TensorSpec]) -> bytes:
-    """Inputs as arrays, the words as JSON."""
-    words: list[dict[str, Any]] = []
-    read: list[Record] = []
-    for one in piece:
-        if isinstance(one, Record):
-            read.append(one)
-            words.append({"record": {f.name: _plain(getattr(one, f.name)) for f in fields(one) if f.name != "x"}})
-        else:
-            words.append({"reject": asdict(one)})
-    text = np.frombuffer(json.dumps(words).encode(), dtype=np.uint8)
-    inputs = inputs_of(read, tensors).arrays() if read else {}
-    return save({"words": text} | {name: np.ascontiguousarray(one) for name, one in inputs.items()})
+class _Lent:
+    """In the child: the raw objects, and parts of them."""
 
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, tuple):
-        return [asdict(one) if hasattr(one, "__dataclass_fields__") else _plain(one) for one in value]
-    return dict(value) if isinstance(value, Mapping) else value
+    def __call__(self, item: RawObject) -> bytes:
+        return self._store.get(f"raw/{item.sha256}", sha256=item.sha256)
 
-
-@cache
-def _words() -> type[BaseModel]:
-    """Every field of a record but its input, with the types that it declares."""
-    hints = get_type_hints(Record)
-    declared: dict[str, Any] = {f.name: (hints[f.name], ...) for f in fields(Record) if f.name != "x"}
-    return create_model("RecordWords", __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=True), **declared)
-
-
-def _unpacked(lent: ObjectsInMemory, digest: Any, spec: InputSpec) -> Iterator[Record | Reject]:
-    """Raises ``ForeignCodeError`` for what are no records of these inputs."""
-    try:
-        parts = load(lent.get(f"out/{digest}"))
-        words = json.loads(parts["words"].tobytes())
-        inputs = iter(_inputs_in(parts, spec))
-        for one in words:
-            if "reject" in one:
-                yield TypeAdapter(Reject).validate_python(one["reject"])
-            else:
-                told = _words().model_validate(one["record"])
-                yield Record(x=next(inputs), **{name: getattr(told, name) for name in type(told).model_fields})
-    except (SafetensorError, ObjectNotFound, ValidationError, ValueError, KeyError, TypeError, StopIteration) as error:
-        raise ForeignCodeError(f"records: {type(error).__name__}: {error}"[:500]) from error
-
-
-def _inputs_in(parts: dict[str, np.ndarray[Any, Any]], spec: InputSpec) -> Iterator[Row]:
-    if set(parts) == {"words"}:  # nothing but rejects
-        return iter(())
-    inputs = Inputs.from_arrays(parts)
-    unfit = misfit(inputs, spec.specs)
-    if unfit:
-        raise ForeignCodeError(f"records: {unfit}")
-    return inputs.examples()
+    def read_range(self, item: RawObject, start: int, length: int, sha256: str | None) -> bytes:
+        return self._store.get_range(f"raw/{item.sha256}", start, length, sha256=sha256)
 
 
 def _checked(kind: Any, told: Any, what: str) -> Any:

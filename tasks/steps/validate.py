@@ -17,6 +17,7 @@ from mlratchet.models.data.quality.measures import AGE, NOISE
 from mlratchet.models.data.quality.noise import Outputs
 from mlratchet.models.data.quality.page import quality_page
 from mlratchet.models.data.reading import publish_reading, reading_of
+from mlratchet.models.data.records import NO_RECORDS, Records
 from mlratchet.models.data.row_index import input_columns
 from mlratchet.models.data.rules import follow, refuse_errors
 from mlratchet.models.data.snapshot import Snapshot, folder_of
@@ -29,7 +30,7 @@ from mlratchet.models.metrics.rows import load_rows
 from mlratchet.models.pipeline.checking import carried
 from mlratchet.models.ports.storage import ObjectNotFound
 from mlratchet.models.registration.record import Registration
-from mlratchet.models.sources.record import Record, Reject
+from mlratchet.models.sources.record import Reject
 from mlratchet.tasks.showing.prefect_page import show_markdown, show_table
 from mlratchet.tasks.step import step
 from mlratchet.tasks.support.open_version import signature_of_version
@@ -45,7 +46,7 @@ class Checked:
 
     def __init__(
         self,
-        records: list[Record],
+        records: Records,
         rejects: list[Reject],
         quality: QualityReport,
         previous: DatasetManifest | None,
@@ -77,9 +78,10 @@ def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
             first=work.first,
             delivered=run.raw,
             rules=run.spec.quality,
+            scratch=run.scratch,
         )
     except EmptyDatasetError as error:
-        keep_reading(run, work, [], error.rejects)
+        keep_reading(run, work, NO_RECORDS, error.rejects)
         raise
     try:
         alike = partial(clusters_of, config=run.spec.quality.near, schema=run.spec.example_schema)
@@ -115,7 +117,7 @@ def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
     return Checked(records, rejects, quality, previous, quarantine, sides)
 
 
-def keep_reading(run: Run, work: Work, records: list[Record], rejects: list[Reject]) -> str:
+def keep_reading(run: Run, work: Work, records: Records, rejects: list[Reject]) -> str:
     """Publish everything that was set aside, and say what was read in Prefect and, once there is a run, in MLflow.
     Returns the digest of the quarantine."""
     first = work.first

@@ -315,3 +315,21 @@ def test_a_missing_bucket_or_wrong_credentials_are_the_configurations_fault(stac
     with pytest.raises(ConfigurationError, match="check the credentials") as caught:
         wrong.get("k")
     assert "s3cr3t" not in str(caught.value)
+
+
+def test_a_stream_is_there_when_all_of_it_is(bucket: ObjectStore) -> None:
+    parts = [bytes([number]) * (5 << 20) for number in range(3)]
+    bucket.put("s/whole", b"before")
+    bucket.put_stream("s/whole", iter([*parts, b"end"]))
+    assert bucket.get("s/whole", sha256=sha(b"".join(parts) + b"end")).endswith(b"end")
+    assert bucket.get_range("s/whole", (15 << 20) - 1, 9) == b"\x02end"
+
+    def broken() -> Iterator[bytes]:
+        yield parts[0]
+        raise RuntimeError("its reader broke")
+
+    with pytest.raises(RuntimeError, match="its reader broke"):
+        bucket.put_stream("s/broken", broken())
+    assert [info.key for info in bucket.list("s/")] == ["s/whole"]
+    with pytest.raises(SecurityError):
+        bucket.put_stream("../outside", [b"x"])

@@ -74,6 +74,7 @@ def test_what_the_lists_hold_is_read_from_the_package_itself() -> None:
     rows -= {"models.data.mapped", "models.data.reading", "models.data.quarantine"}
     rows |= {
         "models.sources.raw_cells",
+        "models.sources.record_table",
         "models.sources.stored_examples",
         "models.workloads.guarded",
     }  # name and refuse rows, whatever read them

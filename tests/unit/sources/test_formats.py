@@ -49,7 +49,8 @@ def read(workload: tuple[str, str], source: str, files: dict[str, bytes]) -> tup
     spec = spec_of(workload, source)
     loaded = load_workload(spec.workload.use, dict(spec.workload.parameters))
     check_source(spec, loaded)
-    return read_dataset_records(store, take_snapshot(raw, store, prefix="p/"), loaded, spec.source)
+    records, rejects = read_dataset_records(store, take_snapshot(raw, store, prefix="p/"), loaded, spec.source)
+    return list(records), rejects
 
 
 def png(value: int) -> bytes:

@@ -44,7 +44,8 @@ class Case:
         self.source = SourceConfig(prefix="t/", group_column="query" if use == "TableRanker" else None)
         raw.put("t/rows.csv", text.encode())
         snapshot = take_snapshot(raw, store, prefix="t/")
-        self.records, self.rejects = read_dataset_records(store, snapshot, self.workload, self.source)
+        records, self.rejects = read_dataset_records(store, snapshot, self.workload, self.source)
+        self.records = list(records)
         self.manifest = write_dataset(
             store, snapshot, self.records, "code", self.ref, DataConfig(), self.source,
             class_names=self.workload.class_names(),

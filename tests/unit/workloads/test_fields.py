@@ -67,7 +67,7 @@ def fitted() -> tuple[dict[str, Any], Inputs, Inputs]:
     """Parameters with what the preparation was fitted to, the examples, and their tensors."""
     parameters = {"schema": SCHEMA, "hidden": [16]}
     examples, _ = rows(parameters)
-    state, found = fit_away(WorkloadRef(use=USE, parameters=parameters), {"train": [examples]})
+    state, found = fit_away(WorkloadRef(use=USE, parameters=parameters), {"train": [lambda: examples]})
     return {**parameters, "fitted": base64.b64encode(state).decode()}, examples, found["train"][0]
 
 
@@ -160,7 +160,7 @@ def test_its_program_answers_as_its_network(fitted: tuple[dict[str, Any], Inputs
 def test_a_version_with_another_state_prepares_otherwise(fitted: tuple[dict[str, Any], Inputs, Inputs]) -> None:
     parameters, examples, prepared = fitted
     half = examples.rows(slice(20))
-    state, _ = fit_away(WorkloadRef(use=USE, parameters={"schema": SCHEMA}), {"train": [half]})
+    state, _ = fit_away(WorkloadRef(use=USE, parameters={"schema": SCHEMA}), {"train": [lambda: half]})
     other = load_workload(USE, {**parameters, "fitted": base64.b64encode(state).decode()}).input_spec().example
     assert other is not None
     assert not np.array_equal(prepare_away(other, examples).columns["numbers"], prepared.columns["numbers"])
@@ -190,7 +190,7 @@ def test_a_number_that_is_learnt_is_answered_in_its_unit() -> None:
     schema = {"label": "price", "fields": {"size": {"kind": "number"}, "price": {"kind": "number"}}}
     workload = SchemaWorkload(schema=schema)
     examples = Inputs({EXAMPLE: inputs_of(list(_sizes()), workload.tensors()).columns[EXAMPLE]})
-    state, found = fit_away(WorkloadRef(use=USE, parameters={"schema": schema}), {"train": [examples]})
+    state, found = fit_away(WorkloadRef(use=USE, parameters={"schema": schema}), {"train": [lambda: examples]})
     made = SchemaWorkload(schema=schema, fitted=base64.b64encode(state).decode())
     module = made.prepared_model()
     made.fit_preparation(module, found["train"][0], np.asarray([1000.0, 3000.0] * 20, dtype=np.float32))
