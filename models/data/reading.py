@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mlratchet.models.data.quarantine import write_quarantine
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.stored import stored_document
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
@@ -147,6 +146,8 @@ def publish_reading(
     The same dataset has the same quarantine, so that repeating this changes nothing but which is the newest.
     """
     about = {"dataset": dataset_id, "snapshot": snapshot_id, "line": reading.line(), **_plain(reading)}
+    from mlratchet.models.data.quarantine import write_quarantine  # Arrow: who only reads waits for none
+
     quarantine = write_quarantine(store, about, rejects)
     store.put(f"readings/{dataset_id}.json", canonical_json({"quarantine": quarantine, "line": reading.line()}))
     newest = {"dataset": dataset_id, "quarantine": quarantine, "run": run_id, "at_s": at_s}

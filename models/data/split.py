@@ -126,7 +126,7 @@ def divided(
 def _by_cluster(records: Iterable[Record], rule: ClusterSplit, clusters: Clusters) -> Sides:
     """Clusters and groups that have a record in common are one."""
     found = clusters(records)
-    joined = Joined()
+    joined = Unions()
     grouped = set()
     for record in records:
         if record.group is not None and record.id in found:
@@ -144,7 +144,7 @@ def _by_cluster(records: Iterable[Record], rule: ClusterSplit, clusters: Cluster
     return Sides(judge=judge, words=f"by cluster: {len(found):,} records have near-duplicates, which stay together")
 
 
-class Joined:
+class Unions:
     """What belongs together, by a name that does not depend on the order in which that was said."""
 
     def __init__(self) -> None:

@@ -14,14 +14,14 @@ RULES = ("id", "group", "time", "cluster", "given")
 Words = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
 
 
-class Shares(StrictModel):
+class SplitShares(StrictModel):
     """Of the records, per side; the others are trained on."""
 
     validation: Share = 0.15
     test: Share = 0.25
 
     @model_validator(mode="after")
-    def _leaves_rows_to_train_on(self) -> Shares:
+    def _leaves_rows_to_train_on(self) -> SplitShares:
         if self.validation + self.test >= 1:
             raise ValueError(f"validation {self.validation} + test {self.test} leave nothing to train on")
         return self
@@ -32,7 +32,7 @@ class Shares(StrictModel):
         return self.test
 
 
-class SplitConfig(Shares):
+class SplitConfig(SplitShares):
     """By a hash of the id (or group) of a record, so that it never changes side, however deliveries grow."""
 
     by: Literal["id", "group"] = Field(default="id", exclude_if=lambda value: value == "id")
@@ -46,7 +46,7 @@ class SplitConfig(Shares):
         return True
 
 
-class TimeSplit(Shares):
+class TimeSplit(SplitShares):
     """By the time of a record: the newest are judged on, those before choose among epochs, the oldest are trained on.
 
     Records of one moment stay together. Where shares cut, the cut moves with every delivery.
@@ -85,7 +85,7 @@ class TimeSplit(Shares):
         return False
 
 
-class ClusterSplit(Shares):
+class ClusterSplit(SplitShares):
     """By a hash of the cluster of near-duplicates that a record is in, so that no record has a near-duplicate on
     another side; groups stay together, too. A record that joins two clusters can move them."""
 

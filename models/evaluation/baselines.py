@@ -8,7 +8,7 @@ Shape legend: N rows, F columns, C classes or labels.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -26,8 +26,6 @@ from mlratchet.models.tensors.named import Inputs
 Array = np.ndarray[Any, Any]
 BaselineModel = Literal["linear", "bias"]
 MODELS: tuple[BaselineModel, ...] = get_args(BaselineModel)
-TASKS = ("classification", "multi_label", "regression", "ranking")
-"""That it has a model for; a user's own objective is none of them."""
 MOST_ROWS = 100_000  # training rows
 MOST_NUMBERS = 40_000_000  # of their features: 160 MB
 PENALTIES = (300.0, 30.0, 3.0, 0.3, 0.03)  # of the squared weights; the validation rows choose
@@ -54,16 +52,17 @@ class Baseline:
 
 
 def train_baseline(
-    store: ObjectStore, dataset: DatasetManifest, rows: Split, *, model: BaselineModel, task: str, outputs: int
+    store: ObjectStore, dataset: DatasetManifest, rows: Split, *, model: BaselineModel, learns: str, outputs: int
 ) -> Baseline:
-    """Trained now, and asked about the test rows `rows`. `outputs`: classes or labels; 1 for a number.
+    """Trained now, and asked about the test rows `rows`. `learns`: as
+    `Objective.linear_model`. `outputs`: classes or labels; 1 for a number.
 
     Raises ``ConfigurationError`` where there is none for these rows, or its answer is none.
     """
     asked = {
         "splits": {side: [ref.model_dump(mode="json") for ref in refs] for side, refs in dataset.splits.items()},
         "model": model,
-        "task": task,
+        "learns": learns,
         "outputs": outputs,
     }
     told = children().call(TRAIN, asked, store=store, rights=LENT, time_limit_s=HOUR_S)
@@ -93,7 +92,7 @@ def train_in_child(request: Mapping[str, Any], workplace: Workplace) -> dict[str
     chosen = sample_of(store, sides["validation"], most=MOST_ROWS // 4)
     with threadpool_limits(1):  # on a busy machine more threads wait for each other; and its sums depend on them
         fitted, penalty = best_fit(
-            request["task"], (features.matrix(x), y), (features.matrix(chosen[0]), chosen[1]), request["outputs"]
+            request["learns"], (features.matrix(x), y), (features.matrix(chosen[0]), chosen[1]), request["outputs"]
         )
     ids, targets, answers = list[str](), [], []
     for ref in sides["test"]:
@@ -142,25 +141,21 @@ class Fitted:
 Rows = tuple[Any, Array]  # (N, F) matrix, (N,) or (N, C) targets
 
 
-def best_fit(task: str, train: Rows, chosen_on: Rows, outputs: int) -> tuple[Fitted, float]:
+def best_fit(learns: str, train: Rows, chosen_on: Rows, outputs: int) -> tuple[Fitted, float]:
     """The model whose penalty does best on other rows than the training rows, and that penalty. From strong to weak,
-    as long as it gets better.
+    as long as it gets better. `learns`: as `Objective.linear_model`.
 
-    Raises ``ConfigurationError`` for a task that has no linear model.
+    Raises ``ConfigurationError`` for an objective that has no linear model.
     """
-    if task not in TASKS:
-        raise ConfigurationError(f"baseline: there is no linear model for a {task}")
+    if learns not in LEARNERS:
+        raise ConfigurationError("baseline: there is no linear model for this objective")
+    fit, lost = LEARNERS[learns]
     best: tuple[float, float, Fitted] | None = None
     for penalty in PENALTIES:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it did not converge: it is a bar, not a model
-            if task == "classification":
-                fitted = _classes(*train, outputs, penalty)
-            elif task == "multi_label":
-                fitted = _labels(*train, outputs, penalty)
-            else:
-                fitted = _numbers(*train, penalty)
-        loss = _loss(task, fitted.answers(chosen_on[0]).astype(np.float64), chosen_on[1])
+            fitted = fit(*train, outputs, penalty)
+        loss = lost(fitted.answers(chosen_on[0]).astype(np.float64), chosen_on[1])
         if best is not None and loss >= best[0]:
             break
         best = loss, penalty, fitted
@@ -197,7 +192,7 @@ def _labels(x: Any, y: Array, outputs: int, penalty: float) -> Fitted:
     return Fitted(weights=weights, offsets=offsets, one=False)
 
 
-def _numbers(x: Any, y: Array, penalty: float) -> Fitted:
+def _numbers(x: Any, y: Array, outputs: int, penalty: float) -> Fitted:  # noqa: ARG001
     from sklearn.linear_model import Ridge
 
     model = Ridge(alpha=penalty, solver="auto").fit(x, y.astype(np.float64))
@@ -206,12 +201,26 @@ def _numbers(x: Any, y: Array, penalty: float) -> Fitted:
     )
 
 
-def _loss(task: str, answers: Array, y: Array) -> float:
-    """Mean log loss, or mean squared error."""
-    if task == "classification":
-        top = answers.max(axis=1, keepdims=True)
-        spread = top[:, 0] + np.log(np.exp(answers - top).sum(axis=1))
-        return float((spread - answers[np.arange(len(y)), y.astype(int)]).mean())
-    if task == "multi_label":
-        return float(np.logaddexp(0.0, np.where(y > 0, -answers, answers)).mean())
+def _log_loss(answers: Array, y: Array) -> float:
+    """Mean, of logits of classes."""
+    top = answers.max(axis=1, keepdims=True)
+    spread = top[:, 0] + np.log(np.exp(answers - top).sum(axis=1))
+    return float((spread - answers[np.arange(len(y)), y.astype(int)]).mean())
+
+
+def _log_loss_of_labels(answers: Array, y: Array) -> float:
+    """Mean, of a logit per label."""
+    return float(np.logaddexp(0.0, np.where(y > 0, -answers, answers)).mean())
+
+
+def _squared_error(answers: Array, y: Array) -> float:
+    """Mean."""
     return float(((answers - y) ** 2).mean())
+
+
+LEARNERS: dict[str, tuple[Callable[[Any, Array, int, float], Fitted], Callable[[Array, Array], float]]] = {
+    "classes": (_classes, _log_loss),
+    "labels": (_labels, _log_loss_of_labels),
+    "number": (_numbers, _squared_error),
+}
+"""How a model is fitted, and what the validation rows choose its penalty by."""

@@ -45,6 +45,7 @@ class ObjectiveFacts(BaseModel):
     class_loss: str
     by_query: bool
     has_accuracy: bool
+    linear_model: str
     badness_unit: str
     unfit_perturbations: dict[str, str]
     losses: tuple[str, ...]
@@ -62,6 +63,7 @@ class ObjectiveAway(Objective):
             raise ForeignCodeError(f"objective {task} does not say what it is: {error.errors()[0]['msg']}") from error
         self.name, self.class_loss, self.by_query = facts.name, facts.class_loss, facts.by_query
         self.has_accuracy, self.badness_unit = facts.has_accuracy, facts.badness_unit
+        self.linear_model = facts.linear_model
         self.unfit_perturbations, self._losses = facts.unfit_perturbations, facts.losses
 
     @property
@@ -199,6 +201,7 @@ def describe(request: Mapping[str, Any], _workplace: Workplace) -> dict[str, Any
         "class_loss": one.class_loss,
         "by_query": one.by_query,
         "has_accuracy": one.has_accuracy,
+        "linear_model": one.linear_model,
         "badness_unit": one.badness_unit,
         "unfit_perturbations": dict(one.unfit_perturbations),
         "losses": list(one.named_losses(weight=None, label_smoothing=0.0)),

@@ -42,6 +42,9 @@ class Objective(ABC):
     """`correct` counts rows that are answered right, and the training shows their share."""
     target_on_a_scale: bool = False
     """The output is a number in the unit of the target: a table then learns it on a scale of its own."""
+    linear_model: str = ""
+    """What a linear model of the same rows learns, to be ahead of: `classes`, `labels` or `number`; empty: there is
+    none."""
     badness_unit: str = "error"
     """Unit of `badness`."""
     unfit_perturbations: Mapping[str, str] = {}

@@ -25,6 +25,7 @@ class Classification(Objective):
     """Logits (B, C) against class indices (B,)."""
 
     name = "classification"
+    linear_model = "classes"
     class_loss = "cross_entropy"
     has_accuracy = True
     badness_unit = "nats"

@@ -25,6 +25,7 @@ class MultiLabel(Objective):
     """Logits (B, C) against 0 and 1 (B, C)."""
 
     name = "multi_label"
+    linear_model = "labels"
     class_loss = "bce"
     badness_unit = "nats"
 

@@ -24,6 +24,7 @@ class Ranking(Objective):
     """Scores (B,) or (B, 1), higher first, against (B, 2): relevance, number of the query."""
 
     name = "ranking"
+    linear_model = "number"
     by_query = True
     badness_unit = "lost gain"
 

@@ -21,6 +21,7 @@ class Regression(Objective):
     """Numbers (B,) or (B, 1) against numbers (B,)."""
 
     name = "regression"
+    linear_model = "number"
     target_on_a_scale = True
 
     def loss(self, output: torch.Tensor, target: torch.Tensor, *, label_smoothing: float) -> torch.Tensor:  # noqa: ARG002

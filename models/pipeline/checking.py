@@ -13,7 +13,6 @@ from mlratchet.models.preparation.section import PreparationSection
 from mlratchet.models.schema.fields import Schema
 from mlratchet.models.sources.formats import format_read, options_of
 from mlratchet.models.workloads.base import Workload
-from mlratchet.models.workloads.cold_start import carried_columns
 
 
 def check_gates(spec: PipelineSpec, workload: Workload) -> list[str]:
@@ -40,6 +39,8 @@ def check_gates(spec: PipelineSpec, workload: Workload) -> list[str]:
 
 def carried(spec: PipelineSpec) -> tuple[str, ...] | None:
     """Columns that a slice can be by; None where only the data tells."""
+    from mlratchet.models.workloads.cold_start import carried_columns  # Arrow: who only reads waits for none
+
     if spec.example_schema is None or "schema" not in spec.workload.parameters:
         return spec.source.carried()
     return carried_columns(spec.example_schema, spec.preparation or PreparationSection())

@@ -27,6 +27,7 @@ NOT_SEARCHED = {
     "train.device": "it says where to train, not what",
     "train.threads_per_process": "it says how to train, not what",
     "train.mode": "it says how to train, not what",
+    "train.shuffle_window": "it says how much of the data fits, not what to learn",
 }
 WORKLOAD = "workload.parameters."
 

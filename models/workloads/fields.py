@@ -25,7 +25,7 @@ from mlratchet.models.schema.cells import one_array
 from mlratchet.models.schema.fields import Schema
 from mlratchet.models.schema.notation import WHERE, Notation, See, declared
 from mlratchet.models.schema.numbers import Mark
-from mlratchet.models.schema.typing import GROUP, ID, LABEL, TIME, typed
+from mlratchet.models.schema.typing import GROUP, LABEL, typed
 from mlratchet.models.sources.csv import Csv
 from mlratchet.models.sources.formats import open_source, read_tables
 from mlratchet.models.sources.image_folder import ImageFolder
@@ -34,28 +34,19 @@ from mlratchet.models.sources.jsonl import Jsonl
 from mlratchet.models.sources.parquet import Parquet
 from mlratchet.models.sources.pieces import RawPiece
 from mlratchet.models.sources.ranged import opening
-from mlratchet.models.sources.raw_cells import bytes_of, cells_digests, sha256_of_each
 from mlratchet.models.sources.record import ExampleSpec, InputSpec, RawObject, Record, Reject, Target
 from mlratchet.models.sources.record_table import (
-    CELL,
-    REMARKS,
-    ROW_COLUMNS,
-    TARGET,
     RecordPiece,
     read_one_by_one,
-    tabled,
-    target_cells,
     without_rows,
 )
-from mlratchet.models.sources.stored_examples import EXAMPLE, UNPREPARED
-from mlratchet.models.tensors.named import Inputs, Ragged
+from mlratchet.models.sources.stored_examples import UNPREPARED
 from mlratchet.models.tensors.spec import TensorSpec
 from mlratchet.models.workloads.augment import Augmentation
 from mlratchet.models.workloads.base import OF_THE_FIRST_DELIVERY, CarriedOver, Workload, declared_marks
-from mlratchet.models.workloads.cold_start import carried_fields
-from mlratchet.models.workloads.examples import cells_as_text, example_cells, told_cells
-from mlratchet.models.workloads.label_target import class_names_of, target_reader, task_of
+from mlratchet.models.workloads.label_target import class_names_of, holds_several, target_reader, task_of
 from mlratchet.models.workloads.refitted import refitting
+from mlratchet.models.workloads.schema_rows import record_table
 from mlratchet.models.workloads.standardise import attach_target, fit_target, neutral_target
 from pydantic import ValidationError
 from torch import nn
@@ -264,9 +255,11 @@ class SchemaWorkload(Workload):
         table, rejects = typed(raw, self.schema, notation)
         unfit = self.plan.refused(table)
         table = without_rows(table, WHERE, {one.where for one in unfit})
+        if self.objective.by_query and not {GROUP} & {*raw.column_names, *table.column_names}:
+            raise DataError("a ranking needs the query of every row; name its column in schema.group")
         targets, wrong = self._targets(table, size)
         table = without_rows(table, WHERE, {one.where for one in wrong})
-        records = self._records(raw, table, targets, first) if table.num_rows else None
+        records = record_table(raw, table, targets, self.schema, first) if table.num_rows else None
         return RecordPiece(table=records, rejects=tuple((0, one) for one in (*rejects, *unfit, *wrong)))
 
     def _pieces(
@@ -333,14 +326,14 @@ class SchemaWorkload(Workload):
 
     @cached_property
     def _target(self) -> Callable[[Any], Target]:
-        return target_reader(self.task, self.class_names())
+        return target_reader(self.class_names(), several=holds_several(self.schema))
 
     def _targets(
         self, table: pa.Table, size: list[tuple[int, ...]]
     ) -> tuple[Sequence[Target] | pa.Array, list[Reject]]:
         """What is learnt of the rows that are used, and the rows whose label says nothing that can be."""
         labels = one_array(table[LABEL])
-        if not self.has_own_task and self.task != "multi_label":
+        if not self.has_own_task and not holds_several(self.schema):
             names = self.class_names()
             if names:
                 return pc.cast(pc.index_in(labels, pa.array(names, labels.type)), pa.int64()), []
@@ -359,58 +352,6 @@ class SchemaWorkload(Workload):
                 words = f"{where}: label {self.schema.label!r}: {error}"
                 wrong.append(Reject(where=where, code="bad_target", reason=words, field=self.schema.label or ""))
         return found, wrong
-
-    def _records(
-        self, raw: pa.Table, table: pa.Table, targets: Sequence[Target] | pa.Array, first: Sequence[str]
-    ) -> pa.Table:
-        """Of the rows that are used; `raw` holds their cells as they were delivered, and others."""
-        used = raw if table.num_rows == raw.num_rows else raw.take(pc.index_in(table[WHERE], raw[WHERE]))
-        known = [name for name in used.column_names if not name.startswith("@")]
-        aside = {*self.schema.targets, self.schema.id, self.schema.group}
-        who = tuple(name for name in (first or known) if name in known and name not in aside)
-        cells = {name: cells_as_text(used[name]) for name in known}
-        examples = example_cells(table, self.schema)
-        rows = table.num_rows
-        identities = pa.array(cells_digests(cells, who, rows), pa.string())
-        names = self._role(ID, used, table)
-        groups = self._role(GROUP, used, table)
-        if groups is None and self.objective.by_query:
-            raise DataError("a ranking needs the query of every row; name its column in schema.group")
-        carried = {
-            CELL + name: told_cells(one_array(table[name]), self.schema.fields[name])
-            for name in carried_fields(self.schema)
-        }
-        if groups is None:
-            groups = identities if names is None else pa.nulls(rows, pa.string())
-        else:
-            carried[CELL + GROUP] = groups
-        times = pc.cast(one_array(table[TIME]), pa.int64()) if TIME in table.column_names else None
-        target, target_shape = target_cells(targets)
-        columns: dict[str, Any] = {
-            "id": identities if names is None else names,
-            "group": groups,
-            "content_sha256": pa.array(sha256_of_each(examples), pa.string()),
-            "row_digest": identities,
-            "raw_digest": pa.array(cells_digests(cells, tuple(self.schema.inputs), rows), pa.string()),
-            "where": one_array(table[WHERE]),
-            TARGET: target,
-            "time_us": pa.nulls(rows, pa.int64()) if times is None else times,
-            ROW_COLUMNS: pa.array(np.zeros(rows, np.int32)),
-            REMARKS: pa.nulls(rows, pa.string()),
-            **carried,
-        }
-        offsets, data = bytes_of(examples)
-        begins = np.asarray(offsets, np.int64)
-        values = np.frombuffer(data, np.uint8)[begins[0] : begins[-1]]
-        inputs = Inputs({EXAMPLE: Ragged(values, begins - begins[0])})
-        return tabled(columns, inputs, named=True, row_columns=(who,), target_shape=target_shape)
-
-    def _role(self, name: str, used: pa.Table, table: pa.Table) -> pa.Array | None:
-        """A name that the format says, else the one of the schema's column."""
-        for one in (used, table):
-            if name in one.column_names:
-                return pc.cast(one_array(one[name]), pa.string())
-        return None
 
 
 STRETCH_ROWS = 16_384  # of a piece, that are made records at once: their texts and digests are larger than they

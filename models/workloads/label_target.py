@@ -17,7 +17,7 @@ def task_of(schema: Schema, asked: str | None) -> Task:
     if not schema.targets:
         raise ValueError("schema.label: nothing is learnt without; name the field that holds it")
     found = "multi_label" if schema.labels else _of_one(schema)
-    if asked is not None and found != "regression":
+    if asked is not None and (schema.labels or schema.fields[schema.label or ""].kind != "number"):
         raise ValueError(
             f"task: a {asked} learns a number, and schema.{'labels' if schema.labels else 'label'} is none"
         )
@@ -44,9 +44,14 @@ def class_names_of(schema: Schema) -> tuple[str, ...]:
     return label.values or () if label is not None and label.kind == "category" else ()
 
 
-def target_reader(task: Task, names: Sequence[str]) -> Callable[[Any], Target]:
+def holds_several(schema: Schema) -> bool:
+    """Whether a row has any number of labels."""
+    return bool(schema.labels) or (schema.label is not None and schema.fields[schema.label].several)
+
+
+def target_reader(names: Sequence[str], *, several: bool) -> Callable[[Any], Target]:
     """The target of a row, of what stands in its typed label: a number, a name, or a list of names."""
-    if task == "multi_label":
+    if several:
         return lambda cell: tuple(float(name in (cell or ())) for name in names)
     numbers = {name: number for number, name in enumerate(names)}
     return (lambda cell: numbers[cell]) if names else float

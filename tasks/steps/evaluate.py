@@ -233,7 +233,12 @@ def trained_baselines(
     for model in demands.baselines:
         try:
             found[model] = train_baseline(
-                run.adapters.store, dataset, rows, model=model, task=run.workload.objective.name, outputs=outputs
+                run.adapters.store,
+                dataset,
+                rows,
+                model=model,
+                learns=run.workload.objective.linear_model,
+                outputs=outputs,
             )
         except (ConfigurationError, DataError) as error:
             missing[f"{model} baseline"] = str(error)

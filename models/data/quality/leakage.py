@@ -57,10 +57,10 @@ def _power(codes: Array, y: Array, learnt: Array, *, classes: bool) -> float:
         names, which = np.unique(y, return_inverse=True)
         counts = np.zeros((kinds, len(names)))
         np.add.at(counts, (codes[learnt], which[learnt]), 1)
-        usual = int(counts.sum(axis=0).argmax())
-        answers = np.where(counts.any(axis=1), counts.argmax(axis=1), usual)
-        right = float((answers[codes[~learnt]] == which[~learnt]).mean())
-        base = float((which[~learnt] == usual).mean())
+        by_code = _shares_of_the_most(np.where(counts.any(axis=1, keepdims=True), counts, counts.sum(axis=0)))
+        always = _shares_of_the_most(counts.sum(axis=0, keepdims=True))[0]
+        right = float(by_code[codes[~learnt], which[~learnt]].mean())
+        base = float(always[which[~learnt]].mean())
         return max(0.0, (right - base) / (1 - base)) if base < 1 else 0.0
     sums, numbers = np.zeros(kinds), np.zeros(kinds)
     np.add.at(sums, codes[learnt], y[learnt])
@@ -69,6 +69,12 @@ def _power(codes: Array, y: Array, learnt: Array, *, classes: bool) -> float:
     answers = np.where(numbers > 0, sums / np.maximum(numbers, 1), mean)
     apart = float(((y[~learnt] - mean) ** 2).sum())
     return max(0.0, 1 - float(((y[~learnt] - answers[codes[~learnt]]) ** 2).sum()) / apart) if apart > 0 else 0.0
+
+
+def _shares_of_the_most(counts: Array) -> Array:
+    """Per row of counts (B, classes) the class with most answers, shared among equals: their order does not count."""
+    most = counts == counts.max(axis=1, keepdims=True)
+    return np.asarray(most / most.sum(axis=1, keepdims=True))
 
 
 def is_the_label(sample: Sample, *, classes: bool) -> list[str]:

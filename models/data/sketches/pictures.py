@@ -6,10 +6,12 @@ Shape legend: C channels, H height, W width.
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SIDE = 32  # pixels that frequencies are taken of
 BITS = 8  # frequencies in each direction
@@ -21,7 +23,8 @@ _ORDERS = [np.random.default_rng(number).permutation(64) for number in range(DRA
 
 def sketch_of_picture(picture: Image.Image) -> Array:
     """(72,) uint8: 8 of the hash, 64 of the thumbnail (8 x 8, grey, its range stretched)."""
-    from scipy.fft import dctn  # most runs do not need it
+    from PIL import Image
+    from scipy.fft import dctn  # most runs need neither
 
     grey = picture.convert("L")
     pixels = np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR), dtype=np.float32)
@@ -35,6 +38,8 @@ def sketch_of_picture(picture: Image.Image) -> Array:
 
 def sketch_of_bytes(data: bytes) -> Array | None:
     """Of an encoded picture; None for what Pillow does not open."""
+    from PIL import Image
+
     try:
         with Image.open(io.BytesIO(data)) as opened:
             return sketch_of_picture(opened)
@@ -44,6 +49,8 @@ def sketch_of_bytes(data: bytes) -> Array | None:
 
 def sketch_of_array(x: Array) -> Array:
     """Of an input (C, H, W) as a model gets it."""
+    from PIL import Image
+
     grey = x.astype(np.float32).mean(axis=0)
     low, span = float(grey.min()), float(grey.max() - grey.min())
     scaled = (grey - low) * (255.0 / span) if span > 0 else np.zeros_like(grey)

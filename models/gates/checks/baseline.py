@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Literal
 
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.evaluation.baselines import TASKS, BaselineModel
+from mlratchet.models.evaluation.baselines import BaselineModel
 from mlratchet.models.gates.checks.base import SCORED_GATES, Needs, PolicyContext
 from mlratchet.models.gates.checks.case import Case
 from mlratchet.models.gates.checks.pairing import Paired
 from mlratchet.models.gates.pilot import Pilot, margin_note
 from mlratchet.models.gates.result import CheckResult
 from mlratchet.models.metrics import Metric
+from mlratchet.models.objectives.naming import BUILT_IN
 from pydantic import Field
 
 
@@ -42,10 +43,12 @@ class BaselineCheck(Paired):
     def validate_in(self, context: PolicyContext, where: str) -> None:
         """An objective that has a linear model."""
         super().validate_in(context, where)
-        if context.task not in TASKS:
+        kind = BUILT_IN.get(context.task)
+        if kind is None or not kind.linear_model:
+            known = ", ".join(name for name, one in BUILT_IN.items() if one.linear_model)
             raise ConfigurationError(
-                f"{where}: there is no {self.model} model for the objective {context.task}; it is for "
-                f"{', '.join(TASKS)}: remove the check"
+                f"{where}: there is no {self.model} model for the objective {context.task}; it is for {known}: remove "
+                "the check"
             )
 
     def power_of(self, metric: Metric, pilot: Pilot) -> str:

@@ -15,7 +15,7 @@ from mlratchet.models.data.record_shards import rows_of_a_shard, write_shards
 from mlratchet.models.data.records import Records, Sorter, records_of
 from mlratchet.models.data.row_index import IndexDocument, entry_of
 from mlratchet.models.data.shards import write_shard
-from mlratchet.models.data.split import SIDES, side_of
+from mlratchet.models.data.split import SIDES, side_of, sides_of
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.sources.record import Record, Reject, Remark
 from mlratchet.models.sources.record_table import joined_tables, packed, pieces_of_records, unpacked_records
@@ -132,7 +132,7 @@ def test_shards_are_those_of_the_records_one_by_one(tmp_path: Path) -> None:
     expected, _ = as_before(found)
     records, _ = sorted_with(found, 30_000, tmp_path, named=True)
     store, data = MemoryStore("s"), DataConfig(rows_per_shard=64)
-    splits = write_shards(store, records, data, lambda _side, _number: 64)
+    splits = write_shards(store, records, sides_of(records, data.split), lambda _side, _number: 64)
     for side in SIDES:
         rows = [one for one in expected if side_of(one.group or one.id, data.split) == side]
         pieces = [rows[at : at + 64] for at in range(0, len(rows), 64)]

@@ -46,7 +46,8 @@ def read(files: Files, schema: str, source: str) -> tuple[list[Record], list[Rej
         raw.put(f"d/{key}", data)
     spec = parse_pipeline(f"name: t\nschema: {schema}\nsource: {{prefix: d/, {source}}}\n{GATES}", where="test")
     workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
-    return read_dataset_records(store, take_snapshot(raw, store, prefix="d/"), workload, spec.source)
+    records, rejects = read_dataset_records(store, take_snapshot(raw, store, prefix="d/"), workload, spec.source)
+    return list(records), rejects
 
 
 # Tables: the same rows and the same faults in every dress of a table.

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlratchet.infra.storage.memory import MemoryStore
+from mlratchet.models.data import large_objects
 from mlratchet.models.data import snapshot as snapshots
 from mlratchet.models.data.snapshot import load_snapshot, take_snapshot
 from mlratchet.models.errors import SecurityError
@@ -89,7 +90,8 @@ def test_a_snapshot_records_the_pieces_of_large_objects_and_its_id_does_not_tell
 ) -> None:
     ids = []
     for size in (PIECE, 10 * len(DATA)):
-        monkeypatch.setattr(ranged, "PIECE_BYTES", size)
+        for module in (ranged, snapshots, large_objects):
+            monkeypatch.setattr(module, "PIECE_BYTES", size)
         raw, store = MemoryStore(), MemoryStore()
         raw.put("p/large", DATA)
         raw.put("p/small", b"x")

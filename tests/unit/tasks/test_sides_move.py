@@ -11,7 +11,7 @@ from mlratchet.models.artifact.signature import signature_of
 from mlratchet.models.data.config import DataConfig
 from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
-from mlratchet.models.data.reading import newest_quarantine
+from mlratchet.models.data.quarantine import newest_quarantine
 from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.data.split import divided
 from mlratchet.models.data.split_rules import TimeSplit
@@ -138,7 +138,7 @@ def test_a_delivery_is_divided_by_the_time_that_its_schema_names_and_what_is_lef
     assert "4 in_split_gap (rows.csv:" in run.reading
     found = newest_quarantine(road.store, "shop")
     assert found is not None
-    assert {one["rule"] for one in found["rejects"]} == {"in_split_gap"}
+    assert found.rules() == {"in_split_gap": 4}
 
     road.raw.put("t/rows.csv", "\n".join(["size,day,bought", "7,,no", *lines, ""]).encode())
     snapshot = take_snapshot(road.raw, road.store, prefix="t/")

@@ -93,7 +93,9 @@ def prepared() -> tuple[dict[str, Any], Inputs]:
     parameters = {"schema": SCHEMA, "augment": AUGMENT, "width": 8, "hidden": [8]}
     documents = made_up_examples(SchemaWorkload(schema=SCHEMA).schema, 16)
     rows = [{EXAMPLE: np.frombuffer(json.dumps(one).encode(), dtype=np.uint8)} for one in documents]
-    state, found = fit_away(WorkloadRef(use=USE, parameters=parameters), {"train": [Inputs.stack(rows, (UNPREPARED,))]})
+    state, found = fit_away(
+        WorkloadRef(use=USE, parameters=parameters), {"train": [lambda: Inputs.stack(rows, (UNPREPARED,))]}
+    )
     return {**parameters, "fitted": base64.b64encode(state).decode()}, found["train"][0]
 
 

@@ -37,7 +37,9 @@ def examples(pairs: list[tuple[str, str]]) -> Inputs:
 def test_a_row_says_of_each_entity_whether_training_knows_it() -> None:
     train = examples([(f"u{n % 3}", f"i{n % 2}") for n in range(12)] + [("u0", "rare")])
     test = examples([("u0", "i0"), ("u9", "i1"), ("u1", "i7"), ("u2", "rare")])
-    state, prepared = fit_away(WorkloadRef(use=USE, parameters={"schema": SCHEMA}), {"train": [train], "test": [test]})
+    state, prepared = fit_away(
+        WorkloadRef(use=USE, parameters={"schema": SCHEMA}), {"train": [lambda: train], "test": [lambda: test]}
+    )
     layout = SchemaWorkload(schema=SCHEMA, fitted=base64.b64encode(state).decode()).input_spec()
     rows = Split(ids=list("abcd"), x=prepared["test"][0], y=np.zeros(4, np.float32), columns={"user": ["u"] * 4})
     found = with_cold_start(rows, layout.example).columns

@@ -109,7 +109,7 @@ def test_a_ranking_s_rows_name_their_query_and_are_scored_per_user() -> None:
     )
     parameters = {"schema": RATINGS, "task": "ranking", "width": 8}
     examples = inputs_of(records, SchemaWorkload(**parameters).tensors())
-    state, prepared = fit_away(WorkloadRef(use=USE, parameters=parameters), {"train": [examples]})
+    state, prepared = fit_away(WorkloadRef(use=USE, parameters=parameters), {"train": [lambda: examples]})
     workload = SchemaWorkload(**parameters, fitted=base64.b64encode(state).decode())
     asked = asked_by_name(workload.prepared_model().eval(), workload.tensors())
     with torch.inference_mode():

@@ -85,7 +85,7 @@ def version(folder: Path, factor: int) -> tuple[Signature, Inputs]:
     """The signature of a version that was fitted with this text of the module, and its rows as they trained."""
     (folder / "till_of_mine.py").write_text(f"FACTOR = {factor}\n{TILL}")
     ref = WorkloadRef.model_validate(OWN)
-    state, found = fit_away(ref, {"train": [stored(INSTANCES)]})
+    state, found = fit_away(ref, {"train": [lambda: stored(INSTANCES)]})
     parameters = {**ref.parameters, "fitted": base64.b64encode(state).decode()}
     made = signature_of(load_workload(USE, parameters))
     return Signature.from_json(made.to_json()), found["train"][0]
@@ -154,7 +154,7 @@ def test_a_version_that_is_prepared_otherwise_is_refused_with_the_package_that_d
 
 def test_what_ratchet_ships_is_prepared_in_the_server_itself() -> None:
     ref = WorkloadRef.model_validate({"use": USE, "parameters": {"schema": SCHEMA}})
-    state, _ = fit_away(ref, {"train": [stored(INSTANCES)]})
+    state, _ = fit_away(ref, {"train": [lambda: stored(INSTANCES)]})
     signature = signature_of(load_workload(USE, {**ref.parameters, "fitted": base64.b64encode(state).decode()}))
     assert preparer_here(signature) is None
     about = signature.input.example

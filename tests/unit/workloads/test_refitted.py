@@ -82,7 +82,9 @@ def made(
 ) -> tuple[SchemaWorkload, Any, list[Inputs]]:
     """The workload over what its preparation was fitted to, a fresh module, and `others` prepared."""
     ref = WorkloadRef(use=USE, parameters=parameters)
-    state, found = fit_away(ref, {"train": [train], **{str(n): [one] for n, one in enumerate(others)}})
+    state, found = fit_away(
+        ref, {"train": [lambda: train], **{str(n): [lambda one=one: one] for n, one in enumerate(others)}}
+    )
     workload = SchemaWorkload(**parameters, fitted=base64.b64encode(state).decode())
     torch.manual_seed(seed)
     return workload, workload.prepared_model().eval(), [found[str(n)][0] for n in range(len(others))]
