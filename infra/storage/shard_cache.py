@@ -171,7 +171,8 @@ class ShardCache:
                 f"{self._store.bucket}/{key}: expected SHA-256 {sha256[:12]}, got {got[:12]}, twice; it was changed"
             )
         os.fchmod(sink, 0o400)
-        file.with_name(file.name + PART).rename(file)
+        with self._room():  # who counts copies meanwhile would find it under neither name
+            file.with_name(file.name + PART).rename(file)
         _keep(file)
 
     def _fill(self, key: str, sink: int) -> str:

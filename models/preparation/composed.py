@@ -148,11 +148,13 @@ class PreparationPlan(Preparation):
         return tuple(sorted(found, key=lambda one: order[one.tensor]))
 
     def meanings_of_tensors(self, state: State) -> dict[str, list[Meaning]]:
-        """By tensor, in the order of its columns."""
+        """By tensor, in the order of its columns. Of a class of the user's they are the same under the same code alone."""
         found: dict[str, list[Meaning]] = {}
-        for one, own in zip(self.loaded_for(state), self._states(state), strict=True):
+        code = f" by {digest(state.document.get(CODE))}"
+        for part, one, own in zip(self.parts, self.loaded_for(state), self._states(state), strict=True):
             for feature, meaning in zip(one.features(own), one.meanings(own), strict=True):
-                found.setdefault(feature.tensor, []).append(meaning)
+                told = meaning if part.built_in else replace(meaning, form=meaning.form + code)
+                found.setdefault(feature.tensor, []).append(told)
         return found
 
     @override

@@ -34,12 +34,19 @@ class Refitting:
     entrances: Entrances
 
     def __post_init__(self) -> None:
-        """Raises ``DataError`` for a parent of other fields: no place of its layers is known."""
+        """Raises ``DataError`` for a parent of other fields, or of values that mean something else, nobody knows
+        what."""
         for tensor in dict.fromkeys([*self.ours, *self.theirs]):
             ours, theirs = ([one.name for one in side.get(tensor, ())] for side in (self.ours, self.theirs))
             if ours != theirs:
                 other = sorted({*ours} ^ {*theirs}) or ours
                 raise DataError(f"the parent was prepared with other fields ({', '.join(other[:5])})")
+            for now, then in zip(self.ours.get(tensor, ()), self.theirs.get(tensor, ()), strict=True):
+                if now.form != then.form and not (now.codes or now.scale or then.codes or then.scale):
+                    raise DataError(
+                        f"the parent's {now.name} was prepared by other code or fitted to other rows, and how its "
+                        "values relate to ours is not known"
+                    )
 
     def carried(self, parent: State, fresh: State) -> CarriedOver:
         """`fresh`: the state of this model, whose values stand where the parent has none."""

@@ -89,6 +89,17 @@ def test_a_state_is_applied_by_the_code_that_it_was_fitted_with(shelf: Path) -> 
     np.testing.assert_array_equal(shares(State.from_bytes(first.to_bytes()), rows), ones)
 
 
+def test_values_mean_the_same_under_the_same_code_alone(shelf: Path) -> None:
+    rows = table(40)
+    first = plan().fit(lambda: iter([rows]))
+    before = plan().meanings_of_tensors(first)
+    assert plan().meanings_of_tensors(State.from_bytes(first.to_bytes())) == before
+    (shelf / "scaling.py").write_text(SCALING.format(factor=2))
+    forget()
+    after = plan().meanings_of_tensors(plan().fit(lambda: iter([rows])))
+    assert {name for name in before if before[name] != after[name]} == {"share"}
+
+
 def test_what_is_installed_is_taken_while_it_is_the_same_but_for_comments(shelf: Path) -> None:
     rows = table(40)
     state = plan().fit(lambda: iter([rows]))
