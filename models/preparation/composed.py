@@ -148,7 +148,7 @@ class PreparationPlan(Preparation):
         return tuple(sorted(found, key=lambda one: order[one.tensor]))
 
     def meanings_of_tensors(self, state: State) -> dict[str, list[Meaning]]:
-        """By tensor, in the order of its columns. Of a class of the user's they are the same under the same code alone."""
+        """By tensor, in the order of its columns; of a class of the user's the same under the same code alone."""
         found: dict[str, list[Meaning]] = {}
         code = f" by {digest(state.document.get(CODE))}"
         for part, one, own in zip(self.parts, self.loaded_for(state), self._states(state), strict=True):

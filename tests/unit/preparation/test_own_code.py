@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from mlratchet.models.errors import DataError
+from mlratchet.models.preparation import own_code
 from mlratchet.models.preparation.base import State
 from mlratchet.models.preparation.composed import PreparationPlan
 from mlratchet.models.preparation.own_code import kept_code, read_code
@@ -53,6 +54,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (folder / "scaling.py").write_text(SCALING.format(factor=1))
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setattr(own_code, "_kept", {})
     finders = list(sys.meta_path)
     yield folder
     sys.meta_path[:] = finders
