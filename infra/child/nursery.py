@@ -43,11 +43,14 @@ def main(asked_by: int) -> None:
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module(module)
     gc.freeze()
-    server = os.getpid()
-    fork = Server(listener, refuse=shadowed, worn=lambda: False, next_stage=asked_by).serve()
+    pid = os.getpid()
+    server = Server(listener, refuse=shadowed, worn=lambda: False, next_stage=asked_by)
+    if os.getppid() != asked_by:  # who asked ended during the imports; its id may be another process's by now
+        return
+    fork = server.serve()
     if fork is not None:
         gc.enable()
-        become(fork, server=server)
+        become(fork, server=pid)
 
 
 if __name__ == "__main__":

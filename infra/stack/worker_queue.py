@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import logging
+import os
 import socket
 from collections.abc import Collection, Iterable, Sequence
 from http import HTTPStatus
@@ -16,6 +17,7 @@ import anyio
 import httpx
 import psutil
 from mlratchet.infra.stack.suspended_runs import SUSPENDED, SuspendedRuns
+from mlratchet.infra.warm.hand_over import ENGINE, RUN_ID
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -30,7 +32,6 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Crashed, Scheduled
 from prefect.workers.process import ProcessWorker
 
-RUN_ID = "PREFECT__FLOW_RUN_ID"  # in the environment of a run's process
 STUCK_S = 60.0  # a run that was taken and has neither begun nor a process after so long was taken by a dead worker
 LOOK_S = 20.0  # seconds between two looks for such runs, and for those that run without a process
 ANSWERS_S = 3.0  # seconds between two looks for answers that suspended runs wait for
@@ -100,9 +101,18 @@ def runs_with_a_process() -> set[str]:
     found = set()
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if (identity := process.environ().get(RUN_ID)) is not None:
+            if (identity := _run_of(process)) is not None:
                 found.add(identity)
     return found
+
+
+def _run_of(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get(RUN_ID)
+    except psutil.AccessDenied:  # one that may hold a key hides its environment, from its own account too
+        command = process.cmdline()
+        own = process.uids().real == os.getuid() and ENGINE in command[:-1]
+        return command[-1] if own else None
 
 
 class OneForMissedTicks(ProcessWorker):

@@ -17,6 +17,7 @@ from types import FrameType
 from mlratchet.infra.warm.protocol import Request, connect, receive, send_request
 
 ENGINE = "mlratchet.flows.runs.engine"
+RUN_ID = "PREFECT__FLOW_RUN_ID"  # in the environment of a run's process
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -85,7 +86,8 @@ def main(home: Path) -> None:
         hand_over(home, ENGINE, ())
     except ForkLostError:
         os.kill(os.getpid(), signal.SIGKILL)  # as the run was: the worker says that it crashed
-    os.execv(sys.executable, [sys.executable, "-P", "-m", ENGINE])  # noqa: S606 - a constant command
+    run = own_environment().get(RUN_ID)  # the run hides its environment from now on, and is looked for still
+    os.execv(sys.executable, [sys.executable, "-P", "-m", ENGINE, *([run] if run else [])])  # noqa: S606 - constant
 
 
 if __name__ == "__main__":

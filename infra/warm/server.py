@@ -51,7 +51,10 @@ class Server:
         self._open = True
         self._watch(listener, self._accept)
         if next_stage is not None:
-            self._watch(os.pidfd_open(next_stage), self._end_of_next)
+            try:
+                self._watch(os.pidfd_open(next_stage), self._end_of_next)
+            except ProcessLookupError:  # it ended, and was waited for, while this process imported
+                self._close()
 
     def _watch(self, what: int | socket.socket, then: Callable[..., Fork | None], *more: object) -> None:
         self._selector.register(what, selectors.EVENT_READ, (then, more))

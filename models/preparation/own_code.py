@@ -15,7 +15,7 @@ from typing import Any
 
 from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.finding import Finder
-from mlratchet.models.functions import load_class
+from mlratchet.models.functions import KeptOutError, kept_out, load_class
 from mlratchet.models.identity.canonical import digest
 from mlratchet.models.identity.closure import Closure, closure_of
 from mlratchet.models.preparation.base import Preparation
@@ -78,7 +78,7 @@ def read_code(document: Any) -> KeptCode:
 
 def kept_class(reference: str, document: Any) -> type[Preparation]:
     """The class as it was when the code was kept: from what is installed where that is the same, else from what was
-    kept. Raises ``ConfigurationError`` for a class that is not there, and for a process that runs no user's code."""
+    kept. Raises ``ConfigurationError`` for a class that is not there, ``KeptOutError`` where no user's code may run."""
     code = read_code(document)
     mark = digest(code.model_dump(mode="json"))
     if not _kept.keys().isdisjoint(code.modules) or not _installed(code):
@@ -96,6 +96,10 @@ _kept: dict[str, str] = {}  # name of a module that this process has of a versio
 
 def _bring(code: KeptCode, mark: str) -> None:
     """From now on these names are the modules that were kept."""
+    if kept_out():  # a finder of theirs would answer later imports of ours, too
+        raise KeptOutError(
+            "preparation: the code of a version is not brought where a process may hold a key; call it in a child"
+        )
     if all(_kept.get(name) == mark for name in code.modules):
         return
     for name in [*_kept, *code.modules]:

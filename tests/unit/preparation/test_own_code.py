@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from mlratchet.models import functions
 from mlratchet.models.errors import DataError
 from mlratchet.models.preparation import own_code
 from mlratchet.models.preparation.base import State
@@ -118,6 +119,22 @@ def test_the_whole_closure_is_kept_and_a_plan_without_own_classes_keeps_none(she
     rows = table(40)
     built_in = PreparationPlan(schema_of("age", "pay"))
     assert set(built_in.fit(lambda: iter([rows])).document) == {"parts"}
+
+
+def test_kept_code_takes_no_name_in_a_process_that_may_hold_a_key(shelf: Path) -> None:
+    """Not even one that is imported only later."""
+    rows = table(40)
+    state = State.from_bytes(plan().fit(lambda: iter([rows])).to_bytes())
+    (shelf / "scaling.py").write_text(SCALING.format(factor=2))
+    before, modules = list(sys.meta_path), set(sys.modules)
+    functions.keep_out(True)
+    try:
+        with pytest.raises(functions.KeptOutError, match="may hold a key"):
+            shares(state, rows)
+    finally:
+        functions.keep_out(False)
+    assert sys.meta_path == before
+    assert modules <= set(sys.modules)
 
 
 def test_code_that_was_changed_is_refused(shelf: Path) -> None:

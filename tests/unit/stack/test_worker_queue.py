@@ -7,11 +7,14 @@ import contextlib
 import datetime as dt
 import os
 import socket
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
+import psutil
 import pytest
 from mlratchet.infra.stack import worker_queue
 from mlratchet.infra.stack.worker_queue import (
@@ -82,9 +85,6 @@ def test_a_run_is_without_a_process_when_it_ran_here_and_nobody_starts_it() -> N
 
 
 def test_a_process_of_a_run_is_found_by_its_environment() -> None:
-    import subprocess
-    import sys
-
     identity = str(uuid4())
     waits = [sys.executable, "-c", "print(flush=True); input()"]
     with subprocess.Popen(
@@ -93,6 +93,24 @@ def test_a_process_of_a_run_is_found_by_its_environment() -> None:
         assert process.stdout is not None
         process.stdout.readline()
         assert identity in runs_with_a_process()
+        process.communicate(b"\n")
+    assert identity not in runs_with_a_process()
+
+
+def test_a_run_that_hides_its_environment_is_found_by_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a warm process the worker's child is the run itself, and nobody but root reads the environment of one
+    that may hold a key: it would be declared crashed while it runs."""
+
+    def hidden(_process: psutil.Process) -> dict[str, str]:
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(psutil.Process, "environ", hidden)
+    identity = str(uuid4())
+    waits = [sys.executable, "-c", "print(flush=True); input()", "mlratchet.flows.runs.engine", identity]
+    with subprocess.Popen(waits, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert runs_with_a_process() >= {identity}
         process.communicate(b"\n")
     assert identity not in runs_with_a_process()
 
