@@ -69,11 +69,15 @@ def kept_code(references: Iterable[str]) -> dict[str, Any]:
 
 
 def read_code(document: Any) -> KeptCode:
-    """Raises ``DataError`` for what `kept_code` did not give."""
+    """Raises ``DataError`` for what `kept_code` did not give: it never holds a module of Ratchet's or of Python's."""
     try:
-        return KeptCode.model_validate(document)
+        code = KeptCode.model_validate(document)
     except ValidationError as error:
         raise DataError(f"state of a preparation: its code cannot be read: {error.errors()[0]['msg']}") from error
+    foreign = [name for name in code.modules if name.partition(".")[0] in {"mlratchet", *sys.stdlib_module_names}]
+    if foreign:
+        raise DataError(f"state of a preparation: {foreign[0]!r} is no module of a user's; it was changed")
+    return code
 
 
 def kept_class(reference: str, document: Any) -> type[Preparation]:

@@ -143,3 +143,11 @@ def test_code_that_was_changed_is_refused(shelf: Path) -> None:
     forged = State(document={**state.document, "code": {"modules": {"os": "import sys"}}}, tensors=state.tensors)
     with pytest.raises(DataError, match="its code cannot be read"):
         shares(forged, rows)
+
+
+@pytest.mark.parametrize("name", ["mlratchet.models.metrics.counts", "json", "json.decoder"])
+def test_kept_code_takes_the_place_of_no_module_of_ours_or_of_python(shelf: Path, name: str) -> None:
+    kept = kept_code(["shelf_of_mine.ages:Ages"])
+    kept["modules"][name] = kept["modules"]["shelf_of_mine.scaling"]
+    with pytest.raises(DataError, match="no module of a user's"):
+        read_code(kept)
