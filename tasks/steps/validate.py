@@ -93,7 +93,8 @@ def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
     if sides.words:
         logger.info("divided %s", sides.words)
     quarantine = keep_reading(run, work, records, rejects)
-    refuse_errors(rejects, run.spec.quality, run.spec.name)
+    faulty = [one for one in rejects if one.code != IN_GAP]  # nothing is wrong with those
+    refuse_errors(faulty, run.spec.quality, run.spec.name)
     columns = sorted({name for record in records for name in record.columns} | {*(carried(run.spec) or ())})
     demands = demands_of(run.spec.gates)
     for column, where in demands.columns.items():
@@ -101,7 +102,7 @@ def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
     quality = inspect(
         store,
         records,
-        [one for one in rejects if one.code != IN_GAP],  # nothing is wrong with those
+        faulty,
         previous,
         run.spec.data,
         run.workload.class_names(),

@@ -108,6 +108,7 @@ schema:
     bought: {kind: category, values: ["no", "yes"]}
 source: {prefix: t/, format: csv}
 data: {split: {by: time, gap_days: 2}}
+quality: {rules: {others: error}}
 gates:
   data: [{kind: data, measure: rejected_fraction, maximum: 0}]
   candidate: [{kind: absolute, metric: accuracy, minimum: 0.5}]
