@@ -89,12 +89,12 @@ def read_dataset_records(
     """
     sorter = Sorter(scratch=scratch)
     pieces = raw_pieces(store, snapshot, workload, source, first=first, delivered=delivered)
-    for piece in ruled_pieces(pieces, rules, workload.input_spec().tensors):
-        try:
+    try:
+        for piece in ruled_pieces(pieces, rules, workload.input_spec().tensors):
             sorter.add(piece)
-        except ValueError as error:
-            raise DataError(f"{source.prefix}: {error}") from error
-    records, rejects = sorter.sorted()
+        records, rejects = sorter.sorted()
+    except ValueError as error:  # what does not fit together shows where pieces are joined
+        raise DataError(f"{source.prefix}: {error}") from error
     if not len(records):
         raise EmptyDatasetError(source.prefix, rejects)
     return records, rejects

@@ -122,7 +122,7 @@ def target_counts(records: Records, class_names: tuple[str, ...]) -> dict[str, i
     counts: Counter[str] = Counter()
     for table in records.tables() if class_names else ():
         y = targets_in(table)
-        if y.ndim > 2:  # a sequence or set has no class of its own
+        if y.ndim > 2 or (y.ndim == 2 and y.shape[1] != len(class_names)):  # a sequence or set has no class of its own
             continue
         rows = y.sum(axis=0).astype(int) if y.ndim == 2 else np.bincount(y.astype(int), minlength=len(class_names))
         counts.update({name: int(n) for name, n in zip(class_names, rows.tolist(), strict=True) if n})

@@ -20,7 +20,6 @@ from mlratchet.models.sources.record_table import (
     RecordPiece,
     joined_tables,
     packed,
-    pieces_of_records,
     unpacked_records,
 )
 from mlratchet.models.tensors.spec import TensorSpec
@@ -222,16 +221,6 @@ class Sorter:
         after = len(known)
         known += [(one.order, after, one.reject(kept.get(one.id, ""))) for one in self._again]
         return [one for _, _, one in sorted(known, key=lambda entry: entry[:2])]
-
-
-def sorted_records(
-    found: Iterable[Record | Reject], tensors: Sequence[TensorSpec] = (), *, scratch: Path | None = None
-) -> tuple[Records, list[Reject]]:
-    """Of what is given one by one."""
-    sorter = Sorter(scratch=scratch)
-    for piece in pieces_of_records(found, tensors):
-        sorter.add(piece)
-    return sorter.sorted()
 
 
 def _with_order(table: pa.Table, numbers: np.ndarray[Any, Any]) -> pa.Table:

@@ -21,7 +21,7 @@ from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import digest, digest_bytes
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.sources.raw_cells import DIGITS, json_of_text
-from mlratchet.models.sources.record import InputSpec, Record, Target, is_nested
+from mlratchet.models.sources.record import InputSpec, Record, Target, is_of_names
 from mlratchet.models.sources.record_table import SLICE_ROWS, RecordLayout, as_target, held_in, inputs_in, targets_in
 from mlratchet.models.tensors.named import Inputs, Ragged, Row
 
@@ -53,7 +53,7 @@ class RowIndex:
 
 def label_of(target: Target, class_names: Sequence[str]) -> Label:
     """By name where there are names."""
-    if isinstance(target, tuple) and (is_nested(target) or not class_names):
+    if isinstance(target, tuple) and not (class_names and is_of_names(target, class_names)):
         return digest(target)[:DIGITS]
     if isinstance(target, tuple):
         return tuple(sorted(name for name, on in zip(class_names, target, strict=True) if on))

@@ -118,11 +118,16 @@ def named_input(tensors: tuple[TensorSpec, ...]) -> InputSpec:
 
 def target_names(target: Target, class_names: tuple[str, ...]) -> tuple[str, ...]:
     """The class of a row, the labels that it has, or nothing where there are no names, and of sequences and sets."""
-    if not class_names or is_nested(target):
+    if not class_names or not is_of_names(target, class_names):
         return ()
     if isinstance(target, tuple):
         return tuple(name for name, on in zip(class_names, target, strict=True) if on)
     return (class_names[int(target)],)
+
+
+def is_of_names(target: Target, class_names: Sequence[str]) -> bool:
+    """Whether it is a class, or 0 or 1 per label; a sequence or set has as many things as it has."""
+    return not isinstance(target, tuple) or (len(target) == len(class_names) and not is_nested(target))
 
 
 def is_nested(target: Target) -> bool:

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from mlratchet.infra.storage.memory import MemoryStore
+from mlratchet.models.data import preprocess
 from mlratchet.models.data.config import DataConfig
-from mlratchet.models.data.record_shards import rows_of_a_shard, write_shards
+from mlratchet.models.data.record_shards import rows_of_a_shard, target_counts, write_shards
 from mlratchet.models.data.records import Records, Sorter, records_of
 from mlratchet.models.data.row_index import IndexDocument, entry_of
 from mlratchet.models.data.shards import write_shard
+from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.data.split import SIDES, side_of, sides_of
+from mlratchet.models.errors import DataError
 from mlratchet.models.identity.canonical import canonical_json
-from mlratchet.models.sources.record import Record, Reject, Remark
-from mlratchet.models.sources.record_table import joined_tables, packed, pieces_of_records, unpacked_records
+from mlratchet.models.sources.csv import CsvOptions
+from mlratchet.models.sources.record import Record, Reject, Remark, target_names
+from mlratchet.models.sources.record_table import (
+    RecordPiece,
+    joined_tables,
+    packed,
+    pieces_of_records,
+    unpacked_records,
+)
 from mlratchet.models.tensors.spec import TensorSpec
+from mlratchet.models.workloads.loading import load_workload
 
 NAMED = (
     TensorSpec(name="example", shape=(), dtype="uint8", ragged=True),
@@ -160,3 +171,25 @@ def test_the_index_is_written_as_it_would_be_whole(tmp_path: Path, named: bool) 
     assert store.get(f"indexes/{document.sha256}.json", sha256=document.sha256) == canonical_json(
         {"format": 2, "records": whole}
     )
+
+
+def test_a_target_of_other_numbers_than_there_are_names_tells_none_of_them() -> None:
+    names = ("a", "b")
+    held = records_of([replace(record(n, f"r{n}"), y=(1.0, 0.0, 2.0)) for n in range(3)])
+    assert target_counts(held, names) == {}
+    assert {target_names(one.y, names) for one in held} == {()}
+    assert all(isinstance(entry_of(one, names, ()).label, str) for one in held)
+    labels = records_of([replace(record(n, f"r{n}"), y=(1.0, 0.0)) for n in range(3)])
+    assert target_counts(labels, names) == {"a": 3}
+
+
+def test_pieces_that_do_not_fit_together_are_a_fault_of_the_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = [packed([replace(record(n, f"r{n}"), y=y)]) for n, y in enumerate((1.0, ((1.0, 2.0),)))]
+    found = [RecordPiece(table=one) for one in tables]
+    monkeypatch.setattr(preprocess, "raw_pieces", lambda *_, **__: iter(found))
+    workload = load_workload("mlratchet.models.workloads.tabular:TableRegressor", {"columns": ["a"]})
+    raw, store = MemoryStore("raw"), MemoryStore("store")
+    raw.put("t/a", b"1")
+    snapshot = take_snapshot(raw, store, prefix="t/")
+    with pytest.raises(DataError, match=r"targets of \[\] and \[1, 2\] numbers in one delivery"):
+        preprocess.read_dataset_records(store, snapshot, workload, CsvOptions(prefix="t/"))
