@@ -7,6 +7,7 @@ are one cell. Shape legend: N rows.
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
@@ -293,7 +294,44 @@ def pieces_of_records(
 
 
 def _piece(records: list[Record], rejects: list[tuple[int, Reject]], tensors: Sequence[TensorSpec]) -> RecordPiece:
-    return RecordPiece(table=packed(records, tensors) if records else None, rejects=tuple(rejects))
+    try:
+        return RecordPiece(table=packed(records, tensors) if records else None, rejects=tuple(rejects))
+    except (ValueError, TypeError, OverflowError):
+        kept, wrong = _apart(records, tensors)
+        if not wrong:  # each is one for itself, they do not fit together
+            raise
+    return RecordPiece(table=packed(kept, tensors) if kept else None, rejects=merged_rejects(rejects, wrong))
+
+
+def merged_rejects(
+    rejects: Iterable[tuple[int, Reject]], wrong: Sequence[tuple[int, Reject]]
+) -> tuple[tuple[int, Reject], ...]:
+    """Rejects of a piece, and those that some of its records are now, by their numbers; each with the number of records
+    that are left before it."""
+    gone = [number for number, _ in wrong]
+    every = [(number, 0, one) for number, one in rejects] + [(number, 1, one) for number, one in wrong]
+    every.sort(key=lambda entry: entry[:2])
+    return tuple((number - bisect_left(gone, number), one) for number, _, one in every)
+
+
+def _apart(records: Sequence[Record], tensors: Sequence[TensorSpec]) -> tuple[list[Record], list[tuple[int, Reject]]]:
+    """Those that a table can hold, and the others with their numbers: of a reader of the user's own, half a character
+    in a name, a number as an id."""
+    kept: list[Record] = []
+    wrong: list[tuple[int, Reject]] = []
+    for number, record in enumerate(records):
+        try:
+            packed([record], tensors)
+            kept.append(record)
+        except (ValueError, TypeError, OverflowError) as error:
+            where = _printed(record.where or record.id)
+            words = _printed(f"{where}: a table cannot hold this record: {type(error).__name__}: {error}")
+            wrong.append((number, Reject(where=where, code="bad_record", reason=words)))
+    return kept, wrong
+
+
+def _printed(value: object) -> str:
+    return str(value).encode("utf-8", "backslashreplace").decode()
 
 
 def read_one_by_one(pieces: Iterable[RecordPiece]) -> Iterator[Record | Reject]:

@@ -44,6 +44,7 @@ from mlratchet.models.sources.stored_examples import UNPREPARED
 from mlratchet.models.tensors.spec import TensorSpec
 from mlratchet.models.workloads.augment import Augmentation
 from mlratchet.models.workloads.base import OF_THE_FIRST_DELIVERY, CarriedOver, Workload, declared_marks
+from mlratchet.models.workloads.guarded import refusal_of
 from mlratchet.models.workloads.label_target import class_names_of, holds_several, target_reader, task_of
 from mlratchet.models.workloads.refitted import refitting
 from mlratchet.models.workloads.schema_rows import record_table
@@ -343,7 +344,11 @@ class SchemaWorkload(Workload):
         for label, where in zip(labels.to_pylist(), table[WHERE].to_pylist(), strict=True):
             try:
                 target = self.target(label)
-                size[:] = size or [np.shape(target)]
+                if not size:  # a row that is refused says nothing of the others
+                    refused = refusal_of(self.objective.refusal, target, self.class_names())
+                    if refused:
+                        raise ValueError(refused)
+                    size.append(np.shape(target))
                 if np.shape(target) != size[0]:
                     expected = f"expected {list(size[0])} as in the rows before; fill it up"
                     raise ValueError(f"got {list(np.shape(target))} numbers, {expected}")

@@ -3,6 +3,7 @@ use is set aside. Wherever a delivery is read, in this process or in a child, it
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,8 +15,8 @@ from typing import Any
 import numpy as np
 from mlratchet.models.errors import DataError, RatchetError
 from mlratchet.models.sources.base import AFTER, Format
-from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject, is_nested
-from mlratchet.models.sources.record_table import RecordPiece, as_target, pieces_of_records, targets_in
+from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject, Target
+from mlratchet.models.sources.record_table import RecordPiece, as_target, merged_rejects, pieces_of_records, targets_in
 from mlratchet.models.tensors.named import Row, example_misfit
 from mlratchet.models.tensors.spec import ONE
 from mlratchet.models.workloads.base import Workload
@@ -68,7 +69,7 @@ def guarded_records(
     with reading(workload) as last:
         spec, refused = workload.input_spec(), workload.objective.refusal
         names = workload.class_names()
-        target_size: tuple[int, ...] | None = None  # of a sequence or set
+        target_size: tuple[int, ...] | None = None
         for found in workload.records(objects, fetch, source):
             last.where = found.where or last.where
             if isinstance(found, Reject):
@@ -82,23 +83,34 @@ def guarded_records(
                 continue
             if isinstance(found.x, Mapping):
                 found = replace(found, x=_arrays(found.x, spec))
-            problem = _refusal(refused, found.y, names)
-            size = np.shape(found.y) if is_nested(found.y) else ()
-            target_size = size if target_size is None else target_size
-            if not problem and size != target_size:
-                problem = f"got {list(size)} numbers, expected {list(target_size)} as in the rows before; fill it up"
+            problem = refusal_of(refused, found.y, names)
+            problem = problem or _other_size(np.shape(found.y), target_size)
             if problem:
                 yield Reject(where=where, code="bad_target", reason=f"{where}: target: {problem}")
-            else:
-                yield found
+                continue
+            target_size = np.shape(found.y)  # of one that is used: a refused one says nothing of the others
+            yield found
 
 
-def _refusal(refused: Callable[[Any, tuple[str, ...]], str], target: Any, names: tuple[str, ...]) -> str:
-    """What an objective says of a target."""
+def _other_size(size: tuple[int, ...], expected: tuple[int, ...] | None) -> str:
+    """What is wrong with a target of this size beside those before."""
+    if expected is None or size == expected:
+        return ""
+    return f"got {list(size)} numbers, expected {list(expected)} as in the rows before; fill it up"
+
+
+def refusal_of(refused: Callable[[Any, tuple[str, ...]], str], target: Any, names: tuple[str, ...]) -> str:
+    """What an objective says of a target; whatever it says, one that cannot be kept is refused."""
     try:
-        return refused(target, names)
+        return refused(target, names) or _unkept(target)
     except Exception as error:  # noqa: BLE001 - of a user's own objective: it is about this record
         return f"got {target!r}, {type(error).__name__}: {error}"
+
+
+def _unkept(target: Target) -> str:
+    """Why it has no place in a table or in an index. Raises ``ValueError`` for things of different sizes."""
+    finite = np.isfinite(np.asarray(target, np.float64)).all() if isinstance(target, tuple) else math.isfinite(target)
+    return "" if finite else f"got {target!r}, expected finite numbers"
 
 
 def guarded_pieces(
@@ -122,21 +134,17 @@ def _learnable(piece: RecordPiece, workload: Workload) -> RecordPiece:
         return piece
     refused, names = workload.objective.refusal, workload.class_names()
     targets = [as_target(one) for one in targets_in(piece.table).tolist()]
-    words = {target: _refusal(refused, target, names) for target in set(targets)}
+    words = {target: refusal_of(refused, target, names) for target in set(targets)}
     if not any(words.values()):
         return piece
     bad = np.asarray([bool(words[target]) for target in targets])
     places = piece.table["where"].to_pylist()
-    rejects = [
-        (
-            int(row - before),
-            Reject(where=places[row], code="bad_target", reason=f"{places[row]}: target: {words[targets[row]]}"),
-        )
-        for before, row in enumerate(np.flatnonzero(bad).tolist())
+    wrong = [
+        (row, Reject(where=places[row], code="bad_target", reason=f"{places[row]}: target: {words[targets[row]]}"))
+        for row in np.flatnonzero(bad).tolist()
     ]
-    at_end = sorted([*piece.rejects, *rejects], key=lambda one: one[0])
     left = piece.table.filter(~bad)
-    return RecordPiece(table=left if left.num_rows else None, rejects=tuple(at_end))
+    return RecordPiece(table=left if left.num_rows else None, rejects=merged_rejects(piece.rejects, wrong))
 
 
 def _other_shape(x: Any, shape: tuple[int, ...]) -> str:

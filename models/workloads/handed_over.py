@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from mlratchet.models.sources.record_table import (
     optional_fields,
     plain_fields,
     remarks_in,
+    targets_in,
 )
 from mlratchet.models.tensors.named import misfit
 from pydantic import TypeAdapter, ValidationError
@@ -78,13 +79,13 @@ def _arrays(name: str, column: pa.ChunkedArray) -> dict[str, np.ndarray[Any, Any
     return {VALUES + name: values, ENDS + name: ends - ends[0], **given}
 
 
-def handed_back(lent: ObjectsInMemory, digest: Any, spec: InputSpec) -> RecordPiece:
+def handed_back(lent: ObjectsInMemory, digest: Any, spec: InputSpec, class_names: Sequence[str] = ()) -> RecordPiece:
     """Raises ``ForeignCodeError`` for what are no records of these inputs."""
     try:
         parts = load(lent.get(f"out/{digest}"))
         words = json.loads(parts[WORDS].tobytes())
         rejects = TypeAdapter(tuple[tuple[int, Reject], ...]).validate_python(words["rejects"])
-        table = _table(parts, words, spec) if "columns" in words else None
+        table = _table(parts, words, spec, class_names) if "columns" in words else None
     except (
         SafetensorError, ObjectNotFound, ValidationError, ValueError, KeyError, TypeError, AttributeError,
         RecursionError, OverflowError,
@@ -93,7 +94,9 @@ def handed_back(lent: ObjectsInMemory, digest: Any, spec: InputSpec) -> RecordPi
     return RecordPiece(table=table, rejects=rejects)
 
 
-def _table(parts: Mapping[str, np.ndarray[Any, Any]], words: Mapping[str, Any], spec: InputSpec) -> pa.Table:
+def _table(
+    parts: Mapping[str, np.ndarray[Any, Any]], words: Mapping[str, Any], spec: InputSpec, class_names: Sequence[str]
+) -> pa.Table:
     import pyarrow as pa
 
     kinds = dict(words["columns"])
@@ -103,6 +106,7 @@ def _table(parts: Mapping[str, np.ndarray[Any, Any]], words: Mapping[str, Any], 
     table.validate(full=True)
     held = held_in(table)
     _check_fields(table, held)
+    _check_targets(targets_in(table), class_names)
     unfit = misfit(inputs_in(table, held), spec.specs)
     if unfit or held.named != bool(spec.tensors):
         raise ValueError(unfit or "inputs by name, expected one without a name")
@@ -140,6 +144,14 @@ def _check_fields(table: pa.Table, held: RecordLayout) -> None:
         raise ValueError(f"{ROW_COLUMNS}: a number of none")
     for text in table[REMARKS].drop_null().to_pylist():
         remarks_in(text)
+
+
+def _check_targets(y: np.ndarray[Any, Any], class_names: Sequence[str]) -> None:
+    """Raises ``ValueError`` for a target that is no finite number, or one that names no class."""
+    if not np.isfinite(y).all():
+        raise ValueError("a target is no finite number")
+    if class_names and y.ndim == 1 and len(y) and not (y.min() >= 0 and y.max() < len(class_names)):
+        raise ValueError(f"a target of {y.min()} to {y.max()}, expected the index of one of {len(class_names)} classes")
 
 
 def _column(name: str, kind: str, parts: Mapping[str, np.ndarray[Any, Any]], rows: int) -> pa.Array:

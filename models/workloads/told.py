@@ -83,7 +83,7 @@ class ToldWorkload(Workload):
         if not isinstance(told, list):
             raise ForeignCodeError(f"{self._use}: its records are none")
         for digest in told:
-            yield handed_back(lent, digest, self._facts.input_spec)
+            yield handed_back(lent, digest, self._facts.input_spec, self._facts.class_names)
 
     def identity_columns(self, objects: list[RawObject], fetch: Fetch, source: Mapping[str, Any]) -> tuple[str, ...]:
         """See the base."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,10 +26,10 @@ RECORDS = [
 PIECE = RecordPiece(table=packed(RECORDS), rejects=((1, Reject(where="f:9", code="c", reason="r")),))
 
 
-def back(data: bytes, spec: InputSpec = SPEC) -> RecordPiece:
+def back(data: bytes, spec: InputSpec = SPEC, classes: Sequence[str] = ()) -> RecordPiece:
     lent = ObjectsInMemory()
     lent.put("out/d", data)
-    return handed_back(lent, "d", spec)
+    return handed_back(lent, "d", spec, classes)
 
 
 def test_a_piece_comes_as_it_was_read() -> None:
@@ -75,3 +77,12 @@ def test_inputs_of_another_shape_or_type_are_refused() -> None:
         back(to_hand_back(PIECE), InputSpec(kind="table", shape=(2,), dtype="int64"))
     with pytest.raises(ForeignCodeError, match="records: "):
         back(b"no tensors")
+
+
+def test_a_target_names_a_class_or_is_a_finite_number() -> None:
+    assert back(to_hand_back(PIECE), classes="abc").table is not None
+    with pytest.raises(ForeignCodeError, match="a target of 0 to 2, expected the index of one of 2 classes"):
+        back(to_hand_back(PIECE), classes="ab")
+    endless = RecordPiece(table=packed([replace(RECORDS[0], y=float("inf"))]))
+    with pytest.raises(ForeignCodeError, match="a target is no finite number"):
+        back(to_hand_back(endless))
