@@ -1,7 +1,7 @@
 """The snapshot: an immutable manifest of the raw objects of one run.
 
-Its id is the digest of the sorted (key, size, SHA-256); the objects are kept under `raw/<sha256>`, so that a
-delivery which overwrites its keys cannot change what an earlier run was trained on.
+Its id is the digest of the sorted (key, size, SHA-256, and pieces of a large one); the objects are kept under
+`raw/<sha256>`, so that a delivery which overwrites its keys cannot change what an earlier run was trained on.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class SnapshotObject(StrictModel):
     etag: str
     """For reading only: another server may say another."""
     pieces: tuple[str, ...] = Field(default=(), strict=False)
-    """SHA-256 of every 8 MiB of an object that has more, so that a range of it can be verified. No part of the id."""
+    """SHA-256 of every 8 MiB of an object that has more, so that a range of it can be verified. Believed as far as the
+    id tells them, which snapshots of earlier releases do not."""
 
 
 class Snapshot(StrictModel):
@@ -51,8 +52,8 @@ class Snapshot(StrictModel):
 
 
 def snapshot_id(objects: tuple[SnapshotObject, ...]) -> str:
-    """SHA-256 hex of the sorted (key, size, SHA-256)."""
-    return digest(sorted([o.key, o.size_bytes, o.sha256] for o in objects))
+    """SHA-256 hex of the sorted (key, size, SHA-256, and of a large one the SHA-256 of each piece)."""
+    return digest(sorted([o.key, o.size_bytes, o.sha256, *([list(o.pieces)] if o.pieces else [])] for o in objects))
 
 
 def _parse(store: ObjectStore, key: str) -> Snapshot:
@@ -65,6 +66,9 @@ def _parse(store: ObjectStore, key: str) -> Snapshot:
 def load_snapshot(store: ObjectStore, identity: str) -> Snapshot:
     """A published snapshot. Raises ``SecurityError`` when its id is not the digest of its objects."""
     snapshot = _parse(store, f"snapshots/{identity}.json")
+    if snapshot_id(snapshot.objects) != identity:  # of an earlier release: nobody vouches for the digests of its pieces
+        whole = tuple(one.model_copy(update={"pieces": ()}) for one in snapshot.objects)
+        snapshot = snapshot.model_copy(update={"objects": whole})
     if snapshot_id(snapshot.objects) != identity or snapshot.id != identity:
         raise SecurityError(
             f"{store.bucket}/snapshots/{identity}.json: its objects do not match its id; it was changed"

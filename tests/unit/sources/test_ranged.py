@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.data import large_objects
 from mlratchet.models.data import snapshot as snapshots
-from mlratchet.models.data.snapshot import load_snapshot, take_snapshot
+from mlratchet.models.data.snapshot import Snapshot, load_snapshot, take_snapshot
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.ports.storage import DigestMismatch
 from mlratchet.models.sources import ranged
@@ -85,7 +85,7 @@ def test_an_object_without_recorded_pieces_is_read_once_before_and_held_against_
     assert bucket.asked == len(DATA) + PIECE
 
 
-def test_a_snapshot_records_the_pieces_of_large_objects_and_its_id_does_not_tell(
+def test_a_snapshot_records_the_pieces_of_large_objects_and_its_id_tells_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ids = []
@@ -102,5 +102,22 @@ def test_a_snapshot_records_the_pieces_of_large_objects_and_its_id_does_not_tell
         assert large.pieces == (piece_digests(DATA) if size == PIECE else ())
         assert small.pieces == ()
         assert (b"pieces" in store.get(f"snapshots/{taken.id}.json")) == (size == PIECE)
-    assert ids[0] == ids[1]
-    assert snapshots.snapshot_id(taken.objects) == ids[0]
+    assert ids[0] != ids[1]
+
+
+def test_pieces_are_believed_as_far_as_the_id_tells_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (ranged, snapshots, large_objects):
+        monkeypatch.setattr(module, "PIECE_BYTES", PIECE)
+    raw, store = MemoryStore(), MemoryStore()
+    raw.put("p/large", DATA)
+    taken = take_snapshot(raw, store, prefix="p/")
+    (large,) = taken.objects
+    other = large.model_copy(update={"pieces": tuple(one[::-1] for one in large.pieces)})
+    planted = taken.model_copy(update={"objects": (other,)})
+    store.put(f"snapshots/{taken.id}.json", planted.model_dump_json().encode())
+    with pytest.raises(SecurityError, match="its objects do not match its id"):
+        load_snapshot(store, taken.id)
+    whole = large.model_copy(update={"pieces": ()})  # as an earlier release gave the id, whatever it recorded beside
+    earlier = Snapshot(id=snapshots.snapshot_id((whole,)), prefix="p/", objects=(other,))
+    store.put(f"snapshots/{earlier.id}.json", earlier.model_dump_json().encode())
+    assert load_snapshot(store, earlier.id).objects == (whole,)
