@@ -117,7 +117,7 @@ def test_a_link_leads_a_new_browser_to_the_very_run_in_both(stack: Any, second: 
     expect(new.get_by_text("Train digits").first).to_be_visible()
     new.context.close()
     new = browser.new_page()
-    new.goto(stack("open", "mlflow", "digits", "--run", "last", "--print").stdout.strip())
+    new.goto(stack("open", "mlflow", "digits", "--run", run, "--print").stdout.strip())
     new.wait_for_url(f"**/runs/{training}?workflowType=machine_learning", wait_until="commit")
     expect(new.get_by_text("test_accuracy").first).to_be_visible()
     new.goto(f"{stack.settings.mlflow_tracking_uri}/#/experiments")  # where nothing but the browser knows of the choice
