@@ -14,6 +14,7 @@ import psutil
 import pytest
 from mlratchet.infra.machine.processes import STACK_MARK, WORK_MARK, marked_processes
 from mlratchet.infra.warm.ask import Forked, Process, fork, start
+from mlratchet.infra.warm.protocol import connect
 
 TREE = """
 import sys
@@ -49,6 +50,15 @@ def until(what: Callable[[], object], seconds: float = 10.0) -> None:
         time.sleep(0.02)
 
 
+def listens(home: Path) -> bool:
+    """A socket is there as soon as it is bound, and refuses until its process listens."""
+    try:
+        connect(home, "runs").close()
+    except OSError:
+        return False
+    return True
+
+
 class Warm:
     """A warm process, and a program for its forks."""
 
@@ -66,7 +76,7 @@ class Warm:
             [sys.executable, "-c", TREE, str(self.home), "-" * 2048],
             env=mine | {"PYTHONPATH": str(self.own), "RATCHET_ROOM": "-" * 32_768, "WORD": "its own"},
         )
-        until(lambda: (self.home / "run" / "warm-runs.sock").exists())
+        until(lambda: listens(self.home))
 
     def fork(self, *arguments: str, stage: str = "runs", **environment: str) -> Forked:
         with self.said.open("ab") as sink:
