@@ -8,15 +8,15 @@ from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.evaluation.baselines import BaselineModel
 from mlratchet.models.gates.checks.base import SCORED_GATES, Needs, PolicyContext
 from mlratchet.models.gates.checks.case import Case
-from mlratchet.models.gates.checks.pairing import Paired
-from mlratchet.models.gates.pilot import Pilot, margin_note
+from mlratchet.models.gates.checks.pairing import Better
+from mlratchet.models.gates.pilot import Pilot
 from mlratchet.models.gates.result import CheckResult
 from mlratchet.models.metrics import Metric
 from mlratchet.models.objectives.naming import BUILT_IN
 from pydantic import Field
 
 
-class BaselineCheck(Paired):
+class BaselineCheck(Better):
     """The candidate is better than a model that costs nothing, on the same test rows (paired). The first model, too."""
 
     gates = SCORED_GATES
@@ -52,17 +52,8 @@ class BaselineCheck(Paired):
             )
 
     def power_of(self, metric: Metric, pilot: Pilot) -> str:
-        """Which gain the rows can show."""
-        if self.compare == "estimate":
-            return ""
-        return margin_note(metric, self.margin, pilot, confidence=self.confidence, gain=True)
-
-    def refuse_margin(self, where: str, field: str, margin: float, metric: Metric) -> ConfigurationError:
-        """A gain as wide as the metric's span cannot be had."""
-        low, high = metric.span
-        return ConfigurationError(
-            f"{where}: {field} {margin:g} never holds: {metric.name} is {low:g} to {high:g}; lower it"
-        )
+        """Of the interval alone."""
+        return super().power_of(metric, pilot) if self.compare == "interval" else ""
 
     def judge(self, case: Case) -> CheckResult:
         """Against what the baseline answered about the same rows."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
+from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.evaluation.statistics.bootstrap import LEAST_UNITS
 from mlratchet.models.gates.checks.case import NO_CHAMPION, Case
 from mlratchet.models.gates.checks.statistical import OnMetric
@@ -101,6 +102,22 @@ class Paired(OnMetric):
         if rows is None and case.first_model:
             return not_applicable(self.kind, self.metric, threshold_of(floor, who), NO_CHAMPION)
         return self.judge_against(case, rows, who, floor, declared)
+
+
+class Better(Paired):
+    """The gain must be more than a margin; what rows cannot show is said beforehand, what cannot be had is refused."""
+
+    def power_of(self, metric: Metric, pilot: Pilot) -> str:
+        """Which gain the rows can show."""
+        (margin,) = (getattr(self, name) for name in self.margins)
+        return margin_note(metric, margin, pilot, confidence=self.confidence, gain=True)
+
+    def refuse_margin(self, where: str, field: str, margin: float, metric: Metric) -> ConfigurationError:
+        """A gain as wide as the metric's span cannot be had."""
+        low, high = metric.span
+        return ConfigurationError(
+            f"{where}: {field} {margin:g} never holds: {metric.name} is {low:g} to {high:g}; lower it"
+        )
 
 
 def alone_of(case: Case, alone: Mapping[str, int]) -> tuple[Part, ...]:
