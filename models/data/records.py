@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from mlratchet.models.sources.record import Record, Reject
 from mlratchet.models.sources.record_table import (
+    CELL,
     RecordPiece,
+    cell_names,
     joined_tables,
     packed,
     unpacked_records,
@@ -54,6 +56,15 @@ class Records(Collection[Record]):
         """The records as `record_table` holds them, in tables of bounded size."""
         for one in self._tables:
             yield _opened(one) if isinstance(one, Path) else one
+
+    def column_names(self) -> set[str]:
+        """Of what travels with any of the records."""
+        return {
+            name
+            for table in self.tables()
+            for name in cell_names(table)
+            if table[CELL + name].null_count < table.num_rows
+        }
 
     def only(self, keep: Callable[[Record], bool]) -> Records:
         """Those of them, in their order. A byte is kept of each."""

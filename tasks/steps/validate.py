@@ -95,7 +95,7 @@ def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
     quarantine = keep_reading(run, work, records, rejects)
     faulty = [one for one in rejects if one.code != IN_GAP]  # nothing is wrong with those
     refuse_errors(faulty, run.spec.quality, run.spec.name)
-    columns = sorted({name for record in records for name in record.columns} | {*(carried(run.spec) or ())})
+    columns = sorted(records.column_names() | {*(carried(run.spec) or ())})
     demands = demands_of(run.spec.gates)
     for column, where in demands.columns.items():
         require_columns([column], columns, where)  # before anything trains
