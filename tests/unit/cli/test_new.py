@@ -9,28 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlratchet.flows.cli.app import main
 from mlratchet.models.drafting.begin import KINDS
 from mlratchet.models.pipeline.loading import read_pipeline
 
 OWN = [name for name, kind in KINDS.items() if kind.use]
-
-
-@pytest.fixture
-def ratchet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("RATCHET_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(sys, "path", [*sys.path])
-
-    def run(*arguments: str, code: int = 0) -> str:
-        monkeypatch.setattr(sys, "argv", ["ratchet", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        assert int(ended.value.code or 0) == code, said
-        return said.out + said.err
-
-    return run
 
 
 @pytest.mark.parametrize("like", list(KINDS))

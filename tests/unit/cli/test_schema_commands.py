@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from mlratchet.flows.cli.app import main
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("RATCHET_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(sys, "path", [*sys.path])
+def folder(tmp_path: Path) -> Path:
     random = np.random.default_rng(0)
     lines = ["größe,land,klasse"]
     for number in range(100):
@@ -24,19 +19,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         lines.append(f"{x:.3f},{['DE', 'AT'][number % 2]},{'a' if x > 0 else 'b'}")
     (tmp_path / "Käufe.csv").write_text("\n".join(lines) + "\n")
     return tmp_path
-
-
-@pytest.fixture
-def ratchet(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    def run(*arguments: str, code: int = 0) -> str:
-        monkeypatch.setattr(sys, "argv", ["ratchet", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        assert int(ended.value.code or 0) == code, said
-        return said.out + said.err
-
-    return run
 
 
 def test_init_writes_a_file_once_and_says_what_comes_next(ratchet: Any, folder: Path) -> None:
@@ -52,7 +34,7 @@ def test_init_writes_a_file_once_and_says_what_comes_next(ratchet: Any, folder: 
     assert "DATA: none.csv: no such file" in ratchet("init", "none.csv", code=3)
 
 
-def test_show_prints_what_is_proposed_and_what_a_pipeline_has(ratchet: Any) -> None:
+def test_show_prints_what_is_proposed_and_what_a_pipeline_has(ratchet: Any, folder: Path) -> None:
     assert "land: {kind: category, values: [AT, DE]}" in ratchet("schema", "show", "Käufe.csv")
     ratchet("init", "Käufe.csv")
     shown = json.loads(ratchet("schema", "show", "kaufe", "--json"))
