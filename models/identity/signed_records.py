@@ -82,13 +82,15 @@ KINDS = (
     _kind("report", r"runs/(last/)?[^/]+\.json"),
     _kind("finding", r"findings/[^/]+/[0-9a-f]{64}\.json"),
     _kind("window", r"windows/[^/]+/\d{8}\.json"),
+    _kind("hold", r"holds/[^/]+/\d{8}\.json"),
+    _kind("retrain", r"retrains/[^/]+(/[^/]+)?\.json"),
     _kind("adoption", r"adoptions/[^/]+/\d{8}\.json", "approver"),
 )
 
 
 OF_RECORDS_ALONE = (
     "versions/", "datasets/", "snapshots/", "listings/", "readings/", "rejects/", "registrations/", "gates/",
-    "deployments/", "orders/", "adoptions/", "runs/", "findings/", "windows/",
+    "deployments/", "orders/", "adoptions/", "runs/", "findings/", "windows/", "holds/", "retrains/",
 )  # fmt: skip
 OF_RECORDS_AND_OTHERS = ("work/", "studies/")  # whose other objects have no .json in their names
 BESIDE_WEAR = re.compile(r"^holdout/[^/]+/[^/]*\.json", re.DOTALL)  # deeper are uses of before they were a chain

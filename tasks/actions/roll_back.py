@@ -13,6 +13,7 @@ from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.ledger.entry import LedgerConflict
 from mlratchet.models.ledger.undo import version_before
 from mlratchet.models.promotion.change import change_champion
+from mlratchet.tasks.support.holds import hold_book
 from mlratchet.tasks.support.pipelines import require_pipeline
 from mlratchet.tasks.support.versions import promoted_record, verify_bytes
 from mlratchet.tasks.wiring import Adapters
@@ -85,6 +86,7 @@ def roll_back(
         adapters.ledger,
         adapters.registry,
         record,
+        holds=hold_book(adapters),
         authorise=asked_for,
         over_generation=head.generation,
         actor=actor,
