@@ -99,19 +99,20 @@ def _clear_planted(store: ObjectStore, name: str, number: int) -> None:
     for info in list(beneath.list(f"{CANARIES}{name}/", after=canary_key(name, number))):
         with suppress(ObjectNotFound):
             held = beneath.get(info.key)
-            if is_ours(store, name, info.key):
-                continue  # another process added it just now
-            keep_aside(beneath, info.key, held)
-            beneath.delete(info.key)
+            if is_foreign(store, name, info.key):
+                keep_aside(beneath, info.key, held)
+                beneath.delete(info.key)
 
 
-def is_ours(store: ObjectStore, name: str, key: str) -> bool:
-    """Whether an object is an entry of ours."""
+def is_foreign(store: ObjectStore, name: str, key: str) -> bool:
+    """Whether an object is nobody's of ours; one that is signed by a key unknown here is for a person to look at."""
     try:
         read_entry(store, name, key)
-    except (ForeignRecord, SecurityError):
+    except ForeignRecord:
+        return True
+    except SecurityError:
         return False
-    return True
+    return False
 
 
 def broken_canaries(store: ObjectStore, name: str) -> list[str]:
