@@ -77,6 +77,7 @@ KINDS = (
     _kind("order", r"orders/[^/]+/[^/]+\.json"),
     _kind("wait", r"waits/[^/]+/[^/]+\.json"),
     _kind("study", r"studies/[^/]+/(finished|journal/\d{9})\.json"),
+    _kind("canary", r"canary/[^/]+/\d{8}\.json"),
     _kind("wear", r"holdout/[^/]+/\d{8}\.json"),
     _kind("invitation", r"nodes/[^/]+/invitation\.json"),
     _kind("report", r"runs/(last/)?[^/]+\.json"),
@@ -90,7 +91,7 @@ KINDS = (
 
 OF_RECORDS_ALONE = (
     "versions/", "datasets/", "snapshots/", "listings/", "readings/", "rejects/", "registrations/", "gates/",
-    "deployments/", "orders/", "adoptions/", "runs/", "findings/", "windows/", "holds/", "retrains/",
+    "deployments/", "orders/", "adoptions/", "runs/", "findings/", "windows/", "holds/", "retrains/", "canary/",
 )  # fmt: skip
 OF_RECORDS_AND_OTHERS = ("work/", "studies/")  # whose other objects have no .json in their names
 BESIDE_WEAR = re.compile(r"^holdout/[^/]+/[^/]*\.json", re.DOTALL)  # deeper are uses of before they were a chain

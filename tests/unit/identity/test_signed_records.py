@@ -44,6 +44,7 @@ NAMES = {
     "report": "runs/r.json",
     "study": "studies/s/journal/000000000.json",
     "wear": "holdout/digits/00000001.json",
+    "canary": "canary/digits/00000001.json",
     "invitation": "nodes/w-000001/invitation.json",
     "finding": f"findings/digits/{'a' * 64}.json",
     "window": "windows/digits/00000001.json",
