@@ -6,6 +6,7 @@ memory, never the delivery. A delivery that fits is never written.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import weakref
 from bisect import bisect_left
@@ -66,10 +67,22 @@ class Records(Collection[Record]):
             if table[CELL + name].null_count < table.num_rows
         }
 
-    def only(self, keep: Callable[[Record], bool]) -> Records:
-        """Those of them, in their order. A byte is kept of each."""
-        masks = [np.fromiter(map(keep, unpacked_records(table)), bool, table.num_rows) for table in self.tables()]
-        return _Some(self, masks)
+    def only(self, keep: Callable[[pa.Table], np.ndarray[Any, np.dtype[np.bool_]]]) -> Records:
+        """Those that `keep` says of the rows of each table, in their order. A byte is kept of each."""
+        return _Some(self, [keep(table) for table in self.tables()])
+
+    def ids_at(self, places: Iterable[int]) -> list[str]:
+        """The ids at these places of the order, ascending."""
+        wanted = np.unique(np.fromiter(places, np.int64))
+        found: list[str] = []
+        before = 0
+        for table in self.tables() if len(wanted) else ():
+            here = wanted[(wanted >= before) & (wanted < before + table.num_rows)] - before
+            found += table["id"].take(here).to_pylist()
+            before += table.num_rows
+            if before > wanted[-1]:
+                break
+        return found
 
     @property
     def size_bytes(self) -> int:
@@ -100,9 +113,7 @@ NO_RECORDS = Records((), 0)
 
 
 def _remove(folder: Path) -> None:
-    for file in folder.iterdir():
-        file.unlink(missing_ok=True)
-    folder.rmdir()
+    shutil.rmtree(folder, ignore_errors=True)  # it may be gone with the folder that it is in
 
 
 def records_of(records: Records | Iterable[Record], tensors: Sequence[TensorSpec] = ()) -> Records:

@@ -60,6 +60,14 @@ def label_of(target: Target, class_names: Sequence[str]) -> Label:
     return class_names[int(target)] if class_names else float(target)
 
 
+def labels_in(table: pa.Table, class_names: Sequence[str]) -> list[Label]:
+    """The same of every row."""
+    found = targets_in(table)
+    if found.ndim == 1 and not class_names:
+        return [float(one) for one in found.tolist()]
+    return [label_of(as_target(one), class_names) for one in found.tolist()]
+
+
 def prepared_digest(record: Record, columns: Sequence[str]) -> str:
     """Of the input, a table's in the order of the names of its columns."""
     return _digest_of(record.x, columns)
@@ -119,8 +127,7 @@ def _labels(table: pa.Table, class_names: Sequence[str]) -> pa.Array:
     if found.ndim == 1 and not np.isfinite(found).all():
         identity = table["id"][int(np.flatnonzero(~np.isfinite(found))[0])].as_py()
         raise ValueError(f"the target of record {identity!r} is no finite number")
-    labels = (label_of(as_target(one), class_names) for one in found.tolist())
-    told = [list(one) if isinstance(one, tuple) else one for one in labels]
+    told = [list(one) if isinstance(one, tuple) else one for one in labels_in(table, class_names)]
     return pa.array([json.dumps(one, ensure_ascii=False, separators=(",", ":")) for one in told], pa.string())
 
 
