@@ -40,8 +40,8 @@ class Bound:
     """An interval of the mean of values within [lowest, highest] that holds at every moment at once.
 
     With probability `confidence` the mean lies in every interval that is ever shown, whatever the distribution,
-    provided that each value has the same mean given those before it. Candidates stand in cells; a cell is ruled out, for good,
-    when the capital of a bet against every mean in it has grown by 1 / (1 - confidence).
+    provided that each value has the same mean given those before it. Candidates stand in cells; a cell is ruled out,
+    for good, when the capital of a bet against every mean in it has grown by 1 / (1 - confidence).
     """
 
     def __init__(self, *, confidence: float = 0.95, lowest: float = 0.0, highest: float = 1.0) -> None:
