@@ -47,6 +47,8 @@ NAMES = {
     "study": "studies/s/journal/000000000.json",
     "wear": "holdout/digits/00000001.json",
     "invitation": "nodes/w-000001/invitation.json",
+    "finding": f"findings/digits/{'a' * 64}.json",
+    "window": "windows/digits/00000001.json",
     "adoption": "adoptions/digits/00000001.json",
     "log-file": "log/digits/chain/w1/00000001.json",
     "log-rewrite": "log/digits/rewrites/00000001.json",
