@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mlratchet.models.config import StrictModel
+from mlratchet.models.inference_log.config import LabelsConfig, LogConfig
 from mlratchet.models.promotion.canary.config import CanaryConfig
 from pydantic import Field, field_validator
 
@@ -30,6 +31,10 @@ class ServingConfig(StrictModel):
     """How often the ledger is asked for a new champion."""
     canary: CanaryConfig | None = Field(default=None, exclude_if=lambda value: value is None)
     """What a new version has to stand on real requests before the champion gate; null: nothing."""
+    log: LogConfig = Field(default=LogConfig(), exclude_if=lambda value: value == LogConfig())
+    """What is written down of requests."""
+    labels: LabelsConfig | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Labels that come later; null: through `/feedback` alone."""
 
     @field_validator("ranges")
     @classmethod
