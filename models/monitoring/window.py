@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from mlratchet.models.config import StrictModel
@@ -164,7 +165,7 @@ def windows_of(
 def gaps_in(records: Sequence[WindowRecord]) -> tuple[str, ...]:
     """Where a chain that was read is broken, in words."""
     words = []
-    for earlier, later in zip(records, records[1:], strict=False):
+    for earlier, later in pairwise(records):
         if later.number != earlier.number + 1:
             words.append(f"windows {earlier.number + 1} to {later.number - 1} are missing")
         elif later.before != earlier.digest():
