@@ -1,8 +1,9 @@
 """How good the answers of a window probably were, where no label says it: from the model's own confidence.
 
-Confidence-based performance estimation: the mean, over the rows of a window, of how often answers of that confidence were
-right. How often that is was seen on the champion's test rows and is corrected with labels as they come. It holds while
-what a confidence means has not changed, which nobody can see without labels: an estimate may warn, and decides nothing.
+Confidence-based performance estimation: the mean, over the rows of a window, of how often answers of that confidence
+were right. How often that is was seen on the champion's test rows and is corrected with labels as they come. It holds
+while what a confidence means has not changed, which nobody can see without labels: an estimate may warn, and decides
+nothing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""How good the answers of a window were, on its labelled rows: every metric of the pipeline, with intervals and by slice;
-and the losses that the alarm goes on.
+"""How good the answers of a window were, on its labelled rows: every metric of the pipeline, with intervals and by
+slice; and the losses that the alarm goes on.
 
-Labels that came by themselves say how good the labelled rows were, and how many those are. Only rows that our own request
-drew say it of all rows (`sequential.powered_values`).
+Labels that came by themselves say how good the labelled rows were, and how many those are. Only rows that our own
+request drew say it of all rows (`sequential.powered_values`).
 """
 
 from __future__ import annotations

@@ -73,8 +73,8 @@ def test_a_recall_takes_the_rows_that_are_tried() -> None:
 
 def test_every_metric_has_a_figure_with_its_interval_and_the_watched_one_has_it_by_slice() -> None:
     found = measure_quality(
-        labelled(answered(0.8), due=800), list(METRICS.values()), METRICS["accuracy"], [Slice(column="region", value="eu")],
-        least=30,
+        labelled(answered(0.8), due=800), list(METRICS.values()), METRICS["accuracy"],
+        [Slice(column="region", value="eu")], least=30,
     )  # fmt: skip
     accuracy = found.figures["accuracy"]
     assert accuracy.low is not None
