@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from mlratchet.models.monitoring.config import WindowRule
 
+Array = np.ndarray[Any, Any]
 Edges = tuple[float, float]  # the first moment in a window, and the first after it; seconds since the epoch
 
 
 def due_windows(
     rule: WindowRule,
-    received_s: Sequence[float] | np.ndarray,
+    received_s: Sequence[float] | Array,
     *,
     begin_s: float,
     settled_s: float,
@@ -37,7 +39,7 @@ def due_windows(
         yield from _by_time(rule.seconds, moments, begin_s=begin_s, settled_s=settled_s)
 
 
-def _by_time(length_s: float, moments: np.ndarray, *, begin_s: float, settled_s: float) -> Iterator[Edges]:
+def _by_time(length_s: float, moments: Array, *, begin_s: float, settled_s: float) -> Iterator[Edges]:
     inside = moments[(moments >= begin_s) & (moments < settled_s)]
     for place in np.unique(np.floor(inside / length_s)).tolist():
         low, high = max(place * length_s, begin_s), (place + 1) * length_s
@@ -45,7 +47,7 @@ def _by_time(length_s: float, moments: np.ndarray, *, begin_s: float, settled_s:
             yield low, high
 
 
-def _by_rows(count: int, received_T: np.ndarray, *, begin_s: float, settled_s: float) -> Iterator[Edges]:
+def _by_rows(count: int, received_T: Array, *, begin_s: float, settled_s: float) -> Iterator[Edges]:
     inside = received_T[(received_T >= begin_s) & (received_T < settled_s)]
     low = begin_s
     while len(inside) >= count:
