@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import orjson
@@ -14,12 +15,14 @@ from mlratchet.models.serving.admission import RETRY_AFTER_S, Admission, Held
 from mlratchet.models.serving.batcher import Batcher
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.docs_page import file_routes, page
-from mlratchet.models.serving.door import PREDICT, Door, header_of, problem
+from mlratchet.models.serving.door import PREDICT, Door, problem, raw_header
 from mlratchet.models.serving.hosts import AllowedHosts
 from mlratchet.models.serving.openapi import openapi
 from mlratchet.models.serving.predictor import NoFiniteAnswerError, Predictor
+from mlratchet.models.serving.reading.limits import check_count
+from mlratchet.models.serving.reading.media import check_media_type, read_request
 from mlratchet.models.serving.refusal import BadRequestError
-from mlratchet.models.serving.schema import check_count, instances_of_request, parse_request
+from mlratchet.models.serving.schema import parse_request, rows_asked
 from mlratchet.models.serving.slot import Slot
 from mlratchet.models.serving.together import PreparedTogether
 from mlratchet.models.serving.troubles import Troubles
@@ -33,7 +36,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 VERSION_HEADER = "x-model-version"
-JSON_TYPE = "application/json"
 SHORT_BYTES = 32_768  # a longer body, and every picture, is read on a thread: others are answered meanwhile
 
 
@@ -96,10 +98,12 @@ class ModelServer:
             if predictor is None:
                 words = "no champion is loaded yet; see /health"
                 raise BadRequestError("model", words, 503, retry_after_s=RETRY_AFTER_S)
+            content_type = raw_header(request.scope, b"content-type")
+            check_media_type(content_type, predictor.signature)
             with self._room.arrival() as held:
                 body = await self._body(request, held)
                 held.wait()
-                rows = await self._parsed(body, predictor, held)
+                rows = await self._parsed(body, content_type, predictor, held)
                 predictions = await self._batcher.predict(predictor, rows)
         except BadRequestError as error:
             return self._refused(request, error, version)
@@ -130,9 +134,6 @@ class ModelServer:
         return problem(error.field, error.message, error.status, headers)
 
     async def _body(self, request: Request, held: Held) -> bytes:
-        kind = (header_of(request.scope, b"content-type") or JSON_TYPE).split(";")[0].strip()
-        if kind != JSON_TYPE:
-            raise BadRequestError("content-type", f"got {kind[:100]!r}, expected {JSON_TYPE}", 415)
         limit, seconds = self._config.max_request_bytes, self._config.read_seconds
         body = bytearray()
         try:
@@ -146,16 +147,19 @@ class ModelServer:
             raise BadRequestError("body", f"did not arrive within {seconds:g} s", 408) from error
         return bytes(body)
 
-    async def _parsed(self, body: bytes, predictor: Predictor, held: Held) -> Inputs:
-        here = predictor.preparer is None and predictor.signature.input.kind != "image"
+    async def _parsed(self, body: bytes, content_type: str | None, predictor: Predictor, held: Held) -> Inputs:
+        signature = predictor.signature
+        here = predictor.preparer is None and signature.input.kind != "image"
         if len(body) <= SHORT_BYTES and here:
-            if not predictor.prepares_together:
-                return parse_request(body, predictor.signature)
-            instances = instances_of_request(body)
-            check_count(instances, predictor.signature)
-            return await self._together.rows(instances, predictor.signature)
+            asked = read_request(body, signature, content_type)
+            if asked.rows is not None or not predictor.prepares_together:
+                return rows_asked(asked, signature)
+            with asked.told():
+                check_count(asked.instances, signature)
+                return await self._together.rows(asked.instances, signature)
         loop = asyncio.get_running_loop()
-        rows = await loop.run_in_executor(self._reader, parse_request, body, predictor.signature, predictor.preparer)
+        reading = partial(parse_request, body, signature, predictor.preparer, content_type)
+        rows = await loop.run_in_executor(self._reader, reading)
         held.take(rows.nbytes)
         return rows
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from mlratchet.models.serving.predictor import Predictor
-from mlratchet.models.serving.schema import MAX_ROW_BYTES
+from mlratchet.models.serving.reading.limits import MAX_ROW_BYTES
 from mlratchet.models.tensors.named import Inputs
 
 Answers = list[dict[str, Any]]

@@ -75,10 +75,16 @@ class Door:
 
 
 def header_of(scope: Scope, name: bytes) -> str | None:
-    """The first of that name, in lower case, or None. The quick way: this is asked of every request."""
+    """The first of that name, in lower case, or None."""
+    found = raw_header(scope, name)
+    return found.lower() if found is not None else None
+
+
+def raw_header(scope: Scope, name: bytes) -> str | None:
+    """The first of that name as it was sent, or None. The quick way: this is asked of every request."""
     for key, value in scope["headers"]:
         if key == name:
-            found: str = value.decode("latin-1").lower()
+            found: str = value.decode("latin-1")
             return found
     return None
 

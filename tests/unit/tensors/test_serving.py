@@ -22,8 +22,9 @@ from mlratchet.models.serving.batcher import Batcher
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.contract import contract_requests, instances_of, replay, signature_failures
 from mlratchet.models.serving.predictor import Predictor
+from mlratchet.models.serving.reading.limits import MAX_ROW_BYTES
 from mlratchet.models.serving.refusal import BadRequestError
-from mlratchet.models.serving.schema import MAX_ROW_BYTES, parse_request
+from mlratchet.models.serving.schema import parse_request
 from mlratchet.models.serving.slot import Slot
 from mlratchet.models.tensors.batch import ByName, Model, asked_by_name, batch_of
 from mlratchet.models.tensors.named import Inputs
