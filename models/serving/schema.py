@@ -15,7 +15,7 @@ from mlratchet.models.errors import RatchetError
 from mlratchet.models.serving.examples import prepared_rows
 from mlratchet.models.serving.named import example_of
 from mlratchet.models.serving.numbers import row_of
-from mlratchet.models.serving.reading.asked import Asked
+from mlratchet.models.serving.reading.content import RequestContent
 from mlratchet.models.serving.reading.limits import MAX_ROW_BYTES, WORDS, check_count
 from mlratchet.models.serving.reading.media import read_request
 from mlratchet.models.serving.refusal import BadRequestError, RowPlace
@@ -32,15 +32,17 @@ def parse_request(
 ) -> Inputs:
     """The rows of a request. `preparer`: of a version that prepares in a child; `content_type`: None: JSON. Raises
     ``BadRequestError``."""
-    return rows_asked(read_request(body, signature, content_type), signature, preparer=preparer)
+    return rows_of_content(read_request(body, signature, content_type), signature, preparer=preparer)
 
 
-def rows_asked(asked: Asked, signature: Signature, *, preparer: ExamplePreparer | None = None) -> Inputs:
-    """The rows of what was asked. Raises ``BadRequestError`` with the field as the client named it."""
-    if asked.rows is not None:
-        return asked.rows
-    with asked.told():
-        return rows_of(asked.instances, signature, preparer=preparer)
+def rows_of_content(
+    content: RequestContent, signature: Signature, *, preparer: ExamplePreparer | None = None
+) -> Inputs:
+    """The rows of what a request holds. Raises ``BadRequestError`` with the field as the client named it."""
+    if content.rows is not None:
+        return content.rows
+    with content.told():
+        return rows_of(content.instances, signature, preparer=preparer)
 
 
 def rows_of(instances: Any, signature: Signature, *, first: int = 0, preparer: ExamplePreparer | None = None) -> Inputs:

@@ -14,7 +14,7 @@ from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.schema.fields import Kind
 from mlratchet.models.serving.reading.arrow_messages import refuse_compressed
-from mlratchet.models.serving.reading.asked import Asked
+from mlratchet.models.serving.reading.content import RequestContent
 from mlratchet.models.serving.reading.limits import WORDS, check_number, most_instances
 from mlratchet.models.serving.reading.parts import ClientField, client_fields
 from mlratchet.models.serving.refusal import BadRequestError
@@ -23,7 +23,7 @@ UNREADABLE = (ValueError, OSError, OverflowError, pa.ArrowException)
 MOST_NESTED = 8  # dimensions of a tensor
 
 
-def read_arrow(body: bytes, signature: Signature) -> Asked:
+def read_arrow(body: bytes, signature: Signature) -> RequestContent:
     """Raises ``BadRequestError``."""
     fields = client_fields(signature)
     try:
@@ -41,7 +41,7 @@ def read_arrow(body: bytes, signature: Signature) -> Asked:
         _check_type(held, fields[name])
     table = _table(reader, most_instances(signature))
     check_number(table.num_rows, signature)
-    return Asked(instances=_instances(table))
+    return RequestContent(instances=_instances(table))
 
 
 def _unreadable(error: Exception) -> BadRequestError:

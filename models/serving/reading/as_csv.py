@@ -8,14 +8,14 @@ from typing import Any
 
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.nearest import nearest_hint
-from mlratchet.models.serving.reading.asked import Asked
+from mlratchet.models.serving.reading.content import RequestContent
 from mlratchet.models.serving.reading.limits import WORDS, check_number, most_instances
 from mlratchet.models.serving.reading.parts import ClientField, client_fields
 from mlratchet.models.serving.reading.written_numbers import written_number
 from mlratchet.models.serving.refusal import BadRequestError
 
 
-def read_csv(body: bytes, signature: Signature) -> Asked:
+def read_csv(body: bytes, signature: Signature) -> RequestContent:
     """An empty cell is a field that is not given. Raises ``BadRequestError`` naming row and column."""
     text = text_of(body, "body")
     if "\0" in text:
@@ -35,7 +35,7 @@ def read_csv(body: bytes, signature: Signature) -> Asked:
     except csv.Error as error:
         raise BadRequestError("body", f"line {reader.line_num}: not CSV: {error}"[:WORDS], 400) from error
     check_number(len(instances), signature)
-    return Asked(instances=instances)
+    return RequestContent(instances=instances)
 
 
 def text_of(data: bytes, field: str) -> str:

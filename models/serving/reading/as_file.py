@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.schema.fields import Kind
-from mlratchet.models.serving.reading.asked import Asked
+from mlratchet.models.serving.reading.content import RequestContent
 from mlratchet.models.serving.reading.parts import client_fields, field_of_a_file
 from mlratchet.models.serving.refusal import BadRequestError
 
@@ -17,10 +17,10 @@ KIND_OF.update(dict.fromkeys(PICTURES, "image"))
 KIND_OF.update(dict.fromkeys(SOUNDS, "audio"))
 
 
-def read_file(body: bytes, kind: Kind, signature: Signature) -> Asked:
+def read_file(body: bytes, kind: Kind, signature: Signature) -> RequestContent:
     """One example. What is in the file is told by its bytes, whatever its type says. Raises ``BadRequestError``."""
     field = field_of_a_file(list(client_fields(signature).values()), kind)
     assert field is not None, "who asks knows that it takes one"
     if not body:
         raise BadRequestError(field.name, "the file is empty")
-    return Asked(instances=[{field.name: body}], alone=True)
+    return RequestContent(instances=[{field.name: body}], alone=True)

@@ -10,7 +10,7 @@ from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.serving.reading.as_csv import is_given, text_of, value_of
 from mlratchet.models.serving.reading.as_json import json_of
 from mlratchet.models.serving.reading.as_npy import array_of
-from mlratchet.models.serving.reading.asked import Asked
+from mlratchet.models.serving.reading.content import RequestContent
 from mlratchet.models.serving.reading.limits import WORDS
 from mlratchet.models.serving.reading.parts import FILE_KINDS, ClientField, client_fields
 from mlratchet.models.serving.refusal import BadRequestError
@@ -40,7 +40,7 @@ class FormPart:
         return parse_options_header(self.headers.get("content-type", b""))[0].decode("latin-1").lower()
 
 
-def read_form(body: bytes, content_type: str, signature: Signature) -> Asked:
+def read_form(body: bytes, content_type: str, signature: Signature) -> RequestContent:
     """Raises ``BadRequestError`` naming the field."""
     fields = client_fields(signature)
     example: dict[str, Any] = {}
@@ -54,7 +54,7 @@ def read_form(body: bytes, content_type: str, signature: Signature) -> Asked:
         value = _value(part, known)
         if value is not None:
             example[known.name] = value
-    return Asked(instances=[example], alone=True)
+    return RequestContent(instances=[example], alone=True)
 
 
 def _value(part: FormPart, known: ClientField) -> Any:

@@ -10,21 +10,21 @@ from typing import Any
 
 import orjson
 from mlratchet.models.artifact.signature import Signature
-from mlratchet.models.serving.reading.asked import ALL, Asked
+from mlratchet.models.serving.reading.content import ALL, RequestContent
 from mlratchet.models.serving.reading.limits import WORDS
 from mlratchet.models.serving.reading.parts import client_fields
 from mlratchet.models.serving.refusal import BadRequestError
 
 
-def read_json(body: bytes, signature: Signature) -> Asked:
+def read_json(body: bytes, signature: Signature) -> RequestContent:
     """Raises ``BadRequestError`` for a body that is neither."""
     document = json_of(body)
     if isinstance(document, dict):
         if is_one_example(document, signature):
-            return Asked(instances=[document], alone=True)
-        return Asked(instances=_instances_of(document))
+            return RequestContent(instances=[document], alone=True)
+        return RequestContent(instances=_instances_of(document))
     if isinstance(document, list) and document and takes_lists(signature):
-        return Asked(instances=[document], alone=True)
+        return RequestContent(instances=[document], alone=True)
     raise BadRequestError("body", f"expected an object with the field {ALL}, or one example")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.serving.numbers import ROUNDED, refuse_where
-from mlratchet.models.serving.reading.asked import Asked
+from mlratchet.models.serving.reading.content import RequestContent
 from mlratchet.models.serving.reading.limits import check_number
 from mlratchet.models.serving.reading.parts import client_fields
 from mlratchet.models.serving.refusal import BadRequestError, RowPlace
@@ -26,7 +26,7 @@ READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.re
 MOST_ITEM_BYTES = 8
 
 
-def read_npy(body: bytes, signature: Signature) -> Asked:
+def read_npy(body: bytes, signature: Signature) -> RequestContent:
     """(N, *shape), or one row of the input's shape. Raises ``BadRequestError``."""
     array = array_of(body, "body")
     shape = shape_of_one(signature)
@@ -41,10 +41,9 @@ def read_npy(body: bytes, signature: Signature) -> Asked:
     spec = signature.input
     if spec.example is not None or spec.tensors:
         name = next(iter(client_fields(signature)))
-        return Asked(instances=[{name: row.tolist()} for row in rows], alone=alone)
-    asked = Asked(instances=None, alone=alone)
-    with asked.told():
-        return Asked(rows=Inputs({ONE: checked_rows(rows, spec, signature)}), alone=alone)
+        return RequestContent(instances=[{name: row.tolist()} for row in rows], alone=alone)
+    with RequestContent(alone=alone).told():
+        return RequestContent(rows=Inputs({ONE: checked_rows(rows, spec, signature)}), alone=alone)
 
 
 def shape_of_one(signature: Signature) -> tuple[int, ...] | None:

@@ -9,7 +9,7 @@ from mlratchet.models.serving.reading.as_file import ALSO, KIND_OF, PICTURES, SO
 from mlratchet.models.serving.reading.as_form import NPY, read_form
 from mlratchet.models.serving.reading.as_json import read_json
 from mlratchet.models.serving.reading.as_npy import read_npy, shape_of_one
-from mlratchet.models.serving.reading.asked import Asked
+from mlratchet.models.serving.reading.content import RequestContent
 from mlratchet.models.serving.reading.parts import CELL_KINDS, client_fields, field_of_a_file
 from mlratchet.models.serving.refusal import BadRequestError
 
@@ -49,7 +49,7 @@ def check_media_type(content_type: str | None, signature: Signature) -> str:
     return told
 
 
-def read_request(body: bytes, signature: Signature, content_type: str | None = None) -> Asked:
+def read_request(body: bytes, signature: Signature, content_type: str | None = None) -> RequestContent:
     """What a request asks about. `content_type`: its header as it came. Raises ``BadRequestError``."""
     told = check_media_type(content_type, signature)
     if told == JSON:

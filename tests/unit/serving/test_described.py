@@ -8,12 +8,11 @@ import hypothesis
 import pytest
 import schemathesis
 from hypothesis import strategies as st
-from mlratchet.models.serving.app import ModelServer
-from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.reading.as_file import PICTURES, SOUNDS
 from mlratchet.models.serving.reading.media import ARROW, CSV, NPY, media_types
 from mlratchet.models.serving.slot import Slot
 
+from tests.unit.serving.conftest import app_of
 from tests.unit.serving.six_schemas import KINDS, png, predictor_of, wav
 
 # what JSON Schema cannot say is refused with 4xx: that bytes are a picture, a day exists, a row has the header's cells
@@ -31,15 +30,15 @@ def _bodies() -> None:
         schemathesis.openapi.media_type(media, st.binary(max_size=80))
 
 
-def app_of(kind: str) -> Any:
+def serving(kind: str) -> Any:
     slot = Slot()
     slot.swap(predictor_of(kind))
-    return ModelServer("shop", slot, ServingConfig()).app()
+    return app_of(slot)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_request_to_any_of_six_schemas_is_a_server_error(kind: str) -> None:
-    schema = schemathesis.openapi.from_asgi("/openapi.json", app_of(kind), headers={"host": "localhost"})
+    schema = schemathesis.openapi.from_asgi("/m/openapi.json", serving(kind), headers={"host": "localhost"})
     operations = {operation.path: operation for operation in (one.ok() for one in schema.get_all_operations())}
     sent: set[str] = set()
     for mode in (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE):

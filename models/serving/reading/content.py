@@ -14,7 +14,7 @@ FIRST, ALL, BODY = "instances[0]", "instances", "body"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Asked:
+class RequestContent:
     """One of the two. A picture or sound that came as bytes stands in an instance as ``bytes``, in place of base64."""
 
     instances: Any = None
