@@ -36,12 +36,14 @@ class LiveEvidence:
     until_s: float
     requests: int = 0  # that clients sent and the candidate was given: what the minimum asks
     minimum_requests: int = 0
+    sent: int = 0  # requests that clients sent, to either of the two
     shadowed: int = 0  # requests that the candidate was given in the champion's shadow, replayed ones too
     replayed: int = 0  # requests of ours, in the shadow or not, that the candidate was given
     dropped: int = 0  # rows that the log counted and did not keep
-    failed: Tally = NOTHING  # the candidate's requests without an answer, in the shadow where the champion had one
+    failed: Tally = NOTHING  # of the candidate's requests those without an answer, whoever is to blame
     champion_failed: Tally = NOTHING  # of the champion's requests in the same time
-    slow: Mapping[str, Tally] = field(default_factory=dict)  # by milliseconds: the candidate's that took longer
+    shadow_failed: Tally = NOTHING  # of the shadowed requests, each of which the champion answered
+    slow: Mapping[str, Tally] = field(default_factory=dict)  # by milliseconds: its answers that took longer
     differs: Mapping[str, Tally] = field(default_factory=dict)  # by tolerance: shadowed answers unlike the champion's
     right: Mapping[str, Tally] = field(default_factory=dict)  # by tolerance: the candidate's live labelled answers
     champion_right: Mapping[str, Tally] = field(default_factory=dict)  # the champion's, in the same time

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mlratchet.models.evaluation.statistics.rates import rate_difference
+from mlratchet.models.evaluation.statistics.rates import rate_bounds, rate_difference
 from mlratchet.models.gates.checks.live import LiveCheck, share
 from mlratchet.models.gates.live import LiveEvidence
-from mlratchet.models.gates.result import CheckResult, unknown
+from mlratchet.models.gates.result import CheckResult
 from pydantic import Field
 
 
@@ -24,11 +24,25 @@ class LiveErrorsCheck(LiveCheck):
         return f"champion's + <= {self.margin:g}"
 
     def judge_live(self, live: LiveEvidence) -> CheckResult:
-        """Both shares are of the same time: what is wrong with the server or its clients is in either."""
-        ours, theirs = live.failed, live.champion_failed
-        if not ours.n or not theirs.n:
-            who = "candidate" if not ours.n else "champion"
-            return unknown(self.kind, self.kind, self.threshold, f"the {who} was given no request")
-        bounds = rate_difference(ours.pair, theirs.pair, self.confidence)
-        words = f"failed {ours.yes} of {ours.n}, the champion {theirs.yes} of {theirs.n}: difference"
-        return self.against(ours, bounds, share(ours) - share(theirs), self.margin, words)
+        """Both shares are of the same time: what is wrong with the server or its clients is in either. In the shadow
+        every request was answered by the champion, so that a failure there is the candidate's alone."""
+        ours, theirs, shadow = live.failed, live.champion_failed, live.shadow_failed
+        in_shadow = self.against(
+            shadow,
+            rate_bounds(*shadow.pair, (1 + self.confidence) / 2),
+            share(shadow),
+            self.margin,
+            f"failed {shadow.yes} of {shadow.n} in the shadow: share",
+        )
+        beside = self.against(
+            ours,
+            rate_difference(ours.pair, theirs.pair, (1 + self.confidence) / 2),
+            share(ours) - share(theirs),
+            self.margin,
+            f"failed {ours.yes} of {ours.n}, the champion {theirs.yes} of {theirs.n}: difference",
+        )
+        if in_shadow.verdict == "fail":
+            return in_shadow
+        if ours.n or not live.shadowed:
+            return beside
+        return in_shadow if not live.minimum_requests else beside

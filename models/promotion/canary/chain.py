@@ -44,7 +44,7 @@ def newest_canary(store: ObjectStore, name: str, *, seen: Seen = (0, "")) -> Can
         return None
     try:
         newest = read_entry(store, name, keys[-1])
-        before = read_entry(store, name, canary_key(name, newest.number - 1)) if newest.number > 1 else None
+        before = read_entry(store, name, keys[-2]) if len(keys) > 1 else None
     except ObjectNotFound as error:  # a foreign record is one
         raise SecurityError(f"{error}; the canary of {name} is not followed: `ratchet audit {name}`") from error
     if newest.previous != (before.digest() if before is not None else ""):
@@ -70,7 +70,7 @@ def last_of_ours(store: ObjectStore, name: str) -> CanaryEntry | None:
 
 
 def publish_canary(
-    store: ObjectStore, name: str, make: Callable[[int, str], CanaryEntry], *, at: int = 0
+    store: ObjectStore, name: str, make: Callable[[int, str], CanaryEntry], *, at: int = 0, seen: Seen = (0, "")
 ) -> CanaryEntry:
     """Add `make(number, digest of the entry before)` to the chain. What somebody planted at its name, or after it, is
     kept aside.
@@ -81,12 +81,13 @@ def publish_canary(
         make: The entry for a place in the chain.
         at: Number of the entry that the caller has seen and decides on; 0 for the chain as it is. Raises
             ``ObjectExists`` when another entry of ours came after it.
+        seen: The newest entry that this installation has seen. Where the chain was cut its numbers are not given again.
     """
     before = last_of_ours(store, name)
     if at and (before is None or before.number != at):
         found = f"entry {before.number}" if before is not None else "nothing"
         raise ObjectExists(f"{store.bucket}/{CANARIES}{name}/: ends with {found}, expected entry {at}; look again")
-    number = before.number + 1 if before is not None else 1
+    number = max(before.number if before is not None else 0, seen[0]) + 1
     made = make(number, before.digest() if before is not None else "")
     store.create(canary_key(name, number), canonical_json(made.model_dump(mode="json")))
     _clear_planted(store, name, number)

@@ -13,6 +13,8 @@ from mlratchet.models.promotion.canary.entry import CanaryEntry, Outcome
 
 QUIET_S = 60.0  # without a request in so long there is no traffic; of a short canary, a tenth of its time
 
+LEAST_REPLAYED = 500  # requests of ours that a candidate is given where clients send none, to judge errors and latency
+
 
 @dataclass(frozen=True, kw_only=True)
 class Move:
@@ -21,6 +23,7 @@ class Move:
     do: Literal["wait", "replay", "share", "settle", "end"]
     why: str
     step: int = 0  # of `share`: which one
+    count: int = 0  # of `replay`: how many requests
     outcome: Outcome | None = None  # of `settle` and `end`
 
 
@@ -59,12 +62,19 @@ def next_move(
 
 
 def unless_quiet(canary: CanaryConfig, entry: CanaryEntry, live: LiveEvidence, now_s: float, why: str) -> Move:
-    """Wait; or replay, where the file says so and clients have sent nothing for a while."""
+    """Wait; or replay, where the file says so and clients have sent nothing since it began."""
     quiet_s = min(QUIET_S, canary.maximum_s / 10)
-    sent = live.champion_failed.n + live.requests
-    if canary.on_no_traffic == "replay" and sent == 0 and now_s - entry.began_s >= quiet_s:
-        return Move(do="replay", why=f"no client has sent a request for {quiet_s:.0f} s; {why}")
+    count = replays_wanted(canary, entry, live)
+    if canary.on_no_traffic == "replay" and live.sent == 0 and count > 0 and now_s - entry.began_s >= quiet_s:
+        return Move(do="replay", why=f"no client has sent a request for {quiet_s:.0f} s; {why}", count=count)
     return Move(do="wait", why=why)
+
+
+def replays_wanted(canary: CanaryConfig, entry: CanaryEntry, live: LiveEvidence) -> int:
+    """How many requests of ours the phase lacks."""
+    if entry.phase == "shadow":
+        return canary.shadow_requests - live.shadowed
+    return max(canary.minimum_requests, LEAST_REPLAYED) - live.failed.n
 
 
 def ran_out(canary: CanaryConfig, live: LiveEvidence, results: Sequence[CheckResult]) -> str:
