@@ -53,10 +53,19 @@ class Records(Collection[Record]):
     def __contains__(self, one: object) -> bool:
         return isinstance(one, Record) and any(held.id == one.id for held in self)
 
+    @property
+    def table_count(self) -> int:
+        """In how many tables they are held."""
+        return len(self._tables)
+
+    def table(self, number: int) -> pa.Table:
+        """One of those, as `record_table` holds records; of bounded size."""
+        one = self._tables[number]
+        return _opened(one) if isinstance(one, Path) else one
+
     def tables(self) -> Iterator[pa.Table]:
-        """The records as `record_table` holds them, in tables of bounded size."""
-        for one in self._tables:
-            yield _opened(one) if isinstance(one, Path) else one
+        """All of them, in order."""
+        return map(self.table, range(self.table_count))
 
     def column_names(self) -> set[str]:
         """Of what travels with any of the records."""
@@ -95,13 +104,17 @@ class _Some(Records):
 
     def __init__(self, whole: Records, masks: Sequence[np.ndarray[Any, Any]]) -> None:
         super().__init__((), sum(int(mask.sum()) for mask in masks))
-        self._whole, self._masks = whole, masks
+        self._whole, self._masks = whole, [(number, mask) for number, mask in enumerate(masks) if mask.any()]
 
-    def tables(self) -> Iterator[pa.Table]:
+    @property
+    def table_count(self) -> int:
         """See the base."""
-        for table, mask in zip(self._whole.tables(), self._masks, strict=True):
-            if mask.any():
-                yield table.filter(mask)
+        return len(self._masks)
+
+    def table(self, number: int) -> pa.Table:
+        """See the base."""
+        at, mask = self._masks[number]
+        return self._whole.table(at).filter(mask)
 
     @property
     def size_bytes(self) -> int:
