@@ -82,7 +82,7 @@ KINDS = (
     _kind("invitation", r"nodes/[^/]+/invitation\.json"),
     _kind("report", r"runs/(last/)?[^/]+\.json"),
     _kind("finding", r"findings/[^/]+/[0-9a-f]{64}\.json"),
-    _kind("window", r"windows/[^/]+/\d{8}\.json"),
+    _kind("window", r"windows/[^/]+/(\d{8}|reference-[0-9a-f]{64})\.json"),
     _kind("adoption", r"adoptions/[^/]+/\d{8}\.json", "approver"),
     _kind("log-file", r"log/[^/]+/(feedback/)?chain/[^/]+/\d{8}\.json", "log"),
     _kind("log-rewrite", r"log/[^/]+/(feedback/)?rewrites/\d{8}\.json"),
