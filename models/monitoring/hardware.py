@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlratchet.models.monitoring.config import HardwareRule
+from mlratchet.models.monitoring.window import Figure
 
 SPREADS = 4.0  # median absolute deviations, scaled to a normal's standard deviation, beyond which a value is unusual
 TO_SIGMA = 1.4826  # times the median absolute deviation: the standard deviation of a normal
@@ -73,7 +74,7 @@ def slow_hardware(
 
 def _slower(
     subject: str, measure: str, history: Sequence[float], now: float, rule: HardwareRule, *, lower_is_worse: bool,
-    unit: str,
+    unit: str, what: str = "trainings",
 ) -> SlowHardware | None:  # fmt: skip
     known = [one for one in history if math.isfinite(one) and one > 0]
     if len(known) < rule.runs or not math.isfinite(now) or now <= 0:
@@ -89,8 +90,17 @@ def _slower(
         usual=usual,
         found=now,
         n=len(known),
-        words=f"{now:.4g} {unit}, {times:.1f} times slower than the usual {usual:.4g} of {len(known)} trainings",
+        words=f"{now:.4g} {unit}, {times:.1f} times slower than the usual {usual:.4g} of {len(known)} {what}",
     )
+
+
+def slower_than_usual(
+    subject: str, measure: str, history: Sequence[float], now: Figure | None, rule: HardwareRule
+) -> SlowHardware | None:
+    """A duration of serving against the windows before."""
+    if now is None:
+        return None
+    return _slower(subject, measure, history[-50:], now.value, rule, lower_is_worse=False, unit="ms", what="windows")
 
 
 def _is_unusual(history: Sequence[float], now: float) -> bool:

@@ -62,6 +62,9 @@ class WindowRecord(StrictModel):
     """Of each column, in constant size: windows are merged, the log is not read again."""
     state: dict[str, Any] = Field(default_factory=dict)
     """Of the bounds and of the alarm, after this window."""
+    open: dict[str, Any] = Field(default_factory=dict)
+    """`kind:subject` of what is not as it should be -> since when, how severe, in which words. It is told when it
+    begins and when it becomes worse."""
     findings: tuple[str, ...] = Field(default=(), strict=False)
     """Their ids."""
     reference: str = ""
@@ -84,8 +87,8 @@ class WindowRecord(StrictModel):
 
     @property
     def is_good(self) -> bool:
-        """Whether it is whole, has rows and nothing was found in it: what a later window may be compared with."""
-        return self.window.whole and self.window.rows > 0 and not self.findings
+        """Whether it is whole, has rows and nothing is found in it: what a later window may be compared with."""
+        return self.window.whole and self.window.rows > 0 and not self.findings and not self.open
 
 
 def window_key(pipeline: str, number: int) -> str:
