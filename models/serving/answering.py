@@ -14,9 +14,10 @@ from mlratchet.models.serving.asked import Asked, ClientGoneError
 from mlratchet.models.serving.batcher import Batcher
 from mlratchet.models.serving.body import Body
 from mlratchet.models.serving.config import ServingConfig
+from mlratchet.models.serving.deadline import HEADER, NEVER, timeout_s, within
 from mlratchet.models.serving.metrics import PipelineMetrics
 from mlratchet.models.serving.observing import Answered, Observer
-from mlratchet.models.serving.predictor import NoFiniteAnswerError, Predictor
+from mlratchet.models.serving.predictor import Answers, NoFiniteAnswerError, Predictor
 from mlratchet.models.serving.reading.limits import check_count
 from mlratchet.models.serving.reading.media import check_media_type, read_request
 from mlratchet.models.serving.refusal import BadRequestError
@@ -29,6 +30,7 @@ from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.workloads.examples import ExamplePreparer
 
 logger = logging.getLogger(__name__)
+TIMEOUT = HEADER.encode()
 VERSION_HEADER = "x-model-version"
 SHORT_BYTES = 32_768  # a longer body, and every picture, is read on a thread: others are answered meanwhile
 CLIENT_GONE = 499  # as others count it; nobody reads the answer
@@ -79,18 +81,36 @@ class Answering:
     async def _answer(self, asked: Asked) -> Reply:
         """The road itself. Raises what stands above."""
         asked.variant = self._routed(asked)  # for whom nobody can answer is refused before its body is read
+        seconds = timeout_s(asked.header(TIMEOUT))
         with self.room.arrival() as held:
-            content_type = asked.header(b"content-type")
-            check_media_type(content_type, asked.variant.predictor.signature)
-            body = await self._body.read(asked, held.take)
-            held.wait()
-            variant = asked.variant = self._routed(asked)  # a body may have taken long: who serves now answers
-            asked.rows = await self._prepared(asked, body, content_type, variant.predictor, held)
-            asked.answers = await self._batcher.predict(variant.predictor, asked.rows)
+            if seconds is None:
+                answers = await self._answered(asked, held, NEVER)
+            else:
+                async with within(seconds, time.perf_counter() - asked.began) as until_s:
+                    answers = await self._answered(asked, held, until_s)
         asked.status = 200
+        assert asked.rows is not None, "they were asked about"
         self._metrics.answered(len(asked.rows), asked.version, time.perf_counter() - asked.began)
-        answer = {"predictions": asked.answers.predictions, "version": variant.predictor.version}
+        answer = {"predictions": answers.predictions, "version": asked.variant.predictor.version}
         return json_reply(answer, 200, [version_header(asked.version)])
+
+    async def _answered(self, asked: Asked, held: Held, until_s: float) -> Answers:
+        """What the model says, as long as somebody waits for it."""
+        predictor = await self._read(asked, held)
+        assert asked.rows is not None, "they were read"
+        asked.answers = await self._batcher.predict(predictor, asked.rows, until_s=until_s, is_gone=asked.is_gone)
+        return asked.answers
+
+    async def _read(self, asked: Asked, held: Held) -> Predictor:
+        """Fill in the rows; returns who answers them."""
+        assert asked.variant is not None, "it was routed"
+        content_type = asked.header(b"content-type")
+        check_media_type(content_type, asked.variant.predictor.signature)
+        body = await self._body.read(asked, held.take)
+        held.wait()
+        asked.variant = self._routed(asked)  # a body may have taken long: who serves now answers
+        asked.rows = await self._prepared(asked, body, content_type, asked.variant.predictor, held)
+        return asked.variant.predictor
 
     def _routed(self, asked: Asked) -> Variant:
         variant = self._router.route(asked.request_key)

@@ -54,6 +54,17 @@ class Asked:
                 return value.decode("latin-1")
         return None
 
+    def is_gone(self) -> bool:
+        """Whether the client is, once its body was read: ASGI has a message of that waiting. Asked without waiting for
+        one, by the first step of the coroutine that would."""
+        waiting = self.receive()
+        try:
+            waiting.send(None)  # type: ignore[attr-defined]  # ASGI's `receive` is a coroutine function
+        except StopIteration as told:
+            return bool(told.value["type"] == "http.disconnect")
+        waiting.close()  # type: ignore[attr-defined]  # likewise
+        return False
+
     @property
     def client_key(self) -> str | None:
         """As the client says it."""

@@ -9,6 +9,7 @@ import numpy as np
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.serving.config import MOST_BYTES, ServingConfig
+from mlratchet.models.serving.deadline import HEADER, LONGEST_MS
 from mlratchet.models.serving.examples import example_schema
 from mlratchet.models.serving.reading.described import other_bodies
 from mlratchet.models.serving.reading.limits import most_instances
@@ -25,6 +26,7 @@ REFUSALS = {
     "421": "The Host is not a name of this server",
     "422": "A field is wrong",
     "500": "The model or the server failed; the id stands in the log",
+    "504": "There was no answer within x-timeout-ms",
 }
 
 
@@ -236,6 +238,16 @@ READY: Json = {
 }
 
 
+PARAMETERS: list[Json] = [
+    {
+        "name": HEADER,
+        "in": "header",
+        "description": "until when the answer is wanted: it is not computed afterwards",
+        "schema": {"type": "integer", "minimum": 1, "maximum": LONGEST_MS},
+    },
+]
+
+
 def answer(words: str, schema: Json, headers: Json | None = None) -> Json:
     """One of the responses of an operation."""
     described: Json = {"x-request-id": {"schema": {"type": "string"}}, **(headers or {})}
@@ -267,6 +279,7 @@ def openapi(
         MOST_BYTES: config.max_request_bytes,
         "description": f"At most {config.max_request_bytes} bytes, within {config.read_seconds:g} s.",
         "operationId": "predict",
+        "parameters": PARAMETERS,
         "requestBody": {"required": True, "content": content},
         "responses": {
             "200": answer("One prediction per instance", reply, version),
