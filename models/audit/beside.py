@@ -32,7 +32,7 @@ FOLDERS = (
     "work/", "datasets/", "snapshots/", "listings/", "readings/", "rejects/", "registrations/", "gates/", "versions/",
     "studies/", "nodes/", "runs/",
 )  # fmt: skip
-OF_A_PIPELINE = ("deployments/", "orders/", "waits/", "holdout/", "adoptions/")
+OF_A_PIPELINE = ("deployments/", "orders/", "waits/", "holdout/", "adoptions/", "canary/")
 CHAIN = re.compile(r"^(?P<folder>(?:holdout|adoptions)/[^/]+)/(?P<number>\d{8})\.json$")
 
 
