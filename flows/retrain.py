@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from mlratchet.flows.approval_pause import wait_for_people
+from mlratchet.flows.canary import end_canary, resume_canary, stand_canary
 from mlratchet.flows.holding import stop_if_held, tell_holds
 from mlratchet.flows.parameters import RetrainParameters
 from mlratchet.flows.probation import prove
@@ -14,6 +16,7 @@ from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.errors import GateRefusedError, RatchetError
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.policy import approval_checks
+from mlratchet.models.promotion.canary.evidence import live_digest
 from mlratchet.models.promotion.registered import REGISTRATION
 from mlratchet.tasks.steps.approval import ask_for_approval
 from mlratchet.tasks.steps.deploy import deploy
@@ -60,14 +63,17 @@ def retrain(pipeline: str, parameters: RetrainParameters = AS_IN_THE_FILE, order
             run_id=run_id,
             actor=parameters.requested_by or whoever_started(),
         )
+        resume_canary(run)
         climb(run, report)
         ended = True
-    except Pause:  # it asks people, or somebody suspended it: nothing failed, and another process goes on
+    except Pause:  # it asks people, its version is in its canary, or somebody suspended it: another process goes on
         ended = True
         raise
     except RatchetError as error:
         report = report.failed(error)
         ended = isinstance(error, GateRefusedError)
+        if run is not None:
+            end_canary(run, error.line())
     finally:
         if run is not None:
             report.read(run.reading)
@@ -120,14 +126,16 @@ def climb(run: Run, report: Report) -> None:
         report,
     )
     to_staging(run, record, staging)
+    live = stand_canary(run, work, record, staging)
     champion = guard(
         run,
         work,
         "champion",
-        evaluation.evidence(version=record.version, staged=staged),
+        replace(evaluation.evidence(version=record.version, staged=staged), canary=live),
         {
             **rows,
             **judged,
+            **live_digest(live),
             **{f"gate.{earlier.gate}": earlier.decision for earlier in (data, candidate, staging)},
         },
         report,
