@@ -80,7 +80,10 @@ KINDS = (
     _kind("wear", r"holdout/[^/]+/\d{8}\.json"),
     _kind("invitation", r"nodes/[^/]+/invitation\.json"),
     _kind("report", r"runs/(last/)?[^/]+\.json"),
+    _kind("finding", r"findings/[^/]+/[0-9a-f]{64}\.json"),
+    _kind("window", r"windows/[^/]+/\d{8}\.json"),
     _kind("hold", r"holds/[^/]+/\d{8}\.json"),
+    _kind("answer", r"answers/[^/]+/[0-9a-f]{64}\.json"),
     _kind("retrain", r"retrains/[^/]+(/[^/]+)?\.json"),
     _kind("adoption", r"adoptions/[^/]+/\d{8}\.json", "approver"),
 )
@@ -88,7 +91,8 @@ KINDS = (
 
 OF_RECORDS_ALONE = (
     "versions/", "datasets/", "snapshots/", "listings/", "readings/", "rejects/", "registrations/", "gates/",
-    "deployments/", "orders/", "adoptions/", "runs/", "holds/", "retrains/",
+    "deployments/", "orders/", "adoptions/", "runs/", "findings/", "windows/",
+    "holds/", "answers/", "retrains/",
 )  # fmt: skip
 OF_RECORDS_AND_OTHERS = ("work/", "studies/")  # whose other objects have no .json in their names
 BESIDE_WEAR = re.compile(r"^holdout/[^/]+/[^/]*\.json", re.DOTALL)  # deeper are uses of before they were a chain

@@ -31,7 +31,8 @@ Purpose = Literal[
     "decision", "ledger", "approval", "columns", "head",
     # signed records (`signed_records.py`)
     "claim", "result", "checkpoint", "upload", "dataset", "snapshot", "listing", "reading", "registration", "gate-run",
-    "version", "deployment", "order", "wait", "report", "study", "wear", "invitation", "adoption", "hold", "retrain",
+    "version", "deployment", "order", "wait", "report", "study", "wear", "invitation", "adoption", "finding", "window",
+    "hold", "answer", "retrain",
 ]  # fmt: skip
 KEY_BYTES = 32
 FORMAT: Literal[1] = 1  # of the public list

@@ -45,6 +45,8 @@ NAMES = {
     "study": "studies/s/journal/000000000.json",
     "wear": "holdout/digits/00000001.json",
     "invitation": "nodes/w-000001/invitation.json",
+    "finding": f"findings/digits/{'a' * 64}.json",
+    "window": "windows/digits/00000001.json",
     "adoption": "adoptions/digits/00000001.json",
 }
 OURS = sorted(set(NAMES) - {"adoption"})  # of the pipeline's key
