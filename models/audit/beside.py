@@ -33,7 +33,17 @@ FOLDERS = (
     "work/", "datasets/", "snapshots/", "listings/", "readings/", "rejects/", "registrations/", "gates/", "versions/",
     "studies/", "nodes/", "runs/", "retrains/",
 )  # fmt: skip
-OF_A_PIPELINE = ("deployments/", "orders/", "waits/", "holdout/", "adoptions/", "holds/", "answers/")
+OF_A_PIPELINE = (
+    "deployments/",
+    "orders/",
+    "waits/",
+    "holdout/",
+    "adoptions/",
+    "holds/",
+    "answers/",
+    "findings/",
+    "windows/",
+)
 CHAIN = re.compile(r"^(?P<folder>(?:holdout|adoptions)/[^/]+)/(?P<number>\d{8})\.json$")
 
 

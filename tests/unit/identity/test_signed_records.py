@@ -47,6 +47,9 @@ NAMES = {
     "invitation": "nodes/w-000001/invitation.json",
     "finding": f"findings/digits/{'a' * 64}.json",
     "window": "windows/digits/00000001.json",
+    "hold": "holds/digits/00000001.json",
+    "answer": f"answers/digits/{'a' * 64}.json",
+    "retrain": f"retrains/{'a' * 64}.json",
     "adoption": "adoptions/digits/00000001.json",
 }
 OURS = sorted(set(NAMES) - {"adoption"})  # of the pipeline's key
