@@ -16,6 +16,7 @@ def finding(number: int = 1, **changes: Any) -> Finding:
     facts: dict[str, Any] = {
         "pipeline": "digits", "version": 3, "generation": 4, "window": span, "kind": "quality",
         "subject": "accuracy on region=eu", "severity": "alarm", "measure": "accuracy", "n": 120,
-        "threshold": ">= 0.90", "method": "e-detector", "words": "accuracy on eu fell below 0.90", "policy": "b" * 64, "at_s": span.to_s,
+        "threshold": ">= 0.90", "method": "e-detector",
+        "words": "accuracy on eu fell below 0.90", "policy": "b" * 64, "at_s": span.to_s,
     }  # fmt: skip
     return Finding(**{**facts, **changes})
