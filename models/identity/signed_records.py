@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 SIGNED = "signed"  # the field of a record that says who signed it
 ASIDE = "aside/"
+ASIDE_OF_LOG = "log/_aside/"  # no pipeline has such a name
 ADOPTIONS = "adoptions/"
 ADOPTABLE = ("registration", "dataset", "snapshot", "gate-run")  # no person's word chooses what runs take
 ADOPT = "`ratchet adopt NAME`"  # what to type; who knows the pipeline says its name
@@ -81,17 +82,20 @@ KINDS = (
     _kind("invitation", r"nodes/[^/]+/invitation\.json"),
     _kind("report", r"runs/(last/)?[^/]+\.json"),
     _kind("finding", r"findings/[^/]+/[0-9a-f]{64}\.json"),
-    _kind("window", r"windows/[^/]+/\d{8}\.json"),
     _kind("hold", r"holds/[^/]+/\d{8}\.json"),
     _kind("answer", r"answers/[^/]+/[0-9a-f]{64}(-resolved)?\.json"),
     _kind("retrain", r"retrains/[^/]+(/[^/]+)?\.json"),
+    _kind("window", r"windows/[^/]+/(\d{8}|reference-[0-9a-f]{64})\.json"),
     _kind("adoption", r"adoptions/[^/]+/\d{8}\.json", "approver"),
+    _kind("log-file", r"log/[^/]+/(feedback/)?chain/[^/]+/\d{8}\.json", "log"),
+    _kind("log-rewrite", r"log/[^/]+/(feedback/)?rewrites/\d{8}\.json"),
+    _kind("label-request", r"label-requests/[^/]+/[^/]+\.json"),
 )
 
 
 OF_RECORDS_ALONE = (
     "versions/", "datasets/", "snapshots/", "listings/", "readings/", "rejects/", "registrations/", "gates/",
-    "deployments/", "orders/", "adoptions/", "runs/", "findings/", "windows/",
+    "deployments/", "orders/", "adoptions/", "runs/", "findings/", "windows/", "label-requests/",
     "holds/", "answers/", "retrains/",
 )  # fmt: skip
 OF_RECORDS_AND_OTHERS = ("work/", "studies/")  # whose other objects have no .json in their names
@@ -126,6 +130,7 @@ def is_misnamed(key: str) -> bool:
     """Whether an object lies where records do and has the name of none: one digit more, a folder in between. Readers
     that list a folder find it, and nobody of ours writes one."""
     beside = key.startswith(OF_RECORDS_ALONE) or (key.startswith(OF_RECORDS_AND_OTHERS) and ".json" in key)
+    beside = beside or (key.startswith("log/") and key.endswith(".json"))  # whose other objects are Parquet and media
     beside = beside or BESIDE_WEAR.match(key) is not None or (key.startswith("nodes/") and "invitation" in key)
     return beside and kind_of(key) is None
 
@@ -207,8 +212,14 @@ def bare(store: ObjectStore) -> ObjectStore:
 
 def keep_aside(store: ObjectStore, key: str, held: bytes) -> None:
     """A copy of what somebody left under a name of ours."""
-    store.create(f"{ASIDE}{digest_bytes(held)}/{key}", held)
-    logger.warning("%s/%s is not ours: a copy is under %s, and it is written over", store.bucket, key, ASIDE)
+    place = aside_of(key)
+    store.create(f"{place}{digest_bytes(held)}/{key}", held)
+    logger.warning("%s/%s is not ours: a copy is under %s, and it is written over", store.bucket, key, place)
+
+
+def aside_of(key: str) -> str:
+    """Where copies of what lay under a name are kept: who writes the log may write nowhere else."""
+    return ASIDE_OF_LOG if key.startswith("log/") else ASIDE
 
 
 def write_over(store: ObjectStore, key: str, ours: bytes) -> None:

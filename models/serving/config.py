@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mlratchet.models.config import StrictModel
+from mlratchet.models.inference_log.config import LabelsConfig, LogConfig
 from pydantic import Field, field_validator
 
 MOST_BYTES = "x-max-bytes"  # in the description of a server: of a request's body
@@ -27,6 +28,10 @@ class ServingConfig(StrictModel):
     """Column of a table -> lowest and highest value; a request outside is refused."""
     poll_seconds: float = Field(default=1.0, gt=0, le=3600)
     """How often the ledger is asked for a new champion."""
+    log: LogConfig = Field(default=LogConfig(), exclude_if=lambda value: value == LogConfig())
+    """What is written down of requests."""
+    labels: LabelsConfig | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Labels that come later; null: through `/feedback` alone."""
 
     @field_validator("ranges")
     @classmethod

@@ -219,10 +219,10 @@ READY: Json = {
 }
 
 
-def answer(words: str, schema: Json, headers: Json | None = None, media: str = "application/json") -> Json:
+def answer(words: str, schema: Json, headers: Json | None = None) -> Json:
     """One of the responses of an operation."""
     described: Json = {"x-request-id": {"schema": {"type": "string"}}, **(headers or {})}
-    return {"description": words, "headers": described, "content": {media: {"schema": schema}}}
+    return {"description": words, "headers": described, "content": {"application/json": {"schema": schema}}}
 
 
 def openapi(
@@ -264,6 +264,7 @@ def openapi(
     return {
         "openapi": "3.1.0",
         "info": {"title": f"{name} (Ratchet)", "version": "1"},
+        "servers": [{"url": f"/{name}"}],
         "paths": {
             "/predict": {"post": predict},
             "/health": page("Alive, and what it serves", "health", {"200": answer("Facts", HEALTH)}),
@@ -271,9 +272,6 @@ def openapi(
                 "Whether a champion is loaded",
                 "ready",
                 {"200": answer("It is", READY), "503": answer("It is not", READY, retry)},
-            ),
-            "/metrics": page(
-                "For Prometheus", "metrics", {"200": answer("Its text format", {"type": "string"}, media="text/plain")}
             ),
         },
     }

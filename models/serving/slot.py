@@ -1,4 +1,4 @@
-"""What a server serves now, and why it does not serve something newer."""
+"""What a server serves of one pipeline now, and why it does not serve something newer."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ from mlratchet.models.serving.predictor import Predictor
 
 
 class Slot:
-    """`swap` is one assignment: no request sees half of it."""
+    """Each change is one assignment: no request sees half of it."""
 
     def __init__(self) -> None:
-        self.current: Predictor | None = None
+        self.current: Predictor | None = None  # the champion
+        self.previous: Predictor | None = None  # the champion before, loaded and warm: a way back in an instant
+        self.canary: Predictor | None = None  # answers a share
+        self.shadow: Predictor | None = None  # is asked, and not listened to
         self.load_error: str = ""
         self.next_try_in_s: float | None = None  # after a champion that could not be loaded
 
     def swap(self, predictor: Predictor) -> None:
-        """Requests parsed from now on are answered by `predictor`."""
+        """Requests that are routed from now on are answered by `predictor`."""
+        if self.current is not None:
+            self.previous = self.current
         self.current = predictor
         self.put_right()
 

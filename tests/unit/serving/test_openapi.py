@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import hypothesis
 import pytest
 import schemathesis
 import torch
 from mlratchet.models.artifact.signature import Signature
-from mlratchet.models.serving.app import ModelServer
-from mlratchet.models.serving.config import ServingConfig
+from mlratchet.models.serving.app import ServingApp
 from mlratchet.models.serving.openapi import instance
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.serving.slot import Slot
 from mlratchet.models.sources.record import InputSpec
 from starlette.testclient import TestClient
 
-from tests.unit.serving.conftest import IMAGE
+from tests.unit.serving.conftest import BASE, IMAGE, app_of
 
 NAMED = Signature(
     task="classification",
@@ -48,19 +45,19 @@ def steady(signature: Signature) -> Predictor:
     return Predictor(version=3, generation=1, signature=signature, model=model)
 
 
-def app_of(signature: Signature | None) -> Any:
+def server_of(signature: Signature | None) -> ServingApp:
     slot = Slot()
     if signature is not None:
         slot.swap(steady(signature))
-    return ModelServer("digits", slot, ServingConfig()).app()
+    return app_of(slot)
 
 
 @pytest.mark.parametrize("kind", ["named", "uint8", "int64", "range", "none"])
 def test_schemathesis_finds_nothing(kind: str) -> None:
     signature = {"named": NAMED, "uint8": PIXELS, "int64": WHOLE, "range": NUMBERS, "none": None}[kind]
-    schema = schemathesis.openapi.from_asgi("/openapi.json", app_of(signature), headers={"host": "localhost"})
+    schema = schemathesis.openapi.from_asgi("/m/openapi.json", server_of(signature), headers={"host": "localhost"})
     operations = [operation.ok() for operation in schema.get_all_operations()]
-    assert {operation.path for operation in operations} == {"/predict", "/health", "/ready", "/metrics"}
+    assert {operation.path for operation in operations} == {"/predict", "/health", "/ready"}
     modes = [schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE]
     for operation in operations:
         for mode in modes if operation.path == "/predict" else modes[:1]:
@@ -76,7 +73,7 @@ def test_schemathesis_finds_nothing(kind: str) -> None:
 
 @pytest.mark.parametrize("signature", [NAMED, PIXELS, WHOLE, NUMBERS, IMAGE], ids=lambda one: one.input.dtype)
 def test_the_example_is_answered(signature: Signature) -> None:
-    with TestClient(app_of(signature), base_url="http://localhost") as client:
+    with TestClient(server_of(signature), base_url=BASE) as client:
         body = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["requestBody"]["content"]
         reply = client.post("/predict", json=body["application/json"]["example"])
     assert (reply.status_code, len(reply.json()["predictions"])) == (200, 1)
