@@ -25,6 +25,7 @@ from mlratchet.models.promotion.registered import known_registrations
 from mlratchet.models.registration.record import Registration, find_registration, readable_registrations
 from mlratchet.tasks.actions.canary import end_orphan
 from mlratchet.tasks.actions.rebuild import restore
+from mlratchet.tasks.actions.start_retrains import start_wanted
 from mlratchet.tasks.wiring import Adapters
 from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
@@ -69,6 +70,7 @@ def reconcile_all(adapters: Adapters) -> Reconciled:
         done.attempt(lambda: forget_ended_waits(adapters, client))
     for name in sorted(canary_names(adapters.store)):
         done.attempt(partial(end_orphan, adapters, name))
+    done.attempt(lambda: start_wanted(adapters))
     done.attempt(lambda: remove_dead_leases(adapters))
     remove_abandoned_folders()
     remove_abandoned_workplaces(adapters.settings.home)
