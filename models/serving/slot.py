@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from mlratchet.models.serving.predictor import Predictor
 
 
@@ -14,7 +16,7 @@ class Slot:
         self.canary: Predictor | None = None  # answers a share
         self.shadow: Predictor | None = None  # is asked, and not listened to
         self.load_error: str = ""
-        self.next_try_in_s: float | None = None  # after a champion that could not be loaded
+        self.next_try_at: float | None = None  # by the monotonic clock, after a champion that could not be loaded
 
     def swap(self, predictor: Predictor) -> None:
         """Requests that are routed from now on are answered by `predictor`."""
@@ -25,7 +27,13 @@ class Slot:
 
     def put_right(self) -> None:
         """What was wrong is not any more."""
-        self.load_error, self.next_try_in_s = "", None
+        self.load_error, self.next_try_at = "", None
+
+    @property
+    def next_try_in_s(self) -> float | None:
+        """Seconds until a champion that could not be loaded is tried again."""
+        at = self.next_try_at
+        return round(max(0.0, at - time.monotonic()), 1) if at is not None else None
 
     @property
     def version(self) -> str:
