@@ -40,7 +40,9 @@ from mlratchet.models.monitoring.sketches import Sketch, sketch_from_json
 from mlratchet.models.monitoring.state import WatchState
 from mlratchet.models.monitoring.window import Figure, WindowRecord
 
-DRIFT_LIMIT = 0.05  # share of the windows in which a drift may seem surely large though it is not; its bounds have 0.025
+DRIFT_LIMIT = (
+    0.05  # share of the windows in which a drift may seem surely large though it is not; its bounds have 0.025
+)
 RECENT = 6  # windows before, for what burns
 NUMBER = re.compile(r"\d+(\.\d+)?|'[^']*'|\"[^\"]*\"")  # of a message, which differ from request to request
 
@@ -212,9 +214,7 @@ class _Found:
     missing: dict[str, Figure]
 
 
-def _measure(
-    rows: WindowRows, taken: _Taken, watched: Watched, state: WatchState, config: MonitoringConfig
-) -> _Found:
+def _measure(rows: WindowRows, taken: _Taken, watched: Watched, state: WatchState, config: MonitoringConfig) -> _Found:
     service = measure_service(taken.requests, config, dropped=rows.dropped)
     found = _Found(
         figures=dict(service.figures), streams=dict(service.streams), counts=dict(service.counts), drifts=[], missing={}
