@@ -47,7 +47,7 @@ class Live:
         rows = [
             {
                 "received_s": at_s + place * 1e-3, "version": version, "generation": 4 if version == 3 else 3,
-                "request_id": f"{version}-{at_s}-{place}", "status": status, "answer": json.dumps({"class": "yes"}), **more,
+                "request_id": f"{version}-{at_s}-{place}", "status": status, "answer": '{"class": "yes"}', **more,
             }
             for place in range(len(right))
         ]  # fmt: skip
@@ -99,9 +99,8 @@ def test_a_version_that_is_as_good_stays(live: Live, rate: float) -> None:
 
 def test_server_errors_send_it_back_without_a_label(live: Live) -> None:
     live.answered(3, live.promoted_s + 10, [], status=500)
-    live.log.write([
-        {"received_s": live.promoted_s + 20 + n * 1e-3, "version": 3, "generation": 4, "status": 500} for n in range(300)
-    ])  # fmt: skip
+    facts = {"version": 3, "generation": 4, "status": 500}
+    live.log.write([{"received_s": live.promoted_s + 20 + n * 1e-3, **facts} for n in range(300)])
     assert live.watch().went_back["version"] == 1
 
 
@@ -131,10 +130,9 @@ def test_a_promotion_that_came_since_is_not_undone(live: Live, monkeypatch: pyte
     live.answered(3, live.promoted_s + 10, drawn(0.1))
     entries = live.world.ledger.entries("digits")
     live.world.promote(4)
-    monkeypatch.setattr(
-        live.adapters, "ledger",
-        SimpleNamespace(entries=lambda name, calls=[entries]: calls.pop() if calls else live.world.ledger.entries(name)),
-    )  # fmt: skip
+    seen = [entries]  # by whoever looked first
+    ledger = SimpleNamespace(entries=lambda name: seen.pop() if seen else live.world.ledger.entries(name))
+    monkeypatch.setattr(live.adapters, "ledger", ledger)
     assert live.watch().went_back is None
     assert live.world.ledger.head("digits").version == 4  # type: ignore[union-attr]
 
