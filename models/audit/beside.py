@@ -13,14 +13,13 @@ from collections.abc import Iterator, Mapping
 
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.keys import PublicKeys
+from mlratchet.models.identity.record_kinds import is_misnamed, kind_of
 from mlratchet.models.identity.signed_records import (
     ASIDE,
     ForeignRecord,
     RecordStore,
     RevokedRecord,
     UnsignedRecord,
-    is_misnamed,
-    kind_of,
 )
 from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.pipeline.store import broken_deployments
