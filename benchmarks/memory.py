@@ -105,6 +105,7 @@ def road(folder: Path, megabytes: int, watch: Watch | None = None) -> dict[str, 
     from mlratchet.infra.storage.shard_cache import ShardCache
     from mlratchet.models.config import WorkloadRef
     from mlratchet.models.data.config import DataConfig
+    from mlratchet.models.data.prepared_shards import fitted_to
     from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
     from mlratchet.models.data.quality import inspect
     from mlratchet.models.data.reading import reading_of
@@ -118,7 +119,6 @@ def road(folder: Path, megabytes: int, watch: Watch | None = None) -> dict[str, 
     from mlratchet.models.tensors.batch import asked_by_name
     from mlratchet.models.training.batches import Plan, StepRows, batches
     from mlratchet.models.workloads.fields import SchemaWorkload
-    from mlratchet.models.data.prepared_shards import fitted_to
 
     torch.set_num_threads(1)
     rows = (megabytes << 20) // ROW_BYTES
