@@ -9,6 +9,7 @@ from mlratchet.models.data.split_rules import ClusterSplit
 from mlratchet.models.evaluation.config import EvaluationConfig
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.identity.canonical import digest
+from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.pipeline.schedule import ScheduleRef
 from mlratchet.models.pipeline.tune import TuneConfig
 from mlratchet.models.preparation.section import PreparationSection
@@ -43,6 +44,8 @@ class PipelineSpec(StrictModel):
     gates: GatePolicy
     evaluation: EvaluationConfig = EvaluationConfig()
     serving: ServingConfig = ServingConfig()
+    monitoring: MonitoringConfig | None = Field(default=None, exclude_if=lambda value: value is None)
+    """How the deployed version is watched; null: nobody looks by himself."""
     tune: TuneConfig | None = None
     """What `ratchet tune` searches; null: nothing."""
 

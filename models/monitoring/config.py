@@ -1,0 +1,109 @@
+"""The `monitoring` section of a pipeline file: how often the deployed version is looked at, and what it is held to."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from mlratchet.models.config import StrictModel
+from mlratchet.models.identity.canonical import digest
+from mlratchet.models.monitoring.actions import ActionRule
+from pydantic import Field, field_validator, model_validator
+
+
+class WindowRule(StrictModel):
+    """How the log is divided: into stretches of time, or into stretches of so many rows."""
+
+    seconds: float | None = Field(default=None, ge=1, le=31 * 86_400)
+    """Length of a window; windows begin at multiples of it since 1970 (UTC). 3600 where neither is said."""
+    rows: int | None = Field(default=None, ge=50, le=10_000_000)
+    """Rows of a window, in the order in which they were received."""
+    minimum_rows: int = Field(default=200, ge=30, le=10_000_000)
+    """Fewer in a window: nothing is said of drift in it."""
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> WindowRule:
+        if self.seconds is not None and self.rows is not None:
+            raise ValueError("got both seconds and rows, expected one of them; remove the other")
+        if self.seconds is None and self.rows is None:
+            object.__setattr__(self, "seconds", 3600.0)
+        if self.rows is not None and self.minimum_rows > self.rows:
+            raise ValueError(
+                f"minimum_rows {self.minimum_rows} > rows {self.rows}: no window could ever have enough; "
+                "lower minimum_rows or raise rows"
+            )
+        return self
+
+
+class QualityRule(StrictModel):
+    """What the deployed version promised on labelled rows."""
+
+    metric: str | None = None
+    """Metric of the pipeline's task whose value on one row lies in [0, 1], as accuracy; null: the task's first that
+    has one."""
+    at_least: Literal["promise"] | float = "promise"
+    """`promise`: the lower end of the interval that the champion's gate recorded for it; or a number. For a metric
+    that is better when it is lower it is the most that is allowed."""
+    minimum_labels: int = Field(default=30, ge=10)
+    """Fewer labelled rows in a window: its figures are shown without a word on them."""
+
+    @field_validator("at_least")
+    @classmethod
+    def _is_a_share(cls, value: str | float) -> str | float:
+        if not isinstance(value, str) and not 0.0 < value < 1.0:
+            raise ValueError(f"got {value:g}, expected a number between 0 and 1, both excluded, or promise")
+        return value
+
+
+class HardwareRule(StrictModel):
+    """Training and serving against this pipeline's own history."""
+
+    slower_by: float = Field(default=1.5, gt=1.0, le=100.0)
+    """Times its usual duration from which an epoch, a step or a write is a finding."""
+    runs: int = Field(default=5, ge=3, le=1000)
+    """Trainings that make a history; fewer say nothing."""
+
+
+class MonitoringConfig(StrictModel):
+    """How the deployed version is watched."""
+
+    every: float = Field(default=300.0, ge=5, le=7 * 86_400)
+    """Seconds between two looks. Looking more often finds things earlier, and raises no more false alarms."""
+    windows: WindowRule = WindowRule()
+    false_alarms_per_year: float = Field(default=1.0, gt=0, le=365)
+    """At most so many alarms in a year in which nothing changed, over everything of this pipeline that can act."""
+    minimum_effect: float = Field(default=0.1, gt=0, lt=10)
+    """Drift that matters: in standard deviations of the reference for a number (Wasserstein), as a distance between 0
+    and 1 for all else (Jensen-Shannon, square root)."""
+    effects: dict[str, float] = Field(default_factory=dict)
+    """Field -> its own minimum_effect."""
+    ignore: tuple[str, ...] = Field(default=(), strict=False)
+    """Fields whose drift says nothing: a running number, the time of a request."""
+    quality: QualityRule = QualityRule()
+    latency_ms: float | None = Field(default=None, gt=0)
+    """A request should be answered within it; null: not held against anything."""
+    latency_share: float = Field(default=0.99, gt=0.5, lt=1)
+    """Share of the requests that have to be."""
+    errors: float = Field(default=0.01, gt=0, lt=0.5)
+    """Share of the requests that may end in an error of the server (status 500 and above)."""
+    hardware: HardwareRule = HardwareRule()
+    actions: tuple[ActionRule, ...] = Field(default=(), strict=False)
+    """What follows from a finding; nothing of it: findings are shown and nothing is done."""
+    notify: str | None = Field(default=None, pattern=r"^(webhook|[a-z0-9-]+/[A-Za-z0-9_-]+)$")
+    """Who is told of an alarm: `webhook` (its address is a setting of the installation), or a notification block of
+    Prefect as `type/name`, such as `slack-webhook/on-call`."""
+
+    @field_validator("effects")
+    @classmethod
+    def _are_effects(cls, effects: dict[str, float]) -> dict[str, float]:
+        for name, effect in effects.items():
+            if not effect > 0:
+                raise ValueError(f"{name}: got {effect:g}, expected a number above 0")
+        return effects
+
+    def effect_of(self, field: str) -> float:
+        """From which drift of a field matters."""
+        return self.effects.get(field, self.minimum_effect)
+
+    def digest(self) -> str:
+        """SHA-256 hex of all of it: what a finding was judged by."""
+        return digest(self.model_dump(mode="json"))
