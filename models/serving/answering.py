@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -64,8 +65,14 @@ class Answering:
 
     async def answer(self, asked: Asked) -> Reply:
         """The answer to one request; 4xx names the field."""
+        reply = await self.replied(asked, self._answer)
+        self._metrics.request(str(asked.status), asked.version)
+        return reply
+
+    async def replied(self, asked: Asked, road: Callable[[Asked], Awaitable[Reply]]) -> Reply:
+        """What `road` gives, or the answer to whatever it raises."""
         try:
-            reply = await self._answer(asked)
+            reply = await road(asked)
         except BadRequestError as error:
             reply = self._refused(asked, error)
         except NoFiniteAnswerError as error:
@@ -75,12 +82,11 @@ class Answering:
             reply = Reply(400, b"")
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer and the log a line
             reply = self._failed(asked, error)
-        self._metrics.request(str(asked.status), asked.version)
         return reply
 
     async def _answer(self, asked: Asked) -> Reply:
         """The road itself. Raises what stands above."""
-        asked.variant = self._routed(asked)  # for whom nobody can answer is refused before its body is read
+        asked.variant = self.routed(asked)  # for whom nobody can answer is refused before its body is read
         seconds = timeout_s(asked.header(TIMEOUT))
         with self.room.arrival() as held:
             if seconds is None:
@@ -96,23 +102,24 @@ class Answering:
 
     async def _answered(self, asked: Asked, held: Held, until_s: float) -> Answers:
         """What the model says, as long as somebody waits for it."""
-        predictor = await self._read(asked, held)
+        predictor = await self.read(asked, held)
         assert asked.rows is not None, "they were read"
         asked.answers = await self._batcher.predict(predictor, asked.rows, until_s=until_s, is_gone=asked.is_gone)
         return asked.answers
 
-    async def _read(self, asked: Asked, held: Held) -> Predictor:
+    async def read(self, asked: Asked, held: Held) -> Predictor:
         """Fill in the rows; returns who answers them."""
         assert asked.variant is not None, "it was routed"
         content_type = asked.header(b"content-type")
         check_media_type(content_type, asked.variant.predictor.signature)
         body = await self._body.read(asked, held.take)
         held.wait()
-        asked.variant = self._routed(asked)  # a body may have taken long: who serves now answers
+        asked.variant = self.routed(asked)  # a body may have taken long: who serves now answers
         asked.rows = await self._prepared(asked, body, content_type, asked.variant.predictor, held)
         return asked.variant.predictor
 
-    def _routed(self, asked: Asked) -> Variant:
+    def routed(self, asked: Asked) -> Variant:
+        """Who answers. Raises ``BadRequestError`` (503) while nobody does."""
         variant = self._router.route(asked.request_key)
         if variant is None:
             words = "no champion is loaded yet; see /health"
@@ -152,7 +159,7 @@ class Answering:
 
     def _failed(self, asked: Asked, error: Exception) -> Reply:
         asked.status, asked.error = 500, type(error).__name__
-        self._troubles.failed(asked.request_id, "/predict", asked.version, error)
+        self._troubles.failed(asked.request_id, asked.path, asked.version, error)
         words = "failed to answer; its log says why under this id"
         return problem("server", words, 500, [version_header(asked.version)], request_id=asked.request_id)
 

@@ -21,7 +21,7 @@ class ClientGoneError(Exception):
 
 
 class Asked:
-    """A request to `/predict`. The stages of `answering.py` fill it one after the other."""
+    """A request to `/predict` or `/explain`. The stages of `answering.py` fill it one after the other."""
 
     __slots__ = (
         "answers",
@@ -29,6 +29,7 @@ class Asked:
         "error",
         "headers",
         "instances",
+        "path",
         "receive",
         "received_s",
         "request_id",
@@ -37,7 +38,8 @@ class Asked:
         "variant",
     )  # fmt: skip
 
-    def __init__(self, scope: Scope, receive: Receive, request_id: str) -> None:
+    def __init__(self, scope: Scope, receive: Receive, request_id: str, path: str = "/predict") -> None:
+        self.path = path  # below the pipeline's
         self.receive, self.request_id = receive, request_id
         self.received_s, self.began = time.time(), time.perf_counter()
         self.headers: list[tuple[bytes, bytes]] = scope["headers"]

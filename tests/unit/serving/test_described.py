@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import hypothesis
@@ -39,10 +40,11 @@ def test_no_request_to_any_of_six_schemas_is_a_server_error(kind: str) -> None:
     schema = schemathesis.openapi.from_asgi("/m/openapi.json", serving(kind), headers={"host": "localhost"})
     operations = {operation.path: operation for operation in (one.ok() for one in schema.get_all_operations())}
     sent: set[str] = set()
-    for mode in (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE):
+    modes = (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE)
+    for path, mode in itertools.product(("/predict", "/explain"), modes):
 
-        @hypothesis.given(case=operations["/predict"].as_strategy(generation_mode=mode))
-        @hypothesis.settings(max_examples=12, suppress_health_check=list(hypothesis.HealthCheck), deadline=None)
+        @hypothesis.given(case=operations[path].as_strategy(generation_mode=mode))
+        @hypothesis.settings(max_examples=8, suppress_health_check=list(hypothesis.HealthCheck), deadline=None)
         def holds(case: schemathesis.Case) -> None:
             sent.add(case.media_type)
             check(case, *UNSAYABLE)
