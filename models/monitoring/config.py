@@ -7,7 +7,6 @@ from typing import Literal
 from mlratchet.models.config import StrictModel
 from mlratchet.models.identity.canonical import digest
 from mlratchet.models.monitoring.actions import ActionRule, refuse_beyond_rate
-from mlratchet.models.monitoring.probation import ProbationConfig
 from pydantic import Field, field_validator, model_validator
 
 
@@ -62,6 +61,21 @@ class HardwareRule(StrictModel):
     """Times its usual duration from which an epoch, a step or a write is a finding."""
     runs: int = Field(default=5, ge=3, le=1000)
     """Trainings that make a history; fewer say nothing."""
+
+
+class ProbationConfig(StrictModel):
+    """How long a promotion is watched, and what sends it back."""
+
+    seconds: float = Field(default=3600.0, ge=10, le=30 * 86_400)
+    """After the promotion; the version before is seen on as long a time before it."""
+    errors: float | None = Field(default=0.02, gt=0, lt=1)
+    """By how much its share of server errors may exceed that of the version before; null: not looked at."""
+    loss: float | None = Field(default=0.05, gt=0, lt=1)
+    """By how much its share of right answers, of those with a label, may be below; null: not looked at."""
+    minimum_labels: int = Field(default=50, ge=10)
+    """Labelled answers of each version below which nothing is said of quality."""
+    confidence: float = Field(default=0.99, gt=0.5, lt=1)
+    """Of all bounds of one promotion together: the rate of ways back by chance is at most the rest."""
 
 
 class MonitoringConfig(StrictModel):

@@ -11,28 +11,12 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from mlratchet.models.config import StrictModel
 from mlratchet.models.gates.result import CheckResult, unknown
+from mlratchet.models.monitoring.config import ProbationConfig
 from mlratchet.models.monitoring.sequential import Bound
-from pydantic import Field
 
 METHOD = "confidence sequence by betting, of each version"
 SERVER_ERROR = 500
-
-
-class ProbationConfig(StrictModel):
-    """How long a promotion is watched, and what sends it back."""
-
-    seconds: float = Field(default=3600.0, ge=10, le=30 * 86_400)
-    """After the promotion; the version before is seen on as long a time before it."""
-    errors: float | None = Field(default=0.02, gt=0, lt=1)
-    """By how much its share of server errors may exceed that of the version before; null: not looked at."""
-    loss: float | None = Field(default=0.05, gt=0, lt=1)
-    """By how much its share of right answers, of those with a label, may be below; null: not looked at."""
-    minimum_labels: int = Field(default=50, ge=10)
-    """Labelled answers of each version below which nothing is said of quality."""
-    confidence: float = Field(default=0.99, gt=0.5, lt=1)
-    """Of all bounds of one promotion together: the rate of ways back by chance is at most the rest."""
 
 
 @dataclass(frozen=True, kw_only=True)

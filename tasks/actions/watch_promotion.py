@@ -13,7 +13,8 @@ from mlratchet.models.inference_log.labels import labelled
 from mlratchet.models.inference_log.reading import LogStretch, read_log
 from mlratchet.models.ledger.entry import LedgerConflict, LedgerEntry
 from mlratchet.models.ledger.undo import version_before
-from mlratchet.models.monitoring.probation import Lived, ProbationConfig, judge_probation, lived
+from mlratchet.models.monitoring.config import ProbationConfig
+from mlratchet.models.monitoring.probation import Lived, judge_probation, lived
 from mlratchet.tasks.actions.roll_back import roll_back
 from mlratchet.tasks.wiring import Adapters
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from mlratchet.infra.registry.memory import MemoryRegistry
 from mlratchet.models.identity.signed_records import RecordStore
-from mlratchet.models.monitoring.probation import Lived, ProbationConfig, class_of, judge_probation
+from mlratchet.models.monitoring.config import ProbationConfig
+from mlratchet.models.monitoring.probation import Lived, class_of, judge_probation
 from mlratchet.models.promotion.holds import HoldBook
 from mlratchet.models.promotion.move import project
 from mlratchet.tasks.actions.watch_promotion import in_words, watch_promotion
