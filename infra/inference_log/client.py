@@ -193,6 +193,7 @@ class LogClient:
         self._planned: set[tuple[str, int]] = set()  # of which the writer that is connected was told
         self._replies = b""
         self._not_before = 0.0
+        self._last_words_s = LAST_WORDS_S
         self._thread = threading.Thread(target=self._run, name="inference-log", daemon=True)
 
     def take_up(self, pipeline: str, config: LogConfig, schema_of: SchemaOf) -> PipelineLog:
@@ -214,9 +215,10 @@ class LogClient:
     def close(self, within_s: float = LAST_WORDS_S) -> None:
         """Send what waits, and that there is no more. Gives up after `within_s`: what is left is lost, and the writer
         counts this server among those that ended without a word."""
+        self._last_words_s = within_s
         self._stopping.set()
         self._wake.set()
-        self._thread.join(within_s)
+        self._thread.join(within_s + AGAIN_S)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -225,7 +227,7 @@ class LogClient:
             self._send_waiting()
         for pipeline in list(self._logs):
             self.drop(pipeline)
-        until_s = time.monotonic() + LAST_WORDS_S
+        until_s = time.monotonic() + self._last_words_s
         while (self._over or self._pending) and time.monotonic() < until_s:
             self._send_waiting()
             time.sleep(AGAIN_S / 10)
