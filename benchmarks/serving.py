@@ -36,8 +36,10 @@ from mlratchet.models.artifact.signature import Signature, signature_of
 from mlratchet.models.preparation.composed import PreparationPlan
 from mlratchet.models.schema.fields import Schema
 from mlratchet.models.schema.request import parse_examples
-from mlratchet.models.serving.app import ModelServer
+from mlratchet.models.serving.app import ServingApp
 from mlratchet.models.serving.config import ServingConfig
+from mlratchet.models.serving.endpoint import Endpoint
+from mlratchet.models.serving.metrics import Metrics
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.serving.schema import rows_of
 from mlratchet.models.serving.slot import Slot
@@ -49,6 +51,7 @@ from mlratchet.models.workloads.fields import SchemaWorkload
 from torch import nn
 
 RESULTS = Path(__file__).parent / "results"
+PIPELINE = "benchmark"
 AT_ONCE = (1, 8, 64)
 MODELS = ("mlp", "words")
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -124,8 +127,10 @@ def serve(side: str, name: str, port: int) -> None:
     slot = Slot()
     slot.swap(Predictor(version=1, generation=1, signature=signature, model=model))
     config = ServingConfig()
+    app = ServingApp(Metrics())
+    app.take_up(Endpoint(PIPELINE, slot, config, metrics=app.metrics))
     uvicorn.run(
-        ModelServer("benchmark", slot, config).app(), host="127.0.0.1", port=port,
+        app, host="127.0.0.1", port=port,
         http=with_deadline(config.read_seconds / 3), h11_max_incomplete_event_size=MOST_HEADER_BYTES,
         limit_concurrency=MOST_CONNECTIONS, log_level="warning",
     )  # fmt: skip
@@ -194,7 +199,7 @@ class Asking(asyncio.Protocol):
 
 async def asked(port: int, body: bytes, at_once: int, seconds: float) -> list[float]:
     """Seconds of each answer, with so many requests under way."""
-    head = f"POST /predict HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: application/json\r\n"
+    head = f"POST /{PIPELINE}/predict HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: application/json\r\n"
     request = f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
     found: list[float] = []
     loop = asyncio.get_running_loop()

@@ -71,7 +71,7 @@ class LocalServers:
         if not self.requested(pipeline):
             return None
         port = remembered_ports(self._home).get(f"serve-{pipeline}")
-        return f"http://127.0.0.1:{port}" if port else None
+        return f"http://127.0.0.1:{port}/{pipeline}" if port else None
 
 
 def model_servers(settings: Settings, project: Path) -> list[Service]:
@@ -102,7 +102,7 @@ def model_servers(settings: Settings, project: Path) -> list[Service]:
                 ),
                 environment=environment,
                 directory=project,
-                url=url,
+                url=f"{url}/{name}",
                 health=f"{url}/health",
                 ready=f"{url}/ready",
             )

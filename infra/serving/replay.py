@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import httpx
 import numpy as np
 from mlratchet.models.gates.evidence import LiveReplay
-from mlratchet.models.serving.app import VERSION_HEADER
+from mlratchet.models.serving.answering import VERSION_HEADER
 from mlratchet.models.serving.contract import TOLERANCE, StoredRequest, difference
 
 TIMEOUT_S = 10.0  # of one request

@@ -39,10 +39,12 @@ from mlratchet.models.objectives.away import ObjectiveAway
 from mlratchet.models.objectives.base import Objective
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.registration.record import Registration
-from mlratchet.models.serving.app import ModelServer
+from mlratchet.models.serving.app import ServingApp
 from mlratchet.models.serving.config import ServingConfig
+from mlratchet.models.serving.endpoint import Endpoint
 from mlratchet.models.serving.follower import ChampionFollower
 from mlratchet.models.serving.hosts import AllowedHosts
+from mlratchet.models.serving.metrics import Metrics
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.serving.slot import Slot
 
@@ -121,8 +123,10 @@ def main() -> None:
 
     threading.Thread(target=follow, daemon=True).start()
     hosts = AllowedHosts([arguments.host, *settings.serving_names.split(",")])
+    app = ServingApp(Metrics(), hosts)
+    app.take_up(Endpoint(arguments.pipeline, slot, config, metrics=app.metrics))
     uvicorn.run(
-        ModelServer(arguments.pipeline, slot, config, hosts).app(),
+        app,
         host=arguments.host,
         port=arguments.port,
         http=with_deadline(config.read_seconds / 3),

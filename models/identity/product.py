@@ -151,6 +151,7 @@ DATA = Deciding(
         "models.evaluation.*": "measures the outputs of models",
         "models.gates.*": "judges rows, changes none",
         "models.metrics.*": "measures the outputs of models",
+        "models.inference_log.config": "says what is written down of requests, not how one is answered",
         "models.objectives.losses.*": "trains: the rows are the same",
         "models.networks.*": "trains: the rows are the same",
         "models.tensors.batch": "gives rows to models: the rows are the same",
@@ -236,6 +237,7 @@ JUDGEMENT = Deciding(
     ),
     nothing={
         **ROAD,
+        "models.inference_log.config": "says what is written down of requests, not how one is answered",
         "models.objectives.losses.*": "trains: the digest of the weights stands in the evidence",
         "models.objectives.pictures.*": "draws",
         "models.artifact.*": "packages weights: their digests stand in the evidence",

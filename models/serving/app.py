@@ -1,208 +1,171 @@
-"""The HTTP application: `/predict`, `/health`, `/ready`, `/metrics`, `/openapi.json`, `/docs`."""
+"""The HTTP application of a server process: `/NAME/...` of every pipeline, and what tells of all of them."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from typing import Any
+import secrets
+from collections.abc import Mapping
 
-import orjson
-from mlratchet.models.serving.admission import RETRY_AFTER_S, Admission, Held
-from mlratchet.models.serving.batcher import Batcher
-from mlratchet.models.serving.config import ServingConfig
-from mlratchet.models.serving.docs_page import file_routes, page
-from mlratchet.models.serving.door import PREDICT, Door, header_of, problem
+from mlratchet.models.serving.admission import RETRY_AFTER_S
+from mlratchet.models.serving.endpoint import PREDICT, Endpoint, Page
 from mlratchet.models.serving.hosts import AllowedHosts
-from mlratchet.models.serving.openapi import openapi
-from mlratchet.models.serving.predictor import NoFiniteAnswerError, Predictor
-from mlratchet.models.serving.refusal import BadRequestError
-from mlratchet.models.serving.schema import check_count, instances_of_request, parse_request
-from mlratchet.models.serving.slot import Slot
-from mlratchet.models.serving.together import PreparedTogether
+from mlratchet.models.serving.metrics import TEXT, Metrics
+from mlratchet.models.serving.reply import Reply, json_reply, problem
 from mlratchet.models.serving.troubles import Troubles
-from mlratchet.models.tensors.named import Inputs
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-VERSION_HEADER = "x-model-version"
-JSON_TYPE = "application/json"
-SHORT_BYTES = 32_768  # a longer body, and every picture, is read on a thread: others are answered meanwhile
+ID_HEADER = "x-request-id"
+SAFE_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+)
+NO_ENDPOINT = ""  # the label of what the process answers for itself
 
 
-class ModelServer:
-    """The handlers of one pipeline's server."""
+class ServingApp:
+    """What every request passes first: its Host, an id that the server gives it, and a net under whatever goes wrong.
+    A client's own request id is not read: what is logged can be found, and forged by nobody."""
 
-    def __init__(self, name: str, slot: Slot, config: ServingConfig, hosts: AllowedHosts | None = None) -> None:
-        self._name, self._slot, self._config = name, slot, config
+    def __init__(self, metrics: Metrics, hosts: AllowedHosts | None = None) -> None:
+        self.metrics = metrics
         self._hosts = hosts or AllowedHosts()
-        self._batcher = Batcher(max_batch_rows=config.max_batch_rows)
-        self._room = Admission(max_requests=config.max_waiting_requests, max_bytes=config.max_waiting_bytes)
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="parse")
-        self._together = PreparedTogether()
-        self._registry = CollectorRegistry()
-        labels = ["status", "version"]
-        self._requests = Counter("ratchet_requests", "Requests to /predict", labels, registry=self._registry)
-        self._rows = Counter("ratchet_rows", "Rows predicted", ["version"], registry=self._registry)
-        self._seconds = Histogram("ratchet_request_seconds", "Time to answer /predict", registry=self._registry)
-        self._version = Gauge("ratchet_model_version", "Version that is served", registry=self._registry)
-        waiting = Gauge("ratchet_waiting_requests", "Requests that wait for their answer", registry=self._registry)
-        waiting.set_function(lambda: self._room.requests)
-        self._troubles = Troubles(self._registry)
-
-    def app(self) -> Starlette:
-        """The ASGI application."""
-
-        @asynccontextmanager
-        async def lifespan(_: Starlette) -> AsyncIterator[None]:
-            self._batcher.start()
-            yield
-            await self._batcher.stop()
-            self._reader.shutdown()
-
-        routes = [
-            Route(PREDICT, self.predict, methods=["POST"]),
-            Route("/health", self.health),
-            Route("/ready", self.ready),
-            Route("/metrics", self.metrics),
-            Route("/openapi.json", self.description),
-            Route("/docs", self.docs),
-            *file_routes(),
-        ]
-        door = Middleware(
-            Door,
-            hosts=self._hosts,
-            troubles=self._troubles,
-            version=lambda: self._slot.version,
-            paths=frozenset(route.path for route in routes),
-            predict=self.predict,
-        )
-        return Starlette(
-            routes=routes, middleware=[door], lifespan=lifespan, exception_handlers={HTTPException: not_here}
-        )
-
-    async def predict(self, request: Request) -> Response:
-        """Answer one request; 4xx names the field."""
-        began = time.perf_counter()
-        predictor, version = self._slot.current, self._slot.version
-        try:
-            if predictor is None:
-                words = "no champion is loaded yet; see /health"
-                raise BadRequestError("model", words, 503, retry_after_s=RETRY_AFTER_S)
-            with self._room.arrival() as held:
-                body = await self._body(request, held)
-                held.wait()
-                rows = await self._parsed(body, predictor, held)
-                predictions = await self._batcher.predict(predictor, rows)
-        except BadRequestError as error:
-            return self._refused(request, error, version)
-        except ClientDisconnect:
-            self._count("499", version)  # as others count it; nobody reads the answer
-            return Response(status_code=400)
-        except NoFiniteAnswerError as error:
-            return self._refused(request, BadRequestError(f"instances[{error.row}]", str(error)), version)
-        except Exception:
-            self._count("500", version)
-            raise  # to the door, which answers, counts and logs it
-        self._count("200", version)
-        self._rows.labels(version).inc(len(rows))
-        self._seconds.observe(time.perf_counter() - began)
-        return _json({"predictions": predictions, "version": predictor.version}, 200, version)
-
-    def _count(self, status: str, version: str) -> None:
-        self._requests.labels(status, version).inc()
-
-    def _refused(self, request: Request, error: BadRequestError, version: str) -> Response:
-        self._count(str(error.status), version)
-        headers = {VERSION_HEADER: version}
-        if error.status == 503:
-            self._troubles.unavailable(request.state.request_id, error.message)
-            headers["retry-after"] = str(error.retry_after_s)
-        if error.status in (408, 413):
-            headers["connection"] = "close"  # the rest of the body is not waited for
-        return problem(error.field, error.message, error.status, headers)
-
-    async def _body(self, request: Request, held: Held) -> bytes:
-        kind = (header_of(request.scope, b"content-type") or JSON_TYPE).split(";")[0].strip()
-        if kind != JSON_TYPE:
-            raise BadRequestError("content-type", f"got {kind[:100]!r}, expected {JSON_TYPE}", 415)
-        limit, seconds = self._config.max_request_bytes, self._config.read_seconds
-        body = bytearray()
-        try:
-            async with asyncio.timeout(seconds):
-                async for chunk in request.stream():
-                    body += chunk
-                    if len(body) > limit:
-                        raise BadRequestError("body", f"larger than {limit} bytes", 413)
-                    held.take(len(chunk))
-        except TimeoutError as error:
-            raise BadRequestError("body", f"did not arrive within {seconds:g} s", 408) from error
-        return bytes(body)
-
-    async def _parsed(self, body: bytes, predictor: Predictor, held: Held) -> Inputs:
-        here = predictor.preparer is None and predictor.signature.input.kind != "image"
-        if len(body) <= SHORT_BYTES and here:
-            if not predictor.prepares_together:
-                return parse_request(body, predictor.signature)
-            instances = instances_of_request(body)
-            check_count(instances, predictor.signature)
-            return await self._together.rows(instances, predictor.signature)
-        loop = asyncio.get_running_loop()
-        rows = await loop.run_in_executor(self._reader, parse_request, body, predictor.signature, predictor.preparer)
-        held.take(rows.nbytes)
-        return rows
-
-    async def health(self, _: Request) -> Response:
-        """Alive; what is served, why a newer champion could not be loaded, and what went wrong."""
-        current = self._slot.current
-        facts: dict[str, Any] = {
-            "pipeline": self._name,
-            "version": current.version if current else None,
-            "generation": current.generation if current else None,
-            "load_error": self._slot.load_error,
-            "next_try_in_s": self._slot.next_try_in_s,
-            "server_errors": self._troubles.facts(),
+        self._endpoints: dict[str, Endpoint] = {}
+        self._by_path: dict[str, Endpoint] = {}  # of `/NAME/predict`: nearly all requests are these
+        self._troubles = Troubles(lambda status: metrics.errors.labels(NO_ENDPOINT, status).inc())
+        self._pages: Mapping[tuple[str, str], Page] = {
+            ("GET", "/"): self.health,
+            ("GET", "/health"): self.health,
+            ("GET", "/ready"): self.ready,
+            ("GET", "/metrics"): self.prometheus,
         }
-        return _json(facts, 200, self._slot.version)
 
-    async def ready(self, _: Request) -> Response:
-        """200 once a champion is loaded."""
-        current = self._slot.current
-        if current is None:
-            reason = {"ready": False, "reason": self._slot.load_error or "no champion yet"}
-            return _json(reason, 503, "none", {"retry-after": str(RETRY_AFTER_S)})
-        behind = {"behind": self._slot.load_error} if self._slot.load_error else {}
-        return _json({"ready": True, "version": current.version, **behind}, 200, self._slot.version)
+    @property
+    def endpoints(self) -> Mapping[str, Endpoint]:
+        """By the name of the pipeline."""
+        return self._endpoints
 
-    async def metrics(self, _: Request) -> Response:
-        """Prometheus text."""
-        self._version.set(self._slot.current.version if self._slot.current else 0)
-        return Response(generate_latest(self._registry), media_type="text/plain; version=0.0.4")
+    def take_up(self, endpoint: Endpoint) -> None:
+        """Answer below `/NAME` from now on. On the event loop, as all but the making of an application."""
+        self._endpoints[endpoint.name] = endpoint
+        self._by_path[f"/{endpoint.name}{PREDICT}"] = endpoint
 
-    async def description(self, _: Request) -> Response:
-        """OpenAPI."""
-        current = self._slot.current
-        signature, schema = (current.signature, current.answer_schema) if current else (None, None)
-        return _json(openapi(self._name, signature, self._config, schema), 200, "")
+    async def drop(self, name: str) -> None:
+        """Answer no more there, but what is under way. Idempotent."""
+        endpoint = self._endpoints.pop(name, None)
+        if endpoint is not None:
+            del self._by_path[f"/{name}{PREDICT}"]
+            await endpoint.close()
+            self.metrics.forget(name)
 
-    async def docs(self, _: Request) -> Response:
-        """The description for people."""
-        return page(f"{self._name}, version {self._slot.version}")
+    async def close(self) -> None:
+        """Answer what is under way, everywhere."""
+        for endpoint in list(self._endpoints.values()):
+            await endpoint.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1000})
+            return
+        request_id = secrets.token_hex(16)
+        passing = _Passing(send, request_id)
+        if not self._hosts.allows(host_of(scope)):
+            words = "not a name of this server; ask by its address, or allow the name (RATCHET_SERVING_NAMES)"
+            await problem("host", words, 421)(scope, receive, passing)
+            return
+        endpoint = self._by_path.get(scope["path"]) if scope["method"] == "POST" else None
+        if endpoint is not None:
+            await endpoint.predict(scope, receive, passing, request_id)
+            return
+        await self._other(scope, receive, passing, request_id)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _other(self, scope: Scope, receive: Receive, send: _Passing, request_id: str) -> None:
+        """Everything but `/NAME/predict`."""
+        endpoint, path, pages = self._place(scope["path"])
+        known = {method for method, page in pages if page == path}
+        try:
+            if endpoint is not None and path == PREDICT:
+                known = {"POST"}
+            page = pages.get(("GET" if scope["method"] == "HEAD" else scope["method"], path))
+            if page is None:
+                await _not_here(known)(scope, receive, send)
+                return
+            await (await page(Request(scope, receive)))(scope, receive, send)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer and the log a line
+            troubles, version = (
+                (endpoint.troubles, endpoint.slot.version) if endpoint is not None else (self._troubles, "none")
+            )
+            troubles.failed(request_id, path if known else "another path", version, error)  # a log names none but ours
+            if not send.began:
+                words = "failed to answer; its log says why under this id"
+                await problem("server", words, 500, request_id=request_id)(scope, receive, send)
+
+    def _place(self, path: str) -> tuple[Endpoint | None, str, Mapping[tuple[str, str], Page]]:
+        """Whose a path is, the rest of it, and the pages there."""
+        name, slash, rest = path[1:].partition("/")
+        endpoint = self._endpoints.get(name) if slash else None
+        return (None, path, self._pages) if endpoint is None else (endpoint, f"/{rest}", endpoint.pages)
+
+    async def health(self, _: Request) -> ASGIApp:
+        """Alive, and the facts of every pipeline."""
+        facts = {name: one.facts() for name, one in sorted(self._endpoints.items())}
+        return json_reply({"pipelines": facts, "server_errors": self._troubles.facts()})
+
+    async def ready(self, _: Request) -> ASGIApp:
+        """200 when every pipeline is served."""
+        waiting = {name: one.why_not_ready for name, one in sorted(self._endpoints.items()) if one.why_not_ready}
+        if waiting:
+            reason = "; ".join(f"{name}: {why}" for name, why in waiting.items())
+            facts = {"ready": False, "reason": reason, "pipelines": waiting}
+            return json_reply(facts, 503, [(b"retry-after", b"%d" % RETRY_AFTER_S)])
+        behind = {name: one.slot.load_error for name, one in sorted(self._endpoints.items()) if one.slot.load_error}
+        words = "; ".join(f"{name}: {why}" for name, why in behind.items())
+        return json_reply({"ready": True, **({"behind": words} if behind else {})})
+
+    async def prometheus(self, _: Request) -> ASGIApp:
+        """Of every pipeline."""
+        return Reply(200, self.metrics.text(), media=TEXT)
 
 
-async def not_here(_: Request, error: Exception) -> Response:
-    """404 and 405, as every refusal is."""
-    assert isinstance(error, HTTPException)
-    return problem("path", error.detail, error.status_code, dict(error.headers or {}))
+class _Passing:
+    """Sends an answer on, with the headers that every answer has."""
+
+    __slots__ = ("_added", "_send", "began")
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send, self.began = send, False
+        self._added = ((ID_HEADER.encode(), request_id.encode()), *SAFE_HEADERS)
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.began = True
+            message["headers"] = [*message.get("headers", ()), *self._added]
+        await self._send(message)
 
 
-def _json(value: Any, status: int, version: str, more: dict[str, str] | None = None) -> Response:
-    headers = {VERSION_HEADER: version} if version else {}
-    return Response(orjson.dumps(value), status, headers | (more or {}), media_type="application/json")
+def host_of(scope: Scope) -> str | None:
+    """The first Host header, or None."""
+    for key, value in scope["headers"]:
+        if key == b"host":
+            found: str = value.decode("latin-1")
+            return found
+    return None
+
+
+def _not_here(methods: set[str]) -> Reply:
+    """404, or 405 where another method is answered."""
+    if not methods:
+        return problem("path", "Not Found", 404)
+    allowed = sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+    return problem("path", "Method Not Allowed", 405, [(b"allow", ", ".join(allowed).encode())])

@@ -6,14 +6,11 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from mlratchet.models.serving.predictor import Predictor
-from mlratchet.models.serving.schema import MAX_ROW_BYTES
+from mlratchet.models.serving.predictor import Answers, Predictor
+from mlratchet.models.serving.reading.limits import MAX_ROW_BYTES
 from mlratchet.models.tensors.named import Inputs
-
-Answers = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +30,6 @@ class Batcher:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="forward")
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """In the running event loop."""
-        self._task = asyncio.create_task(self._run())
-
     async def stop(self) -> None:
         """Answer what is queued, then end."""
         await self._queue.join()
@@ -45,7 +38,10 @@ class Batcher:
         self._thread.shutdown()
 
     async def predict(self, predictor: Predictor, rows: Inputs) -> Answers:
-        """The predictions of one request's rows. Raises what the model raises for them."""
+        """The answers to one request's rows. Raises what the model raises for them. Starts with the first request, in
+        its event loop."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
         answer: asyncio.Future[Answers] = asyncio.get_running_loop().create_future()
         await self._queue.put(_Waiting(rows, predictor, answer))
         return await answer
@@ -85,22 +81,29 @@ class Batcher:
         predictor = batch[0].predictor
         if len(batch) > 1:
             try:
-                together = predictor.predict(Inputs.concat([one.rows for one in batch]))
+                together = predictor.answer(Inputs.concat([one.rows for one in batch]))
             except Exception:  # noqa: BLE001 - one client's rows must not fail the others: each is asked alone below
                 return [self._alone(predictor, one.rows) for one in batch]
             ends = np.cumsum([len(one.rows) for one in batch])
-            return [together[end - len(one.rows) : end] for one, end in zip(batch, ends, strict=True)]
+            return [together.part(slice(end - len(one.rows), end)) for one, end in zip(batch, ends, strict=True)]
         return [self._alone(predictor, batch[0].rows)]
 
     def _alone(self, predictor: Predictor, rows: Inputs) -> Answers | Exception:
         """One request, in forwards of no more rows than a batch has, so that its memory is bounded too."""
-        found: Answers = []
+        found: list[Answers] = []
         for at in range(0, len(rows), self._max_rows):
             try:
-                found += predictor.predict(rows.rows(slice(at, at + self._max_rows)), first=at)
+                found.append(predictor.answer(rows.rows(slice(at, at + self._max_rows)), first=at))
             except Exception as error:  # noqa: BLE001 - handed to the caller; the loop must live
                 return error
-        return found
+        return found[0] if len(found) == 1 else joined(found)
+
+
+def joined(parts: Sequence[Answers]) -> Answers:
+    """Of one request, answered piece by piece."""
+    return Answers(
+        np.concatenate([one.output for one in parts]), [prediction for one in parts for prediction in one.predictions]
+    )
 
 
 def settle(answer: asyncio.Future[Answers], found: Answers | Exception) -> None:

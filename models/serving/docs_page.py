@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import html
 import importlib.util
+from collections.abc import Awaitable, Callable
 from functools import cache
 from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
-from starlette.routing import Route
 
 PACKAGE = "fastapi_swagger"  # of which the files are read and no line is run
 FILES = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png")
@@ -42,16 +42,16 @@ def page(title: str) -> Response:
     return HTMLResponse(PAGE.format(title=html.escape(title)), headers={"content-security-policy": POLICY})
 
 
-def file_routes() -> list[Route]:
-    """What the page loads."""
+def files() -> dict[str, Callable[[Request], Awaitable[Response]]]:
+    """What the page loads, by path."""
 
     async def start(_: Request) -> Response:
         return Response(START, media_type="text/javascript")
 
-    def file(name: str) -> Route:
+    def file(name: str) -> Callable[[Request], Awaitable[Response]]:
         async def send(_: Request) -> Response:
             return FileResponse(folder() / name, headers={"cache-control": "max-age=3600"})
 
-        return Route(f"/docs/{name}", send)
+        return send
 
-    return [Route("/docs/start.js", start), *map(file, FILES)]
+    return {"/docs/start.js": start, **{f"/docs/{name}": file(name) for name in FILES}}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.objectives.base import Objective
@@ -25,6 +26,18 @@ class NoFiniteAnswerError(ValueError):
     def __init__(self, version: int, row: int) -> None:
         super().__init__(f"version {version} answered NaN or infinity")
         self.row = row
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """Of N rows: the model's output, (N, ...) float32, and what a client reads of it."""
+
+    output: np.ndarray[Any, Any]
+    predictions: list[dict[str, Any]]
+
+    def part(self, rows: slice) -> Answers:
+        """Of some of the rows."""
+        return Answers(self.output[rows], self.predictions[rows])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,7 +60,11 @@ class Predictor:
         return bool(fields) and not any(field.kind in DECODED for field in fields.values())
 
     def predict(self, rows: Inputs, *, first: int = 0) -> list[dict[str, Any]]:
-        """A prediction per row, as the objective answers. `first`: the number of the first row in its request.
+        """A prediction per row, as the objective answers; else as `answer`."""
+        return self.answer(rows, first=first).predictions
+
+    def answer(self, rows: Inputs, *, first: int = 0) -> Answers:
+        """Output and prediction of each row. `first`: the number of the first row in its request.
 
         Raises ``NoFiniteAnswerError`` for non-finite outputs, ``RuntimeError`` for another number of rows than asked.
         """
@@ -58,7 +75,7 @@ class Predictor:
             if not bool(torch.isfinite(output).all()):
                 wrong = ~torch.isfinite(output).reshape(len(rows), -1).all(dim=1)
                 raise NoFiniteAnswerError(self.version, first + int(wrong.nonzero()[0]))
-            return predictions_of(output, self.signature, self.objective)
+            return Answers(output.numpy(), predictions_of(output, self.signature, self.objective))
 
     def warm_up(self) -> None:
         """One forward of one row and one of two, so that the first client does not wait."""

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 from mlratchet.models.moments import utc
-from prometheus_client import CollectorRegistry, Counter
 
 logger = logging.getLogger(__name__)
 KINDS_KEPT = 100  # errors whose traceback was logged once
@@ -17,13 +16,12 @@ WORDS = 300  # characters of an error's own words
 
 
 class Troubles:
-    """Of one server. Nothing that a client sent is logged but as Python writes text, on one line."""
+    """Of one pipeline, or of a server's own pages. Nothing that a client sent is logged but as Python writes text, on
+    one line."""
 
-    def __init__(self, registry: CollectorRegistry, *, clock: Callable[[], float] = time.time) -> None:
-        self._counter = Counter(
-            "ratchet_server_errors", "Answers of 500 and more, whatever was asked", ["status"], registry=registry
-        )
-        self._clock = clock
+    def __init__(self, count: Callable[[str], None], *, clock: Callable[[], float] = time.time) -> None:
+        """`count` is told the status of each."""
+        self._counted, self._clock = count, clock
         self._kinds: set[str] = set()
         self._refused, self._untold, self._told_s = 0, 0, float("-inf")
         self._count = 0
@@ -31,7 +29,7 @@ class Troubles:
 
     def failed(self, request_id: str, asked: str, version: str, error: Exception) -> None:
         """An error of ours or the model's: 500."""
-        self._counter.labels("500").inc()
+        self._counted("500")
         self._count += 1
         kind = f"{type(error).__name__} at {place_of(error)}"
         self._last = {"request_id": request_id, "at": utc(self._clock()), "asked": asked, "error": type(error).__name__}
@@ -43,7 +41,7 @@ class Troubles:
 
     def unavailable(self, request_id: str, why: str) -> None:
         """A 503. Many come at once: one line, and later how many there were."""
-        self._counter.labels("503").inc()
+        self._counted("503")
         self._refused += 1
         self._untold += 1
         now_s = self._clock()

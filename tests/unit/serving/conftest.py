@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 
+import httpx
 import pytest
 import torch
 from mlratchet.models.artifact.signature import Signature
-from mlratchet.models.serving.app import ModelServer
+from mlratchet.models.serving.app import ServingApp
 from mlratchet.models.serving.config import ServingConfig
+from mlratchet.models.serving.endpoint import Endpoint
+from mlratchet.models.serving.metrics import Metrics
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.serving.slot import Slot
 from mlratchet.models.sources.record import InputSpec
@@ -34,6 +38,24 @@ def sum_of(version: int, signature: Signature = IMAGE, factor: float = 1.0) -> P
     return Predictor(version=version, generation=version, signature=signature, model=model)
 
 
+BASE = "http://localhost/m"  # of the endpoint of `app_of`
+
+
+def app_of(slot: Slot, config: ServingConfig | None = None, name: str = "m") -> ServingApp:
+    """A server of one pipeline."""
+    app = ServingApp(Metrics())
+    app.take_up(Endpoint(name, slot, config or ServingConfig(), metrics=app.metrics))
+    return app
+
+
+@asynccontextmanager
+async def served(app: ServingApp, base_url: str = BASE) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of it, on this event loop."""
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=base_url) as client:
+        yield client
+    await app.close()
+
+
 @pytest.fixture
 def slot() -> Slot:
     """Serves version 3, on pictures."""
@@ -48,8 +70,8 @@ def serve() -> Iterator[Callable[..., TestClient]]:
     opened: list[TestClient] = []
 
     def make(slot: Slot, **config: object) -> TestClient:
-        app = ModelServer("digits", slot, ServingConfig.model_validate(config)).app()
-        client = TestClient(app, base_url="http://localhost", raise_server_exceptions=True)
+        app = app_of(slot, ServingConfig.model_validate(config))
+        client = TestClient(app, base_url=BASE, raise_server_exceptions=True)
         opened.append(client.__enter__())
         return client
 

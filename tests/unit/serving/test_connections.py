@@ -13,12 +13,11 @@ import pytest
 import uvicorn
 from mlratchet.infra.machine.free_ports import find_port
 from mlratchet.infra.serving.connections import MOST_HEADER_BYTES, with_deadline
-from mlratchet.models.serving.app import ModelServer
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.slot import Slot
 
 from tests.conftest import wait_for
-from tests.unit.serving.conftest import TABLE, sum_of
+from tests.unit.serving.conftest import TABLE, app_of, sum_of
 
 HEADER_S = 0.3
 
@@ -29,7 +28,7 @@ def port() -> Iterator[int]:
     slot = Slot()
     slot.swap(sum_of(3, TABLE))
     port = find_port(set())
-    app = ModelServer("m", slot, ServingConfig(read_seconds=0.5)).app()
+    app = app_of(slot, ServingConfig(read_seconds=0.5))
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -49,7 +48,7 @@ def port() -> Iterator[int]:
     thread.join(10)
 
 
-HEAD = b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 400\r\n"
+HEAD = b"POST /m/predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 400\r\n"
 
 
 def all_that_comes(line: socket.socket) -> bytes:
@@ -71,7 +70,7 @@ def all_that_comes(line: socket.socket) -> bytes:
         (HEAD, b""),
         (HEAD + b"\r\n", b"HTTP/1.1 408"),
         (HEAD + b'\r\n{"instances"', b"HTTP/1.1 408"),
-        (b"GET /ready HTTP/1.1\r\nhost: localhost\r\n\r\nGET /re", b"HTTP/1.1 200"),
+        (b"GET /m/ready HTTP/1.1\r\nhost: localhost\r\n\r\nGET /re", b"HTTP/1.1 200"),
         (b"GET / HTTP/1.1\r\nx: " + b"a" * (MOST_HEADER_BYTES + 10), b"HTTP/1.1 400"),
     ],
     ids=["nothing", "half a line", "half a header", "no body", "half a body", "half a second request", "long header"],
@@ -94,7 +93,7 @@ def test_one_byte_at_a_time_does_not_buy_time(port: int) -> None:
                 line.sendall(HEAD[sent % len(HEAD) :][:1])
                 sent += 1
         assert 0 < sent < len(HEAD)
-        assert httpx.get(f"http://127.0.0.1:{port}/ready").status_code == 200
+        assert httpx.get(f"http://127.0.0.1:{port}/m/ready").status_code == 200
 
 
 def ended(line: socket.socket, wait_s: float) -> bool:
@@ -107,6 +106,6 @@ def ended(line: socket.socket, wait_s: float) -> bool:
 
 
 def test_who_is_quick_keeps_the_connection(port: int) -> None:
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}/m") as client:
         replies = [client.post("/predict", json={"instances": [[1, n]]}) for n in range(20)]
     assert {reply.status_code for reply in replies} == {200}

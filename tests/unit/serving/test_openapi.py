@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import hypothesis
 import pytest
 import schemathesis
 import torch
 from mlratchet.models.artifact.signature import Signature
-from mlratchet.models.serving.app import ModelServer
-from mlratchet.models.serving.config import ServingConfig
+from mlratchet.models.serving.app import ServingApp
 from mlratchet.models.serving.openapi import instance
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.serving.slot import Slot
 from mlratchet.models.sources.record import InputSpec
 from starlette.testclient import TestClient
 
-from tests.unit.serving.conftest import IMAGE
+from tests.unit.serving.conftest import BASE, IMAGE, app_of
 
 NAMED = Signature(
     task="classification",
@@ -36,6 +33,8 @@ NUMBERS = Signature(
     classes=("no", "yes"),
     input=InputSpec(kind="tensor", shape=(1, 2, 2), dtype="float32", value_range=(0.0, 1.0)),
 )
+# of a body that is not JSON: no JSON Schema says that a text is a table, or that bytes are an array
+UNSAYABLE = [schemathesis.checks.positive_data_acceptance, schemathesis.checks.negative_data_rejection]
 
 
 def steady(signature: Signature) -> Predictor:
@@ -48,19 +47,19 @@ def steady(signature: Signature) -> Predictor:
     return Predictor(version=3, generation=1, signature=signature, model=model)
 
 
-def app_of(signature: Signature | None) -> Any:
+def server_of(signature: Signature | None) -> ServingApp:
     slot = Slot()
     if signature is not None:
         slot.swap(steady(signature))
-    return ModelServer("digits", slot, ServingConfig()).app()
+    return app_of(slot)
 
 
 @pytest.mark.parametrize("kind", ["named", "uint8", "int64", "range", "none"])
 def test_schemathesis_finds_nothing(kind: str) -> None:
     signature = {"named": NAMED, "uint8": PIXELS, "int64": WHOLE, "range": NUMBERS, "none": None}[kind]
-    schema = schemathesis.openapi.from_asgi("/openapi.json", app_of(signature), headers={"host": "localhost"})
+    schema = schemathesis.openapi.from_asgi("/m/openapi.json", server_of(signature), headers={"host": "localhost"})
     operations = [operation.ok() for operation in schema.get_all_operations()]
-    assert {operation.path for operation in operations} == {"/predict", "/health", "/ready", "/metrics"}
+    assert {operation.path for operation in operations} == {"/predict", "/health", "/ready"}
     modes = [schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE]
     for operation in operations:
         for mode in modes if operation.path == "/predict" else modes[:1]:
@@ -68,15 +67,17 @@ def test_schemathesis_finds_nothing(kind: str) -> None:
             @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
             @hypothesis.settings(max_examples=20, suppress_health_check=list(hypothesis.HealthCheck), deadline=None)
             def holds(case: schemathesis.Case) -> None:
-                unready = {"excluded_checks": [schemathesis.checks.not_a_server_error]} if signature is None else {}
-                case.call_and_validate(headers={"host": "localhost"}, **unready)
+                excluded = [schemathesis.checks.not_a_server_error] if signature is None else []
+                if case.media_type not in (None, "application/json"):
+                    excluded += UNSAYABLE
+                case.call_and_validate(headers={"host": "localhost"}, excluded_checks=excluded)
 
             holds()
 
 
 @pytest.mark.parametrize("signature", [NAMED, PIXELS, WHOLE, NUMBERS, IMAGE], ids=lambda one: one.input.dtype)
 def test_the_example_is_answered(signature: Signature) -> None:
-    with TestClient(app_of(signature), base_url="http://localhost") as client:
+    with TestClient(server_of(signature), base_url=BASE) as client:
         body = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["requestBody"]["content"]
         reply = client.post("/predict", json=body["application/json"]["example"])
     assert (reply.status_code, len(reply.json()["predictions"])) == (200, 1)

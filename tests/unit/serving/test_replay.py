@@ -16,8 +16,6 @@ from mlratchet.models.gates.checks.contract import ContractCheck
 from mlratchet.models.gates.checks.latency import LatencyCheck
 from mlratchet.models.gates.evidence import Evidence, LiveReplay
 from mlratchet.models.gates.judge import judge
-from mlratchet.models.serving.app import ModelServer
-from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.contract import StoredRequest, contract_requests
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.serving.slot import Slot
@@ -25,6 +23,7 @@ from mlratchet.models.sources.record import InputSpec
 from mlratchet.models.tensors.named import Inputs
 
 from tests.conftest import wait_for
+from tests.unit.serving.conftest import app_of
 
 SIGNATURE = Signature(
     task="classification",
@@ -40,13 +39,11 @@ def url() -> Iterator[str]:
     slot = Slot()
     slot.swap(Predictor(version=7, generation=1, signature=SIGNATURE, model=MODEL))
     port = find_port(set())
-    server = uvicorn.Server(
-        uvicorn.Config(ModelServer("m", slot, ServingConfig()).app(), host="127.0.0.1", port=port, log_level="error")
-    )
+    server = uvicorn.Server(uvicorn.Config(app_of(slot), host="127.0.0.1", port=port, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     wait_for("the server", lambda: server.started, 30)
-    yield f"http://127.0.0.1:{port}"
+    yield f"http://127.0.0.1:{port}/m"
     server.should_exit = True
     thread.join(10)
 

@@ -16,7 +16,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from mlratchet.models.artifact.signature import Signature
-from mlratchet.models.serving.app import VERSION_HEADER
+from mlratchet.models.serving.answering import VERSION_HEADER
 from mlratchet.models.serving.batcher import Batcher
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.serving.refusal import BadRequestError
@@ -138,14 +138,14 @@ def test_without_a_champion_it_lives_but_is_not_ready(serve: Callable[..., TestC
 
 def test_the_pages_for_people_and_machines(client: TestClient) -> None:
     client.post("/predict", json={"instances": [[[[1, 1], [1, 1]]]]})
-    metrics = client.get("/metrics").text
-    assert 'ratchet_requests_total{status="200",version="3"} 1.0' in metrics
-    assert "ratchet_model_version 3.0" in metrics
+    metrics = client.get("http://localhost/metrics").text
+    assert 'ratchet_requests_total{pipeline="m",status="200",version="3"} 1.0' in metrics
+    assert 'ratchet_model_version{pipeline="m"} 3.0' in metrics
     assert client.get("/ready").json() == {"ready": True, "version": 3}
     description = client.get("/openapi.json").json()
     assert "/predict" in description["paths"]
     page = client.get("/docs")
-    assert "digits, version 3" in page.text
+    assert "m, version 3" in page.text
     assert "//" not in page.text.replace("<!doctype", "")  # nothing from elsewhere
     for name in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png", "start.js"):
         assert f"docs/{name}" in page.text
@@ -155,12 +155,11 @@ def test_the_pages_for_people_and_machines(client: TestClient) -> None:
 def test_a_swap_loses_no_request_and_answers_with_the_version_that_parsed_it() -> None:
     async def scenario() -> list[float]:
         batcher = Batcher(max_batch_rows=8)
-        batcher.start()
         predictors = [sum_of(version, TABLE, factor=float(version)) for version in (1, 2, 3)]
         rows = Inputs({"x": np.ones((1, 2), dtype=np.float32)})
         answers = await asyncio.gather(*(batcher.predict(predictors[n % 3], rows) for n in range(200)))
         await batcher.stop()
-        return [one[0]["value"] for one in answers]
+        return [one.predictions[0]["value"] for one in answers]
 
     assert asyncio.run(scenario()) == [2.0 * (n % 3 + 1) for n in range(200)]
 
@@ -169,16 +168,15 @@ def test_one_broken_request_does_not_stop_the_batcher() -> None:
     def explode(x: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("kernel")
 
-    async def scenario() -> Callable[..., Any]:
+    async def scenario() -> list[dict[str, Any]]:
         batcher = Batcher(max_batch_rows=4)
-        batcher.start()
         bad = Predictor(version=1, generation=1, signature=TABLE, model=explode)
         rows = Inputs({"x": np.ones((1, 2), dtype=np.float32)})
         with pytest.raises(RuntimeError, match="kernel"):
             await batcher.predict(bad, rows)
-        answer: Any = await batcher.predict(sum_of(2, TABLE), rows)
+        answers = await batcher.predict(sum_of(2, TABLE), rows)
         await batcher.stop()
-        return answer
+        return answers.predictions
 
     assert asyncio.run(scenario()) == [{"value": 2.0}]
 

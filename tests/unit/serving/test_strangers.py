@@ -17,19 +17,18 @@ import pytest
 import torch
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.serving.admission import Admission
-from mlratchet.models.serving.app import ModelServer
+from mlratchet.models.serving.app import ID_HEADER
 from mlratchet.models.serving.batcher import Batcher
 from mlratchet.models.serving.config import ServingConfig
-from mlratchet.models.serving.door import ID_HEADER
 from mlratchet.models.serving.hosts import AllowedHosts
-from mlratchet.models.serving.predictor import NoFiniteAnswerError, Predictor
+from mlratchet.models.serving.predictor import Answers, NoFiniteAnswerError, Predictor
 from mlratchet.models.serving.refusal import BadRequestError
 from mlratchet.models.serving.slot import Slot
 from mlratchet.models.tensors.named import Inputs
 from PIL import Image, ImageFile
 from starlette.testclient import TestClient
 
-from tests.unit.serving.conftest import IMAGE, TABLE, sum_of
+from tests.unit.serving.conftest import IMAGE, TABLE, app_of, served, sum_of
 
 POISON = 3e38  # finite in float32; a sum of two is not
 
@@ -49,18 +48,14 @@ def fragile(x: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("bad", [[POISON, POISON], [13.0, 0.0], [-13.0, 0.0]])
 def test_a_bad_request_fails_alone_however_many_come_at_once(bad: list[float]) -> None:
-    app = ModelServer("m", serving(fragile), ServingConfig()).app()
+    app = app_of(serving(fragile), ServingConfig())
 
     async def ask() -> Counter[tuple[str, int]]:
-        transport = httpx.ASGITransport(app=app)
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://x") as client,
-        ):
+        async with served(app) as client:
 
             async def one(number: int) -> tuple[str, int]:
                 row = bad if number % 10 == 0 else [number + 0.5, 1.0]
-                reply = await client.post("http://localhost/predict", json={"instances": [row]})
+                reply = await client.post("/predict", json={"instances": [row]})
                 if reply.status_code == 200:
                     assert reply.json()["predictions"] == [{"value": sum(row)}]
                 return "bad" if number % 10 == 0 else "good", reply.status_code
@@ -85,15 +80,16 @@ def test_a_forward_never_has_more_rows_than_a_batch_may() -> None:
         seen.append(len(x))
         return x.sum(1)
 
-    async def scenario() -> list[dict[str, Any]]:
+    async def scenario() -> Answers:
         batcher = Batcher(max_batch_rows=4)
-        batcher.start()
         predictor = Predictor(version=1, generation=1, signature=TABLE, model=model)
         found = await batcher.predict(predictor, Inputs({"x": np.arange(20, dtype=np.float32).reshape(10, 2)}))
         await batcher.stop()
         return found
 
-    assert [one["value"] for one in asyncio.run(scenario())] == [4.0 * n + 1 for n in range(10)]
+    answers = asyncio.run(scenario())
+    assert [one["value"] for one in answers.predictions] == [4.0 * n + 1 for n in range(10)]
+    assert answers.output.tolist() == [4.0 * n + 1 for n in range(10)]
     assert seen == [4, 4, 2]
 
 
@@ -114,8 +110,9 @@ def test_every_error_of_ours_is_counted_logged_under_an_id_and_shown(
     assert [sum(one in record.getMessage() for record in caplog.records) for one in identities] == [1, 1, 1]
     assert [record.exc_info is not None for record in caplog.records] == [True, False, False]  # one traceback a kind
     assert "forged" not in caplog.text
-    assert 'ratchet_server_errors_total{status="500"} 3.0' in client.get("/metrics").text
-    assert 'ratchet_requests_total{status="500",version="5"} 3.0' in client.get("/metrics").text
+    told = client.get("http://localhost/metrics").text
+    assert 'ratchet_server_errors_total{pipeline="m",status="500"} 3.0' in told
+    assert 'ratchet_requests_total{pipeline="m",status="500",version="5"} 3.0' in told
     errors = client.get("/health").json()["server_errors"]
     assert (errors["count"], errors["last"]["request_id"], errors["last"]["error"]) == (3, identities[2], "IndexError")
 
@@ -139,20 +136,19 @@ def test_errors_elsewhere_than_in_predictions_leave_a_trace_too(
         raise RuntimeError("registry")
 
     client = serve(serving(fragile))
-    monkeypatch.setattr("mlratchet.models.serving.app.generate_latest", broken)
-    assert client.get("/metrics").status_code == 500
-    last = client.get("/health").json()["server_errors"]["last"]
+    monkeypatch.setattr("mlratchet.models.serving.metrics.generate_latest", broken)
+    assert client.get("http://localhost/metrics").status_code == 500
+    last = client.get("http://localhost/health").json()["server_errors"]["last"]
     assert (last["asked"], last["error"]) == ("/metrics", "RuntimeError")
 
 
 def test_a_full_server_says_when_to_ask_again(serve: Callable[..., TestClient]) -> None:
-    app = ModelServer("m", serving(lambda x: x.sum(1)), ServingConfig(max_waiting_requests=5)).app()
+    app = app_of(serving(lambda x: x.sum(1)), ServingConfig(max_waiting_requests=5))
 
     async def ask() -> list[httpx.Response]:
-        transport = httpx.ASGITransport(app=app)
-        async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport) as client:
+        async with served(app) as client:
             body = {"instances": [[1, 2]]}
-            return await asyncio.gather(*(client.post("http://localhost/predict", json=body) for _ in range(50)))
+            return await asyncio.gather(*(client.post("/predict", json=body) for _ in range(50)))
 
     replies = asyncio.run(ask())
     refused = [reply for reply in replies if reply.status_code != 200]
@@ -183,13 +179,13 @@ def test_room_is_given_back_whatever_happens() -> None:
 
 
 SCOPE = {
-    "type": "http", "method": "POST", "path": "/predict", "query_string": b"", "http_version": "1.1",
+    "type": "http", "method": "POST", "path": "/m/predict", "query_string": b"", "http_version": "1.1",
     "headers": [(b"host", b"localhost")],
 }  # fmt: skip
 
 
 def test_headers_whose_body_does_not_come_take_nobodys_place() -> None:
-    app = ModelServer("m", serving(lambda x: x.sum(1)), ServingConfig(max_waiting_requests=2)).app()
+    app = app_of(serving(lambda x: x.sum(1)), ServingConfig(max_waiting_requests=2))
 
     async def ask() -> int:
         asked = 0
@@ -206,11 +202,10 @@ def test_headers_whose_body_does_not_come_take_nobodys_place() -> None:
         async def send(_: Any) -> None:
             raise AssertionError
 
-        transport = httpx.ASGITransport(app=app)
-        async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport) as client:
+        async with served(app) as client:
             idle = [asyncio.create_task(app(SCOPE | {"state": {}}, receive, send)) for _ in range(5)]  # type: ignore[arg-type]
             await asyncio.wait_for(all_wait.wait(), 10)
-            reply = await client.post("http://localhost/predict", json={"instances": [[1, 2]]})
+            reply = await client.post("/predict", json={"instances": [[1, 2]]})
             for one in idle:
                 one.cancel()
             await asyncio.gather(*idle, return_exceptions=True)
@@ -220,7 +215,7 @@ def test_headers_whose_body_does_not_come_take_nobodys_place() -> None:
 
 
 def test_a_body_that_does_not_come_is_not_waited_for() -> None:
-    app = ModelServer("m", serving(fragile), ServingConfig(read_seconds=0.05)).app()
+    app = app_of(serving(fragile), ServingConfig(read_seconds=0.05))
 
     async def ask() -> dict[str, Any]:
         sent: list[dict[str, Any]] = []
@@ -236,7 +231,7 @@ def test_a_body_that_does_not_come_is_not_waited_for() -> None:
         async def send(message: Any) -> None:
             sent.append(dict(message))
 
-        async with app.router.lifespan_context(app):
+        async with served(app):
             await app(SCOPE | {"state": {}}, receive, send)  # type: ignore[arg-type]
         return sent[0]
 

@@ -15,8 +15,6 @@ from mlratchet.models.preparation.composed import PreparationPlan
 from mlratchet.models.schema.fields import Schema
 from mlratchet.models.schema.request import parse_examples
 from mlratchet.models.serving import together
-from mlratchet.models.serving.app import ModelServer
-from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.serving.refusal import BadRequestError
 from mlratchet.models.serving.schema import rows_of
@@ -24,6 +22,8 @@ from mlratchet.models.serving.slot import Slot
 from mlratchet.models.serving.together import PreparedTogether
 from mlratchet.models.tensors.batch import asked_by_name
 from mlratchet.models.workloads.fields import SchemaWorkload
+
+from tests.unit.serving.conftest import app_of, served
 
 FIELDS: dict[str, Any] = {
     "size": {"kind": "number", "nullable": True},
@@ -118,14 +118,10 @@ def test_versions_are_not_mixed_and_a_client_that_went_is_no_trouble(predictor: 
 def test_over_http_each_client_reads_its_own_answer(predictor: Predictor) -> None:
     slot = Slot()
     slot.swap(predictor)
-    app = ModelServer("m", slot, ServingConfig()).app()
+    app = app_of(slot)
 
     async def answers() -> list[httpx.Response]:
-        transport = httpx.ASGITransport(app=app)
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
-        ):
+        async with served(app) as client:
             bodies = [{"instances": [{**example(at), **({"town": 7} if at == 5 else {})}]} for at in range(12)]
             return await asyncio.gather(*(client.post("/predict", json=body) for body in bodies))
 

@@ -17,13 +17,12 @@ from mlratchet.infra.artifact.measure import measured
 from mlratchet.infra.artifact.package import complete, export
 from mlratchet.models.artifact.signature import Signature, signature_of
 from mlratchet.models.errors import DataError
-from mlratchet.models.serving.app import ModelServer
 from mlratchet.models.serving.batcher import Batcher
-from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.contract import contract_requests, instances_of, replay, signature_failures
 from mlratchet.models.serving.predictor import Predictor
+from mlratchet.models.serving.reading.limits import MAX_ROW_BYTES
 from mlratchet.models.serving.refusal import BadRequestError
-from mlratchet.models.serving.schema import MAX_ROW_BYTES, parse_request
+from mlratchet.models.serving.schema import parse_request
 from mlratchet.models.serving.slot import Slot
 from mlratchet.models.tensors.batch import ByName, Model, asked_by_name, batch_of
 from mlratchet.models.tensors.named import Inputs
@@ -31,6 +30,7 @@ from mlratchet.models.workloads.loading import load_workload
 from safetensors.torch import save_file
 from starlette.testclient import TestClient
 
+from tests.unit.serving.conftest import BASE, app_of
 from tests.unit.tensors.conftest import HERE
 from tests.unit.tensors.named_models import lines
 
@@ -75,8 +75,8 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def client(served: Served) -> Iterator[TestClient]:
     slot = Slot()
     slot.swap(served.predictor())
-    app = ModelServer("named", slot, ServingConfig()).app()
-    with TestClient(app, base_url="http://localhost", raise_server_exceptions=True) as found:
+    app = app_of(slot)
+    with TestClient(app, base_url=BASE, raise_server_exceptions=True) as found:
         yield found
 
 
@@ -101,11 +101,10 @@ def test_an_answer_does_not_depend_on_what_else_is_in_the_batch(served: Served) 
 
     async def at_once() -> list[Any]:
         batcher = Batcher(max_batch_rows=16)
-        batcher.start()
         single = [served.rows.rows(slice(at, at + 1)) for at in range(len(served.rows))]
         answers = await asyncio.gather(*(batcher.predict(predictor, row) for row in single))
         await batcher.stop()
-        return [one[0] for one in answers]
+        return [one.predictions[0] for one in answers]
 
     for found, expected in zip(asyncio.run(at_once()), together, strict=True):
         assert found["probabilities"] == pytest.approx(expected["probabilities"], abs=PARITY)
@@ -177,7 +176,6 @@ def test_what_a_long_row_pads_is_bounded() -> None:
 
     async def many() -> None:
         batcher = Batcher(max_batch_rows=64)
-        batcher.start()
         predictor = Predictor(version=1, generation=1, signature=signature, model=model)
         short, long = (Inputs.stack([{"words": np.ones(n, np.int64)}], signature.tensors) for n in (1, longest))
         await asyncio.gather(*(batcher.predict(predictor, long if n == 20 else short) for n in range(60)))
@@ -190,7 +188,7 @@ def test_what_a_long_row_pads_is_bounded() -> None:
 def test_it_is_described_by_name(served: Served, client: TestClient) -> None:
     described = client.get("/openapi.json").json()
     content = described["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
-    items = content["schema"]["properties"]["instances"]["items"]
+    items = content["schema"]["anyOf"][0]["properties"]["instances"]["items"]
     names = [spec.name for spec in served.signature.tensors]
     assert items["required"] == list(items["properties"]) == names
     for spec in served.signature.tensors:

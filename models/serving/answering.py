@@ -1,0 +1,180 @@
+"""The road of one request: read its body, route it, parse and prepare its rows, ask the model, answer, observe."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from mlratchet.models.artifact.signature import Signature
+from mlratchet.models.serving.admission import RETRY_AFTER_S, Admission, Held
+from mlratchet.models.serving.asked import Asked, ClientGoneError
+from mlratchet.models.serving.batcher import Batcher
+from mlratchet.models.serving.body import Body
+from mlratchet.models.serving.config import ServingConfig
+from mlratchet.models.serving.metrics import PipelineMetrics
+from mlratchet.models.serving.observing import Answered, Observer
+from mlratchet.models.serving.predictor import NoFiniteAnswerError, Predictor
+from mlratchet.models.serving.reading.limits import check_count
+from mlratchet.models.serving.reading.media import check_media_type, read_request
+from mlratchet.models.serving.refusal import BadRequestError
+from mlratchet.models.serving.reply import Reply, json_reply, problem
+from mlratchet.models.serving.routing import Router, Variant
+from mlratchet.models.serving.schema import rows_of_content
+from mlratchet.models.serving.together import PreparedTogether
+from mlratchet.models.serving.troubles import Troubles
+from mlratchet.models.tensors.named import Inputs
+from mlratchet.models.workloads.examples import ExamplePreparer
+
+logger = logging.getLogger(__name__)
+VERSION_HEADER = "x-model-version"
+SHORT_BYTES = 32_768  # a longer body, and every picture, is read on a thread: others are answered meanwhile
+CLIENT_GONE = 499  # as others count it; nobody reads the answer
+
+
+class Answering:
+    """Of one pipeline: what waits, fails or takes long here is no other pipeline's."""
+
+    def __init__(
+        self,
+        name: str,
+        config: ServingConfig,
+        *,
+        router: Router,
+        metrics: PipelineMetrics,
+        troubles: Troubles,
+        observer: Observer | None = None,
+    ) -> None:
+        self._name, self._router, self._metrics, self._troubles = name, router, metrics, troubles
+        self._observer = observer
+        self._body = Body(max_bytes=config.max_request_bytes, within_s=config.read_seconds)
+        self.room = Admission(max_requests=config.max_waiting_requests, max_bytes=config.max_waiting_bytes)
+        self._batcher = Batcher(max_batch_rows=config.max_batch_rows)
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix=f"read-{name}")
+        self._together = PreparedTogether()
+
+    async def close(self) -> None:
+        """Answer what is under way, then end."""
+        await self._batcher.stop()
+        self._reader.shutdown()
+
+    async def answer(self, asked: Asked) -> Reply:
+        """The answer to one request; 4xx names the field."""
+        try:
+            reply = await self._answer(asked)
+        except BadRequestError as error:
+            reply = self._refused(asked, error)
+        except NoFiniteAnswerError as error:
+            reply = self._refused(asked, BadRequestError(f"instances[{error.row}]", str(error)))
+        except ClientGoneError:
+            asked.status, asked.error = CLIENT_GONE, "the client is gone"
+            reply = Reply(400, b"")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer and the log a line
+            reply = self._failed(asked, error)
+        self._metrics.request(str(asked.status), asked.version)
+        return reply
+
+    async def _answer(self, asked: Asked) -> Reply:
+        """The road itself. Raises what stands above."""
+        asked.variant = self._routed(asked)  # for whom nobody can answer is refused before its body is read
+        with self.room.arrival() as held:
+            content_type = asked.header(b"content-type")
+            check_media_type(content_type, asked.variant.predictor.signature)
+            body = await self._body.read(asked, held.take)
+            held.wait()
+            variant = asked.variant = self._routed(asked)  # a body may have taken long: who serves now answers
+            asked.rows = await self._prepared(asked, body, content_type, variant.predictor, held)
+            asked.answers = await self._batcher.predict(variant.predictor, asked.rows)
+        asked.status = 200
+        self._metrics.answered(len(asked.rows), asked.version, time.perf_counter() - asked.began)
+        answer = {"predictions": asked.answers.predictions, "version": variant.predictor.version}
+        return json_reply(answer, 200, [version_header(asked.version)])
+
+    def _routed(self, asked: Asked) -> Variant:
+        variant = self._router.route(asked.request_key)
+        if variant is None:
+            words = "no champion is loaded yet; see /health"
+            raise BadRequestError("model", words, 503, retry_after_s=RETRY_AFTER_S)
+        return variant
+
+    async def _prepared(
+        self, asked: Asked, body: bytes, content_type: str | None, predictor: Predictor, held: Held
+    ) -> Inputs:
+        """The rows, as the version that answers prepares them."""
+        signature = predictor.signature
+        here = predictor.preparer is None and signature.input.kind != "image"
+        if len(body) <= SHORT_BYTES and here:
+            content = read_request(body, signature, content_type)
+            asked.instances = content.instances
+            if content.rows is not None or not predictor.prepares_together:
+                return rows_of_content(content, signature)
+            with content.told():
+                check_count(content.instances, signature)
+                return await self._together.rows(content.instances, signature)
+        loop = asyncio.get_running_loop()
+        asked.instances, rows = await loop.run_in_executor(
+            self._reader, read_aside, body, content_type, signature, predictor.preparer
+        )
+        held.take(rows.nbytes)
+        return rows
+
+    def _refused(self, asked: Asked, error: BadRequestError) -> Reply:
+        asked.status, asked.error = error.status, str(error)
+        headers = [version_header(asked.version)]
+        if error.status == 503:
+            self._troubles.unavailable(asked.request_id, error.message)
+            headers.append((b"retry-after", b"%d" % (error.retry_after_s or RETRY_AFTER_S)))
+        if error.status in (408, 413):
+            headers.append((b"connection", b"close"))  # the rest of the body is not waited for
+        return problem(error.field, error.message, error.status, headers)
+
+    def _failed(self, asked: Asked, error: Exception) -> Reply:
+        asked.status, asked.error = 500, type(error).__name__
+        self._troubles.failed(asked.request_id, "/predict", asked.version, error)
+        words = "failed to answer; its log says why under this id"
+        return problem("server", words, 500, [version_header(asked.version)], request_id=asked.request_id)
+
+    def observe(self, asked: Asked) -> None:
+        """Tell who keeps it; called once the answer is on its way. Never raises."""
+        if self._observer is None:
+            return
+        try:
+            self._observer.answered(self._told(asked))
+        except Exception:
+            logger.exception("%s: request %s is kept by nobody", self._name, asked.request_id)
+
+    def _told(self, asked: Asked) -> Answered:
+        predictor = asked.variant.predictor if asked.variant is not None else None
+        instances: Any = asked.instances
+        return Answered(
+            request_id=asked.request_id,
+            received_s=asked.received_s,
+            latency_ms=(time.perf_counter() - asked.began) * 1e3,
+            pipeline=self._name,
+            version=predictor.version if predictor is not None else None,
+            generation=predictor.generation if predictor is not None else None,
+            variant=asked.variant.name if asked.variant is not None else None,
+            status=asked.status,
+            error=asked.error,
+            client_key=asked.client_key,
+            instances=instances if isinstance(instances, list) else None,
+            rows=asked.rows,
+            output=asked.answers.output if asked.answers is not None else None,
+            predictions=asked.answers.predictions if asked.answers is not None else None,
+            replayed=asked.replayed,
+        )
+
+
+def read_aside(
+    body: bytes, content_type: str | None, signature: Signature, preparer: ExamplePreparer | None
+) -> tuple[Any, Inputs]:
+    """What a long body asks about, and its rows, on another thread."""
+    content = read_request(body, signature, content_type)
+    return content.instances, rows_of_content(content, signature, preparer=preparer)
+
+
+def version_header(version: str) -> tuple[bytes, bytes]:
+    """Who answers."""
+    return VERSION_HEADER.encode(), version.encode()

@@ -1,0 +1,77 @@
+"""One request on its road: what it says of itself, and how far it has come."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from mlratchet.models.serving.predictor import Answers
+from mlratchet.models.serving.routing import Variant
+from mlratchet.models.tensors.named import Inputs
+from starlette.types import Receive, Scope
+
+CLIENT_KEY = b"x-client-key"  # whose rows they are: what erasure goes by
+REQUEST_KEY = b"x-request-key"  # requests of one key are answered by one variant; else those of one client are
+REPLAYED = b"x-ratchet-replayed"  # a request of our own
+KEY_CHARACTERS = 200  # of a key that is kept
+
+
+class ClientGoneError(Exception):
+    """Nobody waits for the answer any more."""
+
+
+class Asked:
+    """A request to `/predict`. The stages of `answering.py` fill it one after the other."""
+
+    __slots__ = (
+        "answers",
+        "began",
+        "error",
+        "headers",
+        "instances",
+        "receive",
+        "received_s",
+        "request_id",
+        "rows",
+        "status",
+        "variant",
+    )  # fmt: skip
+
+    def __init__(self, scope: Scope, receive: Receive, request_id: str) -> None:
+        self.receive, self.request_id = receive, request_id
+        self.received_s, self.began = time.time(), time.perf_counter()
+        self.headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self.variant: Variant | None = None
+        self.instances: list[Any] | None = None
+        self.rows: Inputs | None = None
+        self.answers: Answers | None = None
+        self.status, self.error = 0, ""
+
+    def header(self, name: bytes) -> str | None:
+        """The first of that name, or None."""
+        for key, value in self.headers:
+            if key == name:
+                return value.decode("latin-1")
+        return None
+
+    @property
+    def client_key(self) -> str | None:
+        """As the client says it."""
+        found = self.header(CLIENT_KEY)
+        return found[:KEY_CHARACTERS] if found else None
+
+    @property
+    def request_key(self) -> str:
+        """What a sticky share goes by; without a key each request is a client of its own."""
+        found = self.header(REQUEST_KEY)
+        return found[:KEY_CHARACTERS] if found else self.client_key or self.request_id
+
+    @property
+    def replayed(self) -> bool:
+        """Whether it is one of ours."""
+        return self.header(REPLAYED) is not None
+
+    @property
+    def version(self) -> str:
+        """Who answers it, for headers and labels."""
+        return str(self.variant.predictor.version) if self.variant is not None else "none"

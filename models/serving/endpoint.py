@@ -1,0 +1,115 @@
+"""One pipeline's part of a server: what is answered below `/NAME`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from mlratchet.models.serving.admission import RETRY_AFTER_S
+from mlratchet.models.serving.answering import Answering, version_header
+from mlratchet.models.serving.asked import Asked
+from mlratchet.models.serving.config import ServingConfig
+from mlratchet.models.serving.docs_page import files, page
+from mlratchet.models.serving.metrics import Metrics, PipelineMetrics
+from mlratchet.models.serving.observing import Observer
+from mlratchet.models.serving.openapi import openapi
+from mlratchet.models.serving.reply import json_reply
+from mlratchet.models.serving.routing import BesideRouter, Router
+from mlratchet.models.serving.slot import Slot
+from mlratchet.models.serving.troubles import Troubles
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+PREDICT = "/predict"
+Page = Callable[[Request], Awaitable[ASGIApp]]
+
+
+class Endpoint:
+    """One pipeline: a queue, a room, threads and troubles of its own."""
+
+    def __init__(
+        self,
+        name: str,
+        slot: Slot,
+        config: ServingConfig,
+        *,
+        metrics: Metrics,
+        router: Router | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        """`router`: None: the champion and what is beside it in the slot; `observer`: None: nobody is told."""
+        self.name, self.slot, self.config = name, slot, config
+        counts = PipelineMetrics(metrics, name)
+        self.troubles = Troubles(counts.error)
+        self._answering = Answering(
+            name, config, router=router or BesideRouter(slot), metrics=counts, troubles=self.troubles, observer=observer
+        )
+        counts.tell(version=lambda: slot.current.version if slot.current else 0, waiting=lambda: self.waiting)
+        self.pages: Mapping[tuple[str, str], Page] = {
+            ("GET", "/health"): self.health,
+            ("GET", "/ready"): self.ready,
+            ("GET", "/openapi.json"): self.description,
+            ("GET", "/docs"): self.docs,
+            **{("GET", path): file for path, file in files().items()},
+        }
+        """Method and path below the pipeline's -> who answers. `/predict` is not among them."""
+
+    @property
+    def waiting(self) -> int:
+        """Requests that are here whole and wait for their answer."""
+        return self._answering.room.requests
+
+    async def close(self) -> None:
+        """Answer what is under way, then end."""
+        await self._answering.close()
+
+    async def predict(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        """Answer one request, and tell who observes."""
+        asked = Asked(scope, receive, request_id)
+        reply = await self._answering.answer(asked)
+        try:
+            await reply(scope, receive, send)
+        finally:
+            self._answering.observe(asked)
+
+    def facts(self) -> dict[str, Any]:
+        """What is served, why a newer champion could not be loaded, and what went wrong."""
+        current = self.slot.current
+        return {
+            "pipeline": self.name,
+            "version": current.version if current else None,
+            "generation": current.generation if current else None,
+            "load_error": self.slot.load_error,
+            "next_try_in_s": self.slot.next_try_in_s,
+            "server_errors": self.troubles.facts(),
+        }
+
+    @property
+    def why_not_ready(self) -> str:
+        """Empty once a champion is loaded."""
+        return "" if self.slot.current is not None else self.slot.load_error or "no champion yet"
+
+    async def health(self, _: Request) -> ASGIApp:
+        """Alive, and the facts."""
+        return json_reply(self.facts(), 200, [version_header(self.slot.version)])
+
+    async def ready(self, _: Request) -> ASGIApp:
+        """200 once a champion is loaded."""
+        current = self.slot.current
+        if current is None:
+            headers = [version_header("none"), (b"retry-after", b"%d" % RETRY_AFTER_S)]
+            return json_reply({"ready": False, "reason": self.why_not_ready}, 503, headers)
+        behind = {"behind": self.slot.load_error} if self.slot.load_error else {}
+        return json_reply(
+            {"ready": True, "version": current.version, **behind}, 200, [version_header(self.slot.version)]
+        )
+
+    async def description(self, _: Request) -> ASGIApp:
+        """OpenAPI."""
+        current = self.slot.current
+        signature, schema = (current.signature, current.answer_schema) if current else (None, None)
+        return json_reply(openapi(self.name, signature, self.config, schema))
+
+    async def docs(self, _: Request) -> ASGIApp:
+        """The description for people."""
+        return page(f"{self.name}, version {self.slot.version}")
