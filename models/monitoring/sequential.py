@@ -24,6 +24,7 @@ CELLS = 1000  # of candidate means; an interval ends at the end of a cell
 CHUNK = 4_000_000  # numbers of one intermediate table
 BETS = 10  # from the largest allowed, each half of the one before: each is near the best for some size of rise
 EVENTS = 65_536  # rows of all streams that are looked at together
+AFTER_ALARM = 256
 
 
 def _row_of(values: Any, lowest: float, highest: float) -> Array:
@@ -165,6 +166,17 @@ class Stream:
         return np.log1p(bets_K * (x_T[:, None] - self.share))
 
 
+Rows = dict[str, tuple[Array, Array]]
+"""Stream -> (T, K) logarithms of factors, (T,) moments."""
+
+
+def _cut(rows: Rows, moment: float, *, before: bool) -> Rows:
+    """The rows up to a moment, or those after it."""
+    places = {name: int(np.searchsorted(at_T, moment, side="right")) for name, (_, at_T) in rows.items()}
+    cuts = {name: slice(None, place) if before else slice(place, None) for name, place in places.items()}
+    return {name: (log_TK[cuts[name]], at_T[cuts[name]]) for name, (log_TK, at_T) in rows.items()}
+
+
 class JointAlarm:
     """One alarm over several streams, with a stated rate of false alarms over all of them together.
 
@@ -207,16 +219,16 @@ class JointAlarm:
         descend: nothing is taken up then.
         """
         held = {name: self._checked(name, *batch) for name, batch in batches.items()}
-        moments = np.sort(np.concatenate([at_T for _, at_T in held.values()])) if held else np.zeros(0)
         found: list[Sounded] = []
-        for until in [*moments[EVENTS - 1 :: EVENTS], np.inf] if len(moments) else []:
-            cut = {name: int(np.searchsorted(at_T, until, side="right")) for name, (_, at_T) in held.items()}
-            part = {name: (x[: cut[name]], at[: cut[name]]) for name, (x, at) in held.items()}
-            held = {name: (x[cut[name] :], at[cut[name] :]) for name, (x, at) in held.items()}
-            while sounded := self._until_alarm(part):
-                found.append(sounded)
-                cut = {name: int(np.searchsorted(at, sounded.at_s, side="right")) for name, (_, at) in part.items()}
-                part = {name: (x[cut[name] :], at[cut[name] :]) for name, (x, at) in part.items()}
+        events = EVENTS
+        while any(len(at_T) for _, at_T in held.values()):
+            moments = np.concatenate([at_T[:events] for _, at_T in held.values()])
+            until = float(np.partition(moments, min(events, len(moments)) - 1)[min(events, len(moments)) - 1])
+            sounded = self._until_alarm(_cut(held, until, before=True))
+            # after an alarm few rows at first: where there is one, another is often near
+            events = AFTER_ALARM if sounded else min(2 * events, EVENTS)
+            held = _cut(held, sounded.at_s if sounded else until, before=False)
+            found += [sounded] if sounded else []
         self.sounded = found[-1] if found else None
         return found
 
@@ -233,7 +245,7 @@ class JointAlarm:
             )
         return log_TK, at_T
 
-    def _until_alarm(self, part: Mapping[str, tuple[Array, Array]]) -> Sounded | None:
+    def _until_alarm(self, part: Rows) -> Sounded | None:
         """Go to the first alarm, or to the end."""
         paths = {name: self._path(name, *rows) for name, rows in part.items()}
         moments_E = np.unique(np.concatenate([at for _, at in part.values()])) if part else np.zeros(0)

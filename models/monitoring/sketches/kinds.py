@@ -31,23 +31,24 @@ def of(column: Any, kind: Kind, *, like: Sketch | None = None) -> Sketch:
 
     Raises ``ValueError`` for a column that has no such sketch.
     """
-    array = _arrow(column)
+    array = arrow(column)
     if pa.types.is_list(array.type) or pa.types.is_fixed_size_list(array.type) or pa.types.is_large_list(array.type):
-        rows = _rows(array, like)
-        found: Sketch = like.like() if isinstance(like, VectorSketch) else VectorSketch(size=rows.shape[1])
+        rows = vectors(array, like.size if isinstance(like, VectorSketch) else None)
+        found: Sketch = VectorSketch(size=rows.shape[1])
         found.update(rows)
         return found
     if kind in MEASURED or kind in SPELT:
-        numbers = _numbers(array, kind)
-        found = like.like() if isinstance(like, NumberSketch) else NumberSketch.fitted(numbers)
-        found.update(numbers)
+        values = numbers(array, kind)
+        found = like.like() if isinstance(like, NumberSketch) else NumberSketch.fitted(values)
+        found.update(values)
         return found
     found = ValueSketch()
     found.update(array)
     return found
 
 
-def _arrow(column: Any) -> Any:
+def arrow(column: Any) -> Any:
+    """As an Arrow array."""
     if isinstance(column, pa.Array | pa.ChunkedArray):
         return column
     if isinstance(column, np.ndarray) and column.ndim == 2:
@@ -55,8 +56,8 @@ def _arrow(column: Any) -> Any:
     return pa.array(column, from_pandas=False)
 
 
-def _numbers(array: Any, kind: Kind) -> Any:
-    """(N,) floats; NaN is missing."""
+def numbers(array: Any, kind: Kind) -> Any:
+    """(N,) floats of numbers and times, lengths of texts; NaN is missing. Raises ``ValueError`` for others."""
     if kind in SPELT and not pa.types.is_null(array.type):
         array = pc.utf8_length(array)
     elif pa.types.is_timestamp(array.type):
@@ -73,12 +74,12 @@ def _as_they_are(array: Any) -> Any:
     return (array if fitting else array.cast(pa.float64())).to_numpy(zero_copy_only=False)
 
 
-def _rows(array: Any, like: Sketch | None) -> Any:
-    """(N, D) float32; a row that is null or of another length than the first is missing."""
+def vectors(array: Any, size: int | None) -> Any:
+    """(N, D) float32; a row that is null or of another length than `size`, or than the first, is NaN."""
     array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
     lengths = np.asarray(pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False), dtype=np.int64)
     given = lengths[lengths > 0]
-    size = like.size if isinstance(like, VectorSketch) else int(given[0]) if len(given) else 1
+    size = size or (int(given[0]) if len(given) else 1)
     fitting = lengths == size
     found = np.full((len(lengths), size), np.nan, dtype=np.float32)
     kept = array.filter(pa.array(fitting))

@@ -1,0 +1,41 @@
+"""Power: larger changes are found sooner, and what the promise allows never."""
+
+import numpy as np
+from mlratchet.models.monitoring.power import Setting, power_of_drift, power_of_quality
+from mlratchet.models.monitoring.sketches import of
+
+SETTING = Setting(false_alarms_per_year=1, streams=10, rows_per_s=1.0, after_s=600, runs=8, most_rows=16_384)
+LOSSES = np.r_[np.ones(50), np.zeros(950)]
+
+
+def test_a_larger_loss_of_quality_is_found_sooner() -> None:
+    found = power_of_quality("accuracy", LOSSES, 0.07, [0.01, 0.05, 0.2], SETTING)
+    assert found[0].found == 0.0
+    assert found[0].words.startswith("within the promise")
+    assert found[1].found == found[2].found == 1.0
+    assert found[2].rows_median is not None
+    assert found[1].rows_median is not None
+    assert found[2].rows_median < 200 < found[1].rows_median
+    assert found[2].seconds_median == found[2].rows_median + 600
+
+
+def test_what_takes_too_many_rows_is_said_to_be_not_found() -> None:
+    found = power_of_quality("accuracy", LOSSES, 0.07, [0.022], SETTING)[0]
+    assert found.found < 0.5
+    assert found.rows_median is None
+    assert found.seconds_median is None
+
+
+def test_a_larger_drift_is_found_sooner() -> None:
+    rng = np.random.default_rng(0)
+    number = power_of_drift("size", of(rng.normal(size=2000), "number"), "number", [0.05, 0.3, 1.0], 0.1, SETTING)
+    assert number[0].words == "below the minimum effect 0.1"
+    assert number[2].rows_median is not None
+    assert number[1].rows_median is not None
+    assert number[2].rows_median < number[1].rows_median
+    colours = of(rng.choice(["red", "blue", "green"], 2000).tolist(), "category")
+    assert power_of_drift("colour", colours, "category", [0.4], 0.1, SETTING)[0].found == 1.0
+
+
+def test_the_same_seed_finds_the_same() -> None:
+    assert power_of_quality("a", LOSSES, 0.07, [0.1], SETTING) == power_of_quality("a", LOSSES, 0.07, [0.1], SETTING)
