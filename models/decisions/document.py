@@ -69,11 +69,11 @@ class OverriddenGate(TypedDict):
 
 @with_config(AS_SAID)
 class Decision(TypedDict, total=False):
-    """A gate's verdict (`kind: gate`), a person's `override` of some, or a `rollback`."""
+    """A gate's verdict (`kind: gate`), a person's `override` of some, a `rollback`, or what ended a `canary`."""
 
-    kind: Literal["gate", "override", "rollback"]
+    kind: Literal["gate", "override", "rollback", "canary"]
     pipeline: str
-    gate: str  # `override` and `rollback` of those kinds
+    gate: str  # `override`, `rollback` and `canary` of those kinds
     verdict: Verdict
     version: int | None  # None before the gate that registers one
     work_key: str

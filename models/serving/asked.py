@@ -61,10 +61,10 @@ class Asked:
         return found[:KEY_CHARACTERS] if found else None
 
     @property
-    def request_key(self) -> str | None:
-        """What a sticky share goes by."""
+    def request_key(self) -> str:
+        """What a sticky share goes by; without a key each request is a client of its own."""
         found = self.header(REQUEST_KEY)
-        return found[:KEY_CHARACTERS] if found else self.client_key
+        return found[:KEY_CHARACTERS] if found else self.client_key or self.request_id
 
     @property
     def replayed(self) -> bool:

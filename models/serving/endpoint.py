@@ -14,7 +14,7 @@ from mlratchet.models.serving.metrics import Metrics, PipelineMetrics
 from mlratchet.models.serving.observing import Observer
 from mlratchet.models.serving.openapi import openapi
 from mlratchet.models.serving.reply import json_reply
-from mlratchet.models.serving.routing import ChampionOnly, Router
+from mlratchet.models.serving.routing import BesideRouter, Router
 from mlratchet.models.serving.slot import Slot
 from mlratchet.models.serving.troubles import Troubles
 from starlette.requests import Request
@@ -37,12 +37,12 @@ class Endpoint:
         router: Router | None = None,
         observer: Observer | None = None,
     ) -> None:
-        """`router`: None: all are the champion's; `observer`: None: nobody is told."""
+        """`router`: None: the champion and what is beside it in the slot; `observer`: None: nobody is told."""
         self.name, self.slot, self.config = name, slot, config
         counts = PipelineMetrics(metrics, name)
         self.troubles = Troubles(counts.error)
         self._answering = Answering(
-            name, config, router=router or ChampionOnly(slot), metrics=counts, troubles=self.troubles, observer=observer
+            name, config, router=router or BesideRouter(slot), metrics=counts, troubles=self.troubles, observer=observer
         )
         counts.tell(version=lambda: slot.current.version if slot.current else 0, waiting=lambda: self.waiting)
         self.pages: Mapping[tuple[str, str], Page] = {

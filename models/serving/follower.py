@@ -32,6 +32,18 @@ class PredictorLoader(Protocol):
         ...
 
 
+class BesideFollower(Protocol):
+    """Keeps a candidate beside the champion, or nobody (`canary_follower.py`). Never raises."""
+
+    def look(self, chain: Chain) -> None:
+        """With the ledger as it was just verified."""
+        ...
+
+    def lost(self, error: Exception) -> None:
+        """The ledger could not be read."""
+        ...
+
+
 class ChampionFollower:
     """Keeps the slot of one pipeline at the head of its ledger."""
 
@@ -45,11 +57,13 @@ class ChampionFollower:
         store: ObjectStore,
         loader: PredictorLoader,
         give_back: Callable[[], None] = lambda: None,
+        beside: BesideFollower | None = None,
     ) -> None:
-        """`give_back`: frees what a champion that serves no longer left; called at the look after a swap."""
+        """`give_back`: frees what a champion that serves no longer left; called at the look after a swap. `beside`:
+        keeps a candidate in its canary beside the champion."""
         self._name, self._slot = name, slot
         self._ledger, self._keys, self._store, self._loader = ledger, keys, store, loader
-        self._give_back = give_back
+        self._give_back, self._beside = give_back, beside
         self._served: Link | None = None  # the entry that promoted what serves
         self._failed: str | None = None  # digest of the head that could not be served
         self._failures = 0  # of it, one after the other
@@ -98,7 +112,7 @@ class ChampionFollower:
             self._untidy = False
             self._give_back()
         self._failed = None
-        chain = self._ledger.chain(self._name)
+        chain = self._chain()
         head = chain.head
         self._failed = head.digest if head is not None else None
         refuse_other(chain, self._served)
@@ -119,6 +133,18 @@ class ChampionFollower:
         self._served = head
         self._slot.swap(predictor)
         logger.info("%s: version %s (generation %s) is served", self._name, entry.version, entry.generation)
+
+    def _chain(self) -> Chain:
+        """The ledger; whoever is beside the champion is told of it first, because a new entry ends a canary."""
+        try:
+            chain = self._ledger.chain(self._name)
+        except Exception as error:
+            if self._beside is not None:
+                self._beside.lost(error)
+            raise
+        if self._beside is not None:
+            self._beside.look(chain)
+        return chain
 
     def promoted(self, head: LedgerEntry) -> Registration:
         """The record that the entry promoted. Raises ``SecurityError`` for another's."""
