@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from mlratchet.flows.approval_pause import wait_for_people
+from mlratchet.flows.canary import end_canary, resume_canary, stand_canary
 from mlratchet.flows.holding import stop_if_held, tell_holds
 from mlratchet.flows.parameters import RetrainParameters
 from mlratchet.flows.probation import prove
@@ -15,6 +17,7 @@ from mlratchet.models.errors import GateRefusedError, RatchetError
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.policy import approval_checks
 from mlratchet.models.monitoring.retraining import AlreadyAnsweredError
+from mlratchet.models.promotion.canary.evidence import live_digest
 from mlratchet.models.promotion.registered import REGISTRATION
 from mlratchet.tasks.actions.answer_findings import ACTOR
 from mlratchet.tasks.actions.start_retrains import asked_by_monitoring
@@ -69,10 +72,11 @@ def retrain(
             actor=ACTOR if because is not None else parameters.requested_by or whoever_started(),
             because=because,
         )
+        resume_canary(run)
         report.because(because)
         climb(run, report)
         ended = True
-    except Pause:  # it asks people, or somebody suspended it: nothing failed, and another process goes on
+    except Pause:  # it asks people, its version is in its canary, or somebody suspended it: another process goes on
         ended = True
         raise
     except AlreadyAnsweredError as error:
@@ -81,6 +85,8 @@ def retrain(
     except RatchetError as error:
         report = report.failed(error)
         ended = isinstance(error, GateRefusedError)
+        if run is not None:
+            end_canary(run, error.line())
     finally:
         if run is not None:
             report.read(run.reading)
@@ -133,14 +139,16 @@ def climb(run: Run, report: Report) -> None:
         report,
     )
     to_staging(run, record, staging)
+    live = stand_canary(run, work, record, staging)
     champion = guard(
         run,
         work,
         "champion",
-        evaluation.evidence(version=record.version, staged=staged),
+        replace(evaluation.evidence(version=record.version, staged=staged), canary=live),
         {
             **rows,
             **judged,
+            **live_digest(live),
             **{f"gate.{earlier.gate}": earlier.decision for earlier in (data, candidate, staging)},
         },
         report,

@@ -33,16 +33,9 @@ FOLDERS = (
     "studies/", "nodes/", "runs/", "retrains/",
 )  # fmt: skip
 OF_A_PIPELINE = (
-    "deployments/",
-    "orders/",
-    "waits/",
-    "holdout/",
-    "adoptions/",
-    "holds/",
-    "answers/",
-    "findings/",
+    "deployments/", "orders/", "waits/", "holdout/", "adoptions/", "holds/", "canary/", "answers/", "findings/",
     "windows/",
-)
+)  # fmt: skip
 CHAIN = re.compile(r"^(?P<folder>(?:holdout|adoptions)/[^/]+)/(?P<number>\d{8})\.json$")
 
 

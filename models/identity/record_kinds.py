@@ -54,8 +54,8 @@ KINDS = (
 
 OF_RECORDS_ALONE = (
     "versions/", "datasets/", "snapshots/", "listings/", "readings/", "rejects/", "registrations/", "gates/",
-    "deployments/", "orders/", "adoptions/", "runs/", "findings/", "windows/", "holds/", "retrains/", "canary/",
-    "answers/", "label-requests/",
+    "deployments/", "orders/", "adoptions/", "runs/", "findings/", "windows/", "holds/", "answers/", "retrains/",
+    "canary/", "label-requests/",
 )  # fmt: skip
 OF_RECORDS_AND_OTHERS = ("work/", "studies/")  # whose other objects have no .json in their names
 BESIDE_WEAR = re.compile(r"^holdout/[^/]+/[^/]*\.json", re.DOTALL)  # deeper are uses of before they were a chain
