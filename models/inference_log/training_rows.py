@@ -41,9 +41,7 @@ def problems_of(schema: Schema | None, format_name: str | None, log: LogConfig) 
         found.append(f"{where}: schema.group is {schema.group!r}, and no request says of which group it is")
     for name, field in schema.inputs.items():
         if is_by_digest(field):
-            found.append(
-                f"{where}: the log holds the digest of {name}, a field of kind {field.kind}, and not the value"
-            )
+            found.append(f"{where}: the log holds the digest of {name}, not its {field.kind}")
         elif log.how(name) != "whole":
             found.append(f"{where}: {name} is not logged whole; add it to serving.log.fields")
     others = set(schema.fields) - set(schema.inputs) - {schema.label, schema.id}
@@ -78,9 +76,8 @@ def rows_for_training(
     }
     mask = pc.and_(pc.equal(table["status"], 200), pc.invert(table["replayed"]))
     mask = pc.and_(mask, pc.is_in(table["variant"], pa.array(["champion", "canary", "previous"])))
-    answered = table.filter(mask).sort_by(
-        [("received_s", "ascending"), ("request_id", "ascending"), ("row", "ascending")]
-    )
+    order = [(name, "ascending") for name in ("received_s", "request_id", "row")]
+    answered = table.filter(mask).sort_by(order)
     found = [
         (received_s, row)
         for received_s, row in _rows(answered, known, schema)

@@ -68,8 +68,8 @@ class ActionRule(StrictModel):
             )
         if ":" not in self.when:
             raise ValueError(
-                f"{self.do} on {self.when} of several windows: name one subject, such as {self.when}:price; how often any "
-                "of them warns by chance is not known"
+                f"{self.do} on {self.when} of several windows: name one subject, such as {self.when}:price; how often "
+                "any of them warns by chance is not known"
             )
         return self
 
