@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from mlratchet.models.moments import utc
+
+if TYPE_CHECKING:
+    from mlratchet.models.promotion.canary.entry import CanaryEntry
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 PipelineArgument = Annotated[str, typer.Argument(help="Name of a pipeline.")]
@@ -110,16 +113,17 @@ def history(pipeline: PipelineArgument, everything: AllOption = False, as_json: 
     Exits with 6 when one of those shown does not (✗).
     """
     from mlratchet.flows.cli.output import emit, tell_left_out
+    from mlratchet.tasks.support.canaries import canaries_since
     from mlratchet.tasks.support.versions import history_of
     from mlratchet.tasks.wiring import open_adapters
 
-    entries = history_of(open_adapters(), pipeline, newest=None if everything else NEWEST)
-    lines = [
-        f"{e['generation']:>4}  {utc(e['at_s'])}  "
-        f"{e['action']:8}  version {e['version']}  {'✓' if e['verified'] else '✗'} {e['decision'][:12]}  "
-        f"{e['actor']}: {e['problem'] or e['reason']}"
-        for e in entries
-    ]
+    adapters = open_adapters()
+    entries = history_of(adapters, pipeline, newest=None if everything else NEWEST)
+    told = [(float(e["at_s"]), promotion_line(e)) for e in entries]
+    if not as_json:
+        since_s = told[0][0] if told else 0.0
+        told += [(one.at_s, canary_line(one)) for one in canaries_since(adapters, pipeline, since_s)]
+    lines = [line for _, line in sorted(told)]
     none = f"no version of {pipeline} was promoted yet; `ratchet run {pipeline}` trains one and promotes it"
     emit(entries, lines or [none], as_json=as_json)
     left_out = entries[0]["generation"] - 1 if entries else 0
@@ -127,6 +131,21 @@ def history(pipeline: PipelineArgument, everything: AllOption = False, as_json: 
         tell_left_out(f"{left_out} earlier {'entry is' if left_out == 1 else 'entries are'}")
     if not all(entry["verified"] for entry in entries):
         raise typer.Exit(6)
+
+
+def promotion_line(entry: dict[str, Any]) -> str:
+    """Of the ledger."""
+    return (
+        f"{entry['generation']:>4}  {utc(entry['at_s'])}  {entry['action']:8}  version {entry['version']}  "
+        f"{'✓' if entry['verified'] else '✗'} {entry['decision'][:12]}  "
+        f"{entry['actor']}: {entry['problem'] or entry['reason']}"
+    )
+
+
+def canary_line(entry: CanaryEntry) -> str:
+    """Beside the ledger: how it stands, or how it ended."""
+    how = entry.outcome or entry.phase
+    return f"{'':4}  {utc(entry.at_s)}  canary    version {entry.version}  {how}  {entry.actor}: {entry.reason}"
 
 
 def promote(

@@ -17,6 +17,7 @@ from mlratchet.models.registration.record import Registration, find_registration
 from mlratchet.models.registration.tracking import load_tracking
 from mlratchet.tasks.actions.approving import open_requests
 from mlratchet.tasks.support.answers import standings
+from mlratchet.tasks.support.canaries import going_on
 from mlratchet.tasks.wiring import Adapters
 
 TESTED = "test_"  # how a run calls a metric on the test rows
@@ -32,7 +33,7 @@ class PipelineLine(TypedDict):
     age_s: float | None  # since it became champion
     schedule: str | None
     health: str
-    waits: str | None  # which version waits for whom, where people are asked
+    waits: str | None  # which version waits for whom, where people are asked; or is in its canary
 
 
 def overview(adapters: Adapters, *, ask: Callable[[str], str] = readiness) -> list[PipelineLine]:
@@ -55,7 +56,7 @@ def line_of(adapters: Adapters, name: str, ask: Callable[[str], str]) -> Pipelin
         waits=None,
     )
     try:
-        line["waits"] = asked_in(adapters, name)
+        line["waits"] = asked_in(adapters, name) or in_canary(adapters, name)
         line["schedule"] = schedule_of(adapters, name)
         head = adapters.ledger.head(name)
         if head is None:
@@ -77,6 +78,15 @@ def asked_in(adapters: Adapters, name: str) -> str | None:
             reasons = "; ".join(one.reason for one in found if one.verdict == "inconclusive")
             return f"version {request.subject.version} {reasons}"
     return None
+
+
+def in_canary(adapters: Adapters, name: str) -> str | None:
+    """Which version is beside the champion, for how many clients."""
+    entry, _, over = going_on(adapters, name)
+    if entry is None or over:
+        return None
+    place = "the shadow" if entry.phase == "shadow" else f"its canary, {100 * entry.share:g} % of the clients"
+    return f"version {entry.version} in {place}"
 
 
 def health_of(adapters: Adapters, name: str, ask: Callable[[str], str]) -> str:
