@@ -7,6 +7,7 @@ from typing import Any
 
 from mlratchet.flows.approval_pause import wait_for_people
 from mlratchet.flows.canary import end_canary, resume_canary, stand_canary
+from mlratchet.flows.holding import stop_if_held, tell_holds
 from mlratchet.flows.parameters import RetrainParameters
 from mlratchet.flows.probation import prove
 from mlratchet.flows.runs.naming import name_of_run
@@ -94,12 +95,14 @@ def climb(run: Run, report: Report) -> None:
     if work.done is not None and work.champion is not None and (work.is_champion or work.was_champion):
         url = deploy(run, work.champion.version)
         report.recognised(work.done, work.champion, url)
+        tell_holds(run, report)
         if work.is_champion:  # the run that promoted it may have been killed before its probation
             prove(run, work, work.done, work.champion, url, report)
         return
 
     checked = validate(run, snapshot, work)
     data = guard(run, work, "data", checked.evidence, checked.digests, report)
+    stop_if_held(run, work, data, report)
     dataset = preprocess(run, work, snapshot, checked)
     trained = train(run, work)
     report.trained(trained, run.adapters.tracker.run_url(trained.tracking_run))

@@ -19,6 +19,7 @@ from mlratchet.flows.cli import (
     new,
     pipelines,
     rejects,
+    resolving,
     runs,
     schema,
     stack,
@@ -70,6 +71,7 @@ exporting.register(app)
 data.register(app)
 rejects.register(app)
 approvals.register(app)
+resolving.register(app)
 compare.register(app)
 audit.register(app)
 demo.register(app)

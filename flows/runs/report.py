@@ -15,6 +15,7 @@ from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.signed_records import ADOPT
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.promotion.holds import Hold
 from mlratchet.models.registration.record import Registration
 from mlratchet.tasks.steps.evaluate import Evaluation
 from mlratchet.tasks.steps.train import Trained
@@ -65,6 +66,16 @@ class Report:
                 f"{champion.version}; `ratchet rollback {record.name} --to {record.version}` brings it back"
             )
         self.facts |= {"outcome": "unchanged", "version": record.version, "url": url, "line": line}
+
+    def held(self, holds: list[Hold]) -> None:
+        """What holds the pipeline, though this run had nothing to promote."""
+        if holds:
+            self.facts["held"] = [hold.in_words() for hold in holds]
+            self.facts["line"] += f"; {'; '.join(self.facts['held'])}"
+
+    def lifted(self, holds: list[Hold]) -> None:
+        """What this run's delivery ended."""
+        self.facts["lifted"] = [hold.entry.finding for hold in holds]
 
     def trained(self, trained: Trained, url: str) -> None:
         """Steps and seconds, and where MLflow shows the training."""

@@ -1,7 +1,7 @@
 """Load an exported program without unpickling anything that a bucket could have written.
 
-A `.pt2` archive may carry pickles; MLflow refuses such archives when ``MLFLOW_ALLOW_PICKLE_DESERIALIZATION`` is
-false, which `infra/settings.py` sets. ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD`` would undo it: refuse to run.
+A `.pt2` archive may carry pickles and more: `program_archive.py` refuses those. ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD``
+would undo it: refuse to run.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mlratchet.infra.artifact.program_archive import refuse_other_than_tensors
 from mlratchet.infra.settings import forbid_pickle
 from mlratchet.models.artifact.files import PROGRAM
 from mlratchet.models.errors import ConfigurationError, RatchetError, SecurityError
@@ -34,14 +35,8 @@ def load_exported(directory: Path) -> Model:
             f"{directory}: holds {other[0]}, which is no part of an exported program; nothing is loaded"
         )
     forbid_pickle()
-    from mlflow.exceptions import MlflowException
-    from mlflow.pytorch import _validate_pt2_archive_is_pickle_free as refuse_pickles
-
     archive = directory / PROGRAM
-    try:
-        refuse_pickles(str(archive))
-    except MlflowException as exc:
-        raise SecurityError(f"{directory}: refused to load: {exc.message[:200]}") from exc
+    refuse_other_than_tensors(archive)
     return program_model(torch.export.load(archive))
 
 

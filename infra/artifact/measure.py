@@ -126,9 +126,9 @@ def main(directory: Path, folder: Path, threads: int) -> None:
     """In the clean process."""
     die_with_parent()
     collect_seldom()  # as the server does
-    import mlflow.pytorch  # noqa: F401 - resident in a server too: before the baseline of the memory
     import torch
     from mlratchet.infra.artifact.exported import load_exported
+    from mlratchet.infra.serving.memory import settle_imports
     from safetensors.numpy import load_file
 
     if forked():
@@ -137,6 +137,7 @@ def main(directory: Path, folder: Path, threads: int) -> None:
     if told is not None:
         confine(Bounds.from_json(told))
     tempfile.tempdir = str(folder)
+    settle_imports()  # resident in a server too: before the baseline of the memory
     torch.set_num_threads(threads)
     tensors = load_file(folder / SAMPLE)
     x, expected = Inputs.from_arrays(tensors), torch.from_numpy(tensors["expected"])

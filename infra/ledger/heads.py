@@ -10,7 +10,7 @@ from urllib.parse import quote
 from mlratchet.infra.settings import AuditSettings, Settings
 from mlratchet.models.ledger.remembered import Verified
 
-Chained = Literal["deployment", "wear", "version", "canary"]
+Chained = Literal["deployment", "wear", "version", "hold", "canary"]
 Kept = Literal[Verified, Chained]
 
 

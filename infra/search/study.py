@@ -35,7 +35,7 @@ TOLD: dict[State, TrialState] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class AskedTrial:
     """A trial to run."""
 
     number: int
@@ -87,13 +87,13 @@ class Search:
             **known,
         )
 
-    def left(self) -> list[Asked]:
+    def left(self) -> list[AskedTrial]:
         """Trials that an earlier process had under way."""
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         found = [t for t in running if t.number not in self._open]
         return [self._begin(optuna.trial.Trial(self._study, t._trial_id), resumed=True) for t in found]
 
-    def ask(self) -> Asked | None:
+    def ask(self) -> AskedTrial | None:
         """The next trial; None when a grid has no more points."""
         existing = self._study.get_trials(deepcopy=False)
         if not any(trial.state == TrialState.WAITING for trial in existing):
@@ -106,13 +106,13 @@ class Search:
                 self._study.enqueue_trial(self._encoded(point))
         return self._begin(self._study.ask())
 
-    def _begin(self, trial: optuna.trial.Trial, *, resumed: bool = False) -> Asked:
+    def _begin(self, trial: optuna.trial.Trial, *, resumed: bool = False) -> AskedTrial:
         """Draw every value, with this trial's own random numbers."""
         self._study.sampler = sampler(self._tune, trial.number)
         drawn = {key: trial._suggest(key, self._space[key]) for key in sorted(self._space)}
         with self._lock:
             self._open[trial.number] = trial
-        return Asked(number=trial.number, values=self._decoded(drawn), resumed=resumed)
+        return AskedTrial(number=trial.number, values=self._decoded(drawn), resumed=resumed)
 
     def _point(self, place: int) -> Values | None:
         """Of the grid, in an order shuffled by the seed, so that a small budget sees all of it."""

@@ -6,6 +6,7 @@ memory, never the delivery. A delivery that fits is never written.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import weakref
 from bisect import bisect_left
@@ -52,10 +53,19 @@ class Records(Collection[Record]):
     def __contains__(self, one: object) -> bool:
         return isinstance(one, Record) and any(held.id == one.id for held in self)
 
+    @property
+    def table_count(self) -> int:
+        """In how many tables they are held."""
+        return len(self._tables)
+
+    def table(self, number: int) -> pa.Table:
+        """One of those, as `record_table` holds records; of bounded size."""
+        one = self._tables[number]
+        return _opened(one) if isinstance(one, Path) else one
+
     def tables(self) -> Iterator[pa.Table]:
-        """The records as `record_table` holds them, in tables of bounded size."""
-        for one in self._tables:
-            yield _opened(one) if isinstance(one, Path) else one
+        """All of them, in order."""
+        return map(self.table, range(self.table_count))
 
     def column_names(self) -> set[str]:
         """Of what travels with any of the records."""
@@ -66,10 +76,22 @@ class Records(Collection[Record]):
             if table[CELL + name].null_count < table.num_rows
         }
 
-    def only(self, keep: Callable[[Record], bool]) -> Records:
-        """Those of them, in their order. A byte is kept of each."""
-        masks = [np.fromiter(map(keep, unpacked_records(table)), bool, table.num_rows) for table in self.tables()]
-        return _Some(self, masks)
+    def only(self, keep: Callable[[pa.Table], np.ndarray[Any, np.dtype[np.bool_]]]) -> Records:
+        """Those that `keep` says of the rows of each table, in their order. A byte is kept of each."""
+        return _Some(self, [keep(table) for table in self.tables()])
+
+    def ids_at(self, places: Iterable[int]) -> list[str]:
+        """The ids at these places of the order, ascending."""
+        wanted = np.unique(np.fromiter(places, np.int64))
+        found: list[str] = []
+        before = 0
+        for table in self.tables() if len(wanted) else ():
+            here = wanted[(wanted >= before) & (wanted < before + table.num_rows)] - before
+            found += table["id"].take(here).to_pylist()
+            before += table.num_rows
+            if before > wanted[-1]:
+                break
+        return found
 
     @property
     def size_bytes(self) -> int:
@@ -82,13 +104,17 @@ class _Some(Records):
 
     def __init__(self, whole: Records, masks: Sequence[np.ndarray[Any, Any]]) -> None:
         super().__init__((), sum(int(mask.sum()) for mask in masks))
-        self._whole, self._masks = whole, masks
+        self._whole, self._masks = whole, [(number, mask) for number, mask in enumerate(masks) if mask.any()]
 
-    def tables(self) -> Iterator[pa.Table]:
+    @property
+    def table_count(self) -> int:
         """See the base."""
-        for table, mask in zip(self._whole.tables(), self._masks, strict=True):
-            if mask.any():
-                yield table.filter(mask)
+        return len(self._masks)
+
+    def table(self, number: int) -> pa.Table:
+        """See the base."""
+        at, mask = self._masks[number]
+        return self._whole.table(at).filter(mask)
 
     @property
     def size_bytes(self) -> int:
@@ -100,9 +126,7 @@ NO_RECORDS = Records((), 0)
 
 
 def _remove(folder: Path) -> None:
-    for file in folder.iterdir():
-        file.unlink(missing_ok=True)
-    folder.rmdir()
+    shutil.rmtree(folder, ignore_errors=True)  # it may be gone with the folder that it is in
 
 
 def records_of(records: Records | Iterable[Record], tensors: Sequence[TensorSpec] = ()) -> Records:

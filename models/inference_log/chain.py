@@ -106,14 +106,14 @@ class WriterChain:
         return said
 
 
-class Record(NamedTuple):
+class VerifiedLogFile(NamedTuple):
     """A record that verified."""
 
     said: LogFile
     digest: str  # SHA-256 hex of its bytes
 
 
-def read_record(store: ObjectStore, trusted: TrustedKeys, key: str) -> Record:
+def read_record(store: ObjectStore, trusted: TrustedKeys, key: str) -> VerifiedLogFile:
     """Raises ``ObjectNotFound`` (``ForeignRecord``) for one that does not verify."""
     where = f"{store.bucket}/{key}"
     data = bare(store).get(key)
@@ -123,7 +123,7 @@ def read_record(store: ObjectStore, trusted: TrustedKeys, key: str) -> Record:
         raise
     except SecurityError as error:  # by a key that is not in the list
         raise ForeignRecord(str(error)) from error
-    return Record(parse_log_file(body, key, where=where), digest_bytes(data))
+    return VerifiedLogFile(parse_log_file(body, key, where=where), digest_bytes(data))
 
 
 def put_file(store: ObjectStore, key: str, data: bytes) -> None:

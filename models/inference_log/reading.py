@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.identity.keys import Keys
 from mlratchet.models.identity.signed_records import bare
-from mlratchet.models.inference_log.chain import Record
+from mlratchet.models.inference_log.chain import VerifiedLogFile
 from mlratchet.models.inference_log.columns import FIELD, LABELS, OF_EVERY_ROW
 from mlratchet.models.inference_log.file import Holds, LogFile
 from mlratchet.models.inference_log.walk import walk_chains
@@ -101,7 +101,7 @@ def list_log(
     """The files with rows of [since_s, until_s), of one version or of all, and what is missing in the chains there."""
     walk = walk_chains(bare(store), keys.trusted(), pipeline, holds=holds, since_s=since_s, until_s=until_s)
 
-    def wanted(record: Record) -> bool:
+    def wanted(record: VerifiedLogFile) -> bool:
         said = record.said
         overlaps = said.first_s < until_s and said.last_s >= since_s
         return bool(said.object) and overlaps and (version is None or said.version == version)

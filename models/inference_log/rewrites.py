@@ -15,7 +15,7 @@ from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.identity.signed_records import ForeignRecord, bare, verified_record
 from mlratchet.models.identity.signing import TrustedKeys
-from mlratchet.models.inference_log.chain import Record
+from mlratchet.models.inference_log.chain import VerifiedLogFile
 from mlratchet.models.inference_log.file import Holds, LogFile, folder_of
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from pydantic import Field, ValidationError
@@ -62,7 +62,7 @@ class LogRewrite(StrictModel):
 class Kept:
     """What is kept of a record."""
 
-    record: Record
+    record: VerifiedLogFile
     why: Why
     was: str  # SHA-256 hex of the file that the writer published
 
@@ -113,6 +113,6 @@ def read_rewrites(store: ObjectStore, trusted: TrustedKeys, pipeline: str, holds
         done.append(one)
         for record in one.records:
             kept.setdefault(record.said.writer, {})[record.said.number] = Kept(
-                Record(record.said, record.digest), one.why, record.was
+                VerifiedLogFile(record.said, record.digest), one.why, record.was
             )
     return Rewrites(done=tuple(done), head=head, kept=kept, problems=tuple(problems))

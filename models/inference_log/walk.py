@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mlratchet.models.identity.signing import TrustedKeys
-from mlratchet.models.inference_log.chain import Record, read_record
+from mlratchet.models.inference_log.chain import VerifiedLogFile, read_record
 from mlratchet.models.inference_log.file import Holds, chain_folder, record_key
 from mlratchet.models.inference_log.rewrites import Kept, read_rewrites
 from mlratchet.models.ports.reading import side_by_side
@@ -17,7 +17,7 @@ from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 class Walk:
     """What the chains hold of a stretch."""
 
-    records: tuple[Record, ...]
+    records: tuple[VerifiedLogFile, ...]
     problems: tuple[str, ...]
     erased: int  # rows
     settled_s: float | None  # the earliest over the writers; None: there is no record
@@ -42,7 +42,7 @@ def walk_chains(
     the first of them to the one after the last."""
     rewrites = read_rewrites(store, trusted, pipeline, holds)
     numbers = numbers_of(store, pipeline, holds)
-    records: list[Record] = []
+    records: list[VerifiedLogFile] = []
     problems = list(rewrites.problems)
     settled: list[float] = []
     for writer in sorted({*numbers, *rewrites.kept}):
@@ -92,7 +92,7 @@ class _Chain:
     def _name(self, number: int) -> str:
         return record_key(*self._place, number)
 
-    def _record(self, number: int) -> Record | str:
+    def _record(self, number: int) -> VerifiedLogFile | str:
         """The record, or what is wrong with it."""
         if number in self._kept:
             return self._kept[number].record
@@ -102,11 +102,11 @@ class _Chain:
         except ObjectNotFound as error:  # gone, or nobody's
             return str(error) if "no such object" not in str(error) else f"{self._store.bucket}/{key}: is missing"
 
-    def between(self, since_s: float, until_s: float) -> tuple[list[Record], list[str]]:
+    def between(self, since_s: float, until_s: float) -> tuple[list[VerifiedLogFile], list[str]]:
         """Records from the first that can hold what came at `since_s`, up to the one by which all of before `until_s`
         is settled; and what is wrong."""
         first = self._first_after(since_s)
-        found: list[Record] = []
+        found: list[VerifiedLogFile] = []
         problems: list[str] = []
         before = self._record(first - 1) if first > 1 else ""
         numbers = range(first, self._newest + 1)
@@ -114,7 +114,7 @@ class _Chain:
             if isinstance(record, str):
                 problems.append(record)
             else:
-                if isinstance(before, Record) and record.said.previous != before.digest:
+                if isinstance(before, VerifiedLogFile) and record.said.previous != before.digest:
                     problems.append(f"{self._store.bucket}/{self._name(number)}: does not follow the record before it")
                 elif number == 1 and record.said.previous:
                     problems.append(f"{self._store.bucket}/{self._name(1)}: names a record before the first")

@@ -43,9 +43,6 @@ class QualityRule(StrictModel):
     at_least: Literal["promise"] | float = "promise"
     """`promise`: the lower end of the interval that the champion's gate recorded for it; or a number. For a metric
     that is better when it is lower it is the most that is allowed."""
-    labels_within: float = Field(default=3600.0, ge=0, le=366 * 86_400)
-    """Seconds after a request by which its label counts; rows are taken in the order of their requests, so a later
-    one would change what was said already."""
     minimum_labels: int = Field(default=30, ge=10)
     """Fewer labelled rows in a window: its figures are shown without a word on them."""
 

@@ -17,17 +17,18 @@ from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.metrics import PipelineMetrics
 from mlratchet.models.serving.observing import Answered, Observer
 from mlratchet.models.serving.predictor import NoFiniteAnswerError, Predictor
+from mlratchet.models.serving.reading.limits import check_count
+from mlratchet.models.serving.reading.media import check_media_type, read_request
 from mlratchet.models.serving.refusal import BadRequestError
 from mlratchet.models.serving.reply import Reply, json_reply, problem
 from mlratchet.models.serving.routing import Router, Variant
-from mlratchet.models.serving.schema import check_count, instances_of_request, rows_of
+from mlratchet.models.serving.schema import rows_of_content
 from mlratchet.models.serving.together import PreparedTogether
 from mlratchet.models.serving.troubles import Troubles
 from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.workloads.examples import ExamplePreparer
 
 logger = logging.getLogger(__name__)
-JSON_TYPE = "application/json"
 VERSION_HEADER = "x-model-version"
 SHORT_BYTES = 32_768  # a longer body, and every picture, is read on a thread: others are answered meanwhile
 CLIENT_GONE = 499  # as others count it; nobody reads the answer
@@ -79,21 +80,17 @@ class Answering:
         """The road itself. Raises what stands above."""
         asked.variant = self._routed(asked)  # for whom nobody can answer is refused before its body is read
         with self.room.arrival() as held:
-            body = await self._read(asked, held)
+            content_type = asked.header(b"content-type")
+            check_media_type(content_type, asked.variant.predictor.signature)
+            body = await self._body.read(asked, held.take)
             held.wait()
             variant = asked.variant = self._routed(asked)  # a body may have taken long: who serves now answers
-            asked.rows = await self._prepared(asked, body, variant.predictor, held)
+            asked.rows = await self._prepared(asked, body, content_type, variant.predictor, held)
             asked.answers = await self._batcher.predict(variant.predictor, asked.rows)
         asked.status = 200
         self._metrics.answered(len(asked.rows), asked.version, time.perf_counter() - asked.began)
         answer = {"predictions": asked.answers.predictions, "version": variant.predictor.version}
         return json_reply(answer, 200, [version_header(asked.version)])
-
-    async def _read(self, asked: Asked, held: Held) -> bytes:
-        kind = (asked.header(b"content-type") or JSON_TYPE).lower().split(";")[0].strip()
-        if kind != JSON_TYPE:
-            raise BadRequestError("content-type", f"got {kind[:100]!r}, expected {JSON_TYPE}", 415)
-        return await self._body.read(asked, held.take)
 
     def _routed(self, asked: Asked) -> Variant:
         variant = self._router.route(asked.request_key)
@@ -102,19 +99,23 @@ class Answering:
             raise BadRequestError("model", words, 503, retry_after_s=RETRY_AFTER_S)
         return variant
 
-    async def _prepared(self, asked: Asked, body: bytes, predictor: Predictor, held: Held) -> Inputs:
+    async def _prepared(
+        self, asked: Asked, body: bytes, content_type: str | None, predictor: Predictor, held: Held
+    ) -> Inputs:
         """The rows, as the version that answers prepares them."""
         signature = predictor.signature
         here = predictor.preparer is None and signature.input.kind != "image"
         if len(body) <= SHORT_BYTES and here:
-            asked.instances = instances_of_request(body)
-            if not predictor.prepares_together:
-                return rows_of(asked.instances, signature)
-            check_count(asked.instances, signature)
-            return await self._together.rows(asked.instances, signature)
+            content = read_request(body, signature, content_type)
+            asked.instances = content.instances
+            if content.rows is not None or not predictor.prepares_together:
+                return rows_of_content(content, signature)
+            with content.told():
+                check_count(content.instances, signature)
+                return await self._together.rows(content.instances, signature)
         loop = asyncio.get_running_loop()
         asked.instances, rows = await loop.run_in_executor(
-            self._reader, read_aside, body, signature, predictor.preparer
+            self._reader, read_aside, body, content_type, signature, predictor.preparer
         )
         held.take(rows.nbytes)
         return rows
@@ -166,10 +167,12 @@ class Answering:
         )
 
 
-def read_aside(body: bytes, signature: Signature, preparer: ExamplePreparer | None) -> tuple[Any, Inputs]:
+def read_aside(
+    body: bytes, content_type: str | None, signature: Signature, preparer: ExamplePreparer | None
+) -> tuple[Any, Inputs]:
     """What a long body asks about, and its rows, on another thread."""
-    instances = instances_of_request(body)
-    return instances, rows_of(instances, signature, preparer=preparer)
+    content = read_request(body, signature, content_type)
+    return content.instances, rows_of_content(content, signature, preparer=preparer)
 
 
 def version_header(version: str) -> tuple[bytes, bytes]:

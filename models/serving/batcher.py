@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from mlratchet.models.serving.predictor import Answers, Predictor
-from mlratchet.models.serving.schema import MAX_ROW_BYTES
+from mlratchet.models.serving.reading.limits import MAX_ROW_BYTES
 from mlratchet.models.tensors.named import Inputs
 
 

@@ -29,12 +29,12 @@ class ServingConfig(StrictModel):
     """Column of a table -> lowest and highest value; a request outside is refused."""
     poll_seconds: float = Field(default=1.0, gt=0, le=3600)
     """How often the ledger is asked for a new champion."""
+    canary: CanaryConfig | None = Field(default=None, exclude_if=lambda value: value is None)
+    """What a new version has to stand on real requests before the champion gate; null: nothing."""
     log: LogConfig = Field(default=LogConfig(), exclude_if=lambda value: value == LogConfig())
     """What is written down of requests."""
     labels: LabelsConfig | None = Field(default=None, exclude_if=lambda value: value is None)
     """Labels that come later; null: through `/feedback` alone."""
-    canary: CanaryConfig | None = Field(default=None, exclude_if=lambda value: value is None)
-    """What a new version has to stand on real requests before the champion gate; null: nothing."""
 
     @field_validator("ranges")
     @classmethod

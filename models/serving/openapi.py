@@ -10,7 +10,9 @@ from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.serving.config import MOST_BYTES, ServingConfig
 from mlratchet.models.serving.examples import example_schema
-from mlratchet.models.serving.schema import most_instances
+from mlratchet.models.serving.reading.described import other_bodies
+from mlratchet.models.serving.reading.limits import most_instances
+from mlratchet.models.serving.reading.media import JSON
 from mlratchet.models.tensors.spec import TensorSpec
 
 Json = dict[str, Any]
@@ -19,7 +21,7 @@ REFUSALS = {
     "400": "The body is not JSON",
     "408": "The request did not arrive in time",
     "413": "The request is too large",
-    "415": "The content type is not application/json",
+    "415": "The content type is none in which this model's examples are told",
     "421": "The Host is not a name of this server",
     "422": "A field is wrong",
     "500": "The model or the server failed; the id stands in the log",
@@ -137,7 +139,22 @@ def row_by_position(signature: Signature) -> Json:
 
 
 def request(signature: Signature | None) -> Json:
-    """The JSON schema of the body of `/predict`."""
+    """The JSON schema of the body of `/predict`: many instances, or one that stands for itself."""
+    return {"anyOf": [many(signature), one_alone(signature)]} if signature is not None else many(signature)
+
+
+def one_alone(signature: Signature) -> Json:
+    """An instance that is told from a list of them: an object has at least one field, a list one value."""
+    described = instance(signature)
+    forms = [{**one, **AT_LEAST_ONE[one["type"]]} for one in described.get("oneOf", [described])]
+    return {"oneOf": forms} if len(forms) > 1 else forms[0]
+
+
+AT_LEAST_ONE: Json = {"object": {"minProperties": 1}, "array": {}}
+
+
+def many(signature: Signature | None) -> Json:
+    """The JSON schema of a list of instances."""
     instances: Json = {"type": "array", "minItems": 1, "items": instance(signature)}
     if signature is not None:
         instances["maxItems"] = most_instances(signature)
@@ -243,13 +260,14 @@ def openapi(
     }
     retry: Json = {"retry-after": {"schema": {"type": "integer"}, "description": "seconds"}}
     busy = answer("No champion is loaded yet, or too many requests are waiting", PROBLEM, version | retry)
-    described = {"schema": request(signature), "example": example(signature)}
+    in_json = {"schema": request(signature), "example": example(signature)}
+    content = {JSON: in_json} | (other_bodies(signature) if signature is not None else {})
     predict = {
         "summary": "Predict with the champion",
         MOST_BYTES: config.max_request_bytes,
         "description": f"At most {config.max_request_bytes} bytes, within {config.read_seconds:g} s.",
         "operationId": "predict",
-        "requestBody": {"required": True, "content": {"application/json": described}},
+        "requestBody": {"required": True, "content": content},
         "responses": {
             "200": answer("One prediction per instance", reply, version),
             **{status: answer(words, PROBLEM) for status, words in REFUSALS.items()},

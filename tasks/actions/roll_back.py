@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import getpass
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from mlratchet.models.decisions.document import Decision
 from mlratchet.models.decisions.signature import publish_decision
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.ledger.entry import LedgerConflict
+from mlratchet.models.ledger.entry import LedgerConflict, LedgerEntry
 from mlratchet.models.ledger.undo import version_before
 from mlratchet.models.promotion.change import change_champion
+from mlratchet.tasks.support.holds import hold_book
 from mlratchet.tasks.support.pipelines import require_pipeline
 from mlratchet.tasks.support.versions import promoted_record, verify_bytes
 from mlratchet.tasks.wiring import Adapters
@@ -48,19 +50,7 @@ def roll_back(
             f"{head.version} champion since (generation {head.generation}); nothing was moved"
         )
     earlier = {e.version: e for e in entries if e.version != head.version}  # the newest entry of each
-    if not earlier:
-        raise ConfigurationError(f"{pipeline} had no champion before version {head.version}")
-    target = to if to is not None else version_before(entries)
-    if target is None:
-        raise ConfigurationError(
-            f"version {head.version} of {pipeline} is the first promotion that stands: the others were rolled back; "
-            f"`ratchet rollback {pipeline} --to VERSION` brings one of {sorted(earlier)} back"
-        )
-    if target == head.version:
-        raise ConfigurationError(f"version {target} of {pipeline} is champion already (generation {head.generation})")
-    if target not in earlier:
-        known = sorted(earlier)
-        raise ConfigurationError(f"version {target} of {pipeline} was never champion before; choose from {known}")
+    target = target_of(entries, to)
     record = promoted_record(adapters, earlier[target])
     actor = actor or getpass.getuser()
 
@@ -85,6 +75,7 @@ def roll_back(
         adapters.ledger,
         adapters.registry,
         record,
+        holds=hold_book(adapters),
         authorise=asked_for,
         over_generation=head.generation,
         actor=actor,
@@ -93,3 +84,26 @@ def roll_back(
         without_registry=True,
     )
     return asdict(change.entry) | {"follows": change.follows}
+
+
+def target_of(entries: Sequence[LedgerEntry], to: int | None) -> int:
+    """The version to go back to: `to`, or the one under the champion in the chain of promotions.
+
+    Raises ``ConfigurationError``, with the versions to choose from, when it cannot be gone back to.
+    """
+    head = entries[-1]
+    pipeline = head.name
+    known = sorted({entry.version for entry in entries} - {head.version})
+    if not known:
+        raise ConfigurationError(f"{pipeline} had no champion before version {head.version}")
+    target = to if to is not None else version_before(entries)
+    if target is None:
+        raise ConfigurationError(
+            f"version {head.version} of {pipeline} is the first promotion that stands: the others were rolled back; "
+            f"`ratchet rollback {pipeline} --to VERSION` brings one of {known} back"
+        )
+    if target == head.version:
+        raise ConfigurationError(f"version {target} of {pipeline} is champion already (generation {head.generation})")
+    if target not in known:
+        raise ConfigurationError(f"version {target} of {pipeline} was never champion before; choose from {known}")
+    return target

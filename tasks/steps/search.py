@@ -13,7 +13,7 @@ from typing import Literal
 from mlratchet.infra.machine.hardware import check_hardware
 from mlratchet.infra.machine.scratch import is_gone
 from mlratchet.infra.search.journal import BucketJournal
-from mlratchet.infra.search.study import Asked, Search
+from mlratchet.infra.search.study import AskedTrial, Search
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.fault_points import fault_point
 from mlratchet.models.identity.claim import take_claim
@@ -110,7 +110,7 @@ class Pool:
         self._free = list(range(study.slots.count))
         self._running: dict[Future[TrialFacts | None], tuple[int, str]] = {}  # -> slot, work key
         self._known = {trial.work_key: trial.number for trial in optuna.trials() if trial.state == "complete"}
-        self._left: list[Asked] = optuna.left()
+        self._left: list[AskedTrial] = optuna.left()
         self._repeats = self._failures = 0
         timeout_s = study.tune.timeout_seconds
         self._deadline = time.monotonic() + timeout_s if timeout_s is not None else None

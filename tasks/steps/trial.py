@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from mlratchet.infra.search.study import Asked, Search
+from mlratchet.infra.search.study import AskedTrial, Search
 from mlratchet.models.data.prepared_shards import with_fitted
 from mlratchet.models.errors import ConfigurationError, InfrastructureError, RatchetError, SecurityError
 from mlratchet.models.fault_points import fault_point
@@ -38,7 +38,7 @@ class Trial:
         study: Study,
         search: Search,
         tracking: StudyTracking,
-        asked: Asked,
+        asked: AskedTrial,
         *,
         stopping: threading.Event,
     ) -> None:

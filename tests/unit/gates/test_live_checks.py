@@ -34,8 +34,9 @@ def live(**more: Any) -> LiveEvidence:
     """A candidate that did well in everything."""
     facts: dict[str, Any] = {
         "version": 4, "champion_version": 3, "began_s": 0.0, "until_s": 100.0, "requests": 600,
-        "minimum_requests": 500, "shadowed": 200, "failed": Tally(yes=0, n=600), "champion_failed": Tally(yes=5, n=9000),
-        "shadow_failed": Tally(yes=0, n=200), "slow": {"50": Tally(yes=3, n=600)}, "differs": {"0": Tally(yes=4, n=200)},
+        "minimum_requests": 500, "shadowed": 200, "failed": Tally(yes=0, n=600),
+        "champion_failed": Tally(yes=5, n=9000), "shadow_failed": Tally(yes=0, n=200),
+        "slow": {"50": Tally(yes=3, n=600)}, "differs": {"0": Tally(yes=4, n=200)},
         "right": {"0": Tally(yes=380, n=400)}, "champion_right": {"0": Tally(yes=4700, n=5000)},
     }  # fmt: skip
     return LiveEvidence(**(facts | more))

@@ -13,16 +13,15 @@ from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.identity.claim import claim_key, read_claims, take_claim
 from mlratchet.models.identity.keys import PublicKeys
+from mlratchet.models.identity.record_kinds import KINDS, kind_of
 from mlratchet.models.identity.signed_records import (
     ASIDE,
     ASIDE_OF_LOG,
-    KINDS,
     ForeignRecord,
     RecordStore,
     UnsignedRecord,
     aside_of,
     bare,
-    kind_of,
     signed_record,
 )
 from mlratchet.models.identity.signing import Signer, TrustedKeys
@@ -50,6 +49,8 @@ NAMES = {
     "invitation": "nodes/w-000001/invitation.json",
     "finding": f"findings/digits/{'a' * 64}.json",
     "window": "windows/digits/00000001.json",
+    "hold": "holds/digits/00000001.json",
+    "retrain": f"retrains/{'a' * 64}.json",
     "adoption": "adoptions/digits/00000001.json",
     "log-file": "log/digits/chain/w1/00000001.json",
     "log-rewrite": "log/digits/rewrites/00000001.json",

@@ -33,6 +33,8 @@ NUMBERS = Signature(
     classes=("no", "yes"),
     input=InputSpec(kind="tensor", shape=(1, 2, 2), dtype="float32", value_range=(0.0, 1.0)),
 )
+# of a body that is not JSON: no JSON Schema says that a text is a table, or that bytes are an array
+UNSAYABLE = [schemathesis.checks.positive_data_acceptance, schemathesis.checks.negative_data_rejection]
 
 
 def steady(signature: Signature) -> Predictor:
@@ -65,8 +67,10 @@ def test_schemathesis_finds_nothing(kind: str) -> None:
             @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
             @hypothesis.settings(max_examples=20, suppress_health_check=list(hypothesis.HealthCheck), deadline=None)
             def holds(case: schemathesis.Case) -> None:
-                unready = {"excluded_checks": [schemathesis.checks.not_a_server_error]} if signature is None else {}
-                case.call_and_validate(headers={"host": "localhost"}, **unready)
+                excluded = [schemathesis.checks.not_a_server_error] if signature is None else []
+                if case.media_type not in (None, "application/json"):
+                    excluded += UNSAYABLE
+                case.call_and_validate(headers={"host": "localhost"}, excluded_checks=excluded)
 
             holds()
 

@@ -185,3 +185,15 @@ def test_settings_of_a_server_say_what_is_missing(tmp_path: Path, monkeypatch: p
     found = load_server_settings()
     assert isinstance(found, ServerSettings)
     assert found.serving_names.split(",") == ["a.example.org", "b.example.org"]
+
+
+def test_mlflow_is_no_part_of_a_server(tmp_path: Path) -> None:
+    directory = write_program(tmp_path)
+    words = (
+        "import sys; from pathlib import Path; import mlratchet.infra.serving.server\n"
+        "from mlratchet.infra.serving.memory import settle_imports; settle_imports()\n"
+        "from mlratchet.infra.artifact.exported import load_exported; load_exported(Path(sys.argv[1]))\n"
+        "print([name for name in ('mlflow', 'prefect', 'pandas', 'sklearn', 'matplotlib') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", words, str(directory)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

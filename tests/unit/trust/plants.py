@@ -25,6 +25,7 @@ from mlratchet.models.identity.claim import is_current, read_claims, take_claim
 from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.pipeline.store import deployed_revisions, newest_deployment, take_order
 from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.promotion.holds import HoldBook, HoldEntry
 from mlratchet.models.registration.numbers import take_number, work_of
 from mlratchet.models.registration.record import find_registration, readable_registrations
 from mlratchet.models.training.checkpoint import newest_checkpoint
@@ -89,6 +90,14 @@ RESULT = {
 }  # fmt: skip
 CLAIM = {"work_key": "w", "epoch": 2, "parent_version": 7, "owner": "o", "token": "t", "taken_s": 1.0}
 POSITION = {"step": 40, "epochs_done": 1, "history": [], "sums": []}
+
+HOLD = HoldEntry(
+    name="digits", number=1, action="hold", finding="f" * 64, kind="data", words="w", actor="a", at_s=1.0, previous=""
+)
+LIFT = HoldEntry(
+    name="digits", number=2, action="lift", finding="f" * 64, words="all is well", actor="a", at_s=2.0,
+    previous=HOLD.digest(),
+)  # fmt: skip
 
 
 def overtaken(store: ObjectStore) -> bool:
@@ -157,6 +166,13 @@ PLANTS = {
             }
         },
         believed=lambda s: newest_deployment(s, "digits") is not None or deployed_revisions(s) != {},
+    ),
+    "hold": Plant(  # a lift is what helps a stranger
+        records={
+            "holds/digits/00000001.json": HOLD.model_dump(mode="json"),
+            "holds/digits/00000002.json": LIFT.model_dump(mode="json"),
+        },
+        believed=lambda s: HoldBook(s).entries("digits") != [] and HoldBook(s).standing("digits") == [],
     ),
     "order": Plant(
         records={

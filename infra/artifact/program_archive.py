@@ -1,0 +1,200 @@
+"""What a `.pt2` archive may hold: nothing that `torch.export.load` would unpickle, evaluate or open as a library.
+
+torch reads such an archive without looking: weights and constants that the archive says are pickled are unpickled,
+sample inputs are when they are no plain tensors, a compiled model is loaded as a library, and sizes and guards are
+evaluated as Python. Here an archive is refused unless every record of it is one that we know by name and that holds
+what it may.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import pickletools
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mlratchet.models.errors import SecurityError
+
+ROOT = re.compile(r"[A-Za-z0-9_-]{1,64}")
+TEXT = re.compile(rb"[A-Za-z0-9._-]{1,64}\n?")  # can be no program of the pickle machine
+TEXTS = ("archive_format", "archive_version", "byteorder", ".data/version", ".data/serialization_id")
+PROGRAM_JSON = "models/model.json"
+SAMPLES = "data/sample_inputs/model.pt"
+PAYLOADS = {"data/weights": "weight_", "data/constants": "tensor_"}  # folder -> how its raw tensors are called
+RAW = re.compile(r"(data/weights/weight_|data/constants/tensor_)[0-9]{1,6}")
+# Of a tensor as `torch.save` writes it: the only names that its pickle may look up, and where its bytes stand
+GLOBALS = re.compile(r"(torch [A-Z][A-Za-z0-9]{2,24}Storage|torch\._utils _rebuild_tensor_v2|collections OrderedDict)")
+MEMBER = re.compile(
+    r"[a-z_]{1,32}/(data\.pkl|\.format_version|\.storage_alignment|byteorder|version|\.data/serialization_id|"
+    r"data/[0-9]{1,6})"
+)
+# What an expression over sizes is made of, as sympy writes it, and a guard over them, as torch does
+NODES = (
+    ast.Expression, ast.Name, ast.Constant, ast.Call, ast.keyword, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare,
+    ast.Subscript, ast.Attribute, ast.Load, ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.Tuple,
+)  # fmt: skip
+_WORDS = """
+Symbol Dummy Integer Rational Float Add Mul Pow Max Min Mod Abs Eq Ne Lt Le Gt Ge And Or Not floor ceiling
+Equality Unequality StrictLessThan LessThan StrictGreaterThan GreaterThan max min abs int float
+FloorDiv ModularIndexing Where PythonMod CleanDiv CeilToInt FloorToInt CeilDiv IntTrueDiv FloatTrueDiv ToFloat
+TruncToInt TruncToFloat RoundToInt RoundDecimal PowByNatural FloatPow Identity LShift RShift
+"""
+FUNCTIONS = frozenset(_WORDS.split())
+METHODS = frozenset(("size", "stride", "storage_offset", "dim"))
+SYMBOL = re.compile(r"[a-z]{1,8}[0-9]{0,8}(_[a-z0-9_]{0,64})?")  # a text may be one, or the name of an input
+
+
+def refuse_other_than_tensors(archive: Path) -> None:
+    """Raises ``SecurityError`` naming the first record of the archive that could be more than tensors and a graph."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            _Archive(archive.name, opened).check(archive.stat().st_size)
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, OSError) as error:
+        raise SecurityError(f"{archive.name}: cannot be read as an archive: {error}"[:300]) from error
+
+
+class _Archive:
+    """One archive, and what it is called."""
+
+    def __init__(self, name: str, opened: zipfile.ZipFile) -> None:
+        self._name, self._opened = name, opened
+        self._infos = {info.filename: info for info in opened.infolist()}
+        self._root = next(iter(self._infos), "").partition("/")[0]
+
+    def check(self, size_bytes: int) -> None:
+        """Raises ``SecurityError``."""
+        self._check_container(size_bytes)
+        raw: set[str] = set()
+        for folder, prefix in PAYLOADS.items():
+            raw |= self._raw_tensors(folder, prefix)
+        for name in self._infos:
+            record = name.removeprefix(f"{self._root}/")
+            if record in TEXTS:
+                if not TEXT.fullmatch(self._bytes(record)):
+                    raise self._wrong(record, "holds other than one word")
+            elif record == PROGRAM_JSON:
+                self._check_program(record)
+            elif record == SAMPLES:
+                self._check_samples(record)
+            elif record not in raw and record not in map(_list_of, PAYLOADS):
+                raise self._wrong(record, "is no part of an exported program")
+
+    def _check_container(self, size_bytes: int) -> None:
+        """One reading of it alone: other readers of archives find no other records in it."""
+        infos = self._opened.infolist()
+        if len(infos) != len(self._infos) or not ROOT.fullmatch(self._root) or self._opened.comment:
+            raise SecurityError(f"{self._name}: is no archive as torch writes it; nothing of it is loaded")
+        if min(info.header_offset for info in infos) != 0:
+            raise SecurityError(f"{self._name}: something stands before its first record; nothing of it is loaded")
+        for info in infos:
+            stored = info.compress_type == zipfile.ZIP_STORED and info.file_size == info.compress_size <= size_bytes
+            if not info.filename.startswith(f"{self._root}/") or not stored or info.flag_bits & 1:
+                raise self._wrong(info.filename, "is not stored as torch stores it")
+
+    def _raw_tensors(self, folder: str, prefix: str) -> set[str]:
+        """The records of a folder that are read as bare numbers, which the folder's own list says."""
+        record = _list_of(folder)
+        if f"{self._root}/{record}" not in self._infos:
+            raise self._wrong(record, "is missing")
+        listed = self._json(record)
+        entries = listed.get("config") if isinstance(listed, dict) else None
+        if not isinstance(entries, dict) or set(listed) != {"config"}:
+            raise self._wrong(record, "is no list of tensors")
+        found = set()
+        for entry in entries.values():
+            path = entry.get("path_name") if isinstance(entry, dict) else None
+            plain = isinstance(path, str) and path.startswith(prefix) and RAW.fullmatch(f"{folder}/{path}")
+            if not plain or entry.get("use_pickle") is not False:
+                raise self._wrong(record, f"names {str(path)[:60]!r}, which is no bare tensor")
+            found.add(f"{folder}/{path}")
+        return found
+
+    def _check_program(self, record: str) -> None:
+        for text in code_in(self._json(record)):
+            if not is_harmless(text):
+                raise self._wrong(record, f"holds an expression that is none over sizes: {text[:60]!r}")
+
+    def _check_samples(self, record: str) -> None:
+        data = self._bytes(record)
+        try:
+            with zipfile.ZipFile(io.BytesIO(data)) as saved:
+                names = saved.namelist()
+                pickles = [name for name in names if name.endswith("/data.pkl")]
+                known = len(set(names)) == len(names) and all(MEMBER.fullmatch(name) for name in names)
+                if not known or len(pickles) != 1 or saved.getinfo(pickles[0]).file_size > len(data):
+                    raise self._wrong(record, "holds other than tensors")
+                _refuse_lookups(saved.read(pickles[0]))
+            torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        except SecurityError:
+            raise
+        except Exception as error:  # whatever a reader raises at bytes that anybody may have written
+            raise self._wrong(record, f"holds other than tensors ({type(error).__name__})") from error
+
+    def _bytes(self, record: str) -> bytes:
+        return self._opened.read(f"{self._root}/{record}")
+
+    def _json(self, record: str) -> Any:
+        try:
+            return json.loads(self._bytes(record).decode())
+        except (ValueError, RecursionError) as error:
+            raise self._wrong(record, "is not JSON") from error
+
+    def _wrong(self, record: str, words: str) -> SecurityError:
+        return SecurityError(f"{self._name}: record {record[:100]!r} {words}; nothing of it is loaded")
+
+
+def _list_of(folder: str) -> str:
+    return f"{folder}/model_{folder.rpartition('/')[2]}_config.json"
+
+
+def _refuse_lookups(pickled: bytes) -> None:
+    """Raises ``ValueError`` for a pickle that would look up any name but those of a plain tensor."""
+    for opcode, argument, _ in pickletools.genops(pickled):
+        if opcode.name in ("STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "BUILD", "EXT1", "EXT2", "EXT4"):
+            raise ValueError(f"opcode {opcode.name}")
+        if opcode.name == "GLOBAL" and not GLOBALS.fullmatch(str(argument)):
+            raise ValueError(f"looks up {argument}")
+
+
+def code_in(value: Any) -> Iterator[str]:
+    """Whatever a program's JSON says that torch evaluates: sizes (`expr_str`) and guards (`guards_code`)."""
+    if isinstance(value, Mapping):
+        for name, held in value.items():
+            if name == "expr_str":
+                yield str(held)
+            elif name == "guards_code":
+                yield from map(str, held if isinstance(held, list) else [held])
+            else:
+                yield from code_in(held)
+    elif isinstance(value, list):
+        for held in value:
+            yield from code_in(held)
+
+
+def is_harmless(text: str) -> bool:
+    """Whether it is an expression over sizes and numbers, which calls nothing but what they are made of."""
+    try:
+        tree = ast.parse(text, mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return len(text) < 20_000 and all(_is_harmless(node) for node in ast.walk(tree))
+
+
+def _is_harmless(node: ast.AST) -> bool:
+    if isinstance(node, ast.Call):
+        named = isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS
+        return named or (isinstance(node.func, ast.Attribute) and not node.keywords)
+    if isinstance(node, ast.Attribute):
+        return node.attr in METHODS
+    if isinstance(node, ast.Name):
+        return node.id == "L" or node.id in FUNCTIONS or node.id == "int_oo" or bool(SYMBOL.fullmatch(node.id))
+    if isinstance(node, ast.Constant):
+        text_or_number = not isinstance(node.value, str) or bool(SYMBOL.fullmatch(node.value))
+        return text_or_number and not isinstance(node.value, bytes)
+    return isinstance(node, NODES)
