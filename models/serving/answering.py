@@ -51,7 +51,7 @@ class Answering:
         self._observer = observer
         self._body = Body(max_bytes=config.max_request_bytes, within_s=config.read_seconds)
         self.room = Admission(max_requests=config.max_waiting_requests, max_bytes=config.max_waiting_bytes)
-        self._batcher = Batcher(max_batch_rows=config.max_batch_rows)
+        self._batcher = Batcher(max_batch_rows=config.max_batch_rows, threads=config.threads)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix=f"read-{name}")
         self._together = PreparedTogether()
 
