@@ -146,6 +146,8 @@ class ChampionFollower:
         self._before = self._served.entry if self._served is not None else None
         self._served = head
         self._slot.swap(predictor)
+        if self._beside is not None:
+            self._beside.look(chain)  # one that waits for this champion
         logger.info("%s: version %s (generation %s) is served", self._name, entry.version, entry.generation)
 
     def _chain(self) -> Chain:

@@ -9,6 +9,7 @@ from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.signed_records import ForeignRecord, RevokedRecord, bare, keep_aside
 from mlratchet.models.identity.stored import stored_document
+from mlratchet.models.ledger.notice import give_notice
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
 from mlratchet.models.promotion.canary.entry import CANARIES, CanaryEntry, canary_key
 from pydantic import ValidationError
@@ -96,6 +97,7 @@ def publish_canary(
     made = make(number, before.digest() if before is not None else "")
     store.create(canary_key(name, number), canonical_json(made.model_dump(mode="json")))
     _clear_planted(store, name, number)
+    give_notice(store, name, "canary", made.digest())
     return made
 
 
