@@ -10,6 +10,7 @@ from mlratchet.flows.cli import (
     approvals,
     audit,
     browse,
+    canary,
     compare,
     data,
     demo,
@@ -66,6 +67,7 @@ pipelines.register(app)
 schema.register(app)
 tuning.register(app)
 models.register(app)
+canary.register(app)
 exporting.register(app)
 data.register(app)
 rejects.register(app)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from mlratchet.models.moments import utc
+
+if TYPE_CHECKING:
+    from mlratchet.models.promotion.canary.entry import CanaryEntry
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 PipelineArgument = Annotated[str, typer.Argument(help="Name of a pipeline.")]
@@ -121,6 +124,7 @@ def history(pipeline: PipelineArgument, everything: AllOption = False, as_json: 
     Exits with 6 when one of those shown does not (✗).
     """
     from mlratchet.flows.cli.output import emit, tell_left_out
+    from mlratchet.tasks.support.canaries import canaries_since
     from mlratchet.tasks.support.holds import hold_book
     from mlratchet.tasks.support.versions import history_of
     from mlratchet.tasks.wiring import open_adapters
@@ -130,6 +134,8 @@ def history(pipeline: PipelineArgument, everything: AllOption = False, as_json: 
     since_s = 0.0 if everything or not entries else entries[0]["at_s"]
     told = [(e["at_s"], entry_line(e)) for e in entries]
     told += [(h.at_s, h.in_a_line()) for h in hold_book(adapters).entries(pipeline) if h.at_s >= since_s]
+    if not as_json:
+        told += [(one.at_s, canary_line(one)) for one in canaries_since(adapters, pipeline, since_s)]
     lines = [line for _, line in sorted(told)]
     none = f"no version of {pipeline} was promoted yet; `ratchet run {pipeline}` trains one and promotes it"
     emit(entries, lines or [none], as_json=as_json)
@@ -138,6 +144,12 @@ def history(pipeline: PipelineArgument, everything: AllOption = False, as_json: 
         tell_left_out(f"{left_out} earlier {'entry is' if left_out == 1 else 'entries are'}")
     if not all(entry["verified"] for entry in entries):
         raise typer.Exit(6)
+
+
+def canary_line(entry: CanaryEntry) -> str:
+    """Beside the ledger: how it stands, or how it ended."""
+    how = entry.outcome or entry.phase
+    return f"{'':4}  {utc(entry.at_s)}  canary    version {entry.version}  {how}  {entry.actor}: {entry.reason}"
 
 
 def promote(

@@ -17,6 +17,7 @@ from mlratchet.flows.retrain import retrain
 from mlratchet.flows.runs.following import Follower
 from mlratchet.flows.runs.liveness import SignOfLife
 from mlratchet.models.decisions.approval_page import hint
+from mlratchet.models.decisions.waiting import waiting_of
 from mlratchet.models.errors import InfrastructureError, RatchetError
 from mlratchet.models.pipeline.loading import find_pipeline
 from mlratchet.models.pipeline.store import publish_order, publish_pipeline
@@ -70,7 +71,7 @@ def run_on_worker(
             client,
             created.id,
             pulse=SignOfLife(adapters.store, str(created.id), pipeline),
-            ask=partial(waiting_words, adapters, pipeline, url),
+            ask=partial(waiting_words, adapters, pipeline, str(created.id), url),
             quiet=quiet,
         )
         try:
@@ -92,9 +93,12 @@ def run_on_worker(
     )
 
 
-def waiting_words(adapters: Adapters, pipeline: str, url: str) -> str:
-    """How to answer a paused run."""
+def waiting_words(adapters: Adapters, pipeline: str, run_id: str, url: str) -> str:
+    """What a paused run waits for, and how to answer it."""
     try:
+        waiting = waiting_of(adapters.store, pipeline, run_id, now_s=time.time())
+        if waiting is not None and waiting.watch:
+            return f"its version is in its canary: `ratchet canary {pipeline}` shows it"
         return hint(choose(adapters, pipeline, None), url)
     except RatchetError as error:  # following goes on; the question is on the run's page all the same
         return f"waiting for approval: Resume on {url} (`ratchet open {url}`; {error})"

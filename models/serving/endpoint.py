@@ -17,6 +17,7 @@ from mlratchet.models.serving.observing import Observer
 from mlratchet.models.serving.openapi import openapi
 from mlratchet.models.serving.reply import json_reply
 from mlratchet.models.serving.routing import BesideRouter, Router
+from mlratchet.models.serving.shadow import Shadow
 from mlratchet.models.serving.slot import Slot
 from mlratchet.models.serving.troubles import Troubles
 from mlratchet.models.serving.try_it.form import form_of
@@ -47,8 +48,14 @@ class Endpoint:
         self._under_way = 0
         counts = PipelineMetrics(metrics, name)
         self.troubles = Troubles(counts.error)
+        self._shadow = Shadow(slot, observer) if observer is not None else None
         self._answering = Answering(
-            name, config, router=router or BesideRouter(slot), metrics=counts, troubles=self.troubles, observer=observer
+            name,
+            config,
+            router=router or BesideRouter(slot),
+            metrics=counts,
+            troubles=self.troubles,
+            observer=self._shadow,
         )
         self._explaining = Explaining(name, self._answering)
         counts.tell(version=lambda: slot.current.version if slot.current else 0, waiting=lambda: self.waiting)
@@ -76,6 +83,8 @@ class Endpoint:
             await asyncio.sleep(POLL_S)
         self._explaining.close()
         await self._answering.close()
+        if self._shadow is not None:
+            self._shadow.close()
 
     async def predict(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         """Answer one request, and tell who observes."""
@@ -110,6 +119,7 @@ class Endpoint:
             "generation": current.generation if current else None,
             "load_error": self.slot.load_error,
             "next_try_in_s": self.slot.next_try_in_s,
+            "beside": self.slot.beside_facts(),
             "server_errors": self.troubles.facts(),
         }
 

@@ -8,6 +8,7 @@ candidate takes other clients.
 from __future__ import annotations
 
 import hashlib
+import time
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -62,6 +63,8 @@ class BesideRouter:
         if self._champion is None or self._champion.predictor is not current:
             self._champion = Variant("champion", current) if current is not None else None
         if beside is None or request_key is None or not in_share(request_key, beside.salt, beside.share):
+            return self._champion
+        if time.time() >= beside.expires_s:  # whatever its follower can reach
             return self._champion
         if self._canary is None or self._canary.predictor is not beside.predictor:
             self._canary = Variant("canary", beside.predictor)

@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from mlratchet.models.serving.observing import Answered, Observer
@@ -39,7 +40,9 @@ class Shadow:
         """See the port. A request of which the champion made an answer is queued, or dropped."""
         self._told.answered(answered)
         beside = self._slot.beside
-        if beside is None or not beside.shadow or answered.status != 200 or answered.instances is None:
+        if beside is None or not beside.shadow or time.time() >= beside.expires_s:
+            return
+        if answered.status != 200 or answered.instances is None:
             return
         if answered.rows is None or answered.rows.nbytes > MOST_BYTES:
             return
@@ -53,17 +56,12 @@ class Shadow:
             self._thread.start()
 
     def close(self) -> None:
-        """End the thread once it has done what it is at. Idempotent."""
-        thread, self._thread = self._thread, None
-        if thread is None:
-            return
-        while not self._waiting.empty():
-            try:
+        """What waits is dropped, and the thread ends when it has done what it is at; nobody waits for it."""
+        with suppress(queue.Empty):
+            while True:
                 self._waiting.get_nowait()
-            except queue.Empty:
-                break
-        self._waiting.put(None)
-        thread.join(timeout=30)
+        with suppress(queue.Full):
+            self._waiting.put_nowait(None)
 
     def _run(self) -> None:
         while (answered := self._waiting.get()) is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from mlratchet.models.serving.predictor import Predictor
 
@@ -77,6 +78,14 @@ class Slot:
         """Who is asked and not listened to, or None."""
         beside = self.beside
         return beside.predictor if beside is not None and beside.shadow else None
+
+    def beside_facts(self) -> dict[str, Any] | None:
+        """For `/health`: the candidate beside the champion, or why its record is not followed; None where there is
+        none."""
+        beside, error = self.beside, self.beside_error
+        if beside is None:
+            return {"error": error} if error else None
+        return {"version": beside.predictor.version, "share": beside.share, "shadow": beside.shadow, "error": error}
 
     @property
     def version(self) -> str:

@@ -17,6 +17,7 @@ from mlratchet.models.registration.record import Registration, find_registration
 from mlratchet.models.registration.tracking import load_tracking
 from mlratchet.tasks.actions.approving import open_requests
 from mlratchet.tasks.support.answers import standings
+from mlratchet.tasks.support.canaries import going_on
 from mlratchet.tasks.support.holds import hold_book
 from mlratchet.tasks.wiring import Adapters
 
@@ -33,7 +34,7 @@ class PipelineLine(TypedDict):
     age_s: float | None  # since it became champion
     schedule: str | None
     health: str
-    waits: str | None  # which version waits for whom, where people are asked
+    waits: str | None  # which version waits for whom, where people are asked; or is in its canary
     held: list[str]  # by which findings, in words
 
 
@@ -58,7 +59,7 @@ def line_of(adapters: Adapters, name: str, ask: Callable[[str], str]) -> Pipelin
         held=[],
     )
     try:
-        line["waits"] = asked_in(adapters, name)
+        line["waits"] = asked_in(adapters, name) or in_canary(adapters, name)
         line["held"] = [hold.in_words() for hold in hold_book(adapters).standing(name)]
         line["schedule"] = schedule_of(adapters, name)
         head = adapters.ledger.head(name)
@@ -81,6 +82,15 @@ def asked_in(adapters: Adapters, name: str) -> str | None:
             reasons = "; ".join(one.reason for one in found if one.verdict == "inconclusive")
             return f"version {request.subject.version} {reasons}"
     return None
+
+
+def in_canary(adapters: Adapters, name: str) -> str | None:
+    """Which version is beside the champion, for how many clients."""
+    entry, _, over = going_on(adapters, name)
+    if entry is None or over:
+        return None
+    place = "the shadow" if entry.phase == "shadow" else f"its canary, {100 * entry.share:g} % of the clients"
+    return f"version {entry.version} in {place}"
 
 
 def health_of(adapters: Adapters, name: str, ask: Callable[[str], str]) -> str:

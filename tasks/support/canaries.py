@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 from mlratchet.infra.ledger.heads import open_heads
+from mlratchet.models.errors import SecurityError
+from mlratchet.models.identity.signed_records import ForeignRecord
 from mlratchet.models.ledger.chain import Chain
-from mlratchet.models.promotion.canary.entry import CanaryEntry
+from mlratchet.models.promotion.canary.chain import read_entry
+from mlratchet.models.promotion.canary.entry import CANARIES, CanaryEntry
 from mlratchet.models.promotion.canary.steer import CanaryChain
 from mlratchet.models.promotion.canary.verify import why_over
 from mlratchet.models.serving.canary_look import Looked, Watch, look
@@ -34,3 +38,14 @@ def going_on(adapters: Adapters, name: str) -> tuple[CanaryEntry | None, Chain, 
 def look_now(adapters: Adapters, watch: Watch, entry: CanaryEntry, chain: Chain, *, stopped: str = "") -> Looked:
     """One look; see `models.serving.canary_look`."""
     return look(adapters.store, adapters.keys, watch, entry, chain, now_s=time.time(), stopped=stopped)
+
+
+def canaries_since(adapters: Adapters, name: str, since_s: float) -> list[CanaryEntry]:
+    """The newest entry of each canary that began after a moment, oldest first; what is not ours is for an audit."""
+    newest: dict[float, CanaryEntry] = {}
+    for info in sorted(adapters.store.list(f"{CANARIES}{name}/"), key=lambda info: info.key):
+        with suppress(ForeignRecord, SecurityError):
+            entry = read_entry(adapters.store, name, info.key)
+            if entry.began_s >= since_s:
+                newest[entry.began_s] = entry
+    return list(newest.values())
