@@ -48,6 +48,8 @@ class Endpoint:
             name, config, router=router or BesideRouter(slot), metrics=counts, troubles=self.troubles, observer=observer
         )
         self._explaining = Explaining(name, self._answering)
+        self.dropped = counts.dropped
+        """To be told how many requests the inference log did not take."""
         counts.tell(version=lambda: slot.current.version if slot.current else 0, waiting=lambda: self.waiting)
         self.pages: Mapping[tuple[str, str], Page] = {
             ("GET", "/health"): self.health,
