@@ -54,7 +54,7 @@ class Answering:
         self._observer = observer
         self._body = Body(max_bytes=config.max_request_bytes, within_s=config.read_seconds)
         self.room = Admission(max_requests=config.max_waiting_requests, max_bytes=config.max_waiting_bytes)
-        self._batcher = Batcher(max_batch_rows=config.max_batch_rows, threads=config.threads)
+        self._batcher = Batcher(max_batch_rows=config.max_batch_rows, threads=config.threads, computed=metrics.batch)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix=f"read-{name}")
         self._together = PreparedTogether()
 
@@ -66,7 +66,7 @@ class Answering:
     async def answer(self, asked: Asked) -> Reply:
         """The answer to one request; 4xx names the field."""
         reply = await self.replied(asked, self._answer)
-        self._metrics.request(str(asked.status), asked.version)
+        self._metrics.request(str(asked.status), asked.version, asked.variant_name)
         return reply
 
     async def replied(self, asked: Asked, road: Callable[[Asked], Awaitable[Reply]]) -> Reply:
@@ -95,8 +95,8 @@ class Answering:
                 async with within(seconds, time.perf_counter() - asked.began) as until_s:
                     answers = await self._answered(asked, held, until_s)
         asked.status = 200
-        assert asked.rows is not None, "they were asked about"
-        self._metrics.answered(len(asked.rows), asked.version, time.perf_counter() - asked.began)
+        seconds_spent = time.perf_counter() - asked.began
+        self._metrics.answered(answers.predictions, asked.version, asked.variant_name, seconds_spent)
         answer = {"predictions": answers.predictions, "version": asked.variant.predictor.version}
         return json_reply(answer, 200, [version_header(asked.version)])
 

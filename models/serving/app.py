@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Mapping
 
@@ -149,7 +150,10 @@ class ServingApp:
 
     async def prometheus(self, _: Request) -> ASGIApp:
         """Of every pipeline."""
-        return Reply(200, self.metrics.text(), media=TEXT)
+        text = await asyncio.get_running_loop().run_in_executor(
+            None, self.metrics.text
+        )  # others are answered meanwhile
+        return Reply(200, text, media=TEXT)
 
 
 class _Passing:

@@ -85,6 +85,11 @@ class Asked:
         return self.header(REPLAYED) is not None
 
     @property
+    def variant_name(self) -> str:
+        """As what that one answers."""
+        return self.variant.name if self.variant is not None else "none"
+
+    @property
     def version(self) -> str:
         """Who answers it, for headers and labels."""
         return str(self.variant.predictor.version) if self.variant is not None else "none"

@@ -23,6 +23,10 @@ def here() -> bool:
     return False
 
 
+def untold(rows: float) -> None:
+    """Where nobody counts batches."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Waiting:
     rows: Inputs
@@ -47,9 +51,10 @@ class Batcher:
     """One forward at a time, on a thread of its own. A request is answered by the version that parsed it, and what it
     makes the model do is its own affair: a batch that fails is computed again, request by request."""
 
-    def __init__(self, *, max_batch_rows: int, threads: int = 1) -> None:
-        """`threads`: intra-op threads of a forward; torch counts them by the thread that asks."""
-        self._max_rows = max_batch_rows
+    def __init__(self, *, max_batch_rows: int, threads: int = 1, computed: Callable[[float], None] = untold) -> None:
+        """`threads`: intra-op threads of a forward; torch counts them by the thread that asks. `computed`: told of the
+        rows of every batch."""
+        self._max_rows, self._computed = max_batch_rows, computed
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()  # bounded by who lets requests in (`admission.py`)
         self._thread = ThreadPoolExecutor(
             1, thread_name_prefix="forward", initializer=torch.set_num_threads, initargs=(threads,)
@@ -90,6 +95,8 @@ class Batcher:
         loop = asyncio.get_running_loop()
         now_s = loop.time()
         wanted = [one for one in batch if one.is_wanted(now_s)]
+        if wanted:
+            self._computed(sum(len(one.rows) for one in wanted))
         found = await loop.run_in_executor(self._thread, self._answers, wanted) if wanted else []
         for one, answers in zip(wanted, found, strict=True):
             if not one.answer.done():  # else its time is over

@@ -58,6 +58,8 @@ class Endpoint:
             observer=self._shadow,
         )
         self._explaining = Explaining(name, self._answering)
+        self.dropped = counts.dropped
+        """To be told how many requests the inference log did not take."""
         counts.tell(version=lambda: slot.current.version if slot.current else 0, waiting=lambda: self.waiting)
         self.pages: Mapping[tuple[str, str], Page] = {
             ("GET", "/health"): self.health,

@@ -33,7 +33,10 @@ def test_each_pipeline_answers_below_its_name() -> None:
         assert client.get("/ready").json() == {"ready": True}
         told = client.get("/metrics").text
     for name, version in (("one", 3), ("two", 8)):
-        assert f'ratchet_requests_total{{pipeline="{name}",status="200",version="{version}"}} 1.0' in told
+        assert (
+            f'ratchet_requests_total{{pipeline="{name}",status="200",variant="champion",version="{version}"}} 1.0'
+            in told
+        )
 
 
 def test_one_that_is_not_ready_is_named_and_the_others_answer() -> None:

@@ -139,7 +139,7 @@ def test_without_a_champion_it_lives_but_is_not_ready(serve: Callable[..., TestC
 def test_the_pages_for_people_and_machines(client: TestClient) -> None:
     client.post("/predict", json={"instances": [[[[1, 1], [1, 1]]]]})
     metrics = client.get("http://localhost/metrics").text
-    assert 'ratchet_requests_total{pipeline="m",status="200",version="3"} 1.0' in metrics
+    assert 'ratchet_requests_total{pipeline="m",status="200",variant="champion",version="3"} 1.0' in metrics
     assert 'ratchet_model_version{pipeline="m"} 3.0' in metrics
     assert client.get("/ready").json() == {"ready": True, "version": 3}
     description = client.get("/openapi.json").json()

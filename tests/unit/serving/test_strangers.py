@@ -112,7 +112,7 @@ def test_every_error_of_ours_is_counted_logged_under_an_id_and_shown(
     assert "forged" not in caplog.text
     told = client.get("http://localhost/metrics").text
     assert 'ratchet_server_errors_total{pipeline="m",status="500"} 3.0' in told
-    assert 'ratchet_requests_total{pipeline="m",status="500",version="5"} 3.0' in told
+    assert 'ratchet_requests_total{pipeline="m",status="500",variant="champion",version="5"} 3.0' in told
     errors = client.get("/health").json()["server_errors"]
     assert (errors["count"], errors["last"]["request_id"], errors["last"]["error"]) == (3, identities[2], "IndexError")
 
