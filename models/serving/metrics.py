@@ -52,7 +52,8 @@ class Metrics:
         self.predictions = counter("predictions", "Rows by the class or label that was said", [*BY_VARIANT, "class"])
         self.values = Summary("ratchet_prediction_value", "Numbers that were said", BY_VARIANT, registry=registry)
         self.confidence = histogram("prediction_confidence", "Probability of what was said", BY_VARIANT, SHARES)
-        self.log_drops = counter("log_drops", "Requests that the inference log did not take", BY_PIPELINE)
+        self.log_drops = counter("log_drops", "Answers that are in no file of the inference log", BY_PIPELINE)
+        self._lost: dict[str, tuple[Callable[[], float], float]] = {}  # how many by now, how many were told
         self.version = gauge("model_version", "Version that is served; 0: none")
         self.waiting = gauge("queue_requests", "Requests that wait for their answer")
         self.of_pipelines = (
@@ -62,12 +63,22 @@ class Metrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
 
+    def lacks(self, pipeline: str, lost: Callable[[], float]) -> None:
+        """`lost` is asked at every scrape; a counter may only rise."""
+        self.log_drops.labels(pipeline)
+        self._lost[pipeline] = lost, 0.0
+
     def text(self) -> bytes:
         """In Prometheus's format."""
+        for pipeline, (lost, told) in list(self._lost.items()):
+            now = lost()
+            self.log_drops.labels(pipeline).inc(max(0.0, now - told))
+            self._lost[pipeline] = lost, max(now, told)
         return generate_latest(self.registry)
 
     def forget(self, pipeline: str) -> None:
         """Of a pipeline that is served no more, nothing is told."""
+        self._lost.pop(pipeline, None)
         for one in self.of_pipelines:
             one.remove_by_labels({"pipeline": pipeline})
 
@@ -92,9 +103,6 @@ class PipelineMetrics:
         self._said: dict[tuple[str, str], dict[str, Callable[[], None]]] = {}
         self.batch: Callable[[float], None] = metrics.batch_rows.labels(pipeline).observe
         """Told of the rows of every batch."""
-        self.dropped: Callable[[float], None] = metrics.log_drops.labels(pipeline).inc
-        """Told how many requests the log did not take."""
-
         for status in ("500", "503"):  # a series that begins at its first error shows no increase
             metrics.errors.labels(pipeline, status)
 
@@ -102,6 +110,10 @@ class PipelineMetrics:
         """Where to read what is served and how many wait."""
         self._metrics.version.labels(self._pipeline).set_function(version)
         self._metrics.waiting.labels(self._pipeline).set_function(waiting)
+
+    def tell_log(self, *, lost: Callable[[], float]) -> None:
+        """Where to read how many answers the inference log lacks since the process began."""
+        self._metrics.lacks(self._pipeline, lost)
 
     def request(self, status: str, version: str, variant: str) -> None:
         """One more."""
