@@ -16,8 +16,11 @@ from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.errors import GateRefusedError, RatchetError
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.policy import approval_checks
+from mlratchet.models.monitoring.retraining import AlreadyAnsweredError
 from mlratchet.models.promotion.canary.evidence import live_digest
 from mlratchet.models.promotion.registered import REGISTRATION
+from mlratchet.tasks.actions.answer_findings import ACTOR
+from mlratchet.tasks.actions.start_retrains import asked_by_monitoring
 from mlratchet.tasks.steps.approval import ask_for_approval
 from mlratchet.tasks.steps.deploy import deploy
 from mlratchet.tasks.steps.evaluate import evaluate
@@ -41,13 +44,17 @@ AS_IN_THE_FILE = RetrainParameters()
 
 
 @flow(name="retrain", flow_run_name=name_of_run, validate_parameters=True)
-def retrain(pipeline: str, parameters: RetrainParameters = AS_IN_THE_FILE, order: str = "") -> State[Any]:
+def retrain(
+    pipeline: str, parameters: RetrainParameters = AS_IN_THE_FILE, order: str = "", finding: str = ""
+) -> State[Any]:
     """Retrain one pipeline and promote the new model if every gate passes.
 
     Args:
         pipeline: Name of the pipeline.
         parameters: Changes for this run alone.
         order: Of `ratchet run --set`: a revision that was signed for this run; empty for the newest deployment.
+        finding: Of a retrain that monitoring asked for: the digest of what it found. The run verifies that it was asked
+            for and takes its reason from there; empty for any other.
     """
     run_id = str(current.id)
     report = Report(run_id=run_id, pipeline=pipeline)
@@ -55,20 +62,26 @@ def retrain(pipeline: str, parameters: RetrainParameters = AS_IN_THE_FILE, order
     run: Run | None = None
     ended = False
     try:
+        because = asked_by_monitoring(adapters, pipeline, finding, run_id=run_id) if finding else None
         run = open_run(
             adapters,
             pipeline,
             order,
             parameters.changes(),
             run_id=run_id,
-            actor=parameters.requested_by or whoever_started(),
+            actor=ACTOR if because is not None else parameters.requested_by or whoever_started(),
+            because=because,
         )
         resume_canary(run)
+        report.because(because)
         climb(run, report)
         ended = True
     except Pause:  # it asks people, its version is in its canary, or somebody suspended it: another process goes on
         ended = True
         raise
+    except AlreadyAnsweredError as error:
+        report.answered(str(error))
+        ended = True
     except RatchetError as error:
         report = report.failed(error)
         ended = isinstance(error, GateRefusedError)

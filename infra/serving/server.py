@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import logging
 import threading
+from functools import partial
 
 import torch
 import uvicorn
@@ -47,9 +48,8 @@ def served_pipelines(app: ServingApp, service: str, settings: ServerSettings) ->
     loader = ArtifactLoader(buckets, closed=closed_to_children(settings))
 
     def follow(name: str, slot: Slot) -> ChampionFollower:
-        beside = CanaryFollower(
-            name, slot, keys=keys, store=store, loader=loader, seen=lambda: heads.mark(name, "canary")
-        )
+        seen = partial(heads.mark, name, "canary")
+        beside = CanaryFollower(name, slot, keys=keys, store=store, loader=loader, seen=seen)
         return ChampionFollower(
             name, slot, ledger=ledger, keys=keys, store=store, loader=loader, give_back=give_back, beside=beside
         )

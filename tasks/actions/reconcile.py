@@ -24,6 +24,7 @@ from mlratchet.models.promotion.move import project, refuse_cut_ledger
 from mlratchet.models.promotion.registered import known_registrations
 from mlratchet.models.registration.record import Registration, find_registration, readable_registrations
 from mlratchet.tasks.actions.canary import end_orphan
+from mlratchet.tasks.actions.keep_watch import keep_watch
 from mlratchet.tasks.actions.rebuild import restore
 from mlratchet.tasks.wiring import Adapters
 from prefect import get_client
@@ -69,6 +70,7 @@ def reconcile_all(adapters: Adapters) -> Reconciled:
         done.attempt(lambda: forget_ended_waits(adapters, client))
     for name in sorted(canary_names(adapters.store)):
         done.attempt(partial(end_orphan, adapters, name))
+    done.attempt(lambda: keep_watch(adapters))
     done.attempt(lambda: remove_dead_leases(adapters))
     remove_abandoned_folders()
     remove_abandoned_workplaces(adapters.settings.home)

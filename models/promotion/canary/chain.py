@@ -97,7 +97,7 @@ def publish_canary(
     made = make(number, before.digest() if before is not None else "")
     store.create(canary_key(name, number), canonical_json(made.model_dump(mode="json")))
     _clear_planted(store, name, number)
-    give_notice(store, name, "canary", made.digest())
+    give_notice(bare(store), name, "canary", made.digest())
     return made
 
 
