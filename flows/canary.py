@@ -15,7 +15,7 @@ from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.gates.live import LiveEvidence
 from mlratchet.models.registration.record import Registration
-from mlratchet.tasks.steps.canary import Watched, begin_canary, close_canary, watch_canary
+from mlratchet.tasks.steps.canary import WatchedCanary, begin_canary, close_canary, watch_canary
 from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
 from prefect import get_run_logger
@@ -43,7 +43,7 @@ def stand_canary(run: Run, work: Work, record: Registration, staging: GateRun) -
 def watch(run: Run) -> LiveEvidence:
     """Look until it is over."""
     while True:
-        watched: Watched = watch_canary(run, FOLLOW_S)
+        watched: WatchedCanary = watch_canary(run, FOLLOW_S)
         if watched.live is not None:
             return watched.live
         get_run_logger().info("version %d in its canary: %s", watched.entry.version, watched.words)

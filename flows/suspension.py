@@ -16,7 +16,7 @@ from mlratchet.models.decisions.approval_request import ApprovalRequest
 from mlratchet.models.decisions.waiting import IN_CANARY, WaitingRun, publish_waiting
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.promotion.canary.entry import CanaryEntry
-from mlratchet.models.serving.canary_look import Watch
+from mlratchet.models.serving.canary_look import CanaryWatch
 from mlratchet.tasks.wiring import Run
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
@@ -56,7 +56,7 @@ def wait_without_a_process(run: Run, request: ApprovalRequest, *, until_s: float
 
 def wait_in_canary(run: Run, entry: CanaryEntry) -> WaitingRun:
     """Write down what the run goes on with, and what a look at its canary needs."""
-    watch = Watch.of(run.spec.serving, run.spec.policy)
+    watch = CanaryWatch.of(run.spec.serving, run.spec.policy)
     assert watch is not None, "its file declares a canary"
     waiting = WaitingRun(
         run=run.run_id,

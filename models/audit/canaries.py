@@ -12,6 +12,7 @@ from mlratchet.models.identity.keys import PublicKeys
 from mlratchet.models.identity.signed_records import ForeignRecord, RecordStore
 from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.inference_log.file import LogFile
+from mlratchet.models.inference_log.walk import walk_chains
 from mlratchet.models.ledger.chain import Chain
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.promotion.canary.chain import broken_canaries, read_entry
@@ -70,10 +71,8 @@ def unnamed_versions(
         times = allowed.get(one.version, [])
         return one.version in promoted or any(since <= one.first_s and one.last_s <= until for since, until in times)
 
-    from mlratchet.models.inference_log.reading import list_log  # Arrow: not for who reads a ledger alone
-
-    listing = list_log(store, PublicKeys(trusted), chain.name, since_s=0.0, until_s=float(2**40))
-    wrong = sorted({one.version for one in listing.files if one.version and not is_named(one)})
+    walk = walk_chains(store, trusted, chain.name, holds="answers", since_s=0.0, until_s=float(2**40))
+    wrong = sorted({one.said.version for one in walk.records if one.said.version and not is_named(one.said)})
     return [
         f"log/{chain.name}/: version {version} answered requests, which neither the ledger nor a canary of then names"
         for version in wrong

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tally:
+class LiveTally:
     """How many of n observations were a yes."""
 
     yes: int = 0
@@ -23,7 +23,7 @@ class Tally:
         return self.yes, self.n
 
 
-NOTHING = Tally()
+NOTHING = LiveTally()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +40,13 @@ class LiveEvidence:
     shadowed: int = 0  # requests that the candidate was given in the champion's shadow, replayed ones too
     replayed: int = 0  # requests of ours, in the shadow or not, that the candidate was given
     dropped: int = 0  # rows that the log counted and did not keep
-    failed: Tally = NOTHING  # of the candidate's requests those without an answer, whoever is to blame
-    champion_failed: Tally = NOTHING  # of the champion's requests in the same time
-    shadow_failed: Tally = NOTHING  # of the shadowed requests, each of which the champion answered
-    slow: Mapping[str, Tally] = field(default_factory=dict)  # by milliseconds: its answers that took longer
-    differs: Mapping[str, Tally] = field(default_factory=dict)  # by tolerance: shadowed answers unlike the champion's
-    right: Mapping[str, Tally] = field(default_factory=dict)  # by tolerance: the candidate's live labelled answers
-    champion_right: Mapping[str, Tally] = field(default_factory=dict)  # the champion's, in the same time
+    failed: LiveTally = NOTHING  # of the candidate's requests those without an answer, whoever is to blame
+    champion_failed: LiveTally = NOTHING  # of the champion's requests in the same time
+    shadow_failed: LiveTally = NOTHING  # of the shadowed requests, each of which the champion answered
+    slow: Mapping[str, LiveTally] = field(default_factory=dict)  # by milliseconds: its answers that took longer
+    differs: Mapping[str, LiveTally] = field(default_factory=dict)  # by tolerance: answers unlike the champion's
+    right: Mapping[str, LiveTally] = field(default_factory=dict)  # by tolerance: the candidate's live labelled answers
+    champion_right: Mapping[str, LiveTally] = field(default_factory=dict)  # the champion's, in the same time
     files: tuple[str, ...] = ()  # SHA-256 hex of the log files that it was made from
     broken: str = ""  # why the log of this time cannot be relied on; empty when it is whole
     stopped: str = ""  # who took the candidate out of the canary before its end, and why; empty when nobody did

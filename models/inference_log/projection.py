@@ -39,13 +39,14 @@ def _sketch(column: Column, seed: int) -> Array:
     values = column.values if isinstance(column, Ragged) else column
     if np.dtype(values.dtype).kind in "iub":
         return _of_names(column, seed)
-    flat = np.asarray(values, np.float32).reshape(len(values), -1)
+    flat: Array = np.asarray(values, np.float32).reshape(len(values), -1)
     each = _of_numbers(flat, seed)
     if not isinstance(column, Ragged):
         return each
     sums = np.concatenate([np.zeros((1, MOST_PREPARED)), np.cumsum(each, axis=0, dtype=np.float64)])
     lengths = np.maximum(column.lengths, 1)[:, None]
-    return ((sums[column.offsets[1:]] - sums[column.offsets[:-1]]) / lengths).astype(np.float32)
+    mean: Array = ((sums[column.offsets[1:]] - sums[column.offsets[:-1]]) / lengths).astype(np.float32)
+    return mean
 
 
 def _of_numbers(flat_ND: Array, seed: int) -> Array:

@@ -33,7 +33,7 @@ from mlratchet.models.promotion.canary.entry import CanaryEntry
 from mlratchet.models.promotion.canary.plan import Move, next_move
 from mlratchet.models.promotion.canary.verify import why_over
 from mlratchet.models.serving.config import ServingConfig
-from mlratchet.models.serving.live_evidence import COLUMNS, Counted, live_evidence
+from mlratchet.models.serving.live_evidence import COLUMNS, LiveCounts, live_evidence
 from pydantic import Field
 
 AnyLive = Annotated[
@@ -41,7 +41,7 @@ AnyLive = Annotated[
 ]
 
 
-class Watch(StrictModel):
+class CanaryWatch(StrictModel):
     """What of a pipeline file a look needs. It names no code of the user's, so that any process may hold it."""
 
     canary: CanaryConfig
@@ -49,7 +49,7 @@ class Watch(StrictModel):
     labels: LabelsConfig = LabelsConfig()
 
     @classmethod
-    def of(cls, serving: ServingConfig, gates: GatePolicy) -> Watch | None:
+    def of(cls, serving: ServingConfig, gates: GatePolicy) -> CanaryWatch | None:
         """None where the file declares no canary."""
         if serving.canary is None:
             return None
@@ -68,7 +68,14 @@ class Looked:
 
 
 def look(
-    store: ObjectStore, keys: Keys, watch: Watch, entry: CanaryEntry, chain: Chain, *, now_s: float, stopped: str = ""
+    store: ObjectStore,
+    keys: Keys,
+    watch: CanaryWatch,
+    entry: CanaryEntry,
+    chain: Chain,
+    *,
+    now_s: float,
+    stopped: str = "",
 ) -> Looked:
     """Evidence up to the moment up to which the log is complete, its checks, and the one thing to do.
 
@@ -91,7 +98,7 @@ def look(
     live = live_evidence(
         stretch.table,
         labels.table if labels is not None else None,
-        Counted.of(watch.checks),
+        LiveCounts.of(watch.checks),
         entry,
         champion_version=champion,
         minimum_requests=watch.canary.minimum_requests,
@@ -134,5 +141,5 @@ def canary_goes_on(
     over = why_over(entry, chain, now_s=now_s)
     if over:
         return f"its canary is over: {over}"
-    move = look(store, keys, Watch.model_validate_json(waiting.watch), entry, chain, now_s=now_s).move
+    move = look(store, keys, CanaryWatch.model_validate_json(waiting.watch), entry, chain, now_s=now_s).move
     return "" if move.do == "wait" else move.why

@@ -12,7 +12,7 @@ from mlratchet.models.gates.checks.live import LiveCheck
 from mlratchet.models.gates.checks.live_disagreement import LiveDisagreementCheck
 from mlratchet.models.gates.checks.live_latency import LiveLatencyCheck
 from mlratchet.models.gates.checks.live_quality import LiveQualityCheck
-from mlratchet.models.gates.live import LiveEvidence, Tally, number_key
+from mlratchet.models.gates.live import LiveEvidence, LiveTally, number_key
 from mlratchet.models.promotion.canary.entry import CanaryEntry
 from mlratchet.models.serving.live_answers import apart, is_right
 
@@ -27,7 +27,7 @@ NOBODYS = frozenset((408, 413, 429, 499, 503))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Counted:
+class LiveCounts:
     """What the live checks of a policy need counted."""
 
     milliseconds: tuple[float, ...] = ()
@@ -35,7 +35,7 @@ class Counted:
     label_tolerances: tuple[float, ...] = ()  # between an answer and its label
 
     @classmethod
-    def of(cls, checks: Iterable[LiveCheck]) -> Counted:
+    def of(cls, checks: Iterable[LiveCheck]) -> LiveCounts:
         """Each once."""
         held = list(checks)
         return cls(
@@ -52,7 +52,7 @@ def _each(values: Iterable[float]) -> tuple[float, ...]:
 def live_evidence(
     rows: pa.Table,
     labels: pa.Table | None,
-    counted: Counted,
+    counted: LiveCounts,
     entry: CanaryEntry,
     *,
     champion_version: int,
@@ -130,17 +130,17 @@ def _sent(requests: pa.Table) -> pa.Table:
     return requests.filter(pc.invert(requests["replayed"]))
 
 
-def _failed(requests: pa.Table) -> Tally:
+def _failed(requests: pa.Table) -> LiveTally:
     statuses: Mapping[int, int] = Counter(requests["status"].to_pylist())
     n = sum(count for status, count in statuses.items() if status not in NOBODYS)
-    return Tally(yes=n - statuses.get(200, 0), n=n)
+    return LiveTally(yes=n - statuses.get(200, 0), n=n)
 
 
-def _slow(requests: pa.Table, limit_ms: float) -> Tally:
+def _slow(requests: pa.Table, limit_ms: float) -> LiveTally:
     import pyarrow.compute as pc
 
     times = _answered(requests)["latency_ms"]
-    return Tally(yes=int(pc.sum(pc.greater(times, limit_ms)).as_py() or 0), n=len(times))
+    return LiveTally(yes=int(pc.sum(pc.greater(times, limit_ms)).as_py() or 0), n=len(times))
 
 
 def _answered(requests: pa.Table) -> pa.Table:
@@ -149,14 +149,14 @@ def _answered(requests: pa.Table) -> pa.Table:
     return requests.filter(pc.and_(pc.equal(requests["status"], 200), pc.is_valid(requests["answer"])))
 
 
-def _differs(shadow: pa.Table, champion: pa.Table, tolerance: float) -> Tally:
+def _differs(shadow: pa.Table, champion: pa.Table, tolerance: float) -> LiveTally:
     ours, theirs = (_answered(one).select(["request_id", "answer"]) for one in (shadow, champion))
     pairs = ours.join(theirs, "request_id", right_suffix="_champion", join_type="inner")
     found = [
         apart(json.loads(answer), json.loads(other))
         for answer, other in zip(pairs["answer"].to_pylist(), pairs["answer_champion"].to_pylist(), strict=True)
     ]
-    return Tally(yes=sum(distance > tolerance for distance in found), n=len(found))
+    return LiveTally(yes=sum(distance > tolerance for distance in found), n=len(found))
 
 
 def _labels_of(labels: pa.Table | None) -> pa.Table | None:
@@ -169,12 +169,12 @@ def _labels_of(labels: pa.Table | None) -> pa.Table | None:
     return first.select(["request_id", "label"])
 
 
-def _right(requests: pa.Table, labels: pa.Table | None, tolerance: float) -> Tally:
+def _right(requests: pa.Table, labels: pa.Table | None, tolerance: float) -> LiveTally:
     if labels is None:
-        return Tally()
+        return LiveTally()
     pairs = _answered(requests).select(["request_id", "answer"]).join(labels, "request_id", join_type="inner")
     told = [
         is_right(json.loads(answer), label, tolerance)
         for answer, label in zip(pairs["answer"].to_pylist(), pairs["label"].to_pylist(), strict=True)
     ]
-    return Tally(yes=sum(found is True for found in told), n=sum(found is not None for found in told))
+    return LiveTally(yes=sum(found is True for found in told), n=sum(found is not None for found in told))

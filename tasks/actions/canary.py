@@ -15,7 +15,7 @@ from mlratchet.models.moments import utc
 from mlratchet.models.pipeline.store import load_pipeline, newest_deployment
 from mlratchet.models.promotion.canary.entry import CanaryEntry
 from mlratchet.models.registration.record import find_registration
-from mlratchet.models.serving.canary_look import Looked, Watch
+from mlratchet.models.serving.canary_look import CanaryWatch, Looked
 from mlratchet.tasks.support.canaries import canary_of, going_on, look_now
 from mlratchet.tasks.support.pipelines import require_pipeline
 from mlratchet.tasks.wiring import Adapters
@@ -23,7 +23,7 @@ from mlratchet.tasks.wiring import Adapters
 LEAST_REASON = 3  # characters
 
 
-def watch_of(adapters: Adapters, entry: CanaryEntry) -> Watch | None:
+def watch_of(adapters: Adapters, entry: CanaryEntry) -> CanaryWatch | None:
     """By the file that the version was made with; None where that declares no canary any more."""
     record = find_registration(adapters.store, entry.work_key)
     revisions = [record.revision] if record is not None else []
@@ -32,7 +32,7 @@ def watch_of(adapters: Adapters, entry: CanaryEntry) -> Watch | None:
     for revision in revisions:
         with suppress(ConfigurationError):
             spec = load_pipeline(adapters.store, revision)
-            watch = Watch.of(spec.serving, spec.policy)
+            watch = CanaryWatch.of(spec.serving, spec.policy)
             if watch is not None:
                 return watch
     return None

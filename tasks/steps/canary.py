@@ -17,7 +17,7 @@ from mlratchet.models.promotion.canary.plan import Move
 from mlratchet.models.promotion.canary.steer import refuse_other_canary
 from mlratchet.models.promotion.canary.verify import why_over
 from mlratchet.models.registration.record import Registration
-from mlratchet.models.serving.canary_look import Watch
+from mlratchet.models.serving.canary_look import CanaryWatch
 from mlratchet.tasks.actions.canary import end_orphan, is_watched
 from mlratchet.tasks.step import step
 from mlratchet.tasks.support.canaries import canary_of, going_on, look_now
@@ -30,7 +30,7 @@ REPLAY_AGAIN_S = 60.0  # seconds in which what was replayed comes into the log
 
 
 @dataclass(frozen=True, kw_only=True)
-class Watched:
+class WatchedCanary:
     """How a canary stands when a run has looked."""
 
     entry: CanaryEntry
@@ -108,10 +108,10 @@ def moved(name: str, chain: Chain) -> str:
     return f"the canary of {name} is over: {who} since; run it again to be judged against that one"
 
 
-@step("Watch the canary", retries=1)
-def watch_canary(run: Run, within_s: float) -> Watched:
+@step("CanaryWatch the canary", retries=1)
+def watch_canary(run: Run, within_s: float) -> WatchedCanary:
     """Look, and do what follows, until it is over or `within_s` seconds have passed."""
-    watch = Watch.of(run.spec.serving, run.spec.policy)
+    watch = CanaryWatch.of(run.spec.serving, run.spec.policy)
     assert watch is not None, "asked for a pipeline that declares a canary"
     deadline, replayed_s = time.monotonic() + within_s, 0.0
     while True:
@@ -119,7 +119,7 @@ def watch_canary(run: Run, within_s: float) -> Watched:
         if entry is None:
             raise GateRefusedError(f"the canary of {run.spec.name} is gone from the bucket; run it again")
         if not entry.watched:
-            return Watched(entry=entry, live=answer_of(run, entry), words=entry.reason)
+            return WatchedCanary(entry=entry, live=answer_of(run, entry), words=entry.reason)
         if over and time.time() < entry.expires_s:
             raise LedgerConflict(moved(run.spec.name, chain))
         looked = look_now(run.adapters, watch, entry, chain)
@@ -133,13 +133,13 @@ def watch_canary(run: Run, within_s: float) -> Watched:
             entry = take(run, watch, entry, chain, move, looked.live, looked.results)
             continue
         if time.monotonic() >= deadline:
-            return Watched(entry=entry, live=None, words=move.why)
+            return WatchedCanary(entry=entry, live=None, words=move.why)
         time.sleep(POLL_S)
 
 
 def take(
     run: Run,
-    watch: Watch,
+    watch: CanaryWatch,
     entry: CanaryEntry,
     chain: Chain,
     move: Move,

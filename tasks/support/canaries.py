@@ -13,7 +13,7 @@ from mlratchet.models.promotion.canary.chain import read_entry
 from mlratchet.models.promotion.canary.entry import CANARIES, CanaryEntry
 from mlratchet.models.promotion.canary.steer import CanaryChain
 from mlratchet.models.promotion.canary.verify import why_over
-from mlratchet.models.serving.canary_look import Looked, Watch, look
+from mlratchet.models.serving.canary_look import CanaryWatch, Looked, look
 from mlratchet.tasks.wiring import Adapters
 
 
@@ -35,7 +35,7 @@ def going_on(adapters: Adapters, name: str) -> tuple[CanaryEntry | None, Chain, 
     return entry, chain, why_over(entry, chain, now_s=time.time())
 
 
-def look_now(adapters: Adapters, watch: Watch, entry: CanaryEntry, chain: Chain, *, stopped: str = "") -> Looked:
+def look_now(adapters: Adapters, watch: CanaryWatch, entry: CanaryEntry, chain: Chain, *, stopped: str = "") -> Looked:
     """One look; see `models.serving.canary_look`."""
     return look(adapters.store, adapters.keys, watch, entry, chain, now_s=time.time(), stopped=stopped)
 

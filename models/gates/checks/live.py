@@ -7,7 +7,7 @@ from abc import abstractmethod
 from mlratchet.models.evaluation.statistics.interval import Interval
 from mlratchet.models.gates.checks.base import Check
 from mlratchet.models.gates.checks.case import NO_CHAMPION, Case
-from mlratchet.models.gates.live import LiveEvidence, Tally
+from mlratchet.models.gates.live import LiveEvidence, LiveTally
 from mlratchet.models.gates.result import CheckResult, not_applicable, unknown
 from pydantic import Field
 
@@ -56,7 +56,7 @@ class LiveCheck(Check):
             return unknown(kind, kind, self.threshold, why, live.requests)
         return found
 
-    def against(self, tally: Tally, bounds: Interval, value: float, most: float, words: str) -> CheckResult:
+    def against(self, tally: LiveTally, bounds: Interval, value: float, most: float, words: str) -> CheckResult:
         """The verdict on a rate, or a difference of two, of which at most `most` is allowed."""
         verdict = "pass" if bounds.high <= most else "fail" if bounds.low > most else "inconclusive"
         span = f"{100 * self.confidence:.4g} % sequence [{bounds.low:.4f}, {bounds.high:.4f}]"
@@ -75,6 +75,6 @@ class LiveCheck(Check):
         )
 
 
-def share(tally: Tally) -> float:
+def share(tally: LiveTally) -> float:
     """Of the yes among all; 0 of nothing."""
     return tally.yes / tally.n if tally.n else 0.0

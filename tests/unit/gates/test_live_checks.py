@@ -15,7 +15,7 @@ from mlratchet.models.gates.checks.base import Check
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.judge import judge
 from mlratchet.models.gates.kinds import AnyCheck
-from mlratchet.models.gates.live import LiveEvidence, Tally
+from mlratchet.models.gates.live import LiveEvidence, LiveTally
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.gates.result import CheckResult
 from mlratchet.models.promotion.canary.config import CanaryConfig, canary_problems
@@ -34,10 +34,10 @@ def live(**more: Any) -> LiveEvidence:
     """A candidate that did well in everything."""
     facts: dict[str, Any] = {
         "version": 4, "champion_version": 3, "began_s": 0.0, "until_s": 100.0, "requests": 600,
-        "minimum_requests": 500, "shadowed": 200, "failed": Tally(yes=0, n=600),
-        "champion_failed": Tally(yes=5, n=9000), "shadow_failed": Tally(yes=0, n=200),
-        "slow": {"50": Tally(yes=3, n=600)}, "differs": {"0": Tally(yes=4, n=200)},
-        "right": {"0": Tally(yes=380, n=400)}, "champion_right": {"0": Tally(yes=4700, n=5000)},
+        "minimum_requests": 500, "shadowed": 200, "failed": LiveTally(yes=0, n=600),
+        "champion_failed": LiveTally(yes=5, n=9000), "shadow_failed": LiveTally(yes=0, n=200),
+        "slow": {"50": LiveTally(yes=3, n=600)}, "differs": {"0": LiveTally(yes=4, n=200)},
+        "right": {"0": LiveTally(yes=380, n=400)}, "champion_right": {"0": LiveTally(yes=4700, n=5000)},
     }  # fmt: skip
     return LiveEvidence(**(facts | more))
 
@@ -56,11 +56,11 @@ def test_a_good_candidate_passes(check: dict[str, Any]) -> None:
 
 
 BAD = [
-    (ERRORS, {"failed": Tally(yes=60, n=600)}),
-    (ERRORS, {"shadow_failed": Tally(yes=40, n=200)}),
-    (LATENCY, {"slow": {"50": Tally(yes=90, n=600)}}),
-    (DISAGREEMENT, {"differs": {"0": Tally(yes=60, n=200)}}),
-    (QUALITY, {"right": {"0": Tally(yes=260, n=400)}}),
+    (ERRORS, {"failed": LiveTally(yes=60, n=600)}),
+    (ERRORS, {"shadow_failed": LiveTally(yes=40, n=200)}),
+    (LATENCY, {"slow": {"50": LiveTally(yes=90, n=600)}}),
+    (DISAGREEMENT, {"differs": {"0": LiveTally(yes=60, n=200)}}),
+    (QUALITY, {"right": {"0": LiveTally(yes=260, n=400)}}),
 ]
 
 
@@ -91,20 +91,22 @@ def test_what_is_no_evidence_is_inconclusive_and_who_was_stopped_fails(check: di
 
 
 def test_replayed_requests_alone_are_judged_where_the_file_asks_for_no_live_ones() -> None:
-    replayed = live(requests=0, minimum_requests=0, failed=Tally(), shadow_failed=Tally(yes=0, n=500), replayed=500)
+    replayed = live(
+        requests=0, minimum_requests=0, failed=LiveTally(), shadow_failed=LiveTally(yes=0, n=500), replayed=500
+    )
     assert found(ERRORS, replayed).verdict == "pass"
     assert found(DISAGREEMENT, replayed).verdict == "pass"
     assert found(ERRORS, replace(replayed, minimum_requests=1)).verdict == "inconclusive"
 
 
 def test_few_labels_do_not_pass() -> None:
-    few = live(right={"0": Tally(yes=40, n=40)})
+    few = live(right={"0": LiveTally(yes=40, n=40)})
     assert found({**QUALITY, "margin": 0.5}, few).verdict == "inconclusive"
     assert found({**QUALITY, "margin": 0.5, "minimum_labels": 40}, few).verdict == "pass"
 
 
 def test_live_evidence_is_read_back_as_it_was_judged(store: MemoryStore) -> None:
-    evidence = live(files=("a" * 64,), broken="", slow={"50": Tally(yes=1, n=2), "100": Tally()})
+    evidence = live(files=("a" * 64,), broken="", slow={"50": LiveTally(yes=1, n=2), "100": LiveTally()})
     digest = freeze_live(store, evidence)
     assert thaw_live(store, digest) == evidence
     assert live_digest(evidence) == {"canary": digest}

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from mlratchet.models.gates.live import LiveEvidence, Tally
+from mlratchet.models.gates.live import LiveEvidence, LiveTally
 from mlratchet.models.gates.result import CheckResult, Verdict
 from mlratchet.models.promotion.canary.config import CanaryConfig
 from mlratchet.models.promotion.canary.entry import CanaryEntry
@@ -86,12 +86,12 @@ def test_without_traffic_the_file_says_what_follows(canary: Canary) -> None:
     assert (replay.do, replay.count) == ("replay", 170)
     assert move(entry, replace(quiet, sent=1), after_s=QUIET_S, on_no_traffic="replay").do == "wait"
     share = canary.put("share", step=1)
-    asked = live(share, sent=0, shadowed=200, failed=Tally(yes=0, n=100))
+    asked = live(share, sent=0, shadowed=200, failed=LiveTally(yes=0, n=100))
     again = move(share, asked, after_s=QUIET_S, on_no_traffic="replay", minimum_requests=0)
     assert again.do == "settle", "nobody was asked to judge it"
     again = move(share, asked, "inconclusive", after_s=QUIET_S, on_no_traffic="replay", minimum_requests=0)
     assert (again.do, again.count) == ("replay", LEAST_REPLAYED - 100)
-    enough = replace(asked, failed=Tally(yes=0, n=LEAST_REPLAYED))
+    enough = replace(asked, failed=LiveTally(yes=0, n=LEAST_REPLAYED))
     assert move(share, enough, "inconclusive", after_s=QUIET_S, on_no_traffic="replay").do == "wait"
 
 

@@ -11,14 +11,14 @@ from mlratchet.models.gates.checks.live_disagreement import LiveDisagreementChec
 from mlratchet.models.gates.checks.live_errors import LiveErrorsCheck
 from mlratchet.models.gates.checks.live_latency import LiveLatencyCheck
 from mlratchet.models.gates.checks.live_quality import LiveQualityCheck
-from mlratchet.models.gates.live import LiveEvidence, Tally
+from mlratchet.models.gates.live import LiveEvidence, LiveTally
 from mlratchet.models.serving.live_answers import UNLIKE, apart, is_right
-from mlratchet.models.serving.live_evidence import Counted, live_evidence
+from mlratchet.models.serving.live_evidence import LiveCounts, live_evidence
 
 from tests.unit.audit.conftest import World
 from tests.unit.promotion.canaries import Canary
 
-COUNTED = Counted.of(
+COUNTED = LiveCounts.of(
     [
         LiveErrorsCheck(kind="live_errors"),
         LiveLatencyCheck(kind="live_latency", maximum_milliseconds=10.0),
@@ -85,10 +85,10 @@ def test_each_variant_is_counted_for_itself(canary: Canary, log: Log) -> None:
     log.add("canary", None, status=500, latency_ms=1.0)
     live = log.evidence(canary)
     assert (live.requests, live.minimum_requests, live.shadowed, live.replayed) == (4, 10, 0, 0)
-    assert live.failed == Tally(yes=1, n=4)
-    assert live.champion_failed == Tally(yes=1, n=21)
-    assert live.slow == {"10": Tally(yes=3, n=3)}
-    assert live.shadow_failed == Tally()
+    assert live.failed == LiveTally(yes=1, n=4)
+    assert live.champion_failed == LiveTally(yes=1, n=21)
+    assert live.slow == {"10": LiveTally(yes=3, n=3)}
+    assert live.shadow_failed == LiveTally()
 
 
 def test_a_shadow_is_held_against_the_champion_on_the_same_request(canary: Canary, log: Log) -> None:
@@ -99,8 +99,8 @@ def test_a_shadow_is_held_against_the_champion_on_the_same_request(canary: Canar
     log.add("shadow", None, request_id=alone, status=500)
     log.add("shadow", request_id="a request whose answer is not in the log")
     live = log.evidence(canary)
-    assert live.differs == {"0": Tally(yes=1, n=3)}
-    assert live.shadow_failed == Tally(yes=1, n=5)
+    assert live.differs == {"0": LiveTally(yes=1, n=3)}
+    assert live.shadow_failed == LiveTally(yes=1, n=5)
     assert (live.shadowed, live.failed.n) == (5, 0)
 
 
@@ -113,17 +113,17 @@ def test_what_is_replayed_counts_for_no_minimum_and_no_quality(canary: Canary, l
         log.labels[request] = "no"
     live = log.evidence(canary)
     assert (live.requests, live.replayed, live.shadowed) == (1, 2, 2)
-    assert live.failed == Tally(yes=0, n=2)
-    assert live.right == {"0": Tally(yes=1, n=1)}
-    assert live.champion_right == {"0": Tally(yes=0, n=1)}
-    assert live.differs == {"0": Tally(yes=0, n=2)}
+    assert live.failed == LiveTally(yes=0, n=2)
+    assert live.right == {"0": LiveTally(yes=1, n=1)}
+    assert live.champion_right == {"0": LiveTally(yes=0, n=1)}
+    assert live.differs == {"0": LiveTally(yes=0, n=2)}
 
 
 def test_what_no_version_can_help_is_no_failure_of_one(canary: Canary, log: Log) -> None:
     for status in (408, 413, 429, 499, 503):
         log.add("canary", None, status=status)
     live = log.evidence(canary)
-    assert (live.failed, live.requests) == (Tally(), 0)
+    assert (live.failed, live.requests) == (LiveTally(), 0)
 
 
 @pytest.mark.parametrize(
