@@ -45,7 +45,8 @@ def _sketch(column: Column, seed: int) -> Array:
         return each
     sums = np.concatenate([np.zeros((1, MOST_PREPARED)), np.cumsum(each, axis=0, dtype=np.float64)])
     lengths = np.maximum(column.lengths, 1)[:, None]
-    return ((sums[column.offsets[1:]] - sums[column.offsets[:-1]]) / lengths).astype(np.float32)
+    means: Array = ((sums[column.offsets[1:]] - sums[column.offsets[:-1]]) / lengths).astype(np.float32)
+    return means
 
 
 def _of_numbers(flat_ND: Array, seed: int) -> Array:
