@@ -162,26 +162,6 @@ def load_server_settings() -> ServerSettings:
     return settings
 
 
-class LogSettings(AuditSettings):
-    """What the log writer needs: the store, of which it may write `log/`, its own key, and the public list of keys."""
-
-    log_key_file: Path
-    trusted_keys: Path
-    log_spool_bytes: int = 512_000_000
-    fault: str | None = None
-
-
-def load_log_settings() -> LogSettings:
-    """From the environment alone. Raises ``ConfigurationError`` where it says too little."""
-    try:
-        settings = LogSettings(home=find_home())
-    except ValidationError as exc:
-        words = ", ".join(str(error["loc"][0]) for error in exc.errors())
-        raise ConfigurationError(f"the log writer needs RATCHET_* variables; missing or wrong: {words}") from exc
-    _arm(settings.fault or "")
-    return settings
-
-
 def basic(credentials: str) -> str:
     """The header `Authorization` for user:password (RFC 7617)."""
     return f"Basic {base64.b64encode(credentials.encode()).decode()}"
@@ -307,57 +287,47 @@ PLAIN_PREFIXES = ("LC_", "PYTHON", "SSL_", "OMP_", "MKL_", "CUDA_")
 
 
 def server_environment(settings: Settings) -> dict[str, str]:
-    """Of a model server: who may read, and where. Of this process's own environment what names no credential."""
-    access = settings.serving_s3_access_key or settings.s3_access_key
-    secret = settings.serving_s3_secret_key or settings.s3_secret_key
-    plain = {k: v for k, v in os.environ.items() if k in PLAIN or k.startswith(PLAIN_PREFIXES)}
-    found = plain | {
-        "RATCHET_HOME": str(settings.home),
-        "RATCHET_S3_REGION": settings.s3_region,
-        "RATCHET_S3_ACCESS_KEY": access.get_secret_value(),
-        "RATCHET_S3_SECRET_KEY": secret.get_secret_value(),
-        "RATCHET_STORE_BUCKET": settings.store_bucket,
-        "RATCHET_TRUSTED_KEYS": str(settings.trusted_keys or settings.home / "trusted-keys.json"),
+    """Of a model server: who may read, and where."""
+    own = settings.serving_s3_access_key, settings.serving_s3_secret_key
+    found = _store_environment(settings, *own) | {
         "RATCHET_SERVING_NAMES": settings.serving_names,
-        "AWS_EC2_METADATA_DISABLED": "true",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        "OMP_NUM_THREADS": "1",
         "MALLOC_ARENA_MAX": "2",  # memory that one thread frees can be had by another
         "DO_NOT_TRACK": "1",
     }
-    if settings.s3_endpoint_url:
-        found["RATCHET_S3_ENDPOINT_URL"] = settings.s3_endpoint_url
-    found.pop("PYTHONPATH", None)
-    found |= project_path(os.environ) | ratchets_path(os.environ)  # for the child that answers by a user's objective
+    found |= project_path(os.environ)  # for the child that answers by a user's objective
     found["RATCHET_KEY_FOLDERS"] = os.pathsep.join(
         str(file.parent) for file in (settings.signing_key_file, settings.approver_key_file) if file is not None
     )
-    if settings.s3_session_token and settings.serving_s3_access_key is None:
-        found["RATCHET_S3_SESSION_TOKEN"] = settings.s3_session_token.get_secret_value()
     return found
 
 
 def log_environment(settings: Settings) -> dict[str, str]:
-    """Of the log writer. Of this process's own environment what names no credential."""
-    access = settings.log_s3_access_key or settings.s3_access_key
-    secret = settings.log_s3_secret_key or settings.s3_secret_key
+    """Of the log writer: who may write below `log/`, and its key."""
+    return _store_environment(settings, settings.log_s3_access_key, settings.log_s3_secret_key) | {
+        "RATCHET_LOG_KEY_FILE": str(settings.log_key_file or settings.home / "keys" / "log.pem"),
+        "RATCHET_LOG_SPOOL_BYTES": str(settings.log_spool_bytes),
+    }
+
+
+def _store_environment(settings: Settings, access: SecretStr | None, secret: SecretStr | None) -> dict[str, str]:
+    """The store bucket by an S3 identity, and the public list. Of this process's own environment what names no
+    credential."""
     plain = {k: v for k, v in os.environ.items() if k in PLAIN or k.startswith(PLAIN_PREFIXES)}
     found = plain | {
         "RATCHET_HOME": str(settings.home),
         "RATCHET_S3_REGION": settings.s3_region,
-        "RATCHET_S3_ACCESS_KEY": access.get_secret_value(),
-        "RATCHET_S3_SECRET_KEY": secret.get_secret_value(),
+        "RATCHET_S3_ACCESS_KEY": (access or settings.s3_access_key).get_secret_value(),
+        "RATCHET_S3_SECRET_KEY": (secret or settings.s3_secret_key).get_secret_value(),
         "RATCHET_STORE_BUCKET": settings.store_bucket,
         "RATCHET_TRUSTED_KEYS": str(settings.trusted_keys or settings.home / "trusted-keys.json"),
-        "RATCHET_LOG_KEY_FILE": str(settings.log_key_file or settings.home / "keys" / "log.pem"),
-        "RATCHET_LOG_SPOOL_BYTES": str(settings.log_spool_bytes),
         "AWS_EC2_METADATA_DISABLED": "true",
         "OMP_NUM_THREADS": "1",
     }
     if settings.s3_endpoint_url:
         found["RATCHET_S3_ENDPOINT_URL"] = settings.s3_endpoint_url
-    if settings.s3_session_token and settings.log_s3_access_key is None:
+    if settings.s3_session_token and access is None:
         found["RATCHET_S3_SESSION_TOKEN"] = settings.s3_session_token.get_secret_value()
     found.pop("PYTHONPATH", None)
     return found | ratchets_path(os.environ)

@@ -15,6 +15,7 @@ from mlratchet.flows.cli import (
     data,
     demo,
     exporting,
+    forgetting,
     models,
     new,
     pipelines,
@@ -73,6 +74,7 @@ data.register(app)
 rejects.register(app)
 approvals.register(app)
 resolving.register(app)
+forgetting.register(app)
 simulating.register(app)
 compare.register(app)
 audit.register(app)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from mlratchet.infra.inference_log.spool import Spool
+from mlratchet.infra.inference_log.spool import LogSpool
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.inference_log.chain import FileFacts
 from mlratchet.models.inference_log.columns import LABELS
@@ -15,7 +15,7 @@ from mlratchet.models.inference_log.config import LogConfig
 from mlratchet.models.inference_log.file import Holds, Stretch
 from mlratchet.models.inference_log.filing import files_of
 from mlratchet.models.inference_log.reading import together
-from mlratchet.models.inference_log.rows import Rows
+from mlratchet.models.inference_log.rows import LogRows
 
 SETTLE_S = 35.0  # after a request came its row is here, or it took longer than a body may take to arrive
 MOST_BYTES = 64_000_000  # of rows in memory: a file is written then, whatever the time
@@ -26,7 +26,7 @@ FIRST_ERROR = 400  # status of HTTP
 class Buffer:
     """The rows of one chain that no file holds yet."""
 
-    def __init__(self, pipeline: str, holds: Holds, spool: Spool, servers: dict[str, Stretch]) -> None:
+    def __init__(self, pipeline: str, holds: Holds, spool: LogSpool, servers: dict[str, Stretch]) -> None:
         """`servers`: up to where the log has the answers of each server process that did not end, as far as is known
         from before."""
         self.pipeline, self.holds, self._spool = pipeline, holds, spool
@@ -54,7 +54,7 @@ class Buffer:
             self.first_s = now_s if self.first_s is None else self.first_s
         return True
 
-    def add(self, rows: Rows, answers: int) -> None:
+    def add(self, rows: LogRows, answers: int) -> None:
         """Rows of answers that arrived."""
         self.tables.append(rows.table)
         self.media |= rows.media
@@ -65,7 +65,7 @@ class Buffer:
     def add_labels(self, labels: Sequence[Sequence[Any]]) -> None:
         """As `columns.LABELS` has them."""
         columns = list(zip(*labels, strict=True))
-        self.add(Rows(table=pa.table([*map(list, columns)], schema=LABELS), media={}), len(labels))
+        self.add(LogRows(table=pa.table([*map(list, columns)], schema=LABELS), media={}), len(labels))
 
     def end(self, server: str, now_s: float, *, unclosed: bool) -> None:
         """A server process has no more to tell; `unclosed`: it did not say so."""

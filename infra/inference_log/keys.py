@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from mlratchet.infra.inference_log.settings import LogSettings
 from mlratchet.infra.keys.files import load_trusted, read_private, usable
-from mlratchet.infra.settings import LogSettings
 from mlratchet.models.identity.signing import Signer, TrustedKeys
 
 

@@ -22,12 +22,12 @@ from types import FrameType
 import orjson
 from mlratchet.infra.child.confine import undump
 from mlratchet.infra.inference_log.keys import LogKeys
+from mlratchet.infra.inference_log.settings import LogSettings, load_log_settings
 from mlratchet.infra.inference_log.socket import listen
-from mlratchet.infra.inference_log.spool import Spool
+from mlratchet.infra.inference_log.spool import LogSpool
 from mlratchet.infra.inference_log.upload import Heads, Uploader
 from mlratchet.infra.inference_log.writer import LogWriter
 from mlratchet.infra.machine.atomic import write_private
-from mlratchet.infra.settings import LogSettings, load_log_settings
 from mlratchet.infra.storage.opening import open_bucket
 from mlratchet.infra.warm.protocol import may_ask
 from mlratchet.models.identity.keys import Keys
@@ -82,7 +82,7 @@ class LogProcess:
 
     def __init__(self, home: Path, store: ObjectStore, keys: Keys, *, spool_bytes: int) -> None:
         folder = home / FOLDER
-        self._spool = Spool(folder / "spool", most_bytes=spool_bytes)
+        self._spool = LogSpool(folder / "spool", most_bytes=spool_bytes)
         self._heads = Heads(folder / "heads")
         self.name = writer_name(folder)
         self.uploader = Uploader(self._spool, self._heads, store, keys, writer=self.name)
@@ -190,7 +190,7 @@ def writer_name(folder: Path) -> str:
     return file.read_text()
 
 
-def spooled_servers(spool: Spool) -> dict[tuple[str, Holds], dict[str, Stretch]]:
+def spooled_servers(spool: LogSpool) -> dict[tuple[str, Holds], dict[str, Stretch]]:
     """Up to where what waits on the disk brings each chain."""
     found: dict[tuple[str, Holds], dict[str, Stretch]] = {}
     for entry in spool.entries():

@@ -16,7 +16,7 @@ SUFFIX = ".json"  # of what an entry says, written after its data: without it th
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class WaitingFile:
     """One file of a chain, or a picture or sound that is stored whole."""
 
     number: int
@@ -27,7 +27,7 @@ class Entry:
     size_bytes: int
 
 
-class Spool:
+class LogSpool:
     """A folder. Put by one thread, taken by another; one process."""
 
     def __init__(self, folder: Path, *, most_bytes: int) -> None:
@@ -62,21 +62,21 @@ class Spool:
         write_private(self._said(number), json.dumps(said))
         self._next, self._sizes[number] = number + 1, len(data)
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[WaitingFile]:
         """Oldest first."""
         for file in sorted(self._folder.glob(f"*{SUFFIX}")):
             said = json.loads(file.read_text())
             facts = facts_from_json(said["facts"]) if said["facts"] is not None else None
-            yield Entry(
+            yield WaitingFile(
                 number=int(file.stem), pipeline=said["pipeline"], holds=said["holds"], facts=facts,
                 digest=said["digest"], size_bytes=said["size_bytes"],
             )  # fmt: skip
 
-    def data(self, entry: Entry) -> bytes:
+    def data(self, entry: WaitingFile) -> bytes:
         """Of an entry."""
         return self._data(entry.number).read_bytes()
 
-    def remove(self, entry: Entry) -> None:
+    def remove(self, entry: WaitingFile) -> None:
         """It is where it belongs."""
         self._said(entry.number).unlink(missing_ok=True)
         self._data(entry.number).unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mlratchet.infra.inference_log.spool import Entry, Spool
+from mlratchet.infra.inference_log.spool import LogSpool, WaitingFile
 from mlratchet.infra.machine.atomic import write_private
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.fault_points import fault_point
@@ -55,7 +55,7 @@ class Heads:
 class Uploader:
     """Empties a spool. `upload_all` is called by one thread at a time."""
 
-    def __init__(self, spool: Spool, heads: Heads, store: ObjectStore, keys: Keys, *, writer: str) -> None:
+    def __init__(self, spool: LogSpool, heads: Heads, store: ObjectStore, keys: Keys, *, writer: str) -> None:
         self._spool, self._heads, self._store, self._keys, self._writer = spool, heads, store, keys, writer
         self._chains: dict[tuple[str, Holds], WriterChain] = {}
         self.trouble = ""  # why the newest try failed
@@ -85,7 +85,7 @@ class Uploader:
         self.trouble = ""
         return True
 
-    def _upload(self, entry: Entry) -> None:
+    def _upload(self, entry: WaitingFile) -> None:
         data = self._spool.data(entry)
         if entry.facts is None:
             self._store.create(media_key(entry.pipeline, entry.digest), data)

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 from mlratchet.infra.inference_log.buffers import Buffer
-from mlratchet.infra.inference_log.spool import Spool
+from mlratchet.infra.inference_log.spool import LogSpool
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.inference_log.config import LogConfig
 from mlratchet.models.inference_log.file import Holds, Stretch
 from mlratchet.models.inference_log.frames import NotAFrameError, blocks_of
-from mlratchet.models.inference_log.rows import Plan, rows_of
+from mlratchet.models.inference_log.rows import LogPlan, rows_of
 from mlratchet.models.schema.fields import Schema
 from pydantic import ValidationError
 
@@ -29,11 +29,11 @@ class LogWriter:
     Clocks are passed in: `now_s` is monotonic, `wall_s` seconds since the epoch.
     """
 
-    def __init__(self, spool: Spool, known: Known, *, secret: bytes) -> None:
+    def __init__(self, spool: LogSpool, known: Known, *, secret: bytes) -> None:
         """`known`: up to where a chain has the answers of each server, from before; `secret`: of the keyed hash."""
         self._spool, self._known, self._secret = spool, known, secret
         self._buffers: dict[tuple[str, Holds], Buffer] = {}
-        self._plans: dict[tuple[str, int], Plan] = {}
+        self._plans: dict[tuple[str, int], LogPlan] = {}
         self._connections: dict[str, int] = {}  # server -> how many
         self._gone_s: dict[str, float] = {}  # server -> since when it has none
 
@@ -78,7 +78,7 @@ class LogWriter:
     def _plan(self, pipeline: str, said: dict[str, Any]) -> None:
         schema = Schema.model_validate_json(said["schema"]) if said["schema"] is not None else None
         config = LogConfig.model_validate_json(said["log"])
-        self._plans[pipeline, int(said["v"])] = Plan(schema=schema, config=config, secret=self._secret)
+        self._plans[pipeline, int(said["v"])] = LogPlan(schema=schema, config=config, secret=self._secret)
         for holds in HOLDS:
             self._buffer(pipeline, holds).config = config
 
@@ -87,7 +87,7 @@ class LogWriter:
         blocks = list(blocks_of(said, numbers))
         if not buffer.arrived(server, int(said["last"]), sum(len(one.answers) for one in blocks), now_s):
             return
-        nothing = Plan(schema=None, config=buffer.config, secret=self._secret)
+        nothing = LogPlan(schema=None, config=buffer.config, secret=self._secret)
         for block in blocks:
             plan = self._plans.get((pipeline, block.answers[0].version), nothing)
             buffer.add(rows_of(block, plan), len(block.answers))

@@ -29,7 +29,7 @@ class NotAFrameError(ValueError):
     """Bytes that no server of ours sends."""
 
 
-class Told(NamedTuple):
+class ToldAnswer(NamedTuple):
     """What one answer is made of, without its numbers."""
 
     request_id: str
@@ -51,7 +51,7 @@ class Told(NamedTuple):
 class Block:
     """Answers of one version, one after the other."""
 
-    answers: Sequence[Told]
+    answers: Sequence[ToldAnswer]
     output: Array | None = None  # (rows of all, K) float32
     prepared: Array | None = None  # (rows of all, K) float32
 
@@ -104,7 +104,7 @@ def _outputs(held: Sequence[AnsweredRequest]) -> Array | None:
 
 
 def told(one: AnsweredRequest) -> tuple[Any, ...]:
-    """As `Told` has it. What was refused is told without what the client sent: nobody checked it."""
+    """As `ToldAnswer` has it. What was refused is told without what the client sent: nobody checked it."""
     answered = one.status == 200 and one.rows is not None
     return (
         one.request_id, one.received_s, one.latency_ms, one.version or 0, one.generation or 0,
@@ -130,7 +130,7 @@ def blocks_of(said: dict[str, Any], numbers: memoryview) -> Iterator[Block]:
 
     try:
         for block in said["blocks"]:
-            answers = [Told(*one) for one in block["answers"]]
+            answers = [ToldAnswer(*one) for one in block["answers"]]
             rows = sum(one.rows for one in answers)
             prepared = taken(block["prepared"], rows) if "prepared" in block else None
             output = taken(block["output"], rows) if "output" in block else None

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from mlratchet.models.inference_log.columns import FIELD, log_schema
 from mlratchet.models.inference_log.config import LogConfig
-from mlratchet.models.inference_log.frames import Block, Told
+from mlratchet.models.inference_log.frames import Block, ToldAnswer
 from mlratchet.models.schema.fields import Field, Schema
 from mlratchet.models.schema.times import TYPE, read_times
 
@@ -28,7 +28,7 @@ UNIT = float(1 << 32)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class LogPlan:
     """How the answers of one version are logged."""
 
     schema: Schema | None
@@ -42,14 +42,14 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Rows:
+class LogRows:
     """A stretch of the log that no file holds yet."""
 
     table: pa.Table
     media: Mapping[str, bytes]  # SHA-256 hex -> picture or sound that is stored whole
 
 
-def rows_of(block: Block, plan: Plan) -> Rows:
+def rows_of(block: Block, plan: LogPlan) -> LogRows:
     """A row per instance of each answer, in order."""
     answers = block.answers
     counts = [one.rows for one in answers]
@@ -75,10 +75,10 @@ def rows_of(block: Block, plan: Plan) -> Rows:
     media: dict[str, bytes] = {}
     instances = list(chain.from_iterable(_per_row(one, one.instances) for one in answers))
     columns |= _fields(instances, plan, media)
-    return Rows(table=pa.table([columns[name] for name in plan.columns.names], schema=plan.columns), media=media)
+    return LogRows(table=pa.table([columns[name] for name in plan.columns.names], schema=plan.columns), media=media)
 
 
-def _per_row(one: Told, values: Sequence[Any] | None) -> Iterator[Any]:
+def _per_row(one: ToldAnswer, values: Sequence[Any] | None) -> Iterator[Any]:
     if values is not None and len(values) == one.rows:
         yield from values
     else:
@@ -98,7 +98,7 @@ def _lists(numbers: np.ndarray[Any, Any] | None, rows: int) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(numbers.reshape(-1)))
 
 
-def _fields(instances: Sequence[Any], plan: Plan, media: dict[str, bytes]) -> dict[str, pa.Array]:
+def _fields(instances: Sequence[Any], plan: LogPlan, media: dict[str, bytes]) -> dict[str, pa.Array]:
     """A column per logged field. Null where an example lacks it, and for a request that was refused."""
     found: dict[str, pa.Array] = {}
     inputs = plan.schema.inputs if plan.schema is not None else {}

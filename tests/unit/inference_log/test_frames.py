@@ -13,7 +13,7 @@ import pytest
 from mlratchet.models.inference_log.config import LogConfig
 from mlratchet.models.inference_log.frames import HEAD, NotAFrameError, answers_frame, blocks_of, pack, unpack
 from mlratchet.models.inference_log.projection import projected
-from mlratchet.models.inference_log.rows import Plan, Rows, rows_of
+from mlratchet.models.inference_log.rows import LogPlan, LogRows, rows_of
 from mlratchet.models.schema.fields import Field, Schema
 from mlratchet.models.serving.observing import Answered
 from mlratchet.models.tensors.named import Inputs, Ragged
@@ -42,12 +42,12 @@ def answered(number: int = 0, count: int = 1, **changes: Any) -> Answered:
     return replace(one, **changes)
 
 
-def through(*answers: Answered, schema: Schema | None = SCHEMA, **config: Any) -> list[Rows]:
+def through(*answers: Answered, schema: Schema | None = SCHEMA, **config: Any) -> list[LogRows]:
     frame = b"".join(answers_frame("plant", len(answers), answers))
     size, text_bytes = HEAD.unpack_from(frame)
     assert size == len(frame) - HEAD.size
     said, numbers = unpack(frame[HEAD.size :], text_bytes)
-    plan = Plan(schema=schema, config=LogConfig(**config), secret=b"s")
+    plan = LogPlan(schema=schema, config=LogConfig(**config), secret=b"s")
     return [rows_of(block, plan) for block in blocks_of(said, numbers)]
 
 

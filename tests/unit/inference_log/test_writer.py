@@ -294,9 +294,9 @@ def test_a_connection_that_talks_nonsense_is_ended_and_others_are_not(home: Home
 
 
 def test_a_frame_that_comes_twice_counts_once(home: Home, tmp_path: Path) -> None:
-    from mlratchet.infra.inference_log.spool import Spool
+    from mlratchet.infra.inference_log.spool import LogSpool
 
-    buffer = Buffer("plant", "answers", Spool(tmp_path / "s", most_bytes=1000), {})
+    buffer = Buffer("plant", "answers", LogSpool(tmp_path / "s", most_bytes=1000), {})
 
     assert buffer.arrived("s", 5, 5, 0.0)
     assert not buffer.arrived("s", 5, 5, 0.0)

@@ -140,7 +140,8 @@ def test_no_service_starts_with_the_project_on_its_import_path(tmp_path: Path, m
     assert {one.name for one in ours} == {"mlflow", "prefect", "worker", "warm", "log-writer"}
     for service in ours:
         assert service.command[:3] == (sys.executable, "-P", "-m")
-        assert project_folders(service.environment) == [str(project)]
+        told = [] if service.name == "log-writer" else [str(project)]  # it runs no code of a user's
+        assert project_folders(service.environment) == told
         look = [*service.command[:2], "-c", "import psutil"]
         subprocess.run(look, env=service.environment, cwd=project, check=True)
     assert [file.name for file in project.glob("*.ran")] == []
