@@ -15,6 +15,7 @@ from mlratchet.flows.cli import (
     demo,
     exporting,
     models,
+    monitor,
     new,
     pipelines,
     rejects,
@@ -69,6 +70,7 @@ exporting.register(app)
 data.register(app)
 rejects.register(app)
 approvals.register(app)
+monitor.register(app)
 resolving.register(app)
 compare.register(app)
 audit.register(app)

@@ -2,8 +2,8 @@
 
 `windows/<pipeline>/<number>.json`, a chain of signed records, each with the digest of the one before. What is measured
 in a window follows from the log, the reference and the record before it. So it does not matter who looks, how often, or
-after which restart: the record of a number is the same. What was deleted or forged at the end of the chain is made again;
-one that is missing before it shows as a gap.
+after which restart: the record of a number is the same. What was deleted or forged at the end of the chain is made
+again; one that is missing before it shows as a gap.
 """
 
 from __future__ import annotations
