@@ -22,6 +22,7 @@ from mlratchet.flows.cli import (
     resolving,
     runs,
     schema,
+    simulating,
     stack,
     tuning,
 )
@@ -72,6 +73,7 @@ rejects.register(app)
 approvals.register(app)
 monitor.register(app)
 resolving.register(app)
+simulating.register(app)
 compare.register(app)
 audit.register(app)
 demo.register(app)

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from mlratchet.flows.monitor import monitor
 from mlratchet.flows.retrain import retrain
-from mlratchet.flows.suspension import WaitsForPeople, suspend
+from mlratchet.flows.suspension import Waits, suspend
 from mlratchet.flows.tune import tune
 from mlratchet.infra.settings import process_environment
 from mlratchet.models.errors import SecurityError
@@ -70,7 +70,7 @@ def main() -> None:
             raise
         try:
             run_flow(flow, flow_run=flow_run, error_logger=logger)  # type: ignore[arg-type]  # as Prefect's own engine does
-        except WaitsForPeople as waits:
+        except Waits as waits:
             suspend(waits)
             raise
 
