@@ -15,6 +15,7 @@ from mlratchet.flows.cli import (
     demo,
     exporting,
     models,
+    monitor,
     new,
     pipelines,
     rejects,
@@ -70,6 +71,7 @@ exporting.register(app)
 data.register(app)
 rejects.register(app)
 approvals.register(app)
+monitor.register(app)
 resolving.register(app)
 simulating.register(app)
 compare.register(app)

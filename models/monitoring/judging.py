@@ -7,7 +7,7 @@ for labels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,12 +106,12 @@ def alarms(
     concerns: list[Concern],
 ) -> list[Concern]:  # fmt: skip
     """An alarm and what it is about: the stream that leads, and those that have a large part in it."""
-    found = []
+    first: dict[str, Sounded] = {}  # a change that goes on sounds again and again in one window: it is told once
     for one in sounded:
-        named = sorted(one.shares, key=lambda name: (-one.shares[name], name))
-        for stream in [name for name in named if name == one.leading or one.shares[name] >= LEAST_SHARE]:
-            found.append(_alarm(stream, one, figures, promises, config, concerns))
-    return found
+        for stream in sorted(one.shares, key=lambda name: (-one.shares[name], name)):
+            if stream == one.leading or one.shares[stream] >= LEAST_SHARE:
+                first.setdefault(stream, one)
+    return [_alarm(stream, one, figures, promises, config, concerns) for stream, one in first.items()]
 
 
 def _alarm(
@@ -227,10 +227,10 @@ def of_quality(figures: Mapping[str, Figure], promises: Mapping[str, Promise], l
             concerns.append(_worse(subject, figure, promise, INTERVAL_METHOD, ""))
     estimate = figures.get("estimated_accuracy")
     first = next(iter(promises.values()), None)
-    known = first is not None and first.metric in figures
-    if estimate is not None and first is not None and not known and first.metric == "accuracy" and estimate.high:
-        if estimate.high < first.bound:
-            concerns.append(_worse("estimated_accuracy", estimate, first, MARK, f", {MARK}"))
+    if estimate is None or estimate.high is None or first is None or first.metric != "accuracy":
+        return concerns
+    if first.metric not in figures and estimate.high < first.bound:  # without labels
+        concerns.append(_worse("estimated_accuracy", estimate, first, MARK, f", {MARK}"))
     return concerns
 
 
@@ -243,7 +243,7 @@ def _worse(subject: str, figure: Figure, promise: Promise, method: str, tail: st
 
 
 def of_service(
-    figures: Mapping[str, Figure], earlier: list[Mapping[str, Figure]], config: MonitoringConfig, refusals: str
+    figures: Mapping[str, Figure], earlier: Sequence[Mapping[str, Figure]], config: MonitoringConfig, refusals: str
 ) -> list[Concern]:
     """Objectives that burn in this window and over the last ones together, refusals and losses of the log."""
     concerns = []
@@ -252,9 +252,8 @@ def of_service(
         ("latency_burn", "latency", f"{config.latency_share:g} within {config.latency_ms or 0:g} ms"),
     ):
         figure = figures.get(name)
-        past = [one[name] for one in earlier if name in one]
-        rows = sum(one.n for one in past)
-        over = sum(one.value * one.n for one in past) / rows if rows else (figure.value if figure else 0.0)
+        past = [one[name] for one in (*earlier, figures) if name in one]
+        over = sum(one.value * one.n for one in past) / max(1, sum(one.n for one in past))
         if figure is not None and figure.n and figure.value >= BURNING and over >= BURNING / 2:
             share = figures["errors" if subject == "errors" else "slow"]
             concerns.append(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,9 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from mlratchet.models.evaluation.statistics.proportions import clopper_pearson
 from mlratchet.models.inference_log.columns import FIELD
+from mlratchet.models.inference_log.reading import UnreadableFileError
 from mlratchet.models.metrics.base import Metric
 from mlratchet.models.monitoring import judging
 from mlratchet.models.monitoring.config import MonitoringConfig
+from mlratchet.models.monitoring.cutting import Edges
 from mlratchet.models.monitoring.finding import Finding, WindowSpan
 from mlratchet.models.monitoring.hardware import slower_than_usual
 from mlratchet.models.monitoring.measure.answers import TaskFacts, confidences_of, labelled_rows, outputs_of
@@ -34,7 +36,7 @@ from mlratchet.models.monitoring.measure.columns import (
 )
 from mlratchet.models.monitoring.measure.estimate import estimated_accuracy
 from mlratchet.models.monitoring.measure.quality import Slice, measure_quality, name_on
-from mlratchet.models.monitoring.measure.service import Values, in_blocks, measure_service, requests_of, service_limits
+from mlratchet.models.monitoring.measure.service import Values, measure_service, requests_of, service_limits
 from mlratchet.models.monitoring.reference import Promise, Reference
 from mlratchet.models.monitoring.sketches import Sketch, sketch_from_json
 from mlratchet.models.monitoring.state import WatchState
@@ -66,8 +68,9 @@ class Watched:
 class WindowRows:
     """What the log holds of a window."""
 
-    span: WindowSpan
-    tables: Iterable[pa.Table]  # rows of all versions and variants, file after file
+    edges: Edges
+    tables: Iterable[pa.Table]  # rows of all versions and variants, file after file; read once
+    files: tuple[str, ...] = ()  # SHA-256
     problems: tuple[str, ...] = ()
     dropped: int = 0
     label_span_s: tuple[float, float] = (0.0, 0.0)  # rows whose label is due in this window
@@ -100,25 +103,29 @@ def measure_window(
         config: The policy.
         number: Of the record.
     """
-    taken = _take_up(rows, watched, config)
-    state = WatchState.after(before, watched, config, started_s=rows.span.from_s, limits=limits_of(watched, config))
+    taken = _take_up(rows, watched)
+    problems = (*rows.problems, *taken.problems)
+    span = WindowSpan(
+        from_s=rows.edges[0], to_s=rows.edges[1], rows=taken.counts["all"], files=rows.files, whole=not problems
+    )
+    state = WatchState.after(before, watched, config, started_s=span.from_s, limits=limits_of(watched, config))
     found = _measure(rows, taken, watched, state, config)
-    concerns = judging.of_log(rows.problems, rows.span.rows)
-    if not rows.problems:
+    concerns = judging.of_log(problems, span.rows)
+    if not problems:
         concerns = _concerns(found, taken, watched, earlier, config)
         sounded = state.alarm.update({name: (one.values, one.at_s) for name, one in found.streams.items()})
         promises = promises_of(watched.reference)
         concerns += judging.alarms(sounded, found.figures, promises, config, concerns)
-    told, after = judging.new_of(concerns, before.open if before is not None else {}, at_s=rows.span.from_s)
+    told, after = judging.new_of(concerns, before.open if before is not None else {}, at_s=span.from_s)
     scene = judging.Scene(
-        pipeline=watched.pipeline, version=watched.version, generation=watched.generation, window=rows.span,
+        pipeline=watched.pipeline, version=watched.version, generation=watched.generation, window=span,
         config=config, reference_digest=watched.reference_digest,
         before=before.digest() if before is not None else "", label_files=rows.label_files,
     )  # fmt: skip
     findings = tuple(judging.finding_of(one, scene) for one in told)
     record = WindowRecord(
         pipeline=watched.pipeline, number=number, before=scene.before, version=watched.version,
-        generation=watched.generation, window=rows.span, labels_to_s=rows.label_span_s[1], problems=rows.problems,
+        generation=watched.generation, window=span, labels_to_s=rows.label_span_s[1], problems=problems,
         counts=dict(taken.counts) | dict(found.counts), figures=found.figures, sketches=kept(taken.sketches),
         state=state.to_json(), open=after, findings=tuple(one.id for one in findings),
         reference=watched.reference_digest, policy=config.digest(),
@@ -136,19 +143,22 @@ class _Taken:
     confidence: np.ndarray[Any, Any]
     refusals: Counter[str]
     disagreed: Counter[str]
+    problems: tuple[str, ...]
 
 
 REQUEST_COLUMNS = ("row", "received_s", "latency_ms", "status")
 
 
-def _take_up(rows: WindowRows, watched: Watched, config: MonitoringConfig) -> _Taken:  # noqa: ARG001
+def _take_up(rows: WindowRows, watched: Watched) -> _Taken:
     counts: Counter[str] = Counter()
     refusals: Counter[str] = Counter()
     parts: list[Mapping[str, Sketch]] = []
     requests: list[pa.Table] = []
     sure: list[np.ndarray[Any, Any]] = []
     answers: dict[str, dict[tuple[str, int], str]] = {"champion": {}, "shadow": {}, "previous": {}}
-    for table in rows.tables:
+    problems: list[str] = []
+    for table in _readable(rows.tables, problems):
+        counts["all"] += table.num_rows
         _remember_answers(table, answers)
         clients = table.filter(pc.and_(pc.equal(table["variant"], "champion"), pc.invert(table["replayed"])))
         requests.append(requests_of(clients).select(REQUEST_COLUMNS))
@@ -167,7 +177,16 @@ def _take_up(rows: WindowRows, watched: Watched, config: MonitoringConfig) -> _T
     return _Taken(
         counts=counts, sketches=together(parts), requests=together_s, refusals=refusals,
         confidence=np.concatenate(sure) if sure else np.zeros(0), disagreed=_disagreements(answers),
+        problems=tuple(problems),
     )  # fmt: skip
+
+
+def _readable(tables: Iterable[pa.Table], problems: list[str]) -> Iterator[pa.Table]:
+    """Up to the first file that is not the one which its record names."""
+    try:
+        yield from tables
+    except UnreadableFileError as error:
+        problems.append(str(error))
 
 
 def _no_requests() -> pa.Table:
@@ -229,10 +248,10 @@ def _measure(rows: WindowRows, taken: _Taken, watched: Watched, state: WatchStat
         name = f"{'outputs' if one.column in (PREDICTION, CONFIDENCE) else 'inputs'}/{one.field}"
         if name in state.alarm.streams:
             moved = float(one.found.least > config.effect_of(one.field))
-            found.streams[name] = Values(values=np.asarray([moved]), at_s=np.asarray([rows.span.to_s]))
+            found.streams[name] = Values(values=np.asarray([moved]), at_s=np.asarray([rows.edges[1]]))
     _measure_missing(found, taken, watched)
-    _measure_answers(found, taken, watched, state)
-    if rows.label_table is not None and rows.labels is not None and not rows.problems:
+    _measure_answers(found, taken, state)
+    if rows.label_table is not None and rows.labels is not None and not rows.problems and not taken.problems:
         _measure_quality(found, rows, watched, state, config)
     found.streams = {name: one for name, one in found.streams.items() if name in state.alarm.streams}
     return found
@@ -250,7 +269,7 @@ def _measure_missing(found: _Found, taken: _Taken, watched: Watched) -> None:
                 found.figures[f"missing {name}"] = found.missing[name]
 
 
-def _measure_answers(found: _Found, taken: _Taken, watched: Watched, state: WatchState) -> None:
+def _measure_answers(found: _Found, taken: _Taken, state: WatchState) -> None:
     if len(taken.confidence):
         found.figures["confidence"] = Figure(value=float(taken.confidence.mean()), n=len(taken.confidence))
     if state.reliability is not None:
@@ -276,7 +295,7 @@ def _measure_quality(
     metric = watched_metric(watched)
     labelled = labelled_rows(
         rows.label_table, rows.labels, watched.facts, after_s=watched.after_s, due=rows.due,
-        columns=sorted({one.column for one in slices}),
+        columns=sorted({one.column for one in slices}), not_before_s=rows.edges[0],
     )  # fmt: skip
     quality = measure_quality(labelled, watched.metrics, metric, slices, least=config.quality.minimum_labels)
     found.figures |= quality.figures
@@ -346,6 +365,3 @@ def _concerns(
 
 def _history(earlier: Sequence[WindowRecord], name: str) -> list[float]:
     return [one.figures[name].value for one in earlier if name in one.figures and one.window.whole]
-
-
-__all__ = ["Measured", "Watched", "WindowRows", "in_blocks", "limits_of", "measure_window", "promises_of"]

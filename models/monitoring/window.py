@@ -2,7 +2,8 @@
 
 `windows/<pipeline>/<number>.json`, a chain of signed records, each with the digest of the one before. What is measured
 in a window follows from the log, the reference and the record before it. So it does not matter who looks, how often, or
-after which restart: the record of a number is the same, and one that was deleted or forged is made again.
+after which restart: the record of a number is the same. What was deleted or forged at the end of the chain is made
+again; one that is missing before it shows as a gap.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ def load_window(store: ObjectStore, pipeline: str, number: int) -> WindowRecord:
 
 
 def newest_window(store: ObjectStore, pipeline: str) -> WindowRecord | None:
-    """The last record before the first number at which none verifies: there the monitor goes on."""
+    """The last record that verifies and follows one that does: there the monitor goes on."""
     numbers = window_numbers(store, pipeline)
     found: WindowRecord | None = None
     for number in reversed(numbers):

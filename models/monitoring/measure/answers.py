@@ -85,7 +85,14 @@ def target_of(label: str, facts: TaskFacts) -> Any:
 
 
 def labelled_rows(
-    table: pa.Table, labels: pa.Table, facts: TaskFacts, *, after_s: float, due: int, columns: Sequence[str]
+    table: pa.Table,
+    labels: pa.Table,
+    facts: TaskFacts,
+    *,
+    after_s: float,
+    due: int,
+    columns: Sequence[str],
+    not_before_s: float = 0.0,
 ) -> LabelledRows:
     """The answers whose label is known and says something.
 
@@ -96,11 +103,10 @@ def labelled_rows(
         after_s: Seconds after its request at which a label counts.
         due: Answered rows that had the time to get one.
         columns: Fields by which slices are made, without what begins their columns.
+        not_before_s: The moment from which labels are due; what a sum of floats puts before it is due then.
     """
     known = labels.filter(pa.compute.is_valid(labels["label"])).select([*KEYS, "label", "by"])
-    joined = table.join(known, KEYS, join_type="inner").sort_by(
-        [("received_s", "ascending"), ("request_id", "ascending"), ("row", "ascending")]
-    )
+    joined = _joined(table, known)
     output, places = outputs_of(joined["output"], facts)
     words = joined["label"].take(pa.array(places)).to_pylist()
     targets = [target_of(word, facts) for word in words]
@@ -111,8 +117,17 @@ def labelled_rows(
         y = y.reshape(len(kept), len(facts.classes))
     rows = RowOutputs(ids=_ids(chosen), y=y, output=output[kept], columns=_columns(chosen, columns, facts))
     by = chosen["by"].to_pylist()
-    due_s = chosen["received_s"].to_numpy().astype(np.float64) + after_s
+    due_s = np.maximum(chosen["received_s"].to_numpy().astype(np.float64) + after_s, not_before_s)
     return LabelledRows(rows=rows, due_s=due_s, due=due, volunteered=by.count("volunteered"))
+
+
+def _joined(table: pa.Table, known: pa.Table) -> pa.Table:
+    """Rows with their labels in the order of request. Arrow joins no lists: they are taken by their place."""
+    places = table.select([*KEYS, "received_s"]).append_column("place", pa.array(range(table.num_rows)))
+    order = [("received_s", "ascending"), ("request_id", "ascending"), ("row", "ascending")]
+    found = places.join(known, KEYS, join_type="inner").sort_by(order)
+    chosen = table.take(found["place"])
+    return chosen.append_column("label", found["label"]).append_column("by", found["by"])
 
 
 def _ids(table: pa.Table) -> list[str]:

@@ -1,0 +1,76 @@
+"""The monitor flow: what the log of a pipeline says since the last look, and who is told of it.
+
+Cheap where nothing is new. It moves no alias; what follows from a finding is decided by the rules of
+`monitoring.actions`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from mlratchet.flows.runs.naming import name_of_run
+from mlratchet.flows.runs.report import tag_run
+from mlratchet.infra.notify import notify
+from mlratchet.models.errors import RatchetError
+from mlratchet.models.monitoring.finding import Finding
+from mlratchet.tasks.actions.monitor import DAY_S, Looked, Story, story_of, take_up
+from mlratchet.tasks.showing.monitor_pages import finding_rows, show_windows
+from mlratchet.tasks.showing.prefect_page import show_link, show_table
+from mlratchet.tasks.wiring import Adapters, open_adapters
+from prefect import flow
+from prefect.client.schemas.objects import State, StateType
+from prefect.runtime import flow_run as current
+
+logger = logging.getLogger(__name__)
+SHOWN_DAYS = 7.0  # of windows on the page
+MOST_ROWS = 50  # of the table
+
+
+@flow(name="monitor", flow_run_name=name_of_run, validate_parameters=True)
+def monitor(pipeline: str) -> State[Any]:
+    """Look at one pipeline's log: measure the windows that ended, and tell what is found.
+
+    Args:
+        pipeline: Name of the pipeline.
+    """
+    adapters = open_adapters()
+    try:
+        looked = take_up(adapters, pipeline)
+        if looked.windows or looked.findings:
+            show(adapters, pipeline, looked)
+    except RatchetError as error:
+        return State(type=StateType.FAILED, message=error.line())
+    alarms = [one for one in looked.findings if one.severity == "alarm"]
+    said = f"{len(looked.windows)} windows, {len(looked.findings)} findings, {len(alarms)} alarms"
+    if alarms:
+        tag_run(str(current.id), "alarm")
+    return State(type=StateType.COMPLETED, message=said if looked.windows or looked.findings else "nothing new")
+
+
+def show(adapters: Adapters, pipeline: str, looked: Looked) -> None:
+    """Where people look. Nothing of it fails the look: the records are in the bucket."""
+    story = story_of(adapters, pipeline, since_s=time.time() - SHOWN_DAYS * DAY_S)
+    url = show_windows(adapters, story, looked.windows, flow_run=str(current.id))
+    try:
+        if url is not None:
+            show_link("monitoring", url, "Windows over time, in MLflow")
+        if looked.findings:
+            show_table("findings", finding_rows(looked.findings)[:MOST_ROWS], f"Findings of {pipeline}")
+    except Exception:  # Prefect's API is away: the records are in the bucket
+        logger.warning("findings of %s are not shown in Prefect", pipeline, exc_info=True)
+    tell(adapters, story, looked.findings)
+
+
+def tell(adapters: Adapters, story: Story, findings: tuple[Finding, ...]) -> None:
+    """Whoever `monitoring.notify` names, of the alarms among these."""
+    to, alarms = story.config.notify, [one for one in findings if one.severity == "alarm"]
+    if to is None or not alarms:
+        return
+    body = "\n".join(f"- {one.words} (ratchet finding {one.id[:12]})" for one in alarms)
+    facts = {"pipeline": story.pipeline, "findings": [one.id for one in alarms]}
+    try:
+        notify(adapters.settings, to, f"{story.pipeline}: {len(alarms)} alarm(s)", body, facts)
+    except RatchetError as error:
+        logger.error("nobody was told of an alarm of %s: %s", story.pipeline, error.line())

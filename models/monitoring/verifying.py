@@ -1,0 +1,113 @@
+"""A finding, computed again from the log: does it say what the log says?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from mlratchet.models.errors import ConfigurationError, SecurityError
+from mlratchet.models.inference_log.reading import list_log
+from mlratchet.models.monitoring.collecting import LogSource, collect
+from mlratchet.models.monitoring.finding import Finding
+from mlratchet.models.monitoring.following import HISTORY
+from mlratchet.models.monitoring.look import Watched, measure_window
+from mlratchet.models.monitoring.policy import load_policy
+from mlratchet.models.monitoring.window import WindowRecord, load_window, window_numbers
+from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore, StorageError
+
+Outcome = Literal["confirmed", "differs", "erased", "cannot"]
+SHOWN = ("effect", "interval", "n", "severity", "words", "threshold")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What came of it."""
+
+    outcome: Outcome
+    words: str
+
+
+def verify_finding(
+    finding: Finding, source: LogSource, store: ObjectStore, watched_of: Callable[[int, int, str], Watched]
+) -> Verification:
+    """Measure its window once more, from the log and from the record before it.
+
+    Args:
+        finding: As it verifies.
+        source: The log.
+        store: A `RecordStore`.
+        watched_of: (version, generation, digest of the reference) -> what it was compared with.
+    """
+    if finding.kind == "hardware" and finding.evidence.get("training"):
+        return Verification(outcome="cannot", words="it rests on a training's own word, not on the log")
+    try:
+        missing = _missing_files(finding, source)
+        if missing is not None:
+            return missing
+        config = load_policy(store, finding.policy)
+        before = _record_before(finding, store)
+        watched = watched_of(finding.version, finding.generation, finding.evidence.get("reference", ""))
+        earlier = _earlier(store, before, finding) if before is not None else []
+        again = measure_window(
+            collect(source, watched, before, (finding.window.from_s, finding.window.to_s)), watched, before, earlier,
+            config, number=before.number + 1 if before is not None else 1,
+        )  # fmt: skip
+    except (ObjectNotFound, ConfigurationError, SecurityError, StorageError) as error:
+        return Verification(outcome="cannot", words=str(error))
+    return _compared(finding, again.findings)
+
+
+def _missing_files(finding: Finding, source: LogSource) -> Verification | None:
+    window = finding.window
+    listing = list_log(source.store, source.keys, source.pipeline, since_s=window.from_s, until_s=window.to_s)
+    gone = set(window.files) - {one.sha256 for one in listing.files}
+    if not gone:
+        return None
+    if listing.erased:
+        return Verification(
+            outcome="erased",
+            words=f"{listing.erased} rows of its window were erased on demand; the rest is another set of rows",
+        )
+    return Verification(
+        outcome="cannot",
+        words=f"{len(gone)} of the {len(window.files)} log files that it rests on are no longer in the log: removed "
+        "when their time was over, compacted, or gone",
+    )
+
+
+def _record_before(finding: Finding, store: ObjectStore) -> WindowRecord | None:
+    """By the digest that the finding names. Raises ``ObjectNotFound`` where it is gone."""
+    wanted = finding.evidence.get("window_before", "")
+    if not wanted:
+        return None
+    for number in reversed(window_numbers(store, finding.pipeline)):
+        try:
+            record = load_window(store, finding.pipeline, number)
+        except (ObjectNotFound, SecurityError):
+            continue
+        if record.digest() == wanted:
+            return record
+    raise ObjectNotFound(f"the window record {wanted[:12]} that it goes on from is gone")
+
+
+def _earlier(store: ObjectStore, before: WindowRecord, finding: Finding) -> list[WindowRecord]:
+    found = []
+    for number in range(before.number, max(0, before.number - HISTORY), -1):
+        try:
+            record = load_window(store, finding.pipeline, number)
+        except (ObjectNotFound, SecurityError):
+            break
+        found.append(record)
+    return [one for one in reversed(found) if one.version == finding.version]
+
+
+def _compared(finding: Finding, again: tuple[Finding, ...]) -> Verification:
+    if any(one.id == finding.id for one in again):
+        return Verification(outcome="confirmed", words="the log says the same, to the last digit")
+    same = [one for one in again if (one.kind, one.subject) == (finding.kind, finding.subject)]
+    if not same:
+        return Verification(outcome="differs", words="computed again from the log, nothing of the kind is found")
+    differs = [name for name in SHOWN if getattr(same[0], name) != getattr(finding, name)]
+    told = "; ".join(f"{name}: {getattr(finding, name)!r}, now {getattr(same[0], name)!r}" for name in differs)
+    return Verification(outcome="differs", words=told or "the evidence that it names is another")
