@@ -1,5 +1,6 @@
 # make demo   set up and run the main job on the embedded stack
 # make demo-fields   the same for six fields on real data: tables, pictures, text, sound, ratings, sequences
+# make demo-loop   a drift, its alarm and retrain, a version that is taken back, bad data: monitoring acts by itself
 # make test   set up and pass the tests
 # make check  linters, unit and contract tests, no servers: for the everyday
 PYTHON ?= python3.11
@@ -22,7 +23,7 @@ define INSTALL
 	$(BIN)/python -m compileall -qq -j 0 -x '$(NEVER_IMPORTED)' $(VENV)/lib || true
 endef
 
-.PHONY: demo demo-fields test test-full suite check lint install install-test clean
+.PHONY: demo demo-fields demo-loop test test-full suite check lint install install-test clean
 
 # A stamp per set of locks: unchanged ones install nothing.
 $(VENV)/.core-installed: requirements.lock pyproject.toml
@@ -42,6 +43,10 @@ demo: install
 # Six pipelines on real data, which is downloaded by the names of packages; under 12 minutes on two cores.
 demo-fields: install
 	$(BIN)/ratchet demo --fields
+
+# Under 5 minutes on two cores; DRIFT=none sounds no alarm.
+demo-loop: install
+	$(BIN)/ratchet demo --loop $(if $(DRIFT),--drift $(DRIFT)) $(if $(SEED_OF_LOOP),--seed $(SEED_OF_LOOP))
 
 lint: install-test
 	$(BIN)/ruff check .

@@ -22,8 +22,19 @@ def demo(
         bool,
         typer.Option("--fields", help="Instead: six pipelines on real data, each served beside a linear model."),
     ] = False,
+    loop: Annotated[
+        bool,
+        typer.Option("--loop", help="Instead: a drift, its alarm and retrain, a version taken back, bad data."),
+    ] = False,
+    drift: Annotated[str, typer.Option(help="With --loop: covariate, or none, which sounds no alarm.")] = "covariate",
+    seed: Annotated[int, typer.Option(help="With --loop: of all that is made up.")] = 0,
 ) -> None:
     """Start the stack and run the main job: two promotions, a damaged delivery, an unchanged re-run."""
+    if loop:
+        from mlratchet.flows.cli.demo_loop import demo_loop
+
+        demo_loop(drift=drift, seed=seed)
+        return
     if fields:
         from mlratchet.flows.cli.demo_fields import demo_fields
 

@@ -61,6 +61,10 @@ class PipelineLog:
         self.dropped = 0
         self.writer: dict[str, Any] = {}  # what the writer says of this pipeline
 
+    def change(self, config: LogConfig, schema_of: SchemaOf) -> None:
+        """What is offered from now on is logged so."""
+        self._config, self._schema_of, self._known = config, schema_of, {}
+
     def answered(self, answered: AnsweredRequest) -> None:
         """As an endpoint tells it."""
         self.offer(answered)
@@ -187,25 +191,25 @@ class LogClient:
         self._home, self._server = home, secrets.token_hex(8)
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._logs: dict[str, PipelineLog] = {}
-        self._over: list[PipelineLog] = []  # of pipelines that are served no more
+        self._over: list[PipelineLog] = []  # all of them, once this process ends
         self._connection: socket.socket | None = None
         self._pending: deque[Waiting] = deque()
         self._planned: set[tuple[str, int]] = set()  # of which the writer that is connected was told
         self._replies = b""
         self._not_before = 0.0
+        self._last_words_s = LAST_WORDS_S
         self._thread = threading.Thread(target=self._run, name="inference-log", daemon=True)
 
     def take_up(self, pipeline: str, config: LogConfig, schema_of: SchemaOf) -> PipelineLog:
-        """The log of a pipeline that is served from now on."""
-        made = PipelineLog(pipeline, config, schema_of, self._wake)
-        self._logs[pipeline] = made
-        return made
-
-    def drop(self, pipeline: str) -> None:
-        """It is served no more: what waits is sent, then that there is no more. Idempotent."""
-        gone = self._logs.pop(pipeline, None)
-        if gone is not None:
-            self._over.append(gone)
+        """The log of a pipeline that is served from now on, or in another way: its numbers go on, as long as this
+        process lives."""
+        log = self._logs.get(pipeline)
+        if log is None:
+            log = self._logs[pipeline] = PipelineLog(pipeline, config, schema_of, self._wake)
+        else:
+            log.change(config, schema_of)
+        self._planned = {told for told in self._planned if told[0] != pipeline}
+        return log
 
     def start(self) -> None:
         """From now on what is offered is sent."""
@@ -214,18 +218,18 @@ class LogClient:
     def close(self, within_s: float = LAST_WORDS_S) -> None:
         """Send what waits, and that there is no more. Gives up after `within_s`: what is left is lost, and the writer
         counts this server among those that ended without a word."""
+        self._last_words_s = within_s
         self._stopping.set()
         self._wake.set()
-        self._thread.join(within_s)
+        self._thread.join(within_s + AGAIN_S)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._wake.wait(EVERY_S)
             self._wake.clear()
             self._send_waiting()
-        for pipeline in list(self._logs):
-            self.drop(pipeline)
-        until_s = time.monotonic() + LAST_WORDS_S
+        self._over, self._logs = list(self._logs.values()), {}
+        until_s = time.monotonic() + self._last_words_s
         while (self._over or self._pending) and time.monotonic() < until_s:
             self._send_waiting()
             time.sleep(AGAIN_S / 10)

@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 TICK_S = 0.25
 TELL_S = 1.0  # between two words to the servers
 READ_BYTES = 1 << 20
+LAST_READ_S = 2.0  # for what servers have sent
 LAST_TRY_S = 5.0  # for what waits on the disk, when this process ends: the rest is uploaded by the next
 FOLDER = "inference-log"  # of the home
 
@@ -111,7 +112,9 @@ class LogProcess:
             if time.monotonic() - told_s >= TELL_S:
                 told_s = time.monotonic()
                 self._tell()
-        self._look(0.0)
+        until_s = time.monotonic() + LAST_READ_S
+        while self._look(0.0) and time.monotonic() < until_s:  # what servers have sent and nobody has read
+            pass
         self.writer.flush_all(time.time())
         self._uploads_end.set()
         self._work.set()
@@ -122,12 +125,15 @@ class LogProcess:
             self._drop(connection)
         self._listener.close()
 
-    def _look(self, wait_s: float = TICK_S) -> None:
-        for key, _ in self._selector.select(wait_s):
+    def _look(self, wait_s: float = TICK_S) -> bool:
+        """Whether there was anything."""
+        ready = self._selector.select(wait_s)
+        for key, _ in ready:
             if key.data is None:
                 self._accept()
             else:
                 self._hear(key.data)
+        return bool(ready)
 
     def _accept(self) -> None:
         peer, _ = self._listener.accept()

@@ -10,9 +10,11 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
+from mlratchet.infra.inference_log.client import LogClient
 from mlratchet.infra.serving.memory import give_back
 from mlratchet.infra.serving.requests import ServingRequest, ServingRequests
 from mlratchet.models.serving.app import ServingApp
+from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.endpoint import Endpoint
 from mlratchet.models.serving.follower import ChampionFollower
 from mlratchet.models.serving.slot import Slot
@@ -44,10 +46,18 @@ class ServedPipelines:
     """Those of one process (`service`), on a thread that looks at what is asked for and at what moved."""
 
     def __init__(
-        self, app: ServingApp, requests: ServingRequests, *, service: str, follow: Follow, watch: ChainWatch
+        self,
+        app: ServingApp,
+        requests: ServingRequests,
+        *,
+        service: str,
+        follow: Follow,
+        watch: ChainWatch,
+        log: LogClient | None = None,
     ) -> None:
+        """`log`: None: nothing that is asked is written down."""
         self._app, self._requests, self._service = app, requests, service
-        self._follow, self._watch = follow, watch
+        self._follow, self._watch, self._log = follow, watch, log
         self._served: dict[str, ServedPipeline] = {}
         self.stopping = threading.Event()
 
@@ -100,12 +110,27 @@ class ServedPipelines:
         """Under its configuration of now; who is answered under the one before is answered whole."""
         name = served.request.pipeline
         before = self._app.endpoints.get(name)
-        self._app.take_up(Endpoint(name, served.slot, served.request.config, metrics=self._app.metrics))
+        self._app.take_up(self._endpoint(name, served.slot, served.request.config))
         if before is not None:
             await before.close()
+
+    def _endpoint(self, name: str, slot: Slot, config: ServingConfig) -> Endpoint:
+        if self._log is None or not config.log.enabled:
+            return Endpoint(name, slot, config, metrics=self._app.metrics)
+        log = self._log.take_up(name, config.log, lambda version: schema_in(slot, version))
+        return Endpoint(name, slot, config, metrics=self._app.metrics, observer=log, log=log)
 
     def _in_loop(self, what: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> None:
         try:
             asyncio.run_coroutine_threadsafe(what, loop).result(CLOSE_S)
         except Exception:
             logger.exception("a pipeline was taken up or dropped with trouble; the others are served")
+
+
+def schema_in(slot: Slot, version: int) -> str | None:
+    """The schema of a version that is loaded, as JSON; None where it takes something else than examples."""
+    for predictor in (slot.current, slot.canary, slot.shadow, slot.previous):
+        if predictor is not None and predictor.version == version:
+            example = predictor.signature.input.example
+            return example.schema if example is not None else None
+    return None

@@ -17,6 +17,7 @@ from functools import partial
 import torch
 import uvicorn
 from mlratchet.infra.child.keep_out import keep_users_code_out
+from mlratchet.infra.inference_log.client import LogClient
 from mlratchet.infra.keys.public import PublicKeyFile
 from mlratchet.infra.ledger.heads import HeadFiles, place_of
 from mlratchet.infra.ledger.objects import ObjectLedger
@@ -38,7 +39,9 @@ from mlratchet.models.serving.slot import Slot
 from mlratchet.models.serving.watch import ChainWatch
 
 
-def served_pipelines(app: ServingApp, service: str, settings: ServerSettings) -> ServedPipelines:
+def served_pipelines(
+    app: ServingApp, service: str, settings: ServerSettings, log: LogClient | None = None
+) -> ServedPipelines:
     """Over the adapters that the settings name, which all pipelines share."""
     buckets = Buckets(settings, DocumentStore)
     keys = PublicKeyFile(settings.trusted_keys or settings.home / "trusted-keys.json")
@@ -54,7 +57,8 @@ def served_pipelines(app: ServingApp, service: str, settings: ServerSettings) ->
             name, slot, ledger=ledger, keys=keys, store=store, loader=loader, give_back=give_back, beside=beside
         )
 
-    return ServedPipelines(app, ServingRequests(settings.home), service=service, follow=follow, watch=ChainWatch(store))
+    requests, watch = ServingRequests(settings.home), ChainWatch(store)
+    return ServedPipelines(app, requests, service=service, follow=follow, watch=watch, log=log)
 
 
 def main() -> None:
@@ -72,8 +76,13 @@ def main() -> None:
     keep_users_code_out(settings.home)
     app = ServingApp(Metrics(), AllowedHosts([arguments.host, *settings.serving_names.split(",")]))
     app.starting = True
-    pipelines = served_pipelines(app, arguments.service, settings)
-    asyncio.run(serve(app, pipelines, arguments.host, arguments.port))
+    log = LogClient(settings.home)
+    log.start()
+    pipelines = served_pipelines(app, arguments.service, settings, log)
+    try:
+        asyncio.run(serve(app, pipelines, arguments.host, arguments.port))
+    finally:
+        log.close()
 
 
 async def serve(app: ServingApp, pipelines: ServedPipelines, host: str, port: int) -> None:

@@ -148,6 +148,28 @@ def take_snapshot(raw: ObjectStore, store: ObjectStore, *, prefix: str) -> Snaps
     return snapshot
 
 
+def extended(store: ObjectStore, snapshot: Snapshot, name: str, data: bytes) -> Snapshot:
+    """The snapshot with one object more, which nobody delivered: published as any other. Raises ``DataError`` where the
+    delivery has one of that name."""
+    form = unicodedata.normalize("NFC", name).casefold()
+    if any(unicodedata.normalize("NFC", one.key).casefold() == form for one in snapshot.objects):
+        raise DataError(f"{snapshot.prefix}{name}: was delivered, and is the name of rows of ours; rename it")
+    sha256 = digest_bytes(data)
+    store_once(store, f"raw/{sha256}", data)
+    added = SnapshotObject(key=name, size_bytes=len(data), sha256=sha256, etag="", pieces=pieces_of(data))
+    objects = tuple(sorted((*snapshot.objects, added), key=lambda one: one.key))
+    made = Snapshot(id=snapshot_id(objects), prefix=snapshot.prefix, objects=objects)
+    _publish(store, made)
+    return made
+
+
+def pieces_of(data: bytes) -> tuple[str, ...]:
+    """SHA-256 of every `PIECE_BYTES` of what is larger; nothing of what is not."""
+    if len(data) <= PIECE_BYTES:
+        return ()
+    return tuple(digest_bytes(data[at : at + PIECE_BYTES]) for at in range(0, len(data), PIECE_BYTES))
+
+
 def _publish(store: ObjectStore, snapshot: Snapshot) -> None:
     key = f"snapshots/{snapshot.id}.json"
     if not store.exists(key):  # equal content may come with other ETags, which are not part of the identity

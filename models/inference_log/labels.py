@@ -101,14 +101,17 @@ def labelled(
     """The labels of the rows of a stretch that were answered (status 200, no error).
 
     Args:
-        stretch: Of the log; its table has `request_id`, `row`, `received_s` and `status`.
+        stretch: Of the log; its table has `request_id`, `row`, `received_s`, `status` and `variant`.
         store: The store bucket, with feedback and requests for labels.
         keys: Whom to believe.
         config: `serving.labels` of the pipeline.
         now_s: Seconds since the epoch; labels that came later do not count.
         brought: Labels that were brought as objects (columns of `LABELS`): `brought.py` reads them.
     """
-    answers = stretch.table.filter(pc.equal(stretch.table["status"], 200)).select([*KEYS, "received_s"])
+    answered = stretch.table.filter(pc.equal(stretch.table["status"], 200))
+    if "variant" in answered.column_names:  # nobody was told what the shadow says of the same request
+        answered = answered.filter(pc.not_equal(answered["variant"], "shadow"))
+    answers = answered.select([*KEYS, "received_s"])
     feedback = read_log(store, keys, stretch.pipeline, since_s=stretch.since_s, until_s=now_s, holds="feedback")
     given = _declared(feedback.table, config)
     if brought is not None:

@@ -27,7 +27,8 @@ def projected(rows: Inputs) -> Array:
     if not rows.ragged:
         flat = [np.asarray(one).reshape(len(one), -1) for one in columns]
         if sum(one.shape[1] for one in flat) <= MOST_PREPARED:
-            return np.concatenate(flat, axis=1).astype(np.float32, copy=False)
+            together: Array = np.concatenate(flat, axis=1).astype(np.float32, copy=False)
+            return together
     total = np.zeros((len(rows), MOST_PREPARED), np.float32)
     for name, column in zip(sorted(rows.names), columns, strict=True):
         total += _sketch(column, crc32(name.encode()))

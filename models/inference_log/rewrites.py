@@ -76,6 +76,17 @@ class Rewrites:
     kept: Mapping[str, Mapping[int, Kept]]  # writer -> number -> what is kept
     problems: tuple[str, ...]
 
+    def became(self, sha256: str) -> Why | None:
+        """Why a file that was in the log is not there any more; None where no rewrite replaced it. What was erased in
+        any step counts as erased."""
+        found: Why | None = None
+        followed = {sha256}
+        for one in self.done:
+            if any(record.was in followed for record in one.records):
+                found = one.why if found != "erased" else found
+                followed |= {record.said.sha256 for record in one.records} - {""}
+        return found
+
     def erased_between(self, since_s: float, until_s: float) -> int:
         """Rows that were erased on demand from files that meet the stretch."""
         met = (one for one in self.done if one.why == "erased" and one.first_s < until_s and one.last_s >= since_s)

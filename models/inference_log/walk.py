@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mlratchet.models.identity.signed_records import bare
 from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.inference_log.chain import VerifiedLogFile, read_record
 from mlratchet.models.inference_log.file import Holds, chain_folder, record_key
@@ -40,6 +41,7 @@ def walk_chains(
 ) -> Walk:
     """The records of every writer that may hold rows of [since_s, until_s), each chain verified from the record before
     the first of them to the one after the last."""
+    store = bare(store)
     rewrites = read_rewrites(store, trusted, pipeline, holds)
     numbers = numbers_of(store, pipeline, holds)
     records: list[VerifiedLogFile] = []

@@ -46,7 +46,7 @@ class OfWindows(StrictModel):
 class ActionRule(StrictModel):
     """One rule: a finding of this kind and at least this severity has this consequence."""
 
-    on: str = Field(pattern=r"^(inputs|outputs|quality|service|data|hardware)(:[^:].*)?$")
+    when: str = Field(pattern=r"^(inputs|outputs|quality|service|data|hardware)(:[^:].*)?$")
     """Kind of a finding, or `kind:subject`: `quality`, `inputs:price`."""
     severity: Severity = "alarm"
     do: Action
@@ -66,21 +66,21 @@ class ActionRule(StrictModel):
                 f"{self.do} on a {self.severity}: one window by itself may notify or ask, because it warns by chance, "
                 "too; say severity: alarm, or of_windows: {k: .., n: ..}"
             )
-        if ":" not in self.on:
+        if ":" not in self.when:
             raise ValueError(
-                f"{self.do} on {self.on} of several windows: name one subject, such as {self.on}:price; how often any "
-                "of them warns by chance is not known"
+                f"{self.do} on {self.when} of several windows: name one subject, such as {self.when}:price; how often "
+                "any of them warns by chance is not known"
             )
         return self
 
     @property
     def name(self) -> str:
         """By which its consequences are counted: an edit of cooldown or budget begins no new count."""
-        return f"{self.on} {self.severity} {self.do}"
+        return f"{self.when} {self.severity} {self.do}"
 
     def fits(self, finding: Finding) -> bool:
         """Whether a finding is one of those it is about."""
-        kind, _, subject = self.on.partition(":")
+        kind, _, subject = self.when.partition(":")
         return finding.kind == kind and subject in ("", finding.subject) and at_least(finding.severity, self.severity)
 
 

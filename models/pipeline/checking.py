@@ -26,6 +26,10 @@ def check_gates(spec: PipelineSpec, workload: Workload) -> list[str]:
         if name not in columns
     ]
     problems += canary_problems(spec.serving.canary, spec.gates, logged=spec.serving.log.enabled)
+    if spec.source.inference_log is not None:
+        from mlratchet.models.inference_log.training_rows import problems_of  # Arrow: who only reads waits for none
+
+        problems += problems_of(spec.example_schema, spec.source.format or "csv", spec.serving.log)
     try:
         signature_of(workload, spec.serving.defaults, spec.serving.ranges)
     except ConfigurationError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from mlratchet.models.serving.admission import RETRY_AFTER_S
 from mlratchet.models.serving.answering import Answering, version_header
@@ -12,11 +12,13 @@ from mlratchet.models.serving.asked import Asked
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.docs_page import files, page
 from mlratchet.models.serving.explaining.answering import Explaining
+from mlratchet.models.serving.feedback import FEEDBACK, Feedback, LabelSink, WhoAsks, nobody
 from mlratchet.models.serving.metrics import Metrics, PipelineMetrics
 from mlratchet.models.serving.observing import Observer
 from mlratchet.models.serving.openapi import openapi
 from mlratchet.models.serving.reply import json_reply
 from mlratchet.models.serving.routing import BesideRouter, Router
+from mlratchet.models.serving.shadow import Shadow
 from mlratchet.models.serving.slot import Slot
 from mlratchet.models.serving.troubles import Troubles
 from mlratchet.models.serving.try_it.form import form_of
@@ -27,6 +29,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 POLL_S = 0.02  # between two looks at what is under way
 PREDICT, EXPLAIN = "/predict", "/explain"
 Page = Callable[[Request], Awaitable[ASGIApp]]
+
+
+class EndpointLog(LabelSink, Protocol):
+    """The inference log of one pipeline, as its endpoint knows it."""
+
+    @property
+    def lost(self) -> int:
+        """Answers that are in no file, since this process started."""
+        ...
+
+    def facts(self) -> dict[str, Any]:
+        """For `/health`."""
+        ...
 
 
 class Endpoint:
@@ -41,16 +56,25 @@ class Endpoint:
         metrics: Metrics,
         router: Router | None = None,
         observer: Observer | None = None,
+        log: EndpointLog | None = None,
+        who: WhoAsks = nobody,
     ) -> None:
-        """`router`: None: the champion and what is beside it in the slot; `observer`: None: nobody is told."""
+        """`router`: None: the champion and what is beside it in the slot; `observer`: is
+        told, and of what the shadow says, too; None: nobody is; `log`: what
+        it is told of, and takes labels; `who`: brings feedback."""
         self.name, self.slot, self.config = name, slot, config
         self._under_way = 0
         counts = PipelineMetrics(metrics, name)
         self.troubles = Troubles(counts.error)
+        self._shadow = Shadow(slot, observer) if observer is not None else None
         self._answering = Answering(
-            name, config, router=router or BesideRouter(slot), metrics=counts, troubles=self.troubles, observer=observer
-        )
+            name, config, router=router or BesideRouter(slot), metrics=counts, troubles=self.troubles,
+            observer=self._shadow,
+        )  # fmt: skip
         self._explaining = Explaining(name, self._answering)
+        self._log = log
+        if log is not None:
+            counts.tell_log(lost=lambda: log.lost)
         counts.tell(version=lambda: slot.current.version if slot.current else 0, waiting=lambda: self.waiting)
         self.pages: Mapping[tuple[str, str], Page] = {
             ("GET", "/health"): self.health,
@@ -64,6 +88,8 @@ class Endpoint:
             **{("GET", path): file for path, file in files().items()},
         }
         """Method and path below the pipeline's -> who answers. `/predict` is not among them."""
+        if log is not None:
+            self.pages = {**self.pages, ("POST", FEEDBACK): Feedback(log, who)}
 
     @property
     def waiting(self) -> int:
@@ -76,6 +102,8 @@ class Endpoint:
             await asyncio.sleep(POLL_S)
         self._explaining.close()
         await self._answering.close()
+        if self._shadow is not None:
+            await asyncio.to_thread(self._shadow.close)
 
     async def predict(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         """Answer one request, and tell who observes."""
@@ -111,6 +139,7 @@ class Endpoint:
             "load_error": self.slot.load_error,
             "next_try_in_s": self.slot.next_try_in_s,
             "server_errors": self.troubles.facts(),
+            **({"log": self._log.facts()} if self._log is not None else {}),
         }
 
     @property

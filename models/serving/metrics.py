@@ -23,6 +23,9 @@ class Metrics:
         self.waiting = Gauge(
             "ratchet_waiting_requests", "Requests that wait for their answer", ["pipeline"], registry=registry
         )
+        self.log_lost = Gauge(
+            "ratchet_log_dropped", "Answers that are in no file of the inference log", ["pipeline"], registry=registry
+        )
         self.errors = Counter(
             "ratchet_server_errors",
             "Answers of 500 and more, whatever was asked",
@@ -36,7 +39,7 @@ class Metrics:
 
     def forget(self, pipeline: str) -> None:
         """Of a pipeline that is served no more, nothing is told."""
-        for one in (self.requests, self.rows, self.seconds, self.version, self.waiting, self.errors):
+        for one in (self.requests, self.rows, self.seconds, self.version, self.waiting, self.log_lost, self.errors):
             one.remove_by_labels({"pipeline": pipeline})
 
 
@@ -53,6 +56,10 @@ class PipelineMetrics:
         """Where to read what is served and how many wait."""
         self._metrics.version.labels(self._pipeline).set_function(version)
         self._metrics.waiting.labels(self._pipeline).set_function(waiting)
+
+    def tell_log(self, *, lost: Callable[[], float]) -> None:
+        """Where to read how many answers the inference log lacks."""
+        self._metrics.log_lost.labels(self._pipeline).set_function(lost)
 
     def request(self, status: str, version: str) -> None:
         """One more."""

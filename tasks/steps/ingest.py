@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mlratchet.models.data.snapshot import Snapshot, load_snapshot, take_snapshot
 from mlratchet.tasks.step import step
+from mlratchet.tasks.support.log_rows import with_log_rows
 from mlratchet.tasks.wiring import Run
 
 
@@ -13,4 +14,4 @@ def ingest(run: Run) -> Snapshot:
     on with the one that it asked about, whatever was delivered since."""
     if run.waited is not None:
         return load_snapshot(run.adapters.store, run.waited.snapshot)
-    return take_snapshot(run.raw, run.adapters.store, prefix=run.spec.source.prefix)
+    return with_log_rows(run, take_snapshot(run.raw, run.adapters.store, prefix=run.spec.source.prefix))

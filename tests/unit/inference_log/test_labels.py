@@ -52,6 +52,15 @@ def test_labels_come_by_request_and_row_and_only_for_what_was_answered(log: Log)
     ]
 
 
+def test_a_request_that_the_shadow_was_asked_too_is_one_row(log: Log) -> None:
+    log.write([{"received_s": 92 * HOUR, "request_id": "r1", "variant": "shadow", "version": 2}])
+    log.feedback([("r1", 0, "yes", 95 * HOUR)])
+
+    found = labels_of(log)
+
+    assert (found.rows, found.table.num_rows) == (90, 1)
+
+
 def test_the_first_label_counts_and_a_conflict_is_told(log: Log) -> None:
     log.feedback([("r1", 0, "yes", 5 * HOUR), ("r2", 0, "yes", 5 * HOUR)])
     log.feedback([("r1", 0, "no", 6 * HOUR), ("r2", 0, "yes", 6 * HOUR)])

@@ -88,7 +88,7 @@ def test_what_is_offered_is_in_the_log_when_server_and_writer_have_ended(home: H
         client, log = opened(home)
         assert all(log.offer(answered(number)) for number in range(1000))
         assert log.offer(answered(1000, status=422, error="instances[0].speed: got text", rows=None))
-        client.close()
+        client.close(SOON_S)
 
     found = home.read()
 
@@ -105,7 +105,7 @@ def test_files_come_by_size_and_by_time(home: Home) -> None:
         for number in range(60):
             log.offer(answered(number))
         eventually(lambda: home.read().table.num_rows >= 50)
-        client.close()
+        client.close(SOON_S)
         second, later = opened(home, flush_seconds=0.1)
         later.offer(answered(99))
         eventually(lambda: "r99" in home.read().table["request_id"].to_pylist())
@@ -225,7 +225,7 @@ def test_while_s3_is_away_files_wait_on_the_disk_and_nothing_is_lost(home: Home)
         eventually(lambda: process.writer.facts()["plant"]["waiting"] == 0)
         home.store.away = False
         eventually(lambda: home.read().table.num_rows == 100)
-        client.close()
+        client.close(SOON_S)
 
     assert home.read().dropped == 0
 
@@ -236,7 +236,7 @@ def test_once_the_disk_is_full_errors_are_kept_and_the_rest_is_counted(home: Hom
         client, log = opened(home, flush_rows=50, flush_seconds=0.05)
         for number in range(2000):
             log.offer(answered(number, status=500 if number % 100 == 99 else 200))
-        client.close()
+        client.close(SOON_S)
         eventually(lambda: process.writer.facts()["plant"]["dropped"] > 1000)
         home.store.away = False
 
@@ -250,7 +250,7 @@ def test_labels_take_the_same_road(home: Home) -> None:
     with home.writer():
         client, log = opened(home)
         assert log.offer_labels([["r1", 0, "yes", 5.0, "clinic"], ["r2", 3, "0.5", 6.0, "clinic"]])
-        client.close()
+        client.close(SOON_S)
 
     assert home.read("feedback").table.to_pylist() == [
         {"request_id": "r1", "row": 0, "label": "yes", "label_s": 5.0, "writer": "clinic"},
@@ -262,7 +262,7 @@ def test_pictures_of_the_sample_lie_beside_the_log(home: Home) -> None:
     with home.writer():
         client, log = opened(home, sample=1.0)
         log.offer(answered(instances=[{"speed": 1, "photo": "aGVsbG8="}]))
-        client.close()
+        client.close(SOON_S)
 
     (digest,) = home.read().table["field.photo"].to_pylist()
     assert home.store.get(f"log/plant/media/{digest}", sha256=digest) == b"hello"
@@ -288,7 +288,7 @@ def test_a_connection_that_talks_nonsense_is_ended_and_others_are_not(home: Home
         stranger.close()
         client, log = opened(home)
         log.offer(answered(1))
-        client.close()
+        client.close(SOON_S)
 
     assert home.read().table.num_rows == 1
 

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from tests.unit.monitoring.findings import HOUR, finding
 
-RETRAIN = ActionRule(on="quality", do="retrain")
+RETRAIN = ActionRule(when="quality", do="retrain")
 DAY = 86_400.0
 
 
@@ -43,7 +43,7 @@ def why_not(found: Finding, *rules: ActionRule, history: Any = (), now_s: float 
     ],
 )  # fmt: skip
 def test_a_rule_is_about_a_kind_a_subject_and_a_severity(on: str, severity: str, fits: bool) -> None:
-    rule = ActionRule.model_validate({"on": on, "severity": severity, "do": "notify"})
+    rule = ActionRule.model_validate({"when": on, "severity": severity, "do": "notify"})
     assert (done(finding(), rule) == ["notify"]) == fits
     if not fits:
         assert decide([finding()], [rule], (), now_s=0.0) == []  # nothing is written down about what no rule asks
@@ -51,26 +51,26 @@ def test_a_rule_is_about_a_kind_a_subject_and_a_severity(on: str, severity: str,
 
 def test_what_changes_something_is_done_in_a_fixed_order_whatever_the_file_says() -> None:
     dos: tuple[Any, ...] = ("notify", "retrain", "ask", "rollback", "hold")
-    rules = [ActionRule(on="quality", do=do) for do in dos]
+    rules = [ActionRule(when="quality", do=do) for do in dos]
     assert done(finding(), *rules, *rules[:1]) == ["hold", "rollback", "retrain", "ask", "notify"]
 
 
 def test_a_window_with_a_gap_acts_on_nothing_and_still_tells() -> None:
-    notify = ActionRule(on="quality", do="notify")
+    notify = ActionRule(when="quality", do="notify")
     (answer,) = decide([finding(whole=False)], [RETRAIN, notify], (), now_s=0.0)
     assert [act.do for act in answer.actions] == ["notify"]
     assert answer.withheld == ("retrain: the log of its window has gaps, so it is inconclusive",)
 
 
 def test_cooldown_and_budget_are_of_one_rule() -> None:
-    rule = ActionRule(on="quality", do="retrain", cooldown=2 * HOUR, budget_per_week=2)
+    rule = ActionRule(when="quality", do="retrain", cooldown=2 * HOUR, budget_per_week=2)
     first = decide([finding(1)], [rule], (), now_s=0.0)
     assert "its cooldown is 7200 s" in why_not(finding(2), rule, history=first, now_s=HOUR)
     second = decide([finding(3)], [rule], first, now_s=2 * HOUR)
     assert second[0].actions
     assert "its budget of 2 in seven days" in why_not(finding(9), rule, history=[*first, *second], now_s=DAY)
     assert done(finding(9), rule, history=[*first, *second], now_s=7 * DAY) == ["retrain"]
-    other = ActionRule(on="quality", do="hold")
+    other = ActionRule(when="quality", do="hold")
     assert done(finding(9), other, history=[*first, *second], now_s=HOUR) == ["hold"]
 
 
@@ -85,7 +85,7 @@ def test_two_findings_of_one_look_count_against_each_other() -> None:
 )
 def test_k_of_n_counts_windows_also_those_without_a_finding(warned: tuple[int, ...], acts: bool) -> None:
     """3 of the windows 2, 3, 4, 5, the last of which has one."""
-    rule = ActionRule(on="inputs:price", severity="warning", do="hold", of_windows=OfWindows(k=3, n=4))
+    rule = ActionRule(when="inputs:price", severity="warning", do="hold", of_windows=OfWindows(k=3, n=4))
     facts: dict[str, Any] = {"kind": "inputs", "subject": "price", "severity": "warning"}
     earlier = [finding(number, **facts, n=100 + place) for place, number in enumerate(warned)]
     windows = [(number + 1) * HOUR for number in range(1, 6)]
@@ -95,9 +95,9 @@ def test_k_of_n_counts_windows_also_those_without_a_finding(warned: tuple[int, .
 @pytest.mark.parametrize(
     ("rule", "words"),
     [
-        ({"on": "inputs", "severity": "warning", "do": "retrain"}, "one window by itself may notify or ask"),
-        ({"on": "inputs", "severity": "note", "do": "hold", "of_windows": {"k": 2, "n": 3}}, "name one subject"),
-        ({"on": "inputs:a", "do": "hold", "of_windows": {"k": 4, "n": 3}}, "expected k <= n"),
+        ({"when": "inputs", "severity": "warning", "do": "retrain"}, "one window by itself may notify or ask"),
+        ({"when": "inputs", "severity": "note", "do": "hold", "of_windows": {"k": 2, "n": 3}}, "name one subject"),
+        ({"when": "inputs:a", "do": "hold", "of_windows": {"k": 4, "n": 3}}, "expected k <= n"),
     ],
 )
 def test_what_warns_by_chance_does_not_act(rule: dict[str, Any], words: str) -> None:
@@ -106,7 +106,7 @@ def test_what_warns_by_chance_does_not_act(rule: dict[str, Any], words: str) -> 
 
 
 def test_a_rule_over_windows_acts_only_within_the_rate_of_the_policy() -> None:
-    rule = {"on": "inputs:a", "severity": "warning", "do": "retrain", "of_windows": {"k": 2, "n": 3}}
+    rule = {"when": "inputs:a", "severity": "warning", "do": "retrain", "of_windows": {"k": 2, "n": 3}}
     with pytest.raises(ValidationError, match="times a year by chance, and false_alarms_per_year is 1"):
         MonitoringConfig.model_validate({"actions": [rule]})
     with pytest.raises(ValidationError, match="would act inf times"):

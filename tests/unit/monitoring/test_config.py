@@ -28,7 +28,7 @@ def test_a_field_has_its_own_effect_where_one_is_said() -> None:
 
 
 def test_what_is_written_out_reads_as_the_same() -> None:
-    found = read({"windows": {"rows": 500}, "ignore": ["id"], "actions": [{"on": "quality", "do": "retrain"}]})
+    found = read({"windows": {"rows": 500}, "ignore": ["id"], "actions": [{"when": "quality", "do": "retrain"}]})
     assert MonitoringConfig.model_validate(found.model_dump(mode="json")) == found
     assert found.digest() != read({}).digest()
 
@@ -44,8 +44,8 @@ def test_what_is_written_out_reads_as_the_same() -> None:
         ({"false_alarms_per_year": 0}, "greater than 0"),
         ({"effects": {"price": 0}}, "price: got 0, expected a number above 0"),
         ({"notify": "https://hooks.example.com/secret"}, "match pattern"),
-        ({"actions": [{"on": "weather", "do": "retrain"}]}, "match pattern"),
-        ({"actions": [{"on": "quality", "do": "panic"}]}, "'retrain', 'hold', 'rollback', 'ask' or 'notify'"),
+        ({"actions": [{"when": "weather", "do": "retrain"}]}, "match pattern"),
+        ({"actions": [{"when": "quality", "do": "panic"}]}, "'retrain', 'hold', 'rollback', 'ask' or 'notify'"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(section: dict[str, Any], words: str) -> None:

@@ -27,7 +27,7 @@ from tests.unit.monitoring.findings import finding
 
 NOW = 10_000.0
 EVERYTHING = MonitoringConfig.model_validate(
-    {"actions": [{"on": "quality", "do": do} for do in ("retrain", "hold", "notify")]}
+    {"actions": [{"when": "quality", "do": do} for do in ("retrain", "hold", "notify")]}
 )
 
 
@@ -132,7 +132,7 @@ def test_whoever_is_killed_between_finding_and_request_leaves_nothing_undone(
 
 
 def test_a_rollback_goes_back_from_the_version_that_the_finding_is_about_alone(adapters: Any, world: World) -> None:
-    config = MonitoringConfig.model_validate({"actions": [{"on": "quality", "do": "rollback", "cooldown": 0}]})
+    config = MonitoringConfig.model_validate({"actions": [{"when": "quality", "do": "rollback", "cooldown": 0}]})
     publish_finding(adapters.store, finding(generation=3))  # of an earlier champion
     look(adapters, config)
     assert world.ledger.head("digits").generation == 4  # type: ignore[union-attr]

@@ -1,0 +1,44 @@
+"""Labelled rows of the inference log join a delivery, as one more object of its snapshot."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from mlratchet.models.data.snapshot import Snapshot, extended
+from mlratchet.models.inference_log.config import LabelsConfig
+from mlratchet.models.inference_log.labels import labelled
+from mlratchet.models.inference_log.reading import read_log
+from mlratchet.models.inference_log.training_rows import as_file, rows_for_training
+from mlratchet.tasks.wiring import Run
+
+DAY_S = 86_400.0
+
+logger = logging.getLogger(__name__)
+
+
+def with_log_rows(run: Run, snapshot: Snapshot, *, now_s: float | None = None) -> Snapshot:
+    """The snapshot with the rows that `source.inference_log` asks for; the same where there are none.
+
+    A stretch of the log that is not whole gives none: what is missing from it may be what somebody took away.
+    """
+    wanted, schema = run.spec.source.inference_log, run.spec.example_schema
+    if wanted is None or schema is None:
+        return snapshot
+    now, store, keys = time.time() if now_s is None else now_s, run.adapters.store, run.adapters.keys
+    stretch = read_log(store, keys, run.spec.name, since_s=now - wanted.days * DAY_S, until_s=now)
+    if not stretch.whole:
+        logger.warning("no row of the inference log is trained on: %s", "; ".join(stretch.problems)[:500])
+        return snapshot
+    labels = labelled(stretch, store, keys, run.spec.serving.labels or LabelsConfig(), now_s=now)
+    rows, newest_s = rows_for_training(stretch.table, labels.table, schema, wanted)
+    logger.info("%d labelled rows of the inference log join the delivery", len(rows))
+    if not rows:
+        return snapshot
+    name, data = as_file(
+        rows,
+        run.spec.source.format or "csv",
+        newest_s,
+        delimiter=getattr(run.spec.source, "delimiter", None) or ",",
+    )
+    return extended(store, snapshot, name, data)

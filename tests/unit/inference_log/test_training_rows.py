@@ -1,0 +1,178 @@
+"""Labelled rows of the log as a delivery: only what a client was answered, labelled, and logged whole."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from mlratchet.infra.storage.memory import MemoryStore
+from mlratchet.models.data.preprocess import read_dataset_records
+from mlratchet.models.data.snapshot import take_snapshot
+from mlratchet.models.errors import DataError
+from mlratchet.models.identity.signed_records import RecordStore
+from mlratchet.models.inference_log.config import LogConfig
+from mlratchet.models.inference_log.training_rows import problems_of, rows_for_training
+from mlratchet.models.pipeline.loading import parse_pipeline
+from mlratchet.models.schema.fields import Schema
+from mlratchet.models.sources.log_rows import LogRows
+from mlratchet.models.workloads.loading import load_workload
+from mlratchet.tasks.support.log_rows import with_log_rows
+
+from tests.unit.inference_log.logs import Log
+
+PIPELINE = """
+name: plant
+schema:
+  fields:
+    heat: {kind: number}
+    site: {kind: category, nullable: true}
+    fails: {kind: category, values: ["no", "yes"]}
+  label: fails
+workload: {use: mlratchet.models.workloads.fields:SchemaWorkload, parameters: {model: mlp, hidden: [4]}}
+source: {prefix: p/, format: FORMAT, inference_log: {days: 1}}
+data: {split: {test: 0.3}}
+gates:
+  data: [{kind: data, measure: rows, minimum: 1}]
+  candidate: [{kind: absolute, metric: accuracy, minimum: 0.5}]
+  staging: [{kind: parity, maximum_difference: 0.1}]
+  champion: [{kind: absolute, metric: accuracy, minimum: 0.5}]
+"""
+NOW = 1_700_000_000.0
+DELIVERED = {
+    "csv": b"heat,site,fails\n" + b"".join(b"%d,a,%s\n" % (n, b"yes" if n % 2 else b"no") for n in range(20)),
+    "jsonl": b"".join(b'{"heat": %d.5, "site": "a", "fails": "no"}\n' % n for n in range(20)),
+}
+
+
+class Plant:
+    """A pipeline with deliveries, a log and labels."""
+
+    def __init__(self, form: str = "csv") -> None:
+        self.spec = parse_pipeline(PIPELINE.replace("FORMAT", form), where="test")
+        assert self.spec.example_schema is not None
+        self.log = Log("plant", schema=self.spec.example_schema)
+        self.raw, self.store = MemoryStore("raw"), RecordStore(self.log.store, self.log.keys)
+        self.raw.put(f"p/rows.{form}", DELIVERED[form])
+        self.run: Any = SimpleNamespace(
+            spec=self.spec, adapters=SimpleNamespace(store=self.store, keys=self.log.keys), raw=self.raw
+        )
+
+    def asked(self, count: int, at_s: float = NOW - 100, *, labelled: int | None = None, **more: Any) -> None:
+        rows = [
+            {
+                "received_s": at_s + n * 1e-3, "request_id": f"r{at_s}-{n}", "answer": '{"class": "no"}',
+                "field.heat": 100.25 + n, "field.site": None if n % 2 else "b", **more,
+            }
+            for n in range(count)
+        ]  # fmt: skip
+        self.log.write(rows)
+        labels = [(row["request_id"], 0, "yes", at_s + 1) for row in rows[:labelled]]
+        self.log.feedback(labels)
+
+    def records(self) -> dict[str, Any]:
+        snapshot = with_log_rows(self.run, take_snapshot(self.raw, self.store, prefix="p/"), now_s=NOW)
+        workload = load_workload(self.spec.workload.use, dict(self.spec.workload.parameters))
+        found, rejects = read_dataset_records(self.store, snapshot, workload, self.spec.source, delivered=self.raw)
+        assert rejects == []
+        return {record.where: record for record in found}
+
+
+@pytest.fixture
+def plant() -> Plant:
+    return Plant()
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_labelled_rows_are_read_beside_the_delivery_with_their_labels(form: str) -> None:
+    plant = Plant(form)
+    plant.asked(6, labelled=4)
+    found = plant.records()
+    ours = [record for where, record in found.items() if where.startswith(f"inference-log-2023-11-14.{form}")]
+    assert len(found) == 24
+    assert len(ours) == 4
+    assert {record.y for record in ours} == {1}
+
+
+def test_what_a_client_did_not_get_or_nobody_labelled_is_no_row(plant: Plant) -> None:
+    before = plant.records()
+    plant.asked(3, labelled=0)
+    plant.asked(3, NOW - 90, status=500)
+    plant.asked(3, NOW - 80, replayed=True)
+    plant.asked(3, NOW - 70, variant="shadow")
+    plant.asked(3, NOW - 2 * 86_400)
+    assert plant.records().keys() == before.keys()
+
+
+def test_the_same_rows_are_the_same_snapshot_and_more_rows_another(plant: Plant) -> None:
+    plant.asked(3)
+    ids = [
+        with_log_rows(plant.run, take_snapshot(plant.raw, plant.store, prefix="p/"), now_s=NOW + n).id for n in (0, 1)
+    ]
+    plant.asked(1, NOW - 50)
+    third = with_log_rows(plant.run, take_snapshot(plant.raw, plant.store, prefix="p/"), now_s=NOW).id
+    assert ids[0] == ids[1] != third
+
+
+def test_a_log_that_is_not_whole_gives_no_row(plant: Plant) -> None:
+    plant.asked(3)
+    plant.asked(3, NOW - 50)
+    plant.log.store.delete(next(iter(info.key for info in plant.log.store.list("log/plant/chain/"))))
+    assert all("inference-log" not in where for where in plant.records())
+
+
+def test_a_share_takes_the_same_rows_every_time_and_the_newest_are_kept(plant: Plant) -> None:
+    plant.asked(200)
+    schema: Any = plant.spec.example_schema
+    from mlratchet.models.inference_log.config import LabelsConfig
+    from mlratchet.models.inference_log.labels import labelled
+    from mlratchet.models.inference_log.reading import read_log
+
+    stretch = read_log(plant.store, plant.log.keys, "plant", since_s=NOW - 1000, until_s=NOW)
+    labels = labelled(stretch, plant.store, plant.log.keys, LabelsConfig(), now_s=NOW).table
+    half, _ = rows_for_training(stretch.table, labels, schema, LogRows(share=0.5))
+    more, _ = rows_for_training(stretch.table, labels, schema, LogRows(share=0.8))
+    assert 70 < len(half) < 130 < len(more)
+    assert all(row in more for row in half)
+    newest, at_s = rows_for_training(stretch.table, labels, schema, LogRows(most_rows=5))
+    assert [row["heat"] for row in newest] == [100.25 + n for n in range(195, 200)]
+    assert at_s == pytest.approx(NOW - 100 + 0.199)
+
+
+def test_fields_that_were_hashed_then_are_not_trained_on() -> None:
+    plant = Plant()
+    plant.log = Log("plant", schema=plant.spec.example_schema, config=LogConfig(fields=("heat",), others="hash"))
+    plant.store = RecordStore(plant.log.store, plant.log.keys)
+    plant.run.adapters = SimpleNamespace(store=plant.store, keys=plant.log.keys)
+    plant.asked(3)
+    assert all("inference-log" not in where for where in plant.records())
+
+
+def test_a_delivery_of_that_name_is_refused(plant: Plant) -> None:
+    plant.asked(3)
+    plant.raw.put("p/Inference-log-2023-11-14.csv", DELIVERED["csv"])
+    with pytest.raises(DataError, match="is the name of rows of ours"):
+        plant.records()
+
+
+@pytest.mark.parametrize(
+    ("change", "form", "log", "words"),
+    [
+        ({"label": None}, "csv", {}, "needs a schema with one label"),
+        ({}, "images", {}, "join a source of format"),
+        ({}, "csv", {"enabled": False}, "nothing is written down"),
+        ({}, "csv", {"fields": ("heat",)}, "site is not logged whole"),
+        ({"group": "site"}, "csv", {}, "of which group it is"),
+        ({"fields": {"a": {"kind": "image"}, "l": {"kind": "category", "values": ["x", "y"]}}, "label": "l"}, "csv", {},
+         "the digest of a"),
+    ],
+)  # fmt: skip
+def test_what_could_never_work_is_told_before_anything_runs(
+    plant: Plant, change: Any, form: str, log: Any, words: str
+) -> None:
+    schema: Any = plant.spec.example_schema
+    document = {**schema.model_dump(mode="json", exclude_defaults=True), **change}
+    made = Schema.model_validate_json(json.dumps(document))
+    assert any(words in line for line in problems_of(made, form, LogConfig(**log)))
+    assert problems_of(schema, "csv", LogConfig()) == []

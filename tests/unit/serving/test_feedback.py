@@ -1,0 +1,125 @@
+"""Labels are told by whom the operator has declared, and what is asked is told to the log with its labels beside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from mlratchet.models.serving.app import ServingApp
+from mlratchet.models.serving.config import ServingConfig
+from mlratchet.models.serving.endpoint import Endpoint
+from mlratchet.models.serving.feedback import labels_of, nobody
+from mlratchet.models.serving.metrics import Metrics
+from mlratchet.models.serving.observing import Answered
+from mlratchet.models.serving.slot import Slot
+from starlette.requests import Request
+from starlette.testclient import TestClient
+
+from tests.unit.serving.conftest import BASE
+
+ID = "0123456789abcdef" * 2
+
+
+class Kept:
+    """A log that keeps what it is given."""
+
+    lost = 3
+
+    def __init__(self) -> None:
+        self.told: list[Answered] = []
+        self.labels: list[list[Any]] = []
+        self.room = True
+
+    def answered(self, answered: Answered) -> None:
+        self.told.append(answered)
+
+    def offer_labels(self, labels: list[list[Any]]) -> bool:
+        self.labels += labels if self.room else []
+        return self.room
+
+    def facts(self) -> dict[str, Any]:
+        return {"dropped": self.lost}
+
+
+def clinic(request: Request) -> str | None:
+    """One token."""
+    return "clinic" if request.headers.get("authorization") == "Bearer t" else None
+
+
+def client_of(slot: Slot, log: Kept, who: Callable[[Request], str | None] = clinic) -> TestClient:
+    app = ServingApp(Metrics())
+    app.take_up(Endpoint("m", slot, ServingConfig(), metrics=app.metrics, observer=log, log=log, who=who))
+    return TestClient(app, base_url=BASE, headers={"authorization": "Bearer t"})
+
+
+def test_labels_are_taken_one_or_many_with_who_brought_them(slot: Slot) -> None:
+    log = Kept()
+    client = client_of(slot, log)
+
+    one = client.post("feedback", json={"request_id": ID, "label": "yes"})
+    many = client.post("feedback", json={"labels": [{"request_id": ID, "row": 2, "label": 0.5},
+                                                    {"request_id": ID, "row": 3, "label": True}]})  # fmt: skip
+
+    assert (one.status_code, one.json()) == (202, {"accepted": 1})
+    assert many.status_code == 202
+    assert [(row[:3], row[4]) for row in log.labels] == [
+        ([ID, 0, "yes"], "clinic"), ([ID, 2, "0.5"], "clinic"), ([ID, 3, "true"], "clinic"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("who", [clinic, nobody])
+def test_without_a_token_that_counts_nothing_is_taken(slot: Slot, who: Callable[[Request], str | None]) -> None:
+    log = Kept()
+    client = client_of(slot, log, who)
+
+    reply = client.post("feedback", json={"request_id": ID, "label": "yes"}, headers={"authorization": "Bearer other"})
+
+    assert (reply.status_code, log.labels) == (401, [])
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b"{", "body"),
+        (b"[]", "body"),
+        (b'{"labels": []}', "labels"),
+        (b'{"labels": [3]}', "labels[0]"),
+        (b'{"request_id": "../x", "label": 1}', "labels[0].request_id"),
+        (b'{"request_id": "%s", "label": [1]}' % ID.encode(), "labels[0].label"),
+        (b'{"request_id": "%s", "label": null}' % ID.encode(), "labels[0].label"),
+        (b'{"request_id": "%s", "label": "%s"}' % (ID.encode(), b"x" * 2000), "labels[0].label"),
+        (b'{"request_id": "%s", "label": 1, "row": -1}' % ID.encode(), "labels[0].row"),
+        (b'{"request_id": "%s", "label": 1, "row": true}' % ID.encode(), "labels[0].row"),
+        (b'{"request_id": "%s", "label": 1, "@": 1}' % ID.encode(), "labels[0].@"),
+    ],
+)
+def test_what_is_no_label_is_refused_with_its_field(slot: Slot, body: bytes, field: str) -> None:
+    reply = client_of(slot, Kept()).post("feedback", content=body)
+
+    assert (reply.status_code, reply.json()["field"]) == (422, field)
+
+
+def test_a_long_body_and_a_full_queue_are_refused(slot: Slot) -> None:
+    log = Kept()
+    client = client_of(slot, log)
+    assert client.post("feedback", content=b"x" * 1_100_000).status_code == 413
+
+    log.room = False
+    reply = client.post("feedback", json={"request_id": ID, "label": 1})
+    assert (reply.status_code, reply.headers["retry-after"]) == (503, "1")
+
+
+def test_a_number_is_a_label_as_json_writes_it() -> None:
+    assert labels_of(b'{"request_id": "%s", "label": 3}' % ID.encode()) == [(ID, 0, "3")]
+
+
+def test_what_the_log_lacks_is_told_by_health_and_metrics(slot: Slot) -> None:
+    log = Kept()
+    client = client_of(slot, log)
+
+    client.post("predict", json={"instances": [[[[0.1, 0.2], [0.3, 0.4]]]]}, headers={"x-client-key": "ada"})
+
+    assert [(one.status, one.client_key) for one in log.told] == [(200, "ada")]
+    assert client.get("health").json()["log"] == {"dropped": 3}
+    assert 'ratchet_log_dropped{pipeline="m"} 3.0' in client.get("http://localhost/metrics").text
