@@ -8,8 +8,8 @@ Numbers: Wasserstein distance in standard deviations of the reference, by the bi
 population stability index (Siddiqi 2006) in ten bins of equal shares. Values: Jensen-Shannon distance (Lin 1991; the
 square root, in bits, so between 0 and 1), less what sampling adds. Vectors: how well a classifier tells the two apart,
 2 AUC - 1 on rows that it was not fitted on (Lopez-Paz and Oquab 2017), and the squared maximum mean discrepancy
-(Gretton et al. 2012) beside it. Intervals: basic bootstrap (Davison and Hinkley 1997, sec. 5.2), which takes off what sampling
-adds to a distance; for Jensen-Shannon on the scale of its square, on which sampling adds the same to all.
+(Gretton et al. 2012) beside it. Intervals: basic bootstrap (Davison and Hinkley 1997, sec. 5.2), which takes off what
+sampling adds to a distance; for Jensen-Shannon on the scale of its square, on which sampling adds the same to all.
 
 Shape legend: R resamples, B bins.
 """

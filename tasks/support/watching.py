@@ -1,4 +1,4 @@
-"""The version that is watched: what its rows are compared with, from the registered outputs and the dataset of its gates."""
+"""The version that is watched: what its rows are compared with, from the outputs and the dataset of its gates."""
 
 from __future__ import annotations
 
