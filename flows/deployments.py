@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import getpass
 import time
 from pathlib import Path
 from typing import Any
 
 from mlratchet.flows.check_file import check_pipeline
+from mlratchet.flows.monitor import monitor
 from mlratchet.flows.parameters import RetrainParameters, TuneParameters
 from mlratchet.flows.retrain import retrain
 from mlratchet.flows.tune import tune
@@ -22,10 +24,13 @@ from mlratchet.tasks.actions.start_retrains import follow_requests
 from mlratchet.tasks.wiring import Adapters, remember_deployment
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
-from prefect.schedules import Cron
+from prefect.schedules import Cron, Interval
 from prefect.types.entrypoint import EntrypointType
 
 ONE_AT_A_TIME = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
+
+# a look that is late is not made up for: the next one takes up what is new
+LOOKS = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
 
 
 def deploy_pipeline(file: Path, adapters: Adapters) -> dict[str, Any]:
@@ -60,12 +65,14 @@ def deploy_spec(spec: PipelineSpec, adapters: Adapters) -> dict[str, Any]:
         follow_requests(str(identity), spec.name, wanted=True)
     ui = str(settings.prefect_api_url).removesuffix("/api")
     study = deploy_study(spec, settings) if spec.tune is not None else None
+    watching = deploy_monitor(spec, settings) if spec.monitoring is not None else None
     return {
         "pipeline": spec.name,
         "revision": revision,
         "deployment_id": str(identity),
         "url": f"{ui}/deployments/deployment/{identity}",
         "tune_url": f"{ui}/deployments/deployment/{study}" if study else None,
+        "monitor_url": f"{ui}/deployments/deployment/{watching}" if watching else None,
     }
 
 
@@ -86,6 +93,26 @@ def deploy_study(spec: PipelineSpec, settings: Settings) -> str:
             "parameters": TuneParameters.of(spec.tune).model_dump(mode="json"),
         },
         concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
+        entrypoint_type=EntrypointType.MODULE_PATH,
+        work_pool_name=settings.work_pool,
+    )
+    assert isinstance(deployment, RunnerDeployment)  # as above
+    return str(deployment.apply(work_pool_name=settings.work_pool))
+
+
+def deploy_monitor(spec: PipelineSpec, settings: Settings) -> str:
+    """The deployment that looks at the log, beside that of the retrain; returns its id."""
+    assert spec.monitoring is not None
+    deployment = monitor.to_deployment(
+        name=spec.name,
+        description=(
+            f"Looks at what {spec.name} was asked and answered: what drifted, how good the answers are, whether it "
+            "serves as it should. `ratchet monitor` shows the same."
+        ),
+        tags=sorted({"ratchet", *spec.tags}),
+        schedules=[Interval(dt.timedelta(seconds=spec.monitoring.every))],
+        parameters={"pipeline": spec.name},
+        concurrency_limit=LOOKS,
         entrypoint_type=EntrypointType.MODULE_PATH,
         work_pool_name=settings.work_pool,
     )

@@ -12,7 +12,7 @@ from mlratchet.tasks.wiring import Adapters
 from prefect import get_client
 from prefect.exceptions import ObjectNotFound
 
-FLOWS = ("retrain", "tune")
+FLOWS = ("retrain", "tune", "monitor")
 
 
 def withdraw(adapters: Adapters, name: str, *, how: Literal["stopped", "removed"]) -> dict[str, Any]:

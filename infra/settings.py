@@ -89,6 +89,7 @@ class Settings(BucketNames):
     log_spool_bytes: int = Field(default=512_000_000, ge=0)  # of log files that wait on the disk while S3 is away
     shard_cache_bytes: int = Field(default=0, ge=0)  # of shards in `cache/` of the home; 0: a quarter of the free disk
     reconcile_seconds: float = 900.0  # between two `ratchet reconcile` of the supervisor
+    notify_webhook: SecretStr | None = None  # address that alarms are posted to, where `monitoring.notify` is webhook
     pipelines_dir: Path = Path("deployments/pipelines")
     fault: str | None = None  # `name:crash|stop|raise`, for tests
 

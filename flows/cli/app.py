@@ -17,6 +17,7 @@ from mlratchet.flows.cli import (
     exporting,
     forgetting,
     models,
+    monitor,
     new,
     pipelines,
     rejects,
@@ -73,6 +74,7 @@ exporting.register(app)
 data.register(app)
 rejects.register(app)
 approvals.register(app)
+monitor.register(app)
 resolving.register(app)
 forgetting.register(app)
 simulating.register(app)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 from uuid import UUID
 
+from mlratchet.flows.monitor import monitor
 from mlratchet.flows.retrain import retrain
 from mlratchet.flows.suspension import Waits, suspend
 from mlratchet.flows.tune import tune
@@ -25,7 +26,7 @@ from prefect.flow_engine import run_flow
 from prefect.logging.loggers import flow_run_logger
 from prefect.results import ResultStore
 
-FLOWS: dict[str, Flow[..., Any]] = {retrain.name: retrain, tune.name: tune}
+FLOWS: dict[str, Flow[..., Any]] = {monitor.name: monitor, retrain.name: retrain, tune.name: tune}
 
 
 def flow_named(name: str) -> Flow[..., Any]:

@@ -67,14 +67,14 @@ def attribute(
         return Attributed(missing=why)
     slices = slice_names(run, rows, demands, chosen)
     moved = shift(found["candidate"], found["champion"], seed=config.seed) if "champion" in found else None
-    body = document(found, [rows.ids[i] for i in chosen], slices, moved)
+    names = tuple(dict.fromkeys(name for columns in asked.columns.values() for name in columns))
+    body = document(found, [rows.ids[i] for i in chosen], slices, moved, names)
     digest = digest_bytes(body)
     run.adapters.store.create(f"attributions/{digest}.json", body)
     labels = run.workload.objective.wanted(rows.y[chosen], run.workload.class_names())
     titles = [f"{rows.ids[i]}: {label}"[-24:] for i, label in zip(chosen, labels, strict=True)]
     pictures: dict[str, bytes] = {}
     try:
-        names = tuple(dict.fromkeys(name for columns in asked.columns.values() for name in columns))
         pictures = attribution_plots(x, found, replace(spec, columns=names), slices, titles)
     except Exception as error:  # noqa: BLE001 - an input that cannot be drawn is evidence all the same
         logger.warning("attributions are not drawn: %s: %s", type(error).__name__, error)
@@ -182,8 +182,11 @@ def slice_names(run: Run, rows: Split, demands: Demands, chosen: np.ndarray[Any,
     return run.workload.objective.wanted(rows.y[chosen], names) if one_class_each else [""] * len(chosen)
 
 
-def document(found: dict[str, Attributions], ids: list[str], slices: list[str], moved: ImportanceShift | None) -> bytes:
-    """What was computed, as canonical JSON."""
+def document(
+    found: dict[str, Attributions], ids: list[str], slices: list[str], moved: ImportanceShift | None,
+    names: tuple[str, ...] = (),
+) -> bytes:  # fmt: skip
+    """What was computed, as canonical JSON. `names`: of the values that importances are of."""
     models = {
         name: {
             "method": one.method,
@@ -194,4 +197,4 @@ def document(found: dict[str, Attributions], ids: list[str], slices: list[str], 
     }
     finite = moved is not None and np.isfinite(moved.value)
     facts = {"value": moved.value, "interval": [moved.low, moved.high], "n": moved.n} if moved and finite else None
-    return canonical_json({"ids": ids, "slices": slices, "models": models, "shift": facts})
+    return canonical_json({"ids": ids, "slices": slices, "models": models, "shift": facts, "names": list(names)})

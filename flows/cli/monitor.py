@@ -1,0 +1,175 @@
+"""The commands that watch what is deployed: monitor, finding."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from mlratchet.models.monitoring.finding import Finding
+    from mlratchet.models.monitoring.window import Figure
+    from mlratchet.tasks.actions.monitor import Story
+    from mlratchet.tasks.wiring import Adapters
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
+WINDOWS, FINDINGS = 20, 30  # lines of a table
+MARKS = {"alarm": "bold red", "warning": "yellow", "note": "dim"}
+
+
+def seconds_of(text: str) -> float:
+    """`90m`, `7d`. Raises ``ConfigurationError``."""
+    from mlratchet.models.errors import ConfigurationError
+
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text)
+    if found is None:
+        raise ConfigurationError(f"--since: got {text!r}, expected a number and s, m, h, d or w, e.g. 7d")
+    return float(found[1]) * UNITS_S[found[2]]
+
+
+def monitor(
+    pipeline: Annotated[str, typer.Argument(help="Name of a pipeline.")],
+    since: Annotated[str, typer.Option(help="How far back: 30m, 12h, 7d.")] = "7d",
+    watch: Annotated[bool, typer.Option("--watch", help="Look again, as often as `monitoring.every` says.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write the page with plots to this file.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How the deployed version does: windows of its log, what drifted, how good its answers are, what was found.
+
+    Looks first, as the scheduled flow does; looking more often changes nothing.
+    """
+    from mlratchet.tasks.wiring import open_adapters
+
+    adapters = open_adapters()
+    back_s = seconds_of(since)
+    while True:
+        story = _look(adapters, pipeline, back_s, html, as_json=as_json)
+        if not watch:
+            return
+        _wait(story.config.every)
+
+
+def _wait(seconds: float) -> None:
+    import time
+
+    time.sleep(seconds)
+
+
+def _look(adapters: Adapters, pipeline: str, back_s: float, html: Path | None, *, as_json: bool) -> Story:
+    import time
+
+    from mlratchet.flows.cli.output import emit
+    from mlratchet.models.errors import ConfigurationError
+    from mlratchet.models.profile.windows_page import windows_page
+    from mlratchet.tasks.actions.monitor import story_of, take_up
+
+    take_up(adapters, pipeline)
+    story = story_of(adapters, pipeline, since_s=time.time() - back_s)
+    if html is not None:
+        page = windows_page(story.windows, story.findings, story.reference, pipeline=pipeline, gaps=story.gaps)
+        try:
+            html.write_text(page, encoding="utf-8")
+        except OSError as error:
+            raise ConfigurationError(f"{html}: cannot be written: {error}") from error
+    if as_json:
+        emit(story.document(), [], as_json=True)
+        return story
+    show_story(story)
+    if html is not None:
+        typer.echo(f"{html}: written")
+    return story
+
+
+def show_story(story: Story) -> None:
+    """In the terminal."""
+    from mlratchet.models.moments import utc
+    from mlratchet.models.printable import plain
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    if not story.windows and not story.findings:
+        console.print(f"{escape(story.pipeline)}: no window has ended yet; `ratchet top` shows who serves", style="dim")
+        return
+    metric = story.reference.promises[0].metric if story.reference and story.reference.promises else ""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("window", "version", "rows", metric or "labelled", "errors", "p99 ms", "open"):
+        table.add_column(title, justify="left" if title in ("window", "open") else "right", overflow="fold")
+    for one in story.windows[-WINDOWS:]:
+        quality = _told(one.figures.get(metric)) if metric else str(one.counts.get("labelled", 0))
+        state = ", ".join(one.open) or ("" if one.window.whole else "not whole")
+        table.add_row(
+            utc(one.window.from_s), str(one.version), f"{one.counts.get('rows', 0):,}", quality,
+            _told(one.figures.get("errors")), _told(one.figures.get("latency_ms_p99")), escape(plain(state)),
+        )  # fmt: skip
+    console.print(table)
+    for finding in story.findings[-FINDINGS:]:
+        mark = MARKS[finding.severity]
+        where = f"{utc(finding.window.from_s)}  {finding.id[:12]}"
+        console.print(f"[{mark}]{finding.severity:8}[/] {where}  {escape(plain(finding.words))}")
+    for gap in story.gaps:
+        console.print(f"[red]{escape(gap)}[/]")
+
+
+def _told(figure: Figure | None) -> str:
+    if figure is None:
+        return "-"
+    ends = f" ({figure.low:.3g}-{figure.high:.3g})" if figure.low is not None and figure.high is not None else ""
+    return f"{figure.value:.3g}{ends}"
+
+
+def finding(
+    identity: Annotated[str, typer.Argument(metavar="ID", help="Of a finding: its first digits are enough.")],
+    verify: Annotated[bool, typer.Option("--verify", help="Compute it again from the log.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """What was found, on which rows, against what; with --verify whether the log says so.
+
+    The outcome is one of: confirmed (to the last digit), differs, erased (rows were forgotten on demand), cannot (the
+    log or a record that it rests on is gone). Exit code 6 where it differs.
+    """
+    from mlratchet.flows.cli.output import emit
+    from mlratchet.tasks.actions.monitor import find_finding
+    from mlratchet.tasks.actions.monitor import verify as compute_again
+    from mlratchet.tasks.wiring import open_adapters
+
+    adapters = open_adapters()
+    found = find_finding(adapters, identity)
+    told = found.model_dump(mode="json") | {"id": found.id}
+    lines = [
+        f"{found.severity} {found.id}",
+        f"{found.pipeline} version {found.version}: {found.words}",
+        f"  {found.kind}: {found.subject}, {found.measure}, n={found.n}, expected {found.threshold}",
+        f"  method: {found.method}",
+        f"  window: {_span(found.window.from_s, found.window.to_s)}, {_rows(found)}",
+    ]
+    if found.reference:
+        lines.append(f"  compared with: {found.reference}")
+    if verify:
+        again = compute_again(adapters, found)
+        told |= {"verified": again.outcome, "why": again.words}
+        lines.append(f"{again.outcome}: {again.words}")
+    emit(told, lines, as_json=as_json)
+    if verify and told["verified"] == "differs":
+        raise typer.Exit(6)
+
+
+def _rows(found: Finding) -> str:
+    return f"{found.window.rows:,} rows of {len(found.window.files)} log files"
+
+
+def _span(from_s: float, to_s: float) -> str:
+    from mlratchet.models.moments import utc
+
+    return f"{utc(from_s)} to {utc(to_s)}"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(monitor)
+    app.command()(finding)

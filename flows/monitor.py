@@ -1,0 +1,89 @@
+"""The monitor flow: what the log of a pipeline says since the last look, and who is told of it.
+
+Cheap where nothing is new. It moves no alias; what follows from a finding is decided by the rules of
+`monitoring.actions`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from mlratchet.flows.runs.naming import name_of_run
+from mlratchet.flows.runs.report import tag_run
+from mlratchet.infra.notify import notify
+from mlratchet.models.errors import RatchetError
+from mlratchet.models.monitoring.finding import Finding
+from mlratchet.tasks.actions.answer_findings import answer_findings
+from mlratchet.tasks.actions.monitor import DAY_S, Looked, Story, story_of, take_up
+from mlratchet.tasks.showing.monitor_pages import finding_rows, show_windows
+from mlratchet.tasks.showing.prefect_page import show_link, show_table
+from mlratchet.tasks.wiring import Adapters, open_adapters
+from prefect import flow
+from prefect.client.schemas.objects import State, StateType
+from prefect.runtime import flow_run as current
+
+logger = logging.getLogger(__name__)
+SHOWN_DAYS = 7.0  # of windows on the page
+MOST_ROWS = 50  # of the table
+
+
+@flow(name="monitor", flow_run_name=name_of_run, validate_parameters=True)
+def monitor(pipeline: str) -> State[Any]:
+    """Look at one pipeline's log: measure the windows that ended, and tell what is found.
+
+    Args:
+        pipeline: Name of the pipeline.
+    """
+    adapters = open_adapters()
+    try:
+        looked = take_up(adapters, pipeline)
+        if looked.windows or looked.findings:
+            story = story_of(adapters, pipeline, since_s=time.time() - SHOWN_DAYS * DAY_S)
+            answer(adapters, story)  # before it is shown: MLflow may be away
+            show(adapters, story, looked)
+    except RatchetError as error:
+        return State(type=StateType.FAILED, message=error.line())
+    alarms = [one for one in looked.findings if one.severity == "alarm"]
+    said = f"{len(looked.windows)} windows, {len(looked.findings)} findings, {len(alarms)} alarms"
+    if alarms:
+        tag_run(str(current.id), "alarm")
+    return State(type=StateType.COMPLETED, message=said if looked.windows or looked.findings else "nothing new")
+
+
+def answer(adapters: Adapters, story: Story) -> None:
+    """What the rules of the pipeline file make of new findings; without a rule that notifies, alarms are told of."""
+    config = story.config
+    answer_findings(
+        adapters, story.pipeline, config, windows=[one.window.to_s for one in story.windows],
+        tell=lambda finding, _answer: tell(adapters, story, (finding,)),
+    )  # fmt: skip
+
+
+def show(adapters: Adapters, story: Story, looked: Looked) -> None:
+    """Where people look. Nothing of it fails the look: the records are in the bucket."""
+    url = show_windows(adapters, story, looked.windows, flow_run=str(current.id))
+    try:
+        if url is not None:
+            show_link("monitoring", url, "Windows over time, in MLflow")
+        if looked.findings:
+            show_table("findings", finding_rows(looked.findings)[:MOST_ROWS], f"Findings of {story.pipeline}")
+    except Exception:  # Prefect's API is away: the records are in the bucket
+        logger.warning("findings of %s are not shown in Prefect", story.pipeline, exc_info=True)
+    if not any(rule.do == "notify" for rule in story.config.actions):
+        tell(adapters, story, [one for one in looked.findings if one.severity == "alarm"])
+
+
+def tell(adapters: Adapters, story: Story, findings: Sequence[Finding]) -> None:
+    """Whoever `monitoring.notify` names, of these."""
+    to = story.config.notify
+    if to is None or not findings:
+        return
+    body = "\n".join(f"- {one.severity}: {one.words} (ratchet finding {one.id[:12]})" for one in findings)
+    facts = {"pipeline": story.pipeline, "findings": [one.id for one in findings]}
+    try:
+        notify(adapters.settings, to, f"{story.pipeline}: {len(findings)} finding(s)", body, facts)
+    except RatchetError as error:
+        logger.error("nobody was told of an alarm of %s: %s", story.pipeline, error.line())

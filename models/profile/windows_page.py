@@ -1,0 +1,227 @@
+"""Windows of a log as one self-contained HTML page, 1,280 pixels wide: what drifted, since when, what it did to the
+metric, and examples of what moved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from mlratchet.models.moments import utc
+from mlratchet.models.monitoring.finding import Finding
+from mlratchet.models.monitoring.reference import Reference
+from mlratchet.models.monitoring.window import Figure, WindowRecord
+from mlratchet.models.profile.page import facts, html_table, whole_page
+
+WIDTH, HEIGHT, LEFT, FOOT, TOP = 1180, 190, 54, 22, 12  # pixels of a wide curve
+SMALL_WIDTH, SMALL_HEIGHT = 372, 130
+MOST_FINDINGS, MOST_DRIFTS = 60, 24
+COLOURS = {"alarm": "#b3261e", "warning": "#b26a00", "note": "#5b6478"}
+LINE, BAND, PROMISE = "#3b6fb6", "#3b6fb6", "#2f9e7e"
+SHOWN_METRICS = 6
+
+
+def windows_page(
+    windows: Sequence[WindowRecord], findings: Sequence[Finding], reference: Reference | None, *, pipeline: str,
+    gaps: Sequence[str] = (),
+) -> str:  # fmt: skip
+    """The page. `windows` and `findings` in the order of time; `reference`: of the newest version."""
+    title = f"{pipeline}: what it was asked, and how it did"
+    if not windows:
+        parts = [f"<h1>{escape(title)}</h1>", "<p class='note'>No window has ended yet.</p>", _findings(findings)]
+        return whole_page(title, parts)
+    first, last = windows[0].window.from_s, windows[-1].window.to_s
+    versions = sorted({one.version for one in windows})
+    told = f"{utc(first)} to {utc(last)}; version{'s' if len(versions) > 1 else ''} {', '.join(map(str, versions))}"
+    parts = [
+        f"<h1>{escape(title)}</h1>",
+        f"<p class='note'>{escape(told)}</p>",
+        _gaps(gaps, windows),
+        _facts(windows, findings),
+        _now(windows[-1]),
+        _quality(windows, findings, reference),
+        _findings(findings),
+        _drifts(windows, findings, reference),
+        _service(windows, findings),
+    ]
+    return whole_page(title, parts)
+
+
+def _gaps(gaps: Sequence[str], windows: Sequence[WindowRecord]) -> str:
+    broken = [f"{utc(one.window.from_s)}: {one.problems[0]}" for one in windows if one.problems]
+    lines = [*gaps, *broken][:10]
+    if not lines:
+        return ""
+    told = "<br>".join(escape(line[:240]) for line in lines)
+    return f'<div class="card" style="border-color:#b3261e"><b class="gap">Not whole</b><br>{told}</div>'
+
+
+def _facts(windows: Sequence[WindowRecord], findings: Sequence[Finding]) -> str:
+    rows = sum(one.counts.get("rows", 0) for one in windows)
+    labelled = sum(one.counts.get("labelled", 0) for one in windows)
+    severities = [sum(one.severity == which for one in findings) for which in ("alarm", "warning")]
+    return facts(
+        [
+            ("windows", f"{len(windows):,}"),
+            ("rows answered", f"{rows:,}"),
+            ("labelled", f"{labelled:,}"),
+            ("alarms", f"{severities[0]:,}"),
+            ("warnings", f"{severities[1]:,}"),
+            ("open now", f"{len(windows[-1].open):,}"),
+        ]
+    )
+
+
+def _now(newest: WindowRecord) -> str:
+    if not newest.open:
+        return ""
+    rows = [
+        [_tag(one["severity"]), escape(key), _moment(one["since_s"]), escape(one["words"])]
+        for key, one in sorted(newest.open.items(), key=lambda item: item[1]["since_s"])
+    ]
+    table = html_table(["", "what", "since", ""], rows, numeric=())
+    return f'<h2>Open now</h2><div class="card">{table}</div>'
+
+
+def _quality(windows: Sequence[WindowRecord], findings: Sequence[Finding], reference: Reference | None) -> str:
+    promise = reference.promises[0] if reference is not None and reference.promises else None
+    parts = []
+    if promise is not None:
+        names = [promise.metric, "estimated_accuracy"] if promise.metric == "accuracy" else [promise.metric]
+        shown = next((name for name in names if any(name in one.figures for one in windows)), "")
+        if shown:
+            marked = [one for one in findings if one.kind in ("quality", "inputs", "outputs")]
+            curve = curve_of(windows, shown, findings=marked, bound=promise.bound, width=WIDTH, height=HEIGHT)
+            how = "estimated from confidence, no labels yet" if shown == "estimated_accuracy" else "on labelled rows"
+            words = (
+                f"{shown}, {how}; the line is what was promised by {promise.by} ({promise.bound:.4g}). Marks: alarms."
+            )
+            parts.append(f'<div class="card"><p class="note">{escape(words)}</p>{curve}</div>')
+    others = _metrics(windows, promise.metric if promise else "")
+    cards = "".join(f'<div class="card"><h3>{escape(name)}</h3>{_small(windows, name)}</div>' for name in others)
+    grid = f'<div class="grid" style="margin-top:14px">{cards}</div>' if cards else ""
+    return f"<h2>Quality</h2>{''.join(parts)}{grid}" if parts or grid else ""
+
+
+def _metrics(windows: Sequence[WindowRecord], first: str) -> list[str]:
+    """Slices of the watched metric, then the others."""
+    skipped = ("drift ", "missing ", "latency", "disagreement ")
+    also = {"errors", "refused", "slow", "dropped", "error_burn", "coverage", "confidence", "estimated_accuracy", first}
+    names = dict.fromkeys(name for one in windows for name in one.figures)
+    kept = [name for name in names if not name.startswith(skipped) and name not in also and "_since_" not in name]
+    return sorted(kept, key=lambda name: (f"{first} on " not in name, list(names).index(name)))[:SHOWN_METRICS]
+
+
+def _findings(findings: Sequence[Finding]) -> str:
+    if not findings:
+        return '<h2>Findings</h2><div class="card">Nothing was found.</div>'
+    rows = [
+        [
+            _tag(one.severity), _moment(one.window.from_s), escape(f"{one.kind}: {one.subject}"),
+            escape(one.words), f'<span class="letters" style="white-space:nowrap">{one.id[:12]}</span>',
+        ]
+        for one in list(reversed(findings))[:MOST_FINDINGS]
+    ]  # fmt: skip
+    table = html_table(["", "window", "what", "", "ratchet finding"], rows, numeric=())
+    return f'<h2>Findings</h2><div class="card">{table}</div>'
+
+
+def _moment(at_s: float) -> str:
+    return f'<span style="white-space:nowrap">{utc(at_s)}</span>'
+
+
+def _tag(severity: str) -> str:
+    colour = COLOURS.get(severity, COLOURS["note"])
+    return f'<span class="tag" style="background:{colour};color:#fff;white-space:nowrap">{escape(severity)}</span>'
+
+
+def _drifts(windows: Sequence[WindowRecord], findings: Sequence[Finding], reference: Reference | None) -> str:
+    importance = reference.importance if reference is not None else {}
+    latest: dict[str, Figure] = {}
+    for one in windows:
+        latest |= {name.removeprefix("drift "): f for name, f in one.figures.items() if name.startswith("drift ")}
+    if not latest:
+        return ""
+    even = 1 / max(1, len(importance) or len(latest))
+    order = sorted(latest, key=lambda name: (-importance.get(name, even) * latest[name].value, name))[:MOST_DRIFTS]
+    cards = []
+    for name in order:
+        about = [one for one in findings if one.subject == name and one.kind in ("inputs", "outputs")]
+        share = f"relied on for {importance[name]:.0%}" if name in importance else latest[name].method
+        since = f"since {utc(about[0].window.from_s)}: {about[-1].words}" if about else "within what is usual"
+        head = f"<div class='head'><h3>{escape(name)}</h3><span class='kind'>{escape(share)}</span></div>"
+        cards.append(
+            f"<div class='card'>{head}"
+            f"{_small(windows, f'drift {name}', about)}<div class='stats'>{escape(since[:260])}</div></div>"
+        )
+    words = "Distance from the test rows, window by window, with its interval; most important first."
+    return f'<h2>Drift</h2><p class="note">{words}</p><div class="grid" style="margin-top:10px">{"".join(cards)}</div>'
+
+
+def _service(windows: Sequence[WindowRecord], findings: Sequence[Finding]) -> str:
+    names = ["latency_ms_p50", "latency_ms_p99", "errors", "refused", "dropped", "confidence"]
+    there = [name for name in names if any(name in one.figures for one in windows)]
+    about = [one for one in findings if one.kind in ("service", "data", "hardware")]
+    curves = {name: _small(windows, name, [one for one in about if one.subject in name]) for name in there}
+    cards = "".join(f'<div class="card"><h3>{escape(name)}</h3>{curve}</div>' for name, curve in curves.items())
+    return f'<h2>Service</h2><div class="grid">{cards}</div>' if cards else ""
+
+
+def _small(windows: Sequence[WindowRecord], name: str, findings: Sequence[Finding] = ()) -> str:
+    return curve_of(windows, name, findings=findings, width=SMALL_WIDTH, height=SMALL_HEIGHT)
+
+
+def curve_of(
+    windows: Sequence[WindowRecord], name: str, *, findings: Sequence[Finding] = (), bound: float | None = None,
+    width: int, height: int,
+) -> str:  # fmt: skip
+    """A figure over time as inline SVG: the values as a line, intervals as a band, findings as marks on the axis."""
+    points = [(one.window.to_s, one.figures[name]) for one in windows if name in one.figures]
+    if not points:
+        return "<p class='note'>not measured</p>"
+    begin, end = windows[0].window.from_s, max(windows[-1].window.to_s, windows[0].window.from_s + 1)
+    values = [v for _, f in points for v in (f.value, f.low, f.high) if v is not None]
+    low, high = min([*values, *([bound] if bound is not None else [])]), max([*values, *([bound] if bound else [])])
+    pad = (high - low) * 0.08 or abs(high) * 0.05 or 0.05
+    low, high = low - pad if low < 0 or low - pad > 0 else 0.0, high + pad
+    tall, room = height - FOOT, width - LEFT
+
+    def x(at_s: float) -> float:
+        return LEFT + room * (at_s - begin) / (end - begin)
+
+    def y(value: float) -> float:
+        return tall - (tall - TOP) * (value - low) / (high - low)
+
+    drawn = [f'<line x1="{LEFT}" x2="{width}" y1="{tall}" y2="{tall}" stroke="#c9d1de"/>']
+    band = [(x(at), f.low, f.high) for at, f in points if f.low is not None and f.high is not None]
+    if len(band) > 1:
+        outline = [f"{px:.1f},{y(b):.1f}" for px, _, b in band] + [f"{px:.1f},{y(a):.1f}" for px, a, _ in band[::-1]]
+        drawn.append(f'<polygon points="{" ".join(outline)}" fill="{BAND}" opacity=".16"/>')
+    if bound is not None:
+        drawn.append(
+            f'<line x1="{LEFT}" x2="{width}" y1="{y(bound):.1f}" y2="{y(bound):.1f}" stroke="{PROMISE}" '
+            'stroke-width="1.6" stroke-dasharray="6 4"/>'
+        )
+    line = " ".join(f"{x(at):.1f},{y(f.value):.1f}" for at, f in points)
+    drawn.append(f'<polyline points="{line}" fill="none" stroke="{LINE}" stroke-width="1.8"/>')
+    if len(points) <= 60:
+        drawn += [f'<circle cx="{x(at):.1f}" cy="{y(f.value):.1f}" r="2.4" fill="{LINE}"/>' for at, f in points]
+    for one in findings:
+        if one.severity != "note":
+            px, colour = x(min(max(one.window.to_s, begin), end)), COLOURS[one.severity]
+            mark = f"<title>{escape(one.words)}</title>"
+            drawn.append(
+                f'<g>{mark}<line x1="{px:.1f}" x2="{px:.1f}" y1="4" y2="{tall}" stroke="{colour}" opacity=".5"/>'
+                f'<circle cx="{px:.1f}" cy="5" r="4" fill="{colour}"/></g>'
+            )
+    drawn += [
+        f'<text x="{LEFT - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.3g}</text>'
+        for value in (low + pad * 0.5, (low + high) / 2, high - pad * 0.5)
+    ]
+    days = end - begin > 2 * 86_400
+    cut = slice(0, 10) if days else slice(11, 19)
+    drawn.append(f'<text x="{LEFT}" y="{height - 6}">{utc(begin)[cut]}</text>')
+    drawn.append(f'<text x="{width}" y="{height - 6}" text-anchor="end">{utc(end)[cut]}</text>')
+    return (
+        f'<svg role="img" viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
+        f"<title>{escape(name)}</title>{''.join(drawn)}</svg>"
+    )

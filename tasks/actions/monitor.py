@@ -1,0 +1,167 @@
+"""Monitor: take up what is new in the log of a pipeline, and tell how its version has done."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlratchet.models.errors import ConfigurationError, RatchetError
+from mlratchet.models.monitoring.config import MonitoringConfig
+from mlratchet.models.monitoring.finding import (
+    FINDINGS,
+    Finding,
+    WindowSpan,
+    findings_of,
+    load_finding,
+    publish_finding,
+)
+from mlratchet.models.monitoring.following import look
+from mlratchet.models.monitoring.hardware import SlowHardware, TrainingSpeed, slow_hardware
+from mlratchet.models.monitoring.look import Measured
+from mlratchet.models.monitoring.reference import Reference, load_reference
+from mlratchet.models.monitoring.verifying import Verification, verify_finding
+from mlratchet.models.monitoring.window import WindowRecord, gaps_in, windows_of
+from mlratchet.models.ports.storage import ObjectNotFound
+from mlratchet.models.registration.numbers import work_of
+from mlratchet.models.training.result import find_result
+from mlratchet.tasks.support.pipelines import require_pipeline
+from mlratchet.tasks.support.watching import Watch
+from mlratchet.tasks.wiring import Adapters
+
+DAY_S = 86_400.0
+MOST_WINDOWS = 500  # of one look: what is left is for the next one
+TRAININGS = 20  # that make a history
+LEAST_DIGITS = 6  # of a finding's id, to name it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looked:
+    """What a look took up."""
+
+    windows: tuple[WindowRecord, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Story:
+    """How a pipeline has done since a moment."""
+
+    pipeline: str
+    config: MonitoringConfig
+    windows: tuple[WindowRecord, ...]
+    findings: tuple[Finding, ...]
+    gaps: tuple[str, ...]
+    reference: Reference | None = None
+    versions: tuple[int, ...] = field(default=())
+
+    def document(self) -> dict[str, Any]:
+        """As JSON; sketches and the state of the alarm are left out."""
+        windows = [one.model_dump(mode="json", exclude={"sketches", "state"}) for one in self.windows]
+        findings = [one.model_dump(mode="json") | {"id": one.id} for one in self.findings]
+        return {
+            "pipeline": self.pipeline, "windows": windows, "findings": findings, "gaps": list(self.gaps),
+            "monitoring": self.config.model_dump(mode="json"),
+        }  # fmt: skip
+
+
+def take_up(adapters: Adapters, name: str, *, now_s: float | None = None) -> Looked:
+    """Every window that ended since the last look, and slow hardware of the newest training. Cheap where nothing is
+    new. Raises ``ConfigurationError`` for a name that nobody has heard of."""
+    watch = Watch(adapters, name)
+    promoted_s = watch.promoted_s()
+    if promoted_s is None:
+        return Looked()
+    made: list[Measured] = look(
+        watch.source, adapters.store, watch.config, watch.watched, promoted_s=promoted_s,
+        now_s=time.time() if now_s is None else now_s, late_s=watch.late_s, most=MOST_WINDOWS,
+    )  # fmt: skip
+    found = [one for each in made for one in each.findings]
+    if made:
+        found += look_at_trainings(adapters, name, watch.config)
+    return Looked(windows=tuple(one.record for one in made), findings=tuple(found))
+
+
+def look_at_trainings(adapters: Adapters, name: str, config: MonitoringConfig) -> list[Finding]:
+    """Findings about the newest training that were not made before."""
+    numbers = [int(info.key[-13:-5]) for info in adapters.store.list(f"versions/{name}/") if info.key[-13:-5].isdigit()]
+    speeds = [one for number in sorted(numbers)[-TRAININGS:] if (one := speed_of(adapters, name, number)) is not None]
+    if not speeds:
+        return []
+    newest, *_ = reversed(speeds)
+    work_key = work_of(adapters.store, name, newest.version) or ""
+    slow = slow_hardware(newest, speeds[:-1], config.hardware)
+    made = [hardware_finding(name, newest, found, config, work_key) for found in slow]
+    new = [finding for finding in made if not adapters.store.exists(finding.key)]
+    for finding in new:
+        publish_finding(adapters.store, finding)
+    return new
+
+
+def speed_of(adapters: Adapters, name: str, number: int) -> TrainingSpeed | None:
+    """Of the training of a version; None where its result is gone."""
+    with suppress(RatchetError):
+        work_key = work_of(adapters.store, name, number)
+        result = find_result(adapters.store, work_key) if work_key is not None else None
+        if result is not None and result.history:
+            ended = float(result.history[-1].get("at_s", 0.0))
+            writes = result.checkpoints_written
+            return TrainingSpeed(
+                version=number, began_s=ended - max(result.seconds, 1.0), ended_s=ended, processes=result.processes,
+                device=result.device, epochs=result.history,
+                write_s=result.checkpoint_write_seconds / writes if writes else 0.0,
+            )  # fmt: skip
+    return None
+
+
+def hardware_finding(
+    name: str, newest: TrainingSpeed, one: SlowHardware, config: MonitoringConfig, work_key: str
+) -> Finding:
+    """The document; it rests on what the training wrote down of itself."""
+    return Finding(
+        pipeline=name, version=newest.version, generation=0,
+        window=WindowSpan(from_s=newest.began_s, to_s=newest.ended_s, rows=0), kind="hardware", subject=one.subject,
+        severity="warning", measure=one.measure, effect=one.times, n=one.n,
+        threshold=f"< {config.hardware.slower_by:g} times the usual", method="against the history of this pipeline",
+        words=f"training of version {newest.version}: {one.words}",
+        evidence={"training": work_key}, policy=config.digest(), at_s=newest.ended_s,
+    )  # fmt: skip
+
+
+def story_of(adapters: Adapters, name: str, *, since_s: float) -> Story:
+    """What the records say since a moment. Raises ``ConfigurationError`` for a name that nobody has heard of."""
+    require_pipeline(adapters, name)
+    watch = Watch(adapters, name)
+    windows = windows_of(adapters.store, name, since_s=since_s)
+    findings = sorted(
+        (one for one in findings_of(adapters.store, name) if one.window.to_s > since_s),
+        key=lambda one: (one.at_s, one.kind, one.subject),
+    )
+    reference = None
+    if windows:
+        with suppress(ObjectNotFound):
+            reference = load_reference(adapters.store, name, windows[-1].reference)
+    return Story(
+        pipeline=name, config=watch.config, windows=windows, findings=tuple(findings), gaps=gaps_in(windows),
+        reference=reference, versions=tuple(sorted({one.version for one in windows})),
+    )  # fmt: skip
+
+
+def find_finding(adapters: Adapters, what: str) -> Finding:
+    """The finding that a person means: its id, or its first digits. Raises ``ConfigurationError`` where none or several
+    begin so, and ``ObjectNotFound`` where the one that does is not ours."""
+    if len(what) < LEAST_DIGITS:
+        raise ConfigurationError(f"{what!r}: expected {LEAST_DIGITS} or more digits of a finding's id")
+    keys = [info.key for info in adapters.store.list(FINDINGS) if info.key.rpartition("/")[2].startswith(what)]
+    if len(keys) != 1:
+        words = f"{len(keys)} findings begin so; write more digits" if keys else "no finding begins so"
+        raise ConfigurationError(f"{what}: {words}; `ratchet monitor NAME` lists them")
+    _, pipeline, name = keys[0].split("/")
+    return load_finding(adapters.store, pipeline, name.removesuffix(".json"))
+
+
+def verify(adapters: Adapters, finding: Finding) -> Verification:
+    """Compute it again from the log."""
+    watch = Watch(adapters, finding.pipeline)
+    return verify_finding(finding, watch.source, adapters.store, watch.watched)
