@@ -6,7 +6,6 @@ What happened is told by the records alone: findings, answers, requests, ledger,
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import threading
 import time
@@ -178,23 +177,18 @@ def bad_data_stop_a_retrain(adapters: Adapters, traffic: Traffic, story: Story, 
 
 def watch_for(adapters: Adapters, found: Callable[[], Any], patience_s: float) -> Any:
     """Look as the monitor does until `found` gives something; None when it does not within `patience_s`."""
-    from mlratchet.tasks.actions.keep_watch import keep_watch
+    from mlratchet.tasks.actions.keep_watch import follow_up
+    from mlratchet.tasks.actions.monitor import take_up
 
     until = time.monotonic() + patience_s
     while time.monotonic() < until:
-        look()
-        keep_watch(adapters)
+        take_up(adapters, PIPELINE)
+        follow_up(adapters, PIPELINE)
         answer = found()
         if answer is not None:
             return answer
         time.sleep(LOOK_S)
     return None
-
-
-def look() -> None:
-    """One look of the monitor, as its schedule has it."""
-    command = [sys.executable, "-P", "-m", "mlratchet.flows.cli", "monitor", PIPELINE, "--json"]
-    subprocess.run(command, check=False, capture_output=True, timeout=60)
 
 
 def alarms_since(adapters: Adapters, since_s: float) -> list[str]:

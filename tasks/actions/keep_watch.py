@@ -12,7 +12,7 @@ from mlratchet.models.pipeline.store import deployed_revisions, load_pipeline
 from mlratchet.tasks.actions.answer_findings import answer_findings
 from mlratchet.tasks.actions.start_retrains import start_wanted
 from mlratchet.tasks.actions.watch_promotion import in_words, watch_promotion
-from mlratchet.tasks.wiring import Adapters
+from mlratchet.tasks.wiring import Adapters, deployed_revision
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +29,13 @@ def keep_watch(adapters: Adapters) -> list[str]:
             logger.info("%s: %s", name, error)
         except RatchetError as error:
             logger.warning("%s is not watched: %s", name, error.line())
+    return lines + start_wanted(adapters)
+
+
+def follow_up(adapters: Adapters, name: str) -> list[str]:
+    """The same of one pipeline, after a look at its log. Raises what stands in the way."""
+    spec = load_pipeline(adapters.store, deployed_revision(adapters, name))
+    lines = watch_pipeline(adapters, spec, spec.monitoring) if spec.monitoring is not None else []
     return lines + start_wanted(adapters)
 
 
