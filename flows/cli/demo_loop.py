@@ -81,15 +81,13 @@ class Story:
 
 def demo_loop(*, drift: str, seed: int) -> None:
     """The whole story. Exits with 1 when something was not as expected."""
-    from mlratchet.flows.cli.stack import bring_up
     from mlratchet.flows.runs.start import run_on_worker
     from mlratchet.tasks.wiring import open_adapters
     from rich.console import Console
 
     story = Story(console=Console(highlight=False, soft_wrap=True))
     began = time.time()
-    story.console.rule("[bold]1/5 The stack, and a first version")
-    bring_up()
+    story.console.rule("[bold]1/5 A first version")
     adapters = open_adapters()
     deliver(adapters, "2026-11-01.csv", loans(ROWS, eu=AT_FIRST, seed=seed))
     report = run_on_worker(PIPELINE, (), quiet=False)
