@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from mlratchet.flows.runs.naming import name_of_run
 from mlratchet.flows.runs.report import tag_run
 from mlratchet.infra.notify import notify
 from mlratchet.models.errors import RatchetError
+from mlratchet.models.monitoring.actions import Answer
 from mlratchet.models.monitoring.finding import Finding
 from mlratchet.tasks.actions.keep_watch import follow_up
 from mlratchet.tasks.actions.monitor import DAY_S, Looked, Story, story_of, take_up
@@ -39,8 +41,11 @@ def monitor(pipeline: str) -> State[Any]:
     try:
         looked = take_up(adapters, pipeline)
         if looked.windows or looked.findings:
-            show(adapters, pipeline, looked)
-        done = follow_up(adapters, pipeline)
+            story = story_of(adapters, pipeline, since_s=time.time() - SHOWN_DAYS * DAY_S)
+            done = answer(adapters, story)  # before it is shown: MLflow may be away
+            show(adapters, story, looked)
+        else:
+            done = follow_up(adapters, pipeline)
     except RatchetError as error:
         return State(type=StateType.FAILED, message=error.line())
     alarms = [one for one in looked.findings if one.severity == "alarm"]
@@ -50,28 +55,37 @@ def monitor(pipeline: str) -> State[Any]:
     return State(type=StateType.COMPLETED, message=said if looked.windows or looked.findings or done else "nothing new")
 
 
-def show(adapters: Adapters, pipeline: str, looked: Looked) -> None:
+def answer(adapters: Adapters, story: Story) -> list[str]:
+    """What the rules of the pipeline file make of new findings, one line each; who is to be told is told."""
+
+    def told(finding: Finding, _: Answer) -> None:
+        tell(adapters, story, (finding,))
+
+    return follow_up(adapters, story.pipeline, tell=told)
+
+
+def show(adapters: Adapters, story: Story, looked: Looked) -> None:
     """Where people look. Nothing of it fails the look: the records are in the bucket."""
-    story = story_of(adapters, pipeline, since_s=time.time() - SHOWN_DAYS * DAY_S)
     url = show_windows(adapters, story, looked.windows, flow_run=str(current.id))
     try:
         if url is not None:
             show_link("monitoring", url, "Windows over time, in MLflow")
         if looked.findings:
-            show_table("findings", finding_rows(looked.findings)[:MOST_ROWS], f"Findings of {pipeline}")
+            show_table("findings", finding_rows(looked.findings)[:MOST_ROWS], f"Findings of {story.pipeline}")
     except Exception:  # Prefect's API is away: the records are in the bucket
-        logger.warning("findings of %s are not shown in Prefect", pipeline, exc_info=True)
-    tell(adapters, story, looked.findings)
+        logger.warning("findings of %s are not shown in Prefect", story.pipeline, exc_info=True)
+    if not any(rule.do == "notify" for rule in story.config.actions):
+        tell(adapters, story, [one for one in looked.findings if one.severity == "alarm"])
 
 
-def tell(adapters: Adapters, story: Story, findings: tuple[Finding, ...]) -> None:
-    """Whoever `monitoring.notify` names, of the alarms among these."""
-    to, alarms = story.config.notify, [one for one in findings if one.severity == "alarm"]
-    if to is None or not alarms:
+def tell(adapters: Adapters, story: Story, findings: Sequence[Finding]) -> None:
+    """Whoever `monitoring.notify` names, of these."""
+    to = story.config.notify
+    if to is None or not findings:
         return
-    body = "\n".join(f"- {one.words} (ratchet finding {one.id[:12]})" for one in alarms)
-    facts = {"pipeline": story.pipeline, "findings": [one.id for one in alarms]}
+    body = "\n".join(f"- {one.severity}: {one.words} (ratchet finding {one.id[:12]})" for one in findings)
+    facts = {"pipeline": story.pipeline, "findings": [one.id for one in findings]}
     try:
-        notify(adapters.settings, to, f"{story.pipeline}: {len(alarms)} alarm(s)", body, facts)
+        notify(adapters.settings, to, f"{story.pipeline}: {len(findings)} finding(s)", body, facts)
     except RatchetError as error:
         logger.error("nobody was told of an alarm of %s: %s", story.pipeline, error.line())

@@ -12,7 +12,7 @@ from mlratchet.models.monitoring.reference import Reference
 from mlratchet.models.monitoring.window import Figure, WindowRecord
 from mlratchet.models.profile.page import facts, html_table, whole_page
 
-WIDTH, HEIGHT, LEFT, FOOT = 1180, 190, 54, 22  # pixels of a wide curve
+WIDTH, HEIGHT, LEFT, FOOT, TOP = 1180, 190, 54, 22, 12  # pixels of a wide curve
 SMALL_WIDTH, SMALL_HEIGHT = 372, 130
 MOST_FINDINGS, MOST_DRIFTS = 60, 24
 COLOURS = {"alarm": "#b3261e", "warning": "#b26a00", "note": "#5b6478"}
@@ -75,7 +75,7 @@ def _now(newest: WindowRecord) -> str:
     if not newest.open:
         return ""
     rows = [
-        [_tag(one["severity"]), escape(key), escape(utc(one["since_s"])), escape(one["words"])]
+        [_tag(one["severity"]), escape(key), _moment(one["since_s"]), escape(one["words"])]
         for key, one in sorted(newest.open.items(), key=lambda item: item[1]["since_s"])
     ]
     table = html_table(["", "what", "since", ""], rows, numeric=())
@@ -116,8 +116,8 @@ def _findings(findings: Sequence[Finding]) -> str:
         return '<h2>Findings</h2><div class="card">Nothing was found.</div>'
     rows = [
         [
-            _tag(one.severity), escape(utc(one.window.from_s)), escape(f"{one.kind}: {one.subject}"),
-            escape(one.words), f'<span class="letters">{one.id[:12]}</span>',
+            _tag(one.severity), _moment(one.window.from_s), escape(f"{one.kind}: {one.subject}"),
+            escape(one.words), f'<span class="letters" style="white-space:nowrap">{one.id[:12]}</span>',
         ]
         for one in list(reversed(findings))[:MOST_FINDINGS]
     ]  # fmt: skip
@@ -125,9 +125,13 @@ def _findings(findings: Sequence[Finding]) -> str:
     return f'<h2>Findings</h2><div class="card">{table}</div>'
 
 
+def _moment(at_s: float) -> str:
+    return f'<span style="white-space:nowrap">{utc(at_s)}</span>'
+
+
 def _tag(severity: str) -> str:
     colour = COLOURS.get(severity, COLOURS["note"])
-    return f'<span class="tag" style="background:{colour};color:#fff">{escape(severity)}</span>'
+    return f'<span class="tag" style="background:{colour};color:#fff;white-space:nowrap">{escape(severity)}</span>'
 
 
 def _drifts(windows: Sequence[WindowRecord], findings: Sequence[Finding], reference: Reference | None) -> str:
@@ -157,10 +161,8 @@ def _service(windows: Sequence[WindowRecord], findings: Sequence[Finding]) -> st
     names = ["latency_ms_p50", "latency_ms_p99", "errors", "refused", "dropped", "confidence"]
     there = [name for name in names if any(name in one.figures for one in windows)]
     about = [one for one in findings if one.kind in ("service", "data", "hardware")]
-    cards = "".join(
-        f'<div class="card"><h3>{escape(name)}</h3>{_small(windows, name, [f for f in about if f.subject in name])}</div>'
-        for name in there
-    )
+    curves = {name: _small(windows, name, [one for one in about if one.subject in name]) for name in there}
+    cards = "".join(f'<div class="card"><h3>{escape(name)}</h3>{curve}</div>' for name, curve in curves.items())
     return f'<h2>Service</h2><div class="grid">{cards}</div>' if cards else ""
 
 
@@ -187,7 +189,7 @@ def curve_of(
         return LEFT + room * (at_s - begin) / (end - begin)
 
     def y(value: float) -> float:
-        return tall - tall * (value - low) / (high - low)
+        return tall - (tall - TOP) * (value - low) / (high - low)
 
     drawn = [f'<line x1="{LEFT}" x2="{width}" y1="{tall}" y2="{tall}" stroke="#c9d1de"/>']
     band = [(x(at), f.low, f.high) for at, f in points if f.low is not None and f.high is not None]

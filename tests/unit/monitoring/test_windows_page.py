@@ -1,0 +1,58 @@
+"""The page of windows: everything that a person asks of it, from the records alone, and no request to anywhere."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from mlratchet.models.monitoring.finding import WindowSpan, findings_of
+from mlratchet.models.monitoring.window import Figure, WindowRecord, gaps_in, windows_of
+from mlratchet.models.profile.windows_page import curve_of, windows_page
+
+from tests.unit.monitoring.site import Site, Traffic
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    site = Site()
+    site.serve(*[Traffic(minute) for minute in range(2)], *[Traffic(at, accuracy=0.6, shift=3.0) for at in range(2, 4)])
+    site.look()
+    windows = windows_of(site.store, "shop")
+    findings = sorted(findings_of(site.store, "shop"), key=lambda one: one.at_s)
+    return windows_page(windows, findings, site.reference, pipeline="shop<b>", gaps=gaps_in(windows))
+
+
+def test_it_says_what_drifted_since_when_and_what_it_did_to_the_metric(page: str) -> None:
+    assert "price drifted by" in page
+    assert "median" in page
+    assert "since 2027-01-15T08:02:00Z" in page
+    assert "accuracy is worse than" in page
+    assert "relied on for 70%" in page
+
+
+def test_it_asks_nobody_for_anything_and_believes_no_name(page: str) -> None:
+    assert not re.findall(r"(?:src|href)=|<script|url\(", page)
+    assert "shop<b>" not in page
+    assert "shop&lt;b&gt;" in page
+
+
+def test_without_windows_it_says_so() -> None:
+    assert "No window has ended yet" in windows_page([], [], None, pipeline="shop")
+
+
+def test_what_is_not_whole_stands_first() -> None:
+    record = WindowRecord(
+        pipeline="shop", number=1, version=1, generation=1, policy="p", labels_to_s=0.0, problems=("a file is gone",),
+        window=WindowSpan(from_s=0.0, to_s=60.0, rows=3, whole=False),
+    )  # fmt: skip
+    page = windows_page([record], [], None, pipeline="shop")
+    assert page.index("a file is gone") < page.index("Findings")
+
+
+def test_one_point_and_equal_values_are_drawn() -> None:
+    record = WindowRecord(
+        pipeline="shop", number=1, version=1, generation=1, policy="p", labels_to_s=0.0,
+        window=WindowSpan(from_s=0.0, to_s=60.0, rows=3), figures={"errors": Figure(value=0.0, n=3)},
+    )  # fmt: skip
+    assert "nan" not in curve_of([record], "errors", width=300, height=100)
+    assert "not measured" in curve_of([record], "slow", width=300, height=100)

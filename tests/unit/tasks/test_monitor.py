@@ -1,0 +1,112 @@
+"""What the monitor tells: a run per window in MLflow, a table in Prefect, a notification; how a finding is named."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from mlratchet.flows.cli.monitor import seconds_of
+from mlratchet.infra import notify as telling
+from mlratchet.infra.notify import NotifyError, notify
+from mlratchet.infra.storage.memory import MemoryStore
+from mlratchet.infra.tracking.memory import MemoryTracker
+from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.monitoring.finding import findings_of
+from mlratchet.models.monitoring.window import windows_of
+from mlratchet.tasks.actions.monitor import Story, find_finding
+from mlratchet.tasks.showing.monitor_pages import finding_rows, points_of, show_windows
+from mlratchet.tasks.support.watching import by_field
+from pydantic import SecretStr
+
+from tests.unit.monitoring.site import Site, Traffic
+
+
+@pytest.fixture(scope="module")
+def site() -> Site:
+    site = Site()
+    site.serve(*[Traffic(minute) for minute in range(2)], *[Traffic(at, accuracy=0.5) for at in range(2, 4)])
+    site.look()
+    return site
+
+
+def story(site: Site) -> Story:
+    return Story(
+        pipeline="shop", config=site.config, windows=windows_of(site.store, "shop"),
+        findings=tuple(findings_of(site.store, "shop")), gaps=(), reference=site.reference,
+    )  # fmt: skip
+
+
+def test_a_window_is_a_run_and_a_point_of_curves_over_all_of_them(site: Site) -> None:
+    tracker = MemoryTracker(MemoryStore("mlflow"))
+    adapters: Any = SimpleNamespace(tracker=tracker)
+    told = story(site)
+    show_windows(adapters, told, told.windows, flow_run="f")
+    again = show_windows(adapters, told, told.windows, flow_run="f")  # a look that was killed is repeated
+    assert again is not None
+    assert tracker.running_runs() == []
+
+
+def test_every_figure_of_a_window_is_a_metric_that_mlflow_takes(site: Site) -> None:
+    names = [name for name, _ in points_of(story(site).windows[-1])]
+    assert len(set(names)) == len(names)
+    assert {"accuracy", "accuracy_low", "drift/price", "errors", "latency_ms_p99", "findings"} <= set(names)
+
+
+def test_a_document_of_the_story_holds_no_sketches(site: Site) -> None:
+    document = story(site).document()
+    assert document["windows"][0]["figures"]["errors"]["value"] == 0.0
+    assert "sketches" not in document["windows"][0]
+    assert {len(one["id"]) for one in document["findings"]} == {64}
+
+
+def test_a_finding_is_named_by_its_first_digits(site: Site) -> None:
+    adapters: Any = SimpleNamespace(store=site.store)
+    first = next(findings_of(site.store, "shop"))
+    assert find_finding(adapters, first.id[:10]) == first
+    with pytest.raises(ConfigurationError, match="no finding begins so"):
+        find_finding(adapters, "0" * 12)
+    with pytest.raises(ConfigurationError, match="6 or more digits"):
+        find_finding(adapters, "ab")
+    assert finding_rows([first])[0]["id"] == first.id[:12]
+
+
+def test_parts_of_a_field_count_for_the_field() -> None:
+    assert by_field({"price": 2.0, "region=eu": -1.0, "region=us": 0.5, "note/3": None}) == {
+        "price": 2.0,
+        "region": 1.5,
+        "note": 0.0,
+    }
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90m", 5400.0), ("7d", 604_800.0), ("1.5h", 5400.0)])
+def test_how_far_back_is_said_in_a_unit(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+def test_how_far_back_without_a_unit_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="expected a number and"):
+        seconds_of("7")
+
+
+def test_a_webhook_gets_what_was_found_and_its_address_is_in_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Any] = []
+
+    def post(url: str, **more: Any) -> Any:
+        sent.append((url, more["json"]))
+        return SimpleNamespace(status_code=200 if len(sent) == 1 else 500)
+
+    monkeypatch.setattr(telling.httpx, "post", post)
+    settings: Any = SimpleNamespace(notify_webhook=SecretStr("https://hooks.example/s3cret"))
+    notify(settings, "webhook", "shop: 1 finding", "- accuracy fell", {"pipeline": "shop"})
+    assert sent[0][1]["text"] == "shop: 1 finding\n- accuracy fell"
+    with pytest.raises(NotifyError) as caught:
+        notify(settings, "webhook", "again", "", {})
+    assert "s3cret" not in str(caught.value)
+    assert "500" in str(caught.value)
+
+
+def test_a_webhook_that_nobody_set_up_is_refused_with_what_to_set() -> None:
+    settings: Any = SimpleNamespace(notify_webhook=None)
+    with pytest.raises(ConfigurationError, match="RATCHET_NOTIFY_WEBHOOK"):
+        notify(settings, "webhook", "x", "y", {})
