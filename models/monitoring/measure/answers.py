@@ -123,7 +123,7 @@ def labelled_rows(
 
 def _joined(table: pa.Table, known: pa.Table) -> pa.Table:
     """Rows with their labels in the order of request. Arrow joins no lists: they are taken by their place."""
-    places = table.select([*KEYS, "received_s"]).append_column("place", pa.array(range(table.num_rows)))
+    places = table.select([*KEYS, "received_s"]).append_column("place", pa.array(range(table.num_rows), pa.int64()))
     order = [("received_s", "ascending"), ("request_id", "ascending"), ("row", "ascending")]
     found = places.join(known, KEYS, join_type="inner").sort_by(order)
     chosen = table.take(found["place"])
