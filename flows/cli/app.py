@@ -14,6 +14,7 @@ from mlratchet.flows.cli import (
     data,
     demo,
     exporting,
+    forgetting,
     models,
     monitor,
     new,
@@ -73,6 +74,7 @@ rejects.register(app)
 approvals.register(app)
 monitor.register(app)
 resolving.register(app)
+forgetting.register(app)
 simulating.register(app)
 compare.register(app)
 audit.register(app)

@@ -234,7 +234,7 @@ def gc(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List (or delete) objects that nothing refers to.
+    """List (or delete) objects that nothing refers to; with --delete the inference logs are tidied, too.
 
     Never touches what a ledger, a registration, a deployment, an unfinished claim or a living run refers to. Runs that
     begin meanwhile wait; while one is under way, only what it cannot take up again goes.
@@ -242,6 +242,7 @@ def gc(
     from mlratchet.flows.cli.output import emit
     from mlratchet.models.garbage.reachable import Retention
     from mlratchet.tasks.actions.collect import collect
+    from mlratchet.tasks.actions.forget import tidy_logs
     from mlratchet.tasks.wiring import open_adapters
 
     adapters = open_adapters()
@@ -254,7 +255,15 @@ def gc(
         groups.setdefault(f"{item['bucket']}/{folder}", []).append(item["size_bytes"])
     lines = [f"{verb} {len(sizes)} objects of {group} ({sum(sizes):,} bytes)" for group, sizes in groups.items()]
     total = sum(item["size_bytes"] for item in found)
-    emit(found, [*lines, f"{verb} {len(found)} objects, {total / 1e6:.1f} MB"], as_json=as_json)
+    lines.append(f"{verb} {len(found)} objects, {total / 1e6:.1f} MB")
+    if delete:
+        tidied = tidy_logs(adapters.store, adapters.keys)
+        lines += [
+            f"inference log of {name}: {rows} rows are over their time, {files} files less"
+            for name, (rows, files) in tidied.items()
+            if rows or files
+        ]
+    emit(found, lines, as_json=as_json)
 
 
 def register(app: typer.Typer) -> None:

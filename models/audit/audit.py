@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from mlratchet.models.audit.beside import beside
 from mlratchet.models.audit.canaries import audit_canaries
 from mlratchet.models.audit.generation import Behind, Depth, Findings, evidence_stands
+from mlratchet.models.audit.inference_log import log_findings
 from mlratchet.models.audit.read_once import ReadOnce, SharedReads
 from mlratchet.models.audit.report import AuditReport
 from mlratchet.models.decisions.signature import Context, parse_decision, verified_decision
@@ -87,8 +88,10 @@ class Audit:
         promoted_s = {link.entry.work_key: link.written_s or 0.0 for link in links}  # the newest of each
         problems, notes = beside(self._store, self._trusted, report.name, promoted_s)
         canary_problems, canary_notes = audit_canaries(self._store, self._trusted, chain)
-        report.problems += [line for line in (*problems, *canary_problems) if line not in report.problems]
-        report.notes += [*notes, *canary_notes]
+        log_problems, log_notes = log_findings(self._store, self._trusted, report.name, files=self._depth.files)
+        found = (*problems, *canary_problems, *log_problems)
+        report.problems += [line for line in found if line not in report.problems]
+        report.notes += [*notes, *canary_notes, *log_notes]
         if after and since is not None:
             report.skipped(after, since.at_s)
         report.decisions = len(self._verified)

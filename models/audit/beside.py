@@ -16,6 +16,7 @@ from mlratchet.models.identity.keys import PublicKeys
 from mlratchet.models.identity.record_kinds import is_misnamed, kind_of
 from mlratchet.models.identity.signed_records import (
     ASIDE,
+    ASIDE_OF_LOG,
     ForeignRecord,
     RecordStore,
     RevokedRecord,
@@ -67,7 +68,9 @@ def beside(
         )
     if found[RevokedRecord]:
         notes.append(f"{len(found[RevokedRecord])} records are by a key that was revoked: their work is done again")
-    aside = [f"{store.bucket}/{info.key}: was set aside" for info in store.list(ASIDE)]
+    aside = [
+        f"{store.bucket}/{info.key}: was set aside" for place in (ASIDE, ASIDE_OF_LOG) for info in store.list(place)
+    ]
     problems += broken_deployments(records, name) + broken_holds(records, name) + _gaps(store, found[None])
     return problems, notes + _shortened(aside, "more objects aside")
 

@@ -45,7 +45,9 @@ FOREVER = (
 # how often rows have gated, which quarantine is the newest: kept forever, and what they name is not
 COUNTS = ("holdout/", "rejects/")
 REPORTS = ("runs/", "gc/started/", "aside/")  # for reading; they keep nothing alive
-MACHINERY = ("leases/", "waits/", "gc/running/", "hardware/", "health/", "doctor/")  # whoever writes them clears them
+MACHINERY = (  # whoever writes them clears them
+    "leases/", "waits/", "gc/running/", "hardware/", "health/", "doctor/", "log/", "label-requests/",
+)  # fmt: skip
 FIRST = ("listings/", "gates/", "datasets/", "snapshots/")  # deleted before what they refer to
 
 

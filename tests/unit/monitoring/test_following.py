@@ -255,3 +255,13 @@ def test_the_rate_of_false_alarms_is_one_over_everything_that_can_act() -> None:
         "outputs/confidence", "quality/accuracy", "quality/accuracy on region=eu", "quality/accuracy on region=us",
         "quality/accuracy on region=asia",
     }  # fmt: skip
+
+
+def test_a_first_window_before_which_nobody_asked_has_no_label_that_is_due() -> None:
+    site = Site()
+    late = Traffic(0, rows=120)
+    late.rows = [{**row, "received_s": row["received_s"] / 2 + (BEGIN_S + MINUTE) / 2} for row in late.rows]
+    site.serve(late)  # all of it in the second half of its minute, when no label of it is due
+    (made,) = site.look()
+    assert made.record.counts["rows"] == 120
+    assert made.record.counts["labelled"] == 0
