@@ -1,7 +1,6 @@
 """The monitor flow: what the log of a pipeline says since the last look, and who is told of it.
 
-Cheap where nothing is new. It moves no alias; what follows from a finding is decided by the rules of
-`monitoring.actions`.
+Cheap where nothing is new. What follows from a finding is decided by the rules of `monitoring.actions`, and done here.
 """
 
 from __future__ import annotations
@@ -15,8 +14,9 @@ from mlratchet.flows.runs.naming import name_of_run
 from mlratchet.flows.runs.report import tag_run
 from mlratchet.infra.notify import notify
 from mlratchet.models.errors import RatchetError
+from mlratchet.models.monitoring.actions import Answer
 from mlratchet.models.monitoring.finding import Finding
-from mlratchet.tasks.actions.answer_findings import answer_findings
+from mlratchet.tasks.actions.keep_watch import follow_up
 from mlratchet.tasks.actions.monitor import DAY_S, Looked, Story, story_of, take_up
 from mlratchet.tasks.showing.monitor_pages import finding_rows, show_windows
 from mlratchet.tasks.showing.prefect_page import show_link, show_table
@@ -42,24 +42,26 @@ def monitor(pipeline: str) -> State[Any]:
         looked = take_up(adapters, pipeline)
         if looked.windows or looked.findings:
             story = story_of(adapters, pipeline, since_s=time.time() - SHOWN_DAYS * DAY_S)
-            answer(adapters, story)  # before it is shown: MLflow may be away
+            done = answer(adapters, story)  # before it is shown: MLflow may be away
             show(adapters, story, looked)
+        else:
+            done = follow_up(adapters, pipeline)
     except RatchetError as error:
         return State(type=StateType.FAILED, message=error.line())
     alarms = [one for one in looked.findings if one.severity == "alarm"]
-    said = f"{len(looked.windows)} windows, {len(looked.findings)} findings, {len(alarms)} alarms"
+    said = "; ".join([f"{len(looked.windows)} windows, {len(looked.findings)} findings, {len(alarms)} alarms", *done])
     if alarms:
         tag_run(str(current.id), "alarm")
-    return State(type=StateType.COMPLETED, message=said if looked.windows or looked.findings else "nothing new")
+    return State(type=StateType.COMPLETED, message=said if looked.windows or looked.findings or done else "nothing new")
 
 
-def answer(adapters: Adapters, story: Story) -> None:
-    """What the rules of the pipeline file make of new findings; without a rule that notifies, alarms are told of."""
-    config = story.config
-    answer_findings(
-        adapters, story.pipeline, config, windows=[one.window.to_s for one in story.windows],
-        tell=lambda finding, _answer: tell(adapters, story, (finding,)),
-    )  # fmt: skip
+def answer(adapters: Adapters, story: Story) -> list[str]:
+    """What the rules of the pipeline file make of new findings, one line each; who is to be told is told."""
+
+    def told(finding: Finding, _: Answer) -> None:
+        tell(adapters, story, (finding,))
+
+    return follow_up(adapters, story.pipeline, tell=told)
 
 
 def show(adapters: Adapters, story: Story, looked: Looked) -> None:

@@ -31,6 +31,9 @@ def demo(
 ) -> None:
     """Start the stack and run the main job: two promotions, a damaged delivery, an unchanged re-run."""
     if loop:
+        from mlratchet.flows.cli.stack import bring_up
+
+        bring_up()  # first: Prefect's client remembers where its server was when it was imported
         from mlratchet.flows.cli.demo_loop import demo_loop
 
         demo_loop(drift=drift, seed=seed)

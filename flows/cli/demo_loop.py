@@ -6,7 +6,6 @@ What happened is told by the records alone: findings, answers, requests, ledger,
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import threading
 import time
@@ -22,6 +21,7 @@ from mlratchet.tasks.actions.simulate import Plan, simulate
 from mlratchet.tasks.wiring import Adapters
 
 PIPELINE = "loans"
+FIRST, SECOND = "2026-11-01.csv", "2026-11-20.csv"
 ROWS = 3_000  # of a delivery
 CHUNK_S = 4.0  # of traffic, before it may change
 LOOK_S = 2.0  # between two looks of the monitor
@@ -82,17 +82,15 @@ class Story:
 
 def demo_loop(*, drift: str, seed: int) -> None:
     """The whole story. Exits with 1 when something was not as expected."""
-    from mlratchet.flows.cli.stack import bring_up
     from mlratchet.flows.runs.start import run_on_worker
     from mlratchet.tasks.wiring import open_adapters
     from rich.console import Console
 
     story = Story(console=Console(highlight=False, soft_wrap=True))
     began = time.time()
-    story.console.rule("[bold]1/5 The stack, and a first version")
-    bring_up()
+    story.console.rule("[bold]1/5 A first version")
     adapters = open_adapters()
-    deliver(adapters, "2026-11-01.csv", loans(ROWS, eu=AT_FIRST, seed=seed))
+    deliver(adapters, FIRST, loans(ROWS, eu=AT_FIRST, seed=seed))
     report = run_on_worker(PIPELINE, (), quiet=False)
     story.say(f"{report['outcome']}: {report['line']}")
     if not story.expect(report["outcome"] in ("promoted", "unchanged"), "the first version is promoted"):
@@ -117,11 +115,17 @@ def deliver(adapters: Adapters, name: str, rows: OwnRows, *, wrong: bool = False
     adapters.raw.put(f"{PIPELINE}/{name}", as_delivery(rows, wrong=wrong))
 
 
+def deliver_history(adapters: Adapters, *, seed: int, wrong: bool = False) -> None:
+    """All loans whose end is known by now."""
+    deliver(adapters, FIRST, loans(ROWS, eu=AT_FIRST, seed=seed), wrong=wrong)
+    deliver(adapters, SECOND, loans(2 * ROWS, eu=AFTER, seed=seed + 1), wrong=wrong)
+
+
 def drifts_and_is_retrained(adapters: Adapters, traffic: Traffic, story: Story, *, seed: int) -> None:
     """The loans of the EU come; what is known of them is delivered; the alarm starts the retrain."""
     story.console.rule("[bold]3/5 The world changes")
     since_s, before = time.time(), generation(adapters)
-    deliver(adapters, "2026-11-20.csv", loans(2 * ROWS, eu=AFTER, seed=seed + 1))
+    deliver_history(adapters, seed=seed)
     traffic.rows = loans(ROWS, eu=AFTER, seed=seed + 51)
     story.say(f"{AFTER:.0%} of the loans are in the EU now; their ends are delivered as they become known")
     alarm = watch_for(adapters, lambda: next(iter(alarms_since(adapters, since_s)), None), PATIENCE_S)
@@ -138,13 +142,13 @@ def drifts_and_is_retrained(adapters: Adapters, traffic: Traffic, story: Story, 
 
 
 def bad_version_goes_back(adapters: Adapters, story: Story, *, seed: int) -> None:
-    """An export turns every label around: the gates judge by it and see nothing, the clients do."""
+    """An export turns every label around, of earlier loans, too: the gates judge by it and see nothing, clients do."""
     from mlratchet.flows.runs.start import run_on_worker
 
     story.console.rule("[bold]4/5 A version that disappoints")
     watch_for(adapters, lambda: None, QUIET_S / 2)  # the version before is seen on live requests
     before = generation(adapters)
-    deliver(adapters, "2026-11-21.csv", loans(4 * ROWS, eu=AFTER, seed=seed + 2), wrong=True)
+    deliver_history(adapters, seed=seed, wrong=True)
     report = run_on_worker(PIPELINE, (), quiet=False)
     story.say(f"a delivery with every label turned around: {report['outcome']}: {report['line']}")
     if report["outcome"] != "promoted":  # its canary saw it
@@ -152,8 +156,8 @@ def bad_version_goes_back(adapters: Adapters, story: Story, *, seed: int) -> Non
     else:
         watch_for(adapters, lambda: went_back(adapters, before) or None, PATIENCE_S)
         story.expect(went_back(adapters, before), "its probation on live requests takes it back")
-    adapters.raw.delete(f"{PIPELINE}/2026-11-21.csv")
-    story.say("the delivery is withdrawn")
+    deliver_history(adapters, seed=seed)
+    story.say("the export is mended")
 
 
 def bad_data_stop_a_retrain(adapters: Adapters, traffic: Traffic, story: Story, *, seed: int) -> None:
@@ -161,12 +165,14 @@ def bad_data_stop_a_retrain(adapters: Adapters, traffic: Traffic, story: Story, 
     from mlratchet.flows.runs.start import run_on_worker
 
     story.console.rule("[bold]5/5 Bad data")
+    deliver(adapters, "2026-11-21.csv", loans(ROWS, eu=AFTER, seed=seed + 2))  # so that there is something to train
+    time.sleep(1.5)  # the hold comes later, also by a clock of whole seconds
     traffic.plan = replace(traffic.plan, drift="quality")
     story.say("clients send incomes in a wrong unit, or none")
     held = watch_for(adapters, lambda: holds(adapters) or None, PATIENCE_S)
     if not story.expect(held is not None, "bad data hold the pipeline"):
         return
-    report = run_on_worker(PIPELINE, ("train.seed=8",), quiet=False)
+    report = run_on_worker(PIPELINE, (), quiet=False)
     story.say(f"a retrain: {report['outcome']}: {report['line']}")
     story.expect(report["outcome"] == "stopped_by_gate" and "held since" in report["line"], "a hold stops the retrain")
     traffic.plan = replace(traffic.plan, drift="none")
@@ -178,23 +184,18 @@ def bad_data_stop_a_retrain(adapters: Adapters, traffic: Traffic, story: Story, 
 
 def watch_for(adapters: Adapters, found: Callable[[], Any], patience_s: float) -> Any:
     """Look as the monitor does until `found` gives something; None when it does not within `patience_s`."""
-    from mlratchet.tasks.actions.keep_watch import keep_watch
+    from mlratchet.tasks.actions.keep_watch import follow_up
+    from mlratchet.tasks.actions.monitor import take_up
 
     until = time.monotonic() + patience_s
     while time.monotonic() < until:
-        look()
-        keep_watch(adapters)
+        take_up(adapters, PIPELINE)
+        follow_up(adapters, PIPELINE)
         answer = found()
         if answer is not None:
             return answer
         time.sleep(LOOK_S)
     return None
-
-
-def look() -> None:
-    """One look of the monitor, as its schedule has it."""
-    command = [sys.executable, "-P", "-m", "mlratchet.flows.cli", "monitor", PIPELINE, "--json"]
-    subprocess.run(command, check=False, capture_output=True, timeout=60)
 
 
 def alarms_since(adapters: Adapters, since_s: float) -> list[str]:

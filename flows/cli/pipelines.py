@@ -26,9 +26,10 @@ def list_pipelines(as_json: JsonOption = False) -> None:
     for one in found:
         metric = f"{one['metric']} {one['value']:.4g}" if one["value"] is not None else "-"
         champion = f"version {one['champion']}" if one["champion"] is not None else "-"
+        told = [one["health"], one["waits"], *one["held"], *one["asked"]]
         lines.append(
             f"{one['pipeline']:{width}}  {champion:10}  {metric:24}  {age(one['age_s']):>6}  "
-            f"{one['schedule'] or '-':16}  {'; '.join(filter(None, [one['health'], one['waits'], *one['held']]))}"
+            f"{one['schedule'] or '-':16}  {'; '.join(filter(None, told))}"
         )
     emit(found, lines or ["no pipeline yet; put a file into deployments/pipelines"], as_json=as_json)
 

@@ -1,77 +1,75 @@
-"""Labels that are brought as objects below a declared prefix: whoever may write there is a declared writer."""
+"""Labels that are brought as objects below `serving.labels.prefix`: whoever may write there is a declared writer."""
 
 from __future__ import annotations
 
-import hashlib
+import io
+import logging
+from collections.abc import Iterator
 
 import pyarrow as pa
-import pyarrow.compute as pc
-from mlratchet.models.errors import DataError
+import pyarrow.csv
+import pyarrow.json
+import pyarrow.parquet as pq
 from mlratchet.models.inference_log.columns import LABELS
 from mlratchet.models.inference_log.config import LabelsConfig
-from mlratchet.models.ports.storage import ObjectInfo, ObjectStore
-from mlratchet.models.sources.formats import format_of
-from mlratchet.models.sources.pieces import RawPiece
-from mlratchet.models.sources.ranged import opening_whole
-from mlratchet.models.sources.record import RawObject
+from mlratchet.models.ports.reading import side_by_side
+from mlratchet.models.ports.storage import ObjectInfo, ObjectNotFound, ObjectStore
 
-MOST_OBJECT_BYTES = 256_000_000  # of one object with labels
+logger = logging.getLogger(__name__)
 
-
-def brought_labels(
-    store: ObjectStore, config: LabelsConfig, *, since_s: float, until_s: float
-) -> tuple[pa.Table, list[str]]:
-    """Labels of the objects that came in [since_s, until_s) by the store's clock (columns of `LABELS`; `writer` is the
-    object, `label_s` when it came), and what could not be read, in words. `store`: the bucket that `config` names."""
-    if config.prefix is None:
-        return LABELS.empty_table(), []
-    tables, problems = [LABELS.empty_table()], []
-    for info in store.list(config.prefix):
-        if since_s <= info.modified_s < until_s:
-            found, wrong = _of_object(store, config, info)
-            tables += found
-            problems += wrong
-    return pa.concat_tables(tables), problems
+MOST_BYTES = 256 << 20  # of one object: labels are short
 
 
-def _of_object(store: ObjectStore, config: LabelsConfig, info: ObjectInfo) -> tuple[list[pa.Table], list[str]]:
-    where = f"{store.bucket}/{info.key}"
-    if info.size_bytes > MOST_OBJECT_BYTES:
-        return [], [f"{where}: {info.size_bytes} bytes, expected at most {MOST_OBJECT_BYTES} of labels; divide it"]
-    data = store.get(info.key)
-    item = RawObject(key=info.key, size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
-    kind = format_of(config.format)
-    reader = kind(kind.Options.model_validate({"prefix": config.prefix, "format": config.format}))
-    tables, problems = [], []
+def brought_labels(bucket: ObjectStore, config: LabelsConfig) -> pa.Table:
+    """Every label below the prefix, with the columns of `LABELS`: each came when its object was written, by the store's
+    clock, and its writer is the object. An object that cannot be read is left out, and told in the log of the process.
+
+    `config.prefix` is not None.
+    """
+    assert config.prefix is not None
+    found = side_by_side(lambda info: _read(bucket, info, config), bucket.list(config.prefix), readers=4)
+    return pa.concat_tables([LABELS.empty_table(), *(one for one in found if one is not None)])
+
+
+def _read(bucket: ObjectStore, info: ObjectInfo, config: LabelsConfig) -> pa.Table | None:
+    where = f"s3://{bucket.bucket}/{info.key}"
+    if info.size_bytes > MOST_BYTES:
+        logger.warning("%s: labels of %d bytes are not read, at most %d are", where, info.size_bytes, MOST_BYTES)
+        return None
     try:
-        for piece in reader.tables([item], opening_whole(lambda _: data)):
-            if isinstance(piece, RawPiece):
-                tables.append(_typed(piece.table, config, info, where))
-            else:
-                problems.append(f"{store.bucket}/{piece.where}: {piece.reason}")
-    except DataError as error:
-        return [], [f"{where}: {error}"]
-    return tables, problems
+        table = _table(bucket.get(info.key), config)
+        names = [config.request, *([config.row] if config.row in table.column_names else []), config.label]
+        columns = [table[name].cast(pa.string()) for name in names]
+    except (pa.ArrowException, KeyError, ObjectNotFound) as error:
+        logger.warning("%s: labels cannot be read: %s", where, str(error)[:300])
+        return None
+    rows = list(_rows(columns))
+    return pa.table(
+        {
+            "request_id": pa.array([one[0] for one in rows], pa.string()),
+            "row": pa.array([one[1] for one in rows], pa.int32()),
+            "label": pa.array([one[2] for one in rows], pa.string()),
+            "label_s": pa.array([info.modified_s] * len(rows), pa.float64()),
+            "writer": pa.array([info.key] * len(rows), pa.string()),
+        },
+        schema=LABELS,
+    )
 
 
-def _typed(table: pa.Table, config: LabelsConfig, info: ObjectInfo, where: str) -> pa.Table:
-    """Raises ``DataError`` for a table without the declared columns, or a row that is no number."""
-    for name in (config.request, config.label):
-        if name not in table.column_names:
-            there = ", ".join(name for name in table.column_names if not name.startswith("@"))
-            raise DataError(f"{where}: no column {name!r}; got {there}; serving.labels names the columns")
-    requests, labels = (pc.cast(table[name], pa.string()) for name in (config.request, config.label))
-    try:
-        rows = pc.cast(table[config.row], pa.int32()) if config.row in table.column_names else None
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{where}: column {config.row!r}: expected whole numbers: {error}") from error
-    numbers = pa.array([0] * table.num_rows, pa.int32()) if rows is None else pc.fill_null(rows, 0)
-    said = [
-        requests,
-        numbers,
-        labels,
-        pa.array([info.modified_s] * table.num_rows),
-        pa.array([info.key] * table.num_rows),
-    ]
-    whole = pc.and_(pc.is_valid(requests), pc.is_valid(labels))
-    return pa.table(dict(zip(LABELS.names, said, strict=True))).filter(whole).cast(LABELS)
+def _table(data: bytes, config: LabelsConfig) -> pa.Table:
+    if config.format == "parquet":
+        return pq.read_table(io.BytesIO(data))
+    if config.format == "jsonl":
+        return pyarrow.json.read_json(io.BytesIO(data))
+    texts = dict.fromkeys((config.request, config.row, config.label), pa.string())
+    return pyarrow.csv.read_csv(
+        io.BytesIO(data), convert_options=pyarrow.csv.ConvertOptions(column_types=texts, strings_can_be_null=True)
+    )
+
+
+def _rows(columns: list[pa.ChunkedArray]) -> Iterator[tuple[str, int, str]]:
+    """Those that say what is true of a row."""
+    for request_id, *row, label in zip(*(column.to_pylist() for column in columns), strict=True):
+        number = row[0] if row else "0"
+        if request_id and label is not None and (number or "0").isdecimal() and len(number or "0") < 9:
+            yield request_id, int(number or "0"), label

@@ -6,9 +6,9 @@ a rule over several windows may act where its rate is shown to be within the pol
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import comb
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from mlratchet.models.config import StrictModel
 from mlratchet.models.monitoring.finding import Finding, Severity, at_least
@@ -80,8 +80,20 @@ class ActionRule(StrictModel):
 
     def fits(self, finding: Finding) -> bool:
         """Whether a finding is one of those it is about."""
-        kind, _, subject = self.when.partition(":")
-        return finding.kind == kind and subject in ("", finding.subject) and at_least(finding.severity, self.severity)
+        return self.is_about(f"{finding.kind}:{finding.subject}", finding.severity)
+
+    def is_about(self, condition: str, severity: Severity) -> bool:
+        """The same of a condition `kind:subject`."""
+        kind, _, subject = condition.partition(":")
+        wanted, _, only = self.when.partition(":")
+        return kind == wanted and only in ("", subject) and at_least(severity, self.severity)
+
+
+class SeenWindow(NamedTuple):
+    """A window that was looked at, with or without a finding."""
+
+    to_s: float  # its end, seconds since the epoch
+    open: Mapping[str, Severity]  # condition `kind:subject` that holds in it -> how severe
 
 
 class Act(StrictModel):
@@ -129,8 +141,7 @@ def decide(
     rules: Sequence[ActionRule],
     history: Iterable[Answer],
     *,
-    earlier: Sequence[Finding] = (),
-    windows: Sequence[float] = (),
+    windows: Sequence[SeenWindow] = (),
     now_s: float,
 ) -> list[Answer]:
     """What is to be done about new findings: an answer for each that a rule fits, oldest window first.
@@ -139,9 +150,10 @@ def decide(
         findings: That have no answer yet.
         rules: Of the pipeline.
         history: Every answer so far, for cooldown and budget.
-        earlier: Findings of the windows before, for rules over several windows.
-        windows: Ends of the newest windows, oldest first, those without a finding included. Seconds since the epoch.
+        windows: The newest windows, oldest first, for rules over several.
         now_s: Seconds since the epoch.
+
+    A finding whose rule over several windows may still come true has no answer yet: it is decided about later.
     """
     made: list[Answer] = []
     past = list(history)
@@ -149,10 +161,12 @@ def decide(
         fitting = [rule for rule in rules if rule.fits(finding)]
         if not fitting:
             continue
+        if any(_may_come(rule, finding, windows) for rule in fitting):
+            continue
         acts: dict[Action, Act] = {}
         withheld: list[str] = []
         for rule in fitting:
-            why = _against(rule, finding, [*past, *made], earlier, windows, now_s)
+            why = _against(rule, finding, [*past, *made], windows, now_s)
             if why:
                 withheld.append(f"{rule.do}: {why}")
             else:
@@ -173,15 +187,14 @@ def _against(
     rule: ActionRule,
     finding: Finding,
     past: Iterable[Answer],
-    earlier: Sequence[Finding],
-    windows: Sequence[float],
+    windows: Sequence[SeenWindow],
     now_s: float,
 ) -> str:
     """Why the rule has no consequence now; empty when it has."""
     if rule.do in ACTS and not finding.window.whole:
         return "the log of its window has gaps, so it is inconclusive"
     if rule.of_windows is not None:
-        found = windows_with(rule, [*earlier, finding], windows, finding.window.to_s, rule.of_windows.n)
+        found = windows_with(rule, finding, windows)
         if found < rule.of_windows.k:
             return f"{found} of the last {rule.of_windows.n} windows, and it takes {rule.of_windows.k}"
     done_s = sorted(one.at_s for one in past for act in one.actions if act.rule == rule.name)
@@ -193,7 +206,20 @@ def _against(
     return ""
 
 
-def windows_with(rule: ActionRule, findings: Iterable[Finding], windows: Sequence[float], to_s: float, n: int) -> int:
-    """In how many of the n windows up to the one that ends at `to_s` a finding is one of the rule's."""
-    among = sorted({*(end for end in windows if end <= to_s), to_s})[-n:]
-    return len({one.window.to_s for one in findings if rule.fits(one) and one.window.to_s in among})
+def windows_with(rule: ActionRule, finding: Finding, windows: Sequence[SeenWindow]) -> int:
+    """In how many of the newest n windows such a condition is open; the window of the finding is one of them."""
+    assert rule.of_windows is not None
+    newest = windows[-rule.of_windows.n :]
+    found = {one.to_s for one in newest if any(rule.is_about(key, severity) for key, severity in one.open.items())}
+    if not newest or finding.window.to_s >= newest[0].to_s:
+        found.add(finding.window.to_s)
+    return len(found)
+
+
+def _may_come(rule: ActionRule, finding: Finding, windows: Sequence[SeenWindow]) -> bool:
+    """Whether a rule over several windows lacks windows that have not ended yet: a condition that goes on is told
+    once, so nobody else would ask about it again."""
+    if rule.of_windows is None or windows_with(rule, finding, windows) >= rule.of_windows.k:
+        return False
+    since = [one for one in windows if one.to_s > finding.window.to_s]
+    return len(since) < rule.of_windows.n - 1

@@ -80,6 +80,11 @@ def publish_resolution(store: ObjectStore, resolution: Resolution) -> bool:
     return True
 
 
+def answered_names(store: ObjectStore) -> set[str]:
+    """Pipelines that have answers."""
+    return {info.key.split("/")[1] for info in store.list(ANSWERS)}
+
+
 def is_resolved(store: ObjectStore, pipeline: str, finding: str) -> bool:
     """Whether a person has said something about it."""
     return store.exists(answer_key(pipeline, finding, RESOLVED))

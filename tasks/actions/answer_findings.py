@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 from mlratchet.models.errors import ConfigurationError, RatchetError
 from mlratchet.models.fault_points import fault_point
 from mlratchet.models.ledger.entry import LedgerConflict
-from mlratchet.models.monitoring.actions import Answer, decide
+from mlratchet.models.monitoring.actions import Answer, SeenWindow, decide
 from mlratchet.models.monitoring.answers import answers_of, publish_answer
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.finding import Finding, findings_of, load_finding
 from mlratchet.models.monitoring.retraining import request_retrain
-from mlratchet.models.ports.storage import ObjectNotFound
+from mlratchet.models.monitoring.window import windows_of
+from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from mlratchet.tasks.actions.roll_back import roll_back
 from mlratchet.tasks.actions.start_retrains import announce
 from mlratchet.tasks.support.because import reason_of
@@ -36,7 +37,6 @@ def answer_findings(
     pipeline: str,
     config: MonitoringConfig,
     *,
-    windows: Sequence[float] = (),
     tell: Tell | None = None,
     now_s: float | None = None,
 ) -> list[Answer]:
@@ -46,7 +46,6 @@ def answer_findings(
         adapters: Where.
         pipeline: Whose findings.
         config: The `monitoring` section that is deployed.
-        windows: Ends of the newest windows, oldest first, those without a finding included; for rules over several.
         tell: Notifies of an answer with `notify`; called once for each, by whoever published it.
         now_s: Seconds since the epoch; the clock of this process without it.
     """
@@ -56,10 +55,10 @@ def answer_findings(
     answered = {one.finding for one in history}
     known = list(findings_of(store, pipeline))
     fresh = [one for one in known if one.id not in answered and now - one.at_s < RECENT_S]
-    earlier = [one for one in known if one.id in answered]
     carry_out_again(adapters, [one for one in history if now - one.at_s < RECENT_S], {one.id: one for one in known})
     made = []
-    for answer in decide(fresh, config.actions, history, earlier=[*earlier, *fresh], windows=windows, now_s=now):
+    windows = seen_windows(store, pipeline, config)
+    for answer in decide(fresh, config.actions, history, windows=windows, now_s=now):
         answer, ours = publish_answer(store, answer)
         fault_point("answer.after_publish")
         finding = next(one for one in fresh if one.id == answer.finding)
@@ -68,6 +67,13 @@ def answer_findings(
             tell(finding, answer)
         made.append(answer)
     return made
+
+
+def seen_windows(store: ObjectStore, pipeline: str, config: MonitoringConfig) -> list[SeenWindow]:
+    """The newest windows, for rules over several of them; nothing is read without such a rule."""
+    most = max((rule.of_windows.n for rule in config.actions if rule.of_windows is not None), default=0)
+    records = windows_of(store, pipeline, most=most) if most else ()
+    return [SeenWindow(one.window.to_s, {key: state["severity"] for key, state in one.open.items()}) for one in records]
 
 
 def carry_out_again(adapters: Adapters, answers: Iterable[Answer], findings: dict[str, Finding]) -> None:

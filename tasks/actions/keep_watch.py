@@ -9,10 +9,10 @@ from mlratchet.models.errors import ConfigurationError, RatchetError
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import deployed_revisions, load_pipeline
-from mlratchet.tasks.actions.answer_findings import answer_findings
+from mlratchet.tasks.actions.answer_findings import Tell, answer_findings
 from mlratchet.tasks.actions.start_retrains import start_wanted
 from mlratchet.tasks.actions.watch_promotion import in_words, watch_promotion
-from mlratchet.tasks.wiring import Adapters
+from mlratchet.tasks.wiring import Adapters, deployed_revision
 
 logger = logging.getLogger(__name__)
 
@@ -32,11 +32,20 @@ def keep_watch(adapters: Adapters) -> list[str]:
     return lines + start_wanted(adapters)
 
 
-def watch_pipeline(adapters: Adapters, spec: PipelineSpec, config: MonitoringConfig) -> list[str]:
+def follow_up(adapters: Adapters, name: str, *, tell: Tell | None = None) -> list[str]:
+    """The same of one pipeline, after a look at its log. `tell`: notifies. Raises what stands in the way."""
+    spec = load_pipeline(adapters.store, deployed_revision(adapters, name))
+    lines = watch_pipeline(adapters, spec, spec.monitoring, tell=tell) if spec.monitoring is not None else []
+    return lines + start_wanted(adapters)
+
+
+def watch_pipeline(
+    adapters: Adapters, spec: PipelineSpec, config: MonitoringConfig, *, tell: Tell | None = None
+) -> list[str]:
     """Of one pipeline."""
     lines = [
         f"{spec.name}: finding {answer.finding[:12]}: {', '.join(act.do for act in answer.actions) or 'nothing'}"
-        for answer in answer_findings(adapters, spec.name, config)
+        for answer in answer_findings(adapters, spec.name, config, tell=tell)
     ]
     if config.probation is not None:
         watched = watch_promotion(adapters, spec.name, config.probation, spec.serving.labels)

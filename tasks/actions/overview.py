@@ -18,7 +18,7 @@ from mlratchet.models.registration.tracking import load_tracking
 from mlratchet.tasks.actions.approving import open_requests
 from mlratchet.tasks.support.answers import standings
 from mlratchet.tasks.support.canaries import going_on
-from mlratchet.tasks.support.holds import hold_book
+from mlratchet.tasks.support.holds import hold_book, questions_of
 from mlratchet.tasks.wiring import Adapters
 
 TESTED = "test_"  # how a run calls a metric on the test rows
@@ -36,6 +36,7 @@ class PipelineLine(TypedDict):
     health: str
     waits: str | None  # which version waits for whom, where people are asked; or is in its canary
     held: list[str]  # by which findings, in words
+    asked: list[str]  # about which findings, in words
 
 
 def overview(adapters: Adapters, *, ask: Callable[[str], str] = readiness) -> list[PipelineLine]:
@@ -57,10 +58,15 @@ def line_of(adapters: Adapters, name: str, ask: Callable[[str], str]) -> Pipelin
         health="no champion yet",
         waits=None,
         held=[],
+        asked=[],
     )
     try:
         line["waits"] = asked_in(adapters, name) or in_canary(adapters, name)
         line["held"] = [hold.in_words() for hold in hold_book(adapters).standing(name)]
+        line["asked"] = [
+            f"asks about finding {one[:12]}; `ratchet finding {one[:12]}`, `ratchet resolve {one[:12]} --reason ...`"
+            for one in questions_of(adapters, name)
+        ]
         line["schedule"] = schedule_of(adapters, name)
         head = adapters.ledger.head(name)
         if head is None:

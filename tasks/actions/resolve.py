@@ -8,8 +8,9 @@ from typing import Any
 
 from mlratchet.models.decisions.override import LEAST_REASON
 from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.monitoring.answers import Resolution, answered_names, publish_resolution
 from mlratchet.models.promotion.holds import HoldEntry, held_names
-from mlratchet.tasks.support.holds import hold_book
+from mlratchet.tasks.support.holds import hold_book, questions_of
 from mlratchet.tasks.support.pipelines import require_pipeline
 from mlratchet.tasks.wiring import Adapters
 
@@ -25,7 +26,8 @@ def resolve(adapters: Adapters, what: str, *, reason: str) -> dict[str, Any]:
             was cut.
         reason: Why it may end; at least `LEAST_REASON` characters.
 
-    Raises ``ConfigurationError`` when nothing of that name holds anything.
+    A finding about which a person is asked, and that holds nothing, is answered by the reason. Raises
+    ``ConfigurationError`` when nothing of that name holds or asks anything.
     """
     if len(reason.strip()) < LEAST_REASON:
         raise ConfigurationError(f"--reason: say why in at least {LEAST_REASON} characters, got {reason.strip()!r}")
@@ -34,6 +36,13 @@ def resolve(adapters: Adapters, what: str, *, reason: str) -> dict[str, Any]:
         return told(book.lift_all(what, reason=reason.strip(), actor=actor, at_s=time.time()))
     standing = [hold.entry for name in sorted(names) for hold in book.standing(name)]
     found = [one for one in standing if len(what) >= LEAST_DIGITS and one.finding.startswith(what)]
+    asked = [(name, one) for name in sorted(answered_names(adapters.store)) for one in questions_of(adapters, name)]
+    answered = [(name, one) for name, one in asked if len(what) >= LEAST_DIGITS and one.startswith(what)]
+    if not found and len(answered) == 1:
+        (name, finding), at_s = answered[0], time.time()
+        said = Resolution(pipeline=name, finding=finding, reason=reason.strip(), actor=actor, at_s=at_s)
+        publish_resolution(adapters.store, said)
+        return {**said.model_dump(mode="json"), "name": name, "words": said.reason}
     if len(found) != 1:
         if not found and len(what) < LEAST_DIGITS:
             require_pipeline(adapters, what)

@@ -16,6 +16,7 @@ from mlratchet.models.ledger.undo import version_before
 from mlratchet.models.monitoring.config import ProbationConfig
 from mlratchet.models.monitoring.probation import Lived, judge_probation, lived
 from mlratchet.tasks.actions.roll_back import roll_back
+from mlratchet.tasks.support.brought import brought
 from mlratchet.tasks.wiring import Adapters
 
 ACTOR = "probation"
@@ -94,7 +95,7 @@ def stretch(adapters: Adapters, pipeline: str, entry: LedgerEntry, *, since_s: f
 
 def said_by(adapters: Adapters, one: LogStretch, entry: LedgerEntry, labels: LabelsConfig, now_s: float) -> Lived:
     """What a version did in a stretch."""
-    known = labelled(one, adapters.store, adapters.keys, labels, now_s=now_s)
+    known = labelled(one, adapters.store, adapters.keys, labels, now_s=now_s, brought=brought(adapters, labels))
     return lived(one.table, known.table, version=entry.version)
 
 

@@ -10,6 +10,7 @@ from mlratchet.models.inference_log.config import LabelsConfig
 from mlratchet.models.inference_log.labels import labelled
 from mlratchet.models.inference_log.reading import read_log
 from mlratchet.models.inference_log.training_rows import as_file, rows_for_training
+from mlratchet.tasks.support.brought import brought
 from mlratchet.tasks.wiring import Run
 
 DAY_S = 86_400.0
@@ -30,7 +31,8 @@ def with_log_rows(run: Run, snapshot: Snapshot, *, now_s: float | None = None) -
     if not stretch.whole:
         logger.warning("no row of the inference log is trained on: %s", "; ".join(stretch.problems)[:500])
         return snapshot
-    labels = labelled(stretch, store, keys, run.spec.serving.labels or LabelsConfig(), now_s=now)
+    config = run.spec.serving.labels or LabelsConfig()
+    labels = labelled(stretch, store, keys, config, now_s=now, brought=brought(run.adapters, config))
     rows, newest_s = rows_for_training(stretch.table, labels.table, schema, wanted)
     logger.info("%d labelled rows of the inference log join the delivery", len(rows))
     if not rows:

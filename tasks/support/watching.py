@@ -33,6 +33,7 @@ from mlratchet.models.ports.storage import ObjectNotFound
 from mlratchet.models.profile.rows import RowLayout, blocks
 from mlratchet.models.registration.record import Registration
 from mlratchet.tasks.actions.data import find_dataset
+from mlratchet.tasks.support.brought import brought
 from mlratchet.tasks.support.open_version import signature_of_version
 from mlratchet.tasks.support.versions import registration_of
 from mlratchet.tasks.wiring import Adapters, deployed_revision
@@ -55,7 +56,7 @@ class Watch:
         """Its log."""
         return LogSource(
             store=self.adapters.store, keys=self.adapters.keys, pipeline=self.name,
-            labels=self.spec.serving.labels or LabelsConfig(),
+            labels=self.spec.serving.labels or LabelsConfig(), brought=brought(self.adapters, self.spec.serving.labels),
         )  # fmt: skip
 
     @property

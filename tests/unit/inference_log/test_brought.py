@@ -1,63 +1,55 @@
-"""Labels come as objects in a declared format, by the names of columns that the pipeline's file says."""
+"""Labels that are brought as objects: read in the declared format, and never the end of a look."""
 
 from __future__ import annotations
 
 import io
-import time
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.inference_log.brought import brought_labels
+from mlratchet.models.inference_log.columns import LABELS
 from mlratchet.models.inference_log.config import LabelsConfig
 
 
-def parquet() -> bytes:
+def parquet(**columns: Any) -> bytes:
     sink = io.BytesIO()
-    pq.write_table(pa.table({"request_id": ["r1", "r2"], "row": [0, 3], "label": ["yes", "no"]}), sink)
+    pq.write_table(pa.table(columns), sink)
     return sink.getvalue()
 
 
-BODIES = {
-    "csv": b"request_id,row,label\nr1,0,yes\nr2,3,no\n",
-    "jsonl": b'{"request_id": "r1", "row": 0, "label": "yes"}\n{"request_id": "r2", "row": 3, "label": "no"}\n',
-    "parquet": parquet(),
-}
-
-
-@pytest.mark.parametrize("form", sorted(BODIES))
-def test_labels_are_read_in_each_format(form: str) -> None:
+def read(form: Any, *objects: bytes, **names: str) -> list[tuple[Any, ...]]:
     store = MemoryStore("raw")
-    store.put(f"labels/a.{form}", BODIES[form])
-    config = LabelsConfig.model_validate({"prefix": "labels", "format": form})
-
-    found, problems = brought_labels(store, config, since_s=0, until_s=time.time() + 10)
-
-    assert problems == []
-    rows = found.select(["request_id", "row", "label", "writer"]).to_pylist()
-    assert [tuple(row.values()) for row in rows] == [
-        ("r1", 0, "yes", f"labels/a.{form}"), ("r2", 3, "no", f"labels/a.{form}"),
-    ]  # fmt: skip
+    for number, data in enumerate(objects):
+        store.put(f"l/{number}", data)
+    store.put("other/x", b"request_id,row,label\nr9,0,no\n")
+    table = brought_labels(store, LabelsConfig(prefix="l", format=form, **names))  # type: ignore[arg-type]
+    assert table.schema == LABELS
+    return [(one["request_id"], one["row"], one["label"]) for one in table.to_pylist()]
 
 
-def test_one_bad_object_is_told_and_the_others_are_read() -> None:
-    store = MemoryStore("raw")
-    store.put("labels/a.csv", b"id,truth\nr1,yes\n")
-    store.put("labels/b.csv", b"id,label\nr1,yes\n")
-    config = LabelsConfig(prefix="labels", request="id", label="label")
-
-    found, problems = brought_labels(store, config, since_s=0, until_s=time.time() + 10)
-
-    assert found["request_id"].to_pylist() == ["r1"]
-    assert found["row"].to_pylist() == [0]
-    assert len(problems) == 1
-    assert "no column 'label'" in problems[0]
+def test_each_format_gives_the_same_labels() -> None:
+    wanted = [("r1", 0, "yes"), ("r2", 3, "007")]
+    assert read("csv", b"request_id,row,label\nr1,0,yes\nr2,3,007\n") == wanted
+    assert (
+        read("jsonl", b'{"request_id":"r1","row":0,"label":"yes"}\n{"request_id":"r2","row":3,"label":"007"}\n')
+        == wanted
+    )
+    assert read("parquet", parquet(request_id=["r1", "r2"], row=[0, 3], label=["yes", "007"])) == wanted
 
 
-def test_what_came_later_is_not_read() -> None:
-    store = MemoryStore("raw")
-    store.put("labels/a.csv", BODIES["csv"])
+def test_a_row_that_is_not_named_is_the_first_and_other_names_are_declared() -> None:
+    assert read("csv", b"id,truth\nr1,1.5\n", request="id", label="truth") == [("r1", 0, "1.5")]
 
-    assert brought_labels(store, LabelsConfig(prefix="labels"), since_s=0, until_s=1)[0].num_rows == 0
-    assert brought_labels(store, LabelsConfig(), since_s=0, until_s=9e9)[0].num_rows == 0
+
+@pytest.mark.parametrize("bad", [b"", b"\xff\xfe", b"a,b\n1,2\n", b"request_id,row,label\nr1,0,yes,more\n"])
+def test_an_object_that_cannot_be_read_takes_no_other_with_it(bad: bytes) -> None:
+    assert read("csv", bad, b"request_id,row,label\nr1,0,yes\n") == [("r1", 0, "yes")]
+
+
+def test_rows_that_say_nothing_are_left_out() -> None:
+    assert read("csv", b"request_id,row,label\n,0,yes\nr1,-1,yes\nr2,x,yes\nr3,9999999999,yes\nr4,,no\n") == [
+        ("r4", 0, "no")
+    ]

@@ -11,6 +11,7 @@ from mlratchet.models.monitoring.actions import (
     ActionRule,
     Answer,
     OfWindows,
+    SeenWindow,
     decide,
     rate_of_window_rules,
 )
@@ -80,16 +81,38 @@ def test_two_findings_of_one_look_count_against_each_other() -> None:
     assert answers[0].finding == finding(1).id  # the older window first
 
 
+RULE = ActionRule(when="inputs:price", severity="warning", do="hold", of_windows=OfWindows(k=3, n=4))
+PRICE: dict[str, Any] = {"kind": "inputs", "subject": "price", "severity": "warning"}
+
+
+def seen(*warned: int, until: int, condition: str = "inputs:price") -> list[SeenWindow]:
+    """Windows 1 to `until`; in those that warned the condition is open."""
+    return [
+        SeenWindow((number + 1) * HOUR, {condition: "warning"} if number in warned else {})
+        for number in range(1, until + 1)
+    ]
+
+
 @pytest.mark.parametrize(
-    ("warned", "acts"), [((3, 4), True), ((2, 4), True), ((1, 2), False), ((1, 4), False), ((4, 4), False), ((), False)]
+    ("warned", "acts"), [((2, 3, 4), True), ((2, 4, 5), True), ((2, 3, 4, 5), True), ((2, 5), False), ((2,), False)]
 )
-def test_k_of_n_counts_windows_also_those_without_a_finding(warned: tuple[int, ...], acts: bool) -> None:
-    """3 of the windows 2, 3, 4, 5, the last of which has one."""
-    rule = ActionRule(when="inputs:price", severity="warning", do="hold", of_windows=OfWindows(k=3, n=4))
-    facts: dict[str, Any] = {"kind": "inputs", "subject": "price", "severity": "warning"}
-    earlier = [finding(number, **facts, n=100 + place) for place, number in enumerate(warned)]
-    windows = [(number + 1) * HOUR for number in range(1, 6)]
-    assert done(finding(5, **facts), rule, earlier=earlier, windows=windows) == (["hold"] if acts else [])
+def test_k_of_n_counts_windows_in_which_the_condition_is_open(warned: tuple[int, ...], acts: bool) -> None:
+    """3 of the windows 2, 3, 4, 5: the finding is of window 2, and what goes on is told once."""
+    found = finding(2, **PRICE)
+    assert done(found, RULE, windows=seen(*warned, until=5)) == (["hold"] if acts else [])
+
+
+def test_a_rule_that_may_still_come_true_is_decided_about_later_and_not_for_ever() -> None:
+    found = finding(2, **PRICE)
+    for until in (2, 3, 4):
+        assert decide([found], [RULE], (), windows=seen(2, until=until), now_s=0.0) == []
+    assert "1 of the last 4 windows" in why_not(found, RULE, windows=seen(2, until=5))
+    assert "0 of the last 4 windows" in why_not(found, RULE, windows=seen(2, until=9))
+
+
+def test_another_condition_counts_for_nothing() -> None:
+    windows = seen(2, 3, 4, 5, until=5, condition="inputs:age")
+    assert "1 of the last 4 windows" in why_not(finding(2, **PRICE), RULE, windows=windows)
 
 
 @pytest.mark.parametrize(

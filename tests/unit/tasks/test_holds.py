@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -12,9 +13,12 @@ from mlratchet.flows.runs.report import Report
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.errors import ConfigurationError, GateRefusedError
+from mlratchet.models.monitoring.actions import Act, Answer
+from mlratchet.models.monitoring.answers import publish_answer
 from mlratchet.models.promotion.holds import HoldBook
 from mlratchet.tasks.actions.resolve import resolve
 from mlratchet.tasks.steps import holds as module
+from mlratchet.tasks.support.holds import questions_of
 
 FINDING = "f" * 64
 REASON = "the sensor was replaced"
@@ -107,3 +111,15 @@ def test_what_resolves_nothing_is_refused(run: Any, what: str, reason: str, word
     with pytest.raises(ConfigurationError, match=words):
         resolve(run.adapters, what, reason=reason)
     assert len(book.standing("digits")) == 1
+
+
+def test_a_question_is_answered_by_a_persons_reason_and_asked_no_more(run: Any) -> None:
+    store, adapters = run.adapters.store, run.adapters
+    ask = Act(do="ask", rule="r")
+    publish_answer(store, Answer(pipeline="digits", finding=FINDING, actions=(ask,), at_s=time.time()))
+    assert questions_of(adapters, "digits") == [FINDING]
+    done = resolve(adapters, FINDING[:8], reason=REASON)
+    assert (done["name"], done["words"]) == ("digits", REASON)
+    assert questions_of(adapters, "digits") == []
+    with pytest.raises(ConfigurationError, match="nothing is held"):
+        resolve(adapters, FINDING[:8], reason=REASON)
