@@ -76,7 +76,8 @@ def test_a_version_that_answered_without_being_named_is_found(
     def logged(version: int, since_s: float, until_s: float) -> None:
         said = LogFile(
             pipeline="digits", holds="answers", writer="w", number=1, previous="", object="log/digits/o", sha256="s",
-            size_bytes=1, rows=1, version=version, first_s=since_s, last_s=until_s, settled_s=until_s, written_s=until_s,
+            size_bytes=1, rows=1, version=version, first_s=since_s, last_s=until_s, settled_s=until_s,
+            written_s=until_s,
         )  # fmt: skip
         record = type("Record", (), {"said": said})()
         walk = type("Walk", (), {"records": (record,)})()
