@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SUSPENDED = "Suspended"  # the name of their state
 LOOK_S = 5.0  # seconds between two looks at a canary, and
-REST = 20.0  # times as long as the last look took
+REST = 5.0  # times as long as the last look took
 
 logger = logging.getLogger(__name__)
 

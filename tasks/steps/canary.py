@@ -108,7 +108,7 @@ def moved(name: str, chain: Chain) -> str:
     return f"the canary of {name} is over: {who} since; run it again to be judged against that one"
 
 
-@step("CanaryWatch the canary", retries=1)
+@step("Watch the canary", retries=1)
 def watch_canary(run: Run, within_s: float) -> WatchedCanary:
     """Look, and do what follows, until it is over or `within_s` seconds have passed."""
     watch = CanaryWatch.of(run.spec.serving, run.spec.policy)
