@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 FORMAT = 2  # the first one was `{id: [content SHA-256, number of the class]}`
 BEGIN = b'{"format":%d,"records":{' % FORMAT
+ENTRIES_BYTES = 4 << 20  # of a document whose entries are all held: they take six times as much
 PART_BYTES = 16 << 20  # of a large document, that are sent at once
 Label = str | float | tuple[str, ...]
 
@@ -178,7 +179,7 @@ def load_index(store: ObjectStore, manifest: DatasetManifest, class_names: Seque
     Raises ``ObjectNotFound``, ``DigestMismatch``, and ``SecurityError`` for a document that is none.
     """
     key = f"indexes/{manifest.index_sha256}.json"
-    if store.head(key).size_bytes > HELD_BYTES:
+    if store.head(key).size_bytes > ENTRIES_BYTES:
         held = downloaded(store, key, manifest.index_sha256)
         if held[: len(BEGIN)] == BEGIN:
             try:

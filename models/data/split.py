@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from mlratchet.models.data.records import Records, records_of
+from mlratchet.models.data.rejects import Rejects
 from mlratchet.models.data.split_rules import ClusterSplit, GivenSplit, SplitConfig, SplitRule, TimeSplit
 from mlratchet.models.errors import DataError
 from mlratchet.models.moments import us_of, utc
@@ -113,7 +114,7 @@ def sides_of(records: Iterable[Record], rule: SplitRule, clusters: Clusters = eq
 
 def divided(
     records: Records | Iterable[Record], rule: SplitRule, clusters: Clusters = equals
-) -> tuple[Records, list[Reject], Sides]:
+) -> tuple[Records, Rejects, Sides]:
     """The records that are on a side, the others with the reason, and the sides.
 
     Raises ``DataError`` as `sides_of`, and where a side is empty because of what was set aside or how the records lie.
@@ -121,8 +122,8 @@ def divided(
     held = records_of(records)
     sides = sides_of(held, rule, clusters)
     if rule.keeps_sides:
-        return held, [], sides
-    aside: list[Reject] = []
+        return held, Rejects(), sides
+    aside = Rejects()
     counts: Counter[Side] = Counter()
 
     def is_on_one(table: pa.Table) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -50,11 +50,12 @@ class Answering:
         troubles: Troubles,
         observer: Observer | None = None,
     ) -> None:
+        self.threads = config.threads  # intra-op, of whoever asks the model
         self._name, self._router, self._metrics, self._troubles = name, router, metrics, troubles
         self._observer = observer
         self._body = Body(max_bytes=config.max_request_bytes, within_s=config.read_seconds)
         self.room = Admission(max_requests=config.max_waiting_requests, max_bytes=config.max_waiting_bytes)
-        self._batcher = Batcher(max_batch_rows=config.max_batch_rows, computed=metrics.batch)
+        self._batcher = Batcher(max_batch_rows=config.max_batch_rows, threads=config.threads, computed=metrics.batch)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix=f"read-{name}")
         self._together = PreparedTogether()
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from mlratchet.models.serving.asked import ClientGoneError
 from mlratchet.models.serving.deadline import NEVER, overdue
 from mlratchet.models.serving.predictor import Answers, Predictor
@@ -50,11 +51,14 @@ class Batcher:
     """One forward at a time, on a thread of its own. A request is answered by the version that parsed it, and what it
     makes the model do is its own affair: a batch that fails is computed again, request by request."""
 
-    def __init__(self, *, max_batch_rows: int, computed: Callable[[float], None] = untold) -> None:
-        """`computed`: told of the rows of every batch."""
+    def __init__(self, *, max_batch_rows: int, threads: int = 1, computed: Callable[[float], None] = untold) -> None:
+        """`threads`: intra-op threads of a forward; torch counts them by the thread that asks. `computed`: told of the
+        rows of every batch."""
         self._max_rows, self._computed = max_batch_rows, computed
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()  # bounded by who lets requests in (`admission.py`)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="forward")
+        self._thread = ThreadPoolExecutor(
+            1, thread_name_prefix="forward", initializer=torch.set_num_threads, initargs=(threads,)
+        )
         self._task: asyncio.Task[None] | None = None
 
     async def stop(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ from mlratchet.models.serving.try_it.page import try_files, try_page
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+POLL_S = 0.02  # between two looks at what is under way
 PREDICT, EXPLAIN = "/predict", "/explain"
 Page = Callable[[Request], Awaitable[ASGIApp]]
 
@@ -42,6 +44,7 @@ class Endpoint:
     ) -> None:
         """`router`: None: the champion and what is beside it in the slot; `observer`: None: nobody is told."""
         self.name, self.slot, self.config = name, slot, config
+        self._under_way = 0
         counts = PipelineMetrics(metrics, name)
         self.troubles = Troubles(counts.error)
         self._answering = Answering(
@@ -71,16 +74,20 @@ class Endpoint:
 
     async def close(self) -> None:
         """Answer what is under way, then end."""
+        while self._under_way:
+            await asyncio.sleep(POLL_S)
         self._explaining.close()
         await self._answering.close()
 
     async def predict(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         """Answer one request, and tell who observes."""
         asked = Asked(scope, receive, request_id)
-        reply = await self._answering.answer(asked)
+        self._under_way += 1
         try:
+            reply = await self._answering.answer(asked)
             await reply(scope, receive, send)
         finally:
+            self._under_way -= 1
             self._answering.observe(asked)
 
     async def explain(self, request: Request) -> ASGIApp:

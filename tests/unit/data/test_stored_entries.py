@@ -41,14 +41,14 @@ def record(number: int) -> Record:
 
 @pytest.fixture
 def streamed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(row_index, "HELD_BYTES", 100)
+    monkeypatch.setattr(row_index, "ENTRIES_BYTES", 100)
 
 
 @pytest.mark.parametrize("count", [1, STEP, 5 * STEP + 1])
 def test_every_entry_is_found_in_any_order(store: MemoryStore, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     manifest = manifest_of(store, [record(number) for number in range(count)])
     whole = load_index(store, manifest, NAMES).entries
-    monkeypatch.setattr(row_index, "HELD_BYTES", 10)
+    monkeypatch.setattr(row_index, "ENTRIES_BYTES", 10)
     found = load_index(store, manifest, NAMES).entries
     assert isinstance(found, StoredEntries)
     assert dict(found.items()) == dict(whole)
