@@ -80,6 +80,9 @@ class Settings(BucketNames):
     rendezvous_port: int = 0  # where the agents of a training meet; 0: any free one
     node_wait_seconds: float = 600.0  # how long a training waits for its other nodes
     serving_host: str = "127.0.0.1"
+    serving_tls_certificate: Path | None = None  # PEM files: model servers then answer TLS at `serving_host`,
+    serving_tls_key: Path | None = None  # and without it this machine alone
+    serving_tls_port: int = 8443
     serving_names: str = ""  # by which clients may call a model server beside addresses and localhost; commas between
     serving_s3_access_key: SecretStr | None = None  # of who may read store and MLflow's bucket; None: s3_access_key
     serving_s3_secret_key: SecretStr | None = None
@@ -147,6 +150,8 @@ class ServerSettings(AuditSettings):
     """What a model server needs: buckets that it may read and the public list of keys. No password, no private key."""
 
     serving_names: str = ""
+    serving_tls_certificate: Path | None = None
+    serving_tls_key: Path | None = None
     key_folders: str = ""  # that a user's code never reads, as PATH lists them
     fault: str | None = None
 
@@ -306,6 +311,16 @@ PLAIN = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH
 PLAIN_PREFIXES = ("LC_", "PYTHON", "SSL_", "OMP_", "MKL_", "CUDA_")
 
 
+def tls_environment(settings: Settings) -> dict[str, str]:
+    """Where a model server finds its certificate and key. Raises ``ConfigurationError`` for one without the other."""
+    certificate, key = settings.serving_tls_certificate, settings.serving_tls_key
+    if (certificate is None) != (key is None):
+        raise ConfigurationError("RATCHET_SERVING_TLS_CERTIFICATE and RATCHET_SERVING_TLS_KEY: set both, or none")
+    if certificate is None:
+        return {}
+    return {"RATCHET_SERVING_TLS_CERTIFICATE": str(certificate), "RATCHET_SERVING_TLS_KEY": str(key)}
+
+
 def server_environment(settings: Settings) -> dict[str, str]:
     """Of a model server: who may read, and where. Of this process's own environment what names no credential."""
     access = settings.serving_s3_access_key or settings.s3_access_key
@@ -319,6 +334,7 @@ def server_environment(settings: Settings) -> dict[str, str]:
         "RATCHET_STORE_BUCKET": settings.store_bucket,
         "RATCHET_TRUSTED_KEYS": str(settings.trusted_keys or settings.home / "trusted-keys.json"),
         "RATCHET_SERVING_NAMES": settings.serving_names,
+        **tls_environment(settings),
         "AWS_EC2_METADATA_DISABLED": "true",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -23,6 +23,7 @@ from mlratchet.flows.cli import (
     schema,
     simulating,
     stack,
+    tokens,
     tuning,
 )
 from mlratchet.infra.machine.interpreter import collect_seldom
@@ -72,6 +73,7 @@ rejects.register(app)
 approvals.register(app)
 resolving.register(app)
 simulating.register(app)
+tokens.register(app)
 compare.register(app)
 audit.register(app)
 demo.register(app)
