@@ -80,6 +80,9 @@ class Settings(BucketNames):
     rendezvous_port: int = 0  # where the agents of a training meet; 0: any free one
     node_wait_seconds: float = 600.0  # how long a training waits for its other nodes
     serving_host: str = "127.0.0.1"
+    serving_tls_certificate: Path | None = None  # PEM files: model servers then answer TLS at `serving_host`,
+    serving_tls_key: Path | None = None  # and without it this machine alone
+    serving_tls_port: int = 8443
     serving_names: str = ""  # by which clients may call a model server beside addresses and localhost; commas between
     serving_s3_access_key: SecretStr | None = None  # of who may read store and MLflow's bucket; None: s3_access_key
     serving_s3_secret_key: SecretStr | None = None
@@ -148,6 +151,8 @@ class ServerSettings(AuditSettings):
     """What a model server needs: buckets that it may read and the public list of keys. No password, no private key."""
 
     serving_names: str = ""
+    serving_tls_certificate: Path | None = None
+    serving_tls_key: Path | None = None
     key_folders: str = ""  # that a user's code never reads, as PATH lists them
     fault: str | None = None
 
@@ -287,11 +292,22 @@ PLAIN = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH
 PLAIN_PREFIXES = ("LC_", "PYTHON", "SSL_", "OMP_", "MKL_", "CUDA_")
 
 
+def tls_environment(settings: Settings) -> dict[str, str]:
+    """Where a model server finds its certificate and key. Raises ``ConfigurationError`` for one without the other."""
+    certificate, key = settings.serving_tls_certificate, settings.serving_tls_key
+    if (certificate is None) != (key is None):
+        raise ConfigurationError("RATCHET_SERVING_TLS_CERTIFICATE and RATCHET_SERVING_TLS_KEY: set both, or none")
+    if certificate is None:
+        return {}
+    return {"RATCHET_SERVING_TLS_CERTIFICATE": str(certificate), "RATCHET_SERVING_TLS_KEY": str(key)}
+
+
 def server_environment(settings: Settings) -> dict[str, str]:
     """Of a model server: who may read, and where."""
     own = settings.serving_s3_access_key, settings.serving_s3_secret_key
     found = _store_environment(settings, *own) | {
         "RATCHET_SERVING_NAMES": settings.serving_names,
+        **tls_environment(settings),
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MALLOC_ARENA_MAX": "2",  # memory that one thread frees can be had by another

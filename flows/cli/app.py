@@ -26,6 +26,7 @@ from mlratchet.flows.cli import (
     schema,
     simulating,
     stack,
+    tokens,
     tuning,
 )
 from mlratchet.infra.machine.interpreter import collect_seldom
@@ -78,6 +79,7 @@ monitor.register(app)
 resolving.register(app)
 forgetting.register(app)
 simulating.register(app)
+tokens.register(app)
 compare.register(app)
 audit.register(app)
 demo.register(app)

@@ -8,7 +8,7 @@ from pathlib import Path
 from mlratchet.infra.machine.atomic import write_atomically
 from mlratchet.infra.machine.free_ports import port_of, remembered_ports
 from mlratchet.infra.machine.processes import STACK_MARK
-from mlratchet.infra.serving.requests import ServingRequest, ServingRequests
+from mlratchet.infra.serving.requests import SHARED, ServingRequest, ServingRequests
 from mlratchet.infra.settings import Settings, server_environment
 from mlratchet.infra.stack.services import Service
 from mlratchet.models.serving.config import ServingConfig
@@ -75,14 +75,21 @@ def model_servers(settings: Settings, project: Path) -> list[Service]:
     home = settings.home
     environment = server_environment(settings) | {STACK_MARK: str(home)}
     names = sorted({request.process for request in ServingRequests(home)})
-    return [_service(name, settings.serving_host, port_of(home, name), environment, project) for name in names]
+    with_tls = settings.serving_tls_certificate is not None
+    host = "127.0.0.1" if with_tls else settings.serving_host
+    tls = ("--tls-host", settings.serving_host, "--tls-port", str(settings.serving_tls_port)) if with_tls else ()
+    return [
+        _service(name, host, port_of(home, name), environment, project, tls if name == SHARED else ()) for name in names
+    ]
 
 
-def _service(name: str, host: str, port: int, environment: dict[str, str], project: Path) -> Service:
+def _service(
+    name: str, host: str, port: int, environment: dict[str, str], project: Path, tls: tuple[str, ...]
+) -> Service:
     url, module = f"http://{host}:{port}", "mlratchet.infra.serving.server"
     return Service(
         name=name,
-        command=(sys.executable, "-P", "-m", module, "--service", name, "--port", str(port), "--host", host),
+        command=(sys.executable, "-P", "-m", module, "--service", name, "--port", str(port), "--host", host, *tls),
         environment=environment,
         directory=project,
         url=url,

@@ -12,7 +12,9 @@ import argparse
 import asyncio
 import logging
 import threading
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 import torch
 import uvicorn
@@ -22,11 +24,13 @@ from mlratchet.infra.keys.public import PublicKeyFile
 from mlratchet.infra.ledger.heads import HeadFiles, place_of
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.machine.interpreter import collect_seldom
+from mlratchet.infra.observability.gpu import register_gpus
 from mlratchet.infra.serving.connections import MOST_HEADER_BYTES, most_connections, with_deadline
 from mlratchet.infra.serving.loading import ArtifactLoader, closed_to_children
 from mlratchet.infra.serving.memory import give_back, settle_imports
 from mlratchet.infra.serving.pipelines import ServedPipelines
 from mlratchet.infra.serving.requests import SHARED, ServingRequests
+from mlratchet.infra.serving.token_file import TokenFile
 from mlratchet.infra.settings import ServerSettings, load_server_settings
 from mlratchet.infra.storage.bounded import DocumentStore
 from mlratchet.infra.storage.opening import Buckets
@@ -36,6 +40,7 @@ from mlratchet.models.serving.follower import ChampionFollower
 from mlratchet.models.serving.hosts import AllowedHosts
 from mlratchet.models.serving.metrics import Metrics
 from mlratchet.models.serving.slot import Slot
+from mlratchet.models.serving.tokens import Access
 from mlratchet.models.serving.watch import ChainWatch
 
 
@@ -68,28 +73,38 @@ def main() -> None:
     parser.add_argument("--service", default=SHARED, help="serve, or serve-NAME for a pipeline that wants its own.")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--tls-host", help="Where TLS is answered too; RATCHET_SERVING_TLS_... say how.")
+    parser.add_argument("--tls-port", type=int, default=8443)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("mlratchet").setLevel(logging.INFO)  # of ours what a person wants to know, too: every swap
     torch.set_num_threads(1)  # where no pipeline says otherwise of its own forwards
     settings = load_server_settings()
     keep_users_code_out(settings.home)
-    app = ServingApp(Metrics(), AllowedHosts([arguments.host, *settings.serving_names.split(",")]))
+    metrics = Metrics()
+    register_gpus(metrics.registry)
+    hosts = AllowedHosts([arguments.host, *settings.serving_names.split(",")])
+    app = ServingApp(metrics, hosts, Access(TokenFile(settings.home).tokens))
     app.starting = True
     log = LogClient(settings.home)
     log.start()
     pipelines = served_pipelines(app, arguments.service, settings, log)
+    listening = [uvicorn_config(app, arguments.host, arguments.port)]
+    if arguments.tls_host:
+        tls = settings.serving_tls_certificate, settings.serving_tls_key
+        listening.append(uvicorn_config(app, arguments.tls_host, arguments.tls_port, tls))
     try:
-        asyncio.run(serve(app, pipelines, arguments.host, arguments.port))
+        asyncio.run(serve(pipelines, listening))
     finally:
         log.close()
 
 
-async def serve(app: ServingApp, pipelines: ServedPipelines, host: str, port: int) -> None:
-    """On this event loop. Pipelines are taken up by a thread, so that /health answers meanwhile."""
-    loop = asyncio.get_running_loop()
-    threading.Thread(target=pipelines.run, args=(loop, settle_imports), name="pipelines", daemon=True).start()
-    config = uvicorn.Config(
+def uvicorn_config(
+    app: ServingApp, host: str, port: int, tls: tuple[Path | None, Path | None] | None = None
+) -> uvicorn.Config:
+    """Of one address. `tls`: files of its certificate and key."""
+    certificate, key = tls or (None, None)
+    return uvicorn.Config(
         app,
         host=host,
         port=port,
@@ -98,11 +113,34 @@ async def serve(app: ServingApp, pipelines: ServedPipelines, host: str, port: in
         limit_concurrency=most_connections(),
         log_level="warning",
         timeout_graceful_shutdown=10,
+        lifespan="off" if tls else "on",  # of one application: once
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
     )
+
+
+async def serve(pipelines: ServedPipelines, listening: Sequence[uvicorn.Config]) -> None:
+    """On this event loop. Pipelines are taken up by a thread, so that /health answers meanwhile."""
+    loop = asyncio.get_running_loop()
+    threading.Thread(target=pipelines.run, args=(loop, settle_imports), name="pipelines", daemon=True).start()
+    servers = [uvicorn.Server(config) for config in listening]
     try:
-        await uvicorn.Server(config).serve()
+        await until_one_ends(servers)
     finally:
         pipelines.stopping.set()
+
+
+async def until_one_ends(servers: Sequence[uvicorn.Server]) -> None:
+    """A signal reaches one of them alone, and one that cannot listen ends: the others end with it."""
+
+    async def run(server: uvicorn.Server) -> None:
+        try:
+            await server.serve()
+        finally:
+            for one in servers:
+                one.should_exit = True
+
+    await asyncio.gather(*map(run, servers))
 
 
 if __name__ == "__main__":

@@ -50,6 +50,7 @@ class Answering:
         troubles: Troubles,
         observer: Observer | None = None,
     ) -> None:
+        self.threads = config.threads  # intra-op, of whoever asks the model
         self._name, self._router, self._metrics, self._troubles = name, router, metrics, troubles
         self._observer = observer
         self._body = Body(max_bytes=config.max_request_bytes, within_s=config.read_seconds)

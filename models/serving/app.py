@@ -8,10 +8,13 @@ from collections.abc import Mapping
 
 from mlratchet.models.serving.admission import RETRY_AFTER_S
 from mlratchet.models.serving.config import ServingConfig
-from mlratchet.models.serving.endpoint import PREDICT, Endpoint, Page
+from mlratchet.models.serving.endpoint import EXPLAIN, PREDICT, Endpoint, Page
 from mlratchet.models.serving.hosts import AllowedHosts
 from mlratchet.models.serving.metrics import TEXT, Metrics
+from mlratchet.models.serving.refusal import BadRequestError
 from mlratchet.models.serving.reply import Reply, json_reply, problem
+from mlratchet.models.serving.tokens import Access
+from mlratchet.models.serving.tokens import Scope as TokenScope
 from mlratchet.models.serving.troubles import Troubles
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,6 +26,7 @@ SAFE_HEADERS = (
     (b"referrer-policy", b"no-referrer"),
 )
 READ_S = ServingConfig().read_seconds
+NEEDED: Mapping[str, TokenScope] = {EXPLAIN: "predict", "/feedback": "feedback"}  # paths below a pipeline's
 NO_ENDPOINT = ""  # the label of what the process answers for itself
 
 
@@ -30,8 +34,9 @@ class ServingApp:
     """What every request passes first: its Host, an id that the server gives it, and a net under whatever goes wrong.
     A client's own request id is not read: what is logged can be found, and forged by nobody."""
 
-    def __init__(self, metrics: Metrics, hosts: AllowedHosts | None = None) -> None:
-        self.metrics = metrics
+    def __init__(self, metrics: Metrics, hosts: AllowedHosts | None = None, access: Access | None = None) -> None:
+        """`access`: None: whoever reaches it may ask."""
+        self.metrics, self._access = metrics, access
         self.starting = False  # whether what it is asked to serve is still being looked up
         self._hosts = hosts or AllowedHosts()
         self._endpoints: dict[str, Endpoint] = {}
@@ -88,7 +93,10 @@ class ServingApp:
             return
         endpoint = self._by_path.get(scope["path"]) if scope["method"] == "POST" else None
         if endpoint is not None:
-            await endpoint.predict(scope, receive, passing, request_id)
+            refused = self._refused("predict", scope)
+            await (
+                refused(scope, receive, passing) if refused else endpoint.predict(scope, receive, passing, request_id)
+            )
             return
         await self._other(scope, receive, passing, request_id)
 
@@ -111,8 +119,9 @@ class ServingApp:
             if endpoint is not None and path == PREDICT:
                 known = {"POST"}
             page = pages.get(("GET" if scope["method"] == "HEAD" else scope["method"], path))
-            if page is None:
-                await _not_here(known)(scope, receive, send)
+            refused = self._refused(NEEDED[path], scope) if page is not None and path in NEEDED else None
+            if page is None or refused is not None:
+                await (refused or _not_here(known))(scope, receive, send)
                 return
             await (await page(Request(scope, receive)))(scope, receive, send)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer and the log a line
@@ -123,6 +132,18 @@ class ServingApp:
             if not send.began:
                 words = "failed to answer; its log says why under this id"
                 await problem("server", words, 500, request_id=request_id)(scope, receive, send)
+
+    def _refused(self, needed: TokenScope, scope: Scope) -> Reply | None:
+        """The answer to who may not ask; None: go on, with whose token it is in the scope."""
+        if self._access is None:
+            return None
+        try:
+            holder = self._access.check(needed, scope)
+        except BadRequestError as error:
+            headers = [(b"www-authenticate", b"Bearer"), (b"connection", b"close")]  # its body is not read
+            return problem(error.field, error.message, error.status, headers)
+        scope.setdefault("state", {})["token"] = holder.name if holder is not None else None
+        return None
 
     def _place(self, path: str) -> tuple[Endpoint | None, str, Mapping[tuple[str, str], Page]]:
         """Whose a path is, the rest of it, and the pages there."""

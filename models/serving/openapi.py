@@ -21,6 +21,8 @@ Json = dict[str, Any]
 ANY_NUMBERS: Json = {"type": "array", "description": "numbers, nested as the model's input shape"}
 REFUSALS = {
     "400": "The body is not JSON",
+    "401": "A token is needed, or this is none",
+    "403": "The token has not the scope predict",
     "408": "The request did not arrive in time",
     "413": "The request is too large",
     "415": "The content type is none in which this model's examples are told",
@@ -283,6 +285,7 @@ def openapi(
         MOST_BYTES: config.max_request_bytes,
         "description": f"At most {config.max_request_bytes} bytes, within {config.read_seconds:g} s.",
         "operationId": "predict",
+        "security": [{}, {"token": []}],
         "parameters": PARAMETERS,
         "requestBody": {"required": True, "content": content},
         "responses": {
@@ -312,6 +315,7 @@ def openapi(
         "openapi": "3.1.0",
         "info": {"title": f"{name} (Ratchet)", "version": "1"},
         "servers": [{"url": f"/{name}"}],
+        "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
         "paths": {
             "/predict": {"post": predict},
             "/explain": {"post": explain},

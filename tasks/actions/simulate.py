@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import numpy as np
 from mlratchet.infra.serving.sending import Answered, send
+from mlratchet.infra.serving.token_file import TokenFile
 from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.data.prepared_shards import instances_of_side
 from mlratchet.models.data.shards import load_split
@@ -145,7 +146,8 @@ def bringer(adapters: Adapters, pipeline: str, url: str, labels: LabelsConfig | 
     if labels is not None and labels.prefix is not None:
         bucket = adapters.bucket(labels.bucket) if labels.bucket else adapters.raw
         return lambda ready: put_labels(bucket, labels, ready)
-    return lambda ready: post_labels(url, pipeline, ready)
+    token = TokenFile(adapters.settings.home).own()
+    return lambda ready: post_labels(url, pipeline, ready, token)
 
 
 def put_labels(bucket: ObjectStore, labels: LabelsConfig, ready: Sequence[Answered]) -> None:
@@ -159,9 +161,9 @@ def put_labels(bucket: ObjectStore, labels: LabelsConfig, ready: Sequence[Answer
     bucket.put(f"{labels.prefix}simulated-{uuid.uuid4().hex}.csv", sink.getvalue().encode())
 
 
-def post_labels(url: str, pipeline: str, ready: Sequence[Answered]) -> None:
+def post_labels(url: str, pipeline: str, ready: Sequence[Answered], token: str) -> None:
     """One request per label. Raises ``InfrastructureError`` when the server takes none."""
-    with httpx.Client(base_url=url, timeout=10) as client:
+    with httpx.Client(base_url=url, timeout=10, headers={"authorization": f"Bearer {token}"}) as client:
         for one in ready:
             try:
                 reply = client.post("/feedback", json={"request_id": one.request_id, "row": 0, "label": one.truth})

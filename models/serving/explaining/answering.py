@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+import torch
 from mlratchet.models.serving.admission import full
 from mlratchet.models.serving.answering import TIMEOUT, Answering, version_header
 from mlratchet.models.serving.asked import Asked
@@ -61,7 +62,12 @@ class Explaining:
         assert asked.variant is not None, "it was routed"
         assert asked.rows is not None, "they were read"
         if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"explain-{self._name}")
+            self._thread = ThreadPoolExecutor(
+                1,
+                thread_name_prefix=f"explain-{self._name}",
+                initializer=torch.set_num_threads,
+                initargs=(self._answering.threads,),
+            )
         over = False
         work = partial(explanation, asked.variant.predictor, asked.instances, asked.rows, lambda: not over)
         try:
