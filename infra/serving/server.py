@@ -20,7 +20,7 @@ from mlratchet.infra.keys.public import PublicKeyFile
 from mlratchet.infra.ledger.heads import HeadFiles, place_of
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.machine.interpreter import collect_seldom
-from mlratchet.infra.serving.connections import MOST_HEADER_BYTES, most_connections, with_deadline
+from mlratchet.infra.serving.connections import configured, run_loop
 from mlratchet.infra.serving.loading import ArtifactLoader, closed_to_children
 from mlratchet.infra.serving.memory import give_back, settle_imports
 from mlratchet.infra.serving.pipelines import ServedPipelines
@@ -66,23 +66,14 @@ def main() -> None:
     app = ServingApp(Metrics(), AllowedHosts([arguments.host, *settings.serving_names.split(",")]))
     app.starting = True
     pipelines = served_pipelines(app, arguments.service, settings)
-    asyncio.run(serve(app, pipelines, arguments.host, arguments.port))
+    run_loop(serve(app, pipelines, arguments.host, arguments.port))
 
 
 async def serve(app: ServingApp, pipelines: ServedPipelines, host: str, port: int) -> None:
     """On this event loop. Pipelines are taken up by a thread, so that /health answers meanwhile."""
     loop = asyncio.get_running_loop()
     threading.Thread(target=pipelines.run, args=(loop, settle_imports), name="pipelines", daemon=True).start()
-    config = uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        http=with_deadline(lambda: app.longest_read_s / 3),
-        h11_max_incomplete_event_size=MOST_HEADER_BYTES,
-        limit_concurrency=most_connections(),
-        log_level="warning",
-        timeout_graceful_shutdown=10,
-    )
+    config = configured(app, host=host, port=port, header_s=lambda: app.longest_read_s / 3)
     try:
         await uvicorn.Server(config).serve()
     finally:

@@ -42,7 +42,15 @@ FOREVER = ("ledger/", "registrations/", "deployments/", "approvals/", "columns/"
 # how often rows have gated, which quarantine is the newest: kept forever, and what they name is not
 COUNTS = ("holdout/", "rejects/")
 REPORTS = ("runs/", "gc/started/", "aside/")  # for reading; they keep nothing alive
-MACHINERY = ("leases/", "waits/", "gc/running/", "hardware/", "health/", "doctor/")  # whoever writes them clears them
+MACHINERY = (
+    "leases/",
+    "waits/",
+    "gc/running/",
+    "hardware/",
+    "health/",
+    "doctor/",
+    "notices/",
+)  # whoever writes them clears them
 FIRST = ("listings/", "gates/", "datasets/", "snapshots/")  # deleted before what they refer to
 
 

@@ -40,7 +40,7 @@ class Asked:
     def __init__(self, scope: Scope, receive: Receive, request_id: str) -> None:
         self.receive, self.request_id = receive, request_id
         self.received_s, self.began = time.time(), time.perf_counter()
-        self.headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self.headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))  # of several of one name the first counts
         self.variant: Variant | None = None
         self.instances: list[Any] | None = None
         self.rows: Inputs | None = None
@@ -49,10 +49,8 @@ class Asked:
 
     def header(self, name: bytes) -> str | None:
         """The first of that name, or None."""
-        for key, value in self.headers:
-            if key == name:
-                return value.decode("latin-1")
-        return None
+        found = self.headers.get(name)
+        return found.decode("latin-1") if found is not None else None
 
     @property
     def client_key(self) -> str | None:
