@@ -197,12 +197,14 @@ def swap() -> list[str]:
     rows = newest("swap", "swaps", file="swap")
     lines = ["", "## Serving: swaps under load", ""]
     lines += [
-        "Eight requests of one row under way, an MLP 64-512-512-10 exported and read back for each swap, one swap after",
-        "the other without a pause. The way back: from the entry being seen to the new champion answering, verified, with",
-        "the version before still loaded; the ledger is in memory, and the requests that a store would be asked are counted.",
+        "Eight requests of one row under way, an MLP 64-512-512-10 exported and read back for each swap, one after",
+        "the other without a pause. The way back: from the entry being seen to the new champion answering, verified,",
+        "with the version before still loaded; the ledger is in memory, and what a store would be asked is counted.",
         "",
-        "| swaps | answers | lost | mixed | longest pause, ms (quiet) | p99, ms (quiet) | a swap with a load, ms "
-        "| way back, ms (most) | its requests | memory before, after, MB |",
+        "| swaps | answers | lost | mixed | longest pause, ms (quiet) | p99, ms (quiet) | a swap with a load, ms |",
+    ]
+    lines[-1] += " way back, ms (most) | its requests | memory before, after, MB |"
+    lines += [
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:

@@ -18,8 +18,10 @@ from mlratchet.flows.cli import (
     new,
     pipelines,
     rejects,
+    resolving,
     runs,
     schema,
+    simulating,
     stack,
     tuning,
 )
@@ -68,6 +70,8 @@ exporting.register(app)
 data.register(app)
 rejects.register(app)
 approvals.register(app)
+resolving.register(app)
+simulating.register(app)
 compare.register(app)
 audit.register(app)
 demo.register(app)

@@ -104,22 +104,33 @@ def decision(
         raise SecurityError(f"{subject} of {pipeline}: {wrong[0]}")
 
 
+def entry_line(entry: dict[str, Any]) -> str:
+    """One entry of the ledger."""
+    mark = "✓" if entry["verified"] else "✗"
+    return (
+        f"{entry['generation']:>4}  {utc(entry['at_s'])}  {entry['action']:8}  version {entry['version']}  "
+        f"{mark} {entry['decision'][:12]}  {entry['actor']}: {entry['problem'] or entry['reason']}"
+    )
+
+
 def history(pipeline: PipelineArgument, everything: AllOption = False, as_json: JsonOption = False) -> None:
     """The newest of the ledger: which version became champion when, by whom and why. ✓: its decision verifies.
+
+    Between the entries stand holds: what was found, and who or what lifted it.
 
     Exits with 6 when one of those shown does not (✗).
     """
     from mlratchet.flows.cli.output import emit, tell_left_out
+    from mlratchet.tasks.support.holds import hold_book
     from mlratchet.tasks.support.versions import history_of
     from mlratchet.tasks.wiring import open_adapters
 
-    entries = history_of(open_adapters(), pipeline, newest=None if everything else NEWEST)
-    lines = [
-        f"{e['generation']:>4}  {utc(e['at_s'])}  "
-        f"{e['action']:8}  version {e['version']}  {'✓' if e['verified'] else '✗'} {e['decision'][:12]}  "
-        f"{e['actor']}: {e['problem'] or e['reason']}"
-        for e in entries
-    ]
+    adapters = open_adapters()
+    entries = history_of(adapters, pipeline, newest=None if everything else NEWEST)
+    since_s = 0.0 if everything or not entries else entries[0]["at_s"]
+    told = [(e["at_s"], entry_line(e)) for e in entries]
+    told += [(h.at_s, h.in_a_line()) for h in hold_book(adapters).entries(pipeline) if h.at_s >= since_s]
+    lines = [line for _, line in sorted(told)]
     none = f"no version of {pipeline} was promoted yet; `ratchet run {pipeline}` trains one and promotes it"
     emit(entries, lines or [none], as_json=as_json)
     left_out = entries[0]["generation"] - 1 if entries else 0

@@ -28,7 +28,7 @@ def list_pipelines(as_json: JsonOption = False) -> None:
         champion = f"version {one['champion']}" if one["champion"] is not None else "-"
         lines.append(
             f"{one['pipeline']:{width}}  {champion:10}  {metric:24}  {age(one['age_s']):>6}  "
-            f"{one['schedule'] or '-':16}  {one['health']}{'; ' if one['waits'] else ''}{one['waits'] or ''}"
+            f"{one['schedule'] or '-':16}  {'; '.join(filter(None, [one['health'], one['waits'], *one['held']]))}"
         )
     emit(found, lines or ["no pipeline yet; put a file into deployments/pipelines"], as_json=as_json)
 

@@ -78,9 +78,27 @@ def status(as_json: JsonOption = False) -> None:
     ]
     stopped = [f"serve-{name}  {how}; {way_back(name)}" for name, how in LocalServers(home).out_of_service().items()]
     lines += served_at(home) + stopped if states else []
+    lines += held_lines() if states and all(s.works for s in states) else []
     emit([asdict(s) for s in states], lines or ["not running; `ratchet up` starts it"], as_json=as_json)
     if not states or not all(s.works for s in states):
         raise typer.Exit(5)
+
+
+def held_lines() -> list[str]:
+    """What holds pipelines, one line each; empty where the store cannot be asked: this is not what `status` is for."""
+    from mlratchet.models.errors import RatchetError
+    from mlratchet.models.promotion.holds import held_names
+    from mlratchet.tasks.support.holds import hold_book
+    from mlratchet.tasks.wiring import open_adapters
+
+    try:
+        adapters = open_adapters()
+        book = hold_book(adapters)
+        return [
+            f"{name}  {hold.in_words()}" for name in sorted(held_names(adapters.store)) for hold in book.standing(name)
+        ]
+    except RatchetError as error:
+        return [error.line()]
 
 
 def served_at(home: Path) -> list[str]:

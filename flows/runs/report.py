@@ -14,7 +14,9 @@ from mlratchet.models.errors import ConfigurationError, GateRefusedError, Ratche
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.signed_records import ADOPT
 from mlratchet.models.ledger.entry import LedgerEntry
+from mlratchet.models.monitoring.finding import Finding
 from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.promotion.holds import Hold
 from mlratchet.models.registration.record import Registration
 from mlratchet.tasks.steps.evaluate import Evaluation
 from mlratchet.tasks.steps.train import Trained
@@ -65,6 +67,16 @@ class Report:
                 f"{champion.version}; `ratchet rollback {record.name} --to {record.version}` brings it back"
             )
         self.facts |= {"outcome": "unchanged", "version": record.version, "url": url, "line": line}
+
+    def held(self, holds: list[Hold]) -> None:
+        """What holds the pipeline, though this run had nothing to promote."""
+        if holds:
+            self.facts["held"] = [hold.in_words() for hold in holds]
+            self.facts["line"] += f"; {'; '.join(self.facts['held'])}"
+
+    def lifted(self, holds: list[Hold]) -> None:
+        """What this run's delivery ended."""
+        self.facts["lifted"] = [hold.entry.finding for hold in holds]
 
     def trained(self, trained: Trained, url: str) -> None:
         """Steps and seconds, and where MLflow shows the training."""
@@ -137,6 +149,15 @@ class Report:
         """The probation found nothing against it, and not enough for it."""
         self.facts["line"] += f"; its probation is inconclusive ({'; '.join(gate_run.reasons)})"
 
+    def because(self, finding: Finding | None) -> None:
+        """What monitoring found, of a run that it asked for."""
+        if finding is not None:
+            self.facts |= {"finding": finding.id, "because": finding.reason}
+
+    def answered(self, words: str) -> None:
+        """A run that monitoring asked for, and that nobody needs any more."""
+        self.facts |= {"outcome": "unchanged", "line": f"nothing to do: {words}"}
+
     def failed(self, error: RatchetError) -> Report:
         """Why the road ended early."""
         outcome = "stopped_by_gate" if isinstance(error, GateRefusedError) else "failed"
@@ -163,7 +184,8 @@ def finish(report: Report, adapters: Adapters) -> State[Any]:
     outcome = str(facts["outcome"])
     tag_run(facts["run_id"], outcome.replace("_", " "))
     message = facts["line"] if outcome == "failed" else f"{outcome.replace('_', ' ')}: {facts['line']}"
-    message = "; ".join(filter(None, (message, facts.get("reading"))))
+    because = f"because {facts['because']}" if "because" in facts else ""
+    message = "; ".join(filter(None, (message, because, facts.get("reading"))))
     return State(type=StateType.FAILED if outcome in ENDED_BADLY else StateType.COMPLETED, message=message)
 
 

@@ -16,8 +16,9 @@ from mlratchet.infra.artifact.preparing import preparer_here, refuse_other_prepa
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.errors import DataError
 from mlratchet.models.serving.predictor import Predictor
+from mlratchet.models.serving.reading.limits import most_instances
 from mlratchet.models.serving.refusal import BadRequestError
-from mlratchet.models.serving.schema import most_instances, rows_of
+from mlratchet.models.serving.schema import rows_of
 
 if TYPE_CHECKING:
     import pandas as pd

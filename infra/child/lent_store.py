@@ -18,7 +18,7 @@ from mlratchet.infra.child.frames import FrameError, receive_frame, send_frame
 from mlratchet.infra.machine.atomic import write_atomically
 from mlratchet.infra.storage.keys import check_key
 from mlratchet.models.errors import RatchetError, SecurityError
-from mlratchet.models.identity.signed_records import is_misnamed, kind_of
+from mlratchet.models.identity.record_kinds import is_misnamed, kind_of
 from mlratchet.models.ports.children import Rights
 from mlratchet.models.ports.local_files import LocalCopies, files_of
 from mlratchet.models.ports.memory import check_range

@@ -10,7 +10,8 @@ from urllib.parse import quote
 from mlratchet.infra.settings import AuditSettings, Settings
 from mlratchet.models.ledger.remembered import Verified
 
-Kept = Literal[Verified, "deployment", "wear", "version"]
+Chained = Literal["deployment", "wear", "version", "hold", "canary"]
+Kept = Literal[Verified, Chained]
 
 
 class HeadFiles:
@@ -40,12 +41,12 @@ class HeadFiles:
             part.write_bytes(data)
             part.replace(path)
 
-    def mark(self, name: str, kept: Literal["deployment", "wear", "version"]) -> tuple[int, str]:
+    def mark(self, name: str, kept: Chained) -> tuple[int, str]:
         """Number and digest of the newest entry that was seen of another chain of a pipeline; (0, "") before that."""
         number, _, digest = (self.read(name, kept) or b"0 ").decode(errors="replace").partition(" ")
         return (int(number), digest) if number.isdecimal() else (0, "")
 
-    def keep_mark(self, name: str, kept: Literal["deployment", "wear", "version"], number: int, digest: str) -> None:
+    def keep_mark(self, name: str, kept: Chained, number: int, digest: str) -> None:
         """See `mark`."""
         self.keep(name, kept, f"{number} {digest}".encode())
 

@@ -7,7 +7,6 @@ import csv
 import io
 import json
 import math
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import httpx
 from mlratchet.models.errors import ConfigurationError, DataError, InfrastructureError
 from mlratchet.models.serving.config import MOST_BYTES, ServingConfig
+from mlratchet.models.serving.reading.written_numbers import written_number
 
 TABLES = (".csv", ".tsv", ".txt")
 DELIMITERS = (",", ";", "\t", "|")
@@ -23,9 +23,6 @@ TIMEOUT_S = 30.0
 READY_S = 5.0
 AT_ONCE = 256  # instances of a request
 BODY = b'{"instances":[%s]}'
-NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?\Z")
-WHOLE = re.compile(r"[-+]?[0-9]+\Z")
-NOT_FINITE = ("nan", "inf", "infinity")
 
 Named = tuple[str, Any]  # file or file:row, and the instance
 
@@ -98,9 +95,8 @@ def fitting(written: Sequence[bytes], most_bytes: int) -> int:
 def limits_of(described: dict[str, Any]) -> dict[str, int]:
     """Of one request to the server that is described; one of an earlier release says nothing of bytes."""
     post = described["paths"]["/predict"]["post"]
-    instances = post["requestBody"]["content"]["application/json"]["schema"]["properties"]["instances"]
     return {
-        "most": min(AT_ONCE, instances.get("maxItems", AT_ONCE)),
+        "most": min(AT_ONCE, instances_in(described).get("maxItems", AT_ONCE)),
         "most_bytes": post.get(MOST_BYTES, ServingConfig().max_request_bytes),
     }
 
@@ -128,12 +124,18 @@ def asked(client: httpx.Client, pipeline: str, method: str, path: str, body: byt
 
 def columns_of(described: dict[str, Any]) -> list[str]:
     """The columns of a table that a server describes; empty where it takes something else."""
-    body = described["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    forms = body["properties"]["instances"]["items"].get("oneOf", [])
+    forms = instances_in(described)["items"].get("oneOf", [])
     by_name = [
         form["properties"] for form in forms if "image_base64" not in form.get("properties", {"image_base64": 0})
     ]
     return list(by_name[0]) if by_name else []
+
+
+def instances_in(described: dict[str, Any]) -> dict[str, Any]:
+    """What a server says of a list of instances; one of an earlier release takes nothing else."""
+    body = described["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    told: dict[str, Any] = body.get("anyOf", [body])[0]["properties"]["instances"]
+    return told
 
 
 def instances_of(file: Path, columns: Sequence[str]) -> list[Named]:
@@ -213,12 +215,10 @@ def finite(text: str) -> float:
 
 def number(cell: str, name: str, where: str) -> int | float:
     """As JSON would say it. Raises ``DataError`` for another way to write one."""
-    if not NUMBER.match(cell):
-        words = "finite number" if cell.lower().lstrip("+-") in NOT_FINITE else "number with a decimal point"
-        raise DataError(f"{where}: column {name!r}: got {cell[:50]!r}, expected a {words}")
-    if not math.isfinite(float(cell)):
-        raise DataError(f"{where}: column {name!r}: got {cell[:50]!r}, expected a finite number")
-    return int(cell) if WHOLE.match(cell) else float(cell)
+    try:
+        return written_number(cell)
+    except ValueError as error:
+        raise DataError(f"{where}: column {name!r}: {error}") from error
 
 
 def readiness(url: str) -> str:

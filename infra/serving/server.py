@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import logging
 import threading
+from functools import partial
 
 import torch
 import uvicorn
@@ -29,6 +30,7 @@ from mlratchet.infra.settings import ServerSettings, load_server_settings
 from mlratchet.infra.storage.bounded import DocumentStore
 from mlratchet.infra.storage.opening import Buckets
 from mlratchet.models.serving.app import ServingApp
+from mlratchet.models.serving.canary_follower import CanaryFollower
 from mlratchet.models.serving.follower import ChampionFollower
 from mlratchet.models.serving.hosts import AllowedHosts
 from mlratchet.models.serving.metrics import Metrics
@@ -41,11 +43,16 @@ def served_pipelines(app: ServingApp, service: str, settings: ServerSettings) ->
     buckets = Buckets(settings, DocumentStore)
     keys = PublicKeyFile(settings.trusted_keys or settings.home / "trusted-keys.json")
     store = buckets(settings.store_bucket)
-    ledger = ObjectLedger(store, keys, HeadFiles(settings.home, place_of(settings), writes=False))
+    heads = HeadFiles(settings.home, place_of(settings), writes=False)
+    ledger = ObjectLedger(store, keys, heads)
     loader = ArtifactLoader(buckets, closed=closed_to_children(settings))
 
     def follow(name: str, slot: Slot) -> ChampionFollower:
-        return ChampionFollower(name, slot, ledger=ledger, keys=keys, store=store, loader=loader, give_back=give_back)
+        seen = partial(heads.mark, name, "canary")
+        beside = CanaryFollower(name, slot, keys=keys, store=store, loader=loader, seen=seen)
+        return ChampionFollower(
+            name, slot, ledger=ledger, keys=keys, store=store, loader=loader, give_back=give_back, beside=beside
+        )
 
     return ServedPipelines(app, ServingRequests(settings.home), service=service, follow=follow, watch=ChainWatch(store))
 

@@ -13,26 +13,29 @@ from collections.abc import Iterator, Mapping
 
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.keys import PublicKeys
+from mlratchet.models.identity.record_kinds import is_misnamed, kind_of
 from mlratchet.models.identity.signed_records import (
     ASIDE,
     ForeignRecord,
     RecordStore,
     RevokedRecord,
     UnsignedRecord,
-    is_misnamed,
-    kind_of,
 )
 from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.pipeline.store import broken_deployments
 from mlratchet.models.ports.reading import side_by_side
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
+from mlratchet.models.promotion.holds import broken_holds
 
 SHOWN = 10  # lines of one sort
 FOLDERS = (
     "work/", "datasets/", "snapshots/", "listings/", "readings/", "rejects/", "registrations/", "gates/", "versions/",
-    "studies/", "nodes/", "runs/",
+    "studies/", "nodes/", "runs/", "retrains/",
 )  # fmt: skip
-OF_A_PIPELINE = ("deployments/", "orders/", "waits/", "holdout/", "adoptions/")
+OF_A_PIPELINE = (
+    "deployments/", "orders/", "waits/", "holdout/", "adoptions/", "holds/", "canary/", "answers/", "findings/",
+    "windows/",
+)  # fmt: skip
 CHAIN = re.compile(r"^(?P<folder>(?:holdout|adoptions)/[^/]+)/(?P<number>\d{8})\.json$")
 
 
@@ -65,7 +68,7 @@ def beside(
     if found[RevokedRecord]:
         notes.append(f"{len(found[RevokedRecord])} records are by a key that was revoked: their work is done again")
     aside = [f"{store.bucket}/{info.key}: was set aside" for info in store.list(ASIDE)]
-    problems += broken_deployments(records, name) + _gaps(store, found[None])
+    problems += broken_deployments(records, name) + broken_holds(records, name) + _gaps(store, found[None])
     return problems, notes + _shortened(aside, "more objects aside")
 
 

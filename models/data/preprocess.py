@@ -21,6 +21,7 @@ from mlratchet.models.data.record_shards import (
     write_shards,
 )
 from mlratchet.models.data.records import Records, Sorter, records_of
+from mlratchet.models.data.rejects import Rejects
 from mlratchet.models.data.row_index import IndexDocument
 from mlratchet.models.data.rules import AS_USUAL, QualityConfig, ruled_pieces
 from mlratchet.models.data.snapshot import Snapshot
@@ -43,7 +44,7 @@ logger = logging.getLogger(__name__)
 class EmptyDatasetError(DataError):
     """Nothing of a delivery can be used; `rejects` say why."""
 
-    def __init__(self, prefix: str, rejects: list[Reject]) -> None:
+    def __init__(self, prefix: str, rejects: Rejects) -> None:
         example = f"; the first: {rejects[0].reason}" if rejects else ""
         lost = sum(one.records for one in rejects)
         super().__init__(f"{prefix}: empty dataset: 0 records can be used, {lost:,} set aside{example}")
@@ -81,7 +82,7 @@ def read_dataset_records(
     delivered: ObjectStore | None = None,
     rules: QualityConfig = AS_USUAL,
     scratch: Path | None = None,
-) -> tuple[Records, list[Reject]]:
+) -> tuple[Records, Rejects]:
     """Every record of the snapshot by id, and what had to be set aside with reasons; each is told once. `delivered`:
     the bucket that the snapshot was taken of, to mend copies from. `scratch`: a folder where many records lie.
 

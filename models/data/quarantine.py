@@ -6,8 +6,11 @@ of a pipeline. Earlier ones are JSON, and stay readable.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import os
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -17,11 +20,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from mlratchet.models.errors import SecurityError
-from mlratchet.models.identity.canonical import canonical_json, digest_bytes
+from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.stored import store_once, stored_document
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from mlratchet.models.sources.record import Reject, place_of
 
+HELD_BYTES = 32 << 20  # of a file that is sent at once
+PART_BYTES = 16 << 20  # of a larger one, that are
 PIECE = 50_000  # rows that are in memory at once
 ABOUT = b"ratchet"  # key of the words about the whole, in the file's metadata
 SCHEMA = pa.schema(
@@ -39,15 +44,20 @@ SCHEMA = pa.schema(
 
 def write_quarantine(store: ObjectStore, about: Mapping[str, Any], rejects: Iterable[Reject]) -> str:
     """Returns its digest. The same rejects are the same bytes."""
-    held = io.BytesIO()
     schema = SCHEMA.with_metadata({ABOUT: canonical_json(dict(about))})
     rows = iter(rejects)
-    with pq.ParquetWriter(held, schema, compression="zstd") as writer:
-        while piece := [_row(one) for one in islice(rows, PIECE)]:
-            writer.write_table(pa.Table.from_pylist(piece, schema=schema))
-    data = held.getvalue()
-    found = digest_bytes(data)
-    store_once(store, f"quarantine/{found}.parquet", data)
+    with tempfile.TemporaryFile() as held:
+        with pq.ParquetWriter(held, schema, compression="zstd") as writer:
+            while piece := [_row(one) for one in islice(rows, PIECE)]:
+                writer.write_table(pa.Table.from_pylist(piece, schema=schema))
+        held.seek(0)
+        found = hashlib.file_digest(held, "sha256").hexdigest()
+        size, key = held.seek(0, os.SEEK_END), f"quarantine/{found}.parquet"
+        held.seek(0)
+        if size <= HELD_BYTES:
+            store_once(store, key, held.read())
+        else:
+            store.put_stream(key, iter(lambda: held.read(PART_BYTES), b""))
     return found
 
 

@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from mlratchet.models.data.records import Records
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.stored import stored_document
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from mlratchet.models.schema.numbers import Mark
 from mlratchet.models.schema.time_formats import ISO
 from mlratchet.models.sources.record import Record, Reject
+from mlratchet.models.sources.record_table import REMARKS, unpacked_records
 
 EXAMPLES = 3  # places that a line names of each rule
 COLUMNS = 10  # that a line names
@@ -88,7 +90,7 @@ def reading_of(
     time_formats: Mapping[str, str] | None = None,
 ) -> Reading:
     """Count what was read."""
-    remarks = [(one.code, record.where or record.id, 1) for record in records for one in record.remarks]
+    remarks = ((one.code, record.where or record.id, 1) for record in _remarked(records) for one in record.remarks)
     return Reading(
         used=len(records),
         set_aside=sum(one.records for one in rejects),
@@ -98,6 +100,17 @@ def reading_of(
         time_formats=_by_format(time_formats or {}),
         example=next(iter(rejects)).reason if rejects else "",
     )
+
+
+def _remarked(records: Collection[Record]) -> Iterator[Record]:
+    """Those of which something is remarked; most are not, and no table is unpacked for those."""
+    if not isinstance(records, Records):
+        yield from records
+        return
+    for table in records.tables():
+        told = table[REMARKS]
+        if told.null_count < table.num_rows:
+            yield from unpacked_records(table.filter(told.is_valid()))
 
 
 def _by_format(formats: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

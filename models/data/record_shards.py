@@ -11,7 +11,7 @@ from mlratchet.models.data.config import DataConfig
 from mlratchet.models.data.dataset import ShardRef
 from mlratchet.models.data.records import Records
 from mlratchet.models.data.shards import publish_shard
-from mlratchet.models.data.split import SIDES, Side, Sides, side_of
+from mlratchet.models.data.split import NO_SIDE, SIDES, Sides
 from mlratchet.models.ports.reading import side_by_side
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.sources.record import Split
@@ -22,7 +22,6 @@ from mlratchet.models.sources.record_table import (
     inputs_in,
     joined_tables,
     targets_in,
-    unpacked_records,
 )
 
 if TYPE_CHECKING:
@@ -36,20 +35,12 @@ Cut = Callable[[str, int], int]
 """(side, number of the shard) -> its rows."""
 
 
-def sides_in(table: pa.Table, sides: Sides) -> list[Side | None]:
-    """Of every row; None of one that is on none."""
-    if sides.hashed is None:
-        return [sides(record) for record in unpacked_records(table)]
-    names = zip(table["group"].to_pylist(), table["id"].to_pylist(), strict=True)
-    return [side_of(group or identity, sides.hashed) for group, identity in names]
-
-
 def side_counts(records: Records, sides: Sides) -> dict[str, int]:
     """Rows of every side."""
-    counts: Counter[str | None] = Counter(dict.fromkeys(SIDES, 0))
+    counts = np.zeros(NO_SIDE + 1, np.int64)
     for table in records.tables():
-        counts.update(sides_in(table, sides))
-    return {side: counts[side] for side in SIDES}
+        counts += np.bincount(sides.in_table(table), minlength=NO_SIDE + 1)
+    return {side: int(counts[number]) for number, side in enumerate(SIDES)}
 
 
 def rows_of_a_shard(records: Records, data: DataConfig) -> int:
@@ -80,9 +71,9 @@ def _shards(records: Records, sides: Sides, cut: Cut) -> Iterator[tuple[str, pa.
     waiting: dict[str, list[pa.Table]] = {side: [] for side in SIDES}
     numbers = dict.fromkeys(SIDES, 0)
     for table in records.tables():
-        found = np.asarray([one or "" for one in sides_in(table, sides)])
-        for side in SIDES:
-            mine = table.filter(found == side)
+        found = sides.in_table(table)
+        for number, side in enumerate(SIDES):
+            mine = table.filter(found == number)
             if mine.num_rows:
                 waiting[side].append(mine)
             while (rows := sum(one.num_rows for one in waiting[side])) and rows >= cut(side, numbers[side]):

@@ -6,6 +6,7 @@ memory, never the delivery. A delivery that fits is never written.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import weakref
 from bisect import bisect_left
@@ -15,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from mlratchet.models.sources.record import Record, Reject
+from mlratchet.models.data.rejects import Duplicates, Rejects
+from mlratchet.models.sources.record import Record
 from mlratchet.models.sources.record_table import (
     CELL,
     RecordPiece,
@@ -52,10 +54,19 @@ class Records(Collection[Record]):
     def __contains__(self, one: object) -> bool:
         return isinstance(one, Record) and any(held.id == one.id for held in self)
 
+    @property
+    def table_count(self) -> int:
+        """In how many tables they are held."""
+        return len(self._tables)
+
+    def table(self, number: int) -> pa.Table:
+        """One of those, as `record_table` holds records; of bounded size."""
+        one = self._tables[number]
+        return opened(one) if isinstance(one, Path) else one
+
     def tables(self) -> Iterator[pa.Table]:
-        """The records as `record_table` holds them, in tables of bounded size."""
-        for one in self._tables:
-            yield _opened(one) if isinstance(one, Path) else one
+        """All of them, in order."""
+        return map(self.table, range(self.table_count))
 
     def column_names(self) -> set[str]:
         """Of what travels with any of the records."""
@@ -66,10 +77,22 @@ class Records(Collection[Record]):
             if table[CELL + name].null_count < table.num_rows
         }
 
-    def only(self, keep: Callable[[Record], bool]) -> Records:
-        """Those of them, in their order. A byte is kept of each."""
-        masks = [np.fromiter(map(keep, unpacked_records(table)), bool, table.num_rows) for table in self.tables()]
-        return _Some(self, masks)
+    def only(self, keep: Callable[[pa.Table], np.ndarray[Any, np.dtype[np.bool_]]]) -> Records:
+        """Those that `keep` says of the rows of each table, in their order. A byte is kept of each."""
+        return _Some(self, [keep(table) for table in self.tables()])
+
+    def ids_at(self, places: Iterable[int]) -> list[str]:
+        """The ids at these places of the order, ascending."""
+        wanted = np.unique(np.fromiter(places, np.int64))
+        found: list[str] = []
+        before = 0
+        for table in self.tables() if len(wanted) else ():
+            here = wanted[(wanted >= before) & (wanted < before + table.num_rows)] - before
+            found += table["id"].take(here).to_pylist()
+            before += table.num_rows
+            if before > wanted[-1]:
+                break
+        return found
 
     @property
     def size_bytes(self) -> int:
@@ -82,13 +105,17 @@ class _Some(Records):
 
     def __init__(self, whole: Records, masks: Sequence[np.ndarray[Any, Any]]) -> None:
         super().__init__((), sum(int(mask.sum()) for mask in masks))
-        self._whole, self._masks = whole, masks
+        self._whole, self._masks = whole, [(number, mask) for number, mask in enumerate(masks) if mask.any()]
 
-    def tables(self) -> Iterator[pa.Table]:
+    @property
+    def table_count(self) -> int:
         """See the base."""
-        for table, mask in zip(self._whole.tables(), self._masks, strict=True):
-            if mask.any():
-                yield table.filter(mask)
+        return len(self._masks)
+
+    def table(self, number: int) -> pa.Table:
+        """See the base."""
+        at, mask = self._masks[number]
+        return self._whole.table(at).filter(mask)
 
     @property
     def size_bytes(self) -> int:
@@ -100,9 +127,7 @@ NO_RECORDS = Records((), 0)
 
 
 def _remove(folder: Path) -> None:
-    for file in folder.iterdir():
-        file.unlink(missing_ok=True)
-    folder.rmdir()
+    shutil.rmtree(folder, ignore_errors=True)  # it may be gone with the folder that it is in
 
 
 def records_of(records: Records | Iterable[Record], tensors: Sequence[TensorSpec] = ()) -> Records:
@@ -111,20 +136,6 @@ def records_of(records: Records | Iterable[Record], tensors: Sequence[TensorSpec
         return records
     held = list(records)
     return Records((packed(held, tensors),) if held else (), len(held))
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Again:
-    """A record whose id another had before it."""
-
-    order: int
-    id: str
-    where: str
-
-    def reject(self, kept: str) -> Reject:
-        where = self.where or self.id
-        words = f"{where}: id {self.id!r} is there twice; the first{f' ({kept})' if kept else ''} is kept"
-        return Reject(where=where, code="duplicate_id", reason=words)
 
 
 @dataclass(kw_only=True)
@@ -137,13 +148,16 @@ class Sorter:
     _waiting_bytes: int = 0
     _folder: Path | None = None
     _runs: list[Path] = field(default_factory=list)
-    _rejects: list[tuple[int, Reject]] = field(default_factory=list)  # with the number of records before each
-    _again: list[_Again] = field(default_factory=list)
+    _again: list[Path | None] = field(default_factory=list)  # beside every run: those whose id another has before them
     _rows: int = 0
+
+    def __post_init__(self) -> None:
+        self._rejects = Rejects(self.scratch)
 
     def add(self, piece: RecordPiece) -> None:
         """One more. Raises ``ValueError`` for inputs of other tensors than before."""
-        self._rejects += [(self._rows + before, one) for before, one in piece.rejects]
+        for before, one in piece.rejects:
+            self._rejects.add(one, self._rows + before)
         if piece.table is None:
             return
         numbers = np.arange(self._rows, self._rows + piece.table.num_rows)
@@ -153,85 +167,97 @@ class Sorter:
         if self._waiting_bytes >= self.held_bytes:
             self._write_run()
 
-    def sorted(self) -> tuple[Records, list[Reject]]:
+    def sorted(self) -> tuple[Records, Rejects]:
         """The records, and what was set aside in the order in which it was read, duplicates of an id among it."""
         if not self._runs:
-            tables = self._in_memory()
-            return Records(tables, sum(one.num_rows for one in tables)), self._all_rejects(tables)
+            tables = []
+            if self._waiting:
+                table, others = _once(joined_tables(self._waiting))
+                tables.append(table.drop_columns([ORDER]))
+                if others.num_rows:
+                    self._rejects.merge(Duplicates(_placed(others, table), others.num_rows))
+            return Records(tables, sum(one.num_rows for one in tables)), self._rejects
         if self._waiting:
             self._write_run()
         assert self._folder is not None
-        files, rows, kept = [], 0, dict[str, str]()
-        for number, table in enumerate(self._stretches()):
-            kept |= _places_of(table, {one.id for one in self._again})
+        files, rows = [], 0
+        for number, (table, others) in enumerate(self._stretches()):
             files.append(_written(table.drop_columns([ORDER]), self._folder / f"sorted-{number:06d}.arrow"))
             rows += table.num_rows
-        for run in self._runs:
-            run.unlink()
-        return Records(files, rows, self._folder), self._merged_rejects(kept)
-
-    def _in_memory(self) -> list[pa.Table]:
-        if not self._waiting:
-            return []
-        return [self._once(joined_tables(self._waiting)).drop_columns([ORDER])]
-
-    def _once(self, table: pa.Table) -> pa.Table:
-        """By id, the first of each; the others are remembered."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        order = pc.sort_indices(table, sort_keys=[("id", "ascending"), (ORDER, "ascending")])
-        ids = table["id"].combine_chunks().take(order)
-        again = np.zeros(len(ids), dtype=bool)
-        if len(ids) > 1:
-            again[1:] = pc.equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False)
-        if again.any():
-            others = table.select(["id", "where", ORDER]).take(order.filter(pa.array(again)))
-            self._again += [_Again(order=one[ORDER], id=one["id"], where=one["where"]) for one in others.to_pylist()]
-            order = order.filter(pa.array(~again))
-        return table.take(order).combine_chunks()
+            if others.num_rows:
+                file = _written(_placed(others, table), self._folder / f"twice-{number:06d}.arrow")
+                self._rejects.merge(Duplicates(file, others.num_rows))
+        for run in (*self._runs, *self._again):
+            if run is not None:
+                run.unlink()
+        records = Records(files, rows, self._folder)
+        if self._rejects.tables:
+            self._rejects.beside(records)
+        return records, self._rejects
 
     def _write_run(self) -> None:
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="records-", dir=self.scratch))
-        table = self._once(joined_tables(self._waiting))
-        self._runs.append(_written(table, self._folder / f"run-{len(self._runs):06d}.arrow"))
+        table, others = _once(joined_tables(self._waiting))
+        number = len(self._runs)
+        self._runs.append(_written(table, self._folder / f"run-{number:06d}.arrow"))
+        again = self._folder / f"again-{number:06d}.arrow"
+        self._again.append(_written(others, again) if others.num_rows else None)
         self._waiting, self._waiting_bytes = [], 0
 
-    def _stretches(self) -> Iterator[pa.Table]:
-        """Of all runs together, in order: each of about the size of one."""
+    def _stretches(self) -> Iterator[tuple[pa.Table, pa.Table]]:
+        """Of all runs together, in order: each of about the size of one; and those whose id another has before them."""
+        import pyarrow as pa
+
         cuts = self._cuts()
-        places = [_places(run, cuts) for run in self._runs]
+        found = [(run, _places(run, cuts)) for run in self._runs]
+        again = [(run, _places(run, cuts)) for run in self._again if run is not None]
         for number in range(len(cuts) + 1):
-            parts = []
-            for run, ends in zip(self._runs, places, strict=True):
-                at, end = ends[number], ends[number + 1]
-                if end > at:
-                    parts.append(_opened(run).slice(at, end - at))
+            parts = list(_stretch(found, number))
             if parts:
-                yield self._once(joined_tables(parts))
+                table, others = _once(joined_tables(parts))
+                yield table, pa.concat_tables([others, *_stretch(again, number)])
 
     def _cuts(self) -> list[str]:
         """Ids between which as much lies as a run holds."""
         samples = []
         for run in self._runs:
-            ids = _opened(run)["id"]
+            ids = opened(run)["id"]
             samples += [ids[place].as_py() for place in np.linspace(0, len(ids) - 1, SAMPLES, dtype=np.int64).tolist()]
         samples.sort()
         return sorted({samples[number * SAMPLES] for number in range(1, len(self._runs))})
 
-    def _all_rejects(self, tables: Sequence[pa.Table]) -> list[Reject]:
-        kept: dict[str, str] = {}
-        for table in tables if self._again else ():
-            kept |= _places_of(table, {one.id for one in self._again})
-        return self._merged_rejects(kept)
 
-    def _merged_rejects(self, kept: dict[str, str]) -> list[Reject]:
-        """One that was read before record n comes before what record n is refused for."""
-        known = [(before, number, one) for number, (before, one) in enumerate(self._rejects)]
-        after = len(known)
-        known += [(one.order, after, one.reject(kept.get(one.id, ""))) for one in self._again]
-        return [one for _, _, one in sorted(known, key=lambda entry: entry[:2])]
+def _once(table: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """By id, the first of each; and who the others are."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    order = pc.sort_indices(table, sort_keys=[("id", "ascending"), (ORDER, "ascending")])
+    ids = table["id"].combine_chunks().take(order)
+    again = np.zeros(len(ids), dtype=bool)
+    if len(ids) > 1:
+        again[1:] = pc.equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False)
+    who = table.select(["id", "where", ORDER]).replace_schema_metadata(None)
+    others = who.take(order.filter(pa.array(again))) if again.any() else who.slice(0, 0)
+    first = order.filter(pa.array(~again)) if again.any() else order
+    return table.take(first).combine_chunks(), others
+
+
+def _stretch(runs: Sequence[tuple[Path, list[int]]], number: int) -> Iterator[pa.Table]:
+    for run, ends in runs:
+        at, end = ends[number], ends[number + 1]
+        if end > at:
+            yield opened(run).slice(at, end - at)
+
+
+def _placed(others: pa.Table, kept: pa.Table) -> pa.Table:
+    """In the order in which they were read, with the place of the record that has their id."""
+    import pyarrow.compute as pc
+
+    places = kept["where"].take(pc.index_in(others["id"], value_set=kept["id"].combine_chunks()))
+    named = others.rename_columns(["id", "where", "order"]).append_column("kept", places)
+    return named.sort_by("order").combine_chunks()
 
 
 def _with_order(table: pa.Table, numbers: np.ndarray[Any, Any]) -> pa.Table:
@@ -240,20 +266,9 @@ def _with_order(table: pa.Table, numbers: np.ndarray[Any, Any]) -> pa.Table:
     return table.append_column(ORDER, pa.array(numbers, pa.int64()))
 
 
-def _places_of(table: pa.Table, ids: set[str]) -> dict[str, str]:
-    """Where these records were read."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if not ids:
-        return {}
-    found = table.filter(pc.is_in(table["id"], value_set=pa.array(sorted(ids), pa.string())))
-    return dict(zip(found["id"].to_pylist(), found["where"].to_pylist(), strict=True))
-
-
 def _places(run: Path, cuts: Sequence[str]) -> list[int]:
     """Where each stretch begins in a run, and its end."""
-    ids = _opened(run)["id"].chunk(0)
+    ids = opened(run)["id"].chunk(0)
     return [0, *(bisect_left(range(len(ids)), cut, key=lambda at: ids[at].as_py()) for cut in cuts), len(ids)]
 
 
@@ -266,8 +281,8 @@ def _written(table: pa.Table, file: Path) -> Path:
     return file
 
 
-def _opened(file: Path) -> pa.Table:
-    """Mapped: what is not looked at is not read."""
+def opened(file: Path) -> pa.Table:
+    """The table of a file, mapped: what is not looked at is not read."""
     import pyarrow as pa
 
     with pa.memory_map(str(file)) as source:

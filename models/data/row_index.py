@@ -8,15 +8,16 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.records import HELD_BYTES, Records
 from mlratchet.models.data.shards import load_split
+from mlratchet.models.data.stored_entries import StoredEntries, downloaded
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import digest, digest_bytes
 from mlratchet.models.ports.storage import ObjectStore
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FORMAT = 2  # the first one was `{id: [content SHA-256, number of the class]}`
+BEGIN = b'{"format":%d,"records":{' % FORMAT
+ENTRIES_BYTES = 4 << 20  # of a document whose entries are all held: they take six times as much
 PART_BYTES = 16 << 20  # of a large document, that are sent at once
 Label = str | float | tuple[str, ...]
 
@@ -47,7 +50,7 @@ class Entry:
 class RowIndex:
     """By record id."""
 
-    entries: dict[str, Entry]
+    entries: Mapping[str, Entry]
     legacy: bool = False  # written before raw cells were: `raw` is the digest of the input, in its own order
 
 
@@ -58,6 +61,14 @@ def label_of(target: Target, class_names: Sequence[str]) -> Label:
     if isinstance(target, tuple):
         return tuple(sorted(name for name, on in zip(class_names, target, strict=True) if on))
     return class_names[int(target)] if class_names else float(target)
+
+
+def labels_in(table: pa.Table, class_names: Sequence[str]) -> list[Label]:
+    """The same of every row."""
+    found = targets_in(table)
+    if found.ndim == 1 and not class_names:
+        return [float(one) for one in found.tolist()]
+    return [label_of(as_target(one), class_names) for one in found.tolist()]
 
 
 def prepared_digest(record: Record, columns: Sequence[str]) -> str:
@@ -86,7 +97,7 @@ def entry_of(record: Record, class_names: Sequence[str], columns: Sequence[str])
 
 def index_parts(records: Records, class_names: Sequence[str], columns: Sequence[str]) -> Iterator[bytes]:
     """The document, canonical: records come in the order of their ids."""
-    yield b'{"format":%d,"records":{' % FORMAT
+    yield BEGIN
     comma = b""
     for table in records.tables():
         for at in range(0, table.num_rows, SLICE_ROWS):
@@ -119,8 +130,7 @@ def _labels(table: pa.Table, class_names: Sequence[str]) -> pa.Array:
     if found.ndim == 1 and not np.isfinite(found).all():
         identity = table["id"][int(np.flatnonzero(~np.isfinite(found))[0])].as_py()
         raise ValueError(f"the target of record {identity!r} is no finite number")
-    labels = (label_of(as_target(one), class_names) for one in found.tolist())
-    told = [list(one) if isinstance(one, tuple) else one for one in labels]
+    told = [list(one) if isinstance(one, tuple) else one for one in labels_in(table, class_names)]
     return pa.array([json.dumps(one, ensure_ascii=False, separators=(",", ":")) for one in told], pa.string())
 
 
@@ -169,17 +179,30 @@ def load_index(store: ObjectStore, manifest: DatasetManifest, class_names: Seque
     Raises ``ObjectNotFound``, ``DigestMismatch``, and ``SecurityError`` for a document that is none.
     """
     key = f"indexes/{manifest.index_sha256}.json"
+    if store.head(key).size_bytes > ENTRIES_BYTES:
+        held = downloaded(store, key, manifest.index_sha256)
+        if held[: len(BEGIN)] == BEGIN:
+            try:
+                return RowIndex(entries=StoredEntries(held, len(BEGIN), _entry))
+            except (ValueError, TypeError) as error:
+                raise _no_index(store, key) from error
     document = json.loads(store.get(key, sha256=manifest.index_sha256))
     if document.get("format") != FORMAT:
         return _legacy(document, class_names)
     try:
-        entries = {
-            identity: Entry(tuple(label) if isinstance(label, list) else label, row, raw, prepared)
-            for identity, (label, row, raw, prepared) in document["records"].items()
-        }
+        entries = {identity: _entry(told) for identity, told in document["records"].items()}
     except (ValueError, TypeError, AttributeError) as error:
-        raise SecurityError(f"{store.bucket}/{key}: is not the index of a dataset; it was changed") from error
+        raise _no_index(store, key) from error
     return RowIndex(entries=entries)
+
+
+def _no_index(store: ObjectStore, key: str) -> SecurityError:
+    return SecurityError(f"{store.bucket}/{key}: is not the index of a dataset; it was changed")
+
+
+def _entry(told: list[Any]) -> Entry:
+    label, row, raw, prepared = told
+    return Entry(tuple(label) if isinstance(label, list) else label, row, raw, prepared)
 
 
 def _legacy(document: dict[str, list[object]], class_names: Sequence[str]) -> RowIndex:
@@ -200,11 +223,14 @@ class Redelivered:
     why: str = ""  # what is known of their raw cells
 
 
-def redelivered(now: Mapping[str, Entry], then: Mapping[str, Entry]) -> Redelivered:
-    """Of the records in `now`, by id. Where raw cells are not told, another input counts as another preparation."""
+def redelivered(ids: Iterable[str], now: Mapping[str, Entry], then: Mapping[str, Entry]) -> Redelivered:
+    """Of the records of these ids that are in both. Where raw cells are not told, another input counts as another
+    preparation."""
     changed, otherwise, why = set(), set(), "are the same"
-    for identity, ours in now.items():
-        theirs = then[identity]
+    for identity in ids:
+        ours, theirs = now.get(identity), then.get(identity)
+        if ours is None or theirs is None:
+            continue
         if ours.raw and theirs.raw:
             if ours.raw != theirs.raw:
                 changed.add(identity)

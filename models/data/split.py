@@ -6,24 +6,30 @@ By id or group it is a pure function of one record, so that it never moves; by t
 from __future__ import annotations
 
 import hashlib
-from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from mlratchet.models.data.records import Records, records_of
+from mlratchet.models.data.rejects import Rejects
 from mlratchet.models.data.split_rules import ClusterSplit, GivenSplit, SplitConfig, SplitRule, TimeSplit
 from mlratchet.models.errors import DataError
 from mlratchet.models.moments import us_of, utc
 from mlratchet.models.sources.record import Record, Reject
+from mlratchet.models.sources.record_table import CELL, unpacked_records
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Side = Literal["train", "validation", "test"]
 SIDES: tuple[Side, ...] = ("train", "validation", "test")
+NO_SIDE = 255  # in place of a number in `SIDES`: of a record that is on none
 IN_GAP = "in_split_gap"  # the rule of records that no fault sets aside
 SHOWN = 60  # characters of a value
 DAY_US = 86_400_000_000
+Numbers = np.ndarray[Any, np.dtype[np.uint8]]
 Clusters = Callable[[Iterable[Record]], Mapping[str, str]]
 """Of records: id -> id of its cluster of near-duplicates, of those that are in one."""
 
@@ -39,15 +45,24 @@ def side_of(identity: str, config: SplitConfig | ClusterSplit) -> Side:
     return "train"
 
 
+def _sides_by_hash(names: Iterable[str], config: SplitConfig | ClusterSplit) -> Numbers:
+    """The same of many, as numbers in `SIDES`."""
+    salt, sha256 = f"{config.salt}\0".encode(), hashlib.sha256
+    hashed = b"".join([sha256(salt + name.encode()).digest() for name in names])
+    place = np.frombuffer(hashed, ">u8")[::4] / 2**64
+    numbers = np.where(place < config.test, 2, np.where(place < config.test + config.validation, 1, 0))
+    return numbers.astype(np.uint8)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sides:
     """Of the records that it was made of, and of others by the same cuts."""
 
     judge: Callable[[Record], Side | Reject]
+    in_table: Callable[[pa.Table], Numbers]
+    """The same of the rows of a table: their numbers in `SIDES`, or `NO_SIDE`."""
     words: str = ""
     """Where the cuts are; empty where every record says it by itself."""
-    hashed: SplitConfig | None = None
-    """Where the group, or else the id, of a record says it: how."""
 
     def __call__(self, record: Record) -> Side | None:
         """The side; None of a record that is on none."""
@@ -75,23 +90,31 @@ def equals(records: Iterable[Record]) -> dict[str, str]:
 
 
 def sides_of(records: Iterable[Record], rule: SplitRule, clusters: Clusters = equals) -> Sides:
-    """The side of every record; `records` can be read several times. Eight bytes are kept of each, by time; by
-    cluster those that are in one. `clusters`: how near-duplicates are found.
+    """The side of every record. Eight bytes are kept of each, by time; by cluster those that are in one. `clusters`:
+    how near-duplicates are found.
 
     Raises ``DataError`` where no record tells what the rule asks for.
     """
     if isinstance(rule, TimeSplit):
-        return _by_time(records, rule)
+        return _by_time(records_of(records), rule)
     if isinstance(rule, ClusterSplit):
         return _by_cluster(records, rule, clusters)
     if isinstance(rule, GivenSplit):
-        return _given(records, rule)
-    return Sides(judge=lambda record: side_of(record.group or record.id, rule), hashed=rule)
+        return _given(records_of(records), rule)
+
+    def in_table(table: pa.Table) -> Numbers:
+        names = table["id"].to_pylist()
+        groups = table["group"]
+        if groups.null_count < len(groups):
+            names = [group or name for group, name in zip(groups.to_pylist(), names, strict=True)]
+        return _sides_by_hash(names, rule)
+
+    return Sides(judge=lambda record: side_of(record.group or record.id, rule), in_table=in_table)
 
 
 def divided(
     records: Records | Iterable[Record], rule: SplitRule, clusters: Clusters = equals
-) -> tuple[Records, list[Reject], Sides]:
+) -> tuple[Records, Rejects, Sides]:
     """The records that are on a side, the others with the reason, and the sides.
 
     Raises ``DataError`` as `sides_of`, and where a side is empty because of what was set aside or how the records lie.
@@ -99,17 +122,17 @@ def divided(
     held = records_of(records)
     sides = sides_of(held, rule, clusters)
     if rule.keeps_sides:
-        return held, [], sides
-    aside: list[Reject] = []
-    counts: Counter[str] = Counter()
+        return held, Rejects(), sides
+    aside = Rejects()
+    counts: Counter[Side] = Counter()
 
-    def is_on_one(record: Record) -> bool:
-        found = sides.judge(record)
-        if isinstance(found, Reject):
-            aside.append(found)
-            return False
-        counts[found] += 1
-        return True
+    def is_on_one(table: pa.Table) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        numbers = sides.in_table(table)
+        on_one = np.asarray(numbers != NO_SIDE)
+        counts.update(dict(zip(SIDES, np.bincount(numbers[on_one], minlength=len(SIDES)).tolist(), strict=True)))
+        refused = map(sides.refused, unpacked_records(table.filter(~on_one)) if not on_one.all() else ())
+        aside.extend(one for one in refused if one is not None)
+        return on_one
 
     kept = held.only(is_on_one)
     empty = [side for side in SIDES if not counts[side]]
@@ -133,15 +156,22 @@ def _by_cluster(records: Iterable[Record], rule: ClusterSplit, clusters: Cluster
             joined.join(("cluster", found[record.id]), ("group", record.group))
             grouped.add(record.group)
 
-    def judge(record: Record) -> Side:
-        if record.id in found:
-            return side_of(joined.name_of(("cluster", found[record.id])), rule)
-        if record.group is not None:
-            named = record.group in grouped
-            return side_of(joined.name_of(("group", record.group)) if named else record.group, rule)
-        return side_of(record.id, rule)
+    def name_of(identity: str, group: str | None) -> str:
+        if identity in found:
+            return joined.name_of(("cluster", found[identity]))
+        if group is not None:
+            return joined.name_of(("group", group)) if group in grouped else group
+        return identity
 
-    return Sides(judge=judge, words=f"by cluster: {len(found):,} records have near-duplicates, which stay together")
+    def in_table(table: pa.Table) -> Numbers:
+        who = zip(table["id"].to_pylist(), table["group"].to_pylist(), strict=True)
+        return _sides_by_hash((name_of(*one) for one in who), rule)
+
+    return Sides(
+        judge=lambda record: side_of(name_of(record.id, record.group), rule),
+        in_table=in_table,
+        words=f"by cluster: {len(found):,} records have near-duplicates, which stay together",
+    )
 
 
 class Unions:
@@ -171,12 +201,12 @@ class Unions:
         return root
 
 
-def _given(records: Iterable[Record], rule: GivenSplit) -> Sides:
+def _given(records: Records, rule: GivenSplit) -> Sides:
     meant: dict[str, Side] = {}
     for side in SIDES:
         meant |= dict.fromkeys(getattr(rule, side), side)
-    if not any(rule.column in record.columns for record in records):
-        known = sorted({name for record in records for name in record.columns})
+    known = sorted(records.column_names())
+    if rule.column not in known:
         raise DataError(
             f"data.split.column: no record has a column {rule.column!r}; there are {', '.join(known) or 'none'}: "
             "declare it under schema.fields with input: false, or name another"
@@ -192,7 +222,14 @@ def _given(records: Iterable[Record], rule: GivenSplit) -> Sides:
             where=where, code="unknown_side", reason=f"{where}: {words}", field=rule.column, value=word[:SHOWN]
         )
 
-    return Sides(judge=judge, words=f"as column {rule.column!r} says")
+    numbers = {word: SIDES.index(side) for word, side in meant.items()}
+
+    def in_table(table: pa.Table) -> Numbers:
+        name = CELL + rule.column
+        words = table[name].to_pylist() if name in table.column_names else [""] * table.num_rows
+        return np.asarray([numbers.get(word or "", NO_SIDE) for word in words], np.uint8)
+
+    return Sides(judge=judge, in_table=in_table, words=f"as column {rule.column!r} says")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,17 +255,27 @@ class Cuts:
                 return Reject(where=where, code=IN_GAP, reason=f"{where}: {words}", value=_told(at))
         return "test" if at >= self.test_us else "validation" if at >= self.validation_us else "train"
 
+    def in_table(self, table: pa.Table) -> Numbers:
+        """The same of the rows of a table."""
+        column = table["time_us"]
+        at = column.fill_null(0).to_numpy()
+        numbers = np.where(at >= self.test_us, 2, np.where(at >= self.validation_us, 1, 0)).astype(np.uint8)
+        for begin in (self.test_us, self.validation_us):
+            numbers[(begin - self.gap_us <= at) & (at < begin)] = NO_SIDE
+        numbers[column.is_null().to_numpy()] = NO_SIDE
+        return numbers
 
-def _by_time(records: Iterable[Record], rule: TimeSplit) -> Sides:
-    told = array("q", (one.time_us for one in records if one.time_us is not None))
-    if not told:
+
+def _by_time(records: Records, rule: TimeSplit) -> Sides:
+    told = [table["time_us"].drop_null().to_numpy() for table in records.tables()]
+    if not any(map(len, told)):
         raise DataError("data.split: by time, and no record tells its time; name a field of kind time in schema.time")
-    times = np.sort(np.frombuffer(told, dtype=np.int64))
+    times = np.sort(np.concatenate(told))
     cuts = _cuts(times, rule)
     span = f"records of {_told(int(times[0]))} to {_told(int(times[-1]))}"
     gap = f", {rule.gap_days:g} days before each are left out" if rule.gap_days else ""
     words = f"by time: {span}, validation from {_told(cuts.validation_us)}, test from {_told(cuts.test_us)}{gap}"
-    return Sides(judge=cuts, words=words)
+    return Sides(judge=cuts, in_table=cuts.in_table, words=words)
 
 
 def _cuts(times_N: np.ndarray[tuple[int], np.dtype[np.int64]], rule: TimeSplit) -> Cuts:

@@ -69,11 +69,11 @@ class OverriddenGate(TypedDict):
 
 @with_config(AS_SAID)
 class Decision(TypedDict, total=False):
-    """A gate's verdict (`kind: gate`), a person's `override` of some, or a `rollback`."""
+    """A gate's verdict (`kind: gate`), a person's `override` of some, a `rollback`, or what ended a `canary`."""
 
-    kind: Literal["gate", "override", "rollback"]
+    kind: Literal["gate", "override", "rollback", "canary"]
     pipeline: str
-    gate: str  # `override` and `rollback` of those kinds
+    gate: str  # `override`, `rollback` and `canary` of those kinds
     verdict: Verdict
     version: int | None  # None before the gate that registers one
     work_key: str
@@ -89,6 +89,7 @@ class Decision(TypedDict, total=False):
     holdout_uses: int | None
     times: dict[str, float]  # seconds since the epoch of what led here, for reading only
     run_id: str
+    finding: str  # id of what monitoring found, of a run that it asked for; `reason` has its words
     # of a person
     reason: str
     overrides: list[OverriddenGate]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from mlratchet.models.approval.standing import Approvals
 from mlratchet.models.data.quality.measure import Measure
 from mlratchet.models.evaluation.baselines import Baseline
+from mlratchet.models.gates.live import LiveEvidence
 from mlratchet.models.metrics.rows import RowOutputs
 
 
@@ -78,5 +79,6 @@ class Evidence:
     approval: Approvals | None = None  # signed documents; the judge verifies them
     holdout_uses: int | None = None  # how often these rows have gated before
     live: LiveReplay | None = None
+    canary: LiveEvidence | None = None  # of the candidate beside the champion, on real requests
     baselines: Mapping[str, Baseline] = field(default_factory=dict)  # by model, trained in this run
     missing: Mapping[str, str] = field(default_factory=dict)  # `champion`, `version 3`, `attributions` -> why

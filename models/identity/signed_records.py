@@ -13,19 +13,17 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.identity.keys import Keys
+from mlratchet.models.identity.record_kinds import is_misnamed, kind_of
 from mlratchet.models.identity.signing import (
     DetachedSignature,
-    Purpose,
-    Role,
     Signer,
     TrustedKeys,
     refuse_outside_life,
@@ -38,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 SIGNED = "signed"  # the field of a record that says who signed it
 ASIDE = "aside/"
+ASIDE_OF_LOG = "log/_aside/"  # no pipeline has such a name
 ADOPTIONS = "adoptions/"
 ADOPTABLE = ("registration", "dataset", "snapshot", "gate-run")  # no person's word chooses what runs take
 ADOPT = "`ratchet adopt NAME`"  # what to type; who knows the pipeline says its name
@@ -47,51 +46,6 @@ WHO_ADOPTS = (  # who has to do what, for a user who holds no such key
 )
 NEVER_REPLACED = ("ledger/", "decisions/", "signatures/", "approvals/")  # what is wrong there is for a person
 TRIES = 8  # at a name that somebody else writes to at the same time
-
-
-class Kind(NamedTuple):
-    """Of a record."""
-
-    purpose: Purpose
-    names: re.Pattern[str]  # of the objects that hold one
-    role: Role = "pipeline"  # of a key that may make it
-
-
-def _kind(purpose: Purpose, names: str, role: Role = "pipeline") -> Kind:
-    return Kind(purpose, re.compile(f"^{names}$"), role)
-
-
-KINDS = (
-    _kind("claim", r"work/[^/]+/claim-\d{6}\.json"),
-    _kind("result", r"work/[^/]+/e\d{6}/result\.json"),
-    _kind("checkpoint", r"work/[^/]+/e\d{6}/checkpoints/\d{9}/marker\.json"),
-    _kind("version", r"versions/[^/]+/\d{8}\.json"),
-    _kind("upload", r"work/[^/]+/uploads/[^/]+\.json"),
-    _kind("dataset", r"datasets/[^/]+\.json"),
-    _kind("snapshot", r"snapshots/[^/]+\.json"),
-    _kind("listing", r"listings/[^/]+/[^/]+\.json"),
-    _kind("reading", r"(readings|rejects)/[^/]+\.json"),
-    _kind("registration", r"registrations/[^/]+\.json"),
-    _kind("gate-run", r"gates/[^/]+/[^/]+\.json"),
-    _kind("deployment", r"deployments/[^/]+/\d{8}\.json"),
-    _kind("order", r"orders/[^/]+/[^/]+\.json"),
-    _kind("wait", r"waits/[^/]+/[^/]+\.json"),
-    _kind("study", r"studies/[^/]+/(finished|journal/\d{9})\.json"),
-    _kind("wear", r"holdout/[^/]+/\d{8}\.json"),
-    _kind("invitation", r"nodes/[^/]+/invitation\.json"),
-    _kind("report", r"runs/(last/)?[^/]+\.json"),
-    _kind("finding", r"findings/[^/]+/[0-9a-f]{64}\.json"),
-    _kind("window", r"windows/[^/]+/\d{8}\.json"),
-    _kind("adoption", r"adoptions/[^/]+/\d{8}\.json", "approver"),
-)
-
-
-OF_RECORDS_ALONE = (
-    "versions/", "datasets/", "snapshots/", "listings/", "readings/", "rejects/", "registrations/", "gates/",
-    "deployments/", "orders/", "adoptions/", "runs/", "findings/", "windows/",
-)  # fmt: skip
-OF_RECORDS_AND_OTHERS = ("work/", "studies/")  # whose other objects have no .json in their names
-BESIDE_WEAR = re.compile(r"^holdout/[^/]+/[^/]*\.json", re.DOTALL)  # deeper are uses of before they were a chain
 
 
 class ForeignRecord(ObjectNotFound):
@@ -111,19 +65,6 @@ class RevokedRecord(ForeignRecord):
     """By a key of ours that was revoked, and nothing shows that it is older: its work is done again."""
 
     code = "REVOKED"
-
-
-def kind_of(key: str) -> Kind | None:
-    """What kind of record an object of this name holds; None for an object that is no signed record."""
-    return next((kind for kind in KINDS if kind.names.match(key)), None)
-
-
-def is_misnamed(key: str) -> bool:
-    """Whether an object lies where records do and has the name of none: one digit more, a folder in between. Readers
-    that list a folder find it, and nobody of ours writes one."""
-    beside = key.startswith(OF_RECORDS_ALONE) or (key.startswith(OF_RECORDS_AND_OTHERS) and ".json" in key)
-    beside = beside or BESIDE_WEAR.match(key) is not None or (key.startswith("nodes/") and "invitation" in key)
-    return beside and kind_of(key) is None
 
 
 def signed_record(document: Mapping[str, Any], key: str, signer: Signer, *, at_s: float) -> bytes:
@@ -203,8 +144,14 @@ def bare(store: ObjectStore) -> ObjectStore:
 
 def keep_aside(store: ObjectStore, key: str, held: bytes) -> None:
     """A copy of what somebody left under a name of ours."""
-    store.create(f"{ASIDE}{digest_bytes(held)}/{key}", held)
-    logger.warning("%s/%s is not ours: a copy is under %s, and it is written over", store.bucket, key, ASIDE)
+    place = aside_of(key)
+    store.create(f"{place}{digest_bytes(held)}/{key}", held)
+    logger.warning("%s/%s is not ours: a copy is under %s, and it is written over", store.bucket, key, place)
+
+
+def aside_of(key: str) -> str:
+    """Where copies of what lay under a name are kept: who writes the log may write nowhere else."""
+    return ASIDE_OF_LOG if key.startswith("log/") else ASIDE
 
 
 def write_over(store: ObjectStore, key: str, ours: bytes) -> None:

@@ -26,12 +26,14 @@ from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import ConfigurationError, SecurityError
 from pydantic import Field, ValidationError, field_validator
 
-Role = Literal["pipeline", "approver"]
+Role = Literal["pipeline", "approver", "log"]  # `log`: of the log writer; it signs log files and nothing else
 Purpose = Literal[
     "decision", "ledger", "approval", "columns", "head",
     # signed records (`signed_records.py`)
     "claim", "result", "checkpoint", "upload", "dataset", "snapshot", "listing", "reading", "registration", "gate-run",
     "version", "deployment", "order", "wait", "report", "study", "wear", "invitation", "adoption", "finding", "window",
+    "hold", "answer", "retrain", "canary",
+    "log-file", "log-rewrite", "label-request", "log-hash",
 ]  # fmt: skip
 KEY_BYTES = 32
 FORMAT: Literal[1] = 1  # of the public list

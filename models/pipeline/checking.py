@@ -10,6 +10,7 @@ from mlratchet.models.gates.validation import validate_policy
 from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.preparation.section import PreparationSection
+from mlratchet.models.promotion.canary.config import canary_problems
 from mlratchet.models.schema.fields import Schema
 from mlratchet.models.sources.formats import format_read, options_of
 from mlratchet.models.workloads.base import Workload
@@ -24,6 +25,7 @@ def check_gates(spec: PipelineSpec, workload: Workload) -> list[str]:
         for name in spec.serving.defaults
         if name not in columns
     ]
+    problems += canary_problems(spec.serving.canary, spec.gates, logged=spec.serving.log.enabled)
     try:
         signature_of(workload, spec.serving.defaults, spec.serving.ranges)
     except ConfigurationError as error:

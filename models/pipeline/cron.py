@@ -54,7 +54,7 @@ DAY, MONTH, WEEKDAY = CRON_FIELDS[2:]
 
 
 @dataclass
-class Values:
+class CronValues:
     """What a field names."""
 
     plain: set[int] = field(default_factory=set)
@@ -95,9 +95,9 @@ def _miscounted(line: str, count: int) -> str:
     )
 
 
-def _values(place: CronField, text: str) -> Values:
+def _values(place: CronField, text: str) -> CronValues:
     """Raises ``BadFieldError``."""
-    found = Values()
+    found = CronValues()
     if "?" in text:
         if text != "?" or not place.is_day:
             raise BadFieldError(
@@ -171,14 +171,14 @@ def _cycle(place: CronField, low: int, high: int, step: int) -> list[int]:
     return before + list(range(place.least + skipped, high + 1, step))
 
 
-def _refuse_mixture(weekdays: Values) -> None:
+def _refuse_mixture(weekdays: CronValues) -> None:
     days = {day for day, _ in weekdays.weeks}
     if days and weekdays.plain - days and len(weekdays.plain | days) + weekdays.star != len(WEEKDAYS):
         name = WEEKDAYS[min(weekdays.plain - days)]
         raise BadFieldError(f"day of week: {name} of every week cannot stand beside # or L; write a # for it too")
 
 
-def _meets(days: Values, months: Values, weekdays: Values) -> bool:
+def _meets(days: CronValues, months: CronValues, weekdays: CronValues) -> bool:
     return any(
         day in _of_weeks(year, month, weekdays)
         for year in YEARS
@@ -187,11 +187,11 @@ def _meets(days: Values, months: Values, weekdays: Values) -> bool:
     )
 
 
-def _months(months: Values) -> Iterable[int]:
+def _months(months: CronValues) -> Iterable[int]:
     return range(MONTH.least, MONTH.most + 1) if months.star else sorted(months.plain)
 
 
-def _days(days: Values, count: int) -> Iterable[int]:
+def _days(days: CronValues, count: int) -> Iterable[int]:
     """Of a month of so many days."""
     if days.star:
         return range(1, count + 1)
@@ -199,7 +199,7 @@ def _days(days: Values, count: int) -> Iterable[int]:
     return there | {count} if days.last_day and there == days.plain else there
 
 
-def _of_weeks(year: int, month: int, weekdays: Values) -> set[int]:
+def _of_weeks(year: int, month: int, weekdays: CronValues) -> set[int]:
     """The days of a month that # and L leave: all of them where there are none."""
     first, count = calendar.monthrange(year, month)  # Monday is 0
     if not weekdays.weeks:
@@ -214,8 +214,8 @@ def _of_weeks(year: int, month: int, weekdays: Values) -> set[int]:
     return found
 
 
-def _never(days: Values, months: Values) -> str:
-    if _meets(days, months, Values()):
+def _never(days: CronValues, months: CronValues) -> str:
+    if _meets(days, months, CronValues()):
         return "never comes: # and L of a weekday have to fall on a day of month; write * as the day of month"
     names = ", ".join(MONTHS[month - 1].capitalize() for month in _months(months))
     longest = max(calendar.monthrange(YEARS[0], month)[1] for month in _months(months))  # a leap year

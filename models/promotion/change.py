@@ -11,6 +11,7 @@ from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ledger.port import Ledger
 from mlratchet.models.ports.registry import Registry, RegistryError
+from mlratchet.models.promotion.holds import HoldBook
 from mlratchet.models.promotion.move import project, promote_version, refuse_cut_ledger
 from mlratchet.models.registration.record import Registration
 
@@ -30,6 +31,7 @@ def change_champion(
     registry: Registry,
     record: Registration,
     *,
+    holds: HoldBook,
     authorise: Callable[[], str],
     over_generation: int,
     actor: str,
@@ -37,13 +39,14 @@ def change_champion(
     action: Literal["promote", "rollback"] = "promote",
     without_registry: bool = False,
 ) -> ChampionChange:
-    """Four steps, always in this order: the ledger is whole; a signed decision allows it; one ledger entry; the
-    registry follows.
+    """Five steps, always in this order: the ledger is whole; nothing holds the pipeline, unless it goes back; a signed
+    decision allows it; one ledger entry; the registry follows.
 
     Args:
         ledger: Where the entry is appended.
         registry: What follows it.
         record: Of the version that becomes champion.
+        holds: What may hold the pipeline.
         authorise: Gives the digest of the decision that allows just this, after it has verified that decision and the
             version's bytes; raises ``SecurityError`` or ``GateRefusedError``.
         over_generation: The newest generation that the decision knows; 0 without one.
@@ -52,14 +55,20 @@ def change_champion(
         action: As the entry says it.
         without_registry: It may be away, and the entry stands all the same: a rollback must always be possible.
 
-    Raises ``SecurityError`` for a ledger whose newest entry is gone, ``LedgerConflict`` when another change came first.
+    Raises ``SecurityError`` for a ledger whose newest entry is gone, ``GateRefusedError`` for a promotion of a pipeline
+    that is held, ``LedgerConflict`` when another change came first.
     """
     with suppress(*((RegistryError,) if without_registry else ())):
         refuse_cut_ledger(ledger, registry, record.name)
+    if action == "promote":
+        holds.refuse_held(record.name)  # before a person's override is written down
+    decision = authorise()
+    if action == "promote":
+        holds.refuse_held(record.name)  # to verify bytes takes its time, and monitoring looks meanwhile
     entry = promote_version(
         ledger,
         record,
-        decision=authorise(),
+        decision=decision,
         actor=actor,
         reason=reason,
         expected_generation=over_generation,

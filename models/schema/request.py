@@ -106,6 +106,8 @@ def _value(value: Any, name: str, field: Field, row: int | None) -> Any:
             shape = " x ".join(map(str, field.shape or ()))
             raise FieldError(name, "bad_shape", f"expected numbers as nested lists of {shape}", row=row)
         return numbers
+    if isinstance(value, bytes) and kind in ("image", "audio"):
+        return value  # a file that came as one: no JSON holds bytes
     if not isinstance(value, str):
         raise FieldError(name, "not_text", f"got {_kind(value)}, expected {WORDS[kind]}", row=row)
     if kind in ("image", "audio"):

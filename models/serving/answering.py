@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,20 +15,23 @@ from mlratchet.models.serving.asked import Asked, ClientGoneError
 from mlratchet.models.serving.batcher import Batcher
 from mlratchet.models.serving.body import Body
 from mlratchet.models.serving.config import ServingConfig
+from mlratchet.models.serving.deadline import HEADER, NEVER, timeout_s, within
 from mlratchet.models.serving.metrics import PipelineMetrics
 from mlratchet.models.serving.observing import Answered, Observer
-from mlratchet.models.serving.predictor import NoFiniteAnswerError, Predictor
+from mlratchet.models.serving.predictor import Answers, NoFiniteAnswerError, Predictor
+from mlratchet.models.serving.reading.limits import check_count
+from mlratchet.models.serving.reading.media import check_media_type, read_request
 from mlratchet.models.serving.refusal import BadRequestError
 from mlratchet.models.serving.reply import Reply, json_reply, problem
 from mlratchet.models.serving.routing import Router, Variant
-from mlratchet.models.serving.schema import check_count, instances_of_request, rows_of
+from mlratchet.models.serving.schema import rows_of_content
 from mlratchet.models.serving.together import PreparedTogether
 from mlratchet.models.serving.troubles import Troubles
 from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.workloads.examples import ExamplePreparer
 
 logger = logging.getLogger(__name__)
-JSON_TYPE = "application/json"
+TIMEOUT = HEADER.encode()
 VERSION_HEADER = "x-model-version"
 SHORT_BYTES = 32_768  # a longer body, and every picture, is read on a thread: others are answered meanwhile
 CLIENT_GONE = 499  # as others count it; nobody reads the answer
@@ -61,8 +65,14 @@ class Answering:
 
     async def answer(self, asked: Asked) -> Reply:
         """The answer to one request; 4xx names the field."""
+        reply = await self.replied(asked, self._answer)
+        self._metrics.request(str(asked.status), asked.version)
+        return reply
+
+    async def replied(self, asked: Asked, road: Callable[[Asked], Awaitable[Reply]]) -> Reply:
+        """What `road` gives, or the answer to whatever it raises."""
         try:
-            reply = await self._answer(asked)
+            reply = await road(asked)
         except BadRequestError as error:
             reply = self._refused(asked, error)
         except NoFiniteAnswerError as error:
@@ -72,49 +82,67 @@ class Answering:
             reply = Reply(400, b"")
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer and the log a line
             reply = self._failed(asked, error)
-        self._metrics.request(str(asked.status), asked.version)
         return reply
 
     async def _answer(self, asked: Asked) -> Reply:
         """The road itself. Raises what stands above."""
-        asked.variant = self._routed(asked)  # for whom nobody can answer is refused before its body is read
+        asked.variant = self.routed(asked)  # for whom nobody can answer is refused before its body is read
+        seconds = timeout_s(asked.header(TIMEOUT))
         with self.room.arrival() as held:
-            body = await self._read(asked, held)
-            held.wait()
-            variant = asked.variant = self._routed(asked)  # a body may have taken long: who serves now answers
-            asked.rows = await self._prepared(asked, body, variant.predictor, held)
-            asked.answers = await self._batcher.predict(variant.predictor, asked.rows)
+            if seconds is None:
+                answers = await self._answered(asked, held, NEVER)
+            else:
+                async with within(seconds, time.perf_counter() - asked.began) as until_s:
+                    answers = await self._answered(asked, held, until_s)
         asked.status = 200
+        assert asked.rows is not None, "they were asked about"
         self._metrics.answered(len(asked.rows), asked.version, time.perf_counter() - asked.began)
-        answer = {"predictions": asked.answers.predictions, "version": variant.predictor.version}
+        answer = {"predictions": answers.predictions, "version": asked.variant.predictor.version}
         return json_reply(answer, 200, [version_header(asked.version)])
 
-    async def _read(self, asked: Asked, held: Held) -> bytes:
-        kind = (asked.header(b"content-type") or JSON_TYPE).lower().split(";")[0].strip()
-        if kind != JSON_TYPE:
-            raise BadRequestError("content-type", f"got {kind[:100]!r}, expected {JSON_TYPE}", 415)
-        return await self._body.read(asked, held.take)
+    async def _answered(self, asked: Asked, held: Held, until_s: float) -> Answers:
+        """What the model says, as long as somebody waits for it."""
+        predictor = await self.read(asked, held)
+        assert asked.rows is not None, "they were read"
+        asked.answers = await self._batcher.predict(predictor, asked.rows, until_s=until_s, is_gone=asked.is_gone)
+        return asked.answers
 
-    def _routed(self, asked: Asked) -> Variant:
+    async def read(self, asked: Asked, held: Held) -> Predictor:
+        """Fill in the rows; returns who answers them."""
+        assert asked.variant is not None, "it was routed"
+        content_type = asked.header(b"content-type")
+        check_media_type(content_type, asked.variant.predictor.signature)
+        body = await self._body.read(asked, held.take)
+        held.wait()
+        asked.variant = self.routed(asked)  # a body may have taken long: who serves now answers
+        asked.rows = await self._prepared(asked, body, content_type, asked.variant.predictor, held)
+        return asked.variant.predictor
+
+    def routed(self, asked: Asked) -> Variant:
+        """Who answers. Raises ``BadRequestError`` (503) while nobody does."""
         variant = self._router.route(asked.request_key)
         if variant is None:
             words = "no champion is loaded yet; see /health"
             raise BadRequestError("model", words, 503, retry_after_s=RETRY_AFTER_S)
         return variant
 
-    async def _prepared(self, asked: Asked, body: bytes, predictor: Predictor, held: Held) -> Inputs:
+    async def _prepared(
+        self, asked: Asked, body: bytes, content_type: str | None, predictor: Predictor, held: Held
+    ) -> Inputs:
         """The rows, as the version that answers prepares them."""
         signature = predictor.signature
         here = predictor.preparer is None and signature.input.kind != "image"
         if len(body) <= SHORT_BYTES and here:
-            asked.instances = instances_of_request(body)
-            if not predictor.prepares_together:
-                return rows_of(asked.instances, signature)
-            check_count(asked.instances, signature)
-            return await self._together.rows(asked.instances, signature)
+            content = read_request(body, signature, content_type)
+            asked.instances = content.instances
+            if content.rows is not None or not predictor.prepares_together:
+                return rows_of_content(content, signature)
+            with content.told():
+                check_count(content.instances, signature)
+                return await self._together.rows(content.instances, signature)
         loop = asyncio.get_running_loop()
         asked.instances, rows = await loop.run_in_executor(
-            self._reader, read_aside, body, signature, predictor.preparer
+            self._reader, read_aside, body, content_type, signature, predictor.preparer
         )
         held.take(rows.nbytes)
         return rows
@@ -131,7 +159,7 @@ class Answering:
 
     def _failed(self, asked: Asked, error: Exception) -> Reply:
         asked.status, asked.error = 500, type(error).__name__
-        self._troubles.failed(asked.request_id, "/predict", asked.version, error)
+        self._troubles.failed(asked.request_id, asked.path, asked.version, error)
         words = "failed to answer; its log says why under this id"
         return problem("server", words, 500, [version_header(asked.version)], request_id=asked.request_id)
 
@@ -166,10 +194,12 @@ class Answering:
         )
 
 
-def read_aside(body: bytes, signature: Signature, preparer: ExamplePreparer | None) -> tuple[Any, Inputs]:
+def read_aside(
+    body: bytes, content_type: str | None, signature: Signature, preparer: ExamplePreparer | None
+) -> tuple[Any, Inputs]:
     """What a long body asks about, and its rows, on another thread."""
-    instances = instances_of_request(body)
-    return instances, rows_of(instances, signature, preparer=preparer)
+    content = read_request(body, signature, content_type)
+    return content.instances, rows_of_content(content, signature, preparer=preparer)
 
 
 def version_header(version: str) -> tuple[bytes, bytes]:

@@ -101,7 +101,11 @@ class ServingApp:
     async def _other(self, scope: Scope, receive: Receive, send: _Passing, request_id: str) -> None:
         """Everything but `/NAME/predict`."""
         endpoint, path, pages = self._place(scope["path"])
+        scope.setdefault("state", {})["request_id"] = request_id
         known = {method for method, page in pages if page == path}
+        if endpoint is None and path[1:] in self._endpoints:  # its page names what it loads from there
+            await Reply(308, b"", [(b"location", f"{path[1:]}/".encode())])(scope, receive, send)
+            return
         try:
             if endpoint is not None and path == PREDICT:
                 known = {"POST"}

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
+from mlratchet.models.serving.asked import ClientGoneError
+from mlratchet.models.serving.deadline import NEVER, overdue
 from mlratchet.models.serving.pace import Pace
 from mlratchet.models.serving.predictor import Answers, Predictor
-from mlratchet.models.serving.schema import MAX_ROW_BYTES
+from mlratchet.models.serving.reading.limits import MAX_ROW_BYTES
 from mlratchet.models.tensors.named import Inputs
 
 POLL_S = 0.01  # between two looks at what is still asked, at the end
 Found = list[Answers | BaseException]
+LONG_S = 0.05  # who waited longer may be gone: it costs more to ask than to compute most requests
+
+
+def here() -> bool:
+    """The client that is always there."""
+    return False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,6 +33,19 @@ class _Waiting:
     rows: Inputs
     predictor: Predictor
     answer: asyncio.Future[Answers]
+    since_s: float  # the event loop's time
+    until_s: float
+    is_gone: Callable[[], bool]
+
+    def is_wanted(self, now_s: float) -> bool:
+        """Whether somebody waits for it and has time."""
+        if self.answer.done():  # whoever asked stopped waiting
+            return False
+        if now_s >= self.until_s:
+            self.answer.set_exception(overdue(self.until_s - self.since_s))
+        elif now_s - self.since_s > LONG_S and self.is_gone():
+            self.answer.set_exception(ClientGoneError())
+        return not self.answer.done()
 
 
 class Batcher:
@@ -48,10 +69,15 @@ class Batcher:
             await asyncio.sleep(POLL_S)
         self._thread.shutdown()
 
-    async def predict(self, predictor: Predictor, rows: Inputs) -> Answers:
-        """The answers to one request's rows. Raises what the model raises for them."""
+    async def predict(
+        self, predictor: Predictor, rows: Inputs, *, until_s: float = NEVER, is_gone: Callable[[], bool] = here
+    ) -> Answers:
+        """The answers to one request's rows. Raises what the model raises for them.
+
+        `until_s`: after it (the event loop's time), and once the client `is_gone`, what still waits is not computed:
+        ``BadRequestError`` (504) or ``ClientGoneError``."""
         loop = asyncio.get_running_loop()
-        one = _Waiting(rows, predictor, loop.create_future())
+        one = _Waiting(rows, predictor, loop.create_future(), loop.time(), until_s, is_gone)
         self._waiting.append(one)
         if not self._asking:
             self._asking = True
@@ -61,7 +87,11 @@ class Batcher:
     def _ask(self, loop: asyncio.AbstractEventLoop) -> None:
         """The model, for what waits. A method of its own, so that no variable keeps a version alive that was swapped
         out while nobody asks."""
-        batch = self._gather()
+        now_s = loop.time()
+        batch = [one for one in self._gather() if one.is_wanted(now_s)]
+        if not batch:
+            self._settle([], [], loop)
+            return
         predictor, rows = batch[0].predictor, sum(len(one.rows) for one in batch)
         if self._pace.is_quick(predictor, rows):
             self._settle(batch, self._timed(batch), loop)
@@ -83,7 +113,7 @@ class Batcher:
 
     def _settle(self, batch: list[_Waiting], found: Found, loop: asyncio.AbstractEventLoop) -> None:
         for one, answers in zip(batch, found, strict=True):
-            if not one.answer.done():  # else the client is gone
+            if not one.answer.done():  # else its time is over
                 settle(one.answer, answers)
         if self._waiting:
             loop.call_soon(self._ask, loop)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from mlratchet.models.config import StrictModel
+from mlratchet.models.inference_log.config import LabelsConfig, LogConfig
+from mlratchet.models.promotion.canary.config import CanaryConfig
 from pydantic import Field, field_validator
 
 MOST_BYTES = "x-max-bytes"  # in the description of a server: of a request's body
@@ -31,6 +33,12 @@ class ServingConfig(StrictModel):
     """Column of a table -> lowest and highest value; a request outside is refused."""
     poll_seconds: float = Field(default=1.0, gt=0, le=3600)
     """How often it is asked whether there is a new champion; of pipelines that share a process, the shortest holds."""
+    canary: CanaryConfig | None = Field(default=None, exclude_if=lambda value: value is None)
+    """What a new version has to stand on real requests before the champion gate; null: nothing."""
+    log: LogConfig = Field(default=LogConfig(), exclude_if=lambda value: value == LogConfig())
+    """What is written down of requests."""
+    labels: LabelsConfig | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Labels that come later; null: through `/feedback` alone."""
 
     @field_validator("ranges")
     @classmethod

@@ -35,6 +35,22 @@ class PredictorLoader(Protocol):
         ...
 
 
+class BesideFollower(Protocol):
+    """Keeps a candidate beside the champion, or nobody (`canary_follower.py`). Never raises."""
+
+    def look(self, chain: Chain) -> None:
+        """With the ledger as it was just verified."""
+        ...
+
+    def lost(self, error: Exception) -> None:
+        """The ledger could not be read."""
+        ...
+
+    def wants_a_look_in(self) -> float | None:
+        """Seconds until it wants to be looked at though nothing was noticed; None: until something is."""
+        ...
+
+
 class ChampionFollower:
     """Keeps the slot of one pipeline at the head of its ledger."""
 
@@ -48,11 +64,13 @@ class ChampionFollower:
         store: ObjectStore,
         loader: PredictorLoader,
         give_back: Callable[[], None] = lambda: None,
+        beside: BesideFollower | None = None,
     ) -> None:
-        """`give_back`: frees what a champion that serves no longer left; called a moment after a swap."""
+        """`give_back`: frees what a champion that serves no longer left; called a moment after a swap. `beside`:
+        keeps a candidate in its canary beside the champion."""
         self._name, self._slot = name, slot
         self._ledger, self._keys, self._store, self._loader = ledger, keys, store, loader
-        self._give_back = give_back
+        self._give_back, self._beside = give_back, beside
         self._served: Link | None = None  # the entry that promoted what serves
         self._before: LedgerEntry | None = None  # the entry behind the version before, which stays loaded
         self._failed: str | None = None  # digest of the head that could not be served
@@ -77,8 +95,14 @@ class ChampionFollower:
             self.look(time.monotonic())
             if self._untidy and not self._woken.wait(TIDY_S):
                 self.tidy()
-            at = self._slot.next_try_at
-            self._woken.wait(max(0.0, at - time.monotonic()) if at is not None else None)
+            self._woken.wait(self._pause_s())
+
+    def _pause_s(self) -> float | None:
+        """Seconds until there is something to look at though nobody wakes it; None: there is nothing."""
+        at = self._slot.next_try_at
+        tries_s = max(0.0, at - time.monotonic()) if at is not None else None
+        beside_s = self._beside.wants_a_look_in() if self._beside is not None else None
+        return min((s for s in (tries_s, beside_s) if s is not None), default=None)
 
     def look(self, now: float) -> None:
         """Once. A champion that cannot be loaded leaves the old one serving, says so in /health with the next try, and
@@ -113,7 +137,7 @@ class ChampionFollower:
     def follow(self) -> None:
         """Load the ledger's head unless it is served already."""
         self._failed = None
-        chain = self._ledger.chain(self._name)
+        chain = self._chain()
         head = chain.head
         self._failed = head.digest if head is not None else None
         refuse_other(chain, self._served)
@@ -133,6 +157,20 @@ class ChampionFollower:
         self._served = head
         self._slot.swap(predictor)
         logger.info("%s: version %s (generation %s) is served", self._name, entry.version, entry.generation)
+        if self._beside is not None:  # a canary under this very entry waited for its champion
+            self._beside.look(chain)
+
+    def _chain(self) -> Chain:
+        """The ledger; whoever is beside the champion is told of it first, because a new entry ends a canary."""
+        try:
+            chain = self._ledger.chain(self._name)
+        except Exception as error:
+            if self._beside is not None:
+                self._beside.lost(error)
+            raise
+        if self._beside is not None:
+            self._beside.look(chain)
+        return chain
 
     def _predictor(self, record: Registration, entry: LedgerEntry) -> Predictor:
         """Of the version that the entry promotes: the one before is still there, verified and warm."""

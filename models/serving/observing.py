@@ -24,7 +24,7 @@ class Answered:
     status: int  # 499: the client was gone
     error: str  # what the client was told is wrong; "" for an answer
     client_key: str | None  # whose rows they are, as the client says
-    instances: list[Any] | None  # as the client sent them
+    instances: list[Any] | None  # as JSON has them, but files as their bytes; None of an array without names, too
     rows: Inputs | None  # prepared, as the model takes them
     output: np.ndarray[Any, Any] | None  # (N, ...) float32, of the model
     predictions: list[dict[str, Any]] | None  # as the client was answered

@@ -9,8 +9,12 @@ import numpy as np
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.serving.config import MOST_BYTES, ServingConfig
+from mlratchet.models.serving.deadline import HEADER, LONGEST_MS
 from mlratchet.models.serving.examples import example_schema
-from mlratchet.models.serving.schema import most_instances
+from mlratchet.models.serving.explaining.described import explanation_schema
+from mlratchet.models.serving.reading.described import other_bodies
+from mlratchet.models.serving.reading.limits import most_instances
+from mlratchet.models.serving.reading.media import JSON
 from mlratchet.models.tensors.spec import TensorSpec
 
 Json = dict[str, Any]
@@ -19,10 +23,11 @@ REFUSALS = {
     "400": "The body is not JSON",
     "408": "The request did not arrive in time",
     "413": "The request is too large",
-    "415": "The content type is not application/json",
+    "415": "The content type is none in which this model's examples are told",
     "421": "The Host is not a name of this server",
     "422": "A field is wrong",
     "500": "The model or the server failed; the id stands in the log",
+    "504": "There was no answer within x-timeout-ms",
 }
 
 
@@ -136,11 +141,28 @@ def row_by_position(signature: Signature) -> Json:
     }
 
 
-def request(signature: Signature | None) -> Json:
-    """The JSON schema of the body of `/predict`."""
+def request(signature: Signature | None, most: int | None = None) -> Json:
+    """The JSON schema of a body: many instances (at most so many; None: as a request may hold), or one that stands for
+    itself."""
+    listed = many(signature, most)
+    return {"anyOf": [listed, one_alone(signature)]} if signature is not None else listed
+
+
+def one_alone(signature: Signature) -> Json:
+    """An instance that is told from a list of them: an object has at least one field, a list one value."""
+    described = instance(signature)
+    forms = [{**one, **AT_LEAST_ONE[one["type"]]} for one in described.get("oneOf", [described])]
+    return {"oneOf": forms} if len(forms) > 1 else forms[0]
+
+
+AT_LEAST_ONE: Json = {"object": {"minProperties": 1}, "array": {}}
+
+
+def many(signature: Signature | None, most: int | None = None) -> Json:
+    """The JSON schema of a list of instances."""
     instances: Json = {"type": "array", "minItems": 1, "items": instance(signature)}
     if signature is not None:
-        instances["maxItems"] = most_instances(signature)
+        instances["maxItems"] = most or most_instances(signature)
     return {
         "type": "object",
         "required": ["instances"],
@@ -219,6 +241,16 @@ READY: Json = {
 }
 
 
+PARAMETERS: list[Json] = [
+    {
+        "name": HEADER,
+        "in": "header",
+        "description": "until when the answer is wanted: it is not computed afterwards",
+        "schema": {"type": "integer", "minimum": 1, "maximum": LONGEST_MS},
+    },
+]
+
+
 def answer(words: str, schema: Json, headers: Json | None = None) -> Json:
     """One of the responses of an operation."""
     described: Json = {"x-request-id": {"schema": {"type": "string"}}, **(headers or {})}
@@ -243,18 +275,33 @@ def openapi(
     }
     retry: Json = {"retry-after": {"schema": {"type": "integer"}, "description": "seconds"}}
     busy = answer("No champion is loaded yet, or too many requests are waiting", PROBLEM, version | retry)
-    described = {"schema": request(signature), "example": example(signature)}
-    predict = {
+    others = other_bodies(signature) if signature is not None else {}
+    in_json = {"schema": request(signature), "example": example(signature)}
+    content = {JSON: in_json, **others}
+    predict: Json = {
         "summary": "Predict with the champion",
         MOST_BYTES: config.max_request_bytes,
         "description": f"At most {config.max_request_bytes} bytes, within {config.read_seconds:g} s.",
         "operationId": "predict",
-        "requestBody": {"required": True, "content": {"application/json": described}},
+        "parameters": PARAMETERS,
+        "requestBody": {"required": True, "content": content},
         "responses": {
             "200": answer("One prediction per instance", reply, version),
             **{status: answer(words, PROBLEM) for status, words in REFUSALS.items()},
             "503": busy,
         },
+    }
+
+    why = explanation_schema(prediction(signature, answer_schema))
+    explain = {
+        **predict,
+        "summary": "Explain the prediction for one example",
+        "operationId": "explain",
+        "requestBody": {
+            "required": True,
+            "content": {JSON: {**in_json, "schema": request(signature, most=1)}, **others},
+        },
+        "responses": {**predict["responses"], "200": answer("What adds to the prediction", why, version)},
     }
 
     def page(words: str, operation: str, responses: Json) -> Json:
@@ -267,6 +314,7 @@ def openapi(
         "servers": [{"url": f"/{name}"}],
         "paths": {
             "/predict": {"post": predict},
+            "/explain": {"post": explain},
             "/health": page("Alive, and what it serves", "health", {"200": answer("Facts", HEALTH)}),
             "/ready": page(
                 "Whether a champion is loaded",

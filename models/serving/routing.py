@@ -1,14 +1,20 @@
-"""Who answers a request: the champion, or a canary that takes a share of the requests."""
+"""Who answers a request: the champion, or for a sticky share of the clients the candidate in its canary.
+
+A client is a point between 0 and 1, a hash of its key and of the candidate's work: below the share it is answered by
+the candidate. So whoever was among the first 5 % is among the 25 %, every server gives the same answer, and another
+candidate takes other clients.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.serving.slot import Slot
 
-VariantName = Literal["champion", "canary"]
+VariantName = Literal["champion", "canary", "shadow"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +29,7 @@ class Router(Protocol):
     """Asked once per request, on the event loop: it neither waits nor raises."""
 
     def route(self, request_key: str | None) -> Variant | None:
-        """Who answers a request of this key (None: it named none); None while nothing is served."""
+        """Who answers a request of this key (None: the champion's); None while nothing is served."""
         ...
 
     def shadow(self) -> Predictor | None:
@@ -31,20 +37,37 @@ class Router(Protocol):
         ...
 
 
-class ChampionOnly:
-    """Every request is the champion's, nothing is asked twice."""
+def place_of(client: str, salt: str) -> float:
+    """Of a client, in [0, 1)."""
+    found = hashlib.blake2b(client.encode("utf-8", "replace"), digest_size=8, key=salt.encode()[:64])
+    return int.from_bytes(found.digest(), "big") / 2**64
+
+
+def in_share(client: str, salt: str, share: float) -> bool:
+    """Whether a client is given to the candidate."""
+    return share > 0 and place_of(client, salt) < share
+
+
+class BesideRouter:
+    """Follows the slot: the champion, beside it a candidate's share, and its shadow."""
 
     def __init__(self, slot: Slot) -> None:
         self._slot = slot
-        self._variant: Variant | None = None
+        self._champion: Variant | None = None
+        self._canary: Variant | None = None
 
-    def route(self, request_key: str | None) -> Variant | None:  # noqa: ARG002 - as the port says it
+    def route(self, request_key: str | None) -> Variant | None:
         """See the port."""
-        current = self._slot.current
-        if self._variant is None or self._variant.predictor is not current:
-            self._variant = Variant("champion", current) if current is not None else None
-        return self._variant
+        current, beside = self._slot.current, self._slot.beside
+        if self._champion is None or self._champion.predictor is not current:
+            self._champion = Variant("champion", current) if current is not None else None
+        if beside is None or request_key is None or not in_share(request_key, beside.salt, beside.share):
+            return self._champion
+        if self._canary is None or self._canary.predictor is not beside.predictor:
+            self._canary = Variant("canary", beside.predictor)
+        return self._canary
 
     def shadow(self) -> Predictor | None:
         """See the port."""
-        return None
+        beside = self._slot.beside
+        return beside.predictor if beside is not None and beside.shadow else None

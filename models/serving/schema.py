@@ -5,19 +5,19 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-import json
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import orjson
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.serving.examples import prepared_rows
 from mlratchet.models.serving.named import example_of
 from mlratchet.models.serving.numbers import row_of
+from mlratchet.models.serving.reading.content import RequestContent
+from mlratchet.models.serving.reading.limits import MAX_ROW_BYTES, WORDS, check_count
+from mlratchet.models.serving.reading.media import read_request
 from mlratchet.models.serving.refusal import BadRequestError, RowPlace
 from mlratchet.models.sources.decoding import AS_DECLARED, FORMATS, decode_image
 from mlratchet.models.sources.record import InputSpec
@@ -26,35 +26,23 @@ from mlratchet.models.tensors.spec import ONE, TensorSpec
 from mlratchet.models.workloads.examples import ExamplePreparer
 from PIL import Image
 
-MAX_INSTANCES = 4096
-MAX_ROW_BYTES = 64_000_000  # of all rows of a request as the model takes them: a few kB of pictures can be gigabytes
-WORDS = 200  # characters of a client's own words that an answer repeats
+
+def parse_request(
+    body: bytes, signature: Signature, preparer: ExamplePreparer | None = None, content_type: str | None = None
+) -> Inputs:
+    """The rows of a request. `preparer`: of a version that prepares in a child; `content_type`: None: JSON. Raises
+    ``BadRequestError``."""
+    return rows_of_content(read_request(body, signature, content_type), signature, preparer=preparer)
 
 
-def most_instances(signature: Signature) -> int:
-    """How many instances one request may hold."""
-    spec = signature.input
-    row_bytes = sum(one.row_bytes for one in spec.specs)
-    return max(1, min(MAX_INSTANCES, MAX_ROW_BYTES // max(1, row_bytes)))
-
-
-def parse_request(body: bytes, signature: Signature, preparer: ExamplePreparer | None = None) -> Inputs:
-    """The rows of a request. `preparer`: of a version that prepares in a child. Raises ``BadRequestError``."""
-    return rows_of(instances_of_request(body), signature, preparer=preparer)
-
-
-def instances_of_request(body: bytes) -> Any:
-    """What a request asks about, as JSON holds it. Raises ``BadRequestError`` for a body that is no such object."""
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as exc:
-        raise _unreadable(body, exc) from exc
-    if not isinstance(document, dict):
-        raise BadRequestError("body", "expected an object with the field instances")
-    unknown = sorted(set(document) - {"instances"})
-    if unknown:
-        raise BadRequestError(unknown[0][:WORDS], "unknown field; expected instances alone")
-    return document.get("instances")
+def rows_of_content(
+    content: RequestContent, signature: Signature, *, preparer: ExamplePreparer | None = None
+) -> Inputs:
+    """The rows of what a request holds. Raises ``BadRequestError`` with the field as the client named it."""
+    if content.rows is not None:
+        return content.rows
+    with content.told():
+        return rows_of(content.instances, signature, preparer=preparer)
 
 
 def rows_of(instances: Any, signature: Signature, *, first: int = 0, preparer: ExamplePreparer | None = None) -> Inputs:
@@ -72,15 +60,6 @@ def rows_of(instances: Any, signature: Signature, *, first: int = 0, preparer: E
     return Inputs({ONE: np.stack(rows) if len(rows) > 1 else rows[0][None]})
 
 
-def check_count(instances: Any, signature: Signature) -> None:
-    """Raises ``BadRequestError`` for what is no list of as many instances as a request may hold."""
-    if not isinstance(instances, list) or not instances:
-        raise BadRequestError("instances", "expected a list of at least one instance")
-    most = most_instances(signature)
-    if len(instances) > most:
-        raise BadRequestError("instances", f"got {len(instances)}, expected at most {most}")
-
-
 def _named_rows(instances: list[Any], tensors: Sequence[TensorSpec], first: int) -> Inputs:
     examples = [example_of(value, f"instances[{number}]", tensors) for number, value in enumerate(instances, first)]
     return _within(Inputs.stack(examples, tensors))
@@ -94,35 +73,6 @@ def _within(rows: Inputs) -> Inputs:
         )
         raise BadRequestError("instances", words, 413)
     return rows
-
-
-def _unreadable(body: bytes, reason: Exception) -> BadRequestError:
-    """The number that is no finite one, if that is all that is wrong; else what the parser said."""
-    with suppress(ValueError, RecursionError):
-        for field, number in _numbers(json.loads(body), ""):
-            if not is_finite(number):
-                return BadRequestError(field[:WORDS] or "body", f"got {str(number)[:20]}, expected a finite number")
-    return BadRequestError("body", f"not JSON: {reason}"[:WORDS], 400)
-
-
-def is_finite(number: float) -> bool:
-    """Whether it is a number that 64 bits can hold."""
-    try:
-        return math.isfinite(number)
-    except OverflowError:  # a whole number with hundreds of digits
-        return False
-
-
-def _numbers(value: Any, field: str) -> Iterator[tuple[str, float]]:
-    if isinstance(value, dict):
-        for name, item in value.items():
-            known = name.encode(errors="replace").decode()  # half a surrogate cannot be answered with
-            yield from _numbers(item, f"{field}.{known}" if field else known)
-    elif isinstance(value, list):
-        for number, item in enumerate(value):
-            yield from _numbers(item, f"{field}[{number}]")
-    elif isinstance(value, int | float):
-        yield field, value
 
 
 def _row(value: Any, field: str, signature: Signature) -> np.ndarray[Any, Any]:
@@ -159,15 +109,24 @@ def _lengthened(value: Any, spec: InputSpec) -> Any:
     return value + [defaults[name] for name in later] if all(name in defaults for name in later) else value
 
 
+def _decoded(text: Any, field: str) -> bytes:
+    if not isinstance(text, str):
+        raise BadRequestError(field, f"got {type(text).__name__}, expected base64 text")
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as exc:
+        raise BadRequestError(field, f"not base64: {exc}") from exc
+
+
 def _refuse_too_many_pixels(instances: list[Any], most: int) -> None:
     """A picture's file says how large it is before it is decoded: what all of a request would take is bounded."""
     if len(instances) == 1:
         return  # decoding bounds one
     total = 0
     for number, value in enumerate(instances):
-        text = value.get("image_base64") if isinstance(value, dict) else None
-        if isinstance(text, str):
-            total += _pixels(text)
+        told = value.get("image_base64") if isinstance(value, dict) else None
+        if isinstance(told, str | bytes):
+            total += _pixels(told)
             if total > most:
                 raise BadRequestError(
                     f"instances[{number}].image_base64",
@@ -176,21 +135,18 @@ def _refuse_too_many_pixels(instances: list[Any], most: int) -> None:
                 )
 
 
-def _pixels(text: str) -> int:
+def _pixels(told: str | bytes) -> int:
     """0 for what is no picture: decoding says why."""
     try:
-        return math.prod(Image.open(io.BytesIO(base64.b64decode(text, validate=True)), formats=FORMATS).size)
+        data = told if isinstance(told, bytes) else base64.b64decode(told, validate=True)
+        return math.prod(Image.open(io.BytesIO(data), formats=FORMATS).size)
     except Exception:  # noqa: BLE001 - whatever Pillow raises at a hostile file; decoding names it
         return 0
 
 
-def _image(text: Any, field: str, signature: Signature) -> np.ndarray[Any, Any]:
-    if not isinstance(text, str):
-        raise BadRequestError(field, f"got {type(text).__name__}, expected base64 text")
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as exc:
-        raise BadRequestError(field, f"not base64: {exc}") from exc
+def _image(told: Any, field: str, signature: Signature) -> np.ndarray[Any, Any]:
+    """Base64 as JSON has it, or the bytes of a file that came as one."""
+    data = told if isinstance(told, bytes) else _decoded(told, field)
     channels, height, width = signature.input.shape
     how = signature.input.decoding or AS_DECLARED
     try:

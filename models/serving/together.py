@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlratchet.models.artifact.signature import Signature
-from mlratchet.models.serving.schema import most_instances, rows_of
+from mlratchet.models.serving.reading.limits import most_instances
+from mlratchet.models.serving.schema import rows_of
 from mlratchet.models.tensors.named import Inputs
 
 MOST_ROWS = 256  # of one table: others are answered meanwhile

@@ -79,8 +79,8 @@ class Words(Sequence[str]):
         return int(self._codes.nbytes + self._ends.nbytes + len(self._text))
 
 
-def same_words(ours: Sequence[str], other: object) -> bool:
-    """Whether these are equal word by word, whatever holds them."""
+def same_words(ours: Sequence[Any], other: object) -> bool:
+    """Whether these are equal item by item, whatever holds them."""
     if ours is other:
         return True
     if isinstance(other, str) or not isinstance(other, Sequence) or len(ours) != len(other):

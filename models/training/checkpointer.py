@@ -46,6 +46,7 @@ class Checkpointer:
         self._failures = 0
         self._last_step, self._last_s = step, time.monotonic()
         self.stall_s = 0.0  # seconds that the step loop has waited
+        self.write_s = 0.0  # seconds that the background thread has written whole checkpoints
         self.written = 0
 
     def due(self, step: int) -> bool:
@@ -98,6 +99,7 @@ class Checkpointer:
 
     def _write(self, position: Position, parts: list[tuple[str, PackedTensors]]) -> None:
         folder = checkpoint_folder(self._work_key, self._epoch, position.step)
+        began = time.perf_counter()
         named = []
         for group, buffer in parts:
             sha256 = digest_bytes(buffer.data)
@@ -110,6 +112,7 @@ class Checkpointer:
         canonical_json(marker)  # what could not be read back is refused here
         self._mark(position.step, marker)
         self.written += 1
+        self.write_s += time.perf_counter() - began
         fault_point("checkpoint.after_marker")
 
     def _publish(self, step: int, marker: dict[str, Any]) -> None:

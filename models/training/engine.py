@@ -32,12 +32,14 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self._spent = {"data": 0.0, "forward_backward": 0.0, "communication": 0.0, "optimizer": 0.0}
+        self._epoch = dict(self._spent)
         self._since = time.perf_counter()
 
     def lap(self, part: str) -> None:
         """Everything since the last lap belongs to `part`."""
         now = time.perf_counter()
         self._spent[part] += now - self._since
+        self._epoch[part] += now - self._since
         self._since = now
 
     def skip(self) -> None:
@@ -47,6 +49,11 @@ class Stopwatch:
     def read(self) -> dict[str, float]:
         """The sums; starts anew."""
         spent, self._spent = self._spent, dict.fromkeys(self._spent, 0.0)
+        return spent
+
+    def read_epoch(self) -> dict[str, float]:
+        """The sums since the last epoch ended; starts anew."""
+        spent, self._epoch = self._epoch, dict.fromkeys(self._epoch, 0.0)
         return spent
 
 

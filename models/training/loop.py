@@ -16,6 +16,7 @@ from mlratchet.models.training.job import PreemptedError, TrainingError
 from mlratchet.models.training.observers import StepReporter, weight_histograms
 from mlratchet.models.training.optim import learning_rate, set_learning_rate
 from mlratchet.models.training.profiling import profiler
+from mlratchet.models.training.rank_times import rank_times
 from mlratchet.models.training.state import TrainingState
 from mlratchet.models.training.stopping import judge_epoch
 
@@ -42,6 +43,7 @@ class Trainer(TrainingState):
             if writer is not None:
                 writer.close()
                 self.checkpoint_stall_s = writer.stall_s
+                self.checkpoint_write_s, self.checkpoints_written = writer.write_s, writer.written
 
     def _steps(self, writer: Checkpointer | None) -> None:
         self._clock, self._reporter = Stopwatch(), StepReporter(self.device)
@@ -219,6 +221,7 @@ class Trainer(TrainingState):
         facts["learning_rate"] = self._last_rate
         facts["rows_per_second"] = rows / max(trained_s, 1e-9)
         facts["epoch_seconds"] = time.monotonic() - self._epoch_began
+        facts |= rank_times(self._busy_s(), world=self.world, device=self.device)
         facts["at_s"] = time.time()
         self.history.append({k: v for k, v in facts.items() if not isinstance(v, float) or math.isfinite(v)})
         self.sums = [0.0] * 5
@@ -230,6 +233,12 @@ class Trainer(TrainingState):
             self.around.emit({"event": "predictions", "epoch": self.epochs_done, "rows": shown})
         self._epoch_began = time.monotonic()
         self.module.train()
+
+    def _busy_s(self) -> float:
+        """Seconds of this epoch in which this rank worked and waited for no other."""
+        parts = self._clock.read_epoch()
+        waits = {"communication"} if self.engine.reduces_facts else {"communication", "forward_backward"}
+        return sum(seconds for part, seconds in parts.items() if part not in waits)
 
     def _judge(self, facts: dict[str, Any]) -> None:
         config = self.config.early_stopping

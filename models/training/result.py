@@ -36,6 +36,9 @@ class TrainResult(StrictModel):
     """Why nothing was taken from a parent that was given; empty otherwise."""
     checkpoint_stall_seconds: float = 0.0
     """That the step loop of rank 0 waited for checkpoints."""
+    checkpoint_write_seconds: float = 0.0
+    """That writing them took in the background, over `checkpoints_written`."""
+    checkpoints_written: int = 0
     processes: int = 1
     """Ranks of the attempt that finished."""
     device: str = "cpu"

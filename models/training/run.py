@@ -96,6 +96,8 @@ def _publish(trainer: Trainer, store: ObjectStore, *, began: float) -> TrainResu
         warm_start_tensors=asdict(trainer.warm_start) if trainer.warm_start else {},
         began_fresh=trainer.began_fresh,
         checkpoint_stall_seconds=trainer.checkpoint_stall_s,
+        checkpoint_write_seconds=trainer.checkpoint_write_s,
+        checkpoints_written=trainer.checkpoints_written,
         processes=trainer.world,
         device=trainer.device.type,
     )

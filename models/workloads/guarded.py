@@ -133,14 +133,18 @@ def _learnable(piece: RecordPiece, workload: Workload) -> RecordPiece:
     if piece.table is None:
         return piece
     refused, names = workload.objective.refusal, workload.class_names()
-    targets = [as_target(one) for one in targets_in(piece.table).tolist()]
-    words = {target: refusal_of(refused, target, names) for target in set(targets)}
-    if not any(words.values()):
+    held = targets_in(piece.table)
+    if held.ndim == 1:
+        different, which = np.unique(held, return_inverse=True)
+    else:
+        different, which = held, np.arange(len(held))
+    told = [refusal_of(refused, as_target(one), names) for one in different.tolist()]
+    if not any(told):
         return piece
-    bad = np.asarray([bool(words[target]) for target in targets])
+    bad = np.asarray([bool(words) for words in told])[which]
     places = piece.table["where"].to_pylist()
     wrong = [
-        (row, Reject(where=places[row], code="bad_target", reason=f"{places[row]}: target: {words[targets[row]]}"))
+        (row, Reject(where=places[row], code="bad_target", reason=f"{places[row]}: target: {told[which[row]]}"))
         for row in np.flatnonzero(bad).tolist()
     ]
     left = piece.table.filter(~bad)

@@ -12,7 +12,7 @@ from mlratchet.models.schema.cells import one_array
 from mlratchet.models.schema.fields import Schema
 from mlratchet.models.schema.notation import WHERE
 from mlratchet.models.schema.typing import GROUP, ID, TIME
-from mlratchet.models.sources.raw_cells import bytes_of, cells_digests, sha256_of_each
+from mlratchet.models.sources.raw_cells import bytes_of, cells_digests, json_of_text, sha256_of_each
 from mlratchet.models.sources.record import Target
 from mlratchet.models.sources.record_table import CELL, REMARKS, ROW_COLUMNS, TARGET, tabled, target_cells
 from mlratchet.models.sources.stored_examples import EXAMPLE
@@ -30,10 +30,12 @@ def record_table(
     known = [name for name in used.column_names if not name.startswith("@")]
     aside = {*schema.targets, schema.id, schema.group}
     who = tuple(name for name in (first or known) if name in known and name not in aside)
-    cells = {name: cells_as_text(used[name]) for name in known}
+    cells = {name: json_of_text(cells_as_text(used[name])) for name in known}
     examples = example_cells(table, schema)
     rows = table.num_rows
     identities = pa.array(cells_digests(cells, who, rows), pa.string())
+    of_inputs = {name for name in schema.inputs if name in cells}
+    inputs_alone = identities if of_inputs == set(who) else pa.array(cells_digests(cells, of_inputs, rows), pa.string())
     names, groups = _role(ID, used, table), _role(GROUP, used, table)
     carried = {CELL + name: told_cells(one_array(table[name]), schema.fields[name]) for name in carried_fields(schema)}
     if groups is not None:
@@ -47,7 +49,7 @@ def record_table(
         "group": groups,
         "content_sha256": pa.array(sha256_of_each(examples), pa.string()),
         "row_digest": identities,
-        "raw_digest": pa.array(cells_digests(cells, tuple(schema.inputs), rows), pa.string()),
+        "raw_digest": inputs_alone,
         "where": one_array(table[WHERE]),
         TARGET: target,
         "time_us": times,

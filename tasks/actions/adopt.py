@@ -19,7 +19,8 @@ from mlratchet.models.decisions.gate_run import list_gate_runs
 from mlratchet.models.decisions.signature import Context, verified_decision
 from mlratchet.models.errors import ConfigurationError, RatchetError, SecurityError
 from mlratchet.models.identity.canonical import digest_bytes
-from mlratchet.models.identity.signed_records import ADOPTIONS, RecordStore, bare, kind_of, signed_record
+from mlratchet.models.identity.record_kinds import kind_of
+from mlratchet.models.identity.signed_records import ADOPTIONS, RecordStore, bare, signed_record
 from mlratchet.models.identity.signing import Signer
 from mlratchet.models.metrics.rows import load_rows
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore

@@ -17,6 +17,7 @@ from mlratchet.models.errors import ConfigurationError, GateRefusedError, Securi
 from mlratchet.models.moments import utc
 from mlratchet.models.promotion.change import change_champion
 from mlratchet.tasks.actions.rejudge import with_answers
+from mlratchet.tasks.support.holds import hold_book
 from mlratchet.tasks.support.versions import decisions_of, registration_of, verify_promotable
 from mlratchet.tasks.wiring import Adapters
 
@@ -60,6 +61,7 @@ def promote_by_override(
         adapters.ledger,
         adapters.registry,
         record,
+        holds=hold_book(adapters),
         authorise=overridden,
         over_generation=head.generation if head else 0,
         actor=document["actor"],

@@ -17,6 +17,7 @@ from mlratchet.models.registration.record import Registration, find_registration
 from mlratchet.models.registration.tracking import load_tracking
 from mlratchet.tasks.actions.approving import open_requests
 from mlratchet.tasks.support.answers import standings
+from mlratchet.tasks.support.holds import hold_book
 from mlratchet.tasks.wiring import Adapters
 
 TESTED = "test_"  # how a run calls a metric on the test rows
@@ -33,6 +34,7 @@ class PipelineLine(TypedDict):
     schedule: str | None
     health: str
     waits: str | None  # which version waits for whom, where people are asked
+    held: list[str]  # by which findings, in words
 
 
 def overview(adapters: Adapters, *, ask: Callable[[str], str] = readiness) -> list[PipelineLine]:
@@ -53,9 +55,11 @@ def line_of(adapters: Adapters, name: str, ask: Callable[[str], str]) -> Pipelin
         schedule=None,
         health="no champion yet",
         waits=None,
+        held=[],
     )
     try:
         line["waits"] = asked_in(adapters, name)
+        line["held"] = [hold.in_words() for hold in hold_book(adapters).standing(name)]
         line["schedule"] = schedule_of(adapters, name)
         head = adapters.ledger.head(name)
         if head is None:

@@ -11,6 +11,7 @@ from mlratchet.models.gates.names import GATES
 from mlratchet.models.promotion.change import change_champion
 from mlratchet.models.promotion.move import refuse_cut_ledger
 from mlratchet.tasks.actions.rejudge import with_answers
+from mlratchet.tasks.support.holds import hold_book
 from mlratchet.tasks.support.versions import decisions_of, in_words, registration_of, verify_promotable
 from mlratchet.tasks.wiring import Adapters
 
@@ -59,6 +60,7 @@ def promote_by_hand(adapters: Adapters, pipeline: str, version: int) -> dict[str
         adapters.ledger,
         adapters.registry,
         record,
+        holds=hold_book(adapters),
         authorise=judged_before,
         over_generation=head.generation if head else 0,
         actor=getpass.getuser(),

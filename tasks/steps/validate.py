@@ -18,6 +18,7 @@ from mlratchet.models.data.quality.noise import Outputs
 from mlratchet.models.data.quality.page import quality_page
 from mlratchet.models.data.reading import publish_reading, reading_of
 from mlratchet.models.data.records import NO_RECORDS, Records
+from mlratchet.models.data.rejects import Rejects, Without
 from mlratchet.models.data.row_index import input_columns
 from mlratchet.models.data.rules import follow, refuse_errors
 from mlratchet.models.data.snapshot import Snapshot, folder_of
@@ -30,7 +31,6 @@ from mlratchet.models.metrics.rows import load_rows
 from mlratchet.models.pipeline.checking import carried
 from mlratchet.models.ports.storage import ObjectNotFound
 from mlratchet.models.registration.record import Registration
-from mlratchet.models.sources.record import Reject
 from mlratchet.tasks.showing.prefect_page import show_markdown, show_table
 from mlratchet.tasks.step import step
 from mlratchet.tasks.support.open_version import signature_of_version
@@ -47,7 +47,7 @@ class Checked:
     def __init__(
         self,
         records: Records,
-        rejects: list[Reject],
+        rejects: Rejects,
         quality: QualityReport,
         previous: DatasetManifest | None,
         quarantine: str,
@@ -89,11 +89,11 @@ def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
     except DataError:
         keep_reading(run, work, records, rejects)
         raise
-    rejects += aside
+    rejects.extend(aside)
     if sides.words:
         logger.info("divided %s", sides.words)
     quarantine = keep_reading(run, work, records, rejects)
-    faulty = [one for one in rejects if one.code != IN_GAP]  # nothing is wrong with those
+    faulty = Without(rejects, IN_GAP)  # nothing is wrong with those
     refuse_errors(faulty, run.spec.quality, run.spec.name)
     columns = sorted(records.column_names() | {*(carried(run.spec) or ())})
     demands = demands_of(run.spec.gates)
@@ -118,7 +118,7 @@ def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
     return Checked(records, rejects, quality, previous, quarantine, sides)
 
 
-def keep_reading(run: Run, work: Work, records: Records, rejects: list[Reject]) -> str:
+def keep_reading(run: Run, work: Work, records: Records, rejects: Rejects) -> str:
     """Publish everything that was set aside, and say what was read in Prefect and, once there is a run, in MLflow.
     Returns the digest of the quarantine."""
     first = work.first

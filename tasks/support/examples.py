@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.data.dataset import DatasetManifest, load_dataset
 from mlratchet.models.data.prepared_shards import instances_of_side
 from mlratchet.models.data.preprocess import FirstDelivery, read_dataset_records
+from mlratchet.models.data.records_by_id import RecordsById, inputs_by_id
 from mlratchet.models.data.row_index import Entry, RowIndex, entry_of, load_index, redelivered, with_inputs
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.data.snapshot import load_snapshot
@@ -29,11 +29,10 @@ from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
-from mlratchet.models.sources.record import ExampleSpec, Record, Split
+from mlratchet.models.sources.record import ExampleSpec, Record, Split, inputs_of
 from mlratchet.models.sources.stored_examples import UNPREPARED
 from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.tensors.sharded import changed
-from mlratchet.models.tensors.spec import ONE
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.cold_start import with_cold_start
 from mlratchet.models.workloads.loading import load_workload
@@ -57,7 +56,7 @@ class Examples:
 
     def __init__(self, store: ObjectStore, spec: PipelineSpec, dataset: DatasetManifest, layout: Signature) -> None:
         self.store, self.spec, self.dataset, self.layout = store, spec, dataset, layout
-        self._read: dict[tuple[str, ...], tuple[Mapping[str, Record], Workload]] = {}
+        self._read: dict[tuple[str, ...], tuple[RecordsById[Record], Workload]] = {}
 
     @cached_property
     def rows(self) -> Split:
@@ -99,16 +98,17 @@ class Examples:
         if set(ours.columns) == set(theirs.columns):
             return Taken(x=columns_for(self.rows.x, ours, theirs), unreadable=set(), entries=self.index.entries)
         found = self._records(theirs.columns, number)
-        blank = np.zeros(theirs.shape, dtype=theirs.dtype)
-        x = Inputs({ONE: np.stack([found[i].x if i in found else blank for i in self.rows.ids])})  # type: ignore[misc]  # a table's are arrays
         unreadable = {identity for identity in self.rows.ids if identity not in found}
         if len(unreadable) == len(self.rows.ids):
             raise ConfigurationError(
                 f"version {number} takes {', '.join(theirs.columns)}, which no test row of this delivery holds"
             )
-        here = (found[identity] for identity in self.rows.ids if identity in found)
-        entries = {one.id: entry_of(one, self.layout.classes, theirs.columns) for one in here}
-        return Taken(x=x, unreadable=unreadable, entries=entries)
+        x = inputs_by_id(found, self.rows.ids, inputs_of)
+        return Taken(x=x, unreadable=unreadable, entries=self._entries(found, theirs.columns))
+
+    def _entries(self, found: RecordsById[Record], columns: tuple[str, ...]) -> Mapping[str, Entry]:
+        classes = self.layout.classes
+        return RecordsById(found.records, lambda record: entry_of(record, classes, columns))
 
     def _prepared_by(self, theirs: ExampleSpec, version: int) -> Taken:
         """The same raw rows by the schema and the preparation of the version."""
@@ -120,19 +120,14 @@ class Examples:
             return Taken(x=x, unreadable=unreadable, entries=self.index.entries)
         changes = {"schema": json.loads(theirs.schema), "preparation": json.loads(theirs.preparation)}
         found, _ = self._read_with((theirs.schema,), changes, f"version {version} takes examples of another schema")
-        here = [found[identity] for identity in self.rows.ids if identity in found]
-        if not here:
+        unreadable = {identity for identity in self.rows.ids if identity not in found}
+        if len(unreadable) == len(self.rows.ids):
             raise ConfigurationError(f"version {version} takes examples of another schema, which no test row holds")
-        blank = here[0].x
-        rows = [found[identity].x if identity in found else blank for identity in self.rows.ids]
-        x = prepare_away(theirs, Inputs.stack(rows, (UNPREPARED,)))  # type: ignore[arg-type]  # examples have a name
-        return Taken(
-            x=x,
-            unreadable={identity for identity in self.rows.ids if identity not in found},
-            entries={one.id: entry_of(one, self.layout.classes, ()) for one in here},
-        )
+        rows = inputs_by_id(found, self.rows.ids, lambda records: inputs_of(records, (UNPREPARED,)))
+        x = changed(rows, lambda _, some: prepare_away(theirs, some))
+        return Taken(x=x, unreadable=unreadable, entries=self._entries(found, ()))
 
-    def _records(self, columns: tuple[str, ...], version: int) -> Mapping[str, Record]:
+    def _records(self, columns: tuple[str, ...], version: int) -> RecordsById[Record]:
         """By id, read with these columns from the raw rows of the snapshot."""
         lacking = ", ".join(name for name in columns if name not in self.layout.input.columns)
         found, reader = self._read_with(columns, {"columns": list(columns)}, f"version {version} takes {lacking}")
@@ -144,7 +139,7 @@ class Examples:
 
     def _read_with(
         self, key: tuple[str, ...], changes: Mapping[str, Any], takes: str
-    ) -> tuple[Mapping[str, Record], Workload]:
+    ) -> tuple[RecordsById[Record], Workload]:
         """Records by id as the workload reads them with other parameters, each kind once; and that workload."""
         if key not in self._read:
             use, parameters = self.spec.workload.use, dict(self.spec.workload.parameters)
@@ -160,7 +155,7 @@ class Examples:
             except (ConfigurationError, DataError) as error:
                 words = f"{takes}, which this delivery does not give: {error}"
                 raise ConfigurationError(words[:400]) from error
-            self._read[key] = {record.id: record for record in records}, reader
+            self._read[key] = RecordsById(records, lambda record: record), reader
         return self._read[key]
 
     def delivered_otherwise(self, version: Version, taken: Taken) -> set[str]:
@@ -178,10 +173,10 @@ class Examples:
         except ObjectNotFound as error:
             words = f"version {record.version}: what it was trained on is gone, so nobody knows whether it is the same"
             raise ConfigurationError(f"{words}: {error}") from error
-        shared = [i for i in self.rows.ids if i in before.entries and i in taken.entries]
-        if before.legacy and shared:
-            before = with_inputs(self.store, then, before, shared, version.signature.input)
-        found = redelivered({i: taken.entries[i] for i in shared}, before.entries)
+        if before.legacy:
+            shared = [i for i in self.rows.ids if i in before.entries and i in taken.entries]
+            before = with_inputs(self.store, then, before, shared, version.signature.input) if shared else before
+        found = redelivered(self.rows.ids, taken.entries, before.entries)
         if found.prepared_otherwise:
             named = ", ".join(sorted(found.prepared_otherwise)[:3])
             raise ConfigurationError(

@@ -7,13 +7,14 @@ rows are found by who they are: their raw cells in the columns of the first deli
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 
 from mlratchet.models.data.dataset import DatasetManifest, load_dataset
+from mlratchet.models.data.name_set import NameSet, pair_of_sets
 from mlratchet.models.data.preprocess import FirstDelivery, raw_records
-from mlratchet.models.data.row_index import RowIndex, digest_of_input, load_index
+from mlratchet.models.data.row_index import Entry, RowIndex, digest_of_input, load_index
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.data.snapshot import load_snapshot
 from mlratchet.models.errors import ConfigurationError, DataError
@@ -31,13 +32,13 @@ MOST_ANCESTORS = 100  # versions that are gone back: one index is read of each w
 MOST_INDEXES = 16  # kept in memory
 
 
-def trained_on(store: ObjectStore, record: Registration) -> set[str]:
+def trained_on(store: ObjectStore, record: Registration) -> NameSet:
     """Ids of the rows that the version was trained or tuned on, its ancestors' not included.
 
     Raises ``ConfigurationError`` when its dataset is gone.
     """
     try:
-        return trained_ids(store, load_dataset(store, record.dataset_id))
+        return NameSet(trained_ids(store, load_dataset(store, record.dataset_id)))
     except ObjectNotFound as error:
         raise ConfigurationError(
             f"data.split, or what says which row is which, changed since version {record.version}: which rows it was "
@@ -45,9 +46,10 @@ def trained_on(store: ObjectStore, record: Registration) -> set[str]:
         ) from error
 
 
-def trained_ids(store: ObjectStore, dataset: DatasetManifest) -> set[str]:
+def trained_ids(store: ObjectStore, dataset: DatasetManifest) -> Iterator[str]:
     """Ids of a dataset's rows that are trained or tuned on."""
-    return {identity for side in ("train", "validation") for identity in load_split(store, dataset, side).ids}
+    for side in ("train", "validation"):
+        yield from load_split(store, dataset, side).ids
 
 
 def seen_rows(
@@ -96,7 +98,8 @@ def known_to(
     if known_by == spec.source.column_of("id") is not None or not now.dataset.identity_columns:
         if known_by != spec.source.column_of("id"):
             raise unknown(one, spec, known_by)
-        found = trained_on(store, one) & now.test
+        trained = trained_on(store, one)
+        found = {identity for identity in now.test if identity in trained}
         return found | renumbered(store, now, one) if known_by is not None else found
     try:
         digests = trained_digests(store, one, now.dataset.identity_columns, then or spec)
@@ -122,19 +125,21 @@ class Rows:
         return load_index(self._store, self.dataset, ())
 
     @cached_property
-    def test(self) -> set[str]:
+    def test(self) -> Sequence[str]:
         """Ids of the test rows."""
-        return set(load_split(self._store, self.dataset, "test").ids)
+        return load_split(self._store, self.dataset, "test").ids
 
     @cached_property
-    def own(self) -> set[str]:
+    def own(self) -> NameSet:
         """Who the rows are that are trained or tuned on now."""
-        return {entry.row for identity, entry in self.index.entries.items() if identity not in self.test}
+        test = NameSet(self.test)
+        return NameSet(entry.row for identity, entry in self.index.entries.items() if identity not in test)
 
     @cached_property
-    def only_in_test(self) -> set[str]:
+    def only_in_test(self) -> NameSet:
         """Who the test rows are that have no equal among those."""
-        return {self.index.entries[identity].row for identity in self.test} - self.own - {""}
+        entries = self.index.entries
+        return NameSet(entries[identity].row for identity in self.test) - self.own - NameSet([""])
 
 
 def unknown(one: Registration, spec: PipelineSpec, known_by: str | None) -> ConfigurationError:
@@ -189,30 +194,37 @@ def renumbered(store: ObjectStore, now: Rows, record: Registration) -> set[str]:
     if dataset.identity_columns != now.dataset.identity_columns:
         return set()
     then = rows_by_id(store, dataset)
-    if then is None or now.only_in_test.isdisjoint(then.values()):
+    if then is None or not any(entry.row in now.only_in_test for entry in then.values()):
         return set()  # no shard is read: there is nobody to find
     entries = now.index.entries
-    gone = {
-        then[i] for i in trained_ids(store, dataset) if then[i] and (i not in entries or entries[i].row != then[i])
-    } & now.only_in_test
-    return {identity for identity in now.test if entries[identity].row in gone}
+    gone = NameSet(_gone(trained_ids(store, dataset), then, entries)) & now.only_in_test
+    return {identity for identity in now.test if entries[identity].row in gone} if len(gone) else set()
 
 
-_rows_by_id: dict[str, Mapping[str, str] | None] = {}  # by digest of the index; of the last few datasets
+def _gone(ids: Iterator[str], then: Mapping[str, Entry], now: Mapping[str, Entry]) -> Iterator[str]:
+    """Who the rows of these ids were, where another row, or none, has the id now."""
+    for identity in ids:
+        before, after = then[identity].row, now.get(identity)
+        if before and (after is None or after.row != before):
+            yield before
 
 
-def rows_by_id(store: ObjectStore, dataset: DatasetManifest) -> Mapping[str, str] | None:
-    """Who every row of a dataset is, by its id; None where that was not told. Versions of one run ask for the same."""
+_rows_by_id: dict[str, Mapping[str, Entry] | None] = {}  # by digest of the index; of the last few datasets
+
+
+def rows_by_id(store: ObjectStore, dataset: DatasetManifest) -> Mapping[str, Entry] | None:
+    """What was delivered of every row of a dataset, by its id; None where that was not told. Versions of one run ask
+    for the same."""
     key = dataset.index_sha256
     if key not in _rows_by_id:
         found = load_index(store, dataset, ())
         while len(_rows_by_id) >= MOST_INDEXES:
             del _rows_by_id[next(iter(_rows_by_id))]
-        _rows_by_id[key] = None if found.legacy else {identity: one.row for identity, one in found.entries.items()}
+        _rows_by_id[key] = None if found.legacy else found.entries
     return _rows_by_id[key]
 
 
-def trained_digests(store: ObjectStore, record: Registration, columns: tuple[str, ...], spec: PipelineSpec) -> set[str]:
+def trained_digests(store: ObjectStore, record: Registration, columns: tuple[str, ...], spec: PipelineSpec) -> NameSet:
     """Who the rows are that the version was trained or tuned on: digests of their raw cells in `columns`.
 
     Read again from its snapshot where its dataset names rows otherwise. `spec`: the file that it was made by; where
@@ -221,10 +233,9 @@ def trained_digests(store: ObjectStore, record: Registration, columns: tuple[str
     possible any more.
     """
     dataset = load_dataset(store, record.dataset_id)
-    trained = trained_ids(store, dataset)
     if dataset.identity_columns == columns:
         entries = load_index(store, dataset, ()).entries
-        return {entries[identity].row for identity in trained}
+        return NameSet(entries[identity].row for identity in trained_ids(store, dataset))
     workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
     snapshot = load_snapshot(store, dataset.snapshot_id)
 
@@ -242,12 +253,13 @@ def trained_digests(store: ObjectStore, record: Registration, columns: tuple[str
         names = ((then.id[:DIGITS], one) for one, then in zip(now, read(dataset.identity_columns), strict=True))
     else:  # until then: the digest of the numbers as float32
         names = ((digest_of_input(one.x)[:DIGITS], one) for one in now)
-    wanted = trained if spec.source.column_of("id") is not None else {identity[:DIGITS] for identity in trained}
-    digests = {name: one.row_digest for name, one in names if name in wanted}
-    if len(digests) < len(wanted):
-        lost = len(wanted) - len(digests)
+    named = spec.source.column_of("id") is not None
+    wanted = NameSet(one if named else one[:DIGITS] for one in trained_ids(store, dataset))
+    found, digests = pair_of_sets((name, one.row_digest) for name, one in names if name in wanted)
+    if len(found) < len(wanted):
+        lost = len(wanted) - len(found)
         raise ConfigurationError(f"{lost} of {len(wanted)} rows of version {record.version} are not found again")
-    return set(digests.values())
+    return digests
 
 
 def lineage(record: Registration, parent: Callable[[int], Registration | None]) -> Iterator[Registration]:

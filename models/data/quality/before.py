@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from mlratchet.models.data.dataset import DatasetManifest
@@ -13,11 +14,16 @@ from mlratchet.models.data.row_index import (
     RowIndex,
     digest_of_input,
     label_of,
+    labels_in,
     load_index,
     prepared_digest,
 )
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.sources.record import Record
+from mlratchet.models.sources.record_table import held_in, unpacked_records
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 NOTHING = "there is no champion to compare with"
 
@@ -34,20 +40,41 @@ class Before:
         self._n = self._shared = self._changed = 0
         self._examples: list[str] = []
 
-    def add(self, record: Record) -> None:
-        """The next record."""
-        self._n += 1
+    def add(self, table: pa.Table) -> None:
+        """The next records."""
+        self._n += table.num_rows
         if self._previous is None:
             return
-        ours, theirs, index = self._ours, self._theirs, self._index
-        entry = index.entries.get(record.id) or _named_by_content(record, self._by_content, ours, theirs)
-        if entry is None or not _same_content(record, entry, index, self._previous, ours, theirs):
+        for identity, now, then in self._shared_labels(table):
+            self._shared += 1
+            if not _same_label(now, then, self._both):
+                self._changed += 1
+                if len(self._examples) < 3:
+                    self._examples.append(identity)
+
+    def _shared_labels(self, table: pa.Table) -> Iterator[tuple[str, Label, Label]]:
+        """Of the records that were delivered with the same content before: id, label now and then."""
+        assert self._previous is not None
+        held, entries = held_in(table), self._index.entries
+        named_alike = [names == self._previous.identity_columns for names in held.row_columns]
+        if self._index.legacy or not all(named_alike) or "" in table["row_digest"].to_pylist():
+            yield from self._one_by_one(table)
             return
-        self._shared += 1
-        if not _same_label(label_of(record.y, ours.classes), entry.label, self._both):
-            self._changed += 1
-            if len(self._examples) < 3:
-                self._examples.append(record.id)
+        told = zip(
+            table["id"].to_pylist(), table["row_digest"].to_pylist(), labels_in(table, self._ours.classes), strict=True
+        )
+        for identity, row, label in told:
+            entry = entries.get(identity)
+            if entry is not None and entry.row == row:  # also after another column was added to the inputs
+                yield identity, label, entry.label
+
+    def _one_by_one(self, table: pa.Table) -> Iterator[tuple[str, Label, Label]]:
+        ours, theirs, index = self._ours, self._theirs, self._index
+        assert self._previous is not None
+        for record in unpacked_records(table):
+            entry = index.entries.get(record.id) or _named_by_content(record, self._by_content, ours, theirs)
+            if entry is not None and _same_content(record, entry, index, self._previous, ours, theirs):
+                yield record.id, label_of(record.y, ours.classes), entry.label
 
     def measures(self) -> dict[str, Measure]:
         """Of all of them."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlratchet.models.data.config import DataConfig
 from mlratchet.models.data.dataset import DatasetManifest
@@ -19,11 +19,18 @@ from mlratchet.models.data.quality.measures import ENTITIES, NEAR, NOISE
 from mlratchet.models.data.quality.report import QualityReport
 from mlratchet.models.data.quality.sample import Sample, Sampler
 from mlratchet.models.data.reading import reading_of
+from mlratchet.models.data.records import Records, records_of
 from mlratchet.models.data.rules import AS_USUAL, QualityConfig, counted
-from mlratchet.models.data.split import Sides, sides_of
+from mlratchet.models.data.split import NO_SIDE, Numbers, Sides, sides_of
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.schema.fields import Schema
 from mlratchet.models.sources.record import Record, Reject
+from mlratchet.models.sources.record_table import targets_in
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PIECE_ROWS = 32_768  # that are looked at together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +58,7 @@ NOTHING = Inspection()
 
 def inspect(
     store: ObjectStore,
-    records: Collection[Record],
+    records: Records | Iterable[Record],
     rejects: Collection[Reject],
     previous: DatasetManifest | None,
     data: DataConfig,
@@ -65,10 +72,11 @@ def inspect(
     """Measure the records; measures against `previous` are left out with n = 0 and value 0 when it is None.
 
     `columns` are those of the input; `before` are the names of classes and columns that the dataset `previous` was made
-    with, where they are others than now; `sides` those of the records, where they are known already. Records are read
-    one after the other, never held.
+    with, where they are others than now; `sides` those of the records, where they are known already. Records are looked
+    at table by table, never held.
     """
-    side_of_each = sides or sides_of(records, data.split)
+    held = records_of(records)
+    sides = sides or sides_of(held, data.split)
     ours = Names(classes=class_names, columns=columns)
     theirs = before or ours
     contents, inputs = Contents(), InputValues()
@@ -79,27 +87,24 @@ def inspect(
     entities = Entities(asked.schema) if asked.wants(ENTITIES) else None
     unseen = set(asked.outputs.ids) if asked.outputs is not None and asked.wants(NOISE) else set()
     now: dict[str, int] = {}  # labels of what the champion has not seen
-    for record in records:
-        side = side_of_each(record)
-        if side is None:
-            raise ValueError(f"{record.where or record.id} is on no side of the split; measure what `divided` keeps")
-        contents.add(record, side)
-        inputs.add(record)
-        against.add(record)
-        labels.add(record, side)
-        sampler.add(record, side)
+    for table, sides_N in _pieces(held, sides):
+        contents.add(table, sides_N)
+        inputs.add(table)
+        against.add(table)
+        labels.add(table, sides_N)
+        sampler.add(table, sides_N)
         if entities is not None:
-            entities.add(record, side)
-        if record.id in unseen and not isinstance(record.y, tuple):
-            now[record.id] = int(record.y)
+            entities.add(table, sides_N)
+        if unseen:
+            now |= _labels_of(table, unseen)
     measures = {
-        **_counts(records, rejects, asked.quality),
-        **contents.measures(records),
+        **_counts(held, rejects, asked.quality),
+        **contents.measures(held),
         **inputs.measures(),
         **against.measures(),
         **labels.measures(),
         **(entities.measures() if entities is not None else {}),
-        **(contents.near(records, asked.quality.near, asked.schema) if asked.wants(*NEAR) else {}),
+        **(contents.near(held, asked.quality.near, asked.schema) if asked.wants(*NEAR) else {}),
     }
     sampled = _of_the_sample(sampler.sample(), class_names, asked, now)
     measures |= sampled.measures
@@ -114,6 +119,27 @@ def inspect(
         outliers=sampled.outliers,
         noise=sampled.noise,
     )
+
+
+def _pieces(records: Records, sides: Sides) -> Iterator[tuple[pa.Table, Numbers]]:
+    """The records in tables of some rows, with the side of each. Raises ``ValueError`` for one that is on none."""
+    for whole in records.tables():
+        for at in range(0, whole.num_rows, PIECE_ROWS):
+            table = whole.slice(at, PIECE_ROWS)
+            sides_N = sides.in_table(table)
+            if (sides_N == NO_SIDE).any():
+                where = table["where"][int((sides_N == NO_SIDE).argmax())].as_py()
+                raise ValueError(f"{where or 'a record'} is on no side of the split; measure what `divided` keeps")
+            yield table, sides_N
+
+
+def _labels_of(table: pa.Table, identities: Collection[str]) -> dict[str, int]:
+    """Of the records among these that are of one class each."""
+    targets = targets_in(table)
+    if targets.ndim > 1:
+        return {}
+    told = zip(table["id"].to_pylist(), targets.tolist(), strict=True)
+    return {identity: int(label) for identity, label in told if identity in identities}
 
 
 def _of_the_sample(
@@ -175,7 +201,7 @@ def _broken(measures: Mapping[str, Measure], trained: int, asked: Inspection) ->
     return found
 
 
-def _counts(records: Collection[Record], rejects: Collection[Reject], quality: QualityConfig) -> dict[str, Measure]:
+def _counts(records: Records, rejects: Collection[Reject], quality: QualityConfig) -> dict[str, Measure]:
     reading = reading_of(records, rejects)
     aside = f"{reading.rules_met()}; e.g. {reading.example}" if rejects else ""
     return {

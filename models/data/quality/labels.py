@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
+import numpy as np
 from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.quality.measure import Measure, Names
-from mlratchet.models.data.split import SIDES, Side
-from mlratchet.models.sources.record import Record, target_names
+from mlratchet.models.data.split import SIDES, Numbers, Side
+from mlratchet.models.sources.record_table import targets_in
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Labels:
@@ -17,17 +22,22 @@ class Labels:
     def __init__(self, previous: DatasetManifest | None, ours: Names, theirs: Names) -> None:
         self._previous, self._ours, self._theirs = previous, ours, theirs
         self._n, self._exclusive = 0, True
-        self._by_side: dict[Side, Counter[str]] = defaultdict(Counter)
+        self._by_side: dict[Side, Counter[str]] = {side: Counter() for side in SIDES}
 
-    def add(self, record: Record, side: Side) -> None:
-        """The next record."""
-        self._n += 1
-        if not isinstance(record.y, tuple):
-            if self._ours.classes:
-                self._by_side[side][self._ours.classes[int(record.y)]] += 1
-            return
-        self._exclusive = False
-        self._by_side[side].update(target_names(record.y, self._ours.classes))
+    def add(self, table: pa.Table, sides_N: Numbers) -> None:
+        """The next records."""
+        self._n += table.num_rows
+        targets, classes = targets_in(table), self._ours.classes
+        self._exclusive = self._exclusive and targets.ndim == 1
+        if not classes or targets.ndim > 2 or (targets.ndim == 2 and targets.shape[1] != len(classes)):
+            return  # a number, or a sequence or set, which has no class of its own
+        for number, side in enumerate(SIDES):
+            of_side = targets[sides_N == number]
+            if targets.ndim == 1:
+                counts = np.bincount(of_side.astype(np.int64), minlength=len(classes))
+            else:
+                counts = (of_side != 0).sum(axis=0)
+            self._by_side[side].update({classes[place]: int(counts[place]) for place in np.flatnonzero(counts)})
 
     @property
     def _counts(self) -> Counter[str]:

@@ -9,14 +9,18 @@ import hashlib
 import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import orjson
-from mlratchet.models.data.split import Side
+from mlratchet.models.data.split import SIDES, Numbers, Side
 from mlratchet.models.schema.fields import Schema
 from mlratchet.models.sources.record import Record, Target
+from mlratchet.models.sources.record_table import unpacked_records
 from mlratchet.models.sources.stored_examples import EXAMPLE
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SAMPLE = 20_000  # records; chosen by a hash of their ids, so that their order says nothing
 FIELDS = 200  # the first ones of a wide table
@@ -83,18 +87,24 @@ class Sampler:
         self._kept: list[tuple[int, int, _Kept]] = []  # by the hash, negative: a heap gives away the smallest
         self._seen = 0
 
-    def add(self, record: Record, side: Side) -> None:
-        """The next record."""
-        self._seen += 1
-        place = -int.from_bytes(hashlib.blake2b(record.id.encode(), digest_size=7).digest())
-        if len(self._kept) == self._size and place <= self._kept[0][0]:
-            return
-        kept = _Kept(record.id, record.y, side, self._values(record), self._picture(record))
-        one = (place, self._seen, kept)
-        if len(self._kept) < self._size:
-            heapq.heappush(self._kept, one)
-        else:
-            heapq.heapreplace(self._kept, one)
+    def add(self, table: pa.Table, sides_N: Numbers) -> None:
+        """The next records."""
+        hashed = [hashlib.blake2b(name.encode(), digest_size=7).digest() for name in table["id"].to_pylist()]
+        places = -np.frombuffer(b"\0".join([b"", *hashed]), ">i8")
+        before, self._seen = self._seen, self._seen + len(places)
+        chosen = np.flatnonzero(places > self._kept[0][0]) if len(self._kept) == self._size else np.arange(len(places))
+        if len(chosen) > self._size:
+            chosen = np.sort(chosen[np.argpartition(-places[chosen], self._size - 1)[: self._size]])
+        for row, record in zip(chosen.tolist(), unpacked_records(table.take(chosen)), strict=True):
+            place = int(places[row])
+            if len(self._kept) == self._size and place <= self._kept[0][0]:
+                continue
+            side = SIDES[sides_N[row]]
+            one = (place, before + row, _Kept(record.id, record.y, side, self._values(record), self._picture(record)))
+            if len(self._kept) < self._size:
+                heapq.heappush(self._kept, one)
+            else:
+                heapq.heapreplace(self._kept, one)
 
     def _values(self, record: Record) -> dict[str, Any]:
         x = record.x

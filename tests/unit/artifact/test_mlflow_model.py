@@ -21,7 +21,8 @@ from mlratchet.infra.artifact.pyfunc import _load_pyfunc
 from mlratchet.models.artifact.signature import Signature, signature_of
 from mlratchet.models.errors import DataError, SecurityError
 from mlratchet.models.serving.predictor import Predictor
-from mlratchet.models.serving.schema import MAX_INSTANCES, parse_request
+from mlratchet.models.serving.reading.limits import MAX_INSTANCES
+from mlratchet.models.serving.schema import parse_request
 from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.tabular import TableClassifier, TableRegressor

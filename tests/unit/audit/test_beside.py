@@ -7,6 +7,7 @@ from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.signed_records import RecordStore, signed_record
 from mlratchet.models.identity.signing import Signer
 from mlratchet.models.pipeline.store import deployment_key, publish_deployment
+from mlratchet.models.promotion.holds import HoldBook, hold_key
 from mlratchet.models.registration.record import registration_key
 
 from tests.unit.audit.conftest import World
@@ -74,3 +75,12 @@ def test_very_many_plants_are_told_in_few_lines(world: World) -> None:
     notes = world.audit().notes
     assert len(notes) == 11
     assert notes[-1] == "30 more records that are not ours"
+
+
+def test_a_chain_of_holds_that_is_not_whole_is_a_problem(world: World) -> None:
+    book = HoldBook(RecordStore(world.store, world.keys))
+    for finding in ("a", "b", "c"):
+        book.place("digits", finding=finding * 64, kind="data", words="w", actor="a", at_s=1.0)
+    assert world.audit().passed
+    world.store.delete(hold_key("digits", 2))
+    assert any("does not follow entry 1" in line for line in world.audit().problems)

@@ -18,12 +18,14 @@ from mlratchet.models.data.quality.inspect import Inspection
 from mlratchet.models.data.quality.measures import MEASURES, ON_DEMAND, range_of
 from mlratchet.models.data.quality.noise import Outputs, confident_joint
 from mlratchet.models.data.quality.sample import Sampler
+from mlratchet.models.data.records import records_of
 from mlratchet.models.data.rules import QualityConfig
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.ports.storage import DigestMismatch
 from mlratchet.models.schema.fields import Schema
 from mlratchet.models.sources.record import Record
-from mlratchet.models.sources.stored_examples import EXAMPLE
+from mlratchet.models.sources.record_table import packed
+from mlratchet.models.sources.stored_examples import EXAMPLE, UNPREPARED
 from sklearn.datasets import load_digits
 
 SCHEMA = Schema.model_validate({
@@ -62,7 +64,7 @@ def shop(seed: int = 0, n: int = N, **planted: Any) -> list[Record]:
 def measured(records: list[Record], *measures: str, **asked: Any) -> QualityReport:
     return inspect(
         MemoryStore(),
-        records,
+        records_of(records, (UNPREPARED,)),
         [],
         None,
         DATA,
@@ -248,8 +250,9 @@ def test_the_sample_is_bounded_and_the_order_of_records_changes_nothing() -> Non
     samples = []
     for order in (records, records[::-1]):
         sampler = Sampler(SCHEMA, (), size=100)
-        for one in order:
-            sampler.add(one, "train")
+        for at in range(0, 300, 120):
+            table = packed(order[at : at + 120], (UNPREPARED,))
+            sampler.add(table, np.zeros(table.num_rows, np.uint8))
         samples.append(sampler.sample())
     assert samples[0].ids == samples[1].ids
     assert (len(samples[0]), samples[0].of) == (100, 300)

@@ -15,6 +15,7 @@ from mlratchet.models.decisions.override import MOST_DAYS, build_override, expir
 from mlratchet.models.decisions.signature import Context, decision_key, publish_decision
 from mlratchet.models.errors import ConfigurationError, GateRefusedError, SecurityError
 from mlratchet.models.gates.policy import GatePolicy
+from mlratchet.models.promotion.holds import HoldBook
 from mlratchet.models.promotion.move import project
 from mlratchet.models.promotion.verify import verify_entry
 from mlratchet.models.registration.record import Registration
@@ -254,3 +255,15 @@ def test_an_override_is_used_before_it_expires_or_not_at_all(held: Held, waited_
     else:
         with pytest.raises(SecurityError, match="the override of ada expired on"):
             verified(held)
+
+
+def test_an_override_does_not_go_past_a_hold(world: World) -> None:
+    held = Held(world)
+    book = HoldBook(world.store)
+    book.place("digits", finding="f" * 64, kind="data", words="half is empty", actor="monitor", at_s=1.0)
+    before = {info.key for info in world.store.list("decisions/")}
+    with pytest.raises(GateRefusedError, match="digits is held since"):
+        held.promote()
+    assert {info.key for info in world.store.list("decisions/")} == before
+    book.lift("digits", finding="f" * 64, reason="looked at it", actor="ada", at_s=2.0)
+    held.promote()

@@ -12,6 +12,7 @@ SAYS_NOTHING = read_source(b"").digest  # of a package that holds nothing but a 
 STEPS_THAT_DECIDE_NOTHING = {
     "tasks.steps.conclude": "says how a run ended",
     "tasks.steps.deploy": "waits until the server answers",
+    "tasks.steps.holds": "stops a run, or lets it go on",
     "tasks.steps.promote": "moves a version that was judged",
     "tasks.steps.recognise": "computes the identities",
     "tasks.steps.register": "packages weights: one version per work key",

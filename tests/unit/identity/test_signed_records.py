@@ -13,14 +13,15 @@ from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.identity.claim import claim_key, read_claims, take_claim
 from mlratchet.models.identity.keys import PublicKeys
+from mlratchet.models.identity.record_kinds import KINDS, kind_of
 from mlratchet.models.identity.signed_records import (
     ASIDE,
-    KINDS,
+    ASIDE_OF_LOG,
     ForeignRecord,
     RecordStore,
     UnsignedRecord,
+    aside_of,
     bare,
-    kind_of,
     signed_record,
 )
 from mlratchet.models.identity.signing import Signer, TrustedKeys
@@ -44,12 +45,19 @@ NAMES = {
     "report": "runs/r.json",
     "study": "studies/s/journal/000000000.json",
     "wear": "holdout/digits/00000001.json",
+    "canary": "canary/digits/00000001.json",
     "invitation": "nodes/w-000001/invitation.json",
     "finding": f"findings/digits/{'a' * 64}.json",
     "window": "windows/digits/00000001.json",
+    "hold": "holds/digits/00000001.json",
+    "answer": f"answers/digits/{'a' * 64}.json",
+    "retrain": f"retrains/{'a' * 64}.json",
     "adoption": "adoptions/digits/00000001.json",
+    "log-file": "log/digits/chain/w1/00000001.json",
+    "log-rewrite": "log/digits/rewrites/00000001.json",
+    "label-request": "label-requests/digits/l.json",
 }
-OURS = sorted(set(NAMES) - {"adoption"})  # of the pipeline's key
+OURS = sorted(set(NAMES) - {"adoption", "log-file"})  # of the pipeline's key
 BODY = canonical_json({"said": "ä", "number": 0.1})
 
 
@@ -65,7 +73,7 @@ class Bucket:
         return RecordStore(self.raw, PublicKeys(self.keys.trusted()))
 
     def aside(self) -> list[str]:
-        return [info.key for info in self.raw.list(ASIDE)]
+        return [info.key for place in (ASIDE, ASIDE_OF_LOG) for info in self.raw.list(place)]
 
 
 @pytest.fixture
@@ -138,7 +146,7 @@ def test_what_somebody_changed_is_not_there_and_is_written_over_with_a_copy_kept
         assert not reader.exists(key)
     bucket.store.create(key, BODY)
     assert bucket.reader().get(key) == BODY
-    kept = [] if planted == BODY else [f"{ASIDE}{digest_bytes(planted)}/{key}"]
+    kept = [] if planted == BODY else [f"{aside_of(key)}{digest_bytes(planted)}/{key}"]
     assert bucket.aside() == kept
     assert [bucket.raw.get(one) for one in kept] == [planted for _ in kept]
 
@@ -211,7 +219,7 @@ def test_other_objects_pass_through_and_foreign_bytes_under_a_digest_give_way(bu
     bucket.raw.put(key, b"planted")
     bucket.store.create(key, b"rows")
     assert bucket.store.get(key) == b"rows"
-    assert bucket.aside() == [f"{ASIDE}{digest_bytes(b'planted')}/{key}"]
+    assert bucket.aside() == [f"{aside_of(key)}{digest_bytes(b'planted')}/{key}"]
     bucket.store.put("leases/r.json", b"{}")
     assert bucket.raw.get("leases/r.json") == b"{}"
 

@@ -13,6 +13,7 @@ from mlratchet.models.errors import GateRefusedError, SecurityError
 from mlratchet.models.ledger.entry import LedgerConflict
 from mlratchet.models.ports.registry import RegistryError
 from mlratchet.models.promotion.change import FOLLOWS, ChampionChange, change_champion
+from mlratchet.models.promotion.holds import HoldBook
 from mlratchet.models.registration.record import Registration
 
 KEYS = MemoryKeys()
@@ -30,8 +31,8 @@ def change(
     authorise: Callable[[], str] = lambda: "d",
 ) -> ChampionChange:  # fmt: skip
     return change_champion(
-        ObjectLedger(store, KEYS), registry, record, authorise=authorise, over_generation=over, actor="ada",
-        reason="because", action="rollback" if rollback else "promote", without_registry=rollback,
+        ObjectLedger(store, KEYS), registry, record, holds=HoldBook(store), authorise=authorise, over_generation=over,
+        actor="ada", reason="because", action="rollback" if rollback else "promote", without_registry=rollback,
     )  # fmt: skip
 
 
@@ -97,3 +98,29 @@ def test_a_rollback_stands_while_the_registry_is_away_and_a_promotion_waits_for_
     back = change(store, Away(), first, 2, rollback=True)
     assert (back.entry.generation, back.entry.action) == (3, "rollback")
     assert "ratchet reconcile" in back.follows
+
+
+def test_a_hold_stops_a_promotion_before_anybody_is_asked_and_never_a_rollback(
+    store: MemoryStore, registry: MemoryRegistry, register: Callable[[], Registration]
+) -> None:
+    first, second = register(), register()
+    change(store, registry, first, 0)
+    change(store, registry, second, 1)
+    HoldBook(store).place("digits", finding="f" * 64, kind="data", words="half is empty", actor="monitor", at_s=1.0)
+    asked: list[str] = []
+    with pytest.raises(GateRefusedError, match=r"held since .* by finding ffffffffffff"):
+        change(store, registry, first, 2, authorise=lambda: asked.append("x") or "d")  # type: ignore[func-returns-value]
+    assert asked == []
+    assert change(store, registry, first, 2, rollback=True).entry.generation == 3
+
+
+def test_a_hold_that_is_placed_while_bytes_are_verified_stops_the_entry(
+    store: MemoryStore, registry: MemoryRegistry, register: Callable[[], Registration]
+) -> None:
+    def slowly() -> str:
+        HoldBook(store).place("digits", finding="f" * 64, kind="data", words="half is empty", actor="m", at_s=1.0)
+        return "d"
+
+    with pytest.raises(GateRefusedError, match="held since"):
+        change(store, registry, register(), 0, authorise=slowly)
+    assert ObjectLedger(store, KEYS).head("digits") is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass, field
 
 import pytest
@@ -13,8 +14,8 @@ from mlratchet.models.serving.endpoint import Endpoint
 from mlratchet.models.serving.metrics import Metrics
 from mlratchet.models.serving.observing import Answered, Observer
 from mlratchet.models.serving.predictor import Predictor
-from mlratchet.models.serving.routing import ChampionOnly, Router, Variant
-from mlratchet.models.serving.slot import Slot
+from mlratchet.models.serving.routing import Router, Variant
+from mlratchet.models.serving.slot import Beside, Slot
 from starlette.testclient import TestClient
 
 from tests.unit.serving.conftest import BASE, TABLE, sum_of
@@ -45,7 +46,8 @@ class ByKey:
         canary = self._slot.canary
         if request_key == "new" and canary is not None:
             return Variant("canary", canary)
-        return ChampionOnly(self._slot).route(request_key)
+        current = self._slot.current
+        return Variant("champion", current) if current is not None else None
 
     def shadow(self) -> Predictor | None:
         return self._slot.shadow
@@ -61,7 +63,8 @@ def client_of(observer: Observer, slot: Slot, router: Router | None = None) -> T
 def table() -> Slot:
     slot = Slot()
     slot.swap(sum_of(5, TABLE))
-    slot.canary = sum_of(6, TABLE, factor=2.0)
+    candidate = sum_of(6, TABLE, factor=2.0)
+    slot.put_beside(Beside(predictor=candidate, share=1e-9, shadow=False, salt="s", expires_s=math.inf, record="r"))
     return slot
 
 

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mlratchet.models.artifact.signature import Signature
+from mlratchet.models.serving.reading.limits import MAX_ROW_BYTES, most_instances
 from mlratchet.models.serving.refusal import BadRequestError
-from mlratchet.models.serving.schema import MAX_ROW_BYTES, most_instances, parse_request
+from mlratchet.models.serving.schema import parse_request
 from mlratchet.models.sources.record import InputSpec
 
 NAMES = ("a", "b", "c")

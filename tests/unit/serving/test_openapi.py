@@ -14,6 +14,7 @@ from mlratchet.models.serving.slot import Slot
 from mlratchet.models.sources.record import InputSpec
 from starlette.testclient import TestClient
 
+from tests.unit.serving.by_contract import A_SERVER_ERROR, check
 from tests.unit.serving.conftest import BASE, IMAGE, app_of
 
 NAMED = Signature(
@@ -57,16 +58,15 @@ def test_schemathesis_finds_nothing(kind: str) -> None:
     signature = {"named": NAMED, "uint8": PIXELS, "int64": WHOLE, "range": NUMBERS, "none": None}[kind]
     schema = schemathesis.openapi.from_asgi("/m/openapi.json", server_of(signature), headers={"host": "localhost"})
     operations = [operation.ok() for operation in schema.get_all_operations()]
-    assert {operation.path for operation in operations} == {"/predict", "/health", "/ready"}
+    assert {operation.path for operation in operations} == {"/predict", "/explain", "/health", "/ready"}
     modes = [schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE]
     for operation in operations:
-        for mode in modes if operation.path == "/predict" else modes[:1]:
+        for mode in modes if operation.path in ("/predict", "/explain") else modes[:1]:
 
             @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
             @hypothesis.settings(max_examples=20, suppress_health_check=list(hypothesis.HealthCheck), deadline=None)
             def holds(case: schemathesis.Case) -> None:
-                unready = {"excluded_checks": [schemathesis.checks.not_a_server_error]} if signature is None else {}
-                case.call_and_validate(headers={"host": "localhost"}, **unready)
+                check(case, *([A_SERVER_ERROR] if signature is None else []))
 
             holds()
 

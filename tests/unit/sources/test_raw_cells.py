@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
-from mlratchet.models.sources.raw_cells import cells_digest, cells_digests
+from mlratchet.models.sources.raw_cells import cells_digest, cells_digests, json_of_text
 
 CELLS = {
     "plain": ["a", "", "1.50", "x,y"],
@@ -17,5 +17,6 @@ CELLS = {
 def test_rows_have_the_digests_that_each_has_alone(names: tuple[str, ...]) -> None:
     columns = {name: pa.array(cells) for name, cells in CELLS.items()}
     alone = [cells_digest({name: cells[row] for name, cells in CELLS.items()}, names) for row in range(4)]
-    assert cells_digests(columns, names, 4) == alone
-    assert cells_digests({name: one.slice(1, 2) for name, one in columns.items()}, names, 2) == alone[1:3]
+    told = {name: json_of_text(cells) for name, cells in columns.items()}
+    assert cells_digests(told, names, 4) == alone
+    assert cells_digests({name: one.slice(1, 2) for name, one in told.items()}, names, 2) == alone[1:3]

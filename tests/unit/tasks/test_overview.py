@@ -21,6 +21,7 @@ from mlratchet.models.ledger.chain import entry_key
 from mlratchet.models.pipeline.schedule import ScheduleRef
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import publish_deployment, publish_pipeline
+from mlratchet.models.promotion.holds import HoldBook
 from mlratchet.models.registration.record import registration_key
 from mlratchet.models.registration.tracking import TrackingRecord, publish_tracking
 from mlratchet.models.serving.config import ServingConfig
@@ -138,3 +139,11 @@ def test_nothing_is_removed_where_a_name_is_wrong_or_none_is_given(raw_bucket: M
         with pytest.raises(ConfigurationError, match="--all"):
             remove_raw(raw_bucket, "plant/", keys, everything=everything)
     assert len(list(raw_bucket.list())) == 4
+
+
+def test_what_holds_a_pipeline_stands_in_its_line(adapters: Any, world: World) -> None:
+    book = HoldBook(world.store)
+    book.place("digits", finding="f" * 64, kind="data", words="half is empty", actor="monitor", at_s=1.0)
+    digits, quote = overview(adapters, ask=lambda _: "healthy")
+    assert "half is empty" in digits["held"][0]
+    assert quote["held"] == []

@@ -16,6 +16,7 @@ from mlratchet.models.data.config import DataConfig, SourceConfig
 from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.data.preprocess import read_dataset_records
 from mlratchet.models.data.quality import inspect
+from mlratchet.models.data.records import records_of
 from mlratchet.models.data.row_index import load_index, prepared_digest
 from mlratchet.models.data.shards import load_split, write_shard, write_split
 from mlratchet.models.data.snapshot import take_snapshot
@@ -106,7 +107,8 @@ def test_a_record_that_is_none_is_set_aside_wherever_it_is_read(store: MemorySto
     measures = inspect(store, found[0][0], [], None, DataConfig(), ("no", "yes")).measures
     assert measures["constant_input_fraction"].value == 0
     broken = [Record(id="n", x={"a": np.asarray([1.0, np.nan])}, y=0), Record(id="m", x={"a": np.ones(2)}, y=1)]
-    measures = inspect(store, broken, list[Reject](), None, DataConfig(), ("no", "yes")).measures
+    named = records_of(broken, (TensorSpec(name="a", shape=(2,), dtype="float64"),))
+    measures = inspect(store, named, list[Reject](), None, DataConfig(), ("no", "yes")).measures
     assert (measures["non_finite_fraction"].value, measures["constant_input_fraction"].value) == (0.5, 0.5)
 
 

@@ -20,8 +20,9 @@ from mlratchet.models.errors import DataError
 from mlratchet.models.serving.batcher import Batcher
 from mlratchet.models.serving.contract import contract_requests, instances_of, replay, signature_failures
 from mlratchet.models.serving.predictor import Predictor
+from mlratchet.models.serving.reading.limits import MAX_ROW_BYTES
 from mlratchet.models.serving.refusal import BadRequestError
-from mlratchet.models.serving.schema import MAX_ROW_BYTES, parse_request
+from mlratchet.models.serving.schema import parse_request
 from mlratchet.models.serving.slot import Slot
 from mlratchet.models.tensors.batch import ByName, Model, asked_by_name, batch_of
 from mlratchet.models.tensors.named import Inputs
@@ -187,7 +188,7 @@ def test_what_a_long_row_pads_is_bounded() -> None:
 def test_it_is_described_by_name(served: Served, client: TestClient) -> None:
     described = client.get("/openapi.json").json()
     content = described["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
-    items = content["schema"]["properties"]["instances"]["items"]
+    items = content["schema"]["anyOf"][0]["properties"]["instances"]["items"]
     names = [spec.name for spec in served.signature.tensors]
     assert items["required"] == list(items["properties"]) == names
     for spec in served.signature.tensors:

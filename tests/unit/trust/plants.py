@@ -23,8 +23,13 @@ from mlratchet.models.gates.holdout import record_use
 from mlratchet.models.identity.canonical import digest, digest_bytes
 from mlratchet.models.identity.claim import is_current, read_claims, take_claim
 from mlratchet.models.identity.signed_records import RecordStore
+from mlratchet.models.monitoring.actions import Answer
+from mlratchet.models.monitoring.answers import answers_of
+from mlratchet.models.monitoring.finding import Finding, WindowSpan
+from mlratchet.models.monitoring.retraining import RetrainRequest, take_request, window_identity
 from mlratchet.models.pipeline.store import deployed_revisions, newest_deployment, take_order
 from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.promotion.holds import HoldBook, HoldEntry
 from mlratchet.models.registration.numbers import take_number, work_of
 from mlratchet.models.registration.record import find_registration, readable_registrations
 from mlratchet.models.training.checkpoint import newest_checkpoint
@@ -89,6 +94,27 @@ RESULT = {
 }  # fmt: skip
 CLAIM = {"work_key": "w", "epoch": 2, "parent_version": 7, "owner": "o", "token": "t", "taken_s": 1.0}
 POSITION = {"step": 40, "epochs_done": 1, "history": [], "sums": []}
+
+HOLD = HoldEntry(
+    name="digits", number=1, action="hold", finding="f" * 64, kind="data", words="w", actor="a", at_s=1.0, previous=""
+)
+LIFT = HoldEntry(
+    name="digits", number=2, action="lift", finding="f" * 64, words="all is well", actor="a", at_s=2.0,
+    previous=HOLD.digest(),
+)  # fmt: skip
+
+ALARM = Finding(
+    pipeline="digits", version=3, generation=4, window=WindowSpan(from_s=0.0, to_s=9.0, rows=9), kind="quality",
+    subject="accuracy", severity="alarm", measure="accuracy", n=9, threshold="w", method="m", words="w", policy="p",
+    at_s=9.0,
+)  # fmt: skip
+RETRAIN = RetrainRequest(
+    pipeline="digits", finding=ALARM.id, champion=4, window=window_identity(ALARM, 4), actor="monitoring", at_s=9.0
+)
+
+
+def taken(store: ObjectStore) -> None:
+    take_request(store, "digits", ALARM.id, run_id="r", generation=4, has_ended=lambda _: False, lives=lambda _: False)
 
 
 def overtaken(store: ObjectStore) -> bool:
@@ -157,6 +183,27 @@ PLANTS = {
             }
         },
         believed=lambda s: newest_deployment(s, "digits") is not None or deployed_revisions(s) != {},
+    ),
+    "answer": Plant(
+        records={
+            f"answers/digits/{SHA}.json": Answer(pipeline="digits", finding=SHA, at_s=1.0).model_dump(mode="json"),
+        },
+        believed=lambda s: list(answers_of(s, "digits")) != [],
+    ),
+    "retrain": Plant(
+        records={
+            ALARM.key: ALARM.model_dump(mode="json"),
+            RETRAIN.key: RETRAIN.model_dump(mode="json"),
+            RETRAIN.window_key: {"finding": ALARM.id},
+        },
+        believed=lambda s: not raised(lambda: taken(s)),
+    ),
+    "hold": Plant(  # a lift is what helps a stranger
+        records={
+            "holds/digits/00000001.json": HOLD.model_dump(mode="json"),
+            "holds/digits/00000002.json": LIFT.model_dump(mode="json"),
+        },
+        believed=lambda s: HoldBook(s).entries("digits") != [] and HoldBook(s).standing("digits") == [],
     ),
     "order": Plant(
         records={

@@ -1,0 +1,159 @@
+"""What a server tells the log writer: frames of JSON, with the numbers of many answers behind it as they lie in memory.
+
+A server process numbers what it tells of each pipeline, answers and feedback apart, from 1, also what it had no room
+for: so the writer knows what it never got, whoever of the two was killed in between.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+from mlratchet.models.inference_log.file import Holds
+from mlratchet.models.inference_log.port import AnsweredRequest
+from mlratchet.models.inference_log.projection import projected
+from mlratchet.models.tensors.named import Inputs
+
+Array = np.ndarray[Any, Any]
+HEAD = struct.Struct("<II")  # bytes of the frame behind the head, and of its JSON
+MOST_BYTES = 256_000_000  # of a frame; another is no server of ours
+MOST_OUTPUTS = 4096  # numbers of one row's output that are kept
+ERROR_CHARACTERS = 300
+
+
+class NotAFrameError(ValueError):
+    """Bytes that no server of ours sends."""
+
+
+class Told(NamedTuple):
+    """What one answer is made of, without its numbers."""
+
+    request_id: str
+    received_s: float
+    latency_ms: float
+    version: int
+    generation: int
+    variant: str
+    status: int
+    error: str | None
+    client_key: str | None
+    replayed: bool
+    rows: int  # 1 for a request that was refused
+    instances: list[Any] | None
+    predictions: list[Any] | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Block:
+    """Answers of one version, one after the other."""
+
+    answers: Sequence[Told]
+    output: Array | None = None  # (rows of all, K) float32
+    prepared: Array | None = None  # (rows of all, K) float32
+
+
+def pack(said: dict[str, Any], *numbers: Array) -> list[bytes | memoryview]:
+    """A frame, in parts that are sent one after the other."""
+    text = orjson.dumps(said, default=str)
+    parts = [np.ascontiguousarray(one, np.float32) for one in numbers]
+    size = len(text) + sum(one.nbytes for one in parts)
+    return [HEAD.pack(size, len(text)) + text, *(one.reshape(-1).view(np.uint8).data for one in parts)]
+
+
+def unpack(frame: bytes | memoryview, text_bytes: int) -> tuple[dict[str, Any], memoryview]:
+    """The JSON of a frame, and what lies behind it. Raises ``NotAFrameError``."""
+    view = memoryview(frame)
+    try:
+        said = orjson.loads(view[:text_bytes])
+    except orjson.JSONDecodeError as error:
+        raise NotAFrameError(f"not JSON: {error}") from error
+    if not isinstance(said, dict) or not isinstance(said.get("k"), str):
+        raise NotAFrameError("expected an object that says its kind")
+    return said, view[text_bytes:]
+
+
+def answers_frame(pipeline: str, last: int, answered: Sequence[AnsweredRequest]) -> list[bytes | memoryview]:
+    """What was answered, up to the number `last`; what of it is not among `answered` was dropped."""
+    by_version: dict[tuple[int, bool], list[AnsweredRequest]] = {}
+    for one in answered:
+        by_version.setdefault((one.version or 0, one.status == 200 and one.rows is not None), []).append(one)
+    blocks: list[dict[str, Any]] = []
+    numbers: list[Array] = []
+    for (_, whole), held in by_version.items():
+        block: dict[str, Any] = {"answers": [told(one) for one in held]}
+        if whole:
+            prepared = projected(Inputs.concat([one.rows for one in held if one.rows is not None]))
+            block["prepared"] = list(prepared.shape)
+            numbers.append(prepared)
+            output = _outputs(held)
+            if output is not None:
+                block["output"] = list(output.shape)
+                numbers.append(output)
+        blocks.append(block)
+    return pack({"k": "answers", "p": pipeline, "last": last, "blocks": blocks}, *numbers)
+
+
+def _outputs(held: Sequence[AnsweredRequest]) -> Array | None:
+    given = [np.asarray(one.output).reshape(len(one.output), -1) for one in held if one.output is not None]
+    fits = len(given) == len(held) and len({one.shape[1] for one in given}) == 1 and given[0].shape[1] <= MOST_OUTPUTS
+    return np.concatenate(given) if fits else None
+
+
+def told(one: AnsweredRequest) -> tuple[Any, ...]:
+    """As `Told` has it. What was refused is told without what the client sent: nobody checked it."""
+    answered = one.status == 200 and one.rows is not None
+    return (
+        one.request_id, one.received_s, one.latency_ms, one.version or 0, one.generation or 0,
+        one.variant or "champion", one.status, one.error[:ERROR_CHARACTERS] or None, one.client_key, one.replayed,
+        len(one.rows) if answered and one.rows is not None else 1,
+        one.instances if answered else None, one.predictions if answered else None,
+    )  # fmt: skip
+
+
+def blocks_of(said: dict[str, Any], numbers: memoryview) -> Iterator[Block]:
+    """The answers of a frame. Raises ``NotAFrameError``."""
+    at = 0
+
+    def taken(shape: Any, rows: int) -> Array:
+        nonlocal at
+        count, width = (int(one) for one in shape)
+        end = at + count * width * 4
+        if count != rows or width < 0 or end > len(numbers):
+            raise NotAFrameError("numbers of another shape than it says")
+        found = np.frombuffer(numbers[at:end], np.float32).reshape(count, width)
+        at = end
+        return found
+
+    try:
+        for block in said["blocks"]:
+            answers = [Told(*one) for one in block["answers"]]
+            rows = sum(one.rows for one in answers)
+            prepared = taken(block["prepared"], rows) if "prepared" in block else None
+            output = taken(block["output"], rows) if "output" in block else None
+            yield Block(answers=answers, output=output, prepared=prepared)
+    except (KeyError, TypeError, ValueError) as error:
+        raise NotAFrameError(f"no answers: {error}") from error
+
+
+def hello_frame(server: str) -> list[bytes | memoryview]:
+    """The first of a connection. `server`: a name that a server process gives itself, new with each start."""
+    return pack({"k": "hello", "server": server})
+
+
+def plan_frame(pipeline: str, version: int, schema: str | None, log: str) -> list[bytes | memoryview]:
+    """How the answers of a version are logged: its schema and `serving.log`, as JSON; before the first of them."""
+    return pack({"k": "plan", "p": pipeline, "v": version, "schema": schema, "log": log})
+
+
+def feedback_frame(pipeline: str, last: int, labels: Sequence[Sequence[Any]]) -> list[bytes | memoryview]:
+    """Labels as `columns.LABELS` has them."""
+    return pack({"k": "feedback", "p": pipeline, "last": last, "labels": labels})
+
+
+def end_frame(pipeline: str, holds: Holds, last: int) -> list[bytes | memoryview]:
+    """There is no more of it, and `last` was the newest."""
+    return pack({"k": "end", "p": pipeline, "holds": holds, "last": last})

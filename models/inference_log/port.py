@@ -1,0 +1,72 @@
+"""Where a server hands its answers to, so that they are written down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from mlratchet.models.tensors.named import Inputs
+
+
+class AnsweredRequest(Protocol):
+    """What is known of a request once it was answered; `models/serving` has the class."""
+
+    @property
+    def request_id(self) -> str: ...
+    @property
+    def received_s(self) -> float: ...
+    @property
+    def latency_ms(self) -> float: ...
+    @property
+    def pipeline(self) -> str: ...
+    @property
+    def version(self) -> int | None: ...
+    @property
+    def generation(self) -> int | None: ...
+    @property
+    def variant(self) -> str | None: ...
+    @property
+    def status(self) -> int: ...
+    @property
+    def error(self) -> str: ...
+    @property
+    def client_key(self) -> str | None: ...
+    @property
+    def replayed(self) -> bool: ...
+    @property
+    def instances(self) -> Sequence[Any] | None:
+        """As the client sent them; None where none were read."""
+        ...
+
+    @property
+    def rows(self) -> Inputs | None:
+        """As the model took them."""
+        ...
+
+    @property
+    def output(self) -> np.ndarray[Any, Any] | None:
+        """(N, ...) as the model gave it."""
+        ...
+
+    @property
+    def predictions(self) -> Sequence[Any] | None:
+        """As the client got them, one per instance."""
+        ...
+
+
+@runtime_checkable
+class LogSink(Protocol):
+    """Takes answers at the speed of the server."""
+
+    def offer(self, answered: AnsweredRequest) -> bool:
+        """Take it, or not: False where there is no room, which is counted. Never waits, never raises."""
+        ...
+
+
+class NoLog:
+    """Of a pipeline that writes nothing down."""
+
+    def offer(self, answered: AnsweredRequest) -> bool:  # noqa: ARG002
+        """Nothing is kept, and nothing is missed."""
+        return True

@@ -1,0 +1,176 @@
+"""The record of a window: what was measured in one stretch of the log, and the state that the next window goes on with.
+
+`windows/<pipeline>/<number>.json`, a chain of signed records, each with the digest of the one before. What is measured
+in a window follows from the log, the reference and the record before it. So it does not matter who looks, how often, or
+after which restart: the record of a number is the same, and one that was deleted or forged is made again.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from mlratchet.models.config import StrictModel
+from mlratchet.models.errors import SecurityError
+from mlratchet.models.identity.canonical import canonical_json, digest_bytes
+from mlratchet.models.identity.stored import stored_document
+from mlratchet.models.monitoring.finding import WindowSpan
+from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
+from pydantic import Field, ValidationError
+
+logger = logging.getLogger(__name__)
+
+WINDOWS = "windows/"
+NUMBERED = re.compile(r"/(\d{8})\.json$")
+
+
+class Figure(StrictModel):
+    """One number that was measured."""
+
+    value: float
+    low: float | None = None
+    """Of its interval; None where there is none."""
+    high: float | None = None
+    n: int = Field(ge=0)
+    """Rows that it rests on."""
+    method: str = ""
+    """How the interval was made, and what it does not hold for."""
+
+
+class WindowRecord(StrictModel):
+    """What was measured in one window."""
+
+    pipeline: str
+    number: int = Field(ge=1)
+    before: str = ""
+    """Digest of the record before; empty for the first."""
+    version: int
+    """That served most of the rows; what is measured is of it alone."""
+    generation: int
+    window: WindowSpan
+    labels_to_s: float
+    """Requests before this moment had the time to get their label, and were judged."""
+    problems: tuple[str, ...] = Field(default=(), strict=False)
+    """Why nothing rests on it; empty where it is whole."""
+    counts: dict[str, int] = Field(default_factory=dict)
+    """Rows by what became of them: `rows`, `errors`, `refused`, `dropped`, `labelled`, `other_versions`."""
+    figures: dict[str, Figure] = Field(default_factory=dict)
+    sketches: dict[str, Any] = Field(default_factory=dict)
+    """Of each column, in constant size: windows are merged, the log is not read again."""
+    state: dict[str, Any] = Field(default_factory=dict)
+    """Of the bounds and of the alarm, after this window."""
+    open: dict[str, Any] = Field(default_factory=dict)
+    """`kind:subject` of what is not as it should be -> since when, how severe, in which words. It is told when it
+    begins and when it becomes worse."""
+    findings: tuple[str, ...] = Field(default=(), strict=False)
+    """Their ids."""
+    reference: str = ""
+    """Digest of what it was compared with."""
+    policy: str
+    """Digest of the `monitoring` section."""
+
+    def canonical(self) -> bytes:
+        """The bytes whose SHA-256 is its digest."""
+        return canonical_json(self.model_dump(mode="json"))
+
+    def digest(self) -> str:
+        """SHA-256 hex."""
+        return digest_bytes(self.canonical())
+
+    @property
+    def key(self) -> str:
+        """Of its object."""
+        return window_key(self.pipeline, self.number)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it is whole, has rows and nothing is found in it: what a later window may be compared with."""
+        return self.window.whole and self.window.rows > 0 and not self.findings and not self.open
+
+
+def window_key(pipeline: str, number: int) -> str:
+    """Where a record is published."""
+    return f"{WINDOWS}{pipeline}/{number:08d}.json"
+
+
+def publish_window(store: ObjectStore, record: WindowRecord) -> None:
+    """Store it, signed; idempotent. Raises ``ObjectExists`` where another record of ours has the number."""
+    store.create(record.key, record.canonical())
+
+
+def load_window(store: ObjectStore, pipeline: str, number: int) -> WindowRecord:
+    """A record of ours. Raises ``ObjectNotFound`` where there is none that verifies, ``SecurityError`` for a record of
+    ours that is another than its name says."""
+    key = window_key(pipeline, number)
+    try:
+        found = WindowRecord(**stored_document(store, key, "pipeline", "policy"))
+    except ValidationError as error:
+        raise SecurityError(f"{store.bucket}/{key}: is not the record of a window; it was changed") from error
+    if (found.pipeline, found.number) != (pipeline, number):
+        raise SecurityError(f"{store.bucket}/{key}: is window {found.number} of {found.pipeline}; it was copied")
+    return found
+
+
+def newest_window(store: ObjectStore, pipeline: str) -> WindowRecord | None:
+    """The last record before the first number at which none verifies: there the monitor goes on."""
+    numbers = window_numbers(store, pipeline)
+    found: WindowRecord | None = None
+    for number in reversed(numbers):
+        try:
+            found = load_window(store, pipeline, number)
+        except (ObjectNotFound, SecurityError) as error:
+            logger.warning("%s", error)
+            continue
+        if number == 1 or _follows(store, found):
+            return found
+    return None
+
+
+def _follows(store: ObjectStore, record: WindowRecord) -> bool:
+    """Whether the record before it is the one that it names."""
+    try:
+        return load_window(store, record.pipeline, record.number - 1).digest() == record.before
+    except (ObjectNotFound, SecurityError):
+        return False
+
+
+def window_numbers(store: ObjectStore, pipeline: str) -> list[int]:
+    """Numbers under which something lies, ascending, whoever wrote it."""
+    keys = (info.key for info in store.list(f"{WINDOWS}{pipeline}/"))
+    return sorted({int(found[1]) for key in keys if (found := NUMBERED.search(key))} - {0})
+
+
+def windows_of(
+    store: ObjectStore, pipeline: str, *, since_s: float = 0.0, most: int | None = None
+) -> tuple[WindowRecord, ...]:
+    """Records that verify and end after a moment, oldest first; at most the `most` newest.
+
+    They are read from the newest backwards, so that a long history costs nothing.
+    """
+    found: list[WindowRecord] = []
+    for number in reversed(window_numbers(store, pipeline)):
+        if most is not None and len(found) >= most:
+            break
+        try:
+            record = load_window(store, pipeline, number)
+        except (ObjectNotFound, SecurityError) as error:
+            logger.warning("%s", error)
+            continue
+        if record.window.to_s <= since_s:
+            break
+        found.append(record)
+    return tuple(reversed(found))
+
+
+def gaps_in(records: Sequence[WindowRecord]) -> tuple[str, ...]:
+    """Where a chain that was read is broken, in words."""
+    words = []
+    for earlier, later in pairwise(records):
+        if later.number != earlier.number + 1:
+            words.append(f"windows {earlier.number + 1} to {later.number - 1} are missing")
+        elif later.before != earlier.digest():
+            words.append(f"window {later.number} does not follow window {earlier.number}")
+    return tuple(words)

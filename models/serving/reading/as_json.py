@@ -1,0 +1,85 @@
+"""A body of JSON: ``{"instances": [...]}``, or one example that stands for itself."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import orjson
+from mlratchet.models.artifact.signature import Signature
+from mlratchet.models.serving.reading.content import ALL, RequestContent
+from mlratchet.models.serving.reading.limits import WORDS
+from mlratchet.models.serving.reading.parts import client_fields
+from mlratchet.models.serving.refusal import BadRequestError
+
+
+def read_json(body: bytes, signature: Signature) -> RequestContent:
+    """Raises ``BadRequestError`` for a body that is neither."""
+    document = json_of(body)
+    if isinstance(document, dict):
+        if is_one_example(document, signature):
+            return RequestContent(instances=[document], alone=True)
+        return RequestContent(instances=_instances_of(document))
+    if isinstance(document, list) and document and takes_lists(signature):
+        return RequestContent(instances=[document], alone=True)
+    raise BadRequestError("body", f"expected an object with the field {ALL}, or one example")
+
+
+def is_one_example(document: dict[str, Any], signature: Signature) -> bool:
+    """Whether an object is an example, and no list of them: it holds a field that an example has."""
+    if len(document) == 1 and isinstance(document.get(ALL), list):
+        return False
+    fields = client_fields(signature)
+    return any(name in fields for name in document)
+
+
+def takes_lists(signature: Signature) -> bool:
+    """Whether an instance may be a list, of numbers or of lists."""
+    return signature.input.example is None and not signature.input.tensors
+
+
+def _instances_of(document: dict[str, Any]) -> Any:
+    unknown = sorted(set(document) - {ALL})
+    if unknown:
+        raise BadRequestError(unknown[0][:WORDS], f"unknown field; expected {ALL} alone, or one example")
+    return document.get(ALL)
+
+
+def json_of(body: bytes) -> Any:
+    """What it says. Raises ``BadRequestError`` for what is no JSON, or holds a number that is not finite."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
+        raise _unreadable(body, exc) from exc
+
+
+def _unreadable(body: bytes, reason: Exception) -> BadRequestError:
+    """The number that is no finite one, if that is all that is wrong; else what the parser said."""
+    with suppress(ValueError, RecursionError):
+        for field, number in _numbers(json.loads(body), ""):
+            if not is_finite(number):
+                return BadRequestError(field[:WORDS] or "body", f"got {str(number)[:20]}, expected a finite number")
+    return BadRequestError("body", f"not JSON: {reason}"[:WORDS], 400)
+
+
+def is_finite(number: float) -> bool:
+    """Whether it is a number that 64 bits can hold."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # a whole number with hundreds of digits
+        return False
+
+
+def _numbers(value: Any, field: str) -> Iterator[tuple[str, float]]:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            known = name.encode(errors="replace").decode()  # half a surrogate cannot be answered with
+            yield from _numbers(item, f"{field}.{known}" if field else known)
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _numbers(item, f"{field}[{number}]")
+    elif isinstance(value, int | float):
+        yield field, value
