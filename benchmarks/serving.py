@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 import torch
 import uvicorn
-from mlratchet.infra.serving.connections import MOST_CONNECTIONS, MOST_HEADER_BYTES, with_deadline
+from mlratchet.infra.serving.connections import configured, run_loop
 from mlratchet.models.artifact.signature import Signature, signature_of
 from mlratchet.models.preparation.composed import PreparationPlan
 from mlratchet.models.schema.fields import Schema
@@ -55,6 +55,7 @@ PIPELINE = "benchmark"
 AT_ONCE = (1, 8, 64)
 MODELS = ("mlp", "words")
 TICKS = os.sysconf("SC_CLK_TCK")
+BARE = {"constant": {"http": "h11", "loop": "asyncio"}, "constant fast": {"http": "httptools", "loop": "uvloop"}}
 WARM_UP_S = 1.0
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -120,20 +121,16 @@ def served(name: str) -> tuple[Signature, Model, Any]:
 def serve(side: str, name: str, port: int) -> None:
     """A side's server, until it is ended."""
     torch.set_num_threads(1)
-    if side == "constant":
-        uvicorn.run(constant(), host="127.0.0.1", port=port, http="h11", log_level="warning")
+    if side in BARE:
+        uvicorn.run(constant(), host="127.0.0.1", port=port, log_level="warning", access_log=False, **BARE[side])
         return
     signature, model, _ = served(name)
     slot = Slot()
     slot.swap(Predictor(version=1, generation=1, signature=signature, model=model))
-    config = ServingConfig()
     app = ServingApp(Metrics())
-    app.take_up(Endpoint(PIPELINE, slot, config, metrics=app.metrics))
-    uvicorn.run(
-        app, host="127.0.0.1", port=port,
-        http=with_deadline(config.read_seconds / 3), h11_max_incomplete_event_size=MOST_HEADER_BYTES,
-        limit_concurrency=MOST_CONNECTIONS, log_level="warning",
-    )  # fmt: skip
+    app.take_up(Endpoint(PIPELINE, slot, ServingConfig(), metrics=app.metrics))
+    config = configured(app, host="127.0.0.1", port=port, header_s=lambda: app.longest_read_s / 3)
+    run_loop(uvicorn.Server(config).serve())
 
 
 def constant() -> Callable[[dict[str, Any], Receive, Send], Awaitable[None]]:
@@ -290,7 +287,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each side, model and number of requests")
-    parser.add_argument("--side", choices=("ratchet", "constant"), help=argparse.SUPPRESS)
+    parser.add_argument("--side", choices=("ratchet", *BARE), help=argparse.SUPPRESS)
     parser.add_argument("--model", choices=MODELS, help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -1,4 +1,5 @@
-"""Connections that do not come to the point are ended: a header that does not arrive, an answer that nobody reads.
+"""How a server speaks HTTP: uvicorn on httptools and uvloop, and an end to connections that do not come to the point,
+as a header that does not arrive or an answer that nobody reads.
 
 uvicorn ends a connection that is idle after an answer, and no other; the time of a body is the application's affair.
 """
@@ -7,10 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
 
-import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+import uvicorn
+import uvloop
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 UNREAD_S = 30.0  # how long an answer may wait for a client that does not read
 MOST_CONNECTIONS = 4096  # beyond it the answer is 503, whichever pipeline is asked
@@ -18,27 +23,60 @@ OTHER_FILES = 256  # of a process, beside its connections
 MOST_HEADER_BYTES = 32_768
 
 
-def with_deadline(header_s: Callable[[], float]) -> type[H11Protocol]:
+class HeaderTooLongError(ValueError):
+    """Of a request; its connection ends."""
+
+
+def with_deadline(header_s: Callable[[], float]) -> type[HttpToolsProtocol]:
     """The protocol of a server that waits so many seconds for a header."""
 
-    class Punctual(H11Protocol):
+    class Punctual(HttpToolsProtocol):
         """One connection."""
 
         _header_timer: asyncio.TimerHandle | None = None
         _unread_timer: asyncio.TimerHandle | None = None
+        _header_bytes = 0  # of the fields that are whole
+        _fed_bytes = 0  # that came after its first
+        _header_open = False  # begun, and not whole
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn says it
             super().connection_made(transport)
             self._header_timer = self.loop.call_later(header_s(), self._end)
 
         def data_received(self, data: bytes) -> None:
+            if self._header_open:  # of a line that does not end, the parser tells nothing
+                self._fed_bytes += len(data)
+                if self._fed_bytes > MOST_HEADER_BYTES:
+                    self.send_400_response("The header is too long.")
+                    return
             super().data_received(data)
-            waiting = self.conn.their_state is h11.IDLE  # what came is no whole header
-            if waiting and self._header_timer is None:
-                self._header_timer = self.loop.call_later(header_s(), self._end)
-            elif not waiting:
-                stop(self._header_timer)
+            if self._header_open or self.cycle is None or self.cycle.response_complete:  # what came is no whole header
+                if self._header_timer is None:
+                    self._header_timer = self.loop.call_later(header_s(), self._end)
+            elif self._header_timer is not None:
+                self._header_timer.cancel()
                 self._header_timer = None
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            self._header_open, self._header_bytes, self._fed_bytes = True, 0, 0
+
+        def on_url(self, url: bytes) -> None:
+            super().on_url(url)
+            self._count(len(url))
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            super().on_header(name, value)
+            self._count(len(name) + len(value))
+
+        def on_headers_complete(self) -> None:
+            self._header_open = False
+            super().on_headers_complete()
+
+        def _count(self, size_bytes: int) -> None:
+            self._header_bytes += size_bytes
+            if self._header_bytes > MOST_HEADER_BYTES:
+                raise HeaderTooLongError  # the parser ends with it, and uvicorn answers 400
 
         def connection_lost(self, exc: Exception | None) -> None:
             stop(self._header_timer)
@@ -57,6 +95,40 @@ def with_deadline(header_s: Callable[[], float]) -> type[H11Protocol]:
             self.transport.abort()
 
     return Punctual
+
+
+Files = tuple[Path | None, Path | None]
+
+
+def configured(
+    app: ASGIApp, *, host: str, port: int, header_s: Callable[[], float], tls: Files | None = None
+) -> uvicorn.Config:
+    """uvicorn, as a server of ours runs it at one address. `tls`: files of its certificate and key; the application
+    lives as long as the address without."""
+    certificate, key = tls or (None, None)
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=with_deadline(header_s),
+        ws="none",
+        proxy_headers=False,  # nobody in front of it is believed
+        server_header=False,
+        date_header=False,
+        limit_concurrency=most_connections(),
+        access_log=False,
+        log_level="warning",
+        timeout_graceful_shutdown=10,
+        lifespan="off" if tls else "on",  # of one application: once
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
+    )
+
+
+def run_loop(main: Coroutine[Any, Any, None]) -> None:
+    """To its end, on uvloop."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)
 
 
 def most_connections() -> int:

@@ -25,7 +25,7 @@ from mlratchet.infra.ledger.heads import HeadFiles, place_of
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.machine.interpreter import collect_seldom
 from mlratchet.infra.observability.gpu import register_gpus
-from mlratchet.infra.serving.connections import MOST_HEADER_BYTES, most_connections, with_deadline
+from mlratchet.infra.serving.connections import configured, run_loop
 from mlratchet.infra.serving.loading import ArtifactLoader, closed_to_children
 from mlratchet.infra.serving.memory import give_back, settle_imports
 from mlratchet.infra.serving.pipelines import ServedPipelines
@@ -89,34 +89,22 @@ def main() -> None:
     log = LogClient(settings.home)
     log.start()
     pipelines = served_pipelines(app, arguments.service, settings, log)
-    listening = [uvicorn_config(app, arguments.host, arguments.port)]
+    header_s = partial(header_time, app)
+    listening = [configured(app, host=arguments.host, port=arguments.port, header_s=header_s)]
     if arguments.tls_host:
         tls = settings.serving_tls_certificate, settings.serving_tls_key
-        listening.append(uvicorn_config(app, arguments.tls_host, arguments.tls_port, tls))
+        listening.append(
+            configured(app, host=arguments.tls_host, port=arguments.tls_port, header_s=header_s, tls=tls)
+        )
     try:
-        asyncio.run(serve(pipelines, listening))
+        run_loop(serve(pipelines, listening))
     finally:
         log.close()
 
 
-def uvicorn_config(
-    app: ServingApp, host: str, port: int, tls: tuple[Path | None, Path | None] | None = None
-) -> uvicorn.Config:
-    """Of one address. `tls`: files of its certificate and key."""
-    certificate, key = tls or (None, None)
-    return uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        http=with_deadline(lambda: app.longest_read_s / 3),
-        h11_max_incomplete_event_size=MOST_HEADER_BYTES,
-        limit_concurrency=most_connections(),
-        log_level="warning",
-        timeout_graceful_shutdown=10,
-        lifespan="off" if tls else "on",  # of one application: once
-        ssl_certfile=certificate,
-        ssl_keyfile=key,
-    )
+def header_time(app: ServingApp) -> float:
+    """Seconds that a request's header may take: a third of what the most patient pipeline gives all of it."""
+    return app.longest_read_s / 3
 
 
 async def serve(pipelines: ServedPipelines, listening: Sequence[uvicorn.Config]) -> None:

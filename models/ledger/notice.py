@@ -22,9 +22,10 @@ def notice_key(pipeline: str, chain: str) -> str:
 
 
 def give_notice(store: ObjectStore, pipeline: str, chain: str, head: str) -> None:
-    """After an entry is published: `head` is its digest. What goes wrong is no reason to fail: the entry stands."""
+    """After an entry is published: `head` is its digest, of which the beginning is written: a
+    whole one would keep what it names from being collected. What goes wrong is no reason to fail: the entry stands."""
     with suppress(StorageError):
-        store.put(notice_key(pipeline, chain), canonical_json({"head": head}))
+        store.put(notice_key(pipeline, chain), canonical_json({"head": head[:16]}))
 
 
 class Notices:

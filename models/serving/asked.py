@@ -42,7 +42,7 @@ class Asked:
         self.path = path  # below the pipeline's
         self.receive, self.request_id = receive, request_id
         self.received_s, self.began = time.time(), time.perf_counter()
-        self.headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self.headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))  # of several of one name the first counts
         self.variant: Variant | None = None
         self.instances: list[Any] | None = None
         self.rows: Inputs | None = None
@@ -51,10 +51,8 @@ class Asked:
 
     def header(self, name: bytes) -> str | None:
         """The first of that name, or None."""
-        for key, value in self.headers:
-            if key == name:
-                return value.decode("latin-1")
-        return None
+        found = self.headers.get(name)
+        return found.decode("latin-1") if found is not None else None
 
     def is_gone(self) -> bool:
         """Whether the client is, once its body was read: ASGI has a message of that waiting. Asked without waiting for

@@ -1,20 +1,25 @@
-"""Micro-batching without waiting: what arrives while a batch is computed is the next batch."""
+"""Micro-batching without waiting: what arrived until the model is free is the next batch."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from mlratchet.models.serving.asked import ClientGoneError
 from mlratchet.models.serving.deadline import NEVER, overdue
+from mlratchet.models.serving.pace import Pace
 from mlratchet.models.serving.predictor import Answers, Predictor
 from mlratchet.models.serving.reading.limits import MAX_ROW_BYTES
 from mlratchet.models.tensors.named import Inputs
 
+POLL_S = 0.01  # between two looks at what is still asked, at the end
+Found = list[Answers | BaseException]
 LONG_S = 0.05  # who waited longer may be gone: it costs more to ask than to compute most requests
 
 
@@ -27,7 +32,7 @@ def untold(rows: float) -> None:
     """Where nobody counts batches."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
     rows: Inputs
     predictor: Predictor
@@ -48,78 +53,94 @@ class _Waiting:
 
 
 class Batcher:
-    """One forward at a time, on a thread of its own. A request is answered by the version that parsed it, and what it
-    makes the model do is its own affair: a batch that fails is computed again, request by request."""
+    """One forward at a time: on a thread of its own, or on the event loop where that takes less than the way to a
+    thread. A request is answered by the version that parsed it, and what it makes the model do is its own affair: a
+    batch that fails is computed again, request by request. Used on one event loop."""
 
     def __init__(self, *, max_batch_rows: int, threads: int = 1, computed: Callable[[float], None] = untold) -> None:
         """`threads`: intra-op threads of a forward; torch counts them by the thread that asks. `computed`: told of the
         rows of every batch."""
         self._max_rows, self._computed = max_batch_rows, computed
-        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()  # bounded by who lets requests in (`admission.py`)
+        self._waiting: deque[_Waiting] = deque()  # bounded by who lets requests in (`admission.py`)
+        self._asking = False
+        self._pace = Pace(threads=threads)
         self._thread = ThreadPoolExecutor(
             1, thread_name_prefix="forward", initializer=torch.set_num_threads, initargs=(threads,)
         )
-        self._task: asyncio.Task[None] | None = None
 
     async def stop(self) -> None:
         """Answer what is queued, then end."""
-        await self._queue.join()
-        if self._task is not None:
-            self._task.cancel()
+        while self._asking:
+            await asyncio.sleep(POLL_S)
         self._thread.shutdown()
 
     async def predict(
         self, predictor: Predictor, rows: Inputs, *, until_s: float = NEVER, is_gone: Callable[[], bool] = here
     ) -> Answers:
-        """The answers to one request's rows. Raises what the model raises for them. Starts with the first request, in
-        its event loop.
+        """The answers to one request's rows. Raises what the model raises for them.
 
         `until_s`: after it (the event loop's time), and once the client `is_gone`, what still waits is not computed:
         ``BadRequestError`` (504) or ``ClientGoneError``."""
         loop = asyncio.get_running_loop()
-        if self._task is None:
-            self._task = asyncio.create_task(self._run())
-        answer: asyncio.Future[Answers] = loop.create_future()
-        await self._queue.put(_Waiting(rows, predictor, answer, loop.time(), until_s, is_gone))
-        return await answer
+        one = _Waiting(rows, predictor, loop.create_future(), loop.time(), until_s, is_gone)
+        self._waiting.append(one)
+        if not self._asking:
+            self._asking = True
+            loop.call_soon(self._ask, loop)  # with whatever else this turn of the loop brings
+        return await one.answer
 
-    async def _run(self) -> None:
-        held: list[_Waiting] = []
-        while True:
-            held = await self._answer(held or [await self._queue.get()])
-
-    async def _answer(self, batch: list[_Waiting]) -> list[_Waiting]:
-        """What waits and fits is answered with the first of `batch`; returns what begins the next. A method of its own,
-        so that no variable keeps a version alive that was swapped out while nobody asks."""
-        held = self._gather(batch)
-        loop = asyncio.get_running_loop()
+    def _ask(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The model, for what waits. A method of its own, so that no variable keeps a version alive that was swapped
+        out while nobody asks."""
         now_s = loop.time()
-        wanted = [one for one in batch if one.is_wanted(now_s)]
-        if wanted:
-            self._computed(sum(len(one.rows) for one in wanted))
-        found = await loop.run_in_executor(self._thread, self._answers, wanted) if wanted else []
-        for one, answers in zip(wanted, found, strict=True):
+        batch = [one for one in self._gather() if one.is_wanted(now_s)]
+        if not batch:
+            self._settle([], [], loop)
+            return
+        predictor, rows = batch[0].predictor, sum(len(one.rows) for one in batch)
+        self._computed(rows)
+        if self._pace.is_quick(predictor, rows):
+            self._settle(batch, self._timed(batch), loop)
+            return
+        asked = loop.run_in_executor(self._thread, self._timed, batch)
+        asked.add_done_callback(partial(self._done, batch, loop))
+
+    def _timed(self, batch: Sequence[_Waiting]) -> Found:
+        found: Found = self._pace.timed(batch[0].predictor, partial(self._answers, batch))
+        return found
+
+    def _done(self, batch: list[_Waiting], loop: asyncio.AbstractEventLoop, asked: asyncio.Future[Found]) -> None:
+        if asked.cancelled():
+            self._settle(batch, [asyncio.CancelledError("the server ends")] * len(batch), loop)
+            return
+        error = asked.exception()
+        found: Found = [RuntimeError(f"a batch was lost: {error}")] * len(batch) if error else asked.result()
+        self._settle(batch, found, loop)
+
+    def _settle(self, batch: list[_Waiting], found: Found, loop: asyncio.AbstractEventLoop) -> None:
+        for one, answers in zip(batch, found, strict=True):
             if not one.answer.done():  # else its time is over
                 settle(one.answer, answers)
-        for _ in batch:
-            self._queue.task_done()
-        return held
+        if self._waiting:
+            loop.call_soon(self._ask, loop)
+        else:
+            self._asking = False
 
-    def _gather(self, batch: list[_Waiting]) -> list[_Waiting]:
-        """Add what waits and fits; returns the one that does not: another version's, or too many rows."""
-        if self._queue.empty():
-            return []
-        count, row_bytes = len(batch[0].rows), batch[0].rows.padded_row_bytes
-        while not self._queue.empty() and count < self._max_rows:
-            more = self._queue.get_nowait()
+    def _gather(self) -> list[_Waiting]:
+        """What waits and fits together: of one version, and not too many rows."""
+        first = self._waiting.popleft()
+        batch = [first]
+        count, row_bytes = len(first.rows), first.rows.padded_row_bytes if self._waiting else 0
+        while self._waiting and count < self._max_rows:
+            more = self._waiting[0]
             count, row_bytes = count + len(more.rows), max(row_bytes, more.rows.padded_row_bytes)
             too_much = count > self._max_rows or count * row_bytes > MAX_ROW_BYTES  # one long row pads all the others
-            if more.predictor is not batch[0].predictor or too_much:
-                return [more]
-            batch.append(more)
-        return []
+            if more.predictor is not first.predictor or too_much:
+                break
+            batch.append(self._waiting.popleft())
+        return batch
 
-    def _answers(self, batch: Sequence[_Waiting]) -> list[Answers | Exception]:
+    def _answers(self, batch: Sequence[_Waiting]) -> Found:
         """Per request its predictions, or what its own rows made the model raise."""
         predictor = batch[0].predictor
         if len(batch) > 1:
@@ -149,9 +170,9 @@ def joined(parts: Sequence[Answers]) -> Answers:
     )
 
 
-def settle(answer: asyncio.Future[Answers], found: Answers | Exception) -> None:
+def settle(answer: asyncio.Future[Answers], found: Answers | BaseException) -> None:
     """The result of a future, or what it raises."""
-    if isinstance(found, Exception):
+    if isinstance(found, BaseException):
         answer.set_exception(found)
     else:
         answer.set_result(found)

@@ -72,10 +72,12 @@ class Predictor:
             output = self.model(batch_of(rows)).float()
             if len(output) != len(rows):
                 raise RuntimeError(f"expected {len(rows)} predictions, got {len(output)}")
-            if not bool(torch.isfinite(output).all()):
-                wrong = ~torch.isfinite(output).reshape(len(rows), -1).all(dim=1)
-                raise NoFiniteAnswerError(self.version, first + int(wrong.nonzero()[0]))
-            return Answers(output.numpy(), predictions_of(output, self.signature, self.objective))
+            values = output.numpy()
+            finite = np.isfinite(values)
+            if not finite.all():
+                wrong = ~finite.reshape(len(rows), -1).all(axis=1)
+                raise NoFiniteAnswerError(self.version, first + int(wrong.nonzero()[0][0]))
+            return Answers(values, predictions_of(output, self.signature, self.objective))
 
     def warm_up(self) -> None:
         """One forward of one row and one of two, so that the first client does not wait."""

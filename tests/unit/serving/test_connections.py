@@ -12,7 +12,7 @@ import httpx
 import pytest
 import uvicorn
 from mlratchet.infra.machine.free_ports import find_port
-from mlratchet.infra.serving.connections import MOST_HEADER_BYTES, with_deadline
+from mlratchet.infra.serving.connections import MOST_HEADER_BYTES, configured, run_loop
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.slot import Slot
 
@@ -29,18 +29,10 @@ def port() -> Iterator[int]:
     slot.swap(sum_of(3, TABLE))
     port = find_port(set())
     app = app_of(slot, ServingConfig(read_seconds=0.5))
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            host="127.0.0.1",
-            port=port,
-            http=with_deadline(lambda: HEADER_S),
-            h11_max_incomplete_event_size=MOST_HEADER_BYTES,
-            timeout_keep_alive=1,
-            log_level="critical",
-        )
-    )
-    thread = threading.Thread(target=server.run, daemon=True)
+    config = configured(app, host="127.0.0.1", port=port, header_s=lambda: HEADER_S)
+    config.timeout_keep_alive = 1
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=run_loop, args=(server.serve(),), daemon=True)
     thread.start()
     wait_for("the server", lambda: server.started, 30)
     yield port
@@ -71,18 +63,43 @@ def all_that_comes(line: socket.socket) -> bytes:
         (HEAD + b"\r\n", b"HTTP/1.1 408"),
         (HEAD + b'\r\n{"instances"', b"HTTP/1.1 408"),
         (b"GET /m/ready HTTP/1.1\r\nhost: localhost\r\n\r\nGET /re", b"HTTP/1.1 200"),
-        (b"GET / HTTP/1.1\r\nx: " + b"a" * (MOST_HEADER_BYTES + 10), b"HTTP/1.1 400"),
+        (b"GET / HTTP/1.1\r\nx: " + b"a" * (MOST_HEADER_BYTES + 10), None),
+        (b"GET / HTTP/1.1\r\nx: " + b"a" * (MOST_HEADER_BYTES + 10) + b"\r\n", None),
+        (b"GET / HTTP/1.1\r\n" + b"x: abcdefgh\r\n" * (MOST_HEADER_BYTES // 9 + 1), None),
+        (b"GET /" + b"a" * (MOST_HEADER_BYTES + 10) + b" HTTP/1.1\r\n", None),
+        (b"\r\n", b""),
+        (b"GET /m/ready HTTP/1.1\r\nhost: localhost\r\n\r\n\r\n", b"HTTP/1.1 200"),
+        (HEAD + b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n", b"HTTP/1.1 400"),
+        (b"GET /m/ready HTTP/1.1\r\nhost: localhost\r\na\x00b: c\r\n\r\n", b"HTTP/1.1 400"),
+        (b"rubbish\r\n\r\n", b"HTTP/1.1 400"),
     ],
-    ids=["nothing", "half a line", "half a header", "no body", "half a body", "half a second request", "long header"],
+    ids=[
+        "nothing",
+        "half a line",
+        "half a header",
+        "no body",
+        "half a body",
+        "half a second request",
+        "a line too long",
+        "a long line",
+        "a long header",
+        "a long path",
+        "an empty line",
+        "an empty line later",
+        "two lengths",
+        "a forbidden sign",
+        "rubbish",
+    ],
 )
-def test_who_does_not_come_to_the_point_is_ended(port: int, sent: bytes, answer: bytes) -> None:
+def test_who_does_not_come_to_the_point_is_ended(port: int, sent: bytes, answer: bytes | None) -> None:
+    """`answer`: how it begins; None: a refusal, if it comes before the connection is reset."""
     with socket.create_connection(("127.0.0.1", port), timeout=20) as line:
         line.sendall(sent)
         began = time.monotonic()
         found = all_that_comes(line)
         assert time.monotonic() - began < 15
-    assert found.startswith(answer)
-    assert bool(found) == bool(answer)
+    assert found.startswith(b"HTTP/1.1 400" if answer is None and found else answer or b"")
+    assert bool(found) == bool(answer) or answer is None
 
 
 def test_one_byte_at_a_time_does_not_buy_time(port: int) -> None:
@@ -109,3 +126,14 @@ def test_who_is_quick_keeps_the_connection(port: int) -> None:
     with httpx.Client(base_url=f"http://127.0.0.1:{port}/m") as client:
         replies = [client.post("/predict", json={"instances": [[1, n]]}) for n in range(20)]
     assert {reply.status_code for reply in replies} == {200}
+
+
+def test_a_line_that_never_ends_is_not_collected(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as line:
+        line.sendall(b"GET / HTTP/1.1\r\nx: ")
+        sent = 0
+        with suppress(OSError):
+            while not ended(line, 0.001):
+                line.sendall(b"a" * 1000)
+                sent += 1000
+        assert sent < 50 * MOST_HEADER_BYTES
