@@ -17,6 +17,7 @@ from mlratchet.flows.cli import (
     models,
     new,
     pipelines,
+    power,
     rejects,
     resolving,
     runs,
@@ -72,6 +73,7 @@ rejects.register(app)
 approvals.register(app)
 resolving.register(app)
 simulating.register(app)
+power.register(app)
 compare.register(app)
 audit.register(app)
 demo.register(app)
