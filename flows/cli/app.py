@@ -20,6 +20,7 @@ from mlratchet.flows.cli import (
     monitor,
     new,
     pipelines,
+    power,
     rejects,
     resolving,
     runs,
@@ -80,6 +81,7 @@ resolving.register(app)
 forgetting.register(app)
 simulating.register(app)
 tokens.register(app)
+power.register(app)
 compare.register(app)
 audit.register(app)
 demo.register(app)

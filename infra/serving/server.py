@@ -14,7 +14,6 @@ import logging
 import threading
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import torch
 import uvicorn
@@ -93,9 +92,7 @@ def main() -> None:
     listening = [configured(app, host=arguments.host, port=arguments.port, header_s=header_s)]
     if arguments.tls_host:
         tls = settings.serving_tls_certificate, settings.serving_tls_key
-        listening.append(
-            configured(app, host=arguments.tls_host, port=arguments.tls_port, header_s=header_s, tls=tls)
-        )
+        listening.append(configured(app, host=arguments.tls_host, port=arguments.tls_port, header_s=header_s, tls=tls))
     try:
         run_loop(serve(pipelines, listening))
     finally:

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
-from mlratchet.models.monitoring.drift import jensen_shannon
-from mlratchet.models.monitoring.field_watch import FieldWatch, joint_batches, joint_streams, watch_of
-from mlratchet.models.monitoring.sequential import Alarm, JointAlarm, Sounded
+from mlratchet.models.monitoring.drift import drift, jensen_shannon
+from mlratchet.models.monitoring.look import DRIFT_LIMIT
+from mlratchet.models.monitoring.sequential import Alarm, Sounded
 from mlratchet.models.monitoring.sketches import NumberSketch, Sketch, ValueSketch
 from mlratchet.models.schema.fields import Kind
 
@@ -31,6 +31,9 @@ RUNS = 40
 FIRST_ROWS = 256
 MOST_ROWS = 65_536  # what is not found by then counts as not found
 OFTEN = 0.9
+WINDOWS = 20  # drawn for each effect
+WINDOW_ROWS = 10_000  # drawn at most: a drift that is to be found shows as surely in fewer rows
+MOST_WINDOWS = 2_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +84,15 @@ class Setting:
         return self.false_alarms_per_year / self.streams
 
 
+@dataclass(frozen=True, kw_only=True)
+class DriftRule:
+    """When a window shows a drift."""
+
+    window_s: float
+    minimum_rows: int
+    minimum_effect: float
+
+
 def power_of_quality(
     subject: str, losses_T: Array, limit: float, drops: Sequence[float], setting: Setting
 ) -> list[Delay]:
@@ -117,35 +129,56 @@ def _watch_losses(losses_T: Array, limit: float, drop: float, setting: Setting) 
 
 
 def power_of_drift(
-    subject: str, reference: Sketch, kind: Kind, effects: Sequence[float], minimum_effect: float, setting: Setting
+    subject: str, reference: Sketch, kind: Kind, effects: Sequence[float], rule: DriftRule, setting: Setting
 ) -> list[Delay]:
-    """For each size of drift of one field: a number moves by so many standard deviations, a category's rows become its
-    most frequent value until the share is that far.
+    """For each size of drift of one field: a number moves by so many standard deviations; of a category the most
+    frequent value becomes more frequent until the shares are that far.
 
-    `setting.streams` counts the fields; each field's parts are counted here. Raises ``ValueError`` for a field that
-    cannot be watched.
+    Whether a window shows the drift is tried on windows that are drawn from the reference; the alarm is over windows.
+    Raises ``ValueError`` for a sketch of vectors, which cannot be drawn from.
     """
-    watch = watch_of(reference, kind, minimum_effect=minimum_effect)
-    if watch is None or not isinstance(reference, NumberSketch | ValueSketch):
-        raise ValueError(f"field {subject!r} is not watched: {reference.n} values of kind {kind}, expected 100 or more")
+    if not isinstance(reference, NumberSketch | ValueSketch):
+        raise ValueError(f"field {subject!r}: rows cannot be drawn from a sketch of {reference.form}")
+    rows = int(setting.rows_per_s * rule.window_s)
+    few = min(reference.n, rows)
     found = []
     for effect in effects:
-        if effect <= minimum_effect:
-            found.append(_never(subject, effect, f"below the minimum effect {minimum_effect:g}"))
+        if effect <= rule.minimum_effect:
+            found.append(_never(subject, effect, f"at or below the minimum effect {rule.minimum_effect:g}"))
             continue
-        drawn = _drifted(reference, effect)
-        found.append(_simulated(subject, effect, setting, partial(_watch_field, subject, watch, drawn, setting)))
+        if few < rule.minimum_rows:
+            words = f"{few} rows in a window or the reference, expected {rule.minimum_rows}; make windows longer"
+            found.append(_never(subject, effect, words))
+            continue
+        shown = _share_of_windows(reference, kind, effect, min(rows, WINDOW_ROWS), rule, setting.seed)
+        by_window = replace(setting, rows_per_s=1 / rule.window_s, after_s=0.0, most_rows=MOST_WINDOWS)
+        delay = _simulated(subject, effect, by_window, partial(_watch_windows, shown, by_window))
+        found.append(
+            replace(delay, rows_median=_times(delay.rows_median, rows), rows_often=_times(delay.rows_often, rows))
+        )
     return found
 
 
-def _watch_field(subject: str, watch: FieldWatch, drawn: Draw, setting: Setting) -> Take:
-    watches = {subject: watch}
-    alarm = JointAlarm(joint_streams(watches), false_alarms_per_year=setting.rate, started_s=0.0)
+def _times(windows: int | None, rows: int) -> int | None:
+    return windows * rows if windows is not None else None
 
-    def take(rng: np.random.Generator, at_T: Array) -> list[Sounded]:
-        return alarm.update(joint_batches(watches, {subject: drawn(rng, len(at_T))}, at_T))
 
-    return take
+def _share_of_windows(
+    reference: NumberSketch | ValueSketch, kind: Kind, effect: float, rows: int, rule: DriftRule, seed: int
+) -> float:
+    """In which the drift is surely above the minimum effect."""
+    rng, drawn = np.random.default_rng(seed), _drifted(reference, effect)
+    shown = 0
+    for window in range(WINDOWS):
+        sketch = reference.like()
+        sketch.update(drawn(rng, rows))
+        shown += drift(reference, sketch, kind, seed=window).least > rule.minimum_effect
+    return shown / WINDOWS
+
+
+def _watch_windows(shown: float, setting: Setting) -> Take:
+    alarm = Alarm(limit=DRIFT_LIMIT, false_alarms_per_year=setting.rate, started_s=0.0)
+    return lambda rng, at_T: alarm.update((rng.random(len(at_T)) < shown).astype(float), at_T)
 
 
 def _simulated(subject: str, effect: float, setting: Setting, begin: Callable[[], Take]) -> Delay:

@@ -1,10 +1,11 @@
 """Power: larger changes are found sooner, and what the promise allows never."""
 
 import numpy as np
-from mlratchet.models.monitoring.power import Setting, power_of_drift, power_of_quality
+from mlratchet.models.monitoring.power import DriftRule, Setting, power_of_drift, power_of_quality
 from mlratchet.models.monitoring.sketches import of
 
 SETTING = Setting(false_alarms_per_year=1, streams=10, rows_per_s=1.0, after_s=600, runs=8, most_rows=16_384)
+RULE = DriftRule(window_s=3600.0, minimum_rows=200, minimum_effect=0.1)
 LOSSES = np.r_[np.ones(50), np.zeros(950)]
 
 
@@ -26,15 +27,21 @@ def test_what_takes_too_many_rows_is_said_to_be_not_found() -> None:
     assert found.seconds_median is None
 
 
-def test_a_larger_drift_is_found_sooner() -> None:
+def test_a_drift_above_the_minimum_effect_is_found() -> None:
     rng = np.random.default_rng(0)
-    number = power_of_drift("size", of(rng.normal(size=2000), "number"), "number", [0.05, 0.3, 1.0], 0.1, SETTING)
-    assert number[0].words == "below the minimum effect 0.1"
-    assert number[2].rows_median is not None
-    assert number[1].rows_median is not None
-    assert number[2].rows_median < number[1].rows_median
+    reference = of(rng.normal(size=1000), "number")
+    found = power_of_drift("size", reference, "number", [0.05, 1.0], RULE, SETTING)
+    assert found[0].words == "at or below the minimum effect 0.1"
+    assert found[1].rows_median is not None
+    assert found[1].seconds_median == found[1].rows_median
     colours = of(rng.choice(["red", "blue", "green"], 2000).tolist(), "category")
-    assert power_of_drift("colour", colours, "category", [0.4], 0.1, SETTING)[0].found == 1.0
+    assert power_of_drift("colour", colours, "category", [0.4], RULE, SETTING)[0].found == 1.0
+
+
+def test_windows_of_too_few_rows_say_nothing() -> None:
+    reference = of(np.arange(1000.0), "number")
+    rule = DriftRule(window_s=60.0, minimum_rows=200, minimum_effect=0.1)
+    assert power_of_drift("size", reference, "number", [1.0], rule, SETTING)[0].words.startswith("60 rows in a window")
 
 
 def test_the_same_seed_finds_the_same() -> None:
