@@ -44,6 +44,8 @@ NOTE = 200  # characters
 BESIDE = 40  # of a row
 AT_ONCE = 20_000  # rows that are made at once
 EVERY_S = 0.005
+GIVEN_BACK = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_MMAP_THRESHOLD_": "65536"}
+"""What is freed is given back at once, so that what is told is what is held."""
 
 
 def anonymous_mb() -> float:
@@ -181,6 +183,7 @@ def child(megabytes: int, *, limit: bool, small: bool, folder: str | None) -> No
 
     if small:
         records.HELD_BYTES = record_shards.SHARD_BYTES = 4 << 20
+        record_shards.WRITTEN_BYTES = 8 << 20
     characters = 8 * NOTE if small else NOTE
     with tempfile.TemporaryDirectory(dir=folder) as place:
         road(Path(place, "first"), 1, characters=characters)
@@ -213,7 +216,7 @@ def main() -> None:
         command += (
             ["--limit"] * args.limit + ["--small"] * args.small + (["--folder", args.folder] if args.folder else [])
         )
-        told = subprocess.run(command, capture_output=True, text=True, check=True)
+        told = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **GIVEN_BACK})
         row = {"claim": "memory", **json.loads(told.stdout.splitlines()[-1]), **about}
         with (RESULTS / "memory.jsonl").open("a") as sink:
             sink.write(json.dumps(row) + "\n")
