@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any, Literal
 from uuid import UUID
 
-from mlratchet.flows.suspension import WaitsForPeople, answer_in_form, wait_without_a_process
+from mlratchet.flows.suspension import Waits, answer_in_form, wait_without_a_process
 from mlratchet.models.decisions.approval_page import form_description, hint
 from mlratchet.models.decisions.approval_request import ApprovalRequest
 from mlratchet.models.decisions.waiting import is_settled
@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 def wait_for_people(run: Run, request: ApprovalRequest, evidence: Evidence) -> bool:
     """Whether they decided; False when the wait was over first. A form that is filled in goes to the bucket.
 
-    Raises ``WaitsForPeople`` when this process has to end until they answer.
+    Raises ``Waits`` when this process has to end until they answer.
     """
     asked_before = run.waited is not None and run.waited.request == request.key
     until_s = run.waited.until_s if run.waited is not None and asked_before else time.time() + longest_wait_s(request)
@@ -56,7 +56,7 @@ def wait_for_people(run: Run, request: ApprovalRequest, evidence: Evidence) -> b
         take(run, request, answer_in_form(form, run.waited))
     while not over():
         if deployment.id is not None:  # the worker started it, and starts it again
-            raise WaitsForPeople(wait_without_a_process(run, request, until_s=until_s), form)
+            raise Waits(wait_without_a_process(run, request, until_s=until_s), form)
         take(run, request, pause(form, run.run_id, over, timeout_s=until_s - time.time()))
     return is_settled(standings(run.adapters, request))
 

@@ -18,6 +18,7 @@ from mlratchet.models.gates.names import GATES
 from mlratchet.models.pipeline.loading import find_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import publish_deployment, publish_pipeline
+from mlratchet.tasks.actions.start_retrains import follow_requests
 from mlratchet.tasks.wiring import Adapters, remember_deployment
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
@@ -54,6 +55,9 @@ def deploy_spec(spec: PipelineSpec, adapters: Adapters) -> dict[str, Any]:
     )
     assert isinstance(deployment, RunnerDeployment)  # `to_deployment` is a coroutine inside an event loop only
     identity = deployment.apply(work_pool_name=settings.work_pool)
+    rules = spec.monitoring.actions if spec.monitoring is not None else ()
+    if any(rule.do == "retrain" for rule in rules):
+        follow_requests(str(identity), spec.name, wanted=True)
     ui = str(settings.prefect_api_url).removesuffix("/api")
     study = deploy_study(spec, settings) if spec.tune is not None else None
     return {

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from mlratchet.flows.approval_pause import wait_for_people
+from mlratchet.flows.canary import end_canary, resume_canary, stand_canary
 from mlratchet.flows.holding import stop_if_held, tell_holds
 from mlratchet.flows.parameters import RetrainParameters
 from mlratchet.flows.probation import prove
@@ -14,7 +16,11 @@ from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.errors import GateRefusedError, RatchetError
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.policy import approval_checks
+from mlratchet.models.monitoring.retraining import AlreadyAnsweredError
+from mlratchet.models.promotion.canary.evidence import live_digest
 from mlratchet.models.promotion.registered import REGISTRATION
+from mlratchet.tasks.actions.answer_findings import ACTOR
+from mlratchet.tasks.actions.start_retrains import asked_by_monitoring
 from mlratchet.tasks.steps.approval import ask_for_approval
 from mlratchet.tasks.steps.deploy import deploy
 from mlratchet.tasks.steps.evaluate import evaluate
@@ -38,13 +44,17 @@ AS_IN_THE_FILE = RetrainParameters()
 
 
 @flow(name="retrain", flow_run_name=name_of_run, validate_parameters=True)
-def retrain(pipeline: str, parameters: RetrainParameters = AS_IN_THE_FILE, order: str = "") -> State[Any]:
+def retrain(
+    pipeline: str, parameters: RetrainParameters = AS_IN_THE_FILE, order: str = "", finding: str = ""
+) -> State[Any]:
     """Retrain one pipeline and promote the new model if every gate passes.
 
     Args:
         pipeline: Name of the pipeline.
         parameters: Changes for this run alone.
         order: Of `ratchet run --set`: a revision that was signed for this run; empty for the newest deployment.
+        finding: Of a retrain that monitoring asked for: the digest of what it found. The run verifies that it was asked
+            for and takes its reason from there; empty for any other.
     """
     run_id = str(current.id)
     report = Report(run_id=run_id, pipeline=pipeline)
@@ -52,22 +62,31 @@ def retrain(pipeline: str, parameters: RetrainParameters = AS_IN_THE_FILE, order
     run: Run | None = None
     ended = False
     try:
+        because = asked_by_monitoring(adapters, pipeline, finding, run_id=run_id) if finding else None
         run = open_run(
             adapters,
             pipeline,
             order,
             parameters.changes(),
             run_id=run_id,
-            actor=parameters.requested_by or whoever_started(),
+            actor=ACTOR if because is not None else parameters.requested_by or whoever_started(),
+            because=because,
         )
+        resume_canary(run)
+        report.because(because)
         climb(run, report)
         ended = True
-    except Pause:  # it asks people, or somebody suspended it: nothing failed, and another process goes on
+    except Pause:  # it asks people, its version is in its canary, or somebody suspended it: another process goes on
         ended = True
         raise
+    except AlreadyAnsweredError as error:
+        report.answered(str(error))
+        ended = True
     except RatchetError as error:
         report = report.failed(error)
         ended = isinstance(error, GateRefusedError)
+        if run is not None:
+            end_canary(run, error.line())
     finally:
         if run is not None:
             report.read(run.reading)
@@ -120,14 +139,16 @@ def climb(run: Run, report: Report) -> None:
         report,
     )
     to_staging(run, record, staging)
+    live = stand_canary(run, work, record, staging)
     champion = guard(
         run,
         work,
         "champion",
-        evaluation.evidence(version=record.version, staged=staged),
+        replace(evaluation.evidence(version=record.version, staged=staged), canary=live),
         {
             **rows,
             **judged,
+            **live_digest(live),
             **{f"gate.{earlier.gate}": earlier.decision for earlier in (data, candidate, staging)},
         },
         report,

@@ -83,6 +83,10 @@ class Settings(BucketNames):
     serving_names: str = ""  # by which clients may call a model server beside addresses and localhost; commas between
     serving_s3_access_key: SecretStr | None = None  # of who may read store and MLflow's bucket; None: s3_access_key
     serving_s3_secret_key: SecretStr | None = None
+    log_key_file: Path | None = None  # the log writer's private key; None: `keys/log.pem` of the home
+    log_s3_access_key: SecretStr | None = None  # of who may write below `log/` of the store; None: s3_access_key
+    log_s3_secret_key: SecretStr | None = None
+    log_spool_bytes: int = Field(default=512_000_000, ge=0)  # of log files that wait on the disk while S3 is away
     shard_cache_bytes: int = Field(default=0, ge=0)  # of shards in `cache/` of the home; 0: a quarter of the free disk
     reconcile_seconds: float = 900.0  # between two `ratchet reconcile` of the supervisor
     pipelines_dir: Path = Path("deployments/pipelines")
@@ -154,6 +158,26 @@ def load_server_settings() -> ServerSettings:
     except ValidationError as exc:
         words = ", ".join(str(error["loc"][0]) for error in exc.errors())
         raise ConfigurationError(f"a model server needs RATCHET_* variables; missing or wrong: {words}") from exc
+    _arm(settings.fault or "")
+    return settings
+
+
+class LogSettings(AuditSettings):
+    """What the log writer needs: the store, of which it may write `log/`, its own key, and the public list of keys."""
+
+    log_key_file: Path
+    trusted_keys: Path
+    log_spool_bytes: int = 512_000_000
+    fault: str | None = None
+
+
+def load_log_settings() -> LogSettings:
+    """From the environment alone. Raises ``ConfigurationError`` where it says too little."""
+    try:
+        settings = LogSettings(home=find_home())
+    except ValidationError as exc:
+        words = ", ".join(str(error["loc"][0]) for error in exc.errors())
+        raise ConfigurationError(f"the log writer needs RATCHET_* variables; missing or wrong: {words}") from exc
     _arm(settings.fault or "")
     return settings
 
@@ -312,6 +336,31 @@ def server_environment(settings: Settings) -> dict[str, str]:
     if settings.s3_session_token and settings.serving_s3_access_key is None:
         found["RATCHET_S3_SESSION_TOKEN"] = settings.s3_session_token.get_secret_value()
     return found
+
+
+def log_environment(settings: Settings) -> dict[str, str]:
+    """Of the log writer. Of this process's own environment what names no credential."""
+    access = settings.log_s3_access_key or settings.s3_access_key
+    secret = settings.log_s3_secret_key or settings.s3_secret_key
+    plain = {k: v for k, v in os.environ.items() if k in PLAIN or k.startswith(PLAIN_PREFIXES)}
+    found = plain | {
+        "RATCHET_HOME": str(settings.home),
+        "RATCHET_S3_REGION": settings.s3_region,
+        "RATCHET_S3_ACCESS_KEY": access.get_secret_value(),
+        "RATCHET_S3_SECRET_KEY": secret.get_secret_value(),
+        "RATCHET_STORE_BUCKET": settings.store_bucket,
+        "RATCHET_TRUSTED_KEYS": str(settings.trusted_keys or settings.home / "trusted-keys.json"),
+        "RATCHET_LOG_KEY_FILE": str(settings.log_key_file or settings.home / "keys" / "log.pem"),
+        "RATCHET_LOG_SPOOL_BYTES": str(settings.log_spool_bytes),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "OMP_NUM_THREADS": "1",
+    }
+    if settings.s3_endpoint_url:
+        found["RATCHET_S3_ENDPOINT_URL"] = settings.s3_endpoint_url
+    if settings.s3_session_token and settings.log_s3_access_key is None:
+        found["RATCHET_S3_SESSION_TOKEN"] = settings.s3_session_token.get_secret_value()
+    found.pop("PYTHONPATH", None)
+    return found | ratchets_path(os.environ)
 
 
 def base_environment() -> dict[str, str]:

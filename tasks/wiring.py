@@ -28,6 +28,7 @@ from mlratchet.models.identity.closure import Closure, source_of
 from mlratchet.models.identity.lease import LeaseKeeper
 from mlratchet.models.identity.product import DATA, reached_through_workloads
 from mlratchet.models.identity.signed_records import RecordStore
+from mlratchet.models.monitoring.finding import Finding
 from mlratchet.models.pipeline.changes import Changes, changed_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import (
@@ -112,9 +113,17 @@ class Run:
     passes it to tasks as it is instead of looking inside."""
 
     def __init__(
-        self, spec: PipelineSpec, adapters: Adapters, *, run_id: str, actor: str, waited: WaitingRun | None = None
+        self,
+        spec: PipelineSpec,
+        adapters: Adapters,
+        *,
+        run_id: str,
+        actor: str,
+        waited: WaitingRun | None = None,
+        because: Finding | None = None,
     ) -> None:
         self.spec = spec
+        self.because = because  # what monitoring found, of a run that it asked for
         self.waited = waited  # what it asked people in a process before this one, and on what it asked
         self.adapters = adapters
         self.run_id = run_id
@@ -236,7 +245,16 @@ def open_adapters() -> Adapters:
     return Adapters(settings)
 
 
-def open_run(adapters: Adapters, pipeline: str, order: str, changes: Changes, *, run_id: str, actor: str) -> Run:
+def open_run(
+    adapters: Adapters,
+    pipeline: str,
+    order: str,
+    changes: Changes,
+    *,
+    run_id: str,
+    actor: str,
+    because: Finding | None = None,
+) -> Run:
     """The run of a pipeline's newest deployment, or of an order from the command line.
 
     Args:
@@ -246,6 +264,7 @@ def open_run(adapters: Adapters, pipeline: str, order: str, changes: Changes, *,
         changes: What the run was told.
         run_id: Prefect's.
         actor: Who says that they ask; of an order it is who signed.
+        because: What monitoring found, verified.
 
     One that asked people and is taken up again is what it was when it asked, whatever was deployed since.
 
@@ -268,4 +287,4 @@ def open_run(adapters: Adapters, pipeline: str, order: str, changes: Changes, *,
         publish_pipeline(adapters.store, spec)  # its digest stands in the decisions
     check_whole(spec)
     adapters.launcher.processes(spec.train)
-    return Run(spec, adapters, run_id=run_id, actor=actor, waited=waited)
+    return Run(spec, adapters, run_id=run_id, actor=actor, waited=waited, because=because)

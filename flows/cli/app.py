@@ -21,6 +21,7 @@ from mlratchet.flows.cli import (
     resolving,
     runs,
     schema,
+    simulating,
     stack,
     tuning,
 )
@@ -70,6 +71,7 @@ data.register(app)
 rejects.register(app)
 approvals.register(app)
 resolving.register(app)
+simulating.register(app)
 compare.register(app)
 audit.register(app)
 demo.register(app)

@@ -12,7 +12,7 @@ from mlratchet.models.moments import utc
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 PipelineArgument = Annotated[str, typer.Argument(help="Name of a pipeline.")]
-RoleOption = Annotated[str, typer.Option(help="pipeline or approver.")]
+RoleOption = Annotated[str, typer.Option(help="pipeline, approver or log (of the log writer).")]
 
 
 def moment(at_s: float | None) -> str:
@@ -124,8 +124,8 @@ def list_keys(context: typer.Context, as_json: JsonOption = False) -> None:
 def _role(text: str) -> Any:
     from mlratchet.models.errors import ConfigurationError
 
-    if text not in ("pipeline", "approver"):
-        raise ConfigurationError(f"--role {text!r}: expected pipeline or approver")
+    if text not in ("pipeline", "approver", "log"):
+        raise ConfigurationError(f"--role {text!r}: expected pipeline, approver or log")
     return text
 
 
@@ -139,12 +139,12 @@ def new_key(
     import time
 
     from mlratchet.flows.cli.output import emit
-    from mlratchet.infra.keys.files import approver_key_file, new_key, pipeline_key_file
+    from mlratchet.infra.keys.files import new_key, private_key_file
     from mlratchet.infra.settings import load_settings
 
     settings = load_settings()
     key = new_key(settings, _role(role), owner, now_s=time.time())
-    file = pipeline_key_file(settings) if key.role == "pipeline" else approver_key_file(settings, owner)
+    file = private_key_file(settings, key.role, owner)
     lines = [f"key {key.id} of {owner} ({key.role}); its private half is in {file}: give that to {owner} alone"]
     emit({**key.model_dump(mode="json"), "file": str(file)}, lines, as_json=as_json)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -76,7 +77,7 @@ def status(as_json: JsonOption = False) -> None:
         for s in states
     ]
     stopped = [f"serve-{name}  {how}; {way_back(name)}" for name, how in LocalServers(home).out_of_service().items()]
-    lines += stopped if states else []
+    lines += served_at(home) + stopped if states else []
     lines += held_lines() if states and all(s.works for s in states) else []
     emit([asdict(s) for s in states], lines or ["not running; `ratchet up` starts it"], as_json=as_json)
     if not states or not all(s.works for s in states):
@@ -100,6 +101,16 @@ def held_lines() -> list[str]:
         return [error.line()]
 
 
+def served_at(home: Path) -> list[str]:
+    """Where the pipelines answer that share a process."""
+    from mlratchet.infra.serving.local import LocalServers
+    from mlratchet.infra.serving.requests import SHARED, ServingRequests
+
+    servers = LocalServers(home)
+    names = [one.pipeline for one in ServingRequests(home) if one.process == SHARED]
+    return [f"  {name}  {servers.url(name) or 'starting'}" for name in names]
+
+
 def doctor(as_json: JsonOption = False) -> None:
     """Check versions, ports, disk, conditional writes and GPU, and say what to do about each."""
     from mlratchet.flows.cli.output import emit
@@ -117,7 +128,10 @@ def doctor(as_json: JsonOption = False) -> None:
 
 
 def logs(
-    service: Annotated[str, typer.Argument(help="seaweedfs, mlflow, prefect, worker, warm, supervisor or serve-NAME.")],
+    service: Annotated[
+        str,
+        typer.Argument(help="seaweedfs, mlflow, prefect, worker, warm, supervisor, serve."),
+    ],
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many of the newest lines.")] = 50,
 ) -> None:
     """The newest lines of a service's log."""
@@ -126,6 +140,8 @@ def logs(
 
     folder = find_home() / "logs"
     known = sorted(path.stem for path in folder.glob("*.log"))
+    if service not in known and service.startswith("serve-"):
+        service = "serve"  # which serves all pipelines that have no process of their own
     if service not in known:
         raise ConfigurationError(f"no log of {service!r}; there are: {', '.join(known) or 'none'}")
     text = (folder / f"{service}.log").read_text(errors="replace").splitlines()

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from uuid import UUID
 
 from mlratchet.flows.retrain import retrain
-from mlratchet.flows.suspension import WaitsForPeople, suspend
+from mlratchet.flows.suspension import Waits, suspend
 from mlratchet.flows.tune import tune
 from mlratchet.infra.settings import process_environment
 from mlratchet.models.errors import SecurityError
@@ -69,7 +69,7 @@ def main() -> None:
             raise
         try:
             run_flow(flow, flow_run=flow_run, error_logger=logger)  # type: ignore[arg-type]  # as Prefect's own engine does
-        except WaitsForPeople as waits:
+        except Waits as waits:
             suspend(waits)
             raise
 

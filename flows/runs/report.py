@@ -14,6 +14,7 @@ from mlratchet.models.errors import ConfigurationError, GateRefusedError, Ratche
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.signed_records import ADOPT
 from mlratchet.models.ledger.entry import LedgerEntry
+from mlratchet.models.monitoring.finding import Finding
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.promotion.holds import Hold
 from mlratchet.models.registration.record import Registration
@@ -148,6 +149,15 @@ class Report:
         """The probation found nothing against it, and not enough for it."""
         self.facts["line"] += f"; its probation is inconclusive ({'; '.join(gate_run.reasons)})"
 
+    def because(self, finding: Finding | None) -> None:
+        """What monitoring found, of a run that it asked for."""
+        if finding is not None:
+            self.facts |= {"finding": finding.id, "because": finding.reason}
+
+    def answered(self, words: str) -> None:
+        """A run that monitoring asked for, and that nobody needs any more."""
+        self.facts |= {"outcome": "unchanged", "line": f"nothing to do: {words}"}
+
     def failed(self, error: RatchetError) -> Report:
         """Why the road ended early."""
         outcome = "stopped_by_gate" if isinstance(error, GateRefusedError) else "failed"
@@ -174,7 +184,8 @@ def finish(report: Report, adapters: Adapters) -> State[Any]:
     outcome = str(facts["outcome"])
     tag_run(facts["run_id"], outcome.replace("_", " "))
     message = facts["line"] if outcome == "failed" else f"{outcome.replace('_', ' ')}: {facts['line']}"
-    message = "; ".join(filter(None, (message, facts.get("reading"))))
+    because = f"because {facts['because']}" if "because" in facts else ""
+    message = "; ".join(filter(None, (message, because, facts.get("reading"))))
     return State(type=StateType.FAILED if outcome in ENDED_BADLY else StateType.COMPLETED, message=message)
 
 

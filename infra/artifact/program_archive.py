@@ -47,7 +47,8 @@ TruncToInt TruncToFloat RoundToInt RoundDecimal PowByNatural FloatPow Identity L
 """
 FUNCTIONS = frozenset(_WORDS.split())
 METHODS = frozenset(("size", "stride", "storage_offset", "dim"))
-SYMBOL = re.compile(r"[a-z]{1,8}[0-9]{0,8}(_[a-z0-9_]{0,64})?")  # a text may be one, or the name of an input
+SYMBOL = re.compile(r"[a-z]{1,8}[0-9]{0,8}")
+NAME = re.compile(r"(?!.*__)[A-Za-z_][A-Za-z0-9_]{0,100}")  # of a symbol or an input, as a text
 
 
 def refuse_other_than_tensors(archive: Path) -> None:
@@ -195,6 +196,6 @@ def _is_harmless(node: ast.AST) -> bool:
     if isinstance(node, ast.Name):
         return node.id == "L" or node.id in FUNCTIONS or node.id == "int_oo" or bool(SYMBOL.fullmatch(node.id))
     if isinstance(node, ast.Constant):
-        text_or_number = not isinstance(node.value, str) or bool(SYMBOL.fullmatch(node.value))
+        text_or_number = not isinstance(node.value, str) or bool(NAME.fullmatch(node.value))
         return text_or_number and not isinstance(node.value, bytes)
     return isinstance(node, NODES)

@@ -47,6 +47,11 @@ def approver_key_file(settings: Settings, owner: str) -> Path:
     return settings.approver_key_file or settings.home / "keys" / f"approver-{name}.pem"
 
 
+def log_key_file(settings: Settings) -> Path:
+    """Of the log writer's private key."""
+    return settings.log_key_file or settings.home / "keys" / "log.pem"
+
+
 def trusted_keys_file(settings: Settings) -> Path:
     """Of the public list."""
     return settings.trusted_keys or settings.home / "trusted-keys.json"
@@ -159,7 +164,10 @@ def _trust(settings: Settings, signer: Signer, role: Role, owner: str, now_s: fl
     return key
 
 
-def _file_of(settings: Settings, role: Role, owner: str) -> Path:
+def private_key_file(settings: Settings, role: Role, owner: str) -> Path:
+    """Of the private half of a key."""
+    if role == "log":
+        return log_key_file(settings)
     return pipeline_key_file(settings) if role == "pipeline" else approver_key_file(settings, owner)
 
 
@@ -171,12 +179,20 @@ def ensure_pipeline_key(settings: Settings) -> None:
         new_key(settings, "pipeline", "ratchet up", now_s=time.time())
 
 
+def ensure_log_key(settings: Settings) -> None:
+    """The same of the log writer's, also for an installation of before there was one. A list that somebody else keeps
+    is left as it is: `ratchet keys new --role log` makes a key to put there."""
+    own = settings.trusted_keys is None and settings.log_key_file is None
+    if own and not log_key_file(settings).exists() and trusted_keys_file(settings).exists():
+        new_key(settings, "log", "log writer", now_s=time.time())
+
+
 def new_key(settings: Settings, role: Role, owner: str, *, now_s: float) -> TrustedKey:
     """Make a key, write its private half to its file and its public half to the list.
 
     Raises ``ConfigurationError`` when there is one: `rotate_key` replaces it.
     """
-    file = _file_of(settings, role, owner)
+    file = private_key_file(settings, role, owner)
     with editing(settings):
         if file.exists():
             raise ConfigurationError(f"{file} holds a key already; `ratchet keys rotate` replaces it")
@@ -196,13 +212,14 @@ def rotate_key(settings: Settings, role: Role, owner: str | None, *, now_s: floa
     Returns:
         The old and the new key.
     """
-    variable, secret = ("SIGNING", settings.signing_key) if role == "pipeline" else ("APPROVER", settings.approver_key)
+    given = {"pipeline": settings.signing_key, "approver": settings.approver_key, "log": None}
+    variable, secret = "SIGNING" if role == "pipeline" else "APPROVER", given[role]
     if secret is not None:
         raise ConfigurationError(
             f"the key comes from RATCHET_{variable}_KEY; put a new one there and `ratchet keys trust` its public half"
         )
     with editing(settings):
-        file = _file_of(settings, role, owner or "")
+        file = private_key_file(settings, role, owner or "")
         old_id = read_private(file).key_id
         old = _read_list(settings).get(old_id)
         if old is None or old.role != role:

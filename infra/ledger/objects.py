@@ -14,6 +14,7 @@ from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.identity.keys import Keys
 from mlratchet.models.ledger.chain import Chain, Link, entry_key, read_tail, sign_entry
 from mlratchet.models.ledger.entry import LedgerConflict, LedgerEntry
+from mlratchet.models.ledger.notice import give_notice
 from mlratchet.models.ledger.remembered import (
     RememberedHead,
     believed_head,
@@ -190,6 +191,7 @@ class ObjectLedger:
                 raise exc from None
             if stands != body:
                 raise conflict(name, self.head(name), expected_generation) from exc
+        give_notice(self._store, name, "ledger", digest_bytes(body))
         return entry
 
     def at(self, name: str, when_s: float) -> LedgerEntry | None:

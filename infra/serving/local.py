@@ -1,14 +1,14 @@
-"""Model servers of the embedded stack: asked for by a file, started by the supervisor."""
+"""Model servers of the embedded stack: asked for by a file per pipeline, started by the supervisor."""
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 from mlratchet.infra.machine.atomic import write_atomically
 from mlratchet.infra.machine.free_ports import port_of, remembered_ports
 from mlratchet.infra.machine.processes import STACK_MARK
+from mlratchet.infra.serving.requests import ServingRequest, ServingRequests
 from mlratchet.infra.settings import Settings, server_environment
 from mlratchet.infra.stack.services import Service
 from mlratchet.models.serving.config import ServingConfig
@@ -16,34 +16,26 @@ from mlratchet.models.serving.servers import Withdrawn
 
 
 class LocalServers:
-    """Servers that the supervisor of this home keeps running."""
+    """Servers that the supervisor of this home keeps running: one for all pipelines, and one for each that wants it."""
 
     def __init__(self, home: Path) -> None:
-        self._home = home
-
-    def _file(self, pipeline: str) -> Path:
-        return self._home / "serving" / f"{pipeline}.json"
+        self._home, self._requests = home, ServingRequests(home)
 
     def request(self, pipeline: str, serving: ServingConfig) -> None:
-        """Ask for a server of the pipeline. Idempotent; another configuration replaces the one before."""
-        file = self._file(pipeline)
-        file.parent.mkdir(parents=True, exist_ok=True)
+        """Ask that the pipeline be served. Idempotent; another configuration replaces the one before."""
         self.resume(pipeline)
-        text = json.dumps({"pipeline": pipeline, "serving": serving.model_dump(mode="json")}, sort_keys=True)
-        if file.is_file() and file.read_text() == text:
-            return
-        write_atomically(file, text)
+        self._requests.write(ServingRequest(pipeline=pipeline, config=serving))
 
     def _mark(self, pipeline: str) -> Path:
         return self._home / "serving" / f"{pipeline}.withdrawn"
 
     def withdraw(self, pipeline: str, how: Withdrawn) -> None:
-        """End the server, and remember that a person wanted it so: nothing but `request` or `resume` undoes it.
+        """Serve it no more, and remember that a person wanted it so: nothing but `request` or `resume` undoes it.
         Idempotent."""
         mark = self._mark(pipeline)
         mark.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(mark, how)
-        self._file(pipeline).unlink(missing_ok=True)  # the supervisor ends what nobody asks for
+        self._requests.file(pipeline).unlink(missing_ok=True)  # who serves drops what nobody asks for
 
     def withdrawn(self, pipeline: str) -> Withdrawn | None:
         """Whether a person took it out of service."""
@@ -63,48 +55,37 @@ class LocalServers:
         self._mark(pipeline).unlink(missing_ok=True)
 
     def requested(self, pipeline: str) -> bool:
-        """Whether one was asked for."""
-        return self._file(pipeline).is_file()
+        """Whether it is to be served."""
+        return self._requests.file(pipeline).is_file()
+
+    def process(self, pipeline: str) -> str | None:
+        """The service that serves it, or None when nobody is asked to."""
+        request = self._requests.read(pipeline)
+        return request.process if request is not None else None
 
     def url(self, pipeline: str) -> str | None:
-        """Where it answers, or None when none was asked for or it has no address yet."""
-        if not self.requested(pipeline):
-            return None
-        port = remembered_ports(self._home).get(f"serve-{pipeline}")
+        """Where it answers, or None when nobody is asked to serve it or its server has no address yet."""
+        process = self.process(pipeline)
+        port = remembered_ports(self._home).get(process) if process is not None else None
         return f"http://127.0.0.1:{port}/{pipeline}" if port else None
 
 
 def model_servers(settings: Settings, project: Path) -> list[Service]:
-    """A service per request file."""
+    """A service per process that has something to serve. Pipelines come and go without another command of it."""
     home = settings.home
-    found = []
-    for file in sorted((home / "serving").glob("*.json")):
-        wanted = json.loads(file.read_text())
-        name = str(wanted["pipeline"])
-        url = f"http://{settings.serving_host}:{port_of(home, f'serve-{name}')}"
-        environment = server_environment(settings) | {STACK_MARK: str(home)}
-        found.append(
-            Service(
-                name=f"serve-{name}",
-                command=(
-                    sys.executable,
-                    "-P",
-                    "-m",
-                    "mlratchet.infra.serving.server",
-                    "--pipeline",
-                    name,
-                    "--port",
-                    url.rsplit(":", 1)[1],
-                    "--host",
-                    settings.serving_host,
-                    "--serving",
-                    json.dumps(wanted["serving"]),
-                ),
-                environment=environment,
-                directory=project,
-                url=f"{url}/{name}",
-                health=f"{url}/health",
-                ready=f"{url}/ready",
-            )
-        )
-    return found
+    environment = server_environment(settings) | {STACK_MARK: str(home)}
+    names = sorted({request.process for request in ServingRequests(home)})
+    return [_service(name, settings.serving_host, port_of(home, name), environment, project) for name in names]
+
+
+def _service(name: str, host: str, port: int, environment: dict[str, str], project: Path) -> Service:
+    url, module = f"http://{host}:{port}", "mlratchet.infra.serving.server"
+    return Service(
+        name=name,
+        command=(sys.executable, "-P", "-m", module, "--service", name, "--port", str(port), "--host", host),
+        environment=environment,
+        directory=project,
+        url=url,
+        health=f"{url}/health",
+        ready=f"{url}/ready",
+    )

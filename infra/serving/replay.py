@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Sequence
@@ -10,10 +11,13 @@ import httpx
 import numpy as np
 from mlratchet.models.gates.evidence import LiveReplay
 from mlratchet.models.serving.answering import VERSION_HEADER
+from mlratchet.models.serving.asked import CLIENT_KEY, REPLAYED
 from mlratchet.models.serving.contract import TOLERANCE, StoredRequest, difference
+from mlratchet.models.serving.routing import in_share
 
 TIMEOUT_S = 10.0  # of one request
 FAILURES_KEPT = 20  # lines; the rest is counted
+OURS = {"content-type": "application/json", REPLAYED.decode(): "1"}  # no client sent it
 
 
 def replay_live(
@@ -37,7 +41,7 @@ def replay_live(
         for request in requests:
             began = time.perf_counter()
             try:
-                reply = client.post("/predict", content=request.body, headers={"content-type": "application/json"})
+                reply = client.post("/predict", content=request.body, headers=OURS)
             except httpx.HTTPError as error:
                 failures.append(f"{request.name}: {type(error).__name__}: {error}")
                 continue
@@ -49,6 +53,29 @@ def replay_live(
             if problem:
                 failures.append(f"{request.name}: {problem}")
     return LiveReplay(n=len(requests), failures=shortened(failures), latency_ms=quantiles_ms(seconds))
+
+
+def send_replayed(url: str, bodies: Sequence[str], *, count: int, salt: str, share: float) -> int:
+    """Send recorded requests for want of clients, marked as ours; how many were answered, whatever the answer.
+
+    Args:
+        url: Of the server.
+        bodies: Of requests, again and again.
+        count: How many to send.
+        salt: Of the hash that divides clients.
+        share: Of the clients that are the candidate's: each request is of one of them; 0: of anybody.
+    """
+    clients = (f"replay-{number}" for number in itertools.count())
+    chosen = (name for name in clients if share == 0 or in_share(name, salt, share))
+    answered = 0
+    with httpx.Client(base_url=url, timeout=TIMEOUT_S) as client:
+        for body, name in zip(itertools.islice(itertools.cycle(bodies), count), chosen, strict=False):
+            try:
+                client.post("/predict", content=body, headers=OURS | {CLIENT_KEY.decode(): name})
+            except httpx.HTTPError:
+                continue
+            answered += 1
+    return answered
 
 
 def wrong(reply: httpx.Response, request: StoredRequest, tolerance: float) -> str:

@@ -11,7 +11,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from mlratchet.infra.keys.files import ensure_pipeline_key
+from mlratchet.infra.keys.files import ensure_log_key, ensure_pipeline_key
 from mlratchet.infra.machine.atomic import write_private
 from mlratchet.infra.machine.free_ports import remembered_ports
 from mlratchet.infra.settings import BucketNames, load_settings
@@ -42,6 +42,8 @@ def install(home: Path, *, auth: bool | None) -> None:
         "RATCHET_S3_SECRET_KEY": credentials["s3_secret_key"],
         "RATCHET_SERVING_S3_ACCESS_KEY": credentials["s3_server_access_key"],
         "RATCHET_SERVING_S3_SECRET_KEY": credentials["s3_server_secret_key"],
+        "RATCHET_LOG_S3_ACCESS_KEY": credentials["s3_log_access_key"],
+        "RATCHET_LOG_S3_SECRET_KEY": credentials["s3_log_secret_key"],
         "RATCHET_MLFLOW_TRACKING_URI": f"http://127.0.0.1:{ports['mlflow']}",
         "RATCHET_PREFECT_API_URL": f"http://127.0.0.1:{ports['prefect']}/api",
     }
@@ -59,11 +61,13 @@ def install(home: Path, *, auth: bool | None) -> None:
         identity("ratchet", credentials, "s3", WHOLE),
         identity("auditor", credentials, "s3_auditor", ["Read", "List"]),
         identity("server", credentials, "s3_server", readers(BucketNames())),
+        identity("log", credentials, "s3_log", log_writer(settings.store_bucket)),
         identity("mlflow", credentials, "s3_mlflow", [f"{action}:{settings.mlflow_bucket}" for action in WHOLE[1:]]),
     ]
     write_private(home / "s3.json", json.dumps({"identities": [*identities, *others(home, identities)]}))
     secure_store(home)
     ensure_pipeline_key(settings)
+    ensure_log_key(settings)
 
 
 def others(home: Path, ours: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -85,6 +89,12 @@ def others(home: Path, ours: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def readers(names: BucketNames) -> list[str]:
     """What a model server may do: read what it serves, not what it was trained on."""
     return [f"{action}:{bucket}" for bucket in (names.store_bucket, names.mlflow_bucket) for action in ("Read", "List")]
+
+
+def log_writer(store_bucket: str) -> list[str]:
+    """What the log writer may do: read and write below `log/` of the store. Ratchet's records are signed, so that what
+    it reads there is believed only by their signatures."""
+    return [f"{action}:{store_bucket}/log/*" for action in ("Read", "Write")] + [f"List:{store_bucket}/log/*"]
 
 
 def identity(name: str, credentials: dict[str, str], prefix: str, actions: list[str]) -> dict[str, Any]:
@@ -110,6 +120,8 @@ def remembered_credentials(home: Path) -> dict[str, str]:
         "s3_auditor_secret_key": secrets.token_hex(20),
         "s3_server_access_key": secrets.token_hex(10),
         "s3_server_secret_key": secrets.token_hex(20),
+        "s3_log_access_key": secrets.token_hex(10),
+        "s3_log_secret_key": secrets.token_hex(20),
         "s3_mlflow_access_key": secrets.token_hex(10),
         "s3_mlflow_secret_key": secrets.token_hex(20),
     }

@@ -18,6 +18,7 @@ from mlratchet.infra.settings import (
     base_environment,
     basic,
     child_environment,
+    log_environment,
     without_credentials,
     without_private_keys,
 )
@@ -91,6 +92,7 @@ def services(settings: Settings, project: Path) -> list[Service]:
         prefect(settings, ports, public),
         worker(settings, project, environment),
         warm(settings, public),
+        log_writer(settings),
     ]
 
 
@@ -219,6 +221,17 @@ def worker(settings: Settings, project: Path, environment: dict[str, str]) -> Se
         directory=project,
         after=("prefect",),
         owns_group=False,
+    )
+
+
+def log_writer(settings: Settings) -> Service:
+    """Writes the inference log of every server. It has a key and an S3 identity of its own, and no other credential."""
+    return Service(
+        name="log-writer",
+        command=(sys.executable, "-P", "-m", "mlratchet.infra.inference_log.process"),
+        environment=log_environment(settings) | {STACK_MARK: str(settings.home)},
+        directory=settings.home / "run",
+        grace_s=15.0,  # what waits becomes files, and is uploaded
     )
 
 

@@ -1,4 +1,5 @@
-"""Runs that ended their process to wait for people: which of them the worker takes up again, and why."""
+"""Runs that ended their process to wait: for people, or for their version's canary. Which of them the worker takes up
+again, and why."""
 
 from __future__ import annotations
 
@@ -11,20 +12,27 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from mlratchet.infra.settings import Settings, load_settings
+from mlratchet.models.decisions.waiting import IN_CANARY
 from mlratchet.models.errors import RatchetError
 from prefect.client.schemas.objects import FlowRun
 
 if TYPE_CHECKING:
+    from mlratchet.models.decisions.waiting import WaitingRun
     from mlratchet.models.identity.signed_records import RecordStore
 
 SUSPENDED = "Suspended"  # the name of their state
+LOOK_S = 5.0  # seconds between two looks at a canary, and
+REST = 20.0  # times as long as the last look took
 
 logger = logging.getLogger(__name__)
 
 
 def asks(run: FlowRun) -> bool:
-    """Whether a run has suspended itself: then there is a form."""
-    return run.state is not None and run.state.state_details.run_input_keyset is not None
+    """Whether a run has suspended itself: then there is a form, or it says that its version is in its canary."""
+    if run.state is None:
+        return False
+    details = run.state.state_details
+    return details.run_input_keyset is not None or (details.pause_key or "").startswith(IN_CANARY)
 
 
 class SuspendedRuns:
@@ -32,6 +40,7 @@ class SuspendedRuns:
 
     def __init__(self, home: Path) -> None:
         self._home = home
+        self._next_look: dict[str, float] = {}  # run in its canary -> when to look again, by the monotonic clock
 
     @cached_property
     def _settings(self) -> Settings:
@@ -61,7 +70,33 @@ class SuspendedRuns:
 
     def _why(self, pipeline: str, run: str) -> str:
         from mlratchet.infra.keys.files import load_trusted, trusted_keys_file
-        from mlratchet.models.decisions.waiting import goes_on
+        from mlratchet.models.decisions.waiting import goes_on, waiting_of
 
+        waiting = waiting_of(self._store, pipeline, run, now_s=time.time())
+        if waiting is not None and waiting.watch:
+            return self._why_canary(waiting)
         trusted = load_trusted(trusted_keys_file(self._settings))
         return goes_on(self._store, trusted, pipeline, run, now_s=time.time())
+
+    def _why_canary(self, waiting: WaitingRun) -> str:
+        """A look reads the log, and takes no more than a small part of this process's time."""
+        began = time.monotonic()
+        if began < self._next_look.get(waiting.run, 0.0):
+            return ""
+        from mlratchet.infra.keys.files import InstalledKeys
+        from mlratchet.infra.ledger.heads import open_heads
+        from mlratchet.infra.ledger.objects import ObjectLedger
+        from mlratchet.models.serving.canary_look import canary_goes_on
+
+        heads, keys = open_heads(self._settings, writes=False), InstalledKeys(self._settings)
+        why = canary_goes_on(
+            self._store,
+            keys,
+            ObjectLedger(self._store, keys, heads).chain(waiting.pipeline),
+            waiting,
+            seen=heads.mark(waiting.pipeline, "canary"),
+            now_s=time.time(),
+        )
+        took_s = time.monotonic() - began
+        self._next_look[waiting.run] = time.monotonic() + max(LOOK_S, took_s * REST)
+        return why

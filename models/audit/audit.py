@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from mlratchet.models.audit.beside import beside
+from mlratchet.models.audit.canaries import audit_canaries
 from mlratchet.models.audit.generation import Behind, Depth, Findings, evidence_stands
 from mlratchet.models.audit.read_once import ReadOnce, SharedReads
 from mlratchet.models.audit.report import AuditReport
@@ -85,8 +86,9 @@ class Audit:
         self._others(since.decisions_s - CLOCKS_S if after and since is not None else 0.0)
         promoted_s = {link.entry.work_key: link.written_s or 0.0 for link in links}  # the newest of each
         problems, notes = beside(self._store, self._trusted, report.name, promoted_s)
-        report.problems += [line for line in problems if line not in report.problems]
-        report.notes += notes
+        canary_problems, canary_notes = audit_canaries(self._store, self._trusted, chain)
+        report.problems += [line for line in (*problems, *canary_problems) if line not in report.problems]
+        report.notes += [*notes, *canary_notes]
         if after and since is not None:
             report.skipped(after, since.at_s)
         report.decisions = len(self._verified)

@@ -32,7 +32,10 @@ FOLDERS = (
     "work/", "datasets/", "snapshots/", "listings/", "readings/", "rejects/", "registrations/", "gates/", "versions/",
     "studies/", "nodes/", "runs/", "retrains/",
 )  # fmt: skip
-OF_A_PIPELINE = ("deployments/", "orders/", "waits/", "holdout/", "adoptions/", "holds/")
+OF_A_PIPELINE = (
+    "deployments/", "orders/", "waits/", "holdout/", "adoptions/", "holds/", "canary/", "answers/", "findings/",
+    "windows/",
+)  # fmt: skip
 CHAIN = re.compile(r"^(?P<folder>(?:holdout|adoptions)/[^/]+)/(?P<number>\d{8})\.json$")
 
 

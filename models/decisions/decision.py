@@ -28,6 +28,8 @@ def build_decision(
     champion: ChampionRecord | None = None,
     environment: Mapping[str, str] | None = None,
     times: Mapping[str, float] | None = None,
+    reason: str = "",
+    finding: str = "",
 ) -> Decision:
     """The document. Values that are not finite are None; the reason says why.
 
@@ -35,9 +37,12 @@ def build_decision(
         digests: Of policy, pipeline, dataset, model, code and rows, whatever of it exists at this gate.
         champion: Of the version compared with: version, generation, manifest, decision.
         environment: As of `models.identity.environment`: where the statistics were computed.
+        reason: Why the run was asked for, of one that monitoring asked for; `finding` is the digest behind it.
         times: Seconds since the epoch of what led here, for reading only; the verdict is of `now_s`.
     """
+    asked: Decision = {"reason": reason, "finding": finding} if finding else {}  # type: ignore[typeddict-item]  # a part
     return {
+        **asked,
         "kind": "gate",
         "pipeline": pipeline,
         "gate": gate,

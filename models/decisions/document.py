@@ -89,6 +89,7 @@ class Decision(TypedDict, total=False):
     holdout_uses: int | None
     times: dict[str, float]  # seconds since the epoch of what led here, for reading only
     run_id: str
+    finding: str  # id of what monitoring found, of a run that it asked for; `reason` has its words
     # of a person
     reason: str
     overrides: list[OverriddenGate]

@@ -1,4 +1,6 @@
-"""A run that asked people and ended its process: what it goes on with, and when it has to.
+"""A run that waits and has ended its process: what it goes on with, and when it has to.
+
+It asked people, or its version is in its canary.
 
 `waits/<pipeline>/<run id>.json`, signed: the revision, the delivery and the question that it had when it asked. A new
 delivery or another deployment does not change what people were asked about. Whoever deletes the record makes the run
@@ -19,6 +21,7 @@ from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from pydantic import ValidationError
 
 WAITS = "waits/"
+IN_CANARY = "canary-"  # begins the name of a wait that no form answers
 LATE_S = 7 * 86_400.0  # seconds after its wait in which a run is still the one that asked: the stack may have been down
 
 
@@ -34,9 +37,11 @@ class WaitingRun(StrictModel):
     """Of the delivery that it ingested."""
     actor: str
     request: str
-    """Where the question is published."""
+    """Where the question is published; empty in a canary."""
     form: str
     """Names the form in Prefect that may answer it; a new one for each wait."""
+    watch: str = ""
+    """In a canary: what a look at it needs, as JSON (`models/serving/canary_look.py`)."""
     until_s: float
     """Seconds since the epoch: then it goes on without an answer."""
 

@@ -41,8 +41,9 @@ KINDS = (
     _kind("invitation", r"nodes/[^/]+/invitation\.json"),
     _kind("report", r"runs/(last/)?[^/]+\.json"),
     _kind("finding", r"findings/[^/]+/[0-9a-f]{64}\.json"),
-    _kind("window", r"windows/[^/]+/\d{8}\.json"),
+    _kind("window", r"windows/[^/]+/(\d{8}|reference-[0-9a-f]{64})\.json"),
     _kind("hold", r"holds/[^/]+/\d{8}\.json"),
+    _kind("answer", r"answers/[^/]+/[0-9a-f]{64}(-resolved)?\.json"),
     _kind("retrain", r"retrains/[^/]+(/[^/]+)?\.json"),
     _kind("adoption", r"adoptions/[^/]+/\d{8}\.json", "approver"),
     _kind("log-file", r"log/[^/]+/(feedback/)?chain/[^/]+/\d{8}\.json", "log"),
@@ -53,8 +54,8 @@ KINDS = (
 
 OF_RECORDS_ALONE = (
     "versions/", "datasets/", "snapshots/", "listings/", "readings/", "rejects/", "registrations/", "gates/",
-    "deployments/", "orders/", "adoptions/", "runs/", "findings/", "windows/", "holds/", "retrains/", "canary/",
-    "label-requests/",
+    "deployments/", "orders/", "adoptions/", "runs/", "findings/", "windows/", "holds/", "answers/", "retrains/",
+    "canary/", "label-requests/",
 )  # fmt: skip
 OF_RECORDS_AND_OTHERS = ("work/", "studies/")  # whose other objects have no .json in their names
 BESIDE_WEAR = re.compile(r"^holdout/[^/]+/[^/]*\.json", re.DOTALL)  # deeper are uses of before they were a chain

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from mlratchet.models.errors import SecurityError
+from mlratchet.models.fault_points import fault_point
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.identity.keys import Keys
 from mlratchet.models.identity.signed_records import ForeignRecord, RecordStore, bare, verified_record, write_over
@@ -95,11 +96,13 @@ class WriterChain:
             pipeline=self._pipeline, holds=self._holds, writer=self._writer, number=number, previous=self.head.digest,
             object=key if data else "", sha256=sha256, size_bytes=len(data), rows=facts.rows, version=facts.version,
             first_s=facts.first_s, last_s=facts.last_s, statuses=dict(facts.statuses), dropped=facts.dropped,
-            unclosed=facts.unclosed, servers=dict(facts.servers),
+            unclosed=facts.unclosed,
+            servers={name: one for name, one in self.head.servers.items() if not one.ended} | dict(facts.servers),
             written_s=max(self.head.written_s, facts.last_s), settled_s=max(self.head.settled_s, facts.settled_s),
         )  # fmt: skip
         if data:
             put_file(self._store, key, data)
+            fault_point("log.after_object")
         name = record_key(self._pipeline, self._holds, self._writer, number)
         self._records.create(name, said.body())
         self.head, _ = self.read(name)

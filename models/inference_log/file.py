@@ -89,6 +89,11 @@ def object_key(pipeline: str, holds: Holds, *, version: int, at_s: float, writer
     return f"{folder_of(pipeline, holds)}{by_version}{hour}/{writer}-{number:08d}.parquet"
 
 
+def media_key(pipeline: str, sha256: str) -> str:
+    """Where a picture or sound of the sample is stored whole."""
+    return f"{LOG}{pipeline}/media/{sha256}"
+
+
 def parse_log_file(body: bytes, key: str, *, where: str) -> LogFile:
     """What a verified record says. Raises ``SecurityError`` for one that is not of its name."""
     try:

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -34,7 +35,7 @@ class Plan:
     config: LogConfig
     secret: bytes  # of the keyed hash
 
-    @property
+    @cached_property
     def columns(self) -> pa.Schema:
         """Of its files."""
         return log_schema(self.schema, self.config)

@@ -1,14 +1,46 @@
-"""What follows from a finding: the rules of `monitoring.actions` in a pipeline file."""
+"""What follows from a finding: the rules of `monitoring.actions` in a pipeline file, and the decision by them.
+
+An alarm may act: its rate of false alarms is stated however often somebody looks. A window by itself may warn or ask;
+a rule over several windows may act where its rate is shown to be within the policy's.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from math import comb
 from typing import Literal
 
 from mlratchet.models.config import StrictModel
-from mlratchet.models.monitoring.finding import Severity
-from pydantic import Field
+from mlratchet.models.monitoring.finding import Finding, Severity, at_least
+from pydantic import Field, model_validator
 
 Action = Literal["retrain", "hold", "rollback", "ask", "notify"]
+ACTS: tuple[Action, ...] = ("hold", "rollback", "retrain")  # what changes something, in the order in which it is done
+ORDER: tuple[Action, ...] = (*ACTS, "ask", "notify")
+WEEK_S, YEAR_S = 7 * 86_400.0, 365 * 86_400.0
+QUIET_WARNINGS = 0.05  # of the windows in which nothing changed, the share in which one subject warns, at most
+
+
+class OfWindows(StrictModel):
+    """In so many of the last windows, this one among them."""
+
+    k: int = Field(ge=1, le=50)
+    """Windows with such a finding."""
+    n: int = Field(ge=1, le=50)
+    """Windows that are looked at."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> OfWindows:
+        if self.k > self.n:
+            raise ValueError(f"got {self.k} of {self.n} windows, expected k <= n")
+        return self
+
+    def false_alarms(self, windows: float) -> float:
+        """At most so many in that many windows in which nothing changed and which share no rows: the tail of the
+        binomial at `QUIET_WARNINGS`, once per window."""
+        p = QUIET_WARNINGS
+        tail = sum(comb(self.n, i) * p**i * (1 - p) ** (self.n - i) for i in range(self.k, self.n + 1))
+        return windows * tail
 
 
 class ActionRule(StrictModel):
@@ -18,7 +50,150 @@ class ActionRule(StrictModel):
     """Kind of a finding, or `kind:subject`: `quality`, `inputs:price`."""
     severity: Severity = "alarm"
     do: Action
+    of_windows: OfWindows | None = None
+    """Only when k of the last n windows had such a finding; every one by itself without it."""
     cooldown: float = Field(default=86_400.0, ge=0)
     """Seconds after one consequence of this rule in which it has no other."""
     budget_per_week: int = Field(default=2, ge=1)
     """Consequences of this rule in any seven days."""
+
+    @model_validator(mode="after")
+    def _may_act(self) -> ActionRule:
+        if self.do not in ACTS or self.severity == "alarm":
+            return self
+        if self.of_windows is None:
+            raise ValueError(
+                f"{self.do} on a {self.severity}: one window by itself may notify or ask, because it warns by chance, "
+                "too; say severity: alarm, or of_windows: {k: .., n: ..}"
+            )
+        if ":" not in self.on:
+            raise ValueError(
+                f"{self.do} on {self.on} of several windows: name one subject, such as {self.on}:price; how often any "
+                "of them warns by chance is not known"
+            )
+        return self
+
+    @property
+    def name(self) -> str:
+        """By which its consequences are counted: an edit of cooldown or budget begins no new count."""
+        return f"{self.on} {self.severity} {self.do}"
+
+    def fits(self, finding: Finding) -> bool:
+        """Whether a finding is one of those it is about."""
+        kind, _, subject = self.on.partition(":")
+        return finding.kind == kind and subject in ("", finding.subject) and at_least(finding.severity, self.severity)
+
+
+class Act(StrictModel):
+    """One consequence."""
+
+    do: Action
+    rule: str
+    """`ActionRule.name`."""
+
+
+class Answer(StrictModel):
+    """What was decided about one finding; published before anything is done."""
+
+    pipeline: str
+    finding: str
+    """Its id."""
+    actions: tuple[Act, ...] = Field(default=(), strict=False)
+    withheld: tuple[str, ...] = Field(default=(), strict=False)
+    """Why a rule that fits had no consequence, one line each."""
+    at_s: float
+    """Seconds since the epoch."""
+
+
+def rate_of_window_rules(rules: Iterable[ActionRule], window_s: float | None) -> float:
+    """False alarms a year that rules over windows may add to those of alarms; infinite for windows of so many rows, of
+    which nobody knows how many a year has."""
+    acting = [rule.of_windows for rule in rules if rule.do in ACTS and rule.severity != "alarm" and rule.of_windows]
+    if acting and window_s is None:
+        return float("inf")
+    return sum(one.false_alarms(YEAR_S / window_s) for one in acting if window_s is not None)
+
+
+def refuse_beyond_rate(rules: Iterable[ActionRule], window_s: float | None, false_alarms_per_year: float) -> None:
+    """Raises ``ValueError`` when rules over windows would act more often by chance than the policy says."""
+    rate = rate_of_window_rules(rules, window_s)
+    if rate > false_alarms_per_year:
+        raise ValueError(
+            f"rules over several windows would act {rate:.3g} times a year by chance, and false_alarms_per_year is "
+            f"{false_alarms_per_year:g}; raise k, let them ask or notify, or act on severity: alarm"
+        )
+
+
+def decide(
+    findings: Iterable[Finding],
+    rules: Sequence[ActionRule],
+    history: Iterable[Answer],
+    *,
+    earlier: Sequence[Finding] = (),
+    windows: Sequence[float] = (),
+    now_s: float,
+) -> list[Answer]:
+    """What is to be done about new findings: an answer for each that a rule fits, oldest window first.
+
+    Args:
+        findings: That have no answer yet.
+        rules: Of the pipeline.
+        history: Every answer so far, for cooldown and budget.
+        earlier: Findings of the windows before, for rules over several windows.
+        windows: Ends of the newest windows, oldest first, those without a finding included. Seconds since the epoch.
+        now_s: Seconds since the epoch.
+    """
+    made: list[Answer] = []
+    past = list(history)
+    for finding in sorted(findings, key=lambda one: (one.window.to_s, one.id)):
+        fitting = [rule for rule in rules if rule.fits(finding)]
+        if not fitting:
+            continue
+        acts: dict[Action, Act] = {}
+        withheld: list[str] = []
+        for rule in fitting:
+            why = _against(rule, finding, [*past, *made], earlier, windows, now_s)
+            if why:
+                withheld.append(f"{rule.do}: {why}")
+            else:
+                acts.setdefault(rule.do, Act(do=rule.do, rule=rule.name))
+        made.append(
+            Answer(
+                pipeline=finding.pipeline,
+                finding=finding.id,
+                actions=tuple(acts[do] for do in ORDER if do in acts),
+                withheld=tuple(withheld),
+                at_s=now_s,
+            )
+        )
+    return made
+
+
+def _against(
+    rule: ActionRule,
+    finding: Finding,
+    past: Iterable[Answer],
+    earlier: Sequence[Finding],
+    windows: Sequence[float],
+    now_s: float,
+) -> str:
+    """Why the rule has no consequence now; empty when it has."""
+    if rule.do in ACTS and not finding.window.whole:
+        return "the log of its window has gaps, so it is inconclusive"
+    if rule.of_windows is not None:
+        found = windows_with(rule, [*earlier, finding], windows, finding.window.to_s, rule.of_windows.n)
+        if found < rule.of_windows.k:
+            return f"{found} of the last {rule.of_windows.n} windows, and it takes {rule.of_windows.k}"
+    done_s = sorted(one.at_s for one in past for act in one.actions if act.rule == rule.name)
+    if done_s and now_s - done_s[-1] < rule.cooldown:
+        return f"{now_s - done_s[-1]:.0f} s after the last, and its cooldown is {rule.cooldown:.0f} s"
+    this_week = sum(1 for at_s in done_s if now_s - at_s < WEEK_S)
+    if this_week >= rule.budget_per_week:
+        return f"its budget of {rule.budget_per_week} in seven days is used"
+    return ""
+
+
+def windows_with(rule: ActionRule, findings: Iterable[Finding], windows: Sequence[float], to_s: float, n: int) -> int:
+    """In how many of the n windows up to the one that ends at `to_s` a finding is one of the rule's."""
+    among = sorted({*(end for end in windows if end <= to_s), to_s})[-n:]
+    return len({one.window.to_s for one in findings if rule.fits(one) and one.window.to_s in among})

@@ -6,7 +6,8 @@ from typing import Literal
 
 from mlratchet.models.config import StrictModel
 from mlratchet.models.identity.canonical import digest
-from mlratchet.models.monitoring.actions import ActionRule
+from mlratchet.models.monitoring.actions import ActionRule, refuse_beyond_rate
+from mlratchet.models.monitoring.probation import ProbationConfig
 from pydantic import Field, field_validator, model_validator
 
 
@@ -88,9 +89,16 @@ class MonitoringConfig(StrictModel):
     hardware: HardwareRule = HardwareRule()
     actions: tuple[ActionRule, ...] = Field(default=(), strict=False)
     """What follows from a finding; nothing of it: findings are shown and nothing is done."""
+    probation: ProbationConfig | None = None
+    """A promotion is watched on live requests and goes back by itself; null: only its recorded requests are asked."""
     notify: str | None = Field(default=None, pattern=r"^(webhook|[a-z0-9-]+/[A-Za-z0-9_-]+)$")
     """Who is told of an alarm: `webhook` (its address is a setting of the installation), or a notification block of
     Prefect as `type/name`, such as `slack-webhook/on-call`."""
+
+    @model_validator(mode="after")
+    def _acts_within_the_rate(self) -> MonitoringConfig:
+        refuse_beyond_rate(self.actions, self.windows.seconds, self.false_alarms_per_year)
+        return self
 
     @field_validator("effects")
     @classmethod

@@ -25,7 +25,7 @@ def check_gates(spec: PipelineSpec, workload: Workload) -> list[str]:
         for name in spec.serving.defaults
         if name not in columns
     ]
-    problems += canary_problems(spec.serving.canary, spec.gates)
+    problems += canary_problems(spec.serving.canary, spec.gates, logged=spec.serving.log.enabled)
     try:
         signature_of(workload, spec.serving.defaults, spec.serving.ranges)
     except ConfigurationError as error:

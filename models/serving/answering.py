@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,9 +15,10 @@ from mlratchet.models.serving.asked import Asked, ClientGoneError
 from mlratchet.models.serving.batcher import Batcher
 from mlratchet.models.serving.body import Body
 from mlratchet.models.serving.config import ServingConfig
+from mlratchet.models.serving.deadline import HEADER, NEVER, timeout_s, within
 from mlratchet.models.serving.metrics import PipelineMetrics
 from mlratchet.models.serving.observing import Answered, Observer
-from mlratchet.models.serving.predictor import NoFiniteAnswerError, Predictor
+from mlratchet.models.serving.predictor import Answers, NoFiniteAnswerError, Predictor
 from mlratchet.models.serving.reading.limits import check_count
 from mlratchet.models.serving.reading.media import check_media_type, read_request
 from mlratchet.models.serving.refusal import BadRequestError
@@ -29,6 +31,7 @@ from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.workloads.examples import ExamplePreparer
 
 logger = logging.getLogger(__name__)
+TIMEOUT = HEADER.encode()
 VERSION_HEADER = "x-model-version"
 SHORT_BYTES = 32_768  # a longer body, and every picture, is read on a thread: others are answered meanwhile
 CLIENT_GONE = 499  # as others count it; nobody reads the answer
@@ -51,7 +54,7 @@ class Answering:
         self._observer = observer
         self._body = Body(max_bytes=config.max_request_bytes, within_s=config.read_seconds)
         self.room = Admission(max_requests=config.max_waiting_requests, max_bytes=config.max_waiting_bytes)
-        self._batcher = Batcher(max_batch_rows=config.max_batch_rows)
+        self._batcher = Batcher(max_batch_rows=config.max_batch_rows, threads=config.threads)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix=f"read-{name}")
         self._together = PreparedTogether()
 
@@ -62,8 +65,14 @@ class Answering:
 
     async def answer(self, asked: Asked) -> Reply:
         """The answer to one request; 4xx names the field."""
+        reply = await self.replied(asked, self._answer)
+        self._metrics.request(str(asked.status), asked.version)
+        return reply
+
+    async def replied(self, asked: Asked, road: Callable[[Asked], Awaitable[Reply]]) -> Reply:
+        """What `road` gives, or the answer to whatever it raises."""
         try:
-            reply = await self._answer(asked)
+            reply = await road(asked)
         except BadRequestError as error:
             reply = self._refused(asked, error)
         except NoFiniteAnswerError as error:
@@ -73,26 +82,44 @@ class Answering:
             reply = Reply(400, b"")
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer and the log a line
             reply = self._failed(asked, error)
-        self._metrics.request(str(asked.status), asked.version)
         return reply
 
     async def _answer(self, asked: Asked) -> Reply:
         """The road itself. Raises what stands above."""
-        asked.variant = self._routed(asked)  # for whom nobody can answer is refused before its body is read
+        asked.variant = self.routed(asked)  # for whom nobody can answer is refused before its body is read
+        seconds = timeout_s(asked.header(TIMEOUT))
         with self.room.arrival() as held:
-            content_type = asked.header(b"content-type")
-            check_media_type(content_type, asked.variant.predictor.signature)
-            body = await self._body.read(asked, held.take)
-            held.wait()
-            variant = asked.variant = self._routed(asked)  # a body may have taken long: who serves now answers
-            asked.rows = await self._prepared(asked, body, content_type, variant.predictor, held)
-            asked.answers = await self._batcher.predict(variant.predictor, asked.rows)
+            if seconds is None:
+                answers = await self._answered(asked, held, NEVER)
+            else:
+                async with within(seconds, time.perf_counter() - asked.began) as until_s:
+                    answers = await self._answered(asked, held, until_s)
         asked.status = 200
+        assert asked.rows is not None, "they were asked about"
         self._metrics.answered(len(asked.rows), asked.version, time.perf_counter() - asked.began)
-        answer = {"predictions": asked.answers.predictions, "version": variant.predictor.version}
+        answer = {"predictions": answers.predictions, "version": asked.variant.predictor.version}
         return json_reply(answer, 200, [version_header(asked.version)])
 
-    def _routed(self, asked: Asked) -> Variant:
+    async def _answered(self, asked: Asked, held: Held, until_s: float) -> Answers:
+        """What the model says, as long as somebody waits for it."""
+        predictor = await self.read(asked, held)
+        assert asked.rows is not None, "they were read"
+        asked.answers = await self._batcher.predict(predictor, asked.rows, until_s=until_s, is_gone=asked.is_gone)
+        return asked.answers
+
+    async def read(self, asked: Asked, held: Held) -> Predictor:
+        """Fill in the rows; returns who answers them."""
+        assert asked.variant is not None, "it was routed"
+        content_type = asked.header(b"content-type")
+        check_media_type(content_type, asked.variant.predictor.signature)
+        body = await self._body.read(asked, held.take)
+        held.wait()
+        asked.variant = self.routed(asked)  # a body may have taken long: who serves now answers
+        asked.rows = await self._prepared(asked, body, content_type, asked.variant.predictor, held)
+        return asked.variant.predictor
+
+    def routed(self, asked: Asked) -> Variant:
+        """Who answers. Raises ``BadRequestError`` (503) while nobody does."""
         variant = self._router.route(asked.request_key)
         if variant is None:
             words = "no champion is loaded yet; see /health"
@@ -132,7 +159,7 @@ class Answering:
 
     def _failed(self, asked: Asked, error: Exception) -> Reply:
         asked.status, asked.error = 500, type(error).__name__
-        self._troubles.failed(asked.request_id, "/predict", asked.version, error)
+        self._troubles.failed(asked.request_id, asked.path, asked.version, error)
         words = "failed to answer; its log says why under this id"
         return problem("server", words, 500, [version_header(asked.version)], request_id=asked.request_id)
 

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Mapping
 
 from mlratchet.models.serving.admission import RETRY_AFTER_S
+from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.endpoint import PREDICT, Endpoint, Page
 from mlratchet.models.serving.hosts import AllowedHosts
 from mlratchet.models.serving.metrics import TEXT, Metrics
@@ -20,6 +21,7 @@ SAFE_HEADERS = (
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
 )
+READ_S = ServingConfig().read_seconds
 NO_ENDPOINT = ""  # the label of what the process answers for itself
 
 
@@ -29,6 +31,7 @@ class ServingApp:
 
     def __init__(self, metrics: Metrics, hosts: AllowedHosts | None = None) -> None:
         self.metrics = metrics
+        self.starting = False  # whether what it is asked to serve is still being looked up
         self._hosts = hosts or AllowedHosts()
         self._endpoints: dict[str, Endpoint] = {}
         self._by_path: dict[str, Endpoint] = {}  # of `/NAME/predict`: nearly all requests are these
@@ -45,8 +48,13 @@ class ServingApp:
         """By the name of the pipeline."""
         return self._endpoints
 
+    @property
+    def longest_read_s(self) -> float:
+        """Seconds that the most patient pipeline gives a request to arrive."""
+        return max((one.config.read_seconds for one in self._endpoints.values()), default=READ_S)
+
     def take_up(self, endpoint: Endpoint) -> None:
-        """Answer below `/NAME` from now on. On the event loop, as all but the making of an application."""
+        """Answer below `/NAME` from now on, in place of one of that name. On the event loop, or before there is one."""
         self._endpoints[endpoint.name] = endpoint
         self._by_path[f"/{endpoint.name}{PREDICT}"] = endpoint
 
@@ -93,7 +101,11 @@ class ServingApp:
     async def _other(self, scope: Scope, receive: Receive, send: _Passing, request_id: str) -> None:
         """Everything but `/NAME/predict`."""
         endpoint, path, pages = self._place(scope["path"])
+        scope.setdefault("state", {})["request_id"] = request_id
         known = {method for method, page in pages if page == path}
+        if endpoint is None and path[1:] in self._endpoints:  # its page names what it loads from there
+            await Reply(308, b"", [(b"location", f"{path[1:]}/".encode())])(scope, receive, send)
+            return
         try:
             if endpoint is not None and path == PREDICT:
                 known = {"POST"}
@@ -124,6 +136,8 @@ class ServingApp:
 
     async def ready(self, _: Request) -> ASGIApp:
         """200 when every pipeline is served."""
+        if self.starting:
+            return json_reply({"ready": False, "reason": "starting"}, 503, [(b"retry-after", b"%d" % RETRY_AFTER_S)])
         waiting = {name: one.why_not_ready for name, one in sorted(self._endpoints.items()) if one.why_not_ready}
         if waiting:
             reason = "; ".join(f"{name}: {why}" for name, why in waiting.items())

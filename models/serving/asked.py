@@ -21,7 +21,7 @@ class ClientGoneError(Exception):
 
 
 class Asked:
-    """A request to `/predict`. The stages of `answering.py` fill it one after the other."""
+    """A request to `/predict` or `/explain`. The stages of `answering.py` fill it one after the other."""
 
     __slots__ = (
         "answers",
@@ -29,6 +29,7 @@ class Asked:
         "error",
         "headers",
         "instances",
+        "path",
         "receive",
         "received_s",
         "request_id",
@@ -37,7 +38,8 @@ class Asked:
         "variant",
     )  # fmt: skip
 
-    def __init__(self, scope: Scope, receive: Receive, request_id: str) -> None:
+    def __init__(self, scope: Scope, receive: Receive, request_id: str, path: str = "/predict") -> None:
+        self.path = path  # below the pipeline's
         self.receive, self.request_id = receive, request_id
         self.received_s, self.began = time.time(), time.perf_counter()
         self.headers: list[tuple[bytes, bytes]] = scope["headers"]
@@ -53,6 +55,17 @@ class Asked:
             if key == name:
                 return value.decode("latin-1")
         return None
+
+    def is_gone(self) -> bool:
+        """Whether the client is, once its body was read: ASGI has a message of that waiting. Asked without waiting for
+        one, by the first step of the coroutine that would."""
+        waiting = self.receive()
+        try:
+            waiting.send(None)  # type: ignore[attr-defined]  # ASGI's `receive` is a coroutine function
+        except StopIteration as told:
+            return bool(told.value["type"] == "http.disconnect")
+        waiting.close()  # type: ignore[attr-defined]  # likewise
+        return False
 
     @property
     def client_key(self) -> str | None:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from mlratchet.models.serving.asked import ClientGoneError
+from mlratchet.models.serving.deadline import NEVER, overdue
 from mlratchet.models.serving.predictor import Answers, Predictor
 from mlratchet.models.serving.reading.limits import MAX_ROW_BYTES
 from mlratchet.models.tensors.named import Inputs
+
+LONG_S = 0.05  # who waited longer may be gone: it costs more to ask than to compute most requests
+
+
+def here() -> bool:
+    """The client that is always there."""
+    return False
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,16 +28,32 @@ class _Waiting:
     rows: Inputs
     predictor: Predictor
     answer: asyncio.Future[Answers]
+    since_s: float  # the event loop's time
+    until_s: float
+    is_gone: Callable[[], bool]
+
+    def is_wanted(self, now_s: float) -> bool:
+        """Whether somebody waits for it and has time."""
+        if self.answer.done():  # whoever asked stopped waiting
+            return False
+        if now_s >= self.until_s:
+            self.answer.set_exception(overdue(self.until_s - self.since_s))
+        elif now_s - self.since_s > LONG_S and self.is_gone():
+            self.answer.set_exception(ClientGoneError())
+        return not self.answer.done()
 
 
 class Batcher:
     """One forward at a time, on a thread of its own. A request is answered by the version that parsed it, and what it
     makes the model do is its own affair: a batch that fails is computed again, request by request."""
 
-    def __init__(self, *, max_batch_rows: int) -> None:
+    def __init__(self, *, max_batch_rows: int, threads: int = 1) -> None:
+        """`threads`: intra-op threads of a forward; torch counts them by the thread that asks."""
         self._max_rows = max_batch_rows
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()  # bounded by who lets requests in (`admission.py`)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="forward")
+        self._thread = ThreadPoolExecutor(
+            1, thread_name_prefix="forward", initializer=torch.set_num_threads, initargs=(threads,)
+        )
         self._task: asyncio.Task[None] | None = None
 
     async def stop(self) -> None:
@@ -37,13 +63,19 @@ class Batcher:
             self._task.cancel()
         self._thread.shutdown()
 
-    async def predict(self, predictor: Predictor, rows: Inputs) -> Answers:
+    async def predict(
+        self, predictor: Predictor, rows: Inputs, *, until_s: float = NEVER, is_gone: Callable[[], bool] = here
+    ) -> Answers:
         """The answers to one request's rows. Raises what the model raises for them. Starts with the first request, in
-        its event loop."""
+        its event loop.
+
+        `until_s`: after it (the event loop's time), and once the client `is_gone`, what still waits is not computed:
+        ``BadRequestError`` (504) or ``ClientGoneError``."""
+        loop = asyncio.get_running_loop()
         if self._task is None:
             self._task = asyncio.create_task(self._run())
-        answer: asyncio.Future[Answers] = asyncio.get_running_loop().create_future()
-        await self._queue.put(_Waiting(rows, predictor, answer))
+        answer: asyncio.Future[Answers] = loop.create_future()
+        await self._queue.put(_Waiting(rows, predictor, answer, loop.time(), until_s, is_gone))
         return await answer
 
     async def _run(self) -> None:
@@ -55,10 +87,14 @@ class Batcher:
         """What waits and fits is answered with the first of `batch`; returns what begins the next. A method of its own,
         so that no variable keeps a version alive that was swapped out while nobody asks."""
         held = self._gather(batch)
-        found = await asyncio.get_running_loop().run_in_executor(self._thread, self._answers, batch)
-        for one, answers in zip(batch, found, strict=True):
-            if not one.answer.done():  # else the client is gone
+        loop = asyncio.get_running_loop()
+        now_s = loop.time()
+        wanted = [one for one in batch if one.is_wanted(now_s)]
+        found = await loop.run_in_executor(self._thread, self._answers, wanted) if wanted else []
+        for one, answers in zip(wanted, found, strict=True):
+            if not one.answer.done():  # else its time is over
                 settle(one.answer, answers)
+        for _ in batch:
             self._queue.task_done()
         return held
 

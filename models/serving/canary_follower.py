@@ -19,6 +19,7 @@ from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.serving.slot import Beside, Slot
 
 logger = logging.getLogger(__name__)
+LOOK_S = 3.0  # between two looks while a canary stands: whoever hides the notice of its end hides it no longer
 RETRY_S = 30.0  # seconds before a candidate that could not be loaded is tried again
 OUT_OF_REACH_S = 10.0  # without an answer of the store in so long, nothing shows that a canary still stands
 
@@ -69,6 +70,13 @@ class CanaryFollower:
         beside = self._slot.beside
         if beside is not None and self._now() >= beside.expires_s:
             self._end("")
+
+    def wants_a_look_in(self) -> float | None:
+        """See the port: while a canary stands, could not be loaded, or cannot be read."""
+        beside = self._slot.beside
+        if beside is not None:
+            return max(0.0, min(LOOK_S, beside.expires_s - self._now()))
+        return LOOK_S if self._slot.beside_error else None
 
     def _look(self, chain: Chain) -> None:
         trusted = self._keys.trusted()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from mlratchet.models.config import StrictModel
 from mlratchet.models.inference_log.config import LabelsConfig, LogConfig
 from mlratchet.models.promotion.canary.config import CanaryConfig
@@ -13,6 +15,8 @@ MOST_BYTES = "x-max-bytes"  # in the description of a server: of a request's bod
 class ServingConfig(StrictModel):
     """How the champion is served."""
 
+    process: Literal["shared", "own"] = "shared"
+    """`shared`: one server process for all pipelines that say so; `own`: one for this pipeline alone."""
     max_batch_rows: int = Field(default=64, ge=1, le=65536)
     """Rows answered by one forward."""
     max_request_bytes: int = Field(default=8_000_000, ge=1024)
@@ -28,7 +32,7 @@ class ServingConfig(StrictModel):
     ranges: dict[str, tuple[float, float]] = Field(default_factory=dict)
     """Column of a table -> lowest and highest value; a request outside is refused."""
     poll_seconds: float = Field(default=1.0, gt=0, le=3600)
-    """How often the ledger is asked for a new champion."""
+    """How often it is asked whether there is a new champion; of pipelines that share a process, the shortest holds."""
     canary: CanaryConfig | None = Field(default=None, exclude_if=lambda value: value is None)
     """What a new version has to stand on real requests before the champion gate; null: nothing."""
     log: LogConfig = Field(default=LogConfig(), exclude_if=lambda value: value == LogConfig())

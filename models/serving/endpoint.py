@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from mlratchet.models.serving.answering import Answering, version_header
 from mlratchet.models.serving.asked import Asked
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.docs_page import files, page
+from mlratchet.models.serving.explaining.answering import Explaining
 from mlratchet.models.serving.metrics import Metrics, PipelineMetrics
 from mlratchet.models.serving.observing import Observer
 from mlratchet.models.serving.openapi import openapi
@@ -17,10 +19,13 @@ from mlratchet.models.serving.reply import json_reply
 from mlratchet.models.serving.routing import BesideRouter, Router
 from mlratchet.models.serving.slot import Slot
 from mlratchet.models.serving.troubles import Troubles
+from mlratchet.models.serving.try_it.form import form_of
+from mlratchet.models.serving.try_it.page import try_files, try_page
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-PREDICT = "/predict"
+POLL_S = 0.02  # between two looks at what is under way
+PREDICT, EXPLAIN = "/predict", "/explain"
 Page = Callable[[Request], Awaitable[ASGIApp]]
 
 
@@ -39,17 +44,23 @@ class Endpoint:
     ) -> None:
         """`router`: None: the champion and what is beside it in the slot; `observer`: None: nobody is told."""
         self.name, self.slot, self.config = name, slot, config
+        self._under_way = 0
         counts = PipelineMetrics(metrics, name)
         self.troubles = Troubles(counts.error)
         self._answering = Answering(
             name, config, router=router or BesideRouter(slot), metrics=counts, troubles=self.troubles, observer=observer
         )
+        self._explaining = Explaining(name, self._answering)
         counts.tell(version=lambda: slot.current.version if slot.current else 0, waiting=lambda: self.waiting)
         self.pages: Mapping[tuple[str, str], Page] = {
             ("GET", "/health"): self.health,
             ("GET", "/ready"): self.ready,
             ("GET", "/openapi.json"): self.description,
             ("GET", "/docs"): self.docs,
+            ("GET", "/"): self.try_it,
+            ("GET", "/try/form.json"): self.form,
+            ("POST", EXPLAIN): self.explain,
+            **{("GET", path): file for path, file in try_files().items()},
             **{("GET", path): file for path, file in files().items()},
         }
         """Method and path below the pipeline's -> who answers. `/predict` is not among them."""
@@ -61,16 +72,34 @@ class Endpoint:
 
     async def close(self) -> None:
         """Answer what is under way, then end."""
+        while self._under_way:
+            await asyncio.sleep(POLL_S)
+        self._explaining.close()
         await self._answering.close()
 
     async def predict(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         """Answer one request, and tell who observes."""
         asked = Asked(scope, receive, request_id)
-        reply = await self._answering.answer(asked)
+        self._under_way += 1
         try:
+            reply = await self._answering.answer(asked)
             await reply(scope, receive, send)
         finally:
+            self._under_way -= 1
             self._answering.observe(asked)
+
+    async def explain(self, request: Request) -> ASGIApp:
+        """Why one example is answered as it is."""
+        asked = Asked(request.scope, request.receive, request.state.request_id, EXPLAIN)
+        return await self._explaining.reply(asked)
+
+    async def try_it(self, _: Request) -> ASGIApp:
+        """A page with a form of its fields."""
+        return try_page(self.name)
+
+    async def form(self, _: Request) -> ASGIApp:
+        """What that form is made of."""
+        return json_reply(form_of(self.name, self.slot.current), 200, [version_header(self.slot.version)])
 
     def facts(self) -> dict[str, Any]:
         """What is served, why a newer champion could not be loaded, and what went wrong."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from mlratchet.models.decisions.signature import Context
@@ -21,6 +23,7 @@ from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.serving.slot import Slot
 
 logger = logging.getLogger(__name__)
+TIDY_S = 2.0
 LONGEST_WAIT_S = 60.0  # between two tries of a champion that cannot be served
 
 
@@ -43,6 +46,10 @@ class BesideFollower(Protocol):
         """The ledger could not be read."""
         ...
 
+    def wants_a_look_in(self) -> float | None:
+        """Seconds until it wants to be looked at though nothing was noticed; None: until something is."""
+        ...
+
 
 class ChampionFollower:
     """Keeps the slot of one pipeline at the head of its ledger."""
@@ -59,44 +66,65 @@ class ChampionFollower:
         give_back: Callable[[], None] = lambda: None,
         beside: BesideFollower | None = None,
     ) -> None:
-        """`give_back`: frees what a champion that serves no longer left; called at the look after a swap. `beside`:
+        """`give_back`: frees what a champion that serves no longer left; called a moment after a swap. `beside`:
         keeps a candidate in its canary beside the champion."""
         self._name, self._slot = name, slot
         self._ledger, self._keys, self._store, self._loader = ledger, keys, store, loader
         self._give_back, self._beside = give_back, beside
         self._served: Link | None = None  # the entry that promoted what serves
+        self._before: LedgerEntry | None = None  # the entry behind the version before, which stays loaded
         self._failed: str | None = None  # digest of the head that could not be served
         self._failures = 0  # of it, one after the other
         self._untidy = False
         self.stopping = threading.Event()
+        self._woken = threading.Event()
 
-    def run(self, *, every_s: float) -> None:
-        """Until stopped. A champion that cannot be loaded leaves the old one serving, says so in /health with the next
-        try, and is tried again ever less often; another head is tried at once."""
-        waited_s = 0.0
+    def wake(self) -> None:
+        """The ledger may have moved: look at it now. From any thread."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """After what is being loaded."""
+        self.stopping.set()
+        self._woken.set()
+
+    def run(self) -> None:
+        """Until stopped: look when woken, and at a champion that could not be loaded ever less often."""
         while not self.stopping.is_set():
-            pause_s = wait_after(self._failures, every_s)
-            if waited_s >= pause_s or not self._failures or self._has_moved():
-                self.try_to_follow(every_s)
-                waited_s = 0.0
-            self._slot.next_try_in_s = (
-                round(max(0.0, wait_after(self._failures, every_s) - waited_s), 1) if self._failures else None
-            )
-            self.stopping.wait(every_s)
-            waited_s += every_s
+            self._woken.clear()
+            self.look(time.monotonic())
+            if self._untidy and not self._woken.wait(TIDY_S):
+                self.tidy()
+            self._woken.wait(self._pause_s())
 
-    def try_to_follow(self, every_s: float) -> None:
-        """Once; what goes wrong is said and counted."""
+    def _pause_s(self) -> float | None:
+        """Seconds until there is something to look at though nobody wakes it; None: there is nothing."""
+        at = self._slot.next_try_at
+        tries_s = max(0.0, at - time.monotonic()) if at is not None else None
+        beside_s = self._beside.wants_a_look_in() if self._beside is not None else None
+        return min((s for s in (tries_s, beside_s) if s is not None), default=None)
+
+    def look(self, now: float) -> None:
+        """Once. A champion that cannot be loaded leaves the old one serving, says so in /health with the next try, and
+        is not tried before that; another head is tried at once. `now`: by the monotonic clock."""
+        at = self._slot.next_try_at
+        if at is not None and now < at and not self._has_moved():
+            return
         try:
             self.follow()
             self._failures = 0
         except Exception as error:  # noqa: BLE001 - the old champion must go on serving whatever the new one is
             line = error.line() if isinstance(error, RatchetError) else f"{type(error).__name__}: {error}"
             self._failures += 1
+            wait_s = wait_after(self._failures)
             if line != self._slot.load_error:
-                wait_s = wait_after(self._failures, every_s)
                 logger.error("champion of %s cannot be served: %s; next try in %.0f s", self._name, line, wait_s)
-            self._slot.load_error = line
+            self._slot.load_error, self._slot.next_try_at = line, now + wait_s
+
+    def tidy(self) -> None:
+        """Free what a champion that serves no longer left, once those whom it still answered have gone."""
+        self._untidy = False
+        self._give_back()
 
     def _has_moved(self) -> bool:
         """Whether the head is another than the one that could not be served. One listing: nothing is loaded."""
@@ -108,9 +136,6 @@ class ChampionFollower:
 
     def follow(self) -> None:
         """Load the ledger's head unless it is served already."""
-        if self._untidy:
-            self._untidy = False
-            self._give_back()
         self._failed = None
         chain = self._chain()
         head = chain.head
@@ -126,13 +151,14 @@ class ChampionFollower:
             entry.generation,
             Context(self._keys.trusted(), chain, entry.generation),
         )
-        self._untidy = True  # also what could not be loaded left something
-        predictor = self._loader.load(self.promoted(entry), entry.generation)
-        predictor.warm_up()
+        predictor = self._predictor(self.promoted(entry), entry)
         fault_point("serve.before_swap")
+        self._before = self._served.entry if self._served is not None else None
         self._served = head
         self._slot.swap(predictor)
         logger.info("%s: version %s (generation %s) is served", self._name, entry.version, entry.generation)
+        if self._beside is not None:  # a canary under this very entry waited for its champion
+            self._beside.look(chain)
 
     def _chain(self) -> Chain:
         """The ledger; whoever is beside the champion is told of it first, because a new entry ends a canary."""
@@ -145,6 +171,16 @@ class ChampionFollower:
         if self._beside is not None:
             self._beside.look(chain)
         return chain
+
+    def _predictor(self, record: Registration, entry: LedgerEntry) -> Predictor:
+        """Of the version that the entry promotes: the one before is still there, verified and warm."""
+        previous = self._slot.previous
+        if previous is not None and self._before is not None and same_version(self._before, entry):
+            return replace(previous, generation=entry.generation)
+        self._untidy = True  # also what could not be loaded left something
+        predictor = self._loader.load(record, entry.generation)
+        predictor.warm_up()
+        return predictor
 
     def promoted(self, head: LedgerEntry) -> Registration:
         """The record that the entry promoted. Raises ``SecurityError`` for another's."""
@@ -159,9 +195,14 @@ class ChampionFollower:
         return record
 
 
-def wait_after(failures: int, every_s: float) -> float:
+def same_version(one: LedgerEntry, other: LedgerEntry) -> bool:
+    """Whether both promote the same bytes."""
+    return (one.version, one.work_key, one.manifest) == (other.version, other.work_key, other.manifest)
+
+
+def wait_after(failures: int) -> float:
     """Seconds before the next try: twice as long after every failure, up to a minute."""
-    return min(LONGEST_WAIT_S, every_s * 2.0 ** min(failures, 16)) if failures else 0.0
+    return float(min(LONGEST_WAIT_S, 2.0 ** min(failures, 16))) if failures else 0.0
 
 
 def refuse_other(chain: Chain, served: Link | None) -> None:

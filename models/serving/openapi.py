@@ -9,7 +9,9 @@ import numpy as np
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.serving.config import MOST_BYTES, ServingConfig
+from mlratchet.models.serving.deadline import HEADER, LONGEST_MS
 from mlratchet.models.serving.examples import example_schema
+from mlratchet.models.serving.explaining.described import explanation_schema
 from mlratchet.models.serving.reading.described import other_bodies
 from mlratchet.models.serving.reading.limits import most_instances
 from mlratchet.models.serving.reading.media import JSON
@@ -25,6 +27,7 @@ REFUSALS = {
     "421": "The Host is not a name of this server",
     "422": "A field is wrong",
     "500": "The model or the server failed; the id stands in the log",
+    "504": "There was no answer within x-timeout-ms",
 }
 
 
@@ -138,9 +141,11 @@ def row_by_position(signature: Signature) -> Json:
     }
 
 
-def request(signature: Signature | None) -> Json:
-    """The JSON schema of the body of `/predict`: many instances, or one that stands for itself."""
-    return {"anyOf": [many(signature), one_alone(signature)]} if signature is not None else many(signature)
+def request(signature: Signature | None, most: int | None = None) -> Json:
+    """The JSON schema of a body: many instances (at most so many; None: as a request may hold), or one that stands for
+    itself."""
+    listed = many(signature, most)
+    return {"anyOf": [listed, one_alone(signature)]} if signature is not None else listed
 
 
 def one_alone(signature: Signature) -> Json:
@@ -153,11 +158,11 @@ def one_alone(signature: Signature) -> Json:
 AT_LEAST_ONE: Json = {"object": {"minProperties": 1}, "array": {}}
 
 
-def many(signature: Signature | None) -> Json:
+def many(signature: Signature | None, most: int | None = None) -> Json:
     """The JSON schema of a list of instances."""
     instances: Json = {"type": "array", "minItems": 1, "items": instance(signature)}
     if signature is not None:
-        instances["maxItems"] = most_instances(signature)
+        instances["maxItems"] = most or most_instances(signature)
     return {
         "type": "object",
         "required": ["instances"],
@@ -236,6 +241,16 @@ READY: Json = {
 }
 
 
+PARAMETERS: list[Json] = [
+    {
+        "name": HEADER,
+        "in": "header",
+        "description": "until when the answer is wanted: it is not computed afterwards",
+        "schema": {"type": "integer", "minimum": 1, "maximum": LONGEST_MS},
+    },
+]
+
+
 def answer(words: str, schema: Json, headers: Json | None = None) -> Json:
     """One of the responses of an operation."""
     described: Json = {"x-request-id": {"schema": {"type": "string"}}, **(headers or {})}
@@ -260,19 +275,33 @@ def openapi(
     }
     retry: Json = {"retry-after": {"schema": {"type": "integer"}, "description": "seconds"}}
     busy = answer("No champion is loaded yet, or too many requests are waiting", PROBLEM, version | retry)
+    others = other_bodies(signature) if signature is not None else {}
     in_json = {"schema": request(signature), "example": example(signature)}
-    content = {JSON: in_json} | (other_bodies(signature) if signature is not None else {})
-    predict = {
+    content = {JSON: in_json, **others}
+    predict: Json = {
         "summary": "Predict with the champion",
         MOST_BYTES: config.max_request_bytes,
         "description": f"At most {config.max_request_bytes} bytes, within {config.read_seconds:g} s.",
         "operationId": "predict",
+        "parameters": PARAMETERS,
         "requestBody": {"required": True, "content": content},
         "responses": {
             "200": answer("One prediction per instance", reply, version),
             **{status: answer(words, PROBLEM) for status, words in REFUSALS.items()},
             "503": busy,
         },
+    }
+
+    why = explanation_schema(prediction(signature, answer_schema))
+    explain = {
+        **predict,
+        "summary": "Explain the prediction for one example",
+        "operationId": "explain",
+        "requestBody": {
+            "required": True,
+            "content": {JSON: {**in_json, "schema": request(signature, most=1)}, **others},
+        },
+        "responses": {**predict["responses"], "200": answer("What adds to the prediction", why, version)},
     }
 
     def page(words: str, operation: str, responses: Json) -> Json:
@@ -285,6 +314,7 @@ def openapi(
         "servers": [{"url": f"/{name}"}],
         "paths": {
             "/predict": {"post": predict},
+            "/explain": {"post": explain},
             "/health": page("Alive, and what it serves", "health", {"200": answer("Facts", HEALTH)}),
             "/ready": page(
                 "Whether a champion is loaded",

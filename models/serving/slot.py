@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 
 from mlratchet.models.serving.predictor import Predictor
@@ -32,7 +33,7 @@ class Slot:
         self.beside_error: str = ""  # why a canary record is not followed
         self.shadowing = threading.Lock()  # held while the shadow asks the candidate
         self.load_error: str = ""
-        self.next_try_in_s: float | None = None  # after a champion that could not be loaded
+        self.next_try_at: float | None = None  # by the monotonic clock, after a champion that could not be loaded
 
     def swap(self, predictor: Predictor) -> None:
         """Requests that are routed from now on are answered by `predictor`."""
@@ -43,7 +44,13 @@ class Slot:
 
     def put_right(self) -> None:
         """What was wrong is not any more."""
-        self.load_error, self.next_try_in_s = "", None
+        self.load_error, self.next_try_at = "", None
+
+    @property
+    def next_try_in_s(self) -> float | None:
+        """Seconds until a champion that could not be loaded is tried again."""
+        at = self.next_try_at
+        return round(max(0.0, at - time.monotonic()), 1) if at is not None else None
 
     def put_beside(self, beside: Beside | None) -> None:
         """From now on. What is taken away is gone at once; what comes waits for the request that the shadow is at,

@@ -18,10 +18,13 @@ from mlratchet.models.identity.lease import LEASE_S, lease_key, read_leases
 from mlratchet.models.identity.signed_records import bare
 from mlratchet.models.ledger.chain import ledger_names
 from mlratchet.models.pipeline.store import load_pipeline
+from mlratchet.models.promotion.canary.chain import canary_names
 from mlratchet.models.promotion.follow import project_versions
 from mlratchet.models.promotion.move import project, refuse_cut_ledger
 from mlratchet.models.promotion.registered import known_registrations
 from mlratchet.models.registration.record import Registration, find_registration, readable_registrations
+from mlratchet.tasks.actions.canary import end_orphan
+from mlratchet.tasks.actions.keep_watch import keep_watch
 from mlratchet.tasks.actions.rebuild import restore
 from mlratchet.tasks.wiring import Adapters
 from prefect import get_client
@@ -65,6 +68,9 @@ def reconcile_all(adapters: Adapters) -> Reconciled:
         done.attempt(lambda: declare_crashed(adapters, client))
         done.attempt(lambda: end_tracking_runs(adapters, client))
         done.attempt(lambda: forget_ended_waits(adapters, client))
+    for name in sorted(canary_names(adapters.store)):
+        done.attempt(partial(end_orphan, adapters, name))
+    done.attempt(lambda: keep_watch(adapters))
     done.attempt(lambda: remove_dead_leases(adapters))
     remove_abandoned_folders()
     remove_abandoned_workplaces(adapters.settings.home)
@@ -128,7 +134,7 @@ def declare_crashed(adapters: Adapters, client: SyncPrefectClient) -> list[str]:
 
 
 def forget_ended_waits(adapters: Adapters, client: SyncPrefectClient) -> list[str]:
-    """What runs that waited for people would go on with, once they are over: somebody cancelled them. Not worth a
+    """What runs that waited would go on with, once they are over: somebody cancelled them. Not worth a
     line."""
     for info in list(adapters.store.list(WAITS)):
         if has_ended(client, Path(info.key).stem):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import getpass
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from mlratchet.models.decisions.decision import plain_checks
 from mlratchet.models.decisions.document import Decision
 from mlratchet.models.decisions.signature import publish_decision
 from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.gates.result import CheckResult, GateResult
 from mlratchet.models.ledger.entry import LedgerConflict, LedgerEntry
 from mlratchet.models.ledger.undo import version_before
 from mlratchet.models.promotion.change import change_champion
@@ -28,6 +30,8 @@ def roll_back(
     reason: str,
     actor: str | None = None,
     from_generation: int | None = None,
+    results: Sequence[CheckResult] = (),
+    digests: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """One ledger entry that makes an earlier champion the champion again.
 
@@ -38,6 +42,8 @@ def roll_back(
         reason: Kept in the decision and the ledger.
         actor: Who asks; the user of this process without it.
         from_generation: What is to be undone; raises ``LedgerConflict`` when another entry came after it.
+        results: Of checks that ask for it; they stand in the decision.
+        digests: Of what those rest on.
     """
     entries = adapters.ledger.entries(pipeline)
     if not entries:
@@ -67,8 +73,10 @@ def roll_back(
             "actor": actor,
             "reason": reason,
             "at_s": time.time(),
-            "checks": [],
+            "checks": plain_checks(GateResult(gate="rollback", verdict="pass", checks=tuple(results))),
         }
+        if digests:
+            document["digests"] = dict(digests)
         return publish_decision(adapters.store, document, adapters.keys.signer())
 
     change = change_champion(

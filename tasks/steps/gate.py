@@ -21,6 +21,7 @@ from mlratchet.tasks.showing.mlflow_pages import show_decision_page
 from mlratchet.tasks.showing.prefect_page import show_table
 from mlratchet.tasks.step import step
 from mlratchet.tasks.steps.approval import with_approvals
+from mlratchet.tasks.support.because import because
 from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
 from prefect.client.schemas.objects import State, StateType
@@ -94,6 +95,8 @@ def judge_gate(run: Run, work: Work, gate: str, evidence: Evidence, digests: dic
         run_id=run.run_id,
         champion=champion_of(work),
         environment=environment(),
+        reason="; ".join(because(run)),
+        finding=run.because.id if run.because is not None else "",
         times={"judged_s": time.time()},
     )
     digest = publish_decision(store, decision, signer)

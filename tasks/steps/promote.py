@@ -7,6 +7,7 @@ from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.promotion.change import change_champion
 from mlratchet.models.registration.record import Registration
 from mlratchet.tasks.step import step
+from mlratchet.tasks.support.because import because
 from mlratchet.tasks.support.holds import hold_book
 from mlratchet.tasks.support.versions import verify_promotable
 from mlratchet.tasks.support.work import Work
@@ -34,5 +35,5 @@ def promote(run: Run, work: Work, record: Registration, gate: GateRun) -> Ledger
         authorise=judged,
         over_generation=serving.generation if serving else 0,
         actor=run.actor,
-        reason=f"champion gate passed (decision {gate.decision[:12]})",
+        reason="; ".join([*because(run), f"champion gate passed (decision {gate.decision[:12]})"]),
     ).entry

@@ -33,6 +33,7 @@ from mlratchet.tasks.showing.training_events import points
 from mlratchet.tasks.step import step
 from mlratchet.tasks.steps.evaluate import Evaluation
 from mlratchet.tasks.steps.train import Trained, training_parameters
+from mlratchet.tasks.support.because import because_tags
 from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
 
@@ -185,6 +186,7 @@ def make_version(
             MANIFEST: manifest.digest(),
             "ratchet.decision.candidate": gate.decision,
             "ratchet.parent": str(trained.parent_version or "none"),
+            **because_tags(run),
             **({MODEL_ID: logged.model_id} if logged.model_id else {}),
             **({"ratchet.test_accuracy": f"{accuracy.value:.4f}"} if accuracy else {}),
         },

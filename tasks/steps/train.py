@@ -27,6 +27,7 @@ from mlratchet.models.training.result import TrainResult, find_result
 from mlratchet.tasks.showing.prefect_page import run_url, show_link, show_table
 from mlratchet.tasks.showing.training_events import Forwarder
 from mlratchet.tasks.step import step
+from mlratchet.tasks.support.because import because, because_tags
 from mlratchet.tasks.support.beginning import FRESH, as_claimed, beginning_of
 from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
@@ -142,6 +143,7 @@ def open_tracking(run: Run, work: Work, parent_version: int | None) -> str:
             "ratchet.pipeline": spec.name,
             NOTE: described(run),
             **({READING: run.reading} if run.reading else {}),
+            **because_tags(run),
         },
     )
     run.tracking_run = tracking_run
@@ -159,7 +161,7 @@ def open_tracking(run: Run, work: Work, parent_version: int | None) -> str:
 def described(run: Run) -> str:
     """What MLflow shows above a run: where it is in Prefect, and what was read of the delivery."""
     link = f"[The run in Prefect]({run_url(run.adapters.settings, run.run_id)})"
-    return "\n\n".join(filter(None, (link, run.reading)))
+    return "\n\n".join(filter(None, (link, *because(run), run.reading)))
 
 
 def rehearse_on_first_rows(run: Run, work: Work) -> None:

@@ -314,7 +314,7 @@ def test_status_doctor_logs_gc_and_reconcile(stack: Any, second: Any) -> None:
     stack("reconcile")  # what other tests left
     wait_for("every service to be healthy", stack.healthy)
     services = {s["name"]: s for s in stack.json("status")}
-    assert {"seaweedfs", "mlflow", "prefect", "worker", "serve-digits"} <= set(services)
+    assert {"seaweedfs", "mlflow", "prefect", "worker", "serve"} <= set(services)
     assert all(s["healthy"] and s["pid"] for s in services.values())
     findings = {f["what"]: f for f in stack.json("doctor")}
     assert findings["s3 conditional writes"]["found"] == "honoured"

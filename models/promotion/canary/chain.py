@@ -7,13 +7,19 @@ from contextlib import suppress
 
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json
-from mlratchet.models.identity.signed_records import ForeignRecord, bare, keep_aside
+from mlratchet.models.identity.signed_records import ForeignRecord, RevokedRecord, bare, keep_aside
 from mlratchet.models.identity.stored import stored_document
+from mlratchet.models.ledger.notice import give_notice
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
 from mlratchet.models.promotion.canary.entry import CANARIES, CanaryEntry, canary_key
 from pydantic import ValidationError
 
 Seen = tuple[int, str]  # number and digest of the newest entry that was seen; (0, "") before
+
+
+def canary_names(store: ObjectStore) -> set[str]:
+    """Pipelines that ever had a canary."""
+    return {info.key.split("/")[1] for info in store.list(CANARIES)}
 
 
 def read_entry(store: ObjectStore, name: str, key: str) -> CanaryEntry:
@@ -91,6 +97,7 @@ def publish_canary(
     made = make(number, before.digest() if before is not None else "")
     store.create(canary_key(name, number), canonical_json(made.model_dump(mode="json")))
     _clear_planted(store, name, number)
+    give_notice(bare(store), name, "canary", made.digest())
     return made
 
 
@@ -125,6 +132,8 @@ def broken_canaries(store: ObjectStore, name: str) -> list[str]:
             return [*problems, f"{store.bucket}/{key}: expected entry {number}; one was removed or added"]
         try:
             found = read_entry(store, name, key)
+        except RevokedRecord:  # told with all others by that key
+            return problems
         except (SecurityError, ForeignRecord) as error:
             return [*problems, str(error)]
         if found.previous != before:

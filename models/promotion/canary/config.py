@@ -63,8 +63,8 @@ def live_checks(gates: GatePolicy) -> tuple[LiveCheck, ...]:
     return tuple(check for check in gates.checks("champion") if isinstance(check, LiveCheck))
 
 
-def canary_problems(canary: CanaryConfig | None, gates: GatePolicy) -> list[str]:
-    """What could never be judged, a line each."""
+def canary_problems(canary: CanaryConfig | None, gates: GatePolicy, *, logged: bool) -> list[str]:
+    """What could never be judged, a line each. `logged`: requests are written down."""
     checks = live_checks(gates)
     if canary is None:
         return [
@@ -75,6 +75,8 @@ def canary_problems(canary: CanaryConfig | None, gates: GatePolicy) -> list[str]
         words = "add live_errors, live_latency, live_disagreement or live_quality"
         return [f"serving.canary: gates.champion has no check that reads it; {words}"]
     problems = []
+    if not logged:
+        problems.append("serving.canary: serving.log.enabled is false, and a canary is judged by the inference log")
     if not canary.shadow_requests and any(isinstance(check, LiveDisagreementCheck) for check in checks):
         problems.append("serving.canary: shadow_requests: 0, but live_disagreement compares answers in the shadow")
     if not canary.minimum_requests and any(isinstance(check, LiveQualityCheck) for check in checks):

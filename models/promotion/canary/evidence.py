@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
-from mlratchet.models.decisions.stored_evidence import decode, encode, evidence_key
+from mlratchet.models.decisions.stored_evidence import decode, evidence_key
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.gates.live import LiveEvidence
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 
 
+def live_digest(live: LiveEvidence | None) -> dict[str, str]:
+    """For the digests of a decision: what the champion gate read of a canary, if there was one."""
+    return {"canary": digest_bytes(_body(live))} if live is not None else {}
+
+
 def freeze_live(store: ObjectStore, live: LiveEvidence) -> str:
     """Publish; returns the digest."""
-    body = canonical_json({"live": encode(store, live, LiveEvidence, "live")})
+    body = _body(live)
     digest = digest_bytes(body)
     store.create(evidence_key(digest), body)
     return digest
+
+
+def _body(live: LiveEvidence) -> bytes:
+    return canonical_json({"live": asdict(live)})
 
 
 def thaw_live(store: ObjectStore, digest: str) -> LiveEvidence:

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from mlratchet.flows import approval_pause, suspension
-from mlratchet.flows.suspension import WaitsForPeople, keyset_of, suspend, suspended_state
+from mlratchet.flows.suspension import Waits, keyset_of, suspend, suspended_state
 from mlratchet.infra.keys.files import MemoryKeys, public_half
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.approval.statement import Statement, publish
@@ -177,14 +177,14 @@ def test_a_form_that_was_filled_in_while_no_process_lived_is_the_answer(
     office: Office, asking: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prefect = Prefect(monkeypatch)
-    with pytest.raises(WaitsForPeople) as waits:
+    with pytest.raises(Waits) as waits:
         approval_pause.wait_for_people(asking, office.request, evidence=None)  # type: ignore[arg-type]
     asking.waited = waiting_of(office.store, "digits", RUN, now_s=NOW_S)
     assert asking.waited == waits.value.waiting
     assert asking.waited.until_s == NOW_S + 3600
     response = f"{RUN}/{keyset_of(asking.waited.form)['response']}"
     prefect.inputs[response] = {"decision": "approve", "approver": "mallory", "reason": "x", "counts_for_hours": 1}
-    with pytest.raises(WaitsForPeople) as again:  # not one of those asked: it waits on, no longer than before
+    with pytest.raises(Waits) as again:  # not one of those asked: it waits on, no longer than before
         approval_pause.wait_for_people(asking, office.request, evidence=None)  # type: ignore[arg-type]
     assert again.value.waiting.until_s == asking.waited.until_s
     assert again.value.waiting.form != asking.waited.form
@@ -198,7 +198,7 @@ def test_prefect_hears_of_the_wait_with_the_form_and_no_end_of_its_own(
 ) -> None:
     prefect = Prefect(monkeypatch)
     form: Any = SimpleNamespace(save=lambda keyset, flow_run_id: prefect.forms.update({keyset["schema"]: flow_run_id}))
-    suspend(WaitsForPeople(office.waiting, form))
+    suspend(Waits(office.waiting, form))
     (state,) = prefect.states
     assert (state.type, state.name) == (StateType.PAUSED, "Suspended")
     assert state.state_details.pause_reschedule
@@ -210,7 +210,7 @@ def test_prefect_hears_of_the_wait_with_the_form_and_no_end_of_its_own(
 def test_a_run_that_was_cancelled_at_the_moment_does_not_wait(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     Prefect(monkeypatch, answer=SetStateStatus.REJECT)
     with pytest.raises(InfrastructureError, match="cannot wait in Prefect: it was cancelled"):
-        suspend(WaitsForPeople(office.waiting, SimpleNamespace(save=lambda *_, **__: None)))  # type: ignore[arg-type]
+        suspend(Waits(office.waiting, SimpleNamespace(save=lambda *_, **__: None)))  # type: ignore[arg-type]
 
 
 def test_two_waits_of_a_run_have_forms_of_their_own() -> None:

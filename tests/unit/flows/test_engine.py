@@ -15,7 +15,7 @@ import cloudpickle
 import pytest
 from mlratchet.flows.retrain import retrain
 from mlratchet.flows.runs import engine
-from mlratchet.flows.suspension import WaitsForPeople, suspended_state
+from mlratchet.flows.suspension import Waits, suspended_state
 from mlratchet.infra.stack.prefect_worker import command_of, fork_runs
 from mlratchet.infra.stack.prepare import crash_automation
 from mlratchet.models.errors import SecurityError
@@ -114,7 +114,7 @@ def test_a_result_that_a_state_points_to_is_not_unpickled(tmp_path: Path, monkey
 def test_a_flow_that_waits_for_people_is_suspended_once_nothing_of_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A heartbeat after that would have it declared crashed; and its process exits as one that has done its part."""
     told: list[str] = []
-    waits = WaitsForPeople(SimpleNamespace(run="r"), SimpleNamespace())  # type: ignore[arg-type]
+    waits = Waits(SimpleNamespace(run="r"), SimpleNamespace())  # type: ignore[arg-type]
     run = SimpleNamespace(flow_id=uuid4(), id=uuid4(), name="r")
     api = SimpleNamespace(read_flow_run=lambda _: run, read_flow=lambda _: SimpleNamespace(name="retrain"))
 

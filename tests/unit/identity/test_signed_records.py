@@ -50,6 +50,7 @@ NAMES = {
     "finding": f"findings/digits/{'a' * 64}.json",
     "window": "windows/digits/00000001.json",
     "hold": "holds/digits/00000001.json",
+    "answer": f"answers/digits/{'a' * 64}.json",
     "retrain": f"retrains/{'a' * 64}.json",
     "adoption": "adoptions/digits/00000001.json",
     "log-file": "log/digits/chain/w1/00000001.json",

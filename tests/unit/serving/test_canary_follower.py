@@ -15,11 +15,12 @@ from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.ledger.chain import entry_key
+from mlratchet.models.ledger.notice import PREFIX, Notices
 from mlratchet.models.ports.storage import StorageError
 from mlratchet.models.promotion.canary.chain import newest_canary
 from mlratchet.models.promotion.canary.entry import CanaryEntry, canary_key
 from mlratchet.models.registration.record import Registration
-from mlratchet.models.serving.canary_follower import OUT_OF_REACH_S, RETRY_S, CanaryFollower
+from mlratchet.models.serving.canary_follower import LOOK_S, OUT_OF_REACH_S, RETRY_S, CanaryFollower
 from mlratchet.models.serving.follower import ChampionFollower
 from mlratchet.models.serving.slot import Slot
 
@@ -301,3 +302,32 @@ def test_an_entry_is_what_it_is_whoever_signs_it(canary: Canary) -> None:
     again = newest_canary(canary.store, "digits")
     assert isinstance(again, CanaryEntry)
     assert again == made
+
+
+def test_a_server_that_starts_in_the_middle_of_a_canary_takes_it_up_after_its_champion(
+    server: Server, canary: Canary
+) -> None:
+    canary.put("share", share=0.25)
+    server.start()
+    beside = server.slot.beside
+    assert beside is not None
+    assert beside.predictor.version == 4
+
+
+def test_each_entry_is_noticed_and_while_one_stands_nobody_can_hide_its_end(
+    world: World, server: Server, canary: Canary
+) -> None:
+    notices = Notices()
+    wants = server.follower._beside.wants_a_look_in  # type: ignore[union-attr]
+    notices.moved(world.store.list(PREFIX))
+    assert wants() is None
+    canary.put("share")
+    assert notices.moved(world.store.list(PREFIX)) == {"digits"}
+    server.look()
+    assert wants() == LOOK_S
+    world.now_s = canary.began_s + 2 * HOUR - 1
+    assert wants() == 1.0
+    canary.pull_back()
+    assert notices.moved(world.store.list(PREFIX)) == {"digits"}
+    server.look()
+    assert wants() is None

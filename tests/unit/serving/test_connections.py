@@ -34,7 +34,7 @@ def port() -> Iterator[int]:
             app,
             host="127.0.0.1",
             port=port,
-            http=with_deadline(HEADER_S),
+            http=with_deadline(lambda: HEADER_S),
             h11_max_incomplete_event_size=MOST_HEADER_BYTES,
             timeout_keep_alive=1,
             log_level="critical",

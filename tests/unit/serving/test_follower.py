@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.ledger.chain import entry_key
 from mlratchet.models.registration.record import Registration
+from mlratchet.models.serving import follower as follower_module
 from mlratchet.models.serving.follower import ChampionFollower, PredictorLoader, wait_after
 from mlratchet.models.serving.slot import Slot
 
@@ -125,43 +127,117 @@ class Failing:
         return SimpleNamespace(version=record.version, generation=generation, warm_up=lambda: None)
 
 
-class Paced(threading.Event):
-    """Counts waits instead of waiting; ends after `rounds`, doing `between` before one of them."""
-
-    def __init__(self, rounds: int, between: dict[int, Callable[[], Any]]) -> None:
-        super().__init__()
-        self.rounds, self.between, self.done = rounds, between, 0
-
-    def wait(self, timeout: float | None = None) -> bool:
-        self.between.get(self.done, lambda: None)()
-        self.done += 1
-        if self.done == self.rounds:
-            self.set()
-        return self.is_set()
-
-
 def test_a_champion_that_cannot_be_loaded_is_tried_ever_less_often_and_says_when(world: World) -> None:
     loader, slot, said = Failing(), Slot(), []
     made = ChampionFollower("digits", slot, ledger=world.ledger, keys=world.keys, store=world.store, loader=loader)
-    made.stopping = Paced(200, {at: lambda: said.append(slot.next_try_in_s) for at in (0, 1, 2)})
-    made.run(every_s=1.0)
-    assert [wait_after(n, 1.0) for n in (0, 1, 2, 6, 60)] == [0.0, 2.0, 4.0, 60.0, 60.0]
+    for second in range(200):  # as if it were woken each
+        made.look(1000.0 + second)
+        said.append((slot.next_try_at or 0.0) - 1000.0)
+    assert [wait_after(n) for n in (0, 1, 2, 6, 60)] == [0.0, 2.0, 4.0, 60.0, 60.0]
     assert loader.tries == [3] * 8  # at 0, 2, 6, 14, 30, 62, 122 and 182 s
-    assert said == [2.0, 1.0, 4.0]
+    assert said[:4] == [2.0, 2.0, 6.0, 6.0]
     assert slot.load_error == "RuntimeError: damaged"
 
 
-def test_another_head_is_tried_at_once_and_what_was_swapped_out_is_freed(world: World) -> None:
-    loader, slot, freed = Failing(), Slot(), []
+def test_health_says_in_how_many_seconds_it_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    slot = Slot()
+    assert slot.next_try_in_s is None
+    slot.next_try_at = 107.26
+    monkeypatch.setattr("mlratchet.models.serving.slot.time.monotonic", lambda: 100.0)
+    assert slot.next_try_in_s == 7.3
+    monkeypatch.setattr("mlratchet.models.serving.slot.time.monotonic", lambda: 200.0)
+    assert slot.next_try_in_s == 0.0
+
+
+def test_another_head_is_tried_at_once(world: World) -> None:
+    loader, slot = Failing(), Slot()
+    made = ChampionFollower("digits", slot, ledger=world.ledger, keys=world.keys, store=world.store, loader=loader)
+    for second in range(20):
+        made.look(float(second))
+    world.promote(4)
+    made.look(20.0)
+    assert loader.tries[-1] == 4
+    assert (slot.version, slot.load_error, slot.next_try_at) == ("4", "", None)
+
+
+def test_a_follower_looks_when_it_is_woken_and_frees_what_was_swapped_out(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower_module, "TIDY_S", 0.0)
+    loader, slot, freed = Failing(), Slot(), threading.Semaphore(0)
+    loader.broken = set()
     made = ChampionFollower(
         "digits", slot, ledger=world.ledger, keys=world.keys, store=world.store, loader=loader,
-        give_back=lambda: freed.append(slot.version),
+        give_back=freed.release,
     )  # fmt: skip
-    made.stopping = Paced(25, {20: lambda: world.promote(4)})
-    made.run(every_s=1.0)
-    assert loader.tries[-1] == 4
-    assert (slot.version, slot.load_error, slot.next_try_in_s) == ("4", "", None)
-    assert freed[-1] == "4"
+    thread = threading.Thread(target=made.run, daemon=True)
+    thread.start()
+    assert freed.acquire(timeout=30)
+    assert slot.version == "3"
+    world.promote(4)
+    made.wake()
+    assert freed.acquire(timeout=30)
+    assert slot.version == "4"
+    made.stop()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+@dataclass(frozen=True)
+class Plain:
+    """What a loader makes, where nobody asks it anything."""
+
+    version: int
+    generation: int
+
+    def warm_up(self) -> None: ...
+
+
+class Counting:
+    """Counts what is loaded."""
+
+    def __init__(self) -> None:
+        self.loaded: list[int] = []
+
+    def load(self, record: Registration, generation: int) -> Any:
+        self.loaded.append(record.version)
+        return Plain(record.version, generation)
+
+
+def test_the_version_before_stays_loaded_and_the_way_back_and_forth_loads_nothing(world: World) -> None:
+    loader, slot = Counting(), Slot()
+    made = ChampionFollower("digits", slot, ledger=world.ledger, keys=world.keys, store=world.store, loader=loader)
+    made.follow()
+    world.promote(4)
+    made.follow()
+    assert loader.loaded == [3, 4]
+    world.roll_back(3)
+    made.follow()
+    assert (slot.version, slot.current and slot.current.generation) == ("3", 6)
+    world.roll_back(4)
+    made.follow()
+    assert (slot.version, slot.current and slot.current.generation) == ("4", 7)
+    assert loader.loaded == [3, 4]
+    world.roll_back(2)  # not the one before
+    made.follow()
+    assert loader.loaded == [3, 4, 2]
+
+
+def test_what_is_still_loaded_is_verified_all_the_same(world: World) -> None:
+    loader, slot = Counting(), Slot()
+    made = ChampionFollower("digits", slot, ledger=world.ledger, keys=world.keys, store=world.store, loader=loader)
+    made.follow()
+    world.promote(4)
+    made.follow()
+    entry = world.roll_back(3)
+    world.store.put(decision_key(entry.decision), b"{}")
+    with pytest.raises(SecurityError):
+        made.follow()
+    assert slot.version == "4"
+    world.store.delete(f"registrations/{3:064x}.json")
+    with pytest.raises(SecurityError):
+        made.follow()
+    assert slot.version == "4"
 
 
 def test_a_fresh_server_serves_nothing_that_does_not_verify(world: World, follower: ChampionFollower) -> None:

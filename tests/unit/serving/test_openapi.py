@@ -14,6 +14,7 @@ from mlratchet.models.serving.slot import Slot
 from mlratchet.models.sources.record import InputSpec
 from starlette.testclient import TestClient
 
+from tests.unit.serving.by_contract import A_SERVER_ERROR, check
 from tests.unit.serving.conftest import BASE, IMAGE, app_of
 
 NAMED = Signature(
@@ -33,8 +34,6 @@ NUMBERS = Signature(
     classes=("no", "yes"),
     input=InputSpec(kind="tensor", shape=(1, 2, 2), dtype="float32", value_range=(0.0, 1.0)),
 )
-# of a body that is not JSON: no JSON Schema says that a text is a table, or that bytes are an array
-UNSAYABLE = [schemathesis.checks.positive_data_acceptance, schemathesis.checks.negative_data_rejection]
 
 
 def steady(signature: Signature) -> Predictor:
@@ -59,18 +58,15 @@ def test_schemathesis_finds_nothing(kind: str) -> None:
     signature = {"named": NAMED, "uint8": PIXELS, "int64": WHOLE, "range": NUMBERS, "none": None}[kind]
     schema = schemathesis.openapi.from_asgi("/m/openapi.json", server_of(signature), headers={"host": "localhost"})
     operations = [operation.ok() for operation in schema.get_all_operations()]
-    assert {operation.path for operation in operations} == {"/predict", "/health", "/ready"}
+    assert {operation.path for operation in operations} == {"/predict", "/explain", "/health", "/ready"}
     modes = [schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE]
     for operation in operations:
-        for mode in modes if operation.path == "/predict" else modes[:1]:
+        for mode in modes if operation.path in ("/predict", "/explain") else modes[:1]:
 
             @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
             @hypothesis.settings(max_examples=20, suppress_health_check=list(hypothesis.HealthCheck), deadline=None)
             def holds(case: schemathesis.Case) -> None:
-                excluded = [schemathesis.checks.not_a_server_error] if signature is None else []
-                if case.media_type not in (None, "application/json"):
-                    excluded += UNSAYABLE
-                case.call_and_validate(headers={"host": "localhost"}, excluded_checks=excluded)
+                check(case, *([A_SERVER_ERROR] if signature is None else []))
 
             holds()
 

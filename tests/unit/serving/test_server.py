@@ -20,6 +20,7 @@ from mlratchet.infra.keys.public import PublicKeyFile
 from mlratchet.infra.project_path import PROJECT_PATH
 from mlratchet.infra.serving.local import LocalServers, model_servers
 from mlratchet.infra.serving.memory import give_back, settle_imports
+from mlratchet.infra.serving.requests import ServingRequests
 from mlratchet.infra.settings import ServerSettings, Settings, load_server_settings
 from mlratchet.infra.stack.install import readers
 from mlratchet.infra.storage.bounded import DocumentStore
@@ -66,8 +67,10 @@ def test_its_environment_holds_no_writing_key_and_no_password(tmp_path: Path, mo
     assert service.command[1] == "-P"
     assert (service.environment.get("PYTHONPATH"), service.environment[PROJECT_PATH]) == (None, "/a/users/folder")
     assert service.environment["RATCHET_KEY_FOLDERS"] == "/run/secrets"
-    serving = service.command[service.command.index("--serving") + 1]
-    assert ServingConfig.model_validate_json(serving).ranges == {"a": (0.0, 1.0)}
+    assert service.command[4:6] == ("--service", "serve")
+    request = ServingRequests(tmp_path).read("quote")
+    assert request is not None
+    assert request.config.ranges == {"a": (0.0, 1.0)}
 
 
 def test_it_starts_from_what_it_is_told_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

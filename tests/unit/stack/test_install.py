@@ -137,7 +137,7 @@ def test_no_service_starts_with_the_project_on_its_import_path(tmp_path: Path, m
     install(tmp_path / "home", auth=False)
     settings = load_settings(tmp_path / "home")
     ours = [one for one in services(settings, project) if one.command[0] == sys.executable]
-    assert {one.name for one in ours} == {"mlflow", "prefect", "worker", "warm"}
+    assert {one.name for one in ours} == {"mlflow", "prefect", "worker", "warm", "log-writer"}
     for service in ours:
         assert service.command[:3] == (sys.executable, "-P", "-m")
         assert project_folders(service.environment) == [str(project)]

@@ -100,7 +100,7 @@ class Road:
         return SimpleNamespace(fitted="",
             spec=spec, adapters=adapters, workload=load_workload(spec.workload.use, dict(spec.workload.parameters)),
             scratch=self.scratch, tracking_run=self.tracking_run, pages={}, reading="", run_id="r", actor="test",
-            raw=self.raw,
+            raw=self.raw, because=None,
         )  # fmt: skip
 
     def bucket(self, name: str) -> MemoryStore:

@@ -69,7 +69,13 @@ class Road:
         )
         workload = SimpleNamespace(objective=objective_of("classification"), class_names=lambda: ("0", "1", "2"))
         return SimpleNamespace(
-            spec=spec, adapters=self.adapters, workload=workload, workload_digest="w", actor="ada", run_id="run"
+            spec=spec,
+            adapters=self.adapters,
+            workload=workload,
+            workload_digest="w",
+            actor="ada",
+            run_id="run",
+            because=None,
         )
 
     def work(self, record: Registration) -> Any:

@@ -23,6 +23,10 @@ from mlratchet.models.gates.holdout import record_use
 from mlratchet.models.identity.canonical import digest, digest_bytes
 from mlratchet.models.identity.claim import is_current, read_claims, take_claim
 from mlratchet.models.identity.signed_records import RecordStore
+from mlratchet.models.monitoring.actions import Answer
+from mlratchet.models.monitoring.answers import answers_of
+from mlratchet.models.monitoring.finding import Finding, WindowSpan
+from mlratchet.models.monitoring.retraining import RetrainRequest, take_request, window_identity
 from mlratchet.models.pipeline.store import deployed_revisions, newest_deployment, take_order
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.promotion.holds import HoldBook, HoldEntry
@@ -99,6 +103,19 @@ LIFT = HoldEntry(
     previous=HOLD.digest(),
 )  # fmt: skip
 
+ALARM = Finding(
+    pipeline="digits", version=3, generation=4, window=WindowSpan(from_s=0.0, to_s=9.0, rows=9), kind="quality",
+    subject="accuracy", severity="alarm", measure="accuracy", n=9, threshold="w", method="m", words="w", policy="p",
+    at_s=9.0,
+)  # fmt: skip
+RETRAIN = RetrainRequest(
+    pipeline="digits", finding=ALARM.id, champion=4, window=window_identity(ALARM, 4), actor="monitoring", at_s=9.0
+)
+
+
+def taken(store: ObjectStore) -> None:
+    take_request(store, "digits", ALARM.id, run_id="r", generation=4, has_ended=lambda _: False, lives=lambda _: False)
+
 
 def overtaken(store: ObjectStore) -> bool:
     """By the second epoch, seen by who has the first."""
@@ -166,6 +183,20 @@ PLANTS = {
             }
         },
         believed=lambda s: newest_deployment(s, "digits") is not None or deployed_revisions(s) != {},
+    ),
+    "answer": Plant(
+        records={
+            f"answers/digits/{SHA}.json": Answer(pipeline="digits", finding=SHA, at_s=1.0).model_dump(mode="json"),
+        },
+        believed=lambda s: list(answers_of(s, "digits")) != [],
+    ),
+    "retrain": Plant(
+        records={
+            ALARM.key: ALARM.model_dump(mode="json"),
+            RETRAIN.key: RETRAIN.model_dump(mode="json"),
+            RETRAIN.window_key: {"finding": ALARM.id},
+        },
+        believed=lambda s: not raised(lambda: taken(s)),
     ),
     "hold": Plant(  # a lift is what helps a stranger
         records={

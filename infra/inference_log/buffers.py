@@ -1,0 +1,127 @@
+"""What the log writer holds of one pipeline until it becomes a file, and what it knows of the servers that tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from mlratchet.infra.inference_log.spool import Spool
+from mlratchet.models.identity.canonical import digest_bytes
+from mlratchet.models.inference_log.chain import FileFacts
+from mlratchet.models.inference_log.columns import LABELS
+from mlratchet.models.inference_log.config import LogConfig
+from mlratchet.models.inference_log.file import Holds, Stretch
+from mlratchet.models.inference_log.filing import files_of
+from mlratchet.models.inference_log.reading import together
+from mlratchet.models.inference_log.rows import Rows
+
+SETTLE_S = 35.0  # after a request came its row is here, or it took longer than a body may take to arrive
+MOST_BYTES = 64_000_000  # of rows in memory: a file is written then, whatever the time
+FOR_ALL = 0.9  # of the spool: beyond it only rows of errors are kept
+FIRST_ERROR = 400  # status of HTTP
+
+
+class Buffer:
+    """The rows of one chain that no file holds yet."""
+
+    def __init__(self, pipeline: str, holds: Holds, spool: Spool, servers: dict[str, Stretch]) -> None:
+        """`servers`: up to where the log has the answers of each server process that did not end, as far as is known
+        from before."""
+        self.pipeline, self.holds, self._spool = pipeline, holds, spool
+        self.config = LogConfig()
+        self.servers = dict(servers)
+        self.tables: list[pa.Table] = []
+        self.media: dict[str, bytes] = {}
+        self.rows = self.bytes = 0
+        self.answers = 0  # whose rows are in `tables`
+        self.dropped = self.unclosed = 0  # since the newest file
+        self.lost = 0  # since this process started
+        self.first_s: float | None = None  # by the monotonic clock: when the first of what waits came
+
+    def arrived(self, server: str, last: int, count: int, now_s: float) -> bool:
+        """Of a frame with `count` answers up to number `last`: what is missing before it is counted. False for a frame
+        that was here before."""
+        known = self.servers.get(server, Stretch(last=0))
+        if last < known.last or (last == known.last and count):
+            return False
+        missing = max(0, last - known.last - count)
+        self.dropped += missing
+        self.lost += missing
+        self.servers[server] = Stretch(last=last)
+        if missing or count:
+            self.first_s = now_s if self.first_s is None else self.first_s
+        return True
+
+    def add(self, rows: Rows, answers: int) -> None:
+        """Rows of answers that arrived."""
+        self.tables.append(rows.table)
+        self.media |= rows.media
+        self.rows += rows.table.num_rows
+        self.bytes += rows.table.nbytes + sum(map(len, rows.media.values()))
+        self.answers += answers
+
+    def add_labels(self, labels: Sequence[Sequence[Any]]) -> None:
+        """As `columns.LABELS` has them."""
+        columns = list(zip(*labels, strict=True))
+        self.add(Rows(table=pa.table([*map(list, columns)], schema=LABELS), media={}), len(labels))
+
+    def end(self, server: str, now_s: float, *, unclosed: bool) -> None:
+        """A server process has no more to tell; `unclosed`: it did not say so."""
+        known = self.servers.get(server)
+        if known is None or known.ended:
+            return
+        self.servers[server] = known.model_copy(update={"ended": True})
+        if unclosed:
+            self.unclosed += 1
+            self.first_s = now_s if self.first_s is None else self.first_s
+
+    def is_due(self, now_s: float) -> bool:
+        """Whether it is time for a file."""
+        if self.first_s is None:
+            return False
+        late = now_s - self.first_s >= self.config.flush_seconds
+        return late or self.rows >= self.config.flush_rows or self.bytes >= MOST_BYTES
+
+    def flush(self, wall_s: float) -> bool:
+        """What waits goes to the spool; False where there was no room for rows, which are counted as dropped then."""
+        table = together(self.tables, self.holds)
+        whole = self._spool.has_room(self.bytes, share=FOR_ALL)
+        if not whole:
+            table = self._errors(table)
+        told = FileFacts(
+            version=0, rows=0, first_s=wall_s, last_s=wall_s, settled_s=wall_s - SETTLE_S, dropped=self.dropped,
+            unclosed=self.unclosed, servers=self.servers,
+        )  # fmt: skip
+        if table.num_rows or self.dropped or self.unclosed:
+            if whole:
+                for digest, data in self.media.items():
+                    self._spool.put(self.pipeline, self.holds, data, None, digest)
+            for data, facts in files_of(table, self.holds, told=told):
+                self._spool.put(self.pipeline, self.holds, data, facts, digest_bytes(data) if data else "")
+        self.servers = {name: one for name, one in self.servers.items() if not one.ended}
+        self._empty()
+        self.dropped = self.unclosed = 0
+        self.first_s = None
+        return whole
+
+    def give_up(self) -> None:
+        """Nothing can be written: what waits is counted as dropped, in the next file that can be."""
+        self.dropped += self.answers
+        self.lost += self.answers
+        self._empty()
+
+    def _empty(self) -> None:
+        self.tables, self.media, self.rows, self.bytes, self.answers = [], {}, 0, 0, 0
+
+    def _errors(self, table: pa.Table) -> pa.Table:
+        """Rows of errors, as far as there is room for them; of all others is only told how many they were."""
+        kept = table.slice(0, 0)
+        if self.holds == "answers":
+            errors = table.filter(pc.greater_equal(table["status"], FIRST_ERROR))
+            kept = errors if self._spool.has_room(errors.nbytes) else kept
+        missing = self.answers - len(pc.unique(kept["request_id"]))
+        self.dropped += missing
+        self.lost += missing
+        return kept

@@ -1,0 +1,111 @@
+"""The pipelines of a server process: taken up and dropped as they are asked for, each followed on its own thread."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlratchet.infra.serving.memory import give_back
+from mlratchet.infra.serving.requests import ServingRequest, ServingRequests
+from mlratchet.models.serving.app import ServingApp
+from mlratchet.models.serving.endpoint import Endpoint
+from mlratchet.models.serving.follower import ChampionFollower
+from mlratchet.models.serving.slot import Slot
+from mlratchet.models.serving.watch import ChainWatch
+
+logger = logging.getLogger(__name__)
+LOOK_S = 0.2  # between two looks at what is asked for, which are local
+CLOSE_S = 60.0  # for what is under way in a pipeline that is dropped
+
+Follow = Callable[[str, Slot], ChampionFollower]
+
+
+@dataclass
+class ServedPipeline:
+    """One of them."""
+
+    request: ServingRequest
+    slot: Slot
+    follower: ChampionFollower
+    thread: threading.Thread = field(init=False)
+
+    def start(self) -> None:
+        """A champion that does not load, or never ends loading, holds nobody else's up."""
+        self.thread = threading.Thread(target=self.follower.run, name=f"follow-{self.request.pipeline}", daemon=True)
+        self.thread.start()
+
+
+class ServedPipelines:
+    """Those of one process (`service`), on a thread that looks at what is asked for and at what moved."""
+
+    def __init__(
+        self, app: ServingApp, requests: ServingRequests, *, service: str, follow: Follow, watch: ChainWatch
+    ) -> None:
+        self._app, self._requests, self._service = app, requests, service
+        self._follow, self._watch = follow, watch
+        self._served: dict[str, ServedPipeline] = {}
+        self.stopping = threading.Event()
+
+    def run(self, loop: asyncio.AbstractEventLoop, prepare: Callable[[], None]) -> None:
+        """Until stopped. `prepare`: what is imported before the first pipeline is taken up."""
+        prepare()
+        next_tick = 0.0
+        while not self.stopping.is_set():
+            self.look(loop)
+            self._app.starting = False
+            if time.monotonic() >= next_tick:
+                next_tick = time.monotonic() + self._every_s()
+                self.wake()
+            self.stopping.wait(LOOK_S)
+        for served in self._served.values():
+            served.follower.stop()
+
+    def wake(self) -> None:
+        """Those whose chains moved."""
+        try:
+            for name in self._watch.tick(list(self._served)):
+                self._served[name].follower.wake()
+        except Exception:
+            logger.exception("what moved cannot be seen; every pipeline is looked at in turn")
+
+    def _every_s(self) -> float:
+        """Seconds between two requests to the store: the shortest that a pipeline asks for."""
+        return min((served.request.config.poll_seconds for served in self._served.values()), default=1.0)
+
+    def look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take up what is asked for, drop what is not."""
+        wanted = {one.pipeline: one for one in self._requests if one.process == self._service}
+        for name in sorted(set(self._served) - set(wanted)):
+            self._served.pop(name).follower.stop()
+            self._in_loop(self._app.drop(name), loop)
+            give_back()
+            logger.info("%s: is not served any more", name)
+        for name, request in wanted.items():
+            held = self._served.get(name)
+            if held is None:
+                slot = Slot()
+                held = self._served[name] = ServedPipeline(request, slot, self._follow(name, slot))
+                self._in_loop(self._taken_up(held), loop)
+                held.start()
+            elif held.request != request:
+                held.request = request
+                self._in_loop(self._taken_up(held), loop)
+
+    async def _taken_up(self, served: ServedPipeline) -> None:
+        """Under its configuration of now; who is answered under the one before is answered whole."""
+        name = served.request.pipeline
+        before = self._app.endpoints.get(name)
+        self._app.take_up(Endpoint(name, served.slot, served.request.config, metrics=self._app.metrics))
+        if before is not None:
+            await before.close()
+
+    def _in_loop(self, what: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            asyncio.run_coroutine_threadsafe(what, loop).result(CLOSE_S)
+        except Exception:
+            logger.exception("a pipeline was taken up or dropped with trouble; the others are served")

@@ -1,0 +1,95 @@
+"""Answers in the bucket: `answers/<pipeline>/<finding>.json`, created before anything is done about a finding, so that
+whoever is killed in between leaves what the next one goes on with. A person's word on a finding lies beside it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+from mlratchet.models.config import StrictModel
+from mlratchet.models.errors import SecurityError
+from mlratchet.models.identity.canonical import canonical_json
+from mlratchet.models.identity.stored import stored_document
+from mlratchet.models.monitoring.actions import Answer
+from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
+from pydantic import ValidationError
+
+logger = logging.getLogger(__name__)
+
+ANSWERS = "answers/"
+RESOLVED = "-resolved"
+
+
+class Resolution(StrictModel):
+    """What a person said about a finding."""
+
+    pipeline: str
+    finding: str
+    reason: str
+    actor: str
+    at_s: float
+    """Seconds since the epoch."""
+
+
+def answer_key(pipeline: str, finding: str, suffix: str = "") -> str:
+    """Where it is."""
+    return f"{ANSWERS}{pipeline}/{finding}{suffix}.json"
+
+
+def publish_answer(store: ObjectStore, answer: Answer) -> tuple[Answer, bool]:
+    """The answer that stands, and whether it is this one: there is one for a finding, whoever is first."""
+    key = answer_key(answer.pipeline, answer.finding)
+    try:
+        store.create(key, canonical_json(answer.model_dump(mode="json")))
+    except ObjectExists:
+        return load_answer(store, answer.pipeline, answer.finding), False
+    return answer, True
+
+
+def load_answer(store: ObjectStore, pipeline: str, finding: str) -> Answer:
+    """Raises ``ObjectNotFound`` where there is none of ours, ``SecurityError`` for one that was changed."""
+    key = answer_key(pipeline, finding)
+    try:
+        found = Answer(**stored_document(store, key, "pipeline", "finding"))
+    except ValidationError as error:
+        raise SecurityError(f"{store.bucket}/{key}: is not an answer; it was changed") from error
+    if (found.pipeline, found.finding) != (pipeline, finding):
+        raise SecurityError(f"{store.bucket}/{key}: is about another finding; it was copied or changed")
+    return found
+
+
+def answers_of(store: ObjectStore, pipeline: str) -> Iterator[Answer]:
+    """Every answer of a pipeline that verifies; what does not is not there."""
+    for info in store.list(f"{ANSWERS}{pipeline}/"):
+        name = info.key.rpartition("/")[2].removesuffix(".json")
+        if name.endswith(RESOLVED):
+            continue
+        try:
+            yield load_answer(store, pipeline, name)
+        except (ObjectNotFound, SecurityError) as error:
+            logger.warning("%s", error)
+
+
+def publish_resolution(store: ObjectStore, resolution: Resolution) -> bool:
+    """A person's word on a finding; False when there is one already."""
+    key = answer_key(resolution.pipeline, resolution.finding, RESOLVED)
+    try:
+        store.create(key, canonical_json(resolution.model_dump(mode="json")))
+    except ObjectExists:
+        return False
+    return True
+
+
+def is_resolved(store: ObjectStore, pipeline: str, finding: str) -> bool:
+    """Whether a person has said something about it."""
+    return store.exists(answer_key(pipeline, finding, RESOLVED))
+
+
+def open_questions(store: ObjectStore, pipeline: str, *, since_s: float) -> list[str]:
+    """Ids of findings about which a person is asked and has said nothing, answered after `since_s`."""
+    asked = [
+        one.finding
+        for one in answers_of(store, pipeline)
+        if one.at_s >= since_s and any(act.do == "ask" for act in one.actions)
+    ]
+    return [finding for finding in asked if not is_resolved(store, pipeline, finding)]

@@ -1,0 +1,135 @@
+"""Answer findings: decide by the rules of the file, write the decision down, do it. Safe to repeat at every point.
+
+Whoever looks calls this: the monitor after each look, `ratchet reconcile` for what a killed one left.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from mlratchet.models.errors import ConfigurationError, RatchetError
+from mlratchet.models.fault_points import fault_point
+from mlratchet.models.ledger.entry import LedgerConflict
+from mlratchet.models.monitoring.actions import Answer, decide
+from mlratchet.models.monitoring.answers import answers_of, publish_answer
+from mlratchet.models.monitoring.config import MonitoringConfig
+from mlratchet.models.monitoring.finding import Finding, findings_of, load_finding
+from mlratchet.models.monitoring.retraining import request_retrain
+from mlratchet.models.ports.storage import ObjectNotFound
+from mlratchet.tasks.actions.roll_back import roll_back
+from mlratchet.tasks.actions.start_retrains import announce
+from mlratchet.tasks.support.because import reason_of
+from mlratchet.tasks.support.holds import hold_book
+from mlratchet.tasks.wiring import Adapters
+
+ACTOR = "monitoring"
+RECENT_S = 86_400.0  # a finding that nobody answered for longer is history
+Tell = Callable[[Finding, Answer], None]
+
+logger = logging.getLogger(__name__)
+
+
+def answer_findings(
+    adapters: Adapters,
+    pipeline: str,
+    config: MonitoringConfig,
+    *,
+    windows: Sequence[float] = (),
+    tell: Tell | None = None,
+    now_s: float | None = None,
+) -> list[Answer]:
+    """What is done about every finding of late that has no answer; what earlier answers left undone is done, too.
+
+    Args:
+        adapters: Where.
+        pipeline: Whose findings.
+        config: The `monitoring` section that is deployed.
+        windows: Ends of the newest windows, oldest first, those without a finding included; for rules over several.
+        tell: Notifies of an answer with `notify`; called once for each, by whoever published it.
+        now_s: Seconds since the epoch; the clock of this process without it.
+    """
+    now = time.time() if now_s is None else now_s
+    store = adapters.store
+    history = list(answers_of(store, pipeline))
+    answered = {one.finding for one in history}
+    known = list(findings_of(store, pipeline))
+    fresh = [one for one in known if one.id not in answered and now - one.at_s < RECENT_S]
+    earlier = [one for one in known if one.id in answered]
+    carry_out_again(adapters, [one for one in history if now - one.at_s < RECENT_S], {one.id: one for one in known})
+    made = []
+    for answer in decide(fresh, config.actions, history, earlier=[*earlier, *fresh], windows=windows, now_s=now):
+        answer, ours = publish_answer(store, answer)
+        fault_point("answer.after_publish")
+        finding = next(one for one in fresh if one.id == answer.finding)
+        carry_out(adapters, finding, answer)
+        if ours and tell is not None and any(act.do == "notify" for act in answer.actions):
+            tell(finding, answer)
+        made.append(answer)
+    return made
+
+
+def carry_out_again(adapters: Adapters, answers: Iterable[Answer], findings: dict[str, Finding]) -> None:
+    """What a process that was killed may have left."""
+    for answer in answers:
+        if answer.finding in findings:
+            try:
+                carry_out(adapters, findings[answer.finding], answer)
+            except RatchetError as error:
+                logger.warning("finding %s of %s: %s", answer.finding[:12], answer.pipeline, error.line())
+
+
+def carry_out(adapters: Adapters, finding: Finding, answer: Answer) -> None:
+    """Everything of one answer that changes something; each is done once, however often it is asked for."""
+    for act in answer.actions:
+        if act.do == "hold":
+            hold_book(adapters).place(
+                finding.pipeline,
+                finding=finding.id,
+                kind=finding.kind,
+                words=finding.reason,
+                actor=ACTOR,
+                at_s=answer.at_s,
+            )
+        elif act.do == "rollback":
+            go_back(adapters, finding)
+        elif act.do == "retrain":
+            want_retrain(adapters, finding, at_s=answer.at_s)
+        fault_point(f"answer.after_{act.do}")
+
+
+def go_back(adapters: Adapters, finding: Finding) -> None:
+    """Back from the version that the finding is about; nothing where another serves since, or none was before."""
+    try:
+        roll_back(
+            adapters,
+            finding.pipeline,
+            to=None,
+            reason=reason_of(finding),
+            actor=ACTOR,
+            from_generation=finding.generation,
+        )
+    except (LedgerConflict, ConfigurationError) as error:
+        logger.warning("finding %s: no rollback: %s", finding.id[:12], error)
+
+
+def want_retrain(adapters: Adapters, finding: Finding, *, at_s: float, actor: str = ACTOR) -> str | None:
+    """The request, and the event that starts its run; returns the finding whose run answers it, None where nothing was
+    ever promoted."""
+    head = adapters.ledger.head(finding.pipeline)
+    if head is None:
+        return None
+    request, answered_by = request_retrain(adapters.store, finding, champion=head.generation, actor=actor, at_s=at_s)
+    fault_point("retrain.after_request")
+    if answered_by == request.finding:
+        announce(adapters, request)
+    return answered_by
+
+
+def finding_of(adapters: Adapters, pipeline: str, identity: str) -> Finding | None:
+    """A finding that verifies, or None."""
+    try:
+        return load_finding(adapters.store, pipeline, identity)
+    except ObjectNotFound:
+        return None

@@ -1,0 +1,45 @@
+"""What the loop does between looks of the monitor: findings without an answer, promotions that are watched, retrains
+that are wanted. `ratchet reconcile` calls it, which the stack runs by itself."""
+
+from __future__ import annotations
+
+import logging
+
+from mlratchet.models.errors import ConfigurationError, RatchetError
+from mlratchet.models.monitoring.config import MonitoringConfig
+from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.pipeline.store import deployed_revisions, load_pipeline
+from mlratchet.tasks.actions.answer_findings import answer_findings
+from mlratchet.tasks.actions.start_retrains import start_wanted
+from mlratchet.tasks.actions.watch_promotion import in_words, watch_promotion
+from mlratchet.tasks.wiring import Adapters
+
+logger = logging.getLogger(__name__)
+
+
+def keep_watch(adapters: Adapters) -> list[str]:
+    """What was done, one line each; what one pipeline raises stops no other."""
+    lines: list[str] = []
+    for name, revision in deployed_revisions(adapters.store).items():
+        try:
+            spec = load_pipeline(adapters.store, revision)
+            if spec.monitoring is not None:
+                lines += watch_pipeline(adapters, spec, spec.monitoring)
+        except ConfigurationError as error:  # of a release that this one cannot read
+            logger.info("%s: %s", name, error)
+        except RatchetError as error:
+            logger.warning("%s is not watched: %s", name, error.line())
+    return lines + start_wanted(adapters)
+
+
+def watch_pipeline(adapters: Adapters, spec: PipelineSpec, config: MonitoringConfig) -> list[str]:
+    """Of one pipeline."""
+    lines = [
+        f"{spec.name}: finding {answer.finding[:12]}: {', '.join(act.do for act in answer.actions) or 'nothing'}"
+        for answer in answer_findings(adapters, spec.name, config)
+    ]
+    if config.probation is not None:
+        watched = watch_promotion(adapters, spec.name, config.probation, spec.serving.labels)
+        if watched is not None and watched.went_back is not None:
+            lines.append(f"{spec.name}: {in_words(watched)}")
+    return lines

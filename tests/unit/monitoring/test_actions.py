@@ -1,0 +1,129 @@
+"""Rules of what follows from a finding, and the decision by them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from mlratchet.models.monitoring.actions import (
+    QUIET_WARNINGS,
+    ActionRule,
+    Answer,
+    OfWindows,
+    decide,
+    rate_of_window_rules,
+)
+from mlratchet.models.monitoring.config import MonitoringConfig
+from mlratchet.models.monitoring.finding import Finding
+from pydantic import ValidationError
+
+from tests.unit.monitoring.findings import HOUR, finding
+
+RETRAIN = ActionRule(on="quality", do="retrain")
+DAY = 86_400.0
+
+
+def done(found: Finding, *rules: ActionRule, history: Any = (), now_s: float = 10 * HOUR, **more: Any) -> list[str]:
+    answers = decide([found], rules, history, now_s=now_s, **more)
+    return [act.do for answer in answers for act in answer.actions]
+
+
+def why_not(found: Finding, *rules: ActionRule, history: Any = (), now_s: float = 10 * HOUR, **more: Any) -> str:
+    (answer,) = decide([found], rules, history, now_s=now_s, **more)
+    assert answer.actions == ()
+    return "; ".join(answer.withheld)
+
+
+@pytest.mark.parametrize(
+    ("on", "severity", "fits"),
+    [
+        ("quality", "alarm", True), ("quality:accuracy on region=eu", "warning", True),
+        ("quality:accuracy", "alarm", False), ("inputs", "alarm", False), ("quality", "note", True),
+    ],
+)  # fmt: skip
+def test_a_rule_is_about_a_kind_a_subject_and_a_severity(on: str, severity: str, fits: bool) -> None:
+    rule = ActionRule.model_validate({"on": on, "severity": severity, "do": "notify"})
+    assert (done(finding(), rule) == ["notify"]) == fits
+    if not fits:
+        assert decide([finding()], [rule], (), now_s=0.0) == []  # nothing is written down about what no rule asks
+
+
+def test_what_changes_something_is_done_in_a_fixed_order_whatever_the_file_says() -> None:
+    dos: tuple[Any, ...] = ("notify", "retrain", "ask", "rollback", "hold")
+    rules = [ActionRule(on="quality", do=do) for do in dos]
+    assert done(finding(), *rules, *rules[:1]) == ["hold", "rollback", "retrain", "ask", "notify"]
+
+
+def test_a_window_with_a_gap_acts_on_nothing_and_still_tells() -> None:
+    notify = ActionRule(on="quality", do="notify")
+    (answer,) = decide([finding(whole=False)], [RETRAIN, notify], (), now_s=0.0)
+    assert [act.do for act in answer.actions] == ["notify"]
+    assert answer.withheld == ("retrain: the log of its window has gaps, so it is inconclusive",)
+
+
+def test_cooldown_and_budget_are_of_one_rule() -> None:
+    rule = ActionRule(on="quality", do="retrain", cooldown=2 * HOUR, budget_per_week=2)
+    first = decide([finding(1)], [rule], (), now_s=0.0)
+    assert "its cooldown is 7200 s" in why_not(finding(2), rule, history=first, now_s=HOUR)
+    second = decide([finding(3)], [rule], first, now_s=2 * HOUR)
+    assert second[0].actions
+    assert "its budget of 2 in seven days" in why_not(finding(9), rule, history=[*first, *second], now_s=DAY)
+    assert done(finding(9), rule, history=[*first, *second], now_s=7 * DAY) == ["retrain"]
+    other = ActionRule(on="quality", do="hold")
+    assert done(finding(9), other, history=[*first, *second], now_s=HOUR) == ["hold"]
+
+
+def test_two_findings_of_one_look_count_against_each_other() -> None:
+    answers = decide([finding(2), finding(1)], [RETRAIN], (), now_s=10 * HOUR)
+    assert [bool(answer.actions) for answer in answers] == [True, False]
+    assert answers[0].finding == finding(1).id  # the older window first
+
+
+@pytest.mark.parametrize(
+    ("warned", "acts"), [((3, 4), True), ((2, 4), True), ((1, 2), False), ((1, 4), False), ((4, 4), False), ((), False)]
+)
+def test_k_of_n_counts_windows_also_those_without_a_finding(warned: tuple[int, ...], acts: bool) -> None:
+    """3 of the windows 2, 3, 4, 5, the last of which has one."""
+    rule = ActionRule(on="inputs:price", severity="warning", do="hold", of_windows=OfWindows(k=3, n=4))
+    facts: dict[str, Any] = {"kind": "inputs", "subject": "price", "severity": "warning"}
+    earlier = [finding(number, **facts, n=100 + place) for place, number in enumerate(warned)]
+    windows = [(number + 1) * HOUR for number in range(1, 6)]
+    assert done(finding(5, **facts), rule, earlier=earlier, windows=windows) == (["hold"] if acts else [])
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ({"on": "inputs", "severity": "warning", "do": "retrain"}, "one window by itself may notify or ask"),
+        ({"on": "inputs", "severity": "note", "do": "hold", "of_windows": {"k": 2, "n": 3}}, "name one subject"),
+        ({"on": "inputs:a", "do": "hold", "of_windows": {"k": 4, "n": 3}}, "expected k <= n"),
+    ],
+)
+def test_what_warns_by_chance_does_not_act(rule: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        ActionRule.model_validate(rule)
+
+
+def test_a_rule_over_windows_acts_only_within_the_rate_of_the_policy() -> None:
+    rule = {"on": "inputs:a", "severity": "warning", "do": "retrain", "of_windows": {"k": 2, "n": 3}}
+    with pytest.raises(ValidationError, match="times a year by chance, and false_alarms_per_year is 1"):
+        MonitoringConfig.model_validate({"actions": [rule]})
+    with pytest.raises(ValidationError, match="would act inf times"):
+        MonitoringConfig.model_validate({"actions": [rule], "windows": {"rows": 500}})
+    kept = MonitoringConfig.model_validate({"actions": [{**rule, "of_windows": {"k": 6, "n": 8}}]})
+    assert rate_of_window_rules(kept.actions, 3600.0) < 1.0
+    MonitoringConfig.model_validate({"actions": [{**rule, "do": "ask", "of_windows": None}]})
+
+
+@pytest.mark.parametrize(("k", "n"), [(2, 3), (3, 5), (4, 6)])
+def test_the_rate_is_not_less_than_what_a_simulation_of_quiet_windows_shows(k: int, n: int) -> None:
+    quiet = np.random.default_rng(7).random(2_000_000) < QUIET_WARNINGS
+    in_last = np.convolve(quiet, np.ones(n, dtype=int))[: len(quiet)]
+    fired = (in_last >= k) & quiet  # a rule is asked when a window has the finding
+    assert fired.sum() <= OfWindows(k=k, n=n).false_alarms(len(quiet))
+
+
+def test_an_answer_is_a_strict_document() -> None:
+    (answer,) = decide([finding()], [RETRAIN], (), now_s=1.0)
+    assert Answer(**answer.model_dump(mode="json")) == answer

@@ -1,0 +1,222 @@
+"""What is done about findings: once, by whoever comes first, and again by the next one after a kill."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from mlratchet.infra.registry.memory import MemoryRegistry
+from mlratchet.models.errors import RatchetError
+from mlratchet.models.fault_points import InjectedFault, arm
+from mlratchet.models.identity.canonical import canonical_json
+from mlratchet.models.identity.lease import Lease
+from mlratchet.models.identity.signed_records import RecordStore
+from mlratchet.models.monitoring.config import MonitoringConfig
+from mlratchet.models.monitoring.finding import Finding, publish_finding
+from mlratchet.models.monitoring.retraining import load_request, runs_of
+from mlratchet.models.promotion.holds import HoldBook
+from mlratchet.models.promotion.move import project
+from mlratchet.tasks.actions import answer_findings as module
+from mlratchet.tasks.actions import start_retrains
+from mlratchet.tasks.actions.answer_findings import answer_findings
+from mlratchet.tasks.actions.start_retrains import asked_by_monitoring, automation_of, event_of, is_as, start_wanted
+
+from tests.unit.audit.conftest import World
+from tests.unit.monitoring.findings import finding
+
+NOW = 10_000.0
+EVERYTHING = MonitoringConfig.model_validate(
+    {"actions": [{"on": "quality", "do": do} for do in ("retrain", "hold", "notify")]}
+)
+
+
+class Prefect:
+    """What is asked of it."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+        self.started: list[Any] = []
+        self.queued: list[Any] = []
+        self.down = False
+
+    def __enter__(self) -> Prefect:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def request(self, method: str, path: str, **more: Any) -> Any:
+        if self.down:
+            raise RuntimeError("no API")
+        if path == "/events":
+            self.events += more["json"]
+        return SimpleNamespace(json=lambda: self.queued)
+
+    def read_deployment_by_name(self, name: str) -> Any:
+        return SimpleNamespace(id=name)
+
+    def create_flow_run_from_deployment(self, deployment: str, **more: Any) -> Any:
+        self.started.append((deployment, more["parameters"], more["idempotency_key"]))
+        return SimpleNamespace(id=f"run-{len(self.started)}")
+
+
+@pytest.fixture
+def prefect(monkeypatch: pytest.MonkeyPatch) -> Prefect:
+    made = Prefect()
+    monkeypatch.setattr(start_retrains, "get_client", lambda **_: made)
+    return made
+
+
+@pytest.fixture
+def adapters(world: World, prefect: Prefect) -> Any:
+    """Version 3 serves, generation 4."""
+    registry = MemoryRegistry()
+    for record in world.records.values():
+        registry.create_version(
+            "digits", work_key=record.work_key, run_id="r", source_uri=record.source_uri, model_id=None,
+            description="", tags={},
+        )  # fmt: skip
+    project(world.ledger, registry, "digits")
+    return SimpleNamespace(
+        store=RecordStore(world.store, world.keys), ledger=world.ledger, keys=world.keys, registry=registry,
+        bucket=world.bucket,
+    )  # fmt: skip
+
+
+def look(adapters: Any, config: MonitoringConfig = EVERYTHING, now_s: float = NOW, **more: Any) -> list[Any]:
+    return answer_findings(adapters, "digits", config, now_s=now_s, **more)
+
+
+def state(adapters: Any, one: Finding) -> tuple[int, bool]:
+    """Holds that stand, and whether a retrain is wanted."""
+    held = len(HoldBook(adapters.store).standing("digits"))
+    return held, adapters.store.exists(f"retrains/{one.id}.json")
+
+
+def test_an_alarm_is_answered_once_and_told_once(adapters: Any, prefect: Prefect) -> None:
+    publish_finding(adapters.store, finding())
+    told: list[str] = []
+    (answer,) = look(adapters, tell=lambda found, _: told.append(found.id))
+    assert [act.do for act in answer.actions] == ["hold", "retrain", "notify"]
+    assert state(adapters, finding()) == (1, True)
+    assert look(adapters, tell=lambda found, _: told.append(found.id)) == []
+    assert told == [finding().id]
+    assert [event["payload"] for event in prefect.events[:1]] == [{"finding": finding().id}]
+    assert len({event["id"] for event in prefect.events}) == 1
+    assert HoldBook(adapters.store).standing("digits")[0].entry.words == finding().reason
+
+
+def test_what_is_old_or_about_nothing_in_the_rules_is_left_alone(adapters: Any) -> None:
+    publish_finding(adapters.store, finding())
+    publish_finding(adapters.store, finding(2, kind="inputs"))
+    assert look(adapters, now_s=finding().at_s + module.RECENT_S) == []
+    assert state(adapters, finding()) == (0, False)
+
+
+@pytest.mark.parametrize(
+    "point", ["answer.after_publish", "answer.after_hold", "retrain.after_request", "answer.after_retrain"]
+)
+def test_whoever_is_killed_between_finding_and_request_leaves_nothing_undone(
+    adapters: Any, prefect: Prefect, point: str
+) -> None:
+    publish_finding(adapters.store, finding())
+    arm(point, "raise")
+    with pytest.raises(InjectedFault):
+        look(adapters)
+    prefect.events.clear()
+    look(adapters)
+    assert state(adapters, finding()) == (1, True)
+    assert prefect.events
+    assert len(list(adapters.store.list("holds/"))) == 1
+
+
+def test_a_rollback_goes_back_from_the_version_that_the_finding_is_about_alone(adapters: Any, world: World) -> None:
+    config = MonitoringConfig.model_validate({"actions": [{"on": "quality", "do": "rollback", "cooldown": 0}]})
+    publish_finding(adapters.store, finding(generation=3))  # of an earlier champion
+    look(adapters, config)
+    assert world.ledger.head("digits").generation == 4  # type: ignore[union-attr]
+    publish_finding(adapters.store, finding(2))
+    look(adapters, config)
+    look(adapters, config)
+    head = world.ledger.head("digits")
+    assert head is not None
+    assert (head.generation, head.version, head.actor) == (5, 1, "monitoring")
+    assert head.reason.startswith("because accuracy on eu fell below 0.90, window 1970-01-01T02:00:00Z (finding ")
+    assert world.audit().passed
+
+
+def test_an_event_that_is_lost_is_caught_by_the_next_look_at_what_is_wanted(adapters: Any, prefect: Prefect) -> None:
+    prefect.down = True
+    publish_finding(adapters.store, finding())
+    look(adapters)
+    prefect.down = False
+    assert start_wanted(adapters, now_s=NOW + 1) == []  # an event may still be under way
+    (line,) = start_wanted(adapters, now_s=NOW + 60)
+    assert "run run-1 was started" in line
+    (deployment, parameters, key) = prefect.started[0]
+    assert (deployment, parameters) == ("retrain/digits", {"finding": finding().id})
+    prefect.queued = [{"parameters": {"finding": finding().id}}]
+    assert start_wanted(adapters, now_s=NOW + 61) == []
+    prefect.queued = []
+    start_wanted(adapters, now_s=NOW + 62)
+    assert prefect.started[1][2] == key  # Prefect gives the same run again
+
+
+def test_a_run_that_was_killed_is_followed_by_another_and_one_that_ended_is_not(
+    adapters: Any, prefect: Prefect
+) -> None:
+    publish_finding(adapters.store, finding())
+    look(adapters)
+    asked_by_monitoring(adapters, "digits", finding().id, run_id="r1")
+    lease = Lease(run="r1", pipeline="digits", owner="m", machine="elsewhere", pid=1, born_s=0.0)
+    adapters.store.put("leases/r1.json", canonical_json(lease.__dict__))
+    assert start_wanted(adapters, now_s=NOW + 60) == []
+    adapters.store.delete("leases/r1.json")
+    assert len(start_wanted(adapters, now_s=NOW + 60)) == 1
+    adapters.store.put("runs/r1.json", b"{}")
+    assert start_wanted(adapters, now_s=NOW + 60) == []
+    assert runs_of(adapters.store, finding().id) == ["r1"]
+
+
+def test_a_request_whose_window_was_not_written_down_is_made_whole(adapters: Any, prefect: Prefect) -> None:
+    publish_finding(adapters.store, finding())
+    look(adapters)
+    adapters.store.delete(load_request(adapters.store, finding().id).window_key)
+    assert len(start_wanted(adapters, now_s=NOW + 60)) == 1
+    assert asked_by_monitoring(adapters, "digits", finding().id, run_id="r1") == finding()
+
+
+def test_planted_requests_start_nothing_and_fail_nothing(adapters: Any, prefect: Prefect, world: World) -> None:
+    world.store.put(f"retrains/{'a' * 64}.json", b'{"pipeline": "digits"}')
+    world.store.put(f"retrains/{finding().id}.json", b"junk")
+    assert start_wanted(adapters, now_s=NOW + 60) == []
+    with pytest.raises(RatchetError, match="monitoring did not ask for it"):
+        asked_by_monitoring(adapters, "digits", finding().id, run_id="r1")
+
+
+def test_a_champion_that_came_since_is_not_retrained_because_of_the_one_before(
+    adapters: Any, prefect: Prefect, world: World
+) -> None:
+    publish_finding(adapters.store, finding())
+    look(adapters)
+    HoldBook(adapters.store).lift("digits", finding=finding().id, reason="x", actor="a", at_s=1.0)
+    world.promote(5)
+    assert start_wanted(adapters, now_s=NOW + 60) == []
+
+
+def test_the_automation_hands_over_the_finding_alone_and_an_edited_one_is_put_right() -> None:
+    ours = automation_of("d", "digits")
+    (action,) = ours["actions"]
+    assert action["parameters"] == {
+        "finding": {"__prefect_kind": "jinja", "template": "{{ event.payload.finding }}"},
+    }
+    assert ours["trigger"]["match"] == {"prefect.resource.id": event_of(_request())["resource"]["prefect.resource.id"]}
+    assert is_as(ours, ours)
+    assert not is_as({**ours, "enabled": False}, ours)
+    assert not is_as({**ours, "actions": [{**action, "parameters": {"order": "evil"}}]}, ours)
+    assert not is_as({**ours, "actions": [{**action, "deployment_id": "e"}]}, ours)
+
+
+def _request() -> Any:
+    return SimpleNamespace(pipeline="digits", finding=finding().id)
