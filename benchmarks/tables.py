@@ -149,8 +149,8 @@ def memory() -> list[str]:
     rows = sorted(newest("memory", "megabytes"), key=lambda row: row["megabytes"])
     lines = ["", "## Memory of the whole road", ""]
     lines += [
-        "From a CSV to scored rows, in one process: MB of anonymous memory at most in every step, above what the process",
-        "began with. Files that are mapped are not among it.",
+        "From a CSV to scored rows, in one process: MB of anonymous memory at most in every step, above what the",
+        "process began with. Files that are mapped are not among it.",
         "",
         "| MB | rows | what | peak MB | seconds |",
         "|---|---|---|---|---|",
