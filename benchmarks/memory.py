@@ -1,12 +1,13 @@
 """The memory of the whole road, from a CSV to scored rows, does not grow with the data.
 
-    python benchmarks/memory.py [--megabytes 300 1000 3000] [--limit]
+    python benchmarks/memory.py [--megabytes 300 1000 3000] [--limit] [--small]
 
 A table of three numbers, an id and a text of 200 characters, over a store in a folder, in a process a size: a snapshot,
 records read, checked and sorted, divided, measured, split into shards, prepared; a second delivery measured against the
 first; one epoch of a small network over mapped shards, test rows scored, kept and held against what was delivered.
 What is told of each step is anonymous memory above what the process took before the first one; files that are mapped
-are not among it. With `--limit` the process may have a quarter of the data above its imports (RLIMIT_DATA).
+are not among it. `--small` is for tests: longer texts, and less is held at once. With `--limit` the process may have a
+quarter of the data above its imports (RLIMIT_DATA).
 """
 
 from __future__ import annotations
@@ -38,11 +39,13 @@ SCHEMA = {
         "y": {"kind": "category", "values": ["no", "yes"]},
     },
 }
-PREPARATION = {"fields": {"note": {"max_length": 16, "vocabulary": 300, "sample_mb": 1}}}
+PREPARATION = {"fields": {"note": {"tokens": "words", "max_length": 16, "vocabulary": 300, "sample_mb": 1}}}
 NOTE = 200  # characters
-ROW_BYTES = 240
+BESIDE = 40  # of a row
 AT_ONCE = 20_000  # rows that are made at once
 EVERY_S = 0.005
+GIVEN_BACK = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_MMAP_THRESHOLD_": "65536"}
+"""What is freed is given back at once, so that what is told is what is held."""
 
 
 def anonymous_mb() -> float:
@@ -76,7 +79,7 @@ class Watch:
         self.seconds[name] = round(time.perf_counter() - begun, 1)
 
 
-def parts(first: int, rows: int) -> Iterator[bytes]:
+def parts(first: int, rows: int, characters: int) -> Iterator[bytes]:
     """A CSV file, the same every time."""
     import numpy as np
     import pyarrow as pa
@@ -85,11 +88,11 @@ def parts(first: int, rows: int) -> Iterator[bytes]:
     for at in range(first, first + rows, AT_ONCE):
         rng, count = np.random.default_rng(at), min(AT_ONCE, first + rows - at)
         x = np.round(rng.normal(size=(count, len(COLUMNS))), 5)
-        words = rng.integers(97, 123, (count, NOTE), dtype=np.uint8)
+        words = rng.integers(97, 123, (count, characters), dtype=np.uint8)
         words[:, 5::6] = 32
         text = words.tobytes().decode()
         columns = {name: x[:, place] for place, name in enumerate(COLUMNS)}
-        notes = [text[place * NOTE : (place + 1) * NOTE - 1] for place in range(count)]
+        notes = [text[place * characters : (place + 1) * characters - 1] for place in range(count)]
         told = {"id": [f"r{number:09d}" for number in range(at, at + count)], **columns, "note": notes}
         table = pa.table({**told, "y": pa.array(np.where(x[:, 0] > 0, "yes", "no"))})
         sink = pa.BufferOutputStream()
@@ -97,7 +100,7 @@ def parts(first: int, rows: int) -> Iterator[bytes]:
         yield sink.getvalue().to_pybytes()
 
 
-def road(folder: Path, megabytes: int, watch: Watch | None = None) -> dict[str, Any]:
+def road(folder: Path, megabytes: int, watch: Watch | None = None, characters: int = NOTE) -> dict[str, Any]:
     """What it took."""
     import numpy as np
     import torch
@@ -121,10 +124,10 @@ def road(folder: Path, megabytes: int, watch: Watch | None = None) -> dict[str, 
     from mlratchet.models.workloads.fields import SchemaWorkload
 
     torch.set_num_threads(1)
-    rows = (megabytes << 20) // ROW_BYTES
+    rows = (megabytes << 20) // (characters + BESIDE)
     raw, store = FolderStore(folder / "raw"), FolderStore(folder / "store")
     store.files = ShardCache(folder / "copies", store, smallest_bytes=0)  # type: ignore[attr-defined]  # as a run's has
-    raw.put_stream("t/rows.csv", parts(0, rows))
+    raw.put_stream("t/rows.csv", parts(0, rows, characters))
     parameters: dict[str, Any] = {"schema": SCHEMA, "preparation": PREPARATION, "hidden": [8], "width": 8}
     reference = WorkloadRef(use="mlratchet.models.workloads.fields:SchemaWorkload", parameters=parameters)
     workload, source, config = SchemaWorkload(**parameters), CsvOptions(prefix="t/", format="csv"), DataConfig()
@@ -150,7 +153,7 @@ def road(folder: Path, megabytes: int, watch: Watch | None = None) -> dict[str, 
             )  # fmt: skip
 
     made = delivered(None, "")
-    raw.put_stream("t/more.csv", parts(rows, max(1, rows // 50)))
+    raw.put_stream("t/more.csv", parts(rows, max(1, rows // 50), characters))
     delivered(made, ", again")
     trained = SchemaWorkload(**parameters, fitted=fitted_to(store, made))
     with watch.step("training"):
@@ -174,26 +177,33 @@ def road(folder: Path, megabytes: int, watch: Watch | None = None) -> dict[str, 
             "seconds": watch.seconds}  # fmt: skip
 
 
-def child(megabytes: int, *, limit: bool, folder: str | None) -> None:
+def child(megabytes: int, *, limit: bool, small: bool, folder: str | None) -> None:
     """Runs the road, after a small one that imports whatever is needed."""
+    from mlratchet.models.data import record_shards, records
+
+    if small:
+        records.HELD_BYTES = record_shards.SHARD_BYTES = 4 << 20
+        record_shards.WRITTEN_BYTES = 8 << 20
+    characters = 8 * NOTE if small else NOTE
     with tempfile.TemporaryDirectory(dir=folder) as place:
-        road(Path(place, "first"), 1)
+        road(Path(place, "first"), 1, characters=characters)
         watch = Watch()
         if limit:
             held = int((watch.begin + 64) * (1 << 20))  # the heap of Python and of torch as they are now, and stacks
             resource.setrlimit(resource.RLIMIT_DATA, (held + (megabytes << 18), resource.RLIM_INFINITY))
-        print(json.dumps({**road(Path(place, "road"), megabytes, watch), "limited": limit}))
+        print(json.dumps({**road(Path(place, "road"), megabytes, watch, characters), "limited": limit}))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--megabytes", type=int, nargs="*", default=[300, 1000, 3000])
     parser.add_argument("--limit", action="store_true")
+    parser.add_argument("--small", action="store_true")
     parser.add_argument("--child", action="store_true")
     parser.add_argument("--folder")
     args = parser.parse_args()
     if args.child:
-        child(args.megabytes[0], limit=args.limit, folder=args.folder)
+        child(args.megabytes[0], limit=args.limit, small=args.small, folder=args.folder)
         return
     import torch
 
@@ -203,8 +213,10 @@ def main() -> None:
     }  # fmt: skip
     for size in args.megabytes:
         command = [sys.executable, __file__, "--child", "--megabytes", str(size)]
-        command += ["--limit"] * args.limit + (["--folder", args.folder] if args.folder else [])
-        told = subprocess.run(command, capture_output=True, text=True, check=True)
+        command += (
+            ["--limit"] * args.limit + ["--small"] * args.small + (["--folder", args.folder] if args.folder else [])
+        )
+        told = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **GIVEN_BACK})
         row = {"claim": "memory", **json.loads(told.stdout.splitlines()[-1]), **about}
         with (RESULTS / "memory.jsonl").open("a") as sink:
             sink.write(json.dumps(row) + "\n")

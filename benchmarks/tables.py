@@ -145,6 +145,24 @@ def loader() -> list[str]:
     return [*lines, "", *notes, *(f"Measured {about(row)}." for row in rows)] if rows else []
 
 
+def memory() -> list[str]:
+    rows = sorted(newest("memory", "megabytes"), key=lambda row: row["megabytes"])
+    lines = ["", "## Memory of the whole road", ""]
+    lines += [
+        "From a CSV to scored rows, in one process: MB of anonymous memory at most in every step, above what the",
+        "process began with. Files that are mapped are not among it.",
+        "",
+        "| MB | rows | what | peak MB | seconds |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        lines += [
+            f"| {row['megabytes']} | {row['rows']:,} | {step} | {peak} | {row['seconds'][step]} |"
+            for step, peak in row["peaks_mb"].items()
+        ]
+    return [*lines, "", about(rows[-1])] if rows else []
+
+
 def dataset() -> list[str]:
     rows, taken = newest("dataset", "rows", file="dataset"), newest("snapshot", "objects", file="dataset")
     lines = ["", "## Making a dataset", ""]
@@ -377,6 +395,7 @@ SECTIONS = (
     preparation,
     loader,
     dataset,
+    memory,
     serving,
     swap,
     gates,

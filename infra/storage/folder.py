@@ -5,16 +5,17 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shutil
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from mlratchet.infra.machine.atomic import write_atomically
 from mlratchet.infra.storage.keys import check_key
 from mlratchet.models.ports.memory import check_range, verify
 from mlratchet.models.ports.storage import ObjectExists, ObjectInfo, ObjectNotFound
 
+CHUNK_BYTES = 1 << 20
 PART = "%part-"  # begins the name of a file that is being written; quoting makes no such name
 
 
@@ -104,9 +105,19 @@ class FolderStore:
 
     def download_file(self, key: str, path: Path, *, sha256: str | None = None) -> str:
         """See the port."""
-        data = self.get(key, sha256=sha256)
-        write_atomically(path, data)
-        return hashlib.sha256(data).hexdigest()
+        part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+        try:
+            with self._file(key).open("rb") as source, part.open("wb") as sink:
+                shutil.copyfileobj(source, sink, CHUNK_BYTES)
+            with part.open("rb") as copied:
+                found = hashlib.file_digest(copied, "sha256").hexdigest()
+            verify(self.bucket, key, found, sha256)
+            part.replace(path)
+        except FileNotFoundError as exc:
+            raise ObjectNotFound(f"{self.bucket}/{key}: no such object") from exc
+        finally:
+            part.unlink(missing_ok=True)
+        return found
 
     def head(self, key: str) -> ObjectInfo:
         """See the port."""

@@ -1,13 +1,13 @@
 """The format `joined`: two or more formats joined by id, such as a table beside pictures, sounds or other tables.
 
-The first part is read in pieces; the others are tables that are held in memory. Columns are joined by name, rows by the
-text of the id; what has no partner is set aside, each once.
+The first part is read in pieces; the others are held (`partners.py`), on disk where they are large. Columns are joined
+by name, rows by the text of the id; what has no partner is set aside, each once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +17,7 @@ from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.sources.base import Example, Fetch, Format, NumberOptions, SourceOptions
 from mlratchet.models.sources.formats import FORMATS, options_given
 from mlratchet.models.sources.parquet import as_text
+from mlratchet.models.sources.partners import Partner, Partners, Row
 from mlratchet.models.sources.pieces import ID, WHERE, RawPiece
 from mlratchet.models.sources.ranged import Open
 from mlratchet.models.sources.record import RawObject, Reject
@@ -46,7 +47,7 @@ class JoinedOptions(NumberOptions):
     by: str = "id"
     """The column that says which rows belong together; it is the id of an example."""
     parts: tuple[JoinedPart, ...] = Field(default=(), strict=False)
-    """Two or more. The first says which examples there are and may be of any size; the others fit into memory."""
+    """Two or more. The first says which examples there are."""
     alone: Literal["set_aside", "keep"] = "set_aside"
     """What happens to a row of the first part without a partner: it is set aside, or its other columns are empty."""
     label_column: str = "label"
@@ -54,20 +55,6 @@ class JoinedOptions(NumberOptions):
     """Records of one group stay on one side of the split."""
     slice_columns: tuple[str, ...] | None = Field(default=None, strict=False)
     """Columns that travel with every row, for slices; null: all."""
-
-
-@dataclass
-class _Held:
-    """A part in memory: id -> its row, and which were asked for."""
-
-    name: str
-    rows: dict[str, tuple[str, dict[str, str]]]  # id -> where, cells
-    asked: set[str]
-
-    @property
-    def columns(self) -> set[str]:
-        """Of all its rows."""
-        return {name for _, cells in self.rows.values() for name in cells}
 
 
 class Joined(Format):
@@ -87,13 +74,19 @@ class Joined(Format):
 
     def read(self, objects: list[RawObject], fetch: Fetch, *, columns: Sequence[str]) -> Iterator[Example | Reject]:
         """An example per row of the first part."""
-        held = yield from self._held(objects, fetch)
+        partners = Partners()
+        yield from self._filled(partners, objects, fetch)
         part, options = self.options.parts[0], self.options
+        if partners.on_disk:
+            read = (one for one in self._examples(0, objects, fetch) if not isinstance(one, Reject))
+            partners.expect(_id_of(one, part, options.by) for one in read)
         for one in self._examples(0, objects, fetch):
             if isinstance(one, Reject):
                 yield one
                 continue
-            values = self._with_partners(_id_of(one, part, options.by), one.where, dict(one.values), held)
+            identity = _id_of(one, part, options.by)
+            (found,) = partners.of([identity])
+            values = self._with_partners(identity, one.where, dict(one.values), partners, found)
             if isinstance(values, Reject):
                 yield values
                 continue
@@ -112,7 +105,7 @@ class Joined(Format):
                     n: v for n, v in values.items() if (n in travelling if travelling is not None else n not in columns)
                 },
             )
-        yield from _unasked(held)
+        yield from _unasked(partners)
 
     def tables(
         self,
@@ -126,17 +119,22 @@ class Joined(Format):
             with open_object(item) as source:
                 return source.read()
 
-        held = yield from self._held(objects, fetch)
+        partners = Partners()
+        yield from self._filled(partners, objects, fetch)
         part, below = self.options.parts[0], self.options.parts[0].below
-        inside = _below(objects, below)
-        for one in self._formats[0].tables(inside, _opening(open_object, below), None):
+        inside, opening = _below(objects, below), _opening(open_object, below)
+        if partners.on_disk:
+            pieces = self._formats[0].tables(inside, opening, None)
+            read = (one for one in pieces if not isinstance(one, Reject))
+            partners.expect(name for one in read for name in _ids_of(one.table, part, self.options.by, one.key))
+        for one in self._formats[0].tables(inside, opening, None):
             if isinstance(one, Reject):
                 yield _renamed(one, below)
             else:
-                yield from self._joined_piece(one, part, held)
-        yield from _unasked(held)
+                yield from self._joined_piece(one, part, partners)
+        yield from _unasked(partners)
 
-    def _joined_piece(self, one: RawPiece, part: JoinedPart, held: list[_Held]) -> Iterator[RawPiece | Reject]:
+    def _joined_piece(self, one: RawPiece, part: JoinedPart, partners: Partners) -> Iterator[RawPiece | Reject]:
         import pyarrow as pa
 
         table = one.table
@@ -144,9 +142,11 @@ class Joined(Format):
         places = [f"{part.below}{where}" for where in table[WHERE].to_pylist()]
         rows: list[Mapping[str, str]] = []
         kept: list[int] = []
-        own = _cells_of(table, {name for other in held for name in other.columns})
+        own = _cells_of(table, {name for other in partners.parts for name in other.columns})
+        found = partners.of(ids)
         for number, (identity, where) in enumerate(zip(ids, places, strict=True)):
-            values = self._with_partners(identity, where, {n: cells[number] for n, cells in own.items()}, held)
+            cells_here = {name: cells[number] for name, cells in own.items()}
+            values = self._with_partners(identity, where, cells_here, partners, found[number])
             if isinstance(values, Reject):
                 yield values
             else:
@@ -164,7 +164,12 @@ class Joined(Format):
         yield RawPiece(f"{part.below}{one.key}", one.number, table)
 
     def _with_partners(
-        self, identity: str, where: str, values: dict[str, str], held: list[_Held]
+        self,
+        identity: str,
+        where: str,
+        values: dict[str, str],
+        partners: Partners,
+        found: Sequence[Partner | None],
     ) -> dict[str, str] | Reject:
         if not identity:
             return Reject(
@@ -174,39 +179,33 @@ class Joined(Format):
                 field=self.options.by,
             )
         values[self.options.by] = identity
-        for other in held:
-            found = other.rows.get(identity)
-            if found is None:
+        for number, partner in enumerate(found):
+            if partner is None:
                 if self.options.alone == "keep":
                     continue
-                words = f"{where}: id {identity[:60]!r} has no partner in {other.name}"
+                words = f"{where}: id {identity[:60]!r} has no partner in {partners.parts[number].name}"
                 return Reject(where=where, code="no_partner", reason=words)
-            other.asked.add(identity)
-            for name, cell in found[1].items():
+            partners.ask(number, identity)
+            for name, cell in partner[1].items():
                 if name != self.options.by and values.setdefault(name, cell) != cell:
-                    words = f"{where}: column {name!r} says {values[name][:60]!r} here, {cell[:60]!r} in {found[0]}"
+                    words = f"{where}: column {name!r} says {values[name][:60]!r} here, {cell[:60]!r} in {partner[0]}"
                     return Reject(where=where, code="contradiction", reason=words)
         return values
 
-    def _held(self, objects: list[RawObject], fetch: Fetch) -> Any:
-        """A generator of rejects that returns the parts which are held."""
-        held = []
+    def _filled(self, partners: Partners, objects: list[RawObject], fetch: Fetch) -> Iterator[Reject]:
+        """The parts behind the first one; what of them cannot be joined."""
         for number, part in enumerate(self.options.parts[1:], start=1):
-            rows: dict[str, tuple[str, dict[str, str]]] = {}
-            for one in self._examples(number, objects, fetch):
-                if isinstance(one, Reject):
-                    yield one
-                    continue
-                identity = _id_of(one, part, self.options.by)
-                if not identity:
-                    yield Reject(where=one.where, code="missing_id", reason=f"{one.where}: no id to join by")
-                elif identity in rows:
-                    words = f"{one.where}: id {identity[:60]!r} is there twice; the first ({rows[identity][0]}) is kept"
-                    yield Reject(where=one.where, code="duplicate_id", reason=words)
-                else:
-                    rows[identity] = (one.where, {name: as_text(cell) for name, cell in one.values.items()})
-            held.append(_Held(part.below, rows, set()))
-        return held
+            yield from partners.fill(part.below, self._rows(number, part, objects, fetch))
+
+    def _rows(self, number: int, part: JoinedPart, objects: list[RawObject], fetch: Fetch) -> Iterator[Row | Reject]:
+        for one in self._examples(number, objects, fetch):
+            identity = "" if isinstance(one, Reject) else _id_of(one, part, self.options.by)
+            if isinstance(one, Reject):
+                yield one
+            elif not identity:
+                yield Reject(where=one.where, code="missing_id", reason=f"{one.where}: no id to join by")
+            else:
+                yield identity, one.where, {name: as_text(cell) for name, cell in one.values.items()}
 
     def _examples(self, number: int, objects: list[RawObject], fetch: Fetch) -> Iterator[Example | Reject]:
         below = self.options.parts[number].below
@@ -270,8 +269,6 @@ def _stem(key: str) -> str:
     return PurePosixPath(key).name.partition(".")[0]
 
 
-def _unasked(held: Sequence[_Held]) -> Iterator[Reject]:
-    for other in held:
-        for identity, (where, _) in other.rows.items():
-            if identity not in other.asked:
-                yield Reject(where=where, code="no_partner", reason=f"{where}: id {identity[:60]!r} has no partner")
+def _unasked(partners: Partners) -> Iterator[Reject]:
+    for identity, where in partners.unasked():
+        yield Reject(where=where, code="no_partner", reason=f"{where}: id {identity[:60]!r} has no partner")

@@ -113,7 +113,7 @@ def test_records_come_by_id_each_once_however_many_fit_in_memory(tmp_path: Path,
     some = records.only(lambda table: table["y"].to_numpy() == 1)
     assert [one.id for one in some] == [one.id for one in expected if one.y == 1]
     assert len(some) == sum(one.y == 1 for one in expected)
-    del records, some
+    del records, some, rejects
     assert not list(tmp_path.iterdir())
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlratchet.models.errors import ConfigurationError, DataError
+from mlratchet.models.sources import partners
 from mlratchet.models.sources.expressions import ExpressionError, parse_condition
 from mlratchet.models.sources.formats import read_examples, read_tables, references_of
 from mlratchet.models.sources.pieces import RawPiece
@@ -154,6 +156,40 @@ def test_what_was_joined_is_read_by_today_s_pictures_and_what_has_no_partner_is_
     assert len(rejects) == len(expected)
     kept, _ = delivery.examples("joined", parts=PARTS, alone="keep")
     assert [(one.id, one.values.get("site")) for one in kept] == [("1", "n"), ("3", None), ("5", None), ("2", "s")]
+
+
+@pytest.mark.parametrize("alone", ["set_aside", "keep"])
+@pytest.mark.parametrize("by_rows", [True, False])
+@pytest.mark.parametrize("held_bytes", [0, 100_000])
+def test_parts_that_do_not_fit_into_memory_are_joined_as_those_that_do(
+    monkeypatch: pytest.MonkeyPatch, alone: str, by_rows: bool, held_bytes: int
+) -> None:
+    rng = np.random.default_rng(2)
+    names = [f"k{number:04d}" for number in rng.permutation(2000)]
+    first = [f"{'' if number % 97 == 0 else names[number]},{number}" for number in range(1500)]
+    ages = [f'{name},{number},"a,""{name}"' for number, name in enumerate(names[300:]) if number % 7]
+    places = [f"{name},{number},{number // 3}" for number, name in enumerate(names) if number % 11]
+    files = {
+        "a/1.csv": "\n".join(["id,n", *first[:700]]).encode(), "a/2.csv": "\n".join(["id,n", *first[700:]]).encode(),
+        "b/1.csv": "\n".join(["id,age,word", *ages, *ages[::50]]).encode(),
+        "c/1.csv": "\n".join(["id,spot,third", *places, *places[::60]]).encode(),
+    }  # fmt: skip
+    parts = [{"below": f"{name}/", "format": "csv"} for name in "abc"]
+
+    def joined() -> tuple[list[Any], list[Any]]:
+        delivery = Delivery(files)
+        rows, rejects = (delivery.examples if by_rows else delivery.rows)("joined", parts=parts, alone=alone)
+        return list(rows), sorted(rejects, key=lambda one: (one.where, one.code))
+
+    expected = joined()
+    monkeypatch.setattr(partners, "HELD_BYTES", held_bytes)
+    opened: list[object] = []
+    made = partners._Disk
+    monkeypatch.setattr(partners, "_Disk", lambda: opened.append(1) or made())
+    assert joined() == expected
+    assert opened
+    assert {one.code for one in expected[1]} == {"missing_id", "duplicate_id", "no_partner"}
+    assert len(expected[0]) > 900
 
 
 def test_tables_are_joined_by_a_column_each() -> None:
