@@ -14,10 +14,10 @@ from mlratchet.flows.runs.naming import name_of_run
 from mlratchet.flows.runs.report import tag_run
 from mlratchet.infra.notify import notify
 from mlratchet.models.errors import RatchetError
-from mlratchet.models.monitoring.actions import Answer
+from mlratchet.models.monitoring.actions import FindingAnswer
 from mlratchet.models.monitoring.finding import Finding
 from mlratchet.tasks.actions.keep_watch import follow_up
-from mlratchet.tasks.actions.monitor import DAY_S, Looked, Story, story_of, take_up
+from mlratchet.tasks.actions.monitor import DAY_S, LookOver, Story, story_of, take_up
 from mlratchet.tasks.showing.monitor_pages import finding_rows, show_windows
 from mlratchet.tasks.showing.prefect_page import show_link, show_table
 from mlratchet.tasks.wiring import Adapters, open_adapters
@@ -58,13 +58,13 @@ def monitor(pipeline: str) -> State[Any]:
 def answer(adapters: Adapters, story: Story) -> list[str]:
     """What the rules of the pipeline file make of new findings, one line each; who is to be told is told."""
 
-    def told(finding: Finding, _: Answer) -> None:
+    def told(finding: Finding, _: FindingAnswer) -> None:
         tell(adapters, story, (finding,))
 
     return follow_up(adapters, story.pipeline, tell=told)
 
 
-def show(adapters: Adapters, story: Story, looked: Looked) -> None:
+def show(adapters: Adapters, story: Story, looked: LookOver) -> None:
     """Where people look. Nothing of it fails the look: the records are in the bucket."""
     url = show_windows(adapters, story, looked.windows, flow_run=str(current.id))
     try:

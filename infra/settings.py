@@ -292,43 +292,7 @@ PLAIN = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH
 PLAIN_PREFIXES = ("LC_", "PYTHON", "SSL_", "OMP_", "MKL_", "CUDA_")
 
 
-def tls_environment(settings: Settings) -> dict[str, str]:
-    """Where a model server finds its certificate and key. Raises ``ConfigurationError`` for one without the other."""
-    certificate, key = settings.serving_tls_certificate, settings.serving_tls_key
-    if (certificate is None) != (key is None):
-        raise ConfigurationError("RATCHET_SERVING_TLS_CERTIFICATE and RATCHET_SERVING_TLS_KEY: set both, or none")
-    if certificate is None:
-        return {}
-    return {"RATCHET_SERVING_TLS_CERTIFICATE": str(certificate), "RATCHET_SERVING_TLS_KEY": str(key)}
-
-
-def server_environment(settings: Settings) -> dict[str, str]:
-    """Of a model server: who may read, and where."""
-    own = settings.serving_s3_access_key, settings.serving_s3_secret_key
-    found = _store_environment(settings, *own) | {
-        "RATCHET_SERVING_NAMES": settings.serving_names,
-        **tls_environment(settings),
-        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MALLOC_ARENA_MAX": "2",  # memory that one thread frees can be had by another
-        "DO_NOT_TRACK": "1",
-    }
-    found |= project_path(os.environ)  # for the child that answers by a user's objective
-    found["RATCHET_KEY_FOLDERS"] = os.pathsep.join(
-        str(file.parent) for file in (settings.signing_key_file, settings.approver_key_file) if file is not None
-    )
-    return found
-
-
-def log_environment(settings: Settings) -> dict[str, str]:
-    """Of the log writer: who may write below `log/`, and its key."""
-    return _store_environment(settings, settings.log_s3_access_key, settings.log_s3_secret_key) | {
-        "RATCHET_LOG_KEY_FILE": str(settings.log_key_file or settings.home / "keys" / "log.pem"),
-        "RATCHET_LOG_SPOOL_BYTES": str(settings.log_spool_bytes),
-    }
-
-
-def _store_environment(settings: Settings, access: SecretStr | None, secret: SecretStr | None) -> dict[str, str]:
+def store_environment(settings: Settings, access: SecretStr | None, secret: SecretStr | None) -> dict[str, str]:
     """The store bucket by an S3 identity, and the public list. Of this process's own environment what names no
     credential."""
     plain = {k: v for k, v in os.environ.items() if k in PLAIN or k.startswith(PLAIN_PREFIXES)}

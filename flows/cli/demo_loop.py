@@ -17,7 +17,7 @@ import typer
 from mlratchet.flows.cli.demo_loop_timeline import Event, table_of, told_by_records
 from mlratchet.flows.cli.demo_loop_world import AFTER, AT_FIRST, as_delivery, loans
 from mlratchet.models.monitoring.traffic import OwnRows
-from mlratchet.tasks.actions.simulate import Plan, simulate
+from mlratchet.tasks.actions.simulate import TrafficPlan, simulate
 from mlratchet.tasks.wiring import Adapters
 
 PIPELINE = "loans"
@@ -35,7 +35,7 @@ class Traffic:
     def __init__(self, adapters: Adapters, rows: OwnRows, *, seed: int) -> None:
         self._adapters, self._seed = adapters, seed
         self.rows = rows
-        self.plan = Plan(drift="none", rate=40.0, seconds=CHUNK_S, labels_after_s=0.5, share=0.6)
+        self.plan = TrafficPlan(drift="none", rate=40.0, seconds=CHUNK_S, labels_after_s=0.5, share=0.6)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._send, daemon=True, name="traffic")
         self.problem = ""
@@ -60,7 +60,7 @@ class Traffic:
 
 
 @dataclass(kw_only=True)
-class Story:
+class DemoStory:
     """What is told while it happens, and what was not as expected."""
 
     console: Any
@@ -86,7 +86,7 @@ def demo_loop(*, drift: str, seed: int) -> None:
     from mlratchet.tasks.wiring import open_adapters
     from rich.console import Console
 
-    story = Story(console=Console(highlight=False, soft_wrap=True))
+    story = DemoStory(console=Console(highlight=False, soft_wrap=True))
     began = time.time()
     story.console.rule("[bold]1/5 A first version")
     adapters = open_adapters()
@@ -121,7 +121,7 @@ def deliver_history(adapters: Adapters, *, seed: int, wrong: bool = False) -> No
     deliver(adapters, SECOND, loans(2 * ROWS, eu=AFTER, seed=seed + 1), wrong=wrong)
 
 
-def drifts_and_is_retrained(adapters: Adapters, traffic: Traffic, story: Story, *, seed: int) -> None:
+def drifts_and_is_retrained(adapters: Adapters, traffic: Traffic, story: DemoStory, *, seed: int) -> None:
     """The loans of the EU come; what is known of them is delivered; the alarm starts the retrain."""
     story.console.rule("[bold]3/5 The world changes")
     since_s, before = time.time(), generation(adapters)
@@ -141,7 +141,7 @@ def drifts_and_is_retrained(adapters: Adapters, traffic: Traffic, story: Story, 
     )
 
 
-def bad_version_goes_back(adapters: Adapters, story: Story, *, seed: int) -> None:
+def bad_version_goes_back(adapters: Adapters, story: DemoStory, *, seed: int) -> None:
     """An export turns every label around, of earlier loans, too: the gates judge by it and see nothing, clients do."""
     from mlratchet.flows.runs.start import run_on_worker
 
@@ -160,7 +160,7 @@ def bad_version_goes_back(adapters: Adapters, story: Story, *, seed: int) -> Non
     story.say("the export is mended")
 
 
-def bad_data_stop_a_retrain(adapters: Adapters, traffic: Traffic, story: Story, *, seed: int) -> None:
+def bad_data_stop_a_retrain(adapters: Adapters, traffic: Traffic, story: DemoStory, *, seed: int) -> None:
     """Clients send incomes in a wrong unit, or none: nothing is retrained on such data until good ones come."""
     from mlratchet.flows.runs.start import run_on_worker
 
@@ -223,7 +223,7 @@ def holds(adapters: Adapters) -> list[str]:
     return [hold.in_words() for hold in hold_book(adapters).standing(PIPELINE)]
 
 
-def finish(adapters: Adapters, story: Story, began: float) -> None:
+def finish(adapters: Adapters, story: DemoStory, began: float) -> None:
     """The timeline, links, and what was not as expected."""
     told = [one for one in told_by_records(adapters, PIPELINE) if one.at_s >= began - 60]
     story.console.print(table_of(sorted([*story.events, *told])))

@@ -55,13 +55,13 @@ def simulate(
     from mlratchet.models.errors import ConfigurationError
     from mlratchet.models.monitoring.traffic import DRIFTS
     from mlratchet.models.nearest import nearest_hint
-    from mlratchet.tasks.actions.simulate import Plan
+    from mlratchet.tasks.actions.simulate import TrafficPlan
     from mlratchet.tasks.actions.simulate import simulate as send
     from mlratchet.tasks.wiring import open_adapters
 
     if drift not in DRIFTS:
         raise ConfigurationError(f"--drift {drift!r}: {nearest_hint(drift, DRIFTS)}")
-    plan = Plan(
+    plan = TrafficPlan(
         drift=drift,
         rate=rate_per_s(rate),
         seconds=duration_s(lasting, "--for"),

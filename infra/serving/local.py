@@ -8,8 +8,9 @@ from pathlib import Path
 from mlratchet.infra.machine.atomic import write_atomically
 from mlratchet.infra.machine.free_ports import port_of, remembered_ports
 from mlratchet.infra.machine.processes import STACK_MARK
+from mlratchet.infra.service_environments import server_environment
 from mlratchet.infra.serving.requests import SHARED, ServingRequest, ServingRequests
-from mlratchet.infra.settings import Settings, server_environment
+from mlratchet.infra.settings import Settings
 from mlratchet.infra.stack.services import Service
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.servers import Withdrawn

@@ -18,7 +18,7 @@ ID_HEADER = "x-request-id"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answered:
+class Heard:
     """One request that a server answered with an id."""
 
     request_id: str
@@ -40,7 +40,7 @@ def send(
     url: str,
     requests: Iterable[Sent],
     *,
-    heard: Callable[[Answered], None],
+    heard: Callable[[Heard], None],
     client_key: Callable[[Sent], str] | None = None,
     clock: Callable[[], float] = time.monotonic,
     wait: Callable[[float], None] = time.sleep,
@@ -63,7 +63,7 @@ def send(
     return tally
 
 
-def ask(client: httpx.Client, request: Sent, headers: dict[str, str], heard: Callable[[Answered], None]) -> str:
+def ask(client: httpx.Client, request: Sent, headers: dict[str, str], heard: Callable[[Heard], None]) -> str:
     """One request; its status, or what was raised."""
     body = json.dumps({"instances": [request.instance]}).encode()
     try:
@@ -73,7 +73,7 @@ def ask(client: httpx.Client, request: Sent, headers: dict[str, str], heard: Cal
     request_id = reply.headers.get(ID_HEADER)
     if request_id:
         heard(
-            Answered(
+            Heard(
                 request_id=request_id,
                 status=reply.status_code,
                 truth=request.truth,

@@ -12,13 +12,13 @@ import httpx
 from mlratchet.infra.machine.free_ports import remembered_ports
 from mlratchet.infra.machine.processes import GRACE_S, STACK_MARK
 from mlratchet.infra.project_path import without_users_path
+from mlratchet.infra.service_environments import log_environment
 from mlratchet.infra.serving.client import reason_of
 from mlratchet.infra.settings import (
     Settings,
     base_environment,
     basic,
     child_environment,
-    log_environment,
     without_credentials,
     without_private_keys,
 )

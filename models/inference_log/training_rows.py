@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from mlratchet.models.inference_log.columns import FIELD, is_by_digest, logged_fields
 from mlratchet.models.inference_log.config import LogConfig
 from mlratchet.models.schema.fields import Schema
-from mlratchet.models.sources.log_rows import LogRows
+from mlratchet.models.sources.log_rows import LoggedRows
 
 SUFFIXES = {"csv": ".csv", "jsonl": ".jsonl", "parquet": ".parquet"}
 SHARES = 2**32
@@ -54,7 +54,7 @@ def problems_of(schema: Schema | None, format_name: str | None, log: LogConfig) 
 
 
 def rows_for_training(
-    table: pa.Table, labels: pa.Table, schema: Schema, config: LogRows
+    table: pa.Table, labels: pa.Table, schema: Schema, config: LoggedRows
 ) -> tuple[list[dict[str, Any]], float]:
     """The rows, the oldest first, and when the newest was received; none where there is none.
 

@@ -104,7 +104,7 @@ class Act(StrictModel):
     """`ActionRule.name`."""
 
 
-class Answer(StrictModel):
+class FindingAnswer(StrictModel):
     """What was decided about one finding; published before anything is done."""
 
     pipeline: str
@@ -139,11 +139,11 @@ def refuse_beyond_rate(rules: Iterable[ActionRule], window_s: float | None, fals
 def decide(
     findings: Iterable[Finding],
     rules: Sequence[ActionRule],
-    history: Iterable[Answer],
+    history: Iterable[FindingAnswer],
     *,
     windows: Sequence[SeenWindow] = (),
     now_s: float,
-) -> list[Answer]:
+) -> list[FindingAnswer]:
     """What is to be done about new findings: an answer for each that a rule fits, oldest window first.
 
     Args:
@@ -155,7 +155,7 @@ def decide(
 
     A finding whose rule over several windows may still come true has no answer yet: it is decided about later.
     """
-    made: list[Answer] = []
+    made: list[FindingAnswer] = []
     past = list(history)
     for finding in sorted(findings, key=lambda one: (one.window.to_s, one.id)):
         fitting = [rule for rule in rules if rule.fits(finding)]
@@ -172,7 +172,7 @@ def decide(
             else:
                 acts.setdefault(rule.do, Act(do=rule.do, rule=rule.name))
         made.append(
-            Answer(
+            FindingAnswer(
                 pipeline=finding.pipeline,
                 finding=finding.id,
                 actions=tuple(acts[do] for do in ORDER if do in acts),
@@ -186,7 +186,7 @@ def decide(
 def _against(
     rule: ActionRule,
     finding: Finding,
-    past: Iterable[Answer],
+    past: Iterable[FindingAnswer],
     windows: Sequence[SeenWindow],
     now_s: float,
 ) -> str:

@@ -10,7 +10,7 @@ from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.stored import stored_document
-from mlratchet.models.monitoring.actions import Answer
+from mlratchet.models.monitoring.actions import FindingAnswer
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
 from pydantic import ValidationError
 
@@ -36,7 +36,7 @@ def answer_key(pipeline: str, finding: str, suffix: str = "") -> str:
     return f"{ANSWERS}{pipeline}/{finding}{suffix}.json"
 
 
-def publish_answer(store: ObjectStore, answer: Answer) -> tuple[Answer, bool]:
+def publish_answer(store: ObjectStore, answer: FindingAnswer) -> tuple[FindingAnswer, bool]:
     """The answer that stands, and whether it is this one: there is one for a finding, whoever is first."""
     key = answer_key(answer.pipeline, answer.finding)
     try:
@@ -46,11 +46,11 @@ def publish_answer(store: ObjectStore, answer: Answer) -> tuple[Answer, bool]:
     return answer, True
 
 
-def load_answer(store: ObjectStore, pipeline: str, finding: str) -> Answer:
+def load_answer(store: ObjectStore, pipeline: str, finding: str) -> FindingAnswer:
     """Raises ``ObjectNotFound`` where there is none of ours, ``SecurityError`` for one that was changed."""
     key = answer_key(pipeline, finding)
     try:
-        found = Answer(**stored_document(store, key, "pipeline", "finding"))
+        found = FindingAnswer(**stored_document(store, key, "pipeline", "finding"))
     except ValidationError as error:
         raise SecurityError(f"{store.bucket}/{key}: is not an answer; it was changed") from error
     if (found.pipeline, found.finding) != (pipeline, finding):
@@ -58,7 +58,7 @@ def load_answer(store: ObjectStore, pipeline: str, finding: str) -> Answer:
     return found
 
 
-def answers_of(store: ObjectStore, pipeline: str) -> Iterator[Answer]:
+def answers_of(store: ObjectStore, pipeline: str) -> Iterator[FindingAnswer]:
     """Every answer of a pipeline that verifies; what does not is not there."""
     for info in store.list(f"{ANSWERS}{pipeline}/"):
         name = info.key.rpartition("/")[2].removesuffix(".json")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import ClassVar, Literal
 
 from mlratchet.models.config import StrictModel
-from mlratchet.models.sources.log_rows import LogRows
+from mlratchet.models.sources.log_rows import LoggedRows
 from mlratchet.models.sources.pieces import RawPiece, examples_as_tables
 from mlratchet.models.sources.ranged import Open, opening_whole
 from mlratchet.models.sources.record import Example, RawObject, Reject
@@ -30,7 +30,7 @@ class SourceOptions(StrictModel):
     """csv, parquet, ... (docs/formats.md), or ``package.module:Class``; null: the one that the workload reads."""
     select: Selection | None = None
     """Which objects and rows of the delivery are read; null: all."""
-    inference_log: LogRows | None = Field(default=None, exclude_if=lambda value: value is None)
+    inference_log: LoggedRows | None = Field(default=None, exclude_if=lambda value: value is None)
     """Labelled rows that clients sent to the deployed model are trained on, too; null: what is delivered alone."""
 
     def column_of(self, role: Literal["id", "label", "group"]) -> str | None:

@@ -6,7 +6,7 @@ from mlratchet.models.config import StrictModel
 from pydantic import Field
 
 
-class LogRows(StrictModel):
+class LoggedRows(StrictModel):
     """Which rows of the inference log are trained on."""
 
     days: float = Field(default=30.0, gt=0, le=3650)

@@ -26,7 +26,7 @@ Row = tuple[str, str, Mapping[str, str]]  # id, where, cells
 
 
 @dataclass
-class Part:
+class PartnerPart:
     """What one part gives to be joined."""
 
     name: str
@@ -39,7 +39,7 @@ class Partners:
     """The parts, filled one after the other, then asked for the partners of the rows of the first one, in order."""
 
     def __init__(self) -> None:
-        self.parts: list[Part] = []
+        self.parts: list[PartnerPart] = []
         self._bytes = 0
         self._disk: _Disk | None = None
 
@@ -50,7 +50,7 @@ class Partners:
 
     def fill(self, name: str, rows: Iterable[Row | Reject]) -> Iterator[Reject]:
         """One more part; gives its rejects, and what of it comes twice."""
-        part = Part(name)
+        part = PartnerPart(name)
         self.parts.append(part)
         if self._disk is not None:
             self._disk.begin(len(self.parts) - 1)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from mlratchet.models.errors import ConfigurationError, RatchetError
 from mlratchet.models.fault_points import fault_point
 from mlratchet.models.ledger.entry import LedgerConflict
-from mlratchet.models.monitoring.actions import Answer, SeenWindow, decide
+from mlratchet.models.monitoring.actions import FindingAnswer, SeenWindow, decide
 from mlratchet.models.monitoring.answers import answers_of, publish_answer
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.finding import Finding, findings_of, load_finding
@@ -27,7 +27,7 @@ from mlratchet.tasks.wiring import Adapters
 
 ACTOR = "monitoring"
 RECENT_S = 86_400.0  # a finding that nobody answered for longer is history
-Tell = Callable[[Finding, Answer], None]
+Tell = Callable[[Finding, FindingAnswer], None]
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def answer_findings(
     *,
     tell: Tell | None = None,
     now_s: float | None = None,
-) -> list[Answer]:
+) -> list[FindingAnswer]:
     """What is done about every finding of late that has no answer; what earlier answers left undone is done, too.
 
     Args:
@@ -76,7 +76,7 @@ def seen_windows(store: ObjectStore, pipeline: str, config: MonitoringConfig) ->
     return [SeenWindow(one.window.to_s, {key: state["severity"] for key, state in one.open.items()}) for one in records]
 
 
-def carry_out_again(adapters: Adapters, answers: Iterable[Answer], findings: dict[str, Finding]) -> None:
+def carry_out_again(adapters: Adapters, answers: Iterable[FindingAnswer], findings: dict[str, Finding]) -> None:
     """What a process that was killed may have left."""
     for answer in answers:
         if answer.finding in findings:
@@ -86,7 +86,7 @@ def carry_out_again(adapters: Adapters, answers: Iterable[Answer], findings: dic
                 logger.warning("finding %s of %s: %s", answer.finding[:12], answer.pipeline, error.line())
 
 
-def carry_out(adapters: Adapters, finding: Finding, answer: Answer) -> None:
+def carry_out(adapters: Adapters, finding: Finding, answer: FindingAnswer) -> None:
     """Everything of one answer that changes something; each is done once, however often it is asked for."""
     for act in answer.actions:
         if act.do == "hold":

@@ -27,7 +27,7 @@ from mlratchet.models.ports.storage import ObjectNotFound
 from mlratchet.models.registration.numbers import work_of
 from mlratchet.models.training.result import find_result
 from mlratchet.tasks.support.pipelines import require_pipeline
-from mlratchet.tasks.support.watching import Watch
+from mlratchet.tasks.support.watching import WatchedLog
 from mlratchet.tasks.wiring import Adapters
 
 DAY_S = 86_400.0
@@ -37,7 +37,7 @@ LEAST_DIGITS = 6  # of a finding's id, to name it
 
 
 @dataclass(frozen=True, kw_only=True)
-class Looked:
+class LookOver:
     """What a look took up."""
 
     windows: tuple[WindowRecord, ...] = ()
@@ -66,13 +66,13 @@ class Story:
         }  # fmt: skip
 
 
-def take_up(adapters: Adapters, name: str, *, now_s: float | None = None) -> Looked:
+def take_up(adapters: Adapters, name: str, *, now_s: float | None = None) -> LookOver:
     """Every window that ended since the last look, and slow hardware of the newest training. Cheap where nothing is
     new. Raises ``ConfigurationError`` for a name that nobody has heard of."""
-    watch = Watch(adapters, name)
+    watch = WatchedLog(adapters, name)
     promoted_s = watch.promoted_s()
     if promoted_s is None:
-        return Looked()
+        return LookOver()
     made: list[Measured] = look(
         watch.source, adapters.store, watch.config, watch.watched, promoted_s=promoted_s,
         now_s=time.time() if now_s is None else now_s, late_s=watch.late_s, most=MOST_WINDOWS,
@@ -80,7 +80,7 @@ def take_up(adapters: Adapters, name: str, *, now_s: float | None = None) -> Loo
     found = [one for each in made for one in each.findings]
     if made:
         found += look_at_trainings(adapters, name, watch.config)
-    return Looked(windows=tuple(one.record for one in made), findings=tuple(found))
+    return LookOver(windows=tuple(one.record for one in made), findings=tuple(found))
 
 
 def look_at_trainings(adapters: Adapters, name: str, config: MonitoringConfig) -> list[Finding]:
@@ -132,7 +132,7 @@ def hardware_finding(
 def story_of(adapters: Adapters, name: str, *, since_s: float) -> Story:
     """What the records say since a moment. Raises ``ConfigurationError`` for a name that nobody has heard of."""
     require_pipeline(adapters, name)
-    watch = Watch(adapters, name)
+    watch = WatchedLog(adapters, name)
     windows = windows_of(adapters.store, name, since_s=since_s)
     findings = sorted(
         (one for one in findings_of(adapters.store, name) if one.window.to_s > since_s),
@@ -163,5 +163,5 @@ def find_finding(adapters: Adapters, what: str) -> Finding:
 
 def verify(adapters: Adapters, finding: Finding) -> Verification:
     """Compute it again from the log."""
-    watch = Watch(adapters, finding.pipeline)
+    watch = WatchedLog(adapters, finding.pipeline)
     return verify_finding(finding, watch.source, adapters.store, watch.watched)

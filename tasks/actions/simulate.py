@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import numpy as np
-from mlratchet.infra.serving.sending import Answered, send
+from mlratchet.infra.serving.sending import Heard, send
 from mlratchet.infra.serving.token_file import TokenFile
 from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.data.prepared_shards import instances_of_side
@@ -34,7 +34,7 @@ TICK_S = 0.5  # seconds between two deliveries of labels
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class TrafficPlan:
     """What is sent."""
 
     drift: DriftKind
@@ -60,7 +60,7 @@ class Simulated:
     latest_s: float = 0.0  # by how much the last request was late
 
 
-def simulate(adapters: Adapters, pipeline: str, plan: Plan, *, rows: OwnRows | None = None) -> Simulated:
+def simulate(adapters: Adapters, pipeline: str, plan: TrafficPlan, *, rows: OwnRows | None = None) -> Simulated:
     """Send the traffic and, as they come due, the labels; returns when the last label is delivered.
 
     Args:
@@ -77,9 +77,9 @@ def simulate(adapters: Adapters, pipeline: str, plan: Plan, *, rows: OwnRows | N
         raise ConfigurationError(f"no server for {pipeline!r}; `ratchet run {pipeline}` promotes and deploys one")
     labels = load_pipeline(adapters.store, deployed_revision(adapters, pipeline)).serving.labels
     rows = rows or own_rows(adapters, pipeline)
-    rng, due, lock = np.random.default_rng([plan.seed, 1]), list[Answered](), threading.Lock()
+    rng, due, lock = np.random.default_rng([plan.seed, 1]), list[Heard](), threading.Lock()
 
-    def heard(one: Answered) -> None:
+    def heard(one: Heard) -> None:
         with lock:
             if one.status == 200 and rng.random() < plan.share:  # who labels does so by chance
                 due.append(one)
@@ -138,7 +138,7 @@ def own_rows(adapters: Adapters, pipeline: str) -> OwnRows:
     return OwnRows(instances=instances, truths=truths)
 
 
-Bring = Callable[[Sequence[Answered]], None]
+Bring = Callable[[Sequence[Heard]], None]
 
 
 def bringer(adapters: Adapters, pipeline: str, url: str, labels: LabelsConfig | None) -> Bring:
@@ -150,7 +150,7 @@ def bringer(adapters: Adapters, pipeline: str, url: str, labels: LabelsConfig | 
     return lambda ready: post_labels(url, pipeline, ready, token)
 
 
-def put_labels(bucket: ObjectStore, labels: LabelsConfig, ready: Sequence[Answered]) -> None:
+def put_labels(bucket: ObjectStore, labels: LabelsConfig, ready: Sequence[Heard]) -> None:
     """One CSV object below the declared prefix. Raises ``ConfigurationError`` for another format."""
     if labels.format != "csv":
         raise ConfigurationError(f"serving.labels.format is {labels.format}; simulated labels are csv")
@@ -161,7 +161,7 @@ def put_labels(bucket: ObjectStore, labels: LabelsConfig, ready: Sequence[Answer
     bucket.put(f"{labels.prefix}simulated-{uuid.uuid4().hex}.csv", sink.getvalue().encode())
 
 
-def post_labels(url: str, pipeline: str, ready: Sequence[Answered], token: str) -> None:
+def post_labels(url: str, pipeline: str, ready: Sequence[Heard], token: str) -> None:
     """One request per label. Raises ``InfrastructureError`` when the server takes none."""
     with httpx.Client(base_url=url, timeout=10, headers={"authorization": f"Bearer {token}"}) as client:
         for one in ready:
@@ -177,7 +177,7 @@ def post_labels(url: str, pipeline: str, ready: Sequence[Answered], token: str) 
 
 
 def keep_labelling(
-    due: list[Answered],
+    due: list[Heard],
     lock: threading.Lock,
     over: threading.Event,
     bring: Bring,

@@ -42,7 +42,7 @@ BY_DIGEST = ("image", "audio", "tensor")  # kinds of fields that the log holds b
 MOST_SHARDS = 64  # of the test rows that a reference is made of
 
 
-class Watch:
+class WatchedLog:
     """One pipeline, its policy and its log."""
 
     def __init__(self, adapters: Adapters, name: str) -> None:

@@ -14,31 +14,31 @@ LETTERS = 3  # of a stretch, at least
 
 
 @dataclass(frozen=True, kw_only=True)
-class Span:
+class WordSpan:
     """A part of a text, by its characters."""
 
     start: int
     end: int
 
 
-def words_of(text: str) -> list[Span]:
+def words_of(text: str) -> list[WordSpan]:
     """Every word; of a long text neighbours together."""
-    return _together([Span(start=one.start(), end=one.end()) for one in WORD.finditer(text)])
+    return _together([WordSpan(start=one.start(), end=one.end()) for one in WORD.finditer(text)])
 
 
-def stretches_of(text: str) -> list[Span]:
+def stretches_of(text: str) -> list[WordSpan]:
     """Of letters without words."""
     edges = range(0, len(text), LETTERS)
-    return _together([Span(start=at, end=min(at + LETTERS, len(text))) for at in edges])
+    return _together([WordSpan(start=at, end=min(at + LETTERS, len(text))) for at in edges])
 
 
-def _together(spans: Sequence[Span]) -> list[Span]:
+def _together(spans: Sequence[WordSpan]) -> list[WordSpan]:
     if len(spans) <= MOST_PARTS:
         return list(spans)
     groups = np.array_split(np.arange(len(spans)), MOST_PARTS)
-    return [Span(start=spans[int(group[0])].start, end=spans[int(group[-1])].end) for group in groups]
+    return [WordSpan(start=spans[int(group[0])].start, end=spans[int(group[-1])].end) for group in groups]
 
 
-def texts_without(text: str, spans: Sequence[Span]) -> list[str]:
+def texts_without(text: str, spans: Sequence[WordSpan]) -> list[str]:
     """The text, each time without one part."""
     return [f"{text[: one.start]}{text[one.end :]}" for one in spans]

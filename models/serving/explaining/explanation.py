@@ -13,7 +13,7 @@ from mlratchet.models.serving.explaining import plain
 from mlratchet.models.serving.explaining.asking import Question, question_of
 from mlratchet.models.serving.explaining.by_field import features_of, without_fields
 from mlratchet.models.serving.explaining.by_place import is_picture, is_sound, places, stretches
-from mlratchet.models.serving.explaining.by_word import Span, stretches_of, texts_without, words_of
+from mlratchet.models.serving.explaining.by_word import WordSpan, stretches_of, texts_without, words_of
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.workloads.examples import Preparer, preparer_of
@@ -73,7 +73,7 @@ def _of_example(question: Question, example: Mapping[str, Any], rows: Inputs, pr
 
 
 def _words(
-    question: Question, example: Mapping[str, Any], rows: Inputs, preparer: Preparer, name: str, spans: list[Span]
+    question: Question, example: Mapping[str, Any], rows: Inputs, preparer: Preparer, name: str, spans: list[WordSpan]
 ) -> list[Json]:
     """Of one text. A part without which the text cannot be prepared (the only one) has the effect of the whole field
     and is left out."""

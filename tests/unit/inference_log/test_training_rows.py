@@ -16,7 +16,7 @@ from mlratchet.models.inference_log.config import LogConfig
 from mlratchet.models.inference_log.training_rows import problems_of, rows_for_training
 from mlratchet.models.pipeline.loading import parse_pipeline
 from mlratchet.models.schema.fields import Schema
-from mlratchet.models.sources.log_rows import LogRows
+from mlratchet.models.sources.log_rows import LoggedRows
 from mlratchet.models.workloads.loading import load_workload
 from mlratchet.tasks.support.log_rows import with_log_rows
 
@@ -131,11 +131,11 @@ def test_a_share_takes_the_same_rows_every_time_and_the_newest_are_kept(plant: P
 
     stretch = read_log(plant.store, plant.log.keys, "plant", since_s=NOW - 1000, until_s=NOW)
     labels = labelled(stretch, plant.store, plant.log.keys, LabelsConfig(), now_s=NOW).table
-    half, _ = rows_for_training(stretch.table, labels, schema, LogRows(share=0.5))
-    more, _ = rows_for_training(stretch.table, labels, schema, LogRows(share=0.8))
+    half, _ = rows_for_training(stretch.table, labels, schema, LoggedRows(share=0.5))
+    more, _ = rows_for_training(stretch.table, labels, schema, LoggedRows(share=0.8))
     assert 70 < len(half) < 130 < len(more)
     assert all(row in more for row in half)
-    newest, at_s = rows_for_training(stretch.table, labels, schema, LogRows(most_rows=5))
+    newest, at_s = rows_for_training(stretch.table, labels, schema, LoggedRows(most_rows=5))
     assert [row["heat"] for row in newest] == [100.25 + n for n in range(195, 200)]
     assert at_s == pytest.approx(NOW - 100 + 0.199)
 

@@ -9,7 +9,7 @@ import pytest
 from mlratchet.models.monitoring.actions import (
     QUIET_WARNINGS,
     ActionRule,
-    Answer,
+    FindingAnswer,
     OfWindows,
     SeenWindow,
     decide,
@@ -149,4 +149,4 @@ def test_the_rate_is_not_less_than_what_a_simulation_of_quiet_windows_shows(k: i
 
 def test_an_answer_is_a_strict_document() -> None:
     (answer,) = decide([finding()], [RETRAIN], (), now_s=1.0)
-    assert Answer(**answer.model_dump(mode="json")) == answer
+    assert FindingAnswer(**answer.model_dump(mode="json")) == answer

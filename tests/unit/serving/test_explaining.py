@@ -14,7 +14,7 @@ import torch
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.serving.explaining.answering import MOST_AT_ONCE
 from mlratchet.models.serving.explaining.asking import UnwantedError
-from mlratchet.models.serving.explaining.by_word import MOST_PARTS, Span, texts_without, words_of
+from mlratchet.models.serving.explaining.by_word import MOST_PARTS, WordSpan, texts_without, words_of
 from mlratchet.models.serving.explaining.explanation import explanation
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.serving.reading.media import read_request
@@ -118,7 +118,7 @@ def test_words_of_a_long_text_are_taken_together() -> None:
     spans = words_of(text)
     assert len(spans) == MOST_PARTS
     assert (spans[0].start, spans[-1].end) == (0, len(text))
-    assert texts_without("one two", [Span(start=0, end=3)]) == [" two"]
+    assert texts_without("one two", [WordSpan(start=0, end=3)]) == [" two"]
     assert words_of("  ") == []
 
 

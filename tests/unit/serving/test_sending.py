@@ -10,13 +10,13 @@ import httpx
 import pytest
 from mlratchet.flows.cli.simulating import duration_s, rate_per_s
 from mlratchet.infra.serving import sending
-from mlratchet.infra.serving.sending import Answered, send
+from mlratchet.infra.serving.sending import Heard, send
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.inference_log.config import LabelsConfig
 from mlratchet.models.monitoring.traffic import OwnRows, Sent
 from mlratchet.tasks.actions import simulate as module
-from mlratchet.tasks.actions.simulate import Plan, simulate
+from mlratchet.tasks.actions.simulate import TrafficPlan, simulate
 
 ROWS = OwnRows(instances=[{"age": float(n)} for n in range(20)], truths=["a", "b"] * 10)
 
@@ -49,7 +49,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
 
 
 def test_requests_are_sent_at_their_moments_and_each_answer_is_heard(server: Server) -> None:
-    heard: list[Answered] = []
+    heard: list[Heard] = []
     waited: list[float] = []
     now = [0.0]
 
@@ -76,7 +76,7 @@ def test_labels_of_a_share_of_the_answers_come_as_objects_where_a_prefix_is_decl
     monkeypatch.setattr(module, "deployed_revision", lambda *_: "v")
     monkeypatch.setattr(module, "TICK_S", 0.01)
     adapters: Any = SimpleNamespace(raw=raw, store=None, servers=SimpleNamespace(url=lambda _: "http://x"))
-    plan = Plan(drift="covariate", rate=2000.0, seconds=0.1, onset_s=0.05, labels_after_s=0.0, share=0.5, seed=2)
+    plan = TrafficPlan(drift="covariate", rate=2000.0, seconds=0.1, onset_s=0.05, labels_after_s=0.0, share=0.5, seed=2)
     found = simulate(adapters, "digits", plan, rows=ROWS)
     assert found.sent == {"200": 200}
     assert found.drifted == 100

@@ -13,7 +13,7 @@ from mlratchet.flows.runs.report import Report
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.errors import ConfigurationError, GateRefusedError
-from mlratchet.models.monitoring.actions import Act, Answer
+from mlratchet.models.monitoring.actions import Act, FindingAnswer
 from mlratchet.models.monitoring.answers import publish_answer
 from mlratchet.models.promotion.holds import HoldBook
 from mlratchet.tasks.actions.resolve import resolve
@@ -116,7 +116,7 @@ def test_what_resolves_nothing_is_refused(run: Any, what: str, reason: str, word
 def test_a_question_is_answered_by_a_persons_reason_and_asked_no_more(run: Any) -> None:
     store, adapters = run.adapters.store, run.adapters
     ask = Act(do="ask", rule="r")
-    publish_answer(store, Answer(pipeline="digits", finding=FINDING, actions=(ask,), at_s=time.time()))
+    publish_answer(store, FindingAnswer(pipeline="digits", finding=FINDING, actions=(ask,), at_s=time.time()))
     assert questions_of(adapters, "digits") == [FINDING]
     done = resolve(adapters, FINDING[:8], reason=REASON)
     assert (done["name"], done["words"]) == ("digits", REASON)

@@ -23,7 +23,7 @@ from mlratchet.models.gates.holdout import record_use
 from mlratchet.models.identity.canonical import digest, digest_bytes
 from mlratchet.models.identity.claim import is_current, read_claims, take_claim
 from mlratchet.models.identity.signed_records import RecordStore
-from mlratchet.models.monitoring.actions import Answer
+from mlratchet.models.monitoring.actions import FindingAnswer
 from mlratchet.models.monitoring.answers import answers_of
 from mlratchet.models.monitoring.finding import Finding, WindowSpan
 from mlratchet.models.monitoring.retraining import RetrainRequest, take_request, window_identity
@@ -186,7 +186,9 @@ PLANTS = {
     ),
     "answer": Plant(
         records={
-            f"answers/digits/{SHA}.json": Answer(pipeline="digits", finding=SHA, at_s=1.0).model_dump(mode="json"),
+            f"answers/digits/{SHA}.json": FindingAnswer(pipeline="digits", finding=SHA, at_s=1.0).model_dump(
+                mode="json"
+            ),
         },
         believed=lambda s: list(answers_of(s, "digits")) != [],
     ),
