@@ -43,6 +43,11 @@ def demo(
 
         demo_fields()
         return
+    main_job(pipeline)
+
+
+def main_job(pipeline: str) -> None:
+    """The deliveries of `STORY`, one after the other. Exits with 1 when one did not end as it should."""
     from rich.console import Console
     from rich.table import Table
 

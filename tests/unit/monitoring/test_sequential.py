@@ -4,13 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from mlratchet.models.monitoring.powered import powered_values
 from mlratchet.models.monitoring.sequential import (
     YEAR_S,
     Alarm,
     Bound,
     JointAlarm,
     Stream,
-    powered_values,
 )
 
 DAY = 86_400.0

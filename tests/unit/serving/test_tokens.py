@@ -19,8 +19,9 @@ import uvicorn
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from mlratchet.infra.serving.connections import configured
 from mlratchet.infra.serving.local import LocalServers, model_servers
-from mlratchet.infra.serving.server import until_one_ends, uvicorn_config
+from mlratchet.infra.serving.server import until_one_ends
 from mlratchet.infra.serving.token_file import FILE, OWN, TokenFile
 from mlratchet.infra.settings import Settings
 from mlratchet.models.errors import ConfigurationError
@@ -177,8 +178,8 @@ def test_tls_is_answered_beside_the_plain_address_of_this_machine(tmp_path: Path
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
             ports.append(sock.getsockname()[1])
-    servers = [uvicorn.Server(uvicorn_config(app, "127.0.0.1", ports[0]))]
-    servers.append(uvicorn.Server(uvicorn_config(app, "127.0.0.1", ports[1], files)))
+    servers = [uvicorn.Server(configured(app, host="127.0.0.1", port=ports[0], header_s=lambda: 10.0))]
+    servers.append(uvicorn.Server(configured(app, host="127.0.0.1", port=ports[1], header_s=lambda: 10.0, tls=files)))
     thread = threading.Thread(target=lambda: asyncio.run(until_one_ends(servers)), daemon=True)
     thread.start()
     while not all(one.started for one in servers):

@@ -67,7 +67,7 @@ def png(value: int) -> bytes:
         ("format: images, lables: l.csv", r"unknown key 'lables'; did you mean 'labels'\?"),
         (
             "format: image_folder, label_column: x",
-            "unknown key 'label_column'; known here: bucket, format, prefix, select",
+            "unknown key 'label_column'; known here: bucket, format, inference_log, prefix, select",
         ),
         ("format: parket", r"p\.yaml:3: source: unknown format; there are csv, images, .*, or package"),
         ("lable_column: x", r"unknown key 'lable_column'; did you mean 'label_column'\?"),
