@@ -30,11 +30,11 @@ def power(
     has to be deployed. Nothing is moved.
     """
     from mlratchet.flows.cli.output import emit
-    from mlratchet.tasks.actions.power import Plan
+    from mlratchet.tasks.actions.power import PowerPlan
     from mlratchet.tasks.actions.power import power as simulated
     from mlratchet.tasks.wiring import open_adapters
 
-    plan = Plan(
+    plan = PowerPlan(
         rate=rate_per_s(rate), share=share, labels_after_s=duration_s(labels_after, "--labels-after"), seed=seed
     )
     found = simulated(open_adapters(), pipeline, plan)

@@ -2,8 +2,7 @@
 
 Sources: Waudby-Smith and Ramdas (2024), Estimating means of bounded random variables by betting, JRSS B 86 (`Bound`);
 Shin, Ramdas and Rinaldo (2022), E-detectors: a nonparametric framework for sequential change detection, in
-Shiryaev-Roberts form (`Alarm`, `JointAlarm`); Angelopoulos et al. (2023), Prediction-powered inference, Science 382,
-with the inverse of the drawing's probability (Horvitz and Thompson 1952) (`powered_values`).
+Shiryaev-Roberts form (`Alarm`, `JointAlarm`).
 
 Shape legend: T rows in the order of their requests, C cells of candidate means, K bets.
 """
@@ -27,8 +26,8 @@ EVENTS = 65_536  # rows of all streams that are looked at together
 AFTER_ALARM = 256
 
 
-def _row_of(values: Any, lowest: float, highest: float) -> Array:
-    """(T,) in [0, 1]."""
+def row_within(values: Any, lowest: float, highest: float) -> Array:
+    """(T,) values on the scale from 0 to 1. Raises ``ValueError`` for such out of [lowest, highest] or not finite."""
     found = np.asarray(values, dtype=np.float64)
     if found.ndim != 1:
         raise ValueError(f"expected a row of values, got shape {found.shape}")
@@ -69,7 +68,7 @@ class Bound:
     def update(self, values_T: Any) -> tuple[float, float]:
         """Take up values in the order of their rows; the interval after them. Raises ``ValueError`` for values out of
         their bounds or not finite."""
-        x_T = _row_of(values_T, self.lowest, self.highest)
+        x_T = row_within(values_T, self.lowest, self.highest)
         start = 0
         while start < len(x_T):
             # few rows at first: a table of all of them by all cells would hold cells that are ruled out soon
@@ -161,7 +160,7 @@ class Stream:
 
     def logarithms(self, values_T: Any) -> Array:
         """(T, K) logarithms of the factors by which each bet grows; their mean is at most 1 while the promise holds."""
-        x_T = _row_of(values_T, self.lowest, self.highest)
+        x_T = row_within(values_T, self.lowest, self.highest)
         bets_K = 0.5 ** np.arange(BETS) / (2 * self.share)
         return np.log1p(bets_K * (x_T[:, None] - self.share))
 
@@ -371,42 +370,3 @@ class Alarm:
         found = cls.__new__(cls)
         found._joint = joint
         return found
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PoweredValues:
-    """Values whose mean is that of the losses of all rows, and what they lie between."""
-
-    values: Array
-    """(T,)."""
-    lowest: float
-    highest: float
-
-
-def powered_values(
-    estimates_T: Any, drawn_T: Any, probabilities_T: Any, losses_T: Any, *, least_probability: float
-) -> PoweredValues:
-    """Losses of all rows where only some were drawn for labelling: f + (drawn / p) (y - f).
-
-    Args:
-        estimates_T: Estimated losses in [0, 1], fitted on earlier labels alone.
-        drawn_T: Whether our own labelling request drew the row.
-        probabilities_T: With which probability it could be drawn; recorded at the drawing.
-        losses_T: Losses in [0, 1] of the rows with a label, NaN for the others; a drawn row without a label counts as a
-            loss of 1.
-        least_probability: The least that is ever used, which bounds the values to [1 - 1/p, 1/p].
-
-    Raises ``ValueError`` for estimates or losses out of [0, 1] and probabilities below the least.
-    """
-    f_T, p_T = _row_of(estimates_T, 0, 1), np.asarray(probabilities_T, dtype=np.float64)
-    drawn = np.asarray(drawn_T, dtype=bool)
-    if not 0 < least_probability <= 1:
-        raise ValueError(f"least_probability must be above 0 and at most 1, got {least_probability}")
-    if len(p_T) and not (p_T.min() >= least_probability and p_T.max() <= 1):
-        raise ValueError(
-            f"probabilities must lie within [{least_probability:g}, 1], got {p_T.min():g} to {p_T.max():g}"
-        )
-    y_T = np.asarray(losses_T, dtype=np.float64)
-    y_T = _row_of(np.where(np.isnan(y_T), 1.0, y_T), 0, 1)
-    values_T = f_T + np.where(drawn, (y_T - f_T) / p_T, 0.0)
-    return PoweredValues(values=values_T, lowest=1 - 1 / least_probability, highest=1 / least_probability)

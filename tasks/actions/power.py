@@ -40,7 +40,7 @@ KINDS: Mapping[str, Kind] = {"number": "number", "word": "category"}  # of a dat
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class PowerPlan:
     """What would come in."""
 
     rate: float = 1.0
@@ -76,7 +76,7 @@ class Power:
         return asdict(self)
 
 
-def power(adapters: Adapters, name: str, plan: Plan) -> Power:
+def power(adapters: Adapters, name: str, plan: PowerPlan) -> Power:
     """Of the champion, or of the newest version where there is none.
 
     Raises ``ConfigurationError`` for an unknown pipeline and for one without versions.
@@ -116,7 +116,7 @@ def _judged(adapters: Adapters, name: str) -> Registration:
 
 
 def _quality(
-    rows: RowOutputs, metrics: Sequence[Metric], config: MonitoringConfig, plan: Plan, setting: Setting
+    rows: RowOutputs, metrics: Sequence[Metric], config: MonitoringConfig, plan: PowerPlan, setting: Setting
 ) -> tuple[Metric | None, float | None, list[Delay], list[str]]:
     wanted = config.quality.metric
     metric = next((one for one in metrics if one.name == wanted), None) if wanted else first_of_means(metrics, rows)
@@ -147,7 +147,7 @@ def _promised(metric: Metric, rows: RowOutputs, config: MonitoringConfig) -> flo
 def _drifts(
     fields: Mapping[str, tuple[Kind, NumberSketch | ValueSketch]],
     config: MonitoringConfig,
-    plan: Plan,
+    plan: PowerPlan,
     setting: Setting,
 ) -> tuple[list[Delay], list[str]]:
     found: list[Delay] = []

@@ -2,7 +2,7 @@
 slice; and the losses that the alarm goes on.
 
 Labels that came by themselves say how good the labelled rows were, and how many those are. Only rows that our own
-request drew say it of all rows (`sequential.powered_values`).
+request drew say it of all rows (`powered.powered_values`).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from mlratchet.models.data.quality.distributions import publish_profile
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.metrics.rows import RowOutputs, save_rows
 from mlratchet.tasks.actions import power as action
-from mlratchet.tasks.actions.power import Plan, power
+from mlratchet.tasks.actions.power import PowerPlan, power
 
 
 def with_test_rows(road: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -39,7 +39,7 @@ def test_a_champions_stored_rows_say_what_would_be_found(
     road: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     adapters = with_test_rows(road, monkeypatch)
-    plan = Plan(rate=10.0, share=0.5, labels_after_s=600, drops=(0.01, 0.2), effects=(0.05, 1.0))
+    plan = PowerPlan(rate=10.0, share=0.5, labels_after_s=600, drops=(0.01, 0.2), effects=(0.05, 1.0))
     found = power(adapters, "table", plan)
     assert (found.metric, found.rows, found.false_alarms_per_year) == ("accuracy", 400, 1.0)
     assert found.value == pytest.approx(0.95)
@@ -57,7 +57,7 @@ def test_a_champions_stored_rows_say_what_would_be_found(
 
 
 def test_without_labels_no_loss_of_quality_is_found(road: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = power(with_test_rows(road, monkeypatch), "table", Plan(share=0.0, effects=()))
+    found = power(with_test_rows(road, monkeypatch), "table", PowerPlan(share=0.0, effects=()))
     assert found.quality == ()
     assert "without labels no loss of quality is found" in found.notes
 
@@ -65,7 +65,7 @@ def test_without_labels_no_loss_of_quality_is_found(road: Any, monkeypatch: pyte
 def test_a_pipeline_without_a_version_is_refused(road: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(action, "require_pipeline", lambda *_arguments: None)
     with pytest.raises(ConfigurationError, match="ratchet run table"):
-        power(road.run().adapters, "table", Plan())
+        power(road.run().adapters, "table", PowerPlan())
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(None, "-"), (12.0, "12 s"), (5400.0, "1.5 h"), (172_800.0, "2.0 d")])
