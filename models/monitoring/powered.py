@@ -1,6 +1,6 @@
-"""Losses of all rows from few labels: an estimate for each, corrected by those that our own request drew.
+"""Losses of all rows where only some were drawn for labelling.
 
-Source: Angelopoulos et al. (2023), Prediction-powered inference, Science 382, with the inverse of the drawing's
+Sources: Angelopoulos et al. (2023), Prediction-powered inference, Science 382, with the inverse of the drawing's
 probability (Horvitz and Thompson 1952).
 
 Shape legend: T rows in the order of their requests.
@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from mlratchet.models.monitoring.sequential import Array, row_of
+from mlratchet.models.monitoring.sequential import row_within
+
+Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,7 +42,7 @@ def powered_values(
 
     Raises ``ValueError`` for estimates or losses out of [0, 1] and probabilities below the least.
     """
-    f_T, p_T = row_of(estimates_T, 0, 1), np.asarray(probabilities_T, dtype=np.float64)
+    f_T, p_T = row_within(estimates_T, 0, 1), np.asarray(probabilities_T, dtype=np.float64)
     drawn = np.asarray(drawn_T, dtype=bool)
     if not 0 < least_probability <= 1:
         raise ValueError(f"least_probability must be above 0 and at most 1, got {least_probability}")
@@ -49,6 +51,6 @@ def powered_values(
             f"probabilities must lie within [{least_probability:g}, 1], got {p_T.min():g} to {p_T.max():g}"
         )
     y_T = np.asarray(losses_T, dtype=np.float64)
-    y_T = row_of(np.where(np.isnan(y_T), 1.0, y_T), 0, 1)
+    y_T = row_within(np.where(np.isnan(y_T), 1.0, y_T), 0, 1)
     values_T = f_T + np.where(drawn, (y_T - f_T) / p_T, 0.0)
     return PoweredValues(values=values_T, lowest=1 - 1 / least_probability, highest=1 / least_probability)

@@ -26,8 +26,8 @@ EVENTS = 65_536  # rows of all streams that are looked at together
 AFTER_ALARM = 256
 
 
-def row_of(values: Any, lowest: float, highest: float) -> Array:
-    """(T,) in [0, 1]."""
+def row_within(values: Any, lowest: float, highest: float) -> Array:
+    """(T,) values on the scale from 0 to 1. Raises ``ValueError`` for such out of [lowest, highest] or not finite."""
     found = np.asarray(values, dtype=np.float64)
     if found.ndim != 1:
         raise ValueError(f"expected a row of values, got shape {found.shape}")
@@ -68,7 +68,7 @@ class Bound:
     def update(self, values_T: Any) -> tuple[float, float]:
         """Take up values in the order of their rows; the interval after them. Raises ``ValueError`` for values out of
         their bounds or not finite."""
-        x_T = row_of(values_T, self.lowest, self.highest)
+        x_T = row_within(values_T, self.lowest, self.highest)
         start = 0
         while start < len(x_T):
             # few rows at first: a table of all of them by all cells would hold cells that are ruled out soon
@@ -160,7 +160,7 @@ class Stream:
 
     def logarithms(self, values_T: Any) -> Array:
         """(T, K) logarithms of the factors by which each bet grows; their mean is at most 1 while the promise holds."""
-        x_T = row_of(values_T, self.lowest, self.highest)
+        x_T = row_within(values_T, self.lowest, self.highest)
         bets_K = 0.5 ** np.arange(BETS) / (2 * self.share)
         return np.log1p(bets_K * (x_T[:, None] - self.share))
 

@@ -155,11 +155,12 @@ class Scene:
         assert self.reconcile() == []
 
 
+@dataclass(frozen=True)
 class Served:
     """What the server holds: a version whose bytes were verified."""
 
-    def __init__(self, record: Registration, generation: int) -> None:
-        self.version, self.generation = record.version, generation
+    version: int
+    generation: int
 
     def warm_up(self) -> None:
         """Nothing to warm."""
@@ -174,7 +175,7 @@ class TinyLoader:
     def load(self, record: Registration, generation: int) -> Any:
         """Every byte verified."""
         self._scene.fetch(record, self._folder / str(generation))
-        return Served(record, generation)
+        return Served(record.version, generation)
 
 
 class TinyFollower(ChampionFollower):
