@@ -31,6 +31,7 @@ from mlratchet.models.workloads.fields import SchemaWorkload
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 from sklearn.datasets import load_digits
 
+from tests.conftest import wait_for
 from tests.unit.serving.six_schemas import predictor_of, wav
 
 CHROMIUM = shutil.which("chromium")
@@ -162,8 +163,9 @@ def test_a_digit_is_drawn_answered_and_explained(page: Page, url: str) -> None:
     assert page.locator("#answer .bars .name").all_inner_texts()[0] == "7"
     assert len(page.locator("#answer .fill").all()) == 10
     expect(page.locator("#why")).to_contain_text("Integrated Gradients")
+    over = page.locator("canvas.over")
     marked = "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(one => one)"
-    assert page.locator("canvas.over").evaluate(marked), "no pixel is marked"
+    wait_for("a marked pixel: a stroke takes away what marked the drawing before it", lambda: over.evaluate(marked), 60)
     shoot(page, "try-digits")
     page.get_by_role("button", name="Clear").click()
     expect(page.get_by_text("Nothing was asked yet.")).to_be_visible()

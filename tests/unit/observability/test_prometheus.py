@@ -62,12 +62,15 @@ def served(signature: Any) -> Slot:
 def url() -> Iterator[str]:
     """Of a server of a classifier and a regression."""
     app = app_of_two()
-    app.endpoints["prices"].dropped(2)
+    app.metrics.lacks("prices", lambda: 2)
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
         thread.start()
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
         yield f"127.0.0.1:{sock.getsockname()[1]}"
         server.should_exit = True
         thread.join(30)

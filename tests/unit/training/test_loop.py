@@ -251,7 +251,7 @@ def test_the_steps_are_reported_with_their_parts(train: Train) -> None:
     assert steps[-1]["step"] == steps[-1]["of"]
     for event in steps:
         parts = [event[f"step_{part}_ms"] for part in ("data", "forward_backward", "communication", "optimizer")]
-        assert 0 < sum(parts) <= event["step_total_ms"]
+        assert 0 < sum(parts) <= event["step_total_ms"] * 1.05  # each is told of the same steps by a clock of its own
     assert {"histograms", "predictions", "note"} <= {event["event"] for event in events}
 
 
