@@ -83,7 +83,9 @@ def study(run: Run) -> Summary:
 def dataset_of(run: Run, snapshot: Snapshot, work: Work) -> DatasetManifest:
     """The pipeline's dataset; made behind the data gate where it is not there yet, as a retrain makes it."""
     if run.adapters.store.exists(f"datasets/{work.dataset_id}.json"):
-        return load_dataset(run.adapters.store, work.dataset_id)
+        dataset = load_dataset(run.adapters.store, work.dataset_id)
+        run.prepared_by(dataset)
+        return dataset
     checked = validate(run, snapshot, work)
     gate = pass_gate(run, work, "data", checked.evidence, checked.digests)
     if gate.verdict != "pass":

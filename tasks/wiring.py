@@ -146,8 +146,9 @@ class Run:
         return load_workload(self.spec.workload.use, dict(self.spec.workload.parameters))
 
     def prepared_by(self, dataset: DatasetManifest) -> None:
-        """From now on the workload is the one that prepares as this dataset was prepared."""
-        if dataset.preparation_sha256:
+        """From now on the workload is the one that prepares as this dataset was prepared. Not before the delivery was
+        read: a record holds the example as it came. Idempotent."""
+        if dataset.preparation_sha256 and not self.fitted:
             self.fitted = fitted_to(self.adapters.store, dataset)
             made = with_fitted(self.spec.workload, self.fitted)
             self.workload = load_workload(made.use, dict(made.parameters))

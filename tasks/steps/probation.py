@@ -60,6 +60,7 @@ def recorded_requests(run: Run, record: Registration) -> list[StoredRequest]:
     store = run.adapters.store
     rows = load_rows(store, record.rows_key)
     dataset = load_dataset(store, record.dataset_id)
+    run.prepared_by(dataset)  # a run that found its training done has prepared nothing
     split = load_split(store, dataset, "test")
     place = {identity: number for number, identity in enumerate(rows.ids)}
     output: np.ndarray[Any, Any] = rows.output[[place[identity] for identity in split.ids[:ROWS]]]

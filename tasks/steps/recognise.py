@@ -5,13 +5,12 @@ from __future__ import annotations
 from contextlib import suppress
 from importlib.metadata import version
 
-from mlratchet.models.data.dataset import dataset_parts, load_dataset
+from mlratchet.models.data.dataset import dataset_parts
 from mlratchet.models.data.reading import line_of_dataset
 from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.models.identity.canonical import digest
 from mlratchet.models.pipeline.work_key import work_key, work_parts
 from mlratchet.models.ports.registry import RegistryError
-from mlratchet.models.ports.storage import ObjectNotFound
 from mlratchet.models.promotion.move import refuse_cut_ledger
 from mlratchet.models.promotion.registered import promoted_registration
 from mlratchet.models.registration.record import MadeOf, find_registration
@@ -57,8 +56,6 @@ def recognise(run: Run, snapshot: Snapshot) -> Work:
     key = work_key(parts)
     made_of = MadeOf(work=parts, dataset=rows)
     done = find_registration(store, key)
-    with suppress(ObjectNotFound):
-        run.prepared_by(load_dataset(store, digest(rows)))
     run.reading = line_of_dataset(store, digest(rows))  # a run that finds its rows prepared reads nothing
     return Work(
         key=key,
