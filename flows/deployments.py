@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import getpass
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import publish_deployment, publish_pipeline
 from mlratchet.tasks.actions.start_retrains import follow_requests
 from mlratchet.tasks.wiring import Adapters, remember_deployment
+from prefect import Flow
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
-from prefect.schedules import Cron, Interval
+from prefect.schedules import Cron, Interval, Schedule
 from prefect.types.entrypoint import EntrypointType
 
 ONE_AT_A_TIME = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
@@ -48,28 +50,24 @@ def deploy_spec(spec: PipelineSpec, adapters: Adapters) -> dict[str, Any]:
     )
     settings: Settings = adapters.settings
     asked = RetrainParameters.of(spec.train).model_dump(mode="json")
-    deployment = retrain.to_deployment(
-        name=spec.name,
+    identity = applied(
+        retrain,
+        spec,
+        settings,
         description=describe(spec),
-        tags=sorted({"ratchet", *spec.tags}),
         schedules=[Cron(spec.schedule.cron, timezone=spec.schedule.timezone)] if spec.schedule else [],
         parameters={"pipeline": spec.name, "parameters": asked},
-        concurrency_limit=ONE_AT_A_TIME,
-        entrypoint_type=EntrypointType.MODULE_PATH,
-        work_pool_name=settings.work_pool,
     )
-    assert isinstance(deployment, RunnerDeployment)  # `to_deployment` is a coroutine inside an event loop only
-    identity = deployment.apply(work_pool_name=settings.work_pool)
     rules = spec.monitoring.actions if spec.monitoring is not None else ()
     if any(rule.do == "retrain" for rule in rules):
-        follow_requests(str(identity), spec.name, wanted=True)
+        follow_requests(identity, spec.name, wanted=True)
     ui = str(settings.prefect_api_url).removesuffix("/api")
     study = deploy_study(spec, settings) if spec.tune is not None else None
     watching = deploy_monitor(spec, settings) if spec.monitoring is not None else None
     return {
         "pipeline": spec.name,
         "revision": revision,
-        "deployment_id": str(identity),
+        "deployment_id": identity,
         "url": f"{ui}/deployments/deployment/{identity}",
         "tune_url": f"{ui}/deployments/deployment/{study}" if study else None,
         "monitor_url": f"{ui}/deployments/deployment/{watching}" if watching else None,
@@ -80,43 +78,61 @@ def deploy_study(spec: PipelineSpec, settings: Settings) -> str:
     """The deployment of the study, beside that of the retrain; returns its id."""
     assert spec.tune is not None
     when = spec.tune.schedule
-    deployment = tune.to_deployment(
-        name=spec.name,
+    return applied(
+        tune,
+        spec,
+        settings,
         description=(
             f"Search for better settings of {spec.name}: {spec.tune.metric} over {len(spec.tune.space)} keys, on rows "
             "that no gate judges on. Nothing is promoted; the best goes through the gates of a retrain."
         ),
-        tags=sorted({"ratchet", *spec.tags}),
         schedules=[Cron(when.cron, timezone=when.timezone)] if when else [],
         parameters={
             "pipeline": spec.name,
             "parameters": TuneParameters.of(spec.tune).model_dump(mode="json"),
         },
-        concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
-        entrypoint_type=EntrypointType.MODULE_PATH,
-        work_pool_name=settings.work_pool,
     )
-    assert isinstance(deployment, RunnerDeployment)  # as above
-    return str(deployment.apply(work_pool_name=settings.work_pool))
 
 
 def deploy_monitor(spec: PipelineSpec, settings: Settings) -> str:
     """The deployment that looks at the log, beside that of the retrain; returns its id."""
     assert spec.monitoring is not None
-    deployment = monitor.to_deployment(
-        name=spec.name,
+    return applied(
+        monitor,
+        spec,
+        settings,
         description=(
             f"Looks at what {spec.name} was asked and answered: what drifted, how good the answers are, whether it "
             "serves as it should. `ratchet monitor` shows the same."
         ),
-        tags=sorted({"ratchet", *spec.tags}),
         schedules=[Interval(dt.timedelta(seconds=spec.monitoring.every))],
         parameters={"pipeline": spec.name},
-        concurrency_limit=LOOKS,
+        at_once=LOOKS,
+    )
+
+
+def applied(
+    flow: Flow[..., Any],
+    spec: PipelineSpec,
+    settings: Settings,
+    *,
+    description: str,
+    schedules: Sequence[Schedule],
+    parameters: dict[str, Any],
+    at_once: ConcurrencyLimitConfig = ONE_AT_A_TIME,
+) -> str:
+    """A flow's deployment of a pipeline, made or brought up to date; returns its id."""
+    deployment = flow.to_deployment(
+        name=spec.name,
+        description=description,
+        tags=sorted({"ratchet", *spec.tags}),
+        schedules=list(schedules),
+        parameters=parameters,
+        concurrency_limit=at_once,
         entrypoint_type=EntrypointType.MODULE_PATH,
         work_pool_name=settings.work_pool,
     )
-    assert isinstance(deployment, RunnerDeployment)  # as above
+    assert isinstance(deployment, RunnerDeployment)  # `to_deployment` is a coroutine inside an event loop only
     return str(deployment.apply(work_pool_name=settings.work_pool))
 
 

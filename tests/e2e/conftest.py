@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ import httpx
 import pytest
 from mlratchet.infra.seed import digits_files
 from mlratchet.infra.serving.local import LocalServers
+from playwright.sync_api import Browser, sync_playwright
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun
@@ -121,3 +123,15 @@ class DeploymentRuns:
             said = (self._stack.home / "logs" / "worker.log").read_text().splitlines()[-60:]
             raise AssertionError(f"{error}\n{states}\nworker: " + "\n".join(said)) from None
         return run
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium; who asks for it is skipped without."""
+    with sync_playwright() as playwright:
+        made = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"),
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield made
+        made.close()

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,7 +16,7 @@ from urllib.parse import quote
 import pytest
 from mlratchet.models.decisions.decision import load_decision
 from mlratchet.models.destination import place_of
-from playwright.sync_api import Browser, Error, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Error, Locator, Page, expect
 
 from tests.conftest import Stack, wait_for
 from tests.e2e.conftest import DeploymentRuns
@@ -33,21 +32,11 @@ PATIENCE_MS = 60_000
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    expect.set_options(timeout=PATIENCE_MS)
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
-        yield made
-        made.close()
-
-
-@pytest.fixture(scope="module")
 def page(browser: Browser, stack: Stack) -> Page:
     """Let in by one link, to Prefect and MLflow alike."""
     made = browser.new_context(viewport={"width": 1440, "height": 1000}, reduced_motion="reduce").new_page()
     made.set_default_timeout(PATIENCE_MS)
+    expect.set_options(timeout=PATIENCE_MS)
     made.goto(stack.link("prefect"))
     made.wait_for_url(f"{prefect_url(stack)}/**", wait_until="commit")
     expect(made.get_by_text("Deployments").first).to_be_visible()

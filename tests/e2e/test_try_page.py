@@ -6,16 +6,12 @@ from __future__ import annotations
 import base64
 import os
 import shutil
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import uvicorn
 from mlratchet.models.artifact.signature import Signature, signature_of
 from mlratchet.models.preparation.composed import PreparationPlan
 from mlratchet.models.schema.fields import Schema
@@ -29,10 +25,11 @@ from mlratchet.models.serving.slot import Slot
 from mlratchet.models.sources.record import InputSpec
 from mlratchet.models.tensors.batch import Batch
 from mlratchet.models.workloads.fields import SchemaWorkload
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 from sklearn.datasets import load_digits
 
 from tests.conftest import wait_for
+from tests.listening import listening
 from tests.unit.serving.six_schemas import predictor_of, wav
 
 CHROMIUM = shutil.which("chromium")
@@ -96,28 +93,8 @@ def url() -> Iterator[str]:
         slot = Slot()
         slot.swap(predictor)
         app.take_up(Endpoint(name, slot, ServingConfig(), metrics=app.metrics))
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
-        thread.start()
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{sock.getsockname()[1]}"
-        server.should_exit = True
-        thread.join(30)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    expect.set_options(timeout=PATIENCE_MS)
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
-        yield made
-        made.close()
+    with listening(app) as place:
+        yield f"http://{place}"
 
 
 @pytest.fixture
@@ -126,6 +103,7 @@ def page(browser: Browser, url: str) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1100, "height": 860}, reduced_motion="reduce")
     made = context.new_page()
     made.set_default_timeout(PATIENCE_MS)
+    expect.set_options(timeout=PATIENCE_MS)
     wrong: list[str] = []
     made.on("console", lambda one: _complaint(one, wrong))
     made.on("pageerror", lambda error: wrong.append(str(error)))

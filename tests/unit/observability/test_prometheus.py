@@ -8,7 +8,6 @@ import re
 import shutil
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import Any
 import httpx
 import mlratchet.infra.observability
 import pytest
-import uvicorn
 import yaml
 from mlratchet.infra.observability.gpu import GpuCollector, register_gpus
 from mlratchet.models.serving.app import ServingApp
@@ -28,6 +26,7 @@ from mlratchet.models.serving.slot import Slot
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.listening import listening
 from tests.unit.serving.conftest import IMAGE, TABLE, app_of, sum_of
 
 FOLDER = Path(mlratchet.infra.observability.__file__).parent
@@ -63,17 +62,8 @@ def url() -> Iterator[str]:
     """Of a server of a classifier and a regression."""
     app = app_of_two()
     app.metrics.lacks("prices", lambda: 2)
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
-        thread.start()
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.01)
-        yield f"127.0.0.1:{sock.getsockname()[1]}"
-        server.should_exit = True
-        thread.join(30)
+    with listening(app) as place:
+        yield place
 
 
 @pytest.fixture(scope="module")

@@ -23,8 +23,10 @@ from mlratchet.models.decisions.decision import build_decision
 from mlratchet.models.decisions.signature import publish_decision
 from mlratchet.models.gates.result import GateResult
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
+from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.pipeline.loading import parse_pipeline
 from mlratchet.models.pipeline.store import publish_pipeline
+from mlratchet.models.promotion.move import project
 from mlratchet.models.registration.record import Registration, publish_registration
 from mlratchet.models.training.result import TrainResult
 from mlratchet.models.workloads.loading import load_workload
@@ -36,6 +38,8 @@ from mlratchet.tasks.support import open_version
 from mlratchet.tasks.support.exported_candidate import Exported
 from mlratchet.tasks.support.work import Work
 from safetensors.torch import save
+
+from tests.unit.audit.conftest import World
 
 PIPELINE = """
 name: table
@@ -281,3 +285,18 @@ def no_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("table", "link", "markdown", "progress"):
         monkeypatch.setattr(prefect_page, f"create_{name}_artifact", lambda *_, **__: None)
     monkeypatch.setattr(prefect_page, "update_progress_artifact", lambda *_, **__: None)
+
+
+def adapters_of(world: World) -> Any:
+    """Over a world whose versions are all in a registry, which follows its ledger."""
+    registry = MemoryRegistry()
+    for record in world.records.values():
+        registry.create_version(
+            "digits", work_key=record.work_key, run_id="r", source_uri=record.source_uri, model_id=None,
+            description="", tags={},
+        )  # fmt: skip
+    project(world.ledger, registry, "digits")
+    return SimpleNamespace(
+        store=RecordStore(world.store, world.keys), ledger=world.ledger, keys=world.keys, registry=registry,
+        bucket=world.bucket,
+    )  # fmt: skip

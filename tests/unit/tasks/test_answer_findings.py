@@ -6,17 +6,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from mlratchet.infra.registry.memory import MemoryRegistry
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.fault_points import InjectedFault, arm
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.lease import Lease
-from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.finding import Finding, publish_finding
 from mlratchet.models.monitoring.retraining import load_request, runs_of
 from mlratchet.models.promotion.holds import HoldBook
-from mlratchet.models.promotion.move import project
 from mlratchet.tasks.actions import answer_findings as module
 from mlratchet.tasks.actions import start_retrains
 from mlratchet.tasks.actions.answer_findings import answer_findings
@@ -24,6 +21,7 @@ from mlratchet.tasks.actions.start_retrains import asked_by_monitoring, automati
 
 from tests.unit.audit.conftest import World
 from tests.unit.monitoring.findings import finding
+from tests.unit.tasks.conftest import adapters_of
 
 NOW = 10_000.0
 EVERYTHING = MonitoringConfig.model_validate(
@@ -71,17 +69,7 @@ def prefect(monkeypatch: pytest.MonkeyPatch) -> Prefect:
 @pytest.fixture
 def adapters(world: World, prefect: Prefect) -> Any:
     """Version 3 serves, generation 4."""
-    registry = MemoryRegistry()
-    for record in world.records.values():
-        registry.create_version(
-            "digits", work_key=record.work_key, run_id="r", source_uri=record.source_uri, model_id=None,
-            description="", tags={},
-        )  # fmt: skip
-    project(world.ledger, registry, "digits")
-    return SimpleNamespace(
-        store=RecordStore(world.store, world.keys), ledger=world.ledger, keys=world.keys, registry=registry,
-        bucket=world.bucket,
-    )  # fmt: skip
+    return adapters_of(world)
 
 
 def look(adapters: Any, config: MonitoringConfig = EVERYTHING, now_s: float = NOW, **more: Any) -> list[Any]:

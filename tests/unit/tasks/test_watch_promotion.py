@@ -9,16 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mlratchet.infra.registry.memory import MemoryRegistry
-from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.monitoring.config import ProbationConfig
 from mlratchet.models.monitoring.probation import Lived, class_of, judge_probation
 from mlratchet.models.promotion.holds import HoldBook
-from mlratchet.models.promotion.move import project
 from mlratchet.tasks.actions.watch_promotion import in_words, watch_promotion
 
 from tests.unit.audit.conftest import World
 from tests.unit.inference_log.logs import Log
+from tests.unit.tasks.conftest import adapters_of
 
 CONFIG = ProbationConfig(seconds=1000.0)
 
@@ -31,17 +29,7 @@ class Live:
         self.log = Log("digits", store=world.store, pipeline_key=world.keys.signer())
         world.keys.list = self.log.keys.trusted()
         self.promoted_s = world.ledger.entries("digits")[-1].at_s
-        registry = MemoryRegistry()
-        for record in world.records.values():
-            registry.create_version(
-                "digits", work_key=record.work_key, run_id="r", source_uri=record.source_uri, model_id=None,
-                description="", tags={},
-            )  # fmt: skip
-        project(world.ledger, registry, "digits")
-        self.adapters: Any = SimpleNamespace(
-            store=RecordStore(world.store, world.keys), ledger=world.ledger, keys=world.keys, registry=registry,
-            bucket=world.bucket,
-        )  # fmt: skip
+        self.adapters: Any = adapters_of(world)
 
     def answered(self, version: int, at_s: float, right: Sequence[int], *, status: int = 200, **more: Any) -> None:
         """One request after the other, and a label for each."""
