@@ -9,6 +9,9 @@ from mlratchet.models.identity.canonical import digest
 from mlratchet.models.monitoring.actions import ActionRule, refuse_beyond_rate
 from pydantic import Field, field_validator, model_validator
 
+ReferenceName = Literal["last_good", "last_week"]
+REFERENCES: tuple[ReferenceName, ...] = ("last_good", "last_week")
+
 
 class WindowRule(StrictModel):
     """How the log is divided: into stretches of time, or into stretches of so many rows."""
@@ -93,6 +96,11 @@ class MonitoringConfig(StrictModel):
     """Field -> its own minimum_effect."""
     ignore: tuple[str, ...] = Field(default=(), strict=False)
     """Fields whose drift says nothing: a running number, the time of a request."""
+    references: tuple[ReferenceName, ...] = Field(
+        default=REFERENCES, strict=False, exclude_if=lambda value: value == REFERENCES
+    )
+    """What a window is compared with beside the test rows: the last window in which nothing was found, and that of the
+    same hour a week before. What differs from them may warn; alarms come from the test rows alone."""
     quality: QualityRule = QualityRule()
     latency_ms: float | None = Field(default=None, gt=0)
     """A request should be answered within it; null: not held against anything."""
@@ -113,6 +121,13 @@ class MonitoringConfig(StrictModel):
     def _acts_within_the_rate(self) -> MonitoringConfig:
         refuse_beyond_rate(self.actions, self.windows.seconds, self.false_alarms_per_year)
         return self
+
+    @field_validator("references")
+    @classmethod
+    def _are_named_once(cls, names: tuple[ReferenceName, ...]) -> tuple[ReferenceName, ...]:
+        if len(set(names)) != len(names):
+            raise ValueError(f"got {', '.join(names)}, expected each of {', '.join(REFERENCES)} at most once")
+        return names
 
     @field_validator("effects")
     @classmethod

@@ -10,6 +10,7 @@ from mlratchet.models.monitoring.collecting import DueWindow, LogSource, collect
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.finding import publish_finding
 from mlratchet.models.monitoring.look import Measured, Watched, measure_window
+from mlratchet.models.monitoring.past import PastWindows
 from mlratchet.models.monitoring.policy import publish_policy
 from mlratchet.models.monitoring.window import (
     WindowRecord,
@@ -51,6 +52,7 @@ def look(
         return []
     publish_policy(store, config)
     earlier = list(windows_of(store, source.pipeline, most=HISTORY)) if before is not None else []
+    past = PastWindows(store, source.pipeline)
     made: list[Measured] = []
     for one in windows[:most]:
         watched = _watched(one, before, watched_of)
@@ -59,9 +61,11 @@ def look(
         measured = measure_window(
             collect(source, watched, before, one.edges), watched, before, _usual(earlier, watched), config,
             number=before.number + 1 if before is not None else 1,
+            past=past.of(config.references, before, one.edges),
         )  # fmt: skip
         before = _publish(store, measured)
         earlier.append(before)
+        past.add(before)
         made.append(measured)
     return made
 

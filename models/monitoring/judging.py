@@ -45,6 +45,10 @@ class Concern:
     n: int
     effect: float | None = None
     interval: tuple[float, float] | None = None
+    reference: str = ""
+    """What it was compared with; empty: the test rows."""
+    evidence: Mapping[str, str] = field(default_factory=dict)
+    """What it rests on beside them -> its digest."""
 
     @property
     def key(self) -> str:
@@ -70,13 +74,14 @@ def finding_of(concern: Concern, scene: Scene) -> Finding:
     """The document."""
     evidence = {"window_before": scene.before} if scene.before else {}
     evidence |= {"reference": scene.reference_digest} if scene.reference_digest else {}
+    evidence |= concern.evidence
     evidence |= {f"labels_{at + 1}": sha256 for at, sha256 in enumerate(scene.label_files)}
     return Finding(
         pipeline=scene.pipeline, version=scene.version, generation=scene.generation, window=scene.window,
         kind=concern.kind, subject=concern.subject, severity=concern.severity, measure=concern.measure,
         effect=concern.effect, interval=concern.interval, n=concern.n, threshold=concern.threshold,
         method=concern.method, words=concern.words, evidence=evidence,
-        reference=f"test rows of version {scene.version}" if scene.reference_digest else "",
+        reference=concern.reference or (f"test rows of version {scene.version}" if scene.reference_digest else ""),
         policy=scene.config.digest(), at_s=scene.window.to_s,
     )  # fmt: skip
 

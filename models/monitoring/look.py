@@ -19,6 +19,7 @@ from mlratchet.models.inference_log.columns import FIELD
 from mlratchet.models.inference_log.reading import UnreadableFileError
 from mlratchet.models.metrics.base import Metric
 from mlratchet.models.monitoring import judging
+from mlratchet.models.monitoring.comparing import compared
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.cutting import Edges
 from mlratchet.models.monitoring.finding import Finding, WindowSpan
@@ -37,6 +38,7 @@ from mlratchet.models.monitoring.measure.columns import (
 from mlratchet.models.monitoring.measure.estimate import estimated_accuracy
 from mlratchet.models.monitoring.measure.quality import Slice, measure_quality, name_on
 from mlratchet.models.monitoring.measure.service import Values, measure_service, requests_of, service_limits
+from mlratchet.models.monitoring.past import PastWindow
 from mlratchet.models.monitoring.reference import Promise, Reference
 from mlratchet.models.monitoring.sketches import Sketch, sketch_from_json
 from mlratchet.models.monitoring.state import WatchState
@@ -91,7 +93,7 @@ class Measured:
 
 def measure_window(
     rows: WindowRows, watched: Watched, before: WindowRecord | None, earlier: Sequence[WindowRecord],
-    config: MonitoringConfig, *, number: int,
+    config: MonitoringConfig, *, number: int, past: Sequence[PastWindow] = (),
 ) -> Measured:  # fmt: skip
     """Measure, judge, and carry the state on.
 
@@ -102,6 +104,7 @@ def measure_window(
         earlier: Records of this version before it, oldest first, for what is usual.
         config: The policy.
         number: Of the record.
+        past: What it is compared with beside the test rows.
     """
     taken = _take_up(rows, watched)
     problems = (*rows.problems, *taken.problems)
@@ -113,6 +116,12 @@ def measure_window(
     concerns = judging.of_log(problems, span.rows)
     if not problems:
         concerns = _concerns(found, taken, watched, earlier, config)
+        beside = compared(
+            past, taken.sketches, found.figures, watched.reference, config, version=watched.version,
+            lower=_is_better_lower(watched),
+        )  # fmt: skip
+        found.figures |= beside.figures
+        concerns += beside.concerns
         sounded = state.alarm.update({name: (one.values, one.at_s) for name, one in found.streams.items()})
         promises = promises_of(watched.reference)
         concerns += judging.alarms(sounded, found.figures, promises, config, concerns)
@@ -128,7 +137,7 @@ def measure_window(
         generation=watched.generation, window=span, labels_to_s=rows.label_span_s[1], problems=problems,
         counts=dict(taken.counts) | dict(found.counts), figures=found.figures, sketches=kept(taken.sketches),
         state=state.to_json(), open=after, findings=tuple(one.id for one in findings),
-        reference=watched.reference_digest, policy=config.digest(),
+        reference=watched.reference_digest, policy=config.digest(), compared_with=tuple(one.words for one in past),
     )  # fmt: skip
     return Measured(record=record, findings=findings, drifts=tuple(found.drifts))
 
@@ -315,6 +324,11 @@ def watched_metric(watched: Watched) -> Metric | None:
     return next((metric for metric in watched.metrics if metric.name == name), None)
 
 
+def _is_better_lower(watched: Watched) -> bool:
+    metric = watched_metric(watched)
+    return metric is not None and metric.direction == "lower"
+
+
 def promises_of(reference: Reference) -> dict[str, Promise]:
     """Stream -> what was promised of it."""
     found = {}
@@ -339,12 +353,10 @@ def limits_of(watched: Watched, config: MonitoringConfig) -> dict[str, float]:
 def _concerns(
     found: _Found, taken: _Taken, watched: Watched, earlier: Sequence[WindowRecord], config: MonitoringConfig
 ) -> list[judging.Concern]:
-    metric = watched_metric(watched)
-    lower = metric is not None and metric.direction == "lower"
     most = taken.refusals.most_common(1)
     refusals = f", most of them with: {most[0][0]}" if most else ""
     recent = [one.figures for one in earlier[-RECENT:]]
-    concerns = judging.of_quality(found.figures, promises_of(watched.reference), lower)
+    concerns = judging.of_quality(found.figures, promises_of(watched.reference), _is_better_lower(watched))
     concerns += judging.of_drift(found.drifts, watched.reference, config)
     concerns += judging.of_missing(found.missing, watched.reference)
     concerns += judging.of_service(found.figures, recent, config, refusals)

@@ -12,6 +12,7 @@ from mlratchet.models.monitoring.collecting import LogSource, collect
 from mlratchet.models.monitoring.finding import Finding
 from mlratchet.models.monitoring.following import HISTORY
 from mlratchet.models.monitoring.look import Watched, measure_window
+from mlratchet.models.monitoring.past import PastWindows
 from mlratchet.models.monitoring.policy import load_policy
 from mlratchet.models.monitoring.window import WindowRecord, load_window, window_numbers
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore, StorageError
@@ -49,9 +50,11 @@ def verify_finding(
         before = _record_before(finding, store)
         watched = watched_of(finding.version, finding.generation, finding.evidence.get("reference", ""))
         earlier = _earlier(store, before, finding) if before is not None else []
+        edges = (finding.window.from_s, finding.window.to_s)
         again = measure_window(
-            collect(source, watched, before, (finding.window.from_s, finding.window.to_s)), watched, before, earlier,
-            config, number=before.number + 1 if before is not None else 1,
+            collect(source, watched, before, edges), watched, before, earlier, config,
+            number=before.number + 1 if before is not None else 1,
+            past=PastWindows(store, finding.pipeline).of(config.references, before, edges),
         )  # fmt: skip
     except (ObjectNotFound, ConfigurationError, SecurityError, StorageError) as error:
         return Verification(outcome="cannot", words=str(error))
