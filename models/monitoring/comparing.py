@@ -31,6 +31,7 @@ class Beside:
 def compared(
     past: Sequence[PastWindow], sketches: Mapping[str, Sketch], figures: Mapping[str, Figure], reference: Reference,
     config: MonitoringConfig, *, version: int, lower: bool,
+    importance: Mapping[str, float],
 ) -> Beside:  # fmt: skip
     """With every window of the past that there is.
 
@@ -41,12 +42,13 @@ def compared(
         reference: The test rows, for kinds and for what the model relies on.
         config: The policy.
         version: That is watched; what another one answered is compared with nothing.
+        importance: Field -> what the model relies on.
         lower: A lower value of the watched metric is better.
     """
     found = Beside()
     for one in past:
         if one.record is not None:
-            _drifted(found, one, one.record, sketches, reference, config, version)
+            _drifted(found, one, one.record, sketches, reference, config, version, importance)
             if one.record.version == version:
                 _worse(found, one, one.record, figures, reference.promises, lower=lower)
     return found
@@ -54,7 +56,7 @@ def compared(
 
 def _drifted(
     found: Beside, one: PastWindow, record: WindowRecord, sketches: Mapping[str, Sketch], reference: Reference,
-    config: MonitoringConfig, version: int,
+    config: MonitoringConfig, version: int, importance: Mapping[str, float],
 ) -> None:  # fmt: skip
     answers = () if record.version == version else (PREDICTION, CONFIDENCE)
     then = {name: sketch_from_json(state) for name, state in record.sketches.items() if name not in answers}
@@ -65,7 +67,7 @@ def _drifted(
         found.figures[f"against {one.name} {drift.field}"] = Figure(
             value=drift.found.effect, low=low, high=high, n=drift.found.n, method=drift.found.measure
         )
-    for concern in of_drift(moved, reference, config):
+    for concern in of_drift(moved, config, importance):
         found.concerns.append(_told(concern, one, record))
 
 

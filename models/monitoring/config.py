@@ -57,6 +57,15 @@ class QualityRule(StrictModel):
         return value
 
 
+class SampleRule(StrictModel):
+    """Rows of each window that are asked again, in a process of their own: those whose inputs were logged whole."""
+
+    rows: int = Field(default=100, ge=30, le=2000)
+    """At most so many, and as many test rows beside them."""
+    reliance: float = Field(default=0.1, gt=0, lt=1)
+    """Share of what the answers rest on that may move from field to field (total variation, against the test rows)."""
+
+
 class HardwareRule(StrictModel):
     """Training and serving against this pipeline's own history."""
 
@@ -102,6 +111,9 @@ class MonitoringConfig(StrictModel):
     """What a window is compared with beside the test rows: the last window in which nothing was found, and that of the
     same hour a week before. What differs from them may warn; alarms come from the test rows alone."""
     quality: QualityRule = QualityRule()
+    sample: SampleRule | None = Field(default=None, exclude_if=lambda value: value is None)
+    """What the model relies on (Integrated Gradients) and what the version before says of the same rows, window by
+    window; null: neither is asked."""
     latency_ms: float | None = Field(default=None, gt=0)
     """A request should be answered within it; null: not held against anything."""
     latency_share: float = Field(default=0.99, gt=0.5, lt=1)

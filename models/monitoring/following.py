@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from mlratchet.models.errors import SecurityError
+from mlratchet.models.monitoring.asking_again import forgiving
 from mlratchet.models.monitoring.collecting import DueWindow, LogSource, collect, due
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.finding import publish_finding
@@ -72,8 +74,12 @@ def look(
 
 def _watched(one: DueWindow, before: WindowRecord | None, watched_of: WatchedOf) -> Watched | None:
     if one.version is not None and one.generation is not None:
-        return watched_of(one.version, one.generation)
-    return watched_of(before.version, before.generation) if before is not None else None
+        found = watched_of(one.version, one.generation)
+    elif before is not None:
+        found = watched_of(before.version, before.generation)
+    else:
+        return None
+    return replace(found, ask=forgiving(found.ask))  # a look goes on without; the next has the same windows
 
 
 def _usual(earlier: list[WindowRecord], watched: Watched) -> list[WindowRecord]:
