@@ -17,7 +17,7 @@ from mlratchet.models.errors import RatchetError
 from mlratchet.models.monitoring.actions import FindingAnswer
 from mlratchet.models.monitoring.finding import Finding
 from mlratchet.tasks.actions.keep_watch import follow_up
-from mlratchet.tasks.actions.monitor import DAY_S, LookOver, Story, story_of, take_up
+from mlratchet.tasks.actions.monitor import DAY_S, LookOver, Story, labels_in_doubt, story_of, take_up
 from mlratchet.tasks.showing.monitor_pages import finding_rows, show_windows
 from mlratchet.tasks.showing.prefect_page import show_link, show_table
 from mlratchet.tasks.wiring import Adapters, open_adapters
@@ -43,6 +43,7 @@ def monitor(pipeline: str) -> State[Any]:
         if looked.windows or looked.findings:
             story = story_of(adapters, pipeline, since_s=time.time() - SHOWN_DAYS * DAY_S)
             done = answer(adapters, story)  # before it is shown: MLflow may be away
+            done += labels_in_doubt(adapters, pipeline, looked.findings)
             show(adapters, story, looked)
         else:
             done = follow_up(adapters, pipeline)

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from mlratchet.models.evaluation.statistics.proportions import clopper_pearson
 from mlratchet.models.inference_log.columns import FIELD
+from mlratchet.models.inference_log.labels import LabelRequest
 from mlratchet.models.inference_log.reading import UnreadableFileError
 from mlratchet.models.metrics.base import Metric
 from mlratchet.models.metrics.rows import RowOutputs
@@ -40,6 +41,7 @@ from mlratchet.models.monitoring.measure.columns import (
 )
 from mlratchet.models.monitoring.measure.estimate import estimated_accuracy
 from mlratchet.models.monitoring.measure.quality import Slice, measure_quality, name_on
+from mlratchet.models.monitoring.measure.requested import measure_requested, name_of_all
 from mlratchet.models.monitoring.measure.service import Values, measure_service, requests_of, service_limits
 from mlratchet.models.monitoring.past import PastWindow
 from mlratchet.models.monitoring.reference import Promise, Reference
@@ -85,6 +87,7 @@ class WindowRows:
     labels: pa.Table | None = None  # of them, as `inference_log.labels` joins them
     due: int = 0
     label_files: tuple[str, ...] = ()  # SHA-256
+    requests: tuple[LabelRequest, ...] = ()  # for labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,6 +329,12 @@ def _measure_quality(
     overall = quality.streams.get(f"quality/{metric.name}")
     if overall is not None:
         found.figures[f"{metric.name}_since_promotion"] = state.bound(metric, overall.values)
+    asked_for = measure_requested(
+        rows.label_table, rows.labels, rows.requests, watched.facts, metric, watched.reference.promises[0],
+        state.reliability, version=watched.version,
+    )  # fmt: skip
+    if asked_for is not None:
+        found.figures[name_of_all(metric.name)] = asked_for
     _measure_calibration(found, labelled.rows, watched)
     state.learn(labelled.rows, watched.facts)
 

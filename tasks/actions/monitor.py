@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from mlratchet.models.errors import ConfigurationError, RatchetError
+from mlratchet.models.inference_log.reading import list_log
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.finding import (
     FINDINGS,
@@ -28,6 +30,7 @@ from mlratchet.models.monitoring.window import WindowRecord, gaps_in, windows_of
 from mlratchet.models.ports.storage import ObjectNotFound
 from mlratchet.models.registration.numbers import work_of
 from mlratchet.models.training.result import find_result
+from mlratchet.tasks.actions.ask_labels import LabelsAsked, ask_labels, ask_where_in_doubt
 from mlratchet.tasks.support.pipelines import require_pipeline
 from mlratchet.tasks.support.watching import WatchedLog
 from mlratchet.tasks.wiring import Adapters
@@ -89,6 +92,25 @@ def take_up(adapters: Adapters, name: str, *, now_s: float | None = None) -> Loo
     if made:
         found += look_at_trainings(adapters, name, watch.config)
     return LookOver(windows=tuple(one.record for one in made), findings=tuple(found))
+
+
+def ask_for_labels(adapters: Adapters, name: str, rows: int) -> LabelsAsked:
+    """By a person: of the champion's answers that have time left for a label. Raises ``ConfigurationError``."""
+    require_pipeline(adapters, name)
+    watch, head, now = WatchedLog(adapters, name), adapters.ledger.head(name), time.time()
+    if head is None:
+        raise ConfigurationError(f"{name}: no version was promoted, so nobody answered anything")
+    settled_s = list_log(adapters.store, adapters.keys, name, since_s=now - watch.source.after_s, until_s=now).settled_s
+    return ask_labels(
+        watch.source, adapters.store, version=head.version, rows=rows, now_s=now, since_s=0.0,
+        until_s=min(now, settled_s if settled_s is not None else now),
+    )  # fmt: skip
+
+
+def labels_in_doubt(adapters: Adapters, name: str, findings: Iterable[Finding]) -> list[str]:
+    """What new findings make the policy ask for, one line each."""
+    watch = WatchedLog(adapters, name)
+    return ask_where_in_doubt(watch.source, adapters.store, watch.config, findings)
 
 
 def look_at_trainings(adapters: Adapters, name: str, config: MonitoringConfig) -> list[Finding]:
