@@ -8,11 +8,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from mlratchet.infra.machine.atomic import write_atomically
 from mlratchet.infra.machine.temporary import temporary_folder
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.identity.canonical import digest
 from mlratchet.models.moments import utc
 from mlratchet.models.monitoring.finding import Finding
+from mlratchet.models.monitoring.gauges import gauges_text
 from mlratchet.models.monitoring.window import WindowRecord
 from mlratchet.models.profile.windows_page import windows_page
 from mlratchet.tasks.actions.monitor import Story
@@ -62,6 +64,17 @@ def show_windows(adapters: Adapters, story: Story, new: Iterable[WindowRecord], 
     except InfrastructureError as error:
         logger.warning("windows of %s in MLflow: %s; they are in the bucket", name, error)
         return None
+
+
+def write_gauges(adapters: Adapters, story: Story) -> None:
+    """What Prometheus is told of the newest window, where the installation has a folder for it."""
+    folder = adapters.settings.metrics_folder
+    if folder is None or not story.windows:
+        return
+    try:
+        write_atomically(folder / f"ratchet-{story.pipeline}.prom", gauges_text([(story.windows[-1], story.reference)]))
+    except OSError as error:
+        logger.warning("%s: what Prometheus is told of %s cannot be written: %s", folder, story.pipeline, error)
 
 
 def points_of(record: WindowRecord) -> list[tuple[str, float]]:
