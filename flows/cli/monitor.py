@@ -105,14 +105,12 @@ def _look(
     import time
 
     from mlratchet.flows.cli.output import emit
-    from mlratchet.models.profile.windows_page import windows_page
     from mlratchet.tasks.actions.monitor import story_of, stretches_by_rows, take_up
 
     take_up(adapters, pipeline)
     story = story_of(adapters, pipeline, since_s=time.time() - back_s)
     if html is not None:
-        page = windows_page(story.windows, story.findings, story.reference, pipeline=pipeline, gaps=story.gaps)
-        _write(html, page.encode())
+        _write(html, story.page().encode())
     merged = stretches_by_rows(adapters, story, rows) if rows is not None else []
     if as_json:
         told = {"by_rows": [one.document() for one in merged]} if rows is not None else {}

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.judging import INTERVAL_METHOD, Concern, of_drift, span
 from mlratchet.models.monitoring.measure.columns import CONFIDENCE, PREDICTION, drifts
-from mlratchet.models.monitoring.measure.quality import Slice, name_on
 from mlratchet.models.monitoring.past import PastWindow
 from mlratchet.models.monitoring.reference import Promise, Reference
 from mlratchet.models.monitoring.sketches import Sketch, sketch_from_json
@@ -75,10 +74,11 @@ def _worse(
     found: Beside, one: PastWindow, record: WindowRecord, figures: Mapping[str, Figure], promises: Sequence[Promise],
     *, lower: bool,
 ) -> None:  # fmt: skip
-    """Metrics whose intervals then and now have nothing in common."""
+    """The watched metric of all rows, whose intervals then and now have nothing in common."""
     for promise in promises:
-        part = Slice(column=promise.column, value=promise.value) if promise.column else None
-        name = name_on(promise.metric, part)
+        if promise.column:  # slices are held against what was promised
+            continue
+        name = promise.metric
         now, then = figures.get(name), record.figures.get(name)
         if now is None or then is None or None in (now.low, now.high, then.low, then.high):
             continue

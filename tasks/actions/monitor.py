@@ -28,6 +28,7 @@ from mlratchet.models.monitoring.stretch import Stretch, by_rows, stretch_of
 from mlratchet.models.monitoring.verifying import Verification, verify_finding
 from mlratchet.models.monitoring.window import WindowRecord, gaps_in, windows_of
 from mlratchet.models.ports.storage import ObjectNotFound
+from mlratchet.models.profile.windows_page import windows_page
 from mlratchet.models.registration.numbers import work_of
 from mlratchet.models.training.result import find_result
 from mlratchet.tasks.actions.ask_labels import LabelsAsked, ask_labels, ask_where_in_doubt
@@ -65,6 +66,12 @@ class Story:
     def stretch(self) -> Stretch | None:
         """All windows of the newest version, merged."""
         return stretch_of(self.windows, self.reference, self.config)
+
+    def page(self) -> str:
+        """As one self-contained HTML page."""
+        return windows_page(
+            self.windows, self.findings, self.reference, pipeline=self.pipeline, gaps=self.gaps, stretch=self.stretch
+        )
 
     def document(self) -> dict[str, Any]:
         """As JSON; sketches and the state of the alarm are left out."""

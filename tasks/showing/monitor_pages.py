@@ -16,7 +16,6 @@ from mlratchet.models.moments import utc
 from mlratchet.models.monitoring.finding import Finding
 from mlratchet.models.monitoring.gauges import gauges_text
 from mlratchet.models.monitoring.window import WindowRecord
-from mlratchet.models.profile.windows_page import windows_page
 from mlratchet.tasks.actions.monitor import Story
 from mlratchet.tasks.wiring import Adapters
 
@@ -55,9 +54,7 @@ def show_windows(adapters: Adapters, story: Story, new: Iterable[WindowRecord], 
             )
         with temporary_folder("monitoring") as folder:
             page = Path(folder) / PAGE
-            page.write_text(
-                windows_page(story.windows, story.findings, story.reference, pipeline=name, gaps=story.gaps)
-            )
+            page.write_text(story.page(), encoding="utf-8")
             tracker.log_files(curves, {PAGE: page})
         tracker.end_run(curves, status="FINISHED")
         return tracker.run_url(curves, "artifacts")
