@@ -16,12 +16,13 @@ from mlratchet.models.monitoring.window import Figure, WindowRecord
 from mlratchet.models.profile.page import facts, html_table, whole_page
 from mlratchet.models.profile.window_shapes import KEY, reliance_part, shapes_of, stretch_part
 
-WIDTH, HEIGHT, LEFT, FOOT, TOP = 1180, 190, 54, 22, 12  # pixels of a wide curve
+WIDTH, HEIGHT, LEFT, RIGHT, FOOT, TOP = 1180, 190, 54, 5, 22, 12  # pixels of a wide curve
 SMALL_WIDTH, SMALL_HEIGHT = 372, 130
 MOST_FINDINGS, MOST_DRIFTS = 60, 24
 COLOURS = {"alarm": "#b3261e", "warning": "#b26a00", "note": "#5b6478"}
 LINE, BAND, PROMISE = "#3b6fb6", "#3b6fb6", "#2f9e7e"
 SHOWN_METRICS = 6
+SHORT = 26  # letters of a subject that are not broken
 ANSWERS: Mapping[str, str] = {
     "estimated_accuracy": "accuracy, estimated from confidence without labels",
     "confidence": "mean confidence",
@@ -93,8 +94,10 @@ def _now(newest: WindowRecord) -> str:
     if not newest.open:
         return ""
     rows = [
-        [_tag(one["severity"]), escape(key), _moment(one["since_s"]), escape(one["words"])]
-        for key, one in sorted(newest.open.items(), key=lambda item: item[1]["since_s"])
+        [_tag(one["severity"]), _subject(key.replace(":", ": ", 1)), _moment(one["since_s"]), escape(one["words"])]
+        for key, one in sorted(
+            newest.open.items(), key=lambda item: (item[1]["severity"] != "alarm", item[1]["since_s"])
+        )
     ]
     table = html_table(["", "what", "since", ""], rows, numeric=())
     return f'<h2>Open now</h2><div class="card">{table}</div>'
@@ -111,7 +114,7 @@ def _quality(windows: Sequence[WindowRecord], findings: Sequence[Finding], refer
             curve = curve_of(windows, shown, findings=marked, bound=promise.bound, width=WIDTH, height=HEIGHT)
             how = "estimated from confidence, no labels yet" if shown == "estimated_accuracy" else "on labelled rows"
             words = (
-                f"{shown}, {how}; the line is what was promised by {promise.by} ({promise.bound:.4g}). Marks: alarms."
+                f"{shown}, {how}; the line is what was promised by {promise.by} ({promise.bound:.4g}). Marks: findings."
             )
             parts.append(f'<div class="card"><p class="note">{escape(words)}</p>{curve}</div>')
     others = _metrics(windows, promise.metric if promise else "")
@@ -134,13 +137,17 @@ def _findings(findings: Sequence[Finding]) -> str:
         return '<h2>Findings</h2><div class="card">Nothing was found.</div>'
     rows = [
         [
-            _tag(one.severity), _moment(one.window.from_s), escape(f"{one.kind}: {one.subject}"),
+            _tag(one.severity), _moment(one.window.from_s), _subject(f"{one.kind}: {one.subject}"),
             escape(one.words), f'<span class="letters" style="white-space:nowrap">{one.id[:12]}</span>',
         ]
-        for one in list(reversed(findings))[:MOST_FINDINGS]
+        for one in sorted(findings, key=lambda one: (-one.window.to_s, one.severity != "alarm"))[:MOST_FINDINGS]
     ]  # fmt: skip
     table = html_table(["", "window", "what", "", "ratchet finding"], rows, numeric=())
     return f'<h2>Findings</h2><div class="card">{table}</div>'
+
+
+def _subject(words: str) -> str:
+    return f'<span style="white-space:nowrap">{escape(words)}</span>' if len(words) <= SHORT else escape(words)
 
 
 def _moment(at_s: float) -> str:
@@ -226,7 +233,9 @@ def curve_of(
     low, high = min([*values, *([bound] if bound is not None else [])]), max([*values, *([bound] if bound else [])])
     pad = (high - low) * 0.08 or abs(high) * 0.05 or 0.05
     low, high = low - pad if low < 0 or low - pad > 0 else 0.0, high + pad
-    tall, room = height - FOOT, width - LEFT
+    if high > 1.0 >= max(values) and min(values) >= 0.0:
+        high = 1.0  # a share
+    tall, room = height - FOOT, width - LEFT - RIGHT
 
     def x(at_s: float) -> float:
         return LEFT + room * (at_s - begin) / (end - begin)
