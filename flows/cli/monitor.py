@@ -11,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from mlratchet.models.monitoring.finding import Finding
-    from mlratchet.models.monitoring.stretch import Stretch
+    from mlratchet.models.monitoring.stretch import MergedWindows
     from mlratchet.models.monitoring.window import Figure
     from mlratchet.tasks.actions.monitor import Story
     from mlratchet.tasks.wiring import Adapters
@@ -156,7 +156,7 @@ def show_story(story: Story) -> None:
         console.print(f"[red]{escape(gap)}[/]")
 
 
-def show_stretches(stretches: Sequence[Stretch]) -> None:
+def show_stretches(stretches: Sequence[MergedWindows]) -> None:
     """Windows together, with what drifted most over all of their rows."""
     from mlratchet.models.moments import utc
     from mlratchet.models.printable import plain

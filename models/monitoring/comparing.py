@@ -19,7 +19,7 @@ from mlratchet.models.monitoring.window import AGAINST, Figure, WindowRecord
 
 
 @dataclass(frozen=True, kw_only=True)
-class Beside:
+class ComparedWithPast:
     """What came of it."""
 
     figures: dict[str, Figure] = field(default_factory=dict)
@@ -31,7 +31,7 @@ def compared(
     past: Sequence[PastWindow], sketches: Mapping[str, Sketch], figures: Mapping[str, Figure], reference: Reference,
     config: MonitoringConfig, *, version: int, lower: bool,
     importance: Mapping[str, float],
-) -> Beside:  # fmt: skip
+) -> ComparedWithPast:  # fmt: skip
     """With every window of the past that there is.
 
     Args:
@@ -44,7 +44,7 @@ def compared(
         importance: Field -> what the model relies on.
         lower: A lower value of the watched metric is better.
     """
-    found = Beside()
+    found = ComparedWithPast()
     for one in past:
         if one.record is not None:
             _drifted(found, one, one.record, sketches, reference, config, version, importance)
@@ -54,8 +54,8 @@ def compared(
 
 
 def _drifted(
-    found: Beside, one: PastWindow, record: WindowRecord, sketches: Mapping[str, Sketch], reference: Reference,
-    config: MonitoringConfig, version: int, importance: Mapping[str, float],
+    found: ComparedWithPast, one: PastWindow, record: WindowRecord, sketches: Mapping[str, Sketch],
+    reference: Reference, config: MonitoringConfig, version: int, importance: Mapping[str, float],
 ) -> None:  # fmt: skip
     answers = () if record.version == version else (PREDICTION, CONFIDENCE)
     then = {name: sketch_from_json(state) for name, state in record.sketches.items() if name not in answers}
@@ -71,8 +71,8 @@ def _drifted(
 
 
 def _worse(
-    found: Beside, one: PastWindow, record: WindowRecord, figures: Mapping[str, Figure], promises: Sequence[Promise],
-    *, lower: bool,
+    found: ComparedWithPast, one: PastWindow, record: WindowRecord, figures: Mapping[str, Figure],
+    promises: Sequence[Promise], *, lower: bool,
 ) -> None:  # fmt: skip
     """The watched metric of all rows, whose intervals then and now have nothing in common."""
     for promise in promises:

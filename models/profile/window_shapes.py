@@ -11,7 +11,7 @@ import numpy as np
 from mlratchet.models.moments import utc
 from mlratchet.models.monitoring.asking_again import RELIES, relied_on
 from mlratchet.models.monitoring.sketches import NumberSketch, ValueSketch, sketch_from_json
-from mlratchet.models.monitoring.stretch import Stretch
+from mlratchet.models.monitoring.stretch import MergedWindows
 from mlratchet.models.monitoring.window import WindowRecord
 from mlratchet.models.profile.charts import shown
 from mlratchet.models.profile.page import html_table
@@ -104,7 +104,7 @@ def _svg(drawn: Sequence[str], height: float) -> str:
     )
 
 
-def stretch_part(stretch: Stretch | None) -> str:
+def stretch_part(stretch: MergedWindows | None) -> str:
     """What all windows of the newest version say together; empty for one."""
     if stretch is None or stretch.windows < 2:
         return ""

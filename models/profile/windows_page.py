@@ -11,7 +11,7 @@ from mlratchet.models.moments import utc
 from mlratchet.models.monitoring.asking_again import relied_on
 from mlratchet.models.monitoring.finding import Finding
 from mlratchet.models.monitoring.reference import Reference
-from mlratchet.models.monitoring.stretch import Stretch
+from mlratchet.models.monitoring.stretch import MergedWindows
 from mlratchet.models.monitoring.window import Figure, WindowRecord
 from mlratchet.models.profile.page import facts, html_table, whole_page
 from mlratchet.models.profile.window_shapes import KEY, reliance_part, shapes_of, stretch_part
@@ -37,7 +37,7 @@ ANSWERS: Mapping[str, str] = {
 
 def windows_page(
     windows: Sequence[WindowRecord], findings: Sequence[Finding], reference: Reference | None, *, pipeline: str,
-    gaps: Sequence[str] = (), stretch: Stretch | None = None,
+    gaps: Sequence[str] = (), stretch: MergedWindows | None = None,
 ) -> str:  # fmt: skip
     """The page. `windows` and `findings` in the order of time; `reference`: of the newest version;
     `stretch`: all windows of it, merged."""

@@ -24,7 +24,7 @@ from mlratchet.models.monitoring.following import look
 from mlratchet.models.monitoring.hardware import SlowHardware, TrainingSpeed, slow_hardware
 from mlratchet.models.monitoring.look import Measured
 from mlratchet.models.monitoring.reference import Reference, load_reference
-from mlratchet.models.monitoring.stretch import Stretch, by_rows, stretch_of
+from mlratchet.models.monitoring.stretch import MergedWindows, by_rows, stretch_of
 from mlratchet.models.monitoring.verifying import Verification, verify_finding
 from mlratchet.models.monitoring.window import WindowRecord, gaps_in, windows_of
 from mlratchet.models.ports.storage import ObjectNotFound
@@ -63,7 +63,7 @@ class Story:
     versions: tuple[int, ...] = field(default=())
 
     @cached_property
-    def stretch(self) -> Stretch | None:
+    def stretch(self) -> MergedWindows | None:
         """All windows of the newest version, merged."""
         return stretch_of(self.windows, self.reference, self.config)
 
@@ -185,7 +185,7 @@ def story_of(adapters: Adapters, name: str, *, since_s: float) -> Story:
     )  # fmt: skip
 
 
-def stretches_by_rows(adapters: Adapters, story: Story, rows: int) -> list[Stretch]:
+def stretches_by_rows(adapters: Adapters, story: Story, rows: int) -> list[MergedWindows]:
     """The windows of a story, merged until each stretch has so many rows; nothing is read of the log."""
     found = []
     for some in by_rows(story.windows, rows):
