@@ -43,10 +43,10 @@ def monitor(pipeline: str) -> State[Any]:
         if looked.windows or looked.findings:
             story = story_of(adapters, pipeline, since_s=time.time() - SHOWN_DAYS * DAY_S)
             done = answer(adapters, story)  # before it is shown: MLflow may be away
-            done += labels_in_doubt(adapters, pipeline, looked.findings)
             show(adapters, story, looked)
         else:
             done = follow_up(adapters, pipeline)
+        done += labels_in_doubt(adapters, pipeline)
     except RatchetError as error:
         return State(type=StateType.FAILED, message=error.line())
     alarms = [one for one in looked.findings if one.severity == "alarm"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -84,22 +83,24 @@ def _to_clients(table: pa.Table) -> pa.Table:
 
 def ask_where_in_doubt(
     source: LogSource, store: ObjectStore, config: MonitoringConfig, findings: Iterable[Finding],
-    *, now_s: float | None = None,
+    *, now_s: float,
 ) -> list[str]:  # fmt: skip
-    """A request for the newest finding that doubts the answers, where the policy has requests by itself; what was done,
-    one line each. Nothing of it fails a look."""
+    """A request for the newest finding that doubts the answers, once, where the policy has requests by itself; what was
+    done, one line each. Nothing of it fails a look."""
     doubts = [one for one in findings if one.kind in ("quality", "outputs") and one.subject in STARTS]
     if config.labelling is None or not doubts:
         return []
-    now = time.time() if now_s is None else now_s
     newest = max(doubts, key=lambda one: (one.at_s, one.id))
     requests, _ = read_label_requests(store, source.keys, source.pipeline)
-    why = withheld(requests, config.labelling, now)
+    if any(one.finding == newest.id for one in requests):
+        return []
+    why = withheld(requests, config.labelling, now_s)
     if why:
-        return [f"{source.pipeline}: no labels are asked for: {why}"]
+        logger.info("%s: no labels are asked for: %s", source.pipeline, why)
+        return []
     try:
         asked = ask_labels(
-            source, store, version=newest.version, rows=config.labelling.rows, now_s=now,
+            source, store, version=newest.version, rows=config.labelling.rows, now_s=now_s,
             since_s=newest.window.from_s, until_s=newest.window.to_s, finding=newest.id,
         )  # fmt: skip
     except ConfigurationError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -114,10 +113,13 @@ def ask_for_labels(adapters: Adapters, name: str, rows: int) -> LabelsAsked:
     )  # fmt: skip
 
 
-def labels_in_doubt(adapters: Adapters, name: str, findings: Iterable[Finding]) -> list[str]:
-    """What new findings make the policy ask for, one line each."""
-    watch = WatchedLog(adapters, name)
-    return ask_where_in_doubt(watch.source, adapters.store, watch.config, findings)
+def labels_in_doubt(adapters: Adapters, name: str) -> list[str]:
+    """What findings of late make the policy ask for, one line each; whoever looked when they were made."""
+    watch, now = WatchedLog(adapters, name), time.time()
+    if watch.config.labelling is None:
+        return []
+    late = [one for one in findings_of(adapters.store, name) if one.at_s > now - watch.source.after_s]
+    return ask_where_in_doubt(watch.source, adapters.store, watch.config, late, now_s=now)
 
 
 def look_at_trainings(adapters: Adapters, name: str, config: MonitoringConfig) -> list[Finding]:

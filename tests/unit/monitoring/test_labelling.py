@@ -130,8 +130,10 @@ def test_a_doubt_asks_by_itself_once_within_its_budget() -> None:
     assert "answers are to be labelled: labels-wanted/shop/" in line
     ((request,), _) = read_label_requests(site.store, site.log.keys, "shop")
     assert request.finding == doubt.id
-    (line,) = ask_where_in_doubt(site.source, site.store, RULE, [doubt], now_s=now + 5)
-    assert "cooldown" in line
+    assert ask_where_in_doubt(site.source, site.store, RULE, [doubt], now_s=now + 5) == []  # asked already
+    later = doubt.model_copy(update={"at_s": doubt.at_s + 1, "subject": "calibration", "kind": "outputs"})
+    assert ask_where_in_doubt(site.source, site.store, RULE, [doubt, later], now_s=now + 5) == []  # its cooldown
+    assert len(read_label_requests(site.store, site.log.keys, "shop")[0]) == 1
 
 
 def test_cooldown_and_budget_count_requests_by_itself_alone() -> None:
