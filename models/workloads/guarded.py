@@ -16,7 +16,14 @@ import numpy as np
 from mlratchet.models.errors import DataError, RatchetError
 from mlratchet.models.sources.base import AFTER, Format
 from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject, Target
-from mlratchet.models.sources.record_table import RecordPiece, as_target, merged_rejects, pieces_of_records, targets_in
+from mlratchet.models.sources.record_table import (
+    RecordPiece,
+    as_target,
+    gathered,
+    merged_rejects,
+    pieces_of_records,
+    targets_in,
+)
 from mlratchet.models.tensors.named import Row, example_misfit
 from mlratchet.models.tensors.spec import ONE
 from mlratchet.models.workloads.base import Workload
@@ -119,7 +126,7 @@ def guarded_pieces(
     """The same in tables. Raises ``DataError`` as `reading`."""
     with reading(workload) as last:
         found = workload.record_pieces(objects, fetch, source)
-        for piece in found or ():
+        for piece in gathered(found or ()):
             yield _learnable(piece, workload)
             if piece.table is not None:
                 last.where = piece.table["where"][-1].as_py()
