@@ -46,7 +46,7 @@ SETTINGS = "".join(
     f"RATCHET_{name}=x\n" for name in ("S3_ACCESS_KEY", "S3_SECRET_KEY", "MLFLOW_TRACKING_URI", "PREFECT_API_URL")
 )
 AT_ONCE = 20_000  # rows that are made at once
-EVERY_S = 0.005
+EVERY_S = 0.02
 GIVEN_BACK = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_MMAP_THRESHOLD_": "65536"}
 """What is freed is given back at once, so that what is told is what is held."""
 

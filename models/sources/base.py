@@ -56,6 +56,9 @@ class Format(ABC):
     """In a pipeline file."""
     Options: ClassVar[type[SourceOptions]]
     """What can stand under `source`."""
+    alone: ClassVar[tuple[str, ...]] = ()
+    """How the names of files end of which each is read by itself, whatever lies beside it; empty: all are read
+    together."""
 
     def __init__(self, options: SourceOptions) -> None:
         self.options = options

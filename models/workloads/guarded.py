@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -133,6 +133,15 @@ def guarded_pieces(
     if found is None:
         records = guarded_records(workload, objects, fetch, source)
         yield from pieces_of_records(records, workload.input_spec().tensors)
+
+
+def guarded_groups(
+    workload: Workload, groups: Sequence[Sequence[RawObject]], fetch: Fetch, source: Mapping[str, Any]
+) -> Iterator[tuple[int, RecordPiece]]:
+    """The same of groups of objects, each read by itself: the number of the group beside every piece."""
+    for number, objects in enumerate(groups):
+        for piece in guarded_pieces(workload, list(objects), fetch, source):
+            yield number, piece
 
 
 def _learnable(piece: RecordPiece, workload: Workload) -> RecordPiece:

@@ -207,7 +207,5 @@ def _counts(records: Records, rejects: Collection[Reject], quality: QualityConfi
     aside = f"{in_words(rules)}; e.g. {next(iter(rejects)).reason}" if rejects else ""
     return {
         "rows": Measure(value=float(len(records)), n=len(records)),
-        "rejected_fraction": Measure(
-            value=share(counted(rejects, quality), read), n=read, detail=aside
-        ),
+        "rejected_fraction": Measure(value=share(counted(rejects, quality), read), n=read, detail=aside),
     }

@@ -82,7 +82,7 @@ def test_equals_are_found_in_parts_of_bounded_size_as_in_one(monkeypatch: pytest
     rng = np.random.default_rng(0)
     records = [
         Record(id=f"{number:06d}", x=np.zeros(1), y=int(label), content_sha256=f"{content}")
-        for number, (content, label) in enumerate(zip(rng.integers(0, 4000, 6000), rng.integers(0, 2, 6000)))
+        for number, (content, label) in enumerate(zip(rng.integers(0, 4000, 6000), rng.integers(0, 2, 6000), strict=True))
     ]  # fmt: skip
     held, sides = records_of(records), rng.integers(0, 3, 6000).astype(np.uint8)
 
