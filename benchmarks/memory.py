@@ -192,7 +192,13 @@ def road(folder: Path, megabytes: int, watch: Watch, characters: int = NOTE) -> 
         assert not redelivered(outputs.ids, ours, theirs).changed
     assert len(outputs.ids) == made.rows["test"]
     size = (raw.head("t/rows.csv").size_bytes + raw.head("t/more.csv").size_bytes) >> 20
-    return {"rows": rows, "megabytes": size, "peaks_mb": watch.peaks, "seconds": watch.seconds}
+    return {
+        "rows": rows,
+        "megabytes": size,
+        "characters": characters,
+        "peaks_mb": watch.peaks,
+        "seconds": watch.seconds,
+    }
 
 
 def pipeline() -> Any:
@@ -278,7 +284,7 @@ def by_two_ranks(home: Path, store: Any, made: Any) -> Any:
     return ModelAway(load=TRAINED, arguments=arguments, objects={WEIGHTS: weights})
 
 
-def child(megabytes: int, *, limit: float | None, small: bool, folder: str | None) -> None:
+def child(megabytes: int, *, limit: float | None, small: bool, folder: str | None, characters: int) -> None:
     """Runs the road, after a small one that imports whatever is needed."""
     group = MemoryGroup()
     try:
@@ -289,7 +295,7 @@ def child(megabytes: int, *, limit: float | None, small: bool, folder: str | Non
         if small:
             records.HELD_BYTES = record_shards.SHARD_BYTES = 4 << 20
             record_shards.WRITTEN_BYTES = 8 << 20
-        characters = 8 * NOTE if small else NOTE
+        characters = 8 * NOTE if small else characters
         with tempfile.TemporaryDirectory(dir=folder) as place:
             first = Watch(group)
             road(Path(place, "first"), 1, first, characters)
@@ -304,11 +310,12 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, nargs="*", default=[300, 1000, 3000])
     parser.add_argument("--limit", type=float, help="MB of all processes together")
     parser.add_argument("--small", action="store_true")
+    parser.add_argument("--characters", type=int, default=NOTE, help="of the text of a row")
     parser.add_argument("--child", action="store_true")
     parser.add_argument("--folder")
     args = parser.parse_args()
     if args.child:
-        child(args.megabytes[0], limit=args.limit, small=args.small, folder=args.folder)
+        child(args.megabytes[0], limit=args.limit, small=args.small, folder=args.folder, characters=args.characters)
         return
     import torch
 
@@ -318,6 +325,7 @@ def main() -> None:
     }  # fmt: skip
     for size in args.megabytes:
         command = [sys.executable, __file__, "--child", "--megabytes", str(size)]
+        command += ["--characters", str(args.characters)]
         command += ["--limit", str(args.limit)] if args.limit else []
         command += ["--small"] * args.small + (["--folder", args.folder] if args.folder else [])
         told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env={**os.environ, **GIVEN_BACK})

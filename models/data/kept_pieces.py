@@ -36,7 +36,7 @@ SIZE_BYTES = 8  # that say how many there are unpacked
 
 def reading_identity(code: Any, workload: WorkloadRef, source: SourceOptions, first: Mapping[str, Any]) -> str:
     """`code` as for `dataset_parts`; `first`: what the first delivery decided."""
-    options = source.model_dump(mode="json", exclude={"bucket", "prefix"})
+    options = source.model_dump(mode="json", exclude={"bucket", "prefix", "snapshot"})
     return digest({"code": code, "workload": workload.model_dump(mode="json"), "source": options, "first": dict(first)})
 
 

@@ -80,10 +80,11 @@ def test_a_content_that_is_not_told_is_the_input_s() -> None:
 
 def test_equals_are_found_in_parts_of_bounded_size_as_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
+    told = rng.integers([4000, 2], size=(6000, 2)).tolist()
     records = [
-        Record(id=f"{number:06d}", x=np.zeros(1), y=int(label), content_sha256=f"{content}")
-        for number, (content, label) in enumerate(zip(rng.integers(0, 4000, 6000), rng.integers(0, 2, 6000), strict=True))
-    ]  # fmt: skip
+        Record(id=f"{number:06d}", x=np.zeros(1), y=label, content_sha256=f"{content}")
+        for number, (content, label) in enumerate(told)
+    ]
     held, sides = records_of(records), rng.integers(0, 3, 6000).astype(np.uint8)
 
     def measured() -> Contents:
