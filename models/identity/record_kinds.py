@@ -29,7 +29,7 @@ KINDS = (
     _kind("dataset", r"datasets/[^/]+\.json"),
     _kind("snapshot", r"snapshots/[^/]+\.json"),
     _kind("listing", r"listings/[^/]+/[^/]+\.json"),
-    _kind("reading", r"(readings|rejects)/[^/]+\.json"),
+    _kind("reading", r"(readings|rejects|kept)/[^/]+\.json"),
     _kind("registration", r"registrations/[^/]+\.json"),
     _kind("gate-run", r"gates/[^/]+/[^/]+\.json"),
     _kind("deployment", r"deployments/[^/]+/\d{8}\.json"),
@@ -53,7 +53,7 @@ KINDS = (
 
 
 OF_RECORDS_ALONE = (
-    "versions/", "datasets/", "snapshots/", "listings/", "readings/", "rejects/", "registrations/", "gates/",
+    "versions/", "datasets/", "snapshots/", "listings/", "readings/", "rejects/", "kept/", "registrations/", "gates/",
     "deployments/", "orders/", "adoptions/", "runs/", "findings/", "windows/", "holds/", "answers/", "retrains/",
     "canary/", "label-requests/",
 )  # fmt: skip
