@@ -47,7 +47,7 @@ FOREVER = (
 )  # fmt: skip
 # how often rows have gated, which quarantine is the newest: kept forever, and what they name is not
 COUNTS = ("holdout/", "rejects/")
-REPORTS = ("runs/", "gc/started/", "aside/")  # for reading; they keep nothing alive
+REPORTS = ("runs/", "gc/started/", "aside/", "scores/")  # for reading; they keep nothing alive
 MACHINERY = (  # whoever writes them clears them
     "leases/", "waits/", "gc/running/", "hardware/", "health/", "doctor/", "log/", "label-requests/", "notices/",
 )  # fmt: skip

@@ -57,6 +57,7 @@ class World:
         self.policy = POLICY
         self.names_registration = True  # decisions of before registrations were named by digest do not
         self.approve: Callable[[Registration, int | None], Approvals] | None = None
+        self.revision = "v"  # of the next records
         self.files: dict[str, bytes] = {}  # of the next artifacts; empty: words that name the version
 
     @property
@@ -82,8 +83,8 @@ class World:
         record = Registration(
             name="digits", version=version, work_key=f"{version:064x}", run_id="r", model_id=None,
             source_uri=f"s3://uploads/1/models/m-{version}/artifacts", manifest=manifest.model_dump(mode="json"),
-            manifest_digest=manifest.digest(), weights_key="k", weights_sha256="s", snapshot_id="s", dataset_id="d",
-            rows_key="r", revision="v", parent_version=None, registered_s=0.0,
+            manifest_digest=manifest.digest(), weights_key="k", weights_sha256="s", snapshot_id="s",
+            dataset_id="d", rows_key="r", revision=self.revision, parent_version=None, registered_s=0.0,
         )  # fmt: skip
         self.records[version] = record = publish_registration(RecordStore(self.store, self.keys), record)
         return record
