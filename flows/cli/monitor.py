@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,13 +11,14 @@ import typer
 
 if TYPE_CHECKING:
     from mlratchet.models.monitoring.finding import Finding
+    from mlratchet.models.monitoring.stretch import Stretch
     from mlratchet.models.monitoring.window import Figure
     from mlratchet.tasks.actions.monitor import Story
     from mlratchet.tasks.wiring import Adapters
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
-WINDOWS, FINDINGS = 20, 30  # lines of a table
+WINDOWS, FINDINGS, DRIFTS = 20, 30, 6  # lines of a table
 MARKS = {"alarm": "bold red", "warning": "yellow", "note": "dim"}
 
 
@@ -34,6 +36,9 @@ def monitor(
     pipeline: Annotated[str, typer.Argument(help="Name of a pipeline.")],
     since: Annotated[str, typer.Option(help="How far back: 30m, 12h, 7d.")] = "7d",
     watch: Annotated[bool, typer.Option("--watch", help="Look again, as often as `monitoring.every` says.")] = False,
+    rows: Annotated[
+        int | None, typer.Option(min=50, help="Merge neighbouring windows until they have so many rows.")
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Write the page with plots to this file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -46,7 +51,7 @@ def monitor(
     adapters = open_adapters()
     back_s = seconds_of(since)
     while True:
-        story = _look(adapters, pipeline, back_s, html, as_json=as_json)
+        story = _look(adapters, pipeline, back_s, html, rows=rows, as_json=as_json)
         if not watch:
             return
         _wait(story.config.every)
@@ -58,13 +63,15 @@ def _wait(seconds: float) -> None:
     time.sleep(seconds)
 
 
-def _look(adapters: Adapters, pipeline: str, back_s: float, html: Path | None, *, as_json: bool) -> Story:
+def _look(
+    adapters: Adapters, pipeline: str, back_s: float, html: Path | None, *, rows: int | None, as_json: bool
+) -> Story:
     import time
 
     from mlratchet.flows.cli.output import emit
     from mlratchet.models.errors import ConfigurationError
     from mlratchet.models.profile.windows_page import windows_page
-    from mlratchet.tasks.actions.monitor import story_of, take_up
+    from mlratchet.tasks.actions.monitor import story_of, stretches_by_rows, take_up
 
     take_up(adapters, pipeline)
     story = story_of(adapters, pipeline, since_s=time.time() - back_s)
@@ -74,10 +81,13 @@ def _look(adapters: Adapters, pipeline: str, back_s: float, html: Path | None, *
             html.write_text(page, encoding="utf-8")
         except OSError as error:
             raise ConfigurationError(f"{html}: cannot be written: {error}") from error
+    merged = stretches_by_rows(adapters, story, rows) if rows is not None else []
     if as_json:
-        emit(story.document(), [], as_json=True)
+        told = {"by_rows": [one.document() for one in merged]} if rows is not None else {}
+        emit(story.document() | told, [], as_json=True)
         return story
     show_story(story)
+    show_stretches(merged if rows is not None else [story.stretch] if story.stretch is not None else [])
     if html is not None:
         typer.echo(f"{html}: written")
     return story
@@ -114,6 +124,32 @@ def show_story(story: Story) -> None:
         console.print(f"[{mark}]{finding.severity:8}[/] {where}  {escape(plain(finding.words))}")
     for gap in story.gaps:
         console.print(f"[red]{escape(gap)}[/]")
+
+
+def show_stretches(stretches: Sequence[Stretch]) -> None:
+    """Windows together, with what drifted most over all of their rows."""
+    from mlratchet.models.moments import utc
+    from mlratchet.models.printable import plain
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    if not stretches:
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("together", "windows", "rows", "labelled", "errors", "drift over all of their rows"):
+        table.add_column(title, justify="left" if title.startswith(("together", "drift")) else "right", overflow="fold")
+    for one in stretches[-WINDOWS:]:
+        drifts = [
+            f"{each.field} {each.found.effect:.3g} ({each.found.interval[0]:.3g}-{each.found.interval[1]:.3g})"
+            for each in one.drifts[:DRIFTS]
+        ]
+        table.add_row(
+            f"{utc(one.from_s)} to {utc(one.to_s)}", str(one.windows), f"{one.counts['rows']:,}",
+            f"{one.counts['labelled']:,}", f"{one.counts['errors']:,}", escape(plain("; ".join(drifts) or "-")),
+        )  # fmt: skip
+    Console(highlight=False).print(table)
 
 
 def _told(figure: Figure | None) -> str:

@@ -9,6 +9,9 @@ from mlratchet.models.identity.canonical import digest
 from mlratchet.models.monitoring.actions import ActionRule, refuse_beyond_rate
 from pydantic import Field, field_validator, model_validator
 
+ReferenceName = Literal["last_good", "last_week"]
+REFERENCES: tuple[ReferenceName, ...] = ("last_good", "last_week")
+
 
 class WindowRule(StrictModel):
     """How the log is divided: into stretches of time, or into stretches of so many rows."""
@@ -54,6 +57,15 @@ class QualityRule(StrictModel):
         return value
 
 
+class SampleRule(StrictModel):
+    """Rows of each window that are asked again, in a process of their own: those whose inputs were logged whole."""
+
+    rows: int = Field(default=100, ge=30, le=2000)
+    """At most so many, and as many test rows beside them."""
+    reliance: float = Field(default=0.1, gt=0, lt=1)
+    """Share of what the answers rest on that may move from field to field (total variation, against the test rows)."""
+
+
 class HardwareRule(StrictModel):
     """Training and serving against this pipeline's own history."""
 
@@ -93,7 +105,15 @@ class MonitoringConfig(StrictModel):
     """Field -> its own minimum_effect."""
     ignore: tuple[str, ...] = Field(default=(), strict=False)
     """Fields whose drift says nothing: a running number, the time of a request."""
+    references: tuple[ReferenceName, ...] = Field(
+        default=REFERENCES, strict=False, exclude_if=lambda value: value == REFERENCES
+    )
+    """What a window is compared with beside the test rows: the last window in which nothing was found, and that of the
+    same hour a week before. What differs from them may warn; alarms come from the test rows alone."""
     quality: QualityRule = QualityRule()
+    sample: SampleRule | None = Field(default=None, exclude_if=lambda value: value is None)
+    """What the model relies on (Integrated Gradients) and what the version before says of the same rows, window by
+    window; null: neither is asked."""
     latency_ms: float | None = Field(default=None, gt=0)
     """A request should be answered within it; null: not held against anything."""
     latency_share: float = Field(default=0.99, gt=0.5, lt=1)
@@ -113,6 +133,13 @@ class MonitoringConfig(StrictModel):
     def _acts_within_the_rate(self) -> MonitoringConfig:
         refuse_beyond_rate(self.actions, self.windows.seconds, self.false_alarms_per_year)
         return self
+
+    @field_validator("references")
+    @classmethod
+    def _are_named_once(cls, names: tuple[ReferenceName, ...]) -> tuple[ReferenceName, ...]:
+        if len(set(names)) != len(names):
+            raise ValueError(f"got {', '.join(names)}, expected each of {', '.join(REFERENCES)} at most once")
+        return names
 
     @field_validator("effects")
     @classmethod

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from mlratchet.models.errors import SecurityError
+from mlratchet.models.monitoring.asking_again import forgiving
 from mlratchet.models.monitoring.collecting import DueWindow, LogSource, collect, due
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.finding import publish_finding
 from mlratchet.models.monitoring.look import Measured, Watched, measure_window
+from mlratchet.models.monitoring.past import PastWindows
 from mlratchet.models.monitoring.policy import publish_policy
 from mlratchet.models.monitoring.window import (
     WindowRecord,
@@ -51,6 +54,7 @@ def look(
         return []
     publish_policy(store, config)
     earlier = list(windows_of(store, source.pipeline, most=HISTORY)) if before is not None else []
+    past = PastWindows(store, source.pipeline)
     made: list[Measured] = []
     for one in windows[:most]:
         watched = _watched(one, before, watched_of)
@@ -59,17 +63,23 @@ def look(
         measured = measure_window(
             collect(source, watched, before, one.edges), watched, before, _usual(earlier, watched), config,
             number=before.number + 1 if before is not None else 1,
+            past=past.of(config.references, before, one.edges),
         )  # fmt: skip
         before = _publish(store, measured)
         earlier.append(before)
+        past.add(before)
         made.append(measured)
     return made
 
 
 def _watched(one: DueWindow, before: WindowRecord | None, watched_of: WatchedOf) -> Watched | None:
     if one.version is not None and one.generation is not None:
-        return watched_of(one.version, one.generation)
-    return watched_of(before.version, before.generation) if before is not None else None
+        found = watched_of(one.version, one.generation)
+    elif before is not None:
+        found = watched_of(before.version, before.generation)
+    else:
+        return None
+    return replace(found, ask=forgiving(found.ask))  # a look goes on without; the next has the same windows
 
 
 def _usual(earlier: list[WindowRecord], watched: Watched) -> list[WindowRecord]:

@@ -12,8 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlratchet.models.moments import utc
+from mlratchet.models.monitoring.asking_again import SHIFT, moved_most
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.finding import Finding, FindingKind, Severity, WindowSpan, at_least
+from mlratchet.models.monitoring.measure.calibration import CALIBRATION
+from mlratchet.models.monitoring.measure.calibration import MOST as MOST_UNCALIBRATED
 from mlratchet.models.monitoring.measure.columns import CONFIDENCE, PREDICTION, ColumnDrift
 from mlratchet.models.monitoring.measure.estimate import MARK
 from mlratchet.models.monitoring.measure.service import MOST_REFUSED
@@ -45,6 +48,10 @@ class Concern:
     n: int
     effect: float | None = None
     interval: tuple[float, float] | None = None
+    reference: str = ""
+    """What it was compared with; empty: the test rows."""
+    evidence: Mapping[str, str] = field(default_factory=dict)
+    """What it rests on beside them -> its digest."""
 
     @property
     def key(self) -> str:
@@ -70,13 +77,14 @@ def finding_of(concern: Concern, scene: Scene) -> Finding:
     """The document."""
     evidence = {"window_before": scene.before} if scene.before else {}
     evidence |= {"reference": scene.reference_digest} if scene.reference_digest else {}
+    evidence |= concern.evidence
     evidence |= {f"labels_{at + 1}": sha256 for at, sha256 in enumerate(scene.label_files)}
     return Finding(
         pipeline=scene.pipeline, version=scene.version, generation=scene.generation, window=scene.window,
         kind=concern.kind, subject=concern.subject, severity=concern.severity, measure=concern.measure,
         effect=concern.effect, interval=concern.interval, n=concern.n, threshold=concern.threshold,
         method=concern.method, words=concern.words, evidence=evidence,
-        reference=f"test rows of version {scene.version}" if scene.reference_digest else "",
+        reference=concern.reference or (f"test rows of version {scene.version}" if scene.reference_digest else ""),
         policy=scene.config.digest(), at_s=scene.window.to_s,
     )  # fmt: skip
 
@@ -166,12 +174,12 @@ def _interval(figure: Figure) -> tuple[float, float] | None:
     return (figure.low, figure.high) if figure.low is not None and figure.high is not None else None
 
 
-def of_drift(found: list[ColumnDrift], reference: Reference, config: MonitoringConfig) -> list[Concern]:
+def of_drift(found: list[ColumnDrift], config: MonitoringConfig, importance: Mapping[str, float]) -> list[Concern]:
     """Columns whose drift is surely above what matters, ranked by what the model relies on times how far they moved."""
-    even = 1 / max(1, len(reference.importance) or len(found))
+    even = 1 / max(1, len(importance) or len(found))
 
     def weight(one: ColumnDrift) -> float:
-        return reference.importance.get(one.field, even) * one.found.effect
+        return importance.get(one.field, even) * one.found.effect
 
     concerns = []
     for one in sorted(found, key=lambda each: (-weight(each), each.column)):
@@ -179,7 +187,7 @@ def of_drift(found: list[ColumnDrift], reference: Reference, config: MonitoringC
         least = config.effect_of(one.field)
         if one.field in config.ignore or one.found.least <= least:
             continue
-        share = reference.importance.get(one.field)
+        share = importance.get(one.field)
         relied = f"; the model relies on it for {share:.0%}" if share is not None else ""
         moved = f": {one.moved}" if one.moved else ""
         concerns.append(
@@ -191,6 +199,36 @@ def of_drift(found: list[ColumnDrift], reference: Reference, config: MonitoringC
             )
         )  # fmt: skip
     return concerns
+
+
+def of_reliance(figures: Mapping[str, Figure], config: MonitoringConfig) -> list[Concern]:
+    """That the answers of this window rest on other fields than those of the test rows."""
+    moved = figures.get(SHIFT)
+    if config.sample is None or moved is None or moved.low is None or moved.low <= config.sample.reliance:
+        return []
+    return [
+        Concern(
+            kind="outputs", subject=SHIFT, severity="warning", measure="total_variation", effect=moved.value,
+            interval=_interval(moved), n=moved.n, threshold=f"<= {config.sample.reliance:g}", method=INTERVAL_METHOD,
+            words=f"the answers rest on other fields, {span(moved)} moved: {moved_most(figures)}",
+        )
+    ]  # fmt: skip
+
+
+def of_calibration(figures: Mapping[str, Figure], reference: Reference) -> list[Concern]:
+    """That a confidence means another thing than on the test rows; the estimate without labels rests on it."""
+    moved = figures.get(CALIBRATION)
+    if moved is None or moved.low is None or moved.low <= MOST_UNCALIBRATED:
+        return []
+    ece, then = figures.get("ece"), reference.figures.get("ece")
+    errors = f"; ece {span(ece)}, {then.value:.3g} on the test rows" if ece is not None and then is not None else ""
+    return [
+        Concern(
+            kind="outputs", subject="calibration", severity="warning", measure=CALIBRATION, effect=moved.value,
+            interval=_interval(moved), n=moved.n, threshold=f"<= {MOST_UNCALIBRATED:g}", method=INTERVAL_METHOD,
+            words=f"confidences mean another thing: right answers are {span(moved)} from what they meant{errors}",
+        )
+    ]  # fmt: skip
 
 
 def of_missing(now: Mapping[str, Figure], reference: Reference) -> list[Concern]:

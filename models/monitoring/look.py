@@ -18,12 +18,16 @@ from mlratchet.models.evaluation.statistics.proportions import clopper_pearson
 from mlratchet.models.inference_log.columns import FIELD
 from mlratchet.models.inference_log.reading import UnreadableFileError
 from mlratchet.models.metrics.base import Metric
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.monitoring import judging
+from mlratchet.models.monitoring.asking_again import Asks, drawn, figures_of, relied_on
+from mlratchet.models.monitoring.comparing import compared
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.cutting import Edges
 from mlratchet.models.monitoring.finding import Finding, WindowSpan
 from mlratchet.models.monitoring.hardware import slower_than_usual
 from mlratchet.models.monitoring.measure.answers import TaskFacts, confidences_of, labelled_rows, outputs_of
+from mlratchet.models.monitoring.measure.calibration import CALIBRATION, calibration_drift
 from mlratchet.models.monitoring.measure.columns import (
     CONFIDENCE,
     PREDICTION,
@@ -37,6 +41,7 @@ from mlratchet.models.monitoring.measure.columns import (
 from mlratchet.models.monitoring.measure.estimate import estimated_accuracy
 from mlratchet.models.monitoring.measure.quality import Slice, measure_quality, name_on
 from mlratchet.models.monitoring.measure.service import Values, measure_service, requests_of, service_limits
+from mlratchet.models.monitoring.past import PastWindow
 from mlratchet.models.monitoring.reference import Promise, Reference
 from mlratchet.models.monitoring.sketches import Sketch, sketch_from_json
 from mlratchet.models.monitoring.state import WatchState
@@ -62,6 +67,8 @@ class Watched:
     reference_digest: str
     after_s: float
     """Seconds after its request by which a label counts."""
+    ask: Asks | None = None
+    """Asks the programs again about a sample of rows; None: nobody is asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +98,7 @@ class Measured:
 
 def measure_window(
     rows: WindowRows, watched: Watched, before: WindowRecord | None, earlier: Sequence[WindowRecord],
-    config: MonitoringConfig, *, number: int,
+    config: MonitoringConfig, *, number: int, past: Sequence[PastWindow] = (),
 ) -> Measured:  # fmt: skip
     """Measure, judge, and carry the state on.
 
@@ -102,8 +109,9 @@ def measure_window(
         earlier: Records of this version before it, oldest first, for what is usual.
         config: The policy.
         number: Of the record.
+        past: What it is compared with beside the test rows.
     """
-    taken = _take_up(rows, watched)
+    taken = _take_up(rows, watched, config.sample.rows if config.sample is not None and watched.ask else 0)
     problems = (*rows.problems, *taken.problems)
     span = WindowSpan(
         from_s=rows.edges[0], to_s=rows.edges[1], rows=taken.counts["all"], files=rows.files, whole=not problems
@@ -112,7 +120,15 @@ def measure_window(
     found = _measure(rows, taken, watched, state, config)
     concerns = judging.of_log(problems, span.rows)
     if not problems:
+        if taken.sample is not None and watched.ask is not None:
+            found.figures |= figures_of(watched.ask(taken.sample))
         concerns = _concerns(found, taken, watched, earlier, config)
+        beside = compared(
+            past, taken.sketches, found.figures, watched.reference, config, version=watched.version,
+            lower=_is_better_lower(watched), importance=importance_of(watched.reference, found.figures),
+        )  # fmt: skip
+        found.figures |= beside.figures
+        concerns += beside.concerns
         sounded = state.alarm.update({name: (one.values, one.at_s) for name, one in found.streams.items()})
         promises = promises_of(watched.reference)
         concerns += judging.alarms(sounded, found.figures, promises, config, concerns)
@@ -128,7 +144,7 @@ def measure_window(
         generation=watched.generation, window=span, labels_to_s=rows.label_span_s[1], problems=problems,
         counts=dict(taken.counts) | dict(found.counts), figures=found.figures, sketches=kept(taken.sketches),
         state=state.to_json(), open=after, findings=tuple(one.id for one in findings),
-        reference=watched.reference_digest, policy=config.digest(),
+        reference=watched.reference_digest, policy=config.digest(), compared_with=tuple(one.words for one in past),
     )  # fmt: skip
     return Measured(record=record, findings=findings, drifts=tuple(found.drifts))
 
@@ -143,13 +159,14 @@ class _Taken:
     confidence: np.ndarray[Any, Any]
     refusals: Counter[str]
     disagreed: Counter[str]
+    sample: pa.Table | None
     problems: tuple[str, ...]
 
 
 REQUEST_COLUMNS = ("row", "received_s", "latency_ms", "status")
 
 
-def _take_up(rows: WindowRows, watched: Watched) -> _Taken:
+def _take_up(rows: WindowRows, watched: Watched, sampled: int) -> _Taken:
     counts: Counter[str] = Counter()
     refusals: Counter[str] = Counter()
     parts: list[Mapping[str, Sketch]] = []
@@ -157,6 +174,7 @@ def _take_up(rows: WindowRows, watched: Watched) -> _Taken:
     sure: list[np.ndarray[Any, Any]] = []
     answers: dict[str, dict[tuple[str, int], str]] = {"champion": {}, "shadow": {}, "previous": {}}
     problems: list[str] = []
+    sample: pa.Table | None = None
     for table in _readable(rows.tables, problems):
         counts["all"] += table.num_rows
         _remember_answers(table, answers)
@@ -169,6 +187,8 @@ def _take_up(rows: WindowRows, watched: Watched) -> _Taken:
         counts["rows"] += answered.num_rows
         counts["other_versions"] += int(pc.sum(pc.not_equal(clients["version"], watched.version)).as_py() or 0)
         if answered.num_rows:
+            if sampled:
+                sample = drawn([answered] if sample is None else [sample, answered], sampled)
             parts.append(sketches_of(answered, watched.reference, watched.facts))
             held = confidences_of(outputs_of(answered["output"], watched.facts)[0], watched.facts)
             if held is not None:
@@ -177,7 +197,7 @@ def _take_up(rows: WindowRows, watched: Watched) -> _Taken:
     return _Taken(
         counts=counts, sketches=together(parts), requests=together_s, refusals=refusals,
         confidence=np.concatenate(sure) if sure else np.zeros(0), disagreed=_disagreements(answers),
-        problems=tuple(problems),
+        sample=sample, problems=tuple(problems),
     )  # fmt: skip
 
 
@@ -306,13 +326,33 @@ def _measure_quality(
     overall = quality.streams.get(f"quality/{metric.name}")
     if overall is not None:
         found.figures[f"{metric.name}_since_promotion"] = state.bound(metric, overall.values)
+    _measure_calibration(found, labelled.rows, watched)
     state.learn(labelled.rows, watched.facts)
+
+
+def _measure_calibration(found: _Found, rows: RowOutputs, watched: Watched) -> None:
+    """Against the reliability of the test rows as it was: what was learnt since follows a drift."""
+    then, sure = watched.reference.reliability, confidences_of(rows.output, watched.facts)
+    if then is not None and sure is not None and len(sure):
+        figure = calibration_drift(sure, (rows.output.argmax(axis=1) == rows.y).astype(np.float64), then)
+        if figure is not None:
+            found.figures[CALIBRATION] = figure
 
 
 def watched_metric(watched: Watched) -> Metric | None:
     """The one that was promised."""
     name = watched.reference.promises[0].metric if watched.reference.promises else ""
     return next((metric for metric in watched.metrics if metric.name == name), None)
+
+
+def importance_of(reference: Reference, figures: Mapping[str, Figure]) -> Mapping[str, float]:
+    """Field -> what the model relies on, on its test rows: as its gates judged it, else as it was asked again."""
+    return reference.importance or relied_on(figures)
+
+
+def _is_better_lower(watched: Watched) -> bool:
+    metric = watched_metric(watched)
+    return metric is not None and metric.direction == "lower"
 
 
 def promises_of(reference: Reference) -> dict[str, Promise]:
@@ -339,13 +379,13 @@ def limits_of(watched: Watched, config: MonitoringConfig) -> dict[str, float]:
 def _concerns(
     found: _Found, taken: _Taken, watched: Watched, earlier: Sequence[WindowRecord], config: MonitoringConfig
 ) -> list[judging.Concern]:
-    metric = watched_metric(watched)
-    lower = metric is not None and metric.direction == "lower"
     most = taken.refusals.most_common(1)
     refusals = f", most of them with: {most[0][0]}" if most else ""
     recent = [one.figures for one in earlier[-RECENT:]]
-    concerns = judging.of_quality(found.figures, promises_of(watched.reference), lower)
-    concerns += judging.of_drift(found.drifts, watched.reference, config)
+    concerns = judging.of_quality(found.figures, promises_of(watched.reference), _is_better_lower(watched))
+    concerns += judging.of_drift(found.drifts, config, importance_of(watched.reference, found.figures))
+    concerns += judging.of_calibration(found.figures, watched.reference)
+    concerns += judging.of_reliance(found.figures, config)
     concerns += judging.of_missing(found.missing, watched.reference)
     concerns += judging.of_service(found.figures, recent, config, refusals)
     slow = slower_than_usual(

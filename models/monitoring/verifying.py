@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.models.inference_log.reading import list_log
+from mlratchet.models.monitoring.asking_again import forgiving
 from mlratchet.models.monitoring.collecting import LogSource, collect
 from mlratchet.models.monitoring.finding import Finding
 from mlratchet.models.monitoring.following import HISTORY
 from mlratchet.models.monitoring.look import Watched, measure_window
+from mlratchet.models.monitoring.past import PastWindows
 from mlratchet.models.monitoring.policy import load_policy
 from mlratchet.models.monitoring.window import WindowRecord, load_window, window_numbers
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore, StorageError
 
 Outcome = Literal["confirmed", "differs", "erased", "cannot"]
+ASKED_AGAIN = ("inputs", "outputs")  # kinds of findings that say what the answers rest on
 SHOWN = ("effect", "interval", "n", "severity", "words", "threshold")
 
 
@@ -48,10 +51,14 @@ def verify_finding(
         config = load_policy(store, finding.policy)
         before = _record_before(finding, store)
         watched = watched_of(finding.version, finding.generation, finding.evidence.get("reference", ""))
+        if finding.kind not in ASKED_AGAIN:
+            watched = replace(watched, ask=forgiving(watched.ask))
         earlier = _earlier(store, before, finding) if before is not None else []
+        edges = (finding.window.from_s, finding.window.to_s)
         again = measure_window(
-            collect(source, watched, before, (finding.window.from_s, finding.window.to_s)), watched, before, earlier,
-            config, number=before.number + 1 if before is not None else 1,
+            collect(source, watched, before, edges), watched, before, earlier, config,
+            number=before.number + 1 if before is not None else 1,
+            past=PastWindows(store, finding.pipeline).of(config.references, before, edges),
         )  # fmt: skip
     except (ObjectNotFound, ConfigurationError, SecurityError, StorageError) as error:
         return Verification(outcome="cannot", words=str(error))

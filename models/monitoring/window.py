@@ -25,6 +25,7 @@ from pydantic import Field, ValidationError
 logger = logging.getLogger(__name__)
 
 WINDOWS = "windows/"
+AGAINST = " against "  # in the subject of what differs from another window alone
 NUMBERED = re.compile(r"/(\d{8})\.json$")
 
 
@@ -70,6 +71,8 @@ class WindowRecord(StrictModel):
     """Their ids."""
     reference: str = ""
     """Digest of what it was compared with."""
+    compared_with: tuple[str, ...] = Field(default=(), strict=False, exclude_if=lambda value: not value)
+    """And with which windows before it, or why with none, a line for each reference that the policy names."""
     policy: str
     """Digest of the `monitoring` section."""
 
@@ -88,8 +91,10 @@ class WindowRecord(StrictModel):
 
     @property
     def is_good(self) -> bool:
-        """Whether it is whole, has rows and nothing is found in it: what a later window may be compared with."""
-        return self.window.whole and self.window.rows > 0 and not self.findings and not self.open
+        """Whether it is whole, has rows and nothing is found in it: what a later window may be compared with. That it
+        differs from another window alone is no fault of it: else no window after a step were good."""
+        found = [key for key in self.open if AGAINST not in key]
+        return self.window.whole and self.window.rows > 0 and not found
 
 
 def window_key(pipeline: str, number: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from mlratchet.models.errors import ConfigurationError, RatchetError
@@ -21,6 +22,7 @@ from mlratchet.models.monitoring.following import look
 from mlratchet.models.monitoring.hardware import SlowHardware, TrainingSpeed, slow_hardware
 from mlratchet.models.monitoring.look import Measured
 from mlratchet.models.monitoring.reference import Reference, load_reference
+from mlratchet.models.monitoring.stretch import Stretch, by_rows, stretch_of
 from mlratchet.models.monitoring.verifying import Verification, verify_finding
 from mlratchet.models.monitoring.window import WindowRecord, gaps_in, windows_of
 from mlratchet.models.ports.storage import ObjectNotFound
@@ -56,6 +58,11 @@ class Story:
     reference: Reference | None = None
     versions: tuple[int, ...] = field(default=())
 
+    @cached_property
+    def stretch(self) -> Stretch | None:
+        """All windows of the newest version, merged."""
+        return stretch_of(self.windows, self.reference, self.config)
+
     def document(self) -> dict[str, Any]:
         """As JSON; sketches and the state of the alarm are left out."""
         windows = [one.model_dump(mode="json", exclude={"sketches", "state"}) for one in self.windows]
@@ -63,6 +70,7 @@ class Story:
         return {
             "pipeline": self.pipeline, "windows": windows, "findings": findings, "gaps": list(self.gaps),
             "monitoring": self.config.model_dump(mode="json"),
+            "stretch": self.stretch.document() if self.stretch is not None else None,
         }  # fmt: skip
 
 
@@ -146,6 +154,19 @@ def story_of(adapters: Adapters, name: str, *, since_s: float) -> Story:
         pipeline=name, config=watch.config, windows=windows, findings=tuple(findings), gaps=gaps_in(windows),
         reference=reference, versions=tuple(sorted({one.version for one in windows})),
     )  # fmt: skip
+
+
+def stretches_by_rows(adapters: Adapters, story: Story, rows: int) -> list[Stretch]:
+    """The windows of a story, merged until each stretch has so many rows; nothing is read of the log."""
+    found = []
+    for some in by_rows(story.windows, rows):
+        reference = None
+        with suppress(ObjectNotFound):
+            reference = load_reference(adapters.store, story.pipeline, some[-1].reference)
+        one = stretch_of(some, reference, story.config)
+        if one is not None:
+            found.append(one)
+    return found
 
 
 def find_finding(adapters: Adapters, what: str) -> Finding:

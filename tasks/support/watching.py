@@ -9,6 +9,8 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.decisions.decision import load_decision
@@ -32,7 +34,9 @@ from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.ports.storage import ObjectNotFound
 from mlratchet.models.profile.rows import RowLayout, blocks
 from mlratchet.models.registration.record import Registration
+from mlratchet.models.workloads.parts import features_away, fields_of_parts
 from mlratchet.tasks.actions.data import find_dataset
+from mlratchet.tasks.support.asking_again import AskAgain
 from mlratchet.tasks.support.brought import brought
 from mlratchet.tasks.support.open_version import signature_of_version
 from mlratchet.tasks.support.versions import registration_of
@@ -85,13 +89,25 @@ class WatchedLog:
         objective = objective_of(signature.task)
         facts = TaskFacts(task=signature.task, classes=signature.classes, by_query=objective.by_query)
         metrics = [one for one in objective.metrics(signature.classes) if "_class_" not in one.name]
-        reference = self._reference(record, facts, metrics, digest)
+        reference = self._reference(record, signature, facts, metrics, digest)
         return Watched(
             pipeline=self.name, version=version, generation=generation, facts=facts, metrics=metrics,
             reference=reference, reference_digest=reference.digest(), after_s=self.source.after_s,
+            ask=self._ask(record, signature),
         )  # fmt: skip
 
-    def _reference(self, record: Registration, facts: TaskFacts, metrics: list[Any], digest: str) -> Reference:
+    def _ask(self, record: Registration, signature: Signature) -> AskAgain | None:
+        """Of a pipeline that declares it, whose log holds fields."""
+        if self.config.sample is None or signature.input.example is None:
+            return None
+        manifest = find_dataset(self.adapters, self.name, str(record.version)).manifest
+        return AskAgain(
+            adapters=self.adapters, name=self.name, record=record, manifest=manifest, rows=self.config.sample.rows
+        )
+
+    def _reference(
+        self, record: Registration, signature: Signature, facts: TaskFacts, metrics: list[Any], digest: str
+    ) -> Reference:
         store = self.adapters.store
         if digest:
             return load_reference(store, self.name, digest)
@@ -102,7 +118,7 @@ class WatchedLog:
         rows = load_rows(store, record.rows_key)
         made = reference_of(
             self.name, record.version, record.dataset_id, rows, self._columns(record), facts, metrics, self.config,
-            slice_columns=self._slice_columns(), importance=importance_of(self.adapters, record),
+            slice_columns=self._slice_columns(), importance=importance_of(self.adapters, record, signature),
         )  # fmt: skip
         publish_reference(store, made)
         return made
@@ -147,7 +163,7 @@ def _has_media(layout: RowLayout) -> bool:
     return any(one.kind in (*BY_DIGEST, "text", "letters") for one in layout.fields)
 
 
-def importance_of(adapters: Adapters, record: Registration) -> dict[str, float]:
+def importance_of(adapters: Adapters, record: Registration, signature: Signature) -> dict[str, float]:
     """Field -> what the version relies on, of the attributions that its gates judged; empty where nobody asked."""
     for run in list_gate_runs(adapters.store, record.work_key):
         with suppress(RatchetError, ValueError, KeyError, TypeError):
@@ -156,7 +172,13 @@ def importance_of(adapters: Adapters, record: Registration) -> dict[str, float]:
                 continue
             told = json.loads(adapters.store.get(f"attributions/{digest}.json", sha256=digest))
             names, values = told["names"], told["models"]["candidate"]["importance"]
-            return by_field(dict(zip(names, values, strict=True)))
+            about = signature.input.example
+            if about is None:
+                return by_field(dict(zip(names, values, strict=True)))
+            parts = names or [f"{signature.tensors[0].name}[{at}]" for at in range(len(values))]
+            fields, table = fields_of_parts(parts, features_away(about))
+            sizes = np.abs(np.asarray([value or 0.0 for value in values]))
+            return dict(zip(fields, (sizes @ table).tolist(), strict=True))
     return {}
 
 

@@ -10,6 +10,7 @@ from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.inference_log.config import LabelsConfig
 from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.monitoring.asking_again import Asks
 from mlratchet.models.monitoring.collecting import LogSource
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.following import look
@@ -105,6 +106,7 @@ class Site:
             importance={"price": 0.7, "region": 0.3},
         )  # fmt: skip
         self.now_s = BEGIN_S
+        self.ask: Asks | None = None
 
     def serve(self, *minutes: Traffic) -> None:
         """Traffic that is written down, with its labels."""
@@ -120,6 +122,7 @@ class Site:
         return Watched(
             pipeline="shop", version=version, generation=generation, facts=FACTS, metrics=self.metrics,
             reference=reference, reference_digest=reference.digest(), after_s=self.source.after_s,
+            ask=self.ask,
         )  # fmt: skip
 
     def look(self, now_s: float | None = None, most: int | None = None) -> list[Measured]:
