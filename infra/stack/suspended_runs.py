@@ -19,6 +19,8 @@ from prefect.client.schemas.objects import FlowRun
 if TYPE_CHECKING:
     from mlratchet.models.decisions.waiting import WaitingRun
     from mlratchet.models.identity.signed_records import RecordStore
+    from mlratchet.models.inference_log.config import LabelsConfig
+    from mlratchet.models.ports.storage import ObjectStore
 
 SUSPENDED = "Suspended"  # the name of their state
 LOOK_S = 5.0  # seconds between two looks at a canary, and
@@ -96,7 +98,13 @@ class SuspendedRuns:
             waiting,
             seen=heads.mark(waiting.pipeline, "canary"),
             now_s=time.time(),
+            labels_in=self._labels_in,
         )
         took_s = time.monotonic() - began
         self._next_look[waiting.run] = time.monotonic() + max(LOOK_S, took_s * REST)
         return why
+
+    def _labels_in(self, labels: LabelsConfig) -> ObjectStore | None:
+        from mlratchet.infra.storage.opening import open_bucket
+
+        return open_bucket(self._settings, labels.bucket or self._settings.raw_bucket) if labels.prefix else None

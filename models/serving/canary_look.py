@@ -6,6 +6,7 @@ Whoever looks reads the same: the run that watches it, the worker that resumes t
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from mlratchet.models.gates.live import LiveEvidence
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.gates.result import CheckResult
 from mlratchet.models.identity.keys import Keys
+from mlratchet.models.inference_log.brought import brought_labels
 from mlratchet.models.inference_log.config import LabelsConfig
 from mlratchet.models.inference_log.labels import labelled
 from mlratchet.models.inference_log.reading import read_log
@@ -75,6 +77,7 @@ def look(
     chain: Chain,
     *,
     now_s: float,
+    labels_in: ObjectStore | None = None,
     stopped: str = "",
 ) -> Looked:
     """Evidence up to the moment up to which the log is complete, its checks, and the one thing to do.
@@ -86,6 +89,7 @@ def look(
         entry: The newest of its canary, which was made under an entry of `chain`.
         chain: The ledger.
         now_s: The clock, seconds since the epoch.
+        labels_in: The bucket into which labels are brought as objects, where the file declares a prefix.
         stopped: Who ends it, and why.
     """
     champion = chain.links[entry.generation - 1].entry.version
@@ -93,7 +97,10 @@ def look(
         store, keys, entry.name, since_s=entry.began_s, until_s=max(now_s, entry.began_s), columns=COLUMNS
     )
     quality = any(isinstance(check, LiveQualityCheck) for check in watch.checks)
-    labels = labelled(stretch, store, keys, watch.labels, now_s=now_s) if quality and stretch.table.num_rows else None
+    labels = None
+    if quality and stretch.table.num_rows:
+        brought = brought_labels(labels_in, watch.labels) if labels_in is not None else None
+        labels = labelled(stretch, store, keys, watch.labels, now_s=now_s, brought=brought)
     problems = (*stretch.problems, *(labels.problems if labels is not None else ()))
     live = live_evidence(
         stretch.table,
@@ -119,7 +126,14 @@ def results_of(checks: tuple[LiveCheck, ...], live: LiveEvidence) -> tuple[Check
 
 
 def canary_goes_on(
-    store: ObjectStore, keys: Keys, chain: Chain, waiting: WaitingRun, *, seen: Seen, now_s: float
+    store: ObjectStore,
+    keys: Keys,
+    chain: Chain,
+    waiting: WaitingRun,
+    *,
+    seen: Seen,
+    now_s: float,
+    labels_in: Callable[[LabelsConfig], ObjectStore | None] = lambda _: None,
 ) -> str:
     """Why a run whose version is in its canary has to be taken up again; empty while it waits.
 
@@ -130,6 +144,7 @@ def canary_goes_on(
         waiting: What the run wrote down.
         seen: The newest entry of the canary that this installation has seen.
         now_s: The clock, seconds since the epoch.
+        labels_in: Opens the bucket into which labels are brought; None where none are.
 
     Raises ``SecurityError`` for a canary that cannot be relied on.
     """
@@ -141,5 +156,6 @@ def canary_goes_on(
     over = why_over(entry, chain, now_s=now_s)
     if over:
         return f"its canary is over: {over}"
-    move = look(store, keys, CanaryWatch.model_validate_json(waiting.watch), entry, chain, now_s=now_s).move
+    watch = CanaryWatch.model_validate_json(waiting.watch)
+    move = look(store, keys, watch, entry, chain, now_s=now_s, labels_in=labels_in(watch.labels)).move
     return "" if move.do == "wait" else move.why
