@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mlratchet.models.identity.signed_records import RecordStore
     from mlratchet.models.inference_log.config import LabelsConfig
     from mlratchet.models.ports.storage import ObjectStore
+    from mlratchet.models.serving.canary_reader import CanaryReader
 
 SUSPENDED = "Suspended"  # the name of their state
 LOOK_S = 5.0  # seconds between two looks at a canary, and
@@ -43,6 +44,7 @@ class SuspendedRuns:
     def __init__(self, home: Path) -> None:
         self._home = home
         self._next_look: dict[str, float] = {}  # run in its canary -> when to look again, by the monotonic clock
+        self._readers: dict[str, CanaryReader] = {}  # pipeline -> what the looks at its canary have read
 
     @cached_property
     def _settings(self) -> Settings:
@@ -89,17 +91,20 @@ class SuspendedRuns:
         from mlratchet.infra.ledger.heads import open_heads
         from mlratchet.infra.ledger.objects import ObjectLedger
         from mlratchet.models.serving.canary_look import canary_goes_on
+        from mlratchet.models.serving.canary_reader import CanaryReader
 
         heads, keys = open_heads(self._settings, writes=False), InstalledKeys(self._settings)
+        reader = self._readers.setdefault(waiting.pipeline, CanaryReader(self._store, keys, self._labels_in))
         why = canary_goes_on(
             self._store,
-            keys,
+            reader,
             ObjectLedger(self._store, keys, heads).chain(waiting.pipeline),
             waiting,
             seen=heads.mark(waiting.pipeline, "canary"),
             now_s=time.time(),
-            labels_in=self._labels_in,
         )
+        if why:  # it is over, or another process goes on with it
+            del self._readers[waiting.pipeline]
         took_s = time.monotonic() - began
         self._next_look[waiting.run] = time.monotonic() + max(LOOK_S, took_s * REST)
         return why

@@ -6,7 +6,6 @@ Whoever looks reads the same: the run that watches it, the worker that resumes t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -22,11 +21,7 @@ from mlratchet.models.gates.judge import judge
 from mlratchet.models.gates.live import LiveEvidence
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.gates.result import CheckResult
-from mlratchet.models.identity.keys import Keys
-from mlratchet.models.inference_log.brought import brought_labels
 from mlratchet.models.inference_log.config import LabelsConfig
-from mlratchet.models.inference_log.labels import labelled
-from mlratchet.models.inference_log.reading import read_log
 from mlratchet.models.ledger.chain import Chain
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.promotion.canary.chain import Seen, newest_canary
@@ -34,8 +29,9 @@ from mlratchet.models.promotion.canary.config import CanaryConfig, live_checks
 from mlratchet.models.promotion.canary.entry import CanaryEntry
 from mlratchet.models.promotion.canary.plan import Move, next_move
 from mlratchet.models.promotion.canary.verify import why_over
+from mlratchet.models.serving.canary_reader import CanaryReader
 from mlratchet.models.serving.config import ServingConfig
-from mlratchet.models.serving.live_evidence import COLUMNS, LiveCounts, live_evidence
+from mlratchet.models.serving.live_evidence import LiveCounts, live_evidence
 from pydantic import Field
 
 AnyLive = Annotated[
@@ -70,53 +66,53 @@ class Looked:
 
 
 def look(
-    store: ObjectStore,
-    keys: Keys,
+    reader: CanaryReader,
     watch: CanaryWatch,
     entry: CanaryEntry,
     chain: Chain,
     *,
     now_s: float,
-    labels_in: ObjectStore | None = None,
     stopped: str = "",
 ) -> Looked:
     """Evidence up to the moment up to which the log is complete, its checks, and the one thing to do.
 
+    What came later and is in the log already lets it go on to the next share, and pulls it back; it settles nothing.
+
     Args:
-        store: The store bucket.
-        keys: Whom to believe.
+        reader: Of the log; whoever looks again hands over the same one, which reads what is new.
         watch: Of the pipeline.
         entry: The newest of its canary, which was made under an entry of `chain`.
         chain: The ledger.
         now_s: The clock, seconds since the epoch.
-        labels_in: The bucket into which labels are brought as objects, where the file declares a prefix.
         stopped: Who ends it, and why.
     """
     champion = chain.links[entry.generation - 1].entry.version
-    stretch = read_log(
-        store, keys, entry.name, since_s=entry.began_s, until_s=max(now_s, entry.began_s), columns=COLUMNS
-    )
     quality = any(isinstance(check, LiveQualityCheck) for check in watch.checks)
-    labels = None
-    if quality and stretch.table.num_rows:
-        brought = brought_labels(labels_in, watch.labels) if labels_in is not None else None
-        labels = labelled(stretch, store, keys, watch.labels, now_s=now_s, brought=brought)
+    stretch, labels = reader.read(entry, watch.labels, quality=quality, now_s=now_s)
     problems = (*stretch.problems, *(labels.problems if labels is not None else ()))
-    live = live_evidence(
-        stretch.table,
-        labels.table if labels is not None else None,
-        LiveCounts.of(watch.checks),
-        entry,
-        champion_version=champion,
-        minimum_requests=watch.canary.minimum_requests,
-        until_s=min(now_s, stretch.settled_s if stretch.settled_s is not None else math.inf),
-        files=stretch.digests,
-        dropped=stretch.dropped,
-        broken="; ".join(problems[:3]),
-        stopped=stopped,
-    )
-    results = results_of(watch.checks, live)
-    return Looked(live=live, results=results, move=next_move(watch.canary, entry, live, results, now_s=now_s))
+
+    def until(moment_s: float) -> tuple[LiveEvidence, tuple[CheckResult, ...]]:
+        live = live_evidence(
+            stretch.table,
+            labels.table if labels is not None else None,
+            LiveCounts.of(watch.checks),
+            entry,
+            champion_version=champion,
+            minimum_requests=watch.canary.minimum_requests,
+            until_s=moment_s,
+            files=stretch.digests,
+            dropped=stretch.dropped,
+            broken="; ".join(problems[:3]),
+            stopped=stopped,
+        )
+        return live, results_of(watch.checks, live)
+
+    live, results = until(min(now_s, stretch.settled_s if stretch.settled_s is not None else math.inf))
+    arrived, first_results = until(now_s)
+    if any(one.verdict == "fail" for one in first_results):  # a bad one is not given clients until all is complete
+        live, results = arrived, first_results
+    move = next_move(watch.canary, entry, live, results, now_s=now_s, arrived=arrived)
+    return Looked(live=live, results=results, move=move)
 
 
 def results_of(checks: tuple[LiveCheck, ...], live: LiveEvidence) -> tuple[CheckResult, ...]:
@@ -126,25 +122,17 @@ def results_of(checks: tuple[LiveCheck, ...], live: LiveEvidence) -> tuple[Check
 
 
 def canary_goes_on(
-    store: ObjectStore,
-    keys: Keys,
-    chain: Chain,
-    waiting: WaitingRun,
-    *,
-    seen: Seen,
-    now_s: float,
-    labels_in: Callable[[LabelsConfig], ObjectStore | None] = lambda _: None,
+    store: ObjectStore, reader: CanaryReader, chain: Chain, waiting: WaitingRun, *, seen: Seen, now_s: float
 ) -> str:
     """Why a run whose version is in its canary has to be taken up again; empty while it waits.
 
     Args:
         store: A `RecordStore`.
-        keys: Whom to believe.
+        reader: Of the log, as of `look`.
         chain: The ledger of the pipeline.
         waiting: What the run wrote down.
         seen: The newest entry of the canary that this installation has seen.
         now_s: The clock, seconds since the epoch.
-        labels_in: Opens the bucket into which labels are brought; None where none are.
 
     Raises ``SecurityError`` for a canary that cannot be relied on.
     """
@@ -156,6 +144,5 @@ def canary_goes_on(
     over = why_over(entry, chain, now_s=now_s)
     if over:
         return f"its canary is over: {over}"
-    watch = CanaryWatch.model_validate_json(waiting.watch)
-    move = look(store, keys, watch, entry, chain, now_s=now_s, labels_in=labels_in(watch.labels)).move
+    move = look(reader, CanaryWatch.model_validate_json(waiting.watch), entry, chain, now_s=now_s).move
     return "" if move.do == "wait" else move.why

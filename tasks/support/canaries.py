@@ -14,6 +14,7 @@ from mlratchet.models.promotion.canary.entry import CANARIES, CanaryEntry
 from mlratchet.models.promotion.canary.steer import CanaryChain
 from mlratchet.models.promotion.canary.verify import why_over
 from mlratchet.models.serving.canary_look import CanaryWatch, Looked, look
+from mlratchet.models.serving.canary_reader import CanaryReader
 from mlratchet.tasks.support.brought import labels_bucket
 from mlratchet.tasks.wiring import Adapters
 
@@ -36,12 +37,16 @@ def going_on(adapters: Adapters, name: str) -> tuple[CanaryEntry | None, Chain, 
     return entry, chain, why_over(entry, chain, now_s=time.time())
 
 
-def look_now(adapters: Adapters, watch: CanaryWatch, entry: CanaryEntry, chain: Chain, *, stopped: str = "") -> Looked:
+def canary_reader(adapters: Adapters) -> CanaryReader:
+    """Of the log, for the looks of one process at one canary."""
+    return CanaryReader(adapters.store, adapters.keys, lambda labels: labels_bucket(adapters, labels))
+
+
+def look_now(
+    reader: CanaryReader, watch: CanaryWatch, entry: CanaryEntry, chain: Chain, *, stopped: str = ""
+) -> Looked:
     """One look; see `models.serving.canary_look`."""
-    labels_in = labels_bucket(adapters, watch.labels)
-    return look(
-        adapters.store, adapters.keys, watch, entry, chain, now_s=time.time(), labels_in=labels_in, stopped=stopped
-    )
+    return look(reader, watch, entry, chain, now_s=time.time(), stopped=stopped)
 
 
 def canary_entries(adapters: Adapters, name: str) -> list[CanaryEntry]:
