@@ -44,9 +44,9 @@ demo: install
 demo-fields: install
 	$(BIN)/ratchet demo --fields
 
-# Under 5 minutes on two cores; DRIFT=none sounds no alarm.
+# Under 5 minutes on two cores; DRIFT=none sounds no alarm, PIPELINE=shop is a table as an ordinary export writes it.
 demo-loop: install
-	$(BIN)/ratchet demo --loop $(if $(DRIFT),--drift $(DRIFT)) $(if $(SEED_OF_LOOP),--seed $(SEED_OF_LOOP))
+	$(BIN)/ratchet demo --loop $(if $(PIPELINE),--pipeline $(PIPELINE)) $(if $(DRIFT),--drift $(DRIFT)) $(if $(SEED_OF_LOOP),--seed $(SEED_OF_LOOP))
 
 lint: install-test
 	$(BIN)/ruff check .

@@ -1,32 +1,132 @@
-"""What the inference log costs a server: CPU of the request's thread per answer offered, and the road to the disk.
+"""What the inference log costs a server at its highest rate: the same server over HTTP, with its log and without.
 
-Run as ``python benchmarks/inference_log.py``. The writer runs beside it, over a folder, as beside a server. The highest
-rate of a server is one request per 0.25 ms of CPU (64 clients at once, MLP 64-512-512-10); the goal is 3 % of it.
+    python benchmarks/inference_log.py [--rounds 7] [--seconds 4]
+
+Both servers are the product's own application (`serving.py`), one thread; 64 requests of one row are under way from a
+process of their own, at one server and then at the other, in turns. The log writer is a process beside them that writes
+into a folder. CPU is that of the server's process, by the request; the goal is at most 3 % more with the log. Beside it
+stands what the two halves of the server's part take by themselves: to take an answer, and to make frames of many.
 """
 
 from __future__ import annotations
 
+import argparse
+import asyncio
+import datetime as dt
 import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
 import tempfile
-import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from mlratchet.infra.inference_log.client import LogClient
+import torch
+from mlratchet.infra.inference_log.client import LogClient, PipelineLog
 from mlratchet.infra.inference_log.process import LogProcess
 from mlratchet.infra.keys.files import MemoryKeys, public_half
+from mlratchet.infra.machine.free_ports import find_port
+from mlratchet.infra.serving.connections import configured, run_loop
+from mlratchet.infra.serving.server import Listener, until_one_ends
 from mlratchet.infra.storage.folder import FolderStore
 from mlratchet.models.identity.signing import Signer, TrustedKeys
 from mlratchet.models.inference_log.config import LogConfig
 from mlratchet.models.schema.fields import Field, Schema
+from mlratchet.models.serving.app import ServingApp
+from mlratchet.models.serving.config import ServingConfig
+from mlratchet.models.serving.endpoint import Endpoint
+from mlratchet.models.serving.metrics import Metrics
 from mlratchet.models.serving.observing import Answered
+from mlratchet.models.serving.predictor import Predictor
+from mlratchet.models.serving.slot import Slot
 from mlratchet.models.tensors.named import Inputs
+from serving import MODELS, PIPELINE, asked, cpu_s, served, wait_for_port
 
+RESULTS = Path(__file__).parent / "results"
 COLUMNS = [f"x{number}" for number in range(64)]
-ANSWERS = 40_000
-RATE = 4000.0  # answers per second
-REQUEST_MS = 0.25  # CPU of a request at the highest rate, measured by serving.py
+ALONE = 1000  # answers, of what the halves take by themselves
+AT_ONCE = 64
+SIDES = ("off", "on")
+
+
+def serve(side: str, name: str, port: int, home: Path) -> None:
+    """A side's server, until it is ended."""
+    torch.set_num_threads(1)
+    signature, model, _ = served(name)
+    slot = Slot()
+    slot.swap(Predictor(version=1, generation=1, signature=signature, model=model))
+    app = ServingApp(Metrics())
+    client = LogClient(home)
+    example = signature.input.example
+    log = client.take_up(PIPELINE, LogConfig(), lambda _: example.schema if example is not None else None)
+    observer = log if side == "on" else None
+    app.take_up(Endpoint(PIPELINE, slot, ServingConfig(), metrics=app.metrics, observer=observer, log=observer))
+    client.start()
+    config = configured(app, host="127.0.0.1", port=port, header_s=lambda: app.longest_read_s / 3)
+    run_loop(until_one_ends([Listener(config)]))
+    client.close()
+    print(json.dumps({"dropped": log.lost}), flush=True)
+
+
+def write(home: Path) -> None:
+    """The log writer, until it is ended."""
+    signer = Signer.generate()
+    keys = MemoryKeys(signer, TrustedKeys([public_half(signer, "log", "benchmark")]))
+    process = LogProcess(home, FolderStore(home / "s3"), keys, spool_bytes=500_000_000)
+    signal.signal(signal.SIGTERM, lambda *_: process.stopping.set())
+    process.run()
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """This script as another process, which is asked to end."""
+    command = [sys.executable, __file__, *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def measure(name: str, rounds: int, seconds: float, home: Path) -> dict[str, Any]:
+    """CPU-ms by the request and requests a second of both sides, which take turns, and their ratio by the round."""
+    *_, instance = served(name)
+    body = json.dumps({"instances": [instance]}).encode()
+    found: dict[str, list[tuple[float, float]]] = {side: [] for side in SIDES}
+    ports = {side: find_port(set()) for side in SIDES}
+    with (
+        running("--write", "--home", str(home)),
+        running("--side", "off", "--model", name, "--port", str(ports["off"]), "--home", str(home)) as off,
+        running("--side", "on", "--model", name, "--port", str(ports["on"]), "--home", str(home)) as on,
+    ):
+        processes = {"off": off, "on": on}
+        for side, process in processes.items():
+            wait_for_port(ports[side], process)
+            asyncio.run(asked(ports[side], body, AT_ONCE, 1.0))
+        for at in range(rounds):
+            for side in SIDES if at % 2 == 0 else SIDES[::-1]:
+                before, began = cpu_s(processes[side].pid), time.perf_counter()
+                took = asyncio.run(asked(ports[side], body, AT_ONCE, seconds))
+                time.sleep(0.3)  # what waits is sent
+                spent, passed = cpu_s(processes[side].pid) - before, time.perf_counter() - began - 0.3
+                found[side].append((spent * 1000 / len(took), len(took) / passed))
+        on.terminate()
+        dropped = json.loads(on.communicate(timeout=60)[0].splitlines()[-1])["dropped"]
+    middle = {
+        side: [round(statistics.median(column), 4) for column in zip(*found[side], strict=True)] for side in SIDES
+    }
+    more = [on_ms / off_ms - 1 for (off_ms, _), (on_ms, _) in zip(found["off"], found["on"], strict=True)]
+    return {
+        "model": name, "cpu_ms_off": middle["off"][0], "cpu_ms_on": middle["on"][0], "per_s_off": middle["off"][1],
+        "per_s_on": middle["on"][1], "cpu_more": round(statistics.median(more), 4),
+        "cpu_more_from": round(min(more), 4), "cpu_more_to": round(max(more), 4), "dropped": dropped,
+    }  # fmt: skip
 
 
 def answers() -> list[Answered]:
@@ -40,48 +140,55 @@ def answers() -> list[Answered]:
             rows=Inputs({"x": np.zeros((1, 64), np.float32)}), output=np.zeros((1, 10), np.float32),
             predictions=[{"class": "1", "probabilities": chances}], replayed=False,
         )
-        for number in range(ANSWERS)
+        for number in range(ALONE)
     ]  # fmt: skip
 
 
-def main() -> None:
-    """A line of JSON."""
-    signer = Signer.generate()
-    keys = MemoryKeys(signer, TrustedKeys([public_half(signer, "log", "benchmark")]))
+def halves(home: Path) -> dict[str, float]:
+    """Microseconds of CPU by the answer: to take it, and to make frames of many."""
     schema = Schema(fields={name: Field(kind="number") for name in COLUMNS}).model_dump_json()
+    log: PipelineLog = LogClient(home).take_up("tried", LogConfig(), lambda _: schema)
     made = answers()
-    with tempfile.TemporaryDirectory() as folder:
-        process = LogProcess(Path(folder), FolderStore(Path(folder, "s3")), keys, spool_bytes=500_000_000)
-        writer = threading.Thread(target=process.run)
-        client = LogClient(Path(folder))
-        log, tried = (client.take_up(name, LogConfig(), lambda _: schema) for name in ("m", "tried"))
-        began = time.thread_time()
-        for one in made[:1000]:
-            tried.offer(one)
-        offer_us = (time.thread_time() - began) / 1000 * 1e6
-        began = time.process_time()
-        while tried.waiting():
-            pass
-        frames_us = (time.process_time() - began) / 1000 * 1e6
-        writer.start()
-        client.start()
-        began = time.process_time()
-        start = time.monotonic()
-        for number, one in enumerate(made):
-            if number % 40 == 0:
-                time.sleep(max(0.0, start + number / RATE - time.monotonic()))
-            log.offer(one)
-        client.close(60.0)
-        process.stopping.set()
-        writer.join()
-        seconds = time.monotonic() - start
-        whole_us = (time.process_time() - began) / ANSWERS * 1e6
-    found = {
-        "answers": ANSWERS, "per_s": round(ANSWERS / seconds), "dropped": log.lost, "offer_us": round(offer_us, 2),
-        "frames_us": round(frames_us, 2), "server_share": round((offer_us + frames_us) / (REQUEST_MS * 1e3), 4),
-        "with_writer_us": round(whole_us, 1),
+    began = time.thread_time()
+    for one in made:
+        log.offer(one)
+    taken = time.thread_time()
+    while log.waiting():
+        pass
+    return {
+        "offer_us": round((taken - began) / ALONE * 1e6, 2),
+        "frames_us": round((time.thread_time() - taken) / ALONE * 1e6, 2),
+    }
+
+
+def main() -> None:
+    """A row per model."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each side, model and round")
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--model", choices=MODELS, help=argparse.SUPPRESS)
+    parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--home", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--write", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.write:
+        write(options.home)
+        return
+    if options.side:
+        serve(options.side, options.model, options.port, options.home)
+        return
+    torch.set_num_threads(1)
+    about = {
+        "claim": "inference log", "date": dt.date.today().isoformat(), "cores": len(os.sched_getaffinity(0)),
+        "load": os.getloadavg()[0], "rounds": options.rounds,
     }  # fmt: skip
-    print(json.dumps(found))
+    for name in MODELS:
+        with tempfile.TemporaryDirectory() as folder:
+            row = about | measure(name, options.rounds, options.seconds, Path(folder)) | halves(Path(folder))
+        print(json.dumps(row))
+        with (RESULTS / "inference_log.jsonl").open("a") as sink:
+            sink.write(json.dumps(row) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""The memory of the whole road, from a CSV to scored rows, does not grow with the data.
+"""The memory of the whole road, from a CSV to a verdict, does not grow with the data.
 
-    python benchmarks/memory.py [--megabytes 300 1000 3000] [--limit] [--small]
+    python benchmarks/memory.py [--megabytes 300 1000 3000] [--limit MB] [--small]
 
-A table of three numbers, an id and a text of 200 characters, over a store in a folder, in a process a size: a snapshot,
-records read, checked and sorted, divided, measured, split into shards, prepared; a second delivery measured against the
-first; one epoch of a small network over mapped shards, test rows scored, kept and held against what was delivered.
-What is told of each step is anonymous memory above what the process took before the first one; files that are mapped
-are not among it. `--small` is for tests: longer texts, and less is held at once. With `--limit` the process may have a
-quarter of the data above its imports (RLIMIT_DATA).
+A table of three numbers, an id and a text of 200 characters, over a store in a folder: a snapshot; records read in a
+child, checked and sorted, divided, measured, judged; shards, prepared; a second delivery measured against the first;
+one epoch of a small network by two ranks over mapped shards; test rows scored, kept, judged and held against what was
+delivered. Every process of it lies in one memory group (cgroup). What is told of each step is the anonymous memory of
+all of them together; files that are mapped are not among it. With `--limit` the group may not have more than so many
+MB, whatever it is: what is above is killed. `--small` is for tests: longer texts, and less is held at once.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ import datetime as dt
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,40 +41,97 @@ SCHEMA = {
 PREPARATION = {"fields": {"note": {"tokens": "words", "max_length": 16, "vocabulary": 300, "sample_mb": 1}}}
 NOTE = 200  # characters
 BESIDE = 40  # of a row
+NETWORK = {"hidden": [8], "width": 8}
+SETTINGS = "".join(
+    f"RATCHET_{name}=x\n" for name in ("S3_ACCESS_KEY", "S3_SECRET_KEY", "MLFLOW_TRACKING_URI", "PREFECT_API_URL")
+)
 AT_ONCE = 20_000  # rows that are made at once
-EVERY_S = 0.005
+EVERY_S = 0.02
 GIVEN_BACK = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_MMAP_THRESHOLD_": "65536"}
 """What is freed is given back at once, so that what is told is what is held."""
 
 
-def anonymous_mb() -> float:
-    """Of this process now."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
+class MemoryGroup:
+    """A cgroup of this process and all that it starts; where there are no such, the numbers of the process tree."""
+
+    def __init__(self) -> None:
+        self.folder, self._before = None, None
+        own = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+        first = next((path for _, kinds, path in own if "memory" in kinds.split(",")), None)
+        second = next((path for number, kinds, path in own if number == "0" and not kinds), "/")
+        below = [Path(f"/sys/fs/cgroup/memory{first}"), Path("/sys/fs/cgroup/memory")] if first is not None else []
+        for parent in (*below, Path(f"/sys/fs/cgroup{second}"), Path("/sys/fs/cgroup")):
+            folder = parent / f"ratchet-{os.getpid()}"
+            with suppress(OSError):
+                folder.mkdir()
+                if any((folder / name).exists() for name in ("memory.limit_in_bytes", "memory.max")):
+                    (folder / "cgroup.procs").write_text(str(os.getpid()))
+                    self.folder, self._before = folder, parent
+                    return
+                folder.rmdir()
+
+    def limit(self, megabytes: float) -> None:
+        """Raises ``OSError`` where there is no group."""
+        if self.folder is None:
+            raise OSError("no memory cgroup can be made here; --limit needs one (as root, or a delegated one)")
+        first = self.folder / "memory.limit_in_bytes"
+        (first if first.exists() else self.folder / "memory.max").write_text(str(int(megabytes * (1 << 20))))
+        with suppress(OSError):
+            (self.folder / "memory.swap.max").write_text("0")
+
+    def anonymous_mb(self) -> float:
+        """Of all processes now."""
+        if self.folder is None:
+            return sum(_anonymous_kb(number) for number in _tree(os.getpid())) / 1024
+        told = dict(line.split() for line in (self.folder / "memory.stat").read_text().splitlines())
+        return int(told.get("total_rss") or told["anon"]) / (1 << 20)
+
+    def leave(self) -> None:
+        """The group is gone once its other processes are."""
+        if self.folder is None:
+            return
+        (self._before / "cgroup.procs").write_text(str(os.getpid()))
+        with suppress(OSError):
+            self.folder.rmdir()
+
+
+def _tree(number: int) -> Iterator[int]:
+    yield number
+    for task in Path(f"/proc/{number}/task").glob("*/children"):
+        with suppress(OSError):
+            for child in task.read_text().split():
+                yield from _tree(int(child))
+
+
+def _anonymous_kb(number: int) -> int:
+    with suppress(OSError):
+        lines = Path(f"/proc/{number}/status").read_text().splitlines()
+        return next((int(line.split()[1]) for line in lines if line.startswith("RssAnon")), 0)
+    return 0
 
 
 class Watch:
-    """The most anonymous memory in each step, above what there was before the first."""
+    """The most anonymous memory in each step."""
 
-    def __init__(self) -> None:
-        self.begin, self.peaks, self.seconds = anonymous_mb(), dict[str, float](), dict[str, float]()
+    def __init__(self, group: MemoryGroup) -> None:
+        self.group, self.peaks, self.seconds = group, dict[str, float](), dict[str, float]()
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Whatever is done in it."""
         over, begun = threading.Event(), time.perf_counter()
-        peaks = [anonymous_mb()]
+        peaks = [self.group.anonymous_mb()]
 
         def look() -> None:
             while not over.wait(EVERY_S):
-                peaks.append(anonymous_mb())
+                peaks[0] = max(peaks[0], self.group.anonymous_mb())
 
         thread = threading.Thread(target=look, daemon=True)
         thread.start()
         yield
         over.set()
         thread.join()
-        self.peaks[name] = round(max(*peaks, anonymous_mb()) - self.begin, 1)
+        self.peaks[name] = round(max(*peaks, self.group.anonymous_mb()), 1)
         self.seconds[name] = round(time.perf_counter() - begun, 1)
 
 
@@ -100,110 +156,166 @@ def parts(first: int, rows: int, characters: int) -> Iterator[bytes]:
         yield sink.getvalue().to_pybytes()
 
 
-def road(folder: Path, megabytes: int, watch: Watch | None = None, characters: int = NOTE) -> dict[str, Any]:
+def road(folder: Path, megabytes: int, watch: Watch, characters: int = NOTE) -> dict[str, Any]:
     """What it took."""
-    import numpy as np
-    import torch
+    from mlratchet.infra.child.keep_out import keep_users_code_out
+    from mlratchet.infra.keys.files import MemoryKeys
     from mlratchet.infra.storage.folder import FolderStore
-    from mlratchet.infra.storage.shard_cache import ShardCache
-    from mlratchet.models.config import WorkloadRef
-    from mlratchet.models.data.config import DataConfig
-    from mlratchet.models.data.prepared_shards import fitted_to
+    from mlratchet.infra.storage.shard_cache import ShardCache, shards_folder
+    from mlratchet.models.data.row_index import load_index, redelivered
+    from mlratchet.models.data.shards import load_split
+    from mlratchet.models.evaluation.score import score
+    from mlratchet.models.identity.signed_records import RecordStore
+    from mlratchet.models.metrics.rows import save_rows
+
+    home = folder / "home"
+    home.mkdir(parents=True)
+    (home / "stack.env").write_text(SETTINGS)
+    keep_users_code_out(home)
+    rows = (megabytes << 20) // (characters + BESIDE)
+    raw, objects = FolderStore(folder / "raw"), FolderStore(folder / "store")
+    objects.files = ShardCache(shards_folder(home), objects, smallest_bytes=0)  # type: ignore[attr-defined]  # as a run's has
+    store, spec = RecordStore(objects, MemoryKeys()), pipeline()
+    raw.put_stream("t/rows.csv", parts(0, rows, characters))
+    made = delivered(folder, raw, store, watch, None, "")
+    raw.put_stream("t/more.csv", parts(rows, max(1, rows // 50), characters))
+    delivered(folder, raw, store, watch, made, ", again")
+    with watch.step("training"):
+        model = by_two_ranks(home, store, made)
+    with watch.step("scoring"):
+        outputs = score(model, load_split(store, made, "test"))
+        save_rows(store, outputs)
+    with watch.step("judging"):
+        judged(spec, "candidate", dataset_id=made.id, candidate=outputs)
+    with watch.step("comparison"):
+        ours, theirs = (load_index(store, made, ("no", "yes")).entries for _ in range(2))
+        assert not redelivered(outputs.ids, ours, theirs).changed
+    assert len(outputs.ids) == made.rows["test"]
+    size = (raw.head("t/rows.csv").size_bytes + raw.head("t/more.csv").size_bytes) >> 20
+    return {
+        "rows": rows,
+        "megabytes": size,
+        "characters": characters,
+        "peaks_mb": watch.peaks,
+        "seconds": watch.seconds,
+    }
+
+
+def pipeline() -> Any:
+    """As its file says it."""
+    from mlratchet.models.pipeline.loading import parse_pipeline
+
+    return parse_pipeline(json.dumps({
+        "name": "sized", "source": {"prefix": "t/", "format": "csv"}, "schema": SCHEMA, "preparation": PREPARATION,
+        "workload": {"use": "mlratchet.models.workloads.fields:SchemaWorkload", "parameters": NETWORK},
+        "train": {"epochs": 1, "global_batch_size": 1024, "processes": 2, "mode": "fast"},
+        "gates": {
+            "data": [{"kind": "data", "measure": "rows", "minimum": 1}],
+            "candidate": [{"kind": "absolute", "metric": "accuracy", "minimum": 0.3}],
+            "staging": [{"kind": "parity", "maximum_difference": 0.1}],
+            "champion": [{"kind": "absolute", "metric": "accuracy", "minimum": 0.3}],
+        },
+    }), where="benchmark")  # fmt: skip
+
+
+def delivered(folder: Path, raw: Any, store: Any, watch: Watch, previous: Any, step: str) -> Any:
+    """A delivery becomes a dataset; beside an earlier one it is measured alone."""
     from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
     from mlratchet.models.data.quality import inspect
     from mlratchet.models.data.reading import reading_of
-    from mlratchet.models.data.row_index import load_index, redelivered
-    from mlratchet.models.data.shards import load_split
     from mlratchet.models.data.snapshot import take_snapshot
     from mlratchet.models.data.split import divided
-    from mlratchet.models.evaluation.score import score
-    from mlratchet.models.metrics.rows import save_rows
-    from mlratchet.models.sources.csv import CsvOptions
-    from mlratchet.models.tensors.batch import asked_by_name
-    from mlratchet.models.training.batches import Plan, StepRows, batches
-    from mlratchet.models.workloads.fields import SchemaWorkload
+    from mlratchet.models.workloads.loading import load_workload
 
-    torch.set_num_threads(1)
-    rows = (megabytes << 20) // (characters + BESIDE)
-    raw, store = FolderStore(folder / "raw"), FolderStore(folder / "store")
-    store.files = ShardCache(folder / "copies", store, smallest_bytes=0)  # type: ignore[attr-defined]  # as a run's has
-    raw.put_stream("t/rows.csv", parts(0, rows, characters))
-    parameters: dict[str, Any] = {"schema": SCHEMA, "preparation": PREPARATION, "hidden": [8], "width": 8}
-    reference = WorkloadRef(use="mlratchet.models.workloads.fields:SchemaWorkload", parameters=parameters)
-    workload, source, config = SchemaWorkload(**parameters), CsvOptions(prefix="t/", format="csv"), DataConfig()
-    source = CsvOptions(prefix="t/", format="csv", label_column="y", id_column="id")
-    names = workload.class_names()
-    watch = watch or Watch()
-
-    def delivered(previous: Any, step: str) -> Any:
+    spec = pipeline()
+    workload = load_workload(spec.workload.use, dict(spec.workload.parameters))  # as a child tells of it
+    with watch.step(f"snapshot{step}"):
         snapshot = take_snapshot(raw, store, prefix="t/")
-        with watch.step(f"read, check, sort{step}"):
-            records, rejects = read_dataset_records(store, snapshot, workload, source, scratch=folder)
-        with watch.step(f"measure{step}"):
-            records, aside, sides = divided(records, config.split)
-            rejects.extend(aside)
-            reading_of(records, rejects)
-            inspect(store, records, rejects, previous, config, names, sides=sides)
-        if previous is not None:
-            return None
-        with watch.step("split, shards, preparation"):
-            return write_dataset(
-                store, snapshot, records, "benchmark", reference, config, source, class_names=names,
-                tensors=workload.tensors(), prepared=True, sides=sides,
-            )  # fmt: skip
-
-    made = delivered(None, "")
-    raw.put_stream("t/more.csv", parts(rows, max(1, rows // 50), characters))
-    delivered(made, ", again")
-    trained = SchemaWorkload(**parameters, fitted=fitted_to(store, made))
-    with watch.step("training"):
-        split, model = load_split(store, made, "train"), trained.prepared_model()
-        asked = asked_by_name(model, trained.tensors())
-        plan = Plan(rows=len(split.ids), batch=256, smallest=1, seed=0, shards=1, first=0, count=1)
-        given = StepRows(split, plan, trained)
-        for _, ((x, y),) in batches(given, 0, plan.order().per_epoch, workers=0, pin=False):
-            torch.nn.functional.cross_entropy(asked(x), y).backward()
-    with watch.step("scoring"):
-        model.eval()
-        outputs = score(asked, load_split(store, made, "test"))
-        save_rows(store, outputs)
-    with watch.step("comparison"):
-        ours, theirs = load_index(store, made, names).entries, load_index(store, made, names).entries
-        assert not redelivered(outputs.ids, ours, theirs).changed
-    assert len(outputs.ids) == made.rows["test"]
-    assert np.isfinite(outputs.output).all()
-    size = (raw.head("t/rows.csv").size_bytes + raw.head("t/more.csv").size_bytes) >> 20
-    return {"rows": rows, "megabytes": size, "begin_mb": round(watch.begin), "peaks_mb": watch.peaks,
-            "seconds": watch.seconds}  # fmt: skip
+    with watch.step(f"read, check, sort{step}"):
+        records, rejects = read_dataset_records(store, snapshot, workload, spec.source, scratch=folder)
+    with watch.step(f"measure{step}"):
+        records, aside, sides = divided(records, spec.data.split)
+        rejects.extend(aside)
+        reading_of(records, rejects)
+        found = inspect(store, records, rejects, previous, spec.data, workload.class_names(), sides=sides)
+        judged(spec, "data", data_measures=found.measures)
+    if previous is not None:
+        return None
+    with watch.step("split, shards, preparation"):
+        return write_dataset(
+            store, snapshot, records, "benchmark", spec.workload, spec.data, spec.source, sides=sides, prepared=True,
+            class_names=workload.class_names(), tensors=workload.input_spec().tensors,
+        )  # fmt: skip
 
 
-def child(megabytes: int, *, limit: bool, small: bool, folder: str | None) -> None:
+def judged(spec: Any, gate: str, **evidence: Any) -> None:
+    """It passes."""
+    from mlratchet.models.gates.evidence import Evidence
+    from mlratchet.models.gates.judge import judge_gate
+
+    told = judge_gate(
+        spec.gates, gate, Evidence(**evidence), first_model=True, task="classification", class_names=("no", "yes"),
+        now_s=time.time(),
+    )  # fmt: skip
+    assert told.verdict == "pass", told
+
+
+def by_two_ranks(home: Path, store: Any, made: Any) -> Any:
+    """The network as they trained it, asked in a child."""
+    from mlratchet.infra.launch import local
+    from mlratchet.models.data.prepared_shards import fitted_to, with_fitted
+    from mlratchet.models.evaluation.away import ModelAway
+    from mlratchet.models.training.job import TrainJob
+    from mlratchet.tasks.steps.evaluate import TRAINED, WEIGHTS
+
+    spec = pipeline()
+    workload = with_fitted(spec.workload, fitted_to(store, made))
+    local.signing_store = lambda _settings: store
+    result = local.LocalLauncher(home).train(
+        TrainJob(
+            work_key="f" * 64, epoch=1, dataset_id=made.id, train=spec.train, processes=2, workload=workload,
+            scratch=str(home / "scratch" / "t"),
+        ),
+        on_event=lambda _: None,
+    )  # fmt: skip
+    assert result.processes == 2
+    weights = store.get(result.weights_key, sha256=result.weights_sha256)
+    arguments = {**workload.model_dump(mode="json"), "weights": WEIGHTS}
+    return ModelAway(load=TRAINED, arguments=arguments, objects={WEIGHTS: weights})
+
+
+def child(megabytes: int, *, limit: float | None, small: bool, folder: str | None, characters: int) -> None:
     """Runs the road, after a small one that imports whatever is needed."""
-    from mlratchet.models.data import record_shards, records
+    group = MemoryGroup()
+    try:
+        from mlratchet.models.data import record_shards, records
 
-    if small:
-        records.HELD_BYTES = record_shards.SHARD_BYTES = 4 << 20
-        record_shards.WRITTEN_BYTES = 8 << 20
-    characters = 8 * NOTE if small else NOTE
-    with tempfile.TemporaryDirectory(dir=folder) as place:
-        road(Path(place, "first"), 1, characters=characters)
-        watch = Watch()
-        if limit:
-            held = int((watch.begin + 64) * (1 << 20))  # the heap of Python and of torch as they are now, and stacks
-            resource.setrlimit(resource.RLIMIT_DATA, (held + (megabytes << 18), resource.RLIM_INFINITY))
-        print(json.dumps({**road(Path(place, "road"), megabytes, watch, characters), "limited": limit}))
+        if limit is not None:
+            group.limit(limit)
+        if small:
+            records.HELD_BYTES = record_shards.SHARD_BYTES = 4 << 20
+            record_shards.WRITTEN_BYTES = 8 << 20
+        characters = 8 * NOTE if small else characters
+        with tempfile.TemporaryDirectory(dir=folder) as place:
+            first = Watch(group)
+            road(Path(place, "first"), 1, first, characters)
+            found = road(Path(place, "road"), megabytes, Watch(group), characters)
+        print(json.dumps({**found, "of_1_mb": first.peaks, "limit_mb": limit}))
+    finally:
+        group.leave()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--megabytes", type=int, nargs="*", default=[300, 1000, 3000])
-    parser.add_argument("--limit", action="store_true")
+    parser.add_argument("--limit", type=float, help="MB of all processes together")
     parser.add_argument("--small", action="store_true")
+    parser.add_argument("--characters", type=int, default=NOTE, help="of the text of a row")
     parser.add_argument("--child", action="store_true")
     parser.add_argument("--folder")
     args = parser.parse_args()
     if args.child:
-        child(args.megabytes[0], limit=args.limit, small=args.small, folder=args.folder)
+        child(args.megabytes[0], limit=args.limit, small=args.small, folder=args.folder, characters=args.characters)
         return
     import torch
 
@@ -213,10 +325,10 @@ def main() -> None:
     }  # fmt: skip
     for size in args.megabytes:
         command = [sys.executable, __file__, "--child", "--megabytes", str(size)]
-        command += (
-            ["--limit"] * args.limit + ["--small"] * args.small + (["--folder", args.folder] if args.folder else [])
-        )
-        told = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **GIVEN_BACK})
+        command += ["--characters", str(args.characters)]
+        command += ["--limit", str(args.limit)] if args.limit else []
+        command += ["--small"] * args.small + (["--folder", args.folder] if args.folder else [])
+        told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env={**os.environ, **GIVEN_BACK})
         row = {"claim": "memory", **json.loads(told.stdout.splitlines()[-1]), **about}
         with (RESULTS / "memory.jsonl").open("a") as sink:
             sink.write(json.dumps(row) + "\n")

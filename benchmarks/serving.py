@@ -217,17 +217,22 @@ def running(side: str, name: str) -> Iterator[tuple[int, int]]:
     command = [sys.executable, __file__, "--side", side, "--model", name, "--port", str(port)]
     process = subprocess.Popen(command)
     try:
-        while True:
-            with socket.socket() as tried:
-                if tried.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            if process.poll() is not None:
-                raise RuntimeError(f"the server of {side} ended with {process.returncode}")
-            time.sleep(0.05)
+        wait_for_port(port, process)
         yield port, process.pid
     finally:
         process.terminate()
         process.wait(20)
+
+
+def wait_for_port(port: int, process: subprocess.Popen[Any]) -> None:
+    """Until somebody listens there."""
+    while True:
+        with socket.socket() as tried:
+            if tried.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args} ended with {process.returncode}")
+        time.sleep(0.05)
 
 
 def cpu_s(pid: int) -> float:

@@ -21,7 +21,8 @@ from mlratchet.tasks.wiring import Run
 from prefect import get_run_logger
 from prefect.runtime import deployment
 
-FOLLOW_S = 20.0  # seconds for which a run of the worker looks before its process ends; a short canary is over by then
+FOLLOW_S = 60.0  # seconds for which a run of the worker looks before its process ends; a short canary is over by then:
+# what a log holds of a moment is complete half a minute later (`infra/inference_log/buffers.py`)
 
 logger = logging.getLogger(__name__)
 

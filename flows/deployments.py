@@ -6,6 +6,7 @@ import datetime as dt
 import getpass
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from mlratchet.flows.check_file import check_pipeline
 from mlratchet.flows.monitor import monitor
 from mlratchet.flows.parameters import RetrainParameters, TuneParameters
 from mlratchet.flows.retrain import retrain
+from mlratchet.flows.score import score
 from mlratchet.flows.tune import tune
 from mlratchet.flows.withdraw import bring_back
 from mlratchet.infra.settings import Settings, load_settings
@@ -23,9 +25,10 @@ from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import publish_deployment, publish_pipeline
 from mlratchet.tasks.actions.start_retrains import follow_requests
 from mlratchet.tasks.wiring import Adapters, remember_deployment
-from prefect import Flow
+from prefect import Flow, get_client
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import ObjectNotFound
 from prefect.schedules import Cron, Interval, Schedule
 from prefect.types.entrypoint import EntrypointType
 
@@ -64,6 +67,7 @@ def deploy_spec(spec: PipelineSpec, adapters: Adapters) -> dict[str, Any]:
     ui = str(settings.prefect_api_url).removesuffix("/api")
     study = deploy_study(spec, settings) if spec.tune is not None else None
     watching = deploy_monitor(spec, settings) if spec.monitoring is not None else None
+    deploy_scoring(spec, settings)
     return {
         "pipeline": spec.name,
         "revision": revision,
@@ -109,6 +113,19 @@ def deploy_monitor(spec: PipelineSpec, settings: Settings) -> str:
         parameters={"pipeline": spec.name},
         at_once=LOOKS,
     )
+
+
+def deploy_scoring(spec: PipelineSpec, settings: Settings) -> None:
+    """The deployment that scores a batch, which waits for whoever says from where and to where. It is asked for first:
+    nothing of it changes from run to run."""
+    description = (
+        f"Scores every row below one place of S3 by a version of {spec.name}, the champion where none is named, and "
+        "writes Parquet below another. Started again after a kill it scores the rest. `ratchet score` does the same."
+    )
+    with suppress(ObjectNotFound), get_client(sync_client=True) as client:
+        if client.read_deployment_by_name(f"{score.name}/{spec.name}").description == description:
+            return
+    applied(score, spec, settings, description=description, schedules=[], parameters={"pipeline": spec.name})
 
 
 def applied(

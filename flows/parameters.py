@@ -67,6 +67,25 @@ class RetrainParameters(BaseModel):
         )
 
 
+class ScoreParameters(BaseModel):
+    """Which rows are scored, and where the scores go."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    source: str = Field(default="", max_length=2000, title="Input", description="s3://bucket/prefix of the rows.")
+    target: str = Field(
+        default="",
+        max_length=2000,
+        title="Output",
+        description="s3://bucket/prefix of the scores: empty, or of this batch.",
+    )
+    version: int | None = Field(default=None, ge=1, title="Version", description="The champion, where none is named.")
+    format: str | None = Field(
+        default=None, max_length=200, title="Format", description="Of the objects; that of the pipeline without it."
+    )
+    requested_by: str = Field(default="", max_length=200, title="Requested by", description="Who asks.")
+
+
 class TuneParameters(BaseModel):
     """A budget for this run of the study, and what follows."""
 

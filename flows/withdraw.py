@@ -13,6 +13,7 @@ from prefect import get_client
 from prefect.exceptions import ObjectNotFound
 
 FLOWS = ("retrain", "tune", "monitor")
+ON_DEMAND = ("score",)  # flows without a schedule
 
 
 def withdraw(adapters: Adapters, name: str, *, how: Literal["stopped", "removed"]) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def withdraw(adapters: Adapters, name: str, *, how: Literal["stopped", "removed"
     adapters.servers.withdraw(name, how)
     changed = []
     with get_client(sync_client=True) as client:
-        for flow in FLOWS:
+        for flow in (*FLOWS, *(ON_DEMAND if how == "removed" else ())):
             try:
                 deployment = client.read_deployment_by_name(f"{flow}/{name}")
             except ObjectNotFound:

@@ -71,6 +71,7 @@ class Adapters:
         """Where everything of ours lives: records are signed as they are written, and believed if they are signed."""
         bucket = self.bucket(self.settings.store_bucket)
         bucket.files = bucket.files or shard_cache(self.settings, bucket)
+        bucket.sources = self.bucket
         return RecordStore(bucket, self.keys)
 
     @cached_property

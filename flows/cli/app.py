@@ -25,6 +25,7 @@ from mlratchet.flows.cli import (
     resolving,
     runs,
     schema,
+    scoring,
     simulating,
     stack,
     tokens,
@@ -73,6 +74,7 @@ tuning.register(app)
 models.register(app)
 canary.register(app)
 exporting.register(app)
+scoring.register(app)
 data.register(app)
 rejects.register(app)
 approvals.register(app)

@@ -17,7 +17,9 @@ STORY = (
 
 
 def demo(
-    pipeline: Annotated[str, typer.Option(hidden=True)] = "digits",
+    pipeline: Annotated[
+        str | None, typer.Option(help="With --loop: loans, or shop, a table as an ordinary export writes it.")
+    ] = None,
     fields: Annotated[
         bool,
         typer.Option("--fields", help="Instead: six pipelines on real data, each served beside a linear model."),
@@ -31,19 +33,32 @@ def demo(
 ) -> None:
     """Start the stack and run the main job: two promotions, a damaged delivery, an unchanged re-run."""
     if loop:
-        from mlratchet.flows.cli.stack import bring_up
-
-        bring_up()  # first: Prefect's client remembers where its server was when it was imported
-        from mlratchet.flows.cli.demo_loop import demo_loop
-
-        demo_loop(drift=drift, seed=seed)
+        loop_on_the_stack(pipeline or "loans", drift=drift, seed=seed)
         return
     if fields:
         from mlratchet.flows.cli.demo_fields import demo_fields
 
         demo_fields()
         return
-    main_job(pipeline)
+    main_job(pipeline or "digits")
+
+
+def loop_on_the_stack(pipeline: str, *, drift: str, seed: int) -> None:
+    """Ctrl-C stops the stack again that this started: nothing goes on that nobody looks at."""
+    from mlratchet.flows.cli.stack import bring_up, down
+    from mlratchet.infra.settings import find_home
+    from mlratchet.infra.stack.control import supervisor_pid
+
+    ran_before = supervisor_pid(find_home()) is not None
+    try:
+        bring_up()  # first: Prefect's client remembers where its server was when it was imported
+        from mlratchet.flows.cli.demo_loop import demo_loop
+
+        demo_loop(pipeline=pipeline, drift=drift, seed=seed)
+    except KeyboardInterrupt:
+        if not ran_before:
+            down()
+        raise
 
 
 def main_job(pipeline: str) -> None:

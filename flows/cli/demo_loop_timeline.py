@@ -10,6 +10,7 @@ from mlratchet.models.monitoring.answers import answers_of
 from mlratchet.models.monitoring.finding import findings_of
 from mlratchet.models.monitoring.retraining import requests, runs_of
 from mlratchet.tasks.showing.prefect_page import run_url
+from mlratchet.tasks.support.canaries import canary_entries
 from mlratchet.tasks.support.holds import hold_book
 from mlratchet.tasks.wiring import Adapters
 
@@ -19,13 +20,13 @@ class Event:
     """One line."""
 
     at_s: float
-    what: str  # done | finding | answer | retrain | ledger | hold
+    what: str  # done | finding | answer | retrain | canary | ledger | hold
     words: str
     link: str = ""
 
 
 def told_by_records(adapters: Adapters, pipeline: str) -> list[Event]:
-    """Alarms, what was decided about them, retrains, the ledger and holds; oldest first."""
+    """Alarms, what was decided about them, retrains, canaries, the ledger and holds; oldest first."""
     store = adapters.store
     found = [
         Event(
@@ -50,6 +51,12 @@ def told_by_records(adapters: Adapters, pipeline: str) -> list[Event]:
         )
         link = f"ratchet decision {pipeline} {entry.version}"
         found.append(Event(at_s=entry.at_s, what="ledger", words=words, link=link))
+    for one in canary_entries(adapters, pipeline):
+        share = f", {100 * one.share:g} % of the clients" if one.share else ""
+        outcome = f" ({one.outcome})" if one.outcome else ""
+        words = f"version {one.version}: {one.phase}{share}{outcome}: {one.reason}"
+        link = run_url(adapters.settings, one.run)
+        found.append(Event(at_s=one.at_s, what="canary", words=words, link=link))
     for hold in hold_book(adapters).entries(pipeline):
         words = f"{hold.action}: {hold.finding[:12]}: {hold.words}"
         found.append(Event(at_s=hold.at_s, what="hold", words=words))
@@ -60,10 +67,10 @@ def table_of(events: list[Event]) -> Any:
     """For a terminal."""
     from rich.table import Table
 
-    table = Table(title="What happened, by the ledger, the findings and the holds", show_lines=False)
+    table = Table(title="What happened, by the ledger, the canary, the findings and the holds", show_lines=False)
     for column in ("when", "what", "words", "look at it"):
         table.add_column(column, overflow="fold")
-    colours = {"finding": "yellow", "ledger": "green", "hold": "red", "done": "dim"}
+    colours = {"finding": "yellow", "ledger": "green", "hold": "red", "canary": "cyan", "done": "dim"}
     for one in events:
         table.add_row(utc(one.at_s)[11:19], one.what, one.words, one.link, style=colours.get(one.what, ""))
     return table

@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
-LIKE = "text, vision, tabular, audio, recommender, sequence: no code; custom, detector: code of your own, with a test."
+LIKE = (
+    "text, vision, tabular, audio, recommender, sequence: no code; custom, detector, ctc: your own code, with a test."
+)
 
 
 def new(

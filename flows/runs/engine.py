@@ -14,6 +14,7 @@ from uuid import UUID
 
 from mlratchet.flows.monitor import monitor
 from mlratchet.flows.retrain import retrain
+from mlratchet.flows.score import score
 from mlratchet.flows.suspension import Waits, suspend
 from mlratchet.flows.tune import tune
 from mlratchet.infra.settings import process_environment
@@ -26,7 +27,7 @@ from prefect.flow_engine import run_flow
 from prefect.logging.loggers import flow_run_logger
 from prefect.results import ResultStore
 
-FLOWS: dict[str, Flow[..., Any]] = {monitor.name: monitor, retrain.name: retrain, tune.name: tune}
+FLOWS: dict[str, Flow[..., Any]] = {one.name: one for one in (monitor, retrain, score, tune)}
 
 
 def flow_named(name: str) -> Flow[..., Any]:

@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from mlratchet.infra.inference_log.count import AnswerCount
 from mlratchet.infra.inference_log.socket import connect
 from mlratchet.models.inference_log.config import LogConfig
 from mlratchet.models.inference_log.file import Holds
 from mlratchet.models.inference_log.frames import (
     answers_frame,
+    count_frame,
     end_frame,
     feedback_frame,
     hello_frame,
@@ -56,6 +58,7 @@ class PipelineLog:
         self._labels: deque[tuple[int, Sequence[Any]]] = deque()
         self._bytes = 0
         self._number: dict[Holds, int] = {"answers": 0, "feedback": 0}
+        self.count = AnswerCount()  # the same numbers, where the writer finds them when this process was killed
         self._told = 0  # number of the newest answer that a frame tells of
         self._known: dict[int, str | None] = {}  # version -> its schema
         self.dropped = 0
@@ -75,6 +78,7 @@ class PipelineLog:
         share = 1.0 if answered.status >= 400 else OF_ALL
         with self._lock:
             self._number["answers"] += 1
+            self.count.write("answers", self._number["answers"])
             waiting = len(self._answers)
             if waiting >= MOST_ANSWERS * share or self._bytes + size > MOST_BYTES * share:
                 self.dropped += 1
@@ -94,6 +98,7 @@ class PipelineLog:
             for one in labels:
                 self._number["feedback"] += 1
                 self._labels.append((self._number["feedback"], one))
+            self.count.write("feedback", self._number["feedback"])
         return True
 
     def facts(self) -> dict[str, Any]:
@@ -195,6 +200,7 @@ class LogClient:
         self._connection: socket.socket | None = None
         self._pending: deque[Waiting] = deque()
         self._planned: set[tuple[str, int]] = set()  # of which the writer that is connected was told
+        self._counted: set[str] = set()  # pipelines whose count it was given
         self._replies = b""
         self._not_before = 0.0
         self._last_words_s = LAST_WORDS_S
@@ -237,7 +243,7 @@ class LogClient:
 
     def _send_waiting(self) -> None:
         """All that waits, a frame of each pipeline in turn, as long as there is a writer."""
-        while self._is_connected():
+        while self._is_connected() and self._give_counts():
             self._hear()
             if not self._pending:
                 self._pending.extend(self._gathered())
@@ -254,6 +260,15 @@ class LogClient:
             found += log.end()
             self._over.remove(log)
         return found
+
+    def _give_counts(self) -> bool:
+        """Of each pipeline, before anything else of it."""
+        for log in [*self._logs.values(), *self._over]:
+            if log.pipeline not in self._counted:
+                if not self._sent(count_frame(log.pipeline), log.count.descriptor):
+                    return False
+                self._counted.add(log.pipeline)
+        return True
 
     def _tell_plans(self, waiting: Waiting) -> bool:
         for version in waiting.versions:
@@ -274,12 +289,18 @@ class LogClient:
             self._not_before = time.monotonic() + AGAIN_S
             return False
         self._planned.clear()
+        self._counted.clear()
         return self._sent(hello_frame(self._server))
 
-    def _sent(self, frame: Frame) -> bool:
+    def _sent(self, frame: Frame, descriptor: int | None = None) -> bool:
+        """`descriptor`: goes with the first byte."""
         if self._connection is None:
             return False
         try:
+            if descriptor is not None:
+                first, *frame = frame
+                sent = socket.send_fds(self._connection, [first], [descriptor])
+                frame = [first[sent:], *frame]
             for part in frame:
                 self._connection.sendall(part)
         except OSError as error:

@@ -9,18 +9,21 @@ Run as ``python -m mlratchet.infra.inference_log.process``; the stack does.
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import selectors
 import signal
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 
 import orjson
 from mlratchet.infra.child.confine import undump
+from mlratchet.infra.inference_log.count import CountRead
 from mlratchet.infra.inference_log.keys import LogKeys
 from mlratchet.infra.inference_log.settings import LogSettings, load_log_settings
 from mlratchet.infra.inference_log.socket import listen
@@ -39,6 +42,7 @@ logger = logging.getLogger(__name__)
 TICK_S = 0.25
 TELL_S = 1.0  # between two words to the servers
 READ_BYTES = 1 << 20
+MOST_DESCRIPTORS = 16  # that come at once: of the bytes of one call, the kernel ends it at each
 LAST_READ_S = 2.0  # for what servers have sent
 LAST_TRY_S = 5.0  # for what waits on the disk, when this process ends: the rest is uploaded by the next
 FOLDER = "inference-log"  # of the home
@@ -50,17 +54,32 @@ class Connection:
     def __init__(self, peer: socket.socket) -> None:
         self.peer, self.server = peer, ""
         self._held = bytearray()
+        self._descriptors: deque[int] = deque()
 
     def read(self) -> bool:
         """What has arrived; False at its end."""
         try:
-            more = self.peer.recv(READ_BYTES)
+            more, descriptors, _, _ = socket.recv_fds(self.peer, READ_BYTES, MOST_DESCRIPTORS)
         except BlockingIOError:
             return True
         except OSError:
             return False
+        self._descriptors.extend(descriptors)
         self._held += more
         return bool(more)
+
+    def count(self) -> CountRead:
+        """That came with the frame. Raises ``NotAFrameError``."""
+        try:
+            return CountRead(self._descriptors.popleft())
+        except (IndexError, ValueError) as error:
+            raise NotAFrameError("no count came with it") from error
+
+    def close(self) -> None:
+        """With whatever came and was not asked for."""
+        self.peer.close()
+        while self._descriptors:
+            os.close(self._descriptors.popleft())
 
     def frames(self, take: Callable[[dict[str, object], memoryview], None]) -> None:
         """Give each whole frame to `take`. Raises ``NotAFrameError``."""
@@ -161,12 +180,14 @@ class LogProcess:
                 raise NotAFrameError("the first frame says no name")
             connection.server = str(said.get("server"))[:32]
             self.writer.connected(connection.server)
+        elif said.get("k") == "count":
+            self.writer.counts(connection.server, str(said.get("p")), connection.count())
         else:
             self.writer.hear(connection.server, said, numbers, time.monotonic())
 
     def _drop(self, connection: Connection) -> None:
         self._selector.unregister(connection.peer)
-        connection.peer.close()
+        connection.close()
         self._connections.discard(connection)
         if connection.server:
             self.writer.disconnected(connection.server, time.monotonic())

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 from mlratchet.infra.inference_log.buffers import Buffer
+from mlratchet.infra.inference_log.count import CountRead
 from mlratchet.infra.inference_log.spool import LogSpool
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.inference_log.config import LogConfig
@@ -36,6 +37,7 @@ class LogWriter:
         self._plans: dict[tuple[str, int], LogPlan] = {}
         self._connections: dict[str, int] = {}  # server -> how many
         self._gone_s: dict[str, float] = {}  # server -> since when it has none
+        self._counts: dict[tuple[str, str], CountRead] = {}  # server, pipeline -> how far it has numbered its answers
 
     def begin(self, pipelines: Mapping[tuple[str, Holds], Any], now_s: float) -> None:
         """Chains that this writer wrote before: servers of which nothing is heard any more have ended."""
@@ -48,6 +50,12 @@ class LogWriter:
         """A server process said its name."""
         self._connections[server] = self._connections.get(server, 0) + 1
         self._gone_s.pop(server, None)
+
+    def counts(self, server: str, pipeline: str, count: CountRead) -> None:
+        """Where a server that is killed has left how far it came."""
+        for holds in HOLDS:
+            self._buffer(pipeline, holds)
+        self._counts[server, pipeline] = count
 
     def disconnected(self, server: str, now_s: float) -> None:
         """Its connection ended."""
@@ -109,10 +117,20 @@ class LogWriter:
         for server, since_s in list(self._gone_s.items()):
             if now_s - since_s >= GONE_S:
                 del self._gone_s[server]
-                for buffer in self._buffers.values():
-                    buffer.end(server, now_s, unclosed=True)
+                self._end(server, now_s)
         due = [buffer for buffer in self._buffers.values() if buffer.is_due(now_s)]
         return self._flush(due, wall_s)
+
+    def _end(self, server: str, now_s: float) -> None:
+        """A server that said no last word. What it had numbered and not sent is lost; of one whose count is not here,
+        as after a kill of both, nobody knows how much that was."""
+        for (pipeline, holds), buffer in self._buffers.items():
+            count = self._counts.get((server, pipeline))
+            last = count.read(holds) if count is not None else None
+            if last:
+                buffer.arrived(server, last, 0, now_s)
+            buffer.end(server, now_s, unclosed=last is None)
+        self._counts = {key: count for key, count in self._counts.items() if key[0] != server}
 
     def flush_all(self, wall_s: float) -> bool:
         """All that waits becomes files: this process ends."""

@@ -177,11 +177,11 @@ def bounds_of(job: TrainJob, settings: Settings, room: Room) -> Bounds:
 
 
 def needs_any_socket(job: TrainJob) -> bool:
-    """Loader workers hand over what lies in shared memory, and CUDA and NCCL find each other, through Unix sockets."""
+    """CUDA and NCCL find each other through Unix sockets."""
     import torch
 
     cuda = job.train.device != "cpu" and torch.cuda.is_available()
-    return cuda or job.train.loader_workers > 0 or not preload.FORKS
+    return cuda or not preload.FORKS
 
 
 def end_session(agent: Process, *, at_once: bool = False) -> None:

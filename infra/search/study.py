@@ -7,7 +7,6 @@ number: it is taken up again where it was, its missing values drawn as they woul
 
 from __future__ import annotations
 
-import itertools
 import json
 import threading
 import warnings
@@ -59,7 +58,7 @@ class Search:
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._tune, self._baseline = tune, baseline
-        self._space = {key: distribution(dimension) for key, dimension in tune.space.items()}
+        self._axes = {axis.name: axis for axis in tune.axes()}
         self._study = optuna.create_study(
             study_name="study",
             storage=optuna.storages.JournalStorage(journal),
@@ -109,15 +108,17 @@ class Search:
     def _begin(self, trial: optuna.trial.Trial, *, resumed: bool = False) -> AskedTrial:
         """Draw every value, with this trial's own random numbers."""
         self._study.sampler = sampler(self._tune, trial.number)
-        drawn = {key: trial._suggest(key, self._space[key]) for key in sorted(self._space)}
+        values: Values = {}
+        for name, axis in self._axes.items():
+            if axis.applies(values):
+                values[axis.key] = decode(axis.range, trial._suggest(name, distribution(axis.range)))
         with self._lock:
             self._open[trial.number] = trial
-        return AskedTrial(number=trial.number, values=self._decoded(drawn), resumed=resumed)
+        return AskedTrial(number=trial.number, values=values, resumed=resumed)
 
     def _point(self, place: int) -> Values | None:
         """Of the grid, in an order shuffled by the seed, so that a small budget sees all of it."""
-        axes = [[(key, value) for value in self._tune.space[key].grid() or ()] for key in sorted(self._tune.space)]
-        points = list(itertools.product(*axes))
+        points = list(self._tune.points())
         if place >= len(points):
             return None
         return dict(points[np.random.default_rng(self._tune.seed).permutation(len(points))[place]])
@@ -152,7 +153,8 @@ class Search:
 
     def importances(self) -> dict[str, float]:
         """Share of the variance of the value that each key explains, by fANOVA (Hutter, Hoos, Leyton-Brown, ICML 2014);
-        empty when the complete trials do not differ."""
+        empty when the complete trials do not differ. Of what a model has alone nothing is said: not all trials have
+        it."""
         complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if len(complete) < 3 or len({trial.value for trial in complete}) < 2:
             return {}
@@ -161,10 +163,12 @@ class Search:
         return {key: float(share) for key, share in found.items()}
 
     def _encoded(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: encode(value) for key, value in values.items()}
+        applying = [axis for axis in self._axes.values() if axis.applies(values)]
+        return {axis.name: encode(values[axis.key]) for axis in applying}
 
-    def _decoded(self, values: Mapping[str, Any]) -> Values:
-        return {key: decode(self._tune.space[key], value) for key, value in values.items()}
+    def _decoded(self, drawn: Mapping[str, Any]) -> Values:
+        axes = {name: self._axes[name] for name in drawn}
+        return {axis.key: decode(axis.range, drawn[name]) for name, axis in axes.items()}
 
 
 def distribution(dimension: Dimension) -> BaseDistribution:

@@ -8,6 +8,7 @@ import io
 import json
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,8 @@ def predict_files(
         raise ConfigurationError(f"no server for {pipeline!r}; `ratchet run {pipeline}` promotes and deploys one")
     with httpx.Client(base_url=url, timeout=TIMEOUT_S) as client:
         described = asked(client, pipeline, "GET", "/openapi.json")
-        columns = columns_of(described)
-        instances = [one for file in files for one in instances_of(file, columns)]
+        takes = takes_of(described)
+        instances = [one for file in files for one in instances_of(file, takes)]
         predictions: list[Any] = []
         answer: dict[str, Any] = {}
         for answer in answers_to(client, pipeline, [instance for _, instance in instances], **limits_of(described)):
@@ -122,13 +123,26 @@ def asked(client: httpx.Client, pipeline: str, method: str, path: str, body: byt
     return answer
 
 
-def columns_of(described: dict[str, Any]) -> list[str]:
-    """The columns of a table that a server describes; empty where it takes something else."""
-    forms = instances_in(described)["items"].get("oneOf", [])
-    by_name = [
-        form["properties"] for form in forms if "image_base64" not in form.get("properties", {"image_base64": 0})
-    ]
-    return list(by_name[0]) if by_name else []
+@dataclass(frozen=True, kw_only=True)
+class Takes:
+    """What a server takes of files, as it describes itself."""
+
+    columns: tuple[str, ...] = ()  # of a table; empty where it takes none
+    words: frozenset[str] = frozenset()  # columns whose cells are no numbers
+    file: str | None = None  # the field of a picture or sound; None: there are several, or none
+
+
+def takes_of(described: dict[str, Any]) -> Takes:
+    """By name, where an instance can be told by name."""
+    items = instances_in(described)["items"]
+    named: dict[str, Any] = next((one for one in items.get("oneOf", [items]) if one.get("properties")), {})
+    fields: dict[str, Any] = named.get("properties", {})
+    files = [name for name, one in fields.items() if one.get("contentEncoding") == "base64"]
+    return Takes(
+        columns=() if files else tuple(fields),
+        words=frozenset(name for name, one in fields.items() if "string" in one.get("type", ())),
+        file=files[0] if len(files) == 1 and set(named.get("required", ())) <= set(files) else None,
+    )
 
 
 def instances_in(described: dict[str, Any]) -> dict[str, Any]:
@@ -138,8 +152,8 @@ def instances_in(described: dict[str, Any]) -> dict[str, Any]:
     return told
 
 
-def instances_of(file: Path, columns: Sequence[str]) -> list[Named]:
-    """The instances of a file: the rows of a table, the values of a JSON file, or a picture."""
+def instances_of(file: Path, takes: Takes) -> list[Named]:
+    """The instances of a file: the rows of a table, the values of a JSON file, a picture or sound."""
     try:
         data = file.read_bytes()
     except OSError as exc:
@@ -158,15 +172,18 @@ def instances_of(file: Path, columns: Sequence[str]) -> list[Named]:
             return [(f"{file}:{number}", one) for number, one in enumerate(held["instances"])]
         return [(str(file), held)]
     if suffix in TABLES:
-        return rows_of_table(file, data, columns)
+        return rows_of_table(file, data, takes)
     if suffix in OTHER_TABLES:
         raise DataError(f"{file}: {suffix[1:]} is not read here; send a .csv, or a row as a .json file")
-    return [(str(file), {"image_base64": base64.b64encode(data).decode()})]
+    if takes.file is None:
+        raise DataError(f"{file}: a file alone is no instance of this model; send a row as a .json file, see /docs")
+    return [(str(file), {takes.file: base64.b64encode(data).decode()})]
 
 
-def rows_of_table(file: Path, data: bytes, columns: Sequence[str]) -> list[Named]:
+def rows_of_table(file: Path, data: bytes, takes: Takes) -> list[Named]:
     """The rows of a CSV file by the model's columns; other columns, as label and id, are left out, and an empty cell
-    is a column that the row lacks. Numbers are read with a decimal point: nothing is guessed."""
+    is a column that the row lacks. Numbers are read with a decimal point: nothing is guessed; words are as they are."""
+    columns = takes.columns
     if not columns:
         raise DataError(f"{file}: is a table, and this model takes none; see /docs of its server")
     try:
@@ -188,7 +205,7 @@ def rows_of_table(file: Path, data: bytes, columns: Sequence[str]) -> list[Named
                     raise DataError(f"{where}: got {len(row)} cells, expected {len(names)}")
                 held = dict(zip(names, map(str.strip, row), strict=True))
                 known = {name: held[name] for name in columns if held.get(name)}
-                found.append((where, {name: number(cell, name, where) for name, cell in known.items()}))
+                found.append((where, {n: c if n in takes.words else number(c, n, where) for n, c in known.items()}))
     except csv.Error as exc:
         raise DataError(f"{file}:{reader.line_num}: {exc}") from exc
     if not found:

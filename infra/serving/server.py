@@ -11,8 +11,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -108,15 +110,36 @@ async def serve(pipelines: ServedPipelines, listening: Sequence[uvicorn.Config])
     """On this event loop. Pipelines are taken up by a thread, so that /health answers meanwhile."""
     loop = asyncio.get_running_loop()
     threading.Thread(target=pipelines.run, args=(loop, settle_imports), name="pipelines", daemon=True).start()
-    servers = [uvicorn.Server(config) for config in listening]
+    servers = [Listener(config) for config in listening]
     try:
         await until_one_ends(servers)
     finally:
         pipelines.stopping.set()
 
 
+class Listener(uvicorn.Server):
+    """At one address. uvicorn would raise a signal again once it has stopped listening, which ends the process before
+    what waits for the inference log was sent."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing: `until_one_ends` does it for all."""
+        yield
+
+
 async def until_one_ends(servers: Sequence[uvicorn.Server]) -> None:
-    """A signal reaches one of them alone, and one that cannot listen ends: the others end with it."""
+    """A signal ends all of them, and one that cannot listen ends the others with it. A second signal does not wait for
+    what is under way."""
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        for one in servers:
+            one.force_exit = one.should_exit
+            one.should_exit = True
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, end)
 
     async def run(server: uvicorn.Server) -> None:
         try:

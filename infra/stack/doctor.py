@@ -85,7 +85,7 @@ def ranks() -> dict[str, Any]:
     """What of that does not hold for processes that train, whatever the machine has means for."""
     ports = given_ports()
     reached = f"TCP ports {ports[0]} to {ports[-1]} on which nobody listened, where more than one trains"
-    words = f"reach beside that {reached}; Unix sockets, with loader workers or CUDA (docs/gates.md)"
+    words = f"reach beside that {reached}; Unix sockets, with CUDA (docs/gates.md)"
     return finding("ranks", words, True, "")
 
 

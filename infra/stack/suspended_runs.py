@@ -19,6 +19,9 @@ from prefect.client.schemas.objects import FlowRun
 if TYPE_CHECKING:
     from mlratchet.models.decisions.waiting import WaitingRun
     from mlratchet.models.identity.signed_records import RecordStore
+    from mlratchet.models.inference_log.config import LabelsConfig
+    from mlratchet.models.ports.storage import ObjectStore
+    from mlratchet.models.serving.canary_reader import CanaryReader
 
 SUSPENDED = "Suspended"  # the name of their state
 LOOK_S = 5.0  # seconds between two looks at a canary, and
@@ -41,6 +44,7 @@ class SuspendedRuns:
     def __init__(self, home: Path) -> None:
         self._home = home
         self._next_look: dict[str, float] = {}  # run in its canary -> when to look again, by the monotonic clock
+        self._readers: dict[str, CanaryReader] = {}  # pipeline -> what the looks at its canary have read
 
     @cached_property
     def _settings(self) -> Settings:
@@ -87,16 +91,25 @@ class SuspendedRuns:
         from mlratchet.infra.ledger.heads import open_heads
         from mlratchet.infra.ledger.objects import ObjectLedger
         from mlratchet.models.serving.canary_look import canary_goes_on
+        from mlratchet.models.serving.canary_reader import CanaryReader
 
         heads, keys = open_heads(self._settings, writes=False), InstalledKeys(self._settings)
+        reader = self._readers.setdefault(waiting.pipeline, CanaryReader(self._store, keys, self._labels_in))
         why = canary_goes_on(
             self._store,
-            keys,
+            reader,
             ObjectLedger(self._store, keys, heads).chain(waiting.pipeline),
             waiting,
             seen=heads.mark(waiting.pipeline, "canary"),
             now_s=time.time(),
         )
+        if why:  # it is over, or another process goes on with it
+            del self._readers[waiting.pipeline]
         took_s = time.monotonic() - began
         self._next_look[waiting.run] = time.monotonic() + max(LOOK_S, took_s * REST)
         return why
+
+    def _labels_in(self, labels: LabelsConfig) -> ObjectStore | None:
+        from mlratchet.infra.storage.opening import open_bucket
+
+        return open_bucket(self._settings, labels.bucket or self._settings.raw_bucket) if labels.prefix else None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from mlratchet.infra.storage.keys import check_key
-from mlratchet.models.ports.memory import ObjectsInMemory
-from mlratchet.models.ports.storage import ObjectInfo
+from mlratchet.models.ports.memory import ObjectsInMemory, check_range, verify
+from mlratchet.models.ports.storage import ObjectInfo, ObjectNotFound
 
 
 class MemoryStore(ObjectsInMemory):
@@ -47,3 +49,40 @@ class MemoryStore(ObjectsInMemory):
     def delete(self, key: str) -> None:
         """See the port."""
         super().delete(check_key(key))
+
+
+class VersionedMemoryStore(MemoryStore):
+    """The same of a bucket that keeps versions. See `VersionedStore`."""
+
+    def __init__(self, bucket: str = "versioned") -> None:
+        super().__init__(bucket)
+        self._versions: dict[str, dict[str, bytes]] = {}  # by key, oldest first
+
+    def put(self, key: str, data: bytes) -> None:
+        """See the port."""
+        held = self._versions.setdefault(check_key(key), {})
+        held[f"v{len(held) + 1}"] = bytes(data)
+        super().put(key, data)
+
+    def keeps_versions(self) -> bool:
+        """Always."""
+        return True
+
+    def list_versions(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """See `VersionedStore`."""
+        for info in self.list(prefix):
+            yield replace(info, version=next(reversed(self._versions[info.key])))
+
+    def get_version(self, key: str, version: str, start: int, length: int, *, sha256: str | None = None) -> bytes:
+        """See `VersionedStore`."""
+        check_range(start, length)
+        data = self._versions.get(check_key(key), {}).get(version)
+        if data is None:
+            raise ObjectNotFound(f"{self.bucket}/{key}: no version {version}")
+        found = data[start : start + length]
+        verify(self.bucket, key, hashlib.sha256(found).hexdigest(), sha256)
+        return found
+
+    def delete_version(self, key: str, version: str) -> None:
+        """For good."""
+        del self._versions[key][version]

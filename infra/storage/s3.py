@@ -34,7 +34,7 @@ from mlratchet.models.ports.storage import (
 
 T = TypeVar("T")
 CHUNK_BYTES = 1 << 20
-MISSING = {"NoSuchKey", "404", "NotFound"}
+MISSING = {"NoSuchKey", "NoSuchVersion", "404", "NotFound"}
 REFUSED = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "403", "Forbidden"}
 BEHIND_ITS_END = {"InvalidRange", "416"}
 EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken", "RequestExpired"}
@@ -91,6 +91,7 @@ class S3Store:
         self._quick: Callable[[str], bytes | None] = nothing
         if endpoint_url and access_key and secret_key:
             self._quick = SignedGet(self._client, bucket, access_key, secret_key, session_token)
+        self.sources: Callable[[str], S3Store] | None = None  # opens other buckets: of pinned versions
         self.files: LocalCopies | None = None  # copies on this machine, where whoever opened it keeps some
         self._transfer = TransferConfig(multipart_threshold=32 << 20, multipart_chunksize=16 << 20, max_concurrency=4)
 
@@ -149,13 +150,16 @@ class S3Store:
 
     def get_range(self, key: str, start: int, length: int, *, sha256: str | None = None) -> bytes:
         """See the port."""
+        return self._range(key, start, length, sha256)
+
+    def _range(self, key: str, start: int, length: int, sha256: str | None, **which: str) -> bytes:
         check_key(key)
         check_range(start, length)
 
         def read() -> bytes:
             asked = f"bytes={start}-{start + max(length, 1) - 1}"
             try:
-                reply = self._client.get_object(Bucket=self._bucket, Key=key, Range=asked)
+                reply = self._client.get_object(Bucket=self._bucket, Key=key, Range=asked, **which)
             except ClientError as exc:
                 if code_of(exc) in BEHIND_ITS_END:
                     return b""
@@ -312,6 +316,38 @@ class S3Store:
             if not page.get("NextContinuationToken"):
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def keeps_versions(self) -> bool:
+        """See `VersionedStore`."""
+        told = self._call("look at", "", lambda: self._client.get_bucket_versioning(Bucket=self._bucket))
+        return bool(told.get("Status") == "Enabled")
+
+    def list_versions(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """See `VersionedStore`."""
+        more: dict[str, str] = {}
+        while True:
+            page = self._call(
+                "list versions of",
+                prefix,
+                partial(self._client.list_object_versions, Bucket=self._bucket, Prefix=prefix, **more),
+            )
+            for item in page.get("Versions", []):
+                if item["IsLatest"]:
+                    yield ObjectInfo(
+                        key=item["Key"],
+                        size_bytes=int(item["Size"]),
+                        etag=str(item["ETag"]).strip('"'),
+                        modified_s=item["LastModified"].timestamp(),
+                        version=item["VersionId"],
+                    )
+            if not page.get("IsTruncated"):
+                return
+            more = {"KeyMarker": page["NextKeyMarker"]}
+            more |= {"VersionIdMarker": page["NextVersionIdMarker"]} if page.get("NextVersionIdMarker") else {}
+
+    def get_version(self, key: str, version: str, start: int, length: int, *, sha256: str | None = None) -> bytes:
+        """See `VersionedStore`."""
+        return self._range(key, start, length, sha256, VersionId=version)
 
     def delete(self, key: str) -> None:
         """See the port."""

@@ -35,7 +35,8 @@ class Child:
 
 class Server:
     """Single-threaded, as what forks has to be. `refuse` says why a request is better served by a new interpreter, or
-    nothing; `worn` whether this process is out of date: it then takes no more requests, and ends with its last fork."""
+    nothing; `worn` whether this process is out of date: it then takes no more requests, tells the next stage so, and
+    ends with its last fork, after that stage, whose forks would end with it."""
 
     def __init__(
         self,
@@ -44,15 +45,22 @@ class Server:
         refuse: Callable[[Request], str],
         worn: Callable[[], bool],
         next_stage: int | None,
+        told: int | None = None,
+        tells: int | None = None,
     ) -> None:
+        """`next_stage`: its pid. `told`: a pipe that ends when the stage before takes no more requests; `tells`: that
+        pipe to the next stage."""
         self._listener, self._refuse, self._worn = listener, refuse, worn
         self._selector = selectors.DefaultSelector()
         self._children: list[Child] = []
-        self._open = True
+        self._open, self._followed, self._tells = True, False, tells
         self._watch(listener, self._accept)
+        if told is not None:
+            self._watch(told, self._end_of_pipe)
         if next_stage is not None:
             try:
                 self._watch(os.pidfd_open(next_stage), self._end_of_next)
+                self._followed = True
             except ProcessLookupError:  # it ended, and was waited for, while this process imported
                 self._close()
 
@@ -61,9 +69,9 @@ class Server:
 
     def serve(self) -> Fork | None:
         """In a fork, what it is to become. None when this process has served out."""
-        while self._open or self._children:
+        while self._open or self._children or self._followed:
             for key, _ in self._selector.select():
-                if self._selector.get_map().get(key.fileobj) is not key:  # what came before has ended it
+                if not self._follows(key):  # what came before has ended it
                     continue
                 then, more = key.data
                 fork: Fork | None = then(key.fileobj, *more)
@@ -71,8 +79,15 @@ class Server:
                     return fork
         return None
 
+    def _follows(self, key: selectors.SelectorKey) -> bool:
+        """Asked by the key: a socket that is closed cannot be looked up."""
+        return any(known is key for known in self._selector.get_map().values())
+
     def _accept(self, listener: socket.socket) -> None:
-        connection, _ = listener.accept()
+        try:
+            connection, _ = listener.accept()
+        except OSError:  # who asked is gone, or there are no more files for now
+            return
         if not may_ask(connection):
             connection.close()
             return
@@ -93,16 +108,26 @@ class Server:
         if reason:
             send(connection, refused=reason)
             connection.close()
-        else:
-            pid = os.fork()
-            if pid == 0:
-                self._forget()
-                connection.close()
-                return Fork(request, descriptors)
-            self._follow(pid, request, connection)
+        elif self._fork(request, connection):
+            return Fork(request, descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
         return None
+
+    def _fork(self, request: Request, connection: socket.socket) -> bool:
+        """Whether this is the fork."""
+        try:
+            pid = os.fork()
+        except OSError as error:  # the forks that there are go on
+            send(connection, refused=str(error))
+            connection.close()
+            return False
+        if pid == 0:
+            self._forget()
+            connection.close()
+            return True
+        self._follow(pid, request, connection)
+        return False
 
     def _follow(self, pid: int, request: Request, connection: socket.socket) -> None:
         child = Child(pid, os.pidfd_open(pid), request, connection)
@@ -140,8 +165,12 @@ class Server:
 
     def _end_of_next(self, pidfd: int) -> None:
         """The stages end together: whoever keeps them starts them anew."""
-        self._selector.unregister(pidfd)
-        os.close(pidfd)
+        self._followed = False
+        self._end_of_pipe(pidfd)
+
+    def _end_of_pipe(self, descriptor: int) -> None:
+        self._selector.unregister(descriptor)
+        os.close(descriptor)
         self._close()
 
     def _close(self) -> None:
@@ -149,6 +178,12 @@ class Server:
             self._open = False
             self._selector.unregister(self._listener)
             self._listener.close()
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._tells is not None:
+            os.close(self._tells)
+            self._tells = None
 
     def _forget(self) -> None:
         """In a fork: everything of the server's."""
@@ -158,3 +193,4 @@ class Server:
             else:
                 os.close(key.fd)
         self._selector.close()
+        self._hang_up()

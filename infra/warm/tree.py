@@ -89,6 +89,7 @@ ROOM, ROOM_BYTES = "RATCHET_ROOM", 32_768  # the same for its environment
 def grow(home: Path) -> tuple[Fork, int] | None:
     """Be every stage, one process each. Returns in a fork of one of them: what it is to become, and whose it is."""
     listeners = {stage: listen(home, stage) for stage in STAGES}
+    told: int | None = None
     for stage, modules in STAGES.items():
         logging.getLogger().handlers.clear()  # of a library before: Prefect then adds none of its own
         for module in modules:
@@ -99,24 +100,33 @@ def grow(home: Path) -> tuple[Fork, int] | None:
         gc.freeze()  # a collection would touch, and so copy, what the forks share
         listener = listeners.pop(stage)
         parent = os.getpid()
+        read, tells = os.pipe() if listeners else (None, None)
         following = os.fork() if listeners else None
         if following == 0:
             die_with_parent()
             if os.getppid() != parent:
                 os._exit(1)
             listener.close()
+            for descriptor in (told, tells):
+                if descriptor is not None:
+                    os.close(descriptor)
+            told = read
             touch_what_the_parent_holds()  # a measurement sees in the memory of its stage what a server would hold
             continue
         for other in listeners.values():
             other.close()
-        return serve(listener, following)
+        if read is not None:
+            os.close(read)
+        return serve(listener, following, told=told, tells=tells)
     raise AssertionError("the last stage serves")
 
 
-def serve(listener: socket, following: int | None) -> tuple[Fork, int] | None:
+def serve(listener: socket, following: int | None, *, told: int | None, tells: int | None) -> tuple[Fork, int] | None:
     """In a fork: what it is to become."""
     server = os.getpid()
-    fork = Server(listener, refuse=shadowed, worn=change_of_code(), next_stage=following).serve()
+    fork = Server(
+        listener, refuse=shadowed, worn=change_of_code(), next_stage=following, told=told, tells=tells
+    ).serve()
     return (fork, server) if fork is not None else None
 
 

@@ -89,7 +89,7 @@ def dataset_parts(
     named_by = (
         {"identity_columns": list(identity_columns)} if identity_columns and source.column_of("id") is None else {}
     )
-    options = source.model_dump(mode="json", exclude={"bucket", "prefix"})
+    options = source.model_dump(mode="json", exclude={"bucket", "prefix", "snapshot"})
     return (
         named_by
         | written

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from mlratchet.models.errors import DataError
 from mlratchet.models.ports.reading import side_by_side
 from mlratchet.models.ports.storage import DigestMismatch, ObjectInfo, ObjectNotFound, ObjectStore
+from mlratchet.models.ports.versions import VersionedStore
 from mlratchet.models.sources.record import PIECE_BYTES
 
 READERS = 4  # pieces of one object that are read at once
@@ -23,17 +24,31 @@ def copy_large(raw: ObjectStore, store: ObjectStore, info: ObjectInfo) -> tuple[
 
     Raises ``DataError`` for an object that changes meanwhile.
     """
-    whole, pieces, held = hashlib.sha256(), list[str](), list[bytes]()
-    for data in _pieces(raw, info):
-        whole.update(data)
-        pieces.append(hashlib.sha256(data).hexdigest())
-        if info.size_bytes <= HELD_BYTES:
-            held.append(data)
-    sha256 = whole.hexdigest()
+    held = list[bytes]()
+    sha256, pieces = digests_of(raw, info, held if info.size_bytes <= HELD_BYTES else None)
     key = f"raw/{sha256}"
     if not is_held(store, key, info.size_bytes, pieces):
         store.put_stream(key, held or _pieces(raw, info, pieces))
-    return sha256, tuple(pieces)
+    return sha256, pieces
+
+
+def digests_of(raw: ObjectStore, info: ObjectInfo, held: list[bytes] | None = None) -> tuple[str, tuple[str, ...]]:
+    """SHA-256 hex of an object, and of every piece of it. `held`: takes the pieces. Raises ``DataError`` as above."""
+    whole, pieces = hashlib.sha256(), list[str]()
+    for data in _pieces(raw, info):
+        whole.update(data)
+        pieces.append(hashlib.sha256(data).hexdigest())
+        if held is not None:
+            held.append(data)
+    return whole.hexdigest(), tuple(pieces)
+
+
+def range_of(raw: ObjectStore, info: ObjectInfo, start: int, length: int, sha256: str | None = None) -> bytes:
+    """Of the version that was listed, where versions were."""
+    if not info.version:
+        return raw.get_range(info.key, start, length, sha256=sha256)
+    assert isinstance(raw, VersionedStore), "it listed versions"
+    return raw.get_version(info.key, info.version, start, length, sha256=sha256)
 
 
 def _pieces(raw: ObjectStore, info: ObjectInfo, digests: Sequence[str] | None = None) -> Iterator[bytes]:
@@ -41,7 +56,7 @@ def _pieces(raw: ObjectStore, info: ObjectInfo, digests: Sequence[str] | None = 
         length = min(PIECE_BYTES, info.size_bytes - start)
         sha256 = digests[start // PIECE_BYTES] if digests is not None else None
         try:
-            data = raw.get_range(info.key, start, length, sha256=sha256)
+            data = range_of(raw, info, start, length, sha256)
         except DigestMismatch as error:
             raise DataError(f"{info.key}: source changed during the read: {error}") from error
         if len(data) != length:

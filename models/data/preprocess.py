@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from mlratchet.models.config import WorkloadRef
 from mlratchet.models.data.config import DataConfig
 from mlratchet.models.data.dataset import DatasetManifest, dataset_id, load_dataset
+from mlratchet.models.data.kept_pieces import KeptPieces, reading_groups
 from mlratchet.models.data.prepared_shards import is_whole, mend_preparation, prepare_shards
 from mlratchet.models.data.raw_objects import raw_objects
 from mlratchet.models.data.record_shards import (
@@ -31,11 +32,11 @@ from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.schema.numbers import Mark
 from mlratchet.models.sources.base import SourceOptions
-from mlratchet.models.sources.record import Record, Reject
+from mlratchet.models.sources.record import RawObject, Record, Reject
 from mlratchet.models.sources.record_table import RecordPiece, read_one_by_one
 from mlratchet.models.tensors.spec import TensorSpec
 from mlratchet.models.workloads.base import Workload
-from mlratchet.models.workloads.guarded import guarded_pieces
+from mlratchet.models.workloads.guarded import guarded_groups
 from mlratchet.models.workloads.told import ToldWorkload
 
 logger = logging.getLogger(__name__)
@@ -82,14 +83,16 @@ def read_dataset_records(
     delivered: ObjectStore | None = None,
     rules: QualityConfig = AS_USUAL,
     scratch: Path | None = None,
+    kept: KeptPieces | None = None,
 ) -> tuple[Records, Rejects]:
     """Every record of the snapshot by id, and what had to be set aside with reasons; each is told once. `delivered`:
-    the bucket that the snapshot was taken of, to mend copies from. `scratch`: a folder where many records lie.
+    the bucket that the snapshot was taken of, to mend copies from. `scratch`: a folder where many records lie. `kept`:
+    what was read before, and what is kept of what is read now.
 
     Raises ``EmptyDatasetError`` when nothing can be used, ``DataError`` when the delivery as a whole cannot be read.
     """
     sorter = Sorter(scratch=scratch)
-    pieces = raw_pieces(store, snapshot, workload, source, first=first, delivered=delivered)
+    pieces = raw_pieces(store, snapshot, workload, source, first=first, delivered=delivered, kept=kept)
     try:
         for piece in ruled_pieces(pieces, rules, workload.input_spec().tensors):
             sorter.add(piece)
@@ -125,13 +128,20 @@ def raw_pieces(
     *,
     first: FirstDelivery = UNKNOWN,
     delivered: ObjectStore | None = None,
+    kept: KeptPieces | None = None,
 ) -> Iterator[RecordPiece]:
     """The same as tables of bounded size."""
-    fetch = raw_objects(store, snapshot, delivered)
+    fetch, objects = raw_objects(store, snapshot, delivered), snapshot.raw_objects()
     options = source.model_dump(mode="json") | first.settings()
-    if isinstance(workload, ToldWorkload):  # guarded where it is read
-        return workload.record_pieces(snapshot.raw_objects(), fetch, options)
-    return guarded_pieces(workload, snapshot.raw_objects(), fetch, options)
+
+    def read(groups: Sequence[Sequence[RawObject]]) -> Iterator[tuple[int, RecordPiece]]:
+        if isinstance(workload, ToldWorkload):  # guarded where it is read
+            return workload.groups_of_pieces(groups, fetch, options)
+        return guarded_groups(workload, groups, fetch, options)
+
+    if kept is None or not workload.reads_objects_alone:
+        return (piece for _, piece in read([objects]))
+    return kept.pieces(workload, reading_groups(workload, objects, options), read)
 
 
 def write_dataset(

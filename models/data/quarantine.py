@@ -61,6 +61,11 @@ def write_quarantine(store: ObjectStore, about: Mapping[str, Any], rejects: Iter
     return found
 
 
+def quarantine_table(rejects: Iterable[Reject]) -> pa.Table:
+    """The rows of a quarantine."""
+    return pa.Table.from_pylist([_row(one) for one in rejects], schema=SCHEMA)
+
+
 def _row(one: Reject) -> dict[str, Any]:
     key, row = place_of(one.where)
     return {

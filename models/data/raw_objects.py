@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 from mlratchet.models.data.large_objects import copy_large
 from mlratchet.models.data.snapshot import Snapshot, folder_of
-from mlratchet.models.errors import DataError
+from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.ports.storage import DigestMismatch, ObjectNotFound, ObjectStore
+from mlratchet.models.ports.versions import source_of
 from mlratchet.models.sources.record import PIECE_BYTES, RawObject
 
 logger = logging.getLogger(__name__)
@@ -17,25 +19,53 @@ logger = logging.getLogger(__name__)
 
 def raw_objects(store: ObjectStore, snapshot: Snapshot, delivered: ObjectStore | None = None) -> RawObjects:
     """What gives the bytes of an object of the snapshot. `delivered`: the bucket that it was taken of."""
-    return RawObjects(store, folder_of(snapshot.prefix), delivered)
+    return RawObjects(store, snapshot, delivered)
 
 
 class RawObjects:
     """Gives the bytes of raw objects, whole or in ranges, verified; from several threads.
 
     Raises ``DigestMismatch`` for an object that was changed and ``ObjectNotFound`` for one that is gone, where the
-    source does not hold it any more either; both name what was delivered.
+    source does not hold it any more either; both name what was delivered. Of an object that is pinned, its version in
+    the source is read.
     """
 
-    def __init__(self, store: ObjectStore, folder: str, delivered: ObjectStore | None) -> None:
-        self._store, self._folder, self._delivered = store, folder, delivered
+    def __init__(self, store: ObjectStore, snapshot: Snapshot, delivered: ObjectStore | None) -> None:
+        self._store, self._folder, self._delivered = store, folder_of(snapshot.prefix), delivered
+        self._pins = {one.key: one.version for one in snapshot.objects if one.version}
+        self._pinned_in = snapshot.bucket
+        self._source = source_of(store, snapshot.bucket) if self._pins else None
 
     def __call__(self, item: RawObject) -> bytes:
         """All of its bytes."""
+        if item.key in self._pins:
+            return self._pinned(item, 0, item.size_bytes, item.sha256)
         return self._mended(item, lambda: self._store.get(f"raw/{item.sha256}", sha256=item.sha256))
+
+    def _pinned(self, item: RawObject, start: int, length: int, sha256: str | None) -> bytes:
+        """From the source, or where there is one from a copy that an earlier snapshot made."""
+        name, version = f"{self._folder}{item.key}", self._pins[item.key]
+        where = f"s3://{self._pinned_in}/{name}"
+        if self._source is None:
+            raise ConfigurationError(
+                f"{where}: the snapshot pins version {version} of it, and bucket {self._pinned_in} is not opened here, "
+                "or keeps no versions any more"
+            )
+        try:
+            return self._source.get_version(name, version, start, length, sha256=sha256)
+        except (ObjectNotFound, DigestMismatch) as error:
+            with suppress(ObjectNotFound, DigestMismatch):
+                return self._store.get_range(f"raw/{item.sha256}", start, length, sha256=sha256)
+            what = "was deleted" if isinstance(error, ObjectNotFound) else "holds other bytes than were pinned"
+            raise type(error)(
+                f"{where}: version {version}, which the snapshot pins, {what}: deliver that file again as it was, or "
+                "restore the version; with source.snapshot: copy a run keeps copies of its own"
+            ) from error
 
     def read_range(self, item: RawObject, start: int, length: int, sha256: str | None) -> bytes:
         """The bytes [start, start + length), held against `sha256` where there is one."""
+        if item.key in self._pins:
+            return self._pinned(item, start, length, sha256)
         return self._mended(item, lambda: self._store.get_range(f"raw/{item.sha256}", start, length, sha256=sha256))
 
     def _mended(self, item: RawObject, read: Callable[[], bytes]) -> bytes:

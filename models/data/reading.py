@@ -70,7 +70,12 @@ class Reading:
 
     def rules_met(self) -> str:
         """By which rules, how often and where."""
-        return ", ".join(one.words() for one in self.rules)
+        return in_words(self.rules)
+
+
+def in_words(rules: Iterable[Counted]) -> str:
+    """One behind the other."""
+    return ", ".join(one.words() for one in rules)
 
 
 def printable(text: str) -> str:
@@ -90,16 +95,22 @@ def reading_of(
     time_formats: Mapping[str, str] | None = None,
 ) -> Reading:
     """Count what was read."""
+    rules = by_rule(rejects)
     remarks = ((one.code, record.where or record.id, 1) for record in _remarked(records) for one in record.remarks)
     return Reading(
         used=len(records),
-        set_aside=sum(one.records for one in rejects),
-        rules=_counted((one.code, one.where, one.records) for one in rejects),
+        set_aside=sum(one.records for one in rules),
+        rules=rules,
         remarks=_counted(remarks),
         decimal_commas=tuple(sorted(name for name, mark in (number_marks or {}).items() if mark == ",")),
         time_formats=_by_format(time_formats or {}),
         example=next(iter(rejects)).reason if rejects else "",
     )
+
+
+def by_rule(rejects: Iterable[Reject]) -> tuple[Counted, ...]:
+    """What was set aside, the most frequent rule first; in one reading."""
+    return _counted((one.code, one.where, one.records) for one in rejects)
 
 
 def _remarked(records: Collection[Record]) -> Iterator[Record]:

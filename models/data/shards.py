@@ -10,6 +10,7 @@ import numpy as np
 from mlratchet.models.data.dataset import DatasetManifest, ShardRef
 from mlratchet.models.data.mapped import MappedSide, ShardedColumns, ShardedWords, Told
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
+from mlratchet.models.identity.stored import store_once
 from mlratchet.models.ports.local_files import LocalCopies, files_of
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.sources.record import Record, Split, inputs_of
@@ -55,7 +56,7 @@ def publish_shard(store: ObjectStore, rows: Split) -> ShardRef:
     named = rows.x.arrays() | {"y": rows.y, "about": words}
     data = save({name: np.ascontiguousarray(one) for name, one in named.items()})
     ref = ShardRef(sha256=digest_bytes(data), rows=len(rows.ids))
-    store.create(ref.key, data)
+    store_once(store, ref.key, data)  # what is there already is not sent again
     return ref
 
 

@@ -12,12 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from mlratchet.models.config import StrictModel
-from mlratchet.models.data.large_objects import copy_large
-from mlratchet.models.errors import DataError, SecurityError
+from mlratchet.models.data.large_objects import copy_large, digests_of, range_of
+from mlratchet.models.errors import ConfigurationError, DataError, SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest, digest_bytes
 from mlratchet.models.identity.signed_records import ForeignRecord, body_of
 from mlratchet.models.identity.stored import store_once, stored_document
 from mlratchet.models.ports.storage import ObjectInfo, ObjectNotFound, ObjectStore
+from mlratchet.models.ports.versions import VersionedStore
 from mlratchet.models.sources.record import PIECE_BYTES, RawObject
 from pydantic import Field
 
@@ -37,6 +38,8 @@ class SnapshotObject(StrictModel):
     pieces: tuple[str, ...] = Field(default=(), strict=False)
     """SHA-256 of every 8 MiB of an object that has more, so that a range of it can be verified. Believed as far as the
     id tells them, which snapshots of earlier releases do not."""
+    version: str = ""
+    """Of an object that is pinned, in the bucket of the source; for reading only. Empty: there is a copy."""
 
 
 class Snapshot(StrictModel):
@@ -45,6 +48,8 @@ class Snapshot(StrictModel):
     id: str
     prefix: str
     objects: tuple[SnapshotObject, ...]
+    bucket: str = ""
+    """Where pinned versions are."""
 
     def raw_objects(self) -> list[RawObject]:
         """As a workload sees them."""
@@ -81,10 +86,11 @@ def folder_of(prefix: str) -> str:
     return prefix if prefix.endswith("/") else f"{prefix}/"
 
 
-def _listed(raw: ObjectStore, folder: str) -> list[ObjectInfo]:
+def _listed(raw: ObjectStore, folder: str, *, pin: bool = False) -> list[ObjectInfo]:
     """Every object of a folder; the empty objects by which S3 consoles mark folders, and the files in which a Mac keeps
     what other systems have no place for, are nothing."""
-    return [info for info in raw.list(folder) if not _is_mark(info, info.key.removeprefix(folder).split("/"))]
+    found = raw.list_versions(folder) if pin and isinstance(raw, VersionedStore) else raw.list(folder)
+    return [info for info in found if not _is_mark(info, info.key.removeprefix(folder).split("/"))]
 
 
 def _is_mark(info: ObjectInfo, parts: list[str]) -> bool:
@@ -97,19 +103,23 @@ def _empty(raw: ObjectStore, prefix: str, folder: str) -> DataError:
     return DataError(f"s3://{raw.bucket}/{folder}: no objects{hint}; deliver data there or correct source.prefix")
 
 
-def take_snapshot(raw: ObjectStore, store: ObjectStore, *, prefix: str) -> Snapshot:
+def take_snapshot(raw: ObjectStore, store: ObjectStore, *, prefix: str, pin: bool = False) -> Snapshot:
     """List the source, copy what is new, publish `snapshots/<id>.json`. `prefix` is a folder, whatever it ends in.
+    `pin`: nothing is copied, the snapshot says which versions of the source's objects it is made of.
 
     An unchanged source costs one listing and two small reads; otherwise only objects with a new ETag are read.
     Raises ``DataError`` for an empty source, colliding keys, or a source that changed during the read;
-    ``SecurityError`` for a key that could leave its place.
+    ``SecurityError`` for a key that could leave its place; ``ConfigurationError`` for a bucket without versions.
     """
     given, prefix = prefix, folder_of(prefix)
-    listed = _listed(raw, prefix)
+    if pin:
+        _refuse_without_versions(raw)
+    listed = _listed(raw, prefix, pin=pin)
     if not listed:
         raise _empty(raw, given, prefix)
     _check_keys(listed, prefix)
-    fingerprint = digest([raw.bucket, prefix, [[i.key, i.size_bytes, i.etag] for i in listed]])
+    pinned = [[i.version for i in listed]] if pin else []
+    fingerprint = digest([raw.bucket, prefix, [[i.key, i.size_bytes, i.etag] for i in listed], *pinned])
     pointer = f"listings/{digest([raw.bucket, prefix])}/{fingerprint}.json"
     with suppress(ObjectNotFound):  # no such listing yet, or one of the two is not ours: everything is read
         return load_snapshot(store, stored_document(store, pointer, "snapshot")["snapshot"])
@@ -119,8 +129,10 @@ def take_snapshot(raw: ObjectStore, store: ObjectStore, *, prefix: str) -> Snaps
     def copy(info: ObjectInfo) -> SnapshotObject:
         name = info.key.removeprefix(prefix)
         held = known.get((name, info.size_bytes, info.etag))
-        if held is not None:
-            return held
+        if held is not None and (pin or not held.version):
+            return held.model_copy(update={"version": info.version})
+        if pin:
+            return _pinned(raw, info, name)
         if info.size_bytes > PIECE_BYTES:
             sha256, pieces = copy_large(raw, store, info)
             return SnapshotObject(key=name, size_bytes=info.size_bytes, sha256=sha256, etag=info.etag, pieces=pieces)
@@ -138,12 +150,14 @@ def take_snapshot(raw: ObjectStore, store: ObjectStore, *, prefix: str) -> Snaps
         copied = list(pool.map(copy, small))
     copied += [copy(info) for info in listed if info.size_bytes > PIECE_BYTES]  # each by several threads
     objects = tuple(sorted(copied, key=lambda o: o.key))
-    if [(i.key, i.etag) for i in _listed(raw, prefix)] != [(i.key, i.etag) for i in listed]:
+    if not pin and [(i.key, i.etag) for i in _listed(raw, prefix)] != [(i.key, i.etag) for i in listed]:
         raise DataError(
             f"s3://{raw.bucket}/{prefix}: source changed during the read; run again when the delivery is complete"
         )
-    snapshot = Snapshot(id=snapshot_id(objects), prefix=prefix, objects=objects)
-    _publish(store, snapshot)
+    snapshot = _publish(
+        store,
+        Snapshot(id=snapshot_id(objects), prefix=prefix, objects=objects, bucket=raw.bucket if pin else ""),
+    )
     store.put(pointer, canonical_json({"snapshot": snapshot.id}))
     return snapshot
 
@@ -158,9 +172,8 @@ def extended(store: ObjectStore, snapshot: Snapshot, name: str, data: bytes) -> 
     store_once(store, f"raw/{sha256}", data)
     added = SnapshotObject(key=name, size_bytes=len(data), sha256=sha256, etag="", pieces=pieces_of(data))
     objects = tuple(sorted((*snapshot.objects, added), key=lambda one: one.key))
-    made = Snapshot(id=snapshot_id(objects), prefix=snapshot.prefix, objects=objects)
-    _publish(store, made)
-    return made
+    made = snapshot.model_copy(update={"id": snapshot_id(objects), "objects": objects})
+    return _publish(store, made)
 
 
 def pieces_of(data: bytes) -> tuple[str, ...]:
@@ -170,10 +183,39 @@ def pieces_of(data: bytes) -> tuple[str, ...]:
     return tuple(digest_bytes(data[at : at + PIECE_BYTES]) for at in range(0, len(data), PIECE_BYTES))
 
 
-def _publish(store: ObjectStore, snapshot: Snapshot) -> None:
+def _refuse_without_versions(raw: ObjectStore) -> None:
+    if not isinstance(raw, VersionedStore) or not raw.keeps_versions():
+        raise ConfigurationError(
+            f"source.snapshot: pin, and bucket {raw.bucket} keeps no versions of its objects: switch them on "
+            f"(`aws s3api put-bucket-versioning --bucket {raw.bucket} --versioning-configuration Status=Enabled`), or "
+            "write snapshot: copy"
+        )
+
+
+def _pinned(raw: ObjectStore, info: ObjectInfo, name: str) -> SnapshotObject:
+    """Read once for its digests, copied nowhere."""
+    if info.size_bytes > PIECE_BYTES:
+        sha256, pieces = digests_of(raw, info)
+    else:
+        sha256, pieces = digest_bytes(range_of(raw, info, 0, info.size_bytes)), ()
+    return SnapshotObject(
+        key=name, size_bytes=info.size_bytes, sha256=sha256, etag=info.etag, pieces=pieces, version=info.version
+    )
+
+
+def _publish(store: ObjectStore, snapshot: Snapshot) -> Snapshot:
+    """As it stands then: equal content may come with other ETags and versions, which are not part of the identity. Of
+    what is pinned the newest versions stand."""
     key = f"snapshots/{snapshot.id}.json"
-    if not store.exists(key):  # equal content may come with other ETags, which are not part of the identity
-        store.create(key, canonical_json(snapshot.model_dump(mode="json", exclude_defaults=True)))
+    data = canonical_json(snapshot.model_dump(mode="json", exclude_defaults=True))
+    if not store.exists(key):
+        store.create(key, data)
+        return snapshot
+    held = load_snapshot(store, snapshot.id)
+    if held.bucket and held != snapshot:
+        store.put(key, data)
+        return snapshot
+    return held
 
 
 def _newest_known(store: ObjectStore, source: str) -> Mapping[tuple[str, int, str], SnapshotObject]:

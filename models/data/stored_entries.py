@@ -13,7 +13,8 @@ from typing import Generic, TypeVar
 
 from mlratchet.models.ports.storage import ObjectStore
 
-STEP = 64  # entries between two whose places are kept
+STEP = 64  # entries between two whose places are kept, of an index of some size
+MOST_PLACES = 16_384  # that are kept: of a larger index there are more entries between two
 _TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _LABEL = rb"(?:%s|-?[0-9][0-9.eE+-]*|\[(?:%s(?:,%s)*)?\])" % (_TEXT, _TEXT, _TEXT)
 ENTRY = re.compile(rb"(%s):(\[%s,%s,%s,%s\])[,}]" % (_TEXT, _LABEL, _TEXT, _TEXT, _TEXT), re.DOTALL)
@@ -21,19 +22,20 @@ Value = TypeVar("Value")
 
 
 class StoredEntries(Mapping[str, Value], Generic[Value]):
-    """By id, in the order of ids. Who asks for one after the other reads on; who asks for any reads at most `STEP`."""
+    """By id, in the order of ids. Who asks for one after the other reads on; who asks for any reads the entries between
+    two places."""
 
     def __init__(self, document: mmap.mmap, begin: int, made: Callable[[list[object]], Value]) -> None:
         """`begin`: of the first entry. Raises ``ValueError`` for a document that is written otherwise or not in order,
         and ``TypeError`` as `made`, which makes an entry of what stands there."""
         self._document, self._begin, self._made = document, begin, made
         self._places, self._names = list[int](), list[str]()
-        self._count, at = 0, begin
+        self._count, at, self._step = 0, begin, STEP
         while document[at : at + 1] != b"}":
             found = ENTRY.match(document, at)
             if found is None:
                 raise ValueError(f"no entry at byte {at}")
-            if self._count % STEP == 0:
+            if self._count % self._step == 0:
                 self._keep(found)
             self._count += 1
             at = found.end() - (found[0][-1:] == b"}")
@@ -47,6 +49,8 @@ class StoredEntries(Mapping[str, Value], Generic[Value]):
             raise ValueError(f"{name!r} stands behind {self._names[-1]!r}")
         self._places.append(found.start())
         self._names.append(name)
+        if len(self._places) > MOST_PLACES:
+            self._places, self._names, self._step = self._places[::2], self._names[::2], 2 * self._step
 
     def __len__(self) -> int:
         return self._count

@@ -39,6 +39,7 @@ KINDS: Mapping[str, LikeThis] = {
         words="a CSV, and a network of your own in one class", data=sample_data.table, label="paid", use="OwnModel"
     ),
     "detector": LikeThis(words="pictures with boxes and classes of shapes", data=sample_data.shapes, use="Detector"),
+    "ctc": LikeThis(words="sounds, and which letters are heard in them", data=sample_data.spoken, use="Recogniser"),
 }
 
 

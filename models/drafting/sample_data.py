@@ -18,6 +18,15 @@ from PIL import Image, ImageDraw
 Files = dict[str, bytes]
 RATE = 8_000  # Hz of a sound
 SIDE = 32  # pixels of a picture with shapes
+CHORDS_HZ = {
+    "a": (400, 1_500),
+    "b": (400, 2_600),
+    "c": (700, 1_900),
+    "d": (700, 3_200),
+    "e": (1_100, 2_200),
+    "f": (1_100, 3_000),
+}
+"""Two tones that are heard as a letter."""
 
 
 def table_file(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
@@ -142,6 +151,21 @@ def shapes() -> Files:
     return files | {"labels.csv": table_file(["file", "label"], rows)}
 
 
+def spoken() -> Files:
+    """Sounds of two to seven letters, a chord each, with rests between them, and labels.csv: which letters."""
+    rng = np.random.default_rng(0)
+    files, rows = {}, []
+    for number in range(500):
+        text = "".join(rng.choice(list(CHORDS_HZ), int(rng.integers(2, 8))))
+        parts = [_rest(rng)]
+        for letter in text:
+            parts += [_chord(CHORDS_HZ[letter], rng), _rest(rng)]
+        name = f"{number:03d}.wav"
+        files[name] = wav(np.concatenate(parts))
+        rows.append([name, text])
+    return files | {"labels.csv": table_file(["file", "text"], rows)}
+
+
 def png(pixels: np.ndarray[Any, Any]) -> bytes:
     """(H, W) uint8."""
     sink = io.BytesIO()
@@ -164,6 +188,18 @@ def _tone(hertz: np.ndarray[Any, Any], rng: np.random.Generator) -> np.ndarray[A
     """(N,) of a frequency (N,) that may change."""
     fade = np.minimum(1.0, np.minimum(np.arange(len(hertz)), np.arange(len(hertz))[::-1]) / 80)
     return 0.5 * fade * np.sin(2 * np.pi * np.cumsum(hertz) / RATE) + 0.01 * rng.uniform(-1, 1, len(hertz))
+
+
+def _chord(hertz: tuple[int, int], rng: np.random.Generator) -> np.ndarray[Any, Any]:
+    """(N,) of two tones, a little off and of any length within 0.08 to 0.2 s."""
+    length = int(rng.uniform(0.08, 0.2) * RATE)
+    tones = sum(0.4 * _tone(np.full(length, one * rng.normal(1, 0.03)), rng) for one in hertz)
+    return np.asarray(tones + rng.uniform(-0.15, 0.15, length))
+
+
+def _rest(rng: np.random.Generator) -> np.ndarray[Any, Any]:
+    """(N,) of 0.04 to 0.1 s of noise."""
+    return 0.15 * rng.uniform(-1, 1, int(rng.uniform(0.04, 0.1) * RATE))
 
 
 def _place(rng: np.random.Generator, side: int = 16) -> tuple[int, int, int, int]:

@@ -18,7 +18,10 @@ CHECKPOINT = re.compile(r"^work/[^/]+/e\d+/checkpoints/")
 WEIGHTS = re.compile(r"^work/[^/]+/e\d+/weights-([0-9a-f]{64})\.")
 
 # what a retrain needs: bytes that can be made again from the source, as long as somebody has it
-DATA = ("raw/", "snapshots/", "listings/", "datasets/", "indexes/", "shards/", "preparations/", "weights/", "nodes/")
+DATA = (
+    "raw/", "snapshots/", "listings/", "datasets/", "indexes/", "shards/", "preparations/", "weights/", "nodes/",
+    "kept/", "pieces/",
+)  # fmt: skip
 # what an audit needs: kept for every version that ever was, however old
 EVIDENCE = (
     "decisions/",
@@ -44,12 +47,12 @@ FOREVER = (
 )  # fmt: skip
 # how often rows have gated, which quarantine is the newest: kept forever, and what they name is not
 COUNTS = ("holdout/", "rejects/")
-REPORTS = ("runs/", "gc/started/", "aside/")  # for reading; they keep nothing alive
+REPORTS = ("runs/", "gc/started/", "aside/", "scores/")  # for reading; they keep nothing alive
 MACHINERY = (  # whoever writes them clears them
     "leases/", "waits/", "gc/running/", "hardware/", "health/", "doctor/", "log/", "label-requests/", "labels-wanted/",
     "notices/",
 )  # fmt: skip
-FIRST = ("listings/", "gates/", "datasets/", "snapshots/")  # deleted before what they refer to
+FIRST = ("listings/", "kept/", "gates/", "datasets/", "snapshots/")  # deleted before what they refer to
 
 
 def words_in_key(key: str) -> list[str]:

@@ -165,6 +165,7 @@ def survey(
     graph.mark(f"ledger/{entry.name}/{entry.generation:08d}.json" for entry in promoted)
     graph.mark(key for key in graph.infos if key.startswith("deployments/") or not is_known(key))
     graph.mark(kept_studies(store, graph.infos, retention, now_s))
+    graph.mark(kept_readings(store, graph))
     graph.mark(audited(graph.infos.values(), retention, now_s), kinds=(*EVIDENCE, *FOREVER))
     garbage = [info for info in graph.infos.values() if is_garbage(graph, info, registered, retention, now_s)]
     announced = [key for key in alive if re.match(r"work/[^/]+/uploads/", key)]
@@ -175,6 +176,12 @@ def survey(
             + [stored_document(store, key, "source_uri")["source_uri"] for key in announced]
         ),
     )
+
+
+def kept_readings(store: ObjectStore, graph: Reachability) -> list[str]:
+    """What leads to pieces that were read of a delivery whose snapshot is needed."""
+    held = {key: stored_document(store, key, "snapshot")["snapshot"] for key in graph.infos if key.startswith("kept/")}
+    return [key for key, snapshot in held.items() if f"snapshots/{snapshot}.json" in graph.reached]
 
 
 def audited(infos: Iterable[ObjectInfo], retention: Retention, now_s: float) -> list[str]:

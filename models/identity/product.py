@@ -146,6 +146,7 @@ DATA = Deciding(
         **ROAD,
         "models.data.quality.*": "measures records and changes none: it judges",
         "models.data.quarantine": "writes down what was set aside",
+        "models.data.kept_pieces": "keeps what was read of an object: what that is, who read it says",
         "models.data.mapped": "reads what a digest names from copies: the rows are the same",
         "models.data.reading": "writes down what was set aside",
         "models.evaluation.*": "measures the outputs of models",

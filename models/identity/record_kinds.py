@@ -29,7 +29,7 @@ KINDS = (
     _kind("dataset", r"datasets/[^/]+\.json"),
     _kind("snapshot", r"snapshots/[^/]+\.json"),
     _kind("listing", r"listings/[^/]+/[^/]+\.json"),
-    _kind("reading", r"(readings|rejects)/[^/]+\.json"),
+    _kind("reading", r"(readings|rejects|kept)/[^/]+\.json"),
     _kind("registration", r"registrations/[^/]+\.json"),
     _kind("gate-run", r"gates/[^/]+/[^/]+\.json"),
     _kind("deployment", r"deployments/[^/]+/\d{8}\.json"),
@@ -48,14 +48,15 @@ KINDS = (
     _kind("adoption", r"adoptions/[^/]+/\d{8}\.json", "approver"),
     _kind("log-file", r"log/[^/]+/(feedback/)?chain/[^/]+/\d{8}\.json", "log"),
     _kind("log-rewrite", r"log/[^/]+/(feedback/)?rewrites/\d{8}\.json"),
+    _kind("score", r"scores/[0-9a-f]{64}/(part-\d{6}-\d{6}|unit-\d{6}|manifest)\.json"),
     _kind("label-request", r"label-requests/[^/]+/[^/]+\.json"),
 )
 
 
 OF_RECORDS_ALONE = (
-    "versions/", "datasets/", "snapshots/", "listings/", "readings/", "rejects/", "registrations/", "gates/",
+    "versions/", "datasets/", "snapshots/", "listings/", "readings/", "rejects/", "kept/", "registrations/", "gates/",
     "deployments/", "orders/", "adoptions/", "runs/", "findings/", "windows/", "holds/", "answers/", "retrains/",
-    "canary/", "label-requests/",
+    "canary/", "label-requests/", "scores/",
 )  # fmt: skip
 OF_RECORDS_AND_OTHERS = ("work/", "studies/")  # whose other objects have no .json in their names
 BESIDE_WEAR = re.compile(r"^holdout/[^/]+/[^/]*\.json", re.DOTALL)  # deeper are uses of before they were a chain

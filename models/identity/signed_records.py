@@ -184,8 +184,13 @@ class RecordStore:
         """Copies of objects that are named by their digest; they need no signature."""
         return files_of(self.beneath)
 
+    @property
+    def sources(self) -> Any:
+        """What opens other buckets: versions of their objects are verified by their digests."""
+        return getattr(self.beneath, "sources", None)
+
     def get(self, key: str, *, sha256: str | None = None) -> bytes:
-        """See the port. Raises ``ForeignRecord``, which is an ``ObjectNotFound``, for a record that does not verify."""
+        """See the port. Raises ``ForeignRecord, which is an ``ObjectNotFound``, for a record that does not verify."""
         if sha256 is None and is_misnamed(key):
             raise ForeignRecord(f"{self.bucket}/{key}: is not the name of a record of ours")
         data = self.beneath.get(key, sha256=sha256)

@@ -33,7 +33,7 @@ Purpose = Literal[
     "claim", "result", "checkpoint", "upload", "dataset", "snapshot", "listing", "reading", "registration", "gate-run",
     "version", "deployment", "order", "wait", "report", "study", "wear", "invitation", "adoption", "finding", "window",
     "hold", "answer", "retrain", "canary",
-    "log-file", "log-rewrite", "label-request", "log-hash",
+    "log-file", "log-rewrite", "label-request", "log-hash", "score",
 ]  # fmt: skip
 KEY_BYTES = 32
 FORMAT: Literal[1] = 1  # of the public list

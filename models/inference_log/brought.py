@@ -26,9 +26,26 @@ def brought_labels(bucket: ObjectStore, config: LabelsConfig) -> pa.Table:
 
     `config.prefix` is not None.
     """
-    assert config.prefix is not None
-    found = side_by_side(lambda info: _read(bucket, info, config), bucket.list(config.prefix), readers=4)
-    return pa.concat_tables([LABELS.empty_table(), *(one for one in found if one is not None)])
+    return BroughtLabels(bucket, config).read()
+
+
+class BroughtLabels:
+    """The same for who looks again and again: an object that did not change is not read again."""
+
+    def __init__(self, bucket: ObjectStore, config: LabelsConfig) -> None:
+        self._bucket, self._config = bucket, config
+        self._held: dict[tuple[str, str], pa.Table | None] = {}  # by key and ETag; None: no labels
+
+    def read(self) -> pa.Table:
+        """See `brought_labels`."""
+        assert self._config.prefix is not None
+        found = dict(side_by_side(self._one, self._bucket.list(self._config.prefix), readers=4))
+        self._held = found
+        return pa.concat_tables([LABELS.empty_table(), *(one for one in found.values() if one is not None)])
+
+    def _one(self, info: ObjectInfo) -> tuple[tuple[str, str], pa.Table | None]:
+        name = (info.key, info.etag)
+        return name, self._held[name] if name in self._held else _read(self._bucket, info, self._config)
 
 
 def _read(bucket: ObjectStore, info: ObjectInfo, config: LabelsConfig) -> pa.Table | None:

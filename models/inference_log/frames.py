@@ -144,6 +144,11 @@ def hello_frame(server: str) -> list[bytes | memoryview]:
     return pack({"k": "hello", "server": server})
 
 
+def count_frame(pipeline: str) -> list[bytes | memoryview]:
+    """Comes with a descriptor: how far the answers of the pipeline are numbered, to be read after a kill, too."""
+    return pack({"k": "count", "p": pipeline})
+
+
 def plan_frame(pipeline: str, version: int, schema: str | None, log: str) -> list[bytes | memoryview]:
     """How the answers of a version are logged: its schema and `serving.log`, as JSON; before the first of them."""
     return pack({"k": "plan", "p": pipeline, "v": version, "schema": schema, "log": log})

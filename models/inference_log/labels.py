@@ -106,6 +106,7 @@ def labelled(
     *,
     now_s: float,
     brought: pa.Table | None = None,
+    feedback: LogStretch | None = None,
 ) -> Labelled:
     """The labels of the rows of a stretch that were answered (status 200, no error).
 
@@ -116,12 +117,14 @@ def labelled(
         config: `serving.labels` of the pipeline.
         now_s: Seconds since the epoch; labels that came later do not count.
         brought: Labels that were brought as objects (columns of `LABELS`): `brought.py` reads them.
+        feedback: Of the stretch up to `now_s`, where it was read already.
     """
     answered = stretch.table.filter(pc.equal(stretch.table["status"], 200))
     if "variant" in answered.column_names:  # nobody was told what the shadow says of the same request
         answered = answered.filter(pc.not_equal(answered["variant"], "shadow"))
     answers = answered.select([*KEYS, "received_s"])
-    feedback = read_log(store, keys, stretch.pipeline, since_s=stretch.since_s, until_s=now_s, holds="feedback")
+    if feedback is None:
+        feedback = read_log(store, keys, stretch.pipeline, since_s=stretch.since_s, until_s=now_s, holds="feedback")
     given = _declared(feedback.table, config)
     if brought is not None:
         given = pa.concat_tables([given, brought.select(LABELS.names).cast(LABELS)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -38,6 +38,7 @@ class LogListing:
     files: tuple[LogFile, ...]
     records: tuple[str, ...] = ()  # SHA-256 hex of the record of each file, as it was published
     dropped: int = 0  # answers that are in no file
+    lost: Mapping[str, int] = field(default_factory=dict)  # the same by SHA-256 hex of the record that tells of them
     unclosed: int = 0  # server processes that were killed: see `LogFile.unclosed`
     erased: int = 0  # rows that were erased on demand
     settled_s: float | None = None  # whatever came before is in these files or counted as lost; None: there is no file
@@ -72,6 +73,7 @@ class LogStretch:
     files: tuple[LogFile, ...] = ()
     records: tuple[str, ...] = ()
     dropped: int = 0
+    lost: Mapping[str, int] = field(default_factory=dict)
     unclosed: int = 0
     erased: int = 0
     settled_s: float | None = None
@@ -107,11 +109,12 @@ def list_log(
         return bool(said.object) and overlaps and (version is None or said.version == version)
 
     found = [record for record in walk.records if wanted(record)]
-    met = [record.said for record in walk.records if record.said.last_s >= since_s and record.said.first_s < until_s]
+    met = [record for record in walk.records if record.said.last_s >= since_s and record.said.first_s < until_s]
+    lost = {record.digest: record.said.dropped for record in met if record.said.dropped}
     return LogListing(
         pipeline=pipeline, holds=holds, since_s=since_s, until_s=until_s,
         files=tuple(record.said for record in found), records=tuple(record.digest for record in found),
-        dropped=sum(said.dropped for said in met), unclosed=sum(said.unclosed for said in met),
+        dropped=sum(lost.values()), lost=lost, unclosed=sum(record.said.unclosed for record in met),
         erased=walk.erased, settled_s=walk.settled_s, problems=walk.problems,
     )  # fmt: skip
 
@@ -159,7 +162,8 @@ def read_log(
     return LogStretch(
         pipeline=pipeline, since_s=since_s, until_s=until_s, files=tuple(files), records=tuple(records),
         table=table if columns is None else table.select([name for name in columns if name in table.column_names]),
-        dropped=listing.dropped, unclosed=listing.unclosed, erased=listing.erased, settled_s=listing.settled_s,
+        dropped=listing.dropped, lost=listing.lost, unclosed=listing.unclosed,
+        erased=listing.erased, settled_s=listing.settled_s,
         problems=tuple(problems),
     )  # fmt: skip
 

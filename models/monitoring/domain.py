@@ -21,6 +21,7 @@ FOLDS = 5
 PERMUTATIONS = 100
 RIDGE = 0.1  # of the mean variance: rows are few for their width
 MMD_ROWS = 256  # of each side: the table of distances stays small
+FEWEST_TOLD_APART = 20  # rows of a window of which half fit a classifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,3 +125,33 @@ def _discrepancy(reference_ND: Array, window_MD: Array, rng: np.random.Generator
     n, m = len(a), len(b)
     found = within / (m * (m - 1)) + others / (n * (n - 1)) - 2 * across / (n * m)
     return float(found[0]), float(np.quantile(found[1:], 0.95))
+
+
+def held_out_places(reference_ND: Array, window_MD: Array) -> Array:
+    """(M / 2,) places, between 0 and 1, of every second row of the window among every second row of the reference, by a
+    classifier that was fitted on the others: 1/2 on average where both are of one world, their mean is the AUC.
+
+    A classifier that has not seen a row cannot favour it, so the places of a window are as those of fresh rows.
+    """
+    fitted, asked = (_side_by_side(reference_ND[at::2], window_MD[at::2]) for at in (0, 1))
+    centre, spread = fitted[0].mean(axis=0), fitted[0].std(axis=0)
+    spread = np.where(spread > 0, spread, 1.0)
+
+    def widened(rows: Array) -> Array:
+        scaled = (rows - centre) / spread
+        return np.concatenate([scaled, scaled**2], axis=1)
+
+    x, y = widened(fitted[0]), fitted[1]
+    middle = x.mean(axis=0)
+    gram = (x - middle).T @ (x - middle)
+    gram[np.diag_indices_from(gram)] += RIDGE * max(float(np.trace(gram)) / len(gram), 1e-12)
+    weights = np.linalg.solve(gram, (x - middle).T @ (y - y.mean()))
+    scores = (widened(asked[0]) - middle) @ weights
+    ours, theirs = np.sort(scores[asked[1] == 0]), scores[asked[1] == 1]
+    below = [np.searchsorted(ours, theirs, side=side) for side in ("left", "right")]
+    return np.asarray((below[0] + below[1]) / (2 * len(ours)))
+
+
+def _side_by_side(reference: Array, window: Array) -> tuple[Array, Array]:
+    """Rows of both, with which side each is of."""
+    return np.concatenate([reference, window]), np.r_[np.zeros(len(reference)), np.ones(len(window))]

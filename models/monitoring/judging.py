@@ -17,6 +17,7 @@ from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.finding import Finding, FindingKind, Severity, WindowSpan, at_least
 from mlratchet.models.monitoring.measure.calibration import CALIBRATION
 from mlratchet.models.monitoring.measure.calibration import MOST as MOST_UNCALIBRATED
+from mlratchet.models.monitoring.measure.column_evidence import most_missing
 from mlratchet.models.monitoring.measure.columns import CONFIDENCE, PREDICTION, ColumnDrift
 from mlratchet.models.monitoring.measure.estimate import MARK
 from mlratchet.models.monitoring.measure.requested import name_of_all
@@ -27,10 +28,9 @@ from mlratchet.models.monitoring.window import Figure
 
 BURNING = 2.0  # times the objective, in this window and over the last ones together
 MOST_DROPPED = 0.01  # share of the answers that are in no file of the log
-MORE_MISSING = 0.05  # share of the rows, beyond what the reference has
 LEAST_SHARE = 0.2  # of the statistic of an alarm, for a stream to be named beside the one that leads
 
-ALARM_METHOD = "Shiryaev-Roberts e-detector over all streams together, anytime-valid"
+ALARM_METHOD = "Shiryaev-Roberts e-detector over all streams and windows together, anytime-valid"
 WINDOW_METHOD = "one window against a threshold"
 INTERVAL_METHOD = "interval of one window, not anytime-valid"
 
@@ -95,11 +95,15 @@ def new_of(
 ) -> tuple[list[Concern], dict[str, dict[str, Any]]]:
     """Those that are told now, and what is open after this window.
 
-    A condition that goes on is told once, and again when it becomes worse; an alarm is always told.
+    A condition that goes on is told once, and again when it becomes worse; an alarm is always told, in place of a
+    warning of the same in the same window.
     """
     told: list[Concern] = []
     after: dict[str, dict[str, Any]] = {}
+    alarmed = {one.key for one in concerns if one.severity == "alarm"}
     for one in concerns:
+        if one.key in alarmed and one.severity != "alarm":
+            continue
         known = after.get(one.key) or still_open.get(one.key)
         worse = known is None or not at_least(known["severity"], one.severity)
         if one.severity == "alarm" or worse:
@@ -132,7 +136,7 @@ def _alarm(
     figure = figures.get(subject)
     threshold = _threshold(stream, promises, config)
     rate = f"at most {config.false_alarms_per_year:g} false alarm(s) a year"
-    told = _told(stream, subject, figure, promises, same)
+    told = _told(stream, subject, figure, promises, same) or f"{subject} moved: {sounded.parts.get(stream, 'changed')}"
     effect = figure.value if figure is not None else (same.effect if same is not None else None)
     interval = _interval(figure) if figure is not None else (same.interval if same is not None else None)
     return Concern(
@@ -162,7 +166,7 @@ def _told(
         return f"{subject} is worse than {promises[stream].bound:.4g}{now}"
     if same is not None:
         return same.words
-    return f"{subject}: {span(figure)}" if figure is not None else f"{subject} changed"
+    return f"{subject}: {span(figure)}" if figure is not None else ""
 
 
 def span(figure: Figure) -> str:
@@ -236,13 +240,12 @@ def of_missing(now: Mapping[str, Figure], reference: Reference) -> list[Concern]
     """Fields that are given less often than in the test rows."""
     concerns = []
     for name, figure in sorted(now.items()):
-        then = reference.missing.get(name)
-        usual = then.high if then is not None and then.high is not None else 0.0
-        if figure.low is not None and figure.low > usual + MORE_MISSING:
+        then, most = reference.missing.get(name), most_missing(reference, name)
+        if figure.low is not None and figure.low > most:
             concerns.append(
                 Concern(
                     kind="data", subject=name, severity="warning", measure="missing", effect=figure.value,
-                    interval=_interval(figure), n=figure.n, threshold=f"<= {usual + MORE_MISSING:.3g}",
+                    interval=_interval(figure), n=figure.n, threshold=f"<= {most:.3g}",
                     method=INTERVAL_METHOD,
                     words=f"{name} is missing in {figure.value:.1%} of the rows, "
                     f"{then.value if then else 0.0:.1%} of the test rows",

@@ -29,9 +29,8 @@ from mlratchet.models.monitoring.finding import Finding, WindowSpan
 from mlratchet.models.monitoring.hardware import slower_than_usual
 from mlratchet.models.monitoring.measure.answers import TaskFacts, confidences_of, labelled_rows, outputs_of
 from mlratchet.models.monitoring.measure.calibration import CALIBRATION, calibration_drift
+from mlratchet.models.monitoring.measure.column_evidence import column_streams, evidence_of
 from mlratchet.models.monitoring.measure.columns import (
-    CONFIDENCE,
-    PREDICTION,
     ColumnDrift,
     drifts,
     kept,
@@ -46,13 +45,11 @@ from mlratchet.models.monitoring.measure.requested import measure_requested, nam
 from mlratchet.models.monitoring.measure.service import Values, measure_service, requests_of, service_limits
 from mlratchet.models.monitoring.past import PastWindow
 from mlratchet.models.monitoring.reference import Promise, Reference
+from mlratchet.models.monitoring.sequential import AnyStream, Stream
 from mlratchet.models.monitoring.sketches import Sketch, sketch_from_json
 from mlratchet.models.monitoring.state import WatchState
 from mlratchet.models.monitoring.window import Figure, WindowRecord
 
-DRIFT_LIMIT = (
-    0.05  # share of the windows in which a drift may seem surely large though it is not; its bounds have 0.025
-)
 RECENT = 6  # windows before, for what burns
 NUMBER = re.compile(r"\d+(\.\d+)?|'[^']*'|\"[^\"]*\"")  # of a message, which differ from request to request
 
@@ -120,7 +117,7 @@ def measure_window(
     span = WindowSpan(
         from_s=rows.edges[0], to_s=rows.edges[1], rows=taken.counts["all"], files=rows.files, whole=not problems
     )
-    state = WatchState.after(before, watched, config, started_s=span.from_s, limits=limits_of(watched, config))
+    state = WatchState.after(before, watched, config, started_s=span.from_s, streams=streams_of(watched, config))
     found = _measure(rows, taken, watched, state, config)
     concerns = judging.of_log(problems, span.rows)
     if not problems:
@@ -244,10 +241,9 @@ def _measure(rows: WindowRows, taken: _Taken, watched: Watched, state: WatchStat
         found.figures[f"drift {one.field}"] = Figure(
             value=one.found.effect, low=low, high=high, n=one.found.n, method=one.found.measure
         )
-        name = f"{'outputs' if one.column in (PREDICTION, CONFIDENCE) else 'inputs'}/{one.field}"
-        if name in state.alarm.streams:
-            moved = float(one.found.least > config.effect_of(one.field))
-            found.streams[name] = Values(values=np.asarray([moved]), at_s=np.asarray([rows.edges[1]]))
+    moved = {one.column: one.found.least > config.effect_of(one.field) for one in found.drifts}
+    evidence = evidence_of(watched.reference, config, taken.sketches, moved)
+    found.streams |= {name: Values(values=one, at_s=np.asarray([rows.edges[1]])) for name, one in evidence.items()}
     _measure_missing(found, taken, watched)
     _measure_answers(found, taken, state)
     if rows.label_table is not None and rows.labels is not None and not rows.problems and not taken.problems:
@@ -349,16 +345,12 @@ def promises_of(reference: Reference) -> dict[str, Promise]:
     return found
 
 
-def limits_of(watched: Watched, config: MonitoringConfig) -> dict[str, float]:
-    """Every stream of the alarm -> the mean that it may have: all that can act is in it."""
+def streams_of(watched: Watched, config: MonitoringConfig) -> dict[str, AnyStream]:
+    """Every stream of the alarm: all that can act is in it."""
     limits = service_limits(config)
     limits |= {stream: one.loss for stream, one in promises_of(watched.reference).items()}
-    for name in watched.reference.kinds:
-        plain = name.removeprefix(FIELD)
-        if name in watched.reference.sketches and plain not in config.ignore:
-            kind = "outputs" if name in (PREDICTION, CONFIDENCE) else "inputs"
-            limits[f"{kind}/{plain}"] = DRIFT_LIMIT
-    return limits
+    streams: dict[str, AnyStream] = {name: Stream(limit=limit) for name, limit in limits.items() if 0 < limit < 1}
+    return column_streams(watched.reference, config) | streams
 
 
 def _concerns(

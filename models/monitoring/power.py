@@ -15,9 +15,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from mlratchet.models.monitoring.drift import drift, jensen_shannon
-from mlratchet.models.monitoring.look import DRIFT_LIMIT
-from mlratchet.models.monitoring.sequential import Alarm, Sounded
+from mlratchet.models.monitoring.column_watch import ColumnWatch, watch_of
+from mlratchet.models.monitoring.drift import LEAST_ROWS, drift, jensen_shannon
+from mlratchet.models.monitoring.sequential import Alarm, JointAlarm, Sounded
 from mlratchet.models.monitoring.sketches import NumberSketch, Sketch, ValueSketch
 from mlratchet.models.schema.fields import Kind
 
@@ -134,25 +134,24 @@ def power_of_drift(
     """For each size of drift of one field: a number moves by so many standard deviations; of a category the most
     frequent value becomes more frequent until the shares are that far.
 
-    Whether a window shows the drift is tried on windows that are drawn from the reference; the alarm is over windows.
-    Raises ``ValueError`` for a sketch of vectors, which cannot be drawn from.
+    What a window says is measured on windows that are drawn from the reference, as the monitor does; the alarm is over
+    windows. Raises ``ValueError`` for a sketch of vectors, which cannot be drawn from.
     """
     if not isinstance(reference, NumberSketch | ValueSketch):
         raise ValueError(f"field {subject!r}: rows cannot be drawn from a sketch of {reference.form}")
-    rows = int(setting.rows_per_s * rule.window_s)
-    few = min(reference.n, rows)
+    rows = max(1, int(setting.rows_per_s * rule.window_s))
+    watch = watch_of(reference, kind, minimum_effect=rule.minimum_effect)
     found = []
     for effect in effects:
         if effect <= rule.minimum_effect:
             found.append(_never(subject, effect, f"at or below the minimum effect {rule.minimum_effect:g}"))
             continue
-        if few < rule.minimum_rows:
-            words = f"{few} rows in a window or the reference, expected {rule.minimum_rows}; make windows longer"
-            found.append(_never(subject, effect, words))
+        if watch is None:
+            found.append(_never(subject, effect, f"{reference.n} values in the reference, expected {LEAST_ROWS}"))
             continue
-        shown = _share_of_windows(reference, kind, effect, min(rows, WINDOW_ROWS), rule, setting.seed)
+        said = _said_by_windows(watch, reference, kind, effect, min(rows, WINDOW_ROWS), rule, setting.seed)
         by_window = replace(setting, rows_per_s=1 / rule.window_s, after_s=0.0, most_rows=MOST_WINDOWS)
-        delay = _simulated(subject, effect, by_window, partial(_watch_windows, shown, by_window))
+        delay = _simulated(subject, effect, by_window, partial(_watch_windows, watch, said, by_window))
         found.append(
             replace(delay, rows_median=_times(delay.rows_median, rows), rows_often=_times(delay.rows_often, rows))
         )
@@ -163,22 +162,25 @@ def _times(windows: int | None, rows: int) -> int | None:
     return windows * rows if windows is not None else None
 
 
-def _share_of_windows(
-    reference: NumberSketch | ValueSketch, kind: Kind, effect: float, rows: int, rule: DriftRule, seed: int
-) -> float:
-    """In which the drift is surely above the minimum effect."""
+def _said_by_windows(
+    watch: ColumnWatch, reference: NumberSketch | ValueSketch, kind: Kind, effect: float, rows: int, rule: DriftRule,
+    seed: int,
+) -> Array:  # fmt: skip
+    """(W, K) logarithms of the e-values of as many windows with the drift."""
     rng, drawn = np.random.default_rng(seed), _drifted(reference, effect)
-    shown = 0
+    said = []
     for window in range(WINDOWS):
         sketch = reference.like()
         sketch.update(drawn(rng, rows))
-        shown += drift(reference, sketch, kind, seed=window).least > rule.minimum_effect
-    return shown / WINDOWS
+        told = drift(reference, sketch, kind, seed=window) if rows >= rule.minimum_rows else None
+        moved = told.least > rule.minimum_effect if told is not None and not told.doubt else None
+        said.append(watch.logarithms(sketch, moved)[0])
+    return np.asarray(said)
 
 
-def _watch_windows(shown: float, setting: Setting) -> Take:
-    alarm = Alarm(limit=DRIFT_LIMIT, false_alarms_per_year=setting.rate, started_s=0.0)
-    return lambda rng, at_T: alarm.update((rng.random(len(at_T)) < shown).astype(float), at_T)
+def _watch_windows(watch: ColumnWatch, said_WK: Array, setting: Setting) -> Take:
+    alarm = JointAlarm({"drift": watch.stream}, false_alarms_per_year=setting.rate, started_s=0.0)
+    return lambda rng, at_T: alarm.update({"drift": (said_WK[rng.integers(0, len(said_WK), len(at_T))], at_T)})
 
 
 def _simulated(subject: str, effect: float, setting: Setting, begin: Callable[[], Take]) -> Delay:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from mlratchet.models.monitoring.sequential import row_within
+from mlratchet.models.monitoring.bound import row_within
 
 Array = np.ndarray[Any, Any]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 from mlratchet.models.gates.result import CheckResult, unknown
+from mlratchet.models.monitoring.bound import Bound
 from mlratchet.models.monitoring.config import ProbationConfig
-from mlratchet.models.monitoring.sequential import Bound
 
 METHOD = "confidence sequence by betting, of each version"
 SERVER_ERROR = 500

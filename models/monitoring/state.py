@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from mlratchet.models.metrics.base import Metric
 from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.monitoring.bound import Bound
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.measure.answers import CLASSIFICATION, TaskFacts, confidences_of
 from mlratchet.models.monitoring.measure.estimate import Reliability
 from mlratchet.models.monitoring.measure.row_losses import value_of_loss
-from mlratchet.models.monitoring.sequential import Bound, JointAlarm, Stream
+from mlratchet.models.monitoring.sequential import AnyStream, JointAlarm
 from mlratchet.models.monitoring.window import Figure, WindowRecord
 
 if TYPE_CHECKING:
@@ -36,10 +37,9 @@ class WatchState:
     @classmethod
     def after(
         cls, before: WindowRecord | None, watched: Watched, config: MonitoringConfig, *, started_s: float,
-        limits: Mapping[str, float],
+        streams: Mapping[str, AnyStream],
     ) -> WatchState:  # fmt: skip
-        """Of the record before; begun anew for the first, for another version or other limits."""
-        streams = {name: Stream(limit=limit) for name, limit in limits.items() if 0 < limit < 1}
+        """Of the record before; begun anew for the first and for another version, and each stream that is another."""
         begun = cls(
             alarm=JointAlarm(streams, false_alarms_per_year=config.false_alarms_per_year, started_s=started_s),
             quality=Bound(confidence=CONFIDENCE),
@@ -48,11 +48,11 @@ class WatchState:
         if before is None or (before.version, before.reference) != (watched.version, watched.reference_digest):
             return begun
         held = before.state
-        alarm = JointAlarm.from_json(held["alarm"])
-        same = alarm.streams == streams and alarm.false_alarms_per_year == config.false_alarms_per_year
         known = held["reliability"]
         return cls(
-            alarm=alarm if same else begun.alarm,
+            alarm=JointAlarm.from_json(held["alarm"]).continued(
+                streams, false_alarms_per_year=config.false_alarms_per_year, started_s=started_s
+            ),
             quality=Bound.from_json(held["quality"]),
             reliability=Reliability(**known) if known is not None else None,
         )

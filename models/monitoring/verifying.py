@@ -12,6 +12,7 @@ from mlratchet.models.monitoring.asking_again import forgiving
 from mlratchet.models.monitoring.collecting import LogSource, collect
 from mlratchet.models.monitoring.finding import Finding
 from mlratchet.models.monitoring.following import HISTORY
+from mlratchet.models.monitoring.judging import ALARM_METHOD
 from mlratchet.models.monitoring.look import Watched, measure_window
 from mlratchet.models.monitoring.past import PastWindows
 from mlratchet.models.monitoring.policy import load_policy
@@ -113,6 +114,11 @@ def _compared(finding: Finding, again: tuple[Finding, ...]) -> Verification:
     if any(one.id == finding.id for one in again):
         return Verification(outcome="confirmed", words="the log says the same, to the last digit")
     same = [one for one in again if (one.kind, one.subject) == (finding.kind, finding.subject)]
+    sounds = [one.severity for one in same]
+    if finding.severity == "alarm" and not finding.method.startswith(ALARM_METHOD):
+        return Verification(outcome="cannot", words=f"this release raises alarms by another method: {ALARM_METHOD}")
+    if finding.severity == "warning" and sounds == ["alarm"]:
+        return Verification(outcome="cannot", words="this release raises an alarm where another one warned")
     if not same:
         return Verification(outcome="differs", words="computed again from the log, nothing of the kind is found")
     differs = [name for name in SHOWN if getattr(same[0], name) != getattr(finding, name)]

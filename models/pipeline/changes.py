@@ -39,14 +39,16 @@ def changed_pipeline(spec: PipelineSpec, changes: Changes) -> PipelineSpec:
                 f"`ratchet run {spec.name} --set train.processes={changes.processes}` asks for more"
             )
         values["train.processes"] = changes.processes
-    space = spec.tune.space if spec.tune is not None else {}
+    axes = spec.tune.axes() if spec.tune is not None else []
     for key, value in changes.tuned.items():
-        if key not in space:
+        own = [axis for axis in axes if axis.key == key]
+        if not own:
+            hint = nearest_hint(key, [axis.key for axis in axes])
             raise ConfigurationError(
-                f"tuned.{key[:100]}: is not in tune.space of pipeline {spec.name}; {nearest_hint(key, list(space))}; "
+                f"tuned.{key[:100]}: is not in tune.space of pipeline {spec.name}; {hint}; "
                 f"`ratchet run {spec.name} --set` changes other keys"
             )
-        if not space[key].holds(value):
+        if not any(axis.range.holds(value) for axis in own):
             raise ConfigurationError(
                 f"tuned.{key}: {value!r} is not in tune.space of pipeline {spec.name}; "
                 f"`ratchet run {spec.name} --set` goes beyond it"

@@ -6,7 +6,9 @@ The search sees training and validation rows alone; the rows that gates judge on
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from mlratchet.models.config import StrictModel
 from mlratchet.models.pipeline.schedule import ScheduleRef
@@ -108,6 +110,31 @@ class Choices(StrictModel):
 Dimension = Annotated[FloatRange | IntRange | Choices, Field(discriminator="kind")]
 
 
+class ModelChoices(StrictModel):
+    """One of several values, each with a space of its own that is searched where it is chosen."""
+
+    kind: Literal["models"]
+    choices: dict[str, dict[str, Dimension]] = Field(min_length=2)
+    """Value -> key of the pipeline file -> its range. What a value does not name stays as it is in the file."""
+
+
+class Axis(NamedTuple):
+    """A range that values are drawn from."""
+
+    key: str  # of the pipeline file
+    range: FloatRange | IntRange | Choices
+    of: tuple[str, str] | None = None  # key and value with which alone it is searched
+
+    @property
+    def name(self) -> str:
+        """Its own among all axes: two models may have ranges of one key."""
+        return self.key if self.of is None else f"{self.key} of {self.of[1]}"
+
+    def applies(self, values: Mapping[str, Any]) -> bool:
+        """Whether it is searched beside these values."""
+        return self.of is None or values.get(self.of[0]) == self.of[1]
+
+
 def _check_ends(low: float, high: float) -> None:
     if low >= high:
         raise ValueError(f"low must be below high, got {low} and {high}")
@@ -147,7 +174,9 @@ class TuneConfig(StrictModel):
 
     metric: str
     """A metric of the task, over the scoring rows; the registry of metrics says which direction is better."""
-    space: dict[str, Dimension] = Field(min_length=1)
+    space: dict[str, Annotated[FloatRange | IntRange | Choices | ModelChoices, Field(discriminator="kind")]] = Field(
+        min_length=1
+    )
     """Key of the pipeline file (`train.*` or `workload.parameters.*`) -> its range."""
     trials: int = Field(default=20, ge=1, le=100_000)
     """Of the whole study, the one of the file's own values included."""
@@ -171,21 +200,55 @@ class TuneConfig(StrictModel):
     """When the study goes on by itself."""
 
     @model_validator(mode="after")
+    def _each_key_once(self) -> TuneConfig:
+        owner: dict[str, str] = dict.fromkeys(self.space, "")
+        for axis in self.axes():
+            if axis.of is not None and owner.setdefault(axis.key, axis.of[0]) != axis.of[0]:
+                place = owner[axis.key] or "the space itself"
+                raise ValueError(f"space.{axis.of[0]}.{axis.of[1]}: {axis.key} is searched by {place}, too; remove one")
+        return self
+
+    @model_validator(mode="after")
     def _listable(self) -> TuneConfig:
         if self.sampler != "grid":
             return self
-        points = 1
-        for key, dimension in self.space.items():
-            values = dimension.grid()
-            if values is None:
-                raise ValueError(f"sampler grid needs a step at space.{key}, or another sampler")
-            points *= len(values)
-        if points > MOST_POINTS:
-            raise ValueError(
-                f"the grid has {points} points, more than {MOST_POINTS}; take larger steps or another sampler"
-            )
+        for axis in self.axes():
+            if axis.range.grid() is None:
+                raise ValueError(f"sampler grid needs a step at space.{axis.name}, or another sampler")
+        if sum(1 for _ in islice(self.points(), MOST_POINTS + 1)) > MOST_POINTS:
+            raise ValueError(f"the grid has more than {MOST_POINTS} points; take larger steps or another sampler")
         return self
+
+    def axes(self) -> list[Axis]:
+        """Every range, by key; those of a model behind all that decide whether they apply."""
+        found, own = list[Axis](), list[Axis]()
+        for key, dimension in sorted(self.space.items()):
+            if isinstance(dimension, ModelChoices):
+                found.append(Axis(key, Choices(kind="categorical", choices=tuple(dimension.choices))))
+                for value, space in dimension.choices.items():
+                    own += [Axis(inner, one, (key, value)) for inner, one in sorted(space.items())]
+            else:
+                found.append(Axis(key, dimension))
+        return [*found, *own]
+
+    def keys(self) -> list[str]:
+        """Of the pipeline file, that some trial may vary."""
+        return list(dict.fromkeys(axis.key for axis in self.axes()))
+
+    def points(self) -> Iterator[dict[str, Any]]:
+        """Of the grid, one by one, where every range can be listed."""
+        yield from _expanded(self.axes(), {})
 
     def identity(self) -> dict[str, Any]:
         """What makes a study the same study; its budget may grow."""
         return self.model_dump(mode="json", exclude=set(self.BUDGET))
+
+
+def _expanded(axes: list[Axis], values: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if not axes:
+        yield values
+    elif not axes[0].applies(values):
+        yield from _expanded(axes[1:], values)
+    else:
+        for value in axes[0].range.grid() or ():
+            yield from _expanded(axes[1:], {**values, axes[0].key: value})

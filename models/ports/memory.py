@@ -30,6 +30,10 @@ class InFile:
             source.seek(at)
             return source.read(max(0, end - at))
 
+    def remove(self) -> None:
+        """Nobody asks for them again."""
+        self._file.unlink(missing_ok=True)
+
 
 class ObjectsInMemory:
     """One bucket in this process. Thread-safe."""
@@ -148,6 +152,13 @@ class ObjectsOnDisk(ObjectsInMemory):
         if len(data) < SMALL_BYTES:
             return bytes(data)
         return InFile(Path(self._files.name, str(next(self._numbers))), data)
+
+    def delete(self, key: str) -> None:
+        """See the port."""
+        with self._lock:
+            gone, _ = self._objects.pop(key, (None, 0.0))
+        if isinstance(gone, InFile):
+            gone.remove()
 
 
 def check_range(start: int, length: int) -> None:

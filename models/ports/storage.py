@@ -42,6 +42,7 @@ class ObjectInfo:
     size_bytes: int
     etag: str  # opaque; changes when the bytes change
     modified_s: float  # seconds since the epoch, by the server's clock
+    version: str = ""  # where versions were asked for (`versions.py`)
 
 
 @runtime_checkable

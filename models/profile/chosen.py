@@ -38,7 +38,7 @@ class Choice:
         """The rows of a block."""
         if block.side != SIDE:
             return
-        labels = labels_of(block, self._layout.class_names)
+        labels = labels_of(block, self._layout)
         classes = bool(self._layout.class_names)
         keep = PER_CLASS if classes else ALL
         for row, identity in enumerate(block.ids):
@@ -51,7 +51,7 @@ class Choice:
                     continue
                 del held[last]
             values = {field: _copied(column[row]) for field, column in block.fields.items()}
-            label = str(labels[row]) if classes else f"{float(labels[row]):g}"
+            label = labels[row] if isinstance(labels[row], str) else f"{labels[row]:g}"
             held[key] = ChosenRow(id=identity, label=label, values=values)
 
     def rows(self) -> dict[str, list[ChosenRow]]:

@@ -136,10 +136,12 @@ def keys_of(store: ObjectStore, manifest: DatasetManifest, layout: RowLayout) ->
     found = np.zeros(sum(manifest.rows.values()), dtype=KEY)
     at = 0
     for block in blocks(store, manifest, layout, most_shards=EVERY_SHARD):
-        labels, side = labels_of(block, layout.class_names), PLACES[block.side]
+        labels, side = labels_of(block, layout), PLACES[block.side]
+        of_names = bool(layout.class_names) or block.y.ndim == 1
+        exact = labels if of_names else block.y.tolist()  # words leave out where a box is
         for row, identity in enumerate(block.ids):
             content = int.from_bytes(block.content[row], "little")
-            found[at] = (_short(identity.encode()), _short(str(labels[row]).encode()), content, side)
+            found[at] = (_short(identity.encode()), _short(str(exact[row]).encode()), content, side)
             at += 1
     return found[:at]
 
@@ -150,7 +152,7 @@ def told_rows(
     """(id, side and label) of a few rows, by the digests of their ids."""
     found = {}
     for block in blocks(store, manifest, layout, most_shards=EVERY_SHARD) if wanted else ():
-        labels = labels_of(block, layout.class_names)
+        labels = labels_of(block, layout)
         for row, identity in enumerate(block.ids):
             key = _short(identity.encode())
             if key in wanted:

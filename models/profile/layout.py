@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.pipeline.spec import PipelineSpec
@@ -15,4 +16,5 @@ def layout_of(spec: PipelineSpec, workload: Workload, manifest: DatasetManifest)
     schema = spec.example_schema if manifest.examples else None
     label = spec.source.column_of("label") or "label"
     found = RowLayout.of(workload.input_spec(), workload.class_names(), schema, label)
-    return replace(found, id_column=spec.source.column_of("id"))
+    in_words = partial(workload.objective.wanted, class_names=workload.class_names())
+    return replace(found, id_column=spec.source.column_of("id"), in_words=in_words)

@@ -219,16 +219,18 @@ def shares(sample: Array, edges: Sequence[float]) -> tuple[float, ...]:
     return tuple(float(one) / len(sample) for one in counts)
 
 
-def label_meter(layout: RowLayout) -> FieldMeter:
+def label_meter(layout: RowLayout, *, in_words: bool) -> FieldMeter:
     """Of what is learnt."""
-    kind = "category" if layout.class_names else "number"
+    kind = "category" if in_words else "number"
     return FieldMeter(FieldOfRows(name=layout.label, kind=kind, input=False))  # type: ignore[arg-type]
 
 
-def labels_of(block: RowBlock, class_names: tuple[str, ...]) -> list[Any]:
-    """Of every row; several at once are joined, and none is told as none."""
-    if block.y.ndim == 2:
-        if not class_names:
-            return [float(one) for one in block.y[:, 0]]
-        return [" + ".join(n for n, on in zip(class_names, row, strict=True) if on) or "none" for row in block.y]
-    return [class_names[int(one)] if class_names else float(one) for one in block.y]
+def labels_of(block: RowBlock, layout: RowLayout) -> list[Any]:
+    """Of every row: a number or words. Several labels at once are joined, and none is told as none; a set or sequence
+    is told as its objective does."""
+    names, y = layout.class_names, block.y
+    if y.ndim > 1 and names:
+        return [" + ".join(n for n, on in zip(names, row, strict=True) if on) or "none" for row in y]
+    if y.ndim > 1 and y[0].size > 1:
+        return [str(one) for one in (layout.in_words(y) if layout.in_words is not None else y.tolist())]
+    return [names[int(one)] if names else float(one) for one in y.reshape(len(y))]

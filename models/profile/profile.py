@@ -68,11 +68,14 @@ def profile_of(
     Raises as `blocks`.
     """
     meters = {one.name: FieldMeter(one) for one in layout.fields}
-    label, choice = label_meter(layout), Choice(layout)
+    label, choice = label_meter(layout, in_words=bool(layout.class_names)), Choice(layout)
     looked_at: dict[str, int] = dict.fromkeys(SIDES, 0)
     for block in blocks(store, manifest, layout, most_shards=most_shards):
+        labels = labels_of(block, layout)
+        if not any(looked_at.values()):
+            label = label_meter(layout, in_words=isinstance(labels[0], str))
         looked_at[block.side] += len(block.ids)
-        label.see(block.side, labels_of(block, layout.class_names))
+        label.see(block.side, labels)
         for name, values in block.fields.items():
             meters[name].see(block.side, values)
         for name, words in block.columns.items():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -47,6 +47,7 @@ class RowLayout:
     class_names: tuple[str, ...] = ()  # empty: a number is learnt
     schema: Schema | None = None
     id_column: str | None = None  # tells rows apart, and nothing else
+    in_words: Callable[[Any], Sequence[str]] | None = None  # targets of no class, label or number, a text per row
 
     @classmethod
     def of(

@@ -165,7 +165,7 @@ class Answering:
         return problem("server", words, 500, [version_header(asked.version)], request_id=asked.request_id)
 
     def observe(self, asked: Asked) -> None:
-        """Tell who keeps it; called once the answer is on its way. Never raises."""
+        """Tell who keeps it; called once the answer is made. Never raises."""
         if self._observer is None:
             return
         try:

@@ -27,6 +27,7 @@ SAFE_HEADERS = (
 )
 READ_S = ServingConfig().read_seconds
 NEEDED: Mapping[str, TokenScope] = {EXPLAIN: "predict", "/feedback": "feedback"}  # paths below a pipeline's
+STARTING = "the server is starting; what it serves is being looked up"
 NO_ENDPOINT = ""  # the label of what the process answers for itself
 
 
@@ -121,7 +122,7 @@ class ServingApp:
             page = pages.get(("GET" if scope["method"] == "HEAD" else scope["method"], path))
             refused = self._refused(NEEDED[path], scope) if page is not None and path in NEEDED else None
             if page is None or refused is not None:
-                await (refused or _not_here(known))(scope, receive, send)
+                await (refused or self._not_here(known))(scope, receive, send)
                 return
             await (await page(Request(scope, receive)))(scope, receive, send)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer and the log a line
@@ -144,6 +145,16 @@ class ServingApp:
             return problem(error.field, error.message, error.status, headers)
         scope.setdefault("state", {})["token"] = holder.name if holder is not None else None
         return None
+
+    def _not_here(self, methods: set[str]) -> Reply:
+        """404, or 405 where another method is answered. Until it is known which pipelines are served here, nobody is
+        told that there is none of that name."""
+        if self.starting and not methods:
+            return problem("path", STARTING, 503, [(b"retry-after", b"%d" % RETRY_AFTER_S)])
+        if not methods:
+            return problem("path", "Not Found", 404)
+        allowed = sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+        return problem("path", "Method Not Allowed", 405, [(b"allow", ", ".join(allowed).encode())])
 
     def _place(self, path: str) -> tuple[Endpoint | None, str, Mapping[tuple[str, str], Page]]:
         """Whose a path is, the rest of it, and the pages there."""
@@ -200,11 +211,3 @@ def host_of(scope: Scope) -> str | None:
             found: str = value.decode("latin-1")
             return found
     return None
-
-
-def _not_here(methods: set[str]) -> Reply:
-    """404, or 405 where another method is answered."""
-    if not methods:
-        return problem("path", "Not Found", 404)
-    allowed = sorted(methods | ({"HEAD"} if "GET" in methods else set()))
-    return problem("path", "Method Not Allowed", 405, [(b"allow", ", ".join(allowed).encode())])

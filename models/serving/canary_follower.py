@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.identity.keys import Keys, PublicKeys
 from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.ledger.chain import Chain
+from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ports.storage import ObjectStore, StorageError
 from mlratchet.models.promotion.canary.chain import Seen, newest_canary
 from mlratchet.models.promotion.canary.entry import CanaryEntry
 from mlratchet.models.promotion.canary.verify import verify_staged, why_over
 from mlratchet.models.serving.follower import PredictorLoader
 from mlratchet.models.serving.predictor import Predictor
-from mlratchet.models.serving.slot import Beside, Slot
+from mlratchet.models.serving.slot import SHADOW_S, Beside, Slot
 
 logger = logging.getLogger(__name__)
 LOOK_S = 3.0  # between two looks while a canary stands: whoever hides the notice of its end hides it no longer
@@ -43,6 +45,7 @@ class CanaryFollower:
         self._remembered, self._now = seen, now
         self._seen: Seen = (0, "")  # by this process
         self._loaded: tuple[str, Predictor] | None = None  # manifest and what answers
+        self._promoted: tuple[str, Predictor] | None = None  # the same, once the ledger's head names it
         self._failed: tuple[str, float] = ("", 0.0)  # digest of an entry that could not be followed, and when
         self._reached_s = now()
 
@@ -71,6 +74,16 @@ class CanaryFollower:
         if beside is not None and self._now() >= beside.expires_s:
             self._end("")
 
+    def take_over(self, entry: LedgerEntry) -> Predictor | None:
+        """See the port. It was verified against the same registration and manifest when it was loaded."""
+        held, self._promoted = self._promoted, None
+        if held is None or (held[0], held[1].version) != (entry.manifest, entry.version):
+            return None
+        if not self._slot.shadowing.acquire(timeout=SHADOW_S):  # one thread at a time asks a predictor
+            return None
+        self._slot.shadowing.release()
+        return replace(held[1], generation=entry.generation)
+
     def wants_a_look_in(self) -> float | None:
         """See the port: while a canary stands, could not be loaded, or cannot be read."""
         beside = self._slot.beside
@@ -88,11 +101,11 @@ class CanaryFollower:
         if entry is not None:
             self._seen = (entry.number, entry.digest())
         if entry is None or why_over(entry, chain, now_s=self._now()):
-            self._end("")
+            self._end("", chain)
             return
         current = self._slot.current
         if current is None or current.generation != entry.generation:
-            self._end("")  # the champion that it is compared with does not serve here yet
+            self._end("", chain)  # the champion that it is compared with does not serve here yet
             return
         self._follow(entry, chain)
 
@@ -127,11 +140,14 @@ class CanaryFollower:
         self._slot.beside_error = ""
         logger.info("%s: version %s: %s, share %g", self._name, entry.version, entry.phase, entry.share)
 
-    def _end(self, why: str) -> None:
-        """The champion alone answers from now on. `why`: what is wrong; empty when it is simply over."""
+    def _end(self, why: str, chain: Chain | None = None) -> None:
+        """The champion alone answers from now on. `why`: what is wrong; empty when it is simply over. `chain`: the
+        ledger; a candidate that its head promotes stays loaded for whoever serves it."""
         beside = self._slot.beside
         self._slot.put_beside(None)
-        self._loaded = None
+        head = chain.head.entry if chain is not None and chain.head is not None else None
+        promoted = self._loaded is not None and head is not None and self._loaded[0] == head.manifest
+        self._promoted, self._loaded = self._loaded if promoted else None, None
         if why and why != self._slot.beside_error:
             logger.error("the canary of %s is not followed: %s", self._name, why)
         elif beside is not None and not why:

@@ -21,10 +21,7 @@ from mlratchet.models.gates.judge import judge
 from mlratchet.models.gates.live import LiveEvidence
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.gates.result import CheckResult
-from mlratchet.models.identity.keys import Keys
 from mlratchet.models.inference_log.config import LabelsConfig
-from mlratchet.models.inference_log.labels import labelled
-from mlratchet.models.inference_log.reading import read_log
 from mlratchet.models.ledger.chain import Chain
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.promotion.canary.chain import Seen, newest_canary
@@ -32,8 +29,9 @@ from mlratchet.models.promotion.canary.config import CanaryConfig, live_checks
 from mlratchet.models.promotion.canary.entry import CanaryEntry
 from mlratchet.models.promotion.canary.plan import Move, next_move
 from mlratchet.models.promotion.canary.verify import why_over
+from mlratchet.models.serving.canary_reader import CanaryReader
 from mlratchet.models.serving.config import ServingConfig
-from mlratchet.models.serving.live_evidence import COLUMNS, LiveCounts, live_evidence
+from mlratchet.models.serving.live_evidence import LiveCounts, live_evidence
 from pydantic import Field
 
 AnyLive = Annotated[
@@ -68,8 +66,7 @@ class Looked:
 
 
 def look(
-    store: ObjectStore,
-    keys: Keys,
+    reader: CanaryReader,
     watch: CanaryWatch,
     entry: CanaryEntry,
     chain: Chain,
@@ -79,9 +76,10 @@ def look(
 ) -> Looked:
     """Evidence up to the moment up to which the log is complete, its checks, and the one thing to do.
 
+    What came later and is in the log already lets it go on to the next share, and pulls it back; it settles nothing.
+
     Args:
-        store: The store bucket.
-        keys: Whom to believe.
+        reader: Of the log; whoever looks again hands over the same one, which reads what is new.
         watch: Of the pipeline.
         entry: The newest of its canary, which was made under an entry of `chain`.
         chain: The ledger.
@@ -89,27 +87,32 @@ def look(
         stopped: Who ends it, and why.
     """
     champion = chain.links[entry.generation - 1].entry.version
-    stretch = read_log(
-        store, keys, entry.name, since_s=entry.began_s, until_s=max(now_s, entry.began_s), columns=COLUMNS
-    )
     quality = any(isinstance(check, LiveQualityCheck) for check in watch.checks)
-    labels = labelled(stretch, store, keys, watch.labels, now_s=now_s) if quality and stretch.table.num_rows else None
+    stretch, labels = reader.read(entry, watch.labels, quality=quality, now_s=now_s)
     problems = (*stretch.problems, *(labels.problems if labels is not None else ()))
-    live = live_evidence(
-        stretch.table,
-        labels.table if labels is not None else None,
-        LiveCounts.of(watch.checks),
-        entry,
-        champion_version=champion,
-        minimum_requests=watch.canary.minimum_requests,
-        until_s=min(now_s, stretch.settled_s if stretch.settled_s is not None else math.inf),
-        files=stretch.digests,
-        dropped=stretch.dropped,
-        broken="; ".join(problems[:3]),
-        stopped=stopped,
-    )
-    results = results_of(watch.checks, live)
-    return Looked(live=live, results=results, move=next_move(watch.canary, entry, live, results, now_s=now_s))
+
+    def until(moment_s: float) -> tuple[LiveEvidence, tuple[CheckResult, ...]]:
+        live = live_evidence(
+            stretch.table,
+            labels.table if labels is not None else None,
+            LiveCounts.of(watch.checks),
+            entry,
+            champion_version=champion,
+            minimum_requests=watch.canary.minimum_requests,
+            until_s=moment_s,
+            files=stretch.digests,
+            dropped=stretch.dropped,
+            broken="; ".join(problems[:3]),
+            stopped=stopped,
+        )
+        return live, results_of(watch.checks, live)
+
+    live, results = until(min(now_s, stretch.settled_s if stretch.settled_s is not None else math.inf))
+    arrived, first_results = until(now_s)
+    if any(one.verdict == "fail" for one in first_results):  # a bad one is not given clients until all is complete
+        live, results = arrived, first_results
+    move = next_move(watch.canary, entry, live, results, now_s=now_s, arrived=arrived)
+    return Looked(live=live, results=results, move=move)
 
 
 def results_of(checks: tuple[LiveCheck, ...], live: LiveEvidence) -> tuple[CheckResult, ...]:
@@ -119,13 +122,13 @@ def results_of(checks: tuple[LiveCheck, ...], live: LiveEvidence) -> tuple[Check
 
 
 def canary_goes_on(
-    store: ObjectStore, keys: Keys, chain: Chain, waiting: WaitingRun, *, seen: Seen, now_s: float
+    store: ObjectStore, reader: CanaryReader, chain: Chain, waiting: WaitingRun, *, seen: Seen, now_s: float
 ) -> str:
     """Why a run whose version is in its canary has to be taken up again; empty while it waits.
 
     Args:
         store: A `RecordStore`.
-        keys: Whom to believe.
+        reader: Of the log, as of `look`.
         chain: The ledger of the pipeline.
         waiting: What the run wrote down.
         seen: The newest entry of the canary that this installation has seen.
@@ -141,5 +144,5 @@ def canary_goes_on(
     over = why_over(entry, chain, now_s=now_s)
     if over:
         return f"its canary is over: {over}"
-    move = look(store, keys, CanaryWatch.model_validate_json(waiting.watch), entry, chain, now_s=now_s).move
+    move = look(reader, CanaryWatch.model_validate_json(waiting.watch), entry, chain, now_s=now_s).move
     return "" if move.do == "wait" else move.why

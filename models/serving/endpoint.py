@@ -110,11 +110,13 @@ class Endpoint:
         asked = Asked(scope, receive, request_id)
         self._under_way += 1
         try:
-            reply = await self._answering.answer(asked)
+            try:
+                reply = await self._answering.answer(asked)
+            finally:
+                self._answering.observe(asked)  # before anybody has the answer: what was answered is logged or counted
             await reply(scope, receive, send)
         finally:
             self._under_way -= 1
-            self._answering.observe(asked)
 
     async def explain(self, request: Request) -> ASGIApp:
         """Why one example is answered as it is."""

@@ -46,6 +46,10 @@ class BesideFollower(Protocol):
         """The ledger could not be read."""
         ...
 
+    def take_over(self, entry: LedgerEntry) -> Predictor | None:
+        """The candidate that the entry promotes, loaded and warm as it was beside; None where it was not."""
+        ...
+
     def wants_a_look_in(self) -> float | None:
         """Seconds until it wants to be looked at though nothing was noticed; None: until something is."""
         ...
@@ -173,10 +177,14 @@ class ChampionFollower:
         return chain
 
     def _predictor(self, record: Registration, entry: LedgerEntry) -> Predictor:
-        """Of the version that the entry promotes: the one before is still there, verified and warm."""
+        """Of the version that the entry promotes: the one before, or the candidate that was beside the champion, is
+        still there, verified and warm."""
         previous = self._slot.previous
         if previous is not None and self._before is not None and same_version(self._before, entry):
             return replace(previous, generation=entry.generation)
+        candidate = self._beside.take_over(entry) if self._beside is not None else None
+        if candidate is not None:
+            return candidate
         self._untidy = True  # also what could not be loaded left something
         predictor = self._loader.load(record, entry.generation)
         predictor.warm_up()

@@ -30,6 +30,9 @@ class SourceOptions(StrictModel):
     """csv, parquet, ... (docs/formats.md), or ``package.module:Class``; null: the one that the workload reads."""
     select: Selection | None = None
     """Which objects and rows of the delivery are read; null: all."""
+    snapshot: Literal["copy", "pin"] = Field(default="copy", exclude_if=lambda value: value == "copy")
+    """copy: a run keeps a copy of every object; pin: it keeps which versions of them it read, in a bucket that keeps
+    versions. The rows, and what is made of them, are the same."""
     inference_log: LoggedRows | None = Field(default=None, exclude_if=lambda value: value is None)
     """Labelled rows that clients sent to the deployed model are trained on, too; null: what is delivered alone."""
 
@@ -56,6 +59,9 @@ class Format(ABC):
     """In a pipeline file."""
     Options: ClassVar[type[SourceOptions]]
     """What can stand under `source`."""
+    alone: ClassVar[tuple[str, ...]] = ()
+    """How the names of files end of which each is read by itself, whatever lies beside it; empty: all are read
+    together."""
 
     def __init__(self, options: SourceOptions) -> None:
         self.options = options

@@ -33,6 +33,7 @@ class Csv(Format):
 
     name = "csv"
     Options = CsvOptions
+    alone = SUFFIXES
     options: CsvOptions
 
     def read(self, objects: list[RawObject], fetch: Fetch, *, columns: Sequence[str]) -> Iterator[Example | Reject]:

@@ -37,6 +37,7 @@ class Fasta(ExampleFormat):
 
     name = "fasta"
     Options = FastaOptions
+    alone = FASTA + FASTQ
     options: FastaOptions
 
     def examples(self, objects: list[RawObject], open_object: Open) -> Iterator[Example | Reject]:

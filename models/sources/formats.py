@@ -97,6 +97,13 @@ def options_given(document: Mapping[str, Any], name: str) -> Format:
     return kind(_validated(kind.Options, {**document, "format": name}, name))
 
 
+def chosen_objects(source: Mapping[str, Any], name: str, objects: list[RawObject]) -> list[RawObject]:
+    """Those that its source selects. Raises ``DataError`` where one is not to be told."""
+    reader = open_source({**source, "format": name}, ())
+    selection = reader.options.select
+    return objects if selection is None else selection.objects(objects, always=_tables_of(reader))
+
+
 def read_tables(
     reader: Format, objects: list[RawObject], open_object: Open, columns: Sequence[str] | None = None
 ) -> Iterator[RawPiece | Reject]:

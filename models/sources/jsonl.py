@@ -39,6 +39,7 @@ class Jsonl(Format):
 
     name = "jsonl"
     Options = JsonlOptions
+    alone = SUFFIXES
     options: JsonlOptions
 
     def read(self, objects: list[RawObject], fetch: Fetch, *, columns: Sequence[str]) -> Iterator[Example | Reject]:

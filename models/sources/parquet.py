@@ -36,6 +36,7 @@ class Parquet(Format):
 
     name = "parquet"
     Options = ParquetOptions
+    alone = SUFFIXES
     options: ParquetOptions
 
     def read(self, objects: list[RawObject], fetch: Fetch, *, columns: Sequence[str]) -> Iterator[Example | Reject]:

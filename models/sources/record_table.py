@@ -303,6 +303,23 @@ def _piece(records: list[Record], rejects: list[tuple[int, Reject]], tensors: Se
     return RecordPiece(table=packed(kept, tensors) if kept else None, rejects=merged_rejects(rejects, wrong))
 
 
+def gathered(pieces: Iterable[RecordPiece]) -> Iterator[RecordPiece]:
+    """The same records and rejects in the same order: rejects that stand alone come many at a time, not each in a piece
+    of its own."""
+    waiting: list[tuple[int, Reject]] = []
+    for piece in pieces:
+        if piece.table is not None:
+            yield RecordPiece(table=piece.table, rejects=(*waiting, *piece.rejects))
+            waiting = []
+            continue
+        waiting += piece.rejects
+        if len(waiting) >= SLICE_ROWS:
+            yield RecordPiece(table=None, rejects=tuple(waiting))
+            waiting = []
+    if waiting:
+        yield RecordPiece(table=None, rejects=tuple(waiting))
+
+
 def merged_rejects(
     rejects: Iterable[tuple[int, Reject]], wrong: Sequence[tuple[int, Reject]]
 ) -> tuple[tuple[int, Reject], ...]:

@@ -14,6 +14,7 @@ from mlratchet.models.sources.record import Split
 from mlratchet.models.tensors.batch import Batch as Rows
 from mlratchet.models.tensors.batch import TensorRows, aligned
 from mlratchet.models.tensors.sharded import ShardedArray, ShardedInputs
+from mlratchet.models.training.handing_over import Packed, Passages, pack, unpack
 from mlratchet.models.training.order import Array, SampleOrder, shard_rows, shard_seed
 from mlratchet.models.training.queries import queries_of, query_target
 from mlratchet.models.training.windows import WindowOrder
@@ -122,8 +123,20 @@ class _From(Sampler[int]):
         return len(self._steps)
 
 
-def _bound(bind: Callable[[], None], _worker: int) -> None:
-    bind()
+class _Handed(Dataset[Packed]):
+    """The steps as a worker hands them over."""
+
+    def __init__(self, steps: StepRows) -> None:
+        self._steps = steps
+
+    def __getitem__(self, step: int) -> Packed:
+        return pack(self._steps[step])
+
+
+def _begin(passages: Passages, bind: Callable[[], None] | None, worker: int) -> None:
+    passages.take(worker)
+    if bind is not None:
+        bind()
 
 
 def batches(
@@ -137,13 +150,16 @@ def batches(
         yield from (dataset[step] for step in range(first, end))
         return
     dataset.share()
-    yield from DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=_From(first, end),
-        num_workers=workers,
-        multiprocessing_context="spawn",
-        prefetch_factor=4,
-        pin_memory=pin,
-        worker_init_fn=partial(_bound, bind) if bind is not None else None,
-    )
+    with Passages(workers) as passages:
+        loader = iter(DataLoader(
+            _Handed(dataset),
+            batch_size=None,
+            sampler=_From(first, end),
+            num_workers=workers,
+            multiprocessing_context="spawn",
+            prefetch_factor=4,
+            pin_memory=pin,
+            worker_init_fn=partial(_begin, passages, bind),
+        ))  # fmt: skip
+        passages.started()
+        yield from map(unpack, loader)

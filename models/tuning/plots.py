@@ -16,6 +16,7 @@ from mlratchet.models.tuning.study import BASELINE, TrialFacts
 from mlratchet.models.tuning.summary import Summary
 
 COLUMNS = 3  # of the slices
+BELOW = -0.12  # height of a key that a trial does not vary
 
 
 def study_plots(summary: Summary) -> dict[str, bytes]:
@@ -96,33 +97,34 @@ def importance(summary: Summary) -> bytes:
 
 
 def slices(summary: Summary, complete: list[TrialFacts]) -> bytes:
-    """The value against each key."""
-    keys = sorted(summary.tune.space)
-    across = min(COLUMNS, len(keys))
-    down = -(-len(keys) // across)
+    """The value against each key, of those trials that vary it."""
+    shown = [axis for axis in summary.tune.axes() if any(axis.applies(trial.values) for trial in complete)]
+    across = min(COLUMNS, len(shown))
+    down = -(-len(shown) // across)
     figure = Figure(figsize=(4 * across, 3.2 * down))
-    for place, key in enumerate(keys, start=1):
+    numbers = Normalize(complete[0].number, max(complete[-1].number, complete[0].number + 1))
+    for place, one in enumerate(shown, start=1):
         axes = figure.add_subplot(down, across, place)
-        dimension = summary.tune.space[key]
-        x = [_place(dimension, trial.values[key]) for trial in complete]
+        varied = [trial for trial in complete if one.applies(trial.values)]
         drawn = axes.scatter(
-            x,
-            [float(trial.value or 0) for trial in complete],
-            c=[trial.number for trial in complete],
+            [_place(one.range, trial.values[one.key]) for trial in varied],
+            [float(trial.value or 0) for trial in varied],
+            c=[trial.number for trial in varied],
+            norm=numbers,
             cmap="viridis",
             s=22,
         )
-        base = next((trial for trial in complete if trial.number == BASELINE), None)
+        base = next((trial for trial in varied if trial.number == BASELINE), None)
         if base is not None:
             axes.scatter(
-                [_place(dimension, base.values[key])],
+                [_place(one.range, base.values[one.key])],
                 [float(base.value or 0)],
                 s=70,
                 facecolors="none",
                 edgecolors="black",
             )
-        _scale(axes, dimension)
-        axes.set_xlabel(key, fontsize=8)
+        _scale(axes, one.range)
+        axes.set_xlabel(one.name, fontsize=8)
         axes.set_ylabel(summary.metric.name)
         axes.grid(alpha=0.3)
     figure.tight_layout()
@@ -131,30 +133,32 @@ def slices(summary: Summary, complete: list[TrialFacts]) -> bytes:
 
 
 def parallel_coordinates(summary: Summary, complete: list[TrialFacts]) -> bytes:
-    """One line per complete trial through all keys to the value, the better the brighter."""
-    keys = sorted(summary.tune.space)
+    """One line per complete trial through all keys to the value, the better the brighter; below a key of models that
+    the trial's is not."""
+    across = summary.tune.axes()
     values = np.array([float(trial.value or 0) for trial in complete])
     low, high = float(values.min()), float(values.max())
     shade = Normalize(low, high if high > low else low + 1e-9)
     palette = colormaps["viridis" if summary.metric.direction == "higher" else "viridis_r"]
-    figure = Figure(figsize=(2.2 * (len(keys) + 1) + 1, 4.2))
+    figure = Figure(figsize=(2.2 * (len(across) + 1) + 1, 4.2))
     axes = figure.add_subplot()
     order = np.argsort(values if summary.metric.direction == "higher" else -values)
     for at in order:
         trial = complete[int(at)]
-        heights = [_height(summary.tune.space[key], trial.values[key]) for key in keys]
+        heights = [_height(one.range, trial.values[one.key]) if one.applies(trial.values) else BELOW for one in across]
         heights.append(float(shade(float(values[at]))))
         axes.plot(range(len(heights)), heights, color=palette(shade(float(values[at]))), linewidth=1.5)
-    axes.set_xticks(range(len(keys) + 1), [*(key.replace(".", ".\n") for key in keys), summary.metric.name], fontsize=8)
+    names = [*(one.name.replace(".", ".\n") for one in across), summary.metric.name]
+    axes.set_xticks(range(len(names)), names, fontsize=8)
     axes.set_yticks([])
-    axes.set_ylim(-0.06, 1.06)
-    for place, key in enumerate(keys):
+    axes.set_ylim(BELOW - 0.06, 1.06)
+    for place, one in enumerate(across):
         axes.axvline(place, color="black", linewidth=0.6)
-        for height, text in _marks(summary.tune.space[key]):
+        for height, text in _marks(one.range):
             axes.text(place + 0.03, height, text, fontsize=7, va="center")
-    axes.axvline(len(keys), color="black", linewidth=0.6)
+    axes.axvline(len(across), color="black", linewidth=0.6)
     for height, value in ((0.0, low), (1.0, high)):
-        axes.text(len(keys) + 0.03, height, f"{value:.4g}", fontsize=7, va="center")
+        axes.text(len(across) + 0.03, height, f"{value:.4g}", fontsize=7, va="center")
     return _png(figure)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, get_args
 
 from mlratchet.models.errors import ConfigurationError
@@ -12,7 +13,7 @@ from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.objectives.naming import metrics_for
 from mlratchet.models.pipeline.loading import parse_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
-from mlratchet.models.pipeline.tune import Choices, Dimension, TuneConfig
+from mlratchet.models.pipeline.tune import Axis, Choices, Dimension, TuneConfig
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.fitting import check_fits
 from mlratchet.models.workloads.base import Workload
@@ -81,15 +82,15 @@ def check_tune(spec: PipelineSpec, workload: Workload) -> list[str]:
         )
     known = searchable(spec)
     current = baseline(spec)
-    for key, dimension in tune.space.items():
-        _check_key(key, known)
-        if not dimension.holds(current[key]):
+    for axis in tune.axes():
+        _check_key(axis.key, known)
+        if axis.applies(current) and not axis.range.holds(current[axis.key]):
             raise ConfigurationError(
-                f"tune.space.{key}: the file's own value {current[key]!r} is not in the space ({_words(dimension)}); "
-                "trial 0 is the configuration of the file, so let the space contain it"
+                f"tune.space.{axis.name}: the file's own value {current[axis.key]!r} is not in the space "
+                f"({_words(axis.range)}); trial 0 is the configuration of the file, so let the space contain it"
             )
-        for value in ends(dimension):
-            _try(spec, workload, key, value)
+        for value in ends(axis.range):
+            _try(spec, workload, axis, value)
     return _notes(tune)
 
 
@@ -100,11 +101,8 @@ def _notes(tune: TuneConfig) -> list[str]:
             f"tune.trials {tune.trials} are all drawn at random: tpe begins after {tune.startup_trials} "
             "(tune.startup_trials)"
         )
-    grid = [dimension.grid() for dimension in tune.space.values()]
-    if all(values is not None for values in grid):
-        points = 1
-        for values in grid:
-            points *= len(values or ())
+    if all(axis.range.grid() is not None for axis in tune.axes()):
+        points = sum(1 for _ in islice(tune.points(), tune.trials))
         if points < tune.trials:
             notes.append(f"tune.space has {points} points: the study ends before its {tune.trials} trials")
     return notes
@@ -144,21 +142,25 @@ def ends(dimension: Dimension) -> list[Any]:
     return list(dimension.choices) if isinstance(dimension, Choices) else [dimension.low, dimension.high]
 
 
-def _try(spec: PipelineSpec, workload: Workload, key: str, value: Any) -> None:
+def _try(spec: PipelineSpec, workload: Workload, axis: Axis, value: Any) -> None:
+    beside = dict([axis.of]) if axis.of is not None else {}
     try:
-        trial_spec(spec, workload, {key: value})
+        trial_spec(spec, workload, {**beside, axis.key: value})
     except ConfigurationError as error:
-        raise ConfigurationError(f"tune.space.{key}: value {value!r} is refused: {error}") from error
+        raise ConfigurationError(f"tune.space.{axis.name}: value {value!r} is refused: {error}") from error
 
 
 def baseline(spec: PipelineSpec) -> Values:
-    """What the file says now for each key of the space, defaults included."""
+    """What the file says now for each key of the space, defaults included; of models those of its own."""
     document = spec.model_dump(mode="json")
     parameters = _parameters(spec)
     found: Values = {}
     known = searchable(spec)
-    for key in require_tune(spec).space:
+    for axis in require_tune(spec).axes():
+        key = axis.key
         _check_key(key, known)
+        if not axis.applies(found):
+            continue
         name = key.removeprefix(WORKLOAD)
         if key.startswith(WORKLOAD) and name not in spec.workload.parameters:
             found[key] = parameters[name]

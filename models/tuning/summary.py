@@ -133,14 +133,14 @@ class Summary:
 
     def markdown(self) -> str:
         """For Prefect and MLflow."""
-        keys = sorted(self.tune.space)
+        keys = self.tune.keys()
         head = ["trial", "state", self.metric.name, *(f"`{key}`" for key in keys), "epochs", "seconds"]
         rows = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
         for trial in self.ranked()[:SHOWN]:
             name = f"{trial.number} (the file)" if trial.number == BASELINE else str(trial.number)
             value = f"{trial.value:.4f}" if trial.value is not None else "-"
             state = f"{trial.state}, reused" if trial.reused else trial.state
-            cells = [name, state, value, *(_cell(trial.values.get(key)) for key in keys)]
+            cells = [name, state, value, *(_cell(trial.values.get(key, "")) for key in keys)]
             rows.append("| " + " | ".join([*cells, str(len(trial.curve)), f"{trial.seconds:.1f}"]) + " |")
         text = [
             f"# Study {self.study[:12]} of {self.pipeline}",

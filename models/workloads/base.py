@@ -212,6 +212,12 @@ class Workload(ABC):
         """
         return {}
 
+    @property
+    def reads_objects_alone(self) -> bool:
+        """Whether what becomes of an object is a function of it, of the source and of what the first delivery decided,
+        wherever its format reads each by itself: readings are then kept."""
+        return False
+
     def time_columns(self) -> tuple[str, ...]:
         """Columns that hold times whose format the schema leaves open; none without a schema."""
         about = self.input_spec().example

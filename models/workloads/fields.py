@@ -226,6 +226,11 @@ class SchemaWorkload(Workload):
         own = type(self).records is not SchemaWorkload.records
         return None if own else self._read(objects, fetch, source)
 
+    @property
+    def reads_objects_alone(self) -> bool:
+        """As long as rows are read here, and no row says of what size the targets of others are."""
+        return type(self).records is SchemaWorkload.records and not self.has_own_task
+
     def _read(
         self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
     ) -> Iterator[RecordPiece]:

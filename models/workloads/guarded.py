@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,14 @@ import numpy as np
 from mlratchet.models.errors import DataError, RatchetError
 from mlratchet.models.sources.base import AFTER, Format
 from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject, Target
-from mlratchet.models.sources.record_table import RecordPiece, as_target, merged_rejects, pieces_of_records, targets_in
+from mlratchet.models.sources.record_table import (
+    RecordPiece,
+    as_target,
+    gathered,
+    merged_rejects,
+    pieces_of_records,
+    targets_in,
+)
 from mlratchet.models.tensors.named import Row, example_misfit
 from mlratchet.models.tensors.spec import ONE
 from mlratchet.models.workloads.base import Workload
@@ -119,13 +126,22 @@ def guarded_pieces(
     """The same in tables. Raises ``DataError`` as `reading`."""
     with reading(workload) as last:
         found = workload.record_pieces(objects, fetch, source)
-        for piece in found or ():
+        for piece in gathered(found or ()):
             yield _learnable(piece, workload)
             if piece.table is not None:
                 last.where = piece.table["where"][-1].as_py()
     if found is None:
         records = guarded_records(workload, objects, fetch, source)
         yield from pieces_of_records(records, workload.input_spec().tensors)
+
+
+def guarded_groups(
+    workload: Workload, groups: Sequence[Sequence[RawObject]], fetch: Fetch, source: Mapping[str, Any]
+) -> Iterator[tuple[int, RecordPiece]]:
+    """The same of groups of objects, each read by itself: the number of the group beside every piece."""
+    for number, objects in enumerate(groups):
+        for piece in guarded_pieces(workload, list(objects), fetch, source):
+            yield number, piece
 
 
 def _learnable(piece: RecordPiece, workload: Workload) -> RecordPiece:

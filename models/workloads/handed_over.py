@@ -80,15 +80,24 @@ def _arrays(name: str, column: pa.ChunkedArray) -> dict[str, np.ndarray[Any, Any
 
 
 def handed_back(lent: ObjectsInMemory, digest: Any, spec: InputSpec, class_names: Sequence[str] = ()) -> RecordPiece:
-    """Raises ``ForeignCodeError`` for what are no records of these inputs."""
+    """What a child left. Raises ``ForeignCodeError`` as `piece_of`, and where there is nothing."""
     try:
-        parts = load(lent.get(f"out/{digest}"))
+        data = lent.get(f"out/{digest}")
+    except ObjectNotFound as error:
+        raise ForeignCodeError(f"records: {error}"[:MOST_WORDS]) from error
+    return piece_of(data, spec, class_names)
+
+
+def piece_of(data: bytes, spec: InputSpec, class_names: Sequence[str] = ()) -> RecordPiece:
+    """Of the bytes of `to_hand_back`. Raises ``ForeignCodeError`` for what are no records of these inputs."""
+    try:
+        parts = load(data)
         words = json.loads(parts[WORDS].tobytes())
         rejects = TypeAdapter(tuple[tuple[int, Reject], ...]).validate_python(words["rejects"])
         table = _table(parts, words, spec, class_names) if "columns" in words else None
     except (
-        SafetensorError, ObjectNotFound, ValidationError, ValueError, KeyError, TypeError, AttributeError,
-        RecursionError, OverflowError,
+        SafetensorError, ValidationError, ValueError, KeyError, TypeError, AttributeError, RecursionError,
+        OverflowError,
     ) as error:  # fmt: skip
         raise ForeignCodeError(f"records: {type(error).__name__}: {error}"[:MOST_WORDS]) from error
     return RecordPiece(table=table, rejects=rejects)

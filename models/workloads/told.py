@@ -4,16 +4,18 @@ are. Records are read in a child; models are built where they train and are aske
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.functions import KeptOutError
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.identity.closure import Closure
-from mlratchet.models.ports.children import ForeignCodeError, Rights, Workplace, children
+from mlratchet.models.ports.children import Rights, Workplace, children
 from mlratchet.models.ports.memory import ObjectsInMemory, ObjectsOnDisk, check_range, verify
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from mlratchet.models.schema.numbers import Mark
@@ -21,7 +23,7 @@ from mlratchet.models.sources.ranged import RangedFetch
 from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject
 from mlratchet.models.sources.record_table import RecordPiece, read_one_by_one
 from mlratchet.models.workloads.base import Workload
-from mlratchet.models.workloads.guarded import guarded_pieces, reading
+from mlratchet.models.workloads.guarded import guarded_groups, reading
 from mlratchet.models.workloads.handed_over import handed_back, to_hand_back
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
@@ -46,6 +48,7 @@ class WorkloadFacts(BaseModel):
     input_spec: InputSpec
     class_names: tuple[str, ...]
     has_own_loss: bool
+    reads_objects_alone: bool = False
 
 
 class ToldWorkload(Workload):
@@ -68,6 +71,11 @@ class ToldWorkload(Workload):
         """As told."""
         return self._facts.has_own_loss
 
+    @property
+    def reads_objects_alone(self) -> bool:
+        """As told."""
+        return self._facts.reads_objects_alone
+
     def build_model(self) -> nn.Module:
         """Never here."""
         raise KeptOutError(f"{self._use} builds its model in a child alone")
@@ -78,12 +86,22 @@ class ToldWorkload(Workload):
 
     def record_pieces(self, objects: list[RawObject], fetch: Fetch, source: Mapping[str, Any]) -> Iterator[RecordPiece]:
         """See the base: as a child read them, piece by piece from the disk."""
+        return (piece for _, piece in self.groups_of_pieces([objects], fetch, source))
+
+    def groups_of_pieces(
+        self, groups: Sequence[Sequence[RawObject]], fetch: Fetch, source: Mapping[str, Any]
+    ) -> Iterator[tuple[int, RecordPiece]]:
+        """The same of groups of objects, each read by itself: the number of the group beside every piece."""
+        objects = [one for group in groups for one in group]
         lent = _Fetched(objects, fetch)
-        told = self._ask(RECORDS, objects, lent, source)
-        if not isinstance(told, list):
-            raise ForeignCodeError(f"{self._use}: its records are none")
-        for digest in told:
-            yield handed_back(lent, digest, self._facts.input_spec, self._facts.class_names)
+        told = self._ask(RECORDS, objects, lent, source, sizes=[len(group) for group in groups])
+        pieces = _checked(list[tuple[int, str]], told, f"{self._use}: its records")
+        left = Counter(digest for _, digest in pieces)
+        for number, digest in pieces:
+            yield number, handed_back(lent, digest, self._facts.input_spec, self._facts.class_names)
+            left[digest] -= 1
+            if not left[digest]:  # equal pieces are one object
+                lent.delete(f"out/{digest}")
 
     def identity_columns(self, objects: list[RawObject], fetch: Fetch, source: Mapping[str, Any]) -> tuple[str, ...]:
         """See the base."""
@@ -100,12 +118,20 @@ class ToldWorkload(Workload):
         told = self._ask(FORMATS, objects, _Fetched(objects, fetch), source)
         return _checked(dict[str, str], told, f"{self._use}: time_formats")  # type: ignore[no-any-return]
 
-    def _ask(self, function: str, objects: list[RawObject], lent: ObjectsInMemory, source: Mapping[str, Any]) -> Any:
+    def _ask(
+        self,
+        function: str,
+        objects: Sequence[RawObject],
+        lent: ObjectsInMemory,
+        source: Mapping[str, Any],
+        **more: Any,
+    ) -> Any:
         request = {
             "use": self._use,
             "parameters": self._parameters,
             "objects": [asdict(one) for one in objects],
             "source": dict(source),
+            **more,
         }
         return children().call(function, request, store=lent, rights=LENT, time_limit_s=READ_S)
 
@@ -183,6 +209,7 @@ def _facts_of(workload: Workload) -> dict[str, Any]:
         "input_spec": asdict(workload.input_spec()),
         "class_names": list(workload.class_names()),
         "has_own_loss": workload.has_own_loss,
+        "reads_objects_alone": workload.reads_objects_alone,
     }
 
 
@@ -200,15 +227,16 @@ def parameters(request: Mapping[str, Any], _workplace: Workplace) -> dict[str, A
     return workload_parameters(request["use"])
 
 
-def records(request: Mapping[str, Any], workplace: Workplace) -> list[str]:
-    """In the child: digests of the pieces, in order."""
+def records(request: Mapping[str, Any], workplace: Workplace) -> list[tuple[int, str]]:
+    """In the child: the number of the group and the digest of every piece, in order."""
     workload, objects, fetch = _opened(request, workplace)
-    digests = []
-    for piece in guarded_pieces(workload, objects, fetch, request["source"]):
+    rest, found = iter(objects), []
+    groups = [list(islice(rest, size)) for size in request["sizes"]]
+    for number, piece in guarded_groups(workload, groups, fetch, request["source"]):
         data = to_hand_back(piece)
-        digests.append(digest_bytes(data))
-        workplace.objects.create(f"out/{digests[-1]}", data)
-    return digests
+        found.append((number, digest_bytes(data)))
+        workplace.objects.create(f"out/{found[-1][1]}", data)
+    return found
 
 
 def identity_columns(request: Mapping[str, Any], workplace: Workplace) -> list[str]:

@@ -16,7 +16,7 @@ from mlratchet.models.pipeline.store import load_pipeline, newest_deployment
 from mlratchet.models.promotion.canary.entry import CanaryEntry
 from mlratchet.models.registration.record import find_registration
 from mlratchet.models.serving.canary_look import CanaryWatch, Looked
-from mlratchet.tasks.support.canaries import canary_of, going_on, look_now
+from mlratchet.tasks.support.canaries import canary_of, canary_reader, going_on, look_now
 from mlratchet.tasks.support.pipelines import require_pipeline
 from mlratchet.tasks.wiring import Adapters
 
@@ -49,7 +49,7 @@ def show_canary(adapters: Adapters, pipeline: str) -> dict[str, Any]:
         watch = watch_of(adapters, entry)
         if watch is None:
             raise ConfigurationError(f"no file of {pipeline} declares serving.canary; `ratchet canary --stop` ends it")
-        told |= seen(look_now(adapters, watch, entry, chain))
+        told |= seen(look_now(canary_reader(adapters), watch, entry, chain))
     return told
 
 
@@ -116,7 +116,8 @@ def stop_canary(adapters: Adapters, pipeline: str, *, reason: str, actor: str | 
     looked = None
     if watch is not None and entry.watched:
         with suppress(RatchetError):  # whatever the log is, it ends
-            looked = look_now(adapters, watch, entry, chain, stopped=f"stopped by {actor}: {reason.strip()}")
+            why = f"stopped by {actor}: {reason.strip()}"
+            looked = look_now(canary_reader(adapters), watch, entry, chain, stopped=why)
     ended = canary.end(
         entry, "fail", reason.strip(), champion=champion, actor=actor, now_s=time.time(),
         live=looked.live if looked is not None else None, results=looked.results if looked is not None else (),

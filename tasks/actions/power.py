@@ -35,6 +35,7 @@ from mlratchet.tasks.wiring import Adapters
 DROPS = (0.01, 0.02, 0.05, 0.1, 0.2)
 EFFECTS = (0.15, 0.25, 0.5, 1.0)
 ANSWERS = 2  # streams: what is predicted, and how sure
+BY_FIELD = 2  # streams: its drift, and its missing values
 CONFIDENCE = 0.95
 KINDS: Mapping[str, Kind] = {"number": "number", "word": "category"}  # of a dataset's profile
 
@@ -89,7 +90,8 @@ def power(adapters: Adapters, name: str, plan: PowerPlan) -> Power:
     fields = _fields(adapters, record, len(rows.ids))
     config = spec.monitoring or MonitoringConfig()
     # as many as the alarm has: they share its rate
-    streams = len(service_limits(config)) + ANSWERS + 1 + len([name for name in fields if name not in config.ignore])
+    watched = [name for name in fields if name not in config.ignore]
+    streams = len(service_limits(config)) + ANSWERS + 1 + BY_FIELD * len(watched)
     setting = Setting(
         false_alarms_per_year=config.false_alarms_per_year, streams=streams, rows_per_s=plan.rate, seed=plan.seed
     )

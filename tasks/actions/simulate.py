@@ -20,7 +20,7 @@ from mlratchet.models.data.prepared_shards import instances_of_side
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.errors import ConfigurationError, InfrastructureError
 from mlratchet.models.inference_log.config import LabelsConfig
-from mlratchet.models.monitoring.traffic import DriftKind, OwnRows, traffic
+from mlratchet.models.monitoring.traffic import DriftKind, OwnRows, Sent, traffic
 from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.serving.contract import instances_of
@@ -45,7 +45,12 @@ class TrafficPlan:
     field: str | None = None
     labels_after_s: float = 10.0
     share: float = 0.1  # of the answers that get a label
+    clients: int = 997  # whose requests they are, in turn
     seed: int = 0
+
+    def client_of(self, one: Sent) -> str:
+        """Who sends a request: of a canary's share each client is in or out, so that there have to be many of them."""
+        return f"client-{round(one.at_s * self.rate) % self.clients}"
 
 
 @dataclass(kw_only=True)
@@ -102,7 +107,7 @@ def simulate(adapters: Adapters, pipeline: str, plan: TrafficPlan, *, rows: OwnR
             seed=plan.seed,
             field=plan.field,
         )
-        tally = send(url, counted(requests, found), heard=heard, client_key=lambda one: f"client-{int(one.at_s) % 997}")
+        tally = send(url, counted(requests, found), heard=heard, client_key=plan.client_of)
     except ValueError as error:
         raise ConfigurationError(f"--drift {plan.drift}: {error}") from error
     finally:

@@ -20,7 +20,7 @@ from mlratchet.models.registration.record import Registration
 from mlratchet.models.serving.canary_look import CanaryWatch
 from mlratchet.tasks.actions.canary import end_orphan, is_watched
 from mlratchet.tasks.step import step
-from mlratchet.tasks.support.canaries import canary_of, going_on, look_now
+from mlratchet.tasks.support.canaries import canary_of, canary_reader, going_on, look_now
 from mlratchet.tasks.support.recorded_requests import requests_of
 from mlratchet.tasks.support.work import Work
 from mlratchet.tasks.wiring import Run
@@ -113,7 +113,7 @@ def watch_canary(run: Run, within_s: float) -> WatchedCanary:
     """Look, and do what follows, until it is over or `within_s` seconds have passed."""
     watch = CanaryWatch.of(run.spec.serving, run.spec.policy)
     assert watch is not None, "asked for a pipeline that declares a canary"
-    deadline, replayed_s = time.monotonic() + within_s, 0.0
+    deadline, replayed_s, reader = time.monotonic() + within_s, 0.0, canary_reader(run.adapters)
     while True:
         entry, chain, over = going_on(run.adapters, run.spec.name)
         if entry is None:
@@ -122,7 +122,7 @@ def watch_canary(run: Run, within_s: float) -> WatchedCanary:
             return WatchedCanary(entry=entry, live=answer_of(run, entry), words=entry.reason)
         if over and time.time() < entry.expires_s:
             raise LedgerConflict(moved(run.spec.name, chain))
-        looked = look_now(run.adapters, watch, entry, chain)
+        looked = look_now(reader, watch, entry, chain)
         move = looked.move
         if move.do == "replay":
             if time.monotonic() - replayed_s > REPLAY_AGAIN_S:

@@ -10,8 +10,10 @@ from mlratchet.tasks.wiring import Run
 
 @step("Ingest raw objects")
 def ingest(run: Run) -> Snapshot:
-    """List the source, copy what is new, publish the snapshot. A run that is taken up again after it asked people goes
-    on with the one that it asked about, whatever was delivered since."""
+    """List the source, copy or pin what is new, publish the snapshot. A run that is taken up again after it
+    asked people goes on with the one that it asked about, whatever was delivered since."""
     if run.waited is not None:
         return load_snapshot(run.adapters.store, run.waited.snapshot)
-    return with_log_rows(run, take_snapshot(run.raw, run.adapters.store, prefix=run.spec.source.prefix))
+    source = run.spec.source
+    taken = take_snapshot(run.raw, run.adapters.store, prefix=source.prefix, pin=source.snapshot == "pin")
+    return with_log_rows(run, taken)

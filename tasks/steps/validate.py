@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 from mlratchet.models.data.dataset import DatasetManifest, load_dataset
+from mlratchet.models.data.kept_pieces import KeptPieces, reading_identity
 from mlratchet.models.data.near_duplicates import clusters_of
 from mlratchet.models.data.preprocess import EmptyDatasetError, read_dataset_records
 from mlratchet.models.data.quality import Names, QualityReport, inspect
@@ -68,6 +69,11 @@ def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
     Raises ``RuleBrokenError`` where a rule is broken that is an error; the quarantine is kept first.
     """
     store = run.adapters.store
+    kept = KeptPieces(
+        store,
+        reading_identity(run.data_code, run.spec.workload, run.spec.source, work.first.settings()),
+        snapshot.id,
+    )
     previous = load_dataset(store, work.incumbent.dataset_id) if work.incumbent else None
     try:
         records, rejects = read_dataset_records(
@@ -79,6 +85,7 @@ def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
             delivered=run.raw,
             rules=run.spec.quality,
             scratch=run.scratch,
+            kept=kept,
         )
     except EmptyDatasetError as error:
         keep_reading(run, work, NO_RECORDS, error.rejects)
@@ -92,7 +99,7 @@ def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
     rejects.extend(aside)
     if sides.words:
         logger.info("divided %s", sides.words)
-    quarantine = keep_reading(run, work, records, rejects)
+    quarantine = keep_reading(run, work, records, rejects, kept.line())
     faulty = Without(rejects, IN_GAP)  # nothing is wrong with those
     refuse_errors(faulty, run.spec.quality, run.spec.name)
     columns = sorted(records.column_names() | {*(carried(run.spec) or ())})
@@ -118,12 +125,12 @@ def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
     return Checked(records, rejects, quality, previous, quarantine, sides)
 
 
-def keep_reading(run: Run, work: Work, records: Records, rejects: Rejects) -> str:
+def keep_reading(run: Run, work: Work, records: Records, rejects: Rejects, before: str = "") -> str:
     """Publish everything that was set aside, and say what was read in Prefect and, once there is a run, in MLflow.
-    Returns the digest of the quarantine."""
+    `before`: how much of it had been read before. Returns the digest of the quarantine."""
     first = work.first
     reading = reading_of(records, rejects, first.number_marks, time_formats=first.time_formats)
-    run.reading = reading.line()
+    run.reading = "; ".join(part for part in (reading.line(), before) if part)
     quarantine = publish_reading(
         run.adapters.store,
         run.spec.name,

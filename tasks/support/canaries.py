@@ -14,6 +14,8 @@ from mlratchet.models.promotion.canary.entry import CANARIES, CanaryEntry
 from mlratchet.models.promotion.canary.steer import CanaryChain
 from mlratchet.models.promotion.canary.verify import why_over
 from mlratchet.models.serving.canary_look import CanaryWatch, Looked, look
+from mlratchet.models.serving.canary_reader import CanaryReader
+from mlratchet.tasks.support.brought import labels_bucket
 from mlratchet.tasks.wiring import Adapters
 
 
@@ -35,17 +37,28 @@ def going_on(adapters: Adapters, name: str) -> tuple[CanaryEntry | None, Chain, 
     return entry, chain, why_over(entry, chain, now_s=time.time())
 
 
-def look_now(adapters: Adapters, watch: CanaryWatch, entry: CanaryEntry, chain: Chain, *, stopped: str = "") -> Looked:
+def canary_reader(adapters: Adapters) -> CanaryReader:
+    """Of the log, for the looks of one process at one canary."""
+    return CanaryReader(adapters.store, adapters.keys, lambda labels: labels_bucket(adapters, labels))
+
+
+def look_now(
+    reader: CanaryReader, watch: CanaryWatch, entry: CanaryEntry, chain: Chain, *, stopped: str = ""
+) -> Looked:
     """One look; see `models.serving.canary_look`."""
-    return look(adapters.store, adapters.keys, watch, entry, chain, now_s=time.time(), stopped=stopped)
+    return look(reader, watch, entry, chain, now_s=time.time(), stopped=stopped)
+
+
+def canary_entries(adapters: Adapters, name: str) -> list[CanaryEntry]:
+    """Every entry of the chain that is ours, oldest first; what is not ours is for an audit."""
+    found = []
+    for info in sorted(adapters.store.list(f"{CANARIES}{name}/"), key=lambda info: info.key):
+        with suppress(ForeignRecord, SecurityError):
+            found.append(read_entry(adapters.store, name, info.key))
+    return found
 
 
 def canaries_since(adapters: Adapters, name: str, since_s: float) -> list[CanaryEntry]:
-    """The newest entry of each canary that began after a moment, oldest first; what is not ours is for an audit."""
-    newest: dict[float, CanaryEntry] = {}
-    for info in sorted(adapters.store.list(f"{CANARIES}{name}/"), key=lambda info: info.key):
-        with suppress(ForeignRecord, SecurityError):
-            entry = read_entry(adapters.store, name, info.key)
-            if entry.began_s >= since_s:
-                newest[entry.began_s] = entry
-    return list(newest.values())
+    """The newest entry of each canary that began after a moment, oldest first."""
+    entries = canary_entries(adapters, name)
+    return list({entry.began_s: entry for entry in entries if entry.began_s >= since_s}.values())

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSResponse
 from mlratchet.infra.storage.folder import FolderStore
-from mlratchet.infra.storage.memory import MemoryStore
+from mlratchet.infra.storage.memory import MemoryStore, VersionedMemoryStore
 from mlratchet.infra.storage.s3 import S3Store
 from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.models.ports.storage import (
@@ -22,6 +22,7 @@ from mlratchet.models.ports.storage import (
     ObjectStore,
     StorageError,
 )
+from mlratchet.models.ports.versions import VersionedStore
 from moto import mock_aws
 
 
@@ -333,3 +334,46 @@ def test_a_stream_is_there_when_all_of_it_is(bucket: ObjectStore) -> None:
     assert [info.key for info in bucket.list("s/")] == ["s/whole"]
     with pytest.raises(SecurityError):
         bucket.put_stream("../outside", [b"x"])
+
+
+def test_a_version_is_read_as_it_was_whatever_comes_after(request: pytest.FixtureRequest) -> None:
+    for made in (VersionedMemoryStore("contract"), request.getfixturevalue("moto_store")):
+        versions_hold(made)
+
+
+@pytest.mark.stack
+def test_the_embedded_stack_keeps_versions(request: pytest.FixtureRequest) -> None:
+    store: S3Store = request.getfixturevalue("stack").adapters.bucket(f"contract-{uuid.uuid4().hex[:12]}")
+    store.ensure_bucket()
+    versions_hold(store)
+
+
+def versions_hold(store: S3Store | VersionedMemoryStore) -> None:
+    assert isinstance(store, VersionedStore)
+    if isinstance(store, S3Store):
+        assert not store.keeps_versions()
+        enabled = {"Status": "Enabled"}
+        store._client.put_bucket_versioning(Bucket=store.bucket, VersioningConfiguration=enabled)
+    assert store.keeps_versions()
+    for key in ("p/a", "p/b", "p/gone", "q"):
+        store.put(key, f"first {key}".encode())
+    first = {info.key: info for info in store.list_versions("p/")}
+    assert list(first) == ["p/a", "p/b", "p/gone"]
+    assert all(info.version for info in first.values())
+    store.put("p/a", b"second")
+    store.delete("p/gone")
+    now = {info.key: info for info in store.list_versions("p/")}
+    assert list(now) == ["p/a", "p/b"]
+    assert now["p/a"].version != first["p/a"].version
+    assert (now["p/b"].version, now["p/b"].size_bytes) == (first["p/b"].version, 9)
+    was = first["p/a"]
+    assert store.get_version("p/a", was.version, 0, was.size_bytes, sha256=sha(b"first p/a")) == b"first p/a"
+    assert store.get_version("p/gone", first["p/gone"].version, 6, 99) == b"p/gone"
+    with pytest.raises(DigestMismatch):
+        store.get_version("p/a", was.version, 0, 5, sha256=sha(b"other"))
+    if isinstance(store, S3Store):
+        store._client.delete_object(Bucket=store.bucket, Key="p/a", VersionId=was.version)
+    else:
+        store.delete_version("p/a", was.version)
+    with pytest.raises(ObjectNotFound):
+        store.get_version("p/a", was.version, 0, 5)

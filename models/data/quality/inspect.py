@@ -18,7 +18,7 @@ from mlratchet.models.data.quality.measure import Measure, Names, share
 from mlratchet.models.data.quality.measures import ENTITIES, NEAR, NOISE
 from mlratchet.models.data.quality.report import QualityReport
 from mlratchet.models.data.quality.sample import Sample, Sampler
-from mlratchet.models.data.reading import reading_of
+from mlratchet.models.data.reading import by_rule, in_words
 from mlratchet.models.data.records import Records, records_of
 from mlratchet.models.data.rules import AS_USUAL, QualityConfig, counted
 from mlratchet.models.data.split import NO_SIDE, Numbers, Sides, sides_of
@@ -79,7 +79,7 @@ def inspect(
     sides = sides or sides_of(held, data.split)
     ours = Names(classes=class_names, columns=columns)
     theirs = before or ours
-    contents, inputs = Contents(), InputValues()
+    contents, inputs = Contents(len(held)), InputValues()
     against, labels = Before(store, previous, ours, theirs), Labels(previous, ours, theirs)
     pixels = asked.wants(NOISE) and asked.schema is None and not columns
     size = {"size": noise.ROWS} if pixels else {}
@@ -202,11 +202,10 @@ def _broken(measures: Mapping[str, Measure], trained: int, asked: Inspection) ->
 
 
 def _counts(records: Records, rejects: Collection[Reject], quality: QualityConfig) -> dict[str, Measure]:
-    reading = reading_of(records, rejects)
-    aside = f"{reading.rules_met()}; e.g. {reading.example}" if rejects else ""
+    rules = by_rule(rejects)
+    read = len(records) + sum(one.records for one in rules)
+    aside = f"{in_words(rules)}; e.g. {next(iter(rejects)).reason}" if rejects else ""
     return {
         "rows": Measure(value=float(len(records)), n=len(records)),
-        "rejected_fraction": Measure(
-            value=share(counted(rejects, quality), reading.read), n=reading.read, detail=aside
-        ),
+        "rejected_fraction": Measure(value=share(counted(rejects, quality), read), n=read, detail=aside),
     }

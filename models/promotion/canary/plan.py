@@ -28,7 +28,13 @@ class Move:
 
 
 def next_move(
-    canary: CanaryConfig, entry: CanaryEntry, live: LiveEvidence, results: Sequence[CheckResult], *, now_s: float
+    canary: CanaryConfig,
+    entry: CanaryEntry,
+    live: LiveEvidence,
+    results: Sequence[CheckResult],
+    *,
+    now_s: float,
+    arrived: LiveEvidence | None = None,
 ) -> Move:
     """The one thing to do now.
 
@@ -38,7 +44,10 @@ def next_move(
         live: What was seen since it began.
         results: Of the live checks, on `live`.
         now_s: The clock, seconds since the epoch.
+        arrived: The same with what has come into the log and may not be all of its time yet: enough to go on to the
+            next share, and never to settle. None: there is no more.
     """
+    arrived = arrived or live
     failed = [one.reason for one in results if one.verdict == "fail"]
     if live.broken:
         return Move(do="end", why=f"the inference log is no evidence: {live.broken}", outcome="inconclusive")
@@ -47,17 +56,19 @@ def next_move(
     if now_s >= entry.expires_s:
         return Move(do="end", why=ran_out(canary, live, results), outcome="inconclusive")
     if entry.phase == "shadow":
-        if live.shadowed >= canary.shadow_requests:
-            return Move(do="share", why=f"{live.shadowed} requests in the shadow, nothing against it", step=0)
-        return unless_quiet(canary, entry, live, now_s, f"{live.shadowed} of {canary.shadow_requests} in the shadow")
-    wanted = canary.asked_by(entry.step)
-    if live.requests < wanted:
-        return unless_quiet(canary, entry, live, now_s, f"{live.requests} of {wanted} live requests")
-    if entry.step + 1 < len(canary.steps):
-        return Move(do="share", why=f"{live.requests} live requests, nothing against it", step=entry.step + 1)
+        if arrived.shadowed >= canary.shadow_requests:
+            return Move(do="share", why=f"{arrived.shadowed} requests in the shadow, nothing against it", step=0)
+        why = f"{arrived.shadowed} of {canary.shadow_requests} in the shadow"
+        return unless_quiet(canary, entry, arrived, now_s, why)
+    wanted, last = canary.asked_by(entry.step), entry.step + 1 == len(canary.steps)
+    counted = live.requests if last else arrived.requests
+    if counted < wanted:
+        return unless_quiet(canary, entry, arrived, now_s, f"{counted} of {wanted} live requests")
+    if not last:
+        return Move(do="share", why=f"{counted} live requests, nothing against it", step=entry.step + 1)
     undecided = [one.reason for one in results if one.verdict != "pass"]
     if undecided:
-        return unless_quiet(canary, entry, live, now_s, "; ".join(undecided))
+        return unless_quiet(canary, entry, arrived, now_s, "; ".join(undecided))
     return Move(do="settle", why=f"{live.requests} live requests, every live check passes", outcome="pass")
 
 

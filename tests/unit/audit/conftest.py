@@ -23,11 +23,13 @@ from mlratchet.models.decisions.stored_evidence import Basis, freeze
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.identity.canonical import digest_bytes
+from mlratchet.models.identity.keys import Keys
 from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.identity.signing import TrustedKey, TrustedKeys
 from mlratchet.models.ledger.chain import entry_key
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.metrics.rows import RowOutputs
+from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.registration.record import Registration, publish_registration
 
 POLICY = GatePolicy.model_validate(
@@ -48,15 +50,20 @@ DAY = 86_400.0
 class World:
     """What a run leaves in the bucket, without a run."""
 
-    def __init__(self, rows: Callable[..., RowOutputs], keys: MemoryKeys | None = None) -> None:
-        self.rows = rows
-        self.keys = keys or MemoryKeys()
-        self.store, self.uploads = MemoryStore("store"), MemoryStore("uploads")
+    def __init__(
+        self, rows: Callable[..., RowOutputs], keys: Keys | None = None, *, name: str = "digits",
+        store: ObjectStore | None = None, uploads: ObjectStore | None = None,
+    ) -> None:  # fmt: skip
+        self.rows, self.name = rows, name
+        self.keys: Any = keys or MemoryKeys()
+        self.store: Any = store if store is not None else MemoryStore("store")
+        self.uploads: Any = uploads if uploads is not None else MemoryStore("uploads")
         self.now_s = 100 * DAY
         self.records: dict[int, Registration] = {}
         self.policy = POLICY
         self.names_registration = True  # decisions of before registrations were named by digest do not
         self.approve: Callable[[Registration, int | None], Approvals] | None = None
+        self.revision = "v"  # of the next records
         self.files: dict[str, bytes] = {}  # of the next artifacts; empty: words that name the version
 
     @property
@@ -64,26 +71,33 @@ class World:
         """As a process that has just started sees it."""
         return ObjectLedger(self.store, self.keys)
 
-    def bucket(self, name: str) -> MemoryStore:
+    def bucket(self, name: str) -> Any:
         """By name."""
-        return {"store": self.store, "uploads": self.uploads}[name]
+        return {self.store.bucket: self.store, self.uploads.bucket: self.uploads}[name]
+
+    def _folder(self, version: int) -> str:
+        return f"1/models/{'' if self.name == 'digits' else f'{self.name}-'}m-{version}/artifacts"
+
+    def work_key(self, version: int) -> str:
+        """Of a version."""
+        return f"{version:064x}" if self.name == "digits" else digest_bytes(f"{self.name} {version}".encode())
 
     def register(self, version: int) -> Registration:
         """Artifact, manifest and record of a version."""
         names = ("data/model.pt2", "signature.json", "card.md")
         files = self.files or {name: f"{name} of version {version}".encode() for name in names}
         for name, data in files.items():
-            self.uploads.put(f"1/models/m-{version}/artifacts/{name}", data)
+            self.uploads.put(f"{self._folder(version)}/{name}", data)
         manifest = ArtifactManifest(
             files={name: digest_bytes(data) for name, data in files.items()},
             sizes_bytes={name: len(data) for name, data in files.items()},
         )
         publish_manifest(self.store, manifest)
         record = Registration(
-            name="digits", version=version, work_key=f"{version:064x}", run_id="r", model_id=None,
-            source_uri=f"s3://uploads/1/models/m-{version}/artifacts", manifest=manifest.model_dump(mode="json"),
+            name=self.name, version=version, work_key=self.work_key(version), run_id="r", model_id=None,
+            source_uri=f"s3://{self.uploads.bucket}/{self._folder(version)}", manifest=manifest.model_dump(mode="json"),
             manifest_digest=manifest.digest(), weights_key="k", weights_sha256="s", snapshot_id="s", dataset_id="d",
-            rows_key="r", revision="v", parent_version=None, registered_s=0.0,
+            rows_key="r", revision=self.revision, parent_version=None, registered_s=0.0,
         )  # fmt: skip
         self.records[version] = record = publish_registration(RecordStore(self.store, self.keys), record)
         return record
@@ -111,7 +125,7 @@ class World:
         result = verdict_on(self.policy, evidence, basis)
         self.now_s += 1.0
         decision = build_decision(
-            "digits", gate, result, version=evidence.version, work_key=record.work_key, champion_version=champion,
+            self.name, gate, result, version=evidence.version, work_key=record.work_key, champion_version=champion,
             digests={
                 "policy": publish_policy(self.store, self.policy), "evidence": freeze(self.store, evidence, basis),
                 "dataset": "d", "code": judging_source_digest(), **digests,
@@ -129,7 +143,7 @@ class World:
 
     def promote(self, version: int) -> LedgerEntry:
         """A version from nothing to champion."""
-        entries = self.ledger.entries("digits")
+        entries = self.ledger.entries(self.name)
         record = self.register(version)
         decision = self.gates(record, entries[-1].version if entries else None)
         return self.append(record, decision, len(entries))
@@ -139,17 +153,17 @@ class World:
         self.now_s += 1.0
         facts = {"action": "promote", "actor": "ada", "reason": "why", "now_s": self.now_s, **more}
         return self.ledger.append(
-            "digits", version=record.version, work_key=record.work_key, decision=decision,
+            self.name, version=record.version, work_key=record.work_key, decision=decision,
             manifest=record.manifest_digest, expected_generation=expected, **facts,
         )  # fmt: skip
 
     def roll_back(self, version: int) -> LedgerEntry:
         """To an earlier champion."""
-        entries = self.ledger.entries("digits")
+        entries = self.ledger.entries(self.name)
         record = self.records[version]
         self.now_s += 1.0
         document = {
-            "kind": "rollback", "pipeline": "digits", "gate": "rollback", "verdict": "pass", "version": version,
+            "kind": "rollback", "pipeline": self.name, "gate": "rollback", "verdict": "pass", "version": version,
             "work_key": record.work_key, "champion_version": entries[-1].version, "actor": "ada", "reason": "why",
             "at_s": self.now_s, "checks": [],
         }  # fmt: skip
@@ -159,14 +173,14 @@ class World:
     def audit(self, *, trusted: TrustedKeys | None = None, replay: bool = False, **heads: str) -> AuditReport:
         """By the public list alone."""
         believed = trusted if trusted is not None else self.keys.trusted()
-        made = Audit(self.store, self.bucket, believed, "digits", depth=Depth(replay=replay))
+        made = Audit(self.store, self.bucket, believed, self.name, depth=Depth(replay=replay))
         return made.run(known_heads=heads)
 
     def remove(self, *generations: int) -> int:
         """Delete ledger entries; returns how many are left."""
         for generation in generations:
-            self.store.delete(entry_key("digits", generation))
-        return sum(1 for _ in self.store.list("ledger/digits/"))
+            self.store.delete(entry_key(self.name, generation))
+        return sum(1 for _ in self.store.list(f"ledger/{self.name}/"))
 
     def change_keys(self, keys: MemoryKeys) -> None:
         """From now on another key signs; whom to believe comes with it."""

@@ -18,7 +18,7 @@ COMMANDS = (
     "up", "down", "status", "doctor", "logs", "env", "validate", "seed", "upload", "import-weights", "deploy", "run",
     "predict", "versions", "decision", "history", "promote", "rollback", "approve", "approvals", "reconcile", "gc",
     "demo", "ls", "stop", "remove", "raw", "compare", "backtest", "champion", "audit", "keys", "rejects",
-    "init", "schema",
+    "init", "schema", "score", "export",
 )  # fmt: skip
 
 

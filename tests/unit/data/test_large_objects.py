@@ -105,4 +105,4 @@ def test_what_neither_holds_any_more_is_an_error_that_names_both() -> None:
         fetch.read_range(snapshot.raw_objects()[0], 0, 4, None)
     store.put(f"raw/{SHA}", b"other")
     with pytest.raises(DigestMismatch, match=r"holds other bytes than what was delivered as t/large\.bin"):
-        RawObjects(store, "t/", None)(snapshot.raw_objects()[0])
+        RawObjects(store, snapshot, None)(snapshot.raw_objects()[0])

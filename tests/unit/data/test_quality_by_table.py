@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from mlratchet.models.data.quality import contents
 from mlratchet.models.data.quality.contents import Contents
 from mlratchet.models.data.quality.inputs import InputValues
 from mlratchet.models.data.reading import reading_of
@@ -68,13 +69,41 @@ def test_a_content_that_is_not_told_is_the_input_s() -> None:
         Record(id=str(number), x=np.asarray([number % 4, 1.0]), y=number % 2, content_sha256="")
         for number in range(8)
     ]  # fmt: skip
-    contents, held = Contents(), records_of(records)
-    contents.add(packed(records), np.asarray([0, 0, 0, 0, 2, 2, 2, 2], np.uint8))
-    measures = contents.measures(held)
+    found, held = Contents(len(records)), records_of(records)
+    found.add(packed(records), np.asarray([0, 0, 0, 0, 2, 2, 2, 2], np.uint8))
+    measures = found.measures(held)
     assert measures["duplicate_fraction"].value == 1
     assert measures["conflicting_label_fraction"].value == 0
     assert measures["cross_split_duplicate_fraction"].value == 1
-    assert contents.trained == 4
+    assert found.trained == 4
+
+
+def test_equals_are_found_in_parts_of_bounded_size_as_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    told = rng.integers([4000, 2], size=(6000, 2)).tolist()
+    records = [
+        Record(id=f"{number:06d}", x=np.zeros(1), y=label, content_sha256=f"{content}")
+        for number, (content, label) in enumerate(told)
+    ]
+    held, sides = records_of(records), rng.integers(0, 3, 6000).astype(np.uint8)
+
+    def measured() -> Contents:
+        found = Contents(len(records))
+        for at in range(0, 6000, 1000):
+            found.add(packed(records[at : at + 1000]), sides[at : at + 1000])
+        return found
+
+    whole = measured()
+    monkeypatch.setattr(contents, "PART_RECORDS", 500)
+    monkeypatch.setattr(contents, "HELD_BYTES", 0)
+    parts = measured()
+    sizes = [len(part) for part in map(contents._facts, parts._parts)]
+    assert len(sizes) == 12
+    assert max(sizes) < 1000
+    assert parts.measures(held) == whole.measures(held)
+    assert parts.trained == whole.trained == (sides == 0).sum()
+    assert (parts._sides() == sides).all()
+    assert all(one.detail for name, one in parts.measures(held).items() if name != "duplicate_fraction")
 
 
 RULES: dict[str, Callable[[], SplitRule]] = {

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from mlratchet.infra.storage.memory import MemoryStore
-from mlratchet.models.data import row_index
+from mlratchet.models.data import row_index, stored_entries
 from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.name_set import NameSet, pair_of_sets
 from mlratchet.models.data.records import Sorter
@@ -44,13 +44,17 @@ def streamed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(row_index, "ENTRIES_BYTES", 100)
 
 
-@pytest.mark.parametrize("count", [1, STEP, 5 * STEP + 1])
-def test_every_entry_is_found_in_any_order(store: MemoryStore, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+@pytest.mark.parametrize(("count", "places"), [(1, 9), (STEP, 9), (5 * STEP + 1, 9), (9 * STEP + 5, 2)])
+def test_every_entry_is_found_in_any_order(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch, count: int, places: int
+) -> None:
+    monkeypatch.setattr(stored_entries, "MOST_PLACES", places)
     manifest = manifest_of(store, [record(number) for number in range(count)])
     whole = load_index(store, manifest, NAMES).entries
     monkeypatch.setattr(row_index, "ENTRIES_BYTES", 10)
     found = load_index(store, manifest, NAMES).entries
     assert isinstance(found, StoredEntries)
+    assert len(found._places) <= places
     assert dict(found.items()) == dict(whole)
     assert list(found) == sorted(whole)
     for order in (sorted(whole), sorted(whole, reverse=True), list(whole)):

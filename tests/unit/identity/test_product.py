@@ -16,6 +16,7 @@ STEPS_THAT_DECIDE_NOTHING = {
     "tasks.steps.promote": "moves a version that was judged",
     "tasks.steps.recognise": "computes the identities",
     "tasks.steps.register": "packages weights: one version per work key",
+    "tasks.steps.score": "asks a version that was judged",
     "tasks.steps.search": "proposes values: what they train has a work key of its own",
     "tasks.steps.study": "proposes values",
     "tasks.steps.trial": "proposes values",

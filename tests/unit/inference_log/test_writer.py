@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from mlratchet.infra.inference_log.socket import connect
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models import fault_points
 from mlratchet.models.inference_log.config import LogConfig
-from mlratchet.models.inference_log.frames import hello_frame, pack
+from mlratchet.models.inference_log.frames import count_frame, hello_frame, pack
 from mlratchet.models.inference_log.reading import LogStretch, read_log
 from mlratchet.models.ports.storage import StorageError
 
@@ -136,21 +137,77 @@ def test_an_answer_too_large_for_the_room_is_dropped_and_not_the_others(home: Ho
     assert log.offer(answered(1))
 
 
-def test_a_server_that_is_killed_is_told(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def killed(client: LogClient) -> None:
+    """As kill -9 of a server: its connection ends without a word before."""
+    client._is_connected = lambda: False  # type: ignore[method-assign]
+    client._forget_connection = lambda: None  # type: ignore[method-assign]
+    client._stopping.set()
+    client._thread.join(SOON_S)
+    assert client._connection is not None
+    client._connection.close()
+
+
+def test_what_a_server_held_that_is_killed_is_counted(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mlratchet.infra.inference_log.writer.GONE_S", 0.1)
+    monkeypatch.setattr("mlratchet.infra.inference_log.client.LAST_WORDS_S", 0.1)
     with home.writer():
         client, log = opened(home, flush_seconds=0.1)
         log.offer(answered(1))
         eventually(lambda: home.read().table.num_rows == 1)
-        client._forget_connection = lambda: None  # type: ignore[method-assign]
-        assert client._connection is not None
-        client._stopping.set()
-        connection, client._connection = client._connection, None
-        client._is_connected = lambda: False  # type: ignore[method-assign]
-        connection.close()  # no word before
+        client._send_waiting = lambda: None  # type: ignore[method-assign]  # killed before its next look
+        for number in range(2, 7):
+            log.offer(answered(number))
+        killed(client)
+        eventually(lambda: home.read().dropped == 5)
+
+    found = home.read()
+    assert found.whole
+    assert found.unclosed == 0
+
+
+def test_a_server_that_is_killed_before_its_first_word_of_a_pipeline_is_counted(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlratchet.infra.inference_log.writer.GONE_S", 0.1)
+    monkeypatch.setattr("mlratchet.infra.inference_log.client.LAST_WORDS_S", 0.1)
+    with home.writer() as process:
+        client, log = opened(home)
+        eventually(lambda: "plant" in process.writer.facts())
+        client._send_waiting = lambda: None  # type: ignore[method-assign]
+        assert log.offer(answered(1))
+        assert log.offer_labels([["r1", 0, "yes", 5.0, "clinic"]])
+        killed(client)
+        eventually(lambda: process.writer.facts()["plant"]["dropped"] == 1)
+
+    assert (home.read().dropped, home.read("feedback").dropped) == (1, 1)
+
+
+def test_of_a_server_that_is_killed_with_its_writer_nobody_knows_what_it_held(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlratchet.infra.inference_log.writer.GONE_S", 0.1)
+    monkeypatch.setattr("mlratchet.infra.inference_log.client.LAST_WORDS_S", 0.1)
+    process, thread = started(home)
+    client, log = opened(home, flush_seconds=0.1)
+    log.offer(answered(1))
+    eventually(lambda: home.read().table.num_rows == 1)
+    killed(client)
+    kill(process, thread)
+    with home.writer():
         eventually(lambda: home.read().unclosed == 1)
 
     assert home.read().whole
+
+
+def test_a_count_that_is_none_ends_the_connection(home: Home, tmp_path: Path) -> None:
+    with home.writer(), (tmp_path / "other").open("w+b") as file:
+        for descriptors in ([file.fileno()], []):
+            stranger = connect(home.folder, timeout_s=SOON_S)
+            stranger.sendall(b"".join(hello_frame("x")))
+            socket.send_fds(stranger, [b"".join(count_frame("plant"))], descriptors)
+            while stranger.recv(4096):
+                pass
+            stranger.close()
 
 
 def kill(process: LogProcess, thread: threading.Thread) -> None:

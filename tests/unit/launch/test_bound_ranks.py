@@ -39,7 +39,7 @@ workload:
   parameters: {columns: [a, b], classes: ["no", "yes"]}
 source: {prefix: t/}
 data: {split: {test: 0.3}}
-train: {epochs: 2, global_batch_size: 64, processes: 2}
+train: {epochs: 2, global_batch_size: 64, processes: 2, loader_workers: 1}
 gates:
   data: [{kind: data, measure: rows, minimum: 1}]
   candidate: [{kind: absolute, metric: accuracy, minimum: 0.5}]
@@ -112,7 +112,7 @@ def job(
     services: tuple[str, int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> TrainJob:
-    """Two ranks; the home holds a key and the credentials."""
+    """Two ranks, each with a loader worker; the home holds a key and the credentials."""
     home, project = tmp_path / "home", tmp_path / "project"
     (home / "keys").mkdir(parents=True)
     project.mkdir()

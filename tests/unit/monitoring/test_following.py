@@ -112,7 +112,8 @@ def test_drift_that_stays_becomes_an_alarm_and_names_what_moved() -> None:
     site = Site()
     site.serve(*QUIET[:3], *[Traffic(minute, shift=3.0) for minute in range(3, 16)])
     alarms = found(site.look(), "alarm")
-    assert [f"{one.kind}:{one.subject}" for one in alarms] == ["inputs:price"]
+    assert {f"{one.kind}:{one.subject}" for one in alarms} == {"inputs:price"}
+    assert min(one.window.from_s for one in alarms) == BEGIN_S + 3 * MINUTE  # in the first window of it
     assert "median" in alarms[0].words
     assert "relies on it for 70%" in alarms[0].words
 
@@ -127,9 +128,19 @@ def test_slow_answers_burn_the_objective_and_are_slower_than_usual() -> None:
 
 def test_a_condition_that_goes_on_is_told_once() -> None:
     site = Site()
+    site.serve(*QUIET, *[Traffic(minute, latency_ms=400.0) for minute in range(6, 9)])
+    made = site.look()
+    assert len([one for one in found(made) if one.kind == "hardware"]) == 1
+    assert made[-1].record.open["hardware:answers"]["since_s"] == BEGIN_S + 6 * MINUTE
+
+
+def test_a_field_that_is_gone_is_an_alarm_of_its_first_window_and_no_warning_beside_it() -> None:
+    site = Site()
     site.serve(*QUIET[:2], *[Traffic(minute, missing=0.4) for minute in range(2, 5)])
     made = site.look()
-    assert len([one for one in found(made) if one.subject == "price" and one.kind == "data"]) == 1
+    first = [one for one in found(made) if one.window.from_s == BEGIN_S + 2 * MINUTE]
+    assert [(one.kind, one.subject, one.severity) for one in first] == [("data", "price", "alarm")]
+    assert "missing in" in first[0].words
     assert made[-1].record.open["data:price"]["since_s"] == BEGIN_S + 2 * MINUTE
 
 
@@ -223,6 +234,17 @@ def test_a_finding_that_says_other_than_the_log_differs(worse: Site) -> None:
     assert "effect: 0.1, now" in told.words
 
 
+def test_an_alarm_or_a_warning_of_a_release_that_sounded_otherwise_is_not_said_to_be_wrong(worse: Site) -> None:
+    alarm = alarm_of(worse)
+    changes: list[dict[str, str]] = [
+        {"method": "Shiryaev-Roberts e-detector, by window"}, {"severity": "warning", "method": "one window"}
+    ]  # fmt: skip
+    for change in changes:
+        told = verify_finding(alarm.model_copy(update=change), worse.source, worse.store, worse.watched)
+        assert told.outcome == "cannot"
+        assert "this release raises" in told.words
+
+
 def test_a_finding_whose_log_is_gone_cannot_be_computed_again() -> None:
     site = Site()
     site.serve(*QUIET[:2], *WORSE[:2])
@@ -251,9 +273,9 @@ def test_the_rate_of_false_alarms_is_one_over_everything_that_can_act() -> None:
     state = made.record.state["alarm"]
     assert state["false_alarms_per_year"] == CONFIG.false_alarms_per_year
     assert set(state["streams"]) == {
-        "service/errors", "service/latency", "data/refused", "inputs/price", "inputs/region", "outputs/prediction",
-        "outputs/confidence", "quality/accuracy", "quality/accuracy on region=eu", "quality/accuracy on region=us",
-        "quality/accuracy on region=asia",
+        "service/errors", "service/latency", "data/refused", "inputs/price", "inputs/region", "data/price",
+        "data/region", "outputs/prediction", "outputs/confidence", "quality/accuracy",
+        "quality/accuracy on region=eu", "quality/accuracy on region=us", "quality/accuracy on region=asia",
     }  # fmt: skip
 
 

@@ -32,16 +32,20 @@ def test_a_drift_above_the_minimum_effect_is_found() -> None:
     reference = of(rng.normal(size=1000), "number")
     found = power_of_drift("size", reference, "number", [0.05, 1.0], RULE, SETTING)
     assert found[0].words == "at or below the minimum effect 0.1"
-    assert found[1].rows_median is not None
+    assert found[1].rows_median == found[1].rows_often == 3600  # in the first window
     assert found[1].seconds_median == found[1].rows_median
     colours = of(rng.choice(["red", "blue", "green"], 2000).tolist(), "category")
     assert power_of_drift("colour", colours, "category", [0.4], RULE, SETTING)[0].found == 1.0
 
 
-def test_windows_of_too_few_rows_say_nothing() -> None:
+def test_windows_of_few_rows_are_found_over_several_and_few_values_of_a_reference_are_not() -> None:
     reference = of(np.arange(1000.0), "number")
     rule = DriftRule(window_s=60.0, minimum_rows=200, minimum_effect=0.1)
-    assert power_of_drift("size", reference, "number", [1.0], rule, SETTING)[0].words.startswith("60 rows in a window")
+    found = power_of_drift("size", reference, "number", [1.0], rule, SETTING)[0]
+    assert found.rows_median is not None
+    assert 60 < found.rows_median < 600
+    few = power_of_drift("size", of(np.arange(60.0), "number"), "number", [1.0], rule, SETTING)[0]
+    assert few.words == "60 values in the reference, expected 100"
 
 
 def test_the_same_seed_finds_the_same() -> None:

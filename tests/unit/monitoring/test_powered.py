@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from mlratchet.models.monitoring.bound import Bound
 from mlratchet.models.monitoring.powered import powered_values
-from mlratchet.models.monitoring.sequential import Bound
 
 
 def test_values_of_few_labels_have_the_mean_of_all_losses() -> None:

@@ -4,13 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from mlratchet.models.monitoring.sequential import (
-    YEAR_S,
-    Alarm,
-    Bound,
-    JointAlarm,
-    Stream,
-)
+from mlratchet.models.monitoring.bound import Bound
+from mlratchet.models.monitoring.sequential import YEAR_S, Alarm, EvidenceStream, JointAlarm, Stream
 
 DAY = 86_400.0
 
@@ -180,3 +175,49 @@ def test_rows_out_of_order_are_refused_and_change_nothing() -> None:
     with pytest.raises(ValueError, match=r"before 110\.000 s"):
         alarm.update([1.0], [105])
     assert alarm.to_json() == before
+
+
+def test_what_one_stream_gathers_is_not_lost_by_the_alarms_of_another() -> None:
+    """A field that sounds in every window begins anew; losses that rise slowly beside it sound when their time is."""
+    rng = np.random.default_rng(31)
+    alarm = JointAlarm(
+        {"field": EvidenceStream(parts=("higher", "lower")), "loss": Stream(limit=0.1)},
+        false_alarms_per_year=1, started_s=0,
+    )  # fmt: skip
+    losses, leading = bernoulli(rng, 0.2, 600), []
+    for hour in range(20):
+        at = 3600.0 * hour + 120.0 * np.arange(1, 31)
+        rows = {"field": ([[*[2.0] * 10, *[200.0] * 10]], [at[-1]]), "loss": (losses[30 * hour : 30 * hour + 30], at)}
+        leading += [one.leading for one in alarm.update(rows)]
+    assert leading.count("field") == 20
+    assert "loss" in leading
+
+
+def test_e_values_of_windows_keep_the_rate_and_name_the_part_that_says_most() -> None:
+    rng, found, years, rate = np.random.default_rng(37), 0, 60, 6.0
+    bets = 0.5 ** np.arange(10)
+    for _ in range(years):
+        alarm = JointAlarm(
+            {"a": EvidenceStream(parts=("up", "down")), "b": Stream(limit=0.2)}, false_alarms_per_year=rate, started_s=0
+        )
+        score = rng.normal(size=(2000, 1))  # of a window, with e-values exp(bet x - bet^2 / 2)
+        logs = np.concatenate([bets * score - bets**2 / 2, -bets * score - bets**2 / 2], axis=1)
+        at = YEAR_S / 2000 * np.arange(1, 2001)
+        found += len(alarm.update({"a": (logs, at), "b": (bernoulli(rng, 0.2, 2000), at)}))
+    assert found <= rate * years + 3 * np.sqrt(rate * years)
+    alarm = JointAlarm({"a": EvidenceStream(parts=("up", "down"))}, false_alarms_per_year=1, started_s=0)
+    (sounded,) = alarm.update({"a": ([[*[0.1] * 10, *[900.0] * 10]], [3600.0])})
+    assert sounded.parts == {"a": "down"}
+    with pytest.raises(ValueError, match="rows of 20 logarithms"):
+        alarm.update({"a": ([[0.0] * 10], [7200.0])})
+
+
+def test_an_alarm_goes_on_with_other_streams_where_each_weighs_no_more() -> None:
+    before = JointAlarm({"a": Stream(limit=0.1), "b": Stream(limit=0.1)}, false_alarms_per_year=1, started_s=0)
+    before.update({"a": ([1.0, 1.0], [60.0, 120.0]), "b": ([1.0], [60.0])})
+    more = {"a": Stream(limit=0.1), "b": EvidenceStream(parts=("more",)), "c": Stream(limit=0.1)}
+    after = before.continued(more, false_alarms_per_year=1, started_s=600.0)
+    assert (after.n["a"], after.n["b"]) == (2, 0)
+    assert 0 < after.statistic < before.statistic
+    fewer = before.continued({"a": Stream(limit=0.1)}, false_alarms_per_year=1, started_s=600.0)
+    assert fewer.statistic == 0.0

@@ -54,6 +54,17 @@ def test_it_goes_from_the_shadow_through_every_share_to_the_end(canary: Canary) 
     assert (settled.do, settled.outcome) == ("settle", "pass")
 
 
+def test_what_arrived_and_is_not_complete_yet_goes_on_to_the_next_share_and_settles_nothing(canary: Canary) -> None:
+    def with_arrived(entry: CanaryEntry, **more: Any) -> Move:
+        now_s, settled = entry.began_s + 10.0, live(entry, requests=240)
+        return next_move(CONFIG, entry, settled, verdicts("pass"), now_s=now_s, arrived=live(entry, **more))
+
+    assert with_arrived(canary.put("shadow"), shadowed=200).do == "share"
+    assert with_arrived(canary.put("share", share=0.05, step=0), requests=250).step == 1
+    last = with_arrived(canary.put("share", share=0.25, step=1), requests=900)
+    assert (last.do, last.why) == ("wait", "240 of 500 live requests")
+
+
 @pytest.mark.parametrize("phase", ["shadow", "share"])
 def test_a_bad_one_goes_back_at_once(canary: Canary, phase: str) -> None:
     entry = canary.put(phase)

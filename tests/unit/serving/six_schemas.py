@@ -72,8 +72,12 @@ KINDS = {
 
 @cache
 def predictor_of(name: str) -> Predictor:
+    """Of one of them."""
+    return predictor_over(KINDS[name])
+
+
+def predictor_over(kind: Kind) -> Predictor:
     """Fitted to a few examples; its weights are those of a new network."""
-    kind = KINDS[name]
     schema = {"fields": {**kind.fields, "left": YES_OR_NO}, "label": "left"}
     known = Schema.model_validate(schema)
     table = parse_examples([kind.example] * 8, known)

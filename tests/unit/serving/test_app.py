@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
+from mlratchet.models.serving.app import ServingApp
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.endpoint import Endpoint
+from mlratchet.models.serving.metrics import Metrics
+from mlratchet.models.serving.observing import Answered
 from mlratchet.models.serving.slot import Slot
 from starlette.testclient import TestClient
 
@@ -99,3 +103,41 @@ def test_pictures_and_tables_side_by_side() -> None:
     with TestClient(app, base_url=ROOT) as client:
         assert client.post("/pictures/predict", json={"instances": [[[[0, 1], [1, 1]]]]}).json()["version"] == 4
         assert client.post("/table/predict", json={"instances": [[0, 1]]}).json()["version"] == 3
+
+
+def test_until_it_is_known_what_is_served_nobody_is_told_that_it_is_not() -> None:
+    app = app_of(table(3))
+    app.starting = True
+    with TestClient(app, base_url=ROOT) as client:
+        reply = client.post("/other/predict", json={"instances": [[0, 1]]})
+        assert (reply.status_code, reply.headers["retry-after"]) == (503, "1")
+        assert client.get("/health").status_code == 200
+        app.starting = False
+        assert client.post("/other/predict", json={"instances": [[0, 1]]}).status_code == 404
+
+
+def test_an_answer_is_offered_to_the_log_before_the_client_has_it() -> None:
+    order: list[str] = []
+
+    class Told:
+        def answered(self, answered: Answered) -> None:
+            order.append(f"logged {answered.status}")
+
+    app = ServingApp(Metrics())
+    app.take_up(Endpoint("m", table(3), ServingConfig(), metrics=app.metrics, observer=Told()))
+
+    async def ask() -> None:
+        body = iter([{"type": "http.request", "body": b'{"instances": [[1, 2]]}'}])
+
+        async def receive() -> dict[str, Any]:
+            return next(body)
+
+        async def send(message: dict[str, Any]) -> None:
+            order.append(message["type"])
+
+        scope = {"type": "http", "method": "POST", "path": "/m/predict", "headers": [(b"host", b"localhost")]}
+        await app(scope, receive, send)
+        await app.close()
+
+    asyncio.run(ask())
+    assert order == ["logged 200", "http.response.start", "http.response.body"]

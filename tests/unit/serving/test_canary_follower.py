@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,6 +28,15 @@ from tests.unit.audit.conftest import World
 from tests.unit.promotion.canaries import HOUR, Canary
 
 
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """What stands for a predictor."""
+
+    version: int
+    generation: int
+    warm_up: Callable[[], None] = field(default_factory=lambda: lambda: None)
+
+
 class Loader:
     """Verifies the artifact's files, and counts."""
 
@@ -41,7 +50,7 @@ class Loader:
         if record.version in self.broken:
             raise RuntimeError("damaged")
         fetch_artifact(self._world.bucket, record, self._folder / str(len(self.loaded)))
-        return SimpleNamespace(version=record.version, generation=generation, warm_up=lambda: None)
+        return Loaded(version=record.version, generation=generation)
 
 
 class Server:
@@ -97,6 +106,33 @@ def test_a_candidate_goes_through_shadow_and_shares_and_is_loaded_once(server: S
     canary.put("settled")
     assert server.look() == (4, 0.25, False)
     assert server.loader.loaded == [3, 4]
+
+
+def test_a_candidate_that_is_promoted_serves_without_being_loaded_again(
+    world: World, server: Server, canary: Canary
+) -> None:
+    canary.put("settled")
+    assert server.look()[0] == 4
+    candidate = server.slot.beside
+    assert candidate is not None
+    world.promote(4)
+    assert server.look() == NOBODY
+    assert server.loader.loaded == [3, 4]
+    assert server.slot.current is not None
+    assert (server.slot.current.version, server.slot.current.generation) == (4, 5)
+    assert server.slot.current.warm_up is candidate.predictor.warm_up
+
+
+def test_a_candidate_that_was_pulled_back_is_loaded_when_somebody_promotes_it(
+    world: World, server: Server, canary: Canary
+) -> None:
+    canary.put("share")
+    assert server.look()[0] == 4
+    canary.put("ended", decision="d" * 64)
+    assert server.look() == NOBODY
+    world.promote(4)
+    assert server.look() == NOBODY
+    assert server.loader.loaded == [3, 4, 4]
 
 
 def test_a_pull_back_is_an_entry(server: Server, canary: Canary) -> None:

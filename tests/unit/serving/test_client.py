@@ -13,11 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mlratchet.infra.serving import client
-from mlratchet.infra.serving.client import AT_ONCE, columns_of, instances_of, number, predict_files
+from mlratchet.infra.serving.client import AT_ONCE, Takes, instances_of, number, predict_files, takes_of
+from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.errors import ConfigurationError, DataError, InfrastructureError
+from mlratchet.models.schema.fields import Schema
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.openapi import openapi
 from mlratchet.models.serving.slot import Slot
+from mlratchet.models.sources.record import ExampleSpec, InputSpec
 from starlette.testclient import TestClient
 
 from tests.unit.serving.conftest import IMAGE, TABLE, sum_of
@@ -27,10 +30,10 @@ def test_a_json_file_is_the_instance_and_an_image_travels_as_base64(tmp_path: Pa
     (tmp_path / "row.json").write_text('{"x0": 1.5}')
     (tmp_path / "rows.json").write_text('{"instances": [[1], [2]]}')
     (tmp_path / "image.png").write_bytes(b"\x89PNG")
-    assert instances_of(tmp_path / "row.json", []) == [(str(tmp_path / "row.json"), {"x0": 1.5})]
-    assert [one for _, one in instances_of(tmp_path / "rows.json", [])] == [[1], [2]]
+    assert instances_of(tmp_path / "row.json", Takes()) == [(str(tmp_path / "row.json"), {"x0": 1.5})]
+    assert [one for _, one in instances_of(tmp_path / "rows.json", Takes())] == [[1], [2]]
     encoded = {"image_base64": base64.b64encode(b"\x89PNG").decode()}
-    assert instances_of(tmp_path / "image.png", []) == [(str(tmp_path / "image.png"), encoded)]
+    assert instances_of(tmp_path / "image.png", Takes(file="image_base64")) == [(str(tmp_path / "image.png"), encoded)]
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
@@ -38,7 +41,7 @@ def test_rows_of_a_table_are_read_by_the_models_columns(tmp_path: Path, delimite
     file = tmp_path / "rows.csv"
     rows = [["id", "b", "label", "a"], ["7", "2", "yes", '"1.5"'], [], ["8", "", "no", "-3e2"]]
     file.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(delimiter.join(row) for row in rows).encode())
-    assert instances_of(file, ["a", "b"]) == [
+    assert instances_of(file, Takes(columns=("a", "b"))) == [
         (f"{file}:2", {"a": 1.5, "b": 2}),
         (f"{file}:4", {"a": -300.0}),  # the server knows a default of b, or says that it is missing
     ]
@@ -70,22 +73,44 @@ def test_what_is_no_instance_says_what_would_be(tmp_path: Path, name: str, text:
     if text:
         (tmp_path / name).write_bytes(text.encode("latin-1"))
     with pytest.raises(DataError, match=words):
-        instances_of(tmp_path / name, ["a", "b"])
+        instances_of(tmp_path / name, Takes(columns=("a", "b")))
 
 
 def test_digits_of_other_scripts_are_no_numbers(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("a,b\n\u0661\u0662,1\n", encoding="utf-8")
     with pytest.raises(DataError, match="column 'a'"):
-        instances_of(tmp_path / "rows.csv", ["a", "b"])
+        instances_of(tmp_path / "rows.csv", Takes(columns=("a", "b")))
     assert [number(cell, "a", "f:2") for cell in ("+7", "-0.5", ".5", "5.", "1E3")] == [7, -0.5, 0.5, 5.0, 1000.0]
 
 
 def test_a_model_of_pictures_takes_no_table(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
-    assert columns_of(openapi("m", TABLE, ServingConfig())) == ["a", "b"]
-    assert columns_of(openapi("m", IMAGE, ServingConfig())) == []
+    assert takes_of(openapi("m", TABLE, ServingConfig())) == Takes(columns=("a", "b"))
+    assert takes_of(openapi("m", IMAGE, ServingConfig())) == Takes(
+        words=frozenset({"image_base64"}), file="image_base64"
+    )
     with pytest.raises(DataError, match="takes none"):
-        instances_of(tmp_path / "rows.csv", [])
+        instances_of(tmp_path / "rows.csv", Takes())
+
+
+def test_fields_of_a_schema_are_sent_by_name_words_as_they_are_and_a_file_as_the_one_field_of_its_kind(
+    tmp_path: Path,
+) -> None:
+    def described(**fields: dict[str, Any]) -> dict[str, Any]:
+        about = ExampleSpec(schema=Schema.model_validate({"fields": fields}).model_dump_json(), preparation="{}")
+        spec = InputSpec(kind="named", shape=(), dtype="float32", example=about)
+        return openapi("m", Signature(task="regression", classes=(), input=spec), ServingConfig())
+
+    shop = takes_of(described(price={"kind": "number"}, land={"kind": "category", "values": ["1", "2"]}))
+    (tmp_path / "rows.csv").write_text("land,price,note\n1,2.5,x\n")
+    assert instances_of(tmp_path / "rows.csv", shop) == [(f"{tmp_path / 'rows.csv'}:2", {"land": "1", "price": 2.5})]
+    (tmp_path / "a.wav").write_bytes(b"RIFF")
+    encoded = base64.b64encode(b"RIFF").decode()
+    heard = takes_of(described(sound={"kind": "audio"}, who={"kind": "text", "nullable": True}))
+    assert [one for _, one in instances_of(tmp_path / "a.wav", heard)] == [{"sound": encoded}]
+    for fields in ({"a": {"kind": "audio"}, "b": {"kind": "image"}}, {"price": {"kind": "number"}}):
+        with pytest.raises(DataError, match="a file alone is no instance"):
+            instances_of(tmp_path / "a.wav", takes_of(described(**fields)))
 
 
 @pytest.fixture

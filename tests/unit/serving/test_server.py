@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
+import os
+import signal
 import subprocess
 import sys
 import weakref
@@ -18,18 +21,22 @@ from mlratchet.infra.artifact.exported import load_exported
 from mlratchet.infra.artifact.fetch import fetch_artifact
 from mlratchet.infra.keys.public import PublicKeyFile
 from mlratchet.infra.project_path import PROJECT_PATH
+from mlratchet.infra.serving.connections import configured
 from mlratchet.infra.serving.local import LocalServers, model_servers
 from mlratchet.infra.serving.memory import give_back, settle_imports
 from mlratchet.infra.serving.requests import ServingRequests
+from mlratchet.infra.serving.server import Listener, until_one_ends
 from mlratchet.infra.settings import ServerSettings, Settings, load_server_settings
 from mlratchet.infra.stack.install import readers
 from mlratchet.infra.storage.bounded import DocumentStore
 from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.models.ports.storage import ObjectInfo
 from mlratchet.models.serving.config import ServingConfig
+from mlratchet.models.serving.slot import Slot
 from mlratchet.models.tensors.named import Inputs
 
 from tests.unit.audit.conftest import World
+from tests.unit.serving.conftest import app_of
 
 SECRETS = {
     "s3_secret_key": "owner-secret", "mlflow_password": "mlflow-word", "prefect_auth": "ratchet:prefect-word",
@@ -200,3 +207,24 @@ def test_mlflow_is_no_part_of_a_server(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", words, str(directory)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_signal_ends_the_listening_and_not_what_comes_after_it() -> None:
+    """What waits for the log is sent then."""
+    killed: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: killed.append(number))
+    servers = [Listener(configured(app_of(Slot()), host="127.0.0.1", port=0, header_s=lambda: 1.0)) for _ in range(2)]
+
+    async def run() -> str:
+        ending = asyncio.create_task(until_one_ends(servers))
+        while not all(one.started for one in servers):
+            await asyncio.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.wait_for(ending, 20)
+        return "went on"
+
+    try:
+        assert asyncio.run(run()) == "went on"
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert killed == []

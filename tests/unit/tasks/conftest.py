@@ -101,7 +101,7 @@ class Road:
             store=self.store, ledger=ObjectLedger(self.store, KEYS), registry=self.registry, tracker=self.tracker,
             bucket=self.bucket, keys=KEYS,
         )  # fmt: skip
-        return SimpleNamespace(fitted="",
+        return SimpleNamespace(fitted="", data_code={},
             spec=spec, adapters=adapters, workload=load_workload(spec.workload.use, dict(spec.workload.parameters)),
             scratch=self.scratch, tracking_run=self.tracking_run, pages={}, reading="", run_id="r", actor="test",
             raw=self.raw, because=None,

@@ -6,6 +6,7 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from mlratchet.infra.ledger.heads import HeadFiles
 from mlratchet.models.decisions.decision import load_decision
@@ -19,6 +20,7 @@ from mlratchet.models.promotion.canary.chain import newest_canary
 from mlratchet.models.promotion.canary.entry import CanaryEntry
 from mlratchet.models.promotion.canary.plan import next_move
 from mlratchet.models.serving.canary_look import CanaryWatch, Looked, canary_goes_on, results_of
+from mlratchet.models.serving.canary_reader import CanaryReader
 from mlratchet.tasks.actions import canary as actions
 from mlratchet.tasks.steps import canary as step
 from mlratchet.tasks.support import canaries
@@ -236,12 +238,13 @@ def test_the_worker_takes_a_run_up_when_something_follows(office: Office, monkey
 
     office.begin(office.run())
     monkeypatch.setattr(
-        canary_look, "look", lambda _s, _k, watch, entry, chain, **_: office.look(None, watch, entry, chain)
+        canary_look, "look", lambda _, watch, entry, chain, **__: office.look(None, watch, entry, chain)
     )
 
     def goes_on(told: WaitingRun, **more: Any) -> str:
         facts: dict[str, Any] = {"seen": (0, ""), "now_s": time.time()} | more
-        return canary_goes_on(office.store, office.world.keys, office.world.ledger.chain("digits"), told, **facts)
+        reader = CanaryReader(office.store, office.world.keys)
+        return canary_goes_on(office.store, reader, office.world.ledger.chain("digits"), told, **facts)
 
     mine = waiting("run-1")
     assert goes_on(mine) == ""
@@ -252,3 +255,35 @@ def test_the_worker_takes_a_run_up_when_something_follows(office: Office, monkey
     office.shown = [{}]
     office.world.promote(6)
     assert "was made under generation 4" in goes_on(mine)
+
+
+def test_a_bad_one_is_pulled_back_before_the_log_of_its_time_is_complete(world: World) -> None:
+    """The log settles half a minute later; clients are not given to a version meanwhile that is seen to fail."""
+    from mlratchet.models.inference_log.reading import LogStretch
+    from mlratchet.models.serving.canary_look import look
+
+    from tests.unit.serving.test_live_evidence import SCHEMA, Log
+
+    canary = Canary(world)
+    entry, log = canary.put("share", share=0.05), Log(canary)
+    for _ in range(80):
+        log.add("champion")
+        log.add("canary", None, status=500)
+    table = pa.Table.from_pylist(log.rows, schema=SCHEMA)
+
+    def settled(settled_s: float) -> Any:
+        stretch = LogStretch(pipeline="digits", since_s=0, until_s=9e9, table=table, settled_s=settled_s)
+        return SimpleNamespace(read=lambda *_, **__: (stretch, None))
+
+    chain = world.ledger.chain("digits")
+    looked = look(settled(entry.began_s), WATCH, entry, chain, now_s=entry.began_s + 1000.0)
+    assert (looked.move.do, looked.move.outcome) == ("end", "fail")
+    assert looked.live.failed == LiveTally(yes=80, n=80)
+    log.rows = []
+    for _ in range(200):
+        log.add("champion")
+        log.add("canary")
+    table = pa.Table.from_pylist(log.rows, schema=SCHEMA)
+    last = canary.put("share", share=0.5, step=1)
+    assert look(settled(entry.began_s), WATCH, last, chain, now_s=entry.began_s + 1000.0).move.do == "wait"
+    assert look(settled(9e9), WATCH, last, chain, now_s=entry.began_s + 1000.0).move.do == "settle"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from mlratchet.infra.child import nursery
-from mlratchet.infra.warm.protocol import listen
+from mlratchet.infra.warm.protocol import Request, connect, listen, receive, send_request
 from mlratchet.infra.warm.server import Server
 
 
@@ -25,6 +29,23 @@ def test_a_server_serves_out_at_once_where_the_next_has_ended_before_it(tmp_path
     server = Server(listener, refuse=lambda _: "", worn=lambda: False, next_stage=ended())
     assert server.serve() is None
     assert listener.fileno() == -1
+
+
+def test_a_machine_that_forks_no_more_ends_no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And with it no fork of before: whoever asks starts a new interpreter."""
+    (tmp_path / "run").mkdir()
+    server = Server(listen(tmp_path, "calls"), refuse=lambda _: "", worn=lambda: False, next_stage=None)
+    monkeypatch.setattr(os, "fork", refuse)
+    threading.Thread(target=server.serve, daemon=True).start()
+    for _ in range(2):
+        with connect(tmp_path, "calls") as asks, Path(os.devnull).open("r+b") as nothing:
+            request = Request(module="m", arguments=(), directory="/", environment={}, when_gone=signal.SIGTERM)
+            send_request(asks, request, [nothing.fileno()] * 3)
+            assert receive(asks) == {"refused": "[Errno 11] no more processes"}
+
+
+def refuse() -> int:
+    raise BlockingIOError(errno.EAGAIN, "no more processes")
 
 
 def test_a_nursery_takes_no_other_process_for_the_one_that_asked(monkeypatch: pytest.MonkeyPatch) -> None:

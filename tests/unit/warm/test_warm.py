@@ -14,13 +14,13 @@ import psutil
 import pytest
 from mlratchet.infra.machine.processes import STACK_MARK, WORK_MARK, marked_processes
 from mlratchet.infra.warm.ask import Forked, Process, fork, start
-from mlratchet.infra.warm.protocol import connect
+from mlratchet.infra.warm.protocol import Request, connect, receive, send_request
 
 TREE = """
 import sys
 from pathlib import Path
 from mlratchet.infra.warm import tree
-tree.STAGES = {"ranks": ("json",), "runs": ("numpy", "mlratchet_probe")}
+tree.STAGES = {"ranks": ("json", "mlratchet_other_probe"), "runs": ("numpy", "mlratchet_probe")}
 tree.main(Path(sys.argv[1]))
 """
 PROGRAM = """
@@ -69,6 +69,8 @@ class Warm:
         (self.own / "program.py").write_text(PROGRAM)
         self.probe = self.own / "mlratchet_probe.py"
         self.probe.write_text("")
+        self.probe_of_all = self.own / "mlratchet_other_probe.py"
+        self.probe_of_all.write_text("")
         self.said = folder / "said.txt"
         mine = {key: value for key, value in os.environ.items() if not key.startswith("RATCHET")}
         self.environment = mine | {"PYTHONPATH": f"{self.work}:{self.own}", "WORD": "word"}
@@ -173,6 +175,45 @@ def test_after_a_change_of_code_a_new_interpreter_starts_and_the_warm_process_en
     assert made.poll() is None
     os.kill(made.pid, signal.SIGKILL)
     assert made.wait(10) == -signal.SIGKILL
+    assert warm.process.wait(10) == 0
+
+
+def test_a_fork_that_ends_in_the_moment_in_which_its_asker_goes_ends_no_other(warm: Warm) -> None:
+    """A busy machine shows both to the stage at once."""
+    other = warm.fork("term")
+    until(lambda: b"pid" in warm.said.read_bytes())
+    asks = connect(warm.home, "runs")
+    with Path(os.devnull).open("r+b") as nothing:
+        request = Request(
+            module="program", arguments=("sleep",), directory=str(Path.cwd()), environment=warm.environment,
+            when_gone=signal.SIGTERM,
+        )  # fmt: skip
+        send_request(asks, request, [nothing.fileno()] * 3)
+        pid = receive(asks)["pid"]
+    stage = warm.stages()[-1]
+    stage.suspend()
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    asks.close()
+    stage.resume()
+    assert warm.fork("7").wait(10) == 7
+    os.kill(other.pid, signal.SIGTERM)
+    assert other.wait(10) == 17
+
+
+def test_a_stage_that_a_change_of_code_outdates_takes_no_other_stages_fork_with_it(warm: Warm) -> None:
+    """Something is installed while a run goes on; its training then asks the stage of the ranks, which has no fork."""
+    made = warm.fork("term")
+    until(lambda: b"pid" in warm.said.read_bytes())
+    warm.probe_of_all.write_text("changed = True")
+    with Path(os.devnull).open("wb") as sink:
+        refused = fork("ranks", "program", (), warm.home, warm.environment, sink.fileno(), signal.SIGTERM)
+    assert refused is None
+    until(lambda: not listens(warm.home))
+    with pytest.raises(subprocess.TimeoutExpired):
+        made.wait(1.0)
+    os.kill(made.pid, signal.SIGTERM)
+    assert made.wait(10) == 17
     assert warm.process.wait(10) == 0
 
 

@@ -125,6 +125,17 @@ def test_a_target_that_is_refused_says_nothing_of_the_size_of_the_others() -> No
     assert [code for _, code in read_by(own(given=given))] == [*["bad_target"] * 3, "", "bad_target", ""]
 
 
+def test_what_is_set_aside_alone_comes_many_at_a_time_and_in_its_order() -> None:
+    alone = [
+        RecordPiece(table=None, rejects=((0, Reject(where=f"f:{n}", code="short", reason="r")),)) for n in range(10_000)
+    ]
+    rows = [RecordPiece(table=packed([row(number)])) for number in (1, 2)]
+    given = [*alone[:5_000], rows[0], *alone[5_000:], rows[1]]
+    found = list(guarded_pieces(own(pieces=given), [], lambda _: b"", {}))
+    assert len(found) < 10
+    assert [one.where for one in read_one_by_one(found)] == [one.where for one in read_one_by_one(given)]
+
+
 @pytest.mark.parametrize("wrong", [{"id": "a\udcff"}, {"id": 7}, {"columns": {"k": 3.5}}, {"time_us": 2**70}])
 def test_a_record_that_no_table_can_hold_is_set_aside_alone(wrong: dict[str, Any]) -> None:
     aside = Reject(where="f:9", code="short", reason="r")

@@ -1,0 +1,200 @@
+"""What a window says against "this column moved by no more than the minimum effect", as e-values for a `JointAlarm`.
+
+Of each row a few scores between 0 and 1 are bet on: how far up it is, how far out, whether it is one of the frequent
+values. A score's limit is the largest mean that it can have under a drift of `minimum_effect`, plus `ERRORS` standard
+errors of the reference: its rows are counted once, in that margin, and their chance is never learnt from again. The
+product of the bets on all rows of a window is its e-value; it follows from the window's sketch alone, whatever the
+number of rows, and grows with each: a large drift sounds after one window.
+
+Numbers: scores are Lipschitz, so that by Kantorovich and Rubinstein (1958) a Wasserstein distance of d moves their mean
+by at most d times their slope. Values: shares of one value, which a Jensen-Shannon distance bounds by data processing.
+Vectors: the place of a row among the reference's by a classifier that was fitted on other rows of both. The part
+`window` bets on what `drift` says of the window as a whole: it sees what no single score does, and takes some windows.
+
+Shape legend: N rows, V distinct scores, B bins, K bets.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from mlratchet.models.monitoring.domain import FEWEST_TOLD_APART, held_out_places
+from mlratchet.models.monitoring.drift import DIGESTS, LEAST_ROWS, jensen_shannon
+from mlratchet.models.monitoring.sequential import BETS, EvidenceStream, growth
+from mlratchet.models.monitoring.sketches import NumberSketch, Sketch, ValueSketch, VectorSketch
+from mlratchet.models.monitoring.sketches.numbers import MIDDLES_B
+from mlratchet.models.schema.fields import Kind
+
+Array = np.ndarray[Any, Any]
+Scored = Callable[[Sketch], tuple[Array, Array]]
+"""(V,) scores of a window's rows, with (V,) how many rows have each."""
+
+ERRORS = 3.0  # standard errors of the reference in every limit
+WATCHED = 8  # of a column's values, the most frequent
+LARGEST_LIMIT = 0.98  # beyond, no mean could be told from it
+OUTER = 0.01  # share of the reference beyond each end of what is scored linearly
+FAR = 8.0  # standard deviations beyond it at which a value is wholly `far out`
+WINDOW_LIMIT = 0.05  # share of the windows in which a drift may seem surely large though it is not; bounds have 0.025
+WHOLE = "window"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """One score of the rows: its mean is at most `limit` while the column moved by no more than the minimum effect."""
+
+    limit: float
+    of: Scored
+
+    def logarithms(self, window: Sketch) -> Array:
+        """(K,) logarithms of the e-values of a window."""
+        scores_V, counts_V = self.of(window)
+        return np.asarray(counts_V @ growth(scores_V, self.limit)) if len(scores_V) else np.zeros(BETS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnWatch:
+    """The parts of one column."""
+
+    scores: Mapping[str, Score]
+    """Part -> its score: `higher`, `lower`, `wider`, `narrower`, `far out`, `more 'red'`, `less 'red'`, `more others`,
+    `told apart`."""
+
+    @property
+    def stream(self) -> EvidenceStream:
+        """For a `JointAlarm`."""
+        return EvidenceStream(parts=(*self.scores, WHOLE))
+
+    def logarithms(self, window: Sketch, moved: bool | None) -> Array:
+        """(1, K) logarithms of the e-values of a window, for `JointAlarm.update`.
+
+        Args:
+            window: Its sketch, made `like` the reference's.
+            moved: Whether `drift` is surely above the minimum effect in it; None where that says nothing.
+        """
+        whole = growth(np.asarray([float(moved)]), WINDOW_LIMIT)[0] if moved is not None else np.zeros(BETS)
+        return np.concatenate([*(score.logarithms(window) for score in self.scores.values()), whole])[None]
+
+
+def watch_of(reference: Sketch, kind: Kind, *, minimum_effect: float) -> ColumnWatch | None:
+    """The parts of a column.
+
+    Args:
+        reference: The sketch of the reference's column.
+        kind: Of the field.
+        minimum_effect: In standard deviations of the reference for numbers; as a Jensen-Shannon distance for values; as
+            2 AUC - 1 of a classifier for vectors.
+
+    Returns None where the reference has fewer than 100 values (its own chance would be taken for what is usual), and
+    for digests, which say nothing of the content.
+    """
+    if not minimum_effect > 0:
+        raise ValueError(f"minimum_effect must be positive, got {minimum_effect}")
+    if reference.n < LEAST_ROWS or (isinstance(reference, ValueSketch) and kind in DIGESTS):
+        return None
+    if isinstance(reference, NumberSketch):
+        parts = _parts_of_numbers(reference, minimum_effect)
+    elif isinstance(reference, ValueSketch):
+        parts = _parts_of_values(reference, minimum_effect)
+    else:
+        parts = {"told apart": _told_apart(reference, minimum_effect)}
+    return ColumnWatch(scores={part: one for part, one in parts.items() if one.limit <= LARGEST_LIMIT})
+
+
+def watch_of_missing(usual: float) -> Score | None:
+    """The share of rows without a value, of which `usual` is allowed; None where no share could be told from it."""
+    return Score(limit=usual, of=_missing) if 0 < usual <= LARGEST_LIMIT else None
+
+
+def _missing(window: Sketch) -> tuple[Array, Array]:
+    return np.asarray([0.0, 1.0]), np.asarray([window.rows - window.missing, window.missing])
+
+
+def _parts_of_numbers(reference: NumberSketch, effect: float) -> dict[str, Score]:
+    places_B = reference.centre + reference.scale * MIDDLES_B
+    share_B = reference.counts / reference.counts.sum()
+    spread = reference.deviation
+    if not spread > 0:  # one value: any other is a drift
+        other_B = (reference.counts == 0).astype(float)
+        return {"other": Score(limit=_limit_of_share(0.0, reference.n, effect), of=_of_bins(other_B))}
+    low, centre, high = (reference.quantile(level) for level in (OUTER, 0.5, 1 - OUTER))
+    low, high = min(low, centre - spread), max(high, centre + spread)
+    reach = max(high - centre, centre - low)
+    up_B = np.clip((places_B - low) / (high - low), 0, 1)
+    out_B = np.clip(np.abs(places_B - centre) / reach, 0, 1)
+    beyond_B = np.maximum(places_B - high, low - places_B)
+    far_B = np.clip(beyond_B / (FAR * spread), 0, 1)
+
+    def score(scores_B: Array, width: float) -> Score:
+        mean = float(share_B @ scores_B)
+        error = ERRORS * math.sqrt(max(float(share_B @ (scores_B - mean) ** 2), 1 / reference.n) / reference.n)
+        return Score(limit=mean + effect * spread / width + error, of=_of_bins(scores_B))
+
+    return {
+        "higher": score(up_B, high - low), "lower": score(1 - up_B, high - low),
+        "wider": score(out_B, reach), "narrower": score(1 - out_B, reach), "far out": score(far_B, FAR * spread),
+    }  # fmt: skip
+
+
+def _of_bins(scores_B: Array) -> Scored:
+    def scored(window: Sketch) -> tuple[Array, Array]:
+        assert isinstance(window, NumberSketch)
+        held = window.counts > 0
+        return scores_B[held], window.counts[held]
+
+    return scored
+
+
+def _limit_of_share(share: float, n: int, effect: float) -> float:
+    """The largest share within a Jensen-Shannon distance of `effect` of this one, plus the reference's error."""
+    error = ERRORS * math.sqrt(max(share * (1 - share), 1 / n) / n)
+    low, high = share, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        p, q = np.asarray([[share, 1 - share]]), np.asarray([[middle, 1 - middle]])
+        low, high = (middle, high) if float(jensen_shannon(p, q)[0]) < effect else (low, middle)
+    return low + error
+
+
+def _parts_of_values(reference: ValueSketch, effect: float) -> dict[str, Score]:
+    """Counts that may be too small by `short` are taken on the side that says less."""
+    frequent = sorted(reference.counts, key=lambda name: (-reference.counts[name], name))[:WATCHED]
+    n = reference.n
+    found: dict[str, Score] = {}
+
+    def score(most: float, of: Callable[[ValueSketch], float]) -> Score:
+        def scored(window: Sketch) -> tuple[Array, Array]:
+            assert isinstance(window, ValueSketch)
+            count = min(max(of(window), 0.0), float(window.n))
+            return np.asarray([1.0, 0.0]), np.asarray([count, window.n - count])
+
+        return Score(limit=_limit_of_share(min(most / n, 1.0), n, effect), of=scored)
+
+    def counted(*names: str) -> Callable[[ValueSketch], float]:
+        return lambda window: float(sum(window.counts.get(name, 0) for name in names))
+
+    def others(*names: str) -> Callable[[ValueSketch], float]:
+        return lambda window: float(window.n - sum(window.counts.get(name, 0) + window.short for name in names))
+
+    for name in frequent:
+        count = reference.counts[name]
+        found[f"more {name!r}"] = score(count + reference.short, counted(name))
+        found[f"less {name!r}"] = score(n - count, others(name))
+    found["more others"] = score(n - sum(reference.counts[name] for name in frequent), others(*frequent))
+    return found
+
+
+def _told_apart(reference: VectorSketch, effect: float) -> Score:
+    sample = reference.sample.astype(float)
+
+    def scored(window: Sketch) -> tuple[Array, Array]:
+        assert isinstance(window, VectorSketch)
+        if len(window.sample) < FEWEST_TOLD_APART:
+            return np.zeros(0), np.zeros(0)
+        places = held_out_places(sample, window.sample.astype(float))
+        return places, np.ones(len(places))
+
+    return Score(limit=0.5 + effect / 2 + ERRORS / math.sqrt(12 * (len(sample) // 2)), of=scored)

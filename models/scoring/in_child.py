@@ -1,0 +1,139 @@
+"""Scores the objects of one unit, in a child without keys: reads, prepares, asks the program, and hands back piece by
+piece what the process with the credentials publishes.
+
+Shape legend: N rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from mlratchet.models.artifact.signature import Signature
+from mlratchet.models.errors import DataError
+from mlratchet.models.evaluation.away import model_of
+from mlratchet.models.evaluation.score import outputs_of
+from mlratchet.models.identity.canonical import digest_bytes
+from mlratchet.models.ports.children import Workplace
+from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.scoring.job import RowFormat
+from mlratchet.models.scoring.reading import UNREADABLE, Found, raw_pieces
+from mlratchet.models.scoring.rows import FittingRows, RowReader, row_reader
+from mlratchet.models.sources.pieces import WHERE
+from mlratchet.models.sources.ranged import opening
+from mlratchet.models.sources.record import RawObject, Reject, place_of
+from mlratchet.models.tensors.batch import Model
+from safetensors.numpy import save
+
+PIECE_ROWS, PIECE_BYTES = 65_536, 32 << 20  # raw rows, and bytes of them, from which on a piece is full
+BATCH_ROWS = 512  # that the model is asked for together
+NO_FINITE = "non_finite_output"
+OUTPUT, TARGET, WORDS = "output", "y", "words"  # names of what is handed back
+
+
+def score_unit(request: Mapping[str, Any], workplace: Workplace) -> int:
+    """How many pieces there are. The first `skip` of them were published already: they are read over."""
+    torch.set_num_threads(int(request["threads"]))
+    signature = Signature.from_json(request["signature"])
+    how = RowFormat(**request["reading"])
+    model = model_of(request["model"], workplace)
+    objects = [RawObject(**one | {"pieces": tuple(one["pieces"])}) for one in request["objects"]]
+    reader = row_reader(signature, how)
+    number = 0
+    for found in full_pieces(raw_pieces(how, objects, opening(_Lent(workplace.objects)))):
+        if number >= int(request["skip"]):
+            data = scored(found, reader, model)
+            workplace.objects.create(f"out/{number}-{digest_bytes(data)}", data)
+        number += 1
+    return number
+
+
+class _Lent:
+    """The raw objects, whole and in ranges."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    def __call__(self, item: RawObject) -> bytes:
+        return self._store.get(f"raw/{item.sha256}", sha256=item.sha256)
+
+    def read_range(self, item: RawObject, start: int, length: int, sha256: str | None) -> bytes:
+        return self._store.get_range(f"raw/{item.sha256}", start, length, sha256=sha256)
+
+
+def full_pieces(found: Iterator[Found]) -> Iterator[list[Found]]:
+    """Raw tables and rejects in stretches that hold enough. Where one ends depends on what was delivered alone, so that
+    a run that goes on finds the same."""
+    held: list[Found] = []
+    rows = size = 0
+    for one in found:
+        held.append(one)
+        rows += one.records if isinstance(one, Reject) else one.table.num_rows
+        size += 0 if isinstance(one, Reject) else one.table.nbytes
+        if rows >= PIECE_ROWS or size >= PIECE_BYTES:
+            yield held
+            held, rows, size = [], 0, 0
+    if held:
+        yield held
+
+
+def scored(found: list[Found], reader: RowReader, model: Model) -> bytes:
+    """Of one piece: safetensors of `output` (N, ...) float32, `y` (N,) float64 where labels are, and words."""
+    rejects: list[Reject] = []
+    where: list[str] = []
+    ids: list[str] = []
+    outputs: list[np.ndarray[Any, Any]] = []
+    targets: list[np.ndarray[Any, Any]] = []
+    labelled = False
+    for one in _rows(found, reader):
+        if isinstance(one, Reject):
+            rejects.append(one)
+            continue
+        output = outputs_of(model, one.x, BATCH_ROWS)
+        if len(output) != len(one.where):
+            raise DataError(f"the model gave {len(output)} outputs for {len(one.where)} rows")
+        fine = np.isfinite(output).reshape(len(output), -1).all(axis=1)
+        for number in np.flatnonzero(~fine).tolist():
+            place = one.where[number]
+            words = f"{place}: the version answers NaN or infinity"
+            rejects.append(Reject(where=place, code=NO_FINITE, reason=words))
+        kept = np.flatnonzero(fine).tolist()
+        where += [one.where[number] for number in kept]
+        ids += [one.ids[number] for number in kept]
+        outputs.append(output[fine])
+        labelled = labelled or one.y is not None
+        targets.append(one.y[fine] if one.y is not None else np.full(len(kept), np.nan))
+    words = json.dumps({"where": where, "ids": ids, "rejects": [asdict(one) for one in rejects]})
+    arrays: dict[str, Any] = {WORDS: np.frombuffer(words.encode(), np.uint8)}
+    if where:
+        arrays[OUTPUT] = np.ascontiguousarray(np.concatenate(outputs), dtype=np.float32)
+    if where and labelled:
+        arrays[TARGET] = np.ascontiguousarray(np.concatenate(targets), dtype=np.float64)
+    return save(arrays)
+
+
+def _rows(found: list[Found], reader: RowReader) -> Iterator[FittingRows | Reject]:
+    """What is wrong with a table as a whole is wrong with its rows."""
+    for one in found:
+        if isinstance(one, Reject):
+            yield one
+            continue
+        if not one.table.num_rows:
+            continue
+        told: list[FittingRows | Reject] = []
+        try:
+            for rows in reader.read(one.table):
+                told.append(rows)  # noqa: PERF402 - what came before an error is kept
+        except DataError as error:
+            yield from told
+            done = {place for rows in told for place in ([rows.where] if isinstance(rows, Reject) else rows.where)}
+            left = [place for place in one.table[WHERE].to_pylist() if place not in done]
+            first, number = place_of(left[0]) if left else (one.key, None)
+            place = left[0] if number is not None else first
+            yield Reject(where=place, code=UNREADABLE, reason=f"{place}: {error}"[:2000], records=len(left))
+            continue
+        yield from told

@@ -1,0 +1,112 @@
+"""Drift of a column as e-values of windows: a large one sounds in the first, what matters not keeps the rate."""
+
+import json
+
+import numpy as np
+import pytest
+from mlratchet.models.monitoring.column_watch import watch_of, watch_of_missing
+from mlratchet.models.monitoring.sequential import JointAlarm
+from mlratchet.models.monitoring.sketches import merged, of
+
+HOUR = 3600.0
+WINDOW = 1000
+COLOURS = ["red", "green", "blue"]
+
+
+def alarms(reference: object, windows: object, kind: str = "number", rate: float = 1 / 15) -> list[tuple[int, str]]:
+    """(Window, part) of the alarms, at the rate that is left for one of 15 streams at one alarm a year."""
+    then = of(reference, kind)  # type: ignore[arg-type]
+    watch = watch_of(then, kind, minimum_effect=0.1)  # type: ignore[arg-type]
+    assert watch is not None
+    alarm = JointAlarm({"x": watch.stream}, false_alarms_per_year=rate, started_s=0)
+    found = []
+    for at, rows in enumerate(windows):  # type: ignore[arg-type, var-annotated]
+        said = watch.logarithms(of(rows, kind, like=then), None)  # type: ignore[arg-type]
+        found += [(at, one.parts["x"]) for one in alarm.update({"x": (said, [HOUR * (at + 1)])})]
+        alarm = JointAlarm.from_json(json.loads(json.dumps(alarm.to_json())))
+    return found
+
+
+@pytest.mark.parametrize(("change", "part"), [
+    (lambda x: x + 1, "higher"), (lambda x: x - 1, "lower"), (lambda x: 2 * x, "wider"), (lambda x: x / 3, "narrower"),
+    (lambda x: np.where(np.arange(len(x)) % 10 == 0, 1000 * x, x), "far out"),
+])  # fmt: skip
+def test_a_large_drift_of_a_number_sounds_in_its_first_window_and_says_how_it_moved(change: object, part: str) -> None:
+    rng = np.random.default_rng(3)
+    windows = [rng.normal(size=WINDOW) for _ in range(3)] + [change(rng.normal(size=WINDOW))]  # type: ignore[operator]
+    assert alarms(rng.normal(size=2000), windows) == [(3, part)]
+
+
+def test_few_rows_in_each_window_add_up() -> None:
+    rng = np.random.default_rng(4)
+    found = alarms(rng.normal(size=2000), [rng.normal(0.5, 1, 50) for _ in range(30)])
+    assert found
+    assert 0 < found[0][0] < 20
+
+
+def test_a_reference_of_one_value_and_of_heavy_tails() -> None:
+    rng = np.random.default_rng(5)
+    assert alarms(np.full(500, 7.0), [np.full(WINDOW, 7.0)] * 3 + [np.full(WINDOW, 9.0)]) == [(3, "other")]
+    heavy = [rng.standard_t(1.5, 2000) for _ in range(9)]
+    assert alarms(heavy[0], heavy[1:]) == []
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.1])
+def test_up_to_the_minimum_effect_alarms_stay_within_the_rate(shift: float) -> None:
+    """Also for references whose own chance adds to it."""
+    rng, found = np.random.default_rng(6), 0
+    for _ in range(30):
+        windows = rng.normal(shift, 1, (60, 200))
+        found += len(alarms(rng.normal(size=400), windows, rate=8766 / 60))  # one expected in each run, at the most
+    assert found <= 30
+
+
+@pytest.mark.parametrize(("shares", "part"), [((0.9, 0.05, 0.05), "more 'red'"), ((0.05, 0.55, 0.4), "less 'red'")])
+def test_values_that_become_more_or_less_frequent(shares: tuple[float, ...], part: str) -> None:
+    rng = np.random.default_rng(8)
+    usual = [0.5, 0.3, 0.2]
+    windows = [rng.choice(COLOURS, WINDOW, p=p).tolist() for p in (usual, usual, shares)]
+    assert alarms(rng.choice(COLOURS, 2000, p=usual).tolist(), windows, "category") == [(2, part)]
+
+
+def test_new_values_are_more_others() -> None:
+    rng = np.random.default_rng(9)
+    windows = [rng.choice(COLOURS, WINDOW).tolist(), [*rng.choice(COLOURS, 500).tolist(), *["pink"] * 500]]
+    assert (1, "more others") in alarms(rng.choice(COLOURS, 2000).tolist(), windows, "category")
+
+
+def test_values_that_are_too_many_to_be_kept_raise_nothing_by_what_was_left_out() -> None:
+    rng = np.random.default_rng(10)
+    columns = [[f"user {one}" for one in rng.zipf(1.3, 20_000) % 5000] for _ in range(5)]
+    assert not of(columns[0], "entity").whole  # type: ignore[arg-type, union-attr]
+    assert alarms(columns[0], columns[1:], "entity") == []
+
+
+def test_vectors_are_told_apart_by_a_classifier_that_was_fitted_on_other_rows() -> None:
+    rng = np.random.default_rng(11)
+    usual = [rng.normal(size=(600, 16)) for _ in range(8)]
+    moved = rng.normal(size=(600, 16)) + np.r_[3.0, np.zeros(15)]
+    assert alarms(usual[0], usual[1:], "image") == []
+    assert alarms(usual[0], [*usual[1:3], moved], "image") == [(2, "told apart")]
+
+
+def test_an_e_value_of_a_window_is_that_of_its_parts_together() -> None:
+    rng = np.random.default_rng(12)
+    then = of(rng.normal(size=500), "number")
+    watch = watch_of(then, "number", minimum_effect=0.1)
+    assert watch is not None
+    parts = [of(rng.normal(size=n), "number", like=then) for n in (70, 300)]
+    apart = sum(watch.logarithms(part, None) for part in parts)
+    assert watch.logarithms(merged(parts), None) == pytest.approx(apart)
+
+
+def test_missing_rows_count_and_nothing_is_said_of_a_short_reference_or_of_digests() -> None:
+    score = watch_of_missing(0.06)
+    assert score is not None
+    assert score.logarithms(of([None] * 8, "category")).max() > 16  # enough for 1 / 8,766 of a year among 15 streams
+    assert score.logarithms(of(["a"] * 8, "category")).max() < 0
+    assert watch_of_missing(0.99) is None
+    assert watch_of(of(np.arange(50.0), "number"), "number", minimum_effect=0.1) is None
+    assert watch_of(of([f"{index}" for index in range(500)], "image"), "image", minimum_effect=0.1) is None
+    with pytest.raises(ValueError, match="must be positive"):
+        watch_of(of(np.arange(500.0), "number"), "number", minimum_effect=0)
