@@ -4,7 +4,7 @@ Every answered row of a request's stretch could be drawn with one known probabil
 for all, which labels that came by themselves do not. Drawn rows without a label count as wrong.
 
 Sources: Angelopoulos et al. (2023), Prediction-powered inference, Science 382 (`powered.py`); the interval is by
-betting (Waudby-Smith and Ramdas 2024; `sequential.Bound`), so that few rows are no reason to doubt it.
+betting (Waudby-Smith and Ramdas 2024; `bound.Bound`), so that few rows are no reason to doubt it.
 
 Shape legend: T rows.
 """
@@ -19,12 +19,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from mlratchet.models.inference_log.labels import LabelRequest
 from mlratchet.models.metrics.base import Metric
+from mlratchet.models.monitoring.bound import Bound
 from mlratchet.models.monitoring.measure.answers import TaskFacts, confidences_of, labelled_rows, outputs_of
 from mlratchet.models.monitoring.measure.estimate import Reliability
 from mlratchet.models.monitoring.measure.row_losses import row_losses, value_of_loss
 from mlratchet.models.monitoring.powered import powered_values
 from mlratchet.models.monitoring.reference import Promise
-from mlratchet.models.monitoring.sequential import Bound
 from mlratchet.models.monitoring.window import Figure
 
 Array = np.ndarray[Any, Any]
