@@ -135,7 +135,7 @@ class Takes:
 def takes_of(described: dict[str, Any]) -> Takes:
     """By name, where an instance can be told by name."""
     items = instances_in(described)["items"]
-    named = next((one for one in items.get("oneOf", [items]) if one.get("properties")), {})
+    named: dict[str, Any] = next((one for one in items.get("oneOf", [items]) if one.get("properties")), {})
     fields: dict[str, Any] = named.get("properties", {})
     files = [name for name, one in fields.items() if one.get("contentEncoding") == "base64"]
     return Takes(

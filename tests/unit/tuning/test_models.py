@@ -77,7 +77,8 @@ def test_a_study_of_models_that_is_stopped_goes_on_as_it_would_have(tuner: Tuner
 def its_page_shows_every_key_and_the_best_is_a_command(tuner: Tuner, stopped: Stop, trials: list[TrialFacts]) -> None:
     best = min(trials, key=lambda trial: trial.value or 9.0)
     summary = Summary(
-        study="s" * 64, pipeline="three", metric=objective(tuner.spec, tuner.workload), tune=require_tune(tuner.spec), trials=trials,
+        study="s" * 64, pipeline="three", metric=objective(tuner.spec, tuner.workload), tune=require_tune(tuner.spec),
+        trials=trials,
         importances=tuner.search.importances(), corrected=None, scoring_rows=60, stopped=stopped, mlflow_url=None,
         assignments=tuple(f"{key}={value}" for key, value in best.values.items()),
     )  # fmt: skip
