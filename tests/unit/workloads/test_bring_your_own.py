@@ -73,8 +73,9 @@ def test_the_pipeline_of_the_page_reads_learns_and_passes_its_own_gate(
     result = run_training(job, store, rank=0, world=1, device=torch.device("cpu"), around=around)
     assert result is not None
     assert result.rows_key is not None
+    evidence = Evidence(candidate=load_rows(store, result.rows_key), dataset_id=manifest.id)
     found = judge(
-        "candidate", spec.gates.checks("candidate"), Evidence(candidate=load_rows(store, result.rows_key), dataset_id=manifest.id),
+        "candidate", spec.gates.checks("candidate"), evidence,
         first_model=True, task=workload.task, class_names=workload.class_names(), rules=Rules(),
     )  # fmt: skip
     assert [(one.kind, one.verdict) for one in found.checks] == [
