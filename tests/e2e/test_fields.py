@@ -53,11 +53,6 @@ def prompts(files: Files) -> Files:
     return {**found, "prompts/prompts.csv": "\n".join([head, *kept]).encode()}
 
 
-def ratings(files: Files) -> Files:
-    key = "movielens/ratings/u.data"
-    return {key: b"\n".join(files[key].splitlines()[::25]) + b"\n"}
-
-
 def sites(files: Files, *, shuffled: bool = False) -> Files:
     """Some splice sites; shuffled: each with what was measured of another."""
     table = gzip.decompress(files["splice/mpsa.csv.gz"]).decode().splitlines()
@@ -82,7 +77,7 @@ SMALL: Mapping[str, Small] = {
     "vision": Small(data="mnist", part=pictures, epochs=3),
     "text": Small(data="glosses", part=lines("glosses/glosses.csv", 60), epochs=2),
     "audio": Small(data="prompts", part=prompts, epochs=2),
-    "recommender": Small(data="movielens", part=ratings, epochs=1),
+    "recommender": Small(data="movielens", part=lines("movielens/histories/ratings.csv", 25), epochs=1),
     "splice": Small(data="splice", part=sites, epochs=4),
 }
 AHEAD = ("splice",)  # of a linear model, also with so few rows
