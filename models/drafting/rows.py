@@ -16,7 +16,10 @@ from mlratchet.models.drafting.features import features_of
 from mlratchet.models.drafting.schema_text import write_schema
 from mlratchet.models.drafting.sections import SMALL, Size, write_gates, write_split, write_training
 from mlratchet.models.errors import DataError
+from mlratchet.models.networks.pictures import PICTURES
+from mlratchet.models.preparation.base import tensor_name
 from mlratchet.models.schema.cells import is_text
+from mlratchet.models.schema.fields import Schema
 from mlratchet.models.schema.infer import Proposal
 from mlratchet.models.schema.notation import seen_in
 from mlratchet.models.schema.numbers import column_with_commas
@@ -33,6 +36,13 @@ FORMATS: Mapping[Kind, tuple[str, str]] = {
 }
 RATINGS_FORMAT = ("ratings", "user, item, rating and time, without a header")
 FEW_ROWS = 2_000
+ENCODERS: Mapping[str, tuple[str, ...]] = {
+    "text": ("bag", "cnn", "transformer"),
+    "letters": ("cnn", "transformer"),
+    "audio": ("cnn", "transformer", "conformer"),
+    "image": PICTURES,
+}
+"""Kind of a field -> the networks that can read it, the usual one first."""
 
 
 def draft_rows(delivery: LocalFiles, proposal: Proposal, name: str) -> tuple[str, list[str]]:
@@ -54,7 +64,7 @@ def draft_rows(delivery: LocalFiles, proposal: Proposal, name: str) -> tuple[str
     _write_source(out, delivery, label, name)
     out.section("schema", "what a row holds; the model is given every field but the label and those with input: false")
     write_schema(out, proposal, depth=1)
-    _write_workload(out, size, entities=sum(1 for _ in proposal.schema.of_kind("entity")))
+    _write_workload(out, size, proposal.schema)
     write_split(out, size)
     write_training(out, size)
     rejected = len(rejects) / len(delivery.table)
@@ -101,14 +111,19 @@ def _write_source(out: Commented, delivery: LocalFiles, label: Label, name: str)
         out.entry("label_column", label.name, label.reason, depth=1)
 
 
-def _write_workload(out: Commented, size: Size, *, entities: int) -> None:
-    few = size.rows < FEW_ROWS
+def _write_workload(out: Commented, size: Size, schema: Schema) -> None:
+    few, entities = size.rows < FEW_ROWS, sum(1 for _ in schema.of_kind("entity"))
     out.section("workload", "learns from the fields of the schema; what it prepares is fitted on training rows")
     out.section("parameters", depth=1)
     if entities > 1:
         out.entry("model", "dlrm", "who meets what: every two of them are multiplied; or mlp", depth=2)
     else:
         out.entry("model", "mlp", "or resnet, ft_transformer", depth=2)
+    read = {name: field.kind for name, field in schema.inputs.items() if field.kind in ENCODERS}
+    if read:
+        usual = {tensor_name(name): ENCODERS[kind][0] for name, kind in read.items()}
+        others = dict.fromkeys(other for kind in read.values() for other in ENCODERS[kind][1:])
+        out.entry("encoders", usual, f"what reads it; or {', '.join(others)}", depth=2)
     out.entry("hidden", [32, 32] if few else [64, 32], "widths of the hidden layers", depth=2)
     width = 16 if few else 32 if size.rows < SMALL else 64
     out.entry("width", width, "of what a word, a name or a step of a sequence becomes", depth=2)
