@@ -18,7 +18,10 @@ from mlratchet.models.drafting.schema_text import write_schema
 from mlratchet.models.drafting.sections import SMALL, Size, write_gates, write_split, write_training
 from mlratchet.models.drafting.several_labels import FEWEST, bars_of_labels, rarest
 from mlratchet.models.errors import DataError
+from mlratchet.models.networks.pictures import PICTURES
+from mlratchet.models.preparation.base import tensor_name
 from mlratchet.models.schema.cells import is_text
+from mlratchet.models.schema.fields import Schema
 from mlratchet.models.schema.infer import Proposal
 from mlratchet.models.schema.notation import seen_in
 from mlratchet.models.schema.numbers import column_with_commas
@@ -35,6 +38,13 @@ FORMATS: Mapping[Kind, tuple[str, str]] = {
 }
 RATINGS_FORMAT = ("ratings", "user, item, rating and time, without a header")
 FEW_ROWS = 2_000
+ENCODERS: Mapping[str, tuple[str, ...]] = {
+    "text": ("bag", "cnn", "transformer"),
+    "letters": ("cnn", "transformer"),
+    "audio": ("cnn", "transformer", "conformer"),
+    "image": PICTURES,
+}
+"""Kind of a field -> the networks that can read it, the usual one first."""
 
 
 def draft_rows(
@@ -63,7 +73,7 @@ def draft_rows(
     _write_source(out, delivery, proposal.label, name)
     out.section("schema", "what a row holds; the model is given every field but the label and those with input: false")
     write_schema(out, proposal, depth=1)
-    _write_workload(out, size, entities=sum(1 for _ in proposal.schema.of_kind("entity")), ranking=rank is not None)
+    _write_workload(out, size, proposal.schema, ranking=rank is not None)
     write_split(out, size)
     write_training(out, size)
     rejected = len(rejects) / len(delivery.table)
@@ -122,8 +132,8 @@ def _write_source(out: Commented, delivery: LocalFiles, label: Label | None, nam
         out.entry("label_column", label.name, label.reason, depth=1)
 
 
-def _write_workload(out: Commented, size: Size, *, entities: int, ranking: bool) -> None:
-    few = size.rows < FEW_ROWS
+def _write_workload(out: Commented, size: Size, schema: Schema, *, ranking: bool) -> None:
+    few, entities = size.rows < FEW_ROWS, sum(1 for _ in schema.of_kind("entity"))
     out.section("workload", "learns from the fields of the schema; what it prepares is fitted on training rows")
     out.section("parameters", depth=1)
     if ranking:
@@ -132,6 +142,11 @@ def _write_workload(out: Commented, size: Size, *, entities: int, ranking: bool)
         out.entry("model", "dlrm", "who meets what: every two of them are multiplied; or mlp", depth=2)
     else:
         out.entry("model", "mlp", "or resnet, ft_transformer", depth=2)
+    read = {name: field.kind for name, field in schema.inputs.items() if field.kind in ENCODERS}
+    if read:
+        usual = {tensor_name(name): ENCODERS[kind][0] for name, kind in read.items()}
+        others = dict.fromkeys(other for kind in read.values() for other in ENCODERS[kind][1:])
+        out.entry("encoders", usual, f"what reads it; or {', '.join(others)}", depth=2)
     out.entry("hidden", [32, 32] if few else [64, 32], "widths of the hidden layers", depth=2)
     width = 16 if few else 32 if size.rows < SMALL else 64
     out.entry("width", width, "of what a word, a name or a step of a sequence becomes", depth=2)
