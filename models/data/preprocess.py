@@ -15,9 +15,9 @@ from mlratchet.models.data.kept_pieces import KeptPieces, reading_groups
 from mlratchet.models.data.prepared_shards import is_whole, mend_preparation, prepare_shards
 from mlratchet.models.data.raw_objects import raw_objects
 from mlratchet.models.data.record_shards import (
+    HeldSides,
     identity_columns_of,
     rows_of_a_shard,
-    side_counts,
     target_counts,
     write_shards,
 )
@@ -178,15 +178,15 @@ def write_dataset(
         time_formats=first.time_formats,
     )
     held = records_of(records, tensors)
-    sides = sides or sides_of(held, data.split)
+    divided = HeldSides(held, sides or sides_of(held, data.split))
     index = IndexDocument(held, class_names, input_columns)
     if store.exists(f"datasets/{identity}.json"):
         found = load_dataset(store, identity)
-        mend(store, found.raw if prepared else found, held, index, sides)
+        mend(store, found.raw if prepared else found, divided, index)
         if prepared:
             mend_preparation(store, workload, found)
         return found
-    counted = side_counts(held, sides)
+    counted = divided.counts
     for side, rows in counted.items():
         if not rows:
             raise DataError(
@@ -194,7 +194,7 @@ def write_dataset(
                 "deliver more or enlarge data.split"
             )
     rows = rows_of_a_shard(held, data)
-    splits = write_shards(store, held, sides, lambda _side, _number: rows)
+    splits = write_shards(store, divided, lambda _side, _number: rows)
     made = prepare_shards(store, workload, splits) if prepared else None
     index.publish(store)
     manifest = DatasetManifest(
@@ -217,9 +217,8 @@ def write_dataset(
 def mend(
     store: ObjectStore,
     manifest: DatasetManifest,
-    records: Records,
+    sides: HeldSides,
     index: IndexDocument,
-    sides: Sides,
 ) -> None:
     """Write again what of a dataset was changed or is gone: its rows are at hand.
 
@@ -228,7 +227,8 @@ def mend(
     lost = {ref.key for refs in manifest.splits.values() for ref in refs if not is_whole(store, ref.key, ref.sha256)}
     if lost:
         sizes = {side: [ref.rows for ref in refs] for side, refs in manifest.splits.items()}
-        write_shards(store, records, sides, lambda side, at: sizes[side][at] if at < len(sizes[side]) else len(records))
+        rows = len(sides.records)
+        write_shards(store, sides, lambda side, at: sizes[side][at] if at < len(sizes[side]) else rows)
         for refs in manifest.splits.values():
             for ref in refs:
                 if ref.key in lost:
