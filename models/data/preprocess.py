@@ -159,12 +159,14 @@ def write_dataset(
     prepared: bool = False,
     first: FirstDelivery = UNKNOWN,
     sides: Sides | None = None,
+    before: DatasetManifest | None = None,
 ) -> DatasetManifest:
     """Write shards, then the manifest by conditional create; an existing dataset is returned as it is, and what of it
     was changed or is gone is written again.
 
     `code` as for `dataset_parts`; `tensors`: of a workload that names its own; `prepared`: whether its rows are
-    examples, which a preparation makes tensors of; `sides`: of the records, where that is known already. Raises
+    examples, which a preparation makes tensors of; `sides`: of the records, where that is known already; `before`: a
+    dataset of the same code, workload and options, whose tensors are used as far as they are the same. Raises
     ``DataError`` when a side is empty, and as `mend`.
     """
     identity = dataset_id(
@@ -195,7 +197,7 @@ def write_dataset(
             )
     rows = rows_of_a_shard(held, data)
     splits = write_shards(store, divided, lambda _side, _number: rows)
-    made = prepare_shards(store, workload, splits) if prepared else None
+    made = prepare_shards(store, workload, splits, before) if prepared else None
     index.publish(store)
     manifest = DatasetManifest(
         id=identity,
