@@ -27,6 +27,9 @@ class ServingConfig(StrictModel):
     """A request that has not arrived whole by then is ended; of its header, a third of it."""
     threads: int = Field(default=1, ge=1, le=256)
     """Intra-op threads of the forward."""
+    compile: Literal["none", "aot"] = Field(default="none", exclude_if=lambda value: value == "none")
+    """`aot`: each server compiles the program for its own machine (AOTInductor; it needs a C++ compiler) while the
+    program serves, and goes over to it once both answer alike. Takes effect with the next version, and at a start."""
     defaults: dict[str, float] = Field(default_factory=dict)
     """Column of a table -> its value in a request that lacks it, for clients that do not know a new column yet."""
     ranges: dict[str, tuple[float, float]] = Field(default_factory=dict)
