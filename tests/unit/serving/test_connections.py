@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import httpx
 import pytest
@@ -170,7 +170,7 @@ def test_whoever_takes_all_connections_takes_no_other_file_of_the_server() -> No
                 refused = line.recv(200)
                 assert refused.startswith(b"HTTP/1.1 503 ")
                 assert b"retry-after: 1\r\n" in refused
-                assert len(os.listdir(f"/proc/{server.pid}/fd")) < OTHER_FILES
+                assert len([*Path(f"/proc/{server.pid}/fd").iterdir()]) < OTHER_FILES
                 assert client.get("/ready").status_code in (200, 503)
             with httpx.Client(base_url=f"http://127.0.0.1:{port}/m") as client:
                 wait_for("room", lambda: client.get("/ready").status_code == 200, 20)
