@@ -16,7 +16,7 @@ PAGE = """<!doctype html>
 <body><header><h1>Models served here</h1><nav><a href="health">health</a> <a href="metrics">metrics</a></nav></header>
 <main>{models}</main></body></html>
 """
-NOTHING = "<p class="quiet">None yet. A pipeline is served once a version of it was promoted.</p>"
+NOTHING = '<p class="quiet">None yet. A pipeline is served once a version of it was promoted.</p>'
 MODEL = """<article><a class="name" href="{name}/">{title}</a>
 <p class="{state}">{words}</p>
 <nav><a href="{name}/">try it</a> <a href="{name}/docs">API</a> <a href="{name}/health">health</a></nav></article>"""
