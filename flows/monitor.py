@@ -17,8 +17,8 @@ from mlratchet.models.errors import RatchetError
 from mlratchet.models.monitoring.actions import FindingAnswer
 from mlratchet.models.monitoring.finding import Finding
 from mlratchet.tasks.actions.keep_watch import follow_up
-from mlratchet.tasks.actions.monitor import DAY_S, LookOver, Story, story_of, take_up
-from mlratchet.tasks.showing.monitor_pages import finding_rows, show_windows
+from mlratchet.tasks.actions.monitor import DAY_S, LookOver, Story, labels_in_doubt, story_of, take_up
+from mlratchet.tasks.showing.monitor_pages import finding_rows, show_windows, write_gauges
 from mlratchet.tasks.showing.prefect_page import show_link, show_table
 from mlratchet.tasks.wiring import Adapters, open_adapters
 from prefect import flow
@@ -46,6 +46,7 @@ def monitor(pipeline: str) -> State[Any]:
             show(adapters, story, looked)
         else:
             done = follow_up(adapters, pipeline)
+        done += labels_in_doubt(adapters, pipeline)
     except RatchetError as error:
         return State(type=StateType.FAILED, message=error.line())
     alarms = [one for one in looked.findings if one.severity == "alarm"]
@@ -66,6 +67,7 @@ def answer(adapters: Adapters, story: Story) -> list[str]:
 
 def show(adapters: Adapters, story: Story, looked: LookOver) -> None:
     """Where people look. Nothing of it fails the look: the records are in the bucket."""
+    write_gauges(adapters, story)
     url = show_windows(adapters, story, looked.windows, flow_run=str(current.id))
     try:
         if url is not None:

@@ -93,6 +93,7 @@ class Settings(BucketNames):
     shard_cache_bytes: int = Field(default=0, ge=0)  # of shards in `cache/` of the home; 0: a quarter of the free disk
     reconcile_seconds: float = 900.0  # between two `ratchet reconcile` of the supervisor
     notify_webhook: SecretStr | None = None  # address that alarms are posted to, where `monitoring.notify` is webhook
+    metrics_folder: Path | None = None  # of a textfile collector: the monitor writes `ratchet-NAME.prom` there
     pipelines_dir: Path = Path("deployments/pipelines")
     fault: str | None = None  # `name:crash|stop|raise`, for tests
 

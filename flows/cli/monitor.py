@@ -11,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from mlratchet.models.monitoring.finding import Finding
-    from mlratchet.models.monitoring.stretch import Stretch
+    from mlratchet.models.monitoring.stretch import MergedWindows
     from mlratchet.models.monitoring.window import Figure
     from mlratchet.tasks.actions.monitor import Story
     from mlratchet.tasks.wiring import Adapters
@@ -39,6 +39,11 @@ def monitor(
     rows: Annotated[
         int | None, typer.Option(min=50, help="Merge neighbouring windows until they have so many rows.")
     ] = None,
+    ask_labels: Annotated[
+        int | None,
+        typer.Option(min=10, help="Draw about so many answers to be labelled, and tell where the sheet is."),
+    ] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Write the sheet of --ask-labels to this file, too.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write the page with plots to this file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -49,12 +54,43 @@ def monitor(
     from mlratchet.tasks.wiring import open_adapters
 
     adapters = open_adapters()
+    if ask_labels is not None or sheet is not None:
+        _ask(adapters, pipeline, ask_labels, sheet, as_json=as_json)
+        return
     back_s = seconds_of(since)
     while True:
         story = _look(adapters, pipeline, back_s, html, rows=rows, as_json=as_json)
         if not watch:
             return
         _wait(story.config.every)
+
+
+def _ask(adapters: Adapters, pipeline: str, rows: int | None, sheet: Path | None, *, as_json: bool) -> None:
+    from mlratchet.flows.cli.output import emit
+    from mlratchet.models.errors import ConfigurationError
+    from mlratchet.tasks.actions.monitor import ask_for_labels
+
+    if rows is None:
+        raise ConfigurationError("--sheet: is written by --ask-labels N alone")
+    asked = ask_for_labels(adapters, pipeline, rows)
+    told = asked.request.model_dump(mode="json", exclude={"rows"})
+    told |= {"rows": len(asked.request.rows), "of": asked.answers, "sheet": asked.sheet_key}
+    how = f"each was drawn with probability {asked.request.probability:.4g}; fill in the last column"
+    where = "bring it as an object of serving.labels.prefix, or answer through /feedback"
+    lines = [f"{pipeline}: {asked.words}", f"  {how}, and {where}"]
+    if sheet is not None:
+        _write(sheet, asked.sheet)
+        lines.append(f"{sheet}: written")
+    emit(told, lines, as_json=as_json)
+
+
+def _write(file: Path, data: bytes) -> None:
+    from mlratchet.models.errors import ConfigurationError
+
+    try:
+        file.write_bytes(data)
+    except OSError as error:
+        raise ConfigurationError(f"{file}: cannot be written: {error}") from error
 
 
 def _wait(seconds: float) -> None:
@@ -69,18 +105,12 @@ def _look(
     import time
 
     from mlratchet.flows.cli.output import emit
-    from mlratchet.models.errors import ConfigurationError
-    from mlratchet.models.profile.windows_page import windows_page
     from mlratchet.tasks.actions.monitor import story_of, stretches_by_rows, take_up
 
     take_up(adapters, pipeline)
     story = story_of(adapters, pipeline, since_s=time.time() - back_s)
     if html is not None:
-        page = windows_page(story.windows, story.findings, story.reference, pipeline=pipeline, gaps=story.gaps)
-        try:
-            html.write_text(page, encoding="utf-8")
-        except OSError as error:
-            raise ConfigurationError(f"{html}: cannot be written: {error}") from error
+        _write(html, story.page().encode())
     merged = stretches_by_rows(adapters, story, rows) if rows is not None else []
     if as_json:
         told = {"by_rows": [one.document() for one in merged]} if rows is not None else {}
@@ -126,7 +156,7 @@ def show_story(story: Story) -> None:
         console.print(f"[red]{escape(gap)}[/]")
 
 
-def show_stretches(stretches: Sequence[Stretch]) -> None:
+def show_stretches(stretches: Sequence[MergedWindows]) -> None:
     """Windows together, with what drifted most over all of their rows."""
     from mlratchet.models.moments import utc
     from mlratchet.models.printable import plain

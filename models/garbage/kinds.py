@@ -49,7 +49,8 @@ FOREVER = (
 COUNTS = ("holdout/", "rejects/")
 REPORTS = ("runs/", "gc/started/", "aside/", "scores/")  # for reading; they keep nothing alive
 MACHINERY = (  # whoever writes them clears them
-    "leases/", "waits/", "gc/running/", "hardware/", "health/", "doctor/", "log/", "label-requests/", "notices/",
+    "leases/", "waits/", "gc/running/", "hardware/", "health/", "doctor/", "log/", "label-requests/", "labels-wanted/",
+    "notices/",
 )  # fmt: skip
 FIRST = ("listings/", "kept/", "gates/", "datasets/", "snapshots/")  # deleted before what they refer to
 

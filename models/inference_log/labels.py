@@ -42,6 +42,14 @@ class LabelRequest(StrictModel):
     at_s: float
     rows: tuple[tuple[str, int, float], ...] = Field(strict=False)
     """Request id, row, and the probability by which it was drawn, in (0, 1]."""
+    version: int | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Whose answers were drawn from. With it, every answer of a client between `since_s` and `until_s` could be drawn,
+    with the one probability `probability`: what is said of the drawn rows is then said of all of them."""
+    since_s: float | None = Field(default=None, exclude_if=lambda value: value is None)
+    until_s: float | None = Field(default=None, exclude_if=lambda value: value is None)
+    probability: float | None = Field(default=None, gt=0, le=1, exclude_if=lambda value: value is None)
+    finding: str = Field(default="", exclude_if=lambda value: not value)
+    """Id of what started it; empty: a person."""
 
     def key(self) -> str:
         """Where it is published: under the digest of what it says."""
@@ -66,6 +74,7 @@ class Labelled:
     drawn_labelled: int
     conflicts: int = 0  # rows for which labels differ: the first that came counts
     problems: tuple[str, ...] = ()
+    requests: tuple[LabelRequest, ...] = ()  # for labels, made by then
 
     @property
     def coverage(self) -> float | None:
@@ -138,7 +147,7 @@ def labelled(
         table=table.select(LABELLED.names).cast(LABELLED), rows=answers.num_rows, watermark_s=watermark_s,
         due=count(pc.less(answers["received_s"], watermark_s)) if answers.num_rows else 0, due_labelled=count(due, has),
         drawn=count(due, asked), drawn_labelled=count(due, asked, has), conflicts=conflicts,
-        problems=(*feedback.problems, *problems),
+        problems=(*feedback.problems, *problems), requests=tuple(one for one in requests if one.at_s <= now_s),
     )  # fmt: skip
 
 

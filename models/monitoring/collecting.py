@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from mlratchet.models.identity.keys import Keys
 from mlratchet.models.inference_log.columns import FIELD
 from mlratchet.models.inference_log.config import LabelsConfig
-from mlratchet.models.inference_log.labels import labelled
+from mlratchet.models.inference_log.labels import LabelRequest, labelled
 from mlratchet.models.inference_log.reading import list_log, read_log
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.cutting import Edges, begin_of, due_windows
@@ -110,6 +110,7 @@ def collect(source: LogSource, watched: Watched, before: WindowRecord | None, ed
         edges=edges, tables=listing.tables(source.store), files=tuple(one.sha256 for one in listing.files),
         problems=(*listing.problems, *found.problems), dropped=listing.dropped, label_span_s=(label_low, label_high),
         label_table=found.table, labels=found.labels, due=found.due, label_files=found.files,
+        requests=found.requests,
     )  # fmt: skip
 
 
@@ -119,6 +120,7 @@ class _Labels:
     labels: pa.Table
     due: int
     files: tuple[str, ...]
+    requests: tuple[LabelRequest, ...]
     problems: tuple[str, ...]
 
 
@@ -134,4 +136,7 @@ def _labels(source: LogSource, watched: Watched, span_s: Edges, at_s: float) -> 
         replace(stretch, table=rows), source.store, source.keys, source.labels, now_s=at_s, brought=source.brought
     )
     problems = (*stretch.problems, *found.problems)
-    return _Labels(table=rows, labels=found.table, due=found.rows, files=stretch.digests, problems=problems)
+    return _Labels(
+        table=rows, labels=found.table, due=found.rows, files=stretch.digests, requests=found.requests,
+        problems=problems,
+    )  # fmt: skip

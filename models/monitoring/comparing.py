@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.judging import INTERVAL_METHOD, Concern, of_drift, span
 from mlratchet.models.monitoring.measure.columns import CONFIDENCE, PREDICTION, drifts
-from mlratchet.models.monitoring.measure.quality import Slice, name_on
 from mlratchet.models.monitoring.past import PastWindow
 from mlratchet.models.monitoring.reference import Promise, Reference
 from mlratchet.models.monitoring.sketches import Sketch, sketch_from_json
@@ -20,7 +19,7 @@ from mlratchet.models.monitoring.window import AGAINST, Figure, WindowRecord
 
 
 @dataclass(frozen=True, kw_only=True)
-class Beside:
+class ComparedWithPast:
     """What came of it."""
 
     figures: dict[str, Figure] = field(default_factory=dict)
@@ -32,7 +31,7 @@ def compared(
     past: Sequence[PastWindow], sketches: Mapping[str, Sketch], figures: Mapping[str, Figure], reference: Reference,
     config: MonitoringConfig, *, version: int, lower: bool,
     importance: Mapping[str, float],
-) -> Beside:  # fmt: skip
+) -> ComparedWithPast:  # fmt: skip
     """With every window of the past that there is.
 
     Args:
@@ -45,7 +44,7 @@ def compared(
         importance: Field -> what the model relies on.
         lower: A lower value of the watched metric is better.
     """
-    found = Beside()
+    found = ComparedWithPast()
     for one in past:
         if one.record is not None:
             _drifted(found, one, one.record, sketches, reference, config, version, importance)
@@ -55,8 +54,8 @@ def compared(
 
 
 def _drifted(
-    found: Beside, one: PastWindow, record: WindowRecord, sketches: Mapping[str, Sketch], reference: Reference,
-    config: MonitoringConfig, version: int, importance: Mapping[str, float],
+    found: ComparedWithPast, one: PastWindow, record: WindowRecord, sketches: Mapping[str, Sketch],
+    reference: Reference, config: MonitoringConfig, version: int, importance: Mapping[str, float],
 ) -> None:  # fmt: skip
     answers = () if record.version == version else (PREDICTION, CONFIDENCE)
     then = {name: sketch_from_json(state) for name, state in record.sketches.items() if name not in answers}
@@ -72,13 +71,14 @@ def _drifted(
 
 
 def _worse(
-    found: Beside, one: PastWindow, record: WindowRecord, figures: Mapping[str, Figure], promises: Sequence[Promise],
-    *, lower: bool,
+    found: ComparedWithPast, one: PastWindow, record: WindowRecord, figures: Mapping[str, Figure],
+    promises: Sequence[Promise], *, lower: bool,
 ) -> None:  # fmt: skip
-    """Metrics whose intervals then and now have nothing in common."""
+    """The watched metric of all rows, whose intervals then and now have nothing in common."""
     for promise in promises:
-        part = Slice(column=promise.column, value=promise.value) if promise.column else None
-        name = name_on(promise.metric, part)
+        if promise.column:  # slices are held against what was promised
+            continue
+        name = promise.metric
         now, then = figures.get(name), record.figures.get(name)
         if now is None or then is None or None in (now.low, now.high, then.low, then.high):
             continue

@@ -66,6 +66,17 @@ class SampleRule(StrictModel):
     """Share of what the answers rest on that may move from field to field (total variation, against the test rows)."""
 
 
+class LabellingRule(StrictModel):
+    """Requests of our own for labels: rows that people are asked about, where the estimate without labels fell."""
+
+    rows: int = Field(default=100, ge=20, le=10_000)
+    """About so many rows of the window; each is drawn with one known probability."""
+    cooldown: float = Field(default=86_400.0, ge=0)
+    """Seconds after one request in which there is no other."""
+    budget_per_week: int = Field(default=2, ge=1)
+    """Requests in any seven days."""
+
+
 class HardwareRule(StrictModel):
     """Training and serving against this pipeline's own history."""
 
@@ -114,6 +125,8 @@ class MonitoringConfig(StrictModel):
     sample: SampleRule | None = Field(default=None, exclude_if=lambda value: value is None)
     """What the model relies on (Integrated Gradients) and what the version before says of the same rows, window by
     window; null: neither is asked."""
+    labelling: LabellingRule | None = Field(default=None, exclude_if=lambda value: value is None)
+    """People are asked for labels by itself; null: by `ratchet monitor NAME --ask-labels N` alone."""
     latency_ms: float | None = Field(default=None, gt=0)
     """A request should be answered within it; null: not held against anything."""
     latency_share: float = Field(default=0.99, gt=0.5, lt=1)

@@ -20,6 +20,7 @@ from mlratchet.models.monitoring.measure.calibration import MOST as MOST_UNCALIB
 from mlratchet.models.monitoring.measure.column_evidence import most_missing
 from mlratchet.models.monitoring.measure.columns import CONFIDENCE, PREDICTION, ColumnDrift
 from mlratchet.models.monitoring.measure.estimate import MARK
+from mlratchet.models.monitoring.measure.requested import name_of_all
 from mlratchet.models.monitoring.measure.service import MOST_REFUSED
 from mlratchet.models.monitoring.reference import Promise, Reference
 from mlratchet.models.monitoring.sequential import Sounded
@@ -262,17 +263,25 @@ def of_quality(figures: Mapping[str, Figure], promises: Mapping[str, Promise], l
     for stream, promise in promises.items():
         subject = stream.partition("/")[2]
         figure = figures.get(subject)
-        if figure is None or figure.low is None or figure.high is None:
-            continue
-        if (figure.low > promise.bound) if lower else (figure.high < promise.bound):
+        if figure is not None and _is_beyond(figure, promise, lower=lower):
             concerns.append(_worse(subject, figure, promise, INTERVAL_METHOD, ""))
     estimate = figures.get("estimated_accuracy")
     first = next(iter(promises.values()), None)
+    of_all = figures.get(name_of_all(first.metric)) if first is not None else None
+    if first is not None and of_all is not None and _is_beyond(of_all, first, lower=lower):
+        concerns.append(_worse(name_of_all(first.metric), of_all, first, of_all.method, ""))
     if estimate is None or estimate.high is None or first is None or first.metric != "accuracy":
         return concerns
     if first.metric not in figures and estimate.high < first.bound:  # without labels
         concerns.append(_worse("estimated_accuracy", estimate, first, MARK, f", {MARK}"))
     return concerns
+
+
+def _is_beyond(figure: Figure, promise: Promise, *, lower: bool) -> bool:
+    """Whether all of an interval is on the worse side of what was promised."""
+    if figure.low is None or figure.high is None:
+        return False
+    return figure.low > promise.bound if lower else figure.high < promise.bound
 
 
 def _worse(subject: str, figure: Figure, promise: Promise, method: str, tail: str) -> Concern:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from mlratchet.models.evaluation.statistics.proportions import clopper_pearson
 from mlratchet.models.inference_log.columns import FIELD
+from mlratchet.models.inference_log.labels import LabelRequest
 from mlratchet.models.inference_log.reading import UnreadableFileError
 from mlratchet.models.metrics.base import Metric
 from mlratchet.models.metrics.rows import RowOutputs
@@ -37,8 +38,10 @@ from mlratchet.models.monitoring.measure.columns import (
     sketches_of,
     together,
 )
+from mlratchet.models.monitoring.measure.disagreement import OTHERS, disagreements, remember_answers
 from mlratchet.models.monitoring.measure.estimate import estimated_accuracy
 from mlratchet.models.monitoring.measure.quality import Slice, measure_quality, name_on
+from mlratchet.models.monitoring.measure.requested import measure_requested, name_of_all
 from mlratchet.models.monitoring.measure.service import Values, measure_service, requests_of, service_limits
 from mlratchet.models.monitoring.past import PastWindow
 from mlratchet.models.monitoring.reference import Promise, Reference
@@ -82,6 +85,7 @@ class WindowRows:
     labels: pa.Table | None = None  # of them, as `inference_log.labels` joins them
     due: int = 0
     label_files: tuple[str, ...] = ()  # SHA-256
+    requests: tuple[LabelRequest, ...] = ()  # for labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,12 +173,12 @@ def _take_up(rows: WindowRows, watched: Watched, sampled: int) -> _Taken:
     parts: list[Mapping[str, Sketch]] = []
     requests: list[pa.Table] = []
     sure: list[np.ndarray[Any, Any]] = []
-    answers: dict[str, dict[tuple[str, int], str]] = {"champion": {}, "shadow": {}, "previous": {}}
+    answers: dict[str, dict[tuple[str, int], str]] = {"champion": {}, **{name: {} for name in OTHERS}}
     problems: list[str] = []
     sample: pa.Table | None = None
     for table in _readable(rows.tables, problems):
         counts["all"] += table.num_rows
-        _remember_answers(table, answers)
+        remember_answers(table, answers)
         clients = table.filter(pc.and_(pc.equal(table["variant"], "champion"), pc.invert(table["replayed"])))
         requests.append(requests_of(clients).select(REQUEST_COLUMNS))
         failed = clients.filter(pc.and_(pc.greater_equal(clients["status"], 400), pc.less(clients["status"], 500)))
@@ -193,7 +197,7 @@ def _take_up(rows: WindowRows, watched: Watched, sampled: int) -> _Taken:
     together_s = pa.concat_tables(requests).sort_by("received_s") if requests else _no_requests()
     return _Taken(
         counts=counts, sketches=together(parts), requests=together_s, refusals=refusals,
-        confidence=np.concatenate(sure) if sure else np.zeros(0), disagreed=_disagreements(answers),
+        confidence=np.concatenate(sure) if sure else np.zeros(0), disagreed=disagreements(answers),
         sample=sample, problems=tuple(problems),
     )  # fmt: skip
 
@@ -214,31 +218,6 @@ def _no_requests() -> pa.Table:
 def _kind_of(words: str) -> str:
     """A message without what differs from request to request."""
     return NUMBER.sub("…", words)[:120]
-
-
-def _remember_answers(table: pa.Table, answers: dict[str, dict[tuple[str, int], str]]) -> None:
-    """What several versions answered to one request; nothing where no other was asked."""
-    others = table.filter(pc.is_in(table["variant"], pa.array(["shadow", "previous"])))
-    if not others.num_rows and not any(answers[name] for name in ("shadow", "previous")):
-        return
-    for one in table.select(["request_id", "row", "variant", "answer"]).to_pylist():
-        if one["variant"] in answers and one["answer"] is not None:
-            answers[one["variant"]][one["request_id"], one["row"]] = one["answer"]
-
-
-def _disagreements(answers: Mapping[str, Mapping[tuple[str, int], str]]) -> Counter[str]:
-    found: Counter[str] = Counter()
-    for name in ("shadow", "previous"):
-        both = answers[name].keys() & answers["champion"].keys()
-        found[f"{name}_asked"] = len(both)
-        found[name] = sum(_said(answers[name][key]) != _said(answers["champion"][key]) for key in both)
-    return found
-
-
-def _said(answer: str) -> str:
-    """What an answer says, without how sure it is."""
-    label = re.search(r'"(label|class|labels|answer)":\s*("[^"]*"|\[[^\]]*\])', answer)
-    return label[0] if label else answer
 
 
 @dataclass(kw_only=True)
@@ -292,7 +271,7 @@ def _measure_answers(found: _Found, taken: _Taken, state: WatchState) -> None:
         estimate = estimated_accuracy(taken.confidence, state.reliability)
         if estimate is not None:
             found.figures["estimated_accuracy"] = estimate
-    for name in ("shadow", "previous"):
+    for name in OTHERS:
         asked = taken.disagreed[f"{name}_asked"]
         if asked:
             ends = clopper_pearson(taken.disagreed[name], asked, confidence=0.95)
@@ -322,6 +301,12 @@ def _measure_quality(
     overall = quality.streams.get(f"quality/{metric.name}")
     if overall is not None:
         found.figures[f"{metric.name}_since_promotion"] = state.bound(metric, overall.values)
+    asked_for = measure_requested(
+        rows.label_table, rows.labels, rows.requests, watched.facts, metric, watched.reference.promises[0],
+        state.reliability, version=watched.version,
+    )  # fmt: skip
+    if asked_for is not None:
+        found.figures[name_of_all(metric.name)] = asked_for
     _measure_calibration(found, labelled.rows, watched)
     state.learn(labelled.rows, watched.facts)
 

@@ -20,7 +20,7 @@ SUMMED = ("rows", "requests", "errors", "refused", "dropped", "labelled")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stretch:
+class MergedWindows:
     """Windows together."""
 
     from_s: float
@@ -44,7 +44,7 @@ class Stretch:
 
 def stretch_of(
     windows: Sequence[WindowRecord], reference: Reference | None, config: MonitoringConfig
-) -> Stretch | None:
+) -> MergedWindows | None:
     """All windows that have the reference of the newest; None where there is none.
 
     `windows` in the order of time; `reference`: that of the newest.
@@ -58,7 +58,7 @@ def stretch_of(
     merged = together({name: sketch_from_json(state) for name, state in one.sketches.items()} for one in taken)
     then = {name: sketch_from_json(state) for name, state in reference.sketches.items()}
     found = drifts(then, merged, reference.kinds, least=config.windows.minimum_rows)
-    return Stretch(
+    return MergedWindows(
         from_s=taken[0].window.from_s, to_s=taken[-1].window.to_s, version=newest.version, windows=len(taken),
         left_out=len(windows) - len(taken),
         counts={name: sum(one.counts.get(name, 0) for one in taken) for name in SUMMED},

@@ -93,8 +93,9 @@ class WindowRecord(StrictModel):
     def is_good(self) -> bool:
         """Whether it is whole, has rows and nothing is found in it: what a later window may be compared with. That it
         differs from another window alone is no fault of it: else no window after a step were good."""
-        found = [key for key in self.open if AGAINST not in key]
-        return self.window.whole and self.window.rows > 0 and not found
+        if self.findings and not self.open:
+            return False
+        return self.window.whole and self.window.rows > 0 and all(AGAINST in key for key in self.open)
 
 
 def window_key(pipeline: str, number: int) -> str:

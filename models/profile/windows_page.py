@@ -3,28 +3,44 @@ metric, and examples of what moved."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
+from mlratchet.models.inference_log.columns import FIELD
 from mlratchet.models.moments import utc
+from mlratchet.models.monitoring.asking_again import relied_on
 from mlratchet.models.monitoring.finding import Finding
 from mlratchet.models.monitoring.reference import Reference
+from mlratchet.models.monitoring.stretch import MergedWindows
 from mlratchet.models.monitoring.window import Figure, WindowRecord
 from mlratchet.models.profile.page import facts, html_table, whole_page
+from mlratchet.models.profile.window_shapes import KEY, reliance_part, shapes_of, stretch_part
 
-WIDTH, HEIGHT, LEFT, FOOT, TOP = 1180, 190, 54, 22, 12  # pixels of a wide curve
+WIDTH, HEIGHT, LEFT, RIGHT, FOOT, TOP = 1180, 190, 54, 5, 22, 12  # pixels of a wide curve
 SMALL_WIDTH, SMALL_HEIGHT = 372, 130
 MOST_FINDINGS, MOST_DRIFTS = 60, 24
 COLOURS = {"alarm": "#b3261e", "warning": "#b26a00", "note": "#5b6478"}
 LINE, BAND, PROMISE = "#3b6fb6", "#3b6fb6", "#2f9e7e"
 SHOWN_METRICS = 6
+SHORT = 26  # letters of a subject that are not broken
+ANSWERS: Mapping[str, str] = {
+    "estimated_accuracy": "accuracy, estimated from confidence without labels",
+    "confidence": "mean confidence",
+    "calibration_drift": "right answers, from what their confidence meant",
+    "coverage": "labelled, of the rows that are due",
+    "reliance": "what the answers rest on: share that moved",
+    "disagreement sampled": "another answer by the version before, on a sample",
+    "disagreement previous": "another answer by the version before",
+    "disagreement shadow": "another answer by the shadow",
+}
 
 
 def windows_page(
     windows: Sequence[WindowRecord], findings: Sequence[Finding], reference: Reference | None, *, pipeline: str,
-    gaps: Sequence[str] = (),
+    gaps: Sequence[str] = (), stretch: MergedWindows | None = None,
 ) -> str:  # fmt: skip
-    """The page. `windows` and `findings` in the order of time; `reference`: of the newest version."""
+    """The page. `windows` and `findings` in the order of time; `reference`: of the newest version;
+    `stretch`: all windows of it, merged."""
     title = f"{pipeline}: what it was asked, and how it did"
     if not windows:
         parts = [f"<h1>{escape(title)}</h1>", "<p class='note'>No window has ended yet.</p>", _findings(findings)]
@@ -41,6 +57,9 @@ def windows_page(
         _quality(windows, findings, reference),
         _findings(findings),
         _drifts(windows, findings, reference),
+        stretch_part(stretch),
+        reliance_part(windows),
+        _answers(windows, findings),
         _service(windows, findings),
     ]
     return whole_page(title, parts)
@@ -75,8 +94,10 @@ def _now(newest: WindowRecord) -> str:
     if not newest.open:
         return ""
     rows = [
-        [_tag(one["severity"]), escape(key), _moment(one["since_s"]), escape(one["words"])]
-        for key, one in sorted(newest.open.items(), key=lambda item: item[1]["since_s"])
+        [_tag(one["severity"]), _subject(key.replace(":", ": ", 1)), _moment(one["since_s"]), escape(one["words"])]
+        for key, one in sorted(
+            newest.open.items(), key=lambda item: (item[1]["severity"] != "alarm", item[1]["since_s"])
+        )
     ]
     table = html_table(["", "what", "since", ""], rows, numeric=())
     return f'<h2>Open now</h2><div class="card">{table}</div>'
@@ -93,7 +114,7 @@ def _quality(windows: Sequence[WindowRecord], findings: Sequence[Finding], refer
             curve = curve_of(windows, shown, findings=marked, bound=promise.bound, width=WIDTH, height=HEIGHT)
             how = "estimated from confidence, no labels yet" if shown == "estimated_accuracy" else "on labelled rows"
             words = (
-                f"{shown}, {how}; the line is what was promised by {promise.by} ({promise.bound:.4g}). Marks: alarms."
+                f"{shown}, {how}; the line is what was promised by {promise.by} ({promise.bound:.4g}). Marks: findings."
             )
             parts.append(f'<div class="card"><p class="note">{escape(words)}</p>{curve}</div>')
     others = _metrics(windows, promise.metric if promise else "")
@@ -104,8 +125,8 @@ def _quality(windows: Sequence[WindowRecord], findings: Sequence[Finding], refer
 
 def _metrics(windows: Sequence[WindowRecord], first: str) -> list[str]:
     """Slices of the watched metric, then the others."""
-    skipped = ("drift ", "missing ", "latency", "disagreement ")
-    also = {"errors", "refused", "slow", "dropped", "error_burn", "coverage", "confidence", "estimated_accuracy", first}
+    skipped = ("drift ", "missing ", "latency", "disagreement ", "against ", "relies ", "relied ")
+    also = {"errors", "refused", "slow", "dropped", "error_burn", *ANSWERS, first}
     names = dict.fromkeys(name for one in windows for name in one.figures)
     kept = [name for name in names if not name.startswith(skipped) and name not in also and "_since_" not in name]
     return sorted(kept, key=lambda name: (f"{first} on " not in name, list(names).index(name)))[:SHOWN_METRICS]
@@ -116,13 +137,17 @@ def _findings(findings: Sequence[Finding]) -> str:
         return '<h2>Findings</h2><div class="card">Nothing was found.</div>'
     rows = [
         [
-            _tag(one.severity), _moment(one.window.from_s), escape(f"{one.kind}: {one.subject}"),
+            _tag(one.severity), _moment(one.window.from_s), _subject(f"{one.kind}: {one.subject}"),
             escape(one.words), f'<span class="letters" style="white-space:nowrap">{one.id[:12]}</span>',
         ]
-        for one in list(reversed(findings))[:MOST_FINDINGS]
+        for one in sorted(findings, key=lambda one: (-one.window.to_s, one.severity != "alarm"))[:MOST_FINDINGS]
     ]  # fmt: skip
     table = html_table(["", "window", "what", "", "ratchet finding"], rows, numeric=())
     return f'<h2>Findings</h2><div class="card">{table}</div>'
+
+
+def _subject(words: str) -> str:
+    return f'<span style="white-space:nowrap">{escape(words)}</span>' if len(words) <= SHORT else escape(words)
 
 
 def _moment(at_s: float) -> str:
@@ -135,7 +160,9 @@ def _tag(severity: str) -> str:
 
 
 def _drifts(windows: Sequence[WindowRecord], findings: Sequence[Finding], reference: Reference | None) -> str:
-    importance = reference.importance if reference is not None else {}
+    importance = dict(reference.importance) if reference is not None else {}
+    if not importance:
+        importance = next((told for one in reversed(windows) if (told := relied_on(one.figures))), {})
     latest: dict[str, Figure] = {}
     for one in windows:
         latest |= {name.removeprefix("drift "): f for name, f in one.figures.items() if name.startswith("drift ")}
@@ -144,6 +171,7 @@ def _drifts(windows: Sequence[WindowRecord], findings: Sequence[Finding], refere
     even = 1 / max(1, len(importance) or len(latest))
     order = sorted(latest, key=lambda name: (-importance.get(name, even) * latest[name].value, name))[:MOST_DRIFTS]
     cards = []
+    newest = next((one for one in reversed(windows) if one.sketches), windows[-1])
     for name in order:
         about = [one for one in findings if one.subject == name and one.kind in ("inputs", "outputs")]
         share = f"relied on for {importance[name]:.0%}" if name in importance else latest[name].method
@@ -151,14 +179,36 @@ def _drifts(windows: Sequence[WindowRecord], findings: Sequence[Finding], refere
         head = f"<div class='head'><h3>{escape(name)}</h3><span class='kind'>{escape(share)}</span></div>"
         cards.append(
             f"<div class='card'>{head}"
-            f"{_small(windows, f'drift {name}', about)}<div class='stats'>{escape(since[:260])}</div></div>"
+            f"{_small(windows, f'drift {name}', about)}{_shape(newest, reference, name)}"
+            f"<div class='stats'>{escape(since[:260])}</div></div>"
         )
-    words = "Distance from the test rows, window by window, with its interval; most important first."
-    return f'<h2>Drift</h2><p class="note">{words}</p><div class="grid" style="margin-top:10px">{"".join(cards)}</div>'
+    words = "Distance from the test rows, window by window, with its interval; most important first. Below each:"
+    grid = f'<div class="grid" style="margin-top:10px">{"".join(cards)}</div>'
+    return f'<h2>Drift</h2><p class="note">{words} {KEY}</p>{grid}'
+
+
+def _shape(newest: WindowRecord, reference: Reference | None, name: str) -> str:
+    """How the field was distributed and is now."""
+    if reference is None or newest.reference != reference.digest():
+        return ""
+    column = name if name in reference.kinds else f"{FIELD}{name}"
+    then, now = reference.sketches.get(column), newest.sketches.get(column)
+    return shapes_of(then, now, reference.kinds.get(column, ""))
+
+
+def _answers(windows: Sequence[WindowRecord], findings: Sequence[Finding]) -> str:
+    there = [name for name in ANSWERS if any(name in one.figures for one in windows)]
+    about = {"calibration_drift": "calibration"}
+    cards = "".join(
+        f'<div class="card"><h3>{escape(ANSWERS[name])}</h3>'
+        f"{_small(windows, name, [one for one in findings if one.subject == about.get(name, name)])}</div>"
+        for name in there
+    )
+    return f'<h2>Answers</h2><div class="grid">{cards}</div>' if cards else ""
 
 
 def _service(windows: Sequence[WindowRecord], findings: Sequence[Finding]) -> str:
-    names = ["latency_ms_p50", "latency_ms_p99", "errors", "refused", "dropped", "confidence"]
+    names = ["latency_ms_p50", "latency_ms_p99", "errors", "refused", "dropped"]
     there = [name for name in names if any(name in one.figures for one in windows)]
     about = [one for one in findings if one.kind in ("service", "data", "hardware")]
     curves = {name: _small(windows, name, [one for one in about if one.subject in name]) for name in there}
@@ -183,7 +233,9 @@ def curve_of(
     low, high = min([*values, *([bound] if bound is not None else [])]), max([*values, *([bound] if bound else [])])
     pad = (high - low) * 0.08 or abs(high) * 0.05 or 0.05
     low, high = low - pad if low < 0 or low - pad > 0 else 0.0, high + pad
-    tall, room = height - FOOT, width - LEFT
+    if high > 1.0 >= max(values) and min(values) >= 0.0:
+        high = 1.0  # a share
+    tall, room = height - FOOT, width - LEFT - RIGHT
 
     def x(at_s: float) -> float:
         return LEFT + room * (at_s - begin) / (end - begin)

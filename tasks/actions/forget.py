@@ -15,7 +15,14 @@ from mlratchet.models.pipeline.store import deployed_revisions, load_pipeline
 from mlratchet.models.ports.storage import ObjectStore
 
 BOTH: tuple[Holds, Holds] = ("answers", "feedback")
-MAY_NAME = ("findings/", "windows/", "label-requests/", "retrains/", "live/")  # of a pipeline: may hold request ids
+MAY_NAME = (
+    "findings/",
+    "windows/",
+    "label-requests/",
+    "labels-wanted/",
+    "retrains/",
+    "live/",
+)  # of a pipeline: may hold request ids
 IN_ONE_LOOK = 2_000_000  # bytes of a document that is searched; a larger one is told unread
 
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from mlratchet.models.errors import ConfigurationError, RatchetError
+from mlratchet.models.inference_log.reading import list_log
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.finding import (
     FINDINGS,
@@ -22,12 +23,14 @@ from mlratchet.models.monitoring.following import look
 from mlratchet.models.monitoring.hardware import SlowHardware, TrainingSpeed, slow_hardware
 from mlratchet.models.monitoring.look import Measured
 from mlratchet.models.monitoring.reference import Reference, load_reference
-from mlratchet.models.monitoring.stretch import Stretch, by_rows, stretch_of
+from mlratchet.models.monitoring.stretch import MergedWindows, by_rows, stretch_of
 from mlratchet.models.monitoring.verifying import Verification, verify_finding
 from mlratchet.models.monitoring.window import WindowRecord, gaps_in, windows_of
 from mlratchet.models.ports.storage import ObjectNotFound
+from mlratchet.models.profile.windows_page import windows_page
 from mlratchet.models.registration.numbers import work_of
 from mlratchet.models.training.result import find_result
+from mlratchet.tasks.actions.ask_labels import LabelsAsked, ask_labels, ask_where_in_doubt
 from mlratchet.tasks.support.pipelines import require_pipeline
 from mlratchet.tasks.support.watching import WatchedLog
 from mlratchet.tasks.wiring import Adapters
@@ -59,9 +62,15 @@ class Story:
     versions: tuple[int, ...] = field(default=())
 
     @cached_property
-    def stretch(self) -> Stretch | None:
+    def stretch(self) -> MergedWindows | None:
         """All windows of the newest version, merged."""
         return stretch_of(self.windows, self.reference, self.config)
+
+    def page(self) -> str:
+        """As one self-contained HTML page."""
+        return windows_page(
+            self.windows, self.findings, self.reference, pipeline=self.pipeline, gaps=self.gaps, stretch=self.stretch
+        )
 
     def document(self) -> dict[str, Any]:
         """As JSON; sketches and the state of the alarm are left out."""
@@ -89,6 +98,28 @@ def take_up(adapters: Adapters, name: str, *, now_s: float | None = None) -> Loo
     if made:
         found += look_at_trainings(adapters, name, watch.config)
     return LookOver(windows=tuple(one.record for one in made), findings=tuple(found))
+
+
+def ask_for_labels(adapters: Adapters, name: str, rows: int) -> LabelsAsked:
+    """By a person: of the champion's answers that have time left for a label. Raises ``ConfigurationError``."""
+    require_pipeline(adapters, name)
+    watch, head, now = WatchedLog(adapters, name), adapters.ledger.head(name), time.time()
+    if head is None:
+        raise ConfigurationError(f"{name}: no version was promoted, so nobody answered anything")
+    settled_s = list_log(adapters.store, adapters.keys, name, since_s=now - watch.source.after_s, until_s=now).settled_s
+    return ask_labels(
+        watch.source, adapters.store, version=head.version, rows=rows, now_s=now, since_s=0.0,
+        until_s=min(now, settled_s if settled_s is not None else now),
+    )  # fmt: skip
+
+
+def labels_in_doubt(adapters: Adapters, name: str) -> list[str]:
+    """What findings of late make the policy ask for, one line each; whoever looked when they were made."""
+    watch, now = WatchedLog(adapters, name), time.time()
+    if watch.config.labelling is None:
+        return []
+    late = [one for one in findings_of(adapters.store, name) if one.at_s > now - watch.source.after_s]
+    return ask_where_in_doubt(watch.source, adapters.store, watch.config, late, now_s=now)
 
 
 def look_at_trainings(adapters: Adapters, name: str, config: MonitoringConfig) -> list[Finding]:
@@ -156,7 +187,7 @@ def story_of(adapters: Adapters, name: str, *, since_s: float) -> Story:
     )  # fmt: skip
 
 
-def stretches_by_rows(adapters: Adapters, story: Story, rows: int) -> list[Stretch]:
+def stretches_by_rows(adapters: Adapters, story: Story, rows: int) -> list[MergedWindows]:
     """The windows of a story, merged until each stretch has so many rows; nothing is read of the log."""
     found = []
     for some in by_rows(story.windows, rows):

@@ -8,13 +8,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from mlratchet.infra.machine.atomic import write_atomically
 from mlratchet.infra.machine.temporary import temporary_folder
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.identity.canonical import digest
 from mlratchet.models.moments import utc
 from mlratchet.models.monitoring.finding import Finding
+from mlratchet.models.monitoring.gauges import gauges_text
 from mlratchet.models.monitoring.window import WindowRecord
-from mlratchet.models.profile.windows_page import windows_page
 from mlratchet.tasks.actions.monitor import Story
 from mlratchet.tasks.wiring import Adapters
 
@@ -53,15 +54,24 @@ def show_windows(adapters: Adapters, story: Story, new: Iterable[WindowRecord], 
             )
         with temporary_folder("monitoring") as folder:
             page = Path(folder) / PAGE
-            page.write_text(
-                windows_page(story.windows, story.findings, story.reference, pipeline=name, gaps=story.gaps)
-            )
+            page.write_text(story.page(), encoding="utf-8")
             tracker.log_files(curves, {PAGE: page})
         tracker.end_run(curves, status="FINISHED")
         return tracker.run_url(curves, "artifacts")
     except InfrastructureError as error:
         logger.warning("windows of %s in MLflow: %s; they are in the bucket", name, error)
         return None
+
+
+def write_gauges(adapters: Adapters, story: Story) -> None:
+    """What Prometheus is told of the newest window, where the installation has a folder for it."""
+    folder = adapters.settings.metrics_folder
+    if folder is None or not story.windows:
+        return
+    try:
+        write_atomically(folder / f"ratchet-{story.pipeline}.prom", gauges_text([(story.windows[-1], story.reference)]))
+    except OSError as error:
+        logger.warning("%s: what Prometheus is told of %s cannot be written: %s", folder, story.pipeline, error)
 
 
 def points_of(record: WindowRecord) -> list[tuple[str, float]]:

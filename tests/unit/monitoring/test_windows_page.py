@@ -5,21 +5,27 @@ from __future__ import annotations
 import re
 
 import pytest
+from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.finding import WindowSpan, findings_of
+from mlratchet.models.monitoring.stretch import stretch_of
 from mlratchet.models.monitoring.window import Figure, WindowRecord, gaps_in, windows_of
 from mlratchet.models.profile.windows_page import curve_of, windows_page
 
-from tests.unit.monitoring.site import Site, Traffic
+from tests.unit.monitoring.site import CONFIG, Site, Traffic
+from tests.unit.monitoring.test_asking_again import asked
 
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    site = Site()
+    site = Site(MonitoringConfig.model_validate({**CONFIG.model_dump(mode="json"), "sample": {"rows": 60}}))
+    site.ask = asked
     site.serve(*[Traffic(minute) for minute in range(2)], *[Traffic(at, accuracy=0.6, shift=3.0) for at in range(2, 4)])
     site.look()
     windows = windows_of(site.store, "shop")
     findings = sorted(findings_of(site.store, "shop"), key=lambda one: one.at_s)
-    return windows_page(windows, findings, site.reference, pipeline="shop<b>", gaps=gaps_in(windows))
+    return windows_page(windows, findings, site.reference, pipeline="shop<b>", gaps=gaps_in(windows),
+        stretch=stretch_of(windows, site.reference, site.config),
+    )  # fmt: skip
 
 
 def test_it_says_what_drifted_since_when_and_what_it_did_to_the_metric(page: str) -> None:
@@ -28,6 +34,14 @@ def test_it_says_what_drifted_since_when_and_what_it_did_to_the_metric(page: str
     assert "since 2027-01-15T08:02:00Z" in page
     assert "accuracy is worse than" in page
     assert "relied on for 70%" in page
+
+
+def test_it_says_how_fields_were_and_are_what_the_answers_rest_on_and_what_all_windows_say(page: str) -> None:
+    assert page.count("<title>then and now</title>") >= 3  # price, region, prediction
+    assert "What the answers rest on" in page
+    assert "4 windows of version 1 merged" in page
+    assert "another answer by the version before, on a sample" in page
+    assert "from what their confidence meant" in page
 
 
 def test_it_asks_nobody_for_anything_and_believes_no_name(page: str) -> None:

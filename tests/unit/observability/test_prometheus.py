@@ -8,8 +8,10 @@ import re
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,9 @@ import mlratchet.infra.observability
 import pytest
 import yaml
 from mlratchet.infra.observability.gpu import GpuCollector, register_gpus
+from mlratchet.models.monitoring.config import MonitoringConfig
+from mlratchet.models.monitoring.gauges import gauges_text
+from mlratchet.models.monitoring.window import windows_of
 from mlratchet.models.serving.app import ServingApp
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.endpoint import Endpoint
@@ -27,6 +32,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.listening import listening
+from tests.unit.monitoring.site import CONFIG, Site, Traffic
+from tests.unit.monitoring.test_asking_again import asked as asked_again
 from tests.unit.serving.conftest import IMAGE, TABLE, app_of, sum_of
 
 FOLDER = Path(mlratchet.infra.observability.__file__).parent
@@ -66,14 +73,47 @@ def url() -> Iterator[str]:
         yield place
 
 
+def of_windows() -> bytes:
+    """What the monitor of a shop writes: a window in which a price drifted."""
+    site = Site(MonitoringConfig.model_validate({**CONFIG.model_dump(mode="json"), "sample": {"rows": 60}}))
+    site.ask = asked_again
+    site.serve(Traffic(0), Traffic(1, accuracy=0.6, shift=3.0))
+    site.look()
+    return gauges_text([(windows_of(site.store, "shop")[-1], site.reference)])
+
+
 @pytest.fixture(scope="module")
-def prometheus(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+def told_by_the_monitor() -> Iterator[str]:
+    """As a collector of text files tells it."""
+    text = of_windows()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/plain; version=0.0.4")
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_: Any) -> None:
+            """Nobody reads it."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def prometheus(url: str, told_by_the_monitor: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """Scrapes it as the shipped configuration says, only more often."""
     folder = tmp_path_factory.mktemp("prometheus")
     config = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
     config["global"] = {"scrape_interval": "200ms", "evaluation_interval": "200ms"}
     config["rule_files"] = [str(FOLDER / "rules.yml")]
-    config["scrape_configs"][0]["static_configs"] = [{"targets": [url]}]
+    for job, place in zip(config["scrape_configs"], (url, told_by_the_monitor), strict=True):
+        job["static_configs"] = [{"targets": [place]}]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
@@ -122,6 +162,7 @@ def test_every_query_of_the_dashboard_finds_what_a_server_tells(url: str, promet
     send(url)  # a rate needs a change between two scrapes
     rates = 'rate(ratchet_requests_total{pipeline="prices",status="200"}[1m]) > 0'
     assert asked(prometheus, rates)
+    assert asked(prometheus, 'ratchet_quality{pipeline="shop"}')
     empty = [query for query in queries() if ONLY_WITH_A_GPU not in query and not found(prometheus, query)]
     assert empty == []
     for query in queries():
@@ -151,7 +192,7 @@ def test_the_rules_do_what_they_say() -> None:
 
 @needs_prometheus
 def test_promtool_finds_nothing_in_the_names() -> None:
-    text = app_of_two().metrics.text()
+    text = app_of_two().metrics.text() + of_windows()
     done = subprocess.run([str(PROMTOOL), "check", "metrics"], input=text, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
 
@@ -160,6 +201,7 @@ def test_rules_and_queries_ask_for_what_a_server_tells() -> None:
     """Also where there is no Prometheus."""
     registry = app_of_two().metrics
     told = {family.name for family in text_string_to_metric_families(registry.text().decode())}
+    told |= {family.name for family in text_string_to_metric_families(of_windows().decode())}
     told |= {f"ratchet_gpu_{name}" for name in ("utilization_ratio", "memory_used_bytes", "memory_bytes")}
     rules = [
         one["expr"] for group in yaml.safe_load((FOLDER / "rules.yml").read_text())["groups"] for one in group["rules"]

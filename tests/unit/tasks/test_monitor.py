@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from mlratchet.flows.cli.monitor import seconds_of
+from mlratchet.flows.cli.monitor import seconds_of, show_stretches
 from mlratchet.infra import notify as telling
 from mlratchet.infra.notify import NotifyError, notify
 from mlratchet.infra.storage.memory import MemoryStore
@@ -14,8 +15,8 @@ from mlratchet.infra.tracking.memory import MemoryTracker
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.monitoring.finding import findings_of
 from mlratchet.models.monitoring.window import windows_of
-from mlratchet.tasks.actions.monitor import Story, find_finding
-from mlratchet.tasks.showing.monitor_pages import finding_rows, points_of, show_windows
+from mlratchet.tasks.actions.monitor import Story, find_finding, stretches_by_rows
+from mlratchet.tasks.showing.monitor_pages import finding_rows, points_of, show_windows, write_gauges
 from mlratchet.tasks.support.watching import by_field
 from pydantic import SecretStr
 
@@ -58,6 +59,30 @@ def test_a_document_of_the_story_holds_no_sketches(site: Site) -> None:
     assert document["windows"][0]["figures"]["errors"]["value"] == 0.0
     assert "sketches" not in document["windows"][0]
     assert {len(one["id"]) for one in document["findings"]} == {64}
+
+
+def test_windows_are_shown_merged_by_rows_and_all_together(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.store.create(f"windows/shop/reference-{site.reference.digest()}.json", site.reference.canonical())
+    told = story(site)
+    by_rows = stretches_by_rows(SimpleNamespace(store=site.store), told, 400)  # type: ignore[arg-type]  # of it the store
+    assert [(one.windows, one.counts["rows"]) for one in by_rows] == [(2, 480), (2, 480)]
+    assert told.stretch is not None
+    assert told.stretch.counts["rows"] == 960
+    assert told.document()["stretch"]["drifts"][0]["n"] == 960
+    show_stretches([told.stretch])
+    shown = capsys.readouterr().out
+    assert "960" in shown
+    assert "price" in shown
+
+
+def test_prometheus_is_told_of_the_newest_window_where_there_is_a_folder(site: Site, tmp_path: Path) -> None:
+    told = story(site)
+    write_gauges(SimpleNamespace(settings=SimpleNamespace(metrics_folder=tmp_path)), told)  # type: ignore[arg-type]  # of it the settings
+    text = (tmp_path / "ratchet-shop.prom").read_text()
+    assert 'ratchet_quality_promise_broken{metric="accuracy",pipeline="shop"} 1.0' in text
+    assert 'ratchet_findings_open{pipeline="shop",severity="alarm"} 1.0' in text
+    write_gauges(SimpleNamespace(settings=SimpleNamespace(metrics_folder=tmp_path / "gone")), told)  # type: ignore[arg-type]  # likewise
+    write_gauges(SimpleNamespace(settings=SimpleNamespace(metrics_folder=None)), told)  # type: ignore[arg-type]  # likewise
 
 
 def test_a_finding_is_named_by_its_first_digits(site: Site) -> None:
