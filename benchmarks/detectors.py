@@ -113,8 +113,17 @@ def measure(setup: Setup, peer: str | None, sink: Sink) -> None:
     thresholds, per_year = calibrated(setup)
     for name, rate in per_year.items():
         sink({"change": "none", "size": 0.0, "detector": name, "false_alarms_per_year": round(rate, 1), "rows": None})
-        sink({"change": "none", "size": 0.0, "detector": f"{name}, set to one a year", "false_alarms_per_year": 1.0,
-              "rows": None, "threshold": round(thresholds[name], 4), "default": round(float(DEFAULTS[name]), 4)})
+        sink(
+            {
+                "change": "none",
+                "size": 0.0,
+                "detector": f"{name}, set to one a year",
+                "false_alarms_per_year": 1.0,
+                "rows": None,
+                "threshold": round(thresholds[name], 4),
+                "default": round(float(DEFAULTS[name]), 4),
+            }
+        )
     asked: list[tuple[Window, dict[str, float]]] = []
     for change, size in setup.cases:
         drawn = setup.windows(PEER_WINDOWS, change, size)

@@ -124,7 +124,9 @@ class Ours:
                 return hour + 1.0, found[0].leading
         return math.inf, ""
 
-    def alarms_in(self, said: Sequence[Said], years: int, rng: np.random.Generator, **kinds: Any) -> tuple[float, Counter[str]]:
+    def alarms_in(
+        self, said: Sequence[Said], years: int, rng: np.random.Generator, **kinds: Any
+    ) -> tuple[float, Counter[str]]:
         """Alarms a year over windows drawn from those measured, and the streams that led."""
         alarm, led = self.alarm(**kinds), Counter[str]()
         step = 500

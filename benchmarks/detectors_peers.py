@@ -1,5 +1,5 @@
-"""Rules by window that others use, each as one number per window that is larger the more it moved, and their thresholds:
-the one by default, and the one at which it sounds once a year of hourly windows without a change.
+"""Rules by window that others use, each as one number per window that is larger the more it moved, and their thresholds
+by default.
 
 `evidently` computes what Evidently 0.7.23 does by default (its `DataDriftPreset`; numbers of more than 1,000 reference
 rows: Wasserstein distance over the standard deviation, 0.1; words: Jensen-Shannon distance, 0.1; fewer rows:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import wave
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,9 @@ def glosses(kept: Path) -> Raw:
     table = TfidfVectorizer(sublinear_tf=True, min_df=3).fit_transform(texts)
     inputs = TruncatedSVD(64, random_state=0).fit_transform(table) * 8
     lengths = np.asarray([float(len(one)) for one in texts])
-    return Raw(name="texts", y=_codes([row[header.index("class")] for row in rows]), inputs=inputs, beside={"length": lengths})
+    return Raw(
+        name="texts", y=_codes([row[header.index("class")] for row in rows]), inputs=inputs, beside={"length": lengths}
+    )
 
 
 def peptides(kept: Path) -> Raw:
@@ -80,12 +83,9 @@ def voices(kept: Path) -> Raw:
     objects = objects_of("prompts", kept)
     header, rows = _table(objects["prompts/prompts.csv"])
     inputs = np.stack([_bands(objects[f"prompts/{row[header.index('file')]}"]) for row in rows])
-    names, seen, second = [row[header.index("voice")] for row in rows], {}, []
-    languages = [row[header.index("language")] for row in rows]
-    for voice, language in zip(names, languages, strict=True):
-        seen.setdefault(language, {}).setdefault(voice, 0)
-        seen[language][voice] += 1
-    main = {language: max(counts, key=lambda one: counts[one]) for language, counts in seen.items()}
+    names, languages = ([row[header.index(column)] for row in rows] for column in ("voice", "language"))
+    said = Counter(zip(languages, names, strict=True))
+    main = {language: voice for (language, voice), _ in reversed(said.most_common())}  # the most frequent is last
     second = [voice != main[language] for voice, language in zip(names, languages, strict=True)]
     return Raw(name="voices", y=_codes(languages), inputs=inputs, later=np.asarray(second))
 

@@ -177,7 +177,9 @@ def _model(raw: Raw, fit: Array) -> Callable[[Mapping[str, Array], Array | None]
                 parts.append(np.where(np.isnan(column), means[name], column)[:, None])
         return np.concatenate(parts, axis=1).astype(float)
 
-    x = encoded({name: column[fit] for name, column in raw.fields.items()}, None if raw.inputs is None else raw.inputs[fit])
+    x = encoded(
+        {name: column[fit] for name, column in raw.fields.items()}, None if raw.inputs is None else raw.inputs[fit]
+    )
     centre, scale = x.mean(axis=0), x.std(axis=0) + 1e-9
     model = LogisticRegression(max_iter=100, C=0.1).fit((x - centre) / scale, raw.y[fit])
     count = int(raw.y.max()) + 1
