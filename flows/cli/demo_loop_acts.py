@@ -20,7 +20,7 @@ PATIENCE_S = 75.0  # for an alarm, a run or a way back; a run with its canary ta
 CANARY_PATIENCE_S = 180.0
 
 
-class Told(Protocol):
+class Storyteller(Protocol):
     """Who tells the story."""
 
     def act(self, title: str) -> None:
@@ -42,7 +42,7 @@ class LoopDemo:
 
     adapters: Adapters
     world: LoopWorld
-    story: Told
+    story: Storyteller
     traffic: Traffic
     seed: int
     rows: int  # of a delivery

@@ -48,6 +48,7 @@ KINDS = (
     _kind("adoption", r"adoptions/[^/]+/\d{8}\.json", "approver"),
     _kind("log-file", r"log/[^/]+/(feedback/)?chain/[^/]+/\d{8}\.json", "log"),
     _kind("log-rewrite", r"log/[^/]+/(feedback/)?rewrites/\d{8}\.json"),
+    _kind("erasure", r"erasures/[^/]+/\d{8}\.json"),
     _kind("label-request", r"label-requests/[^/]+/[^/]+\.json"),
 )
 
@@ -55,7 +56,7 @@ KINDS = (
 OF_RECORDS_ALONE = (
     "versions/", "datasets/", "snapshots/", "listings/", "readings/", "rejects/", "registrations/", "gates/",
     "deployments/", "orders/", "adoptions/", "runs/", "findings/", "windows/", "holds/", "answers/", "retrains/",
-    "canary/", "label-requests/",
+    "canary/", "label-requests/", "erasures/",
 )  # fmt: skip
 OF_RECORDS_AND_OTHERS = ("work/", "studies/")  # whose other objects have no .json in their names
 BESIDE_WEAR = re.compile(r"^holdout/[^/]+/[^/]*\.json", re.DOTALL)  # deeper are uses of before they were a chain

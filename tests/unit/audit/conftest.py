@@ -68,7 +68,7 @@ class World:
         """By name."""
         return {"store": self.store, "uploads": self.uploads}[name]
 
-    def register(self, version: int) -> Registration:
+    def register(self, version: int, **more: Any) -> Registration:
         """Artifact, manifest and record of a version."""
         names = ("data/model.pt2", "signature.json", "card.md")
         files = self.files or {name: f"{name} of version {version}".encode() for name in names}
@@ -79,12 +79,13 @@ class World:
             sizes_bytes={name: len(data) for name, data in files.items()},
         )
         publish_manifest(self.store, manifest)
-        record = Registration(
-            name="digits", version=version, work_key=f"{version:064x}", run_id="r", model_id=None,
-            source_uri=f"s3://uploads/1/models/m-{version}/artifacts", manifest=manifest.model_dump(mode="json"),
-            manifest_digest=manifest.digest(), weights_key="k", weights_sha256="s", snapshot_id="s", dataset_id="d",
-            rows_key="r", revision="v", parent_version=None, registered_s=0.0,
-        )  # fmt: skip
+        facts: dict[str, Any] = {
+            "name": "digits", "version": version, "work_key": f"{version:064x}", "run_id": "r", "model_id": None,
+            "source_uri": f"s3://uploads/1/models/m-{version}/artifacts", "weights_key": "k", "weights_sha256": "s",
+            "manifest": manifest.model_dump(mode="json"), "manifest_digest": manifest.digest(), "snapshot_id": "s",
+            "dataset_id": "d", "rows_key": "r", "revision": "v", "parent_version": None, "registered_s": 0.0,
+        }  # fmt: skip
+        record = Registration(**facts | more)
         self.records[version] = record = publish_registration(RecordStore(self.store, self.keys), record)
         return record
 
@@ -114,7 +115,7 @@ class World:
             "digits", gate, result, version=evidence.version, work_key=record.work_key, champion_version=champion,
             digests={
                 "policy": publish_policy(self.store, self.policy), "evidence": freeze(self.store, evidence, basis),
-                "dataset": "d", "code": judging_source_digest(), **digests,
+                "dataset": record.dataset_id, "code": judging_source_digest(), **digests,
             },
             actor="ada", now_s=self.now_s, run_id="run", environment=environment(),
         )  # fmt: skip
@@ -127,10 +128,10 @@ class World:
         judged |= {"registration": record.digest()} if self.names_registration else {}
         return self.judge("champion", record, champion, **judged, **earlier)
 
-    def promote(self, version: int) -> LedgerEntry:
-        """A version from nothing to champion."""
+    def promote(self, version: int, **more: Any) -> LedgerEntry:
+        """A version from nothing to champion. `more`: of its registration."""
         entries = self.ledger.entries("digits")
-        record = self.register(version)
+        record = self.register(version, **more)
         decision = self.gates(record, entries[-1].version if entries else None)
         return self.append(record, decision, len(entries))
 

@@ -56,6 +56,7 @@ NAMES = {
     "log-file": "log/digits/chain/w1/00000001.json",
     "log-rewrite": "log/digits/rewrites/00000001.json",
     "label-request": "label-requests/digits/l.json",
+    "erasure": "erasures/digits/00000001.json",
 }
 OURS = sorted(set(NAMES) - {"adoption", "log-file"})  # of the pipeline's key
 BODY = canonical_json({"said": "ä", "number": 0.1})
