@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlratchet.models.erasure.deliveries import Wanted
-from mlratchet.models.erasure.plan import ErasureDemand, ErasureBuckets, ErasurePlan, Planner, Touch
+from mlratchet.models.erasure.plan import ErasureBuckets, ErasureDemand, ErasurePlan, Planner, Touch
 from mlratchet.models.erasure.traces import Traces
 from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.models.fault_points import fault_point
