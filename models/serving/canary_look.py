@@ -63,6 +63,7 @@ class Looked:
     live: LiveEvidence
     results: tuple[CheckResult, ...]
     move: Move
+    arrived: LiveEvidence | None = None  # with what has come and is not complete yet
 
 
 def look(
@@ -114,7 +115,7 @@ def look(
     else:  # each check sends back by the one reading and passes by the other: neither is wrong more often for it
         results = tuple(replace(one, verdict="inconclusive") if one.verdict == "fail" else one for one in results)
     move = next_move(watch.canary, entry, live, results, now_s=now_s, arrived=arrived)
-    return Looked(live=live, results=results, move=move)
+    return Looked(live=live, results=results, move=move, arrived=arrived)
 
 
 def results_of(checks: tuple[LiveCheck, ...], live: LiveEvidence) -> tuple[CheckResult, ...]:
