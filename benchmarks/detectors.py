@@ -1,12 +1,15 @@
 """How often each detector is wrong in a year without a change, and after how many rows it finds a known change.
 
-    python benchmarks/detectors.py [--peer PYTHON]
+    python benchmarks/detectors.py [--peer PYTHON] [--kept FOLDER] [--world NAME ...] [--rows N ...]
 
 A window is an hour. A model is fitted, its test rows are the reference, and windows are drawn from other rows of the
-same world, without a change and with one of five kinds at two sizes. What a rule by window says of one window it says
-of every window alike, so a year of 8,766 windows is counted from the share of windows without a change in which it
-sounds, and the delay is that of the median. Ours go on from window to window and are run as they are.
-`--peer`: the Python of an environment with evidently 0.7.23 and pandas below 3.
+same world, without a change and with one of six kinds, from the first window on. Ours is the one alarm that the monitor
+runs, over all streams together, at one false alarm a year; it goes on from window to window, over windows drawn from
+those that were measured. A rule by window sounds or not in each: it is shown with its threshold by default, and with
+the one at which it sounds in one of 8,766 windows without a change, which is taken from this world's own windows and
+which nobody has who has only a reference.
+`--peer`: the Python of an environment with evidently 0.7.23 and pandas below 3; it says how often it agrees.
+`--kept`: a folder for downloaded packages. `--rate`: only the simulation at the edge of the promise.
 """
 
 from __future__ import annotations
@@ -18,58 +21,34 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from detectors_worlds import WORLDS, World
-from mlratchet.models.evaluation.statistics.proportions import wilson
-from mlratchet.models.monitoring.drift import drift, population_stability_index
-from mlratchet.models.monitoring.field_watch import joint_batches, joint_streams, watch_of
-from mlratchet.models.monitoring.look import DRIFT_LIMIT
-from mlratchet.models.monitoring.sequential import YEAR_S, Alarm, JointAlarm
-from mlratchet.models.monitoring.sketches import Sketch, of
-from scipy import stats
+from detectors_ours import YEAR, Ours, Said
+from detectors_peers import DEFAULTS, Peers, flat
+from detectors_real import RAW
+from detectors_worlds import Window, World, world_of
+from mlratchet.models.monitoring.sequential import BETS, YEAR_S, EvidenceStream, JointAlarm, growth
 
 Array = np.ndarray[Any, Any]
 RESULTS = Path(__file__).parent / "results" / "detectors.jsonl"
-HOUR_S = 3600.0
-YEAR = int(YEAR_S / HOUR_S)
-EFFECT, RATE, LABELLED = 0.1, 1.0, 0.2  # minimum effect, false alarms a year, share of the rows with a label
-NULL_WINDOWS, WINDOWS, RUNS, MOST = 40, 8, 7, 400  # MOST: windows after which a change counts as not found
+RATE = 1.0
+NULL_OURS, NULL_PEERS, WINDOWS, RUNS, MOST, YEARS = 30, 8_766, 6, 11, 40, 5
+PEER_WINDOWS = 40  # with a change
+ASKED = 2  # windows of each case that Evidently itself is asked about
 CHANGES = {
     "covariate": (0.3, 1.0), "label": (0.3, 0.8), "concept": (0.05, 0.2), "quality": (0.05, 0.3), "outage": (0.2, 1.0),
+    "natural": (0.3, 1.0),
 }  # fmt: skip
-Rule = Callable[[Array], bool]
-
-
-def rules_of(reference_NF: Array, sketches: list[Sketch]) -> dict[str, Rule]:
-    """Of one window (n, F); NaN is missing."""
-
-    def threshold(window: Array) -> bool:
-        return any(_psi(reference_NF[:, f], window[:, f]) > 0.2 for f in range(window.shape[1]))
-
-    def hourly_ks(window: Array) -> bool:
-        columns = [(reference_NF[:, f], window[:, f][~np.isnan(window[:, f])]) for f in range(window.shape[1])]
-        return any(len(now) > 1 and stats.ks_2samp(then, now).pvalue < 0.05 for then, now in columns)
-
-    def effect(window: Array) -> bool:
-        return any(_moved(sketches[f], window[:, f]) for f in range(window.shape[1]))
-
-    return {"PSI above 0.2": threshold, "hourly KS, p < 0.05": hourly_ks, "ratchet, window": effect}
-
-
-def _psi(then: Array, now: Array) -> float:
-    edges = np.unique(np.quantile(then, np.linspace(0, 1, 11)[1:-1]))
-    now = now[~np.isnan(now)]
-    shares = [np.bincount(np.searchsorted(edges, one, side="right"), minlength=len(edges) + 1) for one in (then, now)]
-    return population_stability_index(*(one / max(one.sum(), 1) for one in shares))
-
-
-def _moved(sketch: Sketch, column: Array) -> bool:
-    return drift(sketch, of(column, "number", like=sketch), "number", seed=0).least > EFFECT
+VARIANTS: dict[str, dict[str, Any]] = {
+    "ratchet": {}, "ratchet without labels": {"without": ("quality",)},
+    "ratchet, labels alone": {"without": ("inputs", "outputs", "data")},
+    "ratchet, labels and calibration": {"without": ("inputs", "outputs", "data"), "calibration": True},
+}  # fmt: skip
+Sink = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,162 +56,149 @@ class Setup:
     """One world at one number of rows an hour."""
 
     world: World
+    ours: Ours
+    peers: Peers
     n: int
     seed: int
 
-    def windows(self, count: int, change: str | None = None, size: float = 0.0) -> list[tuple[Array, Array]]:
-        """(rows, losses) of so many windows."""
-        rng = np.random.default_rng([self.seed, self.n, sum(map(ord, change or ""))])
+    def windows(self, count: int, change: str | None = None, size: float = 0.0) -> list[Window]:
+        """With the change in all of them."""
+        rng = np.random.default_rng([self.seed, self.n, sum(map(ord, change or "")), int(100 * size)])
         return [self.world.draw(rng, self.n, change, size) for _ in range(count)]
 
-
-def of_windows(shown: float, streams: int, rng: np.random.Generator) -> Callable[[], float]:
-    """Windows until the product's alarm over the drift of fields sounds; infinite for none within `MOST`."""
-
-    def run() -> float:
-        alarm = Alarm(limit=DRIFT_LIMIT, false_alarms_per_year=RATE / streams, started_s=0.0)
-        found = alarm.update((rng.random(MOST) < shown).astype(float), HOUR_S * np.arange(1, MOST + 1))
-        return found[0].at_s / HOUR_S if found else math.inf
-
-    return run
+    @property
+    def cases(self) -> list[tuple[str, float]]:
+        """Changes that this world can have."""
+        kinds = [kind for kind in CHANGES if kind != "natural" or len(self.world.natural)]
+        return [(kind, size) for kind in kinds for size in CHANGES[kind]]
 
 
-def alarms_in_years(shown: float, streams: int, rng: np.random.Generator, years: int = 200) -> float:
-    """A year, of the same alarm."""
-    alarm = Alarm(limit=DRIFT_LIMIT, false_alarms_per_year=RATE / streams, started_s=0.0)
-    total = sum(
-        len(alarm.update((rng.random(YEAR) < shown).astype(float), HOUR_S * (YEAR * year + np.arange(1, YEAR + 1))))
-        for year in range(years)
-    )
-    return total / years
+def calibrated(setup: Setup) -> tuple[dict[str, float], dict[str, float]]:
+    """Of each peer: the threshold of one alarm in a year, and how often it sounds in a year by default."""
+    rng = np.random.default_rng([setup.seed, setup.n])
+    told = [setup.peers(setup.world.draw(rng, setup.n, None, 0.0)) for _ in range(NULL_PEERS)]
+    found = {name: np.sort([one[name] for one in told]) for name in DEFAULTS}
+    per_year = {name: float((held > DEFAULTS[name]).mean()) * YEAR for name, held in found.items()}
+    return {name: float(held[-1]) for name, held in found.items()}, per_year
 
 
-def rows_until(setup: Setup, change: str, size: float, of_quality: bool) -> list[float]:
-    """Rows until ours sound that take up every row: losses of the labelled rows, or the fields."""
-    found, rng = [], np.random.default_rng(setup.seed)
-    for _ in range(RUNS):
-        take, done = taker(setup, of_quality), 0
-        sounded: list[Any] = []
-        while not sounded and done < min(MOST * setup.n, 20_000):
-            rows, losses = setup.world.draw(rng, 200, change, size)
-            sounded = take(rows, losses, rng, done)
-            done += 200
-        found.append(sounded[0].at_s / HOUR_S * setup.n if sounded else math.inf)
-    return found
+def windows_of_rule(share: float) -> float:
+    """Windows until a rule that sounds in this share of the windows has sounded in half of the cases."""
+    if share >= 1:
+        return 1.0
+    return math.ceil(math.log(0.5) / math.log1p(-share)) if share > 0 else math.inf
 
 
-def taker(setup: Setup, of_quality: bool) -> Callable[..., list[Any]]:
-    reference = setup.world.reference
-    if of_quality:
-        limit = wilson(int(setup.world.losses.sum()), len(setup.world.losses), confidence=0.95).high
-        alarm = Alarm(limit=limit, false_alarms_per_year=RATE, started_s=0.0)
-
-        def take(_rows: Array, losses: Array, rng: np.random.Generator, done: int) -> list[Any]:
-            labelled = rng.random(len(losses)) < LABELLED
-            at = (done + np.arange(1, len(losses) + 1)) * HOUR_S / setup.n
-            return alarm.update(losses[labelled], at[labelled])
-
-        return take
-    watches = {
-        str(f): watch
-        for f in range(reference.shape[1])
-        if (watch := watch_of(of(reference[:, f], "number"), "number", minimum_effect=EFFECT)) is not None
-    }
-    joint = JointAlarm(joint_streams(watches), false_alarms_per_year=RATE, started_s=0.0)
-
-    def take_fields(rows: Array, _losses: Array, _rng: np.random.Generator, done: int) -> list[Any]:
-        at = (done + np.arange(1, len(rows) + 1)) * HOUR_S / setup.n
-        return joint.update(joint_batches(watches, {str(f): rows[:, f] for f in range(rows.shape[1])}, at))
-
-    return take_fields
-
-
-def alarms_of_rows(setup: Setup, of_quality: bool, years: float) -> float:
-    """A year, of those that take up every row."""
-    take, rng, total = taker(setup, of_quality), np.random.default_rng(setup.seed + 1), 0
-    step = 50_000
-    for begin in range(0, int(years * YEAR * setup.n), step):
-        rows, losses = setup.world.draw(rng, step, None, 0.0)
-        total += len(take(rows, losses, rng, begin))
-    return total / years
-
-
-def evidently_on(python: str, reference: Array, windows: list[Array]) -> dict[str, list[bool]]:
+def evidently_on(python: str, reference: Window, windows: Sequence[Window]) -> dict[str, list[bool]]:
     """Its preset with its own defaults, in its own environment."""
     with tempfile.TemporaryDirectory() as folder:
-        np.savez(Path(folder) / "in.npz", reference=reference, windows=np.stack(windows))
+        held = [flat(one) for one in (reference, *windows)]
+        tables = {f"{at}/{name}": column.astype(str if column.dtype == object else float)
+                  for at, one in enumerate(held) for name, column in one.items()}  # fmt: skip
+        np.savez(Path(folder) / "in.npz", **tables)
         script = Path(__file__).parent / "detectors_evidently.py"
         subprocess.run([python, str(script), folder], check=True, env={**os.environ, "DO_NOT_TRACK": "1"})
         found: dict[str, list[bool]] = json.loads((Path(folder) / "out.json").read_text())
         return found
 
 
-def median_rows(shares: float, n: int) -> float:
-    """Rows until a rule that sounds in this share of the windows has sounded in half of the cases."""
-    if shares >= 1:
-        return float(n)
-    return math.ceil(math.log(0.5) / math.log1p(-shares)) * n if shares > 0 else math.inf
-
-
-def measure(setup: Setup, peer: str | None, sink: Callable[[dict[str, Any]], None]) -> None:
+def measure(setup: Setup, peer: str | None, sink: Sink) -> None:
     """Every detector on every change."""
-    reference = setup.world.reference
-    sketches = [of(reference[:, f], "number") for f in range(reference.shape[1])]
-    streams = reference.shape[1]
-    rules = rules_of(reference, sketches)
-    cases: list[tuple[str, float]] = [("none", 0.0), *((c, s) for c, sizes in CHANGES.items() for s in sizes)]
-    drawn_of = [
-        [rows for rows, _ in setup.windows(NULL_WINDOWS if c == "none" else WINDOWS, None if c == "none" else c, s)]
-        for c, s in cases
-    ]
-    told = evidently_on(peer, reference, [rows for drawn in drawn_of for rows in drawn]) if peer is not None else {}
-    per_year: dict[str, float] = {}
     rng = np.random.default_rng(setup.seed)
-    begin = 0
-    years = 1.0 if setup.n <= 100 else 0.1
-    for (change, size), drawn in zip(cases, drawn_of, strict=True):
-        shares = {name: float(np.mean([rule(rows) for rows in drawn])) for name, rule in rules.items()}
-        shares |= {name: float(np.mean(flags[begin : begin + len(drawn)])) for name, flags in told.items()}
-        begin += len(drawn)
-        window = shares.pop("ratchet, window")
-        if change == "none":
-            per_year = {name: share * YEAR for name, share in shares.items()}
-            per_year["ratchet, drift by window"] = alarms_in_years(window, streams, rng)
-            per_year["ratchet, drift by row"] = alarms_of_rows(setup, False, years)
-            per_year["ratchet, quality"] = alarms_of_rows(setup, True, 5 * years)
-            delays: dict[str, float | None] = {}
-        else:
-            delays = {name: median_rows(share, setup.n) for name, share in shares.items()}
-            run = of_windows(window, streams, rng)
-            delays["ratchet, drift by window"] = float(np.median([run() for _ in range(41)])) * setup.n
-            delays["ratchet, drift by row"] = float(np.median(rows_until(setup, change, size, False)))
-            delays["ratchet, quality"] = float(np.median(rows_until(setup, change, size, True)))
-        for name, alarms in per_year.items():
-            delay = delays.get(name)
-            sink({
-                "world": setup.world.name, "years": years, "n": setup.n, "change": change, "size": size,
-                "detector": name,
-                "false_alarms_per_year": round(alarms, 3),
-                "rows": int(delay) if delay is not None and math.isfinite(delay) else None,
-            })  # fmt: skip
+    quiet = [setup.ours.said(one, whole=True) for one in setup.windows(NULL_OURS)]
+    for name, kinds in VARIANTS.items():
+        rate, led = setup.ours.alarms_in(quiet, YEARS, rng, **kinds)
+        sink({"change": "none", "size": 0.0, "detector": name, "false_alarms_per_year": round(rate, 3),
+              "rows": None, "led": dict(led)})  # fmt: skip
+    thresholds, per_year = calibrated(setup)
+    for name, rate in per_year.items():
+        sink({"change": "none", "size": 0.0, "detector": name, "false_alarms_per_year": round(rate, 1), "rows": None})
+        sink(
+            {
+                "change": "none",
+                "size": 0.0,
+                "detector": f"{name}, set to one a year",
+                "false_alarms_per_year": 1.0,
+                "rows": None,
+                "threshold": round(thresholds[name], 4),
+                "default": round(float(DEFAULTS[name]), 4),
+            }
+        )
+    asked: list[tuple[Window, dict[str, float]]] = []
+    for change, size in setup.cases:
+        drawn = setup.windows(PEER_WINDOWS, change, size)
+        told = [setup.peers(one) for one in drawn]
+        asked += list(zip(drawn, told, strict=True))[:ASKED]
+        for name in DEFAULTS:
+            for title, threshold in ((name, DEFAULTS[name]), (f"{name}, set to one a year", thresholds[name])):
+                delay = windows_of_rule(float(np.mean([one[name] > threshold for one in told])))
+                sink({"change": change, "size": size, "detector": title, "rows": _rows(delay, setup.n)})
+        _measure_ours(setup, [setup.ours.said(one, whole=True) for one in drawn[:WINDOWS]], change, size, rng, sink)
+    if peer is not None:
+        flags = evidently_on(peer, setup.world.reference, [one for one, _ in asked])
+        same = {name: float(np.mean([(told[name] > 1) == flag for (_, told), flag in zip(asked, held, strict=True)]))
+                for name, held in flags.items()}  # fmt: skip
+        sink({"change": "agreement", "size": 0.0, "detector": "Evidently", "agrees": same, "windows": len(asked)})
+
+
+def _rows(windows: float, n: int) -> int | None:
+    return int(windows) * n if math.isfinite(windows) else None
+
+
+def _measure_ours(
+    setup: Setup, said: list[Said], change: str, size: float, rng: np.random.Generator, sink: Sink
+) -> None:
+    for name, kinds in VARIANTS.items():
+        found = [setup.ours.windows_until(said, MOST, rng, **kinds) for _ in range(RUNS)]
+        middle = sorted(found, key=lambda one: one[0])[len(found) // 2]
+        sink({"change": change, "size": size, "detector": name, "rows": _rows(middle[0], setup.n), "led": middle[1]})
+
+
+def at_the_edge(years: int, seed: int) -> dict[str, Any]:
+    """Windows whose scores have exactly the mean that is promised, which no world without a change comes near: a year
+    of windows of 100 rows, 20 streams that all move together or each by itself, many years."""
+    rng, found = np.random.default_rng(seed), {}
+    streams = {f"s{at}": EvidenceStream(parts=("a",)) for at in range(20)}
+    for limit in (0.02, 0.1, 0.55):
+        for together in (True, False):
+            alarms = 0
+            alarm = JointAlarm(streams, false_alarms_per_year=RATE, started_s=0.0)
+            steps = growth(np.asarray([0.0, 1.0]), limit)  # (2, K)
+            for year in range(years):
+                ones = rng.binomial(100, limit, (1 if together else len(streams), YEAR))
+                at = YEAR_S * (year + np.arange(1, YEAR + 1) / YEAR)
+                logs = [(100 - one)[:, None] * steps[0] + one[:, None] * steps[1] for one in ones]
+                alarms += len(alarm.update({name: (logs[at_s % len(logs)], at) for at_s, name in enumerate(streams)}))
+            found[f"limit {limit:g}, {'one' if together else 'each its own'}"] = alarms / years
+    return {"years": years, "windows": years * YEAR, "bets": BETS, "alarms_per_year": found}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", help="python of an environment with evidently")
-    parser.add_argument("--world", nargs="*", default=list(WORLDS), choices=list(WORLDS))
+    parser.add_argument("--kept", type=Path, default=Path(tempfile.gettempdir()) / "ratchet-packages")
+    parser.add_argument("--world", nargs="*", default=list(RAW), choices=list(RAW))
     parser.add_argument("--rows", nargs="*", type=int, default=[100, 1000])
+    parser.add_argument("--rate", type=int, help="years of the simulation at the edge of the promise")
     options = parser.parse_args()
-    about = {"claim": "detectors", "date": time.strftime("%Y-%m-%d"), "cores": os.cpu_count()}
+    about = {"date": time.strftime("%Y-%m-%d"), "cores": os.cpu_count()}
 
-    def sink(row: dict[str, Any]) -> None:
+    def write(row: dict[str, Any]) -> None:
         with RESULTS.open("a") as file:
             file.write(json.dumps(about | row | {"load": round(os.getloadavg()[0], 1)}) + "\n")
 
+    if options.rate:
+        write({"claim": "detectors at the edge"} | at_the_edge(options.rate, 14))
+        return
     for name in options.world:
+        world = world_of(RAW[name](options.kept), 14)
+        ours, peers = Ours.of(world, rate=RATE), Peers(world.reference)
         for n in options.rows:
             began = time.monotonic()
-            measure(Setup(world=WORLDS[name](), n=n, seed=14), options.peer, sink)
+            rows: list[dict[str, Any]] = []
+            measure(Setup(world=world, ours=ours, peers=peers, n=n, seed=14), options.peer, rows.append)
+            for row in rows:
+                write({"claim": "detectors of worlds", "world": name, "n": n, "streams": len(ours.streams)} | row)
             print(f"{name}, {n} rows an hour: {time.monotonic() - began:.0f} s", flush=True)
 
 

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import torch
 from mlratchet.infra.inference_log.client import LogClient, PipelineLog
 from mlratchet.infra.inference_log.process import LogProcess
@@ -71,7 +72,8 @@ def serve(side: str, name: str, port: int, home: Path) -> None:
     config = configured(app, host="127.0.0.1", port=port, header_s=lambda: app.longest_read_s / 3)
     run_loop(until_one_ends([Listener(config)]))
     client.close()
-    print(json.dumps({"dropped": log.lost}), flush=True)
+    if side == "on":
+        print(json.dumps({"dropped": log.lost}), flush=True)
 
 
 def write(home: Path) -> None:
@@ -132,13 +134,14 @@ def measure(name: str, rounds: int, seconds: float, home: Path) -> dict[str, Any
 def answers() -> list[Answered]:
     """As a server of a table of 64 numbers and ten classes makes them."""
     row = dict.fromkeys(COLUMNS, 0.123456)
-    chances = {str(one): 0.1 for one in range(10)}
+    said = [{"class": "1", "probabilities": {str(one): 0.1 for one in range(10)}}]
+    bodies = orjson.dumps({"instances": [row]}), orjson.dumps({"predictions": said, "version": 1})
     return [
         Answered(
             request_id=f"{number:032x}", received_s=time.time(), latency_ms=1.0, pipeline="m", version=1, generation=1,
             variant="champion", status=200, error="", client_key="c", instances=[row],
             rows=Inputs({"x": np.zeros((1, 64), np.float32)}), output=np.zeros((1, 10), np.float32),
-            predictions=[{"class": "1", "probabilities": chances}], replayed=False,
+            predictions=said, replayed=False, written=bodies[0], said=bodies[1],
         )
         for number in range(ALONE)
     ]  # fmt: skip

@@ -4,7 +4,7 @@
 
 Every side is a process of its own that takes all batches of 256 rows of an epoch in random order, on one server;
 the sides run interleaved, and medians are told. The limit is parallel ranged GETs of our shards. `--peers`:
-a virtual environment with webdataset, s3torchconnector and litdata, of which those that are there take part
+a virtual environment with webdataset, ray[data], s3torchconnector and litdata, of which those that are there take part
 (`loader_peers.py` says how each is asked). The data is written to a bucket of its own, which is left empty.
 """
 
@@ -41,7 +41,7 @@ RESULTS, PEERS = Path(__file__).parent / "results", Path(__file__).parent / "loa
 BUCKET, BATCH, SHARD_BYTES, PIECE = "ratchet-loader-benchmark", 256, 8_000_000, 8 << 20
 KINDS: dict[str, tuple[tuple[int, ...], Any]] = {"records": ((64,), np.float32), "pictures": ((3, 64, 64), np.uint8)}
 OURS = ("limit", "ratchet cold", "ratchet warm", "ratchet resumed at half")
-THEIRS = ("webdataset", "s3torchconnector", "litdata cold", "litdata warm")
+THEIRS = ("webdataset", "ray", "s3torchconnector", "litdata cold", "litdata warm")
 
 
 def bucket() -> S3Store:

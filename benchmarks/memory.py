@@ -1,6 +1,6 @@
 """The memory of the whole road, from a CSV to a verdict, does not grow with the data.
 
-    python benchmarks/memory.py [--megabytes 300 1000 3000] [--limit MB] [--small]
+    python benchmarks/memory.py [--megabytes 300 1000 3000] [--limit MB] [--characters 200] [--small]
 
 A table of three numbers, an id and a text of 200 characters, over a store in a folder: a snapshot; records read in a
 child, checked and sorted, divided, measured, judged; shards, prepared; a second delivery measured against the first;
@@ -284,23 +284,27 @@ def by_two_ranks(home: Path, store: Any, made: Any) -> Any:
     return ModelAway(load=TRAINED, arguments=arguments, objects={WEIGHTS: weights})
 
 
-def child(megabytes: int, *, limit: float | None, small: bool, folder: str | None, characters: int) -> None:
-    """Runs the road, after a small one that imports whatever is needed."""
+def child(args: argparse.Namespace) -> None:
+    """Runs the road, after a smaller one that imports whatever is needed."""
     group = MemoryGroup()
     try:
         from mlratchet.models.data import record_shards, records
 
-        if limit is not None:
-            group.limit(limit)
-        if small:
+        if args.limit is not None:
+            group.limit(args.limit)
+        if args.small:
             records.HELD_BYTES = record_shards.SHARD_BYTES = 4 << 20
             record_shards.WRITTEN_BYTES = 8 << 20
-        characters = 8 * NOTE if small else characters
-        with tempfile.TemporaryDirectory(dir=folder) as place:
-            first = Watch(group)
-            road(Path(place, "first"), 1, first, characters)
-            found = road(Path(place, "road"), megabytes, Watch(group), characters)
-        print(json.dumps({**found, "of_1_mb": first.peaks, "limit_mb": limit}))
+        characters = 8 * NOTE if args.small else args.characters
+        with tempfile.TemporaryDirectory(dir=args.folder) as place:
+            first = road(Path(place, "first"), args.first, Watch(group), characters)
+            limit = args.limit
+            if args.beyond is not None:
+                limit = max(first["peaks_mb"].values()) + args.beyond
+                group.limit(limit)
+            found = road(Path(place, "road"), args.megabytes[0], Watch(group), characters)
+        about = {"first_megabytes": first["megabytes"], "first_peaks_mb": first["peaks_mb"], "limit_mb": limit}
+        print(json.dumps({**found, **about}))
     finally:
         group.leave()
 
@@ -308,14 +312,16 @@ def child(megabytes: int, *, limit: float | None, small: bool, folder: str | Non
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--megabytes", type=int, nargs="*", default=[300, 1000, 3000])
+    parser.add_argument("--first", type=int, default=1, help="MB of the smaller delivery before")
     parser.add_argument("--limit", type=float, help="MB of all processes together")
+    parser.add_argument("--beyond", type=float, help="the same: so many MB more than the smaller delivery took")
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--characters", type=int, default=NOTE, help="of the text of a row")
     parser.add_argument("--child", action="store_true")
     parser.add_argument("--folder")
     args = parser.parse_args()
     if args.child:
-        child(args.megabytes[0], limit=args.limit, small=args.small, folder=args.folder, characters=args.characters)
+        child(args)
         return
     import torch
 
@@ -324,10 +330,8 @@ def main() -> None:
         "load": os.getloadavg()[0], "python": platform.python_version(),
     }  # fmt: skip
     for size in args.megabytes:
-        command = [sys.executable, __file__, "--child", "--megabytes", str(size)]
-        command += ["--characters", str(args.characters)]
-        command += ["--limit", str(args.limit)] if args.limit else []
-        command += ["--small"] * args.small + (["--folder", args.folder] if args.folder else [])
+        given = [one for one in sys.argv[1:] if one != "--megabytes" and one not in map(str, args.megabytes)]
+        command = [sys.executable, __file__, *given, "--child", "--megabytes", str(size)]
         told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env={**os.environ, **GIVEN_BACK})
         row = {"claim": "memory", **json.loads(told.stdout.splitlines()[-1]), **about}
         with (RESULTS / "memory.jsonl").open("a") as sink:

@@ -16,11 +16,11 @@ from mlratchet.tasks.wiring import Adapters
 FIRST, SECOND, THIRD, FOURTH = "2026-11-01", "2026-11-20", "2026-11-21", "2026-11-22"  # days of deliveries
 LOOK_S = 2.0  # between two looks of the monitor
 QUIET_S = 20.0  # of traffic before anything changes
-PATIENCE_S = 75.0  # for an alarm, a run or a way back; a run with its canary takes half of it on two cores
-CANARY_PATIENCE_S = 180.0
+PATIENCE_S = 150.0  # for an alarm, a run or a way back; idle cores need a fifth of it
+CANARY_PATIENCE_S = 300.0
 
 
-class Told(Protocol):
+class Storyteller(Protocol):
     """Who tells the story."""
 
     def act(self, title: str) -> None:
@@ -42,7 +42,7 @@ class LoopDemo:
 
     adapters: Adapters
     world: LoopWorld
-    story: Told
+    story: Storyteller
     traffic: Traffic
     seed: int
     rows: int  # of a delivery

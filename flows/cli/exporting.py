@@ -10,7 +10,8 @@ import typer
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 TO = (
     "pt2: the exported program, which runs without its class; safetensors: the weights; state_dict: the weights as "
-    "`torch.load(weights_only=True)` reads them."
+    "`torch.load(weights_only=True)` reads them; onnx, torchscript: the program for other runtimes, made of it and "
+    "held against it (onnx: `pip install 'mlratchet[onnx]'`)."
 )
 
 
@@ -34,6 +35,8 @@ def export(
     file, about, *fitted = done["files"]
     lines = [f"{file}: version {version} of {pipeline}, manifest {done['manifest'][:12]}, verified", "load it:"]
     lines += [f"  {line}" for line in done["load"]]
+    if done["tried"]:
+        lines.insert(1, f"it answers as the program does: {done['tried']}")
     lines += ["it takes:", *(f"  {line}" for line in done["takes"])]
     if fitted:
         lines.append(f"examples are prepared first, as {about} says; fitted arrays: {fitted[0]} (docs/preparation.md)")

@@ -1,38 +1,77 @@
-"""The command that erases what a client sent: forget."""
+"""The command that erases a person: forget."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from mlratchet.tasks.actions.forget import Forgotten
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
 def forget(
     name: Annotated[str, typer.Argument(help="Of the pipeline.")],
-    key: Annotated[str, typer.Argument(help="Whose rows: what the client sent as x-client-key.")],
+    key: Annotated[
+        str, typer.Argument(help="Who: the id, group or entity of their records, or what they sent as x-client-key.")
+    ],
+    field: Annotated[str | None, typer.Option(help="The field that holds the key, where several could.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go. Nothing is changed.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Erase a client's rows from the inference log, with their labels, pictures and sounds.
+    """Erase a person from deliveries and all that is made of them, the inference log, findings, pages and caches.
 
-    The chain of the log holds as before, and tells that rows were erased. What is on its way to the log at this moment
-    comes after: run it again once the client's last request is a minute old. Raw deliveries have no client's key: take
-    a person's records out of those where they are made.
+    A signed record names by digest what went, so that an audit says erased, not changed. Versions that were trained on
+    it are named; while the champion is one of them, what it needs stays until another serves: exit code 1 then. What is
+    on its way to the log at this moment comes after: run it again once the client's last request is a minute old.
     """
     from dataclasses import asdict
 
     from mlratchet.flows.cli.output import emit
-    from mlratchet.tasks.actions.forget import forget as erase
-    from mlratchet.tasks.wiring import open_adapters
+    from mlratchet.models.erasure.plan import ErasureBuckets
+    from mlratchet.models.pipeline.store import load_pipeline
+    from mlratchet.tasks.actions.forget import ForgetIn, forget_person
+    from mlratchet.tasks.wiring import deployed_revision, open_adapters
 
     adapters = open_adapters()
-    found = erase(adapters.store, adapters.keys, name, key)
-    answers = f"{found.answers.rows} rows in {found.answers.files} files"
-    beside = f"{found.feedback.rows} labels and {found.answers.media} pictures or sounds"
-    lines = [f"{name}: {answers}, {beside} are erased"]
-    lines += [f"{one}: names an erased request by its id, and nothing that it sent" for one in found.named_in]
-    emit(asdict(found), lines, as_json=as_json)
+    spec = load_pipeline(adapters.store, deployed_revision(adapters, name))
+    raw = adapters.bucket(spec.source.bucket) if spec.source.bucket else adapters.raw
+    where = ForgetIn(
+        buckets=ErasureBuckets(store=adapters.store, raw=raw, uploads=adapters.bucket(adapters.settings.mlflow_bucket)),
+        keys=adapters.keys, home=adapters.settings.home, champion=adapters.ledger.head(name),
+    )  # fmt: skip
+    found = forget_person(where, spec, key, field=field, dry_run=dry_run)
+    emit(asdict(found), lines_of(name, found), as_json=as_json)
+    if found.waits_for is not None or found.left:
+        raise typer.Exit(1)
+
+
+def lines_of(name: str, found: Forgotten) -> list[str]:
+    """For people."""
+    if found.nothing and not found.left:
+        return [f"{name}: nothing of this person was found"]
+    done = "would be erased" if found.dry_run else "are erased"
+    lines = [
+        f"{name}: {found.records} records of deliveries, {found.log_rows} rows of the log, {found.labels} labels {done}"
+    ]
+    lines += [f"  {count:6} objects  {place}" for place, count in sorted(found.objects.items())]
+    lines += [f"  {found.cached:6} files    caches of this home"] if found.cached else []
+    if found.versions:
+        told = ", ".join(map(str, found.versions))
+        lines.append(f"trained on it: version {told}; they cannot be made again, nor judged again from their rows")
+    if found.waits_for is not None:
+        lines.append(
+            f"version {found.waits_for} serves and was trained on it: what it needs stays. `ratchet run {name}` trains "
+            "without it; once that version serves, the same command erases the rest"
+        )
+    elif found.versions:
+        lines.append("`ratchet rollback` does not go back to a version whose artifact went")
+    lines += [f"left: {one}" for one in found.left]
+    if found.erasure is not None:
+        lines.append(f"signed record: erasures/{name}/{found.erasure:08d}.json")
+    return lines
 
 
 def register(app: typer.Typer) -> None:

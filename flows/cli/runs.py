@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -253,12 +254,19 @@ def predict(
     answer = predict_files(servers.url(pipeline), pipeline, files, withdrawn=servers.withdrawn(pipeline))
     lines = []
     for place, prediction in zip(answer["instances"], answer["predictions"], strict=True):
-        field = next((name for name in ("class", "value", "score", "labels") if name in prediction), min(prediction))
-        value = prediction[field]
-        value = (", ".join(value) or "no label") if isinstance(value, list) else value
-        confidence = f" ({prediction['probability']:.3f})" if "probability" in prediction else ""
-        lines.append(f"{place}: {value}{confidence}  [version {answer['version']}]")
+        lines.append(f"{place}: {answer_in_words(prediction)}  [version {answer['version']}]")
     emit(answer, lines, as_json=as_json)
+
+
+def answer_in_words(prediction: Mapping[str, Any]) -> str:
+    """What a built-in task answers, in short; of an objective of one's own every field."""
+    field = next((name for name in ("class", "value", "score", "labels") if name in prediction), None)
+    if field is None:
+        told = [value if isinstance(value, str) else json.dumps(value) for value in prediction.values()]
+        return told[0] if len(told) == 1 else ", ".join(map(" ".join, zip(prediction, told, strict=True)))
+    value = prediction[field]
+    value = (", ".join(value) or "no label") if isinstance(value, list) else value
+    return f"{value} ({prediction['probability']:.3f})" if "probability" in prediction else str(value)
 
 
 def register(app: typer.Typer) -> None:

@@ -14,7 +14,14 @@ schema = typer.Typer(help="What an example holds: fields, kinds, bounds, label."
 
 def init(
     data: DataArgument,
-    label: Annotated[str | None, typer.Option(help="The column that is learnt; else by name, else the last.")] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="The column that is learnt; else by name, else the last. Several: each says yes or no."),
+    ] = None,
+    rank: Annotated[
+        str | None,
+        typer.Option(metavar="QUERY", help="The label is a relevance: rows of one QUERY are put in order by it."),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Of the pipeline; else that of the first file.")] = None,
     out: Annotated[Path | None, typer.Option(help="The file to write; else in the folder of pipelines.")] = None,
     as_json: JsonOption = False,
@@ -22,14 +29,15 @@ def init(
     """Look at data and write a pipeline file that works: schema, training and gates, a reason behind every line.
 
     A table (CSV, TSV, Parquet, JSONL), ratings, FASTA, or a folder of pictures or sounds with a folder per class.
-    Nothing is asked, nothing overwritten.
+    Nothing is asked, nothing overwritten. `--label A --label B` learns several columns at once that say yes or no;
+    `--rank user_id` learns in which order a user would have the items of a ratings file.
     """
     from mlratchet.flows.cli.output import emit
     from mlratchet.infra.settings import pipelines_folder
     from mlratchet.models.drafting.draft import draft
     from mlratchet.models.errors import ConfigurationError
 
-    drafted = draft(data, label=label, name=name)
+    drafted = draft(data, labels=label or (), name=name, rank=rank)
     file = out or pipelines_folder() / f"{drafted.name}.yaml"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

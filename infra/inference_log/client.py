@@ -181,6 +181,8 @@ def size_of(answered: AnsweredRequest) -> int:
     if answered.rows is not None:
         for column in answered.rows.columns.values():
             size += column.values.nbytes if isinstance(column, Ragged) else column.nbytes
+    if answered.written is not None:
+        return size + 4 * len(answered.written)  # as it was written, and as it was read
     for instance in answered.instances or ():
         if isinstance(instance, dict):
             for value in instance.values():

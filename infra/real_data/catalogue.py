@@ -214,7 +214,7 @@ REAL_DATA: Mapping[str, RealData] = {
         ),
     ),
     "movielens": RealData(
-        words="100,000 ratings of 1,682 films by 943 people, with times; tables of films and people beside them",
+        words="100,000 ratings of 1,682 films by 943 people, with times, films, people, and what both did before",
         licence="GroupLens terms: to be downloaded, never passed on",
         format="ratings",
         make=tables.movielens,

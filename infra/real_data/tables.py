@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from mlratchet.infra.real_data.histories import COLUMNS, read_rows, with_histories
 from mlratchet.infra.real_data.packages import PackageUnavailableError
 
 
@@ -36,14 +37,22 @@ def diabetes(_files: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def movielens(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """`u.data` as GroupLens writes it (user, item, rating, time, parted by tabs), films and people as CSV."""
+    """`u.data` as GroupLens writes it (user, item, rating, time, parted by tabs), films and people as CSV; and the
+    ratings with what was known at the time of each."""
     by_kind = {name.rpartition(".")[2]: data.decode() for name, data in files.items()}
     ratings = [line.split("\t") for line in by_kind["inter"].splitlines()[1:]]
     lines = [f"{user}\t{item}\t{int(float(rating))}\t{int(float(at))}" for user, item, rating, at in ratings]
+    films, people = _atomic_table(by_kind["item"]), _atomic_table(by_kind["user"])
+    told = with_histories(
+        [(user, item, int(float(rating)), int(float(at))) for user, item, rating, at in ratings],
+        read_rows(films, "item_id"),
+        read_rows(people, "user_id"),
+    )
     return {
         "ratings/u.data": ("\n".join(lines) + "\n").encode(),
-        "films/films.csv": _atomic_table(by_kind["item"]),
-        "people/people.csv": _atomic_table(by_kind["user"]),
+        "films/films.csv": films,
+        "people/people.csv": people,
+        "histories/ratings.csv": csv_of(COLUMNS, told),
     }
 
 

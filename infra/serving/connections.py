@@ -21,6 +21,7 @@ UNREAD_S = 30.0  # how long an answer may wait for a client that does not read
 MOST_CONNECTIONS = 4096  # beyond it the answer is 503, whichever pipeline is asked
 OTHER_FILES = 256  # of a process, beside its connections
 MOST_HEADER_BYTES = 32_768
+NO_ROOM = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class HeaderTooLongError(ValueError):
@@ -41,6 +42,10 @@ def with_deadline(header_s: Callable[[], float]) -> type[HttpToolsProtocol]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn says it
             super().connection_made(transport)
+            if self.limit_concurrency is not None and len(self.connections) > self.limit_concurrency:
+                transport.write(NO_ROOM)  # uvicorn says it once a request is here, and until then holds the file
+                transport.close()
+                return
             self._header_timer = self.loop.call_later(header_s(), self._end)
 
         def data_received(self, data: bytes) -> None:

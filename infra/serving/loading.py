@@ -12,6 +12,7 @@ from mlratchet.infra.artifact.exported import load_exported
 from mlratchet.infra.artifact.fetch import fetch_artifact
 from mlratchet.infra.artifact.preparing import ANSWER_S, preparer_here, refuse_other_preparation
 from mlratchet.infra.child.lasting import LastingChild
+from mlratchet.infra.serving.compiled import CompiledPrograms
 from mlratchet.infra.settings import ServerSettings
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.objectives.away import ObjectiveAway
@@ -23,10 +24,16 @@ from mlratchet.models.serving.predictor import Predictor
 
 class ArtifactLoader:
     """Loads a version's exported program from its bucket; nothing of it stays on the disk. `closed`: what the children
-    of a version with a user's own objective or preparation never read."""
+    of a version with a user's own objective or preparation never read. `programs`: compiles for this machine what is
+    asked for."""
 
-    def __init__(self, open_artifacts: Callable[[str], ObjectStore], closed: tuple[Path, ...] = ()) -> None:
-        self._open, self._closed = open_artifacts, closed
+    def __init__(
+        self,
+        open_artifacts: Callable[[str], ObjectStore],
+        closed: tuple[Path, ...] = (),
+        programs: CompiledPrograms | None = None,
+    ) -> None:
+        self._open, self._closed, self._programs = open_artifacts, closed, programs
 
     def load(self, record: Registration, generation: int) -> Predictor:
         """The artifact's bytes verified against its record. Raises ``SecurityError`` for any difference."""
@@ -37,11 +44,13 @@ class ArtifactLoader:
             objective = self._objective(signature.task)
             preparer = preparer_here(signature, self._closed)
             refuse_other_preparation(folder, signature, f"{record.name} version {record.version}", preparer)
+            model = load_exported(folder)
             return Predictor(
                 version=record.version,
                 generation=generation,
                 signature=signature,
-                model=load_exported(folder),
+                model=model,
+                compiled=self._programs.beside(record, folder, model) if self._programs is not None else None,
                 objective=objective,
                 answer_schema=objective.answer_schema(signature.classes) if objective is not None else None,
                 preparer=preparer,

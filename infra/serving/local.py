@@ -75,13 +75,18 @@ def model_servers(settings: Settings, project: Path) -> list[Service]:
     """A service per process that has something to serve. Pipelines come and go without another command of it."""
     home = settings.home
     environment = server_environment(settings) | {STACK_MARK: str(home)}
-    names = sorted({request.process for request in ServingRequests(home)})
+    tls_ports = {
+        request.process: settings.serving_tls_port if request.process == SHARED else request.config.tls_port
+        for request in ServingRequests(home)
+    }
     with_tls = settings.serving_tls_certificate is not None
     host = "127.0.0.1" if with_tls else settings.serving_host
-    tls = ("--tls-host", settings.serving_host, "--tls-port", str(settings.serving_tls_port)) if with_tls else ()
-    return [
-        _service(name, host, port_of(home, name), environment, project, tls if name == SHARED else ()) for name in names
-    ]
+
+    def tls(name: str) -> tuple[str, ...]:
+        at = tls_ports[name] if with_tls else None
+        return ("--tls-host", settings.serving_host, "--tls-port", str(at)) if at is not None else ()
+
+    return [_service(name, host, port_of(home, name), environment, project, tls(name)) for name in sorted(tls_ports)]
 
 
 def _service(

@@ -14,7 +14,6 @@ from mlratchet.infra.inference_log.client import LogClient
 from mlratchet.infra.serving.memory import give_back
 from mlratchet.infra.serving.requests import ServingRequest, ServingRequests
 from mlratchet.models.serving.app import ServingApp
-from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.endpoint import Endpoint
 from mlratchet.models.serving.follower import ChampionFollower
 from mlratchet.models.serving.slot import Slot
@@ -110,15 +109,17 @@ class ServedPipelines:
         """Under its configuration of now; who is answered under the one before is answered whole."""
         name = served.request.pipeline
         before = self._app.endpoints.get(name)
-        self._app.take_up(self._endpoint(name, served.slot, served.request.config))
+        self._app.take_up(self._endpoint(served))
         if before is not None:
             await before.close()
 
-    def _endpoint(self, name: str, slot: Slot, config: ServingConfig) -> Endpoint:
+    def _endpoint(self, served: ServedPipeline) -> Endpoint:
+        name, slot, config = served.request.pipeline, served.slot, served.request.config
+        shared: dict[str, Any] = {"metrics": self._app.metrics, "reload": served.follower.retry}
         if self._log is None or not config.log.enabled:
-            return Endpoint(name, slot, config, metrics=self._app.metrics)
+            return Endpoint(name, slot, config, **shared)
         log = self._log.take_up(name, config.log, lambda version: schema_in(slot, version))
-        return Endpoint(name, slot, config, metrics=self._app.metrics, observer=log, log=log)
+        return Endpoint(name, slot, config, **shared, observer=log, log=log)
 
     def _in_loop(self, what: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> None:
         try:

@@ -13,7 +13,7 @@ import asyncio
 import logging
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -26,6 +26,7 @@ from mlratchet.infra.ledger.heads import HeadFiles, place_of
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.machine.interpreter import collect_seldom
 from mlratchet.infra.observability.gpu import register_gpus
+from mlratchet.infra.serving.compiled import CompiledPrograms
 from mlratchet.infra.serving.connections import configured, run_loop
 from mlratchet.infra.serving.loading import ArtifactLoader, closed_to_children
 from mlratchet.infra.serving.memory import give_back, settle_imports
@@ -37,6 +38,7 @@ from mlratchet.infra.storage.bounded import DocumentStore
 from mlratchet.infra.storage.opening import Buckets
 from mlratchet.models.serving.app import ServingApp
 from mlratchet.models.serving.canary_follower import CanaryFollower
+from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.follower import ChampionFollower
 from mlratchet.models.serving.hosts import AllowedHosts
 from mlratchet.models.serving.metrics import Metrics
@@ -54,7 +56,9 @@ def served_pipelines(
     store = buckets(settings.store_bucket)
     heads = HeadFiles(settings.home, place_of(settings), writes=False)
     ledger = ObjectLedger(store, keys, heads)
-    loader = ArtifactLoader(buckets, closed=closed_to_children(settings))
+    requests, watch = ServingRequests(settings.home), ChainWatch(store)
+    programs = CompiledPrograms(settings.home, asked_of(ServingRequests(settings.home)))
+    loader = ArtifactLoader(buckets, closed=closed_to_children(settings), programs=programs)
 
     def follow(name: str, slot: Slot) -> ChampionFollower:
         seen = partial(heads.mark, name, "canary")
@@ -63,8 +67,17 @@ def served_pipelines(
             name, slot, ledger=ledger, keys=keys, store=store, loader=loader, give_back=give_back, beside=beside
         )
 
-    requests, watch = ServingRequests(settings.home), ChainWatch(store)
     return ServedPipelines(app, requests, service=service, follow=follow, watch=watch, log=log)
+
+
+def asked_of(requests: ServingRequests) -> Callable[[str], ServingConfig | None]:
+    """How a pipeline is to be served, by its name."""
+
+    def asked(name: str) -> ServingConfig | None:
+        found = requests.read(name)
+        return found.config if found is not None else None
+
+    return asked
 
 
 def main() -> None:

@@ -16,9 +16,13 @@ from mlratchet.models.preparation.base import State
 from mlratchet.models.tensors.spec import names_taken, takes_one
 from safetensors.torch import load_file
 
-To = Literal["pt2", "safetensors", "state_dict"]
-FORMS: tuple[To, ...] = get_args(To)
-ENDINGS: dict[To, str] = {"pt2": ".pt2", "safetensors": ".safetensors", "state_dict": ".pt"}
+Held = Literal["pt2", "safetensors", "state_dict"]  # forms of what an artifact holds
+Made = Literal["onnx", "torchscript"]  # forms that are made of its program
+To = Held | Made
+FORMS: tuple[To, ...] = (*get_args(Held), *get_args(Made))
+ENDINGS: dict[To, str] = {
+    "pt2": ".pt2", "safetensors": ".safetensors", "state_dict": ".pt", "onnx": ".onnx", "torchscript": ".ts",
+}  # fmt: skip
 ABOUT, FITTED = ".json", ".preparation.safetensors"  # endings of what lies beside
 OUTPUTS = {
     "classification": "a score per class (logits); softmax makes probabilities of them",
@@ -37,10 +41,12 @@ class Elsewhere:
     fitted: bytes | None  # what the preparation was fitted to; None where clients send tensors
 
 
-def handed_over(directory: Path, to: To, *, name: str, version: int) -> Elsewhere:
-    """Of a verified artifact. Nothing of it is executed."""
+def handed_over(directory: Path, to: To, *, name: str, version: int, made: bytes | None = None) -> Elsewhere:
+    """Of a verified artifact. Nothing of it is executed. `made`: its program, in a form that is made of it."""
     signature = Signature.from_json((directory / "signature.json").read_text())
-    if to == "state_dict":
+    if made is not None:
+        data = made
+    elif to == "state_dict":
         sink = io.BytesIO()
         torch.save(load_file(directory / WEIGHTS), sink)  # tensors by name alone, as `weights_only=True` takes them
         data = sink.getvalue()
@@ -49,6 +55,7 @@ def handed_over(directory: Path, to: To, *, name: str, version: int) -> Elsewher
     example = signature.input.example
     fitted = base64.b64decode(example.fitted) if example is not None else None
     document = {"pipeline": name, "version": version, **_told(signature)}
+    document["load"] = {form: how_to_load(Path(f"{name}-{version}{ENDINGS[form]}"), form, signature) for form in FORMS}
     if example is not None and fitted is not None:
         document["preparation"] = {
             "schema": json.loads(example.schema),
@@ -81,11 +88,24 @@ def how_to_load(file: Path, to: To, signature: Signature) -> list[str]:
     if to == "state_dict":
         loaded = f"torch.load({str(file)!r}, weights_only=True)"
         return ["import torch", f"module.load_state_dict({loaded})  # of your own nn.Module"]
+    if to == "onnx":
+        return [
+            "import onnxruntime",
+            f"model = onnxruntime.InferenceSession({str(file)!r})",
+            f"output = model.run(None, {{{_feeds(signature)}}})[0]  # NumPy arrays",
+        ]
+    if to == "torchscript":
+        return ["import torch", f"model = torch.jit.load({str(file)!r})", f"output = model({_arguments(signature)})"]
     return [
         "import torch",
         f"model = torch.export.load({str(file)!r}).module()",
         f"output = model({_arguments(signature)})",
     ]
+
+
+def _feeds(signature: Signature) -> str:
+    names = ["x"] if takes_one(signature.tensors) else names_taken(signature.tensors)
+    return ", ".join(f"{name!r}: {name}" for name in names)
 
 
 def _arguments(signature: Signature) -> str:

@@ -21,13 +21,16 @@ from mlratchet.models.audit.read_once import ReadOnce, SharedReads
 from mlratchet.models.audit.report import AuditReport
 from mlratchet.models.decisions.signature import Context, parse_decision, verified_decision
 from mlratchet.models.errors import SecurityError
+from mlratchet.models.identity.erasures import erased_objects
+from mlratchet.models.identity.keys import PublicKeys
+from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.identity.signing import TrustedKeys
 from mlratchet.models.ledger.chain import Chain, ledger_names, read_links
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ledger.remembered import RememberedHead
 from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.ports.reading import side_by_side
-from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 
 DECISION = re.compile(r"^decisions/(?P<digest>[0-9a-f]{64})\.json$")
 THE_LAST_AUDIT = "the last clean audit"
@@ -92,10 +95,17 @@ class Audit:
         found = (*problems, *canary_problems, *log_problems)
         report.problems += [line for line in found if line not in report.problems]
         report.notes += [*notes, *canary_notes, *log_notes]
+        self._tell_erased()
         if after and since is not None:
             report.skipped(after, since.at_s)
         report.decisions = len(self._verified)
         return report
+
+    def _tell_erased(self) -> None:
+        try:
+            self.report.tell_erased(erased_objects(RecordStore(self._store, PublicKeys(self._trusted))))
+        except (SecurityError, ObjectNotFound) as error:
+            self.report.problems.append(str(error))
 
     def _generations(self, chain: Chain, after: int) -> None:
         for found in side_by_side(Behind.look, self._pieces(chain, after)):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mlratchet.models.audit.generation import Findings
+from mlratchet.models.identity.erasures import Erasure
 from mlratchet.models.moments import utc
+
+PLACE = re.compile(r"[\w.-]+/[\w./-]*[\w-]")  # `bucket/key` in a line
 
 
 @dataclass(kw_only=True)
@@ -42,6 +47,23 @@ class AuditReport:
             "again (decisions, evidence, registrations, files; their entries were, and the newest was, whole); without "
             "--since it is"
         )
+
+    def tell_erased(self, erased: Mapping[str, Erasure]) -> None:
+        """What is gone because a person was erased, as a signed record says, fails nothing. `erased`: `bucket/key`."""
+        by_record: dict[int, int] = {}
+        problems = []
+        for line in self.problems:
+            record = next((erased[word] for word in PLACE.findall(line) if word in erased), None)
+            if record is None:
+                problems.append(line)
+            else:
+                by_record[record.number] = by_record.get(record.number, 0) + 1
+        self.problems = problems
+        self.notes += [
+            f"erased, not changed: {count} objects that decisions name went by erasure {number} of {self.name}, as its "
+            "signed record says; what was decided on them cannot be judged again"
+            for number, count in sorted(by_record.items())
+        ]
 
     def compare_alias(self, champion: int | None) -> None:
         """The registry's alias follows the ledger; one that does not was edited, or waits for a repair."""

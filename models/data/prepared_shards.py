@@ -17,7 +17,7 @@ from mlratchet.models.ports.reading import side_by_side
 from mlratchet.models.ports.storage import DigestMismatch, ObjectNotFound, ObjectStore
 from mlratchet.models.sources.stored_examples import documents_of
 from mlratchet.models.tensors.named import Inputs
-from mlratchet.models.workloads.prepared import fit_away
+from mlratchet.models.workloads.prepared import Known, fit_away
 
 WRITERS = 4  # threads; a shard each is in memory
 logger = logging.getLogger(__name__)
@@ -32,23 +32,47 @@ class PreparedShards:
 
 
 def prepare_shards(
-    store: ObjectStore, workload: WorkloadRef, examples: Mapping[str, tuple[ShardRef, ...]]
+    store: ObjectStore,
+    workload: WorkloadRef,
+    examples: Mapping[str, tuple[ShardRef, ...]],
+    before: DatasetManifest | None = None,
 ) -> PreparedShards:
-    """Fit, apply and publish. Raises ``DataError`` for rows that the preparation cannot be fitted to."""
+    """Fit, apply and publish. `before`: a dataset of the same code and parameters, whose tensors are those of the same
+    examples where the preparation is fitted to the same. Raises ``DataError`` for rows that it cannot be fitted to."""
     loads = {side: [partial(_examples, store, ref) for ref in refs] for side, refs in examples.items()}
-    fitted, found = fit_away(workload, loads)
+    jobs = [(side, at) for side, refs in examples.items() for at in range(len(refs))]
+    made = _tensors_of(before) if before is not None else {}
+    known = {job: made[examples[job[0]][job[1]]] for job in jobs if examples[job[0]][job[1]] in made}
+    known = {job: ref for job, ref in known.items() if store.exists(ref.key)}
+    sha256_before = before.preparation_sha256 if before is not None else ""
+    fitted, found = fit_away(workload, loads, Known(fitted_sha256=sha256_before, shards=frozenset(known)))
     sha256 = digest_bytes(fitted)
     store.create(preparation_key(sha256), fitted)
+    reused = known if sha256 == sha256_before else {}
+    if reused:
+        logger.info("%d of %d shards are prepared as before: the preparation is the same", len(reused), len(jobs))
 
     def publish(job: tuple[str, int]) -> ShardRef:
+        if job in reused:
+            return reused[job]
         side, at = job
         ref = examples[side][at]
         return publish_shard(store, replace(read_shard(store, ref), x=found[side].of(at, ref.rows)))
 
-    jobs = [(side, at) for side, refs in examples.items() for at in range(len(refs))]
     refs = dict(zip(jobs, side_by_side(publish, jobs, readers=WRITERS, ahead=WRITERS), strict=True))
     splits = {side: tuple(refs[side, at] for at in range(len(examples[side]))) for side in examples}
     return PreparedShards(splits=splits, sha256=sha256)
+
+
+def _tensors_of(dataset: DatasetManifest) -> dict[ShardRef, ShardRef]:
+    """Shards of examples -> of their tensors."""
+    pairs = ((dataset.examples.get(side, ()), refs) for side, refs in dataset.splits.items())
+    return {
+        one: other
+        for ours, theirs in pairs
+        if len(ours) == len(theirs)
+        for one, other in zip(ours, theirs, strict=True)
+    }
 
 
 def _examples(store: ObjectStore, ref: ShardRef) -> Inputs:

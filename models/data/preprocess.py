@@ -15,9 +15,9 @@ from mlratchet.models.data.kept_pieces import KeptPieces, reading_groups
 from mlratchet.models.data.prepared_shards import is_whole, mend_preparation, prepare_shards
 from mlratchet.models.data.raw_objects import raw_objects
 from mlratchet.models.data.record_shards import (
+    HeldSides,
     identity_columns_of,
     rows_of_a_shard,
-    side_counts,
     target_counts,
     write_shards,
 )
@@ -159,12 +159,14 @@ def write_dataset(
     prepared: bool = False,
     first: FirstDelivery = UNKNOWN,
     sides: Sides | None = None,
+    before: DatasetManifest | None = None,
 ) -> DatasetManifest:
     """Write shards, then the manifest by conditional create; an existing dataset is returned as it is, and what of it
     was changed or is gone is written again.
 
     `code` as for `dataset_parts`; `tensors`: of a workload that names its own; `prepared`: whether its rows are
-    examples, which a preparation makes tensors of; `sides`: of the records, where that is known already. Raises
+    examples, which a preparation makes tensors of; `sides`: of the records, where that is known already; `before`: a
+    dataset of the same code, workload and options, whose tensors are used as far as they are the same. Raises
     ``DataError`` when a side is empty, and as `mend`.
     """
     identity = dataset_id(
@@ -178,15 +180,15 @@ def write_dataset(
         time_formats=first.time_formats,
     )
     held = records_of(records, tensors)
-    sides = sides or sides_of(held, data.split)
+    divided = HeldSides(held, sides or sides_of(held, data.split))
     index = IndexDocument(held, class_names, input_columns)
     if store.exists(f"datasets/{identity}.json"):
         found = load_dataset(store, identity)
-        mend(store, found.raw if prepared else found, held, index, sides)
+        mend(store, found.raw if prepared else found, divided, index)
         if prepared:
             mend_preparation(store, workload, found)
         return found
-    counted = side_counts(held, sides)
+    counted = divided.counts
     for side, rows in counted.items():
         if not rows:
             raise DataError(
@@ -194,8 +196,8 @@ def write_dataset(
                 "deliver more or enlarge data.split"
             )
     rows = rows_of_a_shard(held, data)
-    splits = write_shards(store, held, sides, lambda _side, _number: rows)
-    made = prepare_shards(store, workload, splits) if prepared else None
+    splits = write_shards(store, divided, lambda _side, _number: rows)
+    made = prepare_shards(store, workload, splits, before) if prepared else None
     index.publish(store)
     manifest = DatasetManifest(
         id=identity,
@@ -217,9 +219,8 @@ def write_dataset(
 def mend(
     store: ObjectStore,
     manifest: DatasetManifest,
-    records: Records,
+    sides: HeldSides,
     index: IndexDocument,
-    sides: Sides,
 ) -> None:
     """Write again what of a dataset was changed or is gone: its rows are at hand.
 
@@ -228,7 +229,8 @@ def mend(
     lost = {ref.key for refs in manifest.splits.values() for ref in refs if not is_whole(store, ref.key, ref.sha256)}
     if lost:
         sizes = {side: [ref.rows for ref in refs] for side, refs in manifest.splits.items()}
-        write_shards(store, records, sides, lambda side, at: sizes[side][at] if at < len(sizes[side]) else len(records))
+        rows = len(sides.records)
+        write_shards(store, sides, lambda side, at: sizes[side][at] if at < len(sizes[side]) else rows)
         for refs in manifest.splits.values():
             for ref in refs:
                 if ref.key in lost:

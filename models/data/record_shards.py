@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -9,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from mlratchet.models.data.config import DataConfig
 from mlratchet.models.data.dataset import ShardRef
-from mlratchet.models.data.records import Records
+from mlratchet.models.data.records import HELD_BYTES, Records
 from mlratchet.models.data.shards import publish_shard
-from mlratchet.models.data.split import NO_SIDE, SIDES, Sides
+from mlratchet.models.data.split import NO_SIDE, SIDES, Numbers, Sides
 from mlratchet.models.ports.reading import side_by_side
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.sources.record import Split
@@ -35,12 +36,24 @@ Cut = Callable[[str, int], int]
 """(side, number of the shard) -> its rows."""
 
 
-def side_counts(records: Records, sides: Sides) -> dict[str, int]:
-    """Rows of every side."""
-    counts = np.zeros(NO_SIDE + 1, np.int64)
-    for table in records.tables():
-        counts += np.bincount(sides.in_table(table), minlength=NO_SIDE + 1)
-    return {side: int(counts[number]) for number, side in enumerate(SIDES)}
+class HeldSides:
+    """The sides of all records, asked for once: a byte of each in a file."""
+
+    def __init__(self, records: Records, sides: Sides) -> None:
+        self.records = records
+        self._file = tempfile.SpooledTemporaryFile(max_size=HELD_BYTES)  # noqa: SIM115 - as long as this is
+        counts = np.zeros(NO_SIDE + 1, np.int64)
+        for table in records.tables():
+            numbers = sides.in_table(table)
+            counts += np.bincount(numbers, minlength=NO_SIDE + 1)
+            self._file.write(numbers.tobytes())
+        self.counts = {side: int(counts[number]) for number, side in enumerate(SIDES)}
+
+    def tables(self) -> Iterator[tuple[pa.Table, Numbers]]:
+        """The records, and the number of the side of each in `SIDES`."""
+        self._file.seek(0)
+        for table in self.records.tables():
+            yield table, np.frombuffer(self._file.read(table.num_rows), np.uint8)
 
 
 def rows_of_a_shard(records: Records, data: DataConfig) -> int:
@@ -51,14 +64,15 @@ def rows_of_a_shard(records: Records, data: DataConfig) -> int:
     return declared * max(1, SHARD_BYTES * len(records) // records.size_bytes // declared)
 
 
-def write_shards(store: ObjectStore, records: Records, sides: Sides, cut: Cut) -> dict[str, tuple[ShardRef, ...]]:
+def write_shards(store: ObjectStore, sides: HeldSides, cut: Cut) -> dict[str, tuple[ShardRef, ...]]:
     """Publish the shards of every side; the references in order."""
+    records = sides.records
     refs: dict[str, list[ShardRef]] = {side: [] for side in SIDES}
     shard_bytes = records.size_bytes * cut(SIDES[0], 0) // max(1, len(records))
     writers = min(WRITERS, max(1, WRITTEN_BYTES // max(1, shard_bytes)))
     found = side_by_side(
         lambda job: (job[0], publish_shard(store, rows_of_table(job[1]))),
-        _shards(records, sides, cut),
+        _shards(sides, cut),
         readers=writers,
         ahead=writers,
     )
@@ -67,11 +81,10 @@ def write_shards(store: ObjectStore, records: Records, sides: Sides, cut: Cut) -
     return {side: tuple(found) for side, found in refs.items()}
 
 
-def _shards(records: Records, sides: Sides, cut: Cut) -> Iterator[tuple[str, pa.Table]]:
+def _shards(sides: HeldSides, cut: Cut) -> Iterator[tuple[str, pa.Table]]:
     waiting: dict[str, list[pa.Table]] = {side: [] for side in SIDES}
     numbers = dict.fromkeys(SIDES, 0)
-    for table in records.tables():
-        found = sides.in_table(table)
+    for table, found in sides.tables():
         for number, side in enumerate(SIDES):
             mine = table.filter(found == number)
             if mine.num_rows:

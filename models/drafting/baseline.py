@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,13 @@ def bar_of_classes(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], *, test_row
         metric, trivial = "f1_macro", 2 * share / (1 + share) / len(counts)
     linear = answers.reached(metric) if answers else math.nan
     return _bar(metric, trivial, linear, spread=_spread(linear, test_rows))
+
+
+def bar_of_label(x: np.ndarray[Any, Any] | None, y: np.ndarray[Any, Any], *, metric: str, test_rows: int) -> Bar:
+    """Of one of several labels: `y` (N,) bool; `test_rows`: that have it, or that have it not, the fewer of them."""
+    answers = _linear_classes(x, y) if x is not None and len(set(y.tolist())) == 2 else None
+    linear = answers.reached("roc_auc") if answers else math.nan
+    return _bar(metric, 0.5, linear, spread=_spread(linear, test_rows))
 
 
 def bar_of_shares(classes: Mapping[str, int]) -> Bar:
@@ -127,6 +134,19 @@ def _linear_numbers(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> float:
         guessed[test] = _fitted(Ridge(), x[train], y[train]).predict(x[test])
     spread = float(((y - y.mean()) ** 2).sum())
     return 1 - float(((y - guessed) ** 2).sum()) / spread if spread else math.nan
+
+
+def guessed_by_query(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], query: Sequence[str]) -> np.ndarray[Any, Any]:
+    """(N,) of a linear model that was trained on other queries."""
+    from sklearn.linear_model import Ridge
+
+    _, place = np.unique(np.asarray(query), return_inverse=True)
+    fold = np.random.default_rng(0).permutation(place.max() + 1)[place] % FOLDS
+    guessed = np.zeros(len(y))
+    for one in range(FOLDS):
+        if (fold == one).any() and (fold != one).any():
+            guessed[fold == one] = _fitted(Ridge(), x[fold != one], y[fold != one]).predict(x[fold == one])
+    return guessed
 
 
 def _fitted(model: Any, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> Any:

@@ -91,4 +91,4 @@ def _drafted(data: Mapping[str, bytes], name: str, label: str | None) -> str:
             place = Path(folder) / file
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(content)
-        return draft([Path(folder)], label=label, name=name).text
+        return draft([Path(folder)], labels=[label] if label else [], name=name).text

@@ -27,8 +27,11 @@ class Draft:
     notes: tuple[str, ...]  # what a person should look at first
 
 
-def draft(paths: Sequence[Path], *, label: str | None = None, name: str | None = None) -> Draft:
-    """Of files and folders on this machine.
+def draft(
+    paths: Sequence[Path], *, labels: Sequence[str] = (), name: str | None = None, rank: str | None = None
+) -> Draft:
+    """Of files and folders on this machine. `labels`: the column that is learnt, or several that each say yes or no;
+    `rank`: the column whose rows are ranked against each other by the label.
 
     Raises ``DataError`` for what cannot be read or learnt from, and ``ConfigurationError`` for a name that no pipeline
     has.
@@ -37,21 +40,22 @@ def draft(paths: Sequence[Path], *, label: str | None = None, name: str | None =
     if not NAME.match(name):
         raise ConfigurationError(f"--name {name!r}: expected small letters, digits and -, a letter first, at most 48")
     delivery = look_at(paths)
-    text, notes = _drafted(delivery, name, label)
+    text, notes = _drafted(delivery, name, labels, rank)
     parse_pipeline(text, where=f"{name}.yaml")
     return Draft(name=name, text=text, notes=tuple(notes))
 
 
-def _drafted(delivery: LocalFiles, name: str, label: str | None) -> tuple[str, list[str]]:
-    if delivery.kind in ("pictures", "sounds") and label is not None:
-        raise DataError(
-            f"--label {label!r}: the label of {delivery.kind} is the folder that each lies in; leave it out"
-        )
+def _drafted(delivery: LocalFiles, name: str, labels: Sequence[str], rank: str | None) -> tuple[str, list[str]]:
+    if rank is not None and len(labels) > 1:
+        raise DataError(f"--rank {rank!r}: one number is a relevance; name one --label")
+    if delivery.kind in ("pictures", "sounds") and (labels or rank is not None):
+        asked = f"--label {labels[0]!r}" if labels else f"--rank {rank!r}"
+        raise DataError(f"{asked}: the label of {delivery.kind} is the folder that each lies in; leave it out")
     if delivery.kind == "pictures":
         return draft_pictures(delivery, name)
     if delivery.kind == "sounds":
         require_folders(delivery)
-    return draft_table(delivery, name, label)
+    return draft_table(delivery, name, labels, rank)
 
 
 def name_from(path: Path) -> str:

@@ -47,7 +47,7 @@ def _write_workload(out: Commented, delivery: LocalFiles) -> None:
     assert seen is not None, "its kind"
     height, width = (max(SMALLEST, min(LARGEST, side)) for side in (seen.height, seen.width))
     out.section("workload")
-    out.entry("use", WORKLOAD, "a small convolutional network", depth=1)
+    out.entry("use", WORKLOAD, "a small convolutional network; others: encoders, docs/workloads.md", depth=1)
     out.section("parameters", depth=1)
     out.entry("classes", list(delivery.classes), "the folders", depth=2)
     out.entry("height", height, f"pixels that a picture is scaled to; half of them are {seen.height} or more", depth=2)

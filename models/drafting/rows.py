@@ -9,14 +9,19 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
-from mlratchet.models.drafting.baseline import Bar, bar_of_classes, bar_of_numbers, bar_of_shares, some_of
+from mlratchet.models.drafting.baseline import Bar, bar_of_classes, bar_of_numbers, bar_of_shares, margin_of, some_of
 from mlratchet.models.drafting.commented import Commented
 from mlratchet.models.drafting.delivery import HEADLESS, RATINGS, Kind, LocalFiles
 from mlratchet.models.drafting.features import features_of
+from mlratchet.models.drafting.ranking import bar_of_ranking, ranked_by
 from mlratchet.models.drafting.schema_text import write_schema
 from mlratchet.models.drafting.sections import SMALL, Size, write_gates, write_split, write_training
+from mlratchet.models.drafting.several_labels import FEWEST, bars_of_labels, rarest
 from mlratchet.models.errors import DataError
+from mlratchet.models.networks.pictures import PICTURES
+from mlratchet.models.preparation.base import tensor_name
 from mlratchet.models.schema.cells import is_text
+from mlratchet.models.schema.fields import Schema
 from mlratchet.models.schema.infer import Proposal
 from mlratchet.models.schema.notation import seen_in
 from mlratchet.models.schema.numbers import column_with_commas
@@ -33,15 +38,29 @@ FORMATS: Mapping[Kind, tuple[str, str]] = {
 }
 RATINGS_FORMAT = ("ratings", "user, item, rating and time, without a header")
 FEW_ROWS = 2_000
+ENCODERS: Mapping[str, tuple[str, ...]] = {
+    "text": ("bag", "cnn", "transformer"),
+    "letters": ("cnn", "transformer"),
+    "audio": ("cnn", "transformer", "conformer"),
+    "image": PICTURES,
+}
+"""Kind of a field -> the networks that can read it, the usual one first."""
 
 
-def draft_rows(delivery: LocalFiles, proposal: Proposal, name: str) -> tuple[str, list[str]]:
-    """The text and the notes. Raises ``DataError`` where there is no label, and where too few rows keep the rules."""
-    label = proposal.label
-    if label is None:
+def draft_rows(
+    delivery: LocalFiles, proposal: Proposal, name: str, *, rank: str | None = None
+) -> tuple[str, list[str]]:
+    """The text and the notes. `rank`: the column whose rows are ranked against each other, where they are.
+
+    Raises ``DataError`` where there is no label, and where too few rows keep the rules.
+    """
+    if proposal.label is None and not proposal.schema.labels:
         raise DataError(f"{delivery.files[0]}: no column can be a label; name one with --label")
     if delivery.files[0].name == HEADLESS:
-        delivery, proposal, label = _as_ratings(delivery, proposal, label)
+        delivery, proposal = _as_ratings(delivery, proposal)
+        rank = dict(zip(RATINGS, COLUMNS, strict=True)).get(rank, rank) if rank is not None else None
+    if rank is not None:
+        proposal = ranked_by(proposal, rank)
     proposal = _with_decimals(proposal, delivery.table)
     table, rejects = typed(delivery.table, proposal.schema)
     if not len(table) and rejects:
@@ -51,15 +70,23 @@ def draft_rows(delivery: LocalFiles, proposal: Proposal, name: str) -> tuple[str
     first = delivery.files[0].name
     out.remark(f"Drafted by `ratchet init` from {first}: {size.words()}. Every line can be changed.")
     out.entry("name", name)
-    _write_source(out, delivery, label, name)
+    _write_source(out, delivery, proposal.label, name)
     out.section("schema", "what a row holds; the model is given every field but the label and those with input: false")
     write_schema(out, proposal, depth=1)
-    _write_workload(out, size, entities=sum(1 for _ in proposal.schema.of_kind("entity")))
+    _write_workload(out, size, proposal.schema, ranking=rank is not None)
     write_split(out, size)
     write_training(out, size)
     rejected = len(rejects) / len(delivery.table)
-    _write_gates(out, table, proposal, label, size, rejected)
-    return out.text().lstrip("\n"), _notes(delivery, proposal, label, table)
+    notes = _notes(delivery, proposal, table)
+    if proposal.label is None:
+        notes += _write_gates_of_labels(out, table, proposal, size, rejected)
+    elif rank is not None:
+        found = bar_of_ranking(table, proposal, test_share=size.test_share)
+        notes.append(f"about {found.queries} queries to judge by: each counts once, however many rows it has")
+        write_gates(out, size, found.bar, classes={}, rejected=rejected, margin=found.margin)
+    else:
+        _write_gates(out, table, proposal, proposal.label, size, rejected)
+    return out.text().lstrip("\n"), notes
 
 
 def _with_decimals(proposal: Proposal, raw: pa.Table) -> Proposal:
@@ -76,7 +103,7 @@ def _with_decimals(proposal: Proposal, raw: pa.Table) -> Proposal:
     return replace(proposal, schema=schema.model_copy(update={"fields": fields}))
 
 
-def _as_ratings(delivery: LocalFiles, proposal: Proposal, label: Label) -> tuple[LocalFiles, Proposal, Label]:
+def _as_ratings(delivery: LocalFiles, proposal: Proposal) -> tuple[LocalFiles, Proposal]:
     """Under the names that the format gives its columns."""
     names = dict(zip(RATINGS, COLUMNS, strict=True))
     table = delivery.table.rename_columns([names.get(one, one) for one in delivery.table.column_names])
@@ -84,31 +111,42 @@ def _as_ratings(delivery: LocalFiles, proposal: Proposal, label: Label) -> tuple
     roles = {role: names.get(getattr(schema, role) or "") for role in ("label", "id", "group", "time")}
     fields = {names[name]: field for name, field in schema.fields.items()}
     reasons = {names[name]: why for name, why in proposal.reasons.items()}
-    found = replace(proposal, schema=schema.model_copy(update={"fields": fields, **roles}), reasons=reasons)
-    return replace(delivery, table=table), found, replace(label, name=names[label.name])
+    label = proposal.label and replace(proposal.label, name=names[proposal.label.name])
+    schema = schema.model_copy(update={"fields": fields, **roles})
+    columns = {names[name]: one for name, one in proposal.columns.items()}
+    found = replace(proposal, schema=schema, reasons=reasons, label=label, columns=columns)
+    return replace(delivery, table=table), found
 
 
-def _write_source(out: Commented, delivery: LocalFiles, label: Label, name: str) -> None:
+def _write_source(out: Commented, delivery: LocalFiles, label: Label | None, name: str) -> None:
     form, why = RATINGS_FORMAT if delivery.files[0].name == HEADLESS else FORMATS[delivery.kind]
-    by_place = bool(delivery.label_from) and label.name == "label"
+    by_place = bool(delivery.label_from) and label is not None and label.name == "label"
     what = "FOLDER" if delivery.kind == "sounds" or by_place else "FILE"
     out.section("source")
     out.entry("prefix", f"{name}/", f"`ratchet upload {name} {what}` puts files there", depth=1)
     out.entry("format", form, "" if by_place else why, depth=1)
     if by_place:
         out.entry("label_from", delivery.label_from, f"the name of the {delivery.label_from} is the class", depth=1)
-    if (form == "fasta" and label.name != "label") or (form == "ratings" and label.name != "rating"):
+    usual = {"fasta": "label", "ratings": "rating"}.get(form)
+    if label is not None and usual not in (None, label.name):
         out.entry("label_column", label.name, label.reason, depth=1)
 
 
-def _write_workload(out: Commented, size: Size, *, entities: int) -> None:
-    few = size.rows < FEW_ROWS
+def _write_workload(out: Commented, size: Size, schema: Schema, *, ranking: bool) -> None:
+    few, entities = size.rows < FEW_ROWS, sum(1 for _ in schema.of_kind("entity"))
     out.section("workload", "learns from the fields of the schema; what it prepares is fitted on training rows")
     out.section("parameters", depth=1)
+    if ranking:
+        out.entry("task", "ranking", "the order of the rows of a query, not their numbers", depth=2)
     if entities > 1:
         out.entry("model", "dlrm", "who meets what: every two of them are multiplied; or mlp", depth=2)
     else:
         out.entry("model", "mlp", "or resnet, ft_transformer", depth=2)
+    read = {name: field.kind for name, field in schema.inputs.items() if field.kind in ENCODERS}
+    if read:
+        usual = {tensor_name(name): ENCODERS[kind][0] for name, kind in read.items()}
+        others = dict.fromkeys(other for kind in read.values() for other in ENCODERS[kind][1:])
+        out.entry("encoders", usual, f"what reads it; or {', '.join(others)}", depth=2)
     out.entry("hidden", [32, 32] if few else [64, 32], "widths of the hidden layers", depth=2)
     width = 16 if few else 32 if size.rows < SMALL else 64
     out.entry("width", width, "of what a word, a name or a step of a sequence becomes", depth=2)
@@ -132,16 +170,33 @@ def _write_gates(
     write_gates(out, size, found, classes=dict(classes), rejected=rejected)
 
 
-def _notes(delivery: LocalFiles, proposal: Proposal, label: Label, table: pa.Table) -> list[str]:
-    notes = [f"label {label.name!r} ({label.reason})"]
+def _write_gates_of_labels(
+    out: Commented, table: pa.Table, proposal: Proposal, size: Size, rejected: float
+) -> list[str]:
+    """A floor for each label that has the rows to be judged by; what a person should know of the others."""
+    labels = proposal.schema.labels
+    some = table.take(pa.array(some_of(len(table))))
+    whole, each, few = bars_of_labels(features_of(some, proposal.schema), some, labels, test_rows=size.test_rows)
+    margin = margin_of(rarest(table, labels, test_rows=size.test_rows))
+    classes = Counter(name for row in table[LABEL].to_pylist() for name in row or ())
+    write_gates(out, size, whole, classes=dict(classes), rejected=rejected, each=each, margin=margin)
+    if not few:
+        return []
+    return [f"labels that fewer than {FEWEST} test rows have or lack, so that none has a gate: {', '.join(few)}"]
+
+
+def _notes(delivery: LocalFiles, proposal: Proposal, table: pa.Table) -> list[str]:
+    label = proposal.label
+    several = f"labels {', '.join(map(repr, proposal.schema.labels))} (as asked)"
+    notes = [several if label is None else f"label {label.name!r} ({label.reason})"]
     notes += [f"{name!r} {words}: it is no input" for name, words in proposal.suspects.items()]
     notes += [f"{name!r} is not used: {words}" for name, words in proposal.open.items()]
     notes += [f"{name!r} is no field: {words}" for name, words in proposal.left_out.items()]
     aside = len(delivery.table) - len(table)
     if aside:
         notes.append(f"{aside:,} of {len(delivery.table):,} rows break a rule of the schema and are set aside")
-    counts = Counter(table[LABEL].to_pylist())
-    few = [one for one in label.classes if counts[one] < math.ceil(3 / 0.15)]
+    counts = Counter(table[LABEL].to_pylist()) if label is not None and label.classes else Counter[str]()
+    few = [one for one in (label.classes if label is not None else ()) if counts[one] < math.ceil(3 / 0.15)]
     if few:
         notes.append(f"classes with few rows, so that a side may lack one: {', '.join(few)}")
     if delivery.others:

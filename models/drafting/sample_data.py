@@ -193,7 +193,7 @@ def _tone(hertz: np.ndarray[Any, Any], rng: np.random.Generator) -> np.ndarray[A
 def _chord(hertz: tuple[int, int], rng: np.random.Generator) -> np.ndarray[Any, Any]:
     """(N,) of two tones, a little off and of any length within 0.08 to 0.2 s."""
     length = int(rng.uniform(0.08, 0.2) * RATE)
-    tones = sum(0.4 * _tone(np.full(length, one * rng.normal(1, 0.03)), rng) for one in hertz)
+    tones = sum(0.4 * _tone(np.full(length, one * rng.normal(1, 0.08)), rng) for one in hertz)
     return np.asarray(tones + rng.uniform(-0.15, 0.15, length))
 
 

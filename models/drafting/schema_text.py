@@ -37,6 +37,8 @@ def write_roles(out: Commented, schema: Schema, *, depth: int) -> None:
         name = getattr(schema, role)
         if name is not None:
             out.entry(role, name, why, depth=depth)
+    if schema.labels:
+        out.entry("labels", schema.labels, "what is learnt: whether a row has each of them", depth=depth)
     if schema.missing:
         out.entry("missing", schema.missing, 'means "not given" in every field', depth=depth)
 

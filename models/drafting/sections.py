@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mlratchet.models.drafting.baseline import Bar, margin_of
@@ -78,11 +78,12 @@ def write_training(out: Commented, size: Size) -> None:
 
 def write_gates(
     out: Commented, size: Size, bar: Bar, *, classes: Mapping[str, int], spread: float = 1.0,
-    rejected: float = 0.0,
+    rejected: float = 0.0, each: Sequence[Bar] = (), margin: float | None = None,
 ) -> None:  # fmt: skip
     """`gates`. `classes`: rows by class; `spread`: standard deviation of a number that is learnt; `rejected`: share of
-    the rows that were looked at which are set aside."""
-    margin = margin_of(size.test_rows)
+    the rows that were looked at which are set aside; `each`: floors beside that of `bar`, of a label each; `margin`:
+    None: of as many test rows as there are."""
+    margin = margin_of(size.test_rows) if margin is None else margin
     out.section("gates", "all must pass before a model is served")
     out.section("data", "the delivery", depth=1)
     fewest, most = max(1, size.rows // 2), max(0.05, math.ceil(150 * rejected) / 100)
@@ -95,17 +96,22 @@ def write_gates(
     floor = {"kind": "absolute", "metric": bar.metric, "minimum": bar.floor}
     out.section("candidate", "the model on test rows", depth=1)
     out.item(floor, f"{bar.words()}, on {size.words()}", depth=2)
+    floors = [({"kind": "absolute", "metric": one.metric, "minimum": one.floor}, one.words()) for one in each]
+    for one, words in floors:
+        out.item(one, words, depth=2)
     out.section("staging", "the packaged model, in a clean process", depth=1)
     parity = 0.0001 if classes else float(f"{max(1e-4, 1e-4 * spread):.1g}")
     out.item({"kind": "parity", "maximum_difference": parity}, "it answers as the trained one", depth=2)
     out.item({"kind": "latency", "quantile": "p95", "maximum_milliseconds": 100}, "one row", depth=2)
     out.section("champion", "against the model that serves", depth=1)
     out.item(floor, "small losses cannot add up below it", depth=2)
+    for one, _ in floors:
+        out.item(one, depth=2)
     same = {"kind": "non_inferiority", "metric": bar.metric, "margin": margin}
     out.item(same, _power(size, bar, margin), depth=2)
 
 
 def _power(size: Size, bar: Bar, margin: float) -> str:
-    if bar.metric == "r2":
+    if bar.metric in ("r2", "roc_auc_macro") or bar.metric.startswith("ndcg"):
         return f"at most {margin:g} worse; `ratchet validate` computes what can be shown once there is a champion"
     return f"an equally good model passes four times in five with {size.test_rows:,} test rows; more rows, less margin"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from mlratchet.models.drafting.delivery import LocalFiles
 from mlratchet.models.drafting.rows import draft_rows
 from mlratchet.models.drafting.schema_text import write_schema
 from mlratchet.models.drafting.sections import Size, write_gates, write_split, write_training
+from mlratchet.models.drafting.several_labels import infer_labels
 from mlratchet.models.errors import DataError
 from mlratchet.models.schema.infer import Proposal, infer
 from mlratchet.models.schema.roles import Label
@@ -32,9 +34,19 @@ class Usable:
     y: np.ndarray[Any, Any]  # (N,) names of classes, or numbers
 
 
-def draft_table(delivery: LocalFiles, name: str, label: str | None) -> tuple[str, list[str]]:
-    """The text and the notes. Raises ``DataError`` for a table without a label, or without a column to learn from."""
-    proposal = infer(delivery.table, label=label)
+def draft_table(
+    delivery: LocalFiles, name: str, labels: Sequence[str], rank: str | None = None
+) -> tuple[str, list[str]]:
+    """The text and the notes. `labels`: one that is learnt, or several that each say yes or no; `rank`: the column
+    whose rows are ranked against each other.
+
+    Raises ``DataError`` for a table without a label, or without a column to learn from.
+    """
+    if len(labels) > 1:
+        return draft_rows(delivery, infer_labels(delivery.table, labels), name)
+    proposal = infer(delivery.table, label=labels[0] if labels else None)
+    if rank is not None:
+        return draft_rows(delivery, proposal, name, rank=rank)
     if proposal.label is None:
         raise DataError(f"{delivery.files[0]}: no column can be a label; name one with --label")
     usable = usable_of(proposal, proposal.label)

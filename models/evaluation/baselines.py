@@ -52,10 +52,12 @@ class Baseline:
 
 
 def train_baseline(
-    store: ObjectStore, dataset: DatasetManifest, rows: Split, *, model: BaselineModel, learns: str, outputs: int
-) -> Baseline:
+    store: ObjectStore, dataset: DatasetManifest, rows: Split, *, model: BaselineModel, learns: str, outputs: int,
+    told: Sequence[str] = (),
+) -> Baseline:  # fmt: skip
     """Trained now, and asked about the test rows `rows`. `learns`: as
-    `Objective.linear_model`. `outputs`: classes or labels; 1 for a number.
+    `Objective.linear_model`. `outputs`: classes or labels; 1 for a number. `told`: columns of entities that the
+    candidate is not given; `bias` has a mean for each of them, too.
 
     Raises ``ConfigurationError`` where there is none for these rows, or its answer is none.
     """
@@ -64,11 +66,12 @@ def train_baseline(
         "model": model,
         "learns": learns,
         "outputs": outputs,
+        "told": list(told) if model == "bias" else [],
     }
-    told = children().call(TRAIN, asked, store=store, rights=LENT, time_limit_s=HOUR_S)
+    answer = children().call(TRAIN, asked, store=store, rights=LENT, time_limit_s=HOUR_S)
     try:
-        found = load_rows(store, str(told["rows"]))
-        counts = int(told["trained_on"]), int(told["of"]), float(told["penalty"])
+        found = load_rows(store, str(answer["rows"]))
+        counts = int(answer["trained_on"]), int(answer["of"]), float(answer["penalty"])
     except (KeyError, TypeError, ValueError) as error:
         raise ForeignCodeError(f"baseline {model}: its answer is none: {error}"[:300]) from error
     if found.ids != rows.ids or not np.array_equal(found.y, rows.y) or not np.isfinite(found.output).all():
@@ -84,29 +87,32 @@ def train_in_child(request: Mapping[str, Any], workplace: Workplace) -> dict[str
     store = workplace.objects
     sides = {side: [ShardRef.model_validate(ref) for ref in refs] for side, refs in request["splits"].items()}
     total = sum(ref.rows for ref in sides["train"])
-    x, y = sample_of(store, sides["train"], most=MOST_ROWS)
-    names = entities_of(x.specs) if request["model"] == "bias" else ()
+    x, y, columns = sample_of(store, sides["train"], most=MOST_ROWS, told=request["told"])
+    known = {name: codes_of(cells) for name, cells in columns.items()}
+    x = with_told(x, columns, known)
+    names = (*entities_of(x.specs), *known) if request["model"] == "bias" else ()
     if request["model"] == "bias" and not names:
-        raise ConfigurationError("baseline bias: needs tensors of entities, and there is none; write linear")
-    features = PlainFeatures.fitted(x, names=names)
-    chosen = sample_of(store, sides["validation"], most=MOST_ROWS // 4)
+        raise ConfigurationError("baseline bias: needs entities, and there is none; write linear")
+    features = PlainFeatures.fitted(x, names=tuple(dict.fromkeys(names)))
+    other, other_y, beside = sample_of(store, sides["validation"], most=MOST_ROWS // 4, told=request["told"])
+    chosen = features.matrix(with_told(other, beside, known)), other_y
     with threadpool_limits(1):  # on a busy machine more threads wait for each other; and its sums depend on them
-        fitted, penalty = best_fit(
-            request["learns"], (features.matrix(x), y), (features.matrix(chosen[0]), chosen[1]), request["outputs"]
-        )
+        fitted, penalty = best_fit(request["learns"], (features.matrix(x), y), chosen, request["outputs"])
     ids, targets, answers = list[str](), [], []
     for ref in sides["test"]:
         rows = read_shard(store, ref)
         ids += rows.ids
         targets.append(rows.y)
-        answers.append(fitted.answers(features.matrix(rows.x)))
+        answers.append(fitted.answers(features.matrix(with_told(rows.x, rows.columns, known))))
     outputs = RowOutputs(ids=ids, y=np.concatenate(targets), output=np.concatenate(answers).astype(np.float32))
     return {"rows": save_rows(store, outputs), "trained_on": len(x), "of": total, "penalty": penalty}
 
 
-def sample_of(store: ObjectStore, refs: Sequence[ShardRef], *, most: int, seed: int = 0) -> tuple[Inputs, Array]:
-    """At most `most` rows of a side, drawn by the seed, and fewer where they are wide. Raises ``DataError`` for a side
-    without rows."""
+def sample_of(
+    store: ObjectStore, refs: Sequence[ShardRef], *, most: int, seed: int = 0, told: Sequence[str] = ()
+) -> tuple[Inputs, Array, dict[str, list[str]]]:
+    """At most `most` rows of a side, drawn by the seed, and fewer where they are wide; their columns `told` beside
+    them. Raises ``DataError`` for a side without rows."""
     if not refs:
         raise DataError("baseline: a side of the dataset has no rows")
     width = max(1, dense_width(read_shard(store, refs[0]).x.specs))
@@ -114,6 +120,7 @@ def sample_of(store: ObjectStore, refs: Sequence[ShardRef], *, most: int, seed: 
     count = min(total, most, max(1, MOST_NUMBERS // width))
     places = np.sort(np.random.default_rng(seed).permutation(total)[:count])
     inputs, targets, at = [], [], 0
+    columns: dict[str, list[str]] = {name: [] for name in told}
     for ref in refs:
         own = places[(places >= at) & (places < at + ref.rows)] - at
         at += ref.rows
@@ -121,7 +128,20 @@ def sample_of(store: ObjectStore, refs: Sequence[ShardRef], *, most: int, seed: 
             rows = read_shard(store, ref)
             inputs.append(rows.x.take(own))
             targets.append(rows.y[own])
-    return Inputs.concat(inputs), np.concatenate(targets)
+            for name, cells in columns.items():
+                cells += [rows.columns[name][place] for place in own]
+    return Inputs.concat(inputs), np.concatenate(targets), columns
+
+
+def codes_of(cells: Sequence[str]) -> dict[str, int]:
+    """A code from 1 on for each cell that occurs: 0 is for what did not."""
+    return {cell: code for code, cell in enumerate(dict.fromkeys(cells), start=1)}
+
+
+def with_told(x: Inputs, columns: Mapping[str, Sequence[str]], known: Mapping[str, Mapping[str, int]]) -> Inputs:
+    """The inputs and, by the names of their columns, the codes of the entities that were told beside them."""
+    told = {name: np.array([codes.get(cell, 0) for cell in columns[name]]) for name, codes in known.items()}
+    return Inputs({**x.columns, **told}) if told else x
 
 
 @dataclass(frozen=True, kw_only=True)

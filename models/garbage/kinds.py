@@ -43,7 +43,7 @@ EVIDENCE = (
 STUDIES = ("studies/",)  # of searches: they have their time, and what they name lives as long
 FOREVER = (
     "ledger/", "registrations/", "deployments/", "approvals/", "columns/", "adoptions/", "versions/", "holds/",
-    "retrains/", "canary/", "answers/",
+    "retrains/", "canary/", "answers/", "erasures/",
 )  # fmt: skip
 # how often rows have gated, which quarantine is the newest: kept forever, and what they name is not
 COUNTS = ("holdout/", "rejects/")

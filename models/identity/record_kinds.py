@@ -49,6 +49,7 @@ KINDS = (
     _kind("log-file", r"log/[^/]+/(feedback/)?chain/[^/]+/\d{8}\.json", "log"),
     _kind("log-rewrite", r"log/[^/]+/(feedback/)?rewrites/\d{8}\.json"),
     _kind("score", r"scores/[0-9a-f]{64}/(part-\d{6}-\d{6}|unit-\d{6}|manifest)\.json"),
+    _kind("erasure", r"erasures/[^/]+/\d{8}\.json"),
     _kind("label-request", r"label-requests/[^/]+/[^/]+\.json"),
 )
 
@@ -56,7 +57,7 @@ KINDS = (
 OF_RECORDS_ALONE = (
     "versions/", "datasets/", "snapshots/", "listings/", "readings/", "rejects/", "kept/", "registrations/", "gates/",
     "deployments/", "orders/", "adoptions/", "runs/", "findings/", "windows/", "holds/", "answers/", "retrains/",
-    "canary/", "label-requests/", "scores/",
+    "canary/", "label-requests/", "scores/", "erasures/",
 )  # fmt: skip
 OF_RECORDS_AND_OTHERS = ("work/", "studies/")  # whose other objects have no .json in their names
 BESIDE_WEAR = re.compile(r"^holdout/[^/]+/[^/]*\.json", re.DOTALL)  # deeper are uses of before they were a chain

@@ -32,7 +32,7 @@ Purpose = Literal[
     # signed records (`signed_records.py`)
     "claim", "result", "checkpoint", "upload", "dataset", "snapshot", "listing", "reading", "registration", "gate-run",
     "version", "deployment", "order", "wait", "report", "study", "wear", "invitation", "adoption", "finding", "window",
-    "hold", "answer", "retrain", "canary",
+    "hold", "answer", "retrain", "canary", "erasure",
     "log-file", "log-rewrite", "label-request", "log-hash", "score",
 ]  # fmt: skip
 KEY_BYTES = 32

@@ -106,12 +106,21 @@ def _outputs(held: Sequence[AnsweredRequest]) -> Array | None:
 def told(one: AnsweredRequest) -> tuple[Any, ...]:
     """As `ToldAnswer` has it. What was refused is told without what the client sent: nobody checked it."""
     answered = one.status == 200 and one.rows is not None
-    return (
+    return (  # what is JSON already is not written once more: that would be most of what a log costs a server
         one.request_id, one.received_s, one.latency_ms, one.version or 0, one.generation or 0,
         one.variant or "champion", one.status, one.error[:ERROR_CHARACTERS] or None, one.client_key, one.replayed,
         len(one.rows) if answered and one.rows is not None else 1,
-        one.instances if answered else None, one.predictions if answered else None,
+        (one.instances if one.written is None else orjson.Fragment(one.written)) if answered else None,
+        (one.predictions if one.said is None else orjson.Fragment(one.said)) if answered else None,
     )  # fmt: skip
+
+
+def _told_answer(*said: Any) -> ToldAnswer:
+    """As it was told; of whole bodies of HTTP, what is in them."""
+    *facts, instances, predictions = said
+    instances = instances["instances"] if isinstance(instances, dict) else instances
+    predictions = predictions["predictions"] if isinstance(predictions, dict) else predictions
+    return ToldAnswer(*facts, instances, predictions)
 
 
 def blocks_of(said: dict[str, Any], numbers: memoryview) -> Iterator[Block]:
@@ -130,7 +139,7 @@ def blocks_of(said: dict[str, Any], numbers: memoryview) -> Iterator[Block]:
 
     try:
         for block in said["blocks"]:
-            answers = [ToldAnswer(*one) for one in block["answers"]]
+            answers = [_told_answer(*one) for one in block["answers"]]
             rows = sum(one.rows for one in answers)
             prepared = taken(block["prepared"], rows) if "prepared" in block else None
             output = taken(block["output"], rows) if "output" in block else None

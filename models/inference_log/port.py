@@ -40,6 +40,16 @@ class AnsweredRequest(Protocol):
         ...
 
     @property
+    def written(self) -> bytes | None:
+        """JSON that says what the instances are, a list or ``{"instances": [...]}``; None: nobody has it."""
+        ...
+
+    @property
+    def said(self) -> bytes | None:
+        """JSON with what the client got, ``{"predictions": [...], ...}``; None: nobody has it."""
+        ...
+
+    @property
     def rows(self) -> Inputs | None:
         """As the model took them."""
         ...

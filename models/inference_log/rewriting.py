@@ -11,7 +11,8 @@ import datetime as dt
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -44,6 +45,12 @@ class Erased:
     files: int = 0
     request_ids: tuple[str, ...] = ()
     media: int = 0  # pictures and sounds that were stored whole
+    problems: tuple[str, ...] = ()  # why others may be left
+
+
+class _Hit(NamedTuple):
+    record: VerifiedLogFile
+    theirs: pa.Table
 
 
 class Rewriter:
@@ -75,14 +82,34 @@ class Rewriter:
         self.sweep()
         return rows
 
+    def find(self, column: str, values: Sequence[str]) -> Erased:
+        """What `erase` would take out, and why it would not be sure that this is all. Nothing is changed."""
+        found, problems = self._hits(column, values)
+        return replace(_told(found, media=0), problems=tuple(problems))
+
     def erase(self, column: str, values: Sequence[str]) -> Erased:
         """Take every row out whose `column` is one of the values. Raises ``SecurityError`` where the log is not whole:
         nobody could say that all was found."""
+        found, problems = self._hits(column, values)
+        changed = [
+            (one.record, self._written(one.record.said, self._without(one.record, column, values), at))
+            for at, one in enumerate(found)
+        ]
+        for at in range(0, len(changed), MOST_RECORDS):
+            self._publish("erased", changed[at : at + MOST_RECORDS])
+        media = self._delete_media({name for one in found for name in _media_of(one.theirs)})
+        self.sweep()
+        rows = sum(one.theirs.num_rows for one in found)
+        if problems:
+            raise SecurityError(
+                f"{rows} rows are erased, but the log is not whole, and others may be left: {'; '.join(problems[:5])}"
+            )
+        return _told(found, media=media)
+
+    def _hits(self, column: str, values: Sequence[str]) -> tuple[list[_Hit], list[str]]:
+        """Files with such rows, and what is wrong with the log."""
         records, problems = self._records()
-        rows = files = 0
-        request_ids: set[str] = set()
-        digests: set[str] = set()
-        changed: list[tuple[VerifiedLogFile, LogFile]] = []
+        found: list[_Hit] = []
         for record in records:
             if not record.said.object:
                 continue
@@ -91,24 +118,16 @@ class Rewriter:
             except UnreadableFileError as error:
                 problems.append(str(error))
                 continue
-            hit = pc.is_in(table[column], pa.array(values, pa.string()))
-            found = table.filter(hit)
-            if found.num_rows == 0:
+            if column not in table.column_names:  # a field that was not logged then
                 continue
-            rows, files = rows + found.num_rows, files + 1
-            request_ids |= set(found["request_id"].to_pylist())
-            digests |= _media_of(found)
-            kept = table.filter(pc.invert(hit))
-            changed.append((record, self._written(record.said, kept, len(changed))))
-        for at in range(0, len(changed), MOST_RECORDS):
-            self._publish("erased", changed[at : at + MOST_RECORDS])
-        media = self._delete_media(digests)
-        self.sweep()
-        if problems:
-            raise SecurityError(
-                f"{rows} rows are erased, but the log is not whole, and others may be left: {'; '.join(problems[:5])}"
-            )
-        return Erased(rows=rows, files=files, request_ids=tuple(sorted(request_ids)), media=media)
+            theirs = table.filter(_is_one_of(table[column], values))
+            if theirs.num_rows:
+                found.append(_Hit(record, theirs))
+        return found, problems
+
+    def _without(self, record: VerifiedLogFile, column: str, values: Sequence[str]) -> pa.Table:
+        table = read_file(self._store, record.said)  # once more: one file is in memory at a time
+        return table.filter(pc.invert(_is_one_of(table[column], values)))
 
     def _records(self) -> tuple[list[VerifiedLogFile], list[str]]:
         walk = walk_chains(
@@ -227,6 +246,16 @@ class Rewriter:
 
     def _is_this_log(self, key: str) -> bool:
         return self._holds == "feedback" or not key.startswith(folder_of(self._pipeline, "feedback"))
+
+
+def _is_one_of(column: pa.ChunkedArray, values: Sequence[str]) -> pa.ChunkedArray:
+    return pc.fill_null(pc.is_in(pc.cast(column, pa.string()), pa.array(values, pa.string())), False)
+
+
+def _told(found: Sequence[_Hit], *, media: int) -> Erased:
+    request_ids = {request for one in found for request in one.theirs["request_id"].to_pylist()}
+    rows = sum(one.theirs.num_rows for one in found)
+    return Erased(rows=rows, files=len(found), request_ids=tuple(sorted(request_ids)), media=media)
 
 
 def _day(said: LogFile) -> float:

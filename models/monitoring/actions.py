@@ -142,6 +142,7 @@ def decide(
     history: Iterable[FindingAnswer],
     *,
     windows: Sequence[SeenWindow] = (),
+    under_way: str = "",
     now_s: float,
 ) -> list[FindingAnswer]:
     """What is to be done about new findings: an answer for each that a rule fits, oldest window first.
@@ -151,6 +152,7 @@ def decide(
         rules: Of the pipeline.
         history: Every answer so far, for cooldown and budget.
         windows: The newest windows, oldest first, for rules over several.
+        under_way: What may replace the champion already; a retrain is withheld meanwhile.
         now_s: Seconds since the epoch.
 
     A finding whose rule over several windows may still come true has no answer yet: it is decided about later.
@@ -166,7 +168,8 @@ def decide(
         acts: dict[Action, Act] = {}
         withheld: list[str] = []
         for rule in fitting:
-            why = _against(rule, finding, [*past, *made], windows, now_s)
+            why = under_way if rule.do == "retrain" else ""
+            why = why or _against(rule, finding, [*past, *made], windows, now_s)
             if why:
                 withheld.append(f"{rule.do}: {why}")
             else:

@@ -14,6 +14,7 @@ from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.pipeline.names import composed, refuse_guessed_names, refuse_guessed_schema
 from mlratchet.models.pipeline.reading import Lines, Loader, parse_yaml, read_text, validated
 from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.preparation.section import PreparationSection
 from mlratchet.models.schema.fields import Schema
 from mlratchet.models.workloads.loading import workload_parameters
 
@@ -96,6 +97,14 @@ def plain_schema(schema: Mapping[str, Any]) -> Mapping[str, Any]:
         return schema  # what is wrong there is told when the file is validated
 
 
+def whole_preparation(section: Any) -> Any:
+    """The same document, whether it was written by hand or published: a revision that is read again is itself."""
+    try:
+        return section and PreparationSection.model_validate(section).model_dump(mode="json")
+    except ValueError:
+        return section  # as above
+
+
 def fill_in_schema(document: dict[str, Any], folder: Path | None, lines: Lines, where: str) -> None:
     """Read the schema file that a document names, hand schema and preparation to its workload where that takes them,
     and to its source the columns that they name: what is said once holds for all of them.
@@ -110,7 +119,7 @@ def fill_in_schema(document: dict[str, Any], folder: Path | None, lines: Lines, 
     if not isinstance(workload, dict) or not isinstance(workload.setdefault("parameters", {}), dict):
         return  # what is wrong there is told when it is validated
     if takes_a_schema(str(workload.setdefault("use", OVER_A_SCHEMA)), workload["parameters"]):
-        said = {"schema": plain_schema(schema), "preparation": document.get("preparation")}
+        said = {"schema": plain_schema(schema), "preparation": whole_preparation(document.get("preparation"))}
         workload["parameters"] |= {name: value for name, value in said.items() if value is not None}
     if isinstance(source, dict) and source.get("format") in TABLES:
         for role, option in ROLES.items():

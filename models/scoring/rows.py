@@ -209,15 +209,38 @@ class RequestRows:
         rows = most_instances(self._signature)
         for start in range(0, raw.num_rows, rows):
             part = raw.slice(start, rows)
+            if self._kind == "table" and self._signature.input.dtype == "float32":
+                fits, x = self._plain(part)
+                yield from self._told(x, part.filter(pa.array(fits))[WHERE].to_pylist(), ids, y, at)
+                part = part.filter(pa.array(~fits))  # which value is wrong, says who reads a request
             places = part[WHERE].to_pylist()
             kept: list[int] = []
             for one in self._fitting(self._instances(part), places, kept):
                 if isinstance(one, Reject):
                     yield one
-                    continue
-                where = [places[number] for number in kept]
-                learnt = y[[at[place] for place in where]] if y is not None else None
-                yield FittingRows(x=one, where=where, ids=[ids.get(place, place) for place in where], y=learnt)
+                else:
+                    yield from self._told(one, [places[number] for number in kept], ids, y, at)
+
+    def _told(
+        self, x: Inputs, where: list[str], ids: Mapping[str, str], y: Array | None, at: Mapping[str, int]
+    ) -> Iterator[FittingRows]:
+        if where:
+            learnt = y[[at[place] for place in where]] if y is not None else None
+            yield FittingRows(x=x, where=where, ids=[ids.get(place, place) for place in where], y=learnt)
+
+    def _plain(self, part: pa.Table) -> tuple[Array, Inputs]:
+        """(N,) which rows of a table of numbers a request may hold, and those as the model takes them: as `rows_of`
+        makes them, column by column."""
+        spec, defaults = self._signature.input, dict(self._signature.input.defaults)
+        columns = [one_array(part[name]).fill_null(defaults.get(name, math.nan)) for name in spec.columns]
+        wide = np.column_stack([np.asarray(one, dtype=np.float64) for one in columns])
+        fits: Array = (np.abs(wide) <= float(np.finfo(spec.dtype).max)).all(axis=1)
+        if spec.value_range is not None:
+            fits &= ((wide >= spec.value_range[0]) & (wide <= spec.value_range[1])).all(axis=1)
+        for name, low, high in self._signature.ranges:
+            column = wide[:, spec.columns.index(name)]
+            fits &= (column >= low) & (column <= high)
+        return fits, Inputs({ONE: wide[fits].astype(np.float32)})
 
     def _instances(self, part: pa.Table) -> list[Any]:
         """As a request holds them. Raises ``DataError`` for a table that lacks a column."""

@@ -99,7 +99,9 @@ class Answering:
         seconds_spent = time.perf_counter() - asked.began
         self._metrics.answered(answers.predictions, asked.version, asked.variant_name, seconds_spent)
         answer = {"predictions": answers.predictions, "version": asked.variant.predictor.version}
-        return json_reply(answer, 200, [version_header(asked.version)])
+        reply = json_reply(answer, 200, [version_header(asked.version)])
+        asked.said = reply.body
+        return reply
 
     async def _answered(self, asked: Asked, held: Held, until_s: float) -> Answers:
         """What the model says, as long as somebody waits for it."""
@@ -135,7 +137,7 @@ class Answering:
         here = predictor.preparer is None and signature.input.kind != "image"
         if len(body) <= SHORT_BYTES and here:
             content = read_request(body, signature, content_type)
-            asked.instances = content.instances
+            asked.instances, asked.written = content.instances, content.written
             if content.rows is not None or not predictor.prepares_together:
                 return rows_of_content(content, signature)
             with content.told():
@@ -188,9 +190,11 @@ class Answering:
             error=asked.error,
             client_key=asked.client_key,
             instances=instances if isinstance(instances, list) else None,
+            written=asked.written,
             rows=asked.rows,
             output=asked.answers.output if asked.answers is not None else None,
             predictions=asked.answers.predictions if asked.answers is not None else None,
+            said=asked.said,
             replayed=asked.replayed,
         )
 

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 
 from mlratchet.models.serving.admission import RETRY_AFTER_S
 from mlratchet.models.serving.config import ServingConfig
-from mlratchet.models.serving.endpoint import EXPLAIN, PREDICT, Endpoint, Page
+from mlratchet.models.serving.endpoint import EXPLAIN, PREDICT, RELOAD, Endpoint, Page
+from mlratchet.models.serving.feedback import FEEDBACK
 from mlratchet.models.serving.hosts import AllowedHosts
+from mlratchet.models.serving.list_page import CSS, STYLE, list_page, wants_a_page
 from mlratchet.models.serving.metrics import TEXT, Metrics
 from mlratchet.models.serving.refusal import BadRequestError
 from mlratchet.models.serving.reply import Reply, json_reply, problem
@@ -26,7 +28,8 @@ SAFE_HEADERS = (
     (b"referrer-policy", b"no-referrer"),
 )
 READ_S = ServingConfig().read_seconds
-NEEDED: Mapping[str, TokenScope] = {EXPLAIN: "predict", "/feedback": "feedback"}  # paths below a pipeline's
+NEEDED: Mapping[str, TokenScope] = {EXPLAIN: "predict", FEEDBACK: "feedback", RELOAD: "admin"}
+"""By paths below a pipeline's."""
 STARTING = "the server is starting; what it serves is being looked up"
 NO_ENDPOINT = ""  # the label of what the process answers for itself
 
@@ -44,7 +47,8 @@ class ServingApp:
         self._by_path: dict[str, Endpoint] = {}  # of `/NAME/predict`: nearly all requests are these
         self._troubles = Troubles(lambda status: metrics.errors.labels(NO_ENDPOINT, status).inc())
         self._pages: Mapping[tuple[str, str], Page] = {
-            ("GET", "/"): self.health,
+            ("GET", "/"): self.list,
+            ("GET", STYLE): self.style,
             ("GET", "/health"): self.health,
             ("GET", "/ready"): self.ready,
             ("GET", "/metrics"): self.prometheus,
@@ -161,6 +165,16 @@ class ServingApp:
         name, slash, rest = path[1:].partition("/")
         endpoint = self._endpoints.get(name) if slash else None
         return (None, path, self._pages) if endpoint is None else (endpoint, f"/{rest}", endpoint.pages)
+
+    async def list(self, request: Request) -> ASGIApp:
+        """What is served, for people or as `/health`."""
+        facts = [one.facts() for _, one in sorted(self._endpoints.items())]
+        page = wants_a_page(request.headers.get("accept"))
+        return list_page(facts) if page else await self.health(request)
+
+    async def style(self, _: Request) -> ASGIApp:
+        """Of that page."""
+        return Reply(200, CSS.encode(), media=b"text/css; charset=utf-8")
 
     async def health(self, _: Request) -> ASGIApp:
         """Alive, and the facts of every pipeline."""

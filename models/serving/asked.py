@@ -34,8 +34,10 @@ class Asked:
         "received_s",
         "request_id",
         "rows",
+        "said",
         "status",
         "variant",
+        "written",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, request_id: str, path: str = "/predict") -> None:
@@ -45,6 +47,8 @@ class Asked:
         self.headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))  # of several of one name the first counts
         self.variant: Variant | None = None
         self.instances: list[Any] | None = None
+        self.written: bytes | None = None  # what the instances are, as the client wrote it in JSON
+        self.said: bytes | None = None  # the answer's body
         self.rows: Inputs | None = None
         self.answers: Answers | None = None
         self.status, self.error = 0, ""

@@ -6,7 +6,7 @@ Whoever looks reads the same: the run that watches it, the worker that resumes t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from mlratchet.models.config import StrictModel
@@ -63,6 +63,7 @@ class Looked:
     live: LiveEvidence
     results: tuple[CheckResult, ...]
     move: Move
+    arrived: LiveEvidence | None = None  # with what has come and is not complete yet
 
 
 def look(
@@ -111,8 +112,10 @@ def look(
     arrived, first_results = until(now_s)
     if any(one.verdict == "fail" for one in first_results):  # a bad one is not given clients until all is complete
         live, results = arrived, first_results
+    else:  # each check sends back by the one reading and passes by the other: neither is wrong more often for it
+        results = tuple(replace(one, verdict="inconclusive") if one.verdict == "fail" else one for one in results)
     move = next_move(watch.canary, entry, live, results, now_s=now_s, arrived=arrived)
-    return Looked(live=live, results=results, move=move)
+    return Looked(live=live, results=results, move=move, arrived=arrived)
 
 
 def results_of(checks: tuple[LiveCheck, ...], live: LiveEvidence) -> tuple[CheckResult, ...]:

@@ -7,7 +7,7 @@ from typing import Literal
 from mlratchet.models.config import StrictModel
 from mlratchet.models.inference_log.config import LabelsConfig, LogConfig
 from mlratchet.models.promotion.canary.config import CanaryConfig
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 MOST_BYTES = "x-max-bytes"  # in the description of a server: of a request's body
 
@@ -17,6 +17,9 @@ class ServingConfig(StrictModel):
 
     process: Literal["shared", "own"] = "shared"
     """`shared`: one server process for all pipelines that say so; `own`: one for this pipeline alone."""
+    tls_port: int | None = Field(default=None, ge=1, le=65535, exclude_if=lambda value: value is None)
+    """Where a process of its own answers TLS, by the certificate of all servers; null: it answers this machine alone
+    once there is one."""
     max_batch_rows: int = Field(default=64, ge=1, le=65536)
     """Rows answered by one forward."""
     max_request_bytes: int = Field(default=8_000_000, ge=1024)
@@ -27,6 +30,9 @@ class ServingConfig(StrictModel):
     """A request that has not arrived whole by then is ended; of its header, a third of it."""
     threads: int = Field(default=1, ge=1, le=256)
     """Intra-op threads of the forward."""
+    compile: Literal["none", "aot"] = Field(default="none", exclude_if=lambda value: value == "none")
+    """`aot`: each server compiles the program for its own machine (AOTInductor; it needs a C++ compiler) while the
+    program serves, and goes over to it once both answer alike. Takes effect with the next version, and at a start."""
     defaults: dict[str, float] = Field(default_factory=dict)
     """Column of a table -> its value in a request that lacks it, for clients that do not know a new column yet."""
     ranges: dict[str, tuple[float, float]] = Field(default_factory=dict)
@@ -39,6 +45,12 @@ class ServingConfig(StrictModel):
     """What is written down of requests."""
     labels: LabelsConfig | None = Field(default=None, exclude_if=lambda value: value is None)
     """Labels that come later; null: through `/feedback` alone."""
+
+    @model_validator(mode="after")
+    def _its_own_port(self) -> ServingConfig:
+        if self.tls_port is not None and self.process != "own":
+            raise ValueError("tls_port: of a pipeline with `process: own`; others share RATCHET_SERVING_TLS_PORT")
+        return self
 
     @field_validator("ranges")
     @classmethod

@@ -12,7 +12,7 @@ from mlratchet.models.serving.asked import Asked
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.docs_page import files, page
 from mlratchet.models.serving.explaining.answering import Explaining
-from mlratchet.models.serving.feedback import FEEDBACK, Feedback, LabelSink, WhoAsks, nobody
+from mlratchet.models.serving.feedback import FEEDBACK, Feedback, LabelSink
 from mlratchet.models.serving.metrics import Metrics, PipelineMetrics
 from mlratchet.models.serving.observing import Observer
 from mlratchet.models.serving.openapi import openapi
@@ -27,7 +27,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 POLL_S = 0.02  # between two looks at what is under way
-PREDICT, EXPLAIN = "/predict", "/explain"
+PREDICT, EXPLAIN, RELOAD = "/predict", "/explain", "/reload"
 Page = Callable[[Request], Awaitable[ASGIApp]]
 
 
@@ -57,11 +57,11 @@ class Endpoint:
         router: Router | None = None,
         observer: Observer | None = None,
         log: EndpointLog | None = None,
-        who: WhoAsks = nobody,
+        reload: Callable[[], None] | None = None,
     ) -> None:
         """`router`: None: the champion and what is beside it in the slot; `observer`: is told of every answer, and of
-        what the shadow says; None: nobody is; `log`: where answers and labels are kept; `who`: says who brings
-        labels."""
+        what the shadow says; None: nobody is; `log`: where answers and labels are kept; `reload`: has the ledger
+        looked at now, whatever could not be loaded a moment ago."""
         self.name, self.slot, self.config = name, slot, config
         self._under_way = 0
         counts = PipelineMetrics(metrics, name)
@@ -89,7 +89,10 @@ class Endpoint:
         }
         """Method and path below the pipeline's -> who answers. `/predict` is not among them."""
         if log is not None:
-            self.pages = {**self.pages, ("POST", FEEDBACK): Feedback(log, who)}
+            self.pages = {**self.pages, ("POST", FEEDBACK): Feedback(log)}
+        self._reload = reload
+        if reload is not None:
+            self.pages = {**self.pages, ("POST", RELOAD): self.reload}
 
     @property
     def waiting(self) -> int:
@@ -169,7 +172,14 @@ class Endpoint:
         """OpenAPI."""
         current = self.slot.current
         signature, schema = (current.signature, current.answer_schema) if current else (None, None)
-        return json_reply(openapi(self.name, signature, self.config, schema))
+        also = {path for path in (FEEDBACK, RELOAD) if ("POST", path) in self.pages}
+        return json_reply(openapi(self.name, signature, self.config, schema, also=also))
+
+    async def reload(self, _: Request) -> ASGIApp:
+        """Look at the ledger now: who mended what kept a champion from being loaded need not wait for the next try."""
+        assert self._reload is not None, "the page is there only with it"
+        self._reload()
+        return json_reply({"version": self.slot.current.version if self.slot.current else None, "looking": True}, 202)
 
     async def docs(self, _: Request) -> ASGIApp:
         """The description for people."""

@@ -20,14 +20,6 @@ LABEL_CHARACTERS = 1000
 REQUEST_ID = re.compile(r"[0-9a-f]{32}")
 FIELDS = ("request_id", "row", "label")
 
-WhoAsks = Callable[[Request], str | None]
-"""The name of the token of scope `feedback` that a request brings; None: it brings none that counts."""
-
-
-def nobody(_: Request) -> str | None:
-    """Of a server for which no token was made."""
-    return None
-
 
 class LabelSink(Protocol):
     """Where labels go."""
@@ -40,12 +32,12 @@ class LabelSink(Protocol):
 class Feedback:
     """Of one pipeline."""
 
-    def __init__(self, sink: LabelSink, who: WhoAsks, *, clock: Callable[[], float] = time.time) -> None:
-        self._sink, self._who, self._clock = sink, who, clock
+    def __init__(self, sink: LabelSink, *, clock: Callable[[], float] = time.time) -> None:
+        self._sink, self._clock = sink, clock
 
     async def __call__(self, request: Request) -> Reply:
         """202 once the labels are on their way to the log: nothing is said about whether the requests are known."""
-        writer = self._who(request)
+        writer: str | None = request.scope.get("state", {}).get("token")  # as the application's door found it
         if writer is None:
             words = f"labels count from declared writers alone: bring a token of scope {SCOPE}"
             return problem("authorization", words, 401, [(b"www-authenticate", b"Bearer")])

@@ -87,6 +87,11 @@ class ChampionFollower:
         """The ledger may have moved: look at it now. From any thread."""
         self._woken.set()
 
+    def retry(self) -> None:
+        """What could not be loaded is tried now. From any thread."""
+        self._slot.next_try_at = None
+        self.wake()
+
     def stop(self) -> None:
         """After what is being loaded."""
         self.stopping.set()

@@ -10,7 +10,7 @@ from mlratchet.models.serving.routing import VariantName
 from mlratchet.models.tensors.named import Inputs
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)  # frozen, it costs every request twice as much to make
 class Answered:
     """One request and what came of it. What it did not get as far as is None. Nobody changes any of it."""
 
@@ -28,6 +28,8 @@ class Answered:
     rows: Inputs | None  # prepared, as the model takes them
     output: np.ndarray[Any, Any] | None  # (N, ...) float32, of the model
     predictions: list[dict[str, Any]] | None  # as the client was answered
+    written: bytes | None = None  # JSON that says what `instances` are, as `RequestContent` has it
+    said: bytes | None = None  # JSON that holds `predictions`: the body of the answer
     replayed: bool  # a request of our own, for want of traffic
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,10 @@ from mlratchet.models.serving.config import MOST_BYTES, ServingConfig
 from mlratchet.models.serving.deadline import HEADER, LONGEST_MS
 from mlratchet.models.serving.examples import example_schema
 from mlratchet.models.serving.explaining.described import explanation_schema
+from mlratchet.models.serving.feedback import FEEDBACK, LABEL_CHARACTERS
+from mlratchet.models.serving.feedback import MOST_BYTES as MOST_FEEDBACK_BYTES
 from mlratchet.models.serving.reading.described import other_bodies
-from mlratchet.models.serving.reading.limits import most_instances
+from mlratchet.models.serving.reading.limits import MAX_INSTANCES, most_instances
 from mlratchet.models.serving.reading.media import JSON
 from mlratchet.models.tensors.spec import TensorSpec
 
@@ -253,10 +255,73 @@ PARAMETERS: list[Json] = [
 ]
 
 
+RETRY: Json = {"retry-after": {"schema": {"type": "integer"}, "description": "seconds"}}
+
+
 def answer(words: str, schema: Json, headers: Json | None = None) -> Json:
     """One of the responses of an operation."""
     described: Json = {"x-request-id": {"schema": {"type": "string"}}, **(headers or {})}
     return {"description": words, "headers": described, "content": {"application/json": {"schema": schema}}}
+
+
+def _refused(*statuses: str, needs: str) -> Json:
+    told = {**REFUSALS, "403": f"The token has not the scope {needs}"}
+    return {status: answer(told[status], PROBLEM) for status in ("401", "403", "421", "500", *statuses)}
+
+
+LABEL: Json = {
+    "type": "object",
+    "required": ["request_id", "label"],
+    "additionalProperties": False,
+    "properties": {
+        "request_id": {"type": "string", "pattern": "^[0-9a-f]{32}$", "description": "x-request-id of the answer"},
+        "row": {"type": "integer", "minimum": 0, "maximum": MAX_INSTANCES - 1, "default": 0},
+        "label": {
+            "description": "what is true of that instance",
+            "anyOf": [
+                {"type": "string", "minLength": 1, "maxLength": LABEL_CHARACTERS},
+                {"type": "number"},
+                {"type": "boolean"},
+            ],
+        },
+    },
+}
+LABELS: Json = {
+    "type": "object",
+    "required": ["labels"],
+    "additionalProperties": False,
+    "properties": {"labels": {"type": "array", "minItems": 1, "maxItems": MAX_INSTANCES, "items": LABEL}},
+}
+OPERATIONS: dict[str, Json] = {
+    FEEDBACK: {
+        "summary": "Tell what turned out to be true of answers",
+        "description": f"At most {MOST_FEEDBACK_BYTES} bytes. Nothing is said about whether the requests are known.",
+        "operationId": "feedback",
+        "security": [{"token": []}],
+        "requestBody": {"required": True, "content": {JSON: {"schema": {"anyOf": [LABELS, LABEL]}}}},
+        "responses": {
+            "202": answer("They are on their way to the log", {
+                "type": "object", "required": ["accepted"], "properties": {"accepted": {"type": "integer"}},
+            }),
+            **_refused("413", "422", needs="feedback"),
+            "503": answer("There is no room for labels", PROBLEM, RETRY),
+        },
+    },
+    "/reload": {
+        "summary": "Look at the ledger now",
+        "description": "A champion that could not be loaded is tried at once; /health says what came of it.",
+        "operationId": "reload",
+        "security": [{"token": []}],
+        "responses": {
+            "202": answer("It is being looked at", {
+                "type": "object", "required": ["version", "looking"],
+                "properties": {"version": {"type": ["integer", "null"]}, "looking": {"type": "boolean"}},
+            }),
+            **_refused(needs="admin"),
+        },
+    },
+}  # fmt: skip
+"""Of paths that not every server has."""
 
 
 def openapi(
@@ -264,8 +329,9 @@ def openapi(
     signature: Signature | None,
     config: ServingConfig,
     answer_schema: Mapping[str, Any] | None = None,
+    also: Collection[str] = (),
 ) -> Json:
-    """The whole description. `answer_schema`: see `prediction`."""
+    """The whole description. `answer_schema`: see `prediction`; `also`: paths that not every server has."""
     version: Json = {"x-model-version": {"schema": {"type": "string"}, "description": "who answered"}}
     reply = {
         "type": "object",
@@ -275,8 +341,7 @@ def openapi(
             "version": {"type": "integer"},
         },
     }
-    retry: Json = {"retry-after": {"schema": {"type": "integer"}, "description": "seconds"}}
-    busy = answer("No champion is loaded yet, or too many requests are waiting", PROBLEM, version | retry)
+    busy = answer("No champion is loaded yet, or too many requests are waiting", PROBLEM, version | RETRY)
     others = other_bodies(signature) if signature is not None else {}
     in_json = {"schema": request(signature), "example": example(signature)}
     content = {JSON: in_json, **others}
@@ -319,11 +384,12 @@ def openapi(
         "paths": {
             "/predict": {"post": predict},
             "/explain": {"post": explain},
+            **{path: {"post": operation} for path, operation in OPERATIONS.items() if path in also},
             "/health": page("Alive, and what it serves", "health", {"200": answer("Facts", HEALTH)}),
             "/ready": page(
                 "Whether a champion is loaded",
                 "ready",
-                {"200": answer("It is", READY), "503": answer("It is not", READY, retry)},
+                {"200": answer("It is", READY), "503": answer("It is not", READY, RETRY)},
             ),
         },
     }

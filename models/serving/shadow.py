@@ -91,6 +91,7 @@ def shadowed(answered: Answered, candidate: Predictor) -> Answered:
         rows=None,
         output=None,
         predictions=None,
+        said=None,
     )
     began = time.perf_counter()
     try:

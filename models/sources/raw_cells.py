@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 DIGITS = 32  # hexadecimal, of SHA-256: 128 bits tell rows apart
-ESCAPED = r'["\\\x00-\x1f]'  # characters that JSON does not hold as they are
+ESCAPED = frozenset(b'"\\') | frozenset(range(0x20))  # bytes of characters that JSON does not hold as they are
 
 
 def cells_digest(values: Mapping[str, str], names: Iterable[str]) -> str:
@@ -48,10 +49,30 @@ def json_of_text(column: pa.Array) -> pa.Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if pc.any(pc.match_substring_regex(column, ESCAPED)).as_py():
+    if holds_any(column, ESCAPED):
         told = [None if one is None else json.dumps(one, ensure_ascii=False) for one in column.to_pylist()]
         return pa.array(told, pa.string())
     return pc.binary_join_element_wise(pa.scalar('"'), column, pa.scalar('"'), pa.scalar(""))
+
+
+def holds_any(cells: pa.Array, wanted: frozenset[int]) -> bool:
+    """Whether a byte of any cell (text) is one of these; it may say so of what lies where a cell is null."""
+    import numpy as np
+
+    width = np.int64 if str(cells.type).startswith("large") else np.int32
+    buffers = cells.buffers()
+    if not len(cells) or buffers[2] is None:
+        return False
+    ends = np.frombuffer(buffers[1], width)[[cells.offset, cells.offset + len(cells)]]
+    return bool(_among(wanted)[np.frombuffer(buffers[2], np.uint8)[ends[0] : ends[1]]].any())
+
+
+@cache
+def _among(wanted: frozenset[int]) -> Any:
+    """By byte, whether it is one of these."""
+    import numpy as np
+
+    return np.isin(np.arange(256), sorted(wanted))
 
 
 def sha256_of_each(cells: pa.Array) -> list[str]:

@@ -6,6 +6,7 @@ Shape legend: N rows, P pieces.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -39,10 +40,12 @@ def by_piece(ends: Array, places: Array) -> Iterator[tuple[int, Array, Array]]:
     if int(places.max()) >= count or int(places.min()) < 0:
         raise IndexError(f"a row is out of range: got {int(places.min())} to {int(places.max())} of {count} rows")
     piece = np.searchsorted(ends, places, side="right")
-    order = np.argsort(piece, kind="stable")
-    for where in np.split(order, np.flatnonzero(np.diff(piece[order])) + 1):
-        number = int(piece[where[0]])
-        yield number, where, places[where] - (ends[number - 1] if number else 0)
+    order = np.argsort(piece.astype(np.uint16) if len(ends) < 1 << 16 else piece, kind="stable")  # short keys: by radix
+    piece, places = piece[order], places[order]
+    cuts = [0, *(np.flatnonzero(piece[1:] != piece[:-1]) + 1).tolist(), len(order)]
+    for at, end in pairwise(cuts):  # np.split costs more than the rows of a small batch
+        number = int(piece[at])
+        yield number, order[at:end], places[at:end] - (ends[number - 1] if number else 0)
 
 
 def stretches_of(ends: Array, at: int, end: int) -> Iterator[tuple[int, slice]]:
@@ -156,6 +159,8 @@ class ShardedInputs(Inputs):
     def take(self, indices: Any) -> Inputs:
         """See the base: a plain one, copied."""
         places = places_of(indices, len(self))
+        if not self._one.ragged:
+            return self._filled(places)
         parts = [(where, self._pieces.inputs(n).take(local)) for n, where, local in by_piece(self._pieces.ends, places)]
         if not parts:
             return self._one.rows(slice(0))
@@ -163,6 +168,19 @@ class ShardedInputs(Inputs):
         if len(parts) == 1:
             return whole
         return whole.take(np.argsort(np.concatenate([where for where, _ in parts]), kind="stable"))
+
+    def _filled(self, places: Array) -> Inputs:
+        """Each row is copied once, to where it belongs."""
+        found = {
+            name: np.empty((len(places), *one.shape[1:]), one.dtype)
+            for name, one in self._one.columns.items()
+            if isinstance(one, np.ndarray)
+        }
+        for number, where, local in by_piece(self._pieces.ends, places):
+            columns = self._pieces.inputs(number).columns
+            for name, column in found.items():
+                column[where] = columns[name][local]  # type: ignore[index]  # none is ragged
+        return Inputs(found)
 
     def rows(self, part: slice) -> Inputs:
         """See the base: a plain one, copied."""

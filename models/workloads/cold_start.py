@@ -37,6 +37,16 @@ def cold_columns(schema: Schema, section: PreparationSection) -> Mapping[str, st
     return {COLD + name: tensor_name(name) for name in names if COLD + name not in schema.fields}
 
 
+def entities_beside(about: ExampleSpec | None) -> tuple[str, ...]:
+    """Entities that travel with a row and are no input: who is asked for, where a model is told what they did."""
+    if about is None:
+        return ()
+    schema = Schema.model_validate_json(about.schema)
+    return tuple(
+        name for name in carried_fields(schema) if (one := schema.fields[name]).kind == "entity" and not one.input
+    )
+
+
 def with_cold_start(rows: Split, about: ExampleSpec | None) -> Split:
     """The rows with a column per entity: `yes` where it is in the cold-start bucket, as nobody, or too few, of the
     training rows have it."""

@@ -24,7 +24,7 @@ from mlratchet.models.schema.fields import Field, Schema
 from mlratchet.models.schema.kinds import type_of
 from mlratchet.models.schema.reject import Reject
 from mlratchet.models.schema.request import as_json
-from mlratchet.models.sources.raw_cells import json_of_text
+from mlratchet.models.sources.raw_cells import holds_any, json_of_text
 from mlratchet.models.sources.record import ExampleSpec
 from mlratchet.models.sources.stored_examples import EXAMPLE, documents_of
 from mlratchet.models.tensors.named import Inputs, Ragged
@@ -49,17 +49,25 @@ def _json_of(column: pa.Array, field: Field) -> pa.Array:
     """Every value as JSON; null where there is none."""
     if pa.types.is_floating(column.type):
         given = column.drop_null().to_numpy(zero_copy_only=False)
-        told = orjson.dumps(given, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].decode().split(",") if len(given) else []
-        return _scattered(told, column)
+        return _scattered(_parted(orjson.dumps(given, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]), column)
     if pa.types.is_string(column.type):
         return json_of_text(column)
     told = [orjson.dumps(as_json(value, field)).decode() for value in column.drop_null().to_pylist()]
-    return _scattered(told, column)
+    return _scattered(pa.array(told, pa.string()), column)
 
 
-def _scattered(told: list[str], column: pa.Array) -> pa.Array:
+def _parted(listed: bytes) -> pa.Array:
+    """Numbers in JSON with a comma between each two, as texts."""
+    told = np.frombuffer(listed, np.uint8)
+    commas = np.flatnonzero(told == ord(","))
+    count = len(commas) + 1 if listed else 0
+    ends = np.append(commas, len(told))[:count] - np.arange(count)  # once no comma is among them
+    offsets = np.concatenate([[0], ends]).astype(np.int32)
+    return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(told[told != ord(",")]))
+
+
+def _scattered(found: pa.Array, column: pa.Array) -> pa.Array:
     """Texts of the values of a column, in the places of those."""
-    found = pa.array(told, pa.string())
     if not column.null_count:
         return found
     given = column.is_valid()
@@ -74,13 +82,14 @@ def told_cells(column: pa.Array, field: Field) -> pa.Array:
     return pa.array(["" if value is None else str(as_json(value, field)) for value in column.to_pylist()], pa.string())
 
 
+OWN = frozenset((0x1C, 0x1D, 0x1E, 0x1F, *range(0x80, 0x100)))  # blanks to Python alone, or more than ASCII
+
+
 def cells_as_text(column: pa.ChunkedArray) -> pa.Array:
     """Cells as they were delivered, without the blanks around them; of bytes their digest; nothing is empty."""
     cells = one_array(column)
-    if pa.types.is_string(cells.type) and pc.all(pc.string_is_ascii(pc.fill_null(cells, ""))).as_py() is not False:
-        text = pc.fill_null(cells, "")
-        if not pc.any(pc.match_substring_regex(text, "[\\x1c-\\x1f]")).as_py():  # blanks to Python alone
-            return pc.ascii_trim_whitespace(text)
+    if pa.types.is_string(cells.type) and not holds_any(cells, OWN):
+        return pc.ascii_trim_whitespace(pc.fill_null(cells, ""))
     return pa.array([_text(value) for value in cells.to_pylist()], pa.string())
 
 

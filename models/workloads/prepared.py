@@ -6,7 +6,7 @@ A child is lent the shards of examples and hands back arrays; whoever asked hold
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -33,6 +33,17 @@ Load = Callable[[], Inputs]  # reads the examples of one shard
 Shards = Mapping[str, Sequence[Load]]  # by side, in order
 
 
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What was prepared before, by a preparation that was fitted to the same: it is not prepared again."""
+
+    fitted_sha256: str = ""  # what it was fitted to
+    shards: frozenset[tuple[str, int]] = frozenset()  # (side, number)
+
+
+NOTHING_KNOWN = Known()
+
+
 class _Lent(ObjectsOnDisk):
     """Shards of examples, each read when it is asked for, and what is handed back."""
 
@@ -51,7 +62,8 @@ class Prepared(Sequence[Inputs]):
     """The shards of a side as tensors, each read when it is looked at. Raises ``ForeignCodeError`` for one that is
     none."""
 
-    def __init__(self, lent: ObjectsInMemory, names: Sequence[str], side: str) -> None:
+    def __init__(self, lent: ObjectsInMemory, names: Sequence[str | None], side: str) -> None:
+        """`names`: None of a shard that was known."""
         self._lent, self._names, self._side = lent, names, side
 
     def __len__(self) -> int:
@@ -64,7 +76,10 @@ class Prepared(Sequence[Inputs]):
     def __getitem__(self, at: int | slice) -> Inputs | list[Inputs]:
         if isinstance(at, slice):
             return [self[number] for number in range(*at.indices(len(self)))]
-        return _handed_back(self._lent, self._names[at])
+        name = self._names[at]
+        if name is None:
+            raise ForeignCodeError(f"preparation: shard {at} of the {self._side} side was not prepared")
+        return _handed_back(self._lent, name)
 
     def of(self, at: int, rows: int) -> Inputs:
         """Of the shard `at`, which has so many rows."""
@@ -74,20 +89,21 @@ class Prepared(Sequence[Inputs]):
         return found
 
 
-def fit_away(ref: WorkloadRef, shards: Shards) -> tuple[bytes, dict[str, Prepared]]:
-    """What the preparation was fitted to, and every shard prepared. Raises ``DataError`` for rows that it cannot be
-    fitted to, ``ForeignCodeError`` for an answer that is none."""
+def fit_away(ref: WorkloadRef, shards: Shards, known: Known = NOTHING_KNOWN) -> tuple[bytes, dict[str, Prepared]]:
+    """What the preparation was fitted to, and every shard prepared but those that are known. Raises ``DataError`` for
+    rows that it cannot be fitted to, ``ForeignCodeError`` for an answer that is none."""
     from mlratchet.models.preparation.base import State
 
     names = {side: [f"{side}-{at}" for at in range(len(loads))] for side, loads in shards.items()}
     lent = _Lent({name: load for side, loads in shards.items() for name, load in zip(names[side], loads, strict=True)})
-    told = children().call(
-        FIT, {**ref.model_dump(mode="json"), "shards": names}, store=lent, rights=LENT, time_limit_s=HOURS_6_S
-    )
+    skipped = [names[side][at] for side, at in sorted(known.shards)]
+    request = {**ref.model_dump(mode="json"), "shards": names, "known": known.fitted_sha256, "skipped": skipped}
+    told = children().call(FIT, request, store=lent, rights=LENT, time_limit_s=HOURS_6_S)
     try:
         fitted = lent.get(f"out/{told['fitted']}")
         State.from_bytes(fitted)
-        found = {side: Prepared(lent, [str(name) for name in told["inputs"][side]], side) for side in shards}
+        inputs = {side: [None if name is None else str(name) for name in told["inputs"][side]] for side in shards}
+        found = {side: Prepared(lent, inputs[side], side) for side in shards}
     except (KeyError, TypeError, ObjectNotFound, DataError) as error:
         raise ForeignCodeError(f"preparation: its answer is none: {error}"[:300]) from error
     for side, loads in shards.items():
@@ -139,10 +155,13 @@ def fit(request: Mapping[str, Any], workplace: Workplace) -> dict[str, Any]:
     def prepared(name: str) -> Inputs:
         return Inputs.concat([workload.plan.apply(table, state) for table in tables(name)])
 
-    return {
-        "fitted": _hand_back(workplace, state.to_bytes()),
-        "inputs": {side: [_hand_back_inputs(workplace, prepared(name)) for name in shards[side]] for side in shards},
-    }
+    fitted = _hand_back(workplace, state.to_bytes())
+    skipped = set(request["skipped"]) if fitted == request["known"] else ()
+
+    def told(name: str) -> str | None:
+        return None if name in skipped else _hand_back_inputs(workplace, prepared(name))
+
+    return {"fitted": fitted, "inputs": {side: [told(name) for name in shards[side]] for side in shards}}
 
 
 def apply(request: Mapping[str, Any], workplace: Workplace) -> str:

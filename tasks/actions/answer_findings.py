@@ -8,19 +8,22 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
-from mlratchet.models.errors import ConfigurationError, RatchetError
+from mlratchet.models.errors import ConfigurationError, RatchetError, SecurityError
 from mlratchet.models.fault_points import fault_point
 from mlratchet.models.ledger.entry import LedgerConflict
 from mlratchet.models.monitoring.actions import FindingAnswer, SeenWindow, decide
 from mlratchet.models.monitoring.answers import answers_of, publish_answer
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.finding import Finding, findings_of, load_finding
-from mlratchet.models.monitoring.retraining import request_retrain
+from mlratchet.models.monitoring.retraining import request_retrain, requests, runs_of
 from mlratchet.models.monitoring.window import windows_of
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
+from mlratchet.models.promotion.canary.chain import newest_canary
+from mlratchet.models.promotion.canary.verify import why_over
 from mlratchet.tasks.actions.roll_back import roll_back
-from mlratchet.tasks.actions.start_retrains import announce
+from mlratchet.tasks.actions.start_retrains import announce, has_ended, lives
 from mlratchet.tasks.support.because import reason_of
 from mlratchet.tasks.support.holds import hold_book
 from mlratchet.tasks.wiring import Adapters
@@ -58,7 +61,8 @@ def answer_findings(
     carry_out_again(adapters, [one for one in history if now - one.at_s < RECENT_S], {one.id: one for one in known})
     made = []
     windows = seen_windows(store, pipeline, config)
-    for answer in decide(fresh, config.actions, history, windows=windows, now_s=now):
+    busy = under_way(adapters, pipeline, now_s=now) if fresh else ""
+    for answer in decide(fresh, config.actions, history, windows=windows, under_way=busy, now_s=now):
         answer, ours = publish_answer(store, answer)
         fault_point("answer.after_publish")
         finding = next(one for one in fresh if one.id == answer.finding)
@@ -67,6 +71,24 @@ def answer_findings(
             tell(finding, answer)
         made.append(answer)
     return made
+
+
+def under_way(adapters: Adapters, pipeline: str, *, now_s: float) -> str:
+    """What may replace the champion already: a retrain that an earlier finding asked for, or a version in its canary.
+    Empty where nothing does."""
+    store, chain = adapters.store, adapters.ledger.chain(pipeline)
+    if chain.head is None:
+        return ""
+    for request in requests(store):
+        if (request.pipeline, request.champion) == (pipeline, chain.head.entry.generation):
+            runs = runs_of(store, request.finding)
+            if any(not has_ended(store, run) and lives(store, pipeline, run) for run in runs):
+                return f"the retrain because of finding {request.finding[:12]} is under way"
+    with suppress(SecurityError):  # one that cannot be relied on is followed by nobody
+        entry = newest_canary(store, pipeline)
+        if entry is not None and not why_over(entry, chain, now_s=now_s):
+            return f"version {entry.version} is in its canary"
+    return ""
 
 
 def seen_windows(store: ObjectStore, pipeline: str, config: MonitoringConfig) -> list[SeenWindow]:

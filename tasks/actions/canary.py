@@ -55,12 +55,13 @@ def show_canary(adapters: Adapters, pipeline: str) -> dict[str, Any]:
 
 def seen(looked: Looked) -> dict[str, Any]:
     """Of a look."""
-    live = looked.live
+    live, arrived = looked.live, looked.arrived or looked.live
     return {
         "live": {
             "requests": live.requests,
+            "arrived": arrived.requests,
             "minimum_requests": live.minimum_requests,
-            "shadowed": live.shadowed,
+            "shadowed": arrived.shadowed,
             "replayed": live.replayed,
             "until_s": live.until_s,
         },
@@ -87,8 +88,8 @@ def lines_of(told: dict[str, Any]) -> list[str]:
     if "live" in told:
         live = told["live"]
         lines.append(
-            f"  {live['requests']} of {live['minimum_requests']} live requests, {live['shadowed']} in the shadow, "
-            f"{live['replayed']} replayed"
+            f"  {live['requests']} of {live['minimum_requests']} live requests whose time is complete in the log, "
+            f"{live['arrived']} have come; {live['shadowed']} in the shadow, {live['replayed']} replayed"
         )
         lines += [f"  {one['verdict']:12}  {one['reason']}" for one in told["checks"]]
         lines.append(f"  next: {told['next']['do']}: {told['next']['why']}")

@@ -5,10 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from mlratchet.infra.artifact.converted import converted, tried_words
 from mlratchet.infra.artifact.fetch import fetch_artifact
 from mlratchet.infra.machine.atomic import write_atomically
 from mlratchet.infra.machine.temporary import temporary_folder
-from mlratchet.models.artifact.elsewhere import ABOUT, ENDINGS, FITTED, FORMS, To, handed_over, how_to_load, takes
+from mlratchet.models.artifact.elsewhere import (
+    ABOUT,
+    ENDINGS,
+    FITTED,
+    FORMS,
+    To,
+    handed_over,
+    how_to_load,
+    takes,
+)
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.models.nearest import nearest_hint
@@ -20,10 +30,11 @@ from mlratchet.tasks.wiring import Adapters
 
 
 def export_version(adapters: Adapters, pipeline: str, version: int, *, to: str, out: Path | None) -> dict[str, Any]:
-    """Write the bytes, and beside them what says what they take. Nothing of the version is executed.
+    """Write the bytes, and beside them what says what they take. Nothing of the version is executed here: a form that
+    is made of its program is made, and held against it, in a child.
 
     Raises ``SecurityError`` for signatures or bytes that do not hold, ``ConfigurationError`` for a form that there is
-    not and for a file that is there already.
+    not, or that answers otherwise than the program, and for a file that is there already.
     """
     if to not in FORMS:
         raise ConfigurationError(f"--to {to!r}: there is no such form; {nearest_hint(to, FORMS)}")
@@ -37,7 +48,8 @@ def export_version(adapters: Adapters, pipeline: str, version: int, *, to: str, 
     with temporary_folder("export") as folder:
         directory = Path(folder)
         manifest = fetch_artifact(adapters.bucket, record, directory)
-        made = handed_over(directory, form, name=pipeline, version=version)
+        other = converted(directory, form) if form == "onnx" or form == "torchscript" else None
+        made = handed_over(directory, form, name=pipeline, version=version, made=other)
         signature = Signature.from_json((directory / SIGNATURE).read_text())
     written = {file: made.data, about: made.about}
     if made.fitted is not None:
@@ -59,6 +71,7 @@ def export_version(adapters: Adapters, pipeline: str, version: int, *, to: str, 
         "load": how_to_load(file, form, signature),
         "takes": takes(signature),
         "prepared": made.fitted is not None,
+        "tried": tried_words() if other is not None else None,
     }
 
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from mlratchet.models.errors import ConfigurationError, RatchetError
+from mlratchet.models.identity.erasures import erased_objects
 from mlratchet.models.inference_log.reading import list_log
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.finding import (
@@ -206,6 +207,9 @@ def find_finding(adapters: Adapters, what: str) -> Finding:
     if len(what) < LEAST_DIGITS:
         raise ConfigurationError(f"{what!r}: expected {LEAST_DIGITS} or more digits of a finding's id")
     keys = [info.key for info in adapters.store.list(FINDINGS) if info.key.rpartition("/")[2].startswith(what)]
+    erased = [one for one in erased_objects(adapters.store) if f"/{FINDINGS}" in f"/{one}" and f"/{what}" in one]
+    if not keys and erased:
+        raise ConfigurationError(f"{what}: was erased on demand, with what it told of a person; it was not changed")
     if len(keys) != 1:
         words = f"{len(keys)} findings begin so; write more digits" if keys else "no finding begins so"
         raise ConfigurationError(f"{what}: {words}; `ratchet monitor NAME` lists them")

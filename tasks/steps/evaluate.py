@@ -32,6 +32,7 @@ from mlratchet.models.sources.record import Split
 from mlratchet.models.tensors.batch import Model, asked_by_name
 from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.training.cost import training_cost
+from mlratchet.models.workloads.cold_start import entities_beside
 from mlratchet.tasks.showing.mlflow_pages import show_evaluation
 from mlratchet.tasks.step import step
 from mlratchet.tasks.steps.train import Trained
@@ -239,6 +240,7 @@ def trained_baselines(
                 model=model,
                 learns=run.workload.objective.linear_model,
                 outputs=outputs,
+                told=entities_beside(run.workload.input_spec().example),
             )
         except (ConfigurationError, DataError) as error:
             missing[f"{model} baseline"] = str(error)

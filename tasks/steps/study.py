@@ -15,6 +15,8 @@ from mlratchet.models.training.config import CheckpointConfig
 from mlratchet.models.tuning.rows import write_search_dataset
 from mlratchet.models.tuning.space import Values, baseline, objective, overrides, require_tune, trial_spec
 from mlratchet.models.tuning.study import study_id
+from mlratchet.models.workloads.base import Workload
+from mlratchet.models.workloads.loading import load_workload
 from mlratchet.tasks.step import step
 from mlratchet.tasks.steps.train import initial_weights
 from mlratchet.tasks.support.beginning import names_of_parent
@@ -30,6 +32,7 @@ class Study:
 
     id: str
     tune: TuneConfig
+    workload: Workload  # before its preparation is fitted, as every trial's is compared with it
     metric: Metric
     rows: DatasetManifest
     baseline: Values
@@ -48,7 +51,7 @@ class Study:
 
     def spec_of(self, run: Run, values: Values) -> PipelineSpec:
         """The pipeline of a trial. Raises ``ConfigurationError`` when the values do not fit together."""
-        whole = trial_spec(run.spec, run.workload, values)
+        whole = trial_spec(run.spec, self.workload, values)
         train = whole.train.model_copy(
             update={"warm_start": self.parent_version or "none", "checkpoint": TRIAL_CHECKPOINTS, "nodes": 1}
         )
@@ -92,6 +95,7 @@ def open_study(run: Run, work: Work, dataset: DatasetManifest) -> Study:
             parent_version=parent.version if parent else None,
         ),
         tune=tune,
+        workload=load_workload(run.spec.workload.use, dict(run.spec.workload.parameters)),
         metric=objective(run.spec, run.workload),
         rows=rows,
         baseline=baseline(run.spec),

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from mlratchet.models.decisions.decision import digests_behind
+from mlratchet.models.identity.erasures import erased_objects
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from mlratchet.models.serving.contract import StoredRequest, load_requests
@@ -26,6 +27,9 @@ def requests_of(store: ObjectStore, entries: Sequence[LedgerEntry], version: int
     try:
         return load_requests(store, key, version)
     except ObjectNotFound:
+        if f"{store.bucket}/{key}" in erased_objects(store):
+            logger.warning("the requests of version %d's clients were erased on demand: none is asked again", version)
+            return []
         words = f"the requests that clients of version {version} send are gone ({store.bucket}/{key})"
         return [StoredRequest(name=words, body="", expect="answer")]  # nothing answers it: the contract fails, in words
 

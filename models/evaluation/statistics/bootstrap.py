@@ -158,10 +158,10 @@ def _without_error(quantity: Quantity) -> Confidence:
 def _rarest(quantity: Quantity) -> int:
     """Rows of the rarest class; over clusters what they are worth."""
     y = quantity.sides[0].y
-    if y.ndim > 2:  # a sequence or a set has no class
-        classes = [np.ones(len(y), dtype=bool)]
-    elif y.ndim == 2:  # each label is a class of its own, and so is its absence
+    if y.ndim == 2 and np.isin(y, (0, 1)).all():  # each label is a class of its own, and so is its absence
         classes = [mask for label in (y > 0).T for mask in (label, ~label)]
+    elif y.ndim > 1:  # a sequence or a set has no class
+        classes = [np.ones(len(y), dtype=bool)]
     else:
         classes = [y == label for label in np.unique(y)]
     return max(int(min(_worth(quantity, mask) for mask in classes if mask.any())), 1)

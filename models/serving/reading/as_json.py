@@ -21,10 +21,10 @@ def read_json(body: bytes, signature: Signature) -> RequestContent:
     document = json_of(body)
     if isinstance(document, dict):
         if is_one_example(document, signature):
-            return RequestContent(instances=[document], alone=True)
-        return RequestContent(instances=_instances_of(document))
+            return RequestContent(instances=[document], written=b"[%b]" % body, alone=True)
+        return RequestContent(instances=_instances_of(document), written=body)
     if isinstance(document, list) and document and takes_lists(signature):
-        return RequestContent(instances=[document], alone=True)
+        return RequestContent(instances=[document], written=b"[%b]" % body, alone=True)
     raise BadRequestError("body", f"expected an object with the field {ALL}, or one example")
 
 

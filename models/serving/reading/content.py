@@ -21,6 +21,8 @@ class RequestContent:
     """A list of instances; nothing of it is checked yet."""
     rows: Inputs | None = None
     """Rows that are checked: of a request that was written in an array."""
+    written: bytes | None = None
+    """JSON that says the same: the list of instances, or ``{"instances": [...]}``; where the client wrote it so."""
     alone: bool = False
     """Whether it is one example that stands for itself: errors then name its fields without ``instances[0]``."""
 

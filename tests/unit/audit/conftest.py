@@ -82,7 +82,7 @@ class World:
         """Of a version."""
         return f"{version:064x}" if self.name == "digits" else digest_bytes(f"{self.name} {version}".encode())
 
-    def register(self, version: int) -> Registration:
+    def register(self, version: int, **more: Any) -> Registration:
         """Artifact, manifest and record of a version."""
         names = ("data/model.pt2", "signature.json", "card.md")
         files = self.files or {name: f"{name} of version {version}".encode() for name in names}
@@ -93,12 +93,14 @@ class World:
             sizes_bytes={name: len(data) for name, data in files.items()},
         )
         publish_manifest(self.store, manifest)
-        record = Registration(
-            name=self.name, version=version, work_key=self.work_key(version), run_id="r", model_id=None,
-            source_uri=f"s3://{self.uploads.bucket}/{self._folder(version)}", manifest=manifest.model_dump(mode="json"),
-            manifest_digest=manifest.digest(), weights_key="k", weights_sha256="s", snapshot_id="s", dataset_id="d",
-            rows_key="r", revision=self.revision, parent_version=None, registered_s=0.0,
-        )  # fmt: skip
+        facts: dict[str, Any] = {
+            "name": self.name, "version": version, "work_key": self.work_key(version), "run_id": "r", "model_id": None,
+            "source_uri": f"s3://{self.uploads.bucket}/{self._folder(version)}", "weights_key": "k",
+            "weights_sha256": "s", "manifest": manifest.model_dump(mode="json"), "manifest_digest": manifest.digest(),
+            "snapshot_id": "s", "dataset_id": "d", "rows_key": "r", "revision": self.revision, "parent_version": None,
+            "registered_s": 0.0,
+        }  # fmt: skip
+        record = Registration(**facts | more)
         self.records[version] = record = publish_registration(RecordStore(self.store, self.keys), record)
         return record
 
@@ -128,7 +130,7 @@ class World:
             self.name, gate, result, version=evidence.version, work_key=record.work_key, champion_version=champion,
             digests={
                 "policy": publish_policy(self.store, self.policy), "evidence": freeze(self.store, evidence, basis),
-                "dataset": "d", "code": judging_source_digest(), **digests,
+                "dataset": record.dataset_id, "code": judging_source_digest(), **digests,
             },
             actor="ada", now_s=self.now_s, run_id="run", environment=environment(),
         )  # fmt: skip
@@ -141,10 +143,10 @@ class World:
         judged |= {"registration": record.digest()} if self.names_registration else {}
         return self.judge("champion", record, champion, **judged, **earlier)
 
-    def promote(self, version: int) -> LedgerEntry:
-        """A version from nothing to champion."""
+    def promote(self, version: int, **more: Any) -> LedgerEntry:
+        """A version from nothing to champion. `more`: of its registration."""
         entries = self.ledger.entries(self.name)
-        record = self.register(version)
+        record = self.register(version, **more)
         decision = self.gates(record, entries[-1].version if entries else None)
         return self.append(record, decision, len(entries))
 

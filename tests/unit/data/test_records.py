@@ -12,7 +12,7 @@ import pytest
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.data import preprocess
 from mlratchet.models.data.config import DataConfig
-from mlratchet.models.data.record_shards import rows_of_a_shard, target_counts, write_shards
+from mlratchet.models.data.record_shards import HeldSides, rows_of_a_shard, target_counts, write_shards
 from mlratchet.models.data.records import Records, Sorter, records_of
 from mlratchet.models.data.row_index import IndexDocument, entry_of
 from mlratchet.models.data.shards import write_shard
@@ -143,7 +143,7 @@ def test_shards_are_those_of_the_records_one_by_one(tmp_path: Path) -> None:
     expected, _ = as_before(found)
     records, _ = sorted_with(found, 30_000, tmp_path, named=True)
     store, data = MemoryStore("s"), DataConfig(rows_per_shard=64)
-    splits = write_shards(store, records, sides_of(records, data.split), lambda _side, _number: 64)
+    splits = write_shards(store, HeldSides(records, sides_of(records, data.split)), lambda _side, _number: 64)
     for side in SIDES:
         rows = [one for one in expected if side_of(one.group or one.id, data.split) == side]
         pieces = [rows[at : at + 64] for at in range(0, len(rows), 64)]

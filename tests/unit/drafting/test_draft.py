@@ -106,7 +106,7 @@ def test_any_small_table_gives_a_file_by_which_it_is_read(
         encoding=encoding,
     )
     try:
-        spec, records, aside = checked(file, label="das Ziel")
+        spec, records, aside = checked(file, labels=["das Ziel"])
     except DataError as error:  # the only way out: what is left tells the label
         told = str(error)
     else:
@@ -166,11 +166,11 @@ def test_what_breaks_a_rule_is_told_and_allowed_for(tmp_path: Path) -> None:
 
 
 def test_another_label_and_another_name(tmp_path: Path) -> None:
-    spec, _, _ = checked(shop(tmp_path), label="Menge", name="menge")
+    spec, _, _ = checked(shop(tmp_path), labels=["Menge"], name="menge")
     assert (spec.name, spec.source.prefix) == ("menge", "menge/")
     assert load_workload(spec.workload.use, dict(spec.workload.parameters)).task == "regression"
     with pytest.raises(DataError, match="did you mean 'Menge'"):
-        draft([shop(tmp_path)], label="Mnege")
+        draft([shop(tmp_path)], labels=["Mnege"])
     with pytest.raises(ConfigurationError, match="--name 'Große Menge': expected small letters"):
         draft([shop(tmp_path)], name="Große Menge")
 
@@ -215,7 +215,7 @@ def test_a_folder_of_pictures(tmp_path: Path) -> None:
     assert {name: one.kind for name, one in shown.fields.items()} == {"picture": "image", "label": "category"}
     assert shown.label == "label"
     with pytest.raises(DataError, match="the label of pictures is the folder"):
-        draft([folder], label="x")
+        draft([folder], labels=["x"])
     with pytest.raises(DataError, match="the pictures lie in 0 folders; expected one per class"):
         draft([folder / "Hund"])
 
@@ -245,7 +245,7 @@ def test_too_few_rows_and_nothing_to_learn_from_are_one_line(tmp_path: Path) -> 
         draft([ragged])
     few = written(tmp_path / "few.csv", ["x", "y"], [[f"{n}.5", "ab"[n // 3 % 2]] for n in range(10)])
     with pytest.raises(DataError, match="10 rows can be used; expected at least 40"):
-        draft([few], label="y")
+        draft([few], labels=["y"])
     words = written(tmp_path / "words.csv", ["a", "y"], [[f"{n % 7}er", ["a", "b"][n % 3 % 2]] for n in range(ROWS)])
     spec, records, _ = checked(words)
     assert len(records) == ROWS

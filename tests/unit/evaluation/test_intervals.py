@@ -31,6 +31,7 @@ from mlratchet.models.evaluation.statistics.clustered import ClusteredPairs
 from mlratchet.models.evaluation.statistics.exact_pairs import paired_share
 from mlratchet.models.evaluation.statistics.proportions import ExactBinomial
 from mlratchet.models.evaluation.statistics.quantity import Quantity
+from mlratchet.models.metrics.edits import CharacterErrorRate
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.objectives.naming import metrics_for
 from scipy import stats
@@ -273,6 +274,26 @@ def test_without_a_disagreement_the_rarest_label_bounds_a_mean_over_labels() -> 
         metrics_for("multi_label", ("often", "seldom"))["f1_macro"], a, replace(a, output=2 * a.output), confidence=0.9
     )
     assert "over 8 rows of the rarest class" in found.method
+
+
+def test_without_a_disagreement_a_sequence_is_no_set_of_labels() -> None:
+    """Its numbers are letters, whatever stands in the same place of another row."""
+    n = 200
+    y = np.full((n, 4), -1.0, dtype=np.float32)
+    y[:, 0], y[:3, 1] = np.arange(n) % 5, 2.0  # few rows have a second letter
+    found = paired_difference(_OfCodes(), *[RowOutputs(ids=[str(i) for i in range(n)], y=y, output=one)
+                                            for one in (y, y + 0.25)], confidence=0.9)  # fmt: skip
+    assert f"over {n} rows" in found.method
+
+
+class _OfCodes(CharacterErrorRate):
+    """Outputs and targets are codes; what is below 0 fills up."""
+
+    def said(self, output: np.ndarray) -> list[list[int]]:  # type: ignore[type-arg]
+        return [[int(one) for one in row if one >= 0] for row in output]
+
+    def wanted(self, y: np.ndarray) -> list[list[int]]:  # type: ignore[type-arg]
+        return self.said(y)
 
 
 def test_doubt_about_one_model_does_not_speak_of_two() -> None:

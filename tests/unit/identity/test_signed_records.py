@@ -57,6 +57,7 @@ NAMES = {
     "log-rewrite": "log/digits/rewrites/00000001.json",
     "label-request": "label-requests/digits/l.json",
     "score": f"scores/{'a' * 64}/part-000000-000000.json",
+    "erasure": "erasures/digits/00000001.json",
 }
 OURS = sorted(set(NAMES) - {"adoption", "log-file"})  # of the pipeline's key
 BODY = canonical_json({"said": "ä", "number": 0.1})

@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from mlratchet.models.inference_log.config import LogConfig
 from mlratchet.models.inference_log.frames import HEAD, NotAFrameError, answers_frame, blocks_of, pack, unpack
@@ -174,3 +175,13 @@ def test_words_count_wherever_they_stand() -> None:
     assert np.allclose(one, other)
     assert np.allclose(one, longer)
     assert not empty.any()
+
+
+@pytest.mark.parametrize("form", ['{"instances": %s}', " %s\n"])
+def test_what_is_json_already_is_told_as_it_was_written(form: str) -> None:
+    plain = answered(0, count=2)
+    written = (form % orjson.dumps(plain.instances).decode()).encode()
+    said = orjson.dumps({"predictions": plain.predictions, "version": 1})
+    other = replace(plain, instances=[{"speed": -1.0}] * 2, predictions=[{}] * 2, written=written, said=said)
+
+    assert through(other)[0].table.equals(through(plain)[0].table)

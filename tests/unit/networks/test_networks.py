@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 from mlratchet.models.networks.build import NetworkInput, NetworkOptions, build_network
+from mlratchet.models.training.warm_start import match_tensors
+from safetensors.torch import load, save
 from torch import nn
 
 NUMBERS = NetworkInput(name="numbers", kind="numbers", shape=(3,))
@@ -150,3 +152,17 @@ def test_networks_differ_in_name_and_kind() -> None:
     shapes = {name: [tuple(p.shape) for p in built(name)[0].parameters()] for name in NETWORKS}
     for one, other in itertools.combinations(shapes, 2):
         assert shapes[one] != shapes[other], (one, other)
+
+
+@pytest.mark.parametrize("name", ["small cnn", "resnet18", "vit"])
+def test_weights_of_a_file_are_taken_but_for_the_answer(name: str) -> None:
+    """As `ratchet import-weights` brings them, into a pipeline that asks for other classes."""
+    features, options = NETWORKS[name]
+    theirs = build_network(features, NetworkOptions(**options), 10)
+    ours = build_network(features, NetworkOptions(**options), 3)
+    merged, report = match_tensors(ours.state_dict(), load(save(theirs.state_dict())))
+    assert report.reshaped == ("head.weight", "head.bias")
+    assert report.new == ()
+    ours.load_state_dict(merged)
+    for (key, mine), given in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(mine, given[: len(mine)] if key.startswith("head.") else given), key

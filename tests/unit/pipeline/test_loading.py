@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.pipeline.loading import find_pipeline, parse_pipeline, read_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
+
+from tests.conftest import REPOSITORY
 
 
 @pytest.fixture
@@ -116,6 +119,19 @@ def test_revision_changes_with_any_threshold_and_not_with_comments(text: str) ->
     changed = parse_pipeline(text.replace("margin: 0.02", "margin: 0.021"), where="p")
     assert changed.revision() != base.revision()
     assert changed.policy_digest() != base.policy_digest()
+
+
+@pytest.mark.parametrize(
+    "file", sorted((REPOSITORY / "deployments" / "pipelines").rglob("*.yaml")), ids=lambda f: f.stem
+)
+def test_a_published_revision_is_itself_when_it_is_read_again(file: Path) -> None:
+    """Else what a run records of its pipeline is in no bucket, and nobody can look back at its versions."""
+    text = file.read_text()
+    for overrides in ((), ("train.seed=5",)):
+        spec = parse_pipeline(text, where=str(file), overrides=overrides)
+        again = parse_pipeline(json.dumps(spec.model_dump(mode="json")), where="published", published=True)
+        assert again == spec
+        assert again.revision() == spec.revision()
 
 
 def test_find_pipeline_offers_the_nearest_name(digits_file: Path) -> None:

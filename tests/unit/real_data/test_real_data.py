@@ -194,11 +194,12 @@ def test_small_packages_become_what_formats_read() -> None:
     )
     films = movielens({
         "x.inter": b"user_id:token\titem_id:token\trating:float\ttimestamp:float\n1\t2\t3\t4\n",
-        "x.item": b"item_id:token\tmovie_title:token_seq\n2\tOne, two\n",
-        "x.user": b"user_id:token\tage:token\n1\t24\n",
+        "x.item": b"item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n2\tOne, two\t\tWar\n",
+        "x.user": b"user_id:token\tage:token\tgender:token\toccupation:token\n1\t24\tM\twriter\n",
     })  # fmt: skip
     assert films["ratings/u.data"] == b"1\t2\t3\t4\n"
-    assert films["films/films.csv"] == b'item_id,movie_title\n2,"One, two"\n'
+    assert films["films/films.csv"] == b'item_id,movie_title,release_year,class\n2,"One, two",,War\n'
+    assert films["histories/ratings.csv"].splitlines()[1] == b"1,2,4,3,24,M,writer,War,,0,,,0,,,,yes"
     june = "usr/share/asterisk/sounds/fr_CA_f_June"
     spoken = prompts({f"{june}/digits/1.wav": b"RIFF", f"{june}/beep.wav": b"x"})
     assert list(spoken) == ["prompts.csv", "fr_june/digits/1.wav"]
@@ -215,7 +216,7 @@ READ = {
 """The options with which its format reads it, and how many examples that are."""
 EXPECTED = {
     "income": (1, 1_103_015), "letters": (1, 712_000), "shuttle": (1, 1_901_000), "diabetes": (1, 18_506),
-    "mnist": (5000, 1_385_000), "glosses": (1, 7_757_000), "prompts": (3769, 166_278_000), "movielens": (3, 2_069_000),
+    "mnist": (5000, 1_385_000), "glosses": (1, 7_757_000), "prompts": (3769, 166_278_000), "movielens": (4, 27_103_000),
     "peptides": (1, 274_600), "splice": (1, 431_713),
 }  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 from mlratchet.models.serving.app import ServingApp
@@ -141,3 +142,22 @@ def test_an_answer_is_offered_to_the_log_before_the_client_has_it() -> None:
 
     asyncio.run(ask())
     assert order == ["logged 200", "http.response.start", "http.response.body"]
+
+
+def test_a_browser_gets_a_page_of_what_is_served_and_a_script_gets_json() -> None:
+    app = app_of(table(3), name="one")
+    app.take_up(Endpoint("two", Slot(), ServingConfig(), metrics=app.metrics))
+    app.endpoints["two"].slot.load_error = "SECURITY: <b>changed</b>"
+    with TestClient(app, base_url=ROOT) as client:
+        page = client.get("/", headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+        assert page.headers["content-type"].startswith("text/html")
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        assert '<a href="one/">try it</a>' in page.text
+        assert "version 3" in page.text
+        assert "not served: SECURITY: &lt;b&gt;changed" in page.text
+        loaded = set(re.findall(r'(?:src|href)="([^"]+)"', page.text))
+        assert not any("//" in one for one in loaded), "nothing is from elsewhere"
+        assert all(client.get(f"/{one}", follow_redirects=True).status_code == 200 for one in loaded)
+        assert set(client.get("/").json()["pipelines"]) == {"one", "two"}
+        nothing = TestClient(ServingApp(Metrics()), base_url=ROOT).get("/", headers={"accept": "text/html"})
+        assert "None yet" in nothing.text

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import httpx
 import pytest
 import uvicorn
 from mlratchet.infra.machine.free_ports import find_port
-from mlratchet.infra.serving.connections import MOST_HEADER_BYTES, configured, run_loop
+from mlratchet.infra.serving.connections import MOST_HEADER_BYTES, OTHER_FILES, configured, run_loop
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.slot import Slot
 
-from tests.conftest import wait_for
+from tests.conftest import REPOSITORY, wait_for
 from tests.unit.serving.conftest import TABLE, app_of, sum_of
 
 HEADER_S = 0.3
@@ -137,3 +140,44 @@ def test_a_line_that_never_ends_is_not_collected(port: int) -> None:
                 line.sendall(b"a" * 1000)
                 sent += 1000
         assert sent < 50 * MOST_HEADER_BYTES
+
+
+FEW = f"""
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, ({OTHER_FILES + 40}, {OTHER_FILES + 40}))
+import uvicorn
+from mlratchet.infra.serving.connections import configured, run_loop
+async def app(scope, receive, send):
+    await send({{"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]}})
+    await send({{"type": "http.response.body", "body": b""}})
+config = configured(app, host="127.0.0.1", port=int(sys.argv[1]), header_s=lambda: 60.0)
+config.lifespan = "off"
+run_loop(uvicorn.Server(config).serve())
+"""
+
+
+def test_whoever_takes_all_connections_takes_no_other_file_of_the_server() -> None:
+    """Fault 40: with none left, it could load no champion and reach no log writer."""
+    port = find_port(set())
+    with subprocess.Popen([sys.executable, "-c", FEW, str(port)], cwd=REPOSITORY) as server:
+        try:
+            wait_for("the server", lambda: is_open(port), 60)
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}/m") as client, ExitStack() as idle:
+                assert client.get("/ready").status_code == 200
+                for _ in range(400):
+                    line = idle.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
+                line.settimeout(20)
+                refused = line.recv(200)
+                assert refused.startswith(b"HTTP/1.1 503 ")
+                assert b"retry-after: 1\r\n" in refused
+                assert len([*Path(f"/proc/{server.pid}/fd").iterdir()]) < OTHER_FILES
+                assert client.get("/ready").status_code in (200, 503)
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}/m") as client:
+                wait_for("room", lambda: client.get("/ready").status_code == 200, 20)
+        finally:
+            server.terminate()
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from mlratchet.models.serving.app import ServingApp
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.endpoint import Endpoint
-from mlratchet.models.serving.feedback import labels_of, nobody
+from mlratchet.models.serving.feedback import labels_of
 from mlratchet.models.serving.metrics import Metrics
 from mlratchet.models.serving.observing import Answered
 from mlratchet.models.serving.slot import Slot
-from starlette.requests import Request
+from mlratchet.models.serving.tokens import Access, new_token
 from starlette.testclient import TestClient
 
 from tests.unit.serving.conftest import BASE
@@ -42,15 +41,16 @@ class Kept:
         return {"dropped": self.lost}
 
 
-def clinic(request: Request) -> str | None:
-    """One token."""
-    return "clinic" if request.headers.get("authorization") == "Bearer t" else None
+TOKEN, HELD = new_token("clinic", ("predict", "feedback"), now_s=0.0)
+OTHER, HELD_TOO = new_token("shop", ("predict",), now_s=0.0)
 
 
-def client_of(slot: Slot, log: Kept, who: Callable[[Request], str | None] = clinic) -> TestClient:
-    app = ServingApp(Metrics())
-    app.take_up(Endpoint("m", slot, ServingConfig(), metrics=app.metrics, observer=log, log=log, who=who))
-    return TestClient(app, base_url=BASE, headers={"authorization": "Bearer t"})
+def client_of(slot: Slot, log: Kept, token: str | None = TOKEN) -> TestClient:
+    """Of a server as it is put together for good: who brings labels is known by the token."""
+    app = ServingApp(Metrics(), access=Access(lambda: {one.id: one for one in (HELD, HELD_TOO)}))
+    app.take_up(Endpoint("m", slot, ServingConfig(), metrics=app.metrics, observer=log, log=log))
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    return TestClient(app, base_url=BASE, headers=headers, client=("127.0.0.1", 1))
 
 
 def test_labels_are_taken_one_or_many_with_who_brought_them(slot: Slot) -> None:
@@ -68,12 +68,20 @@ def test_labels_are_taken_one_or_many_with_who_brought_them(slot: Slot) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("who", [clinic, nobody])
-def test_without_a_token_that_counts_nothing_is_taken(slot: Slot, who: Callable[[Request], str | None]) -> None:
+@pytest.mark.parametrize(("token", "status"), [("other", 401), (OTHER, 403), (None, 401)])
+def test_without_a_token_that_counts_nothing_is_taken(slot: Slot, token: str | None, status: int) -> None:
     log = Kept()
-    client = client_of(slot, log, who)
 
-    reply = client.post("feedback", json={"request_id": ID, "label": "yes"}, headers={"authorization": "Bearer other"})
+    reply = client_of(slot, log, token).post("feedback", json={"request_id": ID, "label": "yes"})
+
+    assert (reply.status_code, log.labels) == (status, [])
+
+
+def test_where_no_tokens_are_asked_for_nobody_brings_labels(slot: Slot) -> None:
+    log, app = Kept(), ServingApp(Metrics())
+    app.take_up(Endpoint("m", slot, ServingConfig(), metrics=app.metrics, observer=log, log=log))
+
+    reply = TestClient(app, base_url=BASE).post("feedback", json={"request_id": ID, "label": "yes"})
 
     assert (reply.status_code, log.labels) == (401, [])
 

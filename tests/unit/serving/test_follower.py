@@ -139,6 +139,19 @@ def test_a_champion_that_cannot_be_loaded_is_tried_ever_less_often_and_says_when
     assert slot.load_error == "RuntimeError: damaged"
 
 
+def test_who_mended_it_need_not_wait_for_the_next_try(world: World) -> None:
+    loader, slot = Failing(), Slot()
+    made = ChampionFollower("digits", slot, ledger=world.ledger, keys=world.keys, store=world.store, loader=loader)
+    for second in range(10):
+        made.look(1000.0 + second)
+    loader.broken.clear()
+    made.look(1010.0)
+    assert slot.load_error
+    made.retry()
+    made.look(1010.1)
+    assert (slot.version, slot.load_error) == ("3", "")
+
+
 def test_health_says_in_how_many_seconds_it_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     slot = Slot()
     assert slot.next_try_in_s is None

@@ -78,6 +78,7 @@ def test_an_answer_is_told_with_all_that_it_was_made_of(table: Slot) -> None:
     assert (told.status, told.error, told.client_key, told.replayed) == (200, "", "somebody", True)
     assert told.request_id == reply.headers["x-request-id"]
     assert told.instances == [[1, 2], [3, 4]]
+    assert (told.written, told.said) == (reply.request.content, reply.content)
     assert told.predictions == reply.json()["predictions"] == [{"value": 3.0}, {"value": 7.0}]
     assert told.rows is not None
     assert told.rows.array.tolist() == [[1.0, 2.0], [3.0, 4.0]]

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import hypothesis
 import pytest
 import schemathesis
 import torch
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.serving.app import ServingApp
+from mlratchet.models.serving.config import ServingConfig
+from mlratchet.models.serving.endpoint import Endpoint
+from mlratchet.models.serving.metrics import Metrics
 from mlratchet.models.serving.openapi import instance
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.serving.slot import Slot
+from mlratchet.models.serving.tokens import Access, new_token
 from mlratchet.models.sources.record import InputSpec
 from starlette.testclient import TestClient
 
-from tests.unit.serving.by_contract import A_SERVER_ERROR, check
+from tests.unit.serving.by_contract import A_SERVER_ERROR, UNSAYABLE, check
 from tests.unit.serving.conftest import BASE, IMAGE, app_of
 
 NAMED = Signature(
@@ -69,6 +75,43 @@ def test_schemathesis_finds_nothing(kind: str) -> None:
                 check(case, *([A_SERVER_ERROR] if signature is None else []))
 
             holds()
+
+
+class NoRoomNow:
+    """A log without room for every third label, and a reload that somebody asked for."""
+
+    lost, asked = 0, 0
+
+    def offer_labels(self, labels: list[list[Any]]) -> bool:
+        self.asked += 1
+        return self.asked % 3 != 0
+
+    def facts(self) -> dict[str, Any]:
+        return {}
+
+
+def test_schemathesis_finds_nothing_in_what_needs_a_token() -> None:
+    text, held = new_token("clinic", ("feedback", "admin"), now_s=0.0)
+    slot, log, reloads = Slot(), NoRoomNow(), []
+    slot.swap(steady(NAMED))
+    app = ServingApp(Metrics(), access=Access(lambda: {held.id: held}))
+    app.take_up(Endpoint("m", slot, ServingConfig(), metrics=app.metrics, log=log, reload=lambda: reloads.append(1)))
+    schema = schemathesis.openapi.from_asgi("/m/openapi.json", app, headers={"host": "localhost"})
+    operations = {operation.ok().path: operation.ok() for operation in schema.get_all_operations()}
+    assert {"/feedback", "/reload"} < set(operations)
+    for path in ("/feedback", "/reload"):
+        for mode in (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE):
+            if path == "/reload" and mode == schemathesis.GenerationMode.NEGATIVE:
+                continue  # nothing of it can be wrong
+
+            @hypothesis.given(case=operations[path].as_strategy(generation_mode=mode))
+            @hypothesis.settings(max_examples=30, suppress_health_check=list(hypothesis.HealthCheck), deadline=None)
+            def holds(case: schemathesis.Case) -> None:
+                check(case, A_SERVER_ERROR, *UNSAYABLE[:1], token=text)
+
+            holds()
+    assert log.asked > 3
+    assert reloads
 
 
 @pytest.mark.parametrize("signature", [NAMED, PIXELS, WHOLE, NUMBERS, IMAGE], ids=lambda one: one.input.dtype)

@@ -49,6 +49,8 @@ class Followed:
     def wake(self) -> None:
         self.woken += 1
 
+    retry = wake
+
     def stop(self) -> None:
         self.stopped.set()
 
@@ -121,6 +123,20 @@ def test_a_champion_that_never_loads_holds_no_other_pipeline_up(tmp_path: Path) 
 
     assert asyncio.run(scenario()) == [None, 2]
     process.made["one"].stop()
+
+
+def test_who_asks_for_it_has_a_pipeline_looked_at_now(tmp_path: Path) -> None:
+    process = Process(tmp_path)
+    LocalServers(tmp_path).request("one", ServingConfig())
+
+    async def scenario() -> tuple[int, Any]:
+        async with served(process.app, "http://localhost") as client:
+            await process.look()
+            reply = await client.post("/one/reload")
+            return reply.status_code, reply.json()
+
+    assert asyncio.run(scenario()) == (202, {"version": 1, "looking": True})
+    assert process.made["one"].woken == 1
 
 
 def test_another_configuration_holds_without_another_load(tmp_path: Path) -> None:

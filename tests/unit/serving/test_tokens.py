@@ -212,6 +212,16 @@ def test_with_a_certificate_the_plain_address_is_this_machines_alone(tmp_path: P
     ]  # fmt: skip
     assert service.environment["RATCHET_SERVING_TLS_KEY"] == str(tmp_path / "a.key")
     assert service.health.startswith("http://127.0.0.1:")
+    LocalServers(tmp_path).request("alone", ServingConfig(process="own"))
+    LocalServers(tmp_path).request("shop", ServingConfig(process="own", tls_port=8444))
+    found = {one.name: " ".join(one.command) for one in model_servers(settings_of(**tls), tmp_path)}
+    assert "--host 127.0.0.1 --tls-host 0.0.0.0 --tls-port 8444" in found["serve-shop"]
+    assert "--tls-host" not in found["serve-alone"]
+    assert "--tls-port 8443" in found["serve"]
+    with pytest.raises(ValueError, match="process: own"):
+        ServingConfig(tls_port=8444)
+    for name in ("alone", "shop"):
+        LocalServers(tmp_path).withdraw(name, "removed")
     (plain,) = model_servers(settings_of(), tmp_path)
     assert "--tls-host" not in plain.command
     with pytest.raises(ConfigurationError, match="set both, or none"):

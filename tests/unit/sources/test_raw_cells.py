@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pyarrow as pa
 import pytest
-from mlratchet.models.sources.raw_cells import cells_digest, cells_digests, json_of_text
+from mlratchet.models.sources.raw_cells import ESCAPED, cells_digest, cells_digests, holds_any, json_of_text
 
 CELLS = {
     "plain": ["a", "", "1.50", "x,y"],
@@ -20,3 +22,16 @@ def test_rows_have_the_digests_that_each_has_alone(names: tuple[str, ...]) -> No
     told = {name: json_of_text(cells) for name, cells in columns.items()}
     assert cells_digests(told, names, 4) == alone
     assert cells_digests({name: one.slice(1, 2) for name, one in told.items()}, names, 2) == alone[1:3]
+
+
+@pytest.mark.parametrize(
+    "cells", [[], ["plain", "12.5"], ["a", 'say "x"'], ["tab\there"], [None, "b\\c"], ["ü", "日本"]]
+)
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+def test_cells_hold_what_json_escapes_as_a_pattern_finds_it(cells: list[str | None], kind: pa.DataType) -> None:
+    whole = pa.array(["\x00before", *cells, "behind\x1f"], kind)
+    found = whole.slice(1, len(cells))
+    expected = any(one in (cell or "") for cell in cells for one in '"\\\t')
+    assert holds_any(found, ESCAPED) is expected
+    told = json_of_text(found.cast(pa.string())).to_pylist()
+    assert told == [None if cell is None else json.dumps(cell, ensure_ascii=False) for cell in cells]

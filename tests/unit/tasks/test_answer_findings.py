@@ -21,6 +21,7 @@ from mlratchet.tasks.actions.start_retrains import asked_by_monitoring, automati
 
 from tests.unit.audit.conftest import World
 from tests.unit.monitoring.findings import finding
+from tests.unit.promotion.canaries import Canary
 from tests.unit.tasks.conftest import adapters_of
 
 NOW = 10_000.0
@@ -165,6 +166,24 @@ def test_a_run_that_was_killed_is_followed_by_another_and_one_that_ended_is_not(
     adapters.store.put("runs/r1.json", b"{}")
     assert start_wanted(adapters, now_s=NOW + 60) == []
     assert runs_of(adapters.store, finding().id) == ["r1"]
+
+
+def test_no_second_retrain_is_asked_for_while_the_first_may_replace_the_champion(adapters: Any, world: World) -> None:
+    config = MonitoringConfig.model_validate({"actions": [{"when": "quality", "do": "retrain", "cooldown": 0}]})
+    publish_finding(adapters.store, finding())
+    look(adapters, config)
+    asked_by_monitoring(adapters, "digits", finding().id, run_id="r1")
+    lease = Lease(run="r1", pipeline="digits", owner="m", machine="elsewhere", pid=1, born_s=0.0)
+    adapters.store.put("leases/r1.json", canonical_json(lease.__dict__))
+    publish_finding(adapters.store, finding(2))
+    (answer,) = look(adapters, config)
+    assert (answer.actions, state(adapters, finding(2))) == ((), (0, False))
+    assert answer.withheld == (f"retrain: the retrain because of finding {finding().id[:12]} is under way",)
+    adapters.store.put("runs/r1.json", b"{}")
+    Canary(world).put("share")
+    publish_finding(adapters.store, finding(3, at_s=world.now_s))
+    (answer,) = look(adapters, config, now_s=world.now_s)
+    assert answer.withheld == ("retrain: version 4 is in its canary",)
 
 
 def test_a_request_whose_window_was_not_written_down_is_made_whole(adapters: Any, prefect: Prefect) -> None:

@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mlratchet.infra.artifact import converted as converting
+from mlratchet.infra.artifact.converted import NEEDED
 from mlratchet.infra.artifact.exported import load_exported
 from mlratchet.infra.artifact.package import complete, export
 from mlratchet.infra.registry.memory import MemoryRegistry
+from mlratchet.models.artifact.elsewhere import ENDINGS
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.config import WorkloadRef
 from mlratchet.models.errors import ConfigurationError, SecurityError
@@ -160,6 +163,77 @@ def test_what_prepares_examples_lies_beside(world: World, tmp_path: Path) -> Non
     found = it.outside("\n".join(told["load"][:2]), call, tmp_path)
     expected = [one["probabilities"]["yes"] for one in it.predictor.predict(rows)]
     assert [one["yes"] for one in found] == pytest.approx(expected, abs=1e-6)
+
+
+def needs(to: str) -> None:
+    for name in NEEDED[to]:  # type: ignore[index]
+        pytest.importorskip(name, reason=f"{name} is not installed: `pip install 'mlratchet[onnx]'`")
+
+
+def answered(to: str, file: Path, rows: Inputs) -> np.ndarray[Any, Any]:
+    """What the runtime of a form answers."""
+    batch = batch_of(rows)
+    if to == "torchscript":
+        loaded = torch.jit.load(str(file))
+        with torch.inference_mode():
+            return (loaded(batch) if isinstance(batch, torch.Tensor) else loaded(**batch)).numpy()
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    named = {"x": batch} if isinstance(batch, torch.Tensor) else batch
+    return session.run(None, {name: one.numpy() for name, one in named.items()})[0]
+
+
+@pytest.mark.parametrize("to", ["onnx", "torchscript"])
+def test_a_form_for_other_runtimes_answers_as_the_program(table: Exported, tmp_path: Path, to: str) -> None:
+    needs(to)
+    export_version(table.adapters, "digits", 9, to="pt2", out=tmp_path / "it.pt2")  # beside it lies the same
+    file = tmp_path / f"it.{to}"
+    told = export_version(table.adapters, "digits", 9, to=to, out=file)
+    assert "batches of 1, 2, 3, 8, 33 rows" in told["tried"]
+    beside = json.loads((tmp_path / "it.json").read_text())["load"][to]
+    assert (beside[0], beside[2], f"digits-9{ENDINGS[to]}" in beside[1]) == (told["load"][0], told["load"][2], True)  # type: ignore[index]
+    for count in (1, 3, 4):
+        rows = table.rows.rows(slice(count))
+        with torch.inference_mode():
+            expected = table.module(torch.from_numpy(rows.array)).numpy()
+        assert answered(to, file, rows) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("to", ["onnx", "torchscript"])
+def test_a_form_of_a_model_of_named_tensors_takes_them_by_name(world: World, tmp_path: Path, to: str) -> None:
+    needs(to)
+    ref = WorkloadRef(use="mlratchet.models.workloads.fields:SchemaWorkload", parameters={"schema": SCHEMA})
+    ref = fitted_to_made_up(SchemaWorkload(schema=SCHEMA), ref)
+    workload = SchemaWorkload(**ref.parameters)
+    it = Exported(world, workload, made_up(workload).x.rows(slice(2, 4)), tmp_path, instances=[EXAMPLE] * 2)
+    export_version(it.adapters, "digits", 9, to=to, out=tmp_path / f"it.{to}")
+    rows = parse_request(json.dumps({"instances": [EXAMPLE] * 3}).encode(), it.predictor.signature)
+    expected = it.predictor.answer(rows).output
+    assert answered(to, tmp_path / f"it.{to}", rows) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_form_that_answers_otherwise_is_refused_with_what_differs(
+    table: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(_directory: Path, program: Any, _example: Inputs, file: Path) -> Any:
+        file.write_bytes(b"made")
+        return lambda batch: program(batch) + (0.01 if len(batch) == 3 else 0.0)
+
+    monkeypatch.setattr(converting, "make_torchscript", wrong)
+    with pytest.raises(ConfigurationError, match=r"of 3 rows it answers row \d with .* expected at most 0.0001 apart"):
+        export_version(table.adapters, "digits", 9, to="torchscript", out=tmp_path / "it.ts")
+    assert not (tmp_path / "it.ts").exists()
+
+
+def test_without_what_makes_a_form_it_says_what_to_install(
+    table: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(converting.NEEDED, "onnx", ("onnx", "no_such_package"))
+    with pytest.raises(
+        ConfigurationError, match=r"no_such_package is not installed; `pip install 'mlratchet\[onnx\]'`"
+    ):
+        export_version(table.adapters, "digits", 9, to="onnx", out=tmp_path / "it.onnx")
 
 
 def test_changed_bytes_and_files_that_are_there_are_refused(table: Exported, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.infra.tracking.memory import MemoryTracker
 from mlratchet.models.data.config import DataConfig, SourceConfig
 from mlratchet.models.data.dataset import DatasetManifest
+from mlratchet.models.data.prepared_shards import fitted_to, with_fitted
 from mlratchet.models.data.preprocess import write_dataset
 from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.pipeline.loading import parse_pipeline
@@ -124,6 +125,7 @@ class Tuner:
         self.tracker = MemoryTracker(MemoryStore("artifacts"))
         self.workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
         self.rows = write_search_dataset(store, dataset, require_tune(spec), group_column=None)
+        self.fitted = fitted_to(store, dataset) if dataset.preparation_sha256 else ""
         self.epoch = 0
         self.tell: Callable[[list[TrialFacts], TrialFacts | None], None] = lambda trials, ended: None
 
@@ -134,15 +136,17 @@ class Tuner:
         spec = self.spec.model_copy(update={"tune": tune})
         slots = Slots(processes=1, environments=({},) * (tune.parallel if isinstance(tune.parallel, int) else 2))
         study = Study(
-            id="s" * 64, tune=tune, metric=objective(spec, self.workload), rows=self.rows, baseline=baseline(spec),
-            slots=slots, parent_version=None, parent_weights_key=None, parent_weights_sha256=None,
+            id="s" * 64, tune=tune, workload=self.workload, metric=objective(spec, self.workload), rows=self.rows,
+            baseline=baseline(spec), slots=slots, parent_version=None, parent_weights_key=None,
+            parent_weights_sha256=None,
         )  # fmt: skip
         adapters = SimpleNamespace(
             store=self.store, launcher=self.launcher, tracker=self.tracker, settings=SimpleNamespace(home=self.folder)
         )
+        made = with_fitted(spec.workload, self.fitted)
         run: Any = SimpleNamespace(
-            spec=spec, adapters=adapters, workload=self.workload, training_code={}, fitted="", actor="me", run_id="r",
-            scratch=self.folder,
+            spec=spec, adapters=adapters, workload=load_workload(made.use, dict(made.parameters)), training_code={},
+            fitted=self.fitted, actor="me", run_id="r", scratch=self.folder,
         )  # fmt: skip
         self.search = Search(
             BucketJournal(self.store, study.id, epoch=self.epoch), tune,

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from mlratchet.infra.storage.memory import MemoryStore
+from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
+from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.pipeline.changes import Changes, changed_pipeline
 from mlratchet.models.pipeline.loading import parse_pipeline
@@ -133,3 +137,53 @@ def test_a_run_may_be_told_a_value_of_a_model_within_its_range(spec: PipelineSpe
     assert (made.train.optimizer.name, made.train.optimizer.weight_decay) == ("adamw", 0.05)
     with pytest.raises(ConfigurationError, match=r"not in tune\.space"):
         changed_pipeline(spec, Changes(tuned={"train.optimizer.weight_decay": 0.2}))
+
+
+SCHEMA = """
+name: four
+source: {prefix: f/, format: csv}
+schema:
+  fields: {a: {kind: number, decimal: "."}, word: {kind: category}, label: {kind: category, values: ["0", "1"]}}
+  label: label
+workload: {parameters: {model: mlp, hidden: [8]}}
+train: {epochs: 3, global_batch_size: 64, shards: 1, optimizer: {name: adamw, learning_rate: 0.01}}
+gates:
+  data: [{kind: data, measure: rows, minimum: 10}]
+  candidate: [{kind: absolute, metric: accuracy, minimum: 0.5}]
+  staging: [{kind: parity, maximum_difference: 0.001}]
+  champion: [{kind: absolute, metric: accuracy, minimum: 0.5}]
+tune:
+  metric: log_loss
+  trials: 6
+  sampler: grid
+  parallel: 1
+  pruning: {kind: none}
+  space:
+    workload.parameters.model:
+      kind: models
+      choices:
+        mlp: {workload.parameters.hidden: {kind: categorical, choices: [[8], [16, 8]]}}
+        resnet: {workload.parameters.depth: {kind: int, low: 1, high: 2}}
+        ft_transformer: {workload.parameters.width: {kind: int, low: 8, high: 16, step: 8}}
+"""
+
+
+def test_models_over_a_schema_are_trained_on_rows_that_are_prepared_once(
+    raw: MemoryStore, store: MemoryStore, tmp_path: Path
+) -> None:
+    spec = parse_pipeline(SCHEMA, where="four.yaml")
+    workload = load_workload(spec.workload.use, dict(spec.workload.parameters))
+    assert check_tune(spec, workload) == []
+    rows = [f"{at % 40 / 10 - 2},{'xyz'[at % 3]},{int(at % 40 > 19)}" for at in range(240)]
+    raw.put("f/rows.csv", "\n".join(["a,word,label", *rows]).encode())
+    snapshot = take_snapshot(raw, store, prefix="f/")
+    records, _ = read_dataset_records(store, snapshot, workload, spec.source)
+    dataset = write_dataset(
+        store, snapshot, records, "code", spec.workload, spec.data, spec.source,
+        class_names=workload.class_names(), tensors=workload.tensors(), prepared=True,
+    )  # fmt: skip
+    stopped, trials = Tuner(store, spec, dataset, tmp_path).run()
+    assert stopped in ("trials", "exhausted")
+    assert {trial.state for trial in trials} <= {"complete", "duplicate"}, trials  # the file's own is in the grid, too
+    done = [trial.values["workload.parameters.model"] for trial in trials if trial.state == "complete"]
+    assert sorted(done) == ["ft_transformer"] * 2 + ["mlp"] * 2 + ["resnet"] * 2

@@ -17,7 +17,7 @@ from mlratchet.models.pipeline.loading import parse_pipeline
 from mlratchet.models.sources.record import Split
 from mlratchet.models.sources.stored_examples import EXAMPLE, UNPREPARED
 from mlratchet.models.tensors.named import Inputs
-from mlratchet.models.workloads.cold_start import with_cold_start
+from mlratchet.models.workloads.cold_start import entities_beside, with_cold_start
 from mlratchet.models.workloads.fields import SchemaWorkload
 from mlratchet.models.workloads.loading import load_workload
 from mlratchet.models.workloads.prepared import fit_away
@@ -47,6 +47,14 @@ def test_a_row_says_of_each_entity_whether_training_knows_it() -> None:
     outputs = RowOutputs(ids=rows.ids, y=rows.y, output=np.zeros(4, np.float32), columns=found)
     assert slice_labels(outputs, columns=["cold_item"])[2] == "cold_item=yes"
     assert with_cold_start(rows, None) == rows
+
+
+def test_an_entity_that_is_no_input_stands_beside() -> None:
+    fields = SCHEMA["fields"] | {"user": {"kind": "entity", "input": False}, "when": {"kind": "time", "input": False}}
+    about = SchemaWorkload(schema=SCHEMA | {"fields": fields}).input_spec().example
+    assert entities_beside(about) == ("user",)
+    assert entities_beside(SchemaWorkload(schema=SCHEMA).input_spec().example) == ()
+    assert entities_beside(None) == ()
 
 
 PIPELINE = """

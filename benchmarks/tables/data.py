@@ -1,0 +1,92 @@
+"""How data comes in: preparation, loading, memory, data sets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rows import about, newest
+
+
+def preparation() -> list[str]:
+    rows = newest("preparation", "rows")
+    lines = ["", "## Preparation: a table of 8 numbers and 2 categories", ""]
+    lines += [
+        "Fitted on all rows, all rows prepared, and one row asked for, as a server does. The limit copies the columns.",
+        "",
+    ]
+    lines += ["| rows | side | fit, s | apply, s | a request of one row, ms |", "|---|---|---|---|---|"]
+    for row in rows:
+        for side, seconds in row["seconds"].items():
+            fit, request = (
+                f"{seconds[one] * by:.2f}" if one in seconds else "" for one, by in (("fit", 1), ("request", 1000))
+            )
+            lines.append(f"| {row['rows']:,} | {side} | {fit} | {seconds['apply']:.2f} | {request} |")
+    return [*lines, "", *(f"Measured {about(row)}." for row in rows)]
+
+
+def loader() -> list[str]:
+    rows = newest("loader", "kind", "megabytes")
+    lines = ["", "## Loader: from S3 to batches", ""]
+    lines += [
+        "Batches of 256 rows in random order, a process a side. The limit is parallel ranged GETs of our shards,",
+        "with which nothing is done; ours are verified by SHA-256 and copied to the disk. A warm side reads copies.",
+        "",
+        "| data | side | samples/s | MB/s | ratio to the limit | CPU s per GB | first batch, s |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        for name, one in row["sides"].items():
+            lines.append(
+                f"| {row['kind']}, {row['megabytes']} MB | {name} | {one['samples_per_s']:,} | {one['mb_per_s']} "
+                f"| {row['ratios'][name]:.2f} | {one['cpu_s_per_gb']} | {one['first_s'] or ''} |"
+            )
+    missing = {side: why for row in rows for side, why in row["missing"].items()}
+    notes = [f"Not measured: {side} ({why})." for side, why in missing.items()]
+    return [*lines, "", *notes, *(f"Measured {about(row)}." for row in rows)] if rows else []
+
+
+def memory() -> list[str]:
+    rows = sorted(newest("memory", "megabytes"), key=lambda row: row["megabytes"])
+    lines = ["", "## Memory of the whole road", ""]
+    lines += [
+        "From a CSV to scored rows, in one process: MB of anonymous memory at most in every step, above what the",
+        "process began with. Files that are mapped are not among it.",
+        "",
+        "| MB | rows | what | peak MB | seconds |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        lines += [
+            f"| {row['megabytes']} | {row['rows']:,} | {step} | {peak} | {row['seconds'][step]} |"
+            for step, peak in row["peaks_mb"].items()
+        ]
+    return [*lines, "", about(rows[-1])] if rows else []
+
+
+def dataset() -> list[str]:
+    rows, taken = newest("dataset", "rows", file="dataset"), newest("snapshot", "objects", file="dataset")
+    lines = ["", "## Making a dataset", ""]
+    lines += [
+        "A CSV of ten numbers and a label, in a folder: snapshot, records read, checked and sorted by id, split and",
+        "written as shards. The limit is Polars, which reads the same file into memory and checks it.",
+        "",
+        "| rows | MB | what | seconds | CPU s | peak MB |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        sides = {**row["steps"], "ours together": together(row["steps"]), "Polars": row.get("polars")}
+        for name, side in sides.items():
+            if side is not None:
+                peak = {"ours together": row["peak_mb"], "Polars": side.get("peak_mb")}.get(name, "")
+                told = f"{name} | {side['wall_s']:.1f} | {side['cpu_s']:.1f} | {peak}"
+                lines.append(f"| {row['rows']:,} | {row['megabytes']} | {told} |")
+    lines += ["", "A snapshot of small objects, over a store in a folder.", ""]
+    lines += ["| objects | what | seconds | CPU s |", "|---|---|---|---|"]
+    for row in taken:
+        for name, side in row["sides"].items():
+            lines.append(f"| {row['objects']:,} | {name} | {side['wall_s']:.2f} | {side['cpu_s']:.2f} |")
+    return [*lines, "", *(f"Measured {about(row)}." for row in [*rows, *taken])] if rows or taken else []
+
+
+def together(steps: dict[str, Any]) -> dict[str, float]:
+    return {unit: sum(step[unit] for step in steps.values()) for unit in ("wall_s", "cpu_s")}

@@ -1,0 +1,21 @@
+"""Rows of benchmarks/results/."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent.parent / "results"
+
+
+def newest(claim: str, *keys: str, file: str | None = None) -> list[dict[str, Any]]:
+    """The last row per combination of `keys`. `file`: one that holds the rows of several claims."""
+    path = RESULTS / f"{file or claim}.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    rows = [row for row in rows if file is None or row["claim"] == claim]
+    return list({tuple(row[k] for k in keys): row for row in rows}.values())
+
+
+def about(row: dict[str, Any]) -> str:
+    return f"{row['date']}, torch {row['torch']}, {row['cores']} cores, load {row['load']:.1f}"

@@ -1,0 +1,51 @@
+"""How a model is served: requests and swaps."""
+
+from __future__ import annotations
+
+from rows import about, newest
+
+
+def serving() -> list[str]:
+    rows = newest("serving", "model", "at_once")
+    lines = ["", "## Serving: CPU time of an answer", ""]
+    lines += [
+        "One row a request, one thread. The limit is bare uvicorn with a constant answer, plus the forward.",
+        "",
+        "| model | requests under way | CPU ms | limit, CPU ms | ratio | answers/s | p50, ms | p99, ms |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        ours = row["sides"]["ratchet"]
+        lines.append(
+            f"| {row['model']} | {row['at_once']} | {ours['cpu_ms']} | {row['limit_cpu_ms']} | {row['ratio']:.2f} "
+            f"| {ours['per_s']:,.0f} | {ours['p50_ms']:.2f} | {ours['p99_ms']:.2f} |"
+        )
+    return [*lines, "", about(rows[-1])] if rows else []
+
+
+def swap() -> list[str]:
+    """Of the newest run, and of a server by the number of its pipelines."""
+    rows = newest("swap", "swaps", file="swap")
+    lines = ["", "## Serving: swaps under load", ""]
+    lines += [
+        "Eight requests of one row under way, an MLP 64-512-512-10 exported and read back for each swap, one after",
+        "the other without a pause. The way back: from the entry being seen to the new champion answering, verified,",
+        "with the version before still loaded; the ledger is in memory, and what a store would be asked is counted.",
+        "",
+        "| swaps | answers | lost | mixed | longest pause, ms (quiet) | p99, ms (quiet) | a swap with a load, ms |",
+    ]
+    lines[-1] += " way back, ms (most) | its requests | memory before, after, MB |"
+    lines += [
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        lines.append(
+            f"| {row['swaps']} | {row['answers']:,} | {row['lost']} | {row['mixed']} "
+            f"| {row['longest_ms']} ({row['quiet_longest_ms']}) | {row['p99_ms']} ({row['quiet_p99_ms']}) "
+            f"| {row['load_ms']} | {row['back_ms']} ({row['back_most_ms']}) | {row['back_requests']} "
+            f"| {row['memory_before_mb']}, {row['memory_after_mb']} |"
+        )
+    held = newest("serving memory", "pipelines", file="swap")
+    lines += ["", "| pipelines in one process | resident, MB |", "|---|---|"]
+    lines += [f"| {row['pipelines']} | {row['resident_mb']} |" for row in held]
+    return [*lines, "", about(rows[-1])] if rows else []
