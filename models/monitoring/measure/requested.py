@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from mlratchet.models.inference_log.labels import LabelRequest
 from mlratchet.models.metrics.base import Metric
+from mlratchet.models.monitoring.bound import Bound
 from mlratchet.models.monitoring.measure.answers import TaskFacts, confidences_of, labelled_rows, outputs_of
 from mlratchet.models.monitoring.measure.estimate import Reliability
 from mlratchet.models.monitoring.measure.row_losses import row_losses, value_of_loss
-from mlratchet.models.monitoring.bound import Bound
 from mlratchet.models.monitoring.powered import powered_values
 from mlratchet.models.monitoring.reference import Promise
 from mlratchet.models.monitoring.window import Figure
