@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import SecurityError
@@ -54,8 +54,11 @@ class SignedChain(Generic[E]):
     def read(self, key: str) -> E:
         """One entry. Raises ``ForeignRecord`` for what nobody of ours signed, ``SecurityError`` for a record of ours
         that is none, or another's."""
+        return self.parse(key, stored_document(self._store, key))
+
+    def parse(self, key: str, document: dict[str, Any]) -> E:
+        """What a record says that lies there. Raises ``SecurityError`` for one that is none, or another's."""
         where = f"{self._store.bucket}/{key}"
-        document = stored_document(self._store, key)
         try:
             found = self._kind.model_validate(document)
         except ValidationError as error:
