@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mlratchet.models.monitoring.config import MonitoringConfig
+from mlratchet.models.monitoring.config import AGAINST, MonitoringConfig
 from mlratchet.models.monitoring.judging import INTERVAL_METHOD, Concern, of_drift, span
 from mlratchet.models.monitoring.measure.columns import CONFIDENCE, PREDICTION, drifts
 from mlratchet.models.monitoring.past import PastWindow
 from mlratchet.models.monitoring.reference import Promise, Reference
 from mlratchet.models.monitoring.sketches import Sketch, sketch_from_json
-from mlratchet.models.monitoring.window import AGAINST, Figure, WindowRecord
+from mlratchet.models.monitoring.window import Figure, WindowRecord
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,10 @@ from typing import Literal
 
 from mlratchet.models.config import StrictModel
 from mlratchet.models.identity.canonical import digest
-from mlratchet.models.monitoring.actions import ActionRule, refuse_beyond_rate
+from mlratchet.models.monitoring.actions import ACTS, ActionRule, refuse_beyond_rate
 from pydantic import Field, field_validator, model_validator
 
+AGAINST = " against "  # in the subject of what differs from another window alone
 ReferenceName = Literal["last_good", "last_week"]
 REFERENCES: tuple[ReferenceName, ...] = ("last_good", "last_week")
 
@@ -145,6 +146,12 @@ class MonitoringConfig(StrictModel):
     @model_validator(mode="after")
     def _acts_within_the_rate(self) -> MonitoringConfig:
         refuse_beyond_rate(self.actions, self.windows.seconds, self.false_alarms_per_year)
+        for rule in self.actions:
+            if rule.do in ACTS and AGAINST in rule.when:
+                raise ValueError(
+                    f"{rule.do} on {rule.when}: windows compared with one window err together, so nobody knows "
+                    "how often that happens by chance; notify or ask, or act on what differs from the test rows"
+                )
         return self
 
     @field_validator("references")

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from mlratchet.models.monitoring.config import AGAINST
 from mlratchet.models.monitoring.finding import SEVERITIES
 from mlratchet.models.monitoring.measure.columns import CONFIDENCE, PREDICTION
 from mlratchet.models.monitoring.reference import Reference
-from mlratchet.models.monitoring.window import AGAINST, Figure, WindowRecord
+from mlratchet.models.monitoring.window import Figure, WindowRecord
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 DRIFT, RELIES, COVERAGE, ESTIMATE = "drift ", "relies ", "coverage", "estimated_accuracy"

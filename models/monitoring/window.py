@@ -18,6 +18,7 @@ from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.identity.stored import stored_document
+from mlratchet.models.monitoring.config import AGAINST
 from mlratchet.models.monitoring.finding import WindowSpan
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from pydantic import Field, ValidationError
@@ -25,7 +26,6 @@ from pydantic import Field, ValidationError
 logger = logging.getLogger(__name__)
 
 WINDOWS = "windows/"
-AGAINST = " against "  # in the subject of what differs from another window alone
 NUMBERED = re.compile(r"/(\d{8})\.json$")
 
 

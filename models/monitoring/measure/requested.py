@@ -4,7 +4,7 @@ Every answered row of a request's stretch could be drawn with one known probabil
 for all, which labels that came by themselves do not. Drawn rows without a label count as wrong.
 
 Sources: Angelopoulos et al. (2023), Prediction-powered inference, Science 382 (`powered.py`); the interval is by
-betting (Waudby-Smith and Ramdas 2024; `sequential.Bound`), so that few rows are no reason to doubt it.
+betting (Waudby-Smith and Ramdas 2024; `bound.Bound`), so that few rows are no reason to doubt it.
 
 Shape legend: T rows.
 """

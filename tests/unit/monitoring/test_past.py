@@ -98,6 +98,16 @@ def test_references_are_declared_and_the_usual_ones_leave_the_policy_as_it_was()
     assert site.look()[0].record.compared_with == ()
 
 
+def test_what_differs_from_another_window_alone_may_not_act() -> None:
+    rule = {
+        "when": "inputs:price against last_good", "severity": "warning", "do": "hold",
+        "of_windows": {"k": 8, "n": 8},
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="err together"):
+        MonitoringConfig.model_validate({"actions": [rule]})
+    assert MonitoringConfig.model_validate({"actions": [{**rule, "do": "ask"}]}).actions[0].do == "ask"
+
+
 def test_many_windows_are_merged_and_say_what_their_rows_say_together() -> None:
     site = Site()
     site.serve(*[Traffic(at, rows=60, shift=0.8 if at % 2 else 0.0, labels=0.0) for at in range(40)])
