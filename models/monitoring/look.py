@@ -19,11 +19,19 @@ from mlratchet.models.inference_log.columns import FIELD
 from mlratchet.models.inference_log.reading import UnreadableFileError
 from mlratchet.models.metrics.base import Metric
 from mlratchet.models.monitoring import judging
+from mlratchet.models.monitoring.calibration import CALIBRATION, calibration_evidence
+from mlratchet.models.monitoring.calibration import STREAM as CALIBRATION_STREAM
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.cutting import Edges
 from mlratchet.models.monitoring.finding import Finding, WindowSpan
 from mlratchet.models.monitoring.hardware import slower_than_usual
-from mlratchet.models.monitoring.measure.answers import TaskFacts, confidences_of, labelled_rows, outputs_of
+from mlratchet.models.monitoring.measure.answers import (
+    CLASSIFICATION,
+    TaskFacts,
+    confidences_of,
+    labelled_rows,
+    outputs_of,
+)
 from mlratchet.models.monitoring.measure.column_evidence import column_streams, evidence_of
 from mlratchet.models.monitoring.measure.columns import (
     ColumnDrift,
@@ -34,7 +42,7 @@ from mlratchet.models.monitoring.measure.columns import (
     together,
 )
 from mlratchet.models.monitoring.measure.estimate import estimated_accuracy
-from mlratchet.models.monitoring.measure.quality import Slice, measure_quality, name_on
+from mlratchet.models.monitoring.measure.quality import LabelledRows, Slice, measure_quality, name_on
 from mlratchet.models.monitoring.measure.service import Values, measure_service, requests_of, service_limits
 from mlratchet.models.monitoring.reference import Promise, Reference
 from mlratchet.models.monitoring.sequential import AnyStream, Stream
@@ -296,6 +304,8 @@ def _measure_quality(
     quality = measure_quality(labelled, watched.metrics, metric, slices, least=config.quality.minimum_labels)
     found.figures |= quality.figures
     found.streams |= quality.streams
+    if CALIBRATION in state.alarm.streams and len(labelled.rows.ids):
+        found.streams[CALIBRATION] = _calibration_of(labelled, watched)
     found.counts["labelled"] = len(labelled.rows.ids)
     if metric is None:
         return
@@ -303,6 +313,15 @@ def _measure_quality(
     if overall is not None:
         found.figures[f"{metric.name}_since_promotion"] = state.bound(metric, overall.values)
     state.learn(labelled.rows, watched.facts)
+
+
+def _calibration_of(labelled: LabelledRows, watched: Watched) -> Values:
+    assert watched.reference.reliability is not None
+    sure = confidences_of(labelled.rows.output, watched.facts)
+    assert sure is not None
+    wrong = (labelled.rows.output.argmax(axis=1) != labelled.rows.y).astype(np.float64)
+    said = calibration_evidence(watched.reference.reliability, sure, wrong)
+    return Values(values=said, at_s=labelled.due_s)
 
 
 def watched_metric(watched: Watched) -> Metric | None:
@@ -325,6 +344,8 @@ def streams_of(watched: Watched, config: MonitoringConfig) -> dict[str, AnyStrea
     limits = service_limits(config)
     limits |= {stream: one.loss for stream, one in promises_of(watched.reference).items()}
     streams: dict[str, AnyStream] = {name: Stream(limit=limit) for name, limit in limits.items() if 0 < limit < 1}
+    if watched.facts.task == CLASSIFICATION and watched.reference.reliability is not None:
+        streams[CALIBRATION] = CALIBRATION_STREAM
     return column_streams(watched.reference, config) | streams
 
 
