@@ -1,6 +1,6 @@
 # make demo   set up and run the main job on the embedded stack
 # make demo-fields   the same for six fields on real data: tables, pictures, text, sound, ratings, sequences
-# make demo-loop   a drift, its alarm and retrain, a version that is taken back, bad data: monitoring acts by itself
+# make demo-loop   a drift, its alarm, retrain and canary, a version that is taken back, bad data: the loop acts by itself
 # make test   set up and pass the tests
 # make check  linters, unit and contract tests, no servers: for the everyday
 PYTHON ?= python3.11

@@ -12,7 +12,7 @@ import numpy as np
 from detectors_worlds import Window, World
 from mlratchet.models.evaluation.statistics.proportions import clopper_pearson, wilson
 from mlratchet.models.inference_log.columns import FIELD
-from mlratchet.models.monitoring.calibration import STREAM as CALIBRATION
+from mlratchet.models.monitoring.calibration import CALIBRATION_STREAM as CALIBRATION
 from mlratchet.models.monitoring.calibration import calibration_evidence
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.measure.column_evidence import column_streams, evidence_of

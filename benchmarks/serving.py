@@ -45,6 +45,7 @@ from mlratchet.models.serving.schema import rows_of
 from mlratchet.models.serving.slot import Slot
 from mlratchet.models.sources.record import InputSpec, Record
 from mlratchet.models.tensors.batch import Model, batch_of, export_program, program_model
+from mlratchet.models.tensors.checked_once import checked_once
 from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.fields import SchemaWorkload
@@ -115,7 +116,7 @@ def served(name: str) -> tuple[Signature, Model, Any]:
     instance = person(3) if name == "words" else np.random.default_rng(0).normal(size=64).round(4).tolist()
     rows = rows_of([instance, instance], signature)
     program = export_program(workload.prepared_model().eval(), batch_of(rows), signature.tensors)
-    return signature, program_model(program), instance
+    return signature, checked_once(program_model(program)), instance
 
 
 def serve(side: str, name: str, port: int) -> None:

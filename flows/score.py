@@ -35,7 +35,7 @@ def score(pipeline: str, parameters: ScoreParameters = AS_ASKED) -> State[Any]:
         parameters: From where, to where, by which version.
     """
     run_id, began_s = str(current.id), time.time()
-    facts: dict[str, Any] = {"run_id": run_id, "pipeline": pipeline}
+    facts: dict[str, Any] = {"run_id": run_id, "pipeline": pipeline, "requested_by": parameters.requested_by}
     adapters = open_adapters()
     try:
         if not parameters.source or not parameters.target:

@@ -46,20 +46,24 @@ def loader() -> list[str]:
 
 
 def memory() -> list[str]:
-    rows = sorted(newest("memory", "megabytes"), key=lambda row: row["megabytes"])
+    found = [row for row in newest("memory", "megabytes", "characters") if "first_peaks_mb" in row]
+    rows = sorted(found, key=lambda row: (row["characters"], row["megabytes"]))
     lines = ["", "## Memory of the whole road", ""]
     lines += [
-        "From a CSV to scored rows, in one process: MB of anonymous memory at most in every step, above what the",
-        "process began with. Files that are mapped are not among it.",
+        "From a CSV to a verdict: MB of anonymous memory of all processes together (the run, its children, two ranks",
+        "with their agent and forkserver, the scorer) at most in every step. Files that are mapped are not among it.",
+        "The first row is a delivery of 1 MB: what the processes take by themselves.",
         "",
-        "| MB | rows | what | peak MB | seconds |",
-        "|---|---|---|---|---|",
+        "| MB | rows | characters a row | most | in | read, check, sort | measure | shards | training | scoring |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for row in rows:
-        lines += [
-            f"| {row['megabytes']} | {row['rows']:,} | {step} | {peak} | {row['seconds'][step]} |"
-            for step, peak in row["peaks_mb"].items()
-        ]
+    steps = ("read, check, sort", "measure", "split, shards, preparation", "training", "scoring")
+    for number, row in enumerate(rows):
+        of = [(row["first_megabytes"], "", row["first_peaks_mb"])] if not number else []
+        for megabytes, count, peaks in (*of, (row["megabytes"], f"{row['rows']:,}", row["peaks_mb"])):
+            most = max(peaks, key=peaks.get)
+            told = " | ".join(str(peaks[step]) for step in steps)
+            lines.append(f"| {megabytes} | {count} | {row['characters']} | {peaks[most]} | {most} | {told} |")
     return [*lines, "", about(rows[-1])] if rows else []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,13 @@ import typer
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 DataArgument = Annotated[list[Path], typer.Argument(help="Files or folders on this machine.")]
+HeaderOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME,NAME,...",
+        help="The columns of a delimited file whose first line is a row already; `first`: that line has their names.",
+    ),
+]
 schema = typer.Typer(help="What an example holds: fields, kinds, bounds, label.", no_args_is_help=True)
 
 
@@ -22,6 +30,7 @@ def init(
         str | None,
         typer.Option(metavar="QUERY", help="The label is a relevance: rows of one QUERY are put in order by it."),
     ] = None,
+    header: HeaderOption = None,
     name: Annotated[str | None, typer.Option(help="Of the pipeline; else that of the first file.")] = None,
     out: Annotated[Path | None, typer.Option(help="The file to write; else in the folder of pipelines.")] = None,
     as_json: JsonOption = False,
@@ -37,7 +46,7 @@ def init(
     from mlratchet.models.drafting.draft import draft
     from mlratchet.models.errors import ConfigurationError
 
-    drafted = draft(data, labels=label or (), name=name, rank=rank)
+    drafted = draft(data, labels=label or (), name=name, rank=rank, header=_names(header))
     file = out or pipelines_folder() / f"{drafted.name}.yaml"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -60,6 +69,7 @@ def init(
 def show(
     what: Annotated[str, typer.Argument(help="A pipeline, or a file or folder of data to look at.")],
     label: Annotated[str | None, typer.Option(help="Of data: the column that is learnt.")] = None,
+    header: HeaderOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the schema of a pipeline, or the one that is proposed for data, a reason behind every field."""
@@ -72,7 +82,7 @@ def show(
         found = _schema_of(what)
         emit(found.model_dump(mode="json", exclude_defaults=True), [schema_text(found).rstrip()], as_json=as_json)
         return
-    proposal = infer(look_at([Path(what)]).table, label=label)
+    proposal = infer(look_at([Path(what)], header=_names(header)).table, label=label)
     document = {
         "schema": proposal.schema.model_dump(mode="json", exclude_defaults=True),
         "reasons": dict(proposal.reasons),
@@ -97,8 +107,8 @@ def diff(
     from mlratchet.models.errors import DataError
     from mlratchet.models.schema.change import difference
 
-    expected = _schema_of(pipeline)
-    delivery = look_at(data)
+    expected, header = _schema_of(pipeline), _header_of(pipeline)
+    delivery = look_at(data, header=header)
     found = difference(expected, delivery.table)
     width = max((len(one.effect) for one in found.changes), default=0)
     lines = [f"{one.effect:{width}}  {one.field!r}: {one.words}" for one in found.changes]
@@ -113,6 +123,23 @@ def diff(
     emit(document, lines or [f"{pipeline}: nothing changes"], as_json=as_json)
     if not found.compatible:
         raise typer.Exit(DataError.exit_code)
+
+
+def _names(header: str | None) -> list[str] | None:
+    """Of the option; empty: the first line has them."""
+    if header is None:
+        return None
+    return [] if header == "first" else [name.strip() for name in header.split(",")]
+
+
+def _header_of(pipeline: str) -> Sequence[str] | None:
+    from mlratchet.infra.settings import pipelines_folder
+    from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline
+
+    declared: Sequence[str] | None = getattr(
+        read_pipeline(find_pipeline(pipelines_folder(), pipeline)).source, "header", None
+    )
+    return declared
 
 
 def _schema_of(pipeline: str) -> Any:

@@ -36,7 +36,7 @@ def score(
     from mlratchet.flows.parameters import ScoreParameters
     from mlratchet.flows.runs.start_score import score_here
 
-    logging.getLogger("prefect").setLevel(logging.ERROR)
+    logging.getLogger("prefect").setLevel(logging.CRITICAL)  # what is wrong is said once, at the end
     asked = ScoreParameters(source=source, target=target, version=version, format=form, requested_by=getpass.getuser())
     with progress_bar("bytes of the input", hidden=as_json) as advance:
         report = score_here(pipeline, asked, lambda done, total, _scored, _aside: advance(done, total))

@@ -18,6 +18,7 @@ from mlratchet.models.errors import ConfigurationError, RatchetError, SecurityEr
 from mlratchet.models.evaluation.away import ModelAway
 from mlratchet.models.ports.children import Workplace
 from mlratchet.models.tensors.batch import Model, program_model
+from mlratchet.models.tensors.checked_once import checked_once
 
 NEVER = ("code", "data/model.pth", "data/pickle_module_info.txt")
 """What MLflow's own loader would import or unpickle, and we load nothing beside."""
@@ -37,7 +38,7 @@ def load_exported(directory: Path) -> Model:
     forbid_pickle()
     archive = directory / PROGRAM
     refuse_other_than_tensors(archive)
-    return program_model(torch.export.load(archive))
+    return checked_once(program_model(torch.export.load(archive)))
 
 
 def exported_away(directory: Path) -> ModelAway:

@@ -16,8 +16,9 @@ import httpx
 from mlratchet.models.errors import ConfigurationError, DataError, InfrastructureError
 from mlratchet.models.serving.config import MOST_BYTES, ServingConfig
 from mlratchet.models.serving.reading.written_numbers import written_number
+from mlratchet.models.sources.csv import SUFFIXES
 
-TABLES = (".csv", ".tsv", ".txt")
+TABLES = SUFFIXES
 DELIMITERS = (",", ";", "\t", "|")
 OTHER_TABLES = (".parquet", ".xlsx", ".jsonl")  # of which the server would take the bytes for an image
 TIMEOUT_S = 30.0

@@ -47,7 +47,7 @@ class HeldSides:
             numbers = sides.in_table(table)
             counts += np.bincount(numbers, minlength=NO_SIDE + 1)
             self._file.write(numbers.tobytes())
-        self.counts = {side: int(counts[number]) for number, side in enumerate(SIDES)}
+        self.counts: dict[str, int] = {side: int(counts[number]) for number, side in enumerate(SIDES)}
 
     def tables(self) -> Iterator[tuple[pa.Table, Numbers]]:
         """The records, and the number of the side of each in `SIDES`."""

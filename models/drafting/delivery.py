@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from mlratchet.models.drafting.header import looks_like_a_row
 from mlratchet.models.errors import DataError
 from mlratchet.models.schema.notation import WHERE
 from mlratchet.models.sources.base import Format
 from mlratchet.models.sources.csv import SUFFIXES as TABLES
-from mlratchet.models.sources.delimited import CsvTable, Row
+from mlratchet.models.sources.delimited import CsvTable, Dialect, Row, UnreadableTableError
 from mlratchet.models.sources.fasta import Fasta, FastaOptions
+from mlratchet.models.sources.headless import below_its_header
 from mlratchet.models.sources.jsonl import Jsonl, JsonlOptions
 from mlratchet.models.sources.pieces import PICTURE, SOUND
 from mlratchet.models.sources.ranged import opening_whole
 from mlratchet.models.sources.record import RawObject, Reject
+from mlratchet.models.sources.text_encoding import as_utf8
 from PIL import Image, UnidentifiedImageError
 
 SAMPLE_BYTES = 16 << 20  # of a table's first file: what is proposed says of how many rows it was seen
 SAMPLE_ROWS = 200_000
+HEADER_ROWS = 1_000  # that tell whether the first line is one of them
 SAMPLE_FILES = 200  # pictures that are opened
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 SOUNDS = (".wav", ".flac", ".ogg")
@@ -63,10 +69,16 @@ class LocalFiles:
     pictures: Pictures | None = None
     classes: dict[str, int] = field(default_factory=dict)  # files by folder
     label_from: Literal["", "folder", "file"] = ""  # of sequences: where their classes are, if not in descriptions
+    header: tuple[str, ...] = ()  # of tables whose first line is a row
 
 
-def look_at(paths: Sequence[Path]) -> LocalFiles:
-    """Raises ``DataError`` for what is not there, and for files of no kind that is known."""
+def look_at(paths: Sequence[Path], *, header: Sequence[str] | None = None) -> LocalFiles:
+    """`header`: names of the columns of delimited files whose first line is a row; empty: that line has them, however
+    it looks.
+
+    Raises ``DataError`` for what is not there, for files of no kind that is known, and for a first line of which nobody
+    can tell whether it has names.
+    """
     files: list[tuple[Path, Path]] = []  # (folder that was named, file)
     for path in paths:
         if not path.exists():
@@ -85,10 +97,13 @@ def look_at(paths: Sequence[Path]) -> LocalFiles:
     label_from, labels = _named_by_places(ours) if kind == "letters" else ("", {})
     if labels and "label" in _fasta(ours[0][1])[0].column_names:
         label_from, labels = "", {}  # descriptions say it
-    table, whole = _sample(kind, [file for _, file in ours], labels)
+    if header is not None and kind != "table":
+        raise DataError(f"--header: {ours[0][1].name} is no delimited text; leave it out")
+    table, whole = _sample(kind, [file for _, file in ours], labels, header)
     return LocalFiles(
-        kind=kind, files=tuple(file for _, file in ours), table=table, whole=whole, others=others, label_from=label_from
-    )
+        kind=kind, files=tuple(file for _, file in ours), table=table, whole=whole, others=others,
+        label_from=label_from, header=tuple(header or ()),
+    )  # fmt: skip
 
 
 def _named_by_places(files: list[tuple[Path, Path]]) -> tuple[Literal["", "folder", "file"], dict[Path, str]]:
@@ -105,9 +120,14 @@ def _is(file: Path, kind: Kind) -> bool:
     return file.name.lower().endswith(ENDINGS[kind]) or (kind == "table" and file.name == HEADLESS)
 
 
-def _sample(kind: Kind, files: list[Path], labels: Mapping[Path, str]) -> tuple[pa.Table, bool]:
+def _sample(
+    kind: Kind, files: list[Path], labels: Mapping[Path, str], header: Sequence[str] | None
+) -> tuple[pa.Table, bool]:
     """`labels`: of every file, where its place says them; then rows of all files are looked at."""
-    read = {"table": _delimited, "parquet": _parquet, "jsonl": _jsonl, "letters": _fasta}[kind]
+    readers: dict[str, Callable[[Path], tuple[pa.Table, bool]]] = {
+        "table": partial(_delimited, header=header), "parquet": _parquet, "jsonl": _jsonl, "letters": _fasta,
+    }  # fmt: skip
+    read = readers[kind]
     tables, whole, rows = [], True, 0
     for file in files:
         if rows >= SAMPLE_ROWS and not labels:
@@ -128,15 +148,17 @@ def _sample(kind: Kind, files: list[Path], labels: Mapping[Path, str]) -> tuple[
     return pa.concat_tables([table.select(first) for table in tables], promote_options="permissive"), whole
 
 
-def _delimited(file: Path) -> tuple[pa.Table, bool]:
+def _delimited(file: Path, header: Sequence[str] | None) -> tuple[pa.Table, bool]:
     size = file.stat().st_size
     with file.open("rb") as source:
         data = source.read(SAMPLE_BYTES)
     if len(data) < size:
         data = _whole_rows(data)
-    if file.name == HEADLESS:
-        data = ("\t".join(RATINGS) + "\n").encode() + data
-    table = CsvTable(data, file.name)
+    names = RATINGS if file.name == HEADLESS and not header else header
+    try:
+        table = _table_of(data, file.name, names)
+    except UnreadableTableError as error:
+        raise DataError(str(error)) from error
     rows, bad = [], None
     for row in table.rows():
         if isinstance(row, Row):
@@ -147,7 +169,26 @@ def _delimited(file: Path) -> tuple[pa.Table, bool]:
         why = f": line {bad.number}: {bad.words}" if bad is not None else ""
         raise DataError(f"{file}: no row can be used{why}")
     columns = {name: pa.array([row.values[name] for row in rows], type=pa.string()) for name in table.columns}
+    if names is None:
+        _refuse_row_as_names(file, table.columns, [column[:HEADER_ROWS].to_pylist() for column in columns.values()])
     return pa.table({**columns, WHERE: pa.array([f"{file.name}:{row.number}" for row in rows])}), len(data) >= size
+
+
+def _table_of(data: bytes, where: str, header: Sequence[str] | None) -> CsvTable:
+    if not header:
+        return CsvTable(data, where)
+    text = as_utf8(cast(BinaryIO, io.BytesIO(data)), RawObject(key=where, size_bytes=len(data), sha256="0" * 64), None)
+    source, dialect = below_its_header(text, header, where, Dialect(), option="--header")
+    return CsvTable(source.read(), where, dialect, skipped=-1)
+
+
+def _refuse_row_as_names(file: Path, names: Sequence[str], columns: Sequence[Sequence[str]]) -> None:
+    words = looks_like_a_row(names, columns)
+    if words:
+        raise DataError(
+            f"{file.name}:1: its first line looks like a row: {words}; say --header NAME,NAME,... ({len(names)} names) "
+            "where the file has no names of its columns, or --header first where these are the names"
+        )
 
 
 def _whole_rows(data: bytes) -> bytes:

@@ -28,10 +28,15 @@ class Draft:
 
 
 def draft(
-    paths: Sequence[Path], *, labels: Sequence[str] = (), name: str | None = None, rank: str | None = None
+    paths: Sequence[Path],
+    *,
+    labels: Sequence[str] = (),
+    name: str | None = None,
+    rank: str | None = None,
+    header: Sequence[str] | None = None,
 ) -> Draft:
     """Of files and folders on this machine. `labels`: the column that is learnt, or several that each say yes or no;
-    `rank`: the column whose rows are ranked against each other by the label.
+    `rank`: the column whose rows are ranked against each other by the label; `header`: see `look_at`.
 
     Raises ``DataError`` for what cannot be read or learnt from, and ``ConfigurationError`` for a name that no pipeline
     has.
@@ -39,7 +44,7 @@ def draft(
     name = name or name_from(paths[0])
     if not NAME.match(name):
         raise ConfigurationError(f"--name {name!r}: expected small letters, digits and -, a letter first, at most 48")
-    delivery = look_at(paths)
+    delivery = look_at(paths, header=header)
     text, notes = _drafted(delivery, name, labels, rank)
     parse_pipeline(text, where=f"{name}.yaml")
     return Draft(name=name, text=text, notes=tuple(notes))

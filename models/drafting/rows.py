@@ -15,7 +15,7 @@ from mlratchet.models.drafting.delivery import HEADLESS, RATINGS, Kind, LocalFil
 from mlratchet.models.drafting.features import features_of
 from mlratchet.models.drafting.ranking import bar_of_ranking, ranked_by
 from mlratchet.models.drafting.schema_text import write_schema
-from mlratchet.models.drafting.sections import SMALL, Size, write_gates, write_split, write_training
+from mlratchet.models.drafting.sections import SMALL, Size, write_gates, write_header, write_split, write_training
 from mlratchet.models.drafting.several_labels import FEWEST, bars_of_labels, rarest
 from mlratchet.models.errors import DataError
 from mlratchet.models.networks.pictures import PICTURES
@@ -125,6 +125,8 @@ def _write_source(out: Commented, delivery: LocalFiles, label: Label | None, nam
     out.section("source")
     out.entry("prefix", f"{name}/", f"`ratchet upload {name} {what}` puts files there", depth=1)
     out.entry("format", form, "" if by_place else why, depth=1)
+    if form == "csv":
+        write_header(out, delivery)
     if by_place:
         out.entry("label_from", delivery.label_from, f"the name of the {delivery.label_from} is the class", depth=1)
     usual = {"fasta": "label", "ratings": "rating"}.get(form)

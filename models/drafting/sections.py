@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from mlratchet.models.drafting.baseline import Bar, margin_of
 from mlratchet.models.drafting.commented import Commented
+from mlratchet.models.drafting.delivery import LocalFiles
 from mlratchet.models.errors import DataError
 
 FEWEST_ROWS = 40
@@ -52,6 +53,12 @@ class Size:
     def words(self) -> str:
         """`5,000 rows`."""
         return f"{self.rows:,} rows" if self.sure else f"the first {self.rows:,} rows"
+
+
+def write_header(out: Commented, delivery: LocalFiles) -> None:
+    """Of a table without one."""
+    if delivery.header:
+        out.entry("header", list(delivery.header), "the files have no line of names", depth=1)
 
 
 def write_split(out: Commented, size: Size) -> None:

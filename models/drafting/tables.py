@@ -15,7 +15,7 @@ from mlratchet.models.drafting.commented import Commented
 from mlratchet.models.drafting.delivery import LocalFiles
 from mlratchet.models.drafting.rows import draft_rows
 from mlratchet.models.drafting.schema_text import write_schema
-from mlratchet.models.drafting.sections import Size, write_gates, write_split, write_training
+from mlratchet.models.drafting.sections import Size, write_gates, write_header, write_split, write_training
 from mlratchet.models.drafting.several_labels import infer_labels
 from mlratchet.models.errors import DataError
 from mlratchet.models.schema.infer import Proposal, infer
@@ -58,7 +58,7 @@ def draft_table(
     out.remark(f"Drafted by `ratchet init` from {delivery.files[0].name}: {size.words()}. Every line can be changed.")
     out.entry("name", name)
     _write_workload(out, proposal.label, usable, size)
-    _write_source(out, proposal, proposal.label, usable, name)
+    _write_source(out, delivery, proposal, proposal.label, usable, name)
     out.section("schema", "what a row holds: `ratchet schema diff` holds new deliveries against it")
     write_schema(out, proposal, depth=1)
     write_split(out, size)
@@ -104,11 +104,14 @@ def _write_workload(out: Commented, label: Label, usable: Usable, size: Size) ->
         out.entry("dropout", 0.1, "few rows", depth=2)
 
 
-def _write_source(out: Commented, proposal: Proposal, label: Label, usable: Usable, name: str) -> None:
+def _write_source(
+    out: Commented, delivery: LocalFiles, proposal: Proposal, label: Label, usable: Usable, name: str
+) -> None:
     schema = proposal.schema
     out.section("source")
     out.entry("prefix", f"{name}/", f"`ratchet upload {name} FILE` puts files there", depth=1)
     out.entry("format", "csv", depth=1)
+    write_header(out, delivery)
     out.entry("label_column", label.name, label.reason, depth=1)
     if schema.id is not None:
         out.entry("id_column", schema.id, "each value once, so it names a row", depth=1)

@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from mlratchet.models.config import StrictModel
-from mlratchet.models.errors import SecurityError
-from mlratchet.models.identity.canonical import canonical_json, digest
-from mlratchet.models.identity.stored import stored_document
+from mlratchet.models.identity.signed_chain import ChainedEntry, SignedChain
 from mlratchet.models.ports.storage import ObjectStore
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 ERASURES = "erasures/"
 
@@ -30,14 +28,9 @@ class ErasedObject(StrictModel):
     """The same of what lies there since; empty: nothing does."""
 
 
-class Erasure(StrictModel):
-    """What one demand erased."""
+class Erasure(ChainedEntry):
+    """What one demand erased from what a pipeline was made of."""
 
-    format: int = 1
-    pipeline: str
-    number: int = Field(ge=1)
-    previous: str
-    """SHA-256 hex of the record before, without who signed it; empty for the first."""
     at_s: float
     actor: str
     objects: tuple[ErasedObject, ...] = Field(strict=False)
@@ -46,33 +39,15 @@ class Erasure(StrictModel):
     waiting: tuple[str, ...] = Field(default=(), strict=False)
     """`bucket/key` of what the champion of then cannot be replaced without: it goes once another serves."""
 
-    def digest(self) -> str:
-        """SHA-256 hex of the record, without who signed it."""
-        return digest(self.model_dump(mode="json"))
-
-
-def erasure_key(pipeline: str, number: int) -> str:
-    """Where a record is published."""
-    return f"{ERASURES}{pipeline}/{number:08d}.json"
-
 
 def erasures_of(store: ObjectStore, pipeline: str) -> list[Erasure]:
     """All of a pipeline, oldest first, by a `RecordStore`. Raises ``SecurityError`` where one is gone or does not
     follow the one before, ``ForeignRecord`` for one that nobody of ours signed."""
-    found: list[Erasure] = []
-    for number, info in enumerate(store.list(f"{ERASURES}{pipeline}/"), 1):
-        where = f"{store.bucket}/{info.key}"
-        try:
-            one = Erasure.model_validate(stored_document(store, info.key, "pipeline", "actor"))
-        except ValidationError as error:
-            raise SecurityError(f"{where}: is not the record of an erasure; it was changed") from error
-        before = found[-1].digest() if found else ""
-        if info.key != erasure_key(pipeline, number) or (one.pipeline, one.number) != (pipeline, number):
-            raise SecurityError(f"{where}: expected erasure {number} of {pipeline}; one was removed or added")
-        if one.previous != before:
-            raise SecurityError(f"{where}: does not follow the record before it")
-        found.append(one)
-    return found
+    return list(_chain(store, pipeline).entries())
+
+
+def _chain(store: ObjectStore, pipeline: str) -> SignedChain[Erasure]:
+    return SignedChain(store, ERASURES, pipeline, Erasure, what="the record of an erasure")
 
 
 def publish_erasure(
@@ -87,12 +62,12 @@ def publish_erasure(
 ) -> Erasure:
     """Add one, by a `RecordStore` that signs. Raises ``ObjectExists`` where another process adds one now."""
     earlier = erasures_of(store, pipeline)
-    made = Erasure(
-        pipeline=pipeline, number=len(earlier) + 1, previous=earlier[-1].digest() if earlier else "", at_s=at_s,
-        actor=actor, objects=tuple(objects), versions=tuple(versions), waiting=tuple(waiting),
+    return _chain(store, pipeline).create(
+        Erasure(
+            name=pipeline, number=len(earlier) + 1, previous=earlier[-1].digest() if earlier else "", at_s=at_s,
+            actor=actor, objects=tuple(objects), versions=tuple(versions), waiting=tuple(waiting),
+        )
     )  # fmt: skip
-    store.create(erasure_key(pipeline, made.number), canonical_json(made.model_dump(mode="json")))
-    return made
 
 
 def erased_objects(store: ObjectStore) -> Mapping[str, Erasure]:

@@ -120,7 +120,7 @@ def _told_answer(*said: Any) -> ToldAnswer:
     *facts, instances, predictions = said
     instances = instances["instances"] if isinstance(instances, dict) else instances
     predictions = predictions["predictions"] if isinstance(predictions, dict) else predictions
-    return ToldAnswer(*facts, instances, predictions)
+    return ToldAnswer._make((*facts, instances, predictions))
 
 
 def blocks_of(said: dict[str, Any], numbers: memoryview) -> Iterator[Block]:

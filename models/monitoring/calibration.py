@@ -1,8 +1,8 @@
-"""Whether a confidence still means what it meant on the test rows, as evidence for a `JointAlarm`: a row that was answered
-surely and is wrong says more than one that was answered unsurely.
+"""Whether a confidence still means what it meant on the test rows, as evidence for a `JointAlarm`: a sure answer that
+is wrong says more than an unsure one.
 
-Of a row whose answers of that confidence were wrong in a share of at most q, the factor theta^wrong / (1 + (theta - 1) q)
-has a mean of at most 1: the likelihood ratio of odds that are theta times as large (Wald 1945).
+Where answers of a confidence were wrong in a share of at most q, the factor theta^wrong / (1 + (theta - 1) q) has a
+mean of at most 1: the likelihood ratio of odds that are theta times as large (Wald 1945).
 
 Shape legend: T labelled rows in the order of their requests, K bets, B bins of the confidence.
 """
@@ -19,7 +19,8 @@ Array = np.ndarray[Any, Any]
 
 THETA_K = np.asarray([1.1, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 20.0, 50.0])
 ERRORS = 2.0  # standard errors of the test rows in the share of each bin: about the 97.5 % of a gate's promise
-STREAM = EvidenceStream(parts=("surer than right",))
+MEANT = "quality/calibration"  # the name of the stream
+CALIBRATION_STREAM = EvidenceStream(parts=("surer than right",))
 
 
 def calibration_evidence(promised: Reliability, confidence_T: Array, wrong_T: Array) -> Array:

@@ -22,7 +22,7 @@ class WindowRule(StrictModel):
     rows: int | None = Field(default=None, ge=50, le=10_000_000)
     """Rows of a window, in the order in which they were received."""
     minimum_rows: int = Field(default=200, ge=30, le=10_000_000)
-    """Fewer in a window: nothing is said of drift in it."""
+    """Fewer in a window: no figure of drift is shown; the alarm counts every row all the same."""
 
     @model_validator(mode="after")
     def _one_rule(self) -> WindowRule:

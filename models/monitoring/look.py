@@ -22,12 +22,19 @@ from mlratchet.models.metrics.base import Metric
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.monitoring import judging
 from mlratchet.models.monitoring.asking_again import Asks, drawn, figures_of, relied_on
+from mlratchet.models.monitoring.calibration import CALIBRATION_STREAM, MEANT, calibration_evidence
 from mlratchet.models.monitoring.comparing import compared
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.cutting import Edges
 from mlratchet.models.monitoring.finding import Finding, WindowSpan
 from mlratchet.models.monitoring.hardware import slower_than_usual
-from mlratchet.models.monitoring.measure.answers import TaskFacts, confidences_of, labelled_rows, outputs_of
+from mlratchet.models.monitoring.measure.answers import (
+    CLASSIFICATION,
+    TaskFacts,
+    confidences_of,
+    labelled_rows,
+    outputs_of,
+)
 from mlratchet.models.monitoring.measure.calibration import CALIBRATION, calibration_drift
 from mlratchet.models.monitoring.measure.column_evidence import column_streams, evidence_of
 from mlratchet.models.monitoring.measure.columns import (
@@ -40,7 +47,7 @@ from mlratchet.models.monitoring.measure.columns import (
 )
 from mlratchet.models.monitoring.measure.disagreement import OTHERS, disagreements, remember_answers
 from mlratchet.models.monitoring.measure.estimate import estimated_accuracy
-from mlratchet.models.monitoring.measure.quality import Slice, measure_quality, name_on
+from mlratchet.models.monitoring.measure.quality import LabelledRows, Slice, measure_quality, name_on
 from mlratchet.models.monitoring.measure.requested import measure_requested, name_of_all
 from mlratchet.models.monitoring.measure.service import Values, measure_service, requests_of, service_limits
 from mlratchet.models.monitoring.past import PastWindow
@@ -295,6 +302,8 @@ def _measure_quality(
     quality = measure_quality(labelled, watched.metrics, metric, slices, least=config.quality.minimum_labels)
     found.figures |= quality.figures
     found.streams |= quality.streams
+    if MEANT in state.alarm.streams and len(labelled.rows.ids):
+        found.streams[MEANT] = _calibration_of(labelled, watched)
     found.counts["labelled"] = len(labelled.rows.ids)
     if metric is None:
         return
@@ -318,6 +327,15 @@ def _measure_calibration(found: _Found, rows: RowOutputs, watched: Watched) -> N
         figure = calibration_drift(sure, (rows.output.argmax(axis=1) == rows.y).astype(np.float64), then)
         if figure is not None:
             found.figures[CALIBRATION] = figure
+
+
+def _calibration_of(labelled: LabelledRows, watched: Watched) -> Values:
+    assert watched.reference.reliability is not None
+    sure = confidences_of(labelled.rows.output, watched.facts)
+    assert sure is not None
+    wrong = (labelled.rows.output.argmax(axis=1) != labelled.rows.y).astype(np.float64)
+    said = calibration_evidence(watched.reference.reliability, sure, wrong)
+    return Values(values=said, at_s=labelled.due_s)
 
 
 def watched_metric(watched: Watched) -> Metric | None:
@@ -350,6 +368,8 @@ def streams_of(watched: Watched, config: MonitoringConfig) -> dict[str, AnyStrea
     limits = service_limits(config)
     limits |= {stream: one.loss for stream, one in promises_of(watched.reference).items()}
     streams: dict[str, AnyStream] = {name: Stream(limit=limit) for name, limit in limits.items() if 0 < limit < 1}
+    if watched.facts.task == CLASSIFICATION and watched.reference.reliability is not None:
+        streams[MEANT] = CALIBRATION_STREAM
     return column_streams(watched.reference, config) | streams
 
 

@@ -15,31 +15,24 @@ from contextlib import suppress
 from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest
+from mlratchet.models.identity.signed_chain import ChainedEntry, SignedChain
 from mlratchet.models.identity.signed_records import ForeignRecord
 from mlratchet.models.identity.stored import stored_document
 from mlratchet.models.pipeline.loading import parse_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 ORDER_S = 7 * 86_400.0  # seconds that an order waits for its run
 
 
-class Deployment(StrictModel):
+class Deployment(ChainedEntry):
     """One entry of a pipeline's chain: from then on its runs take this revision."""
 
-    name: str
-    number: int = Field(ge=1)
     revision: str
-    previous: str
-    """SHA-256 hex of the entry before, without who signed it; empty for the first."""
     actor: str
     at_s: float
     """Seconds since the epoch."""
-
-    def digest(self) -> str:
-        """SHA-256 hex of the entry, without who signed it."""
-        return digest(self.model_dump(mode="json"))
 
 
 class Order(StrictModel):
@@ -82,22 +75,16 @@ def deployment_key(name: str, number: int) -> str:
     return f"deployments/{name}/{number:08d}.json"
 
 
-def _read_deployment(store: ObjectStore, name: str, key: str) -> Deployment:
-    document = stored_document(store, key, "name", "revision")
-    try:
-        found = Deployment(**document)
-    except ValidationError as error:
-        raise SecurityError(f"{store.bucket}/{key}: is not a deployment; it was changed") from error
-    if key != deployment_key(name, found.number) or found.name != name:
-        raise SecurityError(f"{store.bucket}/{key}: is entry {found.number} of {found.name}; it was changed")
-    return found
+def _chain(store: ObjectStore, name: str) -> SignedChain[Deployment]:
+    return SignedChain(store, "deployments/", name, Deployment, what="a deployment")
 
 
 def newest_deployment(store: ObjectStore, name: str) -> Deployment | None:
     """The entry that runs follow, or None; what does not verify is none. Raises ``SecurityError``."""
-    for info in sorted(store.list(f"deployments/{name}/"), key=lambda info: info.key, reverse=True):
+    chain = _chain(store, name)
+    for key in reversed(chain.keys()):
         with suppress(ForeignRecord):
-            return _read_deployment(store, name, info.key)
+            return chain.read(key)
     return None
 
 
@@ -116,26 +103,12 @@ def publish_deployment(store: ObjectStore, name: str, revision: str, *, actor: s
             at_s=at_s,
         )
         with suppress(ObjectExists):  # somebody else deployed meanwhile
-            store.create(deployment_key(name, made.number), canonical_json(made.model_dump(mode="json")))
-            return made
+            return _chain(store, name).create(made)
 
 
 def broken_deployments(store: ObjectStore, name: str) -> list[str]:
     """What is wrong with a pipeline's chain, one line each: entries that are gone, foreign, or do not follow."""
-    problems: list[str] = []
-    before = ""
-    for number, info in enumerate(sorted(store.list(f"deployments/{name}/"), key=lambda info: info.key), start=1):
-        where = f"{store.bucket}/{info.key}"
-        if info.key != deployment_key(name, number):
-            return [*problems, f"{where}: expected entry {number}; one was removed or added"]
-        try:
-            found = _read_deployment(store, name, info.key)
-        except (SecurityError, ForeignRecord) as error:
-            return [*problems, str(error)]
-        if found.previous != before:
-            problems.append(f"{where}: does not follow the entry before it")
-        before = found.digest()
-    return problems
+    return _chain(store, name).problems()
 
 
 def publish_order(store: ObjectStore, name: str, revision: str, *, actor: str, at_s: float) -> str:

@@ -118,7 +118,7 @@ class ModelChoices(StrictModel):
     """Value -> key of the pipeline file -> its range. What a value does not name stays as it is in the file."""
 
 
-class Axis(NamedTuple):
+class SearchAxis(NamedTuple):
     """A range that values are drawn from."""
 
     key: str  # of the pipeline file
@@ -219,16 +219,16 @@ class TuneConfig(StrictModel):
             raise ValueError(f"the grid has more than {MOST_POINTS} points; take larger steps or another sampler")
         return self
 
-    def axes(self) -> list[Axis]:
+    def axes(self) -> list[SearchAxis]:
         """Every range, by key; those of a model behind all that decide whether they apply."""
-        found, own = list[Axis](), list[Axis]()
+        found, own = list[SearchAxis](), list[SearchAxis]()
         for key, dimension in sorted(self.space.items()):
             if isinstance(dimension, ModelChoices):
-                found.append(Axis(key, Choices(kind="categorical", choices=tuple(dimension.choices))))
+                found.append(SearchAxis(key, Choices(kind="categorical", choices=tuple(dimension.choices))))
                 for value, space in dimension.choices.items():
-                    own += [Axis(inner, one, (key, value)) for inner, one in sorted(space.items())]
+                    own += [SearchAxis(inner, one, (key, value)) for inner, one in sorted(space.items())]
             else:
-                found.append(Axis(key, dimension))
+                found.append(SearchAxis(key, dimension))
         return [*found, *own]
 
     def keys(self) -> list[str]:
@@ -244,7 +244,7 @@ class TuneConfig(StrictModel):
         return self.model_dump(mode="json", exclude=set(self.BUDGET))
 
 
-def _expanded(axes: list[Axis], values: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _expanded(axes: list[SearchAxis], values: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if not axes:
         yield values
     elif not axes[0].applies(values):

@@ -14,25 +14,21 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import GateRefusedError, SecurityError
-from mlratchet.models.identity.canonical import canonical_json, digest
+from mlratchet.models.identity.signed_chain import ChainedEntry, SignedChain
 from mlratchet.models.identity.signed_records import ForeignRecord, RevokedRecord, bare, without_stamp
 from mlratchet.models.identity.stored import stored_document
 from mlratchet.models.moments import utc
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
-from pydantic import Field, ValidationError
 
 HOLDS = "holds/"
 ENDED_BY_A_DELIVERY = ("data", "inputs")  # kinds of findings about data; others need a person's word
 SHOWN = 12  # digits of a digest, in words
 
 
-class HoldEntry(StrictModel):
+class HoldEntry(ChainedEntry):
     """One entry of a pipeline's chain."""
 
-    name: str
-    number: int = Field(ge=1)
     action: Literal["hold", "lift"]
     finding: str
     """Digest of the finding; of a lift empty for everything that was held."""
@@ -47,12 +43,6 @@ class HoldEntry(StrictModel):
     """Of a lift by a delivery: digest of its data gate's decision."""
     snapshot: str = ""
     """Of a lift by a delivery: which."""
-    previous: str
-    """SHA-256 hex of the entry before, without who signed it; empty for the first."""
-
-    def digest(self) -> str:
-        """SHA-256 hex of the entry, without who signed it."""
-        return digest(self.model_dump(mode="json"))
 
     def in_a_line(self) -> str:
         """As a history shows it, under the columns of the ledger."""
@@ -175,7 +165,7 @@ class HoldBook:
                 return self._publish(made)
 
     def _publish(self, entry: HoldEntry) -> HoldEntry:
-        self._store.create(hold_key(entry.name, entry.number), canonical_json(entry.model_dump(mode="json")))
+        self._chain(entry.name).create(entry)
         self._remember(entry)
         return entry
 
@@ -212,6 +202,9 @@ class HoldBook:
             found.append(one)
         return found
 
+    def _chain(self, name: str) -> SignedChain[HoldEntry]:
+        return SignedChain(self._store, HOLDS, name, HoldEntry, what="a hold")
+
     def _entry(self, name: str, key: str, written_s: float) -> Read | None:
         counts = True
         try:
@@ -220,12 +213,7 @@ class HoldBook:
             document, counts = without_stamp(json.loads(bare(self._store).get(key))), False
         except (ForeignRecord, ObjectNotFound):
             return None
-        try:
-            entry = HoldEntry(**document)
-        except ValidationError as error:
-            raise SecurityError(f"{self._store.bucket}/{key}: is not a hold; it was changed") from error
-        if key != hold_key(name, entry.number) or entry.name != name:
-            raise SecurityError(f"{self._store.bucket}/{key}: is entry {entry.number} of {entry.name}; it was changed")
+        entry = self._chain(name).parse(key, document)
         return Read(entry=entry, counts=counts, written_s=written_s)
 
 

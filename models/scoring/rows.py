@@ -234,7 +234,7 @@ class RequestRows:
         spec, defaults = self._signature.input, dict(self._signature.input.defaults)
         columns = [one_array(part[name]).fill_null(defaults.get(name, math.nan)) for name in spec.columns]
         wide = np.column_stack([np.asarray(one, dtype=np.float64) for one in columns])
-        fits: Array = (np.abs(wide) <= float(np.finfo(spec.dtype).max)).all(axis=1)
+        fits = np.asarray((np.abs(wide) <= float(np.finfo(spec.dtype).max)).all(axis=1))
         if spec.value_range is not None:
             fits &= ((wide >= spec.value_range[0]) & (wide <= spec.value_range[1])).all(axis=1)
         for name, low, high in self._signature.ranges:

@@ -9,11 +9,12 @@ from dataclasses import replace
 
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.identity.keys import Keys, PublicKeys
+from mlratchet.models.identity.signed_chain import Seen
 from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.ledger.chain import Chain
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ports.storage import ObjectStore, StorageError
-from mlratchet.models.promotion.canary.chain import Seen, newest_canary
+from mlratchet.models.promotion.canary.chain import newest_canary
 from mlratchet.models.promotion.canary.entry import CanaryEntry
 from mlratchet.models.promotion.canary.verify import verify_staged, why_over
 from mlratchet.models.serving.follower import PredictorLoader

@@ -21,10 +21,11 @@ from mlratchet.models.gates.judge import judge
 from mlratchet.models.gates.live import LiveEvidence
 from mlratchet.models.gates.policy import GatePolicy
 from mlratchet.models.gates.result import CheckResult
+from mlratchet.models.identity.signed_chain import Seen
 from mlratchet.models.inference_log.config import LabelsConfig
 from mlratchet.models.ledger.chain import Chain
 from mlratchet.models.ports.storage import ObjectStore
-from mlratchet.models.promotion.canary.chain import Seen, newest_canary
+from mlratchet.models.promotion.canary.chain import newest_canary
 from mlratchet.models.promotion.canary.config import CanaryConfig, live_checks
 from mlratchet.models.promotion.canary.entry import CanaryEntry
 from mlratchet.models.promotion.canary.plan import Move, next_move

@@ -13,6 +13,8 @@ from weakref import WeakKeyDictionary
 
 import torch
 from mlratchet.models.serving.predictor import Predictor
+from mlratchet.models.tensors.batch import ByName
+from mlratchet.models.tensors.checked_once import CheckedOnce
 
 QUICK_S = 0.001  # CPU of a forward; everybody else waits as long
 SLOW_S = 0.01  # of one that is on the loop for the last time
@@ -68,7 +70,9 @@ class Pace:
 
 def is_straight(model: Any) -> bool:
     """Whether a program is one operation after the other: none that repeats or chooses by what it is given."""
-    graph = getattr(getattr(model, "module", model), "graph", None)
+    while isinstance(model, ByName | CheckedOnce):
+        model = model.module
+    graph = getattr(model, "graph", None)
     if not isinstance(graph, torch.fx.Graph):
         return False
     return not any(isinstance(node.target, torch._ops.HigherOrderOperator) for node in graph.nodes)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from mlratchet.models.errors import DataError
 from mlratchet.models.sources.base import Example, Fetch, Format, NumberOptions
 from mlratchet.models.sources.columns import TableOptions
 from mlratchet.models.sources.csv_pieces import DelimitedPieces
-from mlratchet.models.sources.delimited import BadRow, CsvTable, UnreadableTableError, set_aside
+from mlratchet.models.sources.delimited import BadRow, CsvTable, Dialect, UnreadableTableError, set_aside
+from mlratchet.models.sources.headless import below_its_header
 from mlratchet.models.sources.pieces import RawPiece
 from mlratchet.models.sources.ranged import Open, opening_whole
 from mlratchet.models.sources.record import RawObject, Reject
 from mlratchet.models.sources.text_encoding import Encoding, as_utf8
 from mlratchet.models.sources.unpacking import UnreadableObjectError, bare_name, read_bounded, unpacked
+from pydantic import Field, field_validator
 
-SUFFIXES = (".csv", ".tsv", ".txt")
+SUFFIXES = (".csv", ".tsv", ".txt", ".data", ".tab")
 
 
 class CsvOptions(TableOptions, NumberOptions):
@@ -26,6 +28,25 @@ class CsvOptions(TableOptions, NumberOptions):
     encoding: Encoding | None = None
     """Of every file; null: UTF-8, or UTF-16 where a file begins with its mark. latin-1 and cp1252 must be declared:
     their bytes do not tell."""
+    header: tuple[str, ...] | None = Field(default=None, strict=False, min_length=1)
+    """The names of the columns, of files whose first line is a row already; null: the first line has them."""
+
+    @field_validator("header")
+    @classmethod
+    def _names_each_once(cls, header: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for name in header or ():
+            if not name.strip() or name != name.strip():
+                raise ValueError(f"{name!r}: a column needs a name, without blanks around it")
+        repeated = sorted({name for name in header or () if (header or ()).count(name) > 1})
+        if repeated:
+            raise ValueError(f"{repeated[0]!r} is there twice")
+        return header
+
+    def opened(self, text: BinaryIO, key: str) -> tuple[BinaryIO, Dialect, int]:
+        """A file with its header, its dialect, and how many lines of it were added here."""
+        if self.header is None:
+            return text, self.dialect, 0
+        return *below_its_header(text, self.header, key, self.dialect), 1
 
 
 class Csv(Format):
@@ -42,7 +63,8 @@ class Csv(Format):
         for item in tables:
             try:
                 with as_utf8(unpacked(opening_whole(fetch)(item), item), item, self.options.encoding) as text:
-                    table = CsvTable(read_bounded(text, item), item.key, self.options.dialect)
+                    source, dialect, added = self.options.opened(text, item.key)
+                    table = CsvTable(read_bounded(source, item), item.key, dialect, skipped=-added)
             except (UnreadableTableError, UnreadableObjectError) as error:
                 yield error.reject()
                 continue
@@ -57,7 +79,8 @@ class Csv(Format):
         for item in (yield from tables_among(objects, SUFFIXES, self.options.prefix)):
             try:
                 with as_utf8(unpacked(open_object(item), item), item, self.options.encoding) as text:
-                    reading = DelimitedPieces(text, item.key, self.options.dialect)
+                    source, dialect, added = self.options.opened(text, item.key)
+                    reading = DelimitedPieces(source, item.key, dialect, made_up_lines=added)
                     head = reading.head()
                     self.options.check(head.table.columns, item.key, columns or ())
                     wanted = None if columns is None else [*columns, *named]

@@ -13,7 +13,7 @@ from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.objectives.naming import metrics_for
 from mlratchet.models.pipeline.loading import parse_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
-from mlratchet.models.pipeline.tune import Axis, Choices, Dimension, TuneConfig
+from mlratchet.models.pipeline.tune import Choices, Dimension, SearchAxis, TuneConfig
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.fitting import check_fits
 from mlratchet.models.workloads.base import Workload
@@ -142,7 +142,7 @@ def ends(dimension: Dimension) -> list[Any]:
     return list(dimension.choices) if isinstance(dimension, Choices) else [dimension.low, dimension.high]
 
 
-def _try(spec: PipelineSpec, workload: Workload, axis: Axis, value: Any) -> None:
+def _try(spec: PipelineSpec, workload: Workload, axis: SearchAxis, value: Any) -> None:
     beside = dict([axis.of]) if axis.of is not None else {}
     try:
         trial_spec(spec, workload, {**beside, axis.key: value})

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+import threading
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,6 +51,7 @@ from mlratchet.tasks.wiring import Adapters
 SCORE_UNIT = "mlratchet.models.scoring.in_child:score_unit"
 LENT = Rights(read=("raw/",), create=("out/",))
 MOST_AT_ONCE = 8  # children
+TELL_S = 1.0  # between two looks at how far it is
 USUAL = {"table": "csv", "image": "images", "tensor": "parquet", "named": "parquet"}  # where the file names no format
 
 
@@ -84,7 +86,7 @@ def score_batch(
         target: Likewise, with a prefix.
         version: None: the champion.
         form: Format of the objects; None: that of the pipeline.
-        tell: Called after every piece and unit, from several threads.
+        tell: Called now and then, from this thread.
 
     Raises ``ConfigurationError`` for places that are refused and a version that is not there, ``DataError`` where no
     row can be scored or the input changes meanwhile, ``SecurityError`` for bytes that are not those that were judged.
@@ -152,6 +154,7 @@ class Scoring:
         self._job, self._id, self._signature, self._directory = job, job.id, signature, directory
         self._source, self._target, self._tell_whom = source, target, tell
         self._done_bytes, self._rows, self._aside = 0, 0, 0
+        self._counting = threading.Lock()
 
     def run(self) -> ScoredBatch:
         """To its end. Raises as `score_batch`."""
@@ -197,10 +200,14 @@ class Scoring:
         threads = max(1, cores // at_once)
         with ThreadPoolExecutor(at_once) as pool:
             running = [pool.submit(self._unit, number, objects, threads) for number, objects in enumerate(units)]
-            ended, waiting = wait(running, return_when=FIRST_EXCEPTION)
-            if any(one.exception() is not None for one in ended):
-                for one in waiting:
-                    one.cancel()
+            waiting: set[Future[_Unit]] = set(running)
+            while waiting:
+                ended, waiting = wait(waiting, timeout=TELL_S, return_when=FIRST_EXCEPTION)
+                self._tell_now()  # from here: who is told may be of this thread's flow run
+                if any(one.exception() is not None for one in ended):
+                    for one in waiting:
+                        one.cancel()
+                    break
         failed = next((one.exception() for one in running if not one.cancelled() and one.exception()), None)
         if failed is not None:
             raise failed
@@ -298,8 +305,12 @@ class Scoring:
         self._out.put(f"{self._target.prefix}{MANIFEST}", bare(self._records).get(key))
 
     def _tell(self, piece: Piece | None, done_bytes: int = 0) -> None:
-        self._done_bytes += done_bytes
-        if piece is not None:
-            self._rows, self._aside = self._rows + piece.scored, self._aside + piece.set_aside
+        """From several threads."""
+        with self._counting:
+            self._done_bytes += done_bytes
+            if piece is not None:
+                self._rows, self._aside = self._rows + piece.scored, self._aside + piece.set_aside
+
+    def _tell_now(self) -> None:
         total = sum(one.size_bytes for one in self._job.objects)
         self._tell_whom(self._done_bytes, total, self._rows, self._aside)

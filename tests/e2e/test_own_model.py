@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from mlflow.tracking import MlflowClient
@@ -13,6 +15,8 @@ from mlratchet.models.artifact.weights import initial_weights_key, read_state_di
 from mlratchet.models.registration.record import find_registration
 from safetensors.torch import load
 from torch import nn
+
+from tests.conftest import wait_for
 
 NAME = "brought"
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
@@ -66,6 +70,33 @@ def test_predictions_by_column_name_or_in_order(stack: Any, trained: dict[str, A
     assert one["class"] == other["class"]
     assert one["probability"] == pytest.approx(other["probability"], abs=1e-5)
     assert "got 9 values, expected 10" in stack("predict", NAME, str(tmp_path / "short.json"), code=3).stderr
+
+
+def test_a_batch_is_scored_by_the_command_and_from_prefect(stack: Any, trained: dict[str, Any]) -> None:
+    raw, out = (stack.adapters.bucket(name) for name in ("batch-in", "batch-out"))
+    for bucket in (raw, out):
+        bucket.ensure_bucket()
+    row = [0.5, -1.0, 0.0, 0.25, 1.0, 2.0, -0.5, 0.0, 0.1, 0.9]
+    header = ",".join(f"x{number}" for number in range(10))
+    for name in ("a", "b"):
+        raw.put(f"day/{name}.csv", "\n".join([header, ",".join(map(str, row)), "oops" + ",1" * 9]).encode())
+    report = stack.json("score", NAME, "s3://batch-in/day", "s3://batch-out/day")
+    assert report["line"] == "4 read, 2 scored, 2 set aside: 2 not_a_number"
+    with stack.prefect() as client:
+        asked = {"source": "s3://batch-in/day", "target": "s3://batch-out/again"}
+        made = client.create_flow_run_from_deployment(
+            client.read_deployment_by_name(f"score/{NAME}").id, parameters={"pipeline": NAME, "parameters": asked}
+        )
+        wait_for("the worker to score", lambda: client.read_flow_run(made.id).state.is_final())
+        assert client.read_flow_run(made.id).state.message == report["line"]
+    scores = [one.key for one in out.list() if "/scores/" in one.key]
+    first, again = (pq.read_table(io.BytesIO(out.get(key))).to_pylist() for key in sorted(scores))
+    assert first == again
+    assert [one["id"] for one in first] == ["a.csv:2", "b.csv:2"]
+    assert (
+        "is one of Ratchet's own buckets"
+        in stack("score", NAME, "s3://batch-in/day", f"s3://{stack.settings.store_bucket}/x", code=2).stderr
+    )
 
 
 def test_weights_that_were_not_imported_or_are_a_pickle_are_refused(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import csv
+import shlex
 import shutil
 import subprocess
 import sys
@@ -71,6 +72,32 @@ def test_what_new_writes_is_served_and_a_second_version_is_held_against_the_firs
     assert compared["verdict"] == "pass"
     assert stack.json("compare", name, "1", "2")["a"]
     assert stack.json("audit", name, "--replay")["passed"]
+
+
+def test_spoken_digits_are_learnt_as_the_page_says(stack: Any) -> None:
+    """Real recordings; skipped aloud where the packages cannot be had."""
+    page = (REPOSITORY / "docs" / "bring-your-own.md").read_text().split("### Spoken digits\n", 1)[1]
+    shutil.copy(REPOSITORY / "docs" / "examples" / "spoken" / "make_sounds.py", stack.project)
+    for line in page.split("```sh\n", 1)[1].split("```", 1)[0].splitlines():
+        program, *arguments = shlex.split(line.replace("deployments/pipelines", str(stack.pipelines)))
+        if program == "ratchet" and arguments[0] == "run":
+            report = stack.json(*arguments)
+        elif program == "ratchet":
+            stack(*arguments)
+        else:
+            program = sys.executable if program == "python" else program
+            done = subprocess.run([program, *arguments], cwd=stack.project, capture_output=True, text=True, check=False)
+            if "PackageUnavailableError" in done.stderr:
+                pytest.skip(f"no recordings: {done.stderr.splitlines()[-1]}")
+            assert done.returncode == 0, done.stderr
+    assert report["outcome"] == "promoted", report
+    rows = list(csv.reader((stack.project / "data" / "spoken" / "labels.csv").read_text().splitlines()))[1:21]
+    said = [
+        asked(stack, "spoken", content=(stack.project / "data" / "spoken" / file).read_bytes(),
+              headers={"content-type": "audio/wav"})["text"]
+        for file, _, _ in rows
+    ]  # fmt: skip
+    assert sum(one == text for one, (_, text, _) in zip(said, rows, strict=True)) >= 16
 
 
 def test_a_torch_dataset_is_a_source_and_its_champion_answers_an_item(stack: Any) -> None:

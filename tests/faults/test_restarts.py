@@ -41,7 +41,7 @@ def test_a_run_outlives_prefect_and_mlflow_and_keeps_its_slot(stack: Any, invari
     )
     stack("upload", name, "rows.csv")
     command = stack.start("run", name, "--json")
-    pid = wait_for("the third epoch to be trained", lambda: flow_process(stack), 90)
+    pid = wait_for("the third epoch to be trained", lambda: flow_process(stack), 240)
     key = work_key_of(stack, pid)
 
     kill(stack, "prefect", "mlflow")

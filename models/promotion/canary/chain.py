@@ -6,15 +6,11 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from mlratchet.models.errors import SecurityError
-from mlratchet.models.identity.canonical import canonical_json
-from mlratchet.models.identity.signed_records import ForeignRecord, RevokedRecord, bare, keep_aside
-from mlratchet.models.identity.stored import stored_document
+from mlratchet.models.identity.signed_chain import Seen, SignedChain
+from mlratchet.models.identity.signed_records import ForeignRecord, bare, keep_aside
 from mlratchet.models.ledger.notice import give_notice
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
 from mlratchet.models.promotion.canary.entry import CANARIES, CanaryEntry, canary_key
-from pydantic import ValidationError
-
-Seen = tuple[int, str]  # number and digest of the newest entry that was seen; (0, "") before
 
 
 def canary_names(store: ObjectStore) -> set[str]:
@@ -22,17 +18,15 @@ def canary_names(store: ObjectStore) -> set[str]:
     return {info.key.split("/")[1] for info in store.list(CANARIES)}
 
 
+def canary_chain(store: ObjectStore, name: str) -> SignedChain[CanaryEntry]:
+    """Of a pipeline, by a `RecordStore`."""
+    return SignedChain(store, CANARIES, name, CanaryEntry, what="a canary record")
+
+
 def read_entry(store: ObjectStore, name: str, key: str) -> CanaryEntry:
-    """One entry, by a `RecordStore`. Raises ``ForeignRecord`` for what nobody of ours signed, ``SecurityError`` for a
-    record of ours that is none."""
-    document = stored_document(store, key, "name", "phase", "staging")
-    try:
-        found = CanaryEntry(**document)
-    except ValidationError as error:
-        raise SecurityError(f"{store.bucket}/{key}: is not a canary record; it was changed") from error
-    if key != canary_key(name, found.number) or found.name != name:
-        raise SecurityError(f"{store.bucket}/{key}: is entry {found.number} of {found.name}; it was changed")
-    return found
+    """One entry. Raises ``ForeignRecord`` for what nobody of ours signed, ``SecurityError`` for a record of ours that
+    is none."""
+    return canary_chain(store, name).read(key)
 
 
 def newest_canary(store: ObjectStore, name: str, *, seen: Seen = (0, "")) -> CanaryEntry | None:
@@ -43,7 +37,7 @@ def newest_canary(store: ObjectStore, name: str, *, seen: Seen = (0, "")) -> Can
 
     Raises ``SecurityError`` where the last one is not ours, does not follow the one before, or is not what was seen.
     """
-    keys = sorted(info.key for info in store.list(f"{CANARIES}{name}/"))
+    keys = canary_chain(store, name).keys()
     if not keys:
         if seen[0]:
             raise _cut(store, name, seen)
@@ -69,10 +63,7 @@ def _cut(store: ObjectStore, name: str, seen: Seen) -> SecurityError:
 
 def last_of_ours(store: ObjectStore, name: str) -> CanaryEntry | None:
     """The newest entry that is ours, whatever was planted after it: where the chain goes on."""
-    for info in sorted(store.list(f"{CANARIES}{name}/"), key=lambda info: info.key, reverse=True):
-        with suppress(ForeignRecord, SecurityError):
-            return read_entry(store, name, info.key)
-    return None
+    return canary_chain(store, name).last_of_ours()
 
 
 def publish_canary(
@@ -94,8 +85,7 @@ def publish_canary(
         found = f"entry {before.number}" if before is not None else "nothing"
         raise ObjectExists(f"{store.bucket}/{CANARIES}{name}/: ends with {found}, expected entry {at}; look again")
     number = max(before.number if before is not None else 0, seen[0]) + 1
-    made = make(number, before.digest() if before is not None else "")
-    store.create(canary_key(name, number), canonical_json(made.model_dump(mode="json")))
+    made = canary_chain(store, name).create(make(number, before.digest() if before is not None else ""))
     _clear_planted(store, name, number)
     give_notice(bare(store), name, "canary", made.digest())
     return made
@@ -125,18 +115,4 @@ def is_foreign(store: ObjectStore, name: str, key: str) -> bool:
 
 def broken_canaries(store: ObjectStore, name: str) -> list[str]:
     """What is wrong with a pipeline's chain, one line each: entries that are gone, foreign, or do not follow."""
-    problems: list[str] = []
-    before = ""
-    for number, key in enumerate(sorted(info.key for info in store.list(f"{CANARIES}{name}/")), start=1):
-        if key != canary_key(name, number):
-            return [*problems, f"{store.bucket}/{key}: expected entry {number}; one was removed or added"]
-        try:
-            found = read_entry(store, name, key)
-        except RevokedRecord:  # told with all others by that key
-            return problems
-        except (SecurityError, ForeignRecord) as error:
-            return [*problems, str(error)]
-        if found.previous != before:
-            problems.append(f"{store.bucket}/{key}: does not follow the entry before it")
-        before = found.digest()
-    return problems
+    return canary_chain(store, name).problems()

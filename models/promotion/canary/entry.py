@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mlratchet.models.config import StrictModel
-from mlratchet.models.identity.canonical import digest
+from mlratchet.models.identity.signed_chain import ChainedEntry
 from mlratchet.models.promotion.canary.config import MOST_HOURS
 from pydantic import Field, model_validator
 
@@ -19,14 +18,9 @@ Phase = Literal["shadow", "share", "settled", "ended"]
 Outcome = Literal["pass", "fail", "inconclusive"]
 
 
-class CanaryEntry(StrictModel):
+class CanaryEntry(ChainedEntry):
     """What a server may do from now on."""
 
-    name: str
-    """Of the pipeline."""
-    number: int = Field(ge=1)
-    previous: str
-    """SHA-256 hex of the entry before, without who signed it; empty for the first."""
     phase: Phase
     """`settled`: it was watched long enough and keeps its share until the ledger decides; `ended`: the champion alone
     serves."""
@@ -72,10 +66,6 @@ class CanaryEntry(StrictModel):
         if bool(self.decision) != (self.phase == "ended"):
             raise ValueError("a canary is ended by a decision, and by nothing else")
         return self
-
-    def digest(self) -> str:
-        """SHA-256 hex of the entry, without who signed it."""
-        return digest(self.model_dump(mode="json"))
 
     @property
     def watched(self) -> bool:

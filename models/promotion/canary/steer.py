@@ -10,9 +10,10 @@ from mlratchet.models.errors import GateRefusedError, SecurityError
 from mlratchet.models.gates.live import LiveEvidence
 from mlratchet.models.gates.result import CheckResult
 from mlratchet.models.identity.keys import Keys
+from mlratchet.models.identity.signed_chain import Seen
 from mlratchet.models.ledger.chain import Link
 from mlratchet.models.ports.storage import ObjectStore
-from mlratchet.models.promotion.canary.chain import Seen, last_of_ours, newest_canary, publish_canary
+from mlratchet.models.promotion.canary.chain import last_of_ours, newest_canary, publish_canary
 from mlratchet.models.promotion.canary.config import CanaryConfig
 from mlratchet.models.promotion.canary.decision import end_of_canary
 from mlratchet.models.promotion.canary.entry import CanaryEntry, Outcome

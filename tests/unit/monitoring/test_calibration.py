@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from mlratchet.models.monitoring.calibration import STREAM, calibration_evidence
+from mlratchet.models.monitoring.calibration import CALIBRATION_STREAM as STREAM
+from mlratchet.models.monitoring.calibration import calibration_evidence
 from mlratchet.models.monitoring.measure.estimate import Reliability
 from mlratchet.models.monitoring.sequential import YEAR_S, JointAlarm
 

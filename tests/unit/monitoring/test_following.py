@@ -219,6 +219,11 @@ def alarm_of(site: Site) -> Finding:
     return min((one for one in findings_of(site.store, "shop") if one.severity == "alarm"), key=lambda one: one.at_s)
 
 
+def test_labelled_rows_say_what_a_confidence_means(worse: Site) -> None:
+    streams = windows_of(worse.store, "shop")[-1].state["alarm"]["streams"]
+    assert streams["quality/calibration"]["n"] == streams["quality/accuracy"]["n"] > 0
+
+
 def test_every_finding_is_confirmed_from_the_log(worse: Site) -> None:
     for finding in findings_of(worse.store, "shop"):
         told = verify_finding(finding, worse.source, worse.store, worse.watched)
@@ -275,7 +280,8 @@ def test_the_rate_of_false_alarms_is_one_over_everything_that_can_act() -> None:
     assert set(state["streams"]) == {
         "service/errors", "service/latency", "data/refused", "inputs/price", "inputs/region", "data/price",
         "data/region", "outputs/prediction", "outputs/confidence", "quality/accuracy",
-        "quality/accuracy on region=eu", "quality/accuracy on region=us", "quality/accuracy on region=asia",
+        "quality/calibration", "quality/accuracy on region=eu", "quality/accuracy on region=us",
+        "quality/accuracy on region=asia",
     }  # fmt: skip
 
 

@@ -15,6 +15,8 @@ from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.serving.batcher import Batcher
 from mlratchet.models.serving.pace import LONGER, MOST_ROWS, PROOF, QUICK_S, SLOW_S, Pace, is_straight
 from mlratchet.models.serving.predictor import Predictor
+from mlratchet.models.tensors.batch import ByName
+from mlratchet.models.tensors.checked_once import checked_once
 from mlratchet.models.tensors.named import Inputs
 
 from tests.unit.serving.conftest import TABLE
@@ -86,6 +88,8 @@ def test_what_could_last_is_never_asked_on_the_loop(straight: Predictor) -> None
         clock = Hands()
         assert asked(Pace(threads=threads, clock=clock), clock, predictor, [0.0] * 10) == [False] * 10
     assert is_straight(straight.model)
+    assert is_straight(ByName(checked_once(straight.model), ("x",)))
+    assert not is_straight(checked_once(exported(Branches())))
 
 
 def threads_of(predictor: Predictor, requests: int) -> list[str]:

@@ -1,0 +1,70 @@
+"""A table without names is not learnt from as if its first row were names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from mlratchet.models.drafting.delivery import look_at
+from mlratchet.models.drafting.draft import draft
+from mlratchet.models.drafting.header import looks_like_a_row
+from mlratchet.models.errors import DataError
+from mlratchet.models.pipeline.loading import parse_pipeline
+
+NUMBERS = ["1.5", "2", "3.25", "-4"]
+WORDS = ["A", "B", "A", "B"]
+TEXTS = ["a long story", "another one", "a third", "the last"]
+
+
+@pytest.mark.parametrize(
+    ("names", "columns", "row"),
+    [
+        (["0.126", "3", "B"], [NUMBERS, NUMBERS, WORDS], True),
+        (["A", "B"], [WORDS, WORDS], True),
+        (["a tale", "1"], [TEXTS, NUMBERS], True),
+        (["country", "2019", "2020"], [TEXTS, NUMBERS, NUMBERS], True),  # nobody can tell: both are shown
+        (["size", "label"], [NUMBERS, WORDS], False),
+        (["1", "size"], [NUMBERS, NUMBERS], False),
+        (["text", "class"], [TEXTS, WORDS], False),
+        (["0", "1", "2"], [NUMBERS] * 3, False),  # a frame without names, written
+        (["", "0", "1", "label"], [NUMBERS] * 3 + [WORDS], False),
+        (["1", "2"], [NUMBERS] * 2, False),
+        (["a", "b"], [[], []], False),
+    ],
+)
+def test_a_first_line_is_names_or_a_row(names: list[str], columns: list[list[str]], row: bool) -> None:
+    assert bool(looks_like_a_row(names, columns)) is row
+
+
+def headless(folder: Path, mark: bytes = b"") -> Path:
+    file = folder / "iris.data"
+    rows = [f"{4 + i % 9 / 3:.1f}, {2 + i % 5 / 2:.1f}, {'setosa' if i % 3 else 'virginica'}" for i in range(120)]
+    file.write_bytes(mark + "\n".join(rows).encode() + b"\n\n")
+    return file
+
+
+def test_both_readings_are_shown_and_one_is_asked_for(tmp_path: Path) -> None:
+    file = headless(tmp_path)
+    with pytest.raises(DataError, match=r"iris.data:1: its first line looks like a row.*--header NAME.*\(3 names\)"):
+        draft([file])
+    first = look_at([file], header=[]).table
+    assert first.column_names[:3] == ["4.0", "2.0", "virginica"]
+    assert len(first) == 119
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_the_names_stand_in_the_file_and_every_row_counts(tmp_path: Path, mark: bytes) -> None:
+    drafted = draft([headless(tmp_path, mark)], header=["length", "width", "kind"])
+    spec = parse_pipeline(drafted.text, where="iris.yaml")
+    assert spec.source.header == ("length", "width", "kind")  # type: ignore[attr-defined]
+    assert spec.example_schema is not None
+    assert spec.example_schema.label == "kind"
+    assert "120 rows" in drafted.text
+
+
+def test_names_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="its rows have 3 cells, and --header names 2 columns"):
+        draft([headless(tmp_path)], header=["length", "width"])
+    (tmp_path / "rows.jsonl").write_text('{"a": 1}\n')
+    with pytest.raises(DataError, match=r"rows\.jsonl is no delimited text"):
+        draft([tmp_path / "rows.jsonl"], header=["a"])

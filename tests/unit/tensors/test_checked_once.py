@@ -1,0 +1,71 @@
+"""What torch looked at once it need not look at again; what it did not, it does."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mlratchet.models.tensors.batch import Batch, export_program, program_model
+from mlratchet.models.tensors.checked_once import MOST_SHAPES, CheckedOnce, checked_once
+from mlratchet.models.tensors.spec import TensorSpec
+from torch import nn
+
+
+class Two(nn.Module):
+    def forward(self, words: torch.Tensor, price: torch.Tensor) -> torch.Tensor:
+        return words.float().sum(1) + price.sum(1)
+
+
+class Plain(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x).sum(1)
+
+
+def batch_of_words(rows: int, length: int) -> Batch:
+    return {"words": torch.ones(rows, length, dtype=torch.int64), "price": torch.ones(rows, 2)}
+
+
+WORDS = (
+    TensorSpec(name="words", shape=(), dtype="int64", ragged=True),
+    TensorSpec(name="price", shape=(2,), dtype="float32"),
+)
+ONE = (TensorSpec(name="x", shape=(3,), dtype="float32"),)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_answers_are_the_same_whether_the_shape_is_new_or_known(named: bool) -> None:
+    specs = WORDS if named else ONE
+    first: Batch = batch_of_words(3, 4) if named else torch.rand(3, 3)
+    plain = program_model(export_program(Two() if named else Plain(), first, specs))
+    quick = checked_once(plain)
+    for rows in (1, 2, 5, 1, 2, 5):
+        batch: Batch = batch_of_words(rows, 3 + rows) if named else torch.rand(rows, 3)
+        with torch.inference_mode():
+            assert torch.equal(quick(batch), plain(batch))
+
+
+def test_what_the_program_does_not_take_is_refused_however_often_it_comes() -> None:
+    quick = checked_once(program_model(export_program(Plain(), torch.rand(3, 3), ONE)))
+    quick(torch.rand(2, 3))
+    for _ in range(3):
+        with pytest.raises((RuntimeError, AssertionError)):
+            quick(torch.rand(2, 4))
+        with pytest.raises((RuntimeError, AssertionError)):
+            quick(torch.rand(2, 3).to(torch.float64))
+
+
+def test_a_known_shape_is_not_looked_at_again_and_not_all_are_remembered() -> None:
+    module = Plain()
+    looks: list[int] = []
+    module.register_forward_pre_hook(lambda *_: looks.append(1))
+    quick = CheckedOnce(module)
+    for rows in (1, 2, 1, 2, 2):
+        quick(torch.rand(rows, 3))
+    assert len(looks) == 2
+    quick._passed.update((at,) for at in range(MOST_SHAPES))
+    for _ in range(2):
+        quick(torch.rand(7, 3))
+    assert len(looks) == 4
