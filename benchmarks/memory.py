@@ -297,13 +297,9 @@ def child(args: argparse.Namespace) -> None:
             record_shards.WRITTEN_BYTES = 8 << 20
         characters = 8 * NOTE if args.small else args.characters
         with tempfile.TemporaryDirectory(dir=args.folder) as place:
-            first = road(Path(place, "first"), args.first, Watch(group), characters)
-            limit = args.limit
-            if args.beyond is not None:
-                limit = max(first["peaks_mb"].values()) + args.beyond
-                group.limit(limit)
+            first = road(Path(place, "first"), args.first, Watch(group), characters) if args.first else {}
             found = road(Path(place, "road"), args.megabytes[0], Watch(group), characters)
-        about = {"first_megabytes": first["megabytes"], "first_peaks_mb": first["peaks_mb"], "limit_mb": limit}
+        about = {"limit_mb": args.limit, **{f"first_{name}": first.get(name) for name in ("megabytes", "peaks_mb")}}
         print(json.dumps({**found, **about}))
     finally:
         group.leave()
@@ -312,9 +308,8 @@ def child(args: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--megabytes", type=int, nargs="*", default=[300, 1000, 3000])
-    parser.add_argument("--first", type=int, default=1, help="MB of the smaller delivery before")
+    parser.add_argument("--first", type=int, default=1, help="MB of the smaller delivery before; 0: none")
     parser.add_argument("--limit", type=float, help="MB of all processes together")
-    parser.add_argument("--beyond", type=float, help="the same: so many MB more than the smaller delivery took")
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--characters", type=int, default=NOTE, help="of the text of a row")
     parser.add_argument("--child", action="store_true")

@@ -32,6 +32,7 @@ SECTIONS = (
     data.dataset,
     data.memory,
     serving.serving,
+    serving.inference_log,
     serving.swap,
     pipeline.gates,
     pipeline.promotion,

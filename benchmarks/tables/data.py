@@ -46,7 +46,7 @@ def loader() -> list[str]:
 
 
 def memory() -> list[str]:
-    found = [row for row in newest("memory", "megabytes", "characters") if "first_peaks_mb" in row]
+    found = [row for row in newest("memory", "megabytes", "characters") if row.get("first_peaks_mb")]
     rows = sorted(found, key=lambda row: (row["characters"], row["megabytes"]))
     lines = ["", "## Memory of the whole road", ""]
     lines += [

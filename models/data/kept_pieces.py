@@ -29,7 +29,8 @@ logger = logging.getLogger(__name__)
 Group = Sequence[RawObject]
 ReadGroups = Callable[[Sequence[Group]], Iterator[tuple[int, RecordPiece]]]
 """Groups -> pieces of each, with its number, in order."""
-SMALL_BYTES = 1 << 20  # of an object that others are read together with
+FEW = 64  # objects of a delivery of which each is a group
+SMALL_BYTES = 1 << 20  # of an object that others are read together with, where there are more
 GROUP_BYTES = 8 << 20  # of such a group
 SIZE_BYTES = 8  # that say how many there are unpacked
 
@@ -57,7 +58,7 @@ def reading_groups(workload: Workload, objects: Group, source: Mapping[str, Any]
     others = [one for one in chosen if not bare_name(one.key).endswith(endings)]  # set aside, before the first
     found: list[list[RawObject]] = [[]]
     for one in alone:
-        if found[-1] and _is_cut(found[-1], one):
+        if found[-1] and (len(alone) <= FEW or _is_cut(found[-1], one)):
             found.append([])
         found[-1].append(one)
     return [[*others, *found[0]], *found[1:]]

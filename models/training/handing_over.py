@@ -21,7 +21,7 @@ CANNOT_BE_SHARED = "a loader worker's step has a tensor that is no dense one of 
 _passages: dict[int, socket.socket] = {}  # of this process: by worker
 
 
-class Slot(NamedTuple):
+class TensorSlot(NamedTuple):
     """Where a tensor of a step lies in its memory, in bytes from the begin."""
 
     start: int
@@ -30,7 +30,7 @@ class Slot(NamedTuple):
 
 
 Packed = tuple[torch.Tensor, Any]
-"""Bytes, and the step with a `Slot` for each tensor."""
+"""Bytes, and the step with a `TensorSlot` for each tensor."""
 
 
 def pack(step: Any) -> Packed:
@@ -38,29 +38,29 @@ def pack(step: Any) -> Packed:
     tensors: list[tuple[int, torch.Tensor]] = []
     end = 0
 
-    def placed(one: torch.Tensor) -> Slot:
+    def placed(one: torch.Tensor) -> TensorSlot:
         nonlocal end
         if one.layout != torch.strided or one.device.type != "cpu":
             raise TypeError(CANNOT_BE_SHARED)
         start = end
         tensors.append((start, one))
         end += -(-one.nbytes // ALIGNMENT) * ALIGNMENT
-        return Slot(start, tuple(one.shape), one.dtype)
+        return TensorSlot(start, tuple(one.shape), one.dtype)
 
     described = each_of(step, torch.Tensor, placed)
     memory = torch.empty(end, dtype=torch.uint8)
     for start, one in tensors:
-        seen(memory, Slot(start, tuple(one.shape), one.dtype)).copy_(one)
+        seen(memory, TensorSlot(start, tuple(one.shape), one.dtype)).copy_(one)
     return memory, described
 
 
 def unpack(packed: Packed) -> Any:
     """The step. Its tensors share the memory that came."""
     memory, described = packed
-    return each_of(described, Slot, lambda slot: seen(memory, slot))
+    return each_of(described, TensorSlot, lambda slot: seen(memory, slot))
 
 
-def seen(memory: torch.Tensor, slot: Slot) -> torch.Tensor:
+def seen(memory: torch.Tensor, slot: TensorSlot) -> torch.Tensor:
     """A tensor in the memory."""
     size = slot.dtype.itemsize * torch.Size(slot.shape).numel()
     return memory[slot.start : slot.start + size].view(slot.dtype).view(slot.shape)
@@ -100,11 +100,11 @@ class Passages:
             other.close()
         passage, sent = mine[worker], 0
 
-        def send(descriptor: int) -> Sent:
+        def send(descriptor: int) -> InTransit:
             nonlocal sent
             sent += 1
             socket.send_fds(passage, [MESSAGE.pack(sent)], [descriptor])
-            return Sent(worker, sent)
+            return InTransit(worker, sent)
 
         reduction.DupFd = send  # type: ignore[assignment]  # what torch asks; of this process alone
 
@@ -126,7 +126,7 @@ class Passages:
         self.close()
 
 
-class Sent(NamedTuple):
+class InTransit(NamedTuple):
     """In place of a descriptor in what a worker says; the descriptor itself is on its way."""
 
     worker: int

@@ -9,8 +9,7 @@ import pytest
 from mlratchet.infra.keys.files import MemoryKeys
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.config import WorkloadRef
-from mlratchet.models.data import kept_pieces
-from mlratchet.models.data.kept_pieces import KeptPieces, reading_groups, reading_identity
+from mlratchet.models.data.kept_pieces import FEW, KeptPieces, reading_groups, reading_identity
 from mlratchet.models.data.preprocess import FirstDelivery, read_dataset_records
 from mlratchet.models.data.records import Records
 from mlratchet.models.data.snapshot import take_snapshot
@@ -79,8 +78,7 @@ def _told(records: Records) -> list[Any]:
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr(kept_pieces, "SMALL_BYTES", 1)  # each is a group
+def world() -> World:
     made = World()
     for number in range(4):
         made.deliver(f"{number}.csv", 100 * number, more="bad,row\n" * number)
@@ -135,13 +133,14 @@ def test_while_a_column_is_not_decided_all_objects_tell(world: World) -> None:
     assert [len(one) for one in reading_groups(world.workload, objects, decided)] == [1, 1, 1]
 
 
-def test_small_objects_are_read_together_and_one_more_moves_few_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_small_objects_are_read_together_and_one_more_moves_few_cuts() -> None:
     workload = SchemaWorkload(**PARAMETERS)
     options = SOURCE.model_dump(mode="json") | FIRST.settings()
     objects = [RawObject(key=f"{n:04d}.csv", size_bytes=500, sha256="s") for n in range(600)]
     groups = reading_groups(workload, objects, options)
     assert [one for group in groups for one in group] == objects
     assert 15 < len(groups) < 80
+    assert len(reading_groups(workload, objects[:FEW], options)) == FEW
     fewer = reading_groups(workload, objects[:300] + objects[301:], options)
     assert sum(group in groups for group in fewer) >= len(groups) - 2
 

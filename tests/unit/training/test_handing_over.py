@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from mlratchet.models.training.handing_over import ALIGNMENT, Passages, Sent, pack, unpack
+from mlratchet.models.training.handing_over import ALIGNMENT, InTransit, Passages, pack, unpack
 
 KINDS = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool)
 SHAPES = st.lists(st.integers(0, 4), max_size=3).map(tuple)
@@ -59,7 +59,7 @@ def test_descriptors_arrive_in_order_and_a_worker_that_is_gone_is_an_end(monkeyp
         worker.take(1)
         read, write = os.pipe()
         first, second = reduction.DupFd(write), reduction.DupFd(read)
-        assert isinstance(first, Sent)
+        assert isinstance(first, InTransit)
         os.close(read)
         os.close(write)
         got = first.detach()
@@ -69,6 +69,6 @@ def test_descriptors_arrive_in_order_and_a_worker_that_is_gone_is_an_end(monkeyp
         assert os.read(got, 3) == b"abc"
         os.close(got)
         with pytest.raises(EOFError, match="worker 0 is gone"):
-            Sent(0, 1).detach()
+            InTransit(0, 1).detach()
     with pytest.raises(BrokenPipeError):  # the rank iterates no more
         reduction.DupFd(0)
