@@ -204,10 +204,10 @@ class SchemaWorkload(Workload):
     def identity_columns(
         self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
     ) -> tuple[str, ...]:
-        """Every column of a table but label, id and group."""
+        """Every column of a table but label, id and group; of a ranking the group, too: each query has its own rows."""
         pieces = self._pieces(objects, fetch, source)
         names = {name for one in pieces if isinstance(one, RawPiece) for name in one.table.column_names}
-        aside = {*self.schema.targets, self.schema.id, self.schema.group}
+        aside = {*self.schema.targets, self.schema.id, None if self.objective.by_query else self.schema.group}
         return tuple(sorted(name for name in names - aside if name is not None and not name.startswith("@")))
 
     def records(

@@ -14,6 +14,7 @@ from mlratchet.models.gates.checks.absolute import AbsoluteCheck
 from mlratchet.models.pipeline.checking import check_gates, check_source
 from mlratchet.models.pipeline.loading import parse_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.sources.record import RawObject
 from mlratchet.models.workloads.loading import load_workload
 
 TOLD = {"urgent": "asap", "billing": "invoice", "rare": "lawsuit"}
@@ -83,6 +84,13 @@ def test_rows_of_a_query_are_ranked_and_the_query_is_no_input(tmp_path: Path) ->
     assert schema is not None
     assert (workload.task, schema.group, schema.label) == ("ranking", "user_id", "stars")
     assert set(schema.inputs) == {"film", "delta"}
+    data = (tmp_path / "films.csv").read_bytes()
+    item, source = (
+        RawObject(key="films.csv", size_bytes=len(data), sha256="0" * 64),
+        spec.source.model_dump(mode="json"),
+    )
+    named_by = workload.identity_columns([item], lambda _: data, source)
+    assert named_by == ("delta", "film", "user_id")  # a film that two rate is two rows
     (floor,) = floors(spec).values()
     assert floor > 0.6
     (margin,) = [one.margin for one in spec.gates.champion if one.kind == "non_inferiority"]  # type: ignore[attr-defined]
