@@ -8,19 +8,23 @@ from mlratchet.flows.parameters import ScoreParameters
 from mlratchet.flows.runs.start import read_report
 from mlratchet.flows.score import LISTENER, score
 from mlratchet.models.errors import InfrastructureError
+from mlratchet.models.scoring.places import place_of_uri
 from mlratchet.tasks.steps.score import Tell
 from mlratchet.tasks.wiring import open_adapters
 
 
 def score_here(pipeline: str, parameters: ScoreParameters, tell: Tell | None) -> dict[str, Any]:
-    """Run it; returns its report."""
+    """Run it; returns its report. Raises ``ConfigurationError`` without a stack, and for places that are none."""
+    adapters = open_adapters()
+    for place, what in ((parameters.source, "input"), (parameters.target, "output")):
+        place_of_uri(place, what)
     token = LISTENER.set(tell)
     try:
         state = score(pipeline, parameters, return_state=True)
     finally:
         LISTENER.reset(token)
     run_id = str(state.state_details.flow_run_id)
-    report = read_report(open_adapters(), run_id)
+    report = read_report(adapters, run_id)
     if report is None:
         raise InfrastructureError(
             f"scoring run {run_id} of {pipeline} ended as {state.name}: {state.message}; the same command goes on"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ from mlratchet.models.sources.record import place_of
 PREDICTION = "prediction"
 SAYS = ("class", "labels", "value", "score")  # fields of an answer that are the prediction
 OURS = ("id", "version", "file", "row")
-ROWS_AT_ONCE = 8192  # that are Python objects at once
+AT_ONCE = 1 << 20  # numbers of outputs that are Python objects at once
 PLAIN: Mapping[str, pa.DataType] = {
     "number": pa.float64(), "integer": pa.int64(), "string": pa.string(), "boolean": pa.bool_(),
 }  # fmt: skip
@@ -76,9 +77,8 @@ def scores_table(
     """Of the outputs (N, ...) float32 of a version. Raises ``ForeignCodeError`` for answers that are none."""
     objective, schema = objective_of(signature.task), scores_schema(signature)
     fields = answer_fields(objective.answer_schema(signature.classes))
-    parts = [
-        _part(output[at : at + ROWS_AT_ONCE], objective, signature, fields) for at in range(0, len(ids), ROWS_AT_ONCE)
-    ]
+    rows = max(1, AT_ONCE // max(1, math.prod(output.shape[1:])))
+    parts = [_part(output[at : at + rows], objective, signature, fields) for at in range(0, len(ids), rows)]
     places = [place_of(one) for one in where]
     columns: dict[str, Any] = {
         "id": pa.array(list(ids), pa.string()),

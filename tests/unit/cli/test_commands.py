@@ -20,6 +20,7 @@ COMMANDS = (
     "demo", "ls", "stop", "remove", "raw", "compare", "backtest", "champion", "audit", "keys", "rejects",
     "init", "schema", "score", "export",
 )  # fmt: skip
+SCORE = ("score", "digits", "s3://in/day", "s3://out/day")
 
 
 class Cli:
@@ -74,7 +75,7 @@ def test_every_command_explains_itself(ratchet: Cli, command: str) -> None:
 
 
 def test_without_a_stack_every_command_that_needs_one_says_what_to_do(ratchet: Cli) -> None:
-    for arguments in (("run", "digits"), ("versions", "digits"), ("deploy",), ("predict", "digits", "x.png")):
+    for arguments in (("run", "digits"), ("versions", "digits"), ("deploy",), ("predict", "digits", "x.png"), SCORE):
         for anew in (arguments[0] == "run", False):
             assert "run `ratchet up`" in ratchet(*arguments, code=2, anew=anew).stderr
     assert "not running" in ratchet("status", code=5).stdout

@@ -15,10 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.identity.canonical import digest_bytes
+from mlratchet.models.scoring.in_child import scored
 from mlratchet.models.scoring.job import RowFormat
+from mlratchet.models.scoring.outputs import answer_fields, scores_table
+from mlratchet.models.scoring.pieces import handed_back
 from mlratchet.models.scoring.reading import raw_pieces
 from mlratchet.models.scoring.rows import FittingRows, row_reader
 from mlratchet.models.serving.schema import parse_request
+from mlratchet.models.sources.pieces import RawPiece, with_places
 from mlratchet.models.sources.record import InputSpec, RawObject, Reject
 from mlratchet.models.tensors.spec import TensorSpec
 
@@ -100,6 +104,15 @@ def test_every_kind_of_field_is_prepared_as_the_server_prepares_it(name: str) ->
     assert_as_served(rows[0], [example] * 3, signature)
     assert rows[0].ids == rows[0].where == ["rows.parquet:1", "rows.parquet:2", "rows.parquet:3"]
     assert rows[0].y is None  # nothing says a label
+    predictor = predictor_of(name)
+    served = predictor.answer(parse_request(json.dumps({"instances": [example] * 3}).encode(), signature))
+    piece = RawPiece("rows.parquet", 0, with_places(pa.table(columns), "rows.parquet", 1))
+    reader = row_reader(signature, RowFormat(format="parquet", options={}))
+    handed, rejects = handed_back(scored([piece], reader, predictor.model), signature)
+    assert np.abs(handed["output"] - served.output).max() <= 1e-6
+    table = scores_table(handed["output"], handed["ids"], handed["where"], signature, 4).to_pylist()
+    assert [one["prediction"] for one in table] == [one["class"] for one in served.predictions]
+    assert rejects == ()
 
 
 def test_cells_of_text_are_read_as_a_delivery_is_and_what_breaks_a_rule_is_named() -> None:
@@ -174,3 +187,32 @@ def test_a_file_that_nobody_can_read_is_set_aside_alone() -> None:
         ("c.csv:2", "ragged_row"),
         ("readme.md", "unreadable_file"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("task", "classes", "output", "expected"),
+    [
+        ("regression", (), [[1.5], [2.5]], {"prediction": 1.5}),
+        ("ranking", (), [0.5, 0.25], {"prediction": 0.5}),
+        ("multi_label", ("a", "b"), [[9.0, -9.0], [9.0, 9.0]], {"prediction": ["a"]}),
+        ("classification", ("a", "b"), [[0.0, 9.0], [9.0, 0.0]], {"prediction": "b"}),
+    ],
+)
+def test_scores_are_named_as_the_objective_answers(
+    task: str, classes: tuple[str, ...], output: Any, expected: dict[str, Any]
+) -> None:
+    signature = Signature(task=task, classes=classes, input=ONE.input)
+    table = scores_table(np.asarray(output, np.float32), ["r1", "r2"], ["a.csv:2", "b.png"], signature, 4)
+    first, second = table.to_pylist()
+    assert first | expected == first
+    assert (first["id"], first["version"], first["file"], first["row"]) == ("r1", 4, "a.csv", 2)
+    assert (second["file"], second["row"]) == ("b.png", None)
+    assert table.schema.names[-3:] == ["version", "file", "row"]
+
+
+def test_answers_of_a_users_own_objective_keep_their_names() -> None:
+    fields = answer_fields({"low": {"type": "number"}, "id": {"type": "string"}, "boxes": {"type": "array"}})
+    assert fields == {
+        "low": ("low", pa.float64()), "id": ("answer_id", pa.string()), "boxes": ("boxes", pa.string()),
+    }  # fmt: skip
+    assert answer_fields({"count": {"type": "integer"}}) == {"count": ("prediction", pa.int64())}
