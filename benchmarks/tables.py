@@ -210,6 +210,26 @@ def serving() -> list[str]:
     return [*lines, "", about(rows[-1])] if rows else []
 
 
+def inference_log() -> list[str]:
+    """The same server with its log and without."""
+    rows = newest("inference log", "model", file="inference_log")
+    lines = ["", "## Serving: what the inference log costs", ""]
+    lines += [
+        "64 requests of one row under way, at a server with its log and at one without, in turns; CPU of the server's",
+        "process by the request. The log writer is a process beside it. The goal is at most 3 % more.",
+        "",
+        "| model | CPU ms without | with | more (from, to, by round) | answers/s without | with | dropped |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        lines.append(
+            f"| {row['model']} | {row['cpu_ms_off']} | {row['cpu_ms_on']} | {row['cpu_more']:.1%} "
+            f"({row['cpu_more_from']:.1%}, {row['cpu_more_to']:.1%}) | {row['per_s_off']:,.0f} | {row['per_s_on']:,.0f} "
+            f"| {row['dropped']} |"
+        )
+    return [*lines, "", about(rows[-1])] if rows else []
+
+
 def swap() -> list[str]:
     """Of the newest run, and of a server by the number of its pipelines."""
     rows = newest("swap", "swaps", file="swap")
@@ -457,6 +477,7 @@ SECTIONS = (
     dataset,
     memory,
     serving,
+    inference_log,
     swap,
     gates,
     promotion,
