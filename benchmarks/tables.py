@@ -224,8 +224,8 @@ def inference_log() -> list[str]:
     for row in rows:
         lines.append(
             f"| {row['model']} | {row['cpu_ms_off']} | {row['cpu_ms_on']} | {row['cpu_more']:.1%} "
-            f"({row['cpu_more_from']:.1%}, {row['cpu_more_to']:.1%}) | {row['per_s_off']:,.0f} | {row['per_s_on']:,.0f} "
-            f"| {row['dropped']} |"
+            f"({row['cpu_more_from']:.1%}, {row['cpu_more_to']:.1%}) | {row['per_s_off']:,.0f} "
+            f"| {row['per_s_on']:,.0f} | {row['dropped']} |"
         )
     return [*lines, "", about(rows[-1])] if rows else []
 
