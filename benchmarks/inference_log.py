@@ -183,7 +183,8 @@ def main() -> None:
         return
     torch.set_num_threads(1)
     about = {
-        "claim": "inference log", "date": dt.date.today().isoformat(), "cores": len(os.sched_getaffinity(0)),
+        "claim": "inference log", "date": dt.date.today().isoformat(), "torch": torch.__version__,
+        "cores": len(os.sched_getaffinity(0)),
         "load": os.getloadavg()[0], "rounds": options.rounds,
     }  # fmt: skip
     for name in MODELS:

@@ -117,10 +117,13 @@ def told(one: AnsweredRequest) -> tuple[Any, ...]:
 
 def _told_answer(*said: Any) -> ToldAnswer:
     """As it was told; of whole bodies of HTTP, what is in them."""
-    *facts, instances, predictions = said
-    instances = instances["instances"] if isinstance(instances, dict) else instances
-    predictions = predictions["predictions"] if isinstance(predictions, dict) else predictions
-    return ToldAnswer._make((*facts, instances, predictions))
+    told = ToldAnswer(*said)
+    instances: Any = told.instances
+    predictions: Any = told.predictions
+    return told._replace(
+        instances=instances["instances"] if isinstance(instances, dict) else instances,
+        predictions=predictions["predictions"] if isinstance(predictions, dict) else predictions,
+    )
 
 
 def blocks_of(said: dict[str, Any], numbers: memoryview) -> Iterator[Block]:
