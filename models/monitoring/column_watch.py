@@ -8,8 +8,9 @@ number of rows, and grows with each: a large drift sounds after one window.
 
 Numbers: scores are Lipschitz, so that by Kantorovich and Rubinstein (1958) a Wasserstein distance of d moves their mean
 by at most d times their slope. Values: shares of one value, which a Jensen-Shannon distance bounds by data processing.
-Vectors: the place of a row among the reference's by a classifier that was fitted on other rows of both. The part
-`window` bets on what `drift` says of the window as a whole: it sees what no single score does, and takes some windows.
+Vectors: the place of a row among the reference's by a classifier that was fitted on other rows of both, and the scores
+of numbers along the reference's principal directions and of the distance from its middle. The part `window` bets on
+what `drift` says of the window as a whole: it sees what no single score does, and takes some windows.
 
 Shape legend: N rows, V distinct scores, B bins, K bets.
 """
@@ -39,6 +40,7 @@ LARGEST_LIMIT = 0.98  # beyond, no mean could be told from it
 OUTER = 0.01  # share of the reference beyond each end of what is scored linearly
 FAR = 8.0  # standard deviations beyond it at which a value is wholly `far out`
 WINDOW_LIMIT = 0.05  # share of the windows in which a drift may seem surely large though it is not; bounds have 0.025
+DIRECTIONS = 6  # of vectors, that are watched as numbers are
 WHOLE = "window"
 
 
@@ -85,8 +87,8 @@ def watch_of(reference: Sketch, kind: Kind, *, minimum_effect: float) -> ColumnW
     Args:
         reference: The sketch of the reference's column.
         kind: Of the field.
-        minimum_effect: In standard deviations of the reference for numbers; as a Jensen-Shannon distance for values; as
-            2 AUC - 1 of a classifier for vectors.
+        minimum_effect: In standard deviations of the reference for numbers, and for vectors along a direction; as a
+            Jensen-Shannon distance for values; as 2 AUC - 1 of a classifier for vectors.
 
     Returns None where the reference has fewer than 100 values (its own chance would be taken for what is usual), and
     for digests, which say nothing of the content.
@@ -100,7 +102,7 @@ def watch_of(reference: Sketch, kind: Kind, *, minimum_effect: float) -> ColumnW
     elif isinstance(reference, ValueSketch):
         parts = _parts_of_values(reference, minimum_effect)
     else:
-        parts = {"told apart": _told_apart(reference, minimum_effect)}
+        parts = {"told apart": _told_apart(reference, minimum_effect), **_along_directions(reference, minimum_effect)}
     return ColumnWatch(scores={part: one for part, one in parts.items() if one.limit <= LARGEST_LIMIT})
 
 
@@ -198,3 +200,41 @@ def _told_apart(reference: VectorSketch, effect: float) -> Score:
         return places, np.ones(len(places))
 
     return Score(limit=0.5 + effect / 2 + ERRORS / math.sqrt(12 * (len(sample) // 2)), of=scored)
+
+
+def _along_directions(reference: VectorSketch, effect: float) -> dict[str, Score]:
+    """Scores of numbers, of what a vector is along each of the directions in which the reference varies most, and of
+    its distance from the middle, each number of the vector in standard deviations."""
+    # directions fit the rows that they were fitted on: others say what is usual along them
+    fitted, usual = (reference.sample[at::2].astype(float) for at in (0, 1))
+    middle, spread = fitted.mean(axis=0), fitted.std(axis=0)
+    spread = np.where(spread > 0, spread, 1.0)
+    _, _, directions = np.linalg.svd((fitted - middle) / spread, full_matrices=False)
+
+    def along(at: int) -> Callable[[Array], Array]:
+        weights = directions[at] / spread
+        sign = np.sign(weights[np.argmax(np.abs(weights))])  # an SVD leaves it open
+        return lambda rows: np.asarray((rows - middle) @ weights * sign)
+
+    def away(rows: Array) -> Array:
+        return np.asarray(np.linalg.norm((rows - middle) / spread, axis=1))
+
+    readings = {f"along direction {at + 1}": along(at) for at in range(min(DIRECTIONS, len(directions)))}
+    found: dict[str, Score] = {}
+    for name, read in (readings | {"from the middle": away}).items():
+        then = NumberSketch.fitted(read(usual))
+        then.update(read(usual))
+        if then.deviation > 0:
+            for part, one in _parts_of_numbers(then, effect).items():
+                found[f"{part} {name}"] = Score(limit=one.limit, of=_read(one, read, then))
+    return found
+
+
+def _read(score: Score, read: Callable[[Array], Array], like: NumberSketch) -> Scored:
+    def scored(window: Sketch) -> tuple[Array, Array]:
+        assert isinstance(window, VectorSketch)
+        now = like.like()
+        now.update(read(window.sample.astype(float)))
+        return score.of(now)
+
+    return scored

@@ -82,12 +82,15 @@ def test_values_that_are_too_many_to_be_kept_raise_nothing_by_what_was_left_out(
     assert alarms(columns[0], columns[1:], "entity") == []
 
 
-def test_vectors_are_told_apart_by_a_classifier_that_was_fitted_on_other_rows() -> None:
+def test_vectors_are_told_apart_by_a_classifier_and_along_the_directions_in_which_they_vary() -> None:
     rng = np.random.default_rng(11)
-    usual = [rng.normal(size=(600, 16)) for _ in range(8)]
-    moved = rng.normal(size=(600, 16)) + np.r_[3.0, np.zeros(15)]
+    scale = np.r_[4.0, 2.0, np.ones(14)]
+    usual = [rng.normal(size=(600, 16)) * scale for _ in range(12)]
     assert alarms(usual[0], usual[1:], "image") == []
-    assert alarms(usual[0], [*usual[1:3], moved], "image") == [(2, "told apart")]
+    moved = rng.normal(size=(600, 16)) + np.r_[np.zeros(15), 3.0]
+    assert [at for at, _ in alarms(usual[0], [*usual[1:3], moved], "image")] == [2]
+    few = usual[3] * np.where(rng.random(600) < 0.1, 6.0, 1.0)[:, None]  # a tenth in another unit
+    assert alarms(usual[0], [*usual[1:3], few], "image") == [(2, "far out from the middle")]
 
 
 def test_an_e_value_of_a_window_is_that_of_its_parts_together() -> None:
@@ -110,3 +113,9 @@ def test_missing_rows_count_and_nothing_is_said_of_a_short_reference_or_of_diges
     assert watch_of(of([f"{index}" for index in range(500)], "image"), "image", minimum_effect=0.1) is None
     with pytest.raises(ValueError, match="must be positive"):
         watch_of(of(np.arange(500.0), "number"), "number", minimum_effect=0)
+
+
+def test_the_directions_of_a_reference_are_not_held_against_rows_that_they_were_fitted_on() -> None:
+    """In 64 numbers without any direction, the one in which few rows vary most is wider there than in others."""
+    rng = np.random.default_rng(13)
+    assert alarms(rng.normal(size=(600, 64)), rng.normal(size=(8, 600, 64)), "image") == []
