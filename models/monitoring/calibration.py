@@ -12,7 +12,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from mlratchet.models.monitoring.measure.answers import TaskFacts, confidences_of
 from mlratchet.models.monitoring.measure.estimate import Reliability
+from mlratchet.models.monitoring.measure.quality import LabelledRows
+from mlratchet.models.monitoring.measure.service import Values
 from mlratchet.models.monitoring.sequential import EvidenceStream
 
 Array = np.ndarray[Any, Any]
@@ -39,3 +42,12 @@ def calibration_evidence(promised: Reliability, confidence_T: Array, wrong_T: Ar
     half_B = np.sqrt(square * (share_B * (1 - share_B) + square / 4)) / (1 + square)
     most_T = np.minimum(middle_B + half_B, 1.0)[np.searchsorted(np.asarray(promised.edges), confidence_T, side="right")]
     return np.asarray(wrong_T[:, None] * np.log(THETA_K) - np.log1p((THETA_K - 1) * most_T[:, None]))
+
+
+def calibration_values(labelled: LabelledRows, promised: Reliability, facts: TaskFacts) -> dict[str, Values]:
+    """The stream of labelled answers, by its name; nothing where none is labelled or says how sure it is."""
+    sure = confidences_of(labelled.rows.output, facts)
+    if sure is None or not len(sure):
+        return {}
+    wrong = (labelled.rows.output.argmax(axis=1) != labelled.rows.y).astype(np.float64)
+    return {MEANT: Values(values=calibration_evidence(promised, sure, wrong), at_s=labelled.due_s)}

@@ -22,7 +22,7 @@ from mlratchet.models.metrics.base import Metric
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.monitoring import judging
 from mlratchet.models.monitoring.asking_again import Asks, drawn, figures_of, relied_on
-from mlratchet.models.monitoring.calibration import CALIBRATION_STREAM, MEANT, calibration_evidence
+from mlratchet.models.monitoring.calibration import CALIBRATION_STREAM, MEANT, calibration_values
 from mlratchet.models.monitoring.comparing import compared
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.cutting import Edges
@@ -47,7 +47,7 @@ from mlratchet.models.monitoring.measure.columns import (
 )
 from mlratchet.models.monitoring.measure.disagreement import OTHERS, disagreements, remember_answers
 from mlratchet.models.monitoring.measure.estimate import estimated_accuracy
-from mlratchet.models.monitoring.measure.quality import LabelledRows, Slice, measure_quality, name_on
+from mlratchet.models.monitoring.measure.quality import Slice, measure_quality, name_on
 from mlratchet.models.monitoring.measure.requested import measure_requested, name_of_all
 from mlratchet.models.monitoring.measure.service import Values, measure_service, requests_of, service_limits
 from mlratchet.models.monitoring.past import PastWindow
@@ -302,8 +302,8 @@ def _measure_quality(
     quality = measure_quality(labelled, watched.metrics, metric, slices, least=config.quality.minimum_labels)
     found.figures |= quality.figures
     found.streams |= quality.streams
-    if MEANT in state.alarm.streams and len(labelled.rows.ids):
-        found.streams[MEANT] = _calibration_of(labelled, watched)
+    if MEANT in state.alarm.streams and watched.reference.reliability is not None:
+        found.streams |= calibration_values(labelled, watched.reference.reliability, watched.facts)
     found.counts["labelled"] = len(labelled.rows.ids)
     if metric is None:
         return
@@ -327,15 +327,6 @@ def _measure_calibration(found: _Found, rows: RowOutputs, watched: Watched) -> N
         figure = calibration_drift(sure, (rows.output.argmax(axis=1) == rows.y).astype(np.float64), then)
         if figure is not None:
             found.figures[CALIBRATION] = figure
-
-
-def _calibration_of(labelled: LabelledRows, watched: Watched) -> Values:
-    assert watched.reference.reliability is not None
-    sure = confidences_of(labelled.rows.output, watched.facts)
-    assert sure is not None
-    wrong = (labelled.rows.output.argmax(axis=1) != labelled.rows.y).astype(np.float64)
-    said = calibration_evidence(watched.reference.reliability, sure, wrong)
-    return Values(values=said, at_s=labelled.due_s)
 
 
 def watched_metric(watched: Watched) -> Metric | None:
