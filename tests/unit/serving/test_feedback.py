@@ -68,7 +68,9 @@ def test_labels_are_taken_one_or_many_with_who_brought_them(slot: Slot) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("token", "status"), [("other", 401), (OTHER, 403), (None, 401)])
+@pytest.mark.parametrize(
+    ("token", "status"), [("other", 401), (OTHER, 403), (None, 401)], ids=["no token", "of another", "none"]
+)
 def test_without_a_token_that_counts_nothing_is_taken(slot: Slot, token: str | None, status: int) -> None:
     log = Kept()
 
