@@ -16,7 +16,7 @@ from typing import Literal
 
 from mlratchet.models.data.dataset import DatasetManifest, ShardRef, load_dataset, preparation_key
 from mlratchet.models.data.snapshot import Snapshot, folder_of, load_snapshot
-from mlratchet.models.erasure.deliveries import CannotPartError, Parted, Wanted, part
+from mlratchet.models.erasure.deliveries import AS_THEY_SAY, CannotPartError, Parted, TableReading, Wanted, part
 from mlratchet.models.erasure.traces import LEAST_WORDS, Traces
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.garbage.kinds import words_in
@@ -24,6 +24,7 @@ from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.identity.signed_records import bare
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
+from mlratchet.models.ports.versions import VersionedStore
 from mlratchet.models.registration.record import Registration
 
 Place = Literal[
@@ -97,7 +98,7 @@ class ErasureDemand:
     prefix: str  # of its source
     wanted: Wanted
     request_ids: tuple[str, ...]  # of their requests in the inference log
-    delimiter: str | None = None
+    reading: TableReading = AS_THEY_SAY  # of its tables
     labels: str | None = None  # the prefix below which labels are brought, in the bucket of the source
     labels_by: str = "request_id"  # the column there that names a request
 
@@ -142,14 +143,27 @@ class Planner:
         kept = {touch.key for touch in copies if touch.key in needed}
         plan.waiting += [f"{self._store.bucket}/{key}" for key in sorted(kept)]
         plan.touches = [*derived, *(one for one in copies if one.key not in kept), *raw]
+        plan.left += self._kept_versions()
         if self._champion is not None and plan.waiting:
             plan.waits_for = self._champion.version
         return plan
 
+    def _kept_versions(self) -> list[str]:
+        """A bucket that keeps versions keeps what is deleted in it."""
+        buckets = (self._buckets.raw, self._store, self._buckets.uploads)
+        return [
+            f"{one.bucket}: keeps older versions of the objects that go; delete those too "
+            f"(`aws s3api list-object-versions --bucket {one.bucket}`, then delete-object with --version-id)"
+            for one in buckets
+            if any(touch.bucket == one.bucket for touch in self._plan.touches)
+            and isinstance(one, VersionedStore)
+            and one.keeps_versions()
+        ]
+
     def _deliveries(self) -> Iterator[Touch]:
         raw = self._buckets.raw
         for info in raw.list(folder_of(self._asked.prefix)):
-            yield from self._rewritten(raw, info.key, info.etag, "raw", self._asked.wanted)
+            yield from self._rewritten(raw, info.key, info.etag, "raw", self._asked.wanted, self._asked.reading)
 
     def _labels(self) -> Iterator[Touch]:
         asked = self._asked
@@ -157,12 +171,14 @@ class Planner:
             return
         wanted = Wanted(fields=(asked.labels_by,), keys=frozenset(asked.request_ids))
         for info in self._buckets.raw.list(asked.labels):
-            yield from self._rewritten(self._buckets.raw, info.key, info.etag, "labels", wanted)
+            yield from self._rewritten(self._buckets.raw, info.key, info.etag, "labels", wanted, AS_THEY_SAY)
 
-    def _rewritten(self, bucket: ObjectStore, key: str, etag: str, place: Place, wanted: Wanted) -> Iterator[Touch]:
+    def _rewritten(
+        self, bucket: ObjectStore, key: str, etag: str, place: Place, wanted: Wanted, reading: TableReading
+    ) -> Iterator[Touch]:
         data = bucket.get(key)
         try:
-            parted = part(key, data, wanted, delimiter=self._asked.delimiter)
+            parted = part(key, data, wanted, reading)
         except CannotPartError as error:
             self._plan.left.append(f"{bucket.bucket}/{error}")
             return
@@ -193,7 +209,7 @@ class Planner:
             key = f"raw/{sha256}"
             try:
                 data = self._store.get(key)
-                parted = part(name, data, self._asked.wanted, delimiter=self._asked.delimiter)
+                parted = part(name, data, self._asked.wanted, self._asked.reading)
                 theirs = parted is not None or f"{self._store.bucket}/{key}" in self._pending
                 theirs = theirs or Traces.of(self._asked.request_ids).in_object(data)
             except ObjectNotFound:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlratchet.models.erasure.deliveries import Wanted
+from mlratchet.models.erasure.deliveries import TableReading, Wanted
 from mlratchet.models.erasure.plan import ErasureBuckets, ErasureDemand, ErasurePlan, Planner, Touch
 from mlratchet.models.erasure.traces import Traces
 from mlratchet.models.errors import ConfigurationError, SecurityError
@@ -106,7 +106,7 @@ def forget_person(
     log = PersonInLog(where, spec, key, fields, now_s=now)
     asked = ErasureDemand(
         pipeline=spec.name, prefix=spec.source.prefix, wanted=Wanted(fields=fields, keys=frozenset([key])),
-        request_ids=log.request_ids, delimiter=getattr(spec.source, "delimiter", None),
+        request_ids=log.request_ids, reading=_reading_of(spec),
         labels=spec.serving.labels.prefix if spec.serving.labels else None,
         labels_by=spec.serving.labels.request if spec.serving.labels else "request_id",
     )  # fmt: skip
@@ -125,6 +125,11 @@ def forget_person(
         waits_for=plan.waits_for, left=(*plan.left, *log.problems), erasure=number,
         touched=tuple(f"{one.bucket}/{one.key}" for one in plan.touches),
     )  # fmt: skip
+
+
+def _reading_of(spec: PipelineSpec) -> TableReading:
+    declared = {name: getattr(spec.source, name, None) for name in ("delimiter", "encoding", "header")}
+    return TableReading(**declared)
 
 
 class PersonInLog:
