@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mlratchet.infra.artifact.exported import load_exported
+from mlratchet.infra.artifact.exported import load_program
 from mlratchet.infra.artifact.program_archive import refuse_other_than_tensors
 from mlratchet.infra.child.handed_back import read_handed_back
 from mlratchet.infra.machine.temporary import temporary_folder
@@ -64,7 +64,7 @@ def convert(request: Mapping[str, Any], workplace: Workplace) -> str:
     """In the child: `done`, or why not."""
     directory, to, file = Path(request["directory"]), request["to"], workplace.scratch / MADE
     signature = Signature.from_json((directory / "signature.json").read_text())
-    program = load_exported(directory)
+    program = load_program(directory)
     example = example_of(directory, signature)
     make = {"onnx": make_onnx, "torchscript": make_torchscript}[to]
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)

@@ -25,6 +25,11 @@ NEVER = ("code", "data/model.pth", "data/pickle_module_info.txt")
 
 
 def load_exported(directory: Path) -> Model:
+    """As `load_program`, to be asked again and again: shapes that passed are not looked at once more."""
+    return checked_once(load_program(directory))
+
+
+def load_program(directory: Path) -> Model:
     """The exported program of a model directory, on the CPU, as a function of one batch. MLflow's own loader is not
     asked: it imports what the directory names before it looks at the archive.
 
@@ -38,7 +43,7 @@ def load_exported(directory: Path) -> Model:
     forbid_pickle()
     archive = directory / PROGRAM
     refuse_other_than_tensors(archive)
-    return checked_once(program_model(torch.export.load(archive)))
+    return program_model(torch.export.load(archive))
 
 
 def exported_away(directory: Path) -> ModelAway:

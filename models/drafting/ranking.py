@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from mlratchet.models.drafting.baseline import SURE, Bar, guessed_by_query, some_of
 from mlratchet.models.drafting.features import features_of
 from mlratchet.models.errors import DataError
@@ -41,10 +42,8 @@ def ranked_by(proposal: Proposal, query: str) -> Proposal:
     if label is None or label.name == query:
         raise DataError(f"--rank {query!r}: no other column can be a relevance; name one with --label")
     one = proposal.columns[label.name]
-    if one.field.kind != "number" or (one.field.minimum is not None and float(one.field.minimum) < 0):
-        raise DataError(
-            f"--rank {query!r}: label {label.name!r} is no relevance: {one.reason}; expected numbers from 0"
-        )
+    if one.field.kind != "number" or (pc.min(one.values.cast(pa.float64())).as_py() or 0.0) < 0:
+        raise DataError(f"--rank {query!r}: label {label.name!r}: {one.reason}; a relevance is a number from 0 on")
     queries = proposal.columns[query].different
     if queries < FEWEST:
         raise DataError(f"--rank {query!r}: {queries} queries; expected at least {FEWEST} to train and judge by")

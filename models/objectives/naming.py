@@ -57,6 +57,12 @@ def _imported(reference: str) -> type[Objective]:
     return load_class(reference, Objective, "objective")  # type: ignore[type-abstract]  # checked by the caller
 
 
+def learns_one_cell(task: Task) -> bool:
+    """Whether the label of a row is one class or one number, to be read out of one column. Of a user's own nobody
+    knows."""
+    return isinstance(task, str) and BUILT_IN.get(task) in (Classification, Regression)
+
+
 def metrics_for(task: Task, class_names: tuple[str, ...]) -> dict[str, Metric]:
     """Every metric of a task, by name. Raises ``ConfigurationError`` as `objective_of`."""
     return {metric.name: metric for metric in objective_of(task).metrics(class_names)}

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.errors import DataError, RatchetError
+from mlratchet.models.objectives.naming import learns_one_cell
 from mlratchet.models.schema.cells import is_text, one_array, text_of
 from mlratchet.models.schema.fields import Field, Schema
 from mlratchet.models.schema.kinds import SHOWN, read_column
@@ -77,7 +78,7 @@ class ExampleRows:
         self._schema = self._preparer.schema
         self._notation = _Notations(self._schema, how)
         self._names = () if holds_several(self._schema) else signature.classes
-        self._learns = signature.task in ("classification", "regression") and not holds_several(self._schema)
+        self._learns = learns_one_cell(signature.task) and not holds_several(self._schema)
         self._id = self._schema.id or how.options.get("id_column")
         self._rows = rows_at_once(sum(one.row_bytes for one in signature.input.specs))
 
@@ -287,9 +288,9 @@ class RequestRows:
 
     def _targets(self, raw: pa.Table) -> Array | None:
         """(N,) of the raw rows, of a class or a number."""
-        task, names = self._signature.task, self._signature.classes
+        names = self._signature.classes
         column = next((name for name in (self._label, LABEL) if name in raw.column_names), None)
-        if column is None or task not in ("classification", "regression"):
+        if column is None or not learns_one_cell(self._signature.task):
             return None
         cells = one_array(raw[column])
         try:

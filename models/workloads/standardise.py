@@ -91,7 +91,7 @@ def moments(x_NF: Array) -> tuple[Array, Array]:
     squares_F = np.sum([((x_NF[one] - mean_F) ** 2).sum(axis=0) for one in chunks], axis=0)
     scale_F = np.sqrt(squares_F / len(x_NF))
     constant = scale_F <= 1e-7 * np.abs(mean_F)  # no more than the rounding of float32
-    constant |= scale_F.astype(np.float32) == 0  # as the model holds it, and divides by it
+    constant |= scale_F < np.finfo(np.float32).tiny  # as the model holds it, and divides by it: below, digits are lost
     scale_F = np.where(constant, 1.0, scale_F)
     huge = ~((np.abs(mean_F) < LARGEST) & (scale_F < LARGEST))
     return np.where(huge, 0.0, mean_F), np.where(huge, 1.0, scale_F)

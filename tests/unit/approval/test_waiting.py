@@ -126,7 +126,8 @@ def test_a_delivery_that_came_meanwhile_is_none_of_its_business(
     delivered.put("d/rows.csv", b"a,label\n1,2\n")
     asked_about = take_snapshot(delivered, office.store, prefix="d/")
     delivered.put("d/more.csv", b"a,label\n3,4\n")
-    spec: Any = SimpleNamespace(source=SimpleNamespace(prefix="d/", inference_log=None), example_schema=None)
+    source = SimpleNamespace(prefix="d/", inference_log=None, snapshot="copy")
+    spec: Any = SimpleNamespace(source=source, example_schema=None)
     waited = office.waiting.model_copy(update={"snapshot": asked_about.id})
     run: Any = SimpleNamespace(adapters=SimpleNamespace(store=office.store), raw=delivered, spec=spec, waited=waited)
     assert ingest.fn(run) == asked_about

@@ -229,7 +229,7 @@ def test_a_form_that_answers_otherwise_is_refused_with_what_differs(
 def test_without_what_makes_a_form_it_says_what_to_install(
     table: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(converting.NEEDED, "onnx", ("onnx", "no_such_package"))
+    monkeypatch.setitem(converting.NEEDED, "onnx", ("json", "no_such_package"))
     with pytest.raises(
         ConfigurationError, match=r"no_such_package is not installed; `pip install 'mlratchet\[onnx\]'`"
     ):
