@@ -7,20 +7,28 @@ import csv
 import gzip
 import io
 import json
+import re
+import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Literal, NamedTuple, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from mlratchet.models.errors import DataError, SecurityError
-from mlratchet.models.sources.csv import SUFFIXES
-from mlratchet.models.sources.record import RawObject
+from mlratchet.models.sources import csv as csv_format
+from mlratchet.models.sources import decoding, parquet, ratings, sounds
+from mlratchet.models.sources.base import Format
+from mlratchet.models.sources.ranged import opening_whole
+from mlratchet.models.sources.record import RawObject, Reject
 from mlratchet.models.sources.unpacking import bare_name, read_bounded, unpacked
 
 DIALECT_BYTES = 64 << 10
+MEDIA = (*(f".{one}" for one in decoding.SUFFIXES), *sounds.SUFFIXES)
+SHORT = 3  # characters of a key that stands anywhere
 LINES = (".jsonl", ".ndjson", ".json")
 UTF16 = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}  # mark -> how the text behind it is written
 
@@ -29,9 +37,11 @@ UTF16 = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}  # mark -> how the 
 class TableReading:
     """What a pipeline file says of its tables; None: told by the file."""
 
+    format: str = "csv"
     delimiter: str | None = None
     encoding: str | None = None
     header: tuple[str, ...] | None = None  # of files whose first line is a row
+    quotes: str | None = None
 
 
 AS_THEY_SAY = TableReading()
@@ -46,7 +56,11 @@ class Wanted:
 
     def is_theirs(self, row: Mapping[str, Any]) -> bool:
         """Whether one of the columns holds one of the keys."""
-        return any(row.get(name) is not None and _word(row[name]) in self.keys for name in self.fields)
+        return any(row.get(name) is not None and _word(row[name]) in self._words for name in self.fields)
+
+    @cached_property
+    def _words(self) -> frozenset[str]:
+        return frozenset(unicodedata.normalize("NFC", key) for key in self.keys)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,15 +100,59 @@ def part(name: str, data: bytes, wanted: Wanted, reading: TableReading = AS_THEY
 
 
 def _parted(bare: PurePosixPath, data: bytes, wanted: Wanted, reading: TableReading) -> Parted | None:
-    if bare.suffix in SUFFIXES:
-        return _of_table(data, wanted, reading, "\t" if bare.suffix in (".tsv", ".tab") else None)
+    if bare.suffix in ratings.SUFFIXES and reading.format == "ratings":
+        return _held_against(_of_ratings(data, wanted, reading), bare, data, wanted, reading)
+    if bare.suffix in csv_format.SUFFIXES:
+        usual = "\t" if bare.suffix in (".tsv", ".tab") else None
+        return _held_against(_of_table(data, wanted, reading, usual), bare, data, wanted, reading)
     if bare.suffix in LINES:
         return _of_lines(data, wanted)
-    if bare.suffix == ".parquet":
+    if bare.suffix in parquet.SUFFIXES:
         return _of_parquet(data, wanted)
-    if any(key.encode() in data for key in wanted.keys if len(key) > 3):
-        raise CannotPartError(f"{bare}: holds the key, and is of a format that is not taken apart: do it by hand")
+    if bare.suffix in MEDIA:  # a record by itself, which its name tells
+        return None
+    if any(len(key) <= SHORT or key.encode() in data for key in wanted.keys):
+        raise CannotPartError(f"{bare}: may hold the key, and is of a format that is not taken apart: do it by hand")
     return None
+
+
+def _held_against(
+    found: Parted | None, bare: PurePosixPath, data: bytes, wanted: Wanted, reading: TableReading
+) -> Parted | None:
+    """What was found, where a run finds no more records of theirs in the file, and none in what is left."""
+    ours = len(found.theirs) if found is not None else 0
+    left = data if found is None else found.rest or b""
+    if _as_a_run_reads(bare, data, wanted, reading).theirs > ours:
+        raise CannotPartError(f"{bare}: a run reads records of theirs that are not told apart here: do it by hand")
+    after = _as_a_run_reads(bare, left, wanted, reading)
+    still = after.aside and any(len(key) > SHORT and key.encode() in left for key in wanted.keys)
+    if (found is not None and after.theirs) or still:
+        raise CannotPartError(f"{bare}: holds the key where a run reads no row: do it by hand")
+    return found
+
+
+class _Read(NamedTuple):
+    """By the format's own reader."""
+
+    theirs: int  # records
+    aside: bool  # whether anything was set aside
+
+
+def _as_a_run_reads(bare: PurePosixPath, data: bytes, wanted: Wanted, reading: TableReading) -> _Read:
+    if reading.format == "ratings":
+        reader: Format = ratings.Ratings(ratings.RatingsOptions(prefix="/"))
+    else:
+        options: Any = {name: getattr(reading, name) for name in ("delimiter", "encoding", "header", "quotes")}
+        reader = csv_format.Csv(csv_format.CsvOptions(prefix="/", **options))
+    item = RawObject(key=bare.name, size_bytes=len(data), sha256="0" * 64)
+    theirs, aside = 0, False
+    for one in reader.tables([item], opening_whole(lambda _item: data)):
+        if isinstance(one, Reject):
+            aside = True
+            continue
+        names = [name for name in wanted.fields if name in one.table.column_names]
+        theirs += sum(map(wanted.is_theirs, one.table.select(names).to_pylist()))
+    return _Read(theirs, aside)
 
 
 def _unpacked(name: str, data: bytes) -> bytes:
@@ -109,16 +167,43 @@ def _packed(name: str, data: bytes) -> bytes:
 
 
 def _word(value: Any) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def _of_ratings(data: bytes, wanted: Wanted, reading: TableReading) -> Parted | None:
+    """A rating a line, as the format has them: parted by tabs, commas, semicolons, bars or `::`."""
+    mark, encoding = _encoding_of(data, reading.encoding)
+    lines = data[len(mark) :].decode(encoding, "surrogateescape").splitlines(keepends=True)
+    first = lines[0] if lines else ""
+    parting = "::" if "::" in first else next((one for one in "\t,;|" if one in first), "\t")
+    told = [[cell.strip().strip('"') for cell in line.rstrip("\r\n").split(parting)] for line in lines]
+    headless = len(told[0]) >= 3 and re.fullmatch(ratings.NUMBER, told[0][2]) is not None if told else True
+    header = list(ratings.COLUMNS) if headless else [ratings.column_of(name) or name for name in told[0]]
+    kept, theirs, others = [] if headless else lines[:1], list[Mapping[str, str]](), set[str]()
+    for cells, raw in zip(told[len(kept) :], lines[len(kept) :], strict=True):
+        row = dict(zip(header, cells, strict=False))
+        if wanted.is_theirs(row):
+            theirs.append(row)
+        else:
+            kept.append(raw)
+            others.update(cells)
+    rest = mark + "".join(kept).encode(encoding, "surrogateescape")
+    return Parted(theirs=tuple(theirs), others=frozenset(others), rest=rest) if theirs else None
 
 
 def _of_table(data: bytes, wanted: Wanted, reading: TableReading, usual: str | None) -> Parted | None:
     mark, encoding = _encoding_of(data, reading.encoding)
     text = data[len(mark) :].decode(encoding, "surrogateescape")
-    records = _records(text, reading.delimiter or usual or _delimiter_of(text))
-    header, head = (list(reading.header), "") if reading.header else next(records, ([], ""))
-    header = [name.strip() for name in header]
-    kept, theirs, others = [head], list[Mapping[str, str]](), set[str]()
+    delimiter = reading.delimiter or usual or _delimiter_of(text)
+    records = _records(text, delimiter, csv.QUOTE_NONE if reading.quotes == "none" else csv.QUOTE_MINIMAL)
+    kept, theirs, others = [], list[Mapping[str, str]](), set[str]()
+    header = list(reading.header or ())
+    for cells, raw in records if not header else ():
+        kept.append(raw)
+        if any(cell.strip() for cell in cells):  # blank lines may stand above
+            header = [unicodedata.normalize("NFC", cell.strip()) for cell in cells]
+            break
     for cells, raw in records:
         row = {name: cell.strip() for name, cell in zip(header, cells, strict=False)}
         if wanted.is_theirs(row):
@@ -148,7 +233,7 @@ def _delimiter_of(text: str) -> str:
         return ","
 
 
-def _records(text: str, delimiter: str) -> Iterator[tuple[list[str], str]]:
+def _records(text: str, delimiter: str, quoting: Literal[0, 3]) -> Iterator[tuple[list[str], str]]:
     """Cells of each record, and its text as it is written."""
     lines = io.StringIO(text, newline="")
     taken: list[str] = []
@@ -158,7 +243,7 @@ def _records(text: str, delimiter: str) -> Iterator[tuple[list[str], str]]:
             taken.append(line)
             yield line
 
-    for cells in csv.reader(told(), delimiter=delimiter):
+    for cells in csv.reader(told(), delimiter=delimiter, skipinitialspace=True, quoting=quoting):
         raw = "".join(taken)
         taken.clear()
         yield cells, raw

@@ -105,7 +105,7 @@ def _pieces(text: BinaryIO, key: str, wanted: set[str]) -> Iterator[RawPiece | R
         cast(BinaryIO, io.BufferedReader(source, 1 << 20)), key, Dialect(delimiter=delimiter), made_up_lines=headless
     )
     head = reading.head()
-    names = list(COLUMNS[: len(cells)]) if headless else [_known(name) or name for name in head.table.columns]
+    names = list(COLUMNS[: len(cells)]) if headless else [column_of(name) or name for name in head.table.columns]
     missing = [name for name in COLUMNS[:3] if name not in names]
     if missing:
         words = f"no column that says the {missing[0]}; got {', '.join(head.table.columns)}; name it {missing[0]}"
@@ -114,7 +114,8 @@ def _pieces(text: BinaryIO, key: str, wanted: set[str]) -> Iterator[RawPiece | R
         yield one if isinstance(one, Reject) else one._replace(table=_named(one.table, names, wanted))
 
 
-def _known(name: str) -> str | None:
+def column_of(name: str) -> str | None:
+    """What a header means by a name; None for nothing that is known."""
     plain = name.partition(":")[0].strip().lower()  # RecBole writes `user_id:token`
     return next((known for known, words in KNOWN.items() if plain in words), None)
 

@@ -128,8 +128,8 @@ def forget_person(
 
 
 def _reading_of(spec: PipelineSpec) -> TableReading:
-    declared = {name: getattr(spec.source, name, None) for name in ("delimiter", "encoding", "header")}
-    return TableReading(**declared)
+    declared = {name: getattr(spec.source, name, None) for name in ("delimiter", "encoding", "header", "quotes")}
+    return TableReading(format=str(getattr(spec.source, "format", None) or "csv"), **declared)
 
 
 class PersonInLog:

@@ -82,6 +82,67 @@ def test_what_cannot_be_taken_apart_is_said_and_not_passed_over(name: str, data:
         part(name, data, WANTED)
 
 
+RATINGS = Wanted(fields=("user",), keys=frozenset(["186"]))
+AS_RATINGS = TableReading(format="ratings")
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("u.data", ["186\t302\t3\t891717742", "22\t377\t1\t878887116", "186\t5\t3\t891717742"]),
+        ("ratings.dat", ["186::302::3::891717742", "22::377::1::878887116"]),
+        ("ratings.csv", ["userId,movieId,rating,timestamp", "186,302,3.0,891717742", "22,186,1.0,878887116"]),
+    ],
+)
+def test_ratings_are_taken_apart_as_the_format_reads_them(name: str, lines: list[str]) -> None:
+    found = part(f"p/{name}", "\n".join([*lines, ""]).encode(), RATINGS, AS_RATINGS)
+    assert found is not None
+    assert found.rest == "\n".join([one for one in lines if not one.startswith("186")] + [""]).encode()
+
+
+def test_whole_numbers_of_a_short_name_for_parquet_are_found() -> None:
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"customer": [186, 22]}), sink)
+    found = part("p/day.pq", sink.getvalue(), Wanted(fields=("customer",), keys=frozenset(["186"])))
+    assert found is not None
+    assert found.rest is not None
+    assert pq.read_table(io.BytesIO(found.rest)).column("customer").to_pylist() == [22]
+
+
+@pytest.mark.parametrize(
+    ("lines", "key", "reading", "without"),
+    [
+        (["n,t,customer", '1, "a, b", K-4711', "2,c,K-1"], "K-4711", TableReading(), ["n,t,customer", "2,c,K-1"]),
+        (["", "customer", "K-4711", "K-1"], "K-4711", TableReading(), ["", "customer", "K-1"]),
+        (["customer,n", "Mu\u0308ller,1", "K-1,2"], "M\u00fcller", TableReading(), ["customer,n", "K-1,2"]),
+        (
+            ["t,customer", '"6 inch,K-1', '5" pipe,K-4711'],
+            "K-4711",
+            TableReading(quotes="none"),
+            ["t,customer", '"6 inch,K-1'],
+        ),
+    ],
+)
+def test_a_row_is_theirs_where_a_run_reads_it_so(
+    lines: list[str], key: str, reading: TableReading, without: list[str]
+) -> None:
+    found = part("p/t.csv", "\n".join(lines).encode(), Wanted(fields=("customer",), keys=frozenset([key])), reading)
+    assert found is not None
+    assert (found.rest or b"").decode().splitlines() == without
+
+
+def test_a_file_that_a_run_sets_aside_with_the_key_in_it_is_said() -> None:
+    with pytest.raises(CannotPartError, match="where a run reads no row"):
+        part("p/t.csv", b'customer,t\nK-1,"open\nK-4711,x\nK-2,y\n', WANTED)
+
+
+def test_a_short_key_in_a_format_that_is_not_taken_apart_is_said() -> None:
+    with pytest.raises(CannotPartError, match="may hold the key"):
+        part("p/t.docx", b"anything", RATINGS)
+    assert part("p/186.png", b"anything", RATINGS) is not None
+    assert part("p/22.png", b"anything", RATINGS) is None
+
+
 def test_who_is_not_there_changes_nothing() -> None:
     sink = io.BytesIO()
     pq.write_table(pa.table({"customer": ["K-1"]}), sink)
