@@ -6,11 +6,13 @@ import hashlib
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.exceptions import ClientError
 from mlratchet.infra.storage.folder import FolderStore
 from mlratchet.infra.storage.memory import MemoryStore, VersionedMemoryStore
 from mlratchet.infra.storage.s3 import S3Store
@@ -44,17 +46,28 @@ def moto_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Store]:
         pytest.param("seaweedfs", marks=pytest.mark.stack),
     ]
 )
-def bucket(request: pytest.FixtureRequest) -> ObjectStore:
+def bucket(request: pytest.FixtureRequest) -> Iterator[ObjectStore]:
     if request.param == "memory":
-        return MemoryStore("contract")
-    if request.param == "folder":
-        return FolderStore(request.getfixturevalue("tmp_path_factory").mktemp("contract"))
-    if request.param == "moto":
-        found: ObjectStore = request.getfixturevalue("moto_store")
-        return found
+        yield MemoryStore("contract")
+    elif request.param == "folder":
+        yield FolderStore(request.getfixturevalue("tmp_path_factory").mktemp("contract"))
+    elif request.param == "moto":
+        yield request.getfixturevalue("moto_store")
+    else:
+        with bucket_of_its_own(request) as store:
+            yield store
+
+
+@contextmanager
+def bucket_of_its_own(request: pytest.FixtureRequest) -> Iterator[S3Store]:
+    """Of SeaweedFS, and gone with the test: each holds volumes, of which a server has only so many."""
     store: S3Store = request.getfixturevalue("stack").adapters.bucket(f"contract-{uuid.uuid4().hex[:12]}")
     store.ensure_bucket()
-    return store
+    yield store
+    for info in list(store.list()):
+        store.delete(info.key)
+    with suppress(ClientError):  # versions that are kept keep the bucket
+        store._client.delete_bucket(Bucket=store.bucket)
 
 
 def sha(data: bytes) -> str:
@@ -343,9 +356,8 @@ def test_a_version_is_read_as_it_was_whatever_comes_after(request: pytest.Fixtur
 
 @pytest.mark.stack
 def test_the_embedded_stack_keeps_versions(request: pytest.FixtureRequest) -> None:
-    store: S3Store = request.getfixturevalue("stack").adapters.bucket(f"contract-{uuid.uuid4().hex[:12]}")
-    store.ensure_bucket()
-    versions_hold(store)
+    with bucket_of_its_own(request) as store:
+        versions_hold(store)
 
 
 def versions_hold(store: S3Store | VersionedMemoryStore) -> None:

@@ -209,6 +209,7 @@ def test_scaled_columns_are_finite_and_have_the_moments_that_they_should(x: np.n
     assert np.isfinite(scaled).all()
     assert (scale > 0).all()
     spread = x.astype(np.float64).std(axis=0) > 1e-6 * np.abs(x.astype(np.float64)).max(axis=0)
+    spread &= x.astype(np.float64).std(axis=0) >= np.finfo(np.float32).tiny  # smaller ones lose digits in the model
     np.testing.assert_allclose(scaled.std(axis=0)[spread], 1.0, rtol=1e-6)
 
 
