@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -17,7 +18,7 @@ from typing import Literal
 from mlratchet.models.data.dataset import DatasetManifest, ShardRef, load_dataset, preparation_key
 from mlratchet.models.data.snapshot import Snapshot, folder_of, load_snapshot
 from mlratchet.models.erasure.deliveries import AS_THEY_SAY, CannotPartError, Parted, TableReading, Wanted, part
-from mlratchet.models.erasure.traces import LEAST_WORDS, Traces
+from mlratchet.models.erasure.traces import LEAST_TELLING, LEAST_WORDS, Traces
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.garbage.kinds import words_in
 from mlratchet.models.identity.canonical import digest_bytes
@@ -38,7 +39,7 @@ DECIDES = (
     "manifests/", "registrations/", "versions/", "canary/", "holds/", "answers/", "retrains/", "columns/", "adoptions/",
     "erasures/", "gates/", "holdout/", "aside/",
 )  # fmt: skip
-ARTIFACT = re.compile(r"^(?P<folder>[^/]+/models/m-[0-9a-f-]+/artifacts)/")
+ARTIFACT = re.compile(r"^(?P<folder>[^/]+/models/[^/]+/artifacts)/")
 PLACES: Mapping[str, Place] = {
     "shards/": "shards", "datasets/": "shards", "indexes/": "shards", "preparations/": "shards", "rows/": "rows",
     "attributions/": "rows", "requests/": "requests", "quarantine/": "quarantine", "findings/": "findings",
@@ -119,7 +120,9 @@ class Planner:
         self._pending = frozenset(pending)
         self._buckets, self._asked = buckets, asked
         self._store = bare(buckets.store)
-        self._records = [one for one in registrations if one.name == asked.pipeline]
+        known = list(registrations)
+        self._records = [one for one in known if one.name == asked.pipeline]
+        self._foreign = [one for one in known if one.name != asked.pipeline]
         self._champion = champion
         self._plan = ErasurePlan()
         self._parted: dict[str, Parted] = {}  # SHA-256 -> of a delivery with their records
@@ -136,7 +139,8 @@ class Planner:
         plan.versions = sorted(one.version for one in self._records if one.snapshot_id in touched)
         needed = self._needed(theirs)
         by_lineage = self._by_lineage(theirs, others)
-        traces = Traces.of(asked.wanted.keys, asked.request_ids, self._texts())
+        columns = (*asked.wanted.fields, "id", "@group", "client_key", "request_id")
+        traces = Traces.of(asked.wanted.keys, asked.request_ids, self._texts(), columns=columns)
         plan.traces = traces
         spared = {key for one in others for key in keys_of(one)}
         derived = list(self._derived(by_lineage, traces, needed, spared))
@@ -297,14 +301,36 @@ class Planner:
         cells = {str(cell) for one in self._parted.values() for row in one.theirs for cell in row.values()}
         return {cell for cell in cells if len(cell) >= LEAST_WORDS and cell not in others}
 
+    @cached_property
+    def _of_others(self) -> dict[str, str]:
+        """`bucket/key`, or the folder of an artifact, that registrations of other pipelines need -> the pipeline."""
+        store, found = self._store, dict[str, str]()
+        for record in self._foreign:
+            keys = {record.rows_key, f"datasets/{record.dataset_id}.json", record.weights_key, *self._behind(record)}
+            with suppress(SecurityError, ObjectNotFound):
+                keys |= set(keys_of(load_dataset(store, record.dataset_id)))
+            found |= {f"{store.bucket}/{key}": record.name for key in keys}
+            found[record.source_uri.removeprefix("s3://").rstrip("/")] = record.name
+        return found
+
+    def _is_of_others(self, place: str) -> bool:
+        """Whether another pipeline needs it, which is told: erasing there is a demand of its own."""
+        name = self._of_others.get(place)
+        if name is not None:
+            line = f"{place}: may hold something of theirs and is of pipeline {name}: `ratchet forget {name} KEY`"
+            self._plan.left.append(line)
+        return name is not None
+
     def _derived(self, by_lineage: set[str], traces: Traces, needed: set[str], spared: set[str]) -> Iterator[Touch]:
         """Everything else in the store and among the artifacts that is or holds something of theirs."""
-        store, uploads = self._store, self._buckets.uploads
+        store = self._store
         for info in store.list():
             key = info.key
             if key.startswith(("raw/", "log/")) or (key in spared and key not in by_lineage):
                 continue
             if key in by_lineage or self._holds(store, key, info.size_bytes, traces):
+                if self._is_of_others(f"{store.bucket}/{key}"):
+                    continue
                 if key in needed:
                     self._plan.waiting.append(f"{store.bucket}/{key}")
                     continue
@@ -312,21 +338,43 @@ class Planner:
                     self._plan.left.append(f"{store.bucket}/{key}: holds something of theirs, and decisions rest on it")
                     continue
                 yield self._gone(store, key, place_of(key), traces)
-        folders: set[str] = set()
+        yield from self._artifacts(traces, needed)
+
+    def _artifacts(self, traces: Traces, needed: set[str]) -> Iterator[Touch]:
+        uploads = self._buckets.uploads
+        done: set[str] = set()  # folders
         for info in uploads.list():
             match = ARTIFACT.match(info.key)
-            if (match and match["folder"] in folders) or not self._holds(uploads, info.key, info.size_bytes, traces):
+            folder = match["folder"] if match else ""
+            if folder in done or not self._holds(uploads, info.key, info.size_bytes, traces):
                 continue
             if match is None:
                 yield self._gone(uploads, info.key, "pages", traces)
-            elif match["folder"] in needed:
+            elif self._is_of_others(f"{uploads.bucket}/{folder}"):
+                done.add(folder)
+            elif self._by_chance(folder, info.key, traces):
+                continue
+            elif folder in needed:
                 self._plan.waiting.append(f"{uploads.bucket}/{info.key}")
             else:  # a version without one of its files is none
-                folders.add(match["folder"])
-                yield from (
-                    self._gone(uploads, one.key, "artifacts", traces)
-                    for one in list(uploads.list(f"{match['folder']}/"))
-                )
+                done.add(folder)
+                for one in list(uploads.list(f"{folder}/")):
+                    yield self._gone(uploads, one.key, "artifacts", traces)
+
+    def _by_chance(self, folder: str, key: str, traces: Traces) -> bool:
+        """Whether a version that was not trained on them holds a short key alone, which is told: it may be a class."""
+        place = f"{self._buckets.uploads.bucket}/{key}"
+        trained = [one.source_uri.rstrip("/") for one in self._records if one.version in self._plan.versions]
+        if f"s3://{self._buckets.uploads.bucket}/{folder}" in trained or place in self._pending:
+            return False
+        data = self._buckets.uploads.get(key)
+        if traces.telling.in_text(key.encode()) or traces.telling.in_object(data):
+            return False
+        self._plan.left.append(
+            f"{place}: holds a key of fewer than {LEAST_TELLING} characters, in a version that was not trained on "
+            "them; look whether it is theirs"
+        )
+        return True
 
     def _holds(self, bucket: ObjectStore, key: str, size_bytes: int, traces: Traces) -> bool:
         if f"{bucket.bucket}/{key}" in self._pending or traces.in_text(key.encode()):

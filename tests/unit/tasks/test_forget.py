@@ -131,7 +131,7 @@ class Shop:
             buckets=ErasureBuckets(store=self.store, raw=self.raw, uploads=self.world.uploads), keys=self.world.keys,
             home=self.home, champion=self.world.ledger.head("digits"),
         )  # fmt: skip
-        return forget_person(where, self.spec, PERSON, now_s=1e9, **more)
+        return forget_person(where, self.spec, more.pop("key", PERSON), now_s=1e9, **more)
 
     def holding(self) -> list[str]:
         """Every object of every bucket, and every file of the home, that holds something of the person: read without
@@ -265,3 +265,27 @@ def test_a_key_of_two_entities_has_to_be_said_of_which() -> None:
     assert person_fields(spec, "user") == ("user",)
     with pytest.raises(ConfigurationError, match="expected a field of the schema"):
         person_fields(spec, "usr")
+
+
+def test_what_another_pipeline_needs_is_left_and_told(shop: Shop, classified: Callable[..., RowOutputs]) -> None:
+    other = World(
+        lambda seed: classified(n=60, accuracy=0.9, seed=seed), shop.world.keys, name="letters", store=shop.world.store,
+        uploads=shop.world.uploads,
+    )  # fmt: skip
+    other.files = {"signature.json": json.dumps({"classes": [PERSON]}).encode()}
+    other.promote(1, snapshot_id=shop.theirs.snapshot_id, dataset_id=shop.theirs.id)
+    kept = {f"datasets/{shop.theirs.id}.json", f"shards/{shop.theirs.splits['train'][0].sha256}.safetensors"}
+    found = shop.forget()
+    assert shop.world.uploads.exists("1/models/letters-m-1/artifacts/signature.json")
+    assert all(shop.world.store.exists(key) for key in kept)
+    assert any("`ratchet forget letters KEY`" in line and "letters-m-1" in line for line in found.left)
+
+
+def test_a_short_key_in_a_version_that_was_not_trained_on_them_is_told(shop: Shop) -> None:
+    shop.raw.put("shop/2026-11-02.csv", b"order,price,note,back\r\n7,1,x,no\r\n")
+    shop.world.files = {"signature.json": b'{"classes":["6","7"]}'}
+    shop.world.promote(3, snapshot_id="s", dataset_id="d")
+    found = shop.forget(key="7")
+    assert shop.world.uploads.exists("1/models/m-3/artifacts/signature.json")
+    assert any("m-3" in line for line in found.left)
+    assert not any("/m-3/" in one for record in erasures_of(shop.store, "digits") for one in record.waiting)
