@@ -2,8 +2,8 @@
 
 torch reads such an archive without looking: weights and constants that the archive says are pickled are unpickled,
 sample inputs are when they are no plain tensors, a compiled model is loaded as a library, and sizes and guards are
-evaluated as Python. Here an archive is refused unless every record of it is one that we know by name and that holds
-what it may.
+evaluated as Python. Names and texts go unescaped into the Python and C++ that torch generates. Here an archive is
+refused unless every record of it is one that we know by name and that holds what it may.
 """
 
 from __future__ import annotations
@@ -48,6 +48,12 @@ TruncToInt TruncToFloat RoundToInt RoundDecimal PowByNatural FloatPow Identity L
 FUNCTIONS = frozenset(_WORDS.split())
 METHODS = frozenset(("size", "stride", "storage_offset", "dim"))
 SYMBOL = re.compile(r"[a-z]{1,8}[0-9]{0,8}")
+# Of a tensor, a parameter, a module, an operator: what cannot end the quotes or the line that torch writes it into
+PLAIN_NAME = re.compile(r"([A-Za-z0-9_]{1,100}([.][A-Za-z0-9_]{1,100}){0,60}(@[0-9]{1,6})?)?")
+PLAIN_TEXT = re.compile(r"[^\"\\\x00-\x1f\x7f\x85\u2028\u2029]{0,2000}")
+TRACE = re.compile(r"[^\x00-\x09\x0b-\x1f\x7f\x85\u2028\u2029]*")  # goes into no code but comments, line by line
+TRACE_LINE = re.compile(r"[^\x00-\x1f\x7f\x85\u2028\u2029]*")
+NAMED = re.compile(r"(.*names?|target|as_operator|.*fqn)")  # a key whose text is a name
 NAME = re.compile(r"(?!.*__)[A-Za-z_][A-Za-z0-9_]{0,100}")  # of a symbol or an input, as a text
 
 
@@ -108,7 +114,9 @@ class _Archive:
         if not isinstance(entries, dict) or set(listed) != {"config"}:
             raise self._wrong(record, "is no list of tensors")
         found = set()
-        for entry in entries.values():
+        for name, entry in entries.items():
+            if not PLAIN_NAME.fullmatch(name):
+                raise self._wrong(record, f"names a tensor {name[:60]!r}, which is no plain name")
             path = entry.get("path_name") if isinstance(entry, dict) else None
             plain = isinstance(path, str) and path.startswith(prefix) and RAW.fullmatch(f"{folder}/{path}")
             if not plain or entry.get("use_pickle") is not False:
@@ -117,7 +125,10 @@ class _Archive:
         return found
 
     def _check_program(self, record: str) -> None:
-        for text in code_in(self._json(record)):
+        program = self._json(record)
+        for text in unplain_in(program):
+            raise self._wrong(record, f"holds {text[:60]!r} where torch writes a plain name")
+        for text in code_in(program):
             if not is_harmless(text):
                 raise self._wrong(record, f"holds an expression that is none over sizes: {text[:60]!r}")
 
@@ -176,6 +187,28 @@ def code_in(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for held in value:
             yield from code_in(held)
+
+
+def unplain_in(value: Any, key: str = "") -> Iterator[str]:
+    """Whatever a program's JSON calls something, under any key, that could be more than a name where torch writes it
+    into code: names, arguments that are texts, and what a node says of where it comes from."""
+    if isinstance(value, Mapping):
+        yield from (name for name in value if not PLAIN_NAME.fullmatch(name))
+        for name, held in value.items():
+            yield from unplain_in(held, name)
+    elif isinstance(value, list):
+        for held in value:
+            yield from unplain_in(held, key)
+    elif isinstance(value, str) and not _pattern_of(key).fullmatch(value):
+        yield value
+
+
+def _pattern_of(key: str) -> re.Pattern[str]:
+    if NAMED.fullmatch(key):
+        return PLAIN_NAME
+    if key in ("as_string", "as_strings", "torch_fn", "source_fn_stack", "nn_module_stack"):
+        return PLAIN_TEXT if key.startswith("as_") else TRACE_LINE
+    return TRACE
 
 
 def is_harmless(text: str) -> bool:

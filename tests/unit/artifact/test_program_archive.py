@@ -55,6 +55,26 @@ def with_expression(program: Any) -> None:
     symbols["s99"] = {"as_expr": {"expr_str": EVIL, "hint": None}}
 
 
+CODE = 'training", print("it ran")) is 7 or next(getattr(self, "parameters")()) if 1 else getattr(self, "x'
+
+
+def renamed(held: Any, what: str) -> None:
+    """With code in the place of a name or a text."""
+    graph, inputs = held["graph_module"]["graph"], held["graph_module"]["signature"]["input_specs"]
+    if what == "parameter":
+        next(one["parameter"] for one in inputs if "parameter" in one)["parameter_name"] = CODE
+    elif what == "argument":
+        graph["nodes"][0]["inputs"].append({"name": "x", "arg": {"as_string": CODE}, "kind": 1})
+    elif what == "comment":
+        graph["nodes"][0]["metadata"]["torch_fn"] = "a\nsystem(0);"
+    elif what == "trace":
+        graph["nodes"][0]["metadata"]["stack_trace"] = "a\rsystem(0)"
+    elif what == "value":
+        graph["tensor_values"][CODE] = next(iter(graph["tensor_values"].values()))
+    else:
+        graph["nodes"][0][what] = CODE
+
+
 FORGED: dict[str, Callable[[Records], Records]] = {
     "samples of a bare pickle": lambda r: r | {SAMPLES: pickle.dumps(Bomb())},
     "samples with an object": lambda r: r | {SAMPLES: saved(((Bomb(),), {}))},
@@ -90,6 +110,13 @@ OURS_ALONE: dict[str, Callable[[Records], Records]] = {
     "another root": lambda r: r | {"other/models/model.json": r[PROGRAM]},
     "an expression that does something": lambda r: changed(r, PROGRAM, with_expression),
     "a guard that does something": lambda r: changed(r, PROGRAM, lambda held: held.update(guards_code=[EVIL])),
+    **{
+        f"code for a {what}": lambda r, what=what: changed(r, PROGRAM, lambda held: renamed(held, what))
+        for what in ("parameter", "argument", "comment", "trace", "value", "target", "name")
+    },
+    "code for a weight": lambda r: changed(
+        r, WEIGHTS, lambda held: held["config"].update({CODE: next(iter(held["config"].values()))})
+    ),
     "no list of constants": lambda r: {name: body for name, body in r.items() if name != CONSTANTS},
 }
 
