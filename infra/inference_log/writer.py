@@ -37,7 +37,7 @@ class LogWriter:
         self._plans: dict[tuple[str, int], LogPlan] = {}
         self._connections: dict[str, int] = {}  # server -> how many
         self._gone_s: dict[str, float] = {}  # server -> since when it has none
-        self._counts: dict[tuple[str, str], CountRead] = {}  # server, pipeline -> how far it has numbered its answers
+        self._counts: dict[tuple[str, str, Holds], CountRead] = {}  # server, pipeline -> how far it has numbered them
 
     def begin(self, pipelines: Mapping[tuple[str, Holds], Any], now_s: float) -> None:
         """Chains that this writer wrote before: servers of which nothing is heard any more have ended."""
@@ -55,7 +55,7 @@ class LogWriter:
         """Where a server that is killed has left how far it came."""
         for holds in HOLDS:
             self._buffer(pipeline, holds)
-        self._counts[server, pipeline] = count
+            self._counts[server, pipeline, holds] = count
 
     def disconnected(self, server: str, now_s: float) -> None:
         """Its connection ended."""
@@ -78,6 +78,7 @@ class LogWriter:
                 buffer = self._buffer(pipeline, said["holds"])
                 buffer.arrived(server, int(said["last"]), 0, now_s)
                 buffer.end(server, now_s, unclosed=False)
+                self._counts.pop((server, pipeline, said["holds"]), None)  # of who ended a flush forgets where it was
             else:
                 raise NotAFrameError(f"no frame of kind {kind!r}")
         except (KeyError, TypeError, ValueError, ValidationError, SecurityError) as error:
@@ -125,7 +126,7 @@ class LogWriter:
         """A server that said no last word. What it had numbered and not sent is lost; of one whose count is not here,
         as after a kill of both, nobody knows how much that was."""
         for (pipeline, holds), buffer in self._buffers.items():
-            count = self._counts.get((server, pipeline))
+            count = self._counts.get((server, pipeline, holds))
             last = count.read(holds) if count is not None else None
             if last:
                 buffer.arrived(server, last, 0, now_s)

@@ -15,10 +15,12 @@ from mlratchet.infra.inference_log.buffers import Buffer
 from mlratchet.infra.inference_log.client import MOST_ANSWERS, LogClient, PipelineLog
 from mlratchet.infra.inference_log.process import LogProcess
 from mlratchet.infra.inference_log.socket import connect
+from mlratchet.infra.inference_log.spool import LogSpool
+from mlratchet.infra.inference_log.writer import GONE_S, LogWriter
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models import fault_points
 from mlratchet.models.inference_log.config import LogConfig
-from mlratchet.models.inference_log.frames import count_frame, hello_frame, pack
+from mlratchet.models.inference_log.frames import HEAD, answers_frame, count_frame, end_frame, hello_frame, pack, unpack
 from mlratchet.models.inference_log.reading import LogStretch, read_log
 from mlratchet.models.ports.storage import StorageError
 
@@ -351,11 +353,45 @@ def test_a_connection_that_talks_nonsense_is_ended_and_others_are_not(home: Home
 
 
 def test_a_frame_that_comes_twice_counts_once(home: Home, tmp_path: Path) -> None:
-    from mlratchet.infra.inference_log.spool import LogSpool
-
     buffer = Buffer("plant", "answers", LogSpool(tmp_path / "s", most_bytes=1000), {})
 
     assert buffer.arrived("s", 5, 5, 0.0)
     assert not buffer.arrived("s", 5, 5, 0.0)
     assert buffer.arrived("s", 9, 2, 0.0)
     assert buffer.dropped == 2
+
+
+class Numbered:
+    """How far a server came, as its memory says."""
+
+    def __init__(self, **numbers: int) -> None:
+        self._numbers = numbers
+
+    def read(self, holds: str) -> int | None:
+        return self._numbers.get(holds, 0)
+
+
+def hears(tmp_path: Path) -> LogWriter:
+    return LogWriter(LogSpool(tmp_path / "s", most_bytes=50_000_000), lambda pipeline, holds: {}, secret=b"s")
+
+
+def tell(writer: LogWriter, frame: list[bytes | memoryview], now_s: float, server: str = "s1") -> None:
+    held = b"".join(frame)
+    writer.hear(server, *unpack(held[HEAD.size :], HEAD.unpack_from(held)[1]), now_s)
+
+
+@pytest.mark.parametrize(("ends", "lost"), [(True, 0), (False, 3)])
+def test_a_server_that_ended_before_a_file_came_lost_nothing_and_a_killed_one_what_it_held(
+    tmp_path: Path, ends: bool, lost: int
+) -> None:
+    writer = hears(tmp_path)
+    writer.connected("s1")
+    writer.counts("s1", "plant", Numbered(answers=100 + lost))  # type: ignore[arg-type]
+    tell(writer, answers_frame("plant", 100, [answered(number) for number in range(100)]), 0.0)
+    if ends:
+        tell(writer, end_frame("plant", "answers", 100), 8.0)
+    writer.disconnected("s1", 8.0)
+    assert writer.flush_all(15.5)
+    writer.tick(8.5 + GONE_S, 18.5)
+
+    assert writer.facts()["plant"]["dropped"] == lost
