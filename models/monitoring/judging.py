@@ -17,7 +17,7 @@ from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.finding import Finding, FindingKind, Severity, WindowSpan, at_least
 from mlratchet.models.monitoring.measure.calibration import CALIBRATION
 from mlratchet.models.monitoring.measure.calibration import MOST as MOST_UNCALIBRATED
-from mlratchet.models.monitoring.measure.column_evidence import most_missing
+from mlratchet.models.monitoring.measure.column_evidence import missing_subject, most_missing
 from mlratchet.models.monitoring.measure.columns import CONFIDENCE, PREDICTION, ColumnDrift
 from mlratchet.models.monitoring.measure.estimate import MARK
 from mlratchet.models.monitoring.measure.requested import name_of_all
@@ -244,7 +244,8 @@ def of_missing(now: Mapping[str, Figure], reference: Reference) -> list[Concern]
         if figure.low is not None and figure.low > most:
             concerns.append(
                 Concern(
-                    kind="data", subject=name, severity="warning", measure="missing", effect=figure.value,
+                    kind="data", subject=missing_subject(name), severity="warning", measure="missing",
+                    effect=figure.value,
                     interval=_interval(figure), n=figure.n, threshold=f"<= {most:.3g}",
                     method=INTERVAL_METHOD,
                     words=f"{name} is missing in {figure.value:.1%} of the rows, "

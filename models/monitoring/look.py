@@ -39,6 +39,7 @@ from mlratchet.models.monitoring.measure.calibration import CALIBRATION, calibra
 from mlratchet.models.monitoring.measure.column_evidence import column_streams, evidence_of
 from mlratchet.models.monitoring.measure.columns import (
     ColumnDrift,
+    drift_figure,
     drifts,
     kept,
     missing_share,
@@ -245,7 +246,7 @@ def _measure(rows: WindowRows, taken: _Taken, watched: Watched, state: WatchStat
     found.drifts = drifts(then, taken.sketches, watched.reference.kinds, least=config.windows.minimum_rows)
     for one in found.drifts:
         low, high = one.found.interval
-        found.figures[f"drift {one.field}"] = Figure(
+        found.figures[drift_figure(one.column)] = Figure(
             value=one.found.effect, low=low, high=high, n=one.found.n, method=one.found.measure
         )
     moved = {one.column: one.found.least > config.effect_of(one.field) for one in found.drifts}

@@ -18,6 +18,7 @@ Array = np.ndarray[Any, Any]
 
 MORE_MISSING = 0.05  # share of the rows, beyond what the reference has
 MISSING = EvidenceStream(parts=("missing",))
+REFUSED, LOG = "refused", "log"  # subjects of `data` that are no fields
 
 
 def most_missing(reference: Reference, field: str) -> float:
@@ -26,10 +27,20 @@ def most_missing(reference: Reference, field: str) -> float:
     return (then.high if then is not None and then.high is not None else 0.0) + MORE_MISSING
 
 
+def missing_subject(field: str) -> str:
+    """What the missing values of a field are told of by: its name, but where that is taken."""
+    return f"missing {field}" if field in (REFUSED, LOG) or field.startswith("missing ") else field
+
+
+def field_of_missing(subject: str) -> str:
+    """The reverse of `missing_subject`."""
+    return subject.removeprefix("missing ")
+
+
 def column_streams(reference: Reference, config: MonitoringConfig) -> dict[str, EvidenceStream]:
-    """Stream -> what it is given: `inputs/<field>`, `outputs/<prediction or confidence>`, `data/<field>`."""
+    """Stream -> what it is given: `inputs/<field>`, `outputs/<prediction or confidence>`, `data/<missing_subject>`."""
     found = {_stream_of(column): one.stream for column, one in _watches(reference, config).items()}
-    return found | {f"data/{field}": MISSING for field in _missing_watches(reference, config)}
+    return found | {f"data/{missing_subject(field)}": MISSING for field in _missing_watches(reference, config)}
 
 
 def evidence_of(
@@ -50,7 +61,7 @@ def evidence_of(
             found[_stream_of(column)] = watch.logarithms(now, moved.get(column))
     for field, score in _missing_watches(reference, config).items():
         if FIELD + field in window:
-            found[f"data/{field}"] = score.logarithms(window[FIELD + field])[None]
+            found[f"data/{missing_subject(field)}"] = score.logarithms(window[FIELD + field])[None]
     return found
 
 

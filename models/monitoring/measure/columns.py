@@ -29,6 +29,13 @@ SEED = 14
 LEAST_MOVED = 0.005  # share of the rows
 
 
+def drift_figure(column: str) -> str:
+    """What the figure of a column's drift is called: no field has that of an output."""
+    field = column.removeprefix(FIELD)
+    taken = column != field and (field in (PREDICTION, CONFIDENCE) or field.startswith("field "))
+    return f"drift field {field}" if taken else f"drift {field}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ColumnDrift:
     """Of one column."""
