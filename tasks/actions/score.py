@@ -22,7 +22,8 @@ from mlratchet.models.errors import ConfigurationError, DataError, Infrastructur
 from mlratchet.models.evaluation.away import HOURS_6
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.signed_records import bare
-from mlratchet.models.pipeline.store import load_pipeline
+from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.pipeline.store import deployed_revisions, load_pipeline
 from mlratchet.models.ports.children import Rights, children, in_process
 from mlratchet.models.ports.storage import DigestMismatch, ObjectExists, ObjectNotFound, ObjectStore
 from mlratchet.models.registration.record import Registration
@@ -98,9 +99,8 @@ def score_batch(
     spec = load_pipeline(adapters.store, record.revision)
     from_, to = place_of_uri(source, "input"), place_of_uri(target, "output")
     settings = adapters.settings
-    delivered = place_of_uri(f"s3://{spec.source.bucket or settings.raw_bucket}/{spec.source.prefix}", "source")
     own = (settings.store_bucket, settings.mlflow_bucket)
-    refuse_places(from_, to, raw=settings.raw_bucket, own=own, delivered=delivered)
+    refuse_places(from_, to, raw=settings.raw_bucket, own=own, delivered=places_read(adapters, spec))
     refuse_unsigned(adapters, record)
     objects = listed(adapters.bucket(from_.bucket), from_)
     with temporary_folder("score") as folder:
@@ -111,6 +111,20 @@ def score_batch(
             target=str(to), objects=objects, reading=reading_of(adapters, record, spec.source, signature, form),
         )  # fmt: skip
         return Scoring(adapters, job, signature, directory, from_, to, tell).run()
+
+
+def places_read(adapters: Adapters, trained: PipelineSpec) -> list[BucketPlace]:
+    """Where training reads rows or labels: as the version was trained, and as every pipeline is deployed now."""
+    deployed = [load_pipeline(adapters.store, one) for one in deployed_revisions(adapters.store).values()]
+    found: dict[str, BucketPlace] = {}
+    for spec in (trained, *deployed):
+        labels = spec.serving.labels
+        read = [(spec.source.bucket, spec.source.prefix)]
+        read += [(labels.bucket, labels.prefix)] if labels is not None and labels.prefix else []
+        for bucket, prefix in read:
+            place = BucketPlace(bucket=bucket or adapters.settings.raw_bucket, prefix=prefix)
+            found[str(place)] = place
+    return list(found.values())
 
 
 def reading_of(
