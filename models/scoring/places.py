@@ -38,8 +38,8 @@ def place_of_uri(uri: str, what: str) -> BucketPlace:
         raise ConfigurationError(f"{what} {_shown(uri)}: expected s3://bucket/prefix")
     if not re.fullmatch(BUCKET, parsed.netloc):  # keys may stand there: they are not repeated
         raise ConfigurationError(
-            f"{what}: what follows s3:// is no name of a bucket; expected s3://bucket/prefix, lower case, without keys, "
-            "which belong into the environment or the AWS configuration"
+            f"{what}: what follows s3:// is no name of a bucket; expected s3://bucket/prefix, lower case, without "
+            "keys, which belong into the environment or the AWS configuration"
         )
     if prefix and any(part in UP or "\\" in part or "\0" in part for part in prefix.split("/")):
         raise ConfigurationError(f"{what} {_shown(uri)}: its prefix has an empty part, '.', '..', a backslash or NUL")

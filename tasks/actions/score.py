@@ -169,6 +169,7 @@ class Scoring:
         self._source, self._target, self._tell_whom = source, target, tell
         self._done_bytes, self._rows, self._aside = 0, 0, 0
         self._counting = threading.Lock()
+        self._stopped = False  # units end at their next piece
 
     def run(self) -> ScoredBatch:
         """To its end. Raises as `score_batch`."""
@@ -212,22 +213,25 @@ class Scoring:
             1 if in_process() else max(1, min(MOST_AT_ONCE, cores, len(units)))
         )  # torch loads one program at a time
         threads = max(1, cores // at_once)
-        with ThreadPoolExecutor(at_once) as pool:
+        pool = ThreadPoolExecutor(at_once)  # not in a `with`, which would wait for units that nobody began
+        try:
             running = [pool.submit(self._unit, number, objects, threads) for number, objects in enumerate(units)]
             waiting: set[Future[_Unit]] = set(running)
             while waiting:
                 ended, waiting = wait(waiting, timeout=TELL_S, return_when=FIRST_EXCEPTION)
+                failed = next((one.exception() for one in running if one in ended and one.exception()), None)
+                if failed is not None:  # its own error: what the others raise once they are stopped tells nothing
+                    raise failed
                 self._tell_now()  # from here: who is told may be of this thread's flow run
-                if any(one.exception() is not None for one in ended):
-                    for one in waiting:
-                        one.cancel()
-                    break
-        failed = next((one.exception() for one in running if not one.cancelled() and one.exception()), None)
-        if failed is not None:
-            raise failed
+        except BaseException:
+            self._stopped = True
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
         return [one.result() for one in running]
 
     def _unit(self, number: int, objects: tuple[Any, ...], threads: int) -> _Unit:
+        self._refuse_stopped()
         known = self._known_unit(number)
         if known is not None:
             for piece in known.pieces:
@@ -319,11 +323,16 @@ class Scoring:
         self._out.put(f"{self._target.prefix}{MANIFEST}", bare(self._records).get(key))
 
     def _tell(self, piece: Piece | None, done_bytes: int = 0) -> None:
-        """From several threads."""
+        """From several threads. Raises ``InfrastructureError`` once stopped: what was told of is finished."""
+        self._refuse_stopped()
         with self._counting:
             self._done_bytes += done_bytes
             if piece is not None:
                 self._rows, self._aside = self._rows + piece.scored, self._aside + piece.set_aside
+
+    def _refuse_stopped(self) -> None:
+        if self._stopped:
+            raise InfrastructureError(f"{self._target}: stopped; the same command goes on")
 
     def _tell_now(self) -> None:
         total = sum(one.size_bytes for one in self._job.objects)
