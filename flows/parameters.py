@@ -6,6 +6,7 @@ from typing import Literal
 
 from mlratchet.models.pipeline.changes import Changes
 from mlratchet.models.pipeline.tune import TuneConfig
+from mlratchet.models.scoring.places import PLACE_PATTERN
 from mlratchet.models.training.config import TrainConfig
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -70,12 +71,19 @@ class RetrainParameters(BaseModel):
 class ScoreParameters(BaseModel):
     """Which rows are scored, and where the scores go."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)  # keys may stand in a place that is refused
 
-    source: str = Field(default="", max_length=2000, title="Input", description="s3://bucket/prefix of the rows.")
+    source: str = Field(
+        default="",
+        max_length=2000,
+        pattern=PLACE_PATTERN,
+        title="Input",
+        description="s3://bucket/prefix of the rows.",
+    )
     target: str = Field(
         default="",
         max_length=2000,
+        pattern=PLACE_PATTERN,
         title="Output",
         description="s3://bucket/prefix of the scores: empty, or of this batch.",
     )

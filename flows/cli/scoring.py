@@ -35,8 +35,12 @@ def score(
     from mlratchet.flows.cli.output import emit, progress_bar
     from mlratchet.flows.parameters import ScoreParameters
     from mlratchet.flows.runs.start_score import score_here
+    from mlratchet.models.scoring.places import place_of_uri
 
     logging.getLogger("prefect").setLevel(logging.CRITICAL)  # what is wrong is said once, at the end
+    for place, what in ((source, "input"), (target, "output")):
+        place_of_uri(place, what)  # in words, before the form refuses it
+    source, target = source.strip(), target.strip()
     asked = ScoreParameters(source=source, target=target, version=version, format=form, requested_by=getpass.getuser())
     with progress_bar("bytes of the input", hidden=as_json) as advance:
         report = score_here(pipeline, asked, lambda done, total, _scored, _aside: advance(done, total))

@@ -56,18 +56,31 @@ def outcome_of(job: ScoringJob, signature: Signature, pieces: Sequence[Piece], *
     for one in pieces:
         rules.update(one.rules)
     labelled = [one for one in pieces if one.labelled]
-    metrics: dict[str, float] = {}
-    for metric in summed_metrics(signature) if labelled else ():
-        sums = np.sum([np.asarray(one.sums[metric.name], dtype=np.float64) for one in labelled], axis=0)
-        value = float(metric.from_sums(sums))
-        if np.isfinite(value):
-            metrics[metric.name] = value
     return ScoredBatch(
         job=job.id, pipeline=job.pipeline, version=job.version, source=job.source, target=job.target,
         scored=sum(one.scored for one in pieces), set_aside=sum(one.set_aside for one in pieces),
-        rules=dict(rules.most_common()), labelled=sum(one.labelled for one in labelled), metrics=metrics,
+        rules=dict(rules.most_common()), labelled=sum(one.labelled for one in labelled),
+        metrics=_metrics_of(signature, labelled),
         pieces=len(pieces), found=found,
     )  # fmt: skip
+
+
+def _metrics_of(signature: Signature, labelled: Sequence[Piece]) -> dict[str, float]:
+    """Those whose sums every piece has, where they are defined."""
+    found: dict[str, float] = {}
+    for metric in summed_metrics(signature) if labelled else ():
+        told = [np.asarray(one.sums[metric.name], dtype=np.float64) for one in labelled if metric.name in one.sums]
+        if len(told) < len(labelled):
+            continue
+        with np.errstate(all="ignore"):
+            sums = np.sum(told, axis=0)
+            try:
+                value = float(metric.from_sums(sums)) if np.isfinite(sums).all() else float("nan")
+            except (ArithmeticError, ValueError):
+                continue
+        if np.isfinite(value):
+            found[metric.name] = value
+    return found
 
 
 def manifest_document(

@@ -95,12 +95,16 @@ def handed_back(data: bytes, signature: Signature) -> tuple[dict[str, Any], tupl
 
 
 def sums_of(output: np.ndarray[Any, Any], y: np.ndarray[Any, Any], signature: Signature) -> dict[str, list[float]]:
-    """Of rows whose label is known: the sums that a metric is computed from, so that pieces add up."""
+    """Of rows whose label is known: the sums that a metric is computed from, so that pieces add up.
+
+    A metric whose sums are not finite (the square of a label of 1e200) is left out: the scores are worth as much."""
     rows = RowOutputs(
         ids=[str(number) for number in range(len(y))], y=y.astype(np.int64) if signature.classes else y,
         output=output[:, 0] if output.ndim == 2 and output.shape[1] == 1 else output,
     )  # fmt: skip
-    return {metric.name: metric.sums(rows).tolist() for metric in summed_metrics(signature)}
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = {metric.name: np.asarray(metric.sums(rows)) for metric in summed_metrics(signature)}
+    return {name: sums.tolist() for name, sums in found.items() if np.isfinite(sums).all()}
 
 
 def summed_metrics(signature: Signature) -> list[SumMetric]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlparse
 
 from mlratchet.models.errors import ConfigurationError
 
+BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"  # as S3 names them: no keys before an "@", no port
+PLACE_PATTERN = rf"^(s3://{BUCKET}(/.*)?)?$"
+"""Of a place as a form holds it, or of none yet: what does not match is refused before it is stored."""
 UP = ("", ".", "..")  # parts that no key of ours has
 
 
@@ -30,14 +35,23 @@ def place_of_uri(uri: str, what: str) -> BucketPlace:
     parsed = urlparse(uri.strip())
     prefix = parsed.path.strip("/")
     if parsed.scheme != "s3" or not parsed.netloc or parsed.query or parsed.fragment:
-        raise ConfigurationError(f"{what} {uri!r}: expected s3://bucket/prefix")
+        raise ConfigurationError(f"{what} {_shown(uri)}: expected s3://bucket/prefix")
+    if not re.fullmatch(BUCKET, parsed.netloc):  # keys may stand there: they are not repeated
+        raise ConfigurationError(
+            f"{what}: what follows s3:// is no name of a bucket; expected s3://bucket/prefix, lower case, without "
+            "keys, which belong into the environment or the AWS configuration"
+        )
     if prefix and any(part in UP or "\\" in part or "\0" in part for part in prefix.split("/")):
-        raise ConfigurationError(f"{what} {uri!r}: its prefix has an empty part, '.', '..', a backslash or NUL")
+        raise ConfigurationError(f"{what} {_shown(uri)}: its prefix has an empty part, '.', '..', a backslash or NUL")
     return BucketPlace(bucket=parsed.netloc, prefix=f"{prefix}/" if prefix else "")
 
 
+def _shown(uri: str) -> str:
+    return "(with '@', not repeated)" if "@" in uri else repr(uri)
+
+
 def refuse_places(
-    source: BucketPlace, target: BucketPlace, *, raw: str, own: tuple[str, ...], delivered: BucketPlace
+    source: BucketPlace, target: BucketPlace, *, raw: str, own: tuple[str, ...], delivered: Sequence[BucketPlace]
 ) -> None:
     """Raises ``ConfigurationError`` for a place that would damage what is there.
 
@@ -46,7 +60,7 @@ def refuse_places(
         target: Of the scores.
         raw: The bucket in which deliveries arrive: scores there would be trained on.
         own: Ratchet's other buckets: nothing in them is a delivery, and nothing there is a user's.
-        delivered: What the pipeline itself reads.
+        delivered: What pipelines read, rows and labels.
     """
     for place, what in ((source, "input"), (target, "output")):
         if place.bucket in own:
@@ -57,7 +71,8 @@ def refuse_places(
         )
     if not target.prefix:
         raise ConfigurationError(f"output {target}: name a prefix below the bucket, such as {target}scores")
-    if target.holds(delivered) or delivered.holds(target):
-        raise ConfigurationError(f"output {target}: the pipeline reads {delivered}; name a place outside of it")
+    for read in delivered:
+        if target.holds(read) or read.holds(target):
+            raise ConfigurationError(f"output {target}: a pipeline reads {read}; name a place outside of it")
     if target.holds(source) or source.holds(target):
         raise ConfigurationError(f"output {target}: overlaps with the input {source}; name a place outside of it")

@@ -22,7 +22,8 @@ from mlratchet.models.errors import ConfigurationError, DataError, Infrastructur
 from mlratchet.models.evaluation.away import HOURS_6
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.signed_records import bare
-from mlratchet.models.pipeline.store import load_pipeline
+from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.pipeline.store import deployed_revisions, load_pipeline
 from mlratchet.models.ports.children import Rights, children, in_process
 from mlratchet.models.ports.storage import DigestMismatch, ObjectExists, ObjectNotFound, ObjectStore
 from mlratchet.models.registration.record import Registration
@@ -98,9 +99,8 @@ def score_batch(
     spec = load_pipeline(adapters.store, record.revision)
     from_, to = place_of_uri(source, "input"), place_of_uri(target, "output")
     settings = adapters.settings
-    delivered = place_of_uri(f"s3://{spec.source.bucket or settings.raw_bucket}/{spec.source.prefix}", "source")
     own = (settings.store_bucket, settings.mlflow_bucket)
-    refuse_places(from_, to, raw=settings.raw_bucket, own=own, delivered=delivered)
+    refuse_places(from_, to, raw=settings.raw_bucket, own=own, delivered=places_read(adapters, spec))
     refuse_unsigned(adapters, record)
     objects = listed(adapters.bucket(from_.bucket), from_)
     with temporary_folder("score") as folder:
@@ -111,6 +111,20 @@ def score_batch(
             target=str(to), objects=objects, reading=reading_of(adapters, record, spec.source, signature, form),
         )  # fmt: skip
         return Scoring(adapters, job, signature, directory, from_, to, tell).run()
+
+
+def places_read(adapters: Adapters, trained: PipelineSpec) -> list[BucketPlace]:
+    """Where training reads rows or labels: as the version was trained, and as every pipeline is deployed now."""
+    deployed = [load_pipeline(adapters.store, one) for one in deployed_revisions(adapters.store).values()]
+    found: dict[str, BucketPlace] = {}
+    for spec in (trained, *deployed):
+        labels = spec.serving.labels
+        read = [(spec.source.bucket, spec.source.prefix)]
+        read += [(labels.bucket, labels.prefix)] if labels is not None and labels.prefix else []
+        for bucket, prefix in read:
+            place = BucketPlace(bucket=bucket or adapters.settings.raw_bucket, prefix=prefix)
+            found[str(place)] = place
+    return list(found.values())
 
 
 def reading_of(
@@ -155,6 +169,7 @@ class Scoring:
         self._source, self._target, self._tell_whom = source, target, tell
         self._done_bytes, self._rows, self._aside = 0, 0, 0
         self._counting = threading.Lock()
+        self._stopped = False  # units end at their next piece
 
     def run(self) -> ScoredBatch:
         """To its end. Raises as `score_batch`."""
@@ -198,22 +213,25 @@ class Scoring:
             1 if in_process() else max(1, min(MOST_AT_ONCE, cores, len(units)))
         )  # torch loads one program at a time
         threads = max(1, cores // at_once)
-        with ThreadPoolExecutor(at_once) as pool:
+        pool = ThreadPoolExecutor(at_once)  # not in a `with`, which would wait for units that nobody began
+        try:
             running = [pool.submit(self._unit, number, objects, threads) for number, objects in enumerate(units)]
             waiting: set[Future[_Unit]] = set(running)
             while waiting:
                 ended, waiting = wait(waiting, timeout=TELL_S, return_when=FIRST_EXCEPTION)
+                failed = next((one.exception() for one in running if one in ended and one.exception()), None)
+                if failed is not None:  # its own error: what the others raise once they are stopped tells nothing
+                    raise failed
                 self._tell_now()  # from here: who is told may be of this thread's flow run
-                if any(one.exception() is not None for one in ended):
-                    for one in waiting:
-                        one.cancel()
-                    break
-        failed = next((one.exception() for one in running if not one.cancelled() and one.exception()), None)
-        if failed is not None:
-            raise failed
+        except BaseException:
+            self._stopped = True
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
         return [one.result() for one in running]
 
     def _unit(self, number: int, objects: tuple[Any, ...], threads: int) -> _Unit:
+        self._refuse_stopped()
         known = self._known_unit(number)
         if known is not None:
             for piece in known.pieces:
@@ -305,11 +323,16 @@ class Scoring:
         self._out.put(f"{self._target.prefix}{MANIFEST}", bare(self._records).get(key))
 
     def _tell(self, piece: Piece | None, done_bytes: int = 0) -> None:
-        """From several threads."""
+        """From several threads. Raises ``InfrastructureError`` once stopped: what was told of is finished."""
+        self._refuse_stopped()
         with self._counting:
             self._done_bytes += done_bytes
             if piece is not None:
                 self._rows, self._aside = self._rows + piece.scored, self._aside + piece.set_aside
+
+    def _refuse_stopped(self) -> None:
+        if self._stopped:
+            raise InfrastructureError(f"{self._target}: stopped; the same command goes on")
 
     def _tell_now(self) -> None:
         total = sum(one.size_bytes for one in self._job.objects)

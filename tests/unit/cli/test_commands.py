@@ -20,7 +20,7 @@ COMMANDS = (
     "demo", "ls", "stop", "remove", "raw", "compare", "backtest", "champion", "audit", "keys", "rejects",
     "init", "schema", "score", "export",
 )  # fmt: skip
-SCORE = ("score", "digits", "s3://in/day", "s3://out/day")
+SCORE = ("score", "digits", "s3://given/day", "s3://out/day")
 
 
 class Cli:

@@ -15,10 +15,10 @@ from mlratchet.models.scoring.outcome import ScoredBatch
 from prefect.client.schemas.objects import State, StateType
 
 DONE = ScoredBatch(
-    job="j", pipeline="shop", version=3, source="s3://in/day/", target="s3://out/day/", scored=8, set_aside=2,
+    job="j", pipeline="shop", version=3, source="s3://given/day/", target="s3://out/day/", scored=8, set_aside=2,
     rules={"not_a_number": 2}, labelled=8, metrics={"accuracy": 0.75}, pieces=1,
 )  # fmt: skip
-ASKED = ScoreParameters(source="s3://in/day", target="s3://out/day", requested_by="ada")
+ASKED = ScoreParameters(source="s3://given/day", target="s3://out/day", requested_by="ada")
 
 
 class Flow:
@@ -56,7 +56,7 @@ def running(monkeypatch: pytest.MonkeyPatch) -> Flow:
 
 def test_a_batch_is_told_in_a_line_a_table_and_a_report(running: Flow) -> None:
     state = running.run(ASKED)
-    assert running.asked[:5] == ("shop", "s3://in/day", "s3://out/day", None, None)
+    assert running.asked[:5] == ("shop", "s3://given/day", "s3://out/day", None, None)
     assert (state.type, state.message) == (StateType.COMPLETED, "10 read, 8 scored, 2 set aside: 2 not_a_number")
     ((_, rows, words),) = running.shown
     assert [one["rows"] for one in rows] == ["scored", "set aside: not_a_number", "accuracy (of 8 labelled)"]
@@ -65,9 +65,9 @@ def test_a_batch_is_told_in_a_line_a_table_and_a_report(running: Flow) -> None:
 
 
 def test_one_that_could_not_be_scored_fails_with_its_line(running: Flow) -> None:
-    running.ends = DataError("s3://in/day/: no object; nothing to score")
+    running.ends = DataError("s3://given/day/: no object; nothing to score")
     state = running.run(ASKED)
-    assert (state.type, state.message) == (StateType.FAILED, "DATA: s3://in/day/: no object; nothing to score")
+    assert (state.type, state.message) == (StateType.FAILED, "DATA: s3://given/day/: no object; nothing to score")
     assert running.report["exit_code"] == 3
 
 

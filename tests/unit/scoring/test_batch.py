@@ -15,27 +15,31 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 import torch
+from mlratchet.flows.parameters import ScoreParameters
 from mlratchet.infra.artifact.exported import load_exported
 from mlratchet.infra.artifact.package import complete, export
 from mlratchet.infra.registry.memory import MemoryRegistry
 from mlratchet.infra.storage.memory import MemoryStore
-from mlratchet.models.artifact.signature import Signature
+from mlratchet.models.artifact.signature import InputSpec, Signature
 from mlratchet.models.data.dataset import DatasetManifest
-from mlratchet.models.errors import ConfigurationError, DataError, SecurityError
+from mlratchet.models.errors import ConfigurationError, DataError, InfrastructureError, SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.identity.signed_records import RecordStore, verified_record
 from mlratchet.models.pipeline.loading import parse_pipeline
-from mlratchet.models.pipeline.store import publish_pipeline
+from mlratchet.models.pipeline.store import publish_deployment, publish_pipeline
 from mlratchet.models.ports.storage import StorageError
 from mlratchet.models.scoring import in_child, job
 from mlratchet.models.scoring.job import manifest_key
+from mlratchet.models.scoring.outcome import outcome_of
+from mlratchet.models.scoring.pieces import Piece, sums_of
+from mlratchet.models.scoring.places import place_of_uri
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.contract import served_signature
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.tensors.batch import asked_by_name
 from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.workloads.tabular import TableClassifier
-from mlratchet.tasks.actions.score import score_batch
+from mlratchet.tasks.actions.score import Scoring, score_batch
 from safetensors.torch import save_file
 
 from tests.unit.audit.conftest import World
@@ -52,7 +56,7 @@ gates:
   staging: [{kind: parity, maximum_difference: 0.1}]
   champion: [{kind: absolute, metric: accuracy, minimum: 0.5}]
 """
-IN, OUT = "s3://in/day", "s3://out/scores-of-day"
+IN, OUT = "s3://given/day", "s3://out/scores-of-day"
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +93,8 @@ class Batch:
             version=9, generation=1, signature=Signature.from_json((out / "signature.json").read_text()),
             model=load_exported(out),
         )  # fmt: skip
-        self.raw, self.out = MemoryStore("in"), MemoryStore("out")
-        stores = {"in": self.raw, "out": self.out, "uploads": world.uploads, "store": world.store}
+        self.raw, self.out = MemoryStore("given"), MemoryStore("out")
+        stores = {"given": self.raw, "out": self.out, "uploads": world.uploads, "store": world.store}
         self.adapters: Any = SimpleNamespace(
             store=self.store, keys=world.keys, ledger=world.ledger, registry=MemoryRegistry(),
             bucket=stores.__getitem__,
@@ -249,7 +253,7 @@ def test_places_that_would_damage_something_are_refused(batch: Batch) -> None:
         ("s3://mlflow/x", OUT, "mlflow is one of Ratchet's own buckets"),
         (IN, "s3://raw/elsewhere", "scores there would be trained on"),
         (IN, "s3://out", "name a prefix"),
-        (IN, "s3://in/day/scores", "overlaps with the input"),
+        (IN, "s3://given/day/scores", "overlaps with the input"),
         (IN, "s3://out/../x", "expected|'..'"),
         ("file:///etc", OUT, "expected s3://bucket/prefix"),
     ):
@@ -257,7 +261,7 @@ def test_places_that_would_damage_something_are_refused(batch: Batch) -> None:
             score_batch(batch.adapters, "digits", source, target)
     assert list(batch.out.list()) == []
     with pytest.raises(DataError, match="nothing to score"):
-        score_batch(batch.adapters, "digits", "s3://in/nothing", OUT)
+        score_batch(batch.adapters, "digits", "s3://given/nothing", OUT)
     batch.out.put("scores-of-day/mine.txt", b"mine")
     with pytest.raises(ConfigurationError, match=r"holds 'mine\.txt'"):
         score_batch(batch.adapters, "digits", IN, OUT)
@@ -321,3 +325,91 @@ def test_what_a_child_hands_back_is_checked_before_it_is_published(
     with pytest.raises(ConfigurationError, match="1 places, 0 ids"):
         score_batch(batch.adapters, "digits", IN, OUT)
     assert not list(batch.out.list("scores-of-day/scores/"))
+
+
+def test_no_place_that_a_deployed_pipeline_reads_is_an_output(batch: Batch) -> None:
+    batch.deliver()
+    moved = PIPELINE.replace("{prefix: t/,", "{bucket: out, prefix: moved/,")
+    labels = "serving: {labels: {bucket: out, prefix: truth/}}\n"
+    other = PIPELINE.replace("name: digits", "name: other").replace("{prefix: t/,", "{bucket: out, prefix: theirs/,")
+    for name, text in (("digits", moved + labels), ("other", other)):
+        revision = publish_pipeline(batch.store, parse_pipeline(text, where=f"{name}.yaml"))
+        publish_deployment(batch.store, name, revision, actor="ada", at_s=1.0)
+    for prefix in ("moved", "moved/day", "truth", "theirs/x"):
+        with pytest.raises(ConfigurationError, match="a pipeline reads"):
+            score_batch(batch.adapters, "digits", IN, f"s3://out/{prefix}")
+
+
+@pytest.mark.parametrize("place", ["s3://AKIA1:SECRET@out/x", "s3://Out_1/x", "s3://out:9000/x", "http://k:SECRET@h/x"])
+def test_a_place_with_keys_or_without_a_bucket_is_refused_and_not_repeated(place: str) -> None:
+    for refused in (lambda: place_of_uri(place, "input"), lambda: ScoreParameters(source=place, target=OUT)):
+        with pytest.raises(
+            ValueError if refused.__code__.co_names[0] == "ScoreParameters" else ConfigurationError
+        ) as e:
+            refused()
+        assert "SECRET" not in str(e.value)
+    assert ScoreParameters(source=IN, target=OUT).target == OUT
+
+
+@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize("ends", [KeyboardInterrupt(), StorageError("gone")])
+def test_what_waits_is_not_begun_once_a_batch_ends(
+    batch: Batch, ends: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch.deliver(files=6)
+    begun: list[int] = []
+    unit = Scoring._unit
+
+    def counted(self: Scoring, number: int, *more: Any) -> Any:
+        begun.append(number)
+        if number == 0 and isinstance(ends, StorageError):
+            raise ends
+        return unit(self, number, *more)
+
+    def interrupted(*_: int) -> None:
+        if isinstance(ends, KeyboardInterrupt):
+            raise ends
+
+    monkeypatch.setattr(Scoring, "_unit", counted)
+    monkeypatch.setattr("mlratchet.tasks.actions.score.TELL_S", 0.0)
+    with pytest.raises(type(ends)):
+        score_batch(batch.adapters, "digits", IN, OUT, tell=interrupted)
+    assert len(begun) < 6
+
+
+def test_a_unit_of_a_batch_that_was_stopped_ends_at_its_next_piece(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch.deliver(rows=200)
+    monkeypatch.setattr(in_child, "PIECE_ROWS", 200)
+    written, put, running = list[str](), batch.out.put, list[Scoring]()
+    run = Scoring.run
+    monkeypatch.setattr(Scoring, "run", lambda self: running.append(self) or run(self))  # type: ignore[func-returns-value]
+
+    def stops(key: str, data: bytes) -> None:
+        put(key, data)
+        written.append(key)
+        running[0]._stopped = True
+
+    monkeypatch.setattr(batch.out, "put", stops)
+    with pytest.raises(InfrastructureError, match="stopped; the same command goes on"):
+        score_batch(batch.adapters, "digits", IN, OUT)
+    assert len(written) == 1
+    monkeypatch.setattr(batch.out, "put", put)
+    done = score_batch(batch.adapters, "digits", IN, OUT)
+    assert (done.pieces, done.found, done.scored) == (3, 1, 600)
+
+
+def test_a_label_whose_square_is_infinite_costs_its_metric_and_no_row() -> None:
+    signature = Signature(task="regression", classes=(), input=InputSpec(kind="tensor", shape=(2,), dtype="float32"))
+    with np.errstate(over="ignore"):
+        sums = sums_of(np.zeros((2, 1), np.float32), np.asarray([1e200, 1.0]), signature)
+    assert all(np.isfinite(one).all() for one in sums.values())
+    assert sums
+    canonical_json(sums)
+    fine = sums_of(np.zeros((2, 1), np.float32), np.asarray([2.0, 1.0]), signature)
+    pieces = [Piece(scored=2, set_aside=0, labelled=2, sums=one) for one in (sums, fine)]
+    asked: Any = SimpleNamespace(id="j", pipeline="p", version=1, source="s", target="t")
+    found = outcome_of(asked, signature, pieces, found=0)
+    assert set(found.metrics) <= set(sums)
+    assert (found.scored, found.labelled) == (4, 4)
