@@ -46,6 +46,7 @@ PLACES: Mapping[str, Place] = {
     "windows/": "windows", "label-requests/": "windows", "snapshots/": "snapshots", "listings/": "snapshots",
     "profiles/": "pages",
 }  # fmt: skip
+READINGS = ("kept/", "pieces/")
 MOST_BYTES = 256 << 20  # of an object that is searched; a larger one is told
 
 
@@ -143,7 +144,7 @@ class Planner:
         traces = Traces.of(asked.wanted.keys, asked.request_ids, self._texts(), columns=columns)
         plan.traces = traces
         spared = {key for one in others for key in keys_of(one)}
-        derived = list(self._derived(by_lineage, traces, needed, spared))
+        derived = [*self._derived(by_lineage, traces, needed, spared), *self._readings(traces)]
         kept = {touch.key for touch in copies if touch.key in needed}
         plan.waiting += [f"{self._store.bucket}/{key}" for key in sorted(kept)]
         plan.touches = [*derived, *(one for one in copies if one.key not in kept), *raw]
@@ -218,8 +219,9 @@ class Planner:
                 theirs = theirs or Traces.of(self._asked.request_ids).in_object(data)
             except ObjectNotFound:
                 continue
-            except CannotPartError:
-                parted, theirs = None, True
+            except CannotPartError as error:  # a run reads none of it either
+                self._plan.left.append(f"{self._store.bucket}/{key}: {error}")
+                continue
             if theirs:
                 self._parted[sha256] = parted or Parted(theirs=(), others=frozenset(), rest=None)
                 found.append(Touch(bucket=self._store.bucket, key=key, place="copies of raw", before=sha256))
@@ -326,7 +328,7 @@ class Planner:
         store = self._store
         for info in store.list():
             key = info.key
-            if key.startswith(("raw/", "log/")) or (key in spared and key not in by_lineage):
+            if key.startswith(("raw/", "log/", *READINGS)) or (key in spared and key not in by_lineage):
                 continue
             if key in by_lineage or self._holds(store, key, info.size_bytes, traces):
                 if self._is_of_others(f"{store.bucket}/{key}"):
@@ -375,6 +377,12 @@ class Planner:
             "them; look whether it is theirs"
         )
         return True
+
+    def _readings(self, traces: Traces) -> Iterator[Touch]:
+        """What was read of deliveries and is kept, packed so that no search sees into it: it can be read again."""
+        if self._parted:
+            for info in (one for folder in READINGS for one in self._store.list(folder)):
+                yield self._gone(self._store, info.key, "copies of raw", traces)
 
     def _holds(self, bucket: ObjectStore, key: str, size_bytes: int, traces: Traces) -> bool:
         if f"{bucket.bucket}/{key}" in self._pending or traces.in_text(key.encode()):

@@ -6,11 +6,14 @@ anything of it is erased: whatever is missing later is either in a record, or wa
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 
 from mlratchet.models.config import StrictModel
+from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.signed_chain import ChainedEntry, SignedChain
-from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.identity.signed_records import ForeignRecord, RevokedRecord, bare, without_stamp
+from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from pydantic import Field
 
 ERASURES = "erasures/"
@@ -41,9 +44,27 @@ class Erasure(ChainedEntry):
 
 
 def erasures_of(store: ObjectStore, pipeline: str) -> list[Erasure]:
-    """All of a pipeline, oldest first, by a `RecordStore`. Raises ``SecurityError`` where one is gone or does not
-    follow the one before, ``ForeignRecord`` for one that nobody of ours signed."""
-    return list(_chain(store, pipeline).entries())
+    """All of a pipeline that count, oldest first, by a `RecordStore`: what nobody of ours signed is none, and what a
+    revoked key signed excuses nothing. Raises ``SecurityError`` where one is gone or does not follow the one before."""
+    return [one for one, counts in _read(store, pipeline) if counts]
+
+
+def _read(store: ObjectStore, pipeline: str) -> list[tuple[Erasure, bool]]:
+    """Entries of ours, and whether they count."""
+    chain, found = _chain(store, pipeline), list[tuple[Erasure, bool]]()
+    for key in chain.keys():
+        try:
+            one, counts = chain.read(key), True
+        except RevokedRecord:  # its signature holds
+            one, counts = chain.parse(key, without_stamp(json.loads(bare(store).get(key)))), False
+        except (ForeignRecord, ObjectNotFound):
+            continue
+        if (one.number, one.previous) != (len(found) + 1, found[-1][0].digest() if found else ""):
+            raise SecurityError(
+                f"{store.bucket}/{key}: does not follow the entry before it; one was removed or changed"
+            )
+        found.append((one, counts))
+    return found
 
 
 def _chain(store: ObjectStore, pipeline: str) -> SignedChain[Erasure]:
@@ -61,7 +82,7 @@ def publish_erasure(
     at_s: float,
 ) -> Erasure:
     """Add one, by a `RecordStore` that signs. Raises ``ObjectExists`` where another process adds one now."""
-    earlier = erasures_of(store, pipeline)
+    earlier = [one for one, _ in _read(store, pipeline)]
     return _chain(store, pipeline).create(
         Erasure(
             name=pipeline, number=len(earlier) + 1, previous=earlier[-1].digest() if earlier else "", at_s=at_s,

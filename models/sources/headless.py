@@ -55,8 +55,8 @@ def below_its_header(
     if rows and [cell.strip() for cell in rows[0]] == list(names):
         words = f"its first line is what {option} names; remove {option}, or the line"
         raise UnreadableTableError("bad_header", f"{key}:1", words, records=len(lines) - 1)
-    width = Counter(map(len, rows)).most_common(1)[0][0] if rows else len(names)  # a row may be ragged
-    if width != len(names):
+    width = Counter(map(len, rows)).most_common(1)[0][0] if rows else len(names)
+    if all(len(row) != len(names) for row in rows) and rows:  # else those that are ragged are set aside alone
         words = f"its rows have {width} cells, and {option} names {len(names)} columns"
         raise UnreadableTableError("bad_header", f"{key}:1", words, records=len(lines))
     above = io.StringIO()
