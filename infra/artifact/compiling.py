@@ -22,7 +22,8 @@ from mlratchet.models.artifact.files import PROGRAM
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.artifact.tried_inputs import tried_inputs
 from mlratchet.models.ports.children import Workplace
-from mlratchet.models.tensors.batch import ByName, Model
+from mlratchet.models.tensors.batch import Model
+from mlratchet.models.tensors.checked_once import compiled_of
 from safetensors.numpy import save
 
 COMPILE = f"{__name__}:compile_away"
@@ -64,8 +65,8 @@ def compile_away(request: Mapping[str, Any], workplace: Workplace) -> str:
 
 
 def load_package(package: Path, program: Model) -> Model:
-    """Machine code that was compiled here, asked as the program is."""
+    """Machine code that was compiled here, asked as the program is, with shapes that the program has taken."""
     from torch._inductor import aoti_load_package
 
     loaded: Any = aoti_load_package(str(package))
-    return ByName(loaded, program.names) if isinstance(program, ByName) else loaded
+    return compiled_of(loaded, program)

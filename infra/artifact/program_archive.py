@@ -51,7 +51,7 @@ SYMBOL = re.compile(r"[a-z]{1,8}[0-9]{0,8}")
 # Of a tensor, a parameter, a module, an operator: what cannot end the quotes or the line that torch writes it into
 PLAIN_NAME = re.compile(r"([A-Za-z0-9_]{1,100}([.][A-Za-z0-9_]{1,100}){0,60}(@[0-9]{1,6})?)?")
 PLAIN_TEXT = re.compile(r"[^\"\\\x00-\x1f\x7f\x85\u2028\u2029]{0,2000}")
-TRACE = re.compile(r"[^\x00-\x09\x0b-\x1f\x7f\x85\u2028\u2029]*")  # goes into no code but comments, line by line
+TRACE = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029]*")  # goes into no code but comments, line by line
 TRACE_LINE = re.compile(r"[^\x00-\x1f\x7f\x85\u2028\u2029]*")
 NAMED = re.compile(r"(.*names?|target|as_operator|.*fqn)")  # a key whose text is a name
 NAME = re.compile(r"(?!.*__)[A-Za-z_][A-Za-z0-9_]{0,100}")  # of a symbol or an input, as a text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,6 +10,15 @@ from mlratchet.models.tensors.batch import ByName, Model
 from torch import nn
 
 MOST_SHAPES = 4096  # that are remembered: a ragged tensor has many
+
+
+Shapes = tuple[Any, ...]
+
+
+def shapes_of(*tensors: torch.Tensor, **named: torch.Tensor) -> Shapes:
+    """Shapes and types of what a program is asked with: what it checks before a forward."""
+    shapes: Shapes = tuple((one.shape, one.dtype) for one in tensors)
+    return shapes + tuple((at, one.shape, one.dtype) for at, one in named.items())
 
 
 class CheckedOnce:
@@ -20,17 +30,46 @@ class CheckedOnce:
         self.module, self._forward = module, module.forward
         self._passed: set[Any] = set()
 
+    def passed(self, shapes: Shapes) -> bool:
+        """Whether the program has taken these. `shapes`: as `shapes_of` gives them."""
+        return shapes in self._passed
+
     def __call__(self, *tensors: torch.Tensor, **named: torch.Tensor) -> torch.Tensor:
         """Raises what torch raises for shapes that the program does not take."""
-        shapes: tuple[Any, ...] = tuple((one.shape, one.dtype) for one in tensors)
-        shapes += tuple((at, one.shape, one.dtype) for at, one in named.items())
-        if shapes in self._passed:
+        shapes = shapes_of(*tensors, **named)
+        if self.passed(shapes):
             answer: torch.Tensor = self._forward(*tensors, **named)
             return answer
         answer = self.module(*tensors, **named)
         if len(self._passed) < MOST_SHAPES:
             self._passed.add(shapes)
         return answer
+
+
+class CompiledOfChecked:
+    """Machine code beside the program that it was compiled from. It looks at no shape and reads past the end of a
+    tensor of another than it was compiled for: it is asked with those alone that the program has taken."""
+
+    def __init__(self, compiled: Callable[..., torch.Tensor], program: CheckedOnce) -> None:
+        self._compiled, self._program = compiled, program
+
+    def __call__(self, *tensors: torch.Tensor, **named: torch.Tensor) -> torch.Tensor:
+        """Raises what torch raises for shapes that the program does not take."""
+        if self._program.passed(shapes_of(*tensors, **named)):
+            return self._compiled(*tensors, **named)
+        return self._program(*tensors, **named)
+
+
+def compiled_of(compiled: Callable[..., torch.Tensor], program: Model) -> Model:
+    """`compiled`, asked as the program is only with shapes that it has taken. `program`: as `checked_once` makes it.
+
+    Raises ``TypeError`` for another: nothing would hold shapes against it.
+    """
+    module = program.module if isinstance(program, ByName) else program
+    if not isinstance(module, CheckedOnce):
+        raise TypeError(f"machine code needs the exported program beside it, checked once; got {type(module).__name__}")
+    guarded = CompiledOfChecked(compiled, module)
+    return ByName(guarded, program.names) if isinstance(program, ByName) else guarded
 
 
 def checked_once(model: Model) -> Model:

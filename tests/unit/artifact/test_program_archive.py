@@ -143,6 +143,13 @@ def test_what_torch_wrote_is_loaded_as_it_stands_and_as_it_is_written_here(tmp_p
     assert load_exported(tmp_path) is not None
 
 
+def test_a_trace_may_show_a_line_with_a_tab(tmp_path: Path) -> None:
+    def tabbed(held: Any) -> None:
+        held["graph_module"]["graph"]["nodes"][0]["metadata"]["stack_trace"] = 'File "x.py", line 1\n    x = 1\t# one'
+
+    refuse_other_than_tensors(written(tmp_path, changed(records_of(GENUINE[0]), PROGRAM, tabbed)))
+
+
 @pytest.mark.parametrize("how", [*FORGED, *OURS_ALONE])
 def test_a_forged_archive_is_refused_before_torch_sees_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from mlratchet.models.tensors.batch import Batch, export_program, program_model
-from mlratchet.models.tensors.checked_once import MOST_SHAPES, CheckedOnce, checked_once
+from mlratchet.models.tensors.checked_once import MOST_SHAPES, CheckedOnce, checked_once, compiled_of
 from mlratchet.models.tensors.spec import TensorSpec
 from torch import nn
 
@@ -69,3 +69,29 @@ def test_a_known_shape_is_not_looked_at_again_and_not_all_are_remembered() -> No
     for _ in range(2):
         quick(torch.rand(7, 3))
     assert len(looks) == 4
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_machine_code_is_asked_only_with_shapes_that_the_program_has_taken(named: bool) -> None:
+    first: Batch = batch_of_words(3, 4) if named else torch.rand(3, 3)
+    program = checked_once(program_model(export_program(Two() if named else Plain(), first, WORDS if named else ONE)))
+    asked: list[int] = []
+
+    def machine_code(*tensors: torch.Tensor, **by_name: torch.Tensor) -> torch.Tensor:
+        asked.append(len(next(iter([*tensors, *by_name.values()]))))
+        return torch.zeros(1)
+
+    compiled = compiled_of(machine_code, program)
+    for rows in (2, 5, 2, 5):
+        compiled(batch_of_words(rows, 4) if named else torch.rand(rows, 3))
+    assert asked == [2, 5]
+    wrong: Batch = batch_of_words(2, 4) | {"price": torch.ones(2, 9)} if named else torch.rand(2, 9)
+    for _ in range(3):
+        with pytest.raises((RuntimeError, AssertionError)):
+            compiled(wrong)
+    assert asked == [2, 5]
+
+
+def test_machine_code_without_a_program_that_holds_shapes_is_refused() -> None:
+    with pytest.raises(TypeError, match="needs the exported program"):
+        compiled_of(lambda x: x, Plain())
