@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import pyarrow as pa
 import pyarrow.compute as pc
 from mlratchet.infra.inference_log.spool import LogSpool
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.inference_log.chain import FileFacts
-from mlratchet.models.inference_log.columns import LABELS
 from mlratchet.models.inference_log.config import LogConfig
 from mlratchet.models.inference_log.file import Holds, Stretch
 from mlratchet.models.inference_log.filing import files_of
@@ -61,11 +57,6 @@ class Buffer:
         self.rows += rows.table.num_rows
         self.bytes += rows.table.nbytes + sum(map(len, rows.media.values()))
         self.answers += answers
-
-    def add_labels(self, labels: Sequence[Sequence[Any]]) -> None:
-        """As `columns.LABELS` has them."""
-        columns = list(zip(*labels, strict=True))
-        self.add(LogRows(table=pa.table([*map(list, columns)], schema=LABELS), media={}), len(labels))
 
     def end(self, server: str, now_s: float, *, unclosed: bool) -> None:
         """A server process has no more to tell; `unclosed`: it did not say so."""

@@ -13,7 +13,7 @@ from mlratchet.models.errors import SecurityError
 from mlratchet.models.inference_log.config import LogConfig
 from mlratchet.models.inference_log.file import Holds, Stretch
 from mlratchet.models.inference_log.frames import NotAFrameError, blocks_of
-from mlratchet.models.inference_log.rows import LogPlan, rows_of
+from mlratchet.models.inference_log.rows import LogPlan, label_rows, rows_of
 from mlratchet.models.schema.fields import Schema
 from pydantic import ValidationError
 
@@ -93,18 +93,21 @@ class LogWriter:
 
     def _answers(self, server: str, pipeline: str, said: dict[str, Any], numbers: memoryview, now_s: float) -> None:
         buffer = self._buffer(pipeline, "answers")
-        blocks = list(blocks_of(said, numbers))
-        if not buffer.arrived(server, int(said["last"]), sum(len(one.answers) for one in blocks), now_s):
-            return
         nothing = LogPlan(schema=None, config=buffer.config, secret=self._secret)
-        for block in blocks:
+        made = []  # before the frame counts as here: of what fails the numbers are missing then, and are counted
+        for block in blocks_of(said, numbers):
             plan = self._plans.get((pipeline, block.answers[0].version), nothing)
-            buffer.add(rows_of(block, plan), len(block.answers))
+            made.append((rows_of(block, plan), len(block.answers)))
+        if buffer.arrived(server, int(said["last"]), sum(count for _, count in made), now_s):
+            for rows, count in made:
+                buffer.add(rows, count)
 
     def _feedback(self, server: str, pipeline: str, said: dict[str, Any], now_s: float) -> None:
         buffer = self._buffer(pipeline, "feedback")
-        if said["labels"] and buffer.arrived(server, int(said["last"]), len(said["labels"]), now_s):
-            buffer.add_labels(said["labels"])
+        if said["labels"]:
+            rows = label_rows(said["labels"])
+            if buffer.arrived(server, int(said["last"]), len(said["labels"]), now_s):
+                buffer.add(rows, len(said["labels"]))
 
     def _buffer(self, pipeline: str, holds: Holds) -> Buffer:
         if (pipeline, holds) not in self._buffers:

@@ -7,7 +7,7 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -16,15 +16,17 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-from mlratchet.models.inference_log.columns import FIELD, log_schema
+from mlratchet.models.inference_log.columns import FIELD, LABELS, log_schema
 from mlratchet.models.inference_log.config import LogConfig
-from mlratchet.models.inference_log.frames import Block, ToldAnswer
+from mlratchet.models.inference_log.frames import ERROR_CHARACTERS, Block, ToldAnswer
 from mlratchet.models.schema.fields import Field, Schema
+from mlratchet.models.schema.nested import as_float
 from mlratchet.models.schema.times import TYPE, read_times
 
 DECODED = ("image", "audio")
 HASH_CHARACTERS = 32
 UNIT = float(1 << 32)
+CANNOT_BE_MADE = (pa.ArrowException, AttributeError, KeyError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,32 @@ class LogRows:
 
 
 def rows_of(block: Block, plan: LogPlan) -> LogRows:
-    """A row per instance of each answer, in order."""
+    """A row per instance of each answer, in order. Of an answer that cannot be logged whole, why stands in its error,
+    and what was sent and answered is left out; the others are as they are.
+
+    Raises ``TypeError`` or ``ValueError`` where not even what is known of every request makes a row.
+    """
+    try:
+        return _whole_rows(block, plan)
+    except CANNOT_BE_MADE as error:
+        if len(block.answers) > 1:
+            parts = [rows_of(one, plan) for one in _one_by_one(block)]
+            media = {digest: data for part in parts for digest, data in part.media.items()}
+            return LogRows(table=pa.concat_tables([part.table for part in parts]), media=media)
+        why = f"cannot be logged whole: {error}"[:ERROR_CHARACTERS]
+        bare = [one._replace(instances=None, predictions=None, error=one.error or why) for one in block.answers]
+        return _whole_rows(replace(block, answers=bare), plan)
+
+
+def _one_by_one(block: Block) -> Iterator[Block]:
+    end = 0
+    for one in block.answers:
+        start, end = end, end + one.rows
+        output, prepared = (held[start:end] if held is not None else None for held in (block.output, block.prepared))
+        yield Block(answers=[one], output=output, prepared=prepared)
+
+
+def _whole_rows(block: Block, plan: LogPlan) -> LogRows:
     answers = block.answers
     counts = [one.rows for one in answers]
     total = sum(counts)
@@ -76,6 +103,12 @@ def rows_of(block: Block, plan: LogPlan) -> LogRows:
     instances = list(chain.from_iterable(_per_row(one, one.instances) for one in answers))
     columns |= _fields(instances, plan, media)
     return LogRows(table=pa.table([columns[name] for name in plan.columns.names], schema=plan.columns), media=media)
+
+
+def label_rows(labels: Sequence[Sequence[Any]]) -> LogRows:
+    """As `columns.LABELS` has them."""
+    columns = list(zip(*labels, strict=True))
+    return LogRows(table=pa.table([*map(list, columns)], schema=LABELS), media={})
 
 
 def _per_row(one: ToldAnswer, values: Sequence[Any] | None) -> Iterator[Any]:
@@ -121,6 +154,8 @@ def _fields(instances: Sequence[Any], plan: LogPlan, media: dict[str, bytes]) ->
 def _typed(values: list[Any], field: Field, kind: pa.DataType) -> pa.Array:
     if field.kind == "time":
         return _moments(pa.array(values, pa.string()), field.format or "iso")
+    if field.kind == "number":  # as the preparation reads it: Arrow refuses a whole number that no float has exactly
+        values = [as_float(one) if isinstance(one, int) else one for one in values]
     return pa.array(values, kind)
 
 

@@ -185,3 +185,10 @@ def test_what_is_json_already_is_told_as_it_was_written(form: str) -> None:
     other = replace(plain, instances=[{"speed": -1.0}] * 2, predictions=[{}] * 2, written=written, said=said)
 
     assert through(other)[0].table.equals(through(plain)[0].table)
+
+
+def test_whole_numbers_that_no_float_holds_exactly_are_logged_as_the_model_reads_them() -> None:
+    (found,) = through(answered(instances=[{"speed": 2**53 + 1}]), answered(1, instances=[{"speed": 3}]))
+
+    assert found.table["field.speed"].to_pylist() == [float(2**53), 3.0]
+    assert found.table["error"].to_pylist() == [None, None]

@@ -20,7 +20,18 @@ from mlratchet.infra.inference_log.writer import GONE_S, LogWriter
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models import fault_points
 from mlratchet.models.inference_log.config import LogConfig
-from mlratchet.models.inference_log.frames import HEAD, answers_frame, count_frame, end_frame, hello_frame, pack, unpack
+from mlratchet.models.inference_log.frames import (
+    HEAD,
+    NotAFrameError,
+    answers_frame,
+    count_frame,
+    end_frame,
+    feedback_frame,
+    hello_frame,
+    pack,
+    plan_frame,
+    unpack,
+)
 from mlratchet.models.inference_log.reading import LogStretch, read_log
 from mlratchet.models.ports.storage import StorageError
 
@@ -395,3 +406,31 @@ def test_a_server_that_ended_before_a_file_came_lost_nothing_and_a_killed_one_wh
     writer.tick(8.5 + GONE_S, 18.5)
 
     assert writer.facts()["plant"]["dropped"] == lost
+
+
+def test_what_no_row_can_be_made_of_is_a_gap_and_what_a_field_cannot_hold_is_told(tmp_path: Path) -> None:
+    writer = hears(tmp_path)
+    tell(writer, plan_frame("plant", 1, SCHEMA.model_dump_json(), LogConfig().model_dump_json()), 0.0)
+    strange = answered(2, instances=[{"speed": "fast"}])
+    tell(writer, answers_frame("plant", 3, [answered(1), strange, answered(3)]), 0.0)
+    with pytest.raises(NotAFrameError):
+        tell(writer, answers_frame("plant", 4, [answered(4, version="one")]), 0.0)
+    tell(writer, answers_frame("plant", 5, [answered(5)]), 0.0)
+
+    (buffer,) = [one for (_, holds), one in writer._buffers.items() if holds == "answers"]
+    rows = [row for table in buffer.tables for row in table.to_pylist()]
+    assert [row["request_id"] for row in rows] == ["r1", "r2", "r3", "r5"]
+    assert [row["field.speed"] for row in rows] == [0.0, None, 0.0, 0.0]
+    assert [bool(row["error"]) for row in rows] == [False, True, False, False]
+    assert rows[1]["prepared"] == rows[2]["prepared"]
+    assert buffer.dropped == 1
+
+
+def test_labels_of_which_no_row_can_be_made_are_a_gap(tmp_path: Path) -> None:
+    writer = hears(tmp_path)
+    with pytest.raises(NotAFrameError):
+        tell(writer, feedback_frame("plant", 1, [["r1", "a", 3, 5.0, "clinic"]]), 0.0)
+    tell(writer, feedback_frame("plant", 2, [["r2", 0, "yes", 5.0, "clinic"]]), 0.0)
+
+    (buffer,) = [one for (_, holds), one in writer._buffers.items() if holds == "feedback"]
+    assert (buffer.rows, buffer.dropped) == (1, 1)
