@@ -124,16 +124,14 @@ def _rows(found: list[Found], reader: RowReader) -> Iterator[FittingRows | Rejec
             continue
         if not one.table.num_rows:
             continue
-        told: list[FittingRows | Reject] = []
+        done: set[str] = set()  # places alone: tensors are scored as they come, and not held
+        reading = reader.read(one.table)
         try:
-            for rows in reader.read(one.table):
-                told.append(rows)  # noqa: PERF402 - what came before an error is kept
+            for rows in reading:
+                done.update([rows.where] if isinstance(rows, Reject) else rows.where)
+                yield rows
         except DataError as error:
-            yield from told
-            done = {place for rows in told for place in ([rows.where] if isinstance(rows, Reject) else rows.where)}
             left = [place for place in one.table[WHERE].to_pylist() if place not in done]
             first, number = place_of(left[0]) if left else (one.key, None)
             place = left[0] if number is not None else first
             yield Reject(where=place, code=UNREADABLE, reason=f"{place}: {error}"[:2000], records=len(left))
-            continue
-        yield from told

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
@@ -33,9 +34,12 @@ from mlratchet.models.scoring.job import manifest_key
 from mlratchet.models.scoring.outcome import outcome_of
 from mlratchet.models.scoring.pieces import Piece, sums_of
 from mlratchet.models.scoring.places import place_of_uri
+from mlratchet.models.scoring.rows import FittingRows
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.contract import served_signature
 from mlratchet.models.serving.predictor import Predictor
+from mlratchet.models.sources.pieces import WHERE, RawPiece
+from mlratchet.models.sources.record import Reject
 from mlratchet.models.tensors.batch import asked_by_name
 from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.workloads.tabular import TableClassifier
@@ -413,3 +417,27 @@ def test_a_label_whose_square_is_infinite_costs_its_metric_and_no_row() -> None:
     found = outcome_of(asked, signature, pieces, found=0)
     assert set(found.metrics) <= set(sums)
     assert (found.scored, found.labelled) == (4, 4)
+
+
+def test_tensors_are_scored_as_they_come_and_not_held_until_the_last() -> None:
+    made: list[int] = []
+
+    class Reader:
+        def read(self, _table: pa.Table) -> Any:
+            for number in range(2):
+                made.append(number)
+                yield FittingRows(
+                    x=Inputs({"x": np.zeros((1, 3), np.float32)}),
+                    where=[f"t:{number + 1}"],
+                    ids=[f"t:{number + 1}"],
+                    y=None,
+                )
+            raise DataError("broken")
+
+    table = pa.table({WHERE: ["t:1", "t:2", "t:3"]})
+    rows = in_child._rows([RawPiece("t", 0, table)], Reader())  # type: ignore[arg-type]
+    assert next(rows).where == ["t:1"]
+    assert made == [0]
+    *_, last = rows
+    assert isinstance(last, Reject)
+    assert (last.where, last.records) == ("t:3", 1)
