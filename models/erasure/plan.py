@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
 
-from mlratchet.models.data.dataset import DatasetManifest, ShardRef, load_dataset, preparation_key
+from mlratchet.models.data.dataset import DatasetManifest, load_dataset
 from mlratchet.models.data.snapshot import Snapshot, folder_of, load_snapshot
 from mlratchet.models.erasure.deliveries import AS_THEY_SAY, CannotPartError, Parted, TableReading, Wanted, part
+from mlratchet.models.erasure.places import Place, keys_of, place_of
 from mlratchet.models.erasure.traces import LEAST_TELLING, LEAST_WORDS, Traces
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.garbage.kinds import words_in
@@ -28,10 +28,6 @@ from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from mlratchet.models.ports.versions import VersionedStore
 from mlratchet.models.registration.record import Registration
 
-Place = Literal[
-    "raw", "copies of raw", "snapshots", "shards", "rows", "requests", "quarantine", "findings", "windows", "pages",
-    "artifacts", "labels", "other records",
-]  # fmt: skip
 OF_ROWS = ("rows/", "requests/", "attributions/", "quarantine/", "profiles/", "nodes/")  # made of a dataset's rows
 NO_TEXT = re.compile(r"(\.pt2|\.pt|/weights-[0-9a-f]{64}\.[a-z]+)$|^work/[^/]+/e\d+/checkpoints/|^(raw|log)/|^weights/")
 DECIDES = (
@@ -40,12 +36,6 @@ DECIDES = (
     "erasures/", "gates/", "holdout/", "aside/",
 )  # fmt: skip
 ARTIFACT = re.compile(r"^(?P<folder>[^/]+/models/[^/]+/artifacts)/")
-PLACES: Mapping[str, Place] = {
-    "shards/": "shards", "datasets/": "shards", "indexes/": "shards", "preparations/": "shards", "rows/": "rows",
-    "attributions/": "rows", "requests/": "requests", "quarantine/": "quarantine", "findings/": "findings",
-    "windows/": "windows", "label-requests/": "windows", "snapshots/": "snapshots", "listings/": "snapshots",
-    "profiles/": "pages",
-}  # fmt: skip
 READINGS = ("kept/", "pieces/")
 MOST_BYTES = 256 << 20  # of an object that is searched; a larger one is told
 
@@ -401,16 +391,3 @@ class Planner:
     def _gone(bucket: ObjectStore, key: str, place: Place, traces: Traces) -> Touch:
         named = traces.in_text(key.encode())
         return Touch(bucket=bucket.bucket, key=key, place=place, before=digest_bytes(bucket.get(key)), named=named)
-
-
-def place_of(key: str) -> Place:
-    """Of an object of the store."""
-    return next((place for prefix, place in PLACES.items() if key.startswith(prefix)), "other records")
-
-
-def keys_of(dataset: DatasetManifest) -> list[str]:
-    """What a dataset is made of."""
-    sides: list[tuple[ShardRef, ...]] = [*dataset.splits.values(), *dataset.examples.values()]
-    found = [shard.key for side in sides for shard in side]
-    found += [f"indexes/{dataset.index_sha256}.json"]
-    return found + ([preparation_key(dataset.preparation_sha256)] if dataset.preparation_sha256 else [])

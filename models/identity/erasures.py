@@ -52,7 +52,7 @@ def erasures_of(store: ObjectStore, pipeline: str) -> list[Erasure]:
 def _read(store: ObjectStore, pipeline: str) -> list[tuple[Erasure, bool]]:
     """Entries of ours, and whether they count."""
     chain, found = _chain(store, pipeline), list[tuple[Erasure, bool]]()
-    for key in chain.keys():
+    for key in sorted(info.key for info in store.list(chain.folder)):
         try:
             one, counts = chain.read(key), True
         except RevokedRecord:  # its signature holds
