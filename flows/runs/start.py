@@ -26,6 +26,7 @@ from mlratchet.tasks.actions.approving import choose
 from mlratchet.tasks.showing.prefect_page import run_url
 from mlratchet.tasks.wiring import Adapters, open_adapters
 from prefect import get_client
+from prefect.client.schemas.objects import State
 
 
 def ask_for(
@@ -48,6 +49,18 @@ def read_report(adapters: Adapters, run_id: str) -> dict[str, Any] | None:
         report: dict[str, Any] = json.loads(adapters.store.get(f"runs/{run_id}.json"))
     except ObjectNotFound:
         return None
+    return report
+
+
+def report_of(adapters: Adapters, state: State[Any], pipeline: str, *, what: str, then: str = "") -> dict[str, Any]:
+    """Of a flow that ran in this process. `what` it is: a `study run`, or the like; `then`: what goes on with it.
+
+    Raises ``InfrastructureError`` where it left none.
+    """
+    run_id = str(state.state_details.flow_run_id)
+    report = read_report(adapters, run_id)
+    if report is None:
+        raise InfrastructureError(f"{what} {run_id} of {pipeline} ended as {state.name}: {state.message}{then}")
     return report
 
 
@@ -112,8 +125,4 @@ def run_here(pipeline: str, overrides: tuple[str, ...], *, quiet: bool) -> dict[
     asked = ask_for(adapters, pipeline, overrides)
     deploy_named(pipeline)
     state = retrain(**asked, return_state=True)
-    run_id = str(state.state_details.flow_run_id)
-    report = read_report(adapters, run_id)
-    if report is None:
-        raise InfrastructureError(f"run {run_id} of {pipeline} ended as {state.name}: {state.message}")
-    return report
+    return report_of(adapters, state, pipeline, what="run")

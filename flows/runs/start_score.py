@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from mlratchet.flows.parameters import ScoreParameters
-from mlratchet.flows.runs.start import read_report
+from mlratchet.flows.runs.start import report_of
 from mlratchet.flows.score import LISTENER, score
-from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.scoring.places import place_of_uri
 from mlratchet.tasks.steps.score import Tell
 from mlratchet.tasks.wiring import open_adapters
@@ -23,10 +22,4 @@ def score_here(pipeline: str, parameters: ScoreParameters, tell: Tell | None) ->
         state = score(pipeline, parameters, return_state=True)
     finally:
         LISTENER.reset(token)
-    run_id = str(state.state_details.flow_run_id)
-    report = read_report(adapters, run_id)
-    if report is None:
-        raise InfrastructureError(
-            f"scoring run {run_id} of {pipeline} ended as {state.name}: {state.message}; the same command goes on"
-        )
-    return report
+    return report_of(adapters, state, pipeline, what="scoring run", then="; the same command goes on")

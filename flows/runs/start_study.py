@@ -8,9 +8,9 @@ from typing import Any
 from mlratchet.flows.check_file import check_pipeline
 from mlratchet.flows.deployments import deploy_named
 from mlratchet.flows.parameters import TuneParameters
-from mlratchet.flows.runs.start import read_report
+from mlratchet.flows.runs.start import report_of
 from mlratchet.flows.tune import LISTENER, tune
-from mlratchet.models.errors import ConfigurationError, InfrastructureError
+from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.pipeline.changes import changed_pipeline
 from mlratchet.models.pipeline.loading import find_pipeline
 from mlratchet.models.pipeline.store import publish_order, publish_pipeline
@@ -45,11 +45,5 @@ def tune_here(pipeline: str, asked: dict[str, Any], *, requested_by: str, listen
         state = tune(pipeline, parameters, order, return_state=True)
     finally:
         LISTENER.reset(token)
-    run_id = str(state.state_details.flow_run_id)
-    report = read_report(adapters, run_id)
-    if report is None:
-        raise InfrastructureError(
-            f"study run {run_id} of {pipeline} ended as {state.name}: {state.message}; `ratchet tune {pipeline}` again "
-            "goes on with it"
-        )
-    return report
+    goes_on = f"; `ratchet tune {pipeline}` again goes on with it"
+    return report_of(adapters, state, pipeline, what="study run", then=goes_on)

@@ -72,11 +72,3 @@ class LogSink(Protocol):
     def offer(self, answered: AnsweredRequest) -> bool:
         """Take it, or not: False where there is no room, which is counted. Never waits, never raises."""
         ...
-
-
-class NoLog:
-    """Of a pipeline that writes nothing down."""
-
-    def offer(self, answered: AnsweredRequest) -> bool:  # noqa: ARG002
-        """Nothing is kept, and nothing is missed."""
-        return True

@@ -13,7 +13,7 @@ from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.identity.keys import Keys
 from mlratchet.models.identity.signed_records import bare
 from mlratchet.models.inference_log.chain import VerifiedLogFile
-from mlratchet.models.inference_log.columns import FIELD, LABELS, OF_EVERY_ROW
+from mlratchet.models.inference_log.columns import LABELS, OF_EVERY_ROW
 from mlratchet.models.inference_log.file import Holds, LogFile
 from mlratchet.models.inference_log.walk import walk_chains
 from mlratchet.models.ports.reading import side_by_side
@@ -197,8 +197,3 @@ def together(tables: Sequence[pa.Table], holds: Holds = "answers", columns: Sequ
         table.cast(pa.schema([column.with_type(types[column.name]) for column in table.schema])) for table in tables
     ]
     return pa.concat_tables([empty, *cast], promote_options="default")
-
-
-def field_names(table: pa.Table) -> tuple[str, ...]:
-    """The logged fields of the example that a table has, without what begins their columns."""
-    return tuple(name.removeprefix(FIELD) for name in table.column_names if name.startswith(FIELD))

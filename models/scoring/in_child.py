@@ -19,12 +19,11 @@ from mlratchet.models.evaluation.away import model_of
 from mlratchet.models.evaluation.score import outputs_of
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.ports.children import Workplace
-from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.scoring.job import RowFormat
 from mlratchet.models.scoring.reading import UNREADABLE, Found, raw_pieces
 from mlratchet.models.scoring.rows import FittingRows, RowReader, row_reader
 from mlratchet.models.sources.pieces import WHERE
-from mlratchet.models.sources.ranged import opening
+from mlratchet.models.sources.ranged import LentObjects, opening
 from mlratchet.models.sources.record import RawObject, Reject, place_of
 from mlratchet.models.tensors.batch import Model
 from safetensors.numpy import save
@@ -44,25 +43,12 @@ def score_unit(request: Mapping[str, Any], workplace: Workplace) -> int:
     objects = [RawObject(**one | {"pieces": tuple(one["pieces"])}) for one in request["objects"]]
     reader = row_reader(signature, how)
     number = 0
-    for found in full_pieces(raw_pieces(how, objects, opening(_Lent(workplace.objects)))):
+    for found in full_pieces(raw_pieces(how, objects, opening(LentObjects(workplace.objects)))):
         if number >= int(request["skip"]):
             data = scored(found, reader, model)
             workplace.objects.create(f"out/{number}-{digest_bytes(data)}", data)
         number += 1
     return number
-
-
-class _Lent:
-    """The raw objects, whole and in ranges."""
-
-    def __init__(self, store: ObjectStore) -> None:
-        self._store = store
-
-    def __call__(self, item: RawObject) -> bytes:
-        return self._store.get(f"raw/{item.sha256}", sha256=item.sha256)
-
-    def read_range(self, item: RawObject, start: int, length: int, sha256: str | None) -> bytes:
-        return self._store.get_range(f"raw/{item.sha256}", start, length, sha256=sha256)
 
 
 def full_pieces(found: Iterator[Found]) -> Iterator[list[Found]]:

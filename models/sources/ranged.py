@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import BinaryIO, Protocol, cast, runtime_checkable
 
 from mlratchet.models.errors import SecurityError
+from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.sources.record import PIECE_BYTES, RawObject
 
 HELD = 3  # pieces in memory of one open object
@@ -123,6 +124,21 @@ class RangedFetch(Protocol):
     def read_range(self, item: RawObject, start: int, length: int, sha256: str | None) -> bytes:
         """The bytes [start, start + length), held against `sha256` where there is one."""
         ...
+
+
+class LentObjects:
+    """Raw objects that a process with the credentials lends to a child, by their digest."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    def __call__(self, item: RawObject) -> bytes:
+        """See `RangedFetch`."""
+        return self._store.get(f"raw/{item.sha256}", sha256=item.sha256)
+
+    def read_range(self, item: RawObject, start: int, length: int, sha256: str | None) -> bytes:
+        """See `RangedFetch`."""
+        return self._store.get_range(f"raw/{item.sha256}", start, length, sha256=sha256)
 
 
 def opening(fetch: Callable[[RawObject], bytes]) -> Open:

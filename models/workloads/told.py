@@ -17,9 +17,9 @@ from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.identity.closure import Closure
 from mlratchet.models.ports.children import Rights, Workplace, children
 from mlratchet.models.ports.memory import ObjectsInMemory, ObjectsOnDisk, check_range, verify
-from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
+from mlratchet.models.ports.storage import ObjectNotFound
 from mlratchet.models.schema.numbers import Mark
-from mlratchet.models.sources.ranged import RangedFetch
+from mlratchet.models.sources.ranged import LentObjects, RangedFetch
 from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject
 from mlratchet.models.sources.record_table import RecordPiece, read_one_by_one
 from mlratchet.models.workloads.base import Workload
@@ -265,20 +265,7 @@ def _opened(request: Mapping[str, Any], workplace: Workplace) -> tuple[Workload,
 
     workload = load_workload(request["use"], dict(request["parameters"]))
     objects = [RawObject(**one | {"pieces": tuple(one.get("pieces", ()))}) for one in request["objects"]]
-    return workload, objects, _Lent(workplace.objects)
-
-
-class _Lent:
-    """In the child: the raw objects, and parts of them."""
-
-    def __init__(self, store: ObjectStore) -> None:
-        self._store = store
-
-    def __call__(self, item: RawObject) -> bytes:
-        return self._store.get(f"raw/{item.sha256}", sha256=item.sha256)
-
-    def read_range(self, item: RawObject, start: int, length: int, sha256: str | None) -> bytes:
-        return self._store.get_range(f"raw/{item.sha256}", start, length, sha256=sha256)
+    return workload, objects, LentObjects(workplace.objects)
 
 
 def _checked(kind: Any, told: Any, what: str) -> Any:

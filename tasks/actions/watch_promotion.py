@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from mlratchet.models.gates.result import CheckResult
@@ -127,8 +127,3 @@ def in_words(watched: WatchedPromotion) -> str:
     if watched.went_back is not None:
         return f"{what}: {watched.went_back['reason']}; version {watched.went_back['version']} is champion again"
     return f"{what}: {'; '.join(one.reason for one in watched.results) or 'nothing is asked'}"
-
-
-def document_of(watched: WatchedPromotion) -> dict[str, Any]:
-    """For `--json`."""
-    return asdict(watched)
