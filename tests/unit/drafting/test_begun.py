@@ -14,23 +14,21 @@ import pytest
 import torch
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.data.dataset import DatasetManifest
-from mlratchet.models.data.prepared_shards import fitted_to, with_fitted
 from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
 from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.drafting.begin import begin
 from mlratchet.models.gates.checks.absolute import AbsoluteCheck
-from mlratchet.models.metrics.rows import RowOutputs, load_rows
+from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.objectives.naming import metrics_for
 from mlratchet.models.pipeline.loading import parse_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.profile.layout import layout_of
 from mlratchet.models.profile.profile import profile_of
 from mlratchet.models.sources.record import Reject
-from mlratchet.models.training.job import TrainJob
-from mlratchet.models.training.observers import Surroundings
-from mlratchet.models.training.run import run_training
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.loading import load_workload
+
+from tests.training import trained_rows
 
 EPOCHS = {"detector": 16, "ctc": 18}
 OF_NO_USE = {"detector": "000.png,bar 1 2 3", "ctc": "000.wav,abx"}  # a row of labels.csv
@@ -60,16 +58,8 @@ class Begun:
 
     def trained(self, epochs: int) -> RowOutputs:
         """The outputs of a training on the test rows."""
-        job = TrainJob(
-            work_key="w", epoch=1, dataset_id=self.dataset.id, processes=1, scratch=".",
-            workload=with_fitted(self.spec.workload, fitted_to(self.store, self.dataset)),
-            train=self.spec.train.model_copy(update={"epochs": epochs}),
-        )  # fmt: skip
-        around = Surroundings(emit=lambda event: None)
-        result = run_training(job, self.store, rank=0, world=1, device=torch.device("cpu"), around=around)
-        assert result is not None
-        assert result.rows_key is not None
-        return load_rows(self.store, result.rows_key)
+        train = self.spec.train.model_copy(update={"epochs": epochs})
+        return trained_rows(self.store, self.dataset, self.spec.workload, train)
 
 
 @pytest.fixture(scope="module", params=["ctc", "detector"])

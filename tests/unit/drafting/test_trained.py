@@ -16,22 +16,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
-import torch
 from mlratchet.infra.storage.memory import MemoryStore
-from mlratchet.models.data.prepared_shards import fitted_to, with_fitted
 from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
 from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.drafting.draft import draft
 from mlratchet.models.gates.checks.absolute import AbsoluteCheck
-from mlratchet.models.metrics.rows import load_rows
 from mlratchet.models.objectives.naming import metrics_for
 from mlratchet.models.pipeline.checking import check_gates, check_source
 from mlratchet.models.pipeline.loading import parse_pipeline
-from mlratchet.models.training.job import TrainJob
-from mlratchet.models.training.observers import Surroundings
-from mlratchet.models.training.run import run_training
 from mlratchet.models.workloads.loading import load_workload
 from sklearn import datasets
+
+from tests.training import trained_rows
 
 
 def table(name: str, folder: Path) -> Path:
@@ -183,23 +179,8 @@ def trained_by_its_own_file(
         store, snapshot, records, "code", spec.workload, spec.data, spec.source, class_names=workload.class_names(),
         tensors=workload.tensors() if prepared else (), prepared=prepared,
     )  # fmt: skip
-    trained_as = with_fitted(spec.workload, fitted_to(store, manifest)) if prepared else spec.workload
-    job = TrainJob(
-        work_key="w",
-        epoch=1,
-        dataset_id=manifest.id,
-        workload=trained_as,
-        train=spec.train,
-        processes=1,
-        scratch=".",
-    )
-    result = run_training(
-        job, store, rank=0, world=1, device=torch.device("cpu"), around=Surroundings(emit=lambda event: None)
-    )
-    assert result is not None
-    assert result.rows_key is not None
+    rows = trained_rows(store, manifest, spec.workload, spec.train)
     metrics = metrics_for(workload.objective.reference, workload.class_names())
-    rows = load_rows(store, result.rows_key)
     floors = [check for check in spec.gates.candidate if isinstance(check, AbsoluteCheck)]
     assert len(floors) == 1
     for check in floors:

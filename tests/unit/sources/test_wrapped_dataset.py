@@ -10,21 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from mlratchet.infra.storage.memory import MemoryStore
-from mlratchet.models.data.prepared_shards import fitted_to, with_fitted
 from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
 from mlratchet.models.data.snapshot import take_snapshot
-from mlratchet.models.metrics.rows import load_rows
 from mlratchet.models.objectives.naming import metrics_for
 from mlratchet.models.pipeline.checking import check_gates, check_source
 from mlratchet.models.pipeline.loading import read_pipeline
-from mlratchet.models.training.job import TrainJob
-from mlratchet.models.training.observers import Surroundings
-from mlratchet.models.training.run import run_training
 from mlratchet.models.workloads.loading import load_workload
 
 from tests.conftest import REPOSITORY
+from tests.training import trained_rows
 
 EXAMPLE = REPOSITORY / "docs" / "examples" / "wrapped"
 
@@ -72,14 +67,6 @@ def test_a_dataset_is_read_set_aside_and_trained_as_any_source(
         class_names=workload.class_names(), tensors=workload.tensors(), prepared=True,
     )  # fmt: skip
     assert sum(manifest.rows.values()) == 399
-    job = TrainJob(
-        work_key="w", epoch=1, dataset_id=manifest.id, workload=with_fitted(spec.workload, fitted_to(store, manifest)),
-        train=spec.train, processes=1, scratch=".",
-    )  # fmt: skip
-    around = Surroundings(emit=lambda event: None)
-    result = run_training(job, store, rank=0, world=1, device=torch.device("cpu"), around=around)
-    assert result is not None
-    assert result.rows_key is not None
-    rows = load_rows(store, result.rows_key)
+    rows = trained_rows(store, manifest, spec.workload, spec.train)
     assert all(one.startswith("part-") for one in rows.ids)
     assert metrics_for(workload.task, workload.class_names())["accuracy"].estimate(rows).value > 0.85

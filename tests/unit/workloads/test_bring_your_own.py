@@ -10,22 +10,17 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-import torch
 from mlratchet.infra.storage.memory import MemoryStore
-from mlratchet.models.data.prepared_shards import fitted_to, with_fitted
 from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
 from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.judge import Rules, judge
-from mlratchet.models.metrics.rows import load_rows
 from mlratchet.models.pipeline.checking import check_gates, check_source
 from mlratchet.models.pipeline.loading import read_pipeline
-from mlratchet.models.training.job import TrainJob
-from mlratchet.models.training.observers import Surroundings
-from mlratchet.models.training.run import run_training
 from mlratchet.models.workloads.loading import load_workload
 
 from tests.conftest import REPOSITORY
+from tests.training import trained_rows
 
 PAGE = REPOSITORY / "docs" / "bring-your-own.md"
 BLOCK = re.compile(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", re.DOTALL)
@@ -65,15 +60,8 @@ def test_the_pipeline_of_the_page_reads_learns_and_passes_its_own_gate(
         store, snapshot, records, "code", spec.workload, spec.data, spec.source,
         class_names=workload.class_names(), tensors=workload.tensors(), prepared=True,
     )  # fmt: skip
-    job = TrainJob(
-        work_key="w", epoch=1, dataset_id=manifest.id, workload=with_fitted(spec.workload, fitted_to(store, manifest)),
-        train=spec.train, processes=1, scratch=".",
-    )  # fmt: skip
-    around = Surroundings(emit=lambda event: None)
-    result = run_training(job, store, rank=0, world=1, device=torch.device("cpu"), around=around)
-    assert result is not None
-    assert result.rows_key is not None
-    evidence = Evidence(candidate=load_rows(store, result.rows_key), dataset_id=manifest.id)
+    rows = trained_rows(store, manifest, spec.workload, spec.train)
+    evidence = Evidence(candidate=rows, dataset_id=manifest.id)
     found = judge(
         "candidate", spec.gates.checks("candidate"), evidence,
         first_model=True, task=workload.task, class_names=workload.class_names(), rules=Rules(),
