@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rows import about, newest
+from rows import about, newest, table
 
 
 def preparation() -> list[str]:
@@ -30,16 +30,14 @@ def loader() -> list[str]:
     lines += [
         "Batches of 256 rows in random order, a process a side. The limit is parallel ranged GETs of our shards,",
         "with which nothing is done; ours are verified by SHA-256 and copied to the disk. A warm side reads copies.",
-        "",
-        "| data | side | samples/s | MB/s | ratio to the limit | CPU s per GB | first batch, s |",
-        "|---|---|---|---|---|---|---|",
     ]
+    cells = []
     for row in rows:
         for name, one in row["sides"].items():
-            lines.append(
-                f"| {row['kind']}, {row['megabytes']} MB | {name} | {one['samples_per_s']:,} | {one['mb_per_s']} "
-                f"| {row['ratios'][name]:.2f} | {one['cpu_s_per_gb']} | {one['first_s'] or ''} |"
-            )
+            rates = f"{one['samples_per_s']:,}", one["mb_per_s"], f"{row['ratios'][name]:.2f}"
+            costs = one["cpu_s_per_gb"], one["first_s"] or ""
+            cells.append([f"{row['kind']}, {row['megabytes']} MB", name, *rates, *costs])
+    lines += table("data | side | samples/s | MB/s | ratio to the limit | CPU s per GB | first batch, s", cells)
     missing = {side: why for row in rows for side, why in row["missing"].items()}
     notes = [f"Not measured: {side} ({why})." for side, why in missing.items()]
     return [*lines, "", *notes, *(f"Measured {about(row)}." for row in rows)] if rows else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rows import about, newest
+from rows import about, newest, table
 
 
 def gates() -> list[str]:
@@ -14,35 +14,32 @@ def gates() -> list[str]:
         "Ends: largest distance of two interval ends, in standard errors of two Monte-Carlo quantiles. The limit is",
         "drawing the row indices of every resample and nothing else; ours draws no row of a million singly.",
     ]
-    lines += ["", "| rows | resamples | ours (s) | ours, CPU (s) | ours, memory (MB) | SciPy interleaved (s) | ratio "]
-    lines[-1] += "| SciPy in full (s) | limit (s) | ends | date, load |"
-    lines += ["|---|---|---|---|---|---|---|---|---|---|---|"]
+    names = "rows | resamples | ours (s) | ours, CPU (s) | ours, memory (MB) | SciPy interleaved (s) | ratio"
+    names += " | SciPy in full (s) | limit (s) | ends | date, load"
+    told = []
     for row in rows:
         ends = ", ".join(f"{name} {value}" for name, value in row["ends_in_monte_carlo_errors"].items())
         full = round(sum(row["scipy_s"].values())) if row["full"] else ""
         sampled, ratio = round(sum(row["scipy_scaled_s"].values())), f"{row['ratio_scaled']:.0f}"
         ours = [row["ours_s"], row["ours_cpu_s"], row["ours_peak_mb"]]
         cells = [row["rows"], row["resamples"], *ours, sampled, ratio, full, row["limit_s"], ends]
-        cells.append(f"{row['date']}, {row['load']:.1f}")
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return [*lines, "", about(rows[-1])] if rows else []
+        told.append([*cells, f"{row['date']}, {row['load']:.1f}"])
+    return [*lines, *table(names, told), "", about(rows[-1])] if rows else []
 
 
 def promotion() -> list[str]:
     rows = newest("promotion", "cores")
     lines = ["", "## Promotion: from the verdict of the champion gate to the first answer of the new version", ""]
     lines += [
-        "Real retrains of digits on the embedded stack; goal: under 2 s. Judging is the gate itself. A rollback is"
+        "Real retrains of digits on the embedded stack; goal: under 2 s. Judging is the gate itself. A rollback is",
+        "timed from the call, with its decision, to the first answer.",
     ]
-    lines += ["timed from the call, with its decision, to the first answer.", ""]
-    lines += [
-        "| promoted | judging, median (s) | gate to served, median (s) | worst (s) | rollback, median (s) | worst (s) |"
-    ]
-    lines += ["|---|---|---|---|---|---|"]
-    for row in rows:
-        names = ("judging_s_median", "gate_to_served_s_median", "gate_to_served_s_max")
-        cells = [row["promoted"], *(row[n] for n in names), row["rollback_s_median"], row["rollback_s_max"]]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    told = (
+        "promoted", "judging_s_median", "gate_to_served_s_median", "gate_to_served_s_max", "rollback_s_median",
+        "rollback_s_max",
+    )  # fmt: skip
+    names = "promoted | judging, median (s) | gate to served, median (s) | worst (s) | rollback, median (s) | worst (s)"
+    lines += table(names, [[row[one] for one in told] for row in rows])
     return [*lines, "", about(rows[-1])] if rows else []
 
 
@@ -111,10 +108,10 @@ def history() -> list[str]:
         "within 20 % from 10 to 1,000 generations; an audit of 1,000 under 30 s on two idle cores. What a busy machine",
         "does shows in the load: there CPU is what to trust.",
     ]
-    lines += ["", "| what | generations | wall (s) | spread | CPU (s) | rounds | revision | date, load |"]
-    lines += ["|---|---|---|---|---|---|---|---|"]
+    told = []
     for row in rows:
         spread = " to ".join(map(str, row.get("wall_s_spread", [])))
         cells = [row["what"], row["generations"], row["wall_s"], spread, row["cpu_s"], row["rounds"], row["revision"]]
-        lines.append("| " + " | ".join(map(str, [*cells, f"{row['date']}, {row['load']:.1f}"])) + " |")
+        told.append([*cells, f"{row['date']}, {row['load']:.1f}"])
+    lines += table("what | generations | wall (s) | spread | CPU (s) | rounds | revision | date, load", told)
     return [*lines, "", about(rows[-1])] if rows else []

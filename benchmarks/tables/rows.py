@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,13 @@ def newest(claim: str, *keys: str, file: str | None = None) -> list[dict[str, An
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
     rows = [row for row in rows if file is None or row["claim"] == claim]
     return list({tuple(row[k] for k in keys): row for row in rows}.values())
+
+
+def table(names: str, rows: Iterable[Iterable[object]]) -> list[str]:
+    """Lines of a table behind a blank one. `names` of the columns, parted by ` | `."""
+    columns = names.split(" | ")
+    cut = [f"| {names} |", "|" + "---|" * len(columns)]
+    return ["", *cut, *("| " + " | ".join(map(str, row)) + " |" for row in rows)]
 
 
 def about(row: dict[str, Any]) -> str:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from rows import about, newest
+from rows import about, newest, table
 
 
 def serving() -> list[str]:
     rows = newest("serving", "model", "at_once")
     lines = ["", "## Serving: CPU time of an answer", ""]
-    lines += [
-        "One row a request, one thread. The limit is bare uvicorn with a constant answer, plus the forward.",
-        "",
-        "| model | requests under way | CPU ms | limit, CPU ms | ratio | answers/s | p50, ms | p99, ms |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    lines += ["One row a request, one thread. The limit is bare uvicorn with a constant answer, plus the forward."]
+    cells = []
     for row in rows:
         ours = row["sides"]["ratchet"]
-        lines.append(
-            f"| {row['model']} | {row['at_once']} | {ours['cpu_ms']} | {row['limit_cpu_ms']} | {row['ratio']:.2f} "
-            f"| {ours['per_s']:,.0f} | {ours['p50_ms']:.2f} | {ours['p99_ms']:.2f} |"
-        )
+        times = f"{ours['p50_ms']:.2f}", f"{ours['p99_ms']:.2f}"
+        costs = ours["cpu_ms"], row["limit_cpu_ms"], f"{row['ratio']:.2f}"
+        cells.append([row["model"], row["at_once"], *costs, f"{ours['per_s']:,.0f}", *times])
+    names = "model | requests under way | CPU ms | limit, CPU ms | ratio | answers/s | p50, ms | p99, ms"
+    lines += table(names, cells)
     return [*lines, "", about(rows[-1])] if rows else []
 
 
@@ -30,16 +27,14 @@ def inference_log() -> list[str]:
     lines += [
         "64 requests of one row under way, at a server with its log and at one without, in turns; CPU of the server's",
         "process by the request. The log writer is a process beside it. The goal is at most 3 % more.",
-        "",
-        "| model | CPU ms without | with | more (from, to, by round) | answers/s without | with | dropped |",
-        "|---|---|---|---|---|---|---|",
     ]
+    cells = []
     for row in rows:
-        lines.append(
-            f"| {row['model']} | {row['cpu_ms_off']} | {row['cpu_ms_on']} | {row['cpu_more']:.1%} "
-            f"({row['cpu_more_from']:.1%}, {row['cpu_more_to']:.1%}) | {row['per_s_off']:,.0f} "
-            f"| {row['per_s_on']:,.0f} | {row['dropped']} |"
-        )
+        more = f"{row['cpu_more']:.1%} ({row['cpu_more_from']:.1%}, {row['cpu_more_to']:.1%})"
+        rates = f"{row['per_s_off']:,.0f}", f"{row['per_s_on']:,.0f}"
+        cells.append([row["model"], row["cpu_ms_off"], row["cpu_ms_on"], more, *rates, row["dropped"]])
+    names = "model | CPU ms without | with | more (from, to, by round) | answers/s without | with | dropped"
+    lines += table(names, cells)
     return [*lines, "", about(rows[-1])] if rows else []
 
 
@@ -51,21 +46,18 @@ def swap() -> list[str]:
         "Eight requests of one row under way, an MLP 64-512-512-10 exported and read back for each swap, one after",
         "the other without a pause. The way back: from the entry being seen to the new champion answering, verified,",
         "with the version before still loaded; the ledger is in memory, and what a store would be asked is counted.",
-        "",
-        "| swaps | answers | lost | mixed | longest pause, ms (quiet) | p99, ms (quiet) | a swap with a load, ms |",
     ]
-    lines[-1] += " way back, ms (most) | its requests | memory before, after, MB |"
-    lines += [
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    names = "swaps | answers | lost | mixed | longest pause, ms (quiet) | p99, ms (quiet) | a swap with a load, ms"
+    names += " | way back, ms (most) | its requests | memory before, after, MB"
+    cells = []
     for row in rows:
-        lines.append(
-            f"| {row['swaps']} | {row['answers']:,} | {row['lost']} | {row['mixed']} "
-            f"| {row['longest_ms']} ({row['quiet_longest_ms']}) | {row['p99_ms']} ({row['quiet_p99_ms']}) "
-            f"| {row['load_ms']} | {row['back_ms']} ({row['back_most_ms']}) | {row['back_requests']} "
-            f"| {row['memory_before_mb']}, {row['memory_after_mb']} |"
-        )
-    held = newest("serving memory", "pipelines", file="swap")
-    lines += ["", "| pipelines in one process | resident, MB |", "|---|---|"]
-    lines += [f"| {row['pipelines']} | {row['resident_mb']} |" for row in held]
+        pauses = f"{row['longest_ms']} ({row['quiet_longest_ms']})", f"{row['p99_ms']} ({row['quiet_p99_ms']})"
+        back = f"{row['back_ms']} ({row['back_most_ms']})", row["back_requests"]
+        held = f"{row['memory_before_mb']}, {row['memory_after_mb']}"
+        counts = row["swaps"], f"{row['answers']:,}", row["lost"], row["mixed"]
+        cells.append([*counts, *pauses, row["load_ms"], *back, held])
+    lines += table(names, cells)
+    by_pipelines = newest("serving memory", "pipelines", file="swap")
+    resident = [(row["pipelines"], row["resident_mb"]) for row in by_pipelines]
+    lines += table("pipelines in one process | resident, MB", resident)
     return [*lines, "", about(rows[-1])] if rows else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rows import about, newest
+from rows import about, newest, table
 
 
 def engine() -> list[str]:
@@ -47,11 +47,10 @@ def start() -> list[str]:
 
 def recovery() -> list[str]:
     rows = newest("recovery", "cores")
-    lines = ["", "## Recovery: kill -9 of one of two ranks to the first new step", ""]
-    lines += ["| kills | recovered | median (s) | worst (s) | `import torch` alone (s) |", "|---|---|---|---|---|"]
-    for row in rows:
-        cells = (row["kills"], row["recovered"], row["median_s"], row["worst_s"], row["import_torch_s"])
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    lines = ["", "## Recovery: kill -9 of one of two ranks to the first new step"]
+    told = ("kills", "recovered", "median_s", "worst_s", "import_torch_s")
+    names = "kills | recovered | median (s) | worst (s) | `import torch` alone (s)"
+    lines += table(names, [[row[one] for one in told] for row in rows])
     return [*lines, "", about(rows[-1])] if rows else []
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
@@ -306,13 +306,7 @@ class S3Store:
                 prefix,
                 partial(self._client.list_objects_v2, Bucket=self._bucket, Prefix=prefix, **more),
             )
-            for item in page.get("Contents", []):
-                yield ObjectInfo(
-                    key=item["Key"],
-                    size_bytes=int(item["Size"]),
-                    etag=str(item["ETag"]).strip('"'),
-                    modified_s=item["LastModified"].timestamp(),
-                )
+            yield from map(_listed, page.get("Contents", []))
             if not page.get("NextContinuationToken"):
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}
@@ -331,15 +325,7 @@ class S3Store:
                 prefix,
                 partial(self._client.list_object_versions, Bucket=self._bucket, Prefix=prefix, **more),
             )
-            for item in page.get("Versions", []):
-                if item["IsLatest"]:
-                    yield ObjectInfo(
-                        key=item["Key"],
-                        size_bytes=int(item["Size"]),
-                        etag=str(item["ETag"]).strip('"'),
-                        modified_s=item["LastModified"].timestamp(),
-                        version=item["VersionId"],
-                    )
+            yield from (_listed(item) for item in page.get("Versions", []) if item["IsLatest"])
             if not page.get("IsTruncated"):
                 return
             more = {"KeyMarker": page["NextKeyMarker"]}
@@ -353,6 +339,17 @@ class S3Store:
         """See the port."""
         check_key(key)
         self._call("delete", key, lambda: self._client.delete_object(Bucket=self._bucket, Key=key))
+
+
+def _listed(item: Mapping[str, Any]) -> ObjectInfo:
+    """As a listing of objects, or of their versions, tells it."""
+    return ObjectInfo(
+        key=item["Key"],
+        size_bytes=int(item["Size"]),
+        etag=str(item["ETag"]).strip('"'),
+        modified_s=item["LastModified"].timestamp(),
+        version=item.get("VersionId", ""),
+    )
 
 
 def nothing(_key: str) -> None:
