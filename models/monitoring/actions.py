@@ -11,12 +11,14 @@ from math import comb
 from typing import Literal, NamedTuple
 
 from mlratchet.models.config import StrictModel
-from mlratchet.models.monitoring.finding import Finding, Severity, at_least
+from mlratchet.models.monitoring.finding import SEVERITIES, Finding, FindingKind, Severity, at_least
 from pydantic import Field, model_validator
 
 Action = Literal["retrain", "hold", "rollback", "ask", "notify"]
 ACTS: tuple[Action, ...] = ("hold", "rollback", "retrain")  # what changes something, in the order in which it is done
 ORDER: tuple[Action, ...] = (*ACTS, "ask", "notify")
+KINDS: tuple[FindingKind, ...] = ("quality", "data", "service", "inputs", "outputs", "hardware")  # gravest first
+CALIBRATION_ALARM = "quality:calibration"  # that a confidence means another thing, which is no loss by itself
 WEEK_S, YEAR_S = 7 * 86_400.0, 365 * 86_400.0
 QUIET_WARNINGS = 0.05  # of the windows in which nothing changed, the share in which one subject warns, at most
 
@@ -53,9 +55,9 @@ class ActionRule(StrictModel):
     of_windows: OfWindows | None = None
     """Only when k of the last n windows had such a finding; every one by itself without it."""
     cooldown: float = Field(default=86_400.0, ge=0)
-    """Seconds after one consequence of this rule in which it has no other."""
+    """Seconds after one consequence of this rule in which it has no other; for `notify` and `ask`, about the same."""
     budget_per_week: int = Field(default=2, ge=1)
-    """Consequences of this rule in any seven days."""
+    """Consequences of this rule in any seven days; of `notify` and `ask`, about the same."""
 
     @model_validator(mode="after")
     def _may_act(self) -> ActionRule:
@@ -86,6 +88,8 @@ class ActionRule(StrictModel):
         """The same of a condition `kind:subject`."""
         kind, _, subject = condition.partition(":")
         wanted, _, only = self.when.partition(":")
+        if condition == CALIBRATION_ALARM and not only and self.do in ("retrain", "rollback"):
+            return False
         return kind == wanted and only in ("", subject) and at_least(severity, self.severity)
 
 
@@ -102,6 +106,8 @@ class Act(StrictModel):
     do: Action
     rule: str
     """`ActionRule.name`."""
+    condition: str = Field(default="", exclude_if=lambda value: not value)
+    """`kind:subject` of what is told, by which it is counted; empty for what changes something."""
 
 
 class FindingAnswer(StrictModel):
@@ -159,7 +165,7 @@ def decide(
     """
     made: list[FindingAnswer] = []
     past = list(history)
-    for finding in sorted(findings, key=lambda one: (one.window.to_s, one.id)):
+    for finding in sorted(findings, key=_turn):
         fitting = [rule for rule in rules if rule.fits(finding)]
         if not fitting:
             continue
@@ -173,7 +179,7 @@ def decide(
             if why:
                 withheld.append(f"{rule.do}: {why}")
             else:
-                acts.setdefault(rule.do, Act(do=rule.do, rule=rule.name))
+                acts.setdefault(rule.do, Act(do=rule.do, rule=rule.name, condition=_counted_by(rule, finding)))
         made.append(
             FindingAnswer(
                 pipeline=finding.pipeline,
@@ -184,6 +190,20 @@ def decide(
             )
         )
     return made
+
+
+def _turn(one: Finding) -> tuple[object, ...]:
+    """Oldest window first; in it the gravest, which is what a retrain is because of: a metric before its slices."""
+    condition = f"{one.kind}:{one.subject}"
+    return (
+        one.window.to_s, -SEVERITIES.index(one.severity), KINDS.index(one.kind), condition == CALIBRATION_ALARM,
+        " on " in one.subject, one.subject, one.id,
+    )  # fmt: skip
+
+
+def _counted_by(rule: ActionRule, finding: Finding) -> str:
+    """Changes are counted by rule; what is told, by what it is about too: else one that goes on hides another."""
+    return "" if rule.do in ACTS else f"{finding.kind}:{finding.subject}"
 
 
 def _against(
@@ -200,7 +220,8 @@ def _against(
         found = windows_with(rule, finding, windows)
         if found < rule.of_windows.k:
             return f"{found} of the last {rule.of_windows.n} windows, and it takes {rule.of_windows.k}"
-    done_s = sorted(one.at_s for one in past for act in one.actions if act.rule == rule.name)
+    counted = (rule.name, _counted_by(rule, finding))
+    done_s = sorted(one.at_s for one in past for act in one.actions if (act.rule, act.condition) == counted)
     if done_s and now_s - done_s[-1] < rule.cooldown:
         return f"{now_s - done_s[-1]:.0f} s after the last, and its cooldown is {rule.cooldown:.0f} s"
     this_week = sum(1 for at_s in done_s if now_s - at_s < WEEK_S)

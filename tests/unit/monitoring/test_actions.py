@@ -81,6 +81,41 @@ def test_two_findings_of_one_look_count_against_each_other() -> None:
     assert answers[0].finding == finding(1).id  # the older window first
 
 
+def test_the_gravest_finding_of_a_window_is_what_a_retrain_is_because_of() -> None:
+    rules = [
+        ActionRule(when=kind, severity="warning", do="notify") for kind in ("inputs", "outputs", "quality", "data")
+    ]
+    order = [
+        finding(kind="quality", subject="accuracy"), finding(), finding(kind="quality", subject="calibration"),
+        finding(kind="data", subject="price"), finding(kind="inputs", subject="price"),
+        finding(kind="outputs", subject="confidence"),
+        finding(kind="quality", subject="estimated_accuracy", severity="warning"),
+    ]  # fmt: skip
+    for turn in range(len(order)):
+        answers = decide([*order[turn:], *order[:turn]], rules, (), now_s=10 * HOUR)
+        assert [one.finding for one in answers] == [one.id for one in order]
+
+
+def test_a_confidence_that_means_another_thing_is_no_loss_of_quality_but_where_it_is_named() -> None:
+    moved = finding(subject="calibration")
+    for do in ("retrain", "rollback"):
+        assert done(moved, ActionRule.model_validate({"when": "quality", "do": do})) == []
+        assert done(moved, ActionRule.model_validate({"when": "quality:calibration", "do": do})) == [do]
+    assert done(moved, ActionRule(when="quality", do="notify")) == ["notify"]
+
+
+@pytest.mark.parametrize("do", ["notify", "ask"])
+def test_what_is_told_is_counted_by_what_it_is_about(do: Any) -> None:
+    rule = ActionRule(when="inputs", do=do, budget_per_week=1, cooldown=HOUR)
+    price, age = (finding(2, kind="inputs", subject=one) for one in ("price", "age"))
+    first = decide([price], [rule], (), now_s=0.0)
+    assert done(age, rule, history=first, now_s=60.0) == [do]
+    assert "its cooldown" in why_not(finding(3, kind="inputs", subject="price"), rule, history=first, now_s=60.0)
+    assert "its budget" in why_not(finding(9, kind="inputs", subject="price"), rule, history=first, now_s=DAY)
+    act = ActionRule(when="inputs", do="retrain", cooldown=HOUR)
+    assert "its cooldown" in why_not(age, act, history=decide([price], [act], (), now_s=0.0), now_s=60.0)
+
+
 RULE = ActionRule(when="inputs:price", severity="warning", do="hold", of_windows=OfWindows(k=3, n=4))
 PRICE: dict[str, Any] = {"kind": "inputs", "subject": "price", "severity": "warning"}
 
