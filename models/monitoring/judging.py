@@ -11,14 +11,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mlratchet.models.inference_log.columns import FIELD
 from mlratchet.models.moments import utc
+from mlratchet.models.monitoring.actions import ACTS, CALIBRATION_ALARM, ActionRule
 from mlratchet.models.monitoring.asking_again import SHIFT, moved_most
+from mlratchet.models.monitoring.calibration import MEANT
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.finding import Finding, FindingKind, Severity, WindowSpan, at_least
 from mlratchet.models.monitoring.measure.calibration import CALIBRATION
 from mlratchet.models.monitoring.measure.calibration import MOST as MOST_UNCALIBRATED
-from mlratchet.models.monitoring.measure.column_evidence import missing_subject, most_missing
-from mlratchet.models.monitoring.measure.columns import CONFIDENCE, PREDICTION, ColumnDrift
+from mlratchet.models.monitoring.measure.column_evidence import (
+    REFUSED,
+    field_of_missing,
+    missing_subject,
+    most_missing,
+)
+from mlratchet.models.monitoring.measure.columns import CONFIDENCE, PREDICTION, PREPARED, ColumnDrift, drift_figure
 from mlratchet.models.monitoring.measure.estimate import MARK
 from mlratchet.models.monitoring.measure.requested import name_of_all
 from mlratchet.models.monitoring.measure.service import MOST_REFUSED
@@ -28,6 +36,8 @@ from mlratchet.models.monitoring.window import Figure
 
 BURNING = 2.0  # times the objective, in this window and over the last ones together
 MOST_DROPPED = 0.01  # share of the answers that are in no file of the log
+TOLD_AGAIN_S = 86_400.0  # after which an alarm that goes on is told again
+UNCALIBRATED = "outputs:calibration"  # the warning of one window, beside the alarm of the calibration
 LEAST_SHARE = 0.2  # of the statistic of an alarm, for a stream to be named beside the one that leads
 
 ALARM_METHOD = "Shiryaev-Roberts e-detector over all streams and windows together, anytime-valid"
@@ -91,12 +101,13 @@ def finding_of(concern: Concern, scene: Scene) -> Finding:
 
 
 def new_of(
-    concerns: list[Concern], still_open: Mapping[str, Mapping[str, Any]], *, at_s: float
-) -> tuple[list[Concern], dict[str, dict[str, Any]]]:
+    concerns: list[Concern], still_open: Mapping[str, Mapping[str, Any]], *, at_s: float,
+    rules: Sequence[ActionRule] = (),
+) -> tuple[list[Concern], dict[str, dict[str, Any]]]:  # fmt: skip
     """Those that are told now, and what is open after this window.
 
-    A condition that goes on is told once, and again when it becomes worse; an alarm is always told, in place of a
-    warning of the same in the same window.
+    A condition that goes on is told once, and again when it becomes worse. An alarm takes the place of a warning of the
+    same in the same window; one that goes on is told again after a day, sooner only where a rule may act on it again.
     """
     told: list[Concern] = []
     after: dict[str, dict[str, Any]] = {}
@@ -106,12 +117,22 @@ def new_of(
             continue
         known = after.get(one.key) or still_open.get(one.key)
         worse = known is None or not at_least(known["severity"], one.severity)
-        if one.severity == "alarm" or worse:
-            told.append(one)
         since = known["since_s"] if known is not None else at_s
+        told_s = known.get("told_s", since) if known is not None else at_s  # records of before say no such moment
+        again = one.severity == "alarm" and at_s - told_s >= _again_s(one, rules)
+        if worse or again:
+            told_s = at_s
+            if not (one.key == UNCALIBRATED and CALIBRATION_ALARM in alarmed):
+                told.append(one)
         severity = one.severity if worse or known is None else known["severity"]
-        after[one.key] = {"since_s": since, "severity": severity, "words": one.words}
+        after[one.key] = {"since_s": since, "told_s": told_s, "severity": severity, "words": one.words}
     return told, after
+
+
+def _again_s(alarm: Concern, rules: Sequence[ActionRule]) -> float:
+    """Seconds after which an alarm that goes on is told again."""
+    acting = [one.cooldown for one in rules if one.do in ACTS and one.is_about(alarm.key, "alarm")]
+    return min([TOLD_AGAIN_S, *acting])
 
 
 def alarms(
@@ -132,19 +153,44 @@ def _alarm(
     config: MonitoringConfig, concerns: list[Concern],
 ) -> Concern:  # fmt: skip
     kind, _, subject = stream.partition("/")
-    same = next((one for one in concerns if one.key == f"{kind}:{subject}"), None)
-    figure = figures.get(subject)
+    beside = UNCALIBRATED if stream == MEANT else f"{kind}:{subject}"
+    same = next((one for one in concerns if one.key == beside), None)
+    name = _figure_of(stream)
+    figure = figures.get(name)
     threshold = _threshold(stream, promises, config)
     rate = f"at most {config.false_alarms_per_year:g} false alarm(s) a year"
-    told = _told(stream, subject, figure, promises, same) or f"{subject} moved: {sounded.parts.get(stream, 'changed')}"
+    moved = f"{subject} moved: {sounded.parts.get(stream, 'changed')}"
+    if figure is not None and kind in ("inputs", "outputs"):
+        moved += f", by {span(figure)} in this window"
+    told = _told(stream, subject, figure, promises, same) or moved
     effect = figure.value if figure is not None else (same.effect if same is not None else None)
     interval = _interval(figure) if figure is not None else (same.interval if same is not None else None)
     return Concern(
         kind=kind,  # type: ignore[arg-type]  # streams are named by the kinds of findings
-        subject=subject, severity="alarm", measure=same.measure if same is not None else subject, effect=effect,
+        subject=subject, severity="alarm", measure=_measure_of(stream, figure, same), effect=effect,
         interval=interval, n=figure.n if figure is not None else (same.n if same is not None else 0),
         threshold=threshold, method=f"{ALARM_METHOD}; {rate}", words=f"{told} (alarm at {utc(sounded.at_s)})",
     )  # fmt: skip
+
+
+def _figure_of(stream: str) -> str:
+    """The figure that says how large it is what a stream is about; a field may be called as another figure is."""
+    kind, _, subject = stream.partition("/")
+    if kind in ("inputs", "outputs"):
+        return drift_figure(f"{FIELD}{subject}" if kind == "inputs" and subject != PREPARED else subject)
+    if kind == "data" and subject != REFUSED:
+        return f"missing {field_of_missing(subject)}"
+    return {MEANT: CALIBRATION, "service/latency": "slow"}.get(stream, subject)
+
+
+def _measure_of(stream: str, figure: Figure | None, same: Concern | None) -> str:
+    """What the effect of an alarm is a value of."""
+    kind, _, subject = stream.partition("/")
+    if same is not None and (figure is None or kind != "service"):  # those are told by how fast they burn
+        return same.measure
+    if kind in ("inputs", "outputs"):
+        return (figure.method if figure is not None else "") or subject
+    return "missing" if kind == "data" and subject != REFUSED else _figure_of(stream)
 
 
 def _threshold(stream: str, promises: Mapping[str, Promise], config: MonitoringConfig) -> str:
@@ -166,7 +212,8 @@ def _told(
         return f"{subject} is worse than {promises[stream].bound:.4g}{now}"
     if same is not None:
         return same.words
-    return f"{subject}: {span(figure)}" if figure is not None else ""
+    drifts = stream.startswith(("inputs/", "outputs/"))
+    return f"{subject}: {span(figure)}" if figure is not None and not drifts else ""
 
 
 def span(figure: Figure) -> str:

@@ -141,7 +141,8 @@ def measure_window(
         sounded = state.alarm.update({name: (one.values, one.at_s) for name, one in found.streams.items()})
         promises = promises_of(watched.reference)
         concerns += judging.alarms(sounded, found.figures, promises, config, concerns)
-    told, after = judging.new_of(concerns, before.open if before is not None else {}, at_s=span.from_s)
+    still_open = before.open if before is not None and before.version == watched.version else {}
+    told, after = judging.new_of(concerns, still_open, at_s=span.from_s, rules=config.actions)
     scene = judging.Scene(
         pipeline=watched.pipeline, version=watched.version, generation=watched.generation, window=span,
         config=config, reference_digest=watched.reference_digest,

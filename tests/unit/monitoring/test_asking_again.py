@@ -151,6 +151,10 @@ def test_answers_that_are_wrong_as_confidently_as_before_are_told_as_a_drift_of_
     site = Site()
     site.serve(Traffic(0), *[Traffic(at, accuracy=0.6) for at in (1, 2, 3)])
     found = {f"{one.kind}:{one.subject}": one for each in site.look() for one in each.findings}
-    moved = found["outputs:calibration"]
-    assert moved.severity == "warning"
+    moved = found["quality:calibration"]
+    assert moved.severity == "alarm"
+    assert "outputs:calibration" not in found  # its warning is not told beside it
+    assert "confidences mean another thing" in moved.words
+    assert moved.effect is not None
+    assert moved.n > 0
     assert verify_finding(moved, site.source, site.store, site.watched).outcome == "confirmed"

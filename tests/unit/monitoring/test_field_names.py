@@ -43,6 +43,7 @@ def test_a_field_may_have_any_name(name: str) -> None:
     found = [one for each in site.look() for one in each.findings if one.measure == "missing"]
     assert [one.kind for one in found] == ["data"]
     assert found[0].subject not in ("refused", "log")
+    assert found[0].effect == pytest.approx(0.4, abs=0.1)
 
 
 def test_no_field_has_the_drift_of_an_output_or_of_another_field() -> None:

@@ -180,6 +180,14 @@ def test_a_new_version_begins_anew() -> None:
     assert made[-1].record.counts["other_versions"] == 0
 
 
+def test_what_was_open_of_another_version_is_told_anew_of_this_one() -> None:
+    site = Site()
+    slow = [Traffic(minute, latency_ms=400.0, version=1 if minute < 8 else 2) for minute in range(6, 11)]
+    site.serve(*QUIET, *slow)
+    latency = [one for one in found(site.look(), "alarm") if one.subject == "latency"]
+    assert [one.version for one in latency] == [1, 2]
+
+
 def test_windows_by_rows_have_their_rows() -> None:
     config = MonitoringConfig.model_validate_json('{"windows": {"rows": 300, "minimum_rows": 100}}')
     site = Site(config)
