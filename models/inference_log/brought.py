@@ -80,8 +80,9 @@ def _table(data: bytes, config: LabelsConfig) -> pa.Table:
         return pyarrow.json.read_json(io.BytesIO(data))
     texts = dict.fromkeys((config.request, config.row, config.label), pa.string())
     return pyarrow.csv.read_csv(
-        io.BytesIO(data), convert_options=pyarrow.csv.ConvertOptions(column_types=texts, strings_can_be_null=True)
-    )
+        io.BytesIO(data), parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+        convert_options=pyarrow.csv.ConvertOptions(column_types=texts, strings_can_be_null=True),
+    )  # fmt: skip
 
 
 def _rows(columns: list[pa.ChunkedArray]) -> Iterator[tuple[str, int, str]]:

@@ -32,8 +32,8 @@ def free_stretch(requests: Sequence[LabelRequest], version: int, since_s: float,
             since_s = max(since_s, one.until_s)
     if since_s >= until_s:
         raise ConfigurationError(
-            f"no answer of version {version} is left to ask about: others were asked about already, or their time for "
-            "a label is over (serving.labels.after_hours)"
+            f"no answer of version {version} is left to ask about: others were asked about already, or too little time "
+            "for a label is left, less than half of serving.labels.after_hours"
         )
     return since_s, until_s
 

@@ -52,14 +52,15 @@ def ask_labels(
         version: Whose answers.
         rows: About so many.
         now_s: Seconds since the epoch.
-        since_s: Nothing is drawn of before; nor what was asked about already, or has no time left for a label.
+        since_s: Nothing is drawn of before; nor what was asked about already, or has less than half of the time
+            for a label left: people have to answer within it.
         until_s: Nor of then and after; nor what the log may still get.
         finding: What started it.
 
     Raises ``ConfigurationError`` where nothing can be drawn, or the log of the stretch is not whole.
     """
     requests, _ = read_label_requests(store, source.keys, source.pipeline)
-    stretch = free_stretch(requests, version, max(since_s, now_s - source.after_s), until_s)
+    stretch = free_stretch(requests, version, max(since_s, now_s - source.after_s / 2), until_s)
     read = read_log(source.store, source.keys, source.pipeline, version=version, since_s=stretch[0], until_s=stretch[1])
     if not read.whole:
         raise ConfigurationError(

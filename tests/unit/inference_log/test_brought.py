@@ -44,6 +44,12 @@ def test_a_row_that_is_not_named_is_the_first_and_other_names_are_declared() -> 
     assert read("csv", b"id,truth\nr1,1.5\n", request="id", label="truth") == [("r1", 0, "1.5")]
 
 
+def test_a_label_of_several_lines_is_read_wherever_a_block_of_the_file_ends() -> None:
+    text = "\n".join("a line of it" for _ in range(4000))
+    body = "request_id,row,label\n" + "".join(f'r{at},0,"{text}"\n' for at in range(60))  # 3 MB, three blocks
+    assert read("csv", body.encode()) == [(f"r{at}", 0, text) for at in range(60)]
+
+
 @pytest.mark.parametrize("bad", [b"", b"\xff\xfe", b"a,b\n1,2\n", b"request_id,row,label\nr1,0,yes,more\n"])
 def test_an_object_that_cannot_be_read_takes_no_other_with_it(bad: bytes) -> None:
     assert read("csv", bad, b"request_id,row,label\nr1,0,yes\n") == [("r1", 0, "yes")]

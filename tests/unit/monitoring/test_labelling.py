@@ -25,8 +25,9 @@ RULE = MonitoringConfig.model_validate({**CONFIG.model_dump(mode="json"), "label
 def ask(site: Site, minute: int, *, rows: int = 120, **more: Any) -> Any:
     low = BEGIN_S + minute * MINUTE
     return ask_labels(
-        site.source, site.store, version=1, rows=rows, now_s=low + MINUTE, since_s=low, until_s=low + MINUTE, **more
-    )
+        site.source, site.store, version=1, rows=rows, now_s=low + 0.75 * MINUTE, since_s=low, until_s=low + MINUTE,
+        **more,
+    )  # fmt: skip
 
 
 def truths(traffic: Traffic) -> dict[str, str]:
@@ -51,7 +52,7 @@ def test_drawn_rows_have_one_probability_and_the_sheet_names_them_without_the_an
     site = Site()
     site.serve(silent(0)[0])
     asked = ask(site, 0, rows=60)
-    assert asked.answers == 120  # those of the other half have no time left
+    assert asked.answers == 120  # those of the other half have too little time left
     assert {one[2] for one in asked.request.rows} == {0.5}
     assert 40 < len(asked.request.rows) < 80
     ((found,), problems) = read_label_requests(site.store, site.log.keys, "shop")
@@ -74,12 +75,23 @@ def test_nothing_is_asked_about_twice_nor_without_time_for_a_label() -> None:
         )
 
 
+def test_who_is_asked_has_half_of_the_time_to_answer() -> None:
+    site = Site()
+    site.serve(silent(0)[0])
+    half, end = site.source.after_s / 2, BEGIN_S + MINUTE
+    with pytest.raises(ConfigurationError, match="too little time"):
+        ask_labels(site.source, site.store, version=1, rows=60, now_s=end + half, since_s=BEGIN_S, until_s=end)
+    asked = ask_labels(site.source, site.store, version=1, rows=60, now_s=end, since_s=BEGIN_S, until_s=end)
+    assert asked.request.since_s == end - half
+    assert asked.answers == 60  # of 240 in a minute, those of the last 15 s
+
+
 def test_drawn_rows_say_how_good_all_answers_were_where_volunteers_do_not() -> None:
     site = Site(slices=())
     traffic, known = silent(0, accuracy=0.7, rows=2000)
     site.serve(traffic)
     said = {row["request_id"]: CLASSES[int(np.argmax(row["output"]))] for row in traffic.rows}
-    late = [row["request_id"] for row in traffic.rows[1000:]]  # the others have no time left
+    late = [row["request_id"] for row in traffic.rows[1000:]]  # the others have too little time left
     right = [one for one in late if known[one] == said[one]]
     asked = ask(site, 0, rows=400)
     answered(site, asked, known)
