@@ -27,8 +27,9 @@ RESAMPLES = 1000
 SEED = 14
 DIGITS = 4  # of a share: gradients of another machine differ in the last bits
 LEAST_ROWS = 30
-RELIES, RELIED, SHIFT = "relies ", "relied ", "reliance"
-"""Names of figures: `relies price` in the window, `relied price` on the test rows, and how far all of them moved."""
+RELIES, RELIED, SHIFT, SAMPLED = "relies ", "relied ", "reliance", "disagreement sampled"
+"""Names of figures: `relies price` in the window, `relied price` on the test rows, how far all of them moved,
+and how often the version before says another thing."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,6 +69,11 @@ def forgiving(ask: Asks | None) -> Asks | None:
     return asked
 
 
+def was_asked(figures: Mapping[str, Figure]) -> bool:
+    """Whether the figures of a window say what programs answered."""
+    return any(name.startswith((RELIES, RELIED)) or name == SAMPLED for name in figures)
+
+
 def drawn(tables: Sequence[pa.Table], rows: int) -> pa.Table | None:
     """The `rows` rows with the smallest hashes of their request id and number; None where there is none."""
     if not tables:
@@ -97,7 +103,7 @@ def figures_of(asked: AskedAgain) -> dict[str, Figure]:
         n = len(asked.said)
         other = sum(one != then for one, then in zip(asked.said, asked.said_before, strict=True))
         ends = clopper_pearson(other, n, confidence=0.95)
-        found["disagreement sampled"] = Figure(
+        found[SAMPLED] = Figure(
             value=other / n, low=ends.low, high=ends.high, n=n,
             method=f"Clopper-Pearson, 95 %; version {asked.before} on a sample of the rows",
         )  # fmt: skip

@@ -8,12 +8,12 @@ from typing import Literal
 
 from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.models.inference_log.reading import list_log
-from mlratchet.models.monitoring.asking_again import forgiving
+from mlratchet.models.monitoring.asking_again import forgiving, was_asked
 from mlratchet.models.monitoring.collecting import LogSource, collect
 from mlratchet.models.monitoring.finding import Finding
 from mlratchet.models.monitoring.following import HISTORY
 from mlratchet.models.monitoring.judging import ALARM_METHOD
-from mlratchet.models.monitoring.look import Watched, measure_window
+from mlratchet.models.monitoring.look import Measured, Watched, measure_window
 from mlratchet.models.monitoring.past import PastWindows
 from mlratchet.models.monitoring.policy import load_policy
 from mlratchet.models.monitoring.window import WindowRecord, load_window, window_numbers
@@ -52,7 +52,9 @@ def verify_finding(
         config = load_policy(store, finding.policy)
         before = _record_before(finding, store)
         watched = watched_of(finding.version, finding.generation, finding.evidence.get("reference", ""))
-        if finding.kind not in ASKED_AGAIN:
+        if not _was_asked(finding, before, store):
+            watched = replace(watched, ask=None)
+        elif finding.kind not in ASKED_AGAIN:
             watched = replace(watched, ask=forgiving(watched.ask))
         earlier = _earlier(store, before, finding) if before is not None else []
         edges = (finding.window.from_s, finding.window.to_s)
@@ -63,7 +65,26 @@ def verify_finding(
         )  # fmt: skip
     except (ObjectNotFound, ConfigurationError, SecurityError, StorageError) as error:
         return Verification(outcome="cannot", words=str(error))
-    return _compared(finding, again.findings)
+    return _told_of_every_window(finding, before, again) or _compared(finding, again.findings)
+
+
+def _was_asked(finding: Finding, before: WindowRecord | None, store: ObjectStore) -> bool:
+    """Whether programs were asked about its window, as its record says; True where that is gone."""
+    try:
+        record = load_window(store, finding.pipeline, before.number + 1 if before is not None else 1)
+    except (ObjectNotFound, SecurityError):
+        return True
+    return record.window != finding.window or was_asked(record.figures)
+
+
+def _told_of_every_window(finding: Finding, before: WindowRecord | None, again: Measured) -> Verification | None:
+    """Of a release that told an alarm that went on in each window; this one keeps when it was told."""
+    key = f"{finding.kind}:{finding.subject}"
+    held = before.open.get(key) if before is not None else None
+    told = any(f"{one.kind}:{one.subject}" == key for one in again.findings)
+    if held is None or "told_s" in held or told or again.record.open.get(key, {}).get("severity") != finding.severity:
+        return None
+    return Verification(outcome="cannot", words="the log says that it went on; this release tells that once a day")
 
 
 def _missing_files(finding: Finding, source: LogSource) -> Verification | None:

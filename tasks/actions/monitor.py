@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from mlratchet.models.errors import ConfigurationError, RatchetError
+from mlratchet.models.errors import ConfigurationError, RatchetError, SecurityError
 from mlratchet.models.identity.erasures import erased_objects
 from mlratchet.models.inference_log.reading import list_log
 from mlratchet.models.monitoring.config import MonitoringConfig
@@ -23,11 +23,12 @@ from mlratchet.models.monitoring.finding import (
 from mlratchet.models.monitoring.following import look
 from mlratchet.models.monitoring.hardware import SlowHardware, TrainingSpeed, slow_hardware
 from mlratchet.models.monitoring.look import Measured
+from mlratchet.models.monitoring.policy import load_policy
 from mlratchet.models.monitoring.reference import Reference, load_reference
 from mlratchet.models.monitoring.stretch import MergedWindows, by_rows, stretch_of
 from mlratchet.models.monitoring.verifying import Verification, verify_finding
 from mlratchet.models.monitoring.window import WindowRecord, gaps_in, windows_of
-from mlratchet.models.ports.storage import ObjectNotFound
+from mlratchet.models.ports.storage import ObjectNotFound, StorageError
 from mlratchet.models.profile.windows_page import windows_page
 from mlratchet.models.registration.numbers import work_of
 from mlratchet.models.training.result import find_result
@@ -218,6 +219,9 @@ def find_finding(adapters: Adapters, what: str) -> Finding:
 
 
 def verify(adapters: Adapters, finding: Finding) -> Verification:
-    """Compute it again from the log."""
-    watch = WatchedLog(adapters, finding.pipeline)
+    """Compute it again from the log, by the policy that it was found by."""
+    config = None
+    with suppress(ObjectNotFound, StorageError, SecurityError):  # without it nothing is verified, which is told
+        config = load_policy(adapters.store, finding.policy)
+    watch = WatchedLog(adapters, finding.pipeline, config)
     return verify_finding(finding, watch.source, adapters.store, watch.watched)

@@ -49,10 +49,11 @@ MOST_SHARDS = 64  # of the test rows that a reference is made of
 class WatchedLog:
     """One pipeline, its policy and its log."""
 
-    def __init__(self, adapters: Adapters, name: str) -> None:
+    def __init__(self, adapters: Adapters, name: str, config: MonitoringConfig | None = None) -> None:
+        """`config`: the policy of a window of before; None: the one that is deployed."""
         self.adapters, self.name = adapters, name
         self.spec: PipelineSpec = load_pipeline(adapters.store, deployed_revision(adapters, name))
-        self.config = self.spec.monitoring or MonitoringConfig()
+        self.config = config or self.spec.monitoring or MonitoringConfig()
         self._known: dict[tuple[int, str], Watched] = {}
 
     @cached_property

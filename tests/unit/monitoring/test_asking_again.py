@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from mlratchet.models.errors import ConfigurationError
-from mlratchet.models.monitoring.asking_again import AskedAgain, drawn, figures_of, shares_by_field
+from mlratchet.models.monitoring.asking_again import AskedAgain, drawn, figures_of, forgiving, shares_by_field
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.finding import findings_of
 from mlratchet.models.monitoring.measure.calibration import calibration_drift
@@ -60,6 +60,22 @@ def test_without_a_program_that_finding_cannot_be_computed_again_and_others_can(
         site.ask = held
     assert told["reliance"].outcome == "cannot"
     assert "the program is gone" in told["reliance"].words
+
+
+def test_who_was_not_asked_then_is_not_asked_again() -> None:
+    def refuses(_: pa.Table) -> AskedAgain:
+        raise ConfigurationError("another torch")
+
+    def never(_: pa.Table) -> AskedAgain:
+        raise AssertionError("nobody was asked about that window")
+
+    site = Site(SAMPLED)
+    site.ask = forgiving(refuses)
+    site.serve(Traffic(0), Traffic(1, shift=5.0))
+    site.look()
+    moved = next(one for one in findings_of(site.store, "shop") if one.kind == "inputs")
+    site.ask = never
+    assert verify_finding(moved, site.source, site.store, site.watched).outcome == "confirmed"
 
 
 def test_a_look_goes_on_where_nobody_can_be_asked() -> None:

@@ -15,6 +15,7 @@ from mlratchet.infra.tracking.memory import MemoryTracker
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.monitoring.finding import findings_of
 from mlratchet.models.monitoring.window import windows_of
+from mlratchet.tasks.actions import monitor
 from mlratchet.tasks.actions.monitor import Story, find_finding, stretches_by_rows
 from mlratchet.tasks.showing.monitor_pages import finding_rows, points_of, show_windows, write_gauges
 from mlratchet.tasks.support.watching import by_field
@@ -137,3 +138,21 @@ def test_a_webhook_that_nobody_set_up_is_refused_with_what_to_set() -> None:
     settings: Any = SimpleNamespace(notify_webhook=None)
     with pytest.raises(ConfigurationError, match="RATCHET_NOTIFY_WEBHOOK"):
         notify(settings, "webhook", "x", "y", {})
+
+
+def test_a_finding_is_verified_by_the_policy_that_it_names(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked_by = []
+
+    class Log:
+        source, watched = None, None
+
+        def __init__(self, _adapters: Any, _name: str, config: Any = None) -> None:
+            asked_by.append(config)
+
+    monkeypatch.setattr(monitor, "WatchedLog", Log)
+    monkeypatch.setattr(monitor, "verify_finding", lambda *_: None)
+    finding = next(findings_of(site.store, "shop"))
+    adapters: Any = SimpleNamespace(store=site.store)
+    monitor.verify(adapters, finding)
+    monitor.verify(adapters, finding.model_copy(update={"policy": "f" * 64}))  # gone: told by the verification
+    assert asked_by == [site.config, None]
