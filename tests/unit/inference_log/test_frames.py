@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
+from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.inference_log.config import LogConfig
 from mlratchet.models.inference_log.frames import HEAD, NotAFrameError, answers_frame, blocks_of, pack, unpack
 from mlratchet.models.inference_log.projection import projected
 from mlratchet.models.inference_log.rows import LogPlan, LogRows, rows_of
 from mlratchet.models.schema.fields import Field, Schema
 from mlratchet.models.serving.observing import Answered
+from mlratchet.models.serving.reading.as_json import read_json
+from mlratchet.models.sources.record import InputSpec
 from mlratchet.models.tensors.named import Inputs, Ragged
 
 SCHEMA = Schema(
@@ -192,3 +195,22 @@ def test_whole_numbers_that_no_float_holds_exactly_are_logged_as_the_model_reads
 
     assert found.table["field.speed"].to_pylist() == [float(2**53), 3.0]
     assert found.table["error"].to_pylist() == [None, None]
+
+
+SPEEDS = Signature(
+    task="regression", classes=(), input=InputSpec(kind="table", shape=(1,), dtype="float32", columns=("speed",))
+)
+
+
+@pytest.mark.parametrize("form", [b'{"instances": %b, "instances": [{"speed": 7}]}', b'{"speed": %b, "speed": 7}'])
+@pytest.mark.parametrize("depth", [1, 1020])
+def test_of_a_key_that_comes_twice_the_log_holds_what_was_answered_and_no_depth_ends_a_frame(
+    form: bytes, depth: int
+) -> None:
+    content = read_json(form % (b"[" * depth + b"]" * depth), SPEEDS)
+    one = answered(0, instances=content.instances, written=content.written)
+
+    (found,) = through(one, answered(1))
+
+    assert found.table["request_id"].to_pylist() == ["r0", "r1"]
+    assert found.table["field.speed"].to_pylist() == [7.0, 0.0]
