@@ -162,4 +162,7 @@ def batches(
             worker_init_fn=partial(_begin, passages, bind),
         ))  # fmt: skip
         passages.started()
-        yield from map(unpack, loader)
+        try:
+            yield from map(unpack, loader)
+        finally:  # torch has no public word for it but the iterator's end, which may come after the passages'
+            loader._shutdown_workers()  # type: ignore[attr-defined]  # whoever stops early has workers that hand over

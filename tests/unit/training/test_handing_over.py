@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 from multiprocessing import reduction
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from mlratchet.models.training import batches as steps
 from mlratchet.models.training.handing_over import ALIGNMENT, InTransit, Passages, pack, unpack
 
 KINDS = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool)
@@ -72,3 +76,26 @@ def test_descriptors_arrive_in_order_and_a_worker_that_is_gone_is_an_end(monkeyp
             InTransit(0, 1).detach()
     with pytest.raises(BrokenPipeError):  # the rank iterates no more
         reduction.DupFd(0)
+
+
+def test_workers_have_ended_before_their_passages_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+
+    class Loader:
+        def __iter__(self) -> Iterator[Any]:
+            return self
+
+        def __next__(self) -> Any:
+            return pack(1)
+
+        def _shutdown_workers(self) -> None:
+            ended.append("workers")
+
+    monkeypatch.setattr(steps, "DataLoader", lambda *_, **__: Loader())
+    monkeypatch.setattr(Passages, "__exit__", lambda self, *_: (ended.append("passages"), self.close()))
+    some: Any = SimpleNamespace(share=lambda: None)
+    held = steps.batches(some, 0, 9, workers=1, pin=False)
+    assert next(held) == 1  # type: ignore[comparison-overlap]
+    held.close()  # type: ignore[attr-defined]  # an early stop
+
+    assert ended == ["workers", "passages"]
