@@ -88,6 +88,16 @@ def look(
         now_s: The clock, seconds since the epoch.
         stopped: Who ends it, and why.
     """
+    found = _looked(reader, watch, entry, chain, now_s=now_s, stopped=stopped)
+    if found.move.do != "settle":
+        return found
+    reader.begin_anew()  # rows that came late are evidence, too: what settles it is read as a whole, once
+    return _looked(reader, watch, entry, chain, now_s=now_s, stopped=stopped)
+
+
+def _looked(
+    reader: CanaryReader, watch: CanaryWatch, entry: CanaryEntry, chain: Chain, *, now_s: float, stopped: str
+) -> Looked:
     champion = chain.links[entry.generation - 1].entry.version
     quality = any(isinstance(check, LiveQualityCheck) for check in watch.checks)
     stretch, labels = reader.read(entry, watch.labels, quality=quality, now_s=now_s)

@@ -40,6 +40,10 @@ class CanaryReader:
         self._store, self._keys, self._labels_in = store, keys, labels_in
         self._held: _Cursors | None = None
 
+    def begin_anew(self) -> None:
+        """The next reading opens all again: also rows that came late, for a time that had been complete, are in it."""
+        self._held = None
+
     def read(
         self, entry: CanaryEntry, labels: LabelsConfig, *, quality: bool, now_s: float
     ) -> tuple[LogStretch, Labelled | None]:

@@ -109,3 +109,18 @@ def test_a_canary_counts_labels_that_are_brought_as_objects(log: Log) -> None:
         assert found.table["label"].to_pylist() == ["yes"]
     assert ids(stretch) == ["aa"], "of its generation alone"
     assert raw.reads == {"l/1.csv": 1}
+
+
+def test_a_canary_that_begins_anew_finds_rows_that_came_late(log: Log) -> None:
+    entry: Any = type("Entry", (), {"name": log.pipeline, "began_s": 1.0, "generation": 1})
+    reader = CanaryReader(log.store, log.keys)
+
+    def read() -> list[str]:
+        return ids(reader.read(entry, LabelsConfig(), quality=False, now_s=10.0)[0])
+
+    log.write([{"received_s": 2.0, "request_id": "aa"}, {"received_s": 6.0, "request_id": "bb"}])
+    assert read() == ["aa", "bb"]
+    log.write([{"received_s": 3.0, "request_id": "late"}, {"received_s": 7.0, "request_id": "cc"}])
+    assert "late" not in read(), "as each file is opened once"
+    reader.begin_anew()
+    assert read() == ["aa", "bb", "cc", "late"]

@@ -273,7 +273,7 @@ def test_a_bad_one_is_pulled_back_before_the_log_of_its_time_is_complete(world: 
 
     def settled(settled_s: float) -> Any:
         stretch = LogStretch(pipeline="digits", since_s=0, until_s=9e9, table=table, settled_s=settled_s)
-        return SimpleNamespace(read=lambda *_, **__: (stretch, None))
+        return SimpleNamespace(read=lambda *_, **__: (stretch, None), begin_anew=lambda: None)
 
     chain = world.ledger.chain("digits")
     looked = look(settled(entry.began_s), WATCH, entry, chain, now_s=entry.began_s + 1000.0)
@@ -287,3 +287,30 @@ def test_a_bad_one_is_pulled_back_before_the_log_of_its_time_is_complete(world: 
     last = canary.put("share", share=0.5, step=1)
     assert look(settled(entry.began_s), WATCH, last, chain, now_s=entry.began_s + 1000.0).move.do == "wait"
     assert look(settled(9e9), WATCH, last, chain, now_s=entry.began_s + 1000.0).move.do == "settle"
+
+
+def test_what_settles_a_canary_is_read_as_a_whole_with_rows_that_came_late(world: World) -> None:
+    from mlratchet.models.inference_log.reading import LogStretch
+    from mlratchet.models.serving.canary_look import look
+
+    from tests.unit.serving.test_live_evidence import SCHEMA, Log
+
+    canary = Canary(world)
+    entry, log = canary.put("share", share=0.5, step=1), Log(canary)
+
+    def stretch() -> LogStretch:
+        table = pa.Table.from_pylist(log.rows, schema=SCHEMA)
+        return LogStretch(pipeline="digits", since_s=0, until_s=9e9, table=table, settled_s=9e9)
+
+    for _ in range(200):
+        log.add("champion")
+        log.add("canary")
+    shown = [stretch()]
+    for _ in range(200):
+        log.add("canary", None, status=500)
+    late = stretch()
+    reader: Any = SimpleNamespace(read=lambda *_, **__: (shown[-1], None), begin_anew=lambda: shown.append(late))
+
+    looked = look(reader, WATCH, entry, world.ledger.chain("digits"), now_s=entry.began_s + 1000.0)
+    assert (looked.move.do, looked.move.outcome) == ("end", "fail")
+    assert shown == [shown[0], late]
