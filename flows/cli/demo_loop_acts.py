@@ -16,8 +16,8 @@ from mlratchet.tasks.wiring import Adapters
 FIRST, SECOND, THIRD, FOURTH = "2026-11-01", "2026-11-20", "2026-11-21", "2026-11-22"  # days of deliveries
 LOOK_S = 2.0  # between two looks of the monitor
 QUIET_WINDOWS, MORE_WINDOWS = 1, 4  # measured before anything changes, and where nothing does
-PATIENCE_S = 150.0  # for an alarm, a run or a way back; idle cores need a fifth of it
-CANARY_PATIENCE_S = 300.0
+PATIENCE_S = 600.0  # for an alarm, a run or a way back; idle cores need a tenth of it
+CANARY_PATIENCE_S = 900.0
 
 
 class Storyteller(Protocol):
