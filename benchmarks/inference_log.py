@@ -65,7 +65,8 @@ def serve(side: str, name: str, port: int, home: Path) -> None:
     app = ServingApp(Metrics())
     client = LogClient(home)
     example = signature.input.example
-    log = client.take_up(PIPELINE, LogConfig(), lambda _: example.schema if example is not None else None)
+    schema = example.schema if example is not None else None
+    log = client.take_up(PIPELINE, LogConfig(), lambda _: schema, read_s=30.0)
     observer = log if side == "on" else None
     app.take_up(Endpoint(PIPELINE, slot, ServingConfig(), metrics=app.metrics, observer=observer, log=observer))
     client.start()
@@ -151,7 +152,7 @@ def answers() -> list[Answered]:
 def halves(home: Path) -> dict[str, float]:
     """Microseconds of CPU by the answer: to take it, and to make frames of many."""
     schema = Schema(fields={name: Field(kind="number") for name in COLUMNS}).model_dump_json()
-    log: PipelineLog = LogClient(home).take_up("tried", LogConfig(), lambda _: schema)
+    log: PipelineLog = LogClient(home).take_up("tried", LogConfig(), lambda _: schema, read_s=30.0)
     made = answers()
     began = time.thread_time()
     for one in made:
