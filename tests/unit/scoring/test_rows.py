@@ -64,7 +64,7 @@ def read(
 
     rows: list[FittingRows] = []
     rejects: list[Reject] = []
-    for one in raw_pieces(how, objects, opened):
+    for one in raw_pieces(how, objects, opened, needed=reader.needed):
         for found in [one] if isinstance(one, Reject) else reader.read(one.table):
             (rejects if isinstance(found, Reject) else rows).append(found)  # type: ignore[attr-defined]
     return rows, rejects
