@@ -37,7 +37,8 @@ def typed(
         labelled: Without, inputs alone are asked for and held against their rules, as of a request.
 
     Returns a table with a column per field (the label aside), then ``@id``, ``@label``, ``@group``, ``@time`` where
-    the schema names one and a label is asked for, and ``@where``. Raises ``DataError`` for a column that is missing, or of another type.
+    the schema names one (and `labelled`), and ``@where``. Raises ``DataError`` for a column that is missing, or of
+    another type.
     """
     _refuse_missing_columns(raw, schema, labelled=labelled)
     places = one_array(raw[WHERE])

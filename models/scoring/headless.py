@@ -20,9 +20,7 @@ from mlratchet.models.sources.unpacking import UnreadableObjectError, bare_name,
 TOLD = 2  # readings that a refusal names
 
 
-def names_above(
-    item: RawObject, open_object: Open, options: CsvOptions, needed: Set[str]
-) -> tuple[str, ...] | None:
+def names_above(item: RawObject, open_object: Open, options: CsvOptions, needed: Set[str]) -> tuple[str, ...] | None:
     """The names of the columns of one file; None: its first line has them.
 
     Args:
@@ -45,7 +43,7 @@ def names_above(
             optional = [name for name in header if name not in needed]
             if not begun.rows or not 0 < missing <= len(optional):
                 return header  # as declared, or as whoever reads it says
-            readings = [left_out for left_out in islice(combinations(optional, missing), TOLD)]
+            readings = list(islice(combinations(optional, missing), TOLD))
             if len(readings) > 1:
                 words = _several(begun, header, readings, math.comb(len(optional), missing))
                 raise UnreadableTableError("bad_header", f"{item.key}:1", words, records=lines_in(begun, text))
@@ -70,6 +68,6 @@ def _several(begun: Beginning, header: Sequence[str], readings: Sequence[Sequenc
         for left_out in readings
     )
     return (
-        f"its rows have {begun.width} cells, and source.header names {len(header)} columns, which has {count} readings: "
+        f"its rows have {begun.width} cells, and source.header names {len(header)} columns: {count} readings, "
         f"{told}; write the names of its columns above its first row, or deliver all of them"
     )

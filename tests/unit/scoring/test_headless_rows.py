@@ -90,7 +90,8 @@ def with_roles() -> Signature:
     """Of rows with an id, a group and a side, which are no inputs."""
     schema = {
         "fields": {
-            "a": {"kind": "number", "decimal": "."}, "side": {"kind": "category", "values": ["train", "test"], "input": False},
+            "a": {"kind": "number", "decimal": "."},
+            "side": {"kind": "category", "values": ["train", "test"], "input": False},
             "day": {"kind": "time", "format": "%Y-%m-%d", "input": False}, "left": YES_OR_NO,
         },
         "label": "left", "id": "id", "group": "shop", "time": "day",
