@@ -45,8 +45,9 @@ def predict_files(
 ) -> dict[str, Any]:
     """The predictions of the server at `url` for all that the files hold, with the names of the instances.
 
-    `tables`: how tables are written, where a pipeline file says it. `withdrawn`: how a person took the pipeline out of service. Raises ``DataError`` for a 4xx and a file that holds no
-    instance, and ``ConfigurationError`` where there is no server.
+    `tables`: how tables are written, where a pipeline file says it. `withdrawn`: how a person took the pipeline out of
+    service. Raises ``DataError`` for a 4xx and a file that holds no instance, and ``ConfigurationError`` where there is
+    no server.
     """
     if withdrawn is not None:
         raise ConfigurationError(f"{pipeline} is {withdrawn}; {way_back(pipeline)}")
