@@ -32,6 +32,11 @@ def missing_subject(field: str) -> str:
     return f"missing {field}" if field in (REFUSED, LOG) or field.startswith("missing ") else field
 
 
+def field_of_missing(subject: str) -> str:
+    """The reverse of `missing_subject`."""
+    return subject.removeprefix("missing ")
+
+
 def column_streams(reference: Reference, config: MonitoringConfig) -> dict[str, EvidenceStream]:
     """Stream -> what it is given: `inputs/<field>`, `outputs/<prediction or confidence>`, `data/<missing_subject>`."""
     found = {_stream_of(column): one.stream for column, one in _watches(reference, config).items()}
