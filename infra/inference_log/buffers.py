@@ -13,7 +13,8 @@ from mlratchet.models.inference_log.filing import files_of
 from mlratchet.models.inference_log.reading import together
 from mlratchet.models.inference_log.rows import LogRows
 
-SETTLE_S = 35.0  # after a request came its row is here, or it took longer than a body may take to arrive
+READ_S = 30.0  # that a request may take to arrive, until a server has said so
+ANSWER_S = 5.0  # later its row is here, or answering took longer
 MOST_BYTES = 64_000_000  # of rows in memory: a file is written then, whatever the time
 MOST_OVER = 4096  # server processes whose end is remembered
 FOR_ALL = 0.9  # of the spool: beyond it only rows of errors are kept
@@ -27,6 +28,7 @@ class Buffer:
         """`servers`: up to where the log has the answers of each server process, as far as is known from before."""
         self.pipeline, self.holds, self._spool = pipeline, holds, spool
         self.config = LogConfig()
+        self._read_s: float | None = None
         self.servers = {name: one for name, one in servers.items() if not one.ended}
         self._over = {name: one for name, one in servers.items() if one.ended}  # and in a file: it may say so again
         self.tables: list[pa.Table] = []
@@ -36,6 +38,17 @@ class Buffer:
         self.dropped = self.unclosed = 0  # since the newest file
         self.lost = 0  # since this process started
         self.first_s: float | None = None  # by the monotonic clock: when the first of what waits came
+
+    def plan(self, config: LogConfig, read_s: float) -> None:
+        """As a server has it from now on. `read_s`: seconds that a request may take to arrive; the longest that was
+        ever said holds, because of requests that began under it and of servers that still live by it."""
+        self.config = config
+        self._read_s = max(read_s, self._read_s or 0.0)
+
+    @property
+    def settle_s(self) -> float:
+        """So long after a request began its row is here."""
+        return (READ_S if self._read_s is None else self._read_s) + ANSWER_S
 
     def arrived(self, server: str, last: int, count: int, now_s: float) -> bool:
         """Of a frame with `count` answers up to number `last`: what is missing before it is counted. False for a frame
@@ -86,7 +99,7 @@ class Buffer:
         if not whole:
             table = self._errors(table)
         told = FileFacts(
-            version=0, rows=0, first_s=wall_s, last_s=wall_s, settled_s=wall_s - SETTLE_S, dropped=self.dropped,
+            version=0, rows=0, first_s=wall_s, last_s=wall_s, settled_s=wall_s - self.settle_s, dropped=self.dropped,
             unclosed=self.unclosed, servers=self.servers,
         )  # fmt: skip
         if table.num_rows or self.dropped or self.unclosed:

@@ -14,6 +14,7 @@ from mlratchet.models.monitoring.measure.columns import column_told_as, figure_o
 from mlratchet.models.monitoring.reference import Reference
 from mlratchet.models.monitoring.stretch import MergedWindows
 from mlratchet.models.monitoring.window import Figure, WindowRecord
+from mlratchet.models.profile.charts import figure, ticks
 from mlratchet.models.profile.page import facts, html_table, whole_page
 from mlratchet.models.profile.window_shapes import KEY, reliance_part, shapes_of, stretch_part
 
@@ -34,6 +35,13 @@ ANSWERS: Mapping[str, str] = {
     "disagreement sampled": "another answer by the version before, on a sample",
     "disagreement previous": "another answer by the version before",
     "disagreement shadow": "another answer by the shadow",
+}
+SERVICE: Mapping[str, str] = {
+    "latency_ms_p50": "latency, median, in ms",
+    "latency_ms_p99": "latency, 99th percentile, in ms",
+    "errors": "errors, share of the requests",
+    "refused": "refused, share of the requests",
+    "dropped": "not in the log, share of the answers",
 }
 
 
@@ -211,16 +219,29 @@ def _answers(windows: Sequence[WindowRecord], findings: Sequence[Finding]) -> st
 
 
 def _service(windows: Sequence[WindowRecord], findings: Sequence[Finding]) -> str:
-    names = ["latency_ms_p50", "latency_ms_p99", "errors", "refused", "dropped"]
-    there = [name for name in names if any(name in one.figures for one in windows)]
+    there = [name for name in SERVICE if any(name in one.figures for one in windows)]
     about = [one for one in findings if one.kind in ("service", "data", "hardware")]
     curves = {name: _small(windows, name, [one for one in about if one.subject in name]) for name in there}
-    cards = "".join(f'<div class="card"><h3>{escape(name)}</h3>{curve}</div>' for name, curve in curves.items())
+    cards = "".join(f'<div class="card"><h3>{SERVICE[name]}</h3>{curve}</div>' for name, curve in curves.items())
     return f'<h2>Service</h2><div class="grid">{cards}</div>' if cards else ""
 
 
 def _small(windows: Sequence[WindowRecord], name: str, findings: Sequence[Finding] = ()) -> str:
     return curve_of(windows, name, findings=findings, width=SMALL_WIDTH, height=SMALL_HEIGHT)
+
+
+def _axes(marks: Mapping[float, float], begin: float, end: float, *, width: int, height: int) -> list[str]:
+    """Lines at round values, with the height of each, and the moments between which a curve runs."""
+    drawn = []
+    for value, at in marks.items():
+        drawn.append(f'<line x1="{LEFT}" x2="{width}" y1="{at:.1f}" y2="{at:.1f}" stroke="#eef1f6"/>')
+        drawn.append(f'<text x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{figure(value)}</text>')
+    tall = height - FOOT
+    drawn.append(f'<line x1="{LEFT}" x2="{width}" y1="{tall}" y2="{tall}" stroke="#c9d1de"/>')
+    cut = slice(0, 10) if end - begin > 2 * 86_400 else slice(11, 19)
+    drawn.append(f'<text x="{LEFT}" y="{height - 6}">{utc(begin)[cut]} UTC</text>')
+    drawn.append(f'<text x="{width}" y="{height - 6}" text-anchor="end">{utc(end)[cut]} UTC</text>')
+    return drawn
 
 
 def curve_of(
@@ -246,7 +267,7 @@ def curve_of(
     def y(value: float) -> float:
         return tall - (tall - TOP) * (value - low) / (high - low)
 
-    drawn = [f'<line x1="{LEFT}" x2="{width}" y1="{tall}" y2="{tall}" stroke="#c9d1de"/>']
+    drawn = _axes({value: y(value) for value in ticks(low, high)}, begin, end, width=width, height=height)
     band = [(x(at), f.low, f.high) for at, f in points if f.low is not None and f.high is not None]
     if len(band) > 1:
         outline = [f"{px:.1f},{y(b):.1f}" for px, _, b in band] + [f"{px:.1f},{y(a):.1f}" for px, a, _ in band[::-1]]
@@ -268,14 +289,6 @@ def curve_of(
                 f'<g>{mark}<line x1="{px:.1f}" x2="{px:.1f}" y1="4" y2="{tall}" stroke="{colour}" opacity=".5"/>'
                 f'<circle cx="{px:.1f}" cy="5" r="4" fill="{colour}"/></g>'
             )
-    drawn += [
-        f'<text x="{LEFT - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.3g}</text>'
-        for value in (low + pad * 0.5, (low + high) / 2, high - pad * 0.5)
-    ]
-    days = end - begin > 2 * 86_400
-    cut = slice(0, 10) if days else slice(11, 19)
-    drawn.append(f'<text x="{LEFT}" y="{height - 6}">{utc(begin)[cut]}</text>')
-    drawn.append(f'<text x="{width}" y="{height - 6}" text-anchor="end">{utc(end)[cut]}</text>')
     return (
         f'<svg role="img" viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
         f"<title>{escape(name)}</title>{''.join(drawn)}</svg>"

@@ -122,7 +122,9 @@ def test_what_the_champion_needs_stays_until_another_serves(
 
 def test_a_number_is_read_with_the_mark_that_its_column_has_and_hashed_fields_are_told(shop: Shop) -> None:
     numbers = FILE.replace("price: {kind: number}", "price: {kind: number}\n    card: {kind: number, decimal: '.'}")
-    spec = parse_pipeline(numbers.replace("serving: {", "serving: {log: {fields: [price]}, "), where="digits.yaml")
+    spec = parse_pipeline(
+        numbers.replace("serving: {", "serving: {log: {fields: [price], others: hash}, "), where="digits.yaml"
+    )
     told = FirstColumns(
         pipeline="digits", columns=("price", "card"), snapshot_id="s", at_s=1.0,
         number_marks={"price": ",", "card": ","},
