@@ -34,6 +34,7 @@ MOST_RECORDS = 200  # of one rewrite
 MOST_ROWS = 1_000_000  # of files that are put together: they are in memory at once
 OF_A_WRITER = re.compile(r"(?P<writer>[a-z0-9]{1,32})-(?P<number>\d{8})\.parquet")
 OF_A_REWRITE = re.compile(r"rewrite-(?P<number>\d{8})-\d{4}(-[0-9a-f]{12})?\.parquet")
+NUMBER = re.compile(r"[+-]?\d+([.]\d*)?", re.ASCII)
 DAY_S = 86_400.0
 
 
@@ -270,6 +271,9 @@ class Rewriter:
 
 
 def _is_one_of(column: pa.ChunkedArray, values: Sequence[str]) -> pa.ChunkedArray:
+    if pa.types.is_floating(column.type):  # a number is the same however it is written
+        numbers = {float(value) for value in values if NUMBER.fullmatch(value)}
+        return pc.fill_null(pc.is_in(column, pa.array(sorted(numbers), column.type)), False)
     return pc.fill_null(pc.is_in(pc.cast(column, pa.string()), pa.array(values, pa.string())), False)
 
 

@@ -102,6 +102,12 @@ def test_pictures_of_a_person_go_before_the_rows_by_which_they_are_found() -> No
     assert rewriter(log).erase("client_key", ["ada"]).rows == 12
 
 
+def test_a_number_of_the_log_is_found_however_the_key_is_written() -> None:
+    log, _ = some_days()
+    assert rewriter(log).find("field.age", ["3"]).rows == rewriter(log).find("field.age", ["3.0"]).rows == 12
+    assert rewriter(log).find("field.age", ["33"]).rows == rewriter(log).find("field.age", ["three"]).rows == 0
+
+
 def test_a_compaction_brings_back_nobody_who_was_erased_meanwhile() -> None:
     log, _ = some_days(store=(store := Interrupted()))
     store.meanwhile = lambda: rewriter(log).erase("client_key", ["ada"])
