@@ -16,6 +16,7 @@ from mlratchet.models.inference_log.rows import LogRows
 READ_S = 30.0  # that a request may take to arrive, until a server has said so
 ANSWER_S = 5.0  # later its row is here, or answering took longer
 MOST_BYTES = 64_000_000  # of rows in memory: a file is written then, whatever the time
+MOST_OVER = 4096  # server processes whose end is remembered
 FOR_ALL = 0.9  # of the spool: beyond it only rows of errors are kept
 FIRST_ERROR = 400  # status of HTTP
 
@@ -24,12 +25,12 @@ class Buffer:
     """The rows of one chain that no file holds yet."""
 
     def __init__(self, pipeline: str, holds: Holds, spool: LogSpool, servers: dict[str, Stretch]) -> None:
-        """`servers`: up to where the log has the answers of each server process that did not end, as far as is known
-        from before."""
+        """`servers`: up to where the log has the answers of each server process, as far as is known from before."""
         self.pipeline, self.holds, self._spool = pipeline, holds, spool
         self.config = LogConfig()
         self._read_s: float | None = None
-        self.servers = dict(servers)
+        self.servers = {name: one for name, one in servers.items() if not one.ended}
+        self._over = {name: one for name, one in servers.items() if one.ended}  # and in a file: it may say so again
         self.tables: list[pa.Table] = []
         self.media: dict[str, bytes] = {}
         self.rows = self.bytes = 0
@@ -52,7 +53,10 @@ class Buffer:
     def arrived(self, server: str, last: int, count: int, now_s: float) -> bool:
         """Of a frame with `count` answers up to number `last`: what is missing before it is counted. False for a frame
         that was here before."""
-        known = self.servers.get(server, Stretch(last=0))
+        over = self._over.get(server)
+        if over is not None and last <= over.last:
+            return False
+        known = self.servers.get(server) or over or Stretch(last=0)
         if last < known.last or (last == known.last and count):
             return False
         missing = max(0, last - known.last - count)
@@ -104,6 +108,8 @@ class Buffer:
                     self._spool.put(self.pipeline, self.holds, data, None, digest)
             for data, facts in files_of(table, self.holds, told=told):
                 self._spool.put(self.pipeline, self.holds, data, facts, digest_bytes(data) if data else "")
+        over = {name: one for name, one in self.servers.items() if one.ended}
+        self._over = dict(list({**self._over, **over}.items())[-MOST_OVER:])
         self.servers = {name: one for name, one in self.servers.items() if not one.ended}
         self._empty()
         self.dropped = self.unclosed = 0

@@ -20,6 +20,7 @@ def model_card(
     workload: str,
     checks: Sequence[Mapping[str, str]] = (),
     plots: str = "",
+    logged: str = "",
 ) -> str:
     """Markdown: origin, how to call it, what its gate measured, test metrics; an undefined one is shown as such.
 
@@ -27,6 +28,7 @@ def model_card(
         began_fresh: Why there is no parent although one was wanted.
         checks: Of the candidate gate, a row each, as `models.decisions.decision.table` gives them.
         plots: Address of the training's pictures.
+        logged: How many of the rows the inference log gave; empty: none.
     """
     start = f"version {parent_version}" if parent_version else began_fresh or "none, trained from scratch"
     lines = [
@@ -39,6 +41,7 @@ def model_card(
         f"- Warm start: {start}",
         f"- Snapshot: `{snapshot_id}`",
         f"- Dataset: `{dataset_id}`",
+        *([f"- Rows {logged}"] if logged else []),
         f"- Work key: `{work_key}`",
         "",
         "## How to call it",

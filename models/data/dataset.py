@@ -39,6 +39,8 @@ class DatasetManifest(StrictModel):
     splits: dict[str, tuple[ShardRef, ...]]
     rows: dict[str, int]
     """Rows per side."""
+    logged_rows: dict[str, int] = Field(default_factory=dict, exclude_if=lambda value: not value)
+    """Of those that the inference log gave, per side; empty where it gave none."""
     target_counts: dict[str, int]
     """Rows per class or label; empty for regression and ranking."""
     index_sha256: str
@@ -89,7 +91,9 @@ def dataset_parts(
     named_by = (
         {"identity_columns": list(identity_columns)} if identity_columns and source.column_of("id") is None else {}
     )
-    options = source.model_dump(mode="json", exclude={"bucket", "prefix", "snapshot"})
+    # how often a row counts in the loss is no part of the row: it is in the work key
+    apart = {"bucket": True, "prefix": True, "snapshot": True, "inference_log": {"weight"}}
+    options = source.model_dump(mode="json", exclude=apart)  # type: ignore[arg-type]  # pydantic takes it nested
     return (
         named_by
         | written

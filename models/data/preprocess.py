@@ -12,6 +12,7 @@ from mlratchet.models.config import WorkloadRef
 from mlratchet.models.data.config import DataConfig
 from mlratchet.models.data.dataset import DatasetManifest, dataset_id, load_dataset
 from mlratchet.models.data.kept_pieces import KeptPieces, reading_groups
+from mlratchet.models.data.logged_rows import marked
 from mlratchet.models.data.prepared_shards import is_whole, mend_preparation, prepare_shards
 from mlratchet.models.data.raw_objects import raw_objects
 from mlratchet.models.data.record_shards import (
@@ -95,7 +96,7 @@ def read_dataset_records(
     pieces = raw_pieces(store, snapshot, workload, source, first=first, delivered=delivered, kept=kept)
     try:
         for piece in ruled_pieces(pieces, rules, workload.input_spec().tensors):
-            sorter.add(piece)
+            sorter.add(marked(piece) if source.inference_log is not None else piece)
         records, rejects = sorter.sorted()
     except ValueError as error:  # what does not fit together shows where pieces are joined
         raise DataError(f"{source.prefix}: {error}") from error
@@ -206,6 +207,7 @@ def write_dataset(
         examples=splits if made is not None else {},
         preparation_sha256=made.sha256 if made is not None else "",
         rows=counted,
+        logged_rows=divided.logged,
         target_counts=target_counts(held, class_names),
         index_sha256=index.sha256,
         identity_columns=identity_columns_of(held),

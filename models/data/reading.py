@@ -16,6 +16,7 @@ from mlratchet.models.identity.stored import stored_document
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from mlratchet.models.schema.numbers import Mark
 from mlratchet.models.schema.time_formats import ISO
+from mlratchet.models.sources.log_rows import in_words as logged_in_words
 from mlratchet.models.sources.record import Record, Reject
 from mlratchet.models.sources.record_table import REMARKS, unpacked_records
 
@@ -50,6 +51,7 @@ class Reading:
     decimal_commas: tuple[str, ...] = ()  # columns
     time_formats: tuple[tuple[str, str], ...] = ()  # (format, its columns), of those that are not ISO's
     example: str = ""  # the first reason
+    logged: tuple[tuple[str, int], ...] = ()  # rows of the inference log that are used, by side
 
     @property
     def read(self) -> int:
@@ -65,6 +67,7 @@ class Reading:
         if self.decimal_commas:
             more = ["..."] if len(self.decimal_commas) > COLUMNS else []
             parts.append(f"decimal comma in {', '.join([*map(_short, self.decimal_commas[:COLUMNS]), *more])}")
+        parts += [words] if (words := logged_in_words(dict(self.logged))) else []
         parts += [f"times as {form} in {columns}" for form, columns in self.time_formats]
         return "; ".join(parts)
 
@@ -93,6 +96,7 @@ def reading_of(
     number_marks: Mapping[str, Mark] | None = None,
     *,
     time_formats: Mapping[str, str] | None = None,
+    logged: Mapping[str, int] | None = None,
 ) -> Reading:
     """Count what was read."""
     rules = by_rule(rejects)
@@ -104,6 +108,7 @@ def reading_of(
         remarks=_counted(remarks),
         decimal_commas=tuple(sorted(name for name, mark in (number_marks or {}).items() if mark == ",")),
         time_formats=_by_format(time_formats or {}),
+        logged=tuple((logged or {}).items()),
         example=next(iter(rejects)).reason if rejects else "",
     )
 
@@ -181,6 +186,8 @@ def publish_reading(
 
 def _plain(reading: Reading) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(json.dumps(asdict(reading)))
+    if not reading.logged:  # a delivery alone
+        del document["logged"]
     return document | {"read": reading.read}
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from mlratchet.models.data.config import DataConfig
 from mlratchet.models.data.dataset import ShardRef
+from mlratchet.models.data.logged_rows import is_logged
 from mlratchet.models.data.records import HELD_BYTES, Records
 from mlratchet.models.data.shards import publish_shard
 from mlratchet.models.data.split import NO_SIDE, SIDES, Numbers, Sides
@@ -42,12 +43,16 @@ class HeldSides:
     def __init__(self, records: Records, sides: Sides) -> None:
         self.records = records
         self._file = tempfile.SpooledTemporaryFile(max_size=HELD_BYTES)  # noqa: SIM115 - as long as this is
-        counts = np.zeros(NO_SIDE + 1, np.int64)
+        counts, logged = np.zeros(NO_SIDE + 1, np.int64), np.zeros(NO_SIDE + 1, np.int64)
         for table in records.tables():
             numbers = sides.in_table(table)
             counts += np.bincount(numbers, minlength=NO_SIDE + 1)
+            logged += np.bincount(numbers[is_logged(table)], minlength=NO_SIDE + 1)
             self._file.write(numbers.tobytes())
         self.counts: dict[str, int] = {side: int(counts[number]) for number, side in enumerate(SIDES)}
+        told = SIDES if logged.any() else ()
+        self.logged: dict[str, int] = {side: int(logged[number]) for number, side in enumerate(told)}
+        """Of those that the inference log gave; empty where it gave none."""
 
     def tables(self) -> Iterator[tuple[pa.Table, Numbers]]:
         """The records, and the number of the side of each in `SIDES`."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mlratchet.models.data.rejects import Duplicates, Rejects
-from mlratchet.models.sources.record import Record
+from mlratchet.models.sources.record import LOGGED_COLUMN, Record
 from mlratchet.models.sources.record_table import (
     CELL,
     RecordPiece,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 HELD_BYTES = 32 << 20  # of records in memory, and of a file
 SAMPLES = 64  # ids of a file by which stretches are cut
+BEHIND_DELIVERED = 1 << 40  # added to the number of a row that the inference log gave
 ORDER = "@order"  # the number of a record as it came
 
 
@@ -161,6 +162,9 @@ class Sorter:
         if piece.table is None:
             return
         numbers = np.arange(self._rows, self._rows + piece.table.num_rows)
+        if (mark := CELL + LOGGED_COLUMN) in piece.table.column_names:
+            # of a row that was delivered, too, that one is kept
+            numbers[piece.table[mark].is_valid().to_numpy(zero_copy_only=False)] += BEHIND_DELIVERED
         self._waiting.append(_with_order(piece.table, numbers))
         self._waiting_bytes += piece.table.nbytes
         self._rows += piece.table.num_rows

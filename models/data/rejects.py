@@ -111,17 +111,17 @@ class Rejects(Sequence[Reject]):
 
 
 class Without(Collection[Reject]):
-    """All but those of some rule."""
+    """All but those of some rules."""
 
-    def __init__(self, rejects: Collection[Reject], code: str) -> None:
-        self._rejects, self._code = rejects, code
+    def __init__(self, rejects: Collection[Reject], codes: Collection[str]) -> None:
+        self._rejects, self._codes = rejects, codes
         self._count = sum(1 for _ in self)
 
     def __len__(self) -> int:
         return self._count
 
     def __iter__(self) -> Iterator[Reject]:
-        return (one for one in self._rejects if one.code != self._code)
+        return (one for one in self._rejects if one.code not in self._codes)
 
     def __contains__(self, one: object) -> bool:
         return any(one == mine for mine in self)

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from mlratchet.models.inference_log.columns import FIELD, is_by_digest, logged_fields
 from mlratchet.models.inference_log.config import LogConfig
 from mlratchet.models.schema.fields import Schema
-from mlratchet.models.sources.log_rows import LoggedRows
+from mlratchet.models.sources.log_rows import OBJECT, LoggedRows
 
 SUFFIXES = {"csv": ".csv", "jsonl": ".jsonl", "parquet": ".parquet"}
 SHARES = 2**32
@@ -120,7 +120,7 @@ def as_file(
 ) -> tuple[str, bytes]:
     """Name and bytes of a file of that format; the name has the date of its newest row, as deliveries have."""
     date = datetime.fromtimestamp(newest_s, UTC).strftime("%Y-%m-%d")
-    name = f"inference-log-{date}{SUFFIXES[format_name]}"
+    name = f"{OBJECT}{date}{SUFFIXES[format_name]}"
     if format_name == "jsonl":
         return name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
     if format_name == "parquet":

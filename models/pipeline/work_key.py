@@ -12,6 +12,7 @@ from mlratchet.models.identity.canonical import digest
 from mlratchet.models.identity.closure import Closure
 from mlratchet.models.identity.product import code_of_training
 from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.sources.log_rows import logged_weight
 
 
 def training_code(spec: PipelineSpec, workload: Closure) -> dict[str, Any]:
@@ -38,11 +39,13 @@ def work_parts(
         torch_version: Without the build.
         world: Processes, which count in `fast` mode alone.
     """
+    weight = logged_weight(spec.source.inference_log)
     return {
         "pipeline": spec.name,
         "workload": spec.workload.model_dump(mode="json"),
         "code": code,
         "train": spec.train.identity(world=world),
+        **({"source.inference_log.weight": weight} if weight != 1 else {}),
         "snapshot": snapshot_id,
         "dataset": dataset_id,
         "torch": torch_version,

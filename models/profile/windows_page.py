@@ -12,6 +12,7 @@ from mlratchet.models.inference_log.columns import FIELD
 from mlratchet.models.moments import utc
 from mlratchet.models.monitoring.asking_again import relied_on
 from mlratchet.models.monitoring.finding import Finding
+from mlratchet.models.monitoring.measure.columns import column_told_as, figure_of, told_as
 from mlratchet.models.monitoring.reference import Reference
 from mlratchet.models.monitoring.stretch import MergedWindows
 from mlratchet.models.monitoring.window import Figure, WindowRecord
@@ -25,6 +26,7 @@ MOST_FINDINGS, MOST_DRIFTS = 60, 24
 COLOURS = {"alarm": "#b3261e", "warning": "#b26a00", "note": "#5b6478"}
 LINE, BAND, PROMISE = "#3b6fb6", "#3b6fb6", "#2f9e7e"
 SHOWN_METRICS = 6
+DRIFTS = ("inputs", "outputs")  # kinds of findings about a column that moved
 SHORT = 26  # letters of a subject that are not broken
 ANSWERS: Mapping[str, str] = {
     "estimated_accuracy": "accuracy, estimated from confidence without labels",
@@ -170,9 +172,10 @@ def _tag(severity: str) -> str:
 
 
 def _drifts(windows: Sequence[WindowRecord], findings: Sequence[Finding], reference: Reference | None) -> str:
-    importance = dict(reference.importance) if reference is not None else {}
-    if not importance:
-        importance = next((told for one in reversed(windows) if (told := relied_on(one.figures))), {})
+    relied = dict(reference.importance) if reference is not None else {}
+    if not relied:
+        relied = next((told for one in reversed(windows) if (told := relied_on(one.figures))), {})
+    importance = {told_as(f"{FIELD}{field}"): share for field, share in relied.items()}
     latest: dict[str, Figure] = {}
     for one in windows:
         latest |= {name.removeprefix("drift "): f for name, f in one.figures.items() if name.startswith("drift ")}
@@ -183,7 +186,7 @@ def _drifts(windows: Sequence[WindowRecord], findings: Sequence[Finding], refere
     cards = []
     newest = next((one for one in reversed(windows) if one.sketches), windows[-1])
     for name in order:
-        about = [one for one in findings if one.subject == name and one.kind in ("inputs", "outputs")]
+        about = [one for one in findings if one.kind in DRIFTS and figure_of(one.kind, one.subject) == f"drift {name}"]
         share = f"relied on for {importance[name]:.0%}" if name in importance else latest[name].method
         since = _since(windows[-1].open, about)
         head = f"<div class='head'><h3>{escape(name)}</h3><span class='kind'>{escape(share)}</span></div>"
@@ -211,7 +214,7 @@ def _shape(newest: WindowRecord, reference: Reference | None, name: str) -> str:
     """How the field was distributed and is now."""
     if reference is None or newest.reference != reference.digest():
         return ""
-    column = name if name in reference.kinds else f"{FIELD}{name}"
+    column = column_told_as(name)
     then, now = reference.sketches.get(column), newest.sketches.get(column)
     return shapes_of(then, now, reference.kinds.get(column, ""))
 

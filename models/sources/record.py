@@ -14,6 +14,8 @@ from mlratchet.models.tensors.spec import ONE, TensorSpec, takes_one
 
 PIECE_BYTES = 8 << 20  # of a large object, that a digest of its own is kept of
 GROUP_COLUMN = "@group"  # the column that names the group of a row (of a ranking: its query); no header has it
+LOGGED_COLUMN = "@logged"  # `LOGGED` in a row that comes from the inference log; no header has it
+LOGGED = "yes"
 Target = int | float | tuple[float, ...] | tuple[tuple[float, ...], ...]
 """A class index or a number; 0 or 1 per label; or a sequence or set of things, of the same size in every row: what is
 beyond a row's own is filled up with what the objective leaves out (boxes of class -1)."""

@@ -17,6 +17,7 @@ from mlratchet.models.tensors.sharded import ShardedArray, ShardedInputs
 from mlratchet.models.training.handing_over import Packed, Passages, pack, unpack
 from mlratchet.models.training.order import Array, SampleOrder, shard_rows, shard_seed
 from mlratchet.models.training.queries import queries_of, query_target
+from mlratchet.models.training.row_weights import row_weights
 from mlratchet.models.training.windows import WindowOrder
 from mlratchet.models.workloads.base import Workload
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -46,15 +47,19 @@ class Plan:
         return SampleOrder(self.rows, self.batch, smallest=self.smallest, seed=self.seed, lengths=of_all)
 
 
-Batch = tuple[int, list[tuple[Rows, torch.Tensor]]]  # rows of the whole step, (x, y) per shard of this rank
+Shard = tuple[Rows, torch.Tensor, torch.Tensor | None]  # x, y, (B,) weights of the rows; None: every row counts once
+Batch = tuple[int, list[Shard]]  # rows of the whole step, and what is of each shard of this rank
 
 
 class StepRows(Dataset[Batch]):
     """Item `step`: what this rank needs for that step."""
 
-    def __init__(self, rows: Split, plan: Plan, workload: Workload) -> None:
+    def __init__(self, rows: Split, plan: Plan, workload: Workload, *, logged_weight: float = 1.0) -> None:
+        """`logged_weight`: of the rows that the inference log gave."""
         self._x = TensorRows(rows.x)
         self._y = rows.y if isinstance(rows.y, ShardedArray) else torch.from_numpy(rows.y)
+        weights = row_weights(rows, logged_weight)
+        self._weights = torch.from_numpy(weights) if weights is not None else None
         self._queries = queries_of(rows) if workload.objective.by_query else None
         # whole queries are drawn, of rows of any length
         lengths = self._x.lengths if self._queries is None and self._x.is_ragged else None
@@ -69,12 +74,14 @@ class StepRows(Dataset[Batch]):
         self._x.share()
         if isinstance(self._y, torch.Tensor):
             self._y.share_memory_()  # type: ignore[no-untyped-call]
+        if self._weights is not None:
+            self._weights.share_memory_()  # type: ignore[no-untyped-call]
 
     def __getitem__(self, step: int) -> Batch:
         """Rows of this rank's shards, augmented with numbers from (seed, step, shard)."""
         self._look_ahead(step)
         plan, indices = self._plan, self._order.step(step)
-        shards = []
+        shards: list[Shard] = []
         for shard in range(plan.first, plan.first + plan.count):
             drawn, number = shard_rows(indices, shard, plan.shards), None
             if self._queries is not None:
@@ -86,7 +93,7 @@ class StepRows(Dataset[Batch]):
             if self._augment is not None:
                 rng = np.random.default_rng([shard_seed(plan.seed, step, shard), 1])
                 x = aligned(augmented(self._augment, x, rng))
-            shards.append((x, y))
+            shards.append((x, y, self._weights[mine] if self._weights is not None else None))
         return len(indices) if self._queries is None else self._queries.size(indices), shards
 
     def _look_ahead(self, step: int) -> None:

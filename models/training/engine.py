@@ -15,11 +15,12 @@ import torch
 from mlratchet.models.objectives.base import Loss, Objective
 from mlratchet.models.tensors.batch import Batch as Rows
 from mlratchet.models.tensors.batch import ByName, Model, each
-from mlratchet.models.training.batches import Batch
+from mlratchet.models.training.batches import Batch, Shard
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.order import shard_seed
 from mlratchet.models.training.pieces import cut
 from mlratchet.models.training.queries import split_queries
+from mlratchet.models.training.row_weights import weighted
 from torch import nn
 
 LOSS, CORRECT, STOP = 0, 1, 2  # places in the facts of a step
@@ -124,8 +125,19 @@ class Engine(ABC):
     def _moved(self, one: torch.Tensor) -> torch.Tensor:
         return one.to(self.device, non_blocking=True)
 
-    def pieces(self, x: Rows, y: torch.Tensor) -> Sequence[tuple[Rows, torch.Tensor]]:
+    def row_loss(self, output: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+        """Of a piece: the sum over its rows of weight x loss, divided by their number."""
+        return weighted(self.loss, output, y, weight)
+
+    def pieces(self, x: Rows, y: torch.Tensor, weight: torch.Tensor | None) -> Sequence[Shard]:
         """The rows, cut for gradient accumulation."""
+        cuts = self._cut(x, y)
+        if weight is None:
+            return [(px, py, None) for px, py in cuts]
+        parts = torch.split(weight, [len(py) for _, py in cuts])
+        return [(px, py, part) for (px, py), part in zip(cuts, parts, strict=True)]
+
+    def _cut(self, x: Rows, y: torch.Tensor) -> Sequence[tuple[Rows, torch.Tensor]]:
         most = self.config.accumulation
         if most > 1 and self.objective.by_query:
             queries = 1 + int((y[1:, 1] != y[:-1, 1]).sum())

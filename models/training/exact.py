@@ -12,8 +12,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from mlratchet.models.tensors.batch import Batch as Rows
-from mlratchet.models.training.batches import Batch
+from mlratchet.models.training.batches import Batch, Shard
 from mlratchet.models.training.engine import CORRECT, FACTS, LOSS, STOP, Engine, Stopwatch
 
 
@@ -51,12 +50,12 @@ class ExactEngine(Engine):
         rows, shards = batch
         begin = [b.clone() for b in self._all_buffers]  # counters too: one step counts once, whatever the shards
         depth = 0
-        for at, (x, y) in enumerate(shards):
+        for at, shard in enumerate(shards):
             if at and begin:
                 torch._foreach_copy_(self._all_buffers, begin)
             if depth == len(self._flats):
                 self._grow()
-            self._run_shard(step, self._first + at, x, y, rows, depth)
+            self._run_shard(step, self._first + at, shard, rows, depth)
             depth += 1
             done = at + 1
             while done % 2 == 0:  # a binary counter: equal subtrees are added as soon as both are there
@@ -74,16 +73,16 @@ class ExactEngine(Engine):
         clock.lap("communication")
         return root[-FACTS:]
 
-    def _run_shard(self, step: int, shard: int, x: Rows, y: torch.Tensor, rows: int, depth: int) -> None:
-        self.seed(step, shard)
+    def _run_shard(self, step: int, number: int, shard: Shard, rows: int, depth: int) -> None:
+        self.seed(step, number)
         flat, views = self._flats[depth], self._views[depth]
         gradients = views[: len(self._parameters)]
         loss_sum, correct = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
-        x, y = self.to_device(x, y)
-        for piece, (px, py) in enumerate(self.pieces(x, y)):
+        x, y = self.to_device(*shard[:2])
+        for piece, (px, py, weight) in enumerate(self.pieces(x, y, shard[2])):
             with self.autocast():
                 output = self.ask(px)
-                loss = self.loss(output, py) * (len(py) / rows)
+                loss = self.row_loss(output, py, weight) * (len(py) / rows)
             found = torch.autograd.grad(self.scaler.scale(loss), self._parameters, allow_unused=True)
             new = [g if g is not None else torch.zeros_like(p) for g, p in zip(found, self._parameters, strict=True)]
             if piece == 0:

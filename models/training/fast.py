@@ -49,18 +49,18 @@ class FastEngine(Engine):
 
     def forward_backward(self, step: int, batch: Batch, *, stop: bool, clock: Stopwatch) -> torch.Tensor:
         """See the base. Communication overlaps with the backward pass and is counted there."""
-        rows, ((x, y),) = batch
+        rows, ((x, y, weights),) = batch
         self.seed(step, self.rank)
         x, y = self.to_device(x, y)
         for parameter in self._parameters:
             parameter.grad = None
         loss_sum, correct = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
-        pieces = self.pieces(x, y)
-        for at, (px, py) in enumerate(pieces):
+        pieces = self.pieces(x, y, weights)
+        for at, (px, py, weight) in enumerate(pieces):
             with self._no_sync(last=at == len(pieces) - 1):
                 with self.autocast():
                     output = self.ask(px)
-                    loss = self.loss(output, py)
+                    loss = self.row_loss(output, py, weight)
                 # DDP averages over ranks: weigh by rows, so that a short last batch counts every row once
                 scaled = loss * (len(py) * self.world / rows)
                 self.scaler.scale(scaled).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped

@@ -34,6 +34,8 @@ class TrainJob(StrictModel):
     dataset_id: str
     workload: WorkloadRef
     train: TrainConfig
+    logged_weight: float = Field(default=1.0, gt=0)
+    """How often a row that the inference log gave counts in the loss: `source.inference_log.weight`."""
     processes: int = Field(ge=1)
     """Per node."""
     rendezvous: Rendezvous | None = None

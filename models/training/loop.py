@@ -51,7 +51,7 @@ class Trainer(TrainingState):
         self._stop_seen, self._epoch_began = False, time.monotonic()
         self._interval = [0.0, 0]  # loss x rows, rows since the last report
         self.module.train()
-        dataset = StepRows(self.train_rows, self.plan, self.workload)
+        dataset = StepRows(self.train_rows, self.plan, self.workload, logged_weight=self.job.logged_weight)
         first = self.total if self._stopped_early() else self.step
         pin = self.device.type == "cuda"
         source = batches(
@@ -103,7 +103,7 @@ class Trainer(TrainingState):
             if self.average is not None:
                 self.average.update()
             self.skipped = 0
-        rows = batch[0] if engine.reduces_facts else sum(len(y) for _, y in batch[1])
+        rows = batch[0] if engine.reduces_facts else sum(len(y) for _, y, _ in batch[1])
         self._recent.append((self.step, batch[0], rows, rate, facts.clone(), norm))
         self._reporter.count(batch[0])
         self.step += 1
@@ -130,7 +130,7 @@ class Trainer(TrainingState):
 
         _, shards = batch
         buffers = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
-        x, y = self.engine.to_device(*shards[0])
+        x, y = self.engine.to_device(*shards[0][:2])
         with FlopCounterMode(display=False) as counter, self.engine.autocast():
             self.engine.loss(self.model(x), y).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self._reporter.flops_per_row = counter.get_total_flops() / len(y)

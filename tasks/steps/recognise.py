@@ -15,6 +15,7 @@ from mlratchet.models.promotion.move import refuse_cut_ledger
 from mlratchet.models.promotion.registered import promoted_registration
 from mlratchet.models.registration.record import MadeOf, find_registration
 from mlratchet.models.registration.why_anew import why_anew
+from mlratchet.models.sources.log_rows import weighed
 from mlratchet.models.training.result import find_result
 from mlratchet.tasks.step import step
 from mlratchet.tasks.support.row_identity import first_delivery, looked_at
@@ -56,7 +57,8 @@ def recognise(run: Run, snapshot: Snapshot) -> Work:
     key = work_key(parts)
     made_of = MadeOf(work=parts, dataset=rows)
     done = find_registration(store, key)
-    run.reading = line_of_dataset(store, digest(rows))  # a run that finds its rows prepared reads nothing
+    line = line_of_dataset(store, digest(rows))  # a run that finds its rows prepared reads nothing
+    run.reading = weighed(line, run.spec.source.inference_log)
     return Work(
         key=key,
         dataset_id=digest(rows),

@@ -15,6 +15,7 @@ from mlratchet.infra.artifact.package import complete
 from mlratchet.models.artifact.card import model_card
 from mlratchet.models.artifact.files import PROGRAM
 from mlratchet.models.artifact.manifest import ArtifactManifest, load_manifest, publish_manifest
+from mlratchet.models.data.dataset import load_dataset
 from mlratchet.models.decisions.decision import load_decision, table
 from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.errors import SecurityError
@@ -28,6 +29,7 @@ from mlratchet.models.registration.numbers import take_number
 from mlratchet.models.registration.record import Registration, find_registration, publish_registration
 from mlratchet.models.registration.tracking import TrackingRecord, publish_tracking
 from mlratchet.models.serving.contract import served_signature
+from mlratchet.models.sources.log_rows import in_words, weighed
 from mlratchet.tasks.showing.prefect_page import show_link
 from mlratchet.tasks.showing.training_events import points
 from mlratchet.tasks.step import step
@@ -237,6 +239,13 @@ def card_of(run: Run, work: Work, trained: Trained, evaluation: Evaluation, gate
         began_fresh=trained.began_fresh,
         metrics={name: metric.value for name, metric in evaluation.metrics.items()},
         workload=spec.workload.use,
+        logged=logged_line(run, work.dataset_id),
         checks=table(load_decision(run.adapters.store, gate.decision)),
         plots=run.adapters.tracker.run_url(trained.tracking_run, "artifacts"),
     )
+
+
+def logged_line(run: Run, dataset_id: str) -> str:
+    """How many rows of the inference log are in the dataset of a version; empty where none is."""
+    words = in_words(load_dataset(run.adapters.store, dataset_id).logged_rows)
+    return weighed(words, run.spec.source.inference_log)

@@ -22,6 +22,7 @@ from mlratchet.models.identity.lease import wait_until_free
 from mlratchet.models.moments import utc
 from mlratchet.models.ports.storage import DigestMismatch, ObjectNotFound
 from mlratchet.models.ports.tracker import NOTE
+from mlratchet.models.sources.log_rows import logged_weight
 from mlratchet.models.training.job import TrainJob
 from mlratchet.models.training.result import TrainResult, find_result
 from mlratchet.tasks.showing.prefect_page import run_url, show_link, show_table
@@ -84,6 +85,7 @@ def train(run: Run, work: Work) -> Trained:
         dataset_id=work.dataset_id,
         workload=with_fitted(run.spec.workload, run.fitted),
         train=spec.train,
+        logged_weight=logged_weight(spec.source.inference_log),
         processes=adapters.launcher.processes(spec.train),
         scratch=str(scratch),
         parent_weights_key=parent_key,
@@ -217,6 +219,8 @@ def training_parameters(run: Run, work: Work, parent_version: int | None) -> dic
             flat[prefix[:-1]] = str(value)
 
     flatten("", run.spec.train.model_dump(mode="json"))
+    if (weight := logged_weight(run.spec.source.inference_log)) != 1:
+        flat["source.inference_log.weight"] = f"{weight:g}"
     flat["snapshot"] = work.snapshot_id
     flat["dataset"] = work.dataset_id
     flat["workload"] = run.spec.workload.use

@@ -18,6 +18,7 @@ from mlratchet.models.identity.claim import read_claims, take_claim
 from mlratchet.models.metrics.rows import load_rows
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.ports.storage import StorageError
+from mlratchet.models.sources.log_rows import logged_weight
 from mlratchet.models.training.checkpoint import drop_checkpoints
 from mlratchet.models.training.job import AbandonedError, StaleAttemptError, TrainJob
 from mlratchet.models.training.result import TrainResult, find_result
@@ -107,6 +108,7 @@ class Trial:
                 dataset_id=self._study.rows.id,
                 workload=with_fitted(spec.workload, self._run.fitted),
                 train=spec.train,
+                logged_weight=logged_weight(spec.source.inference_log),
                 processes=self._study.slots.processes,
                 scratch=str(scratch),
                 parent_weights_key=self._study.parent_weights_key,

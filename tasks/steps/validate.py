@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
 from mlratchet.models.data.dataset import DatasetManifest, load_dataset
 from mlratchet.models.data.kept_pieces import KeptPieces, reading_identity
+from mlratchet.models.data.logged_rows import BEYOND_SHARE, logged_by_side, within_share
 from mlratchet.models.data.near_duplicates import clusters_of
 from mlratchet.models.data.preprocess import EmptyDatasetError, read_dataset_records
 from mlratchet.models.data.quality import Names, QualityReport, inspect
@@ -32,6 +34,7 @@ from mlratchet.models.metrics.rows import load_rows
 from mlratchet.models.pipeline.checking import carried
 from mlratchet.models.ports.storage import ObjectNotFound
 from mlratchet.models.registration.record import Registration
+from mlratchet.models.sources.log_rows import weighed
 from mlratchet.tasks.showing.prefect_page import show_markdown, show_table
 from mlratchet.tasks.step import step
 from mlratchet.tasks.support.open_version import signature_of_version
@@ -93,14 +96,18 @@ def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
     try:
         alike = partial(clusters_of, config=run.spec.quality.near, schema=run.spec.example_schema)
         records, aside, sides = divided(records, run.spec.data.split, alike)
+        wanted = run.spec.source.inference_log
+        records, beyond = within_share(records, sides, wanted.most_share if wanted is not None else None)
     except DataError:
         keep_reading(run, work, records, rejects)
         raise
     rejects.extend(aside)
+    rejects.extend(beyond)
     if sides.words:
         logger.info("divided %s", sides.words)
-    quarantine = keep_reading(run, work, records, rejects, kept.line())
-    faulty = Without(rejects, IN_GAP)  # nothing is wrong with those
+    logged = logged_by_side(records, sides) if wanted is not None else {}
+    quarantine = keep_reading(run, work, records, rejects, kept.line(), logged=logged)
+    faulty = Without(rejects, {IN_GAP, BEYOND_SHARE})  # nothing is wrong with those
     refuse_errors(faulty, run.spec.quality, run.spec.name)
     columns = sorted(records.column_names() | {*(carried(run.spec) or ())})
     demands = demands_of(run.spec.gates)
@@ -125,12 +132,22 @@ def validate(run: Run, snapshot: Snapshot, work: Work) -> Checked:
     return Checked(records, rejects, quality, previous, quarantine, sides)
 
 
-def keep_reading(run: Run, work: Work, records: Records, rejects: Rejects, before: str = "") -> str:
+def keep_reading(
+    run: Run,
+    work: Work,
+    records: Records,
+    rejects: Rejects,
+    before: str = "",
+    *,
+    logged: Mapping[str, int] | None = None,
+) -> str:
     """Publish everything that was set aside, and say what was read in Prefect and, once there is a run, in MLflow.
-    `before`: how much of it had been read before. Returns the digest of the quarantine."""
+    `before`: how much of it had been read before; `logged`: rows of the log by side. Returns the digest of
+    the quarantine."""
     first = work.first
-    reading = reading_of(records, rejects, first.number_marks, time_formats=first.time_formats)
-    run.reading = "; ".join(part for part in (reading.line(), before) if part)
+    reading = reading_of(records, rejects, first.number_marks, time_formats=first.time_formats, logged=logged)
+    line = weighed(reading.line(), run.spec.source.inference_log)
+    run.reading = "; ".join(part for part in (line, before) if part)
     quarantine = publish_reading(
         run.adapters.store,
         run.spec.name,

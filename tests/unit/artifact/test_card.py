@@ -33,3 +33,9 @@ def test_a_card_has_the_gate_with_intervals_the_pictures_and_the_call() -> None:
 
 def test_without_a_gate_nothing_of_one_is_said() -> None:
     assert "gate" not in model_card(**ABOUT, metrics={}).lower().replace("ratchet", "")  # type: ignore[arg-type]
+
+
+def test_rows_of_the_log_are_told_where_there_are_some() -> None:
+    words = "of the inference log 60 trained on, 10 validation, 14 test; each of the log has weight 2 in the loss"
+    assert f"- Rows {words}" in model_card(**ABOUT, metrics={}, logged=words).splitlines()  # type: ignore[arg-type]
+    assert "inference log" not in model_card(**ABOUT, metrics={})  # type: ignore[arg-type]

@@ -59,8 +59,8 @@ def test_what_comes_behind_and_what_is_left_out(monkeypatch: pytest.MonkeyPatch)
         found.add(reject(number, "gap" if number % 2 else "odd"), number)
     found.extend([reject(99)])
     assert [one.records for one in found] == [*range(1, 12), 100]
-    assert [one.code for one in Without(found, "gap")] == ["odd"] * 7
-    assert len(Without(found, "gap")) == 7
+    assert [one.code for one in Without(found, {"gap"})] == ["odd"] * 7
+    assert len(Without(found, {"gap"})) == 7
     with pytest.raises(IndexError):
         found[12]
 

@@ -204,6 +204,8 @@ MOVES: dict[str, tuple[Callable[[Place], None], set[str]]] = {
     "a parameter of the workload": (setting("workload.parameters.columns=[b]"), {DATASET, WORK}),
     "the shares of the split": (setting("data.split.test=0.5"), {DATASET, WORK}),
     "the label's column": (setting("source.label_column=y"), {DATASET, WORK}),
+    "which rows of the log": (setting("source.inference_log={days: 3}"), {DATASET, WORK}),
+    "how many rows of the log": (setting("source.inference_log={most_share: 0.3}"), {DATASET, WORK}),
     "a threshold": (setting("gates.candidate.0.minimum=0.6"), {GATE}),
     "the description": (setting("description=other"), set()),
     "the schedule": (setting("schedule.cron='0 3 * * *'"), set()),
@@ -239,6 +241,14 @@ def test_of_a_built_in_workload_its_own_modules_count(place: Place, file: str, m
     place.append(file, "\nADDED = 1\n")
     after = place.identities()
     assert {name for name in before if before[name] != after[name]} == moves
+
+
+def test_what_a_row_of_the_log_weighs_decides_the_weights_alone(place: Place) -> None:
+    found = []
+    for weight in (1.0, 2.0):
+        place.overrides = (f"source.inference_log={{days: 3, weight: {weight}}}",)
+        found.append(place.identities())
+    assert {name for name in found[0] if found[0][name] != found[1][name]} == {WORK}
 
 
 def test_the_functions_of_a_gate_are_its_own(place: Place) -> None:

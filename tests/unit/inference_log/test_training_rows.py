@@ -8,17 +8,23 @@ from typing import Any
 
 import pytest
 from mlratchet.infra.storage.memory import MemoryStore
+from mlratchet.models.data.logged_rows import BEYOND_SHARE, logged_by_side, within_share
 from mlratchet.models.data.preprocess import read_dataset_records
+from mlratchet.models.data.reading import Reading
+from mlratchet.models.data.records import Records
 from mlratchet.models.data.snapshot import take_snapshot
+from mlratchet.models.data.split import divided
 from mlratchet.models.errors import DataError
 from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.inference_log.config import LogConfig
 from mlratchet.models.inference_log.training_rows import problems_of, rows_for_training
 from mlratchet.models.pipeline.loading import parse_pipeline
 from mlratchet.models.schema.fields import Schema
-from mlratchet.models.sources.log_rows import LoggedRows
+from mlratchet.models.sources.log_rows import LoggedRows, weighed
+from mlratchet.models.sources.record import LOGGED_COLUMN
 from mlratchet.models.workloads.loading import load_workload
 from mlratchet.tasks.support.log_rows import with_log_rows
+from pydantic import ValidationError
 
 from tests.unit.inference_log.logs import Log
 
@@ -152,8 +158,66 @@ def test_fields_that_were_hashed_then_are_not_trained_on() -> None:
 def test_a_delivery_of_that_name_is_refused(plant: Plant) -> None:
     plant.asked(3)
     plant.raw.put("p/Inference-log-2023-11-14.csv", DELIVERED["csv"])
-    with pytest.raises(DataError, match="is the name of rows of ours"):
+    with pytest.raises(DataError, match="names that begin with inference-log- are of rows that"):
         plant.records()
+
+
+def test_of_a_row_that_is_delivered_later_the_delivered_one_is_kept(plant: Plant) -> None:
+    plant.asked(4)
+    plant.raw.put("p/later.csv", b"heat,site,fails\n100.25,b,yes\n")
+    snapshot = with_log_rows(plant.run, take_snapshot(plant.raw, plant.store, prefix="p/"), now_s=NOW)
+    workload = load_workload(plant.spec.workload.use, dict(plant.spec.workload.parameters))
+    found, rejects = read_dataset_records(plant.store, snapshot, workload, plant.spec.source, delivered=plant.raw)
+    assert [one.code for one in rejects] == ["duplicate_id"]
+    assert "(later.csv:2) is kept" in rejects[0].reason
+    assert [one.where for one in found if one.columns.get(LOGGED_COLUMN)] == [
+        one.where for one in found if one.where.startswith("inference-log-")
+    ]
+    assert len(found) == 24
+
+
+@pytest.mark.parametrize(("share", "kept"), [(None, 40), (0.9, 40), (0.5, None), (0.01, 0)])
+def test_at_most_the_share_of_what_is_trained_on_is_of_the_log_and_the_newest_are_kept(
+    plant: Plant, share: float | None, kept: int | None
+) -> None:
+    plant.asked(40)
+    snapshot = with_log_rows(plant.run, take_snapshot(plant.raw, plant.store, prefix="p/"), now_s=NOW)
+    workload = load_workload(plant.spec.workload.use, dict(plant.spec.workload.parameters))
+    found, _ = read_dataset_records(plant.store, snapshot, workload, plant.spec.source, delivered=plant.raw)
+    records, _, sides = divided(found, plant.spec.data.split)
+
+    def trained_on(some: Records, ours: bool) -> list[int]:
+        told = [one for one in some if sides(one) == "train" and bool(one.columns.get(LOGGED_COLUMN)) is ours]
+        return sorted(int(one.where.rpartition(":")[2]) for one in told)
+
+    before, delivered = trained_on(records, True), trained_on(records, False)
+    left, aside = within_share(records, sides, share)
+    now = trained_on(left, True)
+    assert trained_on(left, False) == delivered
+    assert now == before[len(before) - len(now) :]
+    assert len(now) == min(len(before), len(delivered) if kept is None else kept)
+    assert [one.code for one in aside] == [BEYOND_SHARE] * (len(before) - len(now))
+    assert len(left) + len(aside) == len(records)
+    assert logged_by_side(left, sides)["test"] == logged_by_side(records, sides)["test"] > 0
+    again, _ = within_share(records, sides, share)
+    assert [one.id for one in again] == [one.id for one in left]
+
+
+def test_what_is_read_says_how_many_rows_are_of_the_log_and_what_they_weigh() -> None:
+    counts = {"train": 1060, "validation": 10, "test": 14}
+    line = Reading(used=9, set_aside=0, logged=tuple(counts.items())).line()
+    assert line.endswith("; of the inference log 1,060 trained on, 10 validation, 14 test")
+    assert weighed(line, LoggedRows(weight=2.5)) == f"{line}; each of the log has weight 2.5 in the loss"
+    assert weighed(line, LoggedRows()) == line
+    assert weighed("9 read", LoggedRows(weight=2.5)) == "9 read"
+    assert "inference log" not in Reading(used=9, set_aside=0).line()
+
+
+def test_a_weight_that_is_none_is_refused() -> None:
+    for wrong in ({"weight": 0.0}, {"weight": -1.0}, {"most_share": 1.0}, {"most_share": 0.0}):
+        with pytest.raises(ValidationError):
+            LoggedRows.model_validate(wrong)
+    assert LoggedRows().model_dump() == {"days": 30.0, "share": 1.0, "most_rows": 100_000}  # as it was written before
 
 
 @pytest.mark.parametrize(

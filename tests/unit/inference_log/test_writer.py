@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from mlratchet.infra.inference_log.buffers import Buffer
 from mlratchet.infra.inference_log.client import MOST_ANSWERS, LogClient, PipelineLog
-from mlratchet.infra.inference_log.process import LogProcess
+from mlratchet.infra.inference_log.process import LogProcess, known_servers, spooled_servers
 from mlratchet.infra.inference_log.socket import connect
 from mlratchet.infra.inference_log.spool import LogSpool
+from mlratchet.infra.inference_log.upload import Heads
 from mlratchet.infra.inference_log.writer import GONE_S, LogWriter
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models import fault_points
@@ -428,6 +429,34 @@ def test_a_server_that_ended_before_a_file_came_lost_nothing_and_a_killed_one_wh
     writer.tick(8.5 + GONE_S, 18.5)
 
     assert writer.facts()["plant"]["dropped"] == lost
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_last_word_that_comes_again_after_a_file_was_written_counts_nothing_as_lost(
+    tmp_path: Path, restarted: bool
+) -> None:
+    writer = hears(tmp_path)
+    writer.connected("s1")
+    tell(writer, answers_frame("plant", 100, [answered(number) for number in range(100)]), 0.0)
+    tell(writer, end_frame("plant", "answers", 100), 1.0)
+    assert writer.flush_all(15.5)
+    if restarted:
+        spool = LogSpool(tmp_path / "s", most_bytes=50_000_000)
+        known = spooled_servers(spool)
+        writer = LogWriter(
+            spool,
+            lambda pipeline, holds: known_servers(Heads(tmp_path / "h"), known, pipeline, holds),
+            secret=b"s",
+        )
+    writer.connected("s1")  # it could not tell whether its words had arrived
+    writer.counts("s1", "plant", Numbered(answers=100))  # type: ignore[arg-type]
+    tell(writer, end_frame("plant", "answers", 100), 16.0)
+    writer.disconnected("s1", 16.0)
+    writer.tick(17.0 + GONE_S, 30.0)
+    assert writer.facts()["plant"]["dropped"] == 0
+    assert not writer.flush_all(31.0), "there is nothing to tell"
+    tell(writer, end_frame("plant", "answers", 104), 32.0, "s2")
+    assert writer.facts()["plant"]["dropped"] == 104, "of another that was never heard"
 
 
 def test_what_no_row_can_be_made_of_is_a_gap_and_what_a_field_cannot_hold_is_told(tmp_path: Path) -> None:

@@ -186,3 +186,18 @@ def test_a_users_reader_that_fails_at_the_first_look_names_its_line(road: Road, 
     run.workload.identity_columns = fails
     with pytest.raises(DataError, match=r"TableClassifier cannot read .*: KeyError: 'colour' \(test_reading\.py:"):
         first_delivery(run, deliver(road, PRICES))
+
+
+def test_rows_of_the_log_are_counted_and_those_beyond_the_share_are_no_fault(road: Road, shown: dict[str, Any]) -> None:
+    run = road.run(source="{prefix: t/, inference_log: {most_share: 0.1, weight: 3}}", more="quality: {rules: {}}\n")
+    road.raw.put("t/inference-log-2026-01-01.csv", table(100).replace(",eu", ",log").encode())
+    snapshot = deliver(road, table(100).replace("\n", "\n1", 1))
+    checked = step.validate.fn(run, snapshot, work_of(snapshot))
+    train = [one for one in checked.records if checked.sides(one) == "train"]
+    ours = [one for one in train if one.where.startswith("inference-log-")]
+    assert 0 < len(ours) <= 0.1 * len(train) < len(ours) + 1
+    assert f"of the inference log {len(ours)} trained on, " in run.reading
+    assert "each of the log has weight 3 in the loss" in run.reading
+    beyond = sum(one.code == "beyond_log_share" for one in checked.rejects)
+    assert f"{beyond} beyond_log_share (inference-log-2026-01-01.csv:" in run.reading
+    assert checked.quality.measures["rejected_fraction"].value == 0

@@ -140,7 +140,7 @@ workload.fit_preparation(module, rows.x.array, rows.y)
 plan = Plan(rows=len(rows.ids), batch=256, smallest=1, seed=0, shards=1, first=0, count=1)
 dataset = StepRows(rows, plan, workload)
 loss = torch.nn.CrossEntropyLoss()
-for _, ((x, y),) in batches(dataset, 0, plan.order().per_epoch, workers=0, pin=False):
+for _, ((x, y, _),) in batches(dataset, 0, plan.order().per_epoch, workers=0, pin=False):
     loss(module(x), y).backward()
     most = max(most, anonymous())
 trained = most
