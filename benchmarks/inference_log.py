@@ -47,7 +47,7 @@ from mlratchet.models.serving.observing import Answered
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.serving.slot import Slot
 from mlratchet.models.tensors.named import Inputs
-from serving import MODELS, PIPELINE, asked, cpu_s, served, wait_for_port
+from serving import MODELS, PIPELINE, Side, asked, cpu_s, served, wait_for_port
 
 RESULTS = Path(__file__).parent / "results"
 COLUMNS = [f"x{number}" for number in range(64)]
@@ -65,7 +65,8 @@ def serve(side: str, name: str, port: int, home: Path) -> None:
     app = ServingApp(Metrics())
     client = LogClient(home)
     example = signature.input.example
-    log = client.take_up(PIPELINE, LogConfig(), lambda _: example.schema if example is not None else None)
+    schema = example.schema if example is not None else None
+    log = client.take_up(PIPELINE, LogConfig(), lambda _: schema, read_s=30.0)
     observer = log if side == "on" else None
     app.take_up(Endpoint(PIPELINE, slot, ServingConfig(), metrics=app.metrics, observer=observer, log=observer))
     client.start()
@@ -107,16 +108,17 @@ def measure(name: str, rounds: int, seconds: float, home: Path) -> dict[str, Any
         running("--side", "off", "--model", name, "--port", str(ports["off"]), "--home", str(home)) as off,
         running("--side", "on", "--model", name, "--port", str(ports["on"]), "--home", str(home)) as on,
     ):
-        processes = {"off": off, "on": on}
-        for side, process in processes.items():
+        sides = {}
+        for side, process in {"off": off, "on": on}.items():
             wait_for_port(ports[side], process)
-            asyncio.run(asked(ports[side], body, AT_ONCE, 1.0))
+            sides[side] = Side(side, ports[side], process.pid, f"/{PIPELINE}/predict", body)
+            asyncio.run(asked(sides[side], AT_ONCE, 1.0))
         for at in range(rounds):
             for side in SIDES if at % 2 == 0 else SIDES[::-1]:
-                before, began = cpu_s(processes[side].pid), time.perf_counter()
-                took = asyncio.run(asked(ports[side], body, AT_ONCE, seconds))
+                before, began = cpu_s(sides[side].pid), time.perf_counter()
+                took = asyncio.run(asked(sides[side], AT_ONCE, seconds))
                 time.sleep(0.3)  # what waits is sent
-                spent, passed = cpu_s(processes[side].pid) - before, time.perf_counter() - began - 0.3
+                spent, passed = cpu_s(sides[side].pid) - before, time.perf_counter() - began - 0.3
                 found[side].append((spent * 1000 / len(took), len(took) / passed))
         on.terminate()
         dropped = json.loads(on.communicate(timeout=60)[0].splitlines()[-1])["dropped"]
@@ -150,7 +152,7 @@ def answers() -> list[Answered]:
 def halves(home: Path) -> dict[str, float]:
     """Microseconds of CPU by the answer: to take it, and to make frames of many."""
     schema = Schema(fields={name: Field(kind="number") for name in COLUMNS}).model_dump_json()
-    log: PipelineLog = LogClient(home).take_up("tried", LogConfig(), lambda _: schema)
+    log: PipelineLog = LogClient(home).take_up("tried", LogConfig(), lambda _: schema, read_s=30.0)
     made = answers()
     began = time.thread_time()
     for one in made:

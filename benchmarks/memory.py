@@ -133,6 +133,7 @@ class Watch:
         thread.join()
         self.peaks[name] = round(max(*peaks, self.group.anonymous_mb()), 1)
         self.seconds[name] = round(time.perf_counter() - begun, 1)
+        print(f"{name}: {self.peaks[name]} MB, {self.seconds[name]} s", file=sys.stderr, flush=True)  # if it is killed
 
 
 def parts(first: int, rows: int, characters: int) -> Iterator[bytes]:

@@ -1,12 +1,14 @@
 """CPU time of an answer: the model server beside a bare uvicorn that answers a constant, plus the forward itself.
 
-    python benchmarks/serving.py [--seconds 4] [--rounds 3]
+    python benchmarks/serving.py [--seconds 4] [--rounds 3] [--peers FOLDER]
 
 Two models: an MLP 64-512-512-10 on rows of numbers, and a table with words and gaps (six numbers, three categories),
 prepared by the version that answers. The server is the product's own application over a program that was exported and
 read back, with the product's settings of uvicorn, one thread; clients keep 1, 8 and 64 requests of one row under way
-from a process of their own. CPU is that of the server's process. The limit beside it is what uvicorn takes for the same
-request and a constant answer of the same size, plus one forward of as many rows as were under way, by the row.
+from a process of their own. CPU is that of the server's process and of those that it started. The limit beside it is
+what uvicorn takes for the same request and a constant answer of the same size, plus one forward of as many rows as were
+under way, by the row. `--peers`: a folder with a virtual environment of the name of each peer (`litserve`, `bentoml`,
+`mlserver`, `ray`: that package, torch and numpy); mlflow is this environment's. They serve the MLP, in the same turns.
 """
 
 from __future__ import annotations
@@ -22,13 +24,17 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
+import serving_peers
 import torch
 import uvicorn
 from mlratchet.infra.serving.connections import configured, run_loop
@@ -55,7 +61,6 @@ RESULTS = Path(__file__).parent / "results"
 PIPELINE = "benchmark"
 AT_ONCE = (1, 8, 64)
 MODELS = ("mlp", "words")
-TICKS = os.sysconf("SC_CLK_TCK")
 BARE = {"constant": {"http": "h11", "loop": "asyncio"}, "constant fast": {"http": "httptools", "loop": "uvloop"}}
 WARM_UP_S = 1.0
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -153,6 +158,13 @@ def constant() -> Callable[[dict[str, Any], Receive, Send], Awaitable[None]]:
     return app
 
 
+def is_whole(head: bytes, body: bytes) -> bool:
+    """Whether an answer has come to its end, by its length or in chunks. `head` in small letters."""
+    if b"\r\ntransfer-encoding: chunked" in head:
+        return body.endswith(b"\r\n0\r\n\r\n")
+    return len(body) >= int(head.partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0])
+
+
 class Asking(asyncio.Protocol):
     """One connection that asks again as soon as it is answered."""
 
@@ -175,16 +187,15 @@ class Asking(asyncio.Protocol):
         if not blank:
             return
         if not head.startswith(b"HTTP/1.1 200"):
-            raise RuntimeError(f"answered {self._held[:300]!r}")
-        length = next(int(h.split(b":")[1]) for h in head.lower().split(b"\r\n") if h.startswith(b"content-length"))
-        if len(body) < length:
-            return
-        self._seconds.append(time.perf_counter() - self._began)
-        self._held = b""
-        if self._stopping:
+            self.closed.set_exception(RuntimeError(f"answered {self._held[:300]!r}"))
             self._transport.close()
-        else:
-            self._ask()
+        elif is_whole(head.lower(), body):
+            self._seconds.append(time.perf_counter() - self._began)
+            self._held = b""
+            if self._stopping:
+                self._transport.close()
+            else:
+                self._ask()
 
     def stop(self) -> None:
         """After the answer that is awaited."""
@@ -195,34 +206,75 @@ class Asking(asyncio.Protocol):
             self.closed.set_result(None)
 
 
-async def asked(port: int, body: bytes, at_once: int, seconds: float) -> list[float]:
+@dataclass(frozen=True)
+class Side:
+    """A server that runs, and a request of one row as it takes it."""
+
+    name: str
+    port: int
+    pid: int
+    path: str
+    body: bytes
+
+
+async def asked(side: Side, at_once: int, seconds: float) -> list[float]:
     """Seconds of each answer, with so many requests under way."""
-    head = f"POST /{PIPELINE}/predict HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: application/json\r\n"
-    request = f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+    head = f"POST {side.path} HTTP/1.1\r\nhost: 127.0.0.1:{side.port}\r\ncontent-type: application/json\r\n"
+    request = f"{head}content-length: {len(side.body)}\r\n\r\n".encode() + side.body
     found: list[float] = []
     loop = asyncio.get_running_loop()
-    made = [await loop.create_connection(lambda: Asking(request, found), "127.0.0.1", port) for _ in range(at_once)]
+    made = [
+        await loop.create_connection(lambda: Asking(request, found), "127.0.0.1", side.port) for _ in range(at_once)
+    ]
     await asyncio.sleep(seconds)
     for _, one in made:
         one.stop()
-    await asyncio.wait_for(asyncio.gather(*(one.closed for _, one in made)), 30)
+    await asyncio.wait_for(asyncio.gather(*(one.closed for _, one in made)), 60)
     return found
 
 
 @contextmanager
-def running(side: str, name: str) -> Iterator[tuple[int, int]]:
-    """Port and process of a side's server."""
+def running(name: str, model: str, instance: Any, peers: str | None) -> Iterator[Side]:
+    """A server of that side, until it has answered once; ended, with all that it started, at the end."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, __file__, "--side", side, "--model", name, "--port", str(port)]
-    process = subprocess.Popen(command)
-    try:
-        wait_for_port(port, process)
-        yield port, process.pid
-    finally:
-        process.terminate()
-        process.wait(20)
+    path, body = f"/{PIPELINE}/predict", json.dumps({"instances": [instance]}).encode()
+    command = [sys.executable, __file__, "--side", name, "--model", model, "--port", str(port)]
+    if name in serving_peers.PATHS:
+        python = sys.executable if name == "mlflow" else f"{peers}/{name}/bin/python"
+        command = [python, serving_peers.__file__, "--side", name, "--port", str(port)]
+        path, body = serving_peers.PATHS[name], serving_peers.body(name, instance)
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, stdout=said, stderr=said, start_new_session=True)
+        try:
+            wait_for_port(port, process)
+            side = Side(name, port, process.pid, path, body)
+            wait_for_answer(side)
+            yield side
+        finally:
+            theirs = psutil.Process(process.pid).children(recursive=True)
+            process.terminate()
+            psutil.wait_procs([psutil.Process(process.pid), *theirs], timeout=15)
+            for one in theirs:
+                with suppress(psutil.NoSuchProcess):
+                    one.kill()
+            process.kill()
+            process.wait(20)
+
+
+def wait_for_answer(side: Side) -> None:
+    """Until it answers one request: some listen before their model is there."""
+    until = time.monotonic() + 120
+    while True:
+        try:
+            asyncio.run(asked(side, 1, 0))
+        except (RuntimeError, OSError, TimeoutError):
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.5)
+        else:
+            return
 
 
 def wait_for_port(port: int, process: subprocess.Popen[Any]) -> None:
@@ -237,9 +289,10 @@ def wait_for_port(port: int, process: subprocess.Popen[Any]) -> None:
 
 
 def cpu_s(pid: int) -> float:
-    """User and system time of a process, s."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    """User and system time of a process and of those below it, s."""
+    process = psutil.Process(pid)
+    times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
+    return float(sum(one.user + one.system for one in times))
 
 
 def forward_ms(model: Model, rows: Inputs, at_once: int) -> float:
@@ -255,31 +308,35 @@ def forward_ms(model: Model, rows: Inputs, at_once: int) -> float:
     return (time.process_time() - began) * 1000 / count / at_once
 
 
-def measure(name: str, rounds: int, seconds: float) -> list[dict[str, Any]]:
+def measure(name: str, rounds: int, seconds: float, peers: str | None) -> list[dict[str, Any]]:
     """A row per number of requests under way; the sides take turns."""
     signature, model, instance = served(name)
-    rows, body = rows_of([instance], signature), json.dumps({"instances": [instance]}).encode()
+    rows = rows_of([instance], signature)
+    names = ("ratchet", "constant", *(serving_peers.PATHS if peers and name == "mlp" else ()))
     found: dict[tuple[str, int], list[dict[str, float]]] = {}
-    with running("ratchet", name) as ours, running("constant", name) as bare:
-        for port, _ in (ours, bare):
-            asyncio.run(asked(port, body, 8, WARM_UP_S))
+    with ExitStack() as stack:
+        sides = [stack.enter_context(running(side, name, instance, peers)) for side in names]
+        for side in sides:
+            asyncio.run(asked(side, 8, WARM_UP_S))
         for _ in range(rounds):
             for at_once in AT_ONCE:
-                for side, (port, pid) in (("ratchet", ours), ("constant", bare)):
-                    before, began = cpu_s(pid), time.perf_counter()
-                    took = asyncio.run(asked(port, body, at_once, seconds))
-                    spent, passed = cpu_s(pid) - before, time.perf_counter() - began
+                for side in sides:
+                    before, began = cpu_s(side.pid), time.perf_counter()
+                    took = asyncio.run(asked(side, at_once, seconds))
+                    spent, passed = cpu_s(side.pid) - before, time.perf_counter() - began
                     low, high = np.percentile(took, (50, 99))
                     one = {"cpu_ms": spent * 1000 / len(took), "per_s": len(took) / passed}
-                    found.setdefault((side, at_once), []).append(one | {"p50_ms": low * 1000, "p99_ms": high * 1000})
+                    found.setdefault((side.name, at_once), []).append(
+                        one | {"p50_ms": low * 1000, "p99_ms": high * 1000}
+                    )
     answers = []
     for at_once in AT_ONCE:
-        sides = {side: middle(found[side, at_once]) for side in ("ratchet", "constant")}
+        middles = {side: middle(found[side, at_once]) for side in names}
         alone = forward_ms(model, rows, at_once)
-        limit = sides["constant"]["cpu_ms"] + alone
+        limit = middles["constant"]["cpu_ms"] + alone
         answers.append({
-            "model": name, "at_once": at_once, "sides": sides, "forward_cpu_ms": round(alone, 4),
-            "limit_cpu_ms": round(limit, 3), "ratio": round(sides["ratchet"]["cpu_ms"] / limit, 2),
+            "model": name, "at_once": at_once, "sides": middles, "forward_cpu_ms": round(alone, 4),
+            "limit_cpu_ms": round(limit, 3), "ratio": round(middles["ratchet"]["cpu_ms"] / limit, 2),
         })  # fmt: skip
     return answers
 
@@ -293,6 +350,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each side, model and number of requests")
+    parser.add_argument("--peers", help="folder of their environments")
     parser.add_argument("--side", choices=("ratchet", *BARE), help=argparse.SUPPRESS)
     parser.add_argument("--model", choices=MODELS, help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
@@ -307,7 +365,7 @@ def main() -> None:
         "rounds": options.rounds,
     }  # fmt: skip
     for name in MODELS:
-        for row in measure(name, options.rounds, options.seconds):
+        for row in measure(name, options.rounds, options.seconds, options.peers):
             print(json.dumps(row))
             with (RESULTS / "serving.jsonl").open("a") as sink:
                 sink.write(json.dumps(about | row) + "\n")

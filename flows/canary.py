@@ -22,7 +22,7 @@ from prefect import get_run_logger
 from prefect.runtime import deployment
 
 FOLLOW_S = 60.0  # seconds for which a run of the worker looks before its process ends; a short canary is over by then:
-# what a log holds of a moment is complete half a minute later (`infra/inference_log/buffers.py`)
+# what a log holds of a moment is complete half a minute later, or sooner (`serving.read_seconds`)
 
 logger = logging.getLogger(__name__)
 

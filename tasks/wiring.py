@@ -157,7 +157,7 @@ class Run:
     @cached_property
     def workload_source(self) -> Closure:
         """What the workload is made of."""
-        return workload_source(self.spec.workload.use)
+        return workload_source(self.spec.workload.use, self.workload.task)
 
     @property
     def workload_digest(self) -> str:

@@ -43,6 +43,10 @@ def loader() -> list[str]:
     return [*lines, "", *notes, *(f"Measured {about(row)}." for row in rows)] if rows else []
 
 
+STEPS = ("read, check, sort", "measure", "split, shards, preparation", "training", "scoring")
+SHORT = ("read, check, sort", "measure", "shards", "training", "scoring")
+
+
 def memory() -> list[str]:
     found = [row for row in newest("memory", "megabytes", "characters") if row.get("first_peaks_mb")]
     rows = sorted(found, key=lambda row: (row["characters"], row["megabytes"]))
@@ -50,19 +54,25 @@ def memory() -> list[str]:
     lines += [
         "From a CSV to a verdict: MB of anonymous memory of all processes together (the run, its children, two ranks",
         "with their agent and forkserver, the scorer) at most in every step. Files that are mapped are not among it.",
-        "The first row is a delivery of 1 MB: what the processes take by themselves.",
+        "The first row is a delivery of 1 MB: what the processes take by themselves. Where a limit is told, the group",
+        "could not have more (what is above is killed), files that are read and mapped among it.",
         "",
-        "| MB | rows | characters a row | most | in | read, check, sort | measure | shards | training | scoring |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        f"| MB | limit, MB | rows | characters a row | most | in | {' | '.join(SHORT)} | minutes |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    steps = ("read, check, sort", "measure", "split, shards, preparation", "training", "scoring")
     for number, row in enumerate(rows):
-        of = [(row["first_megabytes"], "", row["first_peaks_mb"])] if not number else []
-        for megabytes, count, peaks in (*of, (row["megabytes"], f"{row['rows']:,}", row["peaks_mb"])):
-            most = max(peaks, key=peaks.get)
-            told = " | ".join(str(peaks[step]) for step in steps)
-            lines.append(f"| {megabytes} | {count} | {row['characters']} | {peaks[most]} | {most} | {told} |")
+        if not number:
+            lines.append(_peaks(row["first_megabytes"], "", "", row["characters"], row["first_peaks_mb"], ""))
+        limit, minutes = row.get("limit_mb"), sum(row["seconds"].values()) / 60
+        told = "" if limit is None else f"{limit:.0f}", f"{row['rows']:,}", row["characters"], row["peaks_mb"]
+        lines.append(_peaks(row["megabytes"], *told, f"{minutes:.0f}"))
     return [*lines, "", about(rows[-1])] if rows else []
+
+
+def _peaks(megabytes: int, limit: str, rows: str, characters: int, peaks: dict[str, float], minutes: str) -> str:
+    most = max(peaks, key=lambda step: peaks[step])
+    told = " | ".join(str(peaks[step]) for step in STEPS)
+    return f"| {megabytes} | {limit} | {rows} | {characters} | {peaks[most]} | {most} | {told} | {minutes} |"
 
 
 def dataset() -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rows import about, newest, table
 
 
@@ -17,7 +19,25 @@ def serving() -> list[str]:
         cells.append([row["model"], row["at_once"], *costs, f"{ours['per_s']:,.0f}", *times])
     names = "model | requests under way | CPU ms | limit, CPU ms | ratio | answers/s | p50, ms | p99, ms"
     lines += table(names, cells)
+    lines += beside_peers([row for row in rows if len(row["sides"]) > 2])
     return [*lines, "", about(rows[-1])] if rows else []
+
+
+def beside_peers(rows: list[dict[str, Any]]) -> list[str]:
+    """CPU time, rate and tail of every server of that run, by the number of requests under way."""
+    if not rows:
+        return []
+    lines = [
+        "",
+        "The MLP beside other servers, in turns in one run: CPU of all processes of a server, ms by the answer;",
+    ]
+    lines += ["answers a second; p99, ms. `benchmarks/serving_peers.py` says how each is asked."]
+    cells = []
+    for name in rows[0]["sides"]:
+        sides = [row["sides"][name] for row in rows]
+        told = [f"{side['cpu_ms']:.2f}, {side['per_s']:,.0f}, {side['p99_ms']:.1f}" for side in sides]
+        cells.append([name, *told])
+    return [*lines, *table("server | " + " | ".join(f"{row['at_once']} under way" for row in rows), cells)]
 
 
 def inference_log() -> list[str]:

@@ -58,12 +58,12 @@ def compare(
 
 def show(compared: Compared, page: str | None) -> None:
     """Tables in the terminal."""
+    from mlratchet.flows.cli.output import table_console
     from mlratchet.models.comparison.page import overall
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = table_console(soft_wrap=True)
     found = compared.comparison
     a, b = compared.a["version"], compared.b["version"]
     console.print(f"[bold]{compared.name}[/]: version {a} (A) and version {b} (B)")
@@ -163,11 +163,11 @@ def backtest(
 
 def show_backtest(found: Backtest, pipeline: str) -> None:
     """A table in the terminal."""
-    from rich.console import Console
+    from mlratchet.flows.cli.output import table_console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = table_console(soft_wrap=True)
     table = Table(title=f"{pipeline}: under this policy")
     for column in ("version", "registered", "against", "verdict", "in fact"):
         table.add_column(column, no_wrap=True)

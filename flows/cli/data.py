@@ -96,13 +96,13 @@ def _write(file: Path, page: str) -> None:
 
 def show_profile(pipeline: str, profile: DataProfile) -> None:
     """In the terminal."""
+    from mlratchet.flows.cli.output import table_console
     from mlratchet.models.printable import plain
     from rich import box
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(highlight=False, soft_wrap=False)
+    console = table_console()
     rows = sum(profile.rows.values())
     console.print(f"[bold]{escape(pipeline)}[/]: dataset {profile.dataset_id[:12]}, {rows:,} rows")
     if profile.reading:
@@ -152,13 +152,13 @@ def _range(one: FieldProfile, side: SideOfField) -> str:
 
 def show_difference(pipeline: str, found: DataDifference) -> None:
     """In the terminal."""
+    from mlratchet.flows.cli.output import table_console
     from mlratchet.models.printable import plain
     from rich import box
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = table_console()
     before, after = sum(found.rows_before.values()), sum(found.rows_after.values())
     console.print(f"[bold]{escape(pipeline)}[/]: {found.a[:12]} ({before:,} rows) -> {found.b[:12]} ({after:,} rows)")
     console.print(

@@ -59,6 +59,8 @@ def demo_loop(*, pipeline: str, drift: str, seed: int) -> None:
     world = world_of(pipeline)
     story, began = DemoStory(console=Console(highlight=False, soft_wrap=True)), time.time()
     adapters = open_adapters()
+    if drift != "none":
+        refuse_to_play_again(adapters, pipeline)
     story.act("1/6 A first version")
     rows = world.rows(ROWS, changed=False, seed=seed + 50)
     traffic = Traffic(adapters, world.name, rows, seed=seed)
@@ -83,6 +85,16 @@ def world_of(pipeline: str) -> LoopWorld:
     if pipeline not in WORLDS:
         raise ConfigurationError(f"--pipeline {pipeline}: with --loop expected {' or '.join(WORLDS)}")
     return WORLDS[pipeline]
+
+
+def refuse_to_play_again(adapters: Adapters, pipeline: str) -> None:
+    """Raises ``ConfigurationError`` where there is a champion: it may have learned what the drift would bring."""
+    head = adapters.ledger.head(pipeline)
+    if head is not None:
+        raise ConfigurationError(
+            f"the loop was played here already: {pipeline} has version {head.version}, which may know what changes; "
+            "`--drift none` goes on with it, and RATCHET_HOME=another-folder (after `ratchet down`) begins anew"
+        )
 
 
 def finish(adapters: Adapters, pipeline: str, story: DemoStory, began: float) -> None:

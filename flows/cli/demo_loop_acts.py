@@ -15,9 +15,9 @@ from mlratchet.tasks.wiring import Adapters
 
 FIRST, SECOND, THIRD, FOURTH = "2026-11-01", "2026-11-20", "2026-11-21", "2026-11-22"  # days of deliveries
 LOOK_S = 2.0  # between two looks of the monitor
-QUIET_S = 20.0  # of traffic before anything changes
-PATIENCE_S = 150.0  # for an alarm, a run or a way back; idle cores need a fifth of it
-CANARY_PATIENCE_S = 300.0
+QUIET_WINDOWS, MORE_WINDOWS = 1, 4  # measured before anything changes, and where nothing does
+PATIENCE_S = 600.0  # for an alarm, a run or a way back; idle cores need a tenth of it
+CANARY_PATIENCE_S = 900.0
 
 
 class Storyteller(Protocol):
@@ -57,13 +57,24 @@ class LoopDemo:
     def is_quiet(self, began: float) -> None:
         """Nothing changes, and nothing is said."""
         self.story.act("2/6 Traffic as it was trained on")
-        self.watch_for(lambda: None, QUIET_S)
+        self.measures(QUIET_WINDOWS, since_s=began)
         self.story.expect(not self.alarms_since(began), "nothing changed, and no alarm sounds")
 
     def stays_quiet(self, began: float) -> None:
-        """As long again, and again."""
-        self.watch_for(lambda: None, 2 * QUIET_S)
+        """Window after window."""
+        self.measures(QUIET_WINDOWS + MORE_WINDOWS, since_s=began)
         self.story.expect(not self.alarms_since(began), "still nothing changed, and no alarm sounds")
+
+    def measures(self, windows: int, *, since_s: float) -> None:
+        """Until so many windows are over and were looked at: without one, silence says nothing."""
+        from mlratchet.models.monitoring.window import windows_of
+
+        def measured() -> int:
+            return len(windows_of(self.adapters.store, self.world.name, since_s=since_s))
+
+        self.watch_for(lambda: measured() >= windows or None, PATIENCE_S)
+        self.story.say(f"{measured()} windows of {self.world.name} were measured")
+        self.story.expect(measured() >= windows, f"{windows} windows are measured within {PATIENCE_S:.0f} s")
 
     def drifts_and_is_retrained(self) -> None:
         """What is known of the new rows is delivered; the alarm starts the retrain, which stands its canary."""

@@ -30,7 +30,7 @@ def forget(
     from dataclasses import asdict
 
     from mlratchet.flows.cli.output import emit
-    from mlratchet.models.erasure.plan import ErasureBuckets
+    from mlratchet.models.erasure.parts import ErasureBuckets
     from mlratchet.models.pipeline.store import load_pipeline
     from mlratchet.tasks.actions.forget import ForgetIn, forget_person
     from mlratchet.tasks.wiring import deployed_revision, open_adapters
@@ -39,7 +39,10 @@ def forget(
     spec = load_pipeline(adapters.store, deployed_revision(adapters, name))
     raw = adapters.bucket(spec.source.bucket) if spec.source.bucket else adapters.raw
     where = ForgetIn(
-        buckets=ErasureBuckets(store=adapters.store, raw=raw, uploads=adapters.bucket(adapters.settings.mlflow_bucket)),
+        buckets=ErasureBuckets(
+            store=adapters.store, raw=raw, uploads=adapters.bucket(adapters.settings.mlflow_bucket),
+            open_bucket=adapters.bucket,
+        ),
         keys=adapters.keys, home=adapters.settings.home, champion=adapters.ledger.head(name),
     )  # fmt: skip
     found = forget_person(where, spec, key, field=field, dry_run=dry_run)

@@ -125,16 +125,16 @@ def _look(
 
 def show_story(story: Story) -> None:
     """In the terminal."""
+    from mlratchet.flows.cli.output import table_console
     from mlratchet.models.moments import utc
     from mlratchet.models.printable import plain
     from rich import box
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = table_console()
     if not story.windows and not story.findings:
-        console.print(f"{escape(story.pipeline)}: no window has ended yet; `ratchet top` shows who serves", style="dim")
+        console.print(f"{escape(story.pipeline)}: no window has ended yet; `ratchet ls` shows who serves", style="dim")
         return
     metric = story.reference.promises[0].metric if story.reference and story.reference.promises else ""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -158,10 +158,10 @@ def show_story(story: Story) -> None:
 
 def show_stretches(stretches: Sequence[MergedWindows]) -> None:
     """Windows together, with what drifted most over all of their rows."""
+    from mlratchet.flows.cli.output import table_console
     from mlratchet.models.moments import utc
     from mlratchet.models.printable import plain
     from rich import box
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -179,7 +179,7 @@ def show_stretches(stretches: Sequence[MergedWindows]) -> None:
             f"{utc(one.from_s)} to {utc(one.to_s)}", str(one.windows), f"{one.counts['rows']:,}",
             f"{one.counts['labelled']:,}", f"{one.counts['errors']:,}", escape(plain("; ".join(drifts) or "-")),
         )  # fmt: skip
-    Console(highlight=False).print(table)
+    table_console().print(table)
 
 
 def _told(figure: Figure | None) -> str:

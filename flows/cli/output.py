@@ -13,6 +13,8 @@ from mlratchet.models.printable import plain
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+PIPED_WIDTH = 140  # characters of a line of a table that nobody looks at in a terminal
+
 
 def emit(value: Any, lines: Sequence[str], *, as_json: bool) -> None:
     """Print `value` as JSON, or `lines`."""
@@ -26,6 +28,12 @@ def emit(value: Any, lines: Sequence[str], *, as_json: bool) -> None:
 def tell_left_out(what: str) -> None:
     """On stderr, so that what a script reads stays JSON."""
     typer.echo(f"{what} left out; --all shows everything", err=True)
+
+
+def table_console(*, soft_wrap: bool = False) -> Console:
+    """On stdout, for tables: as wide as the terminal; piped, as wide as they are in most terminals of today, so that
+    no cell is broken into two lines."""
+    return Console(highlight=False, soft_wrap=soft_wrap, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 
 
 @contextmanager

@@ -46,11 +46,11 @@ def power(
 
 def show(found: Power) -> None:
     """A table in the terminal."""
-    from rich.console import Console
+    from mlratchet.flows.cli.output import table_console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = table_console(soft_wrap=True)
     console.print(
         f"[bold]{escape(found.pipeline)}[/] version {found.version}, from {found.rows:,} test rows: at most "
         f"{found.false_alarms_per_year:g} false alarm(s) a year over {found.streams} streams"

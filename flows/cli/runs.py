@@ -6,9 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from mlratchet.infra.serving.client import TableWriting
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
@@ -244,18 +247,36 @@ def predict(
     files: Annotated[list[Path], typer.Argument(help="CSV files with rows, pictures, JSON files with one row.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Ask the served champion."""
+    """Ask the served champion.
+
+    Rows of CSV files are read as the pipeline file says that its tables are written: encoding, delimiter, decimal mark.
+    """
     from mlratchet.flows.cli.output import emit
     from mlratchet.infra.serving.client import predict_files
     from mlratchet.infra.serving.local import LocalServers
     from mlratchet.infra.settings import load_settings
 
     servers = LocalServers(load_settings().home)
-    answer = predict_files(servers.url(pipeline), pipeline, files, withdrawn=servers.withdrawn(pipeline))
+    answer = predict_files(
+        servers.url(pipeline), pipeline, files, withdrawn=servers.withdrawn(pipeline), tables=_tables_of(pipeline)
+    )
     lines = []
     for place, prediction in zip(answer["instances"], answer["predictions"], strict=True):
         lines.append(f"{place}: {answer_in_words(prediction)}  [version {answer['version']}]")
     emit(answer, lines, as_json=as_json)
+
+
+def _tables_of(pipeline: str) -> TableWriting | None:
+    """As the pipeline's file says; None where there is none here, or it cannot be read: that is not what was asked."""
+    from mlratchet.infra.serving.client import TableWriting
+    from mlratchet.infra.settings import pipelines_folder
+    from mlratchet.models.errors import ConfigurationError
+    from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline
+
+    try:
+        return TableWriting.of(read_pipeline(find_pipeline(pipelines_folder(), pipeline)))
+    except ConfigurationError:
+        return None
 
 
 def answer_in_words(prediction: Mapping[str, Any]) -> str:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from mlratchet.models.drafting.text_tables import Written
+
+Encoding = Literal["utf-8", "utf-16", "utf-16-le", "utf-16-be", "latin-1", "cp1252"]  # as `source.encoding` has them
+Delimiter = Literal[",", ";", "|", "tab"]
+Quotes = Literal["cells", "none"]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 DataArgument = Annotated[list[Path], typer.Argument(help="Files or folders on this machine.")]
@@ -16,6 +23,14 @@ HeaderOption = Annotated[
         metavar="NAME,NAME,...",
         help="The columns of a delimited file whose first line is a row already; `first`: that line has their names.",
     ),
+]
+EncodingOption = Annotated[
+    Encoding | None, typer.Option(help="How a delimited file is written, where it is neither UTF-8 nor marked.")
+]
+DelimiterOption = Annotated[Delimiter | None, typer.Option(help="What stands between two cells; else found out.")]
+QuotesOption = Annotated[
+    Quotes | None,
+    typer.Option(help="`cells`: a quote opens a cell, line breaks and all; `none`: it is a character like any other."),
 ]
 schema = typer.Typer(help="What an example holds: fields, kinds, bounds, label.", no_args_is_help=True)
 
@@ -31,6 +46,9 @@ def init(
         typer.Option(metavar="QUERY", help="The label is a relevance: rows of one QUERY are put in order by it."),
     ] = None,
     header: HeaderOption = None,
+    encoding: EncodingOption = None,
+    delimiter: DelimiterOption = None,
+    quotes: QuotesOption = None,
     name: Annotated[str | None, typer.Option(help="Of the pipeline; else that of the first file.")] = None,
     out: Annotated[Path | None, typer.Option(help="The file to write; else in the folder of pipelines.")] = None,
     as_json: JsonOption = False,
@@ -46,7 +64,9 @@ def init(
     from mlratchet.models.drafting.draft import draft
     from mlratchet.models.errors import ConfigurationError
 
-    drafted = draft(data, labels=label or (), name=name, rank=rank, header=_names(header))
+    drafted = draft(
+        data, labels=label or (), name=name, rank=rank, written=_written(header, encoding, delimiter, quotes)
+    )
     file = out or pipelines_folder() / f"{drafted.name}.yaml"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -58,8 +78,12 @@ def init(
         ) from error
     except OSError as error:
         raise ConfigurationError(f"{file}: cannot be written: {error}") from error
-    sources = " ".join(str(path) for path in data)
-    steps = [f"ratchet validate {file}", f"ratchet upload {drafted.name} {sources}", f"ratchet run {drafted.name}"]
+    sources = shlex.join(str(path) for path in data)
+    steps = [
+        f"ratchet validate {shlex.quote(str(file))}",
+        f"ratchet upload {drafted.name} {sources}",
+        f"ratchet run {drafted.name}",
+    ]
     lines = [f"{file}: written", *(f"note: {note}" for note in drafted.notes), "next:", *(f"  {one}" for one in steps)]
     report = {"pipeline": drafted.name, "file": str(file), "notes": list(drafted.notes), "next": steps}
     emit(report, lines, as_json=as_json)
@@ -70,6 +94,9 @@ def show(
     what: Annotated[str, typer.Argument(help="A pipeline, or a file or folder of data to look at.")],
     label: Annotated[str | None, typer.Option(help="Of data: the column that is learnt.")] = None,
     header: HeaderOption = None,
+    encoding: EncodingOption = None,
+    delimiter: DelimiterOption = None,
+    quotes: QuotesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the schema of a pipeline, or the one that is proposed for data, a reason behind every field."""
@@ -82,7 +109,7 @@ def show(
         found = _schema_of(what)
         emit(found.model_dump(mode="json", exclude_defaults=True), [schema_text(found).rstrip()], as_json=as_json)
         return
-    proposal = infer(look_at([Path(what)], header=_names(header)).table, label=label)
+    proposal = infer(look_at([Path(what)], written=_written(header, encoding, delimiter, quotes)).table, label=label)
     document = {
         "schema": proposal.schema.model_dump(mode="json", exclude_defaults=True),
         "reasons": dict(proposal.reasons),
@@ -107,8 +134,8 @@ def diff(
     from mlratchet.models.errors import DataError
     from mlratchet.models.schema.change import difference
 
-    expected, header = _schema_of(pipeline), _header_of(pipeline)
-    delivery = look_at(data, header=header)
+    expected = _schema_of(pipeline)
+    delivery = look_at(data, written=_declared(pipeline))
     found = difference(expected, delivery.table)
     width = max((len(one.effect) for one in found.changes), default=0)
     lines = [f"{one.effect:{width}}  {one.field!r}: {one.words}" for one in found.changes]
@@ -125,21 +152,24 @@ def diff(
         raise typer.Exit(DataError.exit_code)
 
 
-def _names(header: str | None) -> list[str] | None:
-    """Of the option; empty: the first line has them."""
-    if header is None:
-        return None
-    return [] if header == "first" else [name.strip() for name in header.split(",")]
+def _written(
+    header: str | None, encoding: Encoding | None, delimiter: Delimiter | None, quotes: Quotes | None
+) -> Written:
+    """Of the options; a header of no names: the first line has them."""
+    from mlratchet.models.drafting.text_tables import Written
+    from mlratchet.models.sources.delimited import Dialect
+
+    names = None if header is None else [] if header == "first" else [name.strip() for name in header.split(",")]
+    dialect = Dialect(delimiter="\t" if delimiter == "tab" else delimiter, quotes=quotes)
+    return Written(header=names, encoding=encoding, dialect=dialect)
 
 
-def _header_of(pipeline: str) -> Sequence[str] | None:
+def _declared(pipeline: str) -> Written:
     from mlratchet.infra.settings import pipelines_folder
+    from mlratchet.models.drafting.text_tables import Written
     from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline
 
-    declared: Sequence[str] | None = getattr(
-        read_pipeline(find_pipeline(pipelines_folder(), pipeline)).source, "header", None
-    )
-    return declared
+    return Written.of_source(read_pipeline(find_pipeline(pipelines_folder(), pipeline)).source)
 
 
 def _schema_of(pipeline: str) -> Any:

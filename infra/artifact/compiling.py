@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from mlratchet.infra.artifact.converted import difference, example_of
 from mlratchet.infra.artifact.exported import load_exported
-from mlratchet.infra.artifact.program_archive import refuse_other_than_tensors
 from mlratchet.infra.settings import forbid_pickle
 from mlratchet.models.artifact.files import PROGRAM
 from mlratchet.models.artifact.signature import Signature
@@ -24,6 +23,7 @@ from mlratchet.models.artifact.tried_inputs import tried_inputs
 from mlratchet.models.ports.children import Workplace
 from mlratchet.models.tensors.batch import Model
 from mlratchet.models.tensors.checked_once import compiled_of
+from mlratchet.models.tensors.program_archive import refuse_other_than_tensors
 from safetensors.numpy import save
 
 COMPILE = f"{__name__}:compile_away"

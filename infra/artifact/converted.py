@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from mlratchet.infra.artifact.exported import load_program
-from mlratchet.infra.artifact.program_archive import refuse_other_than_tensors
 from mlratchet.infra.child.handed_back import read_handed_back
 from mlratchet.infra.machine.temporary import temporary_folder
 from mlratchet.infra.settings import forbid_pickle
@@ -28,6 +27,7 @@ from mlratchet.models.ports.children import Workplace, children
 from mlratchet.models.serving.schema import rows_of
 from mlratchet.models.tensors.batch import Batch, ByName, Model, batch_of
 from mlratchet.models.tensors.named import Inputs
+from mlratchet.models.tensors.program_archive import refuse_other_than_tensors
 
 CONVERT, CONVERT_S = f"{__name__}:convert", 1800.0
 MADE = "made"  # the file in the scratch

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mlratchet.infra.artifact.program_archive import refuse_other_than_tensors
 from mlratchet.infra.settings import forbid_pickle
 from mlratchet.models.artifact.files import PROGRAM
 from mlratchet.models.errors import ConfigurationError, RatchetError, SecurityError
@@ -19,6 +18,7 @@ from mlratchet.models.evaluation.away import ModelAway
 from mlratchet.models.ports.children import Workplace
 from mlratchet.models.tensors.batch import Model, program_model
 from mlratchet.models.tensors.checked_once import checked_once
+from mlratchet.models.tensors.program_archive import refuse_other_than_tensors
 
 NEVER = ("code", "data/model.pth", "data/pickle_module_info.txt")
 """What MLflow's own loader would import or unpickle, and we load nothing beside."""

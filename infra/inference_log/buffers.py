@@ -13,8 +13,10 @@ from mlratchet.models.inference_log.filing import files_of
 from mlratchet.models.inference_log.reading import together
 from mlratchet.models.inference_log.rows import LogRows
 
-SETTLE_S = 35.0  # after a request came its row is here, or it took longer than a body may take to arrive
+READ_S = 30.0  # that a request may take to arrive, until a server has said so
+ANSWER_S = 5.0  # later its row is here, or answering took longer
 MOST_BYTES = 64_000_000  # of rows in memory: a file is written then, whatever the time
+MOST_OVER = 4096  # server processes whose end is remembered
 FOR_ALL = 0.9  # of the spool: beyond it only rows of errors are kept
 FIRST_ERROR = 400  # status of HTTP
 
@@ -23,11 +25,12 @@ class Buffer:
     """The rows of one chain that no file holds yet."""
 
     def __init__(self, pipeline: str, holds: Holds, spool: LogSpool, servers: dict[str, Stretch]) -> None:
-        """`servers`: up to where the log has the answers of each server process that did not end, as far as is known
-        from before."""
+        """`servers`: up to where the log has the answers of each server process, as far as is known from before."""
         self.pipeline, self.holds, self._spool = pipeline, holds, spool
         self.config = LogConfig()
-        self.servers = dict(servers)
+        self._read_s: float | None = None
+        self.servers = {name: one for name, one in servers.items() if not one.ended}
+        self._over = {name: one for name, one in servers.items() if one.ended}  # and in a file: it may say so again
         self.tables: list[pa.Table] = []
         self.media: dict[str, bytes] = {}
         self.rows = self.bytes = 0
@@ -36,10 +39,24 @@ class Buffer:
         self.lost = 0  # since this process started
         self.first_s: float | None = None  # by the monotonic clock: when the first of what waits came
 
+    def plan(self, config: LogConfig, read_s: float) -> None:
+        """As a server has it from now on. `read_s`: seconds that a request may take to arrive; the longest that was
+        ever said holds, because of requests that began under it and of servers that still live by it."""
+        self.config = config
+        self._read_s = max(read_s, self._read_s or 0.0)
+
+    @property
+    def settle_s(self) -> float:
+        """So long after a request began its row is here."""
+        return (READ_S if self._read_s is None else self._read_s) + ANSWER_S
+
     def arrived(self, server: str, last: int, count: int, now_s: float) -> bool:
         """Of a frame with `count` answers up to number `last`: what is missing before it is counted. False for a frame
         that was here before."""
-        known = self.servers.get(server, Stretch(last=0))
+        over = self._over.get(server)
+        if over is not None and last <= over.last:
+            return False
+        known = self.servers.get(server) or over or Stretch(last=0)
         if last < known.last or (last == known.last and count):
             return False
         missing = max(0, last - known.last - count)
@@ -82,7 +99,7 @@ class Buffer:
         if not whole:
             table = self._errors(table)
         told = FileFacts(
-            version=0, rows=0, first_s=wall_s, last_s=wall_s, settled_s=wall_s - SETTLE_S, dropped=self.dropped,
+            version=0, rows=0, first_s=wall_s, last_s=wall_s, settled_s=wall_s - self.settle_s, dropped=self.dropped,
             unclosed=self.unclosed, servers=self.servers,
         )  # fmt: skip
         if table.num_rows or self.dropped or self.unclosed:
@@ -91,6 +108,8 @@ class Buffer:
                     self._spool.put(self.pipeline, self.holds, data, None, digest)
             for data, facts in files_of(table, self.holds, told=told):
                 self._spool.put(self.pipeline, self.holds, data, facts, digest_bytes(data) if data else "")
+        over = {name: one for name, one in self.servers.items() if one.ended}
+        self._over = dict(list({**self._over, **over}.items())[-MOST_OVER:])
         self.servers = {name: one for name, one in self.servers.items() if not one.ended}
         self._empty()
         self.dropped = self.unclosed = 0

@@ -50,9 +50,11 @@ LAST_WORDS_S = 5.0  # of a server that ends
 class PipelineLog:
     """The log of one pipeline: the `LogSink` and observer of its endpoint. Thread-safe."""
 
-    def __init__(self, pipeline: str, config: LogConfig, schema_of: SchemaOf, wake: threading.Event) -> None:
+    def __init__(
+        self, pipeline: str, config: LogConfig, schema_of: SchemaOf, wake: threading.Event, *, read_s: float
+    ) -> None:
         self.pipeline = pipeline
-        self._config, self._schema_of, self._wake = config, schema_of, wake
+        self._config, self._schema_of, self._wake, self._read_s = config, schema_of, wake, read_s
         self._lock = threading.Lock()
         self._answers: deque[tuple[int, AnsweredRequest, int]] = deque()  # number, answer, bytes
         self._labels: deque[tuple[int, Sequence[Any]]] = deque()
@@ -64,9 +66,9 @@ class PipelineLog:
         self.dropped = 0
         self.writer: dict[str, Any] = {}  # what the writer says of this pipeline
 
-    def change(self, config: LogConfig, schema_of: SchemaOf) -> None:
+    def change(self, config: LogConfig, schema_of: SchemaOf, *, read_s: float) -> None:
         """What is offered from now on is logged so."""
-        self._config, self._schema_of, self._known = config, schema_of, {}
+        self._config, self._schema_of, self._known, self._read_s = config, schema_of, {}, read_s
 
     def answered(self, answered: AnsweredRequest) -> None:
         """As an endpoint tells it."""
@@ -154,7 +156,8 @@ class PipelineLog:
         """How answers of a version are logged."""
         if version not in self._known:
             self._known[version] = self._schema_of(version) if version else None
-        return plan_frame(self.pipeline, version, self._known[version], self._config.model_dump_json())
+        schema, log = self._known[version], self._config.model_dump_json()
+        return plan_frame(self.pipeline, version, schema, log, read_s=self._read_s)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -208,14 +211,14 @@ class LogClient:
         self._last_words_s = LAST_WORDS_S
         self._thread = threading.Thread(target=self._run, name="inference-log", daemon=True)
 
-    def take_up(self, pipeline: str, config: LogConfig, schema_of: SchemaOf) -> PipelineLog:
+    def take_up(self, pipeline: str, config: LogConfig, schema_of: SchemaOf, *, read_s: float) -> PipelineLog:
         """The log of a pipeline that is served from now on, or in another way: its numbers go on, as long as this
-        process lives."""
+        process lives. `read_s`: seconds that a request may take to arrive."""
         log = self._logs.get(pipeline)
         if log is None:
-            log = self._logs[pipeline] = PipelineLog(pipeline, config, schema_of, self._wake)
+            log = self._logs[pipeline] = PipelineLog(pipeline, config, schema_of, self._wake, read_s=read_s)
         else:
-            log.change(config, schema_of)
+            log.change(config, schema_of, read_s=read_s)
         self._planned = {told for told in self._planned if told[0] != pipeline}
         return log
 

@@ -223,10 +223,11 @@ def spooled_servers(spool: LogSpool) -> dict[tuple[str, Holds], dict[str, Stretc
 def known_servers(
     heads: Heads, spooled: Mapping[tuple[str, Holds], Mapping[str, Stretch]], pipeline: str, holds: Holds
 ) -> dict[str, Stretch]:
-    """Up to where a chain has the answers of each server, by its newest record and what waits on the disk."""
+    """Up to where a chain has the answers of each server, by its newest record and what waits on the disk; also of those
+    that ended."""
     head = heads.read(pipeline, holds)
     known = dict(head.servers) if head is not None else {}
-    return {name: one for name, one in {**known, **spooled.get((pipeline, holds), {})}.items() if not one.ended}
+    return {**known, **spooled.get((pipeline, holds), {})}
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,13 @@ class LogSpool:
 
     def _said(self, number: int) -> Path:
         return self._folder / f"{number:012d}{SUFFIX}"
+
+
+def waiting_files(folder: Path) -> Iterator[tuple[Path, str]]:
+    """For another process: the data of each file that waits, and of which pipeline. Nothing is changed."""
+    for file in sorted(folder.glob(f"*{SUFFIX}")):
+        with suppress(OSError, ValueError, KeyError):  # sent, or not yet whole
+            yield file.with_suffix(".data"), json.loads(file.read_text())["pipeline"]
 
 
 def facts_to_json(facts: FileFacts) -> dict[str, Any]:

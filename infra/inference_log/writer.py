@@ -86,10 +86,10 @@ class LogWriter:
 
     def _plan(self, pipeline: str, said: dict[str, Any]) -> None:
         schema = Schema.model_validate_json(said["schema"]) if said["schema"] is not None else None
-        config = LogConfig.model_validate_json(said["log"])
+        config, read_s = LogConfig.model_validate_json(said["log"]), float(said["read_s"])
         self._plans[pipeline, int(said["v"])] = LogPlan(schema=schema, config=config, secret=self._secret)
         for holds in HOLDS:
-            self._buffer(pipeline, holds).config = config
+            self._buffer(pipeline, holds).plan(config, read_s)
 
     def _answers(self, server: str, pipeline: str, said: dict[str, Any], numbers: memoryview, now_s: float) -> None:
         buffer = self._buffer(pipeline, "answers")

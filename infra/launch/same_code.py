@@ -6,7 +6,7 @@ from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.identity.difference import differences
 from mlratchet.models.identity.product import code_of_training
 from mlratchet.models.training.job import TrainJob
-from mlratchet.models.workloads.loading import workload_source
+from mlratchet.models.workloads.loading import load_workload, workload_source
 
 SHOWN = 6  # phrases of a line
 
@@ -19,7 +19,8 @@ def refuse_other_code(job: TrainJob) -> None:
     meet = job.rendezvous
     if meet is None or meet.first or not job.code:
         return
-    ours = code_of_training(workload_source(job.workload.use), job.train.optimizer.factory)
+    workload = load_workload(job.workload.use, dict(job.workload.parameters))
+    ours = code_of_training(workload_source(job.workload.use, workload.task), job.train.optimizer.factory)
     found = differences({"code": job.code}, {"code": ours}, ratchet="trains")
     if found:
         more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""

@@ -7,13 +7,15 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 from mlratchet.models.errors import ConfigurationError, DataError, InfrastructureError
+from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.schema.numbers import Mark, read_number
 from mlratchet.models.serving.config import MOST_BYTES, ServingConfig
 from mlratchet.models.serving.reading.written_numbers import written_number
 from mlratchet.models.sources.csv import SUFFIXES
@@ -34,12 +36,18 @@ class TooLargeError(DataError):
 
 
 def predict_files(
-    url: str | None, pipeline: str, files: Sequence[Path], *, withdrawn: str | None = None
+    url: str | None,
+    pipeline: str,
+    files: Sequence[Path],
+    *,
+    withdrawn: str | None = None,
+    tables: TableWriting | None = None,
 ) -> dict[str, Any]:
     """The predictions of the server at `url` for all that the files hold, with the names of the instances.
 
-    `withdrawn`: how a person took the pipeline out of service. Raises ``DataError`` for a 4xx and a file that holds no
-    instance, and ``ConfigurationError`` where there is no server.
+    `tables`: how tables are written, where a pipeline file says it. `withdrawn`: how a person took the pipeline out of
+    service. Raises ``DataError`` for a 4xx and a file that holds no instance, and ``ConfigurationError`` where there is
+    no server.
     """
     if withdrawn is not None:
         raise ConfigurationError(f"{pipeline} is {withdrawn}; {way_back(pipeline)}")
@@ -47,7 +55,7 @@ def predict_files(
         raise ConfigurationError(f"no server for {pipeline!r}; `ratchet run {pipeline}` promotes and deploys one")
     with httpx.Client(base_url=url, timeout=TIMEOUT_S) as client:
         described = asked(client, pipeline, "GET", "/openapi.json")
-        takes = takes_of(described)
+        takes = replace(takes_of(described), written=tables or TableWriting())
         instances = [one for file in files for one in instances_of(file, takes)]
         predictions: list[Any] = []
         answer: dict[str, Any] = {}
@@ -125,12 +133,39 @@ def asked(client: httpx.Client, pipeline: str, method: str, path: str, body: byt
 
 
 @dataclass(frozen=True, kw_only=True)
+class TableWriting:
+    """How the tables of a pipeline are written, as far as its file says; else UTF-8, a line of names and decimal
+    points."""
+
+    encoding: str = "utf-8-sig"
+    delimiter: str | None = None  # None: as most names of columns are found
+    header: tuple[str, ...] = ()
+    decimals: Mapping[str, Mark] = field(default_factory=dict)  # by column
+    decimal: Mark | None = None  # of every other column; None: a point
+
+    @classmethod
+    def of(cls, spec: PipelineSpec) -> TableWriting:
+        """As a pipeline file declares it: what a delivery may be, a client's file may be, too."""
+        source, schema = spec.source, spec.example_schema
+        fields = schema.fields if schema is not None else {}
+        said: Mapping[str, Mark] | Mark | None = getattr(source, "decimal", None)
+        marks: dict[str, Mark] = dict(said) if isinstance(said, Mapping) else {}
+        marks |= {name: one.decimal for name, one in fields.items() if one.decimal}
+        return cls(
+            encoding=getattr(source, "encoding", None) or "utf-8-sig", delimiter=getattr(source, "delimiter", None),
+            header=tuple(getattr(source, "header", None) or ()), decimals=marks,
+            decimal=None if isinstance(said, Mapping) else said,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
 class Takes:
     """What a server takes of files, as it describes itself."""
 
     columns: tuple[str, ...] = ()  # of a table; empty where it takes none
     words: frozenset[str] = frozenset()  # columns whose cells are no numbers
     file: str | None = None  # the field of a picture or sound; None: there are several, or none
+    written: TableWriting = field(default_factory=TableWriting)
 
 
 def takes_of(described: dict[str, Any]) -> Takes:
@@ -183,19 +218,21 @@ def instances_of(file: Path, takes: Takes) -> list[Named]:
 
 def rows_of_table(file: Path, data: bytes, takes: Takes) -> list[Named]:
     """The rows of a CSV file by the model's columns; other columns, as label and id, are left out, and an empty cell
-    is a column that the row lacks. Numbers are read with a decimal point: nothing is guessed; words are as they are."""
-    columns = takes.columns
+    is a column that the row lacks. Numbers have the decimal mark that is declared, else a point: nothing is guessed;
+    words are as they are."""
+    columns, written = takes.columns, takes.written
     if not columns:
         raise DataError(f"{file}: is a table, and this model takes none; see /docs of its server")
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode(written.encoding)
     except UnicodeDecodeError as exc:
-        raise DataError(f"{file}: is not UTF-8 at byte {exc.start}; save it as UTF-8") from exc
+        expected = "UTF-8" if written.encoding == "utf-8-sig" else written.encoding
+        raise DataError(f"{file}: is not {expected} at byte {exc.start}; save it as {expected}") from exc
     header = text.partition("\n")[0]
-    delimiter = max(DELIMITERS, key=lambda one: len(set(cells(header, one)) & set(columns)))
+    delimiter = written.delimiter or max(DELIMITERS, key=lambda one: len(set(cells(header, one)) & set(columns)))
     reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
     found: list[Named] = []
-    names: list[str] = []
+    names: list[str] = list(written.header)
     try:
         for row in reader:
             where = f"{file}:{reader.line_num}"
@@ -206,7 +243,7 @@ def rows_of_table(file: Path, data: bytes, takes: Takes) -> list[Named]:
                     raise DataError(f"{where}: got {len(row)} cells, expected {len(names)}")
                 held = dict(zip(names, map(str.strip, row), strict=True))
                 known = {name: held[name] for name in columns if held.get(name)}
-                found.append((where, {n: c if n in takes.words else number(c, n, where) for n, c in known.items()}))
+                found.append((where, instance_of(known, takes, where)))
     except csv.Error as exc:
         raise DataError(f"{file}:{reader.line_num}: {exc}") from exc
     if not found:
@@ -231,10 +268,19 @@ def finite(text: str) -> float:
     return value
 
 
-def number(cell: str, name: str, where: str) -> int | float:
+def instance_of(held: Mapping[str, str], takes: Takes, where: str) -> dict[str, Any]:
+    """The cells of a row as a request has them."""
+    written = takes.written
+    return {
+        name: cell if name in takes.words else number(cell, name, where, written.decimals.get(name, written.decimal))
+        for name, cell in held.items()
+    }
+
+
+def number(cell: str, name: str, where: str, mark: Mark | None = None) -> int | float:
     """As JSON would say it. Raises ``DataError`` for another way to write one."""
     try:
-        return written_number(cell)
+        return read_number(cell, decimal=mark) if mark == "," else written_number(cell)
     except ValueError as error:
         raise DataError(f"{where}: column {name!r}: {error}") from error
 

@@ -118,7 +118,7 @@ class ServedPipelines:
         shared: dict[str, Any] = {"metrics": self._app.metrics, "reload": served.follower.retry}
         if self._log is None or not config.log.enabled:
             return Endpoint(name, slot, config, **shared)
-        log = self._log.take_up(name, config.log, lambda version: schema_in(slot, version))
+        log = self._log.take_up(name, config.log, lambda version: schema_in(slot, version), read_s=config.read_seconds)
         return Endpoint(name, slot, config, **shared, observer=log, log=log)
 
     def _in_loop(self, what: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> None:

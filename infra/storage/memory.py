@@ -60,18 +60,40 @@ class VersionedMemoryStore(MemoryStore):
 
     def put(self, key: str, data: bytes) -> None:
         """See the port."""
-        held = self._versions.setdefault(check_key(key), {})
-        held[f"v{len(held) + 1}"] = bytes(data)
         super().put(key, data)
+        self._keep(key, data)
+
+    def create(self, key: str, data: bytes | bytearray) -> None:
+        """See the port."""
+        super().create(key, data)
+        self._keep(key, data)
+
+    def replace(self, key: str, data: bytes, *, etag: str) -> None:
+        """See the port."""
+        super().replace(key, data, etag=etag)
+        self._keep(key, data)
+
+    def _keep(self, key: str, data: bytes | bytearray) -> None:
+        held = self._versions.setdefault(key, {})
+        held[f"v{max((int(one[1:]) for one in held), default=0) + 1}"] = bytes(data)
 
     def keeps_versions(self) -> bool:
         """Always."""
         return True
 
-    def list_versions(self, prefix: str = "") -> Iterator[ObjectInfo]:
+    def list_versions(self, prefix: str = "", *, older: bool = False) -> Iterator[ObjectInfo]:
         """See `VersionedStore`."""
-        for info in self.list(prefix):
-            yield replace(info, version=next(reversed(self._versions[info.key])))
+        there = {info.key: info for info in self.list(prefix)}
+        for key in sorted(self._versions):
+            held = list(reversed(self._versions[key])) if key.startswith(prefix) else []
+            if key in there and held:
+                yield replace(there[key], version=held.pop(0))
+            for version in held if older else ():
+                data = self._versions[key][version]
+                etag = hashlib.md5(data, usedforsecurity=False).hexdigest()
+                yield ObjectInfo(
+                    key=key, size_bytes=len(data), etag=etag, modified_s=0.0, version=version, latest=False
+                )
 
     def get_version(self, key: str, version: str, start: int, length: int, *, sha256: str | None = None) -> bytes:
         """See `VersionedStore`."""

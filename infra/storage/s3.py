@@ -316,7 +316,7 @@ class S3Store:
         told = self._call("look at", "", lambda: self._client.get_bucket_versioning(Bucket=self._bucket))
         return bool(told.get("Status") == "Enabled")
 
-    def list_versions(self, prefix: str = "") -> Iterator[ObjectInfo]:
+    def list_versions(self, prefix: str = "", *, older: bool = False) -> Iterator[ObjectInfo]:
         """See `VersionedStore`."""
         more: dict[str, str] = {}
         while True:
@@ -325,7 +325,7 @@ class S3Store:
                 prefix,
                 partial(self._client.list_object_versions, Bucket=self._bucket, Prefix=prefix, **more),
             )
-            yield from (_listed(item) for item in page.get("Versions", []) if item["IsLatest"])
+            yield from (_listed(item) for item in page.get("Versions", []) if older or item["IsLatest"])
             if not page.get("IsTruncated"):
                 return
             more = {"KeyMarker": page["NextKeyMarker"]}
@@ -349,6 +349,7 @@ def _listed(item: Mapping[str, Any]) -> ObjectInfo:
         etag=str(item["ETag"]).strip('"'),
         modified_s=item["LastModified"].timestamp(),
         version=item.get("VersionId", ""),
+        latest=bool(item.get("IsLatest", True)),
     )
 
 

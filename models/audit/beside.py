@@ -23,6 +23,7 @@ from mlratchet.models.identity.signed_records import (
     UnsignedRecord,
 )
 from mlratchet.models.identity.signing import TrustedKeys
+from mlratchet.models.monitoring.window import missing_windows, numbers_in
 from mlratchet.models.pipeline.store import broken_deployments
 from mlratchet.models.ports.reading import side_by_side
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
@@ -53,8 +54,11 @@ def beside(
     keys = list(_records(store, name, promoted_s))
     found: dict[type[Exception] | None, list[str]] = defaultdict(list)
     problems: list[str] = []
+    ours: list[str] = []  # by a key of ours, also one that was revoked since
     for key, error in zip(keys, side_by_side(lambda key: _told(records, key), keys), strict=True):
         kind = type(error) if error is not None else None
+        if kind in (None, RevokedRecord):
+            ours.append(key)
         line = f"{error}" if kind is None or key in str(error) else f"{store.bucket}/{key}: {error}"
         if kind in (ForeignRecord, SecurityError) and set(promoted_s) & set(key.removesuffix(".json").split("/")):
             problems.append(line)
@@ -71,7 +75,8 @@ def beside(
     aside = [
         f"{store.bucket}/{info.key}: was set aside" for place in (ASIDE, ASIDE_OF_LOG) for info in store.list(place)
     ]
-    problems += broken_deployments(records, name) + broken_holds(records, name) + _gaps(store, found[None])
+    problems += broken_deployments(records, name) + broken_holds(records, name) + _gaps(store, ours)
+    problems += missing_windows(records, name, numbers_in(ours, name))
     return problems, notes + _shortened(aside, "more objects aside")
 
 

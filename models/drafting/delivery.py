@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Literal, cast
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from mlratchet.models.drafting.header import looks_like_a_row
+from mlratchet.models.drafting.text_tables import HEADLESS, Sample, Written, delimited, first_bytes
 from mlratchet.models.errors import DataError
 from mlratchet.models.schema.notation import WHERE
 from mlratchet.models.sources.base import Format
 from mlratchet.models.sources.csv import SUFFIXES as TABLES
-from mlratchet.models.sources.delimited import CsvTable, Dialect, Row, UnreadableTableError
 from mlratchet.models.sources.fasta import Fasta, FastaOptions
-from mlratchet.models.sources.headless import below_its_header
 from mlratchet.models.sources.jsonl import Jsonl, JsonlOptions
 from mlratchet.models.sources.pieces import PICTURE, SOUND
 from mlratchet.models.sources.ranged import opening_whole
 from mlratchet.models.sources.record import RawObject, Reject
-from mlratchet.models.sources.text_encoding import as_utf8
+from mlratchet.models.sources.unpacking import bare_name
 from PIL import Image, UnidentifiedImageError
 
-SAMPLE_BYTES = 16 << 20  # of a table's first file: what is proposed says of how many rows it was seen
 SAMPLE_ROWS = 200_000
-HEADER_ROWS = 1_000  # that tell whether the first line is one of them
 SAMPLE_FILES = 200  # pictures that are opened
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 SOUNDS = (".wav", ".flac", ".ogg")
@@ -43,8 +38,7 @@ ENDINGS: dict[Kind, tuple[str, ...]] = {
     "sounds": SOUNDS,
     "letters": LETTERS,
 }
-HEADLESS = "u.data"  # of MovieLens: ratings without a header
-RATINGS = ("user_id", "item_id", "rating", "timestamp")  # which are its columns
+PACKED: tuple[Kind, ...] = ("table", "jsonl")  # which are read packed, too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,12 +63,12 @@ class LocalFiles:
     pictures: Pictures | None = None
     classes: dict[str, int] = field(default_factory=dict)  # files by folder
     label_from: Literal["", "folder", "file"] = ""  # of sequences: where their classes are, if not in descriptions
-    header: tuple[str, ...] = ()  # of tables whose first line is a row
+    written: Written = field(default_factory=Written)  # what was said of tables
+    unreadable: tuple[str, ...] = ()  # why rows are not in the sample
 
 
-def look_at(paths: Sequence[Path], *, header: Sequence[str] | None = None) -> LocalFiles:
-    """`header`: names of the columns of delimited files whose first line is a row; empty: that line has them, however
-    it looks.
+def look_at(paths: Sequence[Path], *, written: Written | None = None) -> LocalFiles:
+    """`written`: how delimited files are.
 
     Raises ``DataError`` for what is not there, for files of no kind that is known, and for a first line of which nobody
     can tell whether it has names.
@@ -95,14 +89,15 @@ def look_at(paths: Sequence[Path], *, header: Sequence[str] | None = None) -> Lo
     if kind in ("pictures", "sounds"):
         return _folders(kind, ours, others)
     label_from, labels = _named_by_places(ours) if kind == "letters" else ("", {})
-    if labels and "label" in _fasta(ours[0][1])[0].column_names:
+    if labels and "label" in _fasta(ours[0][1]).table.column_names:
         label_from, labels = "", {}  # descriptions say it
-    if header is not None and kind != "table":
-        raise DataError(f"--header: {ours[0][1].name} is no delimited text; leave it out")
-    table, whole = _sample(kind, [file for _, file in ours], labels, header)
+    written = written or Written()
+    if kind != "table" and (said := written.options()):
+        raise DataError(f"{said[0]}: {ours[0][1].name} is no delimited text; leave it out")
+    sample = _sample(kind, [file for _, file in ours], labels, written)
     return LocalFiles(
-        kind=kind, files=tuple(file for _, file in ours), table=table, whole=whole, others=others,
-        label_from=label_from, header=tuple(header or ()),
+        kind=kind, files=tuple(file for _, file in ours), table=sample.table, whole=sample.whole, others=others,
+        label_from=label_from, written=written, unreadable=sample.unreadable,
     )  # fmt: skip
 
 
@@ -117,27 +112,30 @@ def _named_by_places(files: list[tuple[Path, Path]]) -> tuple[Literal["", "folde
 
 
 def _is(file: Path, kind: Kind) -> bool:
-    return file.name.lower().endswith(ENDINGS[kind]) or (kind == "table" and file.name == HEADLESS)
+    name = bare_name(file.name) if kind in PACKED else file.name.lower()
+    return name.endswith(ENDINGS[kind]) or (kind == "table" and file.name == HEADLESS)
 
 
-def _sample(
-    kind: Kind, files: list[Path], labels: Mapping[Path, str], header: Sequence[str] | None
-) -> tuple[pa.Table, bool]:
+def _sample(kind: Kind, files: list[Path], labels: Mapping[Path, str], written: Written) -> Sample:
     """`labels`: of every file, where its place says them; then rows of all files are looked at."""
-    readers: dict[str, Callable[[Path], tuple[pa.Table, bool]]] = {
-        "table": partial(_delimited, header=header), "parquet": _parquet, "jsonl": _jsonl, "letters": _fasta,
+    readers: dict[str, Callable[[Path], Sample]] = {
+        "table": partial(delimited, written=written), "parquet": _parquet, "jsonl": _jsonl, "letters": _fasta,
     }  # fmt: skip
     read = readers[kind]
-    tables, whole, rows = [], True, 0
+    tables: list[pa.Table] = []
+    unreadable: list[str] = []
+    whole, rows = True, 0
     for file in files:
         if rows >= SAMPLE_ROWS and not labels:
             whole = False
             break
-        table, all_of_it = read(file)
+        sample = read(file)
+        table = sample.table
         if file in labels:
             table = table.append_column("label", pa.array([labels[file]] * len(table), pa.string()))
         tables.append(table)
-        rows, whole = rows + len(table), whole and all_of_it
+        unreadable += sample.unreadable
+        rows, whole = rows + len(table), whole and sample.whole
     first = tables[0].column_names
     for file, table in zip(files, tables, strict=False):
         if set(table.column_names) != set(first):
@@ -145,98 +143,46 @@ def _sample(
             raise DataError(
                 f"{file}: has other columns than {files[0]}: {', '.join(strange[:5])}; name files of one kind"
             )
-    return pa.concat_tables([table.select(first) for table in tables], promote_options="permissive"), whole
+    joined = pa.concat_tables([table.select(first) for table in tables], promote_options="permissive")
+    return Sample(table=joined, whole=whole, unreadable=tuple(unreadable))
 
 
-def _delimited(file: Path, header: Sequence[str] | None) -> tuple[pa.Table, bool]:
-    size = file.stat().st_size
-    with file.open("rb") as source:
-        data = source.read(SAMPLE_BYTES)
-    if len(data) < size:
-        data = _whole_rows(data)
-    names = RATINGS if file.name == HEADLESS and not header else header
-    try:
-        table = _table_of(data, file.name, names)
-    except UnreadableTableError as error:
-        raise DataError(str(error)) from error
-    rows, bad = [], None
-    for row in table.rows():
-        if isinstance(row, Row):
-            rows.append(row)
-        else:
-            bad = bad or row
-    if not rows:
-        why = f": line {bad.number}: {bad.words}" if bad is not None else ""
-        raise DataError(f"{file}: no row can be used{why}")
-    columns = {name: pa.array([row.values[name] for row in rows], type=pa.string()) for name in table.columns}
-    if names is None:
-        _refuse_row_as_names(file, table.columns, [column[:HEADER_ROWS].to_pylist() for column in columns.values()])
-    return pa.table({**columns, WHERE: pa.array([f"{file.name}:{row.number}" for row in rows])}), len(data) >= size
-
-
-def _table_of(data: bytes, where: str, header: Sequence[str] | None) -> CsvTable:
-    if not header:
-        return CsvTable(data, where)
-    text = as_utf8(cast(BinaryIO, io.BytesIO(data)), RawObject(key=where, size_bytes=len(data), sha256="0" * 64), None)
-    source, dialect = below_its_header(text, header, where, Dialect(), option="--header")
-    return CsvTable(source.read(), where, dialect, skipped=-1)
-
-
-def _refuse_row_as_names(file: Path, names: Sequence[str], columns: Sequence[Sequence[str]]) -> None:
-    words = looks_like_a_row(names, columns)
-    if words:
-        raise DataError(
-            f"{file.name}:1: its first line looks like a row: {words}; say --header NAME,NAME,... ({len(names)} names) "
-            "where the file has no names of its columns, or --header first where these are the names"
-        )
-
-
-def _whole_rows(data: bytes) -> bytes:
-    """Up to the last line end that is no part of a quoted cell."""
-    end = data.rfind(b"\n") + 1
-    for _ in range(1000):
-        if data.count(b'"', 0, end) % 2 == 0:
-            return data[:end]
-        end = data.rfind(b"\n", 0, max(end - 1, 0)) + 1
-    return data[:end]
-
-
-def _parquet(file: Path) -> tuple[pa.Table, bool]:
+def _parquet(file: Path) -> Sample:
     try:
         source = pq.ParquetFile(file)
         batch = next(source.iter_batches(batch_size=SAMPLE_ROWS), None)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{file}: not readable as Parquet: {error}") from error
     table = pa.Table.from_batches([batch]) if batch is not None else source.schema_arrow.empty_table()
-    return _placed(table, file), source.metadata.num_rows <= SAMPLE_ROWS
+    return Sample(table=_placed(table, file), whole=source.metadata.num_rows <= SAMPLE_ROWS)
 
 
-def _jsonl(file: Path) -> tuple[pa.Table, bool]:
+def _jsonl(file: Path) -> Sample:
     """As the format reads it: what is nested is text."""
-    with file.open("rb") as source:
-        data = source.read(SAMPLE_BYTES)
-    whole = len(data) == file.stat().st_size
-    data = data if whole else data[: data.rfind(b"\n") + 1]
-    return _as_read(Jsonl(JsonlOptions(prefix="/")), file, data), whole
+    data, whole = first_bytes(file)
+    return _as_read(Jsonl(JsonlOptions(prefix="/")), file, data if whole else data[: data.rfind(b"\n") + 1], whole)
 
 
-def _fasta(file: Path) -> tuple[pa.Table, bool]:
+def _fasta(file: Path) -> Sample:
     """Without the descriptions: what they tell as name=value are columns."""
-    return _as_read(Fasta(FastaOptions(prefix="/")), file, file.read_bytes()).drop_columns(["description"]), True
+    found = _as_read(Fasta(FastaOptions(prefix="/")), file, file.read_bytes(), whole=True)
+    return replace(found, table=found.table.drop_columns(["description"]))
 
 
-def _as_read(reader: Format, file: Path, data: bytes) -> pa.Table:
+def _as_read(reader: Format, file: Path, data: bytes, whole: bool) -> Sample:
     """The rows that a format gives. Raises ``DataError`` where there is none."""
-    item = RawObject(key=file.name, size_bytes=len(data), sha256="0" * 64)
-    tables, bad = [], None
+    item = RawObject(key=bare_name(file.name), size_bytes=len(data), sha256="0" * 64)
+    tables: list[pa.Table] = []
+    bad: list[str] = []
     for one in reader.tables([item], opening_whole(lambda _item: data)):
         if isinstance(one, Reject):
-            bad = bad or one
+            bad.append(one.reason)
         else:
             tables.append(one.table)
     if not tables:
-        raise DataError(f"{file}: no row can be used{f': {bad.reason}' if bad is not None else ''}")
-    return pa.concat_tables(tables, promote_options="permissive")
+        raise DataError(f"{file}: no row can be used{f': {bad[0]}' if bad else ''}")
+    table = pa.concat_tables(tables, promote_options="permissive")
+    return Sample(table=table, whole=whole, unreadable=tuple(bad))
 
 
 def _placed(table: pa.Table, file: Path) -> pa.Table:

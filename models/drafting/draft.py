@@ -11,6 +11,7 @@ from pathlib import Path
 from mlratchet.models.drafting.delivery import LocalFiles, look_at
 from mlratchet.models.drafting.picture_folder import draft_pictures, require_folders
 from mlratchet.models.drafting.tables import draft_table
+from mlratchet.models.drafting.text_tables import Written
 from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.pipeline.loading import parse_pipeline
 
@@ -33,10 +34,11 @@ def draft(
     labels: Sequence[str] = (),
     name: str | None = None,
     rank: str | None = None,
-    header: Sequence[str] | None = None,
+    written: Written | None = None,
 ) -> Draft:
     """Of files and folders on this machine. `labels`: the column that is learnt, or several that each say yes or no;
-    `rank`: the column whose rows are ranked against each other by the label; `header`: see `look_at`.
+    `rank`: the column whose rows are ranked against each other by the label; `written`: how delimited
+    files are.
 
     Raises ``DataError`` for what cannot be read or learnt from, and ``ConfigurationError`` for a name that no pipeline
     has.
@@ -44,8 +46,11 @@ def draft(
     name = name or name_from(paths[0])
     if not NAME.match(name):
         raise ConfigurationError(f"--name {name!r}: expected small letters, digits and -, a letter first, at most 48")
-    delivery = look_at(paths, header=header)
+    delivery = look_at(paths, written=written)
     text, notes = _drafted(delivery, name, labels, rank)
+    if delivery.unreadable:
+        lost, all_of_them = len(delivery.unreadable), len(delivery.unreadable) + len(delivery.table)
+        notes.append(f"{lost:,} of {all_of_them:,} rows cannot be read and are not looked at: {delivery.unreadable[0]}")
     parse_pipeline(text, where=f"{name}.yaml")
     return Draft(name=name, text=text, notes=tuple(notes))
 

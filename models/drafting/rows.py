@@ -11,12 +11,13 @@ import numpy as np
 import pyarrow as pa
 from mlratchet.models.drafting.baseline import Bar, bar_of_classes, bar_of_numbers, bar_of_shares, margin_of, some_of
 from mlratchet.models.drafting.commented import Commented
-from mlratchet.models.drafting.delivery import HEADLESS, RATINGS, Kind, LocalFiles
+from mlratchet.models.drafting.delivery import Kind, LocalFiles
 from mlratchet.models.drafting.features import features_of
 from mlratchet.models.drafting.ranking import bar_of_ranking, ranked_by
 from mlratchet.models.drafting.schema_text import write_schema
-from mlratchet.models.drafting.sections import SMALL, Size, write_gates, write_header, write_split, write_training
+from mlratchet.models.drafting.sections import SMALL, Size, write_gates, write_split, write_training, write_written
 from mlratchet.models.drafting.several_labels import FEWEST, bars_of_labels, rarest
+from mlratchet.models.drafting.text_tables import HEADLESS, RATINGS
 from mlratchet.models.errors import DataError
 from mlratchet.models.networks.pictures import PICTURES
 from mlratchet.models.preparation.base import tensor_name
@@ -30,7 +31,7 @@ from mlratchet.models.schema.typing import LABEL, typed
 from mlratchet.models.sources.ratings import COLUMNS
 
 FORMATS: Mapping[Kind, tuple[str, str]] = {
-    "table": ("csv", "its delimiter and encoding are found out"),
+    "table": ("csv", "its delimiter is found out"),
     "parquet": ("parquet", "its columns have types of their own"),
     "jsonl": ("jsonl", "a JSON object per line"),
     "letters": ("fasta", "the label stands in a description, as label=value"),
@@ -126,7 +127,7 @@ def _write_source(out: Commented, delivery: LocalFiles, label: Label | None, nam
     out.entry("prefix", f"{name}/", f"`ratchet upload {name} {what}` puts files there", depth=1)
     out.entry("format", form, "" if by_place else why, depth=1)
     if form == "csv":
-        write_header(out, delivery)
+        write_written(out, delivery)
     if by_place:
         out.entry("label_from", delivery.label_from, f"the name of the {delivery.label_from} is the class", depth=1)
     usual = {"fasta": "label", "ratings": "rating"}.get(form)

@@ -55,10 +55,17 @@ class Size:
         return f"{self.rows:,} rows" if self.sure else f"the first {self.rows:,} rows"
 
 
-def write_header(out: Commented, delivery: LocalFiles) -> None:
-    """Of a table without one."""
-    if delivery.header:
-        out.entry("header", list(delivery.header), "the files have no line of names", depth=1)
+def write_written(out: Commented, delivery: LocalFiles) -> None:
+    """What was said of how a table is written; the rest is found out of every file."""
+    written = delivery.written
+    if written.encoding:
+        out.entry("encoding", written.encoding, "of every file: its bytes do not tell", depth=1)
+    if written.dialect.delimiter:
+        out.entry("delimiter", written.dialect.delimiter, "as it was said", depth=1)
+    if written.dialect.quotes:
+        out.entry("quotes", written.dialect.quotes, "as it was said", depth=1)
+    if written.header:
+        out.entry("header", list(written.header), "the files have no line of names", depth=1)
 
 
 def write_split(out: Commented, size: Size) -> None:

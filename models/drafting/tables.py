@@ -15,7 +15,7 @@ from mlratchet.models.drafting.commented import Commented
 from mlratchet.models.drafting.delivery import LocalFiles
 from mlratchet.models.drafting.rows import draft_rows
 from mlratchet.models.drafting.schema_text import write_schema
-from mlratchet.models.drafting.sections import Size, write_gates, write_header, write_split, write_training
+from mlratchet.models.drafting.sections import Size, write_gates, write_split, write_training, write_written
 from mlratchet.models.drafting.several_labels import infer_labels
 from mlratchet.models.errors import DataError
 from mlratchet.models.schema.infer import Proposal, infer
@@ -111,7 +111,7 @@ def _write_source(
     out.section("source")
     out.entry("prefix", f"{name}/", f"`ratchet upload {name} FILE` puts files there", depth=1)
     out.entry("format", "csv", depth=1)
-    write_header(out, delivery)
+    write_written(out, delivery)
     out.entry("label_column", label.name, label.reason, depth=1)
     if schema.id is not None:
         out.entry("id_column", schema.id, "each value once, so it names a row", depth=1)

@@ -2,13 +2,15 @@
 
 Its own is what lies in the user's tree: found on the import path, an editable install included, and neither installed,
 nor of the standard library, nor Ratchet's. Imports are read from the source, wherever they stand (in functions and
-under TYPE_CHECKING too); nothing is imported. What an import decides at run time (`importlib.import_module(name)`)
-cannot be seen: declare such a file (`Workload.files`). An installed package counts by name and version.
+under TYPE_CHECKING too), and so are calls that import (`importlib.import_module("net")`); nothing is imported. A name
+that comes from elsewhere at run time cannot be seen: declare such a file (`Workload.files`). An installed package
+counts by name and version.
 """
 
 from __future__ import annotations
 
 import ast
+import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any
 
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.finding import Finder, Found, distribution_of
+from mlratchet.models.identity.called_imports import CalledImport
 from mlratchet.models.identity.canonical import digest, digest_bytes
 from mlratchet.models.identity.normal_form import Import, Source, parse, read_file, read_source
 
@@ -149,6 +152,9 @@ class _Walk:
         for one in source.imports:
             for name in self._named(one, found):
                 self._meet(name)
+        for called in source.called:
+            for name in self._called(called, found):
+                self._meet(name)
         return source.digest
 
     def _named(self, one: Import, found: Found) -> Iterator[str]:
@@ -163,6 +169,16 @@ class _Walk:
             for submodule in self._exported(base) if name == "*" else (name,):
                 if self._finder.find(f"{base}.{submodule}") is not None:
                     yield f"{base}.{submodule}"
+
+    def _called(self, one: CalledImport, found: Found) -> Iterator[str]:
+        """The modules that a call may load. Of a name that is not sure to be one, the user's own."""
+        name = _absolute(Import(one.module, (), one.level), found)
+        there = self._finder.find(name) if name else None
+        if name is None or there is None or not (one.sure or there.whose == "own"):
+            return
+        yield name
+        if one.all_of_it:
+            yield from (f"{name}.{below.name}" for below in pkgutil.iter_modules(there.locations or ()))
 
     def _exported(self, name: str) -> tuple[str, ...]:
         """`__all__` of a package of the user's own: `from package import *` loads the submodules that it lists."""

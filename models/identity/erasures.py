@@ -7,14 +7,19 @@ anything of it is erased: whatever is missing later is either in a record, or wa
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Mapping
 
 from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import SecurityError
+from mlratchet.models.identity.canonical import digest_bytes
+from mlratchet.models.identity.record_kinds import kind_of
 from mlratchet.models.identity.signed_chain import ChainedEntry, SignedChain
-from mlratchet.models.identity.signed_records import ForeignRecord, RevokedRecord, bare, without_stamp
+from mlratchet.models.identity.signed_records import ForeignRecord, RevokedRecord, bare, body_of, without_stamp
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 from pydantic import Field
+
+logger = logging.getLogger(__name__)
 
 ERASURES = "erasures/"
 
@@ -29,6 +34,14 @@ class ErasedObject(StrictModel):
     """SHA-256 hex of its bytes."""
     after: str = ""
     """The same of what lies there since; empty: nothing does."""
+    said: str = Field(default="", exclude_if=lambda value: not value)
+    """Of a signed record, SHA-256 hex of what it said, without who signed it: as records after it in a chain name it.
+    What is made anew under its name is another one."""
+
+    @property
+    def place(self) -> str:
+        """`bucket/key`."""
+        return f"{self.bucket}/{self.key}"
 
 
 class Erasure(ChainedEntry):
@@ -39,8 +52,10 @@ class Erasure(ChainedEntry):
     objects: tuple[ErasedObject, ...] = Field(strict=False)
     versions: tuple[int, ...] = Field(default=(), strict=False)
     """That were trained on what was erased: they cannot be made again."""
-    waiting: tuple[str, ...] = Field(default=(), strict=False)
-    """`bucket/key` of what the champion of then cannot be replaced without: it goes once another serves."""
+    waiting: tuple[ErasedObject, ...] = Field(default=(), strict=False)
+    """What the champion of then cannot be replaced without: it goes once another serves."""
+    shared: tuple[ErasedObject, ...] = Field(default=(), strict=False, exclude_if=lambda value: not value)
+    """What another pipeline needs: this one has let go of it, and it goes with the demand of the last."""
 
 
 def erasures_of(store: ObjectStore, pipeline: str) -> list[Erasure]:
@@ -77,7 +92,8 @@ def publish_erasure(
     *,
     objects: Iterable[ErasedObject],
     versions: Iterable[int],
-    waiting: Iterable[str] = (),
+    waiting: Iterable[ErasedObject] = (),
+    shared: Iterable[ErasedObject] = (),
     actor: str,
     at_s: float,
 ) -> Erasure:
@@ -87,17 +103,41 @@ def publish_erasure(
         Erasure(
             name=pipeline, number=len(earlier) + 1, previous=earlier[-1].digest() if earlier else "", at_s=at_s,
             actor=actor, objects=tuple(objects), versions=tuple(versions), waiting=tuple(waiting),
+            shared=tuple(shared),
         )
     )  # fmt: skip
 
 
+def said_by(key: str, data: bytes) -> str:
+    """SHA-256 hex of what an object says, whoever signed it; empty for one that is no signed record."""
+    if kind_of(key) is None:
+        return ""
+    try:
+        return digest_bytes(body_of(data))
+    except (ValueError, RecursionError):  # no JSON: nobody's
+        return ""
+
+
+def erased_records(store: ObjectStore) -> frozenset[tuple[str, str]]:
+    """(key, SHA-256 hex of what it said) of every signed record that was erased on demand, by a `RecordStore`. None
+    where our records of it are not whole: what is gone counts as removed then."""
+    try:
+        erased = all_erasures(store)
+    except SecurityError as error:
+        logger.warning("%s", error)
+        return frozenset()
+    return frozenset((one.key, one.said) for record in erased for one in record.objects if one.said and not one.after)
+
+
+def all_erasures(store: ObjectStore) -> list[Erasure]:
+    """Of every pipeline. Raises as `erasures_of`."""
+    return [one for pipeline in _pipelines(store) for one in erasures_of(store, pipeline)]
+
+
+def _pipelines(store: ObjectStore) -> list[str]:
+    return sorted({info.key.split("/")[1] for info in store.list(ERASURES)})
+
+
 def erased_objects(store: ObjectStore) -> Mapping[str, Erasure]:
     """`bucket/key` of everything that was erased whole, of all pipelines -> the record that says so."""
-    pipelines = sorted({info.key.split("/")[1] for info in store.list(ERASURES)})
-    return {
-        f"{one.bucket}/{one.key}": record
-        for pipeline in pipelines
-        for record in erasures_of(store, pipeline)
-        for one in record.objects
-        if one.key and not one.after
-    }
+    return {one.place: record for record in all_erasures(store) for one in record.objects if one.key and not one.after}

@@ -1,4 +1,5 @@
-"""What a Python source file says, without how it is written: comments, docstrings and formatting do not count."""
+"""What a Python source file says, without how it is written: comments and formatting do not count, and docstrings only
+where the file reads them."""
 
 from __future__ import annotations
 
@@ -8,8 +9,13 @@ import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mlratchet.models.identity.called_imports import CalledImport, called_imports
+
 SKIPPED = frozenset({"ctx", "kind", "type_ignores", "type_comment"})
 """Fields that follow from where a node stands, or come from a comment or the spelling of a literal."""
+
+READS_DOCSTRINGS = (b"__doc__", b"getdoc")
+"""Where these stand in a file its docstrings do something: a usage, a prompt, a table of words."""
 
 _PARSING = threading.Lock()
 
@@ -27,6 +33,7 @@ class Source(NamedTuple):
 
     digest: str  # SHA-256 hex of the normal form, or of the bytes where they are no Python
     imports: tuple[Import, ...]
+    called: tuple[CalledImport, ...] = ()  # imports that are calls
 
 
 def parse(data: bytes) -> ast.Module:
@@ -47,13 +54,15 @@ def read_source(data: bytes) -> Source:
         tree = parse(data)
         words: list[str] = []
         imports: list[Import] = []
-        _write(tree, words, imports)
+        _write(tree, words, imports, texts=any(mark in data for mark in READS_DOCSTRINGS))
+        called = called_imports(tree, data)
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # ValueError: null bytes; the last two: too deep
         return Source(hashlib.sha256(data).hexdigest(), ())
-    return Source(hashlib.sha256("".join(words).encode("utf-8", "surrogatepass")).hexdigest(), tuple(imports))
+    digest = hashlib.sha256("".join(words).encode("utf-8", "surrogatepass")).hexdigest()
+    return Source(digest, tuple(imports), called)
 
 
-def _write(node: ast.AST, words: list[str], imports: list[Import]) -> None:
+def _write(node: ast.AST, words: list[str], imports: list[Import], *, texts: bool) -> None:
     if isinstance(node, ast.Import):
         imports += [Import(alias.name, (), 0) for alias in node.names]
     elif isinstance(node, ast.ImportFrom):
@@ -65,19 +74,19 @@ def _write(node: ast.AST, words: list[str], imports: list[Import]) -> None:
         if name in SKIPPED or (not constant and (value is None or value == [])):
             continue
         words += (name, "=")
-        _write_value(value, words, imports)
+        _write_value(value, words, imports, texts=texts)
         words.append(",")
     words.append(")")
 
 
-def _write_value(value: Any, words: list[str], imports: list[Import]) -> None:
+def _write_value(value: Any, words: list[str], imports: list[Import], *, texts: bool) -> None:
     if isinstance(value, ast.AST):
-        _write(value, words, imports)
+        _write(value, words, imports, texts=texts)
     elif isinstance(value, list):
         words.append("[")
         for item in value:
-            if not _is_text_alone(item):
-                _write_value(item, words, imports)
+            if texts or not _is_text_alone(item):
+                _write_value(item, words, imports, texts=texts)
                 words.append(",")
         words.append("]")
     else:

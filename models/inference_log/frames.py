@@ -161,9 +161,10 @@ def count_frame(pipeline: str) -> list[bytes | memoryview]:
     return pack({"k": "count", "p": pipeline})
 
 
-def plan_frame(pipeline: str, version: int, schema: str | None, log: str) -> list[bytes | memoryview]:
-    """How the answers of a version are logged: its schema and `serving.log`, as JSON; before the first of them."""
-    return pack({"k": "plan", "p": pipeline, "v": version, "schema": schema, "log": log})
+def plan_frame(pipeline: str, version: int, schema: str | None, log: str, *, read_s: float) -> list[bytes | memoryview]:
+    """How the answers of a version are logged: its schema and `serving.log`, as JSON; before the first of them.
+    `read_s`: seconds that a request may take to arrive."""
+    return pack({"k": "plan", "p": pipeline, "v": version, "schema": schema, "log": log, "read_s": read_s})
 
 
 def feedback_frame(pipeline: str, last: int, labels: Sequence[Sequence[Any]]) -> list[bytes | memoryview]:

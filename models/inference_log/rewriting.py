@@ -27,13 +27,13 @@ from mlratchet.models.inference_log.filing import as_parquet
 from mlratchet.models.inference_log.reading import UnreadableFileError, read_file, together
 from mlratchet.models.inference_log.rewrites import KeptRecord, LogRewrite, Rewrites, Why, read_rewrites, rewrite_key
 from mlratchet.models.inference_log.walk import numbers_of, walk_chains
-from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.ports.storage import ObjectExists, ObjectStore
 
 FOREVER_S = 9e15  # later than any row
 MOST_RECORDS = 200  # of one rewrite
 MOST_ROWS = 1_000_000  # of files that are put together: they are in memory at once
 OF_A_WRITER = re.compile(r"(?P<writer>[a-z0-9]{1,32})-(?P<number>\d{8})\.parquet")
-OF_A_REWRITE = re.compile(r"rewrite-(?P<number>\d{8})-\d{4}\.parquet")
+OF_A_REWRITE = re.compile(r"rewrite-(?P<number>\d{8})-\d{4}(-[0-9a-f]{12})?\.parquet")
 DAY_S = 86_400.0
 
 
@@ -54,11 +54,13 @@ class _Hit(NamedTuple):
 
 
 class Rewriter:
-    """Of one log. Used by one process with the pipeline's key; another at the same time gets ``ObjectExists``."""
+    """Of one log. Of two processes at the same time the second to publish gets ``ObjectExists``: what it read is not
+    what the log holds by then."""
 
     def __init__(self, store: ObjectStore, keys: Keys, pipeline: str, holds: Holds, *, now_s: float) -> None:
         self._store, self._keys, self._now_s = bare(store), keys, now_s
         self._pipeline, self._holds = pipeline, holds
+        self._seen = (0, "")  # number and digest of the newest rewrite before the records were read
 
     def compact(self) -> int:
         """Put the files of each writer and day together, of days that are over; how many files there are less."""
@@ -95,9 +97,11 @@ class Rewriter:
             (one.record, self._written(one.record.said, self._without(one.record, column, values), at))
             for at, one in enumerate(found)
         ]
+        media = self._delete_media(
+            {name for one in found for name in _media_of(one.theirs)}
+        )  # by the rows they are found
         for at in range(0, len(changed), MOST_RECORDS):
             self._publish("erased", changed[at : at + MOST_RECORDS])
-        media = self._delete_media({name for one in found for name in _media_of(one.theirs)})
         self.sweep()
         rows = sum(one.theirs.num_rows for one in found)
         if problems:
@@ -116,6 +120,7 @@ class Rewriter:
             try:
                 table = read_file(self._store, record.said)
             except UnreadableFileError as error:
+                self._refuse_moved()
                 problems.append(str(error))
                 continue
             if column not in table.column_names:  # a field that was not logged then
@@ -126,10 +131,24 @@ class Rewriter:
         return found, problems
 
     def _without(self, record: VerifiedLogFile, column: str, values: Sequence[str]) -> pa.Table:
-        table = read_file(self._store, record.said)  # once more: one file is in memory at a time
+        try:
+            table = read_file(self._store, record.said)  # once more: one file is in memory at a time
+        except UnreadableFileError:
+            self._refuse_moved()
+            raise
         return table.filter(pc.invert(_is_one_of(table[column], values)))
 
+    def _refuse_moved(self) -> None:
+        """Raises ``ObjectExists`` where another process has rewritten the log since the records were read."""
+        if self._head() != self._seen:
+            raise ObjectExists(f"{folder_of(self._pipeline, self._holds)}: was rewritten meanwhile; try again")
+
+    def _head(self) -> tuple[int, str]:
+        held = self._rewrites()
+        return len(held.done), held.head
+
     def _records(self) -> tuple[list[VerifiedLogFile], list[str]]:
+        self._seen = self._head()
         walk = walk_chains(
             self._store, self._keys.trusted(), self._pipeline, holds=self._holds, since_s=-FOREVER_S, until_s=FOREVER_S
         )
@@ -188,8 +207,9 @@ class Rewriter:
         data = as_parquet(table)
         day = dt.datetime.fromtimestamp(first_s, dt.UTC).strftime("%Y-%m-%d")
         by_version = f"{said.version}/" if self._holds == "answers" else ""
-        number = len(self._rewrites().done) + 1
-        key = f"{folder_of(self._pipeline, self._holds)}{by_version}{day}/rewrite-{number:08d}-{place:04d}.parquet"
+        number = self._seen[0] + 1
+        name = f"rewrite-{number:08d}-{place:04d}-{digest_bytes(data)[:12]}.parquet"  # of two at once each has its own
+        key = f"{folder_of(self._pipeline, self._holds)}{by_version}{day}/{name}"
         put_file(self._store, key, data)
         return said.model_copy(
             update={
@@ -205,18 +225,19 @@ class Rewriter:
         return found
 
     def _publish(self, why: Why, changed: Sequence[tuple[VerifiedLogFile, LogFile]]) -> None:
-        held = self._rewrites()
-        number = len(held.done) + 1
+        number, previous = self._seen[0] + 1, self._seen[1]
         rows = sum(record.said.rows for record, _ in changed) - sum(said.rows for _, said in changed)
         one = LogRewrite(
-            pipeline=self._pipeline, holds=self._holds, number=number, previous=held.head, why=why, at_s=self._now_s,
+            pipeline=self._pipeline, holds=self._holds, number=number, previous=previous, why=why, at_s=self._now_s,
             rows=rows, first_s=min(record.said.first_s for record, _ in changed),
             last_s=max(record.said.last_s for record, _ in changed),
             records=tuple(
                 KeptRecord(digest=record.digest, said=said, was=record.said.sha256) for record, said in changed
             ),
         )  # fmt: skip
-        RecordStore(self._store, self._keys).create(rewrite_key(self._pipeline, self._holds, number), one.body())
+        key = rewrite_key(self._pipeline, self._holds, number)
+        RecordStore(self._store, self._keys).create(key, one.body())
+        self._seen = (number, digest_bytes(self._store.get(key)))
 
     def _delete_media(self, digests: set[str]) -> int:
         there = [key for one in sorted(digests) if self._store.exists(key := media_key(self._pipeline, one))]

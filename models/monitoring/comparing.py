@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from mlratchet.models.monitoring.config import AGAINST, MonitoringConfig
 from mlratchet.models.monitoring.judging import INTERVAL_METHOD, Concern, of_drift, span
-from mlratchet.models.monitoring.measure.columns import CONFIDENCE, PREDICTION, drifts
+from mlratchet.models.monitoring.measure.columns import CONFIDENCE, PREDICTION, drifts, told_as
 from mlratchet.models.monitoring.past import PastWindow
 from mlratchet.models.monitoring.reference import Promise, Reference
 from mlratchet.models.monitoring.sketches import Sketch, sketch_from_json
@@ -63,7 +63,7 @@ def _drifted(
     moved = drifts({name: then[name] for name in kinds}, sketches, kinds, least=config.windows.minimum_rows)
     for drift in moved:
         low, high = drift.found.interval
-        found.figures[f"against {one.name} {drift.field}"] = Figure(
+        found.figures[f"against {one.name} {told_as(drift.column)}"] = Figure(
             value=drift.found.effect, low=low, high=high, n=drift.found.n, method=drift.found.measure
         )
     for concern in of_drift(moved, config, importance):

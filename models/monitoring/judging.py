@@ -26,7 +26,7 @@ from mlratchet.models.monitoring.measure.column_evidence import (
     missing_subject,
     most_missing,
 )
-from mlratchet.models.monitoring.measure.columns import CONFIDENCE, PREDICTION, PREPARED, ColumnDrift, drift_figure
+from mlratchet.models.monitoring.measure.columns import ColumnDrift, column_of_input, figure_of
 from mlratchet.models.monitoring.measure.estimate import MARK
 from mlratchet.models.monitoring.measure.requested import name_of_all
 from mlratchet.models.monitoring.measure.service import MOST_REFUSED
@@ -177,7 +177,7 @@ def _figure_of(stream: str) -> str:
     """The figure that says how large it is what a stream is about; a field may be called as another figure is."""
     kind, _, subject = stream.partition("/")
     if kind in ("inputs", "outputs"):
-        return drift_figure(f"{FIELD}{subject}" if kind == "inputs" and subject != PREPARED else subject)
+        return figure_of(kind, subject)
     if kind == "data" and subject != REFUSED:
         return f"missing {field_of_missing(subject)}"
     return {MEANT: CALIBRATION, "service/latency": "slow"}.get(stream, subject)
@@ -201,7 +201,12 @@ def _threshold(stream: str, promises: Mapping[str, Promise], config: MonitoringC
         "service/errors": f"<= {config.errors:g} of the requests",
         "service/latency": f"{config.latency_share:g} of the requests within {config.latency_ms or 0:g} ms",
         "data/refused": f"<= {MOST_REFUSED:g} of the requests",
-    }.get(stream, f"effect <= {config.effect_of(subject):g}" if kind in ("inputs", "outputs") else "as the test rows")
+    }.get(stream, _most_drift(kind, subject, config) if kind in ("inputs", "outputs") else "as the test rows")
+
+
+def _most_drift(kind: str, subject: str, config: MonitoringConfig) -> str:
+    field = column_of_input(subject).removeprefix(FIELD) if kind == "inputs" else subject
+    return f"effect <= {config.effect_of(field):g}"
 
 
 def _told(
@@ -231,7 +236,8 @@ def of_drift(found: list[ColumnDrift], config: MonitoringConfig, importance: Map
     even = 1 / max(1, len(importance) or len(found))
 
     def weight(one: ColumnDrift) -> float:
-        return importance.get(one.field, even) * one.found.effect
+        relied = one.reliance(importance)
+        return (even if relied is None else relied) * one.found.effect
 
     concerns = []
     for one in sorted(found, key=lambda each: (-weight(each), each.column)):
@@ -239,13 +245,13 @@ def of_drift(found: list[ColumnDrift], config: MonitoringConfig, importance: Map
         least = config.effect_of(one.field)
         if one.field in config.ignore or one.found.least <= least:
             continue
-        share = importance.get(one.field)
+        share = one.reliance(importance)
         relied = f"; the model relies on it for {share:.0%}" if share is not None else ""
         moved = f": {one.moved}" if one.moved else ""
         concerns.append(
             Concern(
-                kind="outputs" if one.column in (PREDICTION, CONFIDENCE) else "inputs",
-                subject=one.field, severity="warning", measure=one.found.measure, effect=one.found.effect,
+                kind="outputs" if one.is_output else "inputs",
+                subject=one.subject, severity="warning", measure=one.found.measure, effect=one.found.effect,
                 interval=(low, high), n=one.found.n, threshold=f"<= {least:g}", method=INTERVAL_METHOD,
                 words=f"{one.field} drifted by {one.found.effect:.3g} ({low:.3g} to {high:.3g}){moved}{relied}",
             )

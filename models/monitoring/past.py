@@ -80,12 +80,15 @@ class PastWindows:
         low, high = 1, before.number if before is not None else 0
         while low <= high:  # numbers ascend with time
             middle = (low + high) // 2
-            record = self.record(middle)
-            if record is None:
-                return PastWindow(name="last_week", missing=f"window {middle} cannot be read")
+            there = (at for at in range(middle, low - 1, -1) if self.record(at) is not None)  # one may be erased
+            found = next(there, None)
+            record = self.record(found) if found is not None else None
+            if found is None or record is None:
+                low = middle + 1
+                continue
             if record.window.from_s <= wanted_s < record.window.to_s:
                 usable = record.window.whole and record.window.rows > 0
                 held = record if usable else None
                 return PastWindow(name="last_week", record=held, missing="" if usable else "it is not whole or empty")
-            low, high = (middle + 1, high) if record.window.to_s <= wanted_s else (low, middle - 1)
+            low, high = (middle + 1, high) if record.window.to_s <= wanted_s else (low, found - 1)
         return PastWindow(name="last_week", missing="there was no window then")

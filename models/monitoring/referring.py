@@ -35,15 +35,15 @@ class TestColumn:
 
     kind: str
     values: Any
-    """A value per row; None is what was not given. Rows of numbers of `prepared`."""
+    """A value per row; None is what was not given. Rows of numbers of what was prepared."""
 
     __test__ = False  # pytest looks at names
 
 
 def reference_of(
     pipeline: str, version: int, dataset: str, rows: RowOutputs, columns: Mapping[str, TestColumn], facts: TaskFacts,
-    metrics: Sequence[Metric], config: MonitoringConfig, *, slice_columns: Sequence[str] = (),
-    importance: Mapping[str, float] | None = None,
+    metrics: Sequence[Metric], config: MonitoringConfig, *, prepared: TestColumn | None = None,
+    slice_columns: Sequence[str] = (), importance: Mapping[str, float] | None = None,
 ) -> Reference:  # fmt: skip
     """The reference of a version.
 
@@ -52,17 +52,18 @@ def reference_of(
         version: Its number.
         dataset: Id of the dataset whose test rows they are.
         rows: Outputs of the version on its test rows, with the columns of slices.
-        columns: The fields of the same rows, in any order of rows; `prepared` for the projection of prepared inputs.
+        columns: The fields of the same rows, in any order of rows.
         facts: What the version answers.
         metrics: Those of its task.
         config: The policy.
+        prepared: The projection of their prepared inputs.
         slice_columns: Fields by which quality is watched.
         importance: Field -> what the model relies on.
     """
     sketches: dict[str, Sketch] = {}
     kinds: dict[str, str] = {}
-    for name, one in columns.items():
-        column = name if name == PREPARED else FIELD + name
+    told = {FIELD + name: one for name, one in columns.items()} | ({PREPARED: prepared} if prepared else {})
+    for column, one in told.items():
         sketches[column], kinds[column] = of(one.values, one.kind), one.kind  # type: ignore[arg-type]  # a field's kind
     for name, (values, kind) in answer_columns(np.asarray(rows.output), facts).items():
         sketches[name], kinds[name] = of(values, kind), kind  # type: ignore[arg-type]  # as above

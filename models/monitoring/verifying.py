@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,7 +17,7 @@ from mlratchet.models.monitoring.judging import ALARM_METHOD
 from mlratchet.models.monitoring.look import Measured, Watched, measure_window
 from mlratchet.models.monitoring.past import PastWindows
 from mlratchet.models.monitoring.policy import load_policy
-from mlratchet.models.monitoring.window import WindowRecord, load_window, window_numbers
+from mlratchet.models.monitoring.window import WindowRecord, erased_windows, load_window, window_numbers
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore, StorageError
 
 Outcome = Literal["confirmed", "differs", "erased", "cannot"]
@@ -43,6 +44,16 @@ def verify_finding(
         store: A `RecordStore`.
         watched_of: (version, generation, digest of the reference) -> what it was compared with.
     """
+    told = _verified(finding, source, store, watched_of)
+    rests_on = set(finding.evidence.values())
+    if told.outcome in ("cannot", "differs") and rests_on & erased_windows(store, finding.pipeline):
+        return Verification(outcome="erased", words="the record of a window that it rests on was erased on demand")
+    return told
+
+
+def _verified(
+    finding: Finding, source: LogSource, store: ObjectStore, watched_of: Callable[[int, int, str], Watched]
+) -> Verification:
     if finding.kind == "hardware" and finding.evidence.get("training"):
         return Verification(outcome="cannot", words="it rests on a training's own word, not on the log")
     try:
@@ -121,13 +132,12 @@ def _record_before(finding: Finding, store: ObjectStore) -> WindowRecord | None:
 
 
 def _earlier(store: ObjectStore, before: WindowRecord, finding: Finding) -> list[WindowRecord]:
-    found = []
-    for number in range(before.number, max(0, before.number - HISTORY), -1):
-        try:
-            record = load_window(store, finding.pipeline, number)
-        except (ObjectNotFound, SecurityError):
+    found: list[WindowRecord] = []
+    for number in (one for one in reversed(window_numbers(store, finding.pipeline)) if one <= before.number):
+        if len(found) >= HISTORY:
             break
-        found.append(record)
+        with suppress(ObjectNotFound, SecurityError):  # as a look goes on
+            found.append(load_window(store, finding.pipeline, number))
     return [one for one in reversed(found) if one.version == finding.version]
 
 

@@ -3,20 +3,22 @@
 `windows/<pipeline>/<number>.json`, a chain of signed records, each with the digest of the one before. What is measured
 in a window follows from the log, the reference and the record before it. So it does not matter who looks, how often, or
 after which restart: the record of a number is the same. What was deleted or forged at the end of the chain is made
-again; one that is missing before it shows as a gap.
+again; one that is missing before it shows as a gap, unless it was erased with a person, as a signed record says: what
+follows it is gone on with.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
 from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
+from mlratchet.models.identity.erasures import erased_records
 from mlratchet.models.identity.stored import stored_document
 from mlratchet.models.monitoring.config import AGAINST
 from mlratchet.models.monitoring.finding import WindowSpan
@@ -137,17 +139,55 @@ def newest_window(store: ObjectStore, pipeline: str) -> WindowRecord | None:
 
 
 def _follows(store: ObjectStore, record: WindowRecord) -> bool:
-    """Whether the record before it is the one that it names."""
+    """Whether the record before it is the one that it names, or that one was erased on demand."""
     try:
-        return load_window(store, record.pipeline, record.number - 1).digest() == record.before
-    except (ObjectNotFound, SecurityError):
-        return False
+        if load_window(store, record.pipeline, record.number - 1).digest() == record.before:
+            return True
+    except (ObjectNotFound, SecurityError) as error:
+        logger.warning("%s", error)
+    return record.before in erased_windows(store, record.pipeline)
+
+
+def erased_windows(store: ObjectStore, pipeline: str) -> frozenset[str]:
+    """Digests of the records that were erased because they told of a person."""
+    folder = f"{WINDOWS}{pipeline}/"
+    return frozenset(said for key, said in erased_records(store) if key.startswith(folder))
 
 
 def window_numbers(store: ObjectStore, pipeline: str) -> list[int]:
     """Numbers under which something lies, ascending, whoever wrote it."""
-    keys = (info.key for info in store.list(f"{WINDOWS}{pipeline}/"))
-    return sorted({int(found[1]) for key in keys if (found := NUMBERED.search(key))} - {0})
+    return numbers_in((info.key for info in store.list(f"{WINDOWS}{pipeline}/")), pipeline)
+
+
+def numbers_in(keys: Iterable[str], pipeline: str) -> list[int]:
+    """Numbers of the windows of a pipeline among names of objects, ascending."""
+    folder = f"{WINDOWS}{pipeline}/"
+    return sorted({int(found[1]) for key in keys if key.startswith(folder) and (found := NUMBERED.search(key))} - {0})
+
+
+def missing_windows(store: ObjectStore, pipeline: str, numbers: Sequence[int]) -> list[str]:
+    """Where records are missing between those of ours, or before the first, and none says that they were erased: a line
+    each. `numbers`: of those that are there, ascending."""
+    words = []
+    for earlier, later in pairwise([0, *numbers]):
+        if later > earlier + 1 and not _were_erased(store, pipeline, range(earlier + 1, later)):
+            which = f"window {later - 1} is" if later == earlier + 2 else f"windows {earlier + 1} to {later - 1} are"
+            words.append(
+                f"{store.bucket}: {which} missing in the record of {pipeline}'s monitoring; removed, not erased"
+            )
+    return words
+
+
+def _were_erased(store: ObjectStore, pipeline: str, numbers: range) -> bool:
+    """Whether each of the records was erased on demand, and the one after them goes on from the last of them."""
+    erased = erased_records(store)
+    if not {window_key(pipeline, number) for number in numbers} <= {key for key, _ in erased}:
+        return False
+    try:
+        after = load_window(store, pipeline, numbers.stop)
+    except (ObjectNotFound, SecurityError):
+        return False
+    return (window_key(pipeline, numbers.stop - 1), after.before) in erased
 
 
 def windows_of(
@@ -172,10 +212,12 @@ def windows_of(
     return tuple(reversed(found))
 
 
-def gaps_in(records: Sequence[WindowRecord]) -> tuple[str, ...]:
-    """Where a chain that was read is broken, in words."""
+def gaps_in(records: Sequence[WindowRecord], erased: Collection[str] = ()) -> tuple[str, ...]:
+    """Where a chain that was read is broken, in words. `erased`: digests of records that were erased on demand."""
     words = []
     for earlier, later in pairwise(records):
+        if later.before in erased:
+            continue
         if later.number != earlier.number + 1:
             words.append(f"windows {earlier.number + 1} to {later.number - 1} are missing")
         elif later.before != earlier.digest():

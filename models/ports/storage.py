@@ -43,6 +43,7 @@ class ObjectInfo:
     etag: str  # opaque; changes when the bytes change
     modified_s: float  # seconds since the epoch, by the server's clock
     version: str = ""  # where versions were asked for (`versions.py`)
+    latest: bool = True  # False: a version that was overwritten or deleted since
 
 
 @runtime_checkable

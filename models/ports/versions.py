@@ -21,8 +21,9 @@ class VersionedStore(Protocol):
         """Whether a version stays when its object is overwritten or deleted from now on."""
         ...
 
-    def list_versions(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """The newest version of every object that is there, in key order; each says its `version`."""
+    def list_versions(self, prefix: str = "", *, older: bool = False) -> Iterator[ObjectInfo]:
+        """The newest version of every object that is there, in key order; each says its `version`. `older`: also those
+        that were overwritten or deleted since, which are not `latest`."""
         ...
 
     def get_version(self, key: str, version: str, start: int, length: int, *, sha256: str | None = None) -> bytes:

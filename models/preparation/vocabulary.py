@@ -16,6 +16,7 @@ from mlratchet.models.preparation.cells import column_of
 from mlratchet.models.schema.cells import one_array
 
 Array = np.ndarray[Any, Any]
+FEW = 16  # rows that are cheaper looked up one by one
 
 
 class Vocabulary:
@@ -27,6 +28,9 @@ class Vocabulary:
 
     def codes(self, column: pa.ChunkedArray, *, missing: int) -> Array:
         """(N,) int64; `missing` where nothing is given."""
+        if len(column) <= FEW:
+            given = (missing if value is None else self._codes.get(value, 0) for value in column.to_pylist())
+            return np.fromiter(given, dtype=np.int64, count=len(column))
         coded = one_array(column).dictionary_encode()
         known = [self._codes.get(value, 0) for value in coded.dictionary.to_pylist()]
         table = np.array([*known, missing], dtype=np.int64)

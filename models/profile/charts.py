@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
@@ -19,6 +20,18 @@ def figure(value: float) -> str:
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}"
     return f"{value:,.1f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def ticks(low: float, high: float, *, most: int = 4) -> list[float]:
+    """Round values between two, as an axis is labelled: a step of 1, 2 or 5 times a power of ten; at most `most`, and
+    one where `low` is less than `high`."""
+    exact = (high - low) / most
+    power = 10.0 ** math.floor(math.log10(exact))
+    for step in (power, 2 * power, 5 * power, 10 * power):
+        first, last = math.ceil(low / step), math.floor(high / step)
+        if last - first < most and last >= first:
+            return [at * step for at in range(first, last + 1)]
+    return [low]
 
 
 def shown(value: float, kind: str, *, days: bool = False) -> str:

@@ -18,14 +18,17 @@ TEXTS, TEXT_LETTERS, CELL_LETTERS, SOUNDS, ROWS = 12, 420, 48, 24, 16
 LENGTHS = ("text", "letters", "image", "audio")
 STYLE = """
 *{box-sizing:border-box}body{font:14px/1.5 system-ui,sans-serif;color:#1d2433;background:#f6f7fa;margin:0}
-main{width:1228px;margin:0 auto;padding:28px 24px 60px}h1{font-size:25px;margin:0 0 2px}
+main{max-width:1276px;margin:0 auto;padding:28px 24px 60px}h1{font-size:25px;margin:0 0 2px}
 h3.over{margin:14px 0 6px}
 h2{font-size:17px;margin:34px 0 10px}h3{font-size:14px;margin:0;overflow-wrap:anywhere}
 .note{color:#5b6478;font-size:13px;margin:2px 0}
 .card{background:#fff;border:1px solid #e2e6ee;border-radius:8px;padding:14px 16px}
 .facts{display:flex;gap:12px;margin:18px 0 14px}.facts .card{flex:1;padding:10px 16px}
 .facts b{display:block;font-size:22px;line-height:1.3}.facts span,.kind{color:#5b6478;font-size:12px}
-.grid{display:grid;grid-template-columns:repeat(3,1fr);gap:14px}.grid .card{min-height:120px}
+.grid{display:grid;grid-template-columns:repeat(3,minmax(0,1fr));gap:14px}.grid .card{min-height:120px}
+.beside{display:grid;grid-template-columns:672px minmax(0,1fr);gap:14px}
+@media(max-width:1100px){.beside{grid-template-columns:minmax(0,1fr)}.grid{grid-template-columns:repeat(2,minmax(0,1fr))}
+ .card{overflow-x:auto}.facts{flex-wrap:wrap}.texts{columns:1}.sounds{grid-template-columns:repeat(3,1fr)}}
 .head{display:flex;justify-content:space-between;gap:8px;margin-bottom:8px}.kind{white-space:nowrap}
 .gap{color:#b3261e}svg{display:block;max-width:100%;height:auto}
 svg text{font:11px system-ui,sans-serif;fill:#5b6478}svg text.w{fill:#1d2433;font-size:12px}
@@ -69,7 +72,8 @@ def data_page(profile: DataProfile, *, name: str) -> str:
 def whole_page(title: str, parts: Sequence[str]) -> str:
     """A document of these parts, which are HTML already."""
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=1280">'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main>{''.join(parts)}</main></body></html>\n"
     )
 
@@ -109,7 +113,7 @@ def _label(profile: DataProfile) -> str:
     one = profile.label
     if not profile.classes:
         chart, words = bins_chart(one), f"What is learnt: {one.name}"
-        return f'<h2>{escape(words)}</h2><div class="card" style="width:400px">{chart}{_stats(one)}</div>'
+        return f'<h2>{escape(words)}</h2><div class="card" style="max-width:400px">{chart}{_stats(one)}</div>'
     chart = words_chart(one, width=640, most=MOST_CLASSES)
     rows = [
         [escape(name), *(f"{one.sides[side].counts.get(name, 0):,}" for side in profile.rows)]
@@ -118,7 +122,7 @@ def _label(profile: DataProfile) -> str:
     more = f"<p class='note'>{len(rows) - MOST_CLASSES:,} more classes</p>" if len(rows) > MOST_CLASSES else ""
     table = html_table(["class", *profile.rows], rows[:MOST_CLASSES], numeric=range(1, 4)) + more
     return (
-        f"<h2>Classes of {escape(one.name)}</h2><div style='display:grid;grid-template-columns:672px 1fr;gap:14px'>"
+        f"<h2>Classes of {escape(one.name)}</h2><div class='beside'>"
         f'<div class="card">{chart}</div><div class="card">{table}</div></div>'
     )
 

@@ -10,9 +10,11 @@ from mlratchet.models.inference_log.columns import FIELD
 from mlratchet.models.moments import utc
 from mlratchet.models.monitoring.asking_again import relied_on
 from mlratchet.models.monitoring.finding import Finding
+from mlratchet.models.monitoring.measure.columns import column_told_as, figure_of, told_as
 from mlratchet.models.monitoring.reference import Reference
 from mlratchet.models.monitoring.stretch import MergedWindows
 from mlratchet.models.monitoring.window import Figure, WindowRecord
+from mlratchet.models.profile.charts import figure, ticks
 from mlratchet.models.profile.page import facts, html_table, whole_page
 from mlratchet.models.profile.window_shapes import KEY, reliance_part, shapes_of, stretch_part
 
@@ -22,6 +24,7 @@ MOST_FINDINGS, MOST_DRIFTS = 60, 24
 COLOURS = {"alarm": "#b3261e", "warning": "#b26a00", "note": "#5b6478"}
 LINE, BAND, PROMISE = "#3b6fb6", "#3b6fb6", "#2f9e7e"
 SHOWN_METRICS = 6
+DRIFTS = ("inputs", "outputs")  # kinds of findings about a column that moved
 SHORT = 26  # letters of a subject that are not broken
 ANSWERS: Mapping[str, str] = {
     "estimated_accuracy": "accuracy, estimated from confidence without labels",
@@ -32,6 +35,13 @@ ANSWERS: Mapping[str, str] = {
     "disagreement sampled": "another answer by the version before, on a sample",
     "disagreement previous": "another answer by the version before",
     "disagreement shadow": "another answer by the shadow",
+}
+SERVICE: Mapping[str, str] = {
+    "latency_ms_p50": "latency, median, in ms",
+    "latency_ms_p99": "latency, 99th percentile, in ms",
+    "errors": "errors, share of the requests",
+    "refused": "refused, share of the requests",
+    "dropped": "not in the log, share of the answers",
 }
 
 
@@ -160,9 +170,10 @@ def _tag(severity: str) -> str:
 
 
 def _drifts(windows: Sequence[WindowRecord], findings: Sequence[Finding], reference: Reference | None) -> str:
-    importance = dict(reference.importance) if reference is not None else {}
-    if not importance:
-        importance = next((told for one in reversed(windows) if (told := relied_on(one.figures))), {})
+    relied = dict(reference.importance) if reference is not None else {}
+    if not relied:
+        relied = next((told for one in reversed(windows) if (told := relied_on(one.figures))), {})
+    importance = {told_as(f"{FIELD}{field}"): share for field, share in relied.items()}
     latest: dict[str, Figure] = {}
     for one in windows:
         latest |= {name.removeprefix("drift "): f for name, f in one.figures.items() if name.startswith("drift ")}
@@ -173,7 +184,7 @@ def _drifts(windows: Sequence[WindowRecord], findings: Sequence[Finding], refere
     cards = []
     newest = next((one for one in reversed(windows) if one.sketches), windows[-1])
     for name in order:
-        about = [one for one in findings if one.subject == name and one.kind in ("inputs", "outputs")]
+        about = [one for one in findings if one.kind in DRIFTS and figure_of(one.kind, one.subject) == f"drift {name}"]
         share = f"relied on for {importance[name]:.0%}" if name in importance else latest[name].method
         since = f"since {utc(about[0].window.from_s)}: {about[-1].words}" if about else "within what is usual"
         head = f"<div class='head'><h3>{escape(name)}</h3><span class='kind'>{escape(share)}</span></div>"
@@ -191,7 +202,7 @@ def _shape(newest: WindowRecord, reference: Reference | None, name: str) -> str:
     """How the field was distributed and is now."""
     if reference is None or newest.reference != reference.digest():
         return ""
-    column = name if name in reference.kinds else f"{FIELD}{name}"
+    column = column_told_as(name)
     then, now = reference.sketches.get(column), newest.sketches.get(column)
     return shapes_of(then, now, reference.kinds.get(column, ""))
 
@@ -208,16 +219,29 @@ def _answers(windows: Sequence[WindowRecord], findings: Sequence[Finding]) -> st
 
 
 def _service(windows: Sequence[WindowRecord], findings: Sequence[Finding]) -> str:
-    names = ["latency_ms_p50", "latency_ms_p99", "errors", "refused", "dropped"]
-    there = [name for name in names if any(name in one.figures for one in windows)]
+    there = [name for name in SERVICE if any(name in one.figures for one in windows)]
     about = [one for one in findings if one.kind in ("service", "data", "hardware")]
     curves = {name: _small(windows, name, [one for one in about if one.subject in name]) for name in there}
-    cards = "".join(f'<div class="card"><h3>{escape(name)}</h3>{curve}</div>' for name, curve in curves.items())
+    cards = "".join(f'<div class="card"><h3>{SERVICE[name]}</h3>{curve}</div>' for name, curve in curves.items())
     return f'<h2>Service</h2><div class="grid">{cards}</div>' if cards else ""
 
 
 def _small(windows: Sequence[WindowRecord], name: str, findings: Sequence[Finding] = ()) -> str:
     return curve_of(windows, name, findings=findings, width=SMALL_WIDTH, height=SMALL_HEIGHT)
+
+
+def _axes(marks: Mapping[float, float], begin: float, end: float, *, width: int, height: int) -> list[str]:
+    """Lines at round values, with the height of each, and the moments between which a curve runs."""
+    drawn = []
+    for value, at in marks.items():
+        drawn.append(f'<line x1="{LEFT}" x2="{width}" y1="{at:.1f}" y2="{at:.1f}" stroke="#eef1f6"/>')
+        drawn.append(f'<text x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{figure(value)}</text>')
+    tall = height - FOOT
+    drawn.append(f'<line x1="{LEFT}" x2="{width}" y1="{tall}" y2="{tall}" stroke="#c9d1de"/>')
+    cut = slice(0, 10) if end - begin > 2 * 86_400 else slice(11, 19)
+    drawn.append(f'<text x="{LEFT}" y="{height - 6}">{utc(begin)[cut]} UTC</text>')
+    drawn.append(f'<text x="{width}" y="{height - 6}" text-anchor="end">{utc(end)[cut]} UTC</text>')
+    return drawn
 
 
 def curve_of(
@@ -243,7 +267,7 @@ def curve_of(
     def y(value: float) -> float:
         return tall - (tall - TOP) * (value - low) / (high - low)
 
-    drawn = [f'<line x1="{LEFT}" x2="{width}" y1="{tall}" y2="{tall}" stroke="#c9d1de"/>']
+    drawn = _axes({value: y(value) for value in ticks(low, high)}, begin, end, width=width, height=height)
     band = [(x(at), f.low, f.high) for at, f in points if f.low is not None and f.high is not None]
     if len(band) > 1:
         outline = [f"{px:.1f},{y(b):.1f}" for px, _, b in band] + [f"{px:.1f},{y(a):.1f}" for px, a, _ in band[::-1]]
@@ -265,14 +289,6 @@ def curve_of(
                 f'<g>{mark}<line x1="{px:.1f}" x2="{px:.1f}" y1="4" y2="{tall}" stroke="{colour}" opacity=".5"/>'
                 f'<circle cx="{px:.1f}" cy="5" r="4" fill="{colour}"/></g>'
             )
-    drawn += [
-        f'<text x="{LEFT - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.3g}</text>'
-        for value in (low + pad * 0.5, (low + high) / 2, high - pad * 0.5)
-    ]
-    days = end - begin > 2 * 86_400
-    cut = slice(0, 10) if days else slice(11, 19)
-    drawn.append(f'<text x="{LEFT}" y="{height - 6}">{utc(begin)[cut]}</text>')
-    drawn.append(f'<text x="{width}" y="{height - 6}" text-anchor="end">{utc(end)[cut]}</text>')
     return (
         f'<svg role="img" viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
         f"<title>{escape(name)}</title>{''.join(drawn)}</svg>"

@@ -12,9 +12,10 @@ from typing import Any
 import pyarrow as pa
 from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.schema.fields import Field, Kind, Schema
-from mlratchet.models.schema.kinds import SHOWN, read_column
+from mlratchet.models.schema.kinds import SHOWN, read_column, type_of
 from mlratchet.models.schema.nested import as_float, flat
 from mlratchet.models.schema.notation import Notation
+from mlratchet.models.schema.plain import are_plain
 from mlratchet.models.schema.times import iso, read_times
 
 WORDS: Mapping[Kind, str] = {
@@ -65,12 +66,13 @@ def _checked(document: Any, schema: Schema, row: int | None) -> Mapping[str, Any
     if not isinstance(document, Mapping):
         expected = f"expected an object with {', '.join(schema.inputs)}"
         raise FieldError("", "not_an_object", f"got {_kind(document)}, {expected}", row=row)
+    inputs = schema.inputs
     for name in document:
-        if name not in schema.inputs:
-            raise FieldError(str(name), "unknown_field", f"unknown; {nearest_hint(str(name), schema.inputs)}", row=row)
-    for name, field in schema.inputs.items():
+        if name not in inputs:
+            raise FieldError(str(name), "unknown_field", f"unknown; {nearest_hint(str(name), inputs)}", row=row)
+    for name, field in inputs.items():
         if name not in document and not field.nullable:
-            missing = difflib.get_close_matches(name, [str(one) for one in document if one not in schema.inputs], n=1)
+            missing = difflib.get_close_matches(name, [str(one) for one in document if one not in inputs], n=1)
             hint = f"; got {missing[0]!r}" if missing else ""
             raise FieldError(name, "missing_value", f"missing, expected {WORDS[field.kind]}{hint}", row=row)
     return document
@@ -80,6 +82,9 @@ def _table(rows: Sequence[Mapping[str, Any]], schema: Schema, notation: Notation
     columns = {}
     for name, field in schema.inputs.items():
         values = [_value(row.get(name), name, field, number if several else None) for number, row in enumerate(rows)]
+        if are_plain(values, field):
+            columns[name] = pa.array(values, type=type_of(field))
+            continue
         raw = _array(name, values, field, notation)
         column = read_column(name, raw, field, Notation(), ())
         broken = [(int(fault.rows.argmax()), fault) for fault in column.faults if fault.rows.any()]
@@ -119,7 +124,7 @@ def _value(value: Any, name: str, field: Field, row: int | None) -> Any:
 
 
 def _is_unicode(value: str) -> bool:
-    return not any("\ud800" <= one <= "\udfff" for one in value)
+    return value.isascii() or not any("\ud800" <= one <= "\udfff" for one in value)
 
 
 def _refuse_surrogates(name: str, row: int | None) -> str:

@@ -34,27 +34,26 @@ def typed(
         raw: Columns as a format read them: strings, or types of their own; ``@where`` says file and row.
         schema: Other columns than its own are left out.
         notation: Of the columns, as decided at the first delivery; None: as these rows tell.
-        labelled: Without, no label is asked for.
+        labelled: Without, inputs alone are asked for and held against their rules, as of a request.
 
     Returns a table with a column per field (the label aside), then ``@id``, ``@label``, ``@group``, ``@time`` where
-    the schema names one, and ``@where``. Raises ``DataError`` for a column that is missing, or of another type.
+    the schema names one (and `labelled`), and ``@where``. Raises ``DataError`` for a column that is missing, or of
+    another type.
     """
     _refuse_missing_columns(raw, schema, labelled=labelled)
     places = one_array(raw[WHERE])
     notation = seen_in(raw, schema, notation) if notation is None else notation
     sorting = _Sorting(places)
     columns: dict[str, pa.Array] = {}
-    for name, field in schema.fields.items():
-        if name in schema.targets and not labelled:
-            continue
+    for name, field in (schema.fields if labelled else schema.inputs).items():
         with _in_file(places):
             column = read_column(name, one_array(raw[name]), field, notation, schema.missing_in(name))
         if name in schema.labels:
             column = yes_or_no(column, field)
         sorting.hold(name, column, label=name in schema.targets)
         columns[LABEL if name == schema.label else name] = column.values
-    for role, held, rule in ((ID, schema.id, "missing_id"), (GROUP, schema.group, "missing_group")):
-        if held is not None and held in raw.column_names:
+    for role, held, rule in ((ID, schema.id, "missing_id"), (GROUP, schema.group, "missing_group")) if labelled else ():
+        if held is not None:
             cells = one_array(raw[held])
             with _in_file(places):
                 text = text_of(held, cells)
@@ -63,7 +62,7 @@ def typed(
             columns[role] = text
     if schema.labels and labelled:
         columns[LABEL] = named({name: columns.pop(name) for name in schema.labels})
-    if schema.time is not None:
+    if schema.time is not None and labelled:
         columns[TIME] = columns[schema.time]
     order = [name for name in columns if not name.startswith(RESERVED)]
     order += [name for name in (ID, LABEL, GROUP, TIME) if name in columns]
@@ -120,9 +119,8 @@ def _shown(cell: pa.Scalar) -> str:
 def _refuse_missing_columns(raw: pa.Table, schema: Schema, *, labelled: bool) -> None:
     there = [name for name in raw.column_names if not name.startswith(RESERVED)]
     file = place_of(raw[WHERE][0].as_py())[0] if len(raw) else ""
-    optional = () if labelled else (*schema.targets, schema.id, schema.group)
-    for name in schema.columns:
-        if name not in there and name not in optional:
+    for name in schema.columns if labelled else schema.inputs:
+        if name not in there:
             hint = nearest_hint(name, [one for one in there if one not in schema.columns], otherwise="deliver it")
             raise DataError(f"{file}: column {name!r} is missing; got {', '.join(there)}; {hint}")
 

@@ -7,28 +7,33 @@ Shape legend: N rows.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import torch
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.errors import DataError
 from mlratchet.models.evaluation.away import model_of
 from mlratchet.models.evaluation.score import outputs_of
 from mlratchet.models.identity.canonical import digest_bytes
+from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.ports.children import Workplace
+from mlratchet.models.schema.notation import Notation
 from mlratchet.models.scoring.job import RowFormat
 from mlratchet.models.scoring.reading import UNREADABLE, Found, raw_pieces
 from mlratchet.models.scoring.rows import FittingRows, RowReader, row_reader
 from mlratchet.models.sources.pieces import WHERE
 from mlratchet.models.sources.ranged import LentObjects, opening
-from mlratchet.models.sources.record import RawObject, Reject, place_of
+from mlratchet.models.sources.record import RawObject, Reject
 from mlratchet.models.tensors.batch import Model
 from safetensors.numpy import save
 
 PIECE_ROWS, PIECE_BYTES = 65_536, 32 << 20  # raw rows, and bytes of them, from which on a piece is full
+PIECE_NUMBERS = 4 << 20  # of outputs: the more a version answers to a row, the fewer rows fill a piece
 BATCH_ROWS = 512  # that the model is asked for together
 NO_FINITE = "non_finite_output"
 OUTPUT, TARGET, WORDS = "output", "y", "words"  # names of what is handed back
@@ -42,8 +47,9 @@ def score_unit(request: Mapping[str, Any], workplace: Workplace) -> int:
     model = model_of(request["model"], workplace)
     objects = [RawObject(**one | {"pieces": tuple(one["pieces"])}) for one in request["objects"]]
     reader = row_reader(signature, how)
+    found_all = raw_pieces(how, objects, opening(LentObjects(workplace.objects)), needed=reader.needed)
     number = 0
-    for found in full_pieces(raw_pieces(how, objects, opening(LentObjects(workplace.objects)))):
+    for found in full_pieces(found_all, reader, int(request["rows"])):
         if number >= int(request["skip"]):
             data = scored(found, reader, model)
             workplace.objects.create(f"out/{number}-{digest_bytes(data)}", data)
@@ -51,23 +57,50 @@ def score_unit(request: Mapping[str, Any], workplace: Workplace) -> int:
     return number
 
 
-def full_pieces(found: Iterator[Found]) -> Iterator[list[Found]]:
-    """Raw tables and rejects in stretches that hold enough. Where one ends depends on what was delivered alone, so that
-    a run that goes on finds the same."""
-    held: list[Found] = []
+def piece_rows(signature: Signature) -> int:
+    """Rows from which on a piece of this version is full."""
+    shapes = objective_of(signature.task).output_shapes(signature.classes)
+    return max(1, min(PIECE_ROWS, PIECE_NUMBERS // max(1, *map(math.prod, shapes))))
+
+
+class RawRows(NamedTuple):
+    """Some rows of a table that was read, and how the cells of that table are written."""
+
+    table: pa.Table
+    notation: Notation | None
+
+
+def full_pieces(found: Iterator[Found], reader: RowReader, most_rows: int) -> Iterator[list[RawRows | Reject]]:
+    """Raw rows and rejects in stretches that hold enough, each less than twice as much. Where one ends depends on what
+    was delivered and on the version alone, so that a run that goes on finds the same."""
+    held: list[RawRows | Reject] = []
     rows = size = 0
-    for one in found:
+    for one in (part for whole in found for part in _parts(whole, reader, most_rows)):
         held.append(one)
         rows += one.records if isinstance(one, Reject) else one.table.num_rows
         size += 0 if isinstance(one, Reject) else one.table.nbytes
-        if rows >= PIECE_ROWS or size >= PIECE_BYTES:
+        if rows >= most_rows or size >= PIECE_BYTES:
             yield held
             held, rows, size = [], 0, 0
     if held:
         yield held
 
 
-def scored(found: list[Found], reader: RowReader, model: Model) -> bytes:
+def _parts(one: Found, reader: RowReader, most_rows: int) -> Iterator[RawRows | Reject]:
+    """A table in slices; what is wrong with how it is written is wrong with all of its rows."""
+    if isinstance(one, Reject):
+        yield one
+        return
+    try:
+        notation = reader.notation(one.table)
+    except DataError as error:
+        yield _left_over(one.table[WHERE].to_pylist(), error)
+        return
+    for start in range(0, one.table.num_rows, most_rows):
+        yield RawRows(one.table.slice(start, most_rows), notation)
+
+
+def scored(found: list[RawRows | Reject], reader: RowReader, model: Model) -> bytes:
     """Of one piece: safetensors of `output` (N, ...) float32, `y` (N,) float64 where labels are, and words."""
     rejects: list[Reject] = []
     where: list[str] = []
@@ -102,7 +135,7 @@ def scored(found: list[Found], reader: RowReader, model: Model) -> bytes:
     return save(arrays)
 
 
-def _rows(found: list[Found], reader: RowReader) -> Iterator[FittingRows | Reject]:
+def _rows(found: list[RawRows | Reject], reader: RowReader) -> Iterator[FittingRows | Reject]:
     """What is wrong with a table as a whole is wrong with its rows."""
     for one in found:
         if isinstance(one, Reject):
@@ -111,13 +144,17 @@ def _rows(found: list[Found], reader: RowReader) -> Iterator[FittingRows | Rejec
         if not one.table.num_rows:
             continue
         done: set[str] = set()  # places alone: tensors are scored as they come, and not held
-        reading = reader.read(one.table)
+        reading = reader.read(one.table, one.notation)
         try:
             for rows in reading:
                 done.update([rows.where] if isinstance(rows, Reject) else rows.where)
                 yield rows
         except DataError as error:
             left = [place for place in one.table[WHERE].to_pylist() if place not in done]
-            first, number = place_of(left[0]) if left else (one.key, None)
-            place = left[0] if number is not None else first
-            yield Reject(where=place, code=UNREADABLE, reason=f"{place}: {error}"[:2000], records=len(left))
+            if left:
+                yield _left_over(left, error)
+
+
+def _left_over(places: list[str], error: DataError) -> Reject:
+    """Rows that nobody can read, told by the first."""
+    return Reject(where=places[0], code=UNREADABLE, reason=f"{places[0]}: {error}"[:2000], records=len(places))

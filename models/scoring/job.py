@@ -10,7 +10,7 @@ from mlratchet.models.identity.canonical import digest
 from mlratchet.models.ports.storage import ObjectInfo
 from mlratchet.models.sources.formats import format_of
 
-FORM = 1  # of the pieces: another one is another scoring
+FORM = 2  # of the pieces: another one is another scoring
 UNIT_BYTES = 64 << 20  # of objects that one child reads together; a larger object is read alone
 UNIT_OBJECTS = 4096
 ALONE = ("csv", "parquet", "jsonl", "fasta", "ratings", "webdataset")

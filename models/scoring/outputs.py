@@ -27,7 +27,7 @@ from mlratchet.models.sources.record import place_of
 PREDICTION = "prediction"
 SAYS = ("class", "labels", "value", "score")  # fields of an answer that are the prediction
 OURS = ("id", "version", "file", "row")
-AT_ONCE = 1 << 20  # numbers of outputs that are Python objects at once
+AT_ONCE = 1 << 18  # numbers of outputs that are Python objects at once
 PLAIN: Mapping[str, pa.DataType] = {
     "number": pa.float64(), "integer": pa.int64(), "string": pa.string(), "boolean": pa.bool_(),
 }  # fmt: skip

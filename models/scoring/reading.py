@@ -6,15 +6,17 @@ In a child: it decodes what others delivered, and a format may be the user's.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 from mlratchet.models.errors import DataError
+from mlratchet.models.scoring.headless import names_above
 from mlratchet.models.scoring.job import ALONE, FILES, RowFormat
 from mlratchet.models.sources.base import Format
-from mlratchet.models.sources.delimited import CsvTable, Dialect
+from mlratchet.models.sources.csv import CsvOptions
+from mlratchet.models.sources.delimited import CsvTable, Dialect, UnreadableTableError
 from mlratchet.models.sources.formats import format_of, open_source
 from mlratchet.models.sources.pieces import ID, LABEL, WHERE, RawPiece
 from mlratchet.models.sources.ranged import Open
@@ -28,8 +30,9 @@ UNREADABLE = "unreadable_file"
 Found = RawPiece | Reject
 
 
-def raw_pieces(how: RowFormat, objects: list[RawObject], open_object: Open) -> Iterator[Found]:
-    """Tables of bounded size, in the order of the objects, and what cannot be a row with the reason.
+def raw_pieces(how: RowFormat, objects: list[RawObject], open_object: Open, *, needed: Set[str]) -> Iterator[Found]:
+    """Tables of bounded size, in the order of the objects, and what cannot be a row with the reason. `needed`: columns
+    that a row must have.
 
     A file that cannot be read as a whole is set aside, and the others are read.
     """
@@ -40,9 +43,19 @@ def raw_pieces(how: RowFormat, objects: list[RawObject], open_object: Open) -> I
     reader = open_source({**options, "format": how.format}, ())
     for part in [[one] for one in objects] if how.format in ALONE else [objects]:
         try:
-            yield from reader.tables(part, open_object, None)
+            yield from _with_names(reader, part, open_object, needed).tables(part, open_object, None)
+        except UnreadableTableError as error:
+            yield error.reject()
         except DataError as error:
             yield Reject(where=part[0].key, code=UNREADABLE, reason=str(error))
+
+
+def _with_names(reader: Format, part: list[RawObject], open_object: Open, needed: Set[str]) -> Format:
+    """The reader of one file, which may lack columns of a header that it does not have either."""
+    options = reader.options
+    if not isinstance(options, CsvOptions) or options.header is None:
+        return reader
+    return type(reader)(options.model_copy(update={"header": names_above(part[0], open_object, options, needed)}))
 
 
 def _files(how: RowFormat, options: dict[str, Any], objects: list[RawObject], open_object: Open) -> Iterator[Found]:

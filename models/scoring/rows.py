@@ -59,8 +59,17 @@ class FittingRows:
 class RowReader(Protocol):
     """Of one version."""
 
-    def read(self, raw: pa.Table) -> Iterator[FittingRows | Reject]:
-        """The rows that fit, some at a time, and the others. Raises ``DataError`` for a table that cannot be read."""
+    needed: frozenset[str]
+    """Columns that a row must have."""
+
+    def notation(self, raw: pa.Table) -> Notation | None:
+        """How the cells of a table are written; None: nothing has to be known. Raises ``DataError`` for a table that is
+        written otherwise than what was trained on."""
+        ...
+
+    def read(self, raw: pa.Table, notation: Notation | None = None) -> Iterator[FittingRows | Reject]:
+        """The rows that fit, some at a time, and the others. Raises ``DataError`` for a table that cannot be read.
+        `notation`: of the table that these rows are a part of; None: as they tell."""
         ...
 
 
@@ -81,13 +90,23 @@ class ExampleRows:
         self._learns = learns_one_cell(signature.task) and not holds_several(self._schema)
         self._id = self._schema.id or how.options.get("id_column")
         self._rows = rows_at_once(sum(one.row_bytes for one in signature.input.specs))
+        self.needed = frozenset(self._schema.inputs)
 
-    def read(self, raw: pa.Table) -> Iterator[FittingRows | Reject]:
+    def notation(self, raw: pa.Table) -> Notation:
         """See the protocol."""
+        return self._notation.of(self._with_label(raw))
+
+    def _with_label(self, raw: pa.Table) -> pa.Table:
+        """What a format says of the label is the label."""
         label = self._schema.label
-        if label is not None and LABEL in raw.column_names and label not in raw.column_names:
-            raw = raw.rename_columns([label if name == LABEL else name for name in raw.column_names])
-        notation = self._notation.of(raw)
+        if label is None or LABEL not in raw.column_names or label in raw.column_names:
+            return raw
+        return raw.rename_columns([label if name == LABEL else name for name in raw.column_names])
+
+    def read(self, raw: pa.Table, notation: Notation | None = None) -> Iterator[FittingRows | Reject]:
+        """See the protocol."""
+        raw = self._with_label(raw)
+        notation = self._notation.of(raw) if notation is None else notation
         table, rejects = typed(raw, self._schema, notation, labelled=False)
         yield from rejects
         y = self._targets(raw, notation)
@@ -195,8 +214,14 @@ class RequestRows:
         self._notation = _Notations(self._schema, how) if self._schema is not None else None
         mark = how.options.get("decimal")
         self._label_mark = {**how.number_marks, **(mark if isinstance(mark, Mapping) else {})}.get(self._label, "")
+        names = [PICTURE] if self._kind == "image" else [one.name for one in spec.specs]
+        self.needed = frozenset(spec.columns if self._kind == "table" else names)
 
-    def read(self, raw: pa.Table) -> Iterator[FittingRows | Reject]:
+    def notation(self, raw: pa.Table) -> Notation | None:
+        """See the protocol."""
+        return self._notation.of(raw) if self._notation is not None else None
+
+    def read(self, raw: pa.Table, notation: Notation | None = None) -> Iterator[FittingRows | Reject]:
         """See the protocol."""
         y = self._targets(raw)
         ids, at = ids_of(raw, self._id), {where: n for n, where in enumerate(raw[WHERE].to_pylist())}
@@ -205,7 +230,8 @@ class RequestRows:
             for name in lacking:
                 if self._schema.fields[name].nullable:
                     raw = raw.append_column(name, pa.nulls(len(raw), pa.string()))
-            raw, rejects = typed(raw, self._schema, self._notation.of(raw), labelled=False)
+            how = self._notation.of(raw) if notation is None else notation
+            raw, rejects = typed(raw, self._schema, how, labelled=False)
             yield from rejects
         rows = most_instances(self._signature)
         for start in range(0, raw.num_rows, rows):

@@ -27,7 +27,8 @@ class ServingConfig(StrictModel):
     """Beyond so many at once, and beyond so many bytes, the answer is 503 with Retry-After."""
     max_waiting_bytes: int = Field(default=256_000_000, ge=1024)
     read_seconds: float = Field(default=30.0, gt=0, le=3600)
-    """A request that has not arrived whole by then is ended; of its header, a third of it."""
+    """A request that has not arrived whole by then is ended; of its header, a third of it. What the inference log holds
+    of a moment is complete 5 s later."""
     threads: int = Field(default=1, ge=1, le=256)
     """Intra-op threads of the forward."""
     compile: Literal["none", "aot"] = Field(default="none", exclude_if=lambda value: value == "none")

@@ -18,6 +18,7 @@ from mlratchet.models.errors import DataError
 from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.sources.open_quotes import RowLikeness
 from mlratchet.models.sources.record import Reject
+from mlratchet.models.sources.text_encoding import DECLARE_IT
 
 DELIMITERS = ",;\t|"
 SAMPLE_LINES = 20  # that tell the delimiter
@@ -294,7 +295,7 @@ def _strange(text: str) -> tuple[str, str] | None:
     bad = next((ord(c) - 0xDC00 for c in text if 0xDC80 <= ord(c) <= 0xDCFF), None)
     if bad is None:
         return None
-    return ("bad_encoding", f"bad encoding: got byte 0x{bad:02x}, expected UTF-8; convert the file")
+    return ("bad_encoding", f"bad encoding: got byte 0x{bad:02x}, expected UTF-8; {DECLARE_IT}")
 
 
 def set_aside(table: CsvTable, row: BadRow) -> Reject:

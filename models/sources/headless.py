@@ -6,7 +6,8 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import BinaryIO, Literal, cast
 
@@ -17,8 +18,9 @@ from mlratchet.models.sources.delimited import (
     decode_text,
     find_delimiter,
 )
+from mlratchet.models.sources.unpacking import UnreadableObjectError
 
-FIRST_BYTES = 64 << 10  # that tell the delimiter
+FIRST_BYTES = 64 << 10  # that tell delimiter and cells
 
 
 class _Below(io.RawIOBase):
@@ -40,6 +42,29 @@ class _Below(io.RawIOBase):
         return len(data)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Beginning:
+    """What the first bytes of a file (UTF-8) tell of it."""
+
+    data: bytes
+    dialect: Dialect  # with its delimiter
+    rows: list[list[str]]  # the first ones, stripped; fewer than 21
+
+    @property
+    def width(self) -> int:
+        """Cells of most of its rows; 0: it has none."""
+        return Counter(map(len, self.rows)).most_common(1)[0][0] if self.rows else 0
+
+
+def beginning_of(source: BinaryIO, key: str, dialect: Dialect) -> Beginning:
+    """Read as much as tells delimiter and cells. Raises ``DataError`` where two delimiters do."""
+    data = source.read(FIRST_BYTES)
+    text = decode_text(data[: data.rfind(b"\n") + 1] or data, key)
+    lines = list(io.StringIO(text, newline=""))
+    dialect = replace(dialect, delimiter=dialect.delimiter or find_delimiter(lines, key))
+    return Beginning(data=data, dialect=dialect, rows=_first_rows(lines, dialect))
+
+
 def below_its_header(
     source: BinaryIO, names: Sequence[str], key: str, dialect: Dialect, *, option: str = "source.header"
 ) -> tuple[BinaryIO, Dialect]:
@@ -47,23 +72,28 @@ def below_its_header(
 
     Raises ``UnreadableTableError`` where its rows have another number of cells, or the first one is the names.
     """
-    first = source.read(FIRST_BYTES)
-    text = decode_text(first[: first.rfind(b"\n") + 1] or first, key)
-    lines = list(io.StringIO(text, newline=""))
-    delimiter = dialect.delimiter or find_delimiter(lines, key)
-    rows = _first_rows(lines, replace(dialect, delimiter=delimiter))
-    if rows and [cell.strip() for cell in rows[0]] == list(names):
+    begun = beginning_of(source, key, dialect)
+    rows = begun.rows
+    if rows and rows[0] == list(names):
         words = f"its first line is what {option} names; remove {option}, or the line"
-        raise UnreadableTableError("bad_header", f"{key}:1", words, records=len(lines) - 1)
-    width = Counter(map(len, rows)).most_common(1)[0][0] if rows else len(names)
+        raise UnreadableTableError("bad_header", f"{key}:1", words, records=lines_in(begun, source) - 1)
     if all(len(row) != len(names) for row in rows) and rows:  # else those that are ragged are set aside alone
-        words = f"its rows have {width} cells, and {option} names {len(names)} columns"
-        raise UnreadableTableError("bad_header", f"{key}:1", words, records=len(lines))
+        words = f"its rows have {begun.width} cells, and {option} names {len(names)} columns"
+        raise UnreadableTableError("bad_header", f"{key}:1", words, records=lines_in(begun, source))
     above = io.StringIO()
     if rows:  # an empty file stays one
-        csv.writer(above, delimiter=delimiter, lineterminator="\n").writerow(names)
-    below = _Below(above.getvalue().encode() + first, source)
-    return cast(BinaryIO, io.BufferedReader(below, 1 << 20)), replace(dialect, delimiter=delimiter)
+        csv.writer(above, delimiter=str(begun.dialect.delimiter), lineterminator="\n").writerow(names)
+    below = _Below(above.getvalue().encode() + begun.data, source)
+    return cast(BinaryIO, io.BufferedReader(below, 1 << 20)), begun.dialect
+
+
+def lines_in(begun: Beginning, source: BinaryIO) -> int:
+    """Of a whole file that is refused, behind whose beginning `source` stands: as many rows as it seems to hold."""
+    ends, returns, last = begun.data.count(b"\n"), begun.data.count(b"\r"), begun.data[-1:]
+    with suppress(UnreadableObjectError):  # it is refused already
+        while data := source.read(1 << 20):
+            ends, returns, last = ends + data.count(b"\n"), returns + data.count(b"\r"), data[-1:]
+    return (ends or returns) + (last not in (b"", b"\n", b"\r"))
 
 
 def _first_rows(lines: Sequence[str], dialect: Dialect) -> list[list[str]]:
@@ -73,4 +103,4 @@ def _first_rows(lines: Sequence[str], dialect: Dialect) -> list[list[str]]:
         (line for line in lines if line.strip()), delimiter=str(dialect.delimiter), skipinitialspace=True,
         quoting=quoting,
     )  # fmt: skip
-    return list(islice(reader, SAMPLE_LINES))
+    return [[cell.strip() for cell in row] for row in islice(reader, SAMPLE_LINES)]

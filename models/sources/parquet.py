@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from pyarrow import parquet as pq
 
 SUFFIXES = (".parquet", ".pq")
-ROWS_AT_A_TIME = 16_384  # that are decoded before their size is looked at
+ROWS_AT_A_TIME = 16_384  # that are decoded before their size is looked at, where that many are no more than a piece
+WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12, "BYTE_ARRAY": 16}
+"""Bytes of a decoded value, the least of a text."""
 MOST_CELL_BYTES = 256 << 20  # of one cell
 
 
@@ -126,7 +128,7 @@ def _tables(opened: pq.ParquetFile, key: str, names: list[str]) -> Iterator[pa.T
 
     read = 0
     try:
-        for batch in opened.iter_batches(batch_size=ROWS_AT_A_TIME, columns=names):
+        for batch in opened.iter_batches(batch_size=_rows_at_a_time(opened, names), columns=names):
             for table in _in_full(pa.table(batch), key, read + 1):
                 yield table
                 read += table.num_rows
@@ -137,6 +139,21 @@ def _tables(opened: pq.ParquetFile, key: str, names: list[str]) -> Iterator[pa.T
     except Exception as error:  # noqa: BLE001 - whatever the decoder raises is about this file from here on
         words = f"cannot be read on ({_line(error)}); deliver the file again"
         yield UnreadableObjectError("damaged_parquet", f"{key}:{read + 1}", words)
+
+
+def _rows_at_a_time(opened: pq.ParquetFile, names: list[str]) -> int:
+    """Rows that are about a piece once they are decoded. A list of values that are all alike takes a few bytes in the
+    file: how many values it has, the footer says."""
+    columns = [opened.schema.column(place) for place in range(len(opened.schema))]
+    wanted = [place for place, one in enumerate(columns) if any(f"{one.path}.".startswith(f"{n}.") for n in names)]
+    widest = 1.0
+    for group in map(opened.metadata.row_group, range(opened.metadata.num_row_groups)):
+        values = (
+            group.column(place).num_values * WIDTHS.get(columns[place].physical_type, max(1, columns[place].length))
+            for place in wanted
+        )
+        widest = max(widest, sum(values) / max(1, group.num_rows))
+    return max(1, min(ROWS_AT_A_TIME, int(PIECE_TABLE_BYTES / widest)))
 
 
 def _in_full(table: pa.Table, key: str, first: int) -> Iterator[pa.Table]:

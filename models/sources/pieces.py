@@ -61,7 +61,7 @@ def examples_as_tables(
             yield one
             continue
         rows.append(one)
-        size += sum(len(cell) for cell in one.values() if isinstance(cell, bytes))
+        size += sum(len(cell) for cell in one.values() if isinstance(cell, bytes | str))
         if len(rows) >= ROWS_OF_EXAMPLES or size >= limit_bytes:
             yield _piece_of(rows, number)
             rows, size, number = [], 0, number + 1

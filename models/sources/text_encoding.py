@@ -11,6 +11,7 @@ from mlratchet.models.sources.record import RawObject
 from mlratchet.models.sources.unpacking import UnreadableObjectError
 
 Encoding = Literal["utf-8", "utf-16", "utf-16-le", "utf-16-be", "latin-1", "cp1252"]
+DECLARE_IT = "declare what it is (source.encoding; `ratchet init --encoding`), such as cp1252, or convert the file"
 UTF8_MARK, UTF16_MARKS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 
 

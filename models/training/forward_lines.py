@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,9 +13,11 @@ from typing import Any
 import torch
 from mlratchet.models.own_line import is_own, place
 from mlratchet.models.tensors.batch import Batch, Model, first_rows
+from mlratchet.models.tensors.program_calls import name_of_call, problem_of_call
 from torch.overrides import TorchFunctionMode
 
 own = cache(is_own)
+FRAME = re.compile(r'File "([^"]+)", line ([0-9]+)')  # of a trace
 
 
 def caller() -> str:
@@ -72,6 +75,17 @@ def last_line(module: Model, x: Batch) -> str:
     """The line of the model's last operation; of the model's class where torch's own layers do everything."""
     lines = [line for _, line in watched(module, x) if line]
     return lines[-1] if lines else ""
+
+
+def line_of_call(program: torch.export.ExportedProgram) -> str:
+    """Where a program first calls what no stored one may; empty where it calls nothing of that, or no line is known."""
+    for module in program.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
+            if node.op == "call_function" and problem_of_call(name_of_call(node.target)):
+                lines = [place(file, int(line)) for file, line in FRAME.findall(node.stack_trace or "") if own(file)]
+                if lines:
+                    return lines[-1]
+    return ""
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from mlratchet.models.tensors.batch import (
     program_model,
     widened,
 )
+from mlratchet.models.tensors.program_archive import as_stored, is_plain_name
 from mlratchet.models.training.config import CheckpointConfig, TrainConfig
 from mlratchet.models.training.fast import refuse_unused
 from mlratchet.models.training.fitting import check_names
@@ -36,6 +37,7 @@ from mlratchet.models.training.forward_lines import (
     class_line,
     fixed_sizes,
     last_line,
+    line_of_call,
     line_of_chance,
     line_of_lost_rows,
 )
@@ -110,6 +112,7 @@ def _tried(store: ObjectStore, ref: WorkloadRef, train: TrainConfig, world: int,
         x = aligned(batch_of(rows.x.rows(slice(MANY)), least=2))
         torch.manual_seed(train.seed)
         fresh = workload.prepared_model().eval()
+        check_tensor_names(workload, fresh)
         check_outputs(workload, asked_by_name(fresh, specs), x, "the model")
         tensors = train_in_small(store, ref, workload, train, rows, world, notes)
         module = workload.prepared_model()
@@ -242,6 +245,33 @@ def check_padding(workload: Workload, model: Model, x: Batch) -> None:
         )
 
 
+def check_tensor_names(workload: Workload, module: nn.Module) -> None:
+    """No stored program holds a tensor by another name than a plain one, because torch writes it into code. Raises
+    ``ConfigurationError`` naming what a `ModuleDict` or the like calls it."""
+    kinds = {"parameter": module.named_parameters(), "buffer": module.named_buffers(), "part": module.named_modules()}
+    for kind, named in kinds.items():
+        for name, _ in named:
+            if is_plain_name(name):
+                continue
+            part = next((part for part in name.split(".") if not is_plain_name(part)), name)
+            of = "part" if kind == "part" or part != name.rpartition(".")[2] else kind
+            raise ConfigurationError(
+                f"{class_line(type(workload))}: the model names a {of} {part[:60]!r} ({name[:120]!r}), which no "
+                "program may hold: call it by at most 100 ASCII letters, digits and _, e.g. as key of its ModuleDict"
+            )
+
+
+def stored(workload: Workload, program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """The program as servers read it. Raises ``ConfigurationError`` with the line of what no stored program may call,
+    and for one that torch cannot write."""
+    try:
+        return as_stored(program)
+    except Exception as error:  # whatever torch raises at what it has no form for
+        words = " ".join(str(error).split())[:400]
+        line = line_of_call(program) or class_line(type(workload))
+        raise ConfigurationError(f"{line}: the exported program cannot be stored: {words}") from error
+
+
 def check_export(workload: Workload, module: nn.Module, x: Batch) -> None:
     """The program that is served takes any number of rows, of any length, and answers as the model does."""
     specs = workload.tensors()
@@ -250,7 +280,8 @@ def check_export(workload: Workload, module: nn.Module, x: Batch) -> None:
     check_padding(workload, model, x)
     fixed: list[str] = []
     with fixed_sizes(fixed):
-        program = program_model(export_program(module, first_rows(x, 2), specs))
+        exported = export_program(module, first_rows(x, 2), specs)
+    program = program_model(stored(workload, exported))
     lines = [line for line in dict.fromkeys(fixed) if line]
     ragged = [spec.name for spec in specs if spec.ragged]
     longer = [(widened(x, ragged, WIDER), "rows of another length")] if ragged else []

@@ -12,7 +12,8 @@ from mlratchet.models.functions import kept_out, load_class
 from mlratchet.models.identity.closure import Closure, closure_of, declared_files
 from mlratchet.models.identity.product import reached_through_workloads
 from mlratchet.models.nearest import nearest_hint
-from mlratchet.models.objectives.naming import BUILT_IN, objective_of
+from mlratchet.models.objectives.base import Task
+from mlratchet.models.objectives.naming import BUILT_IN
 from mlratchet.models.workloads.base import Workload
 from mlratchet.models.workloads.told import reading_away, told_parameters, told_source, told_workload
 
@@ -62,26 +63,27 @@ def workload_parameters(use: str) -> dict[str, Any]:
     return {one.name: None if one.default is one.empty else one.default for one in named}
 
 
-def workload_source(use: str) -> Closure:
+def workload_source(use: str, task: Task | None = None) -> Closure:
     """What the class is made of: its module and those of its bases, what they import, and the files that they declare.
+
+    `task`: what an instance says is learnt; a user's own objective counts, although nothing need import it. Without it
+    that of the class.
 
     Raises ``ConfigurationError`` for a class or a declared file that is not there.
     """
     if kept_out() and not is_ours(use):
-        return told_source(use)
+        return told_source(use, task if isinstance(task, str) else None)
     bases = [base for base in find_workload(use).__mro__ if base.__module__ != "builtins"]
     files: dict[str, str] = {}
     for base in bases:
         files |= declared_files(base.__module__, vars(base).get("files", ()), f"workload {use}")
     modules = [use.partition(":")[0], *(base.__module__ for base in bases)]
-    modules += _own_objective(bases[0])
+    modules += _own_objective(task or getattr(bases[0], "task", None))
     return closure_of(modules, follow=reached_through_workloads(), files=files)
 
 
-def _own_objective(workload: type[Workload]) -> list[str]:
-    """The module of a user's own objective: named by its reference, the workload need not import it."""
-    task = getattr(workload, "task", None)
-    if task is None:  # an instance says it
+def _own_objective(task: Task | None) -> list[str]:
+    """The module of a user's own objective."""
+    if task is None or task in BUILT_IN:  # None: an instance says it
         return []
-    kind = type(objective_of(task))
-    return [] if task in BUILT_IN else [kind.__module__]
+    return [task.partition(":")[0] if isinstance(task, str) else task.__module__]

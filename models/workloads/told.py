@@ -190,9 +190,9 @@ def told_parameters(use: str) -> dict[str, Any]:
     return dict(_checked(dict[str, Any], told, f"workload {use}"))
 
 
-def told_source(use: str) -> Closure:
+def told_source(use: str, task: str | None) -> Closure:
     """What a workload is made of. Raises ``ConfigurationError`` as `workload_source`."""
-    told = children().call(SOURCE, {"use": use}, time_limit_s=LOOK_S)
+    told = children().call(SOURCE, {"use": use, "task": task}, time_limit_s=LOOK_S)
     return Closure(**_checked(dict[str, dict[str, str]], told, f"workload {use}"))
 
 
@@ -217,7 +217,7 @@ def source(request: Mapping[str, Any], _workplace: Workplace) -> dict[str, Any]:
     """In the child."""
     from mlratchet.models.workloads.loading import workload_source
 
-    return workload_source(request["use"]).parts()
+    return workload_source(request["use"], request["task"]).parts()
 
 
 def parameters(request: Mapping[str, Any], _workplace: Workplace) -> dict[str, Any]:

@@ -5,30 +5,36 @@ from __future__ import annotations
 
 import getpass
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
+from mlratchet.infra.inference_log.spool import waiting_files
 from mlratchet.models.erasure.deliveries import TableReading, Wanted
-from mlratchet.models.erasure.plan import ErasureBuckets, ErasureDemand, ErasurePlan, Planner, Touch
+from mlratchet.models.erasure.parts import ErasureBuckets, ErasureDemand, KnownBefore, Touch
+from mlratchet.models.erasure.plan import MOST_BYTES, Planner
 from mlratchet.models.erasure.traces import Traces
-from mlratchet.models.errors import ConfigurationError, SecurityError
+from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.fault_points import fault_point
 from mlratchet.models.identity.canonical import digest_bytes
-from mlratchet.models.identity.erasures import ErasedObject, erasures_of, publish_erasure
+from mlratchet.models.identity.erasures import ErasedObject, Erasure, all_erasures, publish_erasure
 from mlratchet.models.identity.keys import Keys
-from mlratchet.models.identity.signed_records import bare
-from mlratchet.models.inference_log.columns import FIELD
-from mlratchet.models.inference_log.file import Holds, folder_of
+from mlratchet.models.identity.lease import server_now
+from mlratchet.models.identity.signed_records import ASIDE_OF_LOG, bare
 from mlratchet.models.inference_log.rewriting import DAY_S, Rewriter
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import deployed_revisions, load_pipeline
-from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
 from mlratchet.models.registration.record import list_registrations
+from mlratchet.tasks.support.erasing_alone import erasing_alone
+from mlratchet.tasks.support.person_in_log import BOTH, PersonInLog, beside_others
 
-BOTH: tuple[Holds, Holds] = ("answers", "feedback")
+SPOOL = "inference-log/spool"  # of the home: what the log writer has not sent yet
+SPOOL_TRIES, SPOOL_S = 30, 1.0  # looks at it, and seconds between two
+OURS = ("erasures/", "gc/", "leases/", "hardware/", "raw/")  # what is written meanwhile and holds nothing of anybody
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,119 +98,153 @@ def forget_person(
     field: str | None = None,
     dry_run: bool = False,
     now_s: float | None = None,
+    pause: Callable[[float], None] = time.sleep,
 ) -> Forgotten:
     """Erase a person: what came with this client's key, and what deliveries hold under this id, group or entity.
 
     Everything that is made of those records goes with them, because nobody can tell which of its numbers are theirs. A
-    signed record names what went, by digest. Whatever interrupts it: once more finds and erases the rest.
+    signed record names what went, by digest. Whatever interrupts it: once more finds and erases the rest. Runs that
+    begin meanwhile wait; what others wrote meanwhile is told in `left`, as is a log that is not whole.
 
-    Raises ``ConfigurationError`` for a key that cannot be looked for. A log that is not whole is told in `left`.
+    Raises ``ConfigurationError`` for a key that cannot be looked for, ``HeldError`` where somebody else erases or
+    collects garbage.
     """
     if not key.strip():
         raise ConfigurationError("got no key; expected the id, group, entity or client's key of a person")
     now, fields = time.time() if now_s is None else now_s, person_fields(spec, field)
-    log = PersonInLog(where, spec, key, fields, now_s=now)
-    asked = ErasureDemand(
-        pipeline=spec.name, prefix=spec.source.prefix, wanted=Wanted(fields=fields, keys=frozenset([key])),
-        request_ids=log.request_ids, reading=_reading_of(spec),
-        labels=spec.serving.labels.prefix if spec.serving.labels else None,
-        labels_by=spec.serving.labels.request if spec.serving.labels else "request_id",
+    if dry_run:
+        return _Erasing(where, spec, key, fields, now_s=now).told(dry_run=True)
+    with erasing_alone(where.buckets.store, spec.name) as alone:
+        wait_for_spool(where.home, spec.name, Traces.of([key]), pause)
+        began_s = server_now(bare(where.buckets.store))
+        one = _Erasing(where, spec, key, fields, now_s=now)
+        one.carry_out()
+        one.look_again(began_s)
+        one.plan.left += alone.problems()
+        return one.told(dry_run=False)
+
+
+class _Erasing:
+    """One demand: what there is, and its end."""
+
+    def __init__(self, where: ForgetIn, spec: PipelineSpec, key: str, fields: tuple[str, ...], *, now_s: float) -> None:
+        self._where, self._spec, self._now_s = where, spec, now_s
+        buckets = where.buckets
+        self._log = PersonInLog(buckets.store, where.keys, spec.name, key, fields, now_s=now_s)
+        labels = spec.serving.labels
+        asked = ErasureDemand(
+            pipeline=spec.name, prefix=spec.source.prefix, wanted=Wanted(fields=fields, keys=frozenset([key])),
+            request_ids=self._log.request_ids, reading=_reading_of(spec),
+            labels=labels.prefix if labels else None, labels_by=labels.request if labels else "request_id",
+        )  # fmt: skip
+        registrations = [one for held in list_registrations(buckets.store).values() for one in held]
+        known = known_of(spec.name, all_erasures(buckets.store))
+        self.plan = Planner(buckets, asked, replace(known, registrations=registrations, champion=where.champion)).plan()
+        self._cached = list(copies_here(where.home, self.plan.touches, self.plan.traces))
+        held = spooled(where.home, spec.name, self.plan.traces)
+        self.plan.left += [
+            f"{path}: waits to be sent to the log, and holds something of theirs: once more" for path in held
+        ]
+        self._number: int | None = None
+
+    def told(self, *, dry_run: bool) -> Forgotten:
+        """For whoever asked."""
+        plan, log = self.plan, self._log
+        return Forgotten(
+            dry_run=dry_run, objects=plan.counts(), records=sum(one.records for one in plan.touches),
+            log_rows=log.rows, labels=log.labels, media=log.media, cached=len(self._cached),
+            versions=tuple(plan.versions), waits_for=plan.waits_for, erasure=self._number,
+            left=tuple(dict.fromkeys((*plan.left, *log.problems))),
+            touched=tuple(f"{one.bucket}/{one.key}" for one in plan.touches),
+        )  # fmt: skip
+
+    def carry_out(self) -> None:
+        """The signed record, then what it names, deliveries last."""
+        plan, buckets = self.plan, self._where.buckets
+        if plan.touches or plan.waiting or plan.shared:
+            made = publish_erasure(
+                buckets.store, self._spec.name, objects=[_recorded(one) for one in plan.touches],
+                versions=plan.versions, waiting=plan.waiting, shared=plan.shared, actor=getpass.getuser(),
+                at_s=self._now_s,
+            )  # fmt: skip
+            self._number = made.number
+        fault_point("forget.after_record")
+        for path in self._cached:
+            for file in (path, path.with_name(f"{path.name}.seen")):
+                file.unlink(missing_ok=True)
+        self._apply(one for one in plan.touches if one.place != "raw")
+        self._log.erase()
+        self._apply(one for one in plan.touches if one.place == "raw")  # by these all the rest is found: they go last
+
+    def _apply(self, touches: Iterable[Touch]) -> None:
+        buckets = self._where.buckets
+        by_name = {one.bucket: bare(one) for one in (buckets.raw, buckets.store, buckets.uploads)}
+        for one in touches:
+            try:
+                apply(by_name[one.bucket], one)
+            except (ObjectExists, ObjectNotFound):
+                self.plan.left.append(f"{one.bucket}/{one.key}: was delivered anew or taken away meanwhile: once more")
+            fault_point("forget.after_delivery" if one.place == "raw" else "forget.after_object")
+
+    def look_again(self, began_s: float) -> None:
+        """What was written to the store since, as by a run or a monitor that had read it before, is told."""
+        store = bare(self._where.buckets.store)
+        for info in store.list():
+            if info.modified_s < began_s - 1 or info.key.startswith(OURS) or info.size_bytes > MOST_BYTES:
+                continue
+            if info.key.startswith("log/") and not info.key.startswith(ASIDE_OF_LOG):
+                continue
+            with suppress(ObjectNotFound):
+                if self.plan.traces.in_object(store.get(info.key)):
+                    self.plan.left.append(f"{store.bucket}/{info.key}: was written meanwhile: once more")
+
+
+def known_of(pipeline: str, erasures: Iterable[Erasure]) -> KnownBefore:
+    """What the records of all erasures say to a demand of one pipeline: what was to go and may still be there, and what
+    other pipelines have let go of."""
+    pending: dict[str, set[str]] = {}
+    versions: set[int] = set()
+    released: dict[tuple[str, str], float] = {}
+    for one in erasures:
+        if one.name != pipeline:
+            for gone in one.shared:
+                released[one.name, gone.place] = max(one.at_s, released.get((one.name, gone.place), one.at_s))
+            continue
+        versions |= set(one.versions)
+        for gone in (*one.waiting, *one.shared, *(each for each in one.objects if not each.after)):
+            if gone.key:
+                pending.setdefault(gone.place, set()).add(gone.before)
+    return KnownBefore(registrations=(), champion=None, pending=pending, versions=versions, released=released)
+
+
+def _recorded(one: Touch) -> ErasedObject:
+    return ErasedObject(
+        bucket=one.bucket, key="" if one.named else one.key, before=one.before,
+        after=digest_bytes(one.after) if one.after is not None else "", said="" if one.named else one.said,
     )  # fmt: skip
-    registrations = [one for held in list_registrations(where.buckets.store).values() for one in held]
-    earlier = erasures_of(where.buckets.store, spec.name)  # interrupted, or while the champion needed some of it
-    pending = {key for one in earlier for key in one.waiting}
-    pending |= {f"{gone.bucket}/{gone.key}" for one in earlier for gone in one.objects if gone.key and not gone.after}
-    plan = Planner(where.buckets, asked, registrations=registrations, champion=where.champion, pending=pending).plan()
-    cached = list(copies_here(where.home, plan.touches, plan.traces))
-    number = None
-    if not dry_run:
-        number = carry_out(where, spec.name, plan, cached, log, now_s=now)
-    return Forgotten(
-        dry_run=dry_run, objects=plan.counts(), records=sum(one.records for one in plan.touches), log_rows=log.rows,
-        labels=log.labels, media=log.media, cached=len(cached), versions=tuple(plan.versions),
-        waits_for=plan.waits_for, left=(*plan.left, *log.problems), erasure=number,
-        touched=tuple(f"{one.bucket}/{one.key}" for one in plan.touches),
-    )  # fmt: skip
+
+
+def spooled(home: Path, pipeline: str, traces: Traces) -> list[Path]:
+    """Files that the log writer of this home has not sent yet and that hold something of the person."""
+    found = []
+    for path, of in waiting_files(home / SPOOL):
+        with suppress(FileNotFoundError):  # sent meanwhile
+            if of == pipeline and traces.in_object(path.read_bytes()):
+                found.append(path)
+    return found
+
+
+def wait_for_spool(home: Path, pipeline: str, traces: Traces, pause: Callable[[float], None]) -> None:
+    """Until what waits there and holds something of the person is in the log, where it is erased; not for ever."""
+    for _ in range(SPOOL_TRIES):
+        if not spooled(home, pipeline, traces):
+            return
+        pause(SPOOL_S)
 
 
 def _reading_of(spec: PipelineSpec) -> TableReading:
     declared = {name: getattr(spec.source, name, None) for name in ("delimiter", "encoding", "header", "quotes")}
     return TableReading(format=str(getattr(spec.source, "format", None) or "csv"), **declared)
-
-
-class PersonInLog:
-    """What the inference log holds of a person: rows that came with their key, or whose fields name them."""
-
-    def __init__(self, where: ForgetIn, spec: PipelineSpec, key: str, fields: Iterable[str], *, now_s: float) -> None:
-        self._store, self._keys, self._pipeline, self._now_s = bare(where.buckets.store), where.keys, spec.name, now_s
-        self._columns = ["client_key", *(f"{FIELD}{name}" for name in fields)]
-        self._key = key
-        self.rows = self.labels = self.media = 0
-        self.request_ids: tuple[str, ...] = ()
-        self.problems: list[str] = []
-        if next(iter(self._store.list(folder_of(spec.name, "answers"))), None) is not None:
-            found = [self._rewriter("answers").find(column, [key]) for column in self._columns]
-            self.rows = sum(one.rows for one in found)
-            self.request_ids = tuple(sorted({name for one in found for name in one.request_ids}))
-            labels = self._rewriter("feedback").find("request_id", self.request_ids)
-            self.labels = labels.rows
-            self.problems = list(dict.fromkeys(line for one in (*found, labels) for line in one.problems))
-
-    def _rewriter(self, holds: Holds) -> Rewriter:
-        return Rewriter(self._store, self._keys, self._pipeline, holds, now_s=self._now_s)
-
-    def erase(self) -> None:
-        """Labels first: by the rows they are found again."""
-        if self.request_ids:
-            self._erase("feedback", "request_id", self.request_ids)
-            fault_point("forget.after_feedback")
-            for column in self._columns:
-                self.media += self._erase("answers", column, [self._key])
-
-    def _erase(self, holds: Holds, column: str, values: Sequence[str]) -> int:
-        """What is wrong with the log was told when it was searched, and keeps nothing from being erased."""
-        try:
-            return self._rewriter(holds).erase(column, values).media
-        except SecurityError:
-            if not self.problems:
-                raise
-            return 0
-
-
-def carry_out(
-    where: ForgetIn, pipeline: str, plan: ErasurePlan, cached: Iterable[Path], log: PersonInLog, *, now_s: float
-) -> int | None:
-    """The signed record, then what it names, deliveries last. Returns its number; None where nothing was found."""
-    number = None
-    if plan.touches or plan.waiting:
-        objects = [
-            ErasedObject(
-                bucket=one.bucket, key="" if one.named else one.key, before=one.before,
-                after=digest_bytes(one.after) if one.after is not None else "",
-            )
-            for one in plan.touches
-        ]  # fmt: skip
-        made = publish_erasure(
-            where.buckets.store, pipeline, objects=objects, versions=plan.versions, waiting=plan.waiting,
-            actor=getpass.getuser(), at_s=now_s,
-        )  # fmt: skip
-        number = made.number
-    fault_point("forget.after_record")
-    for path in cached:
-        for file in (path, path.with_name(f"{path.name}.seen")):
-            with suppress(FileNotFoundError):
-                file.unlink()
-    by_name = {one.bucket: bare(one) for one in (where.buckets.raw, where.buckets.store, where.buckets.uploads)}
-    for one in plan.touches:
-        if one.place != "raw":
-            apply(by_name[one.bucket], one)
-            fault_point("forget.after_object")
-    log.erase()
-    for one in plan.touches:  # by these all the rest is found: they go last
-        if one.place == "raw":
-            apply(by_name[one.bucket], one)
-            fault_point("forget.after_delivery")
-    return number
 
 
 def apply(bucket: ObjectStore, one: Touch) -> None:
@@ -231,6 +271,6 @@ def tidy_logs(store: ObjectStore, keys: Keys, *, now_s: float | None = None) -> 
     for pipeline, revision in sorted(deployed_revisions(store).items()):
         before_s = now - load_pipeline(store, revision).serving.log.retention_days * DAY_S
         rewriters = [Rewriter(store, keys, pipeline, holds, now_s=now) for holds in BOTH]
-        rows = sum(one.expire(before_s) for one in rewriters)
-        found[pipeline] = rows, sum(one.compact() for one in rewriters)
+        rows = sum(beside_others(partial(one.expire, before_s)) for one in rewriters)
+        found[pipeline] = rows, sum(beside_others(one.compact) for one in rewriters)
     return found

@@ -27,7 +27,7 @@ from mlratchet.models.monitoring.policy import load_policy
 from mlratchet.models.monitoring.reference import Reference, load_reference
 from mlratchet.models.monitoring.stretch import MergedWindows, by_rows, stretch_of
 from mlratchet.models.monitoring.verifying import Verification, verify_finding
-from mlratchet.models.monitoring.window import WindowRecord, gaps_in, windows_of
+from mlratchet.models.monitoring.window import WindowRecord, erased_windows, gaps_in, windows_of
 from mlratchet.models.ports.storage import ObjectNotFound, StorageError
 from mlratchet.models.profile.windows_page import windows_page
 from mlratchet.models.registration.numbers import work_of
@@ -184,8 +184,9 @@ def story_of(adapters: Adapters, name: str, *, since_s: float) -> Story:
         with suppress(ObjectNotFound):
             reference = load_reference(adapters.store, name, windows[-1].reference)
     return Story(
-        pipeline=name, config=watch.config, windows=windows, findings=tuple(findings), gaps=gaps_in(windows),
-        reference=reference, versions=tuple(sorted({one.version for one in windows})),
+        pipeline=name, config=watch.config, windows=windows, findings=tuple(findings),
+        gaps=gaps_in(windows, erased_windows(adapters.store, name)), reference=reference,
+        versions=tuple(sorted({one.version for one in windows})),
     )  # fmt: skip
 
 

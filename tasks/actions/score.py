@@ -27,6 +27,7 @@ from mlratchet.models.pipeline.store import deployed_revisions, load_pipeline
 from mlratchet.models.ports.children import Rights, children, in_process
 from mlratchet.models.ports.storage import DigestMismatch, ObjectExists, ObjectNotFound, ObjectStore
 from mlratchet.models.registration.record import Registration
+from mlratchet.models.scoring.in_child import piece_rows
 from mlratchet.models.scoring.input import listed, with_digest
 from mlratchet.models.scoring.job import (
     ASIDE,
@@ -262,6 +263,7 @@ class Scoring:
         request = {
             "signature": self._signature.to_json(), "reading": self._job.reading.document(), "model": model.recipe(),
             "objects": [asdict(one) for one in raw], "skip": skip, "threads": threads,
+            "rows": piece_rows(self._signature),
         }  # fmt: skip
         try:
             told = children().call(

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from mlratchet.models.artifact.signature import Signature
-from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.decisions.decision import load_decision
 from mlratchet.models.decisions.gate_run import list_gate_runs
@@ -24,7 +23,6 @@ from mlratchet.models.monitoring.collecting import LogSource
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.look import Watched
 from mlratchet.models.monitoring.measure.answers import TaskFacts
-from mlratchet.models.monitoring.measure.columns import PREPARED
 from mlratchet.models.monitoring.reference import Reference, load_reference, publish_reference
 from mlratchet.models.monitoring.referring import TestColumn, reference_of
 from mlratchet.models.monitoring.window import newest_window
@@ -119,7 +117,8 @@ class WatchedLog:
         rows = load_rows(store, record.rows_key)
         made = reference_of(
             self.name, record.version, record.dataset_id, rows, self._columns(record), facts, metrics, self.config,
-            slice_columns=self._slice_columns(), importance=importance_of(self.adapters, record, signature),
+            prepared=self._prepared(record), slice_columns=self._slice_columns(),
+            importance=importance_of(self.adapters, record, signature),
         )  # fmt: skip
         publish_reference(store, made)
         return made
@@ -134,12 +133,11 @@ class WatchedLog:
         return list(dict.fromkeys(found))
 
     def _columns(self, record: Registration) -> Mapping[str, TestColumn]:
-        """The fields of the test rows as the log holds them, and the projection of their prepared inputs."""
+        """The fields of the test rows as the log holds them."""
         named = find_dataset(self.adapters, self.name, str(record.version))
         manifest, layout = named.manifest, named.layout
-        found = {PREPARED: self._prepared(manifest)} if layout.schema is None or _has_media(layout) else {}
         if layout.schema is None or not manifest.examples:
-            return found
+            return {}
         of_test = manifest.model_copy(
             update={
                 "splits": {"test": manifest.splits.get("test", ())},
@@ -152,10 +150,14 @@ class WatchedLog:
                 values.setdefault(name, []).extend(some)
         kinds = {one.name: one.kind for one in layout.fields if one.input and one.kind not in BY_DIGEST}
         whole = {name for name in kinds if self.spec.serving.log.how(name) == "whole"}
-        return found | {name: TestColumn(kind=kinds[name], values=values[name]) for name in whole & values.keys()}
+        return {name: TestColumn(kind=kinds[name], values=values[name]) for name in whole & values.keys()}
 
-    def _prepared(self, manifest: DatasetManifest) -> TestColumn:
-        split = load_split(self.adapters.store, manifest, "test")
+    def _prepared(self, record: Registration) -> TestColumn | None:
+        """The projection of the prepared inputs of the test rows, where fields do not tell enough by themselves."""
+        named = find_dataset(self.adapters, self.name, str(record.version))
+        if named.layout.schema is not None and not _has_media(named.layout):
+            return None
+        split = load_split(self.adapters.store, named.manifest, "test")
         return TestColumn(kind="tensor", values=projected(split.x))
 
 

@@ -378,6 +378,8 @@ def versions_hold(store: S3Store | VersionedMemoryStore) -> None:
     assert list(now) == ["p/a", "p/b"]
     assert now["p/a"].version != first["p/a"].version
     assert (now["p/b"].version, now["p/b"].size_bytes) == (first["p/b"].version, 9)
+    held = [(info.key, info.version) for info in store.list_versions("p/", older=True) if not info.latest]
+    assert held == [("p/a", first["p/a"].version), ("p/gone", first["p/gone"].version)]
     was = first["p/a"]
     assert store.get_version("p/a", was.version, 0, was.size_bytes, sha256=sha(b"first p/a")) == b"first p/a"
     assert store.get_version("p/gone", first["p/gone"].version, 6, 99) == b"p/gone"

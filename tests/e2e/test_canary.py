@@ -18,8 +18,8 @@ from tests.conftest import Stack
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 FAST = ("epochs: 20 -> epochs: 3", "processes: 2 -> processes: 1", "minimum: 0.8} -> minimum: 0.5}")
 LIVE = (
-    "gates:\n -> serving:\n  log: {flush_seconds: 2}\n  canary: {shadow_requests: 20, steps: [0.3, 0.6], "
-    "minimum_requests: 60, maximum_hours: 0.2}\n\ngates:\n"
+    "gates:\n -> serving:\n  read_seconds: 10\n  log: {flush_seconds: 2}\n  canary: {shadow_requests: 20, "
+    "steps: [0.3, 0.6], minimum_requests: 60, maximum_hours: 0.2}\n\ngates:\n"
 )
 CHECK = "{kind: non_inferiority, metric: accuracy, margin: 0.03} -> {kind: live_errors, margin: 0.2}"
 

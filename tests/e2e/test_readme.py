@@ -25,6 +25,14 @@ def commands(heading: str) -> list[str]:
     return [line for line in (re.sub(r"\s+#.*", "", one).strip() for one in block.splitlines()) if line]
 
 
+def runbook() -> list[str]:
+    """The lines of its blocks, and its commands within a sentence, each once."""
+    page = (REPOSITORY / "docs" / "runbook.md").read_text()
+    blocks = [line.strip() for block in page.split("```")[1::2] for line in block.splitlines()]
+    found = [line for line in [*blocks, *re.findall(r"`(ratchet [^`]+)`", page)] if line.startswith("ratchet ")]
+    return list(dict.fromkeys(found))
+
+
 @pytest.fixture(scope="module")
 def shell(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Shell:
     """In a folder that has nothing but the examples; `ratchet` is a fork of the warm process, as in other tests."""
@@ -81,6 +89,21 @@ def test_three_in_the_morning(shell: Shell, second: Any) -> None:
     said = run_all(shell, lines)
     assert "version 1 is champion again" in said["ratchet rollback digits"]
     assert "version 2 is champion" in said["ratchet promote digits 2"]
+
+
+def test_what_the_runbook_asks(shell: Shell, second: Any) -> None:
+    """What writes or wants a finding is left out, by its first words: `tests/unit/cli` holds it against the options."""
+    writes = "run", "rollback", "promote", "resolve", "stop", "deploy", "canary NAME --stop", "forget NAME KEY"
+    left = (*writes, "finding", "monitor NAME --ask-labels", "open")
+    lines = [
+        line.replace("NAME", "digits").replace(" 7", " 2").replace("KEY", "nobody")
+        for line in runbook()
+        if "--dry-run" in line or not line.removeprefix("ratchet ").startswith(left)
+    ]
+    assert len(lines) > 11
+    said = run_all(shell, lines)
+    assert "version 2" in said["ratchet champion digits"]
+    assert "digits" in said["ratchet ls"]
 
 
 def test_who_decided(shell: Shell, second: Any) -> None:

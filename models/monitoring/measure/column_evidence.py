@@ -9,7 +9,7 @@ import numpy as np
 from mlratchet.models.inference_log.columns import FIELD
 from mlratchet.models.monitoring.column_watch import ColumnWatch, Score, watch_of, watch_of_missing
 from mlratchet.models.monitoring.config import MonitoringConfig
-from mlratchet.models.monitoring.measure.columns import CONFIDENCE, PREDICTION
+from mlratchet.models.monitoring.measure.columns import CONFIDENCE, PREDICTION, input_subject
 from mlratchet.models.monitoring.reference import Reference
 from mlratchet.models.monitoring.sequential import EvidenceStream
 from mlratchet.models.monitoring.sketches import Sketch, sketch_from_json
@@ -38,7 +38,8 @@ def field_of_missing(subject: str) -> str:
 
 
 def column_streams(reference: Reference, config: MonitoringConfig) -> dict[str, EvidenceStream]:
-    """Stream -> what it is given: `inputs/<field>`, `outputs/<prediction or confidence>`, `data/<missing_subject>`."""
+    """Stream -> what it is given: `inputs/<input_subject>`, `outputs/<prediction or confidence>` and
+    `data/<missing_subject>`."""
     found = {_stream_of(column): one.stream for column, one in _watches(reference, config).items()}
     return found | {f"data/{missing_subject(field)}": MISSING for field in _missing_watches(reference, config)}
 
@@ -66,7 +67,7 @@ def evidence_of(
 
 
 def _stream_of(column: str) -> str:
-    return f"{'outputs' if column in (PREDICTION, CONFIDENCE) else 'inputs'}/{column.removeprefix(FIELD)}"
+    return f"outputs/{column}" if column in (PREDICTION, CONFIDENCE) else f"inputs/{input_subject(column)}"
 
 
 def _watches(reference: Reference, config: MonitoringConfig) -> dict[str, ColumnWatch]:

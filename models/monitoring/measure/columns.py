@@ -24,16 +24,44 @@ from mlratchet.models.monitoring.sketches import (
 )
 
 PREDICTION, CONFIDENCE, PREPARED = "prediction", "confidence", "prepared"
+TAKEN = "field "  # begins what a field is called whose name is taken, or begins so itself
 MOVED = 3  # values that are named
 SEED = 14
 LEAST_MOVED = 0.005  # share of the rows
 
 
+def told_as(column: str) -> str:
+    """What a column is called beside all others: a field by its name, but where one that is no field has that."""
+    field = column.removeprefix(FIELD)
+    taken = column != field and (field in (PREDICTION, CONFIDENCE, PREPARED) or field.startswith(TAKEN))
+    return f"{TAKEN}{field}" if taken else field
+
+
+def column_told_as(name: str) -> str:
+    """The inverse of `told_as`."""
+    return name if name in (PREDICTION, CONFIDENCE, PREPARED) else FIELD + name.removeprefix(TAKEN)
+
+
 def drift_figure(column: str) -> str:
     """What the figure of a column's drift is called: no field has that of an output."""
+    return f"drift {told_as(column)}"
+
+
+def input_subject(column: str) -> str:
+    """What an input is called beside all other inputs: no field has the name of what was prepared."""
     field = column.removeprefix(FIELD)
-    taken = column != field and (field in (PREDICTION, CONFIDENCE) or field.startswith("field "))
-    return f"drift field {field}" if taken else f"drift {field}"
+    taken = column != field and (field == PREPARED or field.startswith(TAKEN))
+    return f"{TAKEN}{field}" if taken else field
+
+
+def column_of_input(subject: str) -> str:
+    """The inverse of `input_subject`."""
+    return PREPARED if subject == PREPARED else FIELD + subject.removeprefix(TAKEN)
+
+
+def figure_of(kind: str, subject: str) -> str:
+    """The figure of the drift that a finding of a kind is about."""
+    return drift_figure(column_of_input(subject) if kind == "inputs" else subject)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +78,20 @@ class ColumnDrift:
     def field(self) -> str:
         """As people call it."""
         return self.column.removeprefix(FIELD)
+
+    @property
+    def is_output(self) -> bool:
+        """Whether it is of the answers."""
+        return self.column in (PREDICTION, CONFIDENCE)
+
+    @property
+    def subject(self) -> str:
+        """What findings about it are about, beside whether it is an input or an output."""
+        return self.column if self.is_output else input_subject(self.column)
+
+    def reliance(self, importance: Mapping[str, float]) -> float | None:
+        """What the model relies on it for, where that was measured. `importance`: by field."""
+        return importance.get(self.field) if self.column.startswith(FIELD) else None
 
 
 def sketches_of(table: pa.Table, reference: Reference, facts: TaskFacts) -> dict[str, Sketch]:

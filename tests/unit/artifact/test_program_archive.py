@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import torch
 from mlratchet.infra.artifact.exported import load_exported
-from mlratchet.infra.artifact.program_archive import is_harmless, refuse_other_than_tensors
 from mlratchet.models.errors import SecurityError
+from mlratchet.models.tensors.program_archive import is_harmless, refuse_other_than_tensors
 
 GENUINE = sorted((Path(__file__).parents[2] / "fixtures" / "bucket_9309f01").rglob("model.pt2"))
 Records = dict[str, bytes]
@@ -102,6 +102,54 @@ FORGED: dict[str, Callable[[Records], Records]] = {
     "a library": lambda r: r | {"model/data/aotinductor/model/model.so": b"\x7fELF"},
     "a text that is a pickle": lambda r: r | {"model/byteorder": b"cposix\nsystem\n(S'id'\ntR."},
 }
+
+
+def calling(target: str, **argument: Any) -> Callable[[Records], Records]:
+    """With a node in front of the others that calls something else; `argument`: what it is given, by its kind."""
+    inputs = [{"name": "", "arg": {kind: value}, "kind": 1} for kind, value in argument.items()]
+    node = {"target": target, "inputs": inputs, "outputs": [], "metadata": {}, "is_hop_single_tensor_return": None}
+    return lambda r: changed(r, PROGRAM, lambda held: held["graph_module"]["graph"]["nodes"].insert(0, node))
+
+
+def inside(held: Any) -> None:
+    """A call in the graph of a branch."""
+    graph = held["graph_module"]["graph"]
+    branch = {"nodes": [{"target": "torch.ops.aten.from_file.default", "inputs": [], "outputs": [], "metadata": {}}]}
+    argument = {"name": "", "arg": {"as_graph": {"name": "true_graph_0", "graph": branch}}, "kind": 1}
+    graph["nodes"].insert(
+        0, {"target": "torch.ops.higher_order.cond", "inputs": [argument], "outputs": [], "metadata": {}}
+    )
+
+
+def specified(context: Any, kind: str = "builtins.dict") -> Callable[[Records], Records]:
+    """With a description of the inputs that torch would import modules for."""
+    spec = json.dumps([1, {"type": kind, "context": json.dumps(context), "children_spec": []}])
+
+    def change(held: Any) -> None:
+        held["graph_module"]["module_call_graph"][0]["signature"]["in_spec"] = spec
+
+    return lambda r: changed(r, PROGRAM, change)
+
+
+FOREIGN = (
+    "aten.from_file.default", "aten._print.default", "aten.save.default", "aten.set_.source_Tensor",
+    "aten.set_.source_Storage", "aten.resize_.default", "aten.empty.memory_format", "aten.new_empty.default",
+    "aten.record_stream.default", "aten._sparse_csr_tensor_unsafe.default",
+    "aten._nested_view_from_buffer.default", "aten._test_string_default.default", "aten.format.default",
+    "aten.linear.nowhere", "aten.linear", "aten.nowhere.default", "prims.device_put.default",
+    "prim.Print.default", "shop.price.default", "c10d.send.default", "symm_mem.one_shot_all_reduce.default",
+    "_c10d_functional.all_reduce.default", "inductor.resize_storage_bytes_.default", "quantized.linear.default",
+    "export.access_subclass_inner_tensor.default", "higher_order.print", "higher_order.call_torchbind",
+    "higher_order.auto_functionalized", "higher_order.auto_functionalized_v2",
+    "higher_order.triton_kernel_wrapper_functional", "higher_order.triton_kernel_wrapper_mutation",
+    "higher_order.with_effects", "higher_order.invoke_leaf_function", "higher_order.executorch_call_delegate",
+    "higher_order.aoti_call_delegate", "higher_order.inline_asm_elementwise", "higher_order.flat_apply",
+)  # fmt: skip
+PYTHON = (
+    "torch.export.custom_ops._call_custom_autograd_function_in_pre_dispatch", "torch.load", "torch.hub.load",
+    "torch.ops.load_library", "torch._C._set_grad_enabled", "torch._functorch.predispatch._vmap_increment_nesting",
+    "_operator.call", "_operator.attrgetter", "math.factorial", "os.system", "#shop:price", "builtins.eval", "",
+)  # fmt: skip
 OURS_ALONE: dict[str, Callable[[Records], Records]] = {
     "a library's list": lambda r: r | {"model/data/aotinductor/model/weights_config.json": b"{}"},
     "an extra text": lambda r: r | {"model/extra/words": b"1"},
@@ -116,6 +164,23 @@ OURS_ALONE: dict[str, Callable[[Records], Records]] = {
     },
     "code for a weight": lambda r: changed(
         r, WEIGHTS, lambda held: held["config"].update({CODE: next(iter(held["config"].values()))})
+    ),
+    **{f"a call of {name}": calling(f"torch.ops.{name}") for name in FOREIGN},
+    **{f"a call of {name or 'nothing'}": calling(name, as_string="antigravity.x") for name in PYTHON},
+    "an operator as an argument": calling("torch.ops.aten.relu.default", as_operator="torch.ops.aten.relu.default"),
+    "a call in a branch": lambda r: changed(r, PROGRAM, inside),
+    "an enumeration in a description of inputs": specified([{"__enum__": True, "fqn": "antigravity:x", "name": "x"}]),
+    "a factory in a description of inputs": specified(
+        {"default_factory_module": "antigravity", "default_factory_name": "x", "dict_context": []},
+        "collections.defaultdict",
+    ),
+    "nodes that are none": lambda r: changed(r, PROGRAM, lambda held: held["graph_module"]["graph"].update(nodes=7)),
+    "another verifier": lambda r: changed(r, PROGRAM, lambda held: held.update(verifiers=["EDGE"])),
+    "no verifier": lambda r: changed(r, PROGRAM, lambda held: held.update(verifiers=[])),
+    "a source that torch looks up": lambda r: changed(
+        r,
+        PROGRAM,
+        lambda held: held["graph_module"]["graph"]["nodes"][0]["metadata"].update(source_fn_stack="x,torch.x"),
     ),
     "no list of constants": lambda r: {name: body for name, body in r.items() if name != CONSTANTS},
 }
@@ -208,6 +273,7 @@ def test_what_mlflow_refuses_is_refused_here_too(tmp_path: Path) -> None:
     [
         "Symbol('s31', positive=True, integer=True)", "2*s31 + 1", "Max(1, u0)", "Mul(Integer(2), Symbol('s0'))",
         "L['x'].size()[0] >= 2", "L['args'][0].size()[1] % 8 == 0", "Eq(u0, s31)", "s77 <= int_oo",
+        "FloatPow(ToFloat(Symbol('s77', positive=True, integer=True)), Float('0.5', precision=53))",
     ],
 )  # fmt: skip
 def test_sizes_and_guards_are_expressions_over_numbers(text: str) -> None:

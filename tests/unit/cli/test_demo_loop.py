@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mlratchet.flows.cli.demo_loop import WORLDS, world_of
+from mlratchet.flows.cli.demo_loop import WORLDS, refuse_to_play_again, world_of
 from mlratchet.flows.cli.demo_loop_shop import Shop
 from mlratchet.flows.cli.demo_loop_timeline import Event, told_by_records
 from mlratchet.flows.cli.demo_loop_world import AFTER, AT_FIRST, as_delivery, loans
@@ -90,6 +90,13 @@ def test_the_shop_is_written_as_an_export_writes_it_and_read_back_by_its_pipelin
 def test_the_demo_is_of_a_world_that_there_is() -> None:
     with pytest.raises(ConfigurationError, match="expected loans or shop"):
         world_of("digits")
+
+
+def test_the_drift_is_not_played_twice_in_one_home(world: World) -> None:
+    adapters: Any = SimpleNamespace(ledger=world.ledger)
+    refuse_to_play_again(adapters, "loans")
+    with pytest.raises(ConfigurationError, match="played here already: digits has version"):
+        refuse_to_play_again(adapters, "digits")
 
 
 def test_each_request_of_simulated_traffic_is_of_another_client() -> None:

@@ -52,3 +52,17 @@ def test_readme_shows_commands_and_a_wrong_one_would_be_seen() -> None:
     assert len(commands(REPOSITORY / "README.md")) > 15
     assert problem("ratchet rnu digits") == "no command 'rnu'"
     assert problem("ratchet run digits --epoch 3") == "no option '--epoch'"
+
+
+def test_a_message_names_commands_that_there_are() -> None:
+    """Only the name: what follows it is put together when it is said."""
+    named = re.compile(r"`ratchet ([a-z][a-z-]*)")
+    there = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    told = {
+        (str(file.relative_to(REPOSITORY)), name)
+        for part in ("flows", "tasks", "infra", "models")
+        for file in (REPOSITORY / part).rglob("*.py")
+        for name in named.findall(file.read_text())
+    }
+    assert len(told) > 100
+    assert sorted((file, name) for file, name in told if name not in there) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -69,3 +70,29 @@ def test_diff_exits_with_3_where_a_delivery_is_more_than_compatible(ratchet: Any
     (folder / "mehr.csv").write_text("\n".join(f"{line},{n}" for n, line in enumerate(text.splitlines())))
     told = json.loads(ratchet("schema", "diff", "kaufe", "mehr.csv", "--json"))
     assert (told["compatible"], [one["effect"] for one in told["changes"]]) == (True, ["compatible"])
+
+
+def test_a_file_that_a_spreadsheet_wrote_is_looked_at_as_it_is_said_to_be_written(ratchet: Any, folder: Path) -> None:
+    text = (folder / "Käufe.csv").read_text()
+    (folder / "Export von heute.csv").write_bytes(text.replace(",", ";").encode("cp1252"))
+    refused = ratchet("init", "Export von heute.csv", code=3)
+    assert "Export von heute.csv:1: bad encoding: got byte 0xf6" in refused
+    assert "--encoding" in refused
+    said = ["--encoding", "cp1252", "--delimiter", ";", "--quotes", "none"]
+    report = json.loads(ratchet("init", "Export von heute.csv", *said, "--name", "heute", "--json"))
+    assert report["next"][1] == "ratchet upload heute 'Export von heute.csv'"
+    file = (folder / "deployments" / "pipelines" / "heute.yaml").read_text()
+    assert all(f"{line} " in file for line in ("encoding: cp1252", 'delimiter: ";"', "quotes: none"))
+    assert "größe" in json.loads(ratchet("schema", "show", "heute", "--json"))["fields"]
+    assert "nothing changes" in ratchet("schema", "diff", "heute", "Export von heute.csv")
+    assert '"größe":' in ratchet("schema", "show", "Export von heute.csv", "--encoding", "cp1252")
+
+
+def test_rows_that_cannot_be_read_are_told_and_packed_files_are_read(ratchet: Any, folder: Path) -> None:
+    text = (folder / "Käufe.csv").read_bytes()
+    (folder / "mit.csv.gz").write_bytes(gzip.compress(text + b"1,M\xfcn,a\n"))
+    assert "note: 1 of 101 rows cannot be read and are not looked at: mit.csv.gz:102: bad encoding" in ratchet(
+        "init", "mit.csv.gz"
+    )
+    (folder / "ab.csv.gz").write_bytes(gzip.compress(text)[:-20])
+    assert "DATA: ab.csv.gz: cannot be unpacked as gzip" in ratchet("init", "ab.csv.gz", code=3)

@@ -241,7 +241,7 @@ def test_what_nothing_can_be_learnt_from_is_one_line(tmp_path: Path) -> None:
 
 def test_too_few_rows_and_nothing_to_learn_from_are_one_line(tmp_path: Path) -> None:
     ragged = written(tmp_path / "ragged.csv", ["5200", "1", "UniProt"], [["GLW", "1"]] * 3)
-    with pytest.raises(DataError, match=r"ragged.csv: no row can be used: line 2: got 2 fields, expected 3"):
+    with pytest.raises(DataError, match=r"ragged.csv: no row can be used: ragged.csv:2: got 2 fields, expected 3"):
         draft([ragged])
     few = written(tmp_path / "few.csv", ["x", "y"], [[f"{n}.5", "ab"[n // 3 % 2]] for n in range(10)])
     with pytest.raises(DataError, match="10 rows can be used; expected at least 40"):

@@ -8,6 +8,7 @@ import pytest
 from mlratchet.models.drafting.delivery import look_at
 from mlratchet.models.drafting.draft import draft
 from mlratchet.models.drafting.header import looks_like_a_row
+from mlratchet.models.drafting.text_tables import Written
 from mlratchet.models.errors import DataError
 from mlratchet.models.pipeline.loading import parse_pipeline
 
@@ -47,14 +48,14 @@ def test_both_readings_are_shown_and_one_is_asked_for(tmp_path: Path) -> None:
     file = headless(tmp_path)
     with pytest.raises(DataError, match=r"iris.data:1: its first line looks like a row.*--header NAME.*\(3 names\)"):
         draft([file])
-    first = look_at([file], header=[]).table
+    first = look_at([file], written=Written(header=[])).table
     assert first.column_names[:3] == ["4.0", "2.0", "virginica"]
     assert len(first) == 119
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 def test_the_names_stand_in_the_file_and_every_row_counts(tmp_path: Path, mark: bytes) -> None:
-    drafted = draft([headless(tmp_path, mark)], header=["length", "width", "kind"])
+    drafted = draft([headless(tmp_path, mark)], written=Written(header=["length", "width", "kind"]))
     spec = parse_pipeline(drafted.text, where="iris.yaml")
     assert spec.source.header == ("length", "width", "kind")  # type: ignore[attr-defined]
     assert spec.example_schema is not None
@@ -64,7 +65,7 @@ def test_the_names_stand_in_the_file_and_every_row_counts(tmp_path: Path, mark: 
 
 def test_names_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="its rows have 3 cells, and --header names 2 columns"):
-        draft([headless(tmp_path)], header=["length", "width"])
+        draft([headless(tmp_path)], written=Written(header=["length", "width"]))
     (tmp_path / "rows.jsonl").write_text('{"a": 1}\n')
     with pytest.raises(DataError, match=r"rows\.jsonl is no delimited text"):
-        draft([tmp_path / "rows.jsonl"], header=["a"])
+        draft([tmp_path / "rows.jsonl"], written=Written(header=["a"]))

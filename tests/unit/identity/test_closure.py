@@ -56,6 +56,10 @@ def closure(*modules: str) -> Closure:
         ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import net", {"net"}),
         ("try:\n    import net\nexcept ImportError:\n    import not_there", {"net"}),
         ("import spaces.inner", {"spaces.inner"}),
+        ("import importlib\nnet = importlib.import_module('net')", {"net"}),
+        ("from importlib import import_module as load\ndeep = load(name='pack.deep')", {"pack", "pack.deep"}),
+        ("net = __import__('net')", {"net"}),
+        ("import runpy\nrunpy.run_module('net')", {"net"}),
     ],
 )
 def test_what_is_imported_counts_however_it_is_written(project: Project, statement: str, brought: set[str]) -> None:
@@ -88,11 +92,55 @@ def test_a_star_brings_the_submodules_however_all_is_written(project: Project, w
         ("from .sibling import thing", {"pack.sibling"}),
         ("from .deep.layers import thing", {"pack.deep", "pack.deep.layers"}),
         ("from ..above import thing", set()),  # out of the package: such an import fails
+        ("import importlib\nimportlib.import_module('.sibling', __package__)", {"pack.sibling"}),
+        ("import importlib\nimportlib.import_module('..sibling', package='pack.deep')", {"pack.sibling"}),
     ],
 )
 def test_relative_imports_are_followed(project: Project, statement: str, brought: set[str]) -> None:
     project(pack_init="", pack__mine=statement, pack__sibling="", pack__deep_init="", pack__deep__layers="", above="")
     assert set(closure("pack.mine").modules) == {"pack", "pack.mine"} | brought
+
+
+LAZY = """
+import importlib
+
+PARTS = {"Net": ".net", "Loss": "losses:Loss", "sum": "json", "x": "not there"}
+
+def __getattr__(name):
+    return getattr(importlib.import_module(PARTS[name].partition(":")[0], __name__), name)
+"""
+
+
+def test_what_a_computed_name_may_mean_counts_where_the_file_writes_it(project: Project) -> None:
+    """A package that loads its parts when they are asked for."""
+    project(mine="from lazy import Net", lazy_init=LAZY, lazy__net="", lazy__other="", losses="", not_named="")
+    assert set(closure().modules) == {"mine", "lazy", "lazy.net", "losses"}
+
+
+@pytest.mark.parametrize(
+    ("root", "asked", "package"),
+    [
+        ("mine", "f'nets.{kind}'", "nets"),
+        ("mine", "'nets.' + kind + 's'", "nets"),
+        ("nets.mine", "f'.{kind}', 'nets'", "nets"),
+        ("pack.mine", "f'.nets.{kind}', __package__", "pack.nets"),
+    ],
+)
+def test_all_modules_of_a_package_count_where_a_name_is_computed_within_it(
+    project: Project, root: str, asked: str, package: str
+) -> None:
+    place = package.replace(".", "__")
+    project(
+        **{f"{place}_init": "", f"{place}__cnn": "import helper", f"{place}__mlp": "", "pack_init": "", "helper": ""},
+        **{root.replace(".", "__"): f"import importlib\nload = lambda kind: importlib.import_module({asked})"},
+    )  # fmt: skip
+    found = set(closure(root).modules)
+    assert found - {"pack"} == {root, package, f"{package}.cnn", f"{package}.mlp", "helper"}
+
+
+def test_a_text_that_happens_to_be_a_name_counts_only_where_names_are_computed(project: Project) -> None:
+    project(mine="import importlib\nimportlib.import_module('net')\nkind = 'pack'", net="", pack_init="")
+    assert set(closure().modules) == {"mine", "net"}
 
 
 def test_what_its_modules_import_counts_too_and_circles_end(project: Project) -> None:
@@ -137,6 +185,16 @@ def test_what_the_code_does_counts(project: Project, edited: str) -> None:
     project(net=edited)
     assert closure().modules["net"] != before.modules["net"]
     assert closure().modules["mine"] == before.modules["mine"]
+
+
+@pytest.mark.parametrize(
+    "reads", ["print(__doc__)\n", "print(build.__doc__)\n", "import inspect\nprint(inspect.getdoc(build))\n"]
+)
+def test_docstrings_count_where_the_code_reads_them(project: Project, reads: str) -> None:
+    project(mine=f"def build():\n    'low high'\n{reads}")
+    before = closure().digest()
+    project(mine=f"def build():\n    'low high new'\n{reads}")
+    assert closure().digest() != before
 
 
 def test_the_place_on_the_disk_does_not_count(project: Project, tmp_path: Path) -> None:

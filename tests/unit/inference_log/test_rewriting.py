@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
+
 import pytest
+from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models import fault_points
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.inference_log.config import LogConfig
@@ -10,6 +14,7 @@ from mlratchet.models.inference_log.file import LogFile, media_key
 from mlratchet.models.inference_log.reading import LogStretch, read_log
 from mlratchet.models.inference_log.rewrites import read_rewrites
 from mlratchet.models.inference_log.rewriting import Rewriter
+from mlratchet.models.ports.storage import ObjectExists
 from mlratchet.models.schema.fields import Field, Schema
 
 from tests.unit.inference_log.logs import Log
@@ -49,6 +54,63 @@ def rows(stretch: LogStretch) -> list[tuple[str, str]]:
 
 def objects(log: Log) -> list[str]:
     return [info.key for info in log.store.list("log/plant/") if info.key.endswith(".parquet")]
+
+
+class Interrupted(MemoryStore):
+    """Something happens right before a rewrite is published, once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meanwhile: Callable[[], object] | None = None
+
+    def create(self, key: str, data: bytes | bytearray) -> None:
+        if "/rewrites/" in key and self.meanwhile is not None:
+            happens, self.meanwhile = self.meanwhile, None
+            happens()
+        super().create(key, data)
+
+
+@pytest.mark.parametrize("other", ["compact", "expire", "erase"])
+def test_of_two_rewrites_at_once_the_second_begins_anew_and_no_row_is_lost_doubled_or_left(other: str) -> None:
+    log, _ = some_days(store=(store := Interrupted()))
+    bobs = [one for one in rows(read(log)) if one[1] == "bob"]
+    act = {
+        "compact": lambda: rewriter(log).compact(),
+        "expire": lambda: rewriter(log).expire(2 * DAY),
+        "erase": lambda: rewriter(log).erase("client_key", ["ada"]),
+    }
+    store.meanwhile = act[other]
+    with contextlib.suppress(ObjectExists) if other == "erase" else pytest.raises(ObjectExists):  # the same is no harm
+        rewriter(log).erase("client_key", ["ada"])
+    rewriter(log).erase("client_key", ["ada"])
+    assert read(log).whole
+    gone = {f"r{DAY + 100.0 * part + one:.6f}" for part in range(3) for one in range(4)} if other == "expire" else set()
+    assert rows(read(log)) == [one for one in bobs if one[0] not in gone]
+
+
+def test_pictures_of_a_person_go_before_the_rows_by_which_they_are_found() -> None:
+    log, _ = some_days(store=(store := Interrupted()))
+    store.put(media_key("plant", "000".rjust(64, "a")), b"ada's face")
+
+    def killed() -> None:
+        raise InterruptedError
+
+    store.meanwhile = killed
+    with pytest.raises(InterruptedError):
+        rewriter(log).erase("client_key", ["ada"])
+    assert not list(store.list("log/plant/media/"))
+    assert rewriter(log).erase("client_key", ["ada"]).rows == 12
+
+
+def test_a_compaction_brings_back_nobody_who_was_erased_meanwhile() -> None:
+    log, _ = some_days(store=(store := Interrupted()))
+    store.meanwhile = lambda: rewriter(log).erase("client_key", ["ada"])
+    with pytest.raises(ObjectExists):
+        rewriter(log).compact()
+    rewriter(log).compact()
+    assert {client for _, client in rows(read(log))} == {"bob"}
+    assert read(log).whole
+    assert all(b"ada" not in store.get(info.key) for info in store.list("log/_aside/"))
 
 
 def test_days_that_are_over_are_one_file_per_version_and_hold_the_same_rows() -> None:

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from mlratchet.infra.inference_log.buffers import Buffer
 from mlratchet.infra.inference_log.client import MOST_ANSWERS, LogClient, PipelineLog
-from mlratchet.infra.inference_log.process import LogProcess
+from mlratchet.infra.inference_log.process import LogProcess, known_servers, spooled_servers
 from mlratchet.infra.inference_log.socket import connect
 from mlratchet.infra.inference_log.spool import LogSpool
+from mlratchet.infra.inference_log.upload import Heads
 from mlratchet.infra.inference_log.writer import GONE_S, LogWriter
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models import fault_points
@@ -85,7 +86,7 @@ def home(tmp_path: Path) -> Iterator[Home]:
 
 def opened(home: Home, **config: Any) -> tuple[LogClient, PipelineLog]:
     client = LogClient(home.folder)
-    log = client.take_up("plant", LogConfig(**config), lambda version: SCHEMA.model_dump_json())
+    log = client.take_up("plant", LogConfig(**config), lambda version: SCHEMA.model_dump_json(), read_s=30.0)
     client.start()
     return client, log
 
@@ -391,6 +392,28 @@ def tell(writer: LogWriter, frame: list[bytes | memoryview], now_s: float, serve
     writer.hear(server, *unpack(held[HEAD.size :], HEAD.unpack_from(held)[1]), now_s)
 
 
+def plan(read_s: float = 30.0) -> list[bytes | memoryview]:
+    return plan_frame("plant", 1, SCHEMA.model_dump_json(), LogConfig().model_dump_json(), read_s=read_s)
+
+
+@pytest.mark.parametrize(
+    ("reads_s", "settled_s"), [([], 965.0), ([10.0], 985.0), ([100.0], 895.0), ([100.0, 10.0], 895.0)]
+)
+def test_the_log_is_complete_up_to_where_no_request_can_still_arrive(
+    tmp_path: Path, reads_s: list[float], settled_s: float
+) -> None:
+    spool = LogSpool(tmp_path / "s", most_bytes=50_000_000)
+    writer = LogWriter(spool, lambda pipeline, holds: {}, secret=b"s")
+    for read_s in reads_s:  # the longest holds: what began under it may still come
+        tell(writer, plan(read_s), 0.0)
+    tell(writer, answers_frame("plant", 1, [answered(1)]), 0.0)
+    writer.flush_all(1000.0)
+
+    (entry,) = spool.entries()
+    assert entry.facts is not None
+    assert entry.facts.settled_s == settled_s
+
+
 @pytest.mark.parametrize(("ends", "lost"), [(True, 0), (False, 3)])
 def test_a_server_that_ended_before_a_file_came_lost_nothing_and_a_killed_one_what_it_held(
     tmp_path: Path, ends: bool, lost: int
@@ -408,9 +431,37 @@ def test_a_server_that_ended_before_a_file_came_lost_nothing_and_a_killed_one_wh
     assert writer.facts()["plant"]["dropped"] == lost
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_last_word_that_comes_again_after_a_file_was_written_counts_nothing_as_lost(
+    tmp_path: Path, restarted: bool
+) -> None:
+    writer = hears(tmp_path)
+    writer.connected("s1")
+    tell(writer, answers_frame("plant", 100, [answered(number) for number in range(100)]), 0.0)
+    tell(writer, end_frame("plant", "answers", 100), 1.0)
+    assert writer.flush_all(15.5)
+    if restarted:
+        spool = LogSpool(tmp_path / "s", most_bytes=50_000_000)
+        known = spooled_servers(spool)
+        writer = LogWriter(
+            spool,
+            lambda pipeline, holds: known_servers(Heads(tmp_path / "h"), known, pipeline, holds),
+            secret=b"s",
+        )
+    writer.connected("s1")  # it could not tell whether its words had arrived
+    writer.counts("s1", "plant", Numbered(answers=100))  # type: ignore[arg-type]
+    tell(writer, end_frame("plant", "answers", 100), 16.0)
+    writer.disconnected("s1", 16.0)
+    writer.tick(17.0 + GONE_S, 30.0)
+    assert writer.facts()["plant"]["dropped"] == 0
+    assert not writer.flush_all(31.0), "there is nothing to tell"
+    tell(writer, end_frame("plant", "answers", 104), 32.0, "s2")
+    assert writer.facts()["plant"]["dropped"] == 104, "of another that was never heard"
+
+
 def test_what_no_row_can_be_made_of_is_a_gap_and_what_a_field_cannot_hold_is_told(tmp_path: Path) -> None:
     writer = hears(tmp_path)
-    tell(writer, plan_frame("plant", 1, SCHEMA.model_dump_json(), LogConfig().model_dump_json()), 0.0)
+    tell(writer, plan(), 0.0)
     strange = answered(2, instances=[{"speed": "fast"}])
     tell(writer, answers_frame("plant", 3, [answered(1), strange, answered(3)]), 0.0)
     with pytest.raises(NotAFrameError):

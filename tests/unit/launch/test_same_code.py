@@ -43,8 +43,9 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
         use = "joined:Joined"
         told = json.loads(json.dumps(code_of_training(workload_source(use), None)))
         return TrainJob(
-            work_key="w", epoch=1, dataset_id="d", workload=WorkloadRef(use=use), train=TrainConfig(nodes=2),
-            processes=1, scratch=str(tmp_path), code=told,
+            work_key="w", epoch=1, dataset_id="d", train=TrainConfig(nodes=2), processes=1,
+            workload=WorkloadRef(use=use, parameters={"columns": ["a"], "classes": ["no", "yes"]}),
+            scratch=str(tmp_path), code=told,
             rendezvous=Rendezvous(endpoint="10.0.0.1:5", run_id="r", first=first, address="10.0.0.12"),
         )  # fmt: skip
 

@@ -9,6 +9,7 @@ from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.finding import WindowSpan, findings_of
 from mlratchet.models.monitoring.stretch import stretch_of
 from mlratchet.models.monitoring.window import Figure, WindowRecord, gaps_in, windows_of
+from mlratchet.models.profile.charts import ticks
 from mlratchet.models.profile.windows_page import curve_of, windows_page
 
 from tests.unit.monitoring.site import CONFIG, Site, Traffic
@@ -70,3 +71,21 @@ def test_one_point_and_equal_values_are_drawn() -> None:
     )  # fmt: skip
     assert "nan" not in curve_of([record], "errors", width=300, height=100)
     assert "not measured" in curve_of([record], "slow", width=300, height=100)
+
+
+def test_axes_are_labelled_at_round_values_and_say_their_unit_and_zone(page: str) -> None:
+    assert ">0.6</text>" in page
+    assert ">0.8</text>" in page
+    assert ">08:00:00 UTC</text>" in page
+    assert "latency, median, in ms" in page
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.48, 0.99, [0.6, 0.8]), (0.0, 1.0, [0.0, 0.5, 1.0]), (12.0, 13.0, [12.0, 12.5, 13.0]),
+        (-3.0, 7.0, [0.0, 5.0]), (0.0, 1e-9, [0.0, 5e-10, 1e-9]), (99.0, 1e6, [5e5, 1e6]),
+    ],
+)  # fmt: skip
+def test_round_values_are_few_and_within(low: float, high: float, expected: list[float]) -> None:
+    assert ticks(low, high) == pytest.approx(expected)

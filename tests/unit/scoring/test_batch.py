@@ -30,6 +30,7 @@ from mlratchet.models.pipeline.loading import parse_pipeline
 from mlratchet.models.pipeline.store import publish_deployment, publish_pipeline
 from mlratchet.models.ports.storage import StorageError
 from mlratchet.models.scoring import in_child, job
+from mlratchet.models.scoring.in_child import RawRows
 from mlratchet.models.scoring.job import manifest_key
 from mlratchet.models.scoring.outcome import outcome_of
 from mlratchet.models.scoring.pieces import Piece, sums_of
@@ -38,7 +39,7 @@ from mlratchet.models.scoring.rows import FittingRows
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.contract import served_signature
 from mlratchet.models.serving.predictor import Predictor
-from mlratchet.models.sources.pieces import WHERE, RawPiece
+from mlratchet.models.sources.pieces import WHERE
 from mlratchet.models.sources.record import Reject
 from mlratchet.models.tensors.batch import asked_by_name
 from mlratchet.models.tensors.named import Inputs
@@ -81,11 +82,11 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Batch:
     """A promoted version over a table, and two buckets of a user's."""
 
-    def __init__(self, world: World, out: Path) -> None:
+    def __init__(self, world: World, out: Path, pipeline: str = PIPELINE) -> None:
         world.files = {str(one.relative_to(out)): one.read_bytes() for one in out.rglob("*") if one.is_file()}
         self.store = RecordStore(world.store, world.keys)
         self.world = world
-        spec = parse_pipeline(PIPELINE, where="digits.yaml")
+        spec = parse_pipeline(pipeline, where="digits.yaml")
         world.revision = publish_pipeline(self.store, spec)
         dataset = DatasetManifest(
             id="d", snapshot_id="s", splits={}, rows={}, target_counts={}, index_sha256="",
@@ -167,6 +168,24 @@ def test_scores_are_what_the_server_answers_and_every_row_is_told_of(batch: Batc
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(batch.out.get(one.key))
     assert ds.dataset(tmp_path / "read" / "scores-of-day" / "scores").count_rows() == 120
+
+
+def test_a_version_that_answers_much_is_scored_in_more_pieces(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = batch.deliver(files=1, rows=200)
+    monkeypatch.setattr(in_child, "PIECE_NUMBERS", 100)  # of two classes
+    done = score_batch(batch.adapters, "digits", IN, OUT)
+    assert (done.scored, done.pieces) == (200, 4)
+    assert sorted(batch.table()["id"]) == sorted(rows)
+
+
+def test_a_day_without_header_and_label_is_scored_by_a_pipeline_whose_file_names_both(
+    world: World, artifact: Path
+) -> None:
+    batch = Batch(world, artifact, PIPELINE.replace("csv}", "csv, header: [a, b, c, label]}"))
+    batch.raw.put("day/0.csv", b"1,2,3\n0.5,1,oops\n2,3,4\n")
+    done = score_batch(batch.adapters, "digits", IN, OUT)
+    assert done.line() == "3 read, 2 scored, 1 set aside: 1 not_a_number"
+    assert sorted(batch.table()["id"]) == ["0.csv:1", "0.csv:3"]
 
 
 def test_the_manifest_is_signed_and_names_inputs_artifact_and_every_file(batch: Batch) -> None:
@@ -423,7 +442,7 @@ def test_tensors_are_scored_as_they_come_and_not_held_until_the_last() -> None:
     made: list[int] = []
 
     class Reader:
-        def read(self, _table: pa.Table) -> Any:
+        def read(self, _table: pa.Table, _notation: None) -> Any:
             for number in range(2):
                 made.append(number)
                 yield FittingRows(
@@ -435,7 +454,7 @@ def test_tensors_are_scored_as_they_come_and_not_held_until_the_last() -> None:
             raise DataError("broken")
 
     table = pa.table({WHERE: ["t:1", "t:2", "t:3"]})
-    rows = in_child._rows([RawPiece("t", 0, table)], Reader())  # type: ignore[arg-type]
+    rows = in_child._rows([RawRows(table, None)], Reader())  # type: ignore[arg-type]
     assert next(rows).where == ["t:1"]
     assert made == [0]
     *_, last = rows

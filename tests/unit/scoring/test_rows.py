@@ -15,14 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.identity.canonical import digest_bytes
-from mlratchet.models.scoring.in_child import scored
+from mlratchet.models.scoring.in_child import RawRows, scored
 from mlratchet.models.scoring.job import RowFormat
 from mlratchet.models.scoring.outputs import answer_fields, scores_table
 from mlratchet.models.scoring.pieces import handed_back
 from mlratchet.models.scoring.reading import raw_pieces
 from mlratchet.models.scoring.rows import FittingRows, row_reader
 from mlratchet.models.serving.schema import parse_request
-from mlratchet.models.sources.pieces import RawPiece, with_places
+from mlratchet.models.sources.pieces import with_places
 from mlratchet.models.sources.record import InputSpec, RawObject, Reject
 from mlratchet.models.tensors.spec import TensorSpec
 
@@ -64,7 +64,7 @@ def read(
 
     rows: list[FittingRows] = []
     rejects: list[Reject] = []
-    for one in raw_pieces(how, objects, opened):
+    for one in raw_pieces(how, objects, opened, needed=reader.needed):
         for found in [one] if isinstance(one, Reject) else reader.read(one.table):
             (rejects if isinstance(found, Reject) else rows).append(found)  # type: ignore[attr-defined]
     return rows, rejects
@@ -106,7 +106,7 @@ def test_every_kind_of_field_is_prepared_as_the_server_prepares_it(name: str) ->
     assert rows[0].y is None  # nothing says a label
     predictor = predictor_of(name)
     served = predictor.answer(parse_request(json.dumps({"instances": [example] * 3}).encode(), signature))
-    piece = RawPiece("rows.parquet", 0, with_places(pa.table(columns), "rows.parquet", 1))
+    piece = RawRows(with_places(pa.table(columns), "rows.parquet", 1), None)
     reader = row_reader(signature, RowFormat(format="parquet", options={}))
     handed, rejects = handed_back(scored([piece], reader, predictor.model), signature)
     assert np.abs(handed["output"] - served.output).max() <= 1e-6

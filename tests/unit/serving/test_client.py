@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mlratchet.infra.serving import client
-from mlratchet.infra.serving.client import AT_ONCE, Takes, instances_of, number, predict_files, takes_of
+from mlratchet.infra.serving.client import AT_ONCE, TableWriting, Takes, instances_of, number, predict_files, takes_of
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.errors import ConfigurationError, DataError, InfrastructureError
+from mlratchet.models.pipeline.loading import parse_pipeline
 from mlratchet.models.schema.fields import Schema
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.openapi import openapi
@@ -81,6 +82,38 @@ def test_digits_of_other_scripts_are_no_numbers(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="column 'a'"):
         instances_of(tmp_path / "rows.csv", Takes(columns=("a", "b")))
     assert [number(cell, "a", "f:2") for cell in ("+7", "-0.5", ".5", "5.", "1E3")] == [7, -0.5, 0.5, 5.0, 1000.0]
+
+
+SHOP = """
+name: shop
+source: {prefix: shop/, format: csv, encoding: cp1252, delimiter: ";", decimal: {menge: ","}}
+schema:
+  fields:
+    größe: {kind: category, values: [groß, klein]}
+    preis: {kind: number, decimal: ","}
+    menge: {kind: number}
+    klasse: {kind: category, values: [a, b]}
+  label: klasse
+gates:
+  data: [{kind: data, measure: rows, minimum: 1}]
+  candidate: [{kind: absolute, metric: accuracy, minimum: 0.6}]
+  staging: [{kind: parity, maximum_difference: 0.0001}]
+  champion: [{kind: absolute, metric: accuracy, minimum: 0.6}]
+"""
+
+
+def test_a_table_is_read_as_the_pipeline_file_says_that_its_deliveries_are_written(tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_bytes("größe;preis;menge\ngroß;1.249,50;3\nklein;7;1,5\n".encode("cp1252"))
+    written = TableWriting.of(parse_pipeline(SHOP, where="shop.yaml"))
+    takes = Takes(columns=("größe", "preis", "menge"), words=frozenset(["größe"]), written=written)
+    assert [one for _, one in instances_of(file, takes)] == [
+        {"größe": "groß", "preis": 1249.5, "menge": 3},
+        {"größe": "klein", "preis": 7, "menge": 1.5},
+    ]
+    file.write_bytes("größe;preis;menge\ngroß;1,249.50;3\n".encode("cp1252"))
+    with pytest.raises(DataError, match=r"'preis': got '1,249\.50', expected a number with the decimal mark ','"):
+        instances_of(file, takes)
 
 
 def test_a_model_of_pictures_takes_no_table(tmp_path: Path) -> None:

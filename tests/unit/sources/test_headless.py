@@ -76,6 +76,23 @@ def test_what_cannot_be_is_set_aside_whole(lines: list[str], words: str) -> None
     assert words in rejects[0].reason
 
 
+@pytest.mark.parametrize("key", ["p/t.csv", "p/t.csv.gz"])
+@pytest.mark.parametrize(
+    ("lines", "rows"),
+    [
+        (['a,"b, c",label', *LINES[:2] * 10_000], 20_000),
+        (["1,2,3,4"] * 40_000, 40_000),
+        (["1,2,3,4"] * 3, 3),
+    ],
+)
+def test_all_rows_of_a_refused_file_are_counted(lines: list[str], rows: int, key: str) -> None:
+    text = "\r\n".join(lines).encode()
+    delivery = Delivery({key: gzip.compress(text) if key.endswith(".gz") else text})
+    options = {"header": NAMES, "quotes": "cells", "slice_columns": None}
+    told = [delivery.examples("csv", NAMES[:2], **options)[1], delivery.pieces("csv", None, **options)[1]]
+    assert [[one.records for one in rejects] for rejects in told] == [[rows], [rows]]
+
+
 @pytest.mark.parametrize("header", [[], ["a", "a"], ["a", ""], ["a", " b"]])
 def test_names_that_are_none_are_refused_in_the_file(header: list[str]) -> None:
     with pytest.raises(ValidationError):

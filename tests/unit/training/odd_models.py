@@ -273,3 +273,75 @@ class Tally(torch.optim.SGD):
 
 def tally(groups: Any, rate: float, decay: float) -> torch.optim.Optimizer:
     return Tally(groups, lr=rate)
+
+
+class ByKey(Layered):
+    """Parts under keys of a mapping, as people call them."""
+
+    key = "plain"
+
+    def __init__(self, n: int, c: int) -> None:
+        super().__init__(n, c)
+        self.parts = nn.ModuleDict({self.key: nn.Linear(8, 8)})
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.b(self.parts[self.key](torch.relu(self.a(x))))
+
+
+class OfHyphen(ByKey):
+    key = "per-line"
+
+
+class Hyphen(Made):
+    kind = OfHyphen
+
+
+class OfUmlaut(ByKey):
+    key = "größe"
+
+
+class Umlaut(Made):
+    kind = OfUmlaut
+
+
+class OfSpaced(Layered):
+    def __init__(self, n: int, c: int) -> None:
+        super().__init__(n, c)
+        self.register_buffer("two words", torch.ones(8))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.b(torch.relu(self.a(x)) * self.get_buffer("two words"))
+
+
+class Spaced(Made):
+    kind = OfSpaced
+
+
+class OfUnwritten(Layered):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.b(torch.relu(self.a(x)))
+        return torch.empty(y.shape).copy_(y)
+
+
+class Unwritten(Made):
+    kind = OfUnwritten
+
+
+class OfMapped(Layered):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.vmap(lambda row: self.b(torch.relu(self.a(row))))(x)
+
+
+class Mapped(Made):
+    kind = OfMapped
+
+
+class OfRoot(Layered):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.b(torch.relu(self.a(x))) / x.shape[0] ** 0.5 * x.shape[0] ** 0.5
+
+
+class Root(Made):
+    """Takes a root of a size."""
+
+    kind = OfRoot

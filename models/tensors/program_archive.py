@@ -16,10 +16,11 @@ import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from mlratchet.models.errors import SecurityError
+from mlratchet.models.tensors.program_calls import problem_of_call
 
 ROOT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 TEXT = re.compile(rb"[A-Za-z0-9._-]{1,64}\n?")  # can be no program of the pickle machine
@@ -53,17 +54,43 @@ PLAIN_NAME = re.compile(r"([A-Za-z0-9_]{1,100}([.][A-Za-z0-9_]{1,100}){0,60}(@[0
 PLAIN_TEXT = re.compile(r"[^\"\\\x00-\x1f\x7f\x85\u2028\u2029]{0,2000}")
 TRACE = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029]*")  # goes into no code but comments, line by line
 TRACE_LINE = re.compile(r"[^\x00-\x1f\x7f\x85\u2028\u2029]*")
+METADATA = frozenset(("stack_trace", "nn_module_stack", "torch_fn"))  # of a node
+TREES = (None, "builtins.tuple", "builtins.list", "builtins.dict")  # what inputs and outputs are made of
 NAMED = re.compile(r"(.*names?|target|as_operator|.*fqn)")  # a key whose text is a name
-NAME = re.compile(r"(?!.*__)[A-Za-z_][A-Za-z0-9_]{0,100}")  # of a symbol or an input, as a text
+# Of a symbol or an input, or a fraction, as a text
+NAME = re.compile(r"(?!.*__)[A-Za-z_][A-Za-z0-9_]{0,100}|-?[0-9]{1,40}([.][0-9]{1,60})?(e[+-]?[0-9]{1,3})?")
 
 
 def refuse_other_than_tensors(archive: Path) -> None:
     """Raises ``SecurityError`` naming the first record of the archive that could be more than tensors and a graph."""
     try:
-        with zipfile.ZipFile(archive) as opened:
-            _Archive(archive.name, opened).check(archive.stat().st_size)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, OSError) as error:
+        with archive.open("rb") as opened:
+            _check(archive.name, opened)
+    except OSError as error:
         raise SecurityError(f"{archive.name}: cannot be read as an archive: {error}"[:300]) from error
+
+
+def as_stored(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """The program as it is after it was stored: written, checked, and read. Raises ``SecurityError`` for one that would
+    be refused, and what torch raises for one that it cannot write."""
+    held = io.BytesIO()
+    torch.export.save(program, held)
+    _check("the exported program", held)
+    held.seek(0)
+    return torch.export.load(held)
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a program may hold a tensor, or a part of its model, by this name."""
+    return PLAIN_NAME.fullmatch(name) is not None
+
+
+def _check(name: str, archive: BinaryIO) -> None:
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            _Archive(name, opened).check(archive.seek(0, io.SEEK_END))
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, OSError) as error:
+        raise SecurityError(f"{name}: cannot be read as an archive: {error}"[:300]) from error
 
 
 class _Archive:
@@ -126,6 +153,17 @@ class _Archive:
 
     def _check_program(self, record: str) -> None:
         program = self._json(record)
+        if not isinstance(program, dict) or program.get("verifiers") != ["TRAINING"]:
+            raise self._wrong(record, "is no program as torch.export writes it")
+        for node in calls_in(program):
+            target = node.get("target")
+            why = problem_of_call(target) if isinstance(target, str) else "is no name"
+            if why:
+                named = str(node.get("name") or "")[:100]
+                raise self._wrong(record, f"calls {str(target)[:100]!r} (node {named!r}), which {why}")
+        for key, held in entries_in(program):
+            if not is_plain_entry(key, held):
+                raise self._wrong(record, f"says {key} {str(held)[:60]!r}, which torch would look up")
         for text in unplain_in(program):
             raise self._wrong(record, f"holds {text[:60]!r} where torch writes a plain name")
         for text in code_in(program):
@@ -172,6 +210,52 @@ def _refuse_lookups(pickled: bytes) -> None:
             raise ValueError(f"opcode {opcode.name}")
         if opcode.name == "GLOBAL" and not GLOBALS.fullmatch(str(argument)):
             raise ValueError(f"looks up {argument}")
+
+
+def entries_in(value: Any) -> Iterator[tuple[str, Any]]:
+    """Every key of a program's JSON with what it holds."""
+    if isinstance(value, Mapping):
+        for key, held in value.items():
+            yield key, held
+            yield from entries_in(held)
+    elif isinstance(value, list):
+        for held in value:
+            yield from entries_in(held)
+
+
+def calls_in(program: Any) -> Iterator[Mapping[str, Any]]:
+    """Every node of every graph of a program's JSON; an empty one for what is no node."""
+    for key, held in entries_in(program):
+        if key == "nodes" and held:
+            nodes = held if isinstance(held, list) else [held]
+            yield from (node if isinstance(node, Mapping) and "target" in node else {} for node in nodes)
+
+
+def is_plain_entry(key: str, held: Any) -> bool:
+    """Whether torch looks nothing up by what stands under this key: no operator that is an argument, no module of a
+    node's origin, no class of a description of inputs and outputs."""
+    if key in ("as_operator", "treespec_namedtuple_fields"):
+        return not held
+    if key == "metadata":
+        return isinstance(held, Mapping) and set(held) <= METADATA
+    return key not in ("in_spec", "out_spec") or is_plain_tree(held)
+
+
+def is_plain_tree(text: Any) -> bool:
+    """Whether a description of inputs or outputs is made of tuples, lists, and mappings by plain names alone."""
+    try:
+        version, spec = json.loads(text)
+        return version == 1 and _is_plain_spec(spec)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return False
+
+
+def _is_plain_spec(spec: Any) -> bool:
+    context = spec["context"] if spec["context"] is None else json.loads(spec["context"])
+    plain = context is None or (
+        isinstance(context, list) and all(isinstance(name, str) and PLAIN_NAME.fullmatch(name) for name in context)
+    )
+    return spec["type"] in TREES and plain and all(map(_is_plain_spec, spec["children_spec"]))
 
 
 def code_in(value: Any) -> Iterator[str]:

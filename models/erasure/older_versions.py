@@ -1,0 +1,43 @@
+"""Buckets that keep versions: what was overwritten or deleted there stays, and only its owner may let it go."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from mlratchet.models.erasure.parts import Touch
+from mlratchet.models.ports.storage import ObjectInfo, ObjectStore
+from mlratchet.models.ports.versions import VersionedStore
+
+
+def told_version(bucket: str, info: ObjectInfo) -> str:
+    """A line about a version that holds records of theirs."""
+    return (
+        f"{bucket}/{info.key} version {info.version}: holds records of theirs, and the bucket keeps it: `aws s3api "
+        f"delete-object --bucket {bucket} --key '{info.key}' --version-id {info.version}`"
+    )
+
+
+class OlderVersions:
+    """Of the buckets in which objects of ours go."""
+
+    def __init__(self, buckets: Sequence[ObjectStore]) -> None:
+        self._buckets = buckets
+
+    @staticmethod
+    def listed(bucket: ObjectStore, prefix: str) -> Iterator[ObjectInfo]:
+        """Everything below a prefix; of a bucket that keeps versions each of them."""
+        if isinstance(bucket, VersionedStore) and bucket.keeps_versions():
+            return bucket.list_versions(prefix, older=True)
+        return bucket.list(prefix)
+
+    def of(self, touches: Iterable[Touch]) -> list[str]:
+        """A line for each bucket that keeps what goes."""
+        counts = Counter(one.bucket for one in touches)
+        return [
+            f"{one.bucket}: keeps versions of the {counts[one.bucket]} objects that go there; delete those too (`aws "
+            f"s3api list-object-versions --bucket {one.bucket}`, then delete-object with --version-id; --json names "
+            "the objects)"
+            for one in self._buckets
+            if counts[one.bucket] and isinstance(one, VersionedStore) and one.keeps_versions()
+        ]
