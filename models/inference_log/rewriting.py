@@ -75,7 +75,7 @@ class Rewriter:
         return gone
 
     def expire(self, before_s: float) -> int:
-        """Let files go whose rows all came before, with pictures and sounds that came with those alone; how many rows."""
+        """Let files go whose rows all came before, with pictures and sounds of those alone; how many rows."""
         rows = 0
         self._delete_media(self._media_before(before_s))  # found by the rows: they go first
         for group in self._groups(lambda said: said.last_s < before_s, by_day=False):
