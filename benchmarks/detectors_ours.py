@@ -51,8 +51,8 @@ class Ours:
     reliability: Reliability
 
     @classmethod
-    def of(cls, world: World, *, rate: float) -> Ours:
-        """Against the world's reference."""
+    def of(cls, world: World, *, rate: float, effect: float = 0.1) -> Ours:
+        """Against the world's reference; `effect`: the least that matters."""
         columns = columns_of(world.reference)
         sketches = {name: of(values, kind) for name, (values, kind) in columns.items()}  # type: ignore[arg-type]  # kinds
         missing = {}
@@ -65,7 +65,7 @@ class Ours:
             kinds={name: kind for name, (_, kind) in columns.items()},
             sketches={name: one.to_json() for name, one in sketches.items()},
         )  # fmt: skip
-        config = MonitoringConfig(false_alarms_per_year=rate)
+        config = MonitoringConfig(false_alarms_per_year=rate, minimum_effect=effect)
         limit = wilson(int(world.reference.wrong.sum()), len(world.reference.wrong), confidence=0.95).high
         service = {name: Stream(limit=one) for name, one in service_limits(config).items()}
         return cls(
