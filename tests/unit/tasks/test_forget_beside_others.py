@@ -24,6 +24,7 @@ from mlratchet.models.inference_log.chain import FileFacts
 from mlratchet.models.inference_log.rewriting import Rewriter
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.monitoring.finding import publish_finding
+from mlratchet.models.ports.storage import StorageError
 
 from tests.unit.monitoring.findings import finding
 from tests.unit.tasks.forgetting import CLEAN, DELIVERY, OTHER, PERSON, Shop
@@ -130,6 +131,16 @@ def test_pinned_versions_lead_to_what_was_made_of_them_and_are_told(classified: 
     raw.delete_version(DELIVERED, "v1")
     raw.delete_version("labels/1.csv", "v1")
     assert shop.forget().left == ()
+
+
+def test_a_bucket_that_does_not_say_whether_it_keeps_versions_is_told(classified: Rows, tmp_path: Path) -> None:
+    class Silent(VersionedMemoryStore):
+        def keeps_versions(self) -> bool:
+            raise StorageError("look at raw: AccessDenied")
+
+    shop = served_without(Shop(classified, tmp_path, raw=Silent("raw")))
+    assert [line.split(":")[0] for line in shop.forget().left] == ["raw"]
+    assert shop.raw.get(DELIVERED) == CLEAN
 
 
 def test_what_the_champion_needs_waits_also_once_the_pinned_version_is_gone(classified: Rows, tmp_path: Path) -> None:
