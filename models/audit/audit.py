@@ -111,9 +111,16 @@ class Audit:
 
     def _tell_erased(self) -> None:
         try:
-            self.report.tell_erased(erased_objects(RecordStore(self._store, PublicKeys(self._trusted))))
+            erased = erased_objects(RecordStore(self._store, PublicKeys(self._trusted)))
+            named = {place: erased[place] for place in self.report.erased_in(erased)}
+            self.report.tell_erased({place: record for place, record in named.items() if not self._lies_at(place)})
         except (SecurityError, ObjectNotFound) as error:
             self.report.problems.append(str(error))
+
+    def _lies_at(self, place: str) -> bool:
+        """Whether something is there again: whoever put it there, it is not what was erased."""
+        bucket, _, key = place.partition("/")
+        return self._open_bucket(bucket).exists(key)
 
     def _generations(self, chain: Chain, after: int) -> None:
         for found in side_by_side(Behind.look, self._pieces(chain, after)):

@@ -86,6 +86,20 @@ def test_an_audit_says_erased_and_not_changed(shop: Shop) -> None:
     assert any(gone in problem for problem in shop.world.audit(replay=True).problems), "without a record it was removed"
 
 
+def test_what_was_erased_excuses_nothing_else(shop: Shop) -> None:
+    """A bucket writer knows the names of what was erased, and says them where he likes."""
+    shop.forget()
+    rows = next(iter(one for one in erased_objects(shop.store) if one.startswith("store/rows/")))
+    forged = f"ledger/digits/99999999.json is away, see {rows}"
+    shop.world.store.put(forged, b"{}")
+    assert any("ledger/digits/99999999.json" in problem for problem in shop.world.audit().problems)
+    shop.world.store.delete(forged)
+    shop.world.store.put(rows.removeprefix("store/"), b"planted where they were")
+    assert any(rows in problem for problem in shop.world.audit(replay=True).problems)
+    shop.world.store.delete(rows.removeprefix("store/"))
+    assert shop.world.audit(replay=True).passed
+
+
 def test_requests_that_were_erased_are_asked_of_nobody(shop: Shop) -> None:
     shop.forget()
     assert requests_of(shop.store, shop.world.ledger.entries("digits"), 1) == []
