@@ -253,13 +253,15 @@ def rows_of_table(file: Path, data: bytes, takes: Takes) -> list[Named]:
     delimiter = written.delimiter or max(DELIMITERS, key=lambda one: len(set(cells(header, one)) & set(columns)))
     reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
     found: list[Named] = []
-    names: list[str] = list(written.header)
+    names, inputs = list(written.header), [name for name in written.header if name in columns]
     try:
         for row in reader:
             where = f"{file}:{reader.line_num}"
             if not names:
                 names = [cell.strip() for cell in row]
             elif row:
+                if written.header and not found and len(row) == len(inputs):
+                    names = inputs
                 if len(row) != len(names):
                     raise DataError(f"{where}: got {len(row)} cells, expected {len(names)}")
                 held = dict(zip(names, map(str.strip, row), strict=True))

@@ -129,6 +129,17 @@ def test_a_table_is_read_as_the_pipeline_file_says_that_its_deliveries_are_writt
         instances_of(file, takes)
 
 
+@pytest.mark.parametrize("text", ["1,2\n3,4\n", "1,yes,2\n3,no,4\n"])
+def test_a_file_without_a_line_of_names_may_lack_what_is_no_input(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text(text)
+    takes = Takes(columns=("b", "a"), written=TableWriting(header=("a", "label", "b")))
+    assert [one for _, one in instances_of(file, takes)] == [{"a": 1, "b": 2}, {"a": 3, "b": 4}]
+    file.write_text("1\n")
+    with pytest.raises(DataError, match=r"rows.csv:1: got 1 cells, expected 3"):
+        instances_of(file, takes)
+
+
 def test_a_model_of_pictures_takes_no_table(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
     assert takes_of(openapi("m", TABLE, ServingConfig())) == Takes(columns=("a", "b"))
