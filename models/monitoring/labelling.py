@@ -56,8 +56,8 @@ def request_for_labels(
     """
     if not answers.num_rows:
         raise ConfigurationError(
-            f"{pipeline}: version {version} answered nobody from {utc(stretch_s[0])} to {utc(stretch_s[1])}, and labels "
-            "of earlier answers would come too late (serving.labels.after_hours); nothing to ask about"
+            f"{pipeline}: version {version} answered nobody from {utc(stretch_s[0])} to {utc(stretch_s[1])}, and "
+            "labels of earlier answers would come too late (serving.labels.after_hours); nothing to ask about"
         )
     probability = min(1.0, rows / answers.num_rows)
     seed = finding or f"{pipeline}/{version}/{at_s!r}"
