@@ -223,8 +223,8 @@ def spooled_servers(spool: LogSpool) -> dict[tuple[str, Holds], dict[str, Stretc
 def known_servers(
     heads: Heads, spooled: Mapping[tuple[str, Holds], Mapping[str, Stretch]], pipeline: str, holds: Holds
 ) -> dict[str, Stretch]:
-    """Up to where a chain has the answers of each server, by its newest record and what waits on the disk; also of those
-    that ended."""
+    """Up to where a chain has the answers of each server, also of one that ended: by its newest record and what waits
+    on the disk."""
     head = heads.read(pipeline, holds)
     known = dict(head.servers) if head is not None else {}
     return {**known, **spooled.get((pipeline, holds), {})}

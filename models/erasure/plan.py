@@ -14,13 +14,14 @@ from mlratchet.models.data.dataset import DatasetManifest, load_dataset
 from mlratchet.models.data.snapshot import Snapshot, folder_of, load_snapshot
 from mlratchet.models.erasure.batches import Batches
 from mlratchet.models.erasure.copies import Copies, content_of
-from mlratchet.models.erasure.deliveries import AS_THEY_SAY, CannotPartError, Parted, TableReading, Wanted, part
+from mlratchet.models.erasure.deliveries import AS_THEY_SAY, CannotPartError, Parted, TableReading, part
 from mlratchet.models.erasure.older_versions import OlderVersions, told_version
 from mlratchet.models.erasure.others import OthersNeeds
 from mlratchet.models.erasure.parts import ErasureBuckets, ErasureDemand, ErasurePlan, KnownBefore, Touch
 from mlratchet.models.erasure.places import keys_of, place_of
 from mlratchet.models.erasure.rows_behind import RowsBehind
 from mlratchet.models.erasure.traces import LEAST_TELLING, LEAST_WORDS, Traces
+from mlratchet.models.erasure.whose import Wanted
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.identity.erasures import ErasedObject, said_by
@@ -67,7 +68,10 @@ class Planner:
         needed = self._needed(theirs)
         by_lineage = self._by_lineage(theirs, others)
         columns = (*asked.wanted.fields, "id", "@group", "client_key", "request_id")
-        plan.traces = traces = Traces.of(asked.wanted.keys, asked.request_ids, self._texts(), columns=columns)
+        plan.traces = traces = Traces.of(
+            asked.wanted.keys, asked.request_ids, self._texts(), columns=columns, names=asked.wanted.fields,
+            decimal_commas=asked.decimal_commas,
+        )  # fmt: skip
         spared = {key for one in others for key in keys_of(one)}
         derived = [*self._derived(by_lineage, traces, needed, spared), *self._readings(traces)]
         copies = [one for one in copies if not self._stays(self._store, one.key, needed, one.before)]
