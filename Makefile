@@ -23,7 +23,7 @@ define INSTALL
 	$(BIN)/python -m compileall -qq -j 0 -x '$(NEVER_IMPORTED)' $(VENV)/lib || true
 endef
 
-.PHONY: demo demo-fields demo-loop test test-full suite check lint install install-test clean
+.PHONY: demo demo-fields demo-loop test test-full suite check everyday lint install install-test clean
 
 # A stamp per set of locks: unchanged ones install nothing.
 $(VENV)/.core-installed: requirements.lock pyproject.toml
@@ -54,10 +54,13 @@ lint: install-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-check: lint
+# The linters run beside the tests.
+check: install-test
+	+$(MAKE) --no-print-directory --jobs=2 lint everyday
+
+everyday: install-test
 	$(BIN)/python -m pytest tests/unit tests/contract -m "not full and not stack and not slow" -n 2 --randomly-seed=$(SEED)
 
-# The linters run beside the tests.
 test: install-test
 	+$(MAKE) --no-print-directory --jobs=2 lint suite
 

@@ -26,23 +26,20 @@ def compared(a: RowOutputs, b: RowOutputs) -> Comparison:
     return compare(a, b, task="classification", class_names=CLASSES)
 
 
-def test_a_better_version_is_shown_to_be_better(classified: Make) -> None:
+def test_a_better_version_is_shown_to_be_better_also_where_lower_is_better(classified: Make) -> None:
     a, b = classified(accuracy=0.8, seed=1), classified(accuracy=0.95, seed=2)
-    accuracy = next(m for m in compared(a, b).metrics if m.metric == "accuracy")
+    found = compared(a, b)
+    accuracy = next(m for m in found.metrics if m.metric == "accuracy")
     assert accuracy.b == pytest.approx(accuracy_score(b.y, b.output.argmax(axis=1)))
     assert accuracy.difference == pytest.approx(0.15)
     assert accuracy.difference_interval is not None
     assert 0 < accuracy.difference_interval[0] < 0.15 < accuracy.difference_interval[1]
     assert accuracy.better == "b"
-    assert next(m for m in compared(b, a).metrics if m.metric == "accuracy").better == "a"
-
-
-def test_lower_is_better_for_a_loss(classified: Make) -> None:
-    a, b = classified(accuracy=0.8, seed=1), classified(accuracy=0.95, seed=2)
-    loss = next(m for m in compared(a, b).metrics if m.metric == "log_loss")
+    loss = next(m for m in found.metrics if m.metric == "log_loss")  # lower is better
     assert loss.difference is not None
     assert loss.difference < 0
     assert loss.better == "b"
+    assert next(m for m in compared(b, a).metrics if m.metric == "accuracy").better == "a"
 
 
 def test_equal_versions_show_no_difference(classified: Make) -> None:
@@ -60,12 +57,13 @@ def test_other_rows_are_refused(classified: Make) -> None:
 def test_an_undefined_metric_says_why_and_is_no_number(classified: Make) -> None:
     a = classified()
     never = replace(a, output=np.where(np.arange(3) == 2, -9.0, a.output).astype(np.float32))  # z is never predicted
-    precision = next(m for m in compared(never, a).metrics if m.metric == "precision_class_z")
+    found = compared(never, a)
+    precision = next(m for m in found.metrics if m.metric == "precision_class_z")
     assert precision.a is None
     assert precision.difference is None
     assert precision.better == "neither"
     assert "undefined" in precision.reason
-    assert "NaN" not in json.dumps(asdict(compared(never, a)), allow_nan=False)
+    assert "NaN" not in json.dumps(asdict(found), allow_nan=False)
 
 
 def test_an_interval_in_doubt_shows_nobody_to_be_better() -> None:

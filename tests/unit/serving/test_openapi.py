@@ -59,6 +59,7 @@ def server_of(signature: Signature | None) -> ServingApp:
     return app_of(slot)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["named", "uint8", "int64", "range", "none"])
 def test_schemathesis_finds_nothing(kind: str) -> None:
     signature = {"named": NAMED, "uint8": PIXELS, "int64": WHOLE, "range": NUMBERS, "none": None}[kind]
@@ -90,6 +91,7 @@ class NoRoomNow:
         return {}
 
 
+@pytest.mark.slow
 def test_schemathesis_finds_nothing_in_what_needs_a_token() -> None:
     text, held = new_token("clinic", ("feedback", "admin"), now_s=0.0)
     slot, log, reloads = Slot(), NoRoomNow(), []
