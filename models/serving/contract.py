@@ -25,6 +25,7 @@ from mlratchet.models.gates.evidence import column_failure
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.ports.storage import ObjectExists, ObjectStore
+from mlratchet.models.schema.fields import Schema
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.examples import refused_examples
 from mlratchet.models.serving.named import bad_examples
@@ -181,12 +182,20 @@ def replay(predictor: Predictor, requests: Sequence[StoredRequest], *, tolerance
 
 
 def columns_apart(request: StoredRequest, spec: InputSpec) -> list[str]:
-    """Columns that a request by name lacks without a default, or holds in vain."""
-    if request.expect != "answer" or spec.kind != "table":
+    """Columns, or fields of a schema, that a request by name lacks without a default, or holds in vain."""
+    if request.expect != "answer" or (spec.kind != "table" and spec.example is None):
         return []
     rows = [one for one in json.loads(request.body)["instances"] if isinstance(one, dict)]
-    known, needed = set(spec.columns), set(spec.columns) - {name for name, _ in spec.defaults}
+    known, needed = _asked_for(spec)
     return sorted({name for row in rows for name in (needed - set(row)) | (set(row) - known)})
+
+
+def _asked_for(spec: InputSpec) -> tuple[set[str], set[str]]:
+    """What a row by name may hold, and what it must."""
+    if spec.example is None:
+        return set(spec.columns), set(spec.columns) - {name for name, _ in spec.defaults}
+    inputs = Schema.model_validate_json(spec.example.schema).inputs
+    return set(inputs), {name for name, field in inputs.items() if not field.nullable}
 
 
 def _is_short(request: StoredRequest, spec: InputSpec) -> bool:

@@ -1,11 +1,13 @@
 """Bounds of one model's area under a ROC curve that hold with few rows on a side, whatever their scores.
 
 An area is the mean over the positive rows of their placements: the share of negative rows that a row lies above, in
-0..1. A mean of n such values is bounded as n + 1 of them with Dirichlet weights, one more at the worst value that there
-may be (Gaffke 2005; Learned-Miller and Thomas 2020, "A new confidence interval for the mean of a bounded random
-variable"): Clopper-Pearson's bound where all are 0 or 1. The weights' tail is a saddlepoint's (Lugannani and Rice
-1980). Both sides of a view have one, and their distances add up as standard deviations do (MOVER: Zou and Donner 2008);
-those of several views as if they were one.
+0..1. A mean of n such values is bounded as n + 1 of them with Dirichlet weights (Gaffke 2005; Learned-Miller and Thomas
+2020, "A new confidence interval for the mean of a bounded random variable"). One more at 0 is never wrong, and
+Clopper-Pearson's bound where all are 0 or 1; here it lies at 1/2: a row unlike any that was seen is ordered by luck.
+The weights' tail is a saddlepoint's (Lugannani and Rice 1980). Both sides of a view have a bound, and their distances
+add up as standard deviations do (MOVER: Zou and Donner 2008); those of several views as if they were one.
+
+Where it holds its stated error was simulated: docs/statistics.md.
 
 Shape legend: G distinct placements.
 """
@@ -23,6 +25,7 @@ from mlratchet.models.evaluation.statistics.special import brentq, ndtr
 from mlratchet.models.metrics.base import Array
 from mlratchet.models.metrics.curves import RocAuc, Scored
 
+CHANCE = 0.5  # where a row lies that is ordered by luck
 LEAST_ALPHA = 1e-9
 NEAR = 1e-4  # of the way to a pole: there the saddlepoint formula is 0 / 0 and its limit is taken
 
@@ -38,14 +41,20 @@ class Placements:
         """Of the same rows, seen from the other end."""
         return Placements(1 - self.value, self.count)
 
+    @property
+    def mean(self) -> float:
+        """Of all rows."""
+        return float(self.value @ self.count / self.count.sum())
+
     def low(self, alpha: float) -> float:
         """Lower bound of their mean."""
-        value_G, count_G = np.append(self.value, 0.0), np.append(self.count, 1.0)
-        most = float(value_G.max())
-        if most == 0:
-            return 0.0
-        found = brentq(lambda x: _tail(value_G - x, count_G) - alpha, most * 1e-9, most * (1 - 1e-12))
-        return float(found)
+        unseen = CHANCE if self.mean > CHANCE else 0.0
+        value_G, count_G = np.append(self.value, unseen), np.append(self.count, 1.0)
+        least, most = float(value_G.min()), float(value_G.max())
+        if most == least:
+            return least
+        within = (most - least) * np.array([1e-9, 1 - 1e-12]) + least
+        return float(brentq(lambda x: _tail(value_G - x, count_G) - alpha, *within))
 
 
 class AreaByPlacements(Confidence):
@@ -59,7 +68,7 @@ class AreaByPlacements(Confidence):
         self._mirrored = [tuple(side.mirrored() for side in view) for view in self._views]
         self.estimate = quantity.estimate()
         self.units = min(int(side.count.sum()) for view in self._views for side in view)
-        self.method = "placements with one row more at the worst (Gaffke)"
+        self.method = "placements with one row more at chance (Gaffke)"
 
     def low(self, alpha: float) -> float:
         """The estimate less the distances of both sides."""
@@ -100,11 +109,7 @@ def _above(rows: Array, others: Array) -> Placements:
 
 def _distance(views: Sequence[tuple[Placements, ...]], alpha: float) -> float:
     """How far the bound lies below the estimate, in the mean over views."""
-    found = []
-    for view in views:
-        means = [float(side.value @ side.count / side.count.sum()) for side in view]
-        found.append(math.hypot(*(mean - side.low(alpha) for mean, side in zip(means, view, strict=True))))
-    return float(np.mean(found))
+    return float(np.mean([math.hypot(*(side.mean - side.low(alpha) for side in view)) for view in views]))
 
 
 def _tail(distance_G: Array, count_G: Array) -> float:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 import torch
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.artifact.signature import Signature, signature_of
+from mlratchet.models.config import WorkloadRef
 from mlratchet.models.gates.checks.case import Case
 from mlratchet.models.gates.checks.contract import ContractCheck
 from mlratchet.models.gates.evidence import ContractReplay, Evidence, failing_columns
@@ -28,7 +31,10 @@ from mlratchet.models.serving.contract import (
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.serving.schema import parse_request
 from mlratchet.models.tensors.named import Inputs
+from mlratchet.models.training.rehearsal_rows import fitted_to_made_up
 from mlratchet.models.workloads.base import Workload
+from mlratchet.models.workloads.examples import preparer_of
+from mlratchet.models.workloads.fields import SchemaWorkload
 from mlratchet.models.workloads.tabular import TableClassifier, TableRegressor
 
 
@@ -179,3 +185,39 @@ def test_a_removed_column_is_named_and_a_default_fills_what_a_client_leaves_out(
     signature = Signature.from_json(signature_of(CLASSIFIER, {"b": 2.0, "c": 3.0}).to_json())
     for body in (b'{"instances": [{"a": 1}]}', b'{"instances": [[1]]}', b'{"instances": [{"a": 1, "c": 3}]}'):
         assert parse_request(body, signature).array.tolist() == [[1.0, 2.0, 3.0]]
+
+
+def shop(**fields: Any) -> Any:
+    """A signature over a schema, whose preparation was fitted to a few rows."""
+    schema = {
+        "fields": {"a": {"kind": "number"}, **fields, "y": {"kind": "category", "values": ["n", "y"]}}, "label": "y"
+    }  # fmt: skip
+    ref = WorkloadRef(use="mlratchet.models.workloads.fields:SchemaWorkload", parameters={"schema": schema})
+    fitted = fitted_to_made_up(SchemaWorkload(schema=schema), ref)
+    signature = signature_of(SchemaWorkload(**fitted.parameters))
+    assert signature.input.example is not None
+    return SimpleNamespace(signature=signature, preparer=preparer_of(signature.input.example))
+
+
+@pytest.mark.parametrize(
+    ("fields", "sent", "named"),
+    [
+        ({"d": {"kind": "number"}}, {"a": 1.0}, ("d",)),
+        ({"d": {"kind": "number"}, "e": {"kind": "category", "nullable": True}}, {"a": 1.0}, ("d",)),
+        ({}, {"a": 1.0, "town": "oslo"}, ("town",)),
+    ],
+    ids=["a new field", "two, one of them nullable", "a removed field"],
+)
+def test_a_field_of_a_schema_that_breaks_clients_is_named_and_may_be_let_break(
+    fields: dict[str, Any], sent: dict[str, Any], named: tuple[str, ...]
+) -> None:
+    asked = StoredRequest(name="row 0", body=json.dumps({"instances": [sent]}), expect="answer", predictions=({},))
+    (line,) = replay(shop(**fields), [asked])
+    assert failing_columns(line) == named
+
+
+def test_a_new_field_that_may_be_null_breaks_nobody() -> None:
+    asked = StoredRequest(name="row 0", body='{"instances": [{"a": 1.0}]}', expect="answer")
+    predictor = shop(d={"kind": "number", "nullable": True})
+    predictor.predict = lambda rows: [{}] * len(rows)
+    assert replay(predictor, [asked]) == []
