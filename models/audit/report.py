@@ -30,6 +30,7 @@ class AuditReport:
     head: str = ""  # SHA-256 hex of the newest ledger entry
     since: int = 0  # generations up to this one were verified by an earlier audit, and what is behind them not again
     newest_decision_s: float = 0.0  # when the newest decision was written, by the server's clock
+    ends: dict[str, str] = field(default_factory=dict)  # of the chains beside the ledger (`ends.py`)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what a reader should know and what fails nothing
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mlratchet.models.data.first_columns import FirstColumns, publish_first_columns
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.fault_points import InjectedFault, arm, disarm
 from mlratchet.models.identity.canonical import digest_bytes
@@ -14,7 +15,7 @@ from mlratchet.models.identity.erasures import erased_objects, erasures_of
 from mlratchet.models.inference_log.reading import read_log
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.pipeline.loading import parse_pipeline
-from mlratchet.tasks.actions.forget import person_fields
+from mlratchet.tasks.actions.forget import hashed_fields, marks_of, numbers_among, person_fields
 from mlratchet.tasks.support.recorded_requests import requests_of
 
 from tests.unit.audit.conftest import World
@@ -131,6 +132,23 @@ def test_what_the_champion_needs_stays_until_another_serves(
     assert shop.forget().waits_for is None
     assert shop.holding() == []
     assert shop.world.audit(replay=True).problems == []
+
+
+def test_a_number_is_read_with_the_mark_that_its_column_has_and_hashed_fields_are_told(shop: Shop) -> None:
+    numbers = FILE.replace("price: {kind: number}", "price: {kind: number}\n    card: {kind: number, decimal: '.'}")
+    spec = parse_pipeline(
+        numbers.replace("serving: {", "serving: {log: {fields: [price], others: hash}, "), where="digits.yaml"
+    )
+    told = FirstColumns(
+        pipeline="digits", columns=("price", "card"), snapshot_id="s", at_s=1.0,
+        number_marks={"price": ",", "card": ","},
+    )  # fmt: skip
+    publish_first_columns(shop.world.store, told, shop.world.keys.signer(), shop.world.keys.trusted())
+    assert marks_of(shop.store, shop.world.keys, spec) == {"price": ",", "card": "."}
+    assert numbers_among(("card", "order"), spec, {"card": "."}) == {"card": "."}
+    assert hashed_fields(spec, ("card", "price", "order")) == [
+        "log/digits: holds card as a keyed hash alone: rows are found by x-client-key, not by card"
+    ]
 
 
 def test_a_key_of_two_entities_has_to_be_said_of_which() -> None:
