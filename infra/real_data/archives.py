@@ -37,7 +37,16 @@ def files_of(archive: bytes, where: str, wanted: Wanted) -> dict[str, bytes]:
                 raise SecurityError(f"{where}: {name} has {len(data)} bytes, its archive says {size}")
             found[name] = data
             left -= size
-    except (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError, ValueError) as exc:
+    except (
+        zipfile.BadZipFile,
+        tarfile.TarError,
+        lzma.LZMAError,
+        zlib.error,
+        EOFError,
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as exc:
         raise SecurityError(f"{where}: cannot be unpacked: {exc}; remove it and download it again") from exc
     return found
 

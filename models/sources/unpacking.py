@@ -48,6 +48,11 @@ def unpacked(source: BinaryIO, item: RawObject) -> BinaryIO:
     return cast(BinaryIO, io.BufferedReader(_Unpacking(source, item, codec), buffer_size=1 << 20))
 
 
+def most_unpacked(item: RawObject) -> int:
+    """Bytes that may come out of an object, however it is packed."""
+    return max(UNASKED_BYTES, MOST_TIMES * item.size_bytes)
+
+
 def read_bounded(stream: BinaryIO, item: RawObject) -> bytes:
     """All that is in a stream. Raises ``SecurityError`` for more than a table that is read whole may have."""
     data = stream.read(MOST_WHOLE + 1)
@@ -82,7 +87,7 @@ class _Unpacking(io.RawIOBase):
             )
             raise UnreadableObjectError("bad_compression", self._item.key, words) from error
         self._given += len(data)
-        if self._given > max(UNASKED_BYTES, MOST_TIMES * self._item.size_bytes):
+        if self._given > most_unpacked(self._item):
             raise SecurityError(
                 f"{self._item.key}: a decompression bomb: {self._item.size_bytes:,} bytes unpack to more than "
                 f"{self._given:,}, expected at most {MOST_TIMES} times as many; deliver it uncompressed"

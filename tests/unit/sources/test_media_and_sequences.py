@@ -38,6 +38,29 @@ def special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
     return info
 
 
+def head(name: str, kind: bytes, size: int) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.type, info.size = kind, size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+WHOLE = tar({"a.txt": b"hi", "b.txt": b"ho"})
+HOSTILE = {
+    "headers about headers": (head("././@LongLink", b"L", 4) + b"abc\0".ljust(512, b"\0")) * 3000 + WHOLE,
+    "a size that nobody can skip": head("a.txt", b"0", 2**62) + END,
+    "a size in words, below zero": head("x", b"x", 11) + b"11 size=-5\n".ljust(512, b"\0") + WHOLE,
+    "two archives in one": WHOLE + WHOLE,
+}
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("how", HOSTILE)
+def test_an_archive_that_says_what_it_does_not_hold_ends_and_is_told(how: str) -> None:
+    rows, rejects = Delivery({"s.tar": HOSTILE[how]}).rows("webdataset")
+    assert codes(rejects) == [("s.tar", "bad_archive")]
+    assert len(rows) == (2 if how == "two archives in one" else 0)
+
+
 def sound(seconds: float = 0.1, kind: str = "WAV", **options: Any) -> bytes:
     samples = np.sin(np.arange(int(8000 * seconds)) / 5).astype(np.float32) / 2
     sink = io.BytesIO()
