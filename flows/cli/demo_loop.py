@@ -15,7 +15,7 @@ from typing import Any
 import typer
 from mlratchet.flows.cli.demo_loop_acts import LoopDemo
 from mlratchet.flows.cli.demo_loop_shop import Shop
-from mlratchet.flows.cli.demo_loop_timeline import Event, table_of, told_by_records
+from mlratchet.flows.cli.demo_loop_timeline import Event, lines_of, told_by_records
 from mlratchet.flows.cli.demo_loop_traffic import Traffic
 from mlratchet.flows.cli.demo_loop_world import Loans, LoopWorld
 from mlratchet.models.errors import ConfigurationError
@@ -101,7 +101,9 @@ def finish(adapters: Adapters, pipeline: str, story: DemoStory, began: float) ->
     """The timeline, links, and what was not as expected."""
     told = [one for one in told_by_records(adapters, pipeline) if one.at_s >= began - BEFORE_S]
     is_borne_out(adapters, pipeline, story, began)
-    story.console.print(table_of(sorted([*story.events, *told])))
+    story.act("What happened, by the ledger, the canary, the findings and the holds (UTC)")
+    for line in lines_of(sorted([*story.events, *told])):
+        story.console.print(line)
     settings = adapters.settings
     story.console.print(f"Prefect   {settings.prefect_api_url.removesuffix('/api')}  (`ratchet open prefect`)")
     story.console.print(f"MLflow    {settings.mlflow_tracking_uri}  (`ratchet open mlflow`)")

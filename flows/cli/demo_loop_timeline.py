@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from mlratchet.models.moments import utc
 from mlratchet.models.monitoring.answers import answers_of
@@ -13,6 +12,8 @@ from mlratchet.tasks.showing.prefect_page import run_url
 from mlratchet.tasks.support.canaries import canary_entries
 from mlratchet.tasks.support.holds import hold_book
 from mlratchet.tasks.wiring import Adapters
+
+WIDTH = 7  # of the longest `what`
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -63,14 +64,16 @@ def told_by_records(adapters: Adapters, pipeline: str) -> list[Event]:
     return sorted(found)
 
 
-def table_of(events: list[Event]) -> Any:
-    """For a terminal."""
-    from rich.table import Table
+def lines_of(events: list[Event]) -> list[str]:
+    """For a console of rich that does not wrap: when, what and words, and below them where to look, whole."""
+    from rich.markup import escape
 
-    table = Table(title="What happened, by the ledger, the canary, the findings and the holds", show_lines=False)
-    for column in ("when", "what", "words", "look at it"):
-        table.add_column(column, overflow="fold")
     colours = {"finding": "yellow", "ledger": "green", "hold": "red", "canary": "cyan", "done": "dim"}
+    found = []
     for one in events:
-        table.add_row(utc(one.at_s)[11:19], one.what, one.words, one.link, style=colours.get(one.what, ""))
-    return table
+        line = f"{utc(one.at_s)[11:19]}  {one.what:<{WIDTH}}  {escape(one.words)}"
+        style = colours.get(one.what)
+        found.append(f"[{style}]{line}[/]" if style else line)
+        if one.link:
+            found.append(f"{'':<{8 + 2 + WIDTH + 2}}[dim]{escape(one.link)}[/]")
+    return found

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
 WINDOWS, FINDINGS, DRIFTS = 20, 30, 6  # lines of a table
+LARGE = 1000  # figures from here on are whole numbers
 MARKS = {"alarm": "bold red", "warning": "yellow", "note": "dim"}
 
 
@@ -186,7 +187,8 @@ def _told(figure: Figure | None) -> str:
     if figure is None:
         return "-"
     ends = f" ({figure.low:.3g}-{figure.high:.3g})" if figure.low is not None and figure.high is not None else ""
-    return f"{figure.value:.3g}{ends}"
+    value = f"{figure.value:,.0f}" if abs(figure.value) >= LARGE else f"{figure.value:.3g}"  # never 1.8e+03
+    return f"{value}{ends}"
 
 
 def finding(

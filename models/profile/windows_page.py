@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import groupby, pairwise
+from typing import Any
 
 from mlratchet.models.inference_log.columns import FIELD
 from mlratchet.models.moments import utc
@@ -186,7 +188,7 @@ def _drifts(windows: Sequence[WindowRecord], findings: Sequence[Finding], refere
     for name in order:
         about = [one for one in findings if one.kind in DRIFTS and figure_of(one.kind, one.subject) == f"drift {name}"]
         share = f"relied on for {importance[name]:.0%}" if name in importance else latest[name].method
-        since = f"since {utc(about[0].window.from_s)}: {about[-1].words}" if about else "within what is usual"
+        since = _since(windows[-1].open, about)
         head = f"<div class='head'><h3>{escape(name)}</h3><span class='kind'>{escape(share)}</span></div>"
         cards.append(
             f"<div class='card'>{head}"
@@ -196,6 +198,16 @@ def _drifts(windows: Sequence[WindowRecord], findings: Sequence[Finding], refere
     words = "Distance from the test rows, window by window, with its interval; most important first. Below each:"
     grid = f'<div class="grid" style="margin-top:10px">{"".join(cards)}</div>'
     return f'<h2>Drift</h2><p class="note">{words} {KEY}</p>{grid}'
+
+
+def _since(standing: Mapping[str, Mapping[str, Any]], about: Sequence[Finding]) -> str:
+    """Of one field: what is open in the newest window, or that it is as usual, and what was found before."""
+    for one in about[-1:]:
+        open_now = standing.get(f"{one.kind}:{one.subject}")
+        if open_now is not None:
+            return f"since {utc(open_now['since_s'])}: {open_now['words']}"
+        return f"within what is usual now; at {utc(one.window.from_s)}: {one.words}"
+    return "within what is usual"
 
 
 def _shape(newest: WindowRecord, reference: Reference | None, name: str) -> str:
@@ -244,6 +256,11 @@ def _axes(marks: Mapping[float, float], begin: float, end: float, *, width: int,
     return drawn
 
 
+def _promotions(windows: Sequence[WindowRecord]) -> list[tuple[float, int]]:
+    """Where another version answers from, and which."""
+    return [(later.window.from_s, later.version) for one, later in pairwise(windows) if one.version != later.version]
+
+
 def curve_of(
     windows: Sequence[WindowRecord], name: str, *, findings: Sequence[Finding] = (), bound: float | None = None,
     width: int, height: int,
@@ -268,10 +285,17 @@ def curve_of(
         return tall - (tall - TOP) * (value - low) / (high - low)
 
     drawn = _axes({value: y(value) for value in ticks(low, high)}, begin, end, width=width, height=height)
-    band = [(x(at), f.low, f.high) for at, f in points if f.low is not None and f.high is not None]
-    if len(band) > 1:
+    for at_s, version in _promotions(windows):
+        drawn.append(
+            f'<g><title>version {version} from here on</title><line x1="{x(at_s):.1f}" x2="{x(at_s):.1f}" y1="{TOP}" '
+            f'y2="{tall}" stroke="#9aa3b5" stroke-dasharray="2 3"/></g>'
+            f'<text x="{x(at_s) + 3:.1f}" y="{tall - 4}">v{version}</text>'
+        )
+    for _, run in groupby(points, key=lambda point: point[1].low is not None and point[1].high is not None):
+        band = [(x(at), f.low, f.high) for at, f in run if f.low is not None and f.high is not None]
         outline = [f"{px:.1f},{y(b):.1f}" for px, _, b in band] + [f"{px:.1f},{y(a):.1f}" for px, a, _ in band[::-1]]
-        drawn.append(f'<polygon points="{" ".join(outline)}" fill="{BAND}" opacity=".16"/>')
+        if len(band) > 1:
+            drawn.append(f'<polygon points="{" ".join(outline)}" fill="{BAND}" opacity=".16"/>')
     if bound is not None:
         drawn.append(
             f'<line x1="{LEFT}" x2="{width}" y1="{y(bound):.1f}" y2="{y(bound):.1f}" stroke="{PROMISE}" '

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from mlratchet.flows.cli.demo_loop import WORLDS, refuse_to_play_again, world_of
 from mlratchet.flows.cli.demo_loop_shop import Shop
-from mlratchet.flows.cli.demo_loop_timeline import Event, told_by_records
+from mlratchet.flows.cli.demo_loop_timeline import Event, lines_of, told_by_records
 from mlratchet.flows.cli.demo_loop_world import AFTER, AT_FIRST, as_delivery, loans
 from mlratchet.infra.registry.memory import MemoryRegistry
 from mlratchet.models.errors import ConfigurationError
@@ -27,6 +27,7 @@ from mlratchet.models.pipeline.loading import find_pipeline, parse_pipeline
 from mlratchet.models.promotion.holds import HoldBook
 from mlratchet.tasks.actions.simulate import TrafficPlan
 from mlratchet.tasks.showing.prefect_page import run_url
+from rich.console import Console
 
 from tests.unit.audit.conftest import World
 from tests.unit.monitoring.findings import finding
@@ -97,6 +98,15 @@ def test_the_drift_is_not_played_twice_in_one_home(world: World) -> None:
     refuse_to_play_again(adapters, "loans")
     with pytest.raises(ConfigurationError, match="played here already: digits has version"):
         refuse_to_play_again(adapters, "digits")
+
+
+def test_the_timeline_has_each_link_whole_on_a_line_of_its_own() -> None:
+    link = "http://127.0.0.1:20870/runs/flow-run/8a5699e6-fdc7-4885-ae08-f9db41f509f3"
+    console = Console(width=60, soft_wrap=True, color_system=None, file=io.StringIO())
+    for line in lines_of([Event(at_s=5.0, what="canary", words="[b]version[/b] 4: shadow", link=link)]):
+        console.print(line)
+    said = console.file.getvalue().splitlines()  # type: ignore[attr-defined]  # of StringIO
+    assert said == ["00:00:05  canary   [b]version[/b] 4: shadow", f"{'':19}{link}"]
 
 
 def test_each_request_of_simulated_traffic_is_of_another_client() -> None:

@@ -10,8 +10,9 @@ from mlratchet.models.monitoring.finding import WindowSpan, findings_of
 from mlratchet.models.monitoring.stretch import stretch_of
 from mlratchet.models.monitoring.window import Figure, WindowRecord, gaps_in, windows_of
 from mlratchet.models.profile.charts import ticks
-from mlratchet.models.profile.windows_page import curve_of, windows_page
+from mlratchet.models.profile.windows_page import _since, curve_of, windows_page
 
+from tests.unit.monitoring.findings import finding
 from tests.unit.monitoring.site import CONFIG, Site, Traffic
 from tests.unit.monitoring.test_asking_again import asked
 
@@ -89,3 +90,27 @@ def test_axes_are_labelled_at_round_values_and_say_their_unit_and_zone(page: str
 )  # fmt: skip
 def test_round_values_are_few_and_within(low: float, high: float, expected: list[float]) -> None:
     assert ticks(low, high) == pytest.approx(expected)
+
+
+def record_of(number: int, version: int, figure: Figure) -> WindowRecord:
+    return WindowRecord(
+        pipeline="shop", number=number, version=version, generation=version, policy="p", labels_to_s=0.0,
+        window=WindowSpan(from_s=60.0 * number, to_s=60.0 * number + 60, rows=3), figures={"accuracy": figure},
+    )  # fmt: skip
+
+
+def test_a_curve_says_which_version_answers_from_where() -> None:
+    sure, unsure = Figure(value=0.9, n=9, low=0.8, high=1.0), Figure(value=0.9, n=9)
+    records = [record_of(at, 1 + (at > 3), unsure if at == 3 else sure) for at in range(1, 6)]
+    curve = curve_of(records, "accuracy", width=300, height=100)
+    assert curve.count("from here on</title>") == 1
+    assert ">v2</text>" in curve
+    assert curve.count("<polygon") == 2, "nothing is drawn over a window without an interval"
+
+
+def test_a_field_that_is_as_usual_again_says_what_was_found_before() -> None:
+    found = finding().model_copy(update={"kind": "inputs", "subject": "price", "words": "price drifted"})
+    assert _since({}, [found]).startswith("within what is usual now; at ")
+    standing = {"inputs:price": {"since_s": 60.0, "words": "price drifted by 2"}}
+    assert _since(standing, [found]) == "since 1970-01-01T00:01:00Z: price drifted by 2"
+    assert _since({}, []) == "within what is usual"
