@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from typing import NoReturn
 
 import typer
 from mlratchet.flows.cli import (
@@ -31,6 +32,7 @@ from mlratchet.flows.cli import (
     tokens,
     tuning,
 )
+from mlratchet.flows.cli.entry import INTERRUPTED
 from mlratchet.infra.machine.interpreter import collect_seldom
 from mlratchet.models.errors import RatchetError, SecurityError
 from mlratchet.models.printable import one_line, plain
@@ -99,10 +101,9 @@ def main() -> None:
         typer.echo(one_line(told) if isinstance(error, SecurityError) else plain(told), err=True)
         sys.exit(error.exit_code)
     except typer.Exit as stop:
-        sys.exit(stop.exit_code)
+        code = stop.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        typer.echo("interrupted", err=True)
-        sys.exit(130)
+        _end_as_interrupted()
     except Exception as error:
         show = getattr(error, "show", None)  # click's usage errors know how to show themselves
         if show is None:
@@ -110,7 +111,14 @@ def main() -> None:
             raise
         show()
         sys.exit(getattr(error, "exit_code", 2))
+    if code == INTERRUPTED:  # typer makes this of an interrupt within a command
+        _end_as_interrupted()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end_as_interrupted() -> NoReturn:
+    typer.echo("interrupted", err=True)
+    sys.exit(INTERRUPTED)
 
 
 def _end_if_a_server_is_away(error: Exception) -> None:
