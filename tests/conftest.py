@@ -45,8 +45,8 @@ REPOSITORY = Path(__file__).parent.parent
 hypothesis.settings.register_profile("ratchet", deadline=None)
 hypothesis.settings.load_profile("ratchet")
 
-# There are more workers than cores: a second thread of a forward would wait at barriers for a core that others have, which
-# takes a sixth more CPU and, on a loaded machine, twice the time. Children inherit it, as they do from a stack's settings.
+# There are more workers than cores: a second thread of a forward would wait at barriers for a core that others have,
+# which takes a sixth more CPU and, on a loaded machine, twice the time. Children inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 

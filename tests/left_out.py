@@ -1,4 +1,4 @@
-"""What `make check` leaves out is said aloud, and so is what it should leave out: tests that took long without a mark."""
+"""What `make check` leaves out is said aloud, and so is what it should: tests that took long without a mark."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class LeftOut:
         asked = " ".join(self.config.option.file_or_dir)
         terminalreporter.section("left out")
         terminalreporter.line(
-            f"{self.count} tests are marked slow and were not run; `make test` runs them, and so does "
+            f"slow tests that were not run: {self.count}; `make test` runs them, and so does "
             f'`.venv/bin/python -m pytest {asked} -m "slow and not full and not stack" -n 2`'
         )
         longest = sorted(self.long.items(), key=lambda one: -one[1])

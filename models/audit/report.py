@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from mlratchet.models.audit.generation import Findings
 from mlratchet.models.identity.erasures import Erasure
 from mlratchet.models.moments import utc
+from mlratchet.models.printable import one_line
 
 PLACE = re.compile(r"[\w.-]+/[\w./-]*[\w-]")  # `bucket/key` in a line
 
@@ -91,7 +92,7 @@ class AuditReport:
         """The verdict, for people and for a log."""
         if not self.passed:
             more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
-            return f"audit of {self.name}: FAILED: {self.problems[0]}{more}"
+            return f"audit of {self.name}: FAILED: {one_line(self.problems[0])}{more}"
         gone = f" (files of {_count(len(self.retired), 'earlier champion')} are gone)" if self.retired else ""
         since = f" since generation {self.since}" if self.since else ""
         return (

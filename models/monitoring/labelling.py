@@ -18,6 +18,7 @@ from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.inference_log.columns import FIELD
 from mlratchet.models.inference_log.config import LabelsConfig
 from mlratchet.models.inference_log.labels import LabelRequest
+from mlratchet.models.moments import utc
 from mlratchet.models.monitoring.config import LabellingRule
 
 WANTED = "labels-wanted/"
@@ -54,7 +55,10 @@ def request_for_labels(
         finding: What started it.
     """
     if not answers.num_rows:
-        raise ConfigurationError(f"{pipeline}: version {version} answered nobody in that time; nothing to ask about")
+        raise ConfigurationError(
+            f"{pipeline}: version {version} answered nobody from {utc(stretch_s[0])} to {utc(stretch_s[1])}, and "
+            "labels of earlier answers would come too late (serving.labels.after_hours); nothing to ask about"
+        )
     probability = min(1.0, rows / answers.num_rows)
     seed = finding or f"{pipeline}/{version}/{at_s!r}"
     names = zip(answers["request_id"].to_pylist(), answers["row"].to_pylist(), strict=True)

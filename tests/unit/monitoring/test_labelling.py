@@ -173,3 +173,10 @@ def test_a_cell_that_a_spreadsheet_would_compute_is_text() -> None:
     site.serve(traffic)
     lines = list(csv.DictReader(io.StringIO(ask(site, 0).sheet.decode())))
     assert lines[0]["region"] == "'=cmd()"
+
+
+def test_who_answered_nobody_is_told_of_which_stretch() -> None:
+    site = Site()
+    site.serve(silent(0)[0])
+    with pytest.raises(ConfigurationError, match=r"version 9 answered nobody from 2027-\S+Z to 2027-\S+Z"):
+        ask_labels(site.source, site.store, version=9, rows=5, now_s=BEGIN_S + 60, since_s=0.0, until_s=BEGIN_S + 60)

@@ -102,7 +102,12 @@ def test_machine_code_is_given_tensors_that_lie_as_it_was_compiled_for() -> None
 
     compiled = compiled_of(machine_code, program)
     compiled(torch.rand(2, 3))
-    for odd in (torch.rand(1, 3).expand(2, 3), torch.rand(3, 2).T, torch.rand(2, 6)[:, ::2], torch.rand(3).expand(2, 3)):
+    for odd in (
+        torch.rand(1, 3).expand(2, 3),
+        torch.rand(3, 2).T,
+        torch.rand(2, 6)[:, ::2],
+        torch.rand(3).expand(2, 3),
+    ):
         assert torch.equal(compiled(odd), odd.sum(1))
     assert lay == [((3, 1), 24)] * 4
 
