@@ -44,7 +44,10 @@ def loader() -> list[str]:
 
 
 STEPS = ("read, check, sort", "measure", "split, shards, preparation", "training", "scoring")
-UNFINISHED = "half an hour of waiting for pages (its memory as it was seen then); since then a row in random order brings in its own page alone"
+UNFINISHED = (
+    "half an hour of waiting for pages (its memory as it was seen then); since then a row in random order brings in "
+    "its own page alone"
+)
 SHORT = ("read, check, sort", "measure", "shards", "training", "scoring")
 
 
