@@ -44,6 +44,10 @@ def loader() -> list[str]:
 
 
 STEPS = ("read, check, sort", "measure", "split, shards, preparation", "training", "scoring")
+UNFINISHED = (
+    "half an hour of waiting for pages (its memory as it was seen then); since then a row in random order brings in "
+    "its own page alone"
+)
 SHORT = ("read, check, sort", "measure", "shards", "training", "scoring")
 
 
@@ -66,12 +70,17 @@ def memory() -> list[str]:
         limit, minutes = row.get("limit_mb"), sum(row["seconds"].values()) / 60
         told = "" if limit is None else f"{limit:.0f}", f"{row['rows']:,}", row["characters"], row["peaks_mb"]
         lines.append(_peaks(row["megabytes"], *told, f"{minutes:.0f}"))
-    return [*lines, "", about(rows[-1])] if rows else []
+    ended = [
+        f"{row['megabytes']} MB within {row['limit_mb']:.0f} were ended in {row['unfinished']}, after {UNFINISHED}."
+        for row in rows
+        if row.get("unfinished")
+    ]
+    return [*lines, "", *ended, about(rows[-1])] if rows else []
 
 
 def _peaks(megabytes: int, limit: str, rows: str, characters: int, peaks: dict[str, float], minutes: str) -> str:
     most = max(peaks, key=lambda step: peaks[step])
-    told = " | ".join(str(peaks[step]) for step in STEPS)
+    told = " | ".join(str(peaks.get(step, "-")) for step in STEPS)
     return f"| {megabytes} | {limit} | {rows} | {characters} | {peaks[most]} | {most} | {told} | {minutes} |"
 
 

@@ -43,7 +43,7 @@ class _Below(io.RawIOBase):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Beginning:
+class FirstRows:
     """What the first bytes of a file (UTF-8) tell of it."""
 
     data: bytes
@@ -56,13 +56,13 @@ class Beginning:
         return Counter(map(len, self.rows)).most_common(1)[0][0] if self.rows else 0
 
 
-def beginning_of(source: BinaryIO, key: str, dialect: Dialect) -> Beginning:
+def first_rows_of(source: BinaryIO, key: str, dialect: Dialect) -> FirstRows:
     """Read as much as tells delimiter and cells. Raises ``DataError`` where two delimiters do."""
     data = source.read(FIRST_BYTES)
     text = decode_text(data[: data.rfind(b"\n") + 1] or data, key)
     lines = list(io.StringIO(text, newline=""))
     dialect = replace(dialect, delimiter=dialect.delimiter or find_delimiter(lines, key))
-    return Beginning(data=data, dialect=dialect, rows=_first_rows(lines, dialect))
+    return FirstRows(data=data, dialect=dialect, rows=_first_rows(lines, dialect))
 
 
 def below_its_header(
@@ -72,7 +72,7 @@ def below_its_header(
 
     Raises ``UnreadableTableError`` where its rows have another number of cells, or the first one is the names.
     """
-    begun = beginning_of(source, key, dialect)
+    begun = first_rows_of(source, key, dialect)
     rows = begun.rows
     if rows and rows[0] == list(names):
         words = f"its first line is what {option} names; remove {option}, or the line"
@@ -87,7 +87,7 @@ def below_its_header(
     return cast(BinaryIO, io.BufferedReader(below, 1 << 20)), begun.dialect
 
 
-def lines_in(begun: Beginning, source: BinaryIO) -> int:
+def lines_in(begun: FirstRows, source: BinaryIO) -> int:
     """Of a whole file that is refused, behind whose beginning `source` stands: as many rows as it seems to hold."""
     ends, returns, last = begun.data.count(b"\n"), begun.data.count(b"\r"), begun.data[-1:]
     with suppress(UnreadableObjectError):  # it is refused already

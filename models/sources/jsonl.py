@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".jsonl", ".ndjson", ".json")
 LARGEST_LINE = 64 << 20  # bytes
+PIECE_CELLS = 4 << 20  # rows times names of a piece: lines that each name other things make wide tables of few bytes
 LARGEST_WHOLE = 2**63  # whole numbers from here on are kept as text
 
 
@@ -74,6 +75,7 @@ class Jsonl(Format):
 
 def _pieces(text: BinaryIO, key: str, wanted: set[str] | None) -> Iterator[RawPiece | Reject]:
     rows: list[tuple[str, dict[str, Any]]] = []
+    names: set[str] = set()
     size, number, line = 0, 0, 0
     while data := text.readline(LARGEST_LINE + 1):
         line += 1
@@ -91,9 +93,10 @@ def _pieces(text: BinaryIO, key: str, wanted: set[str] | None) -> Iterator[RawPi
             continue
         rows.append((where, {name: value for name, value in row.items() if wanted is None or name in wanted}))
         size += len(data)
-        if size >= PIECE_TABLE_BYTES:
+        names.update(rows[-1][1])
+        if size >= PIECE_TABLE_BYTES or len(rows) * len(names) >= PIECE_CELLS:
             yield RawPiece(key, number, _table(rows))
-            rows, size, number = [], 0, number + 1
+            rows, names, size, number = [], set(), 0, number + 1
     if rows:
         yield RawPiece(key, number, _table(rows))
 

@@ -18,6 +18,7 @@ from mlratchet.models.scoring.in_child import full_pieces, piece_rows
 from mlratchet.models.scoring.job import RowFormat
 from mlratchet.models.scoring.reading import raw_pieces
 from mlratchet.models.scoring.rows import row_reader
+from mlratchet.models.sources import jsonl
 from mlratchet.models.sources.pieces import PIECE_TABLE_BYTES
 from mlratchet.models.sources.record import Reject
 from mlratchet.models.tensors.spec import TensorSpec
@@ -107,3 +108,12 @@ def test_long_texts_of_a_format_that_gives_examples_are_no_one_piece() -> None:
     pieces, _ = Delivery({"p/t.fasta": fasta}).pieces("fasta")
     assert sum(one.table.num_rows for one in pieces) == 30
     assert max(one.table.nbytes for one in pieces) <= 2 * PIECE_TABLE_BYTES
+
+
+def test_lines_that_each_name_other_things_are_no_one_wide_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jsonl, "PIECE_CELLS", 10_000, raising=False)
+    lines = b"".join(b'{"k%d": 1}\n' % number for number in range(1000))
+    pieces, rejects = Delivery({"p/t.jsonl": lines}).pieces("jsonl")
+    assert rejects == []
+    assert sum(one.table.num_rows for one in pieces) == 1000
+    assert max(one.table.num_rows * one.table.num_columns for one in pieces) <= 11_000
