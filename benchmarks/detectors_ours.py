@@ -20,7 +20,7 @@ from mlratchet.models.monitoring.measure.columns import CONFIDENCE, PREDICTION, 
 from mlratchet.models.monitoring.measure.estimate import Reliability
 from mlratchet.models.monitoring.measure.service import service_limits
 from mlratchet.models.monitoring.reference import Reference
-from mlratchet.models.monitoring.sequential import YEAR_S, AnyStream, JointAlarm, Stream
+from mlratchet.models.monitoring.sequential import BETS, YEAR_S, AnyStream, JointAlarm, Stream
 from mlratchet.models.monitoring.sketches import Sketch, of
 from mlratchet.models.monitoring.window import Figure
 
@@ -51,8 +51,8 @@ class Ours:
     reliability: Reliability
 
     @classmethod
-    def of(cls, world: World, *, rate: float) -> Ours:
-        """Against the world's reference."""
+    def of(cls, world: World, *, rate: float, effect: float = 0.1) -> Ours:
+        """Against the world's reference; `effect`: the least that matters."""
         columns = columns_of(world.reference)
         sketches = {name: of(values, kind) for name, (values, kind) in columns.items()}  # type: ignore[arg-type]  # kinds
         missing = {}
@@ -65,7 +65,7 @@ class Ours:
             kinds={name: kind for name, (_, kind) in columns.items()},
             sketches={name: one.to_json() for name, one in sketches.items()},
         )  # fmt: skip
-        config = MonitoringConfig(false_alarms_per_year=rate)
+        config = MonitoringConfig(false_alarms_per_year=rate, minimum_effect=effect)
         limit = wilson(int(world.reference.wrong.sum()), len(world.reference.wrong), confidence=0.95).high
         service = {name: Stream(limit=one) for name, one in service_limits(config).items()}
         return cls(
@@ -124,16 +124,24 @@ class Ours:
                 return hour + 1.0, found[0].leading
         return math.inf, ""
 
-    def alarms_in(
-        self, said: Sequence[Said], years: int, rng: np.random.Generator, **kinds: Any
-    ) -> tuple[float, Counter[str]]:
-        """Alarms a year over windows drawn from those measured, and the streams that led."""
+    def alarms_in(self, said: Sequence[Said], years: int, rng: np.random.Generator, **kinds: Any) -> Counter[str]:
+        """Alarms over windows drawn from those measured, by the stream that led."""
         alarm, led = self.alarm(**kinds), Counter[str]()
         step = 500
         for first in range(0, years * YEAR, step):
             drawn = [said[at] for at in rng.integers(0, len(said), step)]
             led.update(one.leading for one in alarm.update(self.batches(alarm, drawn, first, rng)))
-        return sum(led.values()) / years, led
+        return led
+
+    def untrue_promises(self, quiet: Sequence[Said], usual: Window) -> set[str]:
+        """Streams whose promise does not hold of rows without a change: what the reference said of itself is less than
+        what is. `usual`: all rows that the windows are drawn from."""
+        found = {QUALITY} if usual.wrong.mean() > self.streams[QUALITY].limit else set()  # type: ignore[union-attr]  # of rows
+        for name in quiet[0].evidence:
+            # the smallest stake is linear in (mean of the scores - limit)
+            smallest = np.mean([one.evidence[name][0].reshape(-1, BETS)[:, -1] for one in quiet], axis=0)
+            found |= {name} if smallest.max() > 0 else set()
+        return found
 
 
 def columns_of(window: Window) -> dict[str, tuple[Any, str]]:

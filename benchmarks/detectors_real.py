@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import warnings
 import wave
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,9 @@ from typing import Any
 
 import numpy as np
 from detectors_worlds import Raw
+from mlratchet.infra.real_data.archives import files_of
 from mlratchet.infra.real_data.catalogue import objects_of
+from mlratchet.infra.real_data.packages import Package, archive_of
 from PIL import Image
 from sklearn.datasets import make_classification
 from sklearn.decomposition import TruncatedSVD
@@ -125,6 +129,38 @@ def ratings(kept: Path) -> Raw:
     return Raw(name="ratings", y=np.asarray([int(int(line[2]) >= 4) for line in lines]), fields=fields, later=later)
 
 
+def years(kept: Path) -> Raw:
+    """100,004 ratings of films over 21 years in the order of their time: is it 4 or more? What came after the first
+    three quarters, by other people on other films, is the natural drift."""
+    frame = _dslabs(kept, "movielens").dropna(subset=["year"]).sort_values("timestamp", kind="stable")
+    moments = frame["timestamp"].to_numpy(dtype=np.int64)
+    fields = {
+        "year": frame["year"].to_numpy(dtype=float),
+        "hour": (moments // 3600 % 24).astype(float),
+        "kind": _words([str(one).split("|")[0] for one in frame["genres"]]),
+        "kinds": np.asarray([float(str(one).count("|") + 1) for one in frame["genres"]]),
+    }  # fmt: skip
+    later = np.arange(len(frame)) >= 0.75 * len(frame)
+    return Raw(name="years", y=(frame["rating"].to_numpy() >= 4).astype(int), fields=fields, later=later)
+
+
+def _dslabs(kept: Path, name: str) -> Any:
+    """A data frame of the R package dslabs (Debian), out of its lazy-load database."""
+    import rdata
+
+    package, folder = Package(client="apt", name="r-cran-dslabs"), "usr/lib/R/site-library/dslabs/data/Rdata"
+    files = files_of(archive_of(package, kept), str(package), lambda one: one.startswith(folder))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says that a kind and an encoding are assumed
+
+        def read(data: bytes) -> Any:
+            return rdata.conversion.convert(rdata.parser.parse_data(data))
+
+        start, length = read(files[f"{folder}.rdx"])["variables"][name]
+        # behind the size of what is unpacked
+        return read(zlib.decompress(files[f"{folder}.rdb"][start + 4 : start + length]))
+
+
 def _number(word: str) -> float:
     return float(word) if word.isdigit() else float("nan")
 
@@ -144,5 +180,5 @@ def _table(data: bytes) -> tuple[list[str], list[list[str]]]:
 
 RAW: dict[str, Callable[[Path], Raw]] = {
     "synthetic": synthetic, "letters": letters, "income": income, "pictures": mnist, "texts": glosses,
-    "peptides": peptides, "voices": voices, "ratings": ratings,
+    "peptides": peptides, "voices": voices, "ratings": ratings, "years": years,
 }  # fmt: skip

@@ -84,6 +84,10 @@ class World:
         hit = hit if change in ("quality", "outage") else np.zeros(n, dtype=bool)
         return self._window(places, y, hit, change)
 
+    def usual(self) -> Window:
+        """Every row that windows without a change are drawn from, once."""
+        return self._window(self.pool, self.raw.y[self.pool], np.zeros(len(self.pool), dtype=bool), None)
+
     def _chances(self, change: str | None, size: float) -> Array | None:
         if change == "covariate":
             scores = self._leading(self.pool)

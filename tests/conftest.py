@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import hypothesis
 import numpy as np
 import pytest
+import torch
 from mlratchet.infra.machine.free_ports import GRPC_OFFSET, known_ports
 from mlratchet.infra.machine.processes import STACK_MARK, marked_processes
 from mlratchet.infra.settings import Settings, apply_environment, load_settings
@@ -36,11 +37,18 @@ from mlratchet.tasks.wiring import Adapters
 from prefect.client.orchestration import SyncPrefectClient
 from xdist.scheduler import LoadScopeScheduling
 
+from tests import left_out
+
 REPOSITORY = Path(__file__).parent.parent
 
 # a loaded machine is slow, not wrong: no example fails for the time that it takes
 hypothesis.settings.register_profile("ratchet", deadline=None)
 hypothesis.settings.load_profile("ratchet")
+
+# There are more workers than cores: a second thread of a forward would wait at barriers for a core that others have,
+# which takes a sixth more CPU and, on a loaded machine, twice the time. Children inherit it.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
 
 
 ANEW = {"up", "down"}  # the warm process, and with it a fork of it, does not outlive these
@@ -87,6 +95,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The chains first, and among them the longest; else the order stays."""
     order = [*dict.fromkeys(CHAINS.values()), None]
     items.sort(key=lambda item: order.index(chain_of(item.nodeid)))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What `make check` leaves out is said at its end."""
+    left_out.register(config)
 
 
 def pytest_collection_finish() -> None:

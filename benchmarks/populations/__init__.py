@@ -36,7 +36,11 @@ POPULATIONS: dict[str, Callable[[], list[Population]]] = {
         auc(1.3, 1.5, 0.5, paired=True),
         auc(2.5, 2.5, 0.2, paired=True),
     ],
-    "roc_auc": lambda: [auc(1.5, 1.5, 0.5, paired=False), auc(2.5, 2.5, 0.2, paired=False)],
+    "roc_auc": lambda: [
+        auc(1.5, 1.5, 0.5, paired=False),
+        auc(2.5, 2.5, 0.2, paired=False),
+        auc(4.0, 4.0, 0.03, paired=False),
+    ],
     "average_precision-paired": lambda: [average_precision()],
     "rmse-paired": lambda: [
         rmse(1.0, "normal", paired=True),

@@ -44,7 +44,7 @@ def auc(shift_a: float, shift_b: float, positives: float, *, paired: bool) -> Po
         name=f"roc_auc, {'paired' if paired else 'one model'}",
         effect=f"AUC {value_a:.3f}" + (f" against {value_b:.3f}" if paired else "") + f", {positives:.0%} positive",
         metric=binary_metrics()["roc_auc"], draw=draw, truth=value_a - value_b if paired else value_a,
-        sizes=(50, 200, 1000, 5000),
+        sizes=(50, 200, 1000, 5000) if positives > 0.1 else (400, 1000, 5000),
     )  # fmt: skip
 
 

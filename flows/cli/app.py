@@ -32,8 +32,8 @@ from mlratchet.flows.cli import (
     tuning,
 )
 from mlratchet.infra.machine.interpreter import collect_seldom
-from mlratchet.models.errors import RatchetError
-from mlratchet.models.printable import plain
+from mlratchet.models.errors import RatchetError, SecurityError
+from mlratchet.models.printable import one_line, plain
 
 app = typer.Typer(
     name="ratchet",
@@ -95,7 +95,8 @@ def main() -> None:
     try:
         code = app(standalone_mode=False, prog_name="ratchet")  # what `typer.Exit` carried comes back as the result
     except RatchetError as error:
-        typer.echo(plain(error.line()), err=True)
+        told = error.line()  # of what is wrong in a file there may be a line per mistake
+        typer.echo(one_line(told) if isinstance(error, SecurityError) else plain(told), err=True)
         sys.exit(error.exit_code)
     except typer.Exit as stop:
         sys.exit(stop.exit_code)

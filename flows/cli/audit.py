@@ -87,13 +87,15 @@ def audit(
     from mlratchet.infra.settings import load_audit_settings
     from mlratchet.models.audit.generation import Depth
     from mlratchet.models.errors import SecurityError
+    from mlratchet.models.printable import one_line
     from mlratchet.tasks.actions.audit import audit as run_audit
 
     said = {"store_bucket": bucket, "s3_endpoint_url": endpoint, "trusted_keys": trusted}
     settings = load_audit_settings().model_copy(update={k: v for k, v in said.items() if v is not None})
     depth = Depth(files=files, replay=replay)
     report = run_audit(settings, pipeline, expect_head=expect_head, depth=depth, since=since)
-    lines = [f"problem: {line}" for line in report.problems] + [f"note: {line}" for line in report.notes]
+    lines = [f"problem: {one_line(line)}" for line in report.problems]
+    lines += [f"note: {one_line(line)}" for line in report.notes]
     emit({**asdict(report), "passed": report.passed, "line": report.line()}, [*lines, report.line()], as_json=as_json)
     if not report.passed:
         raise typer.Exit(SecurityError.exit_code)

@@ -24,8 +24,10 @@ def forget(
     """Erase a person from deliveries and all that is made of them, the inference log, findings, pages and caches.
 
     A signed record names by digest what went, so that an audit says erased, not changed. Versions that were trained on
-    it are named; while the champion is one of them, what it needs stays until another serves: exit code 1 then. What is
-    on its way to the log at this moment comes after: run it again once the client's last request is a minute old.
+    it are named; while the champion is one of them, what it needs stays until another serves: exit code 1 then, and
+    whenever something is left, such as versions of a bucket, files of a batch, or what another pipeline needs. Runs
+    that begin meanwhile wait. Run it again once the client's last request is a minute old: what a server has in
+    memory comes after.
     """
     from dataclasses import asdict
 

@@ -244,7 +244,7 @@ def check_lines(checks: Sequence[dict[str, str]]) -> list[str]:
 
 def predict(
     pipeline: Annotated[str, typer.Argument(help="A pipeline whose champion is served.")],
-    files: Annotated[list[Path], typer.Argument(help="CSV files with rows, pictures, JSON files with one row.")],
+    files: Annotated[list[Path], typer.Argument(help="CSV or JSONL files, pictures, sounds, a row as JSON.")],
     as_json: JsonOption = False,
 ) -> None:
     """Ask the served champion.

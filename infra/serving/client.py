@@ -20,9 +20,9 @@ from mlratchet.models.serving.config import MOST_BYTES, ServingConfig
 from mlratchet.models.serving.reading.written_numbers import written_number
 from mlratchet.models.sources.csv import SUFFIXES
 
-TABLES = SUFFIXES
+TABLES, LINES = SUFFIXES, (".jsonl", ".ndjson")
 DELIMITERS = (",", ";", "\t", "|")
-OTHER_TABLES = (".parquet", ".xlsx", ".jsonl")  # of which the server would take the bytes for an image
+OTHER_TABLES = (".parquet", ".xlsx")  # of which the server would take the bytes for an image
 TIMEOUT_S = 30.0
 READY_S = 5.0
 AT_ONCE = 256  # instances of a request
@@ -196,12 +196,7 @@ def instances_of(file: Path, takes: Takes) -> list[Named]:
         raise DataError(f"{file}: cannot be read: {exc.strerror}") from exc
     suffix = file.suffix.lower()
     if suffix == ".json":
-        try:
-            held = json.loads(data, parse_constant=finite, parse_float=finite)
-        except (ValueError, RecursionError) as exc:
-            raise DataError(
-                f"{file}: {exc}" if isinstance(exc, NotFiniteError) else f"{file}: not JSON: {exc}"
-            ) from exc
+        held = value_of(data, str(file))
         if isinstance(held, dict) and set(held) == {"instances"} and isinstance(held["instances"], list):
             if not held["instances"]:
                 raise DataError(f"{file}: holds no instance; expected a list of at least one")
@@ -209,11 +204,37 @@ def instances_of(file: Path, takes: Takes) -> list[Named]:
         return [(str(file), held)]
     if suffix in TABLES:
         return rows_of_table(file, data, takes)
+    if suffix in LINES:
+        return rows_of_lines(file, data, takes)
     if suffix in OTHER_TABLES:
         raise DataError(f"{file}: {suffix[1:]} is not read here; send a .csv, or a row as a .json file")
     if takes.file is None:
         raise DataError(f"{file}: a file alone is no instance of this model; send a row as a .json file, see /docs")
     return [(str(file), {takes.file: base64.b64encode(data).decode()})]
+
+
+def value_of(data: bytes, where: str) -> Any:
+    """Of JSON. Raises ``DataError``."""
+    try:
+        return json.loads(data, parse_constant=finite, parse_float=finite)
+    except (ValueError, RecursionError) as exc:
+        raise DataError(f"{where}: {exc}" if isinstance(exc, NotFiniteError) else f"{where}: not JSON: {exc}") from exc
+
+
+def rows_of_lines(file: Path, data: bytes, takes: Takes) -> list[Named]:
+    """The rows of a JSONL file: of every line's object what the model has by name; null is what the row lacks."""
+    found: list[Named] = []
+    for number, line in enumerate(data.splitlines(), start=1):
+        if line.strip():
+            where = f"{file}:{number}"
+            held = value_of(line, where)
+            if not isinstance(held, dict):
+                raise DataError(f"{where}: got {type(held).__name__}, expected a JSON object")
+            known = {name: held[name] for name in held if name in takes.columns and held[name] is not None}
+            found.append((where, known))
+    if not found:
+        raise DataError(f"{file}: holds no row; expected a JSON object per line with {', '.join(takes.columns)}")
+    return found
 
 
 def rows_of_table(file: Path, data: bytes, takes: Takes) -> list[Named]:
@@ -232,13 +253,15 @@ def rows_of_table(file: Path, data: bytes, takes: Takes) -> list[Named]:
     delimiter = written.delimiter or max(DELIMITERS, key=lambda one: len(set(cells(header, one)) & set(columns)))
     reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
     found: list[Named] = []
-    names: list[str] = list(written.header)
+    names, inputs = list(written.header), [name for name in written.header if name in columns]
     try:
         for row in reader:
             where = f"{file}:{reader.line_num}"
             if not names:
                 names = [cell.strip() for cell in row]
             elif row:
+                if written.header and not found and len(row) == len(inputs):
+                    names = inputs
                 if len(row) != len(names):
                     raise DataError(f"{where}: got {len(row)} cells, expected {len(names)}")
                 held = dict(zip(names, map(str.strip, row), strict=True))

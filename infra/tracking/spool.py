@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -70,12 +69,17 @@ class MetricSpool:
             try:
                 send(self._tracker, self._run_id, batch)
             except InfrastructureError:
-                time.sleep(AGAIN_S)
+                self._pause(AGAIN_S, closing)
                 continue
             with self._condition:
                 del self._waiting[: len(batch)]
             if not closing:
-                time.sleep(PAUSE_S)
+                self._pause(PAUSE_S, closing)
+
+    def _pause(self, seconds: float, closing: bool) -> None:
+        """Ends where one begins to close: who does waits for the last request, not for what lies between two."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._closing != closing, seconds)
 
 
 def send(tracker: Tracker, run_id: str, points: list[Point]) -> None:

@@ -11,10 +11,11 @@ them, however many there are.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from mlratchet.models.audit.beside import beside
 from mlratchet.models.audit.canaries import audit_canaries
+from mlratchet.models.audit.ends import chain_ends, cut_ends
 from mlratchet.models.audit.generation import Behind, Depth, Findings, evidence_stands
 from mlratchet.models.audit.inference_log import log_findings
 from mlratchet.models.audit.read_once import ReadOnce, SharedReads
@@ -55,13 +56,18 @@ class Audit:
         self._shared = SharedReads()
         self.report = AuditReport(name=name, bucket=store.bucket)
 
-    def run(self, *, known_heads: dict[str, str] | None = None, since: RememberedHead | None = None) -> AuditReport:
+    def run(
+        self, *, known_heads: dict[str, str] | None = None, since: RememberedHead | None = None,
+        ends: Mapping[str, str] | None = None,
+    ) -> AuditReport:  # fmt: skip
         """The audit.
 
         Args:
             known_heads: Who remembers a head -> its digest; each must be in the chain.
             since: A head that is believed: what is behind it was verified by the audit that signed it. The entries are
                 all read and verified again; behind them only what is newer is looked at, and always the newest.
+
+            ends: What the last clean audit saw at the end of every other chain.
 
         Raises ``InfrastructureError`` when the bucket cannot be read; everything else is in the report.
         """
@@ -96,6 +102,8 @@ class Audit:
         report.problems += [line for line in found if line not in report.problems]
         report.notes += [*notes, *canary_notes, *log_notes]
         self._tell_erased()
+        report.problems += cut_ends(self._store, self._trusted, report.name, ends or {})
+        report.ends = chain_ends(self._store, self._trusted, report.name)
         if after and since is not None:
             report.skipped(after, since.at_s)
         report.decisions = len(self._verified)
@@ -103,9 +111,16 @@ class Audit:
 
     def _tell_erased(self) -> None:
         try:
-            self.report.tell_erased(erased_objects(RecordStore(self._store, PublicKeys(self._trusted))))
+            erased = erased_objects(RecordStore(self._store, PublicKeys(self._trusted)))
+            named = {place: erased[place] for place in self.report.erased_in(erased)}
+            self.report.tell_erased({place: record for place, record in named.items() if not self._lies_at(place)})
         except (SecurityError, ObjectNotFound) as error:
             self.report.problems.append(str(error))
+
+    def _lies_at(self, place: str) -> bool:
+        """Whether something is there again: whoever put it there, it is not what was erased."""
+        bucket, _, key = place.partition("/")
+        return self._open_bucket(bucket).exists(key)
 
     def _generations(self, chain: Chain, after: int) -> None:
         for found in side_by_side(Behind.look, self._pieces(chain, after)):

@@ -11,6 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
+from mlratchet.models.audit.foreign import foreign_answers, foreign_signatures
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.keys import PublicKeys
 from mlratchet.models.identity.record_kinds import is_misnamed, kind_of
@@ -31,12 +32,12 @@ from mlratchet.models.promotion.holds import broken_holds
 
 SHOWN = 10  # lines of one sort
 FOLDERS = (
-    "work/", "datasets/", "snapshots/", "listings/", "readings/", "rejects/", "registrations/", "gates/", "versions/",
-    "studies/", "nodes/", "runs/", "retrains/",
+    "work/", "datasets/", "snapshots/", "listings/", "readings/", "rejects/", "kept/", "registrations/", "gates/",
+    "versions/", "studies/", "nodes/", "runs/", "retrains/", "scores/",
 )  # fmt: skip
 OF_A_PIPELINE = (
     "deployments/", "orders/", "waits/", "holdout/", "adoptions/", "holds/", "canary/", "answers/", "findings/",
-    "windows/",
+    "windows/", "erasures/", "label-requests/",
 )  # fmt: skip
 CHAIN = re.compile(r"^(?P<folder>(?:holdout|adoptions)/[^/]+)/(?P<number>\d{8})\.json$")
 
@@ -68,13 +69,15 @@ def beside(
     if found[UnsignedRecord]:
         notes.append(
             f"{len(found[UnsignedRecord])} records are not signed: of before records were, or planted; nothing "
-            f"believes them before `ratchet adopt {name}`"
+            f"believes them before `ratchet adopt {name}`: {_named(found[UnsignedRecord])}"
         )
     if found[RevokedRecord]:
         notes.append(f"{len(found[RevokedRecord])} records are by a key that was revoked: their work is done again")
     aside = [
         f"{store.bucket}/{info.key}: was set aside" for place in (ASIDE, ASIDE_OF_LOG) for info in store.list(place)
     ]
+    notes += _shortened([*foreign_answers(store, trusted, name)], "more answers that are nobody's")
+    notes += _shortened([*foreign_signatures(store, trusted)], "more signatures that are nobody's")
     problems += broken_deployments(records, name) + broken_holds(records, name) + _gaps(store, ours)
     problems += missing_windows(records, name, numbers_in(ours, name))
     return problems, notes + _shortened(aside, "more objects aside")
@@ -111,6 +114,12 @@ def _gaps(store: ObjectStore, keys: list[str]) -> list[str]:
         for folder, numbers in chains.items()
         for missing in sorted(set(range(1, max(numbers) + 1)) - set(numbers))[:SHOWN]
     ]
+
+
+def _named(lines: list[str]) -> str:
+    """Of lines that begin with the name of an object, the names."""
+    names = [line.partition(": ")[0] for line in lines]
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def _shortened(lines: list[str], more: str) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from mlratchet.models.audit.generation import Findings
 from mlratchet.models.identity.erasures import Erasure
 from mlratchet.models.moments import utc
+from mlratchet.models.printable import one_line
 
 PLACE = re.compile(r"[\w.-]+/[\w./-]*[\w-]")  # `bucket/key` in a line
 
@@ -29,6 +30,7 @@ class AuditReport:
     head: str = ""  # SHA-256 hex of the newest ledger entry
     since: int = 0  # generations up to this one were verified by an earlier audit, and what is behind them not again
     newest_decision_s: float = 0.0  # when the newest decision was written, by the server's clock
+    ends: dict[str, str] = field(default_factory=dict)  # of the chains beside the ledger (`ends.py`)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what a reader should know and what fails nothing
 
@@ -48,16 +50,24 @@ class AuditReport:
             "--since it is"
         )
 
+    def erased_in(self, erased: Mapping[str, Erasure]) -> set[str]:
+        """Of the erased objects those that a problem names."""
+        return {word for line in self.problems for word in PLACE.findall(line) if word in erased}
+
     def tell_erased(self, erased: Mapping[str, Erasure]) -> None:
-        """What is gone because a person was erased, as a signed record says, fails nothing. `erased`: `bucket/key`."""
+        """What is gone because a person was erased, as a signed record says, fails nothing. `erased`: `bucket/key` of
+        what is not there any more. A line that names another object, too, is about that one: who can write to a bucket
+        can give an object a name that holds the name of an erased one."""
+        buckets = {self.bucket, *(place.partition("/")[0] for place in erased)}
         by_record: dict[int, int] = {}
         problems = []
         for line in self.problems:
-            record = next((erased[word] for word in PLACE.findall(line) if word in erased), None)
-            if record is None:
-                problems.append(line)
+            named = [word for word in PLACE.findall(line) if word.partition("/")[0] in buckets]
+            if named and all(word in erased for word in named):
+                number = erased[named[0]].number
+                by_record[number] = by_record.get(number, 0) + 1
             else:
-                by_record[record.number] = by_record.get(record.number, 0) + 1
+                problems.append(line)
         self.problems = problems
         self.notes += [
             f"erased, not changed: {count} objects that decisions name went by erasure {number} of {self.name}, as its "
@@ -82,7 +92,7 @@ class AuditReport:
         """The verdict, for people and for a log."""
         if not self.passed:
             more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
-            return f"audit of {self.name}: FAILED: {self.problems[0]}{more}"
+            return f"audit of {self.name}: FAILED: {one_line(self.problems[0])}{more}"
         gone = f" (files of {_count(len(self.retired), 'earlier champion')} are gone)" if self.retired else ""
         since = f" since generation {self.since}" if self.since else ""
         return (

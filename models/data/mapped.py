@@ -45,8 +45,9 @@ class GoneError(StorageError):
     """The copy was removed between two looks."""
 
 
-def map_arrays(file: Path) -> dict[str, Array]:
-    """The arrays of a safetensors file by name, read-only views of its mapping.
+def map_arrays(file: Path, *, at_random: bool = False) -> dict[str, Array]:
+    """The arrays of a safetensors file by name, read-only views of its mapping. `at_random`: little of it is looked at
+    at a time, anywhere.
 
     Raises ``GoneError`` where the file was removed, ``SecurityError`` for what is no such file.
     """
@@ -62,6 +63,11 @@ def map_arrays(file: Path) -> dict[str, Array]:
         if about.st_size < 8:
             raise SecurityError(f"{file}: {about.st_size} bytes are no shard")
         mapped = mmap.mmap(source, 0, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
+        if at_random and hasattr(os, "posix_fadvise"):
+            # where memory is short, a look brings in its page alone: else 32 of them push out what others look at;
+            # where it is not, all of the file is there before, in order
+            mapped.madvise(mmap.MADV_RANDOM)
+            os.posix_fadvise(source, 0, 0, os.POSIX_FADV_WILLNEED)
     finally:
         os.close(source)
     try:
@@ -103,15 +109,18 @@ def most_files() -> int:
 class MappedSide:
     """The shards of one side, each mapped when it is looked at. Goes to other processes by its names alone."""
 
-    def __init__(self, files: LocalCopies, refs: Sequence[ShardRef], *, most_open: int) -> None:
-        """`most_open`: shards that are mapped at once; a copy is kept for each for so long."""
-        self._files, self._refs, self._most_open = files, tuple(refs), most_open
+    def __init__(
+        self, files: LocalCopies, refs: Sequence[ShardRef], *, most_open: int, at_random: bool = False
+    ) -> None:
+        """`most_open`: shards that are mapped at once; a copy is kept for each for so long. `at_random`: see
+        `look_at_random`."""
+        self._files, self._refs, self._most_open, self._at_random = files, tuple(refs), most_open, at_random
         self.ends = np.cumsum([ref.rows for ref in refs], dtype=np.int64)
         self._open: OrderedDict[int, MappedRows] = OrderedDict()
         self._lock = threading.Lock()
 
     def __reduce__(self) -> Any:
-        return _side, (self._files, self._refs, self._most_open)
+        return _side, (self._files, self._refs, self._most_open, self._at_random)
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -121,6 +130,13 @@ class MappedSide:
     def keep(self, most_open: int) -> None:
         """So many shards may be looked at by turns, as far as this process may have files open."""
         self._most_open = max(2, min(most_open, most_files() // 2))
+
+    def look_at_random(self, at_random: bool) -> None:
+        """Whether small rows are looked at in an order that has nothing to do with their places in the files."""
+        with self._lock:
+            if at_random != self._at_random:
+                self._at_random = at_random
+                self._open.clear()
 
     def rows(self, number: int) -> MappedRows:
         """Of one shard, in the order of the manifest."""
@@ -137,7 +153,7 @@ class MappedSide:
         for _ in range(TRIES):
             file = self._files.file(ref.key, ref.sha256)
             try:
-                arrays = map_arrays(file)
+                arrays = map_arrays(file, at_random=self._at_random)
             except GoneError:
                 continue
             if "y" not in arrays or "about" not in arrays:
@@ -173,8 +189,8 @@ class MappedSide:
         self._files.ahead([(self._refs[number].key, self._refs[number].sha256) for number in numbers])
 
 
-def _side(files: LocalCopies, refs: Sequence[ShardRef], most_open: int) -> MappedSide:
-    return MappedSide(files, refs, most_open=most_open)
+def _side(files: LocalCopies, refs: Sequence[ShardRef], most_open: int, at_random: bool) -> MappedSide:
+    return MappedSide(files, refs, most_open=most_open, at_random=at_random)
 
 
 class Told:

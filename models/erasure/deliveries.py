@@ -9,15 +9,15 @@ import io
 import json
 import re
 import unicodedata
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, Literal, NamedTuple, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from mlratchet.models.erasure.whose import Wanted, word_of
 from mlratchet.models.errors import DataError, SecurityError
 from mlratchet.models.sources import csv as csv_format
 from mlratchet.models.sources import decoding, parquet, ratings, sounds
@@ -45,22 +45,6 @@ class TableReading:
 
 
 AS_THEY_SAY = TableReading()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """Whose records."""
-
-    fields: tuple[str, ...]  # columns that name a person
-    keys: Collection[str]
-
-    def is_theirs(self, row: Mapping[str, Any]) -> bool:
-        """Whether one of the columns holds one of the keys."""
-        return any(row.get(name) is not None and _word(row[name]) in self._words for name in self.fields)
-
-    @cached_property
-    def _words(self) -> frozenset[str]:
-        return frozenset(unicodedata.normalize("NFC", key) for key in self.keys)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,11 +150,6 @@ def _packed(name: str, data: bytes) -> bytes:
     return gzip.compress(data, mtime=0)
 
 
-def _word(value: Any) -> str:
-    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
-
-
 def _of_ratings(data: bytes, wanted: Wanted, reading: TableReading) -> Parted | None:
     """A rating a line, as the format has them: parted by tabs, commas, semicolons, bars or `::`."""
     mark, encoding = _encoding_of(data, reading.encoding)
@@ -256,7 +235,7 @@ def _of_lines(data: bytes, wanted: Wanted) -> Parted | None:
             row = json.loads(line)
         except ValueError:
             row = None
-        cells = {name: _word(cell) for name, cell in row.items()} if isinstance(row, dict) else {}
+        cells = {name: word_of(cell) for name, cell in row.items()} if isinstance(row, dict) else {}
         if isinstance(row, dict) and wanted.is_theirs(row):
             theirs.append(cells)
         else:
@@ -268,11 +247,8 @@ def _of_lines(data: bytes, wanted: Wanted) -> Parted | None:
 def _of_parquet(data: bytes, wanted: Wanted) -> Parted | None:
     table = pq.read_table(io.BytesIO(data))
     names = [name for name in wanted.fields if name in table.column_names]
-    masks = [
-        pc.is_in(pc.cast(table[name], pa.string()), pa.array(sorted(wanted.keys), pa.string()))
-        for name in names
-        if not pa.types.is_nested(table[name].type)
-    ]
+    told = [wanted.in_column(name, table[name]) for name in names]
+    masks = [mask for mask in told if mask is not None]
     if not masks:
         return None
     hit = masks[0]
@@ -289,5 +265,5 @@ def _of_parquet(data: bytes, wanted: Wanted) -> Parted | None:
     }
     sink = io.BytesIO()
     pq.write_table(kept, sink)
-    rows = tuple({name: _word(cell) for name, cell in row.items()} for row in found.to_pylist())
+    rows = tuple({name: word_of(cell) for name, cell in row.items()} for row in found.to_pylist())
     return Parted(theirs=rows, others=frozenset(others), rest=sink.getvalue())

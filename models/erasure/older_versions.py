@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from mlratchet.models.erasure.parts import Touch
-from mlratchet.models.ports.storage import ObjectInfo, ObjectStore
+from mlratchet.models.ports.storage import ObjectInfo, ObjectStore, StorageError
 from mlratchet.models.ports.versions import VersionedStore
 
 
@@ -27,7 +27,7 @@ class OlderVersions:
     @staticmethod
     def listed(bucket: ObjectStore, prefix: str) -> Iterator[ObjectInfo]:
         """Everything below a prefix; of a bucket that keeps versions each of them."""
-        if isinstance(bucket, VersionedStore) and bucket.keeps_versions():
+        if isinstance(bucket, VersionedStore) and keeps_versions(bucket):
             return bucket.list_versions(prefix, older=True)
         return bucket.list(prefix)
 
@@ -39,5 +39,20 @@ class OlderVersions:
             f"s3api list-object-versions --bucket {one.bucket}`, then delete-object with --version-id; --json names "
             "the objects)"
             for one in self._buckets
-            if counts[one.bucket] and isinstance(one, VersionedStore) and one.keeps_versions()
+            if counts[one.bucket] and keeps_versions(one)
+        ] + [
+            f"{one.bucket}: does not say whether it keeps versions of what is overwritten or deleted: look there"
+            for one in self._buckets
+            if keeps_versions(one) is None
         ]
+
+
+def keeps_versions(bucket: ObjectStore) -> bool | None:
+    """Whether a bucket keeps what is overwritten or deleted; None where it does not say, as to somebody without the
+    right to ask."""
+    if not isinstance(bucket, VersionedStore):
+        return False
+    try:
+        return bucket.keeps_versions()
+    except StorageError:
+        return None

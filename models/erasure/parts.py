@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mlratchet.models.erasure.deliveries import AS_THEY_SAY, TableReading, Wanted
+from mlratchet.models.erasure.deliveries import AS_THEY_SAY, TableReading
 from mlratchet.models.erasure.places import Place
 from mlratchet.models.erasure.traces import Traces
+from mlratchet.models.erasure.whose import Wanted
 from mlratchet.models.identity.erasures import ErasedObject
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ports.storage import ObjectStore
@@ -68,6 +69,7 @@ class ErasureDemand:
     wanted: Wanted
     request_ids: tuple[str, ...]  # of their requests in the inference log
     reading: TableReading = AS_THEY_SAY  # of its tables
+    decimal_commas: bool = False  # whether numbers of its deliveries have them
     labels: str | None = None  # the prefix below which labels are brought, in the bucket of the source
     labels_by: str = "request_id"  # the column there that names a request
 

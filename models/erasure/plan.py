@@ -14,13 +14,14 @@ from mlratchet.models.data.dataset import DatasetManifest, load_dataset
 from mlratchet.models.data.snapshot import Snapshot, folder_of, load_snapshot
 from mlratchet.models.erasure.batches import Batches
 from mlratchet.models.erasure.copies import Copies, content_of
-from mlratchet.models.erasure.deliveries import AS_THEY_SAY, CannotPartError, Parted, TableReading, Wanted, part
-from mlratchet.models.erasure.older_versions import OlderVersions, told_version
+from mlratchet.models.erasure.deliveries import AS_THEY_SAY, CannotPartError, Parted, TableReading, part
+from mlratchet.models.erasure.older_versions import OlderVersions, keeps_versions, told_version
 from mlratchet.models.erasure.others import OthersNeeds
 from mlratchet.models.erasure.parts import ErasureBuckets, ErasureDemand, ErasurePlan, KnownBefore, Touch
 from mlratchet.models.erasure.places import keys_of, place_of
 from mlratchet.models.erasure.rows_behind import RowsBehind
 from mlratchet.models.erasure.traces import LEAST_TELLING, LEAST_WORDS, Traces
+from mlratchet.models.erasure.whose import Wanted
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.identity.erasures import ErasedObject, said_by
@@ -67,7 +68,10 @@ class Planner:
         needed = self._needed(theirs)
         by_lineage = self._by_lineage(theirs, others)
         columns = (*asked.wanted.fields, "id", "@group", "client_key", "request_id")
-        plan.traces = traces = Traces.of(asked.wanted.keys, asked.request_ids, self._texts(), columns=columns)
+        plan.traces = traces = Traces.of(
+            asked.wanted.keys, asked.request_ids, self._texts(), columns=columns, names=asked.wanted.fields,
+            decimal_commas=asked.decimal_commas,
+        )  # fmt: skip
         spared = {key for one in others for key in keys_of(one)}
         derived = [*self._derived(by_lineage, traces, needed, spared), *self._readings(traces)]
         copies = [one for one in copies if not self._stays(self._store, one.key, needed, one.before)]
@@ -76,10 +80,15 @@ class Planner:
         planned = {one.key for one in derived}
         plan.touches = [*derived, *(one for one in listings if one.key not in planned), *copies, *raw]
         plan.left += list(Batches(self._store, self._buckets.open_bucket, asked.pipeline, MOST_BYTES).holding(traces))
-        plan.left += OlderVersions((self._store, self._buckets.uploads)).of(plan.touches)
+        plan.left += self._kept_versions()
         if self._known.champion is not None and plan.waiting:
             plan.waits_for = self._known.champion.version
         return plan
+
+    def _kept_versions(self) -> list[str]:
+        """Versions of the source were told one by one, where it says that it keeps them."""
+        raw = [] if keeps_versions(self._buckets.raw) else [self._buckets.raw]
+        return OlderVersions((*raw, self._store, self._buckets.uploads)).of(self._plan.touches)
 
     def _deliveries(self) -> Iterator[Touch]:
         raw = self._buckets.raw

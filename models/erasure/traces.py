@@ -9,11 +9,12 @@ import json
 import re
 import zipfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from mlratchet.models.erasure.whose import word_of
 
 LEAST_LETTERS = 4  # of a key that is looked for anywhere; a shorter one only as a whole value
 LEAST_WORDS = 12  # characters of a cell that says whose it is
@@ -29,16 +30,22 @@ class Traces:
 
     values: frozenset[str]
     columns: frozenset[str] = frozenset()  # that name a person: only there a number of a table is a key
+    names: frozenset[str] = frozenset()  # the same in a document: a number under one of them is a key, however short
+    decimal_commas: bool = False  # whether `0,4711` is a number, not two cells
 
     @classmethod
-    def of(cls, *groups: Iterable[str], columns: Iterable[str] = ()) -> Traces:
+    def of(
+        cls, *groups: Iterable[str], columns: Iterable[str] = (), names: Iterable[str] = (),
+        decimal_commas: bool = False,
+    ) -> Traces:  # fmt: skip
         """Of keys, ids and texts."""
-        return cls(frozenset(value for group in groups for value in group if value), frozenset(columns))
+        values = frozenset(value for group in groups for value in group if value)
+        return cls(values, frozenset(columns), frozenset(names), decimal_commas)
 
     @cached_property
     def telling(self) -> Traces:
         """Without what is so short that it stands in many places by chance."""
-        return Traces(frozenset(one for one in self.values if len(one) >= LEAST_TELLING), self.columns)
+        return replace(self, values=frozenset(one for one in self.values if len(one) >= LEAST_TELLING))
 
     @cached_property
     def _pattern(self) -> re.Pattern[bytes]:
@@ -49,9 +56,14 @@ class Traces:
                 form = text.encode()
                 found = re.escape(form)
                 if value.isdecimal():  # 0.4711 is a measure
-                    found = rb"(?<![0-9]\.)" + found + rb"(?!\.[0-9])"
+                    mark = rb"[.,]" if self.decimal_commas else rb"\."
+                    found = rb"(?<![0-9]" + mark + rb")" + found + rb"(?!" + mark + rb"[0-9])"
                 short = len(value) < LEAST_LETTERS
                 forms.add(b'"' + found + b'"' if short else BEGINS + found + b"(?!%b)" % LETTER)
+            if value.isdecimal():  # as a number of JSON, or of JSON in JSON, under a name that means a person
+                names = b"|".join(sorted(re.escape(json.dumps(name)[1:-1].encode()) for name in self.names))
+                if names:
+                    forms.add(rb'"(?:%b)\\*"\s*:\s*%b(?:\.0+)?(?![0-9.eE])' % (names, value.encode()))
         return re.compile(b"|".join(sorted(forms)) or b"(?!)")
 
     def in_text(self, data: bytes) -> bool:
@@ -76,12 +88,11 @@ class Traces:
         if self.in_text(json.dumps(str(table.schema.metadata)).encode()):
             return True
         for name, column in zip(table.column_names, table.columns, strict=True):
-            if pa.types.is_floating(column.type) or pa.types.is_boolean(column.type):
-                continue
-            if pa.types.is_integer(column.type) and name not in self.columns:
+            number = pa.types.is_floating(column.type) or pa.types.is_integer(column.type)
+            if pa.types.is_boolean(column.type) or (number and name not in self.columns):
                 continue
             for value in column.unique().to_pylist():
-                text = value if isinstance(value, str) else str(value)
+                text = value if isinstance(value, str) else word_of(value)
                 if text in self.values or self.in_text(text.encode()):
                     return True
         return False

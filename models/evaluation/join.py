@@ -17,6 +17,7 @@ import numpy as np
 from mlratchet.models.evaluation.slices import take_rows
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.objectives.naming import objective_of
+from mlratchet.models.schema.fields import Schema
 from mlratchet.models.sources.record import InputSpec
 from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.tensors.sharded import changed
@@ -92,6 +93,19 @@ def columns_for(x: Inputs, ours: InputSpec, theirs: InputSpec) -> Inputs:
         return x
     places = [ours.columns.index(name) for name in theirs.columns]
     return changed(x, lambda _, rows: Inputs({ONE: np.ascontiguousarray(rows.array[:, places])}))
+
+
+def read_for(theirs: Schema, ours: Schema) -> Schema:
+    """The schema by which rows of ours are read for a version of theirs: its inputs, and our columns that say who a row
+    is and what is learnt of it. So no row is lost for a label that the version does not know, or calls otherwise.
+
+    Theirs as it is where one of its inputs is what is learnt now.
+    """
+    if set(theirs.inputs) & {*ours.targets, ours.id, ours.group}:
+        return theirs
+    learnt = {name: ours.fields[name] for name in ours.targets}
+    roles: dict[str, Any] = {"label": ours.label, "labels": ours.labels, "id": ours.id, "group": ours.group}
+    return theirs.model_copy(update={"fields": {**theirs.inputs, **learnt}, "time": None, **roles})
 
 
 def join_outputs(rows: RowOutputs, ours: Layout, theirs: Layout) -> RowOutputs:

@@ -237,6 +237,7 @@ JUDGEMENT = Deciding(
         "tasks.steps.stage",
         "tasks.steps.validate",
         "tasks.support.attribute",
+        "tasks.support.examples",
         "tasks.support.recorded_requests",
         "tasks.support.score_versions",
         "tasks.support.seen_rows",

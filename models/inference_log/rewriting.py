@@ -34,6 +34,7 @@ MOST_RECORDS = 200  # of one rewrite
 MOST_ROWS = 1_000_000  # of files that are put together: they are in memory at once
 OF_A_WRITER = re.compile(r"(?P<writer>[a-z0-9]{1,32})-(?P<number>\d{8})\.parquet")
 OF_A_REWRITE = re.compile(r"rewrite-(?P<number>\d{8})-\d{4}(-[0-9a-f]{12})?\.parquet")
+NUMBER = re.compile(r"[+-]?\d+([.]\d*)?", re.ASCII)
 DAY_S = 86_400.0
 
 
@@ -74,8 +75,9 @@ class Rewriter:
         return gone
 
     def expire(self, before_s: float) -> int:
-        """Let files go whose rows all came before; how many rows."""
+        """Let files go whose rows all came before, with pictures and sounds of those alone; how many rows."""
         rows = 0
+        self._delete_media(self._media_before(before_s))  # found by the rows: they go first
         for group in self._groups(lambda said: said.last_s < before_s, by_day=False):
             old = [record for record in group if record.said.object]
             if old:
@@ -239,6 +241,27 @@ class Rewriter:
         RecordStore(self._store, self._keys).create(key, one.body())
         self._seen = (number, digest_bytes(self._store.get(key)))
 
+    def _media_before(self, before_s: float) -> set[str]:
+        """Digests of what was stored whole and came before a moment and not since."""
+        if next(iter(self._store.list(media_key(self._pipeline, ""))), None) is None:
+            return set()
+        held = [one.said for one in self._records()[0]]
+        newest = {said.writer: said.number for said in held}
+        records = [said for said in held if said.object]
+        old = [said for said in records if said.last_s < before_s and said.number != newest[said.writer]]
+        found = {name for said in old for name in self._media_in(said)}
+        for said in (one for one in records if one not in old):
+            if not found:
+                break
+            found -= self._media_in(said)
+        return found
+
+    def _media_in(self, said: LogFile) -> set[str]:
+        try:
+            return _media_of(read_file(self._store, said))
+        except UnreadableFileError:  # an audit tells of it
+            return set()
+
     def _delete_media(self, digests: set[str]) -> int:
         there = [key for one in sorted(digests) if self._store.exists(key := media_key(self._pipeline, one))]
         for key in there:
@@ -270,6 +293,9 @@ class Rewriter:
 
 
 def _is_one_of(column: pa.ChunkedArray, values: Sequence[str]) -> pa.ChunkedArray:
+    if pa.types.is_floating(column.type):  # a number is the same however it is written
+        numbers = {float(value) for value in values if NUMBER.fullmatch(value)}
+        return pc.fill_null(pc.is_in(column, pa.array(sorted(numbers), column.type)), False)
     return pc.fill_null(pc.is_in(pc.cast(column, pa.string()), pa.array(values, pa.string())), False)
 
 

@@ -39,6 +39,8 @@ class RememberedHead(StrictModel):
     """When, seconds since the epoch."""
     decisions_s: float = 0.0
     """Of an audit: when the newest decision that it saw was written, by the server's clock."""
+    ends: dict[str, str] = Field(default_factory=dict, exclude_if=lambda value: not value)
+    """Of an audit: name of the newest record of every other chain of the pipeline -> SHA-256 hex of what it said."""
     key_id: str = ""
     signature: str = ""
 

@@ -1,10 +1,11 @@
 """What a window says against "this column moved by no more than the minimum effect", as e-values for a `JointAlarm`.
 
 Of each row a few scores between 0 and 1 are bet on: how far up it is, how far out, whether it is one of the frequent
-values. A score's limit is the largest mean that it can have under a drift of `minimum_effect`, plus `ERRORS` standard
-errors of the reference: its rows are counted once, in that margin, and their chance is never learnt from again. The
-product of the bets on all rows of a window is its e-value; it follows from the window's sketch alone, whatever the
-number of rows, and grows with each: a large drift sounds after one window.
+values. A score's limit is the largest mean that it can have under a drift of `minimum_effect`, plus `AT_EDGE` standard
+errors of the reference, and at least its mean in the reference plus `FOR_ALL` of them: its rows are counted once, in
+that margin, and their chance is never learnt from again. The product of the bets on all rows of a window is its
+e-value; it follows from the window's sketch alone, whatever the number of rows, and grows with each: a large drift
+sounds after one window.
 
 Numbers: scores are Lipschitz, so that by Kantorovich and Rubinstein (1958) a Wasserstein distance of d moves their mean
 by at most d times their slope. Values: shares of one value, which a Jensen-Shannon distance bounds by data processing.
@@ -34,7 +35,8 @@ Array = np.ndarray[Any, Any]
 Scored = Callable[[Sketch], tuple[Array, Array]]
 """(V,) scores of a window's rows, with (V,) how many rows have each."""
 
-ERRORS = 3.0  # standard errors of the reference in every limit
+AT_EDGE = 2.0  # standard errors of the reference beyond the minimum effect: about the 97.5 % of a gate's promise
+FOR_ALL = 4.0  # beyond what the reference says: of hundreds of scores hardly one is so far off by chance
 WATCHED = 8  # of a column's values, the most frequent
 LARGEST_LIMIT = 0.98  # beyond, no mean could be told from it
 OUTER = 0.01  # share of the reference beyond each end of what is scored linearly
@@ -132,8 +134,8 @@ def _parts_of_numbers(reference: NumberSketch, effect: float) -> dict[str, Score
 
     def score(scores_B: Array, width: float) -> Score:
         mean = float(share_B @ scores_B)
-        error = ERRORS * math.sqrt(max(float(share_B @ (scores_B - mean) ** 2), 1 / reference.n) / reference.n)
-        return Score(limit=mean + effect * spread / width + error, of=_of_bins(scores_B))
+        error = math.sqrt(max(float(share_B @ (scores_B - mean) ** 2), 1 / reference.n) / reference.n)
+        return Score(limit=_limit(mean, mean + effect * spread / width, error), of=_of_bins(scores_B))
 
     return {
         "higher": score(up_B, high - low), "lower": score(1 - up_B, high - low),
@@ -150,15 +152,21 @@ def _of_bins(scores_B: Array) -> Scored:
     return scored
 
 
+def _limit(usual: float, edge: float, error: float) -> float:
+    """Of a score whose mean is `usual` in the reference, with this standard error, and at most `edge` under the minimum
+    effect."""
+    return max(edge + AT_EDGE * error, usual + FOR_ALL * error)
+
+
 def _limit_of_share(share: float, n: int, effect: float) -> float:
     """The largest share within a Jensen-Shannon distance of `effect` of this one, plus the reference's error."""
-    error = ERRORS * math.sqrt(max(share * (1 - share), 1 / n) / n)
+    error = math.sqrt(max(share * (1 - share), 1 / n) / n)
     low, high = share, 1.0
     for _ in range(40):
         middle = (low + high) / 2
         p, q = np.asarray([[share, 1 - share]]), np.asarray([[middle, 1 - middle]])
         low, high = (middle, high) if float(jensen_shannon(p, q)[0]) < effect else (low, middle)
-    return low + error
+    return _limit(share, low, error)
 
 
 def _parts_of_values(reference: ValueSketch, effect: float) -> dict[str, Score]:
@@ -199,7 +207,8 @@ def _told_apart(reference: VectorSketch, effect: float) -> Score:
         places = held_out_places(sample, window.sample.astype(float))
         return places, np.ones(len(places))
 
-    return Score(limit=0.5 + effect / 2 + ERRORS / math.sqrt(12 * (len(sample) // 2)), of=scored)
+    error = 1 / math.sqrt(12 * (len(sample) // 2))
+    return Score(limit=_limit(0.5, 0.5 + effect / 2, error), of=scored)
 
 
 def _along_directions(reference: VectorSketch, effect: float) -> dict[str, Score]:

@@ -74,8 +74,13 @@ def _read(data: bytes, max_seconds: float, where: str, headerless: Headerless) -
             return found, int(file.samplerate)
     except soundfile.SoundFileError as exc:
         raise UnreadableSoundError(
-            code, f"{where}: {len(data)} bytes {words}: {exc}; expected a whole WAV, FLAC or OGG"
+            code, f"{where}: {len(data)} bytes {words}: {_why(exc)}; expected a whole WAV, FLAC or OGG"
         ) from exc
+
+
+def _why(error: Exception) -> str:
+    """Without the object that was read, which is called otherwise in every process."""
+    return str(getattr(error, "error_string", error)).rstrip(".")
 
 
 def _mixed(file: Any, wanted: int) -> Array:

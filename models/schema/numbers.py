@@ -73,7 +73,7 @@ def read_number(text: str, *, decimal: Mark) -> float:
         value = float(plain)
     except ValueError as exc:
         raise CellError("not_a_number", f"got {text[:60]!r}, expected a number") from exc
-    if "_" in text:  # as Python writes them
+    if "_" in text or not text.isascii():  # as Python reads them: 1_000, digits of every script
         raise CellError("not_a_number", f"got {text[:60]!r}, expected a number")
     if not math.isfinite(value):
         raise CellError("non_finite", f"got {text[:60]}, expected a finite number")

@@ -22,6 +22,7 @@ from mlratchet.models.schema.time_formats import ISO, UNIX, UNIX_MS, candidates,
 TYPE = pa.timestamp("us", "UTC")
 PER_UNIT_US: Mapping[str, int] = {UNIX: 1_000_000, UNIX_MS: 1_000}
 EARLIEST_US, LATEST_US = -62_135_596_800_000_000, 253_402_300_799_999_999  # the years 1 and 9999, as Python's times
+NO_ZONE_S = 1 << 20  # of what is written as a zone, and is further from UTC than any
 PIVOT = 69  # years of two digits: 69 is 1969, 68 is 2068 (POSIX)
 
 
@@ -71,7 +72,9 @@ def _from_parts(cells_U: pa.Array, form: str) -> pa.Array:
     first, following = (months.astype("datetime64[M]").astype("datetime64[D]") for months in (months_M, months_M + 1))
     days = first.astype(np.int64) + day - 1
     good &= days < following.astype(np.int64)
-    seconds = days * 86_400 + clock["H"] * 3600 + clock["M"] * 60 + clock["S"] - _offset_s(found, names)
+    offset_s = _offset_s(found, names)
+    good &= offset_s != NO_ZONE_S
+    seconds = days * 86_400 + clock["H"] * 3600 + clock["M"] * 60 + clock["S"] - offset_s
     return _moments(seconds * 1_000_000 + _fraction_us(found, names), good)
 
 
@@ -95,6 +98,8 @@ def _zone_s(text: str) -> int:
     if text in ("", "Z"):
         return 0
     digits = text[1:].replace(":", "").ljust(4, "0")
+    if int(digits[:2]) > 23 or int(digits[2:]) > 59:
+        return NO_ZONE_S
     return (1 if text[0] == "+" else -1) * (int(digits[:2]) * 3600 + int(digits[2:]) * 60)
 
 

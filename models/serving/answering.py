@@ -20,7 +20,7 @@ from mlratchet.models.serving.metrics import PipelineMetrics
 from mlratchet.models.serving.observing import Answered, Observer
 from mlratchet.models.serving.predictor import Answers, NoFiniteAnswerError, Predictor
 from mlratchet.models.serving.reading.limits import check_count
-from mlratchet.models.serving.reading.media import check_media_type, read_request
+from mlratchet.models.serving.reading.media import check_media_type, read_request, refuse_packed
 from mlratchet.models.serving.refusal import BadRequestError
 from mlratchet.models.serving.reply import Reply, json_reply, problem
 from mlratchet.models.serving.routing import Router, Variant
@@ -115,6 +115,7 @@ class Answering:
         assert asked.variant is not None, "it was routed"
         content_type = asked.header(b"content-type")
         check_media_type(content_type, asked.variant.predictor.signature)
+        refuse_packed(asked.header(b"content-encoding"))
         body = await self._body.read(asked, held.take)
         held.wait()
         asked.variant = self.routed(asked)  # a body may have taken long: who serves now answers

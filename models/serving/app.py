@@ -27,6 +27,7 @@ SAFE_HEADERS = (
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
 )
+READING = ("GET", "HEAD")  # methods that have nothing done
 READ_S = ServingConfig().read_seconds
 NEEDED: Mapping[str, TokenScope] = {EXPLAIN: "predict", FEEDBACK: "feedback", RELOAD: "admin"}
 """By paths below a pipeline's."""
@@ -92,9 +93,14 @@ class ServingApp:
             return
         request_id = secrets.token_hex(16)
         passing = _Passing(send, request_id)
-        if not self._hosts.allows(host_of(scope)):
+        host = header_of(scope, b"host")
+        if not self._hosts.allows(host):
             words = "not a name of this server; ask by its address, or allow the name (RATCHET_SERVING_NAMES)"
             await problem("host", words, 421)(scope, receive, passing)
+            return
+        if scope["method"] not in READING and not self._hosts.allows_page(header_of(scope, b"origin"), host):
+            words = "pages of another site may not ask; allow the name of theirs (RATCHET_SERVING_NAMES)"
+            await problem("origin", words, 403, [(b"connection", b"close")])(scope, receive, passing)
             return
         endpoint = self._by_path.get(scope["path"]) if scope["method"] == "POST" else None
         if endpoint is not None:
@@ -218,10 +224,10 @@ class _Passing:
         await self._send(message)
 
 
-def host_of(scope: Scope) -> str | None:
-    """The first Host header, or None."""
+def header_of(scope: Scope, name: bytes) -> str | None:
+    """The first header of that name, or None."""
     for key, value in scope["headers"]:
-        if key == b"host":
+        if key == name:
             found: str = value.decode("latin-1")
             return found
     return None

@@ -1,5 +1,5 @@
-"""Which names in a request's Host header are this server's: a page of another site that had its own name point at this
-machine (DNS rebinding) asks by that name."""
+"""Whom a browser asks for: names in a request's Host header that are this server's (a page of another site that had its
+own name point at this machine, DNS rebinding, asks by that name), and pages whose requests are taken."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 ANY = "*"
+USUAL_PORTS = {"http": ":80", "https": ":443"}
 KEPT = 64  # headers whose answer is kept: nearly all requests have the same
 
 
@@ -15,16 +16,28 @@ class AllowedHosts:
     """This machine, every address (a page needs a name to be rebound), and the names that were configured."""
 
     def __init__(self, names: Iterable[str] = ()) -> None:
-        self._names = {name.strip().lower() for name in names if name.strip()} | {"localhost"}
+        self._configured = {name.strip().lower() for name in names if name.strip()}
+        self._names = self._configured | {"localhost"}
         self._is_ours = lru_cache(KEPT)(self._compared)
 
     def allows(self, header: str | None) -> bool:
         """Whether a Host header, with or without a port, may ask. A client that sends none is no browser."""
         return header is None or ANY in self._names or self._is_ours(header)
 
+    def allows_page(self, origin: str | None, host: str | None) -> bool:
+        """Whether a page of this Origin may have something done: this server's own pages, and those of a name that was
+        configured. A form or a request without a type is sent by a browser for whatever page there is, unasked."""
+        if origin is None or ANY in self._configured:
+            return True
+        scheme, _, place = origin.lower().partition("://")
+        usual = USUAL_PORTS.get(scheme, "")
+        ours = host is not None and place.removesuffix(usual) == host.lower().removesuffix(usual)
+        return bool(place) and (ours or host_of(place) in self._configured)
+
     def _compared(self, header: str) -> bool:
         name = host_of(header).lower().rstrip(".")
-        return name in self._names or is_address(name)
+        port = header.rpartition(":")[2] if header.count(":") == 1 else "0"
+        return port.isdecimal() and (name in self._names or is_address(name))
 
 
 def host_of(header: str) -> str:

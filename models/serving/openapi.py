@@ -24,10 +24,10 @@ ANY_NUMBERS: Json = {"type": "array", "description": "numbers, nested as the mod
 REFUSALS = {
     "400": "The body is not JSON",
     "401": "A token is needed, or this is none",
-    "403": "The token has not the scope predict",
+    "403": "The token has not the scope predict, or a page of another site asks",
     "408": "The request did not arrive in time",
     "413": "The request is too large",
-    "415": "The content type is none in which this model's examples are told",
+    "415": "The content type is none in which this model's examples are told, or the body is packed",
     "421": "The Host is not a name of this server",
     "422": "A field is wrong",
     "500": "The model or the server failed; the id stands in the log",

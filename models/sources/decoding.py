@@ -90,6 +90,10 @@ def undecodable(one: Example, files: Mapping[str, bytes]) -> Reject | None:
     return None
 
 
+def _in_colours(image: Image.Image, mode: str) -> Image.Image:
+    return (image.convert("RGB") if image.mode == "LAB" else image).convert(mode)  # of LAB Pillow makes RGB alone
+
+
 def _guarded(step: Callable[[], Result], size_bytes: int, where: str) -> Result:
     """Whatever a decoder raises, as an error about this picture."""
     try:
@@ -97,7 +101,9 @@ def _guarded(step: Callable[[], Result], size_bytes: int, where: str) -> Result:
     except UnreadableImageError:
         raise
     except Image.DecompressionBombError as exc:
-        raise UnreadableImageError("too_many_pixels", f"{where}: too many pixels: {exc}; scale it down") from exc
+        raise UnreadableImageError(
+            "too_many_pixels", f"{where}: too many pixels to be a picture; scale it down"
+        ) from exc
     except UnidentifiedImageError as exc:
         raise UnreadableImageError(
             "not_an_image",
@@ -146,7 +152,7 @@ def _decode(image: Image.Image, size: tuple[int, int], channels: int, where: str
         remarks.append(Remark(code="converted", words=f"{where}: CMYK is used as RGB"))
     if image.has_transparency_data:
         image = _on_background(image, how.background)
-    image = image.convert("L" if channels == 1 else "RGB")
+    image = _in_colours(image, "L" if channels == 1 else "RGB")
     if image.size != size:
         image = image.resize(size, Image.Resampling.BILINEAR)
     pixels = np.asarray(image, dtype=np.float32) / 255.0

@@ -10,6 +10,7 @@ import csv
 import io
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -168,7 +169,7 @@ class CsvTable:
             raise self._unreadable("bad_header", found[0].first, strange[1])
         columns = [name.strip() for name in found[0].fields]
         named = self._width_with_names(columns, found[1:])
-        repeated = sorted({name for name in columns[:named] if columns[:named].count(name) > 1})
+        repeated = sorted(name for name, times in Counter(columns[:named]).items() if times > 1)
         if repeated:
             raise self._unreadable("bad_header", found[0].first, f"column {repeated[0]!r} is there twice; rename one")
         return columns[:named]

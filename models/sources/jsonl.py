@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
@@ -104,8 +105,13 @@ def _parsed(data: bytes, where: str) -> dict[str, Any] | Reject:
         return _bad(
             where, "bad_encoding", f"bad encoding: got byte 0x{data[error.start]:02x}, expected UTF-8; convert it"
         )
-    except (ValueError, RecursionError) as error:
-        return _bad(where, "bad_json", f"{' '.join(str(error).split())[:200]}, expected one JSON object on the line")
+    except RecursionError:
+        return _bad(where, "bad_json", "nested too deeply to be read, expected one JSON object on the line")
+    except ValueError as error:
+        words = " ".join(str(error).split())[:200]
+        if not isinstance(error, json.JSONDecodeError) and "integer string conversion" in words:
+            words = f"got a number of more than {sys.get_int_max_str_digits():,} digits"
+        return _bad(where, "bad_json", f"{words}, expected one JSON object on the line")
     if not isinstance(found, dict):
         return _bad(where, "bad_json", f"got {type(found).__name__}, expected a JSON object")
     if not found or all(value is None or value == "" for value in found.values()):

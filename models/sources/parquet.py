@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -64,7 +65,7 @@ class Parquet(Format):
                     yield opened
                     continue
                 there = opened.schema_arrow.names
-                repeated = next((name for name in there if there.count(name) > 1), None)
+                repeated = next((name for name, times in Counter(there).items() if times > 1), None)
                 if repeated is not None:
                     words = f"{item.key}: column {repeated!r} is there twice; rename one"
                     yield Reject(where=item.key, code="bad_header", reason=words, records=opened.metadata.num_rows)
@@ -77,12 +78,38 @@ class Parquet(Format):
                     yield from self.options.with_names(one)
 
 
+class UnknownZoneError(ValueError):
+    """A column of times in a zone that nobody knows."""
+
+
+def _require_zone(column: pa.Field) -> None:
+    import pyarrow as pa
+
+    zone = getattr(column.type, "tz", None)
+    if zone is None:
+        return
+    try:
+        pa.scalar(0, column.type).as_py()
+    except Exception as error:  # whoever looks zones up raises errors of its own
+        words = f"column {column.name!r}: its time zone {zone!r} is unknown; write it in UTC"
+        raise UnknownZoneError(words) from error
+
+
+def _row_count(source: Any) -> int:
+    import pyarrow as pa
+    from pyarrow import parquet as pq
+
+    return max(1, int(pq.read_metadata(pa.PythonFile(source, mode="r")).num_rows))
+
+
 def _opened(item: RawObject, source: Any) -> pq.ParquetFile | Reject:
     import pyarrow as pa
     from pyarrow import parquet as pq
 
     try:
         told = pq.read_schema(pa.PythonFile(source, mode="r"))
+        for one in told:
+            _require_zone(one)
         as_codes = [one.name for one in told if pa.types.is_string(one.type) or pa.types.is_binary(one.type)]
         # codes first: how large the cells are in full is known before they are made
         opened = pq.ParquetFile(pa.PythonFile(source, mode="r"), read_dictionary=as_codes)
@@ -91,6 +118,8 @@ def _opened(item: RawObject, source: Any) -> pq.ParquetFile | Reject:
         return opened
     except SecurityError:
         raise
+    except UnknownZoneError as error:
+        return Reject(where=item.key, code="bad_header", reason=f"{item.key}: {error}", records=_row_count(source))
     except Exception as error:  # noqa: BLE001 - whatever the decoder raises is about this file
         words = f"{item.key}: cannot be read as Parquet ({_line(error)}), expected a footer; deliver it whole"
         return Reject(where=item.key, code="not_a_parquet", reason=words)
@@ -130,6 +159,7 @@ def _tables(opened: pq.ParquetFile, key: str, names: list[str]) -> Iterator[pa.T
     try:
         for batch in opened.iter_batches(batch_size=_rows_at_a_time(opened, names), columns=names):
             for table in _in_full(pa.table(batch), key, read + 1):
+                table.validate(full=True)  # a cell of text may hold bytes that are none
                 yield table
                 read += table.num_rows
     except SecurityError:

@@ -53,7 +53,8 @@ def sound_facts(data: bytes, where: str, *, most_seconds: float = MOST_SECONDS) 
     except UnreadableSoundError:
         raise
     except Exception as error:
-        words = " ".join(str(error).split())[:200] or type(error).__name__
+        told = str(getattr(error, "error_string", error))  # without the object: it is called otherwise in every process
+        words = " ".join(told.split())[:200].rstrip(".") or type(error).__name__
         code = "not_a_sound" if data[:4] not in (b"RIFF", b"fLaC", b"OggS") else "undecodable_sound"
         raise UnreadableSoundError(code, f"{where}: cannot be decoded: {words}; deliver WAV, FLAC or OGG") from error
 
@@ -65,7 +66,9 @@ def _facts(data: bytes, where: str, most_seconds: float) -> SoundFacts:
         _refuse_other_kind(sound, where)
         rate, channels, promised = int(sound.samplerate), int(sound.channels), int(sound.frames)
         if not 0 < channels <= MOST_CHANNELS or rate <= 0:
-            raise UnreadableSoundError("undecodable_sound", f"{where}: {channels} channels at {rate} Hz")
+            raise UnreadableSoundError(
+                "undecodable_sound", f"{where}: {channels} channels at {rate} Hz; record it again"
+            )
         most = math.ceil(most_seconds * rate)
         if promised > most:
             raise _too_long(where, promised / rate, most_seconds)

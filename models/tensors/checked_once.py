@@ -47,8 +47,9 @@ class CheckedOnce:
 
 
 class CompiledOfChecked:
-    """Machine code beside the program that it was compiled from. It looks at no shape and reads past the end of a
-    tensor of another than it was compiled for: it is asked with those alone that the program has taken."""
+    """Machine code beside the program that it was compiled from. It looks at no shape and at no stride, and reads past
+    the end of a tensor of others than it was compiled for: it is asked with shapes alone that the program has taken,
+    of tensors that lie in one piece."""
 
     def __init__(self, compiled: Callable[..., torch.Tensor], program: CheckedOnce) -> None:
         self._compiled, self._program = compiled, program
@@ -56,7 +57,9 @@ class CompiledOfChecked:
     def __call__(self, *tensors: torch.Tensor, **named: torch.Tensor) -> torch.Tensor:
         """Raises what torch raises for shapes that the program does not take."""
         if self._program.passed(shapes_of(*tensors, **named)):
-            return self._compiled(*tensors, **named)
+            return self._compiled(
+                *(one.contiguous() for one in tensors), **{name: one.contiguous() for name, one in named.items()}
+            )
         return self._program(*tensors, **named)
 
 

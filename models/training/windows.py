@@ -17,6 +17,7 @@ from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.training.order import Array, bucketed
 
 HELD = 2  # windows: a step may take the end of one and the begin of the next
+SMALL_ROW = 16 << 10  # bytes: of a larger one, what lies around a place is mostly its own
 SPARE = 8  # copies beside those that are trained on: of the other sides
 
 
@@ -103,7 +104,8 @@ class WindowOrder:
 
 
 def hold_for_training(pieces: MappedSide, window: int | None, *, room_bytes: int) -> None:
-    """Keep as many shards open as the order of rows looks at by turns. `room_bytes`: what all copies may take.
+    """Keep as many shards open as the order of rows looks at by turns, and read them as it does. `room_bytes`: what all
+    copies may take.
 
     Raises ``ConfigurationError`` where they are more than that; the message says which window would do.
     """
@@ -120,5 +122,6 @@ def hold_for_training(pieces: MappedSide, window: int | None, *, room_bytes: int
             f"and copies on this machine may take {room_bytes:,} bytes; {advice}raise RATCHET_SHARD_CACHE_BYTES"
         )
     pieces.keep(held)
+    pieces.look_at_random(window is None and shard_bytes <= SMALL_ROW * max(1, int(rows.max())))
     if window is None:
         pieces.ahead(range(count))

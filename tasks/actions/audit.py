@@ -44,11 +44,12 @@ def audit(
     if shown is not None and shown.head:
         heads["MLflow"] = shown.head
     trusted = trusted_keys(settings.trusted_keys)
-    remembered = remembered_audit(settings, trusted, name) if since else None
+    earlier = remembered_audit(settings, trusted, name)
+    remembered = earlier if since else None
     if since and remembered is None:
         notes = [*notes, f"no clean audit of {name} by these keys is remembered here: everything was looked at"]
     report = Audit(bucket(settings.store_bucket), bucket, trusted, name, depth=depth).run(
-        known_heads=heads, since=remembered
+        known_heads=heads, since=remembered, ends=earlier.ends if earlier is not None else None
     )
     report.notes += notes
     if shown is not None and report.versions:
@@ -77,6 +78,7 @@ def remember_audit(settings: AuditSettings, trusted: TrustedKeys, report: AuditR
         trusted=digest_of_list(trusted),
         at_s=at_s,
         decisions_s=report.newest_decision_s,
+        ends=report.ends,
     )
     with suppress(RatchetError):
         signer = InstalledKeys(load_settings(settings.home)).signer()

@@ -12,10 +12,12 @@ from functools import partial
 from pathlib import Path
 
 from mlratchet.infra.inference_log.spool import waiting_files
-from mlratchet.models.erasure.deliveries import TableReading, Wanted
+from mlratchet.models.data.first_columns import find_first_columns
+from mlratchet.models.erasure.deliveries import TableReading
 from mlratchet.models.erasure.parts import ErasureBuckets, ErasureDemand, KnownBefore, Touch
 from mlratchet.models.erasure.plan import MOST_BYTES, Planner
 from mlratchet.models.erasure.traces import Traces
+from mlratchet.models.erasure.whose import Wanted
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.fault_points import fault_point
 from mlratchet.models.identity.canonical import digest_bytes
@@ -29,6 +31,7 @@ from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import deployed_revisions, load_pipeline
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
 from mlratchet.models.registration.record import list_registrations
+from mlratchet.models.schema.numbers import Mark
 from mlratchet.tasks.support.erasing_alone import erasing_alone
 from mlratchet.tasks.support.person_in_log import BOTH, PersonInLog, beside_others
 
@@ -132,8 +135,10 @@ class _Erasing:
         buckets = where.buckets
         self._log = PersonInLog(buckets.store, where.keys, spec.name, key, fields, now_s=now_s)
         labels = spec.serving.labels
+        marks = marks_of(buckets.store, where.keys, spec)
         asked = ErasureDemand(
-            pipeline=spec.name, prefix=spec.source.prefix, wanted=Wanted(fields=fields, keys=frozenset([key])),
+            pipeline=spec.name, prefix=spec.source.prefix, decimal_commas="," in marks.values(),
+            wanted=Wanted(fields=fields, keys=frozenset([key]), numbers=numbers_among(fields, spec, marks)),
             request_ids=self._log.request_ids, reading=_reading_of(spec),
             labels=labels.prefix if labels else None, labels_by=labels.request if labels else "request_id",
         )  # fmt: skip
@@ -145,6 +150,7 @@ class _Erasing:
         self.plan.left += [
             f"{path}: waits to be sent to the log, and holds something of theirs: once more" for path in held
         ]
+        self.plan.left += hashed_fields(spec, fields)
         self._number: int | None = None
 
     def told(self, *, dry_run: bool) -> Forgotten:
@@ -240,6 +246,37 @@ def wait_for_spool(home: Path, pipeline: str, traces: Traces, pause: Callable[[f
         if not spooled(home, pipeline, traces):
             return
         pause(SPOOL_S)
+
+
+def hashed_fields(spec: PipelineSpec, fields: Iterable[str]) -> list[str]:
+    """Columns that name a person and that the log holds as keyed hashes: by those nobody is found."""
+    inputs = spec.example_schema.inputs if spec.example_schema is not None else {}
+    return [
+        f"log/{spec.name}: holds {name} as a keyed hash alone: rows are found by x-client-key, not by {name}"
+        for name in fields
+        if name in inputs and spec.serving.log.how(name) == "hash"
+    ]
+
+
+def marks_of(store: ObjectStore, keys: Keys, spec: PipelineSpec) -> dict[str, Mark]:
+    """Column -> its decimal mark: as the first delivery told, and as the pipeline file says."""
+    first = find_first_columns(bare(store), spec.name, keys.trusted())
+    found: dict[str, Mark] = dict(first.number_marks) if first is not None else {}
+    declared = getattr(spec.source, "decimal", None)
+    if isinstance(declared, Mapping):
+        found |= declared
+    fields = spec.example_schema.fields if spec.example_schema is not None else {}
+    for name, one in fields.items():
+        if one.kind == "number":
+            told = one.decimal or (declared if isinstance(declared, str) else None)
+            found[name] = told or found.get(name, "")  # type: ignore[assignment]  # one of the two marks
+    return found
+
+
+def numbers_among(fields: Iterable[str], spec: PipelineSpec, marks: Mapping[str, Mark]) -> dict[str, Mark]:
+    """Those of the columns that name a person which hold numbers -> their decimal mark."""
+    known = spec.example_schema.fields if spec.example_schema is not None else {}
+    return {name: marks.get(name, "") for name in fields if name in known and known[name].kind == "number"}
 
 
 def _reading_of(spec: PipelineSpec) -> TableReading:

@@ -22,13 +22,14 @@ from mlratchet.models.data.row_index import Entry, RowIndex, entry_of, load_inde
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.data.snapshot import load_snapshot
 from mlratchet.models.errors import ConfigurationError, DataError
-from mlratchet.models.evaluation.join import columns_for, join_outputs, what_differs
+from mlratchet.models.evaluation.join import columns_for, join_outputs, read_for, what_differs
 from mlratchet.models.evaluation.score import score
 from mlratchet.models.evaluation.seen import CHANGED, UNREADABLE, mark_rows
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
+from mlratchet.models.schema.fields import Schema
 from mlratchet.models.sources.record import ExampleSpec, Record, Split, inputs_of
 from mlratchet.models.sources.stored_examples import UNPREPARED
 from mlratchet.models.tensors.named import Inputs
@@ -115,10 +116,13 @@ class Examples:
         ours = self.layout.input.example
         if ours == theirs:
             return Taken(x=self.rows.x, unreadable=set(), entries=self.index.entries)
-        if ours is not None and ours.schema == theirs.schema:
+        asked = Schema.model_validate_json(theirs.schema)
+        here = Schema.model_validate_json(ours.schema) if ours is not None else None
+        asked = read_for(asked, here) if here is not None else asked
+        if here is not None and asked.inputs == here.inputs and asked.missing == here.missing:
             x, unreadable = changed(self.examples.x, lambda _, rows: prepare_away(theirs, rows)), set[str]()
             return Taken(x=x, unreadable=unreadable, entries=self.index.entries)
-        changes = {"schema": json.loads(theirs.schema), "preparation": json.loads(theirs.preparation)}
+        changes = {"schema": asked.model_dump(mode="json"), "preparation": json.loads(theirs.preparation)}
         found, _ = self._read_with((theirs.schema,), changes, f"version {version} takes examples of another schema")
         unreadable = {identity for identity in self.rows.ids if identity not in found}
         if len(unreadable) == len(self.rows.ids):

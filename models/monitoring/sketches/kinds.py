@@ -34,7 +34,8 @@ def of(column: Any, kind: Kind, *, like: Sketch | None = None) -> Sketch:
     array = arrow(column)
     if pa.types.is_list(array.type) or pa.types.is_fixed_size_list(array.type) or pa.types.is_large_list(array.type):
         rows = vectors(array, like.size if isinstance(like, VectorSketch) else None)
-        found: Sketch = VectorSketch(size=rows.shape[1])
+        same = isinstance(like, VectorSketch) and like.size == rows.shape[1]
+        found: Sketch = like.like() if like is not None and same else VectorSketch(size=rows.shape[1])
         found.update(rows)
         return found
     if kind in MEASURED or kind in SPELT:

@@ -16,7 +16,8 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
-SAMPLE = 512  # rows
+SAMPLE = 1024  # rows
+BEFORE = 512  # of sketches that do not say how many
 
 
 class VectorSketch:
@@ -24,10 +25,11 @@ class VectorSketch:
 
     form = "vectors"
 
-    def __init__(self, *, size: int) -> None:
+    def __init__(self, *, size: int, most: int = SAMPLE) -> None:
+        """`most`: rows of the sample."""
         if size < 1:
             raise ValueError(f"size must be 1 or more, got {size}")
-        self.size, self.rows, self.missing = size, 0, 0
+        self.size, self.most, self.rows, self.missing = size, most, 0, 0
         self._hashes = np.zeros(0, dtype=np.uint64)
         self.sample = np.zeros((0, size), dtype=np.float32)
         """(S, D)."""
@@ -36,7 +38,7 @@ class VectorSketch:
 
     def like(self) -> VectorSketch:
         """An empty one of the same size."""
-        return VectorSketch(size=self.size)
+        return VectorSketch(size=self.size, most=self.most)
 
     @property
     def n(self) -> int:
@@ -57,21 +59,25 @@ class VectorSketch:
 
     def _keep(self, hashes: Array, rows: Array) -> None:
         every, sample = np.concatenate([self._hashes, hashes]), np.concatenate([self.sample, rows])
-        order = np.argsort(every, kind="stable")[:SAMPLE]
+        order = np.argsort(every, kind="stable")[: self.most]
         self._hashes, self.sample = every[order], sample[order]
 
     def merge(self, other: VectorSketch) -> None:
-        """Take up all that another has. Raises ``ValueError`` for rows of another size."""
-        if self.size != other.size:
-            raise ValueError(f"rows of {self.size} and of {other.size} numbers cannot be merged")
+        """Take up all that another has. Raises ``ValueError`` for rows of another size, or another size of sample."""
+        if (self.size, self.most) != (other.size, other.most):
+            raise ValueError(
+                f"rows of {self.size} and of {other.size} numbers, in samples of {self.most} and {other.most}, "
+                "cannot be merged"
+            )
         self.rows, self.missing = self.rows + other.rows, self.missing + other.missing
         self.sums, self.squares = self.sums + other.sums, self.squares + other.squares
         self._keep(other._hashes, other.sample)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
+        most = {"most": self.most} if self.most != BEFORE else {}
         return {
-            "form": self.form, "size": self.size, "rows": self.rows, "missing": self.missing,
+            "form": self.form, "size": self.size, **most, "rows": self.rows, "missing": self.missing,
             "hashes": [str(one) for one in self._hashes.tolist()],  # beyond what a JSON number holds exactly
             "sample": self.sample.tolist(), "sums": self.sums.tolist(), "squares": self.squares.tolist(),
         }  # fmt: skip
@@ -79,12 +85,12 @@ class VectorSketch:
     @classmethod
     def from_json(cls, state: Mapping[str, Any]) -> VectorSketch:
         """The reverse of `to_json`. Raises ``ValueError`` for what is no such state."""
-        found = cls(size=int(state["size"]))
+        found = cls(size=int(state["size"]), most=int(state.get("most", BEFORE)))
         found.rows, found.missing = int(state["rows"]), int(state["missing"])
         found._hashes = np.asarray([int(one) for one in state["hashes"]], dtype=np.uint64)
         found.sample = np.asarray(state["sample"], dtype=np.float32).reshape(-1, found.size)
         found.sums, found.squares = np.asarray(state["sums"], dtype=float), np.asarray(state["squares"], dtype=float)
-        if len(found._hashes) != len(found.sample) or len(found.sample) != min(SAMPLE, found.n):
+        if len(found._hashes) != len(found.sample) or len(found.sample) != min(found.most, found.n):
             raise ValueError(f"sketch of vectors: {len(found.sample)} rows in the sample of {found.n}")
         return found
 

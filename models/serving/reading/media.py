@@ -49,6 +49,12 @@ def check_media_type(content_type: str | None, signature: Signature) -> str:
     return told
 
 
+def refuse_packed(content_encoding: str | None) -> None:
+    """Raises ``BadRequestError`` (415) for a body that is packed: what it unpacks to nobody could bound beforehand."""
+    if content_encoding is not None and content_encoding.strip().lower() not in ("", "identity"):
+        raise BadRequestError("content-encoding", f"got {content_encoding[:100]!r}, expected a body as it is", 415)
+
+
 def read_request(body: bytes, signature: Signature, content_type: str | None = None) -> RequestContent:
     """What a request asks about. `content_type`: its header as it came. Raises ``BadRequestError``."""
     told = check_media_type(content_type, signature)

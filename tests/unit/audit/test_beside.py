@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from mlratchet.models.identity.canonical import canonical_json
+from mlratchet.models.identity.record_kinds import KINDS, kind_of
 from mlratchet.models.identity.signed_records import RecordStore, signed_record
 from mlratchet.models.identity.signing import Signer
 from mlratchet.models.pipeline.store import deployment_key, publish_deployment
@@ -24,12 +25,52 @@ def test_a_plant_is_named_and_fails_nothing(world: World, kind: str) -> None:
         assert any(key in note and "it was changed" in note for note in report.notes), report.notes
 
 
+H = "a" * 64
+OF_EVERY_KIND = (
+    f"work/{H}/claim-000001.json", f"work/{H}/e000001/result.json", f"work/{H}/uploads/x.json",
+    f"work/{H}/e000001/checkpoints/000000001/marker.json", "versions/digits/00000001.json", "datasets/d.json",
+    "snapshots/s.json", "listings/a/b.json", "readings/d.json", "rejects/digits.json", "kept/d.json",
+    "registrations/w.json", f"gates/{H}/g.json", "deployments/digits/00000001.json", "orders/digits/o.json",
+    "waits/digits/r.json", "studies/s/journal/000000000.json", "canary/digits/00000001.json",
+    "holdout/digits/00000001.json", "nodes/w-1/invitation.json", "runs/r.json", f"findings/digits/{H}.json",
+    "windows/digits/00000001.json", "holds/digits/00000001.json", f"answers/digits/{H}.json", "retrains/f.json",
+    "adoptions/digits/00000001.json", "log/digits/chain/s/00000001.json", "log/digits/rewrites/00000001.json",
+    f"scores/{H}/manifest.json", "erasures/digits/00000001.json", "label-requests/digits/x.json",
+)  # fmt: skip
+
+
+def test_there_is_a_name_of_every_kind_of_record() -> None:
+    assert {kind_of(key) for key in OF_EVERY_KIND} == set(KINDS)
+
+
+@pytest.mark.parametrize("key", OF_EVERY_KIND)
+def test_a_record_of_any_kind_that_nobody_of_ours_signed_is_named(world: World, key: str) -> None:
+    for planted in (b"{}", b"\0", b'{"signed":1}', signed_record({"a": 1}, key, Signer.generate(), at_s=1.0)):
+        world.store.put(key, planted)
+        report = world.audit()
+        assert any(f"store/{key}" in line for line in (*report.problems, *report.notes)), (planted, report)
+
+
+def test_an_answer_or_a_signature_that_nobody_of_ours_gave_is_named(world: World) -> None:
+    decision = next(world.store.list("decisions/")).key.removeprefix("decisions/").removesuffix(".json")
+    planted = (
+        f"approvals/digits/{H}/{'b' * 16}/0001.json", f"approvals/digits/{H}/x.json", f"signatures/{H}/{'b' * 16}.json",
+        f"signatures/{decision}/{'b' * 16}.json", f"signatures/{decision}/x/y.json",
+    )  # fmt: skip
+    for key in planted:
+        world.store.put(key, b'{"statement": {}, "signature": {}}')
+    report = world.audit()
+    assert report.problems == []
+    for key in planted:
+        assert any(f"store/{key}" in note for note in report.notes), key
+
+
 def test_unsigned_records_are_counted_and_say_what_to_type(world: World) -> None:
     world.store.put("datasets/d.json", b"{}")
     world.store.put("work/w/claim-000001.json", b"{}")
     (note,) = world.audit().notes
     assert note.startswith("2 records are not signed")
-    assert "`ratchet adopt digits`" in note
+    assert "`ratchet adopt digits`: store/work/w/claim-000001.json, store/datasets/d.json" in note
 
 
 def test_what_was_set_aside_is_listed(world: World) -> None:

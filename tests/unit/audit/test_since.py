@@ -15,6 +15,8 @@ from mlratchet.models.audit.audit import Audit
 from mlratchet.models.audit.generation import Depth
 from mlratchet.models.audit.report import AuditReport
 from mlratchet.models.decisions.signature import decision_key
+from mlratchet.models.gates.holdout import record_use
+from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.identity.signing import Signer, TrustedKeys
 from mlratchet.models.ledger.chain import entry_key
 from mlratchet.models.ledger.remembered import RememberedHead, sign_head, write_head
@@ -194,3 +196,18 @@ def test_an_audit_needs_no_more_of_the_store_than_reading(world: World) -> None:
     before = {info.key: info.etag for info in world.store.list()}
     assert made.run().passed
     assert {info.key: info.etag for info in world.store.list()} == before
+
+
+def test_an_end_that_was_cut_after_a_clean_audit_is_told_by_the_next_one_with_or_without_since(
+    audit: Auditing, world: World
+) -> None:
+    store = RecordStore(world.store, world.keys)
+    record_use(store, "digits", "a" * 64, ["1"])
+    record_use(store, "digits", "b" * 64, ["1"])
+    assert audit().passed
+    last = "holdout/digits/00000002.json"
+    world.store.delete(last)
+    for since in (False, True):
+        report = audit(since=since)
+        assert any(f"{last}: is gone since the last clean audit" in line for line in report.problems)
+    assert any(f"{last}: is gone" in line for line in audit().problems), "it is not forgotten"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,16 @@ def commands(page: Path) -> list[str]:
     return found
 
 
+@cache
+def program() -> Any:
+    """All commands and options, which take a fifth of a second to put together."""
+    return typer.main.get_command(app)
+
+
 def problem(line: str) -> str:
     """Why the line would not be understood; empty when it would."""
     words = shlex.split(re.sub(r"\[[^\]]*\]|\.\.\.|…", " ", line))[1:]
-    command: Any = typer.main.get_command(app)
+    command = program()
     while getattr(command, "commands", None) and words and not words[0].startswith("-"):
         name = words.pop(0).split("|")[0]
         if name not in command.commands:

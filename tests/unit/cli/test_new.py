@@ -38,13 +38,15 @@ def test_a_wrong_word_is_told_with_the_next_step(ratchet: Any) -> None:
     assert "choose another name" in ratchet("new", "json", "--like", "custom", code=2)
 
 
-@pytest.mark.parametrize("like", OWN)
-def test_the_class_is_small_and_its_test_passes(ratchet: Any, tmp_path: Path, like: str) -> None:
-    ratchet("new", "mine", "--like", like)
-    if like == "custom":
-        assert len((tmp_path / "mine.py").read_text().splitlines()) < 40
-    passed = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:schemathesis", "-p", "no:cacheprovider", "test_mine.py"],
+@pytest.mark.slow
+def test_the_class_is_small_and_its_test_passes(ratchet: Any, tmp_path: Path) -> None:
+    for like in OWN:
+        ratchet("new", f"my-{like}", "--like", like)
+    assert len((tmp_path / "my_custom.py").read_text().splitlines()) < 40
+    files = [f"test_my_{like}.py" for like in OWN]
+    passed = subprocess.run(  # one process: its imports take longer than the tests
+        [sys.executable, "-m", "pytest", "-rp", "-p", "no:schemathesis", "-p", "no:cacheprovider", *files],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert passed.returncode == 0, passed.stdout + passed.stderr
+    assert [file for file in files if f"PASSED {file}::" not in passed.stdout] == []

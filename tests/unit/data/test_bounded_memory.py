@@ -39,6 +39,7 @@ def can_limit() -> bool:
     return asked.stdout.strip() == "True"
 
 
+@pytest.mark.slow
 def test_what_is_delivered_more_takes_less_than_a_quarter_of_it_more(tmp_path: Path) -> None:
     few, many = 40, 104  # of fewer there are not as many pieces as are held at once
     small, large = (told(tmp_path, "--small", "--first", 0, "--megabytes", size) for size in (few, many))

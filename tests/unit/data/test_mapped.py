@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.tensors.sharded import ShardedArray, ShardedInputs
 from mlratchet.models.tensors.spec import TensorSpec
 from mlratchet.models.tensors.words import Words
+from mlratchet.models.training.windows import hold_for_training
 
 KINDS = {
     "one": (TensorSpec(name="x", shape=(3,), dtype="float32"),),
@@ -246,3 +248,27 @@ def test_words_are_a_list_in_fewer_bytes(words: list[str]) -> None:
         assert (held[0], held[-1]) == (words[0], words[-1])
     with pytest.raises(IndexError):
         held[len(words)]
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux tells how memory was advised")
+def test_small_rows_in_random_order_are_read_without_what_lies_around_them(sides: tuple[Split, Split]) -> None:
+    """Where memory is short, a row would else cost 128 KB of the file, and push out as much of the others."""
+    x = sides[1].x
+    assert isinstance(x, ShardedInputs)
+    pieces = x.pieces
+    assert isinstance(pieces, MappedSide)
+    rows = np.arange(len(x))
+    expected = x.take(rows)
+
+    def advised() -> set[bool]:
+        parts = re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", Path("/proc/self/smaps").read_text(), flags=re.MULTILINE)
+        return {" rr" in part for part in parts for ref in pieces._refs if ref.sha256 in part}
+
+    assert advised() == {False}
+    hold_for_training(pieces, None, room_bytes=1 << 40)
+    assert same(x.take(rows), expected)
+    assert True in advised()  # what was looked at before may still be held
+    made, told = pieces.__reduce__()
+    assert made(*told)._at_random  # of a loader's worker, too
+    hold_for_training(pieces, 1, room_bytes=1 << 40)  # whole shards are read one after the other
+    assert not pieces._at_random

@@ -118,6 +118,7 @@ def forked(work: Callable[[], object]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+@pytest.mark.slow
 def test_an_upload_that_crashes_at_every_few_objects_goes_on_where_it_was(tmp_path: Path) -> None:
     raw, expected = delivered(), made(delivered(), whole := Counting(tmp_path / "whole"))
     shards = {key for key in whole.sent if key.startswith("shards/")}
@@ -167,6 +168,7 @@ class Slow:
         return AWSResponse(request.url, 503, {"content-type": "application/xml"}, raw)
 
 
+@pytest.mark.slow
 def test_a_server_that_says_slow_down_gets_the_whole_dataset(s3: S3Store, tmp_path: Path) -> None:
     expected = made(delivered(), FolderStore(tmp_path))
     slow = Slow(s3, lambda number, _: number % 3 == 0)
@@ -176,6 +178,7 @@ def test_a_server_that_says_slow_down_gets_the_whole_dataset(s3: S3Store, tmp_pa
     holds(s3, whole=True)
 
 
+@pytest.mark.slow
 def test_a_server_that_says_nothing_else_any_more_ends_the_run_and_the_next_goes_on(s3: S3Store) -> None:
     slow = Slow(s3, lambda number, method: number > 80 and method == "PUT")
     with pytest.raises(StorageError, match="the server said SlowDown; try again"):

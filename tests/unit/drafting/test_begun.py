@@ -71,6 +71,7 @@ def begun(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield Begun(request.param, folder)
 
 
+@pytest.mark.slow
 def test_it_learns_what_its_own_gate_asks_for_and_answers_it(begun: Begun) -> None:
     like = begun.spec.name.removeprefix("begun-")
     rows, objective = begun.trained(EPOCHS[like]), begun.workload.objective

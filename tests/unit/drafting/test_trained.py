@@ -151,6 +151,7 @@ TABLES: dict[str, Callable[[Path], Path]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TABLES)
 def test_a_drafted_file_trains_what_its_own_gates_let_pass(
     name: str, tmp_path: Path, store: MemoryStore, raw: MemoryStore

@@ -9,7 +9,9 @@ import tarfile
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from mlratchet.models.erasure.deliveries import CannotPartError, TableReading, Wanted, part
+from mlratchet.models.erasure.deliveries import CannotPartError, TableReading, part
+from mlratchet.models.erasure.whose import Wanted
+from mlratchet.models.schema.numbers import Mark
 
 WANTED = Wanted(fields=("customer",), keys=frozenset(["K-4711"]))
 ROWS = ["customer,note", "K-1,first", "K-4711,Größe secret", "K-2,last"]
@@ -148,3 +150,39 @@ def test_who_is_not_there_changes_nothing() -> None:
     pq.write_table(pa.table({"customer": ["K-1"]}), sink)
     for name, data in (("t.csv", text(WITHOUT, "utf-8")), ("t.parquet", sink.getvalue()), ("t.tar", b"\0" * 1024)):
         assert part(name, data, WANTED) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "mark", "theirs"),
+    [
+        ("12", ",", ["12", "12,0", "012"]),
+        ("1,2", ",", ["1,2", "1,20"]),
+        ("1.2", ",", ["1,2", "1,20"]),
+        ("1200", ",", ["1.200", "1200"]),
+        ("12", ".", ["12", "012"]),
+        ("12", None, ["12"]),
+        ("9007199254740993", ",", ["9007199254740993"]),
+    ],
+)
+def test_a_cell_is_a_key_as_the_schema_says_what_it_is(key: str, mark: Mark | None, theirs: list[str]) -> None:
+    cells = ["12", "12,0", "012", "1,2", "1,20", "2", "1.200", "1200", "9007199254740993", "9007199254740992"]
+    data = "\n".join(["n;customer", *(f"5;{cell}" for cell in cells), ""]).encode()
+    wanted = Wanted(fields=("customer",), keys=frozenset([key]), numbers={} if mark is None else {"customer": mark})
+    found = part("p/t.csv", data, wanted)
+    assert found is not None
+    assert [row["customer"] for row in found.theirs] == theirs
+
+
+def test_a_number_of_parquet_or_json_is_the_same_in_any_type() -> None:
+    wanted = Wanted(fields=("customer",), keys=frozenset(["12"]), numbers={"customer": ","})
+    for kind in (pa.decimal128(22, 2), pa.float64(), pa.int32()):
+        sink = io.BytesIO()
+        pq.write_table(pa.table({"customer": pa.array([12, None, 1], pa.int64()).cast(kind)}), sink)
+        found = part("t.parquet", sink.getvalue(), wanted)
+        assert found is not None
+        assert len(found.theirs) == 1
+        assert found.rest is not None
+        assert pq.read_table(io.BytesIO(found.rest)).num_rows == 2, "who has no number is nobody"
+    lines = part("t.jsonl", b'{"customer": 12.0}\n{"customer": "1,2"}\n{"customer": "12,0"}\n', wanted)
+    assert lines is not None
+    assert lines.rest == b'{"customer": "1,2"}\n'

@@ -138,6 +138,32 @@ def test_delong_of_a_small_table_is_what_the_paper_computes_by_hand() -> None:
     assert delong_error(Quantity(metric=BINARY["roc_auc"], sides=(rows,))) == pytest.approx(math.sqrt(variance))
 
 
+@pytest.mark.parametrize(("right", "wrong"), [(30, 0), (28, 2), (15, 15), (3, 9)])
+def test_a_bound_by_placements_that_are_0_or_1_is_the_exact_one_of_a_share(right: int, wrong: int) -> None:
+    from mlratchet.models.evaluation.statistics.placements import Placements
+
+    side = Placements(np.array([0.0, 1.0]), np.array([float(wrong), float(right)]))
+    for alpha in (0.01, 0.05, 0.2):
+        assert side.low(alpha) == pytest.approx(stats.beta.ppf(alpha, right, wrong + 1), abs=1e-3)
+
+
+def few_positive(lowest: float) -> RowOutputs:
+    """15 of 400 rows are positive and lie above every other, but for one."""
+    y = (np.arange(400) < 15).astype(np.int64)
+    score = np.where(y == 1, 9.0 + np.arange(400) / 400, np.random.default_rng(0).normal(size=400))
+    score[0] = lowest
+    return RowOutputs(ids=[""] * 400, y=y, output=np.stack([np.zeros(400), score], axis=1).astype(np.float32))
+
+
+def test_one_area_of_few_rows_has_bounds_that_allow_for_a_row_as_low_as_none_was_seen() -> None:
+    made = confidence_of(BINARY["roc_auc"], few_positive(1.5))
+    assert made.method == "DeLong (logit), or placements with one row more at the worst (Gaffke) where that is wider"
+    assert made.low(0.05) < 0.85 < BINARY["roc_auc"].value(few_positive(1.5)) < made.high(0.05) <= 1.0
+    for alpha in (0.2, 0.05, 0.01):
+        assert made.p_greater(made.low(alpha)) == pytest.approx(alpha, abs=1e-6)
+    assert made.p_greater(1.0) >= 0.5 >= made.p_greater(0.0)
+
+
 def test_perfect_models_are_not_certain() -> None:
     y = np.array([0, 1] * 20)
     output = np.stack([np.zeros(40), np.where(y == 1, 5.0, -5.0)], axis=1).astype(np.float32)

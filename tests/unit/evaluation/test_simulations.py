@@ -59,6 +59,13 @@ def test_a_model_that_is_nearly_always_right_is_neither_believed_nor_held_for_it
 
 
 @pytest.mark.slow
+def test_an_area_of_few_positive_rows_that_nearly_all_lie_above_is_not_believed(simulations: ModuleType) -> None:
+    rate = simulations.simulate(simulations.POPULATIONS["roc_auc"]()[2], 1000, 250, seed=1)
+    assert rate.false_promotions <= simulations.ALPHA + simulations.tolerance(250), rate  # DeLong alone: 15 %
+    assert rate.no_answer == 0, rate
+
+
+@pytest.mark.slow
 def test_a_margin_planned_for_four_passes_in_five_is_passed_about_that_often(simulations: ModuleType) -> None:
     rate = simulations.simulate(simulations.POPULATIONS["accuracy-paired"]()[3], 1000, 250, seed=1)
     assert abs(rate.held - (1 - simulations.POWER)) < simulations.tolerance(250, 1 - simulations.POWER)

@@ -233,7 +233,7 @@ def test_a_class_that_leaves_a_declaration_out_is_refused_when_it_is_defined(
 
 
 def test_every_check_of_the_product_says_everything() -> None:
-    assert len(CHECKS) == 24
+    assert len(CHECKS) >= 24  # none is lost; a new one is a file, and no number here
     for kind, cls in CHECKS.items():
         assert all(hasattr(cls, name) for name in cls.declarations), kind
         assert cls.model_fields["kind"].is_required(), kind

@@ -102,6 +102,25 @@ def test_pictures_of_a_person_go_before_the_rows_by_which_they_are_found() -> No
     assert rewriter(log).erase("client_key", ["ada"]).rows == 12
 
 
+def test_a_number_of_the_log_is_found_however_the_key_is_written() -> None:
+    log, _ = some_days()
+    assert rewriter(log).find("field.age", ["3"]).rows == rewriter(log).find("field.age", ["3.0"]).rows == 12
+    assert rewriter(log).find("field.age", ["33"]).rows == rewriter(log).find("field.age", ["three"]).rows == 0
+
+
+def test_pictures_are_let_go_with_the_last_row_that_they_came_with() -> None:
+    log, _ = some_days()
+    names = [f"{day}{part}{one}".rjust(64, "a") for day in range(4) for part in range(3) for one in range(4)]
+    for name in names:
+        log.store.put(media_key("plant", name), b"a picture")
+    again = names[0]  # came once more, later
+    log.write([{"received_s": 4 * DAY + 400, "field.photo": again}, {"received_s": 4 * DAY + 401, "field.photo": None}])
+    rewriter(log).expire(3 * DAY)
+    left = {info.key.rpartition("/")[2] for info in log.store.list("log/plant/media/")}
+    assert left == {again, *names[24:]}
+    assert read(log).whole
+
+
 def test_a_compaction_brings_back_nobody_who_was_erased_meanwhile() -> None:
     log, _ = some_days(store=(store := Interrupted()))
     store.meanwhile = lambda: rewriter(log).erase("client_key", ["ada"])

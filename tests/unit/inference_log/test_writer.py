@@ -196,6 +196,7 @@ def test_a_server_that_is_killed_before_its_first_word_of_a_pipeline_is_counted(
     assert (home.read().dropped, home.read("feedback").dropped) == (1, 1)
 
 
+@pytest.mark.slow
 def test_of_a_server_that_is_killed_with_its_writer_nobody_knows_what_it_held(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from mlratchet.infra.launch.attempt import attempt_error, error_of, result_of
 from mlratchet.infra.launch.local import Tail, resolve_processes
+from mlratchet.infra.machine import processes
 from mlratchet.infra.machine.processes import marked_processes, sweep, wait_until_gone
 from mlratchet.infra.machine.scratch import open_scratch, orphaned_runs, remove_scratch
 from mlratchet.infra.machine.temporary import SHARED_MEMORY, remove_abandoned_folders, temporary_folder
@@ -28,7 +29,8 @@ STUBBORN = (
 )
 
 
-def test_a_sweep_ends_every_marked_process_and_its_children_and_no_other() -> None:
+def test_a_sweep_ends_every_marked_process_and_its_children_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "GRACE_S", 0.5)  # they take none
     value = uuid.uuid4().hex
     child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {STUBBORN!r}])"
     marked = subprocess.Popen(

@@ -130,6 +130,24 @@ def test_a_sample_of_vectors_is_bounded_and_without_preference() -> None:
     assert len(same.sample) == SAMPLE
 
 
+def test_a_sample_of_an_earlier_release_stays_as_large_as_it_was() -> None:
+    rows = np.random.default_rng(0).normal(size=(3000, 2))
+    small = VectorSketch(size=2, most=512)
+    small.update(rows)
+    state = small.to_json()
+    assert "most" not in state  # as it was written
+    again = sketch_from_json(state)
+    assert again.to_json() == state
+    now = again.like()
+    now.update(rows)
+    assert len(now.sample) == 512  # type: ignore[union-attr]  # of vectors
+    large = VectorSketch(size=2)
+    large.update(rows)
+    assert len(sketch_from_json(large.to_json()).sample) == SAMPLE  # type: ignore[union-attr]
+    with pytest.raises(ValueError, match="samples of 512 and 1024"):
+        now.merge(large)
+
+
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="make one `like` the other"):
         merged([of([1.0, 2.0], "number"), of([5.0, 9.0], "number")])

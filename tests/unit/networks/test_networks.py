@@ -89,7 +89,7 @@ def test_a_row_is_answered_by_itself(name: str) -> None:
             assert torch.allclose(network(**alone), together[i : i + 1], atol=1e-5)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "resnet18")) for n in NETWORKS])
 def test_it_learns(name: str) -> None:
     """The loss on 16 rows falls to less than a half."""
     network, features = built(name, dropout=0.0)

@@ -155,6 +155,7 @@ def send(url: str) -> None:
         assert client.post("/prices/predict", content=b"{").status_code == 400
 
 
+@pytest.mark.slow
 @needs_prometheus
 def test_every_query_of_the_dashboard_finds_what_a_server_tells(url: str, prometheus: httpx.Client) -> None:
     send(url)

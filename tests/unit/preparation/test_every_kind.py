@@ -139,6 +139,7 @@ def test_stretches_of_rows_are_those_of_all_and_keep_to_their_limit() -> None:
     assert bits(Inputs.concat(list(plan.blocks(rows, state)))) == bits(whole)
 
 
+@pytest.mark.slow
 def test_another_process_fits_the_same_state() -> None:
     """No hash of Python's, no order of threads."""
     code = (

@@ -48,6 +48,15 @@ def test_rows_of_a_table_are_read_by_the_models_columns(tmp_path: Path, delimite
     ]
 
 
+def test_a_line_of_a_jsonl_file_is_an_instance_by_the_models_columns(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"id": "r1", "b": null, "note": "so, so", "a": 1.5, "label": "yes"}\n\n{"a": -3, "b": 2}\n')
+    assert instances_of(file, Takes(columns=("a", "b", "note"), words=frozenset({"note"}))) == [
+        (f"{file}:1", {"note": "so, so", "a": 1.5}),
+        (f"{file}:3", {"a": -3, "b": 2}),
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
@@ -57,6 +66,10 @@ def test_rows_of_a_table_are_read_by_the_models_columns(tmp_path: Path, delimite
         ("rows.csv", "a,b\n", "holds no row"),
         ("rows.csv", "a,b\n\xff,2\n", "is not UTF-8"),
         ("rows.parquet", "PAR1", "parquet is not read here"),
+        ("rows.jsonl", '{"a": 1}\n[2]\n', "rows.jsonl:2: got list, expected a JSON object"),
+        ("rows.jsonl", '{"a": 1}\n{"a": NaN}\n', "rows.jsonl:2: got NaN, expected a finite number"),
+        ("rows.jsonl", '{"a": 1}\n{"a"\n', "rows.jsonl:2: not JSON"),
+        ("rows.jsonl", "\n", "holds no row"),
         ("bad.json", "a;b\n", "not JSON"),
         ("absent.json", "", "cannot be read"),
         ("none.json", '{"instances": []}', "none.json: holds no instance"),
@@ -113,6 +126,17 @@ def test_a_table_is_read_as_the_pipeline_file_says_that_its_deliveries_are_writt
     ]
     file.write_bytes("größe;preis;menge\ngroß;1,249.50;3\n".encode("cp1252"))
     with pytest.raises(DataError, match=r"'preis': got '1,249\.50', expected a number with the decimal mark ','"):
+        instances_of(file, takes)
+
+
+@pytest.mark.parametrize("text", ["1,2\n3,4\n", "1,yes,2\n3,no,4\n"])
+def test_a_file_without_a_line_of_names_may_lack_what_is_no_input(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text(text)
+    takes = Takes(columns=("b", "a"), written=TableWriting(header=("a", "label", "b")))
+    assert [one for _, one in instances_of(file, takes)] == [{"a": 1, "b": 2}, {"a": 3, "b": 4}]
+    file.write_text("1\n")
+    with pytest.raises(DataError, match=r"rows.csv:1: got 1 cells, expected 3"):
         instances_of(file, takes)
 
 

@@ -157,4 +157,9 @@ def test_a_program_is_compiled_and_answers_as_it_does(artifact: Path, tmp_path: 
     assert forward.ready is not None
     x = torch.randn(5, 3)
     with torch.inference_mode():
-        assert torch.allclose(forward.ready(x), program(x), atol=1e-5)
+        one_row_again = torch.randn(1, 3).expand(5, 3)
+        for rows in (x, one_row_again):
+            assert torch.allclose(forward.ready(rows), program(rows), atol=1e-5)
+        for wrong in (torch.randn(5, 4), torch.randn(5, 2), x.double()):
+            with pytest.raises((RuntimeError, AssertionError)):
+                forward.ready(wrong)

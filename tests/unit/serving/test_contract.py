@@ -129,6 +129,7 @@ def test_a_class_on_the_edge_may_fall_to_either_side() -> None:
     assert "labels" in difference({**labels, "labels": []}, labels, 1e-3)
 
 
+@pytest.mark.slow
 def test_memory_is_the_childs_own_not_what_its_parent_held() -> None:
     ballast = bytearray(800_000_000)
     ballast[::4096] = b"1" * len(ballast[::4096])

@@ -245,7 +245,8 @@ def test_a_body_that_does_not_come_is_not_waited_for() -> None:
     [
         ("localhost", True), ("LocalHost:8000", True), ("127.0.0.1:1", True), ("[::1]:80", True), ("10.1.2.3", True),
         (None, True), ("models.example.org", True), ("evil.example.org", False), ("localhost.evil.org:80", False),
-        ("127.0.0.1.nip.io", False), ("", False), ("a:b:c", False),
+        ("127.0.0.1.nip.io", False), ("", False), ("a:b:c", False), ("127.0.0.1:80.evil.org", False),
+        ("127.0.0.1:80@evil.org", False),
     ],
 )  # fmt: skip
 def test_a_page_that_had_its_name_point_here_is_not_answered(host: str | None, allowed: bool) -> None:
@@ -265,6 +266,42 @@ def test_a_form_of_a_page_is_no_request(serve: Callable[..., TestClient]) -> Non
     for kind, status in (("text/plain", 415), ("application/json; charset=utf-8", 200)):
         reply = client.post("/predict", content=b'{"instances": [[1, 1]]}', headers={"content-type": kind})
         assert reply.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "allowed"),
+    [
+        (None, "127.0.0.1:8000", True), ("http://127.0.0.1:8000", "127.0.0.1:8000", True),
+        ("https://models.example.org", "models.example.org:443", True), ("http://[::1]:80", "[::1]", True),
+        ("https://models.example.org", "10.0.0.7:8000", True), ("http://evil.example.org", "127.0.0.1:8000", False),
+        ("http://127.0.0.1:3000", "127.0.0.1:8000", False), ("http://6.6.6.6", "127.0.0.1:8000", False),
+        ("null", "127.0.0.1:8000", False), ("null", None, False), ("", "", False), ("://", "", False),
+    ],
+)  # fmt: skip
+def test_a_page_of_another_site_has_nothing_done(origin: str | None, host: str | None, allowed: bool) -> None:
+    assert AllowedHosts(["models.example.org"]).allows_page(origin, host) is allowed
+    assert AllowedHosts("*").allows_page(origin, host)
+
+
+def test_a_form_of_another_site_writes_no_row(serve: Callable[..., TestClient]) -> None:
+    client = serve(serving(fragile))
+    body, site = b'{"instances": [[1, 1]]}', {"origin": "http://evil.example.org"}
+    for kind in ("application/json", "multipart/form-data; boundary=x", ""):
+        reply = client.post("/predict", content=body, headers={**site, "content-type": kind})
+        assert (reply.status_code, reply.json()["field"]) == (403, "origin")
+    assert client.get("/health", headers=site).status_code == 200
+    own = {"origin": "http://127.0.0.1:8000", "host": "127.0.0.1:8000", "content-type": "application/json"}
+    assert client.post("/predict", content=body, headers=own).status_code == 200
+
+
+@pytest.mark.parametrize("packing", ["gzip", "br", "identity, gzip"])
+def test_a_packed_body_is_refused_by_name(serve: Callable[..., TestClient], packing: str) -> None:
+    client = serve(serving(fragile))
+    headers = {"content-type": "application/json", "content-encoding": packing}
+    reply = client.post("/predict", content=b'{"instances": [[1, 1]]}', headers=headers)
+    assert (reply.status_code, reply.json()["field"]) == (415, "content-encoding")
+    headers["content-encoding"] = "identity"
+    assert client.post("/predict", content=b'{"instances": [[1, 1]]}', headers=headers).status_code == 200
 
 
 def test_paths_and_methods_that_are_not_there_are_refused_as_all_else_is(serve: Callable[..., TestClient]) -> None:

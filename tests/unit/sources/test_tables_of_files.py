@@ -64,6 +64,7 @@ def test_bytes_that_are_not_of_the_encoding_set_their_row_or_their_file_aside() 
         assert codes(found) == [("a.csv:2", "bad_encoding")]
 
 
+@pytest.mark.slow
 def test_a_file_that_unpacks_without_end_is_refused_and_a_damaged_one_is_set_aside() -> None:
     bomb = gzip.compress(b"a,b\n" + b"1,2\n" * (17 << 20), mtime=0)
     for ask in (Delivery({"t.csv.gz": bomb}).rows, Delivery({"t.csv.gz": bomb}).examples):

@@ -16,6 +16,7 @@ from mlratchet.tasks.support.beginning import parent_of, refuse_seen_rows
 
 from .conftest import Road, program
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
 GOOD, FAIR = (1.0, 1.0, 0.0), (1.0, 0.6, 0.0)
 
 

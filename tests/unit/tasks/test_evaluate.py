@@ -78,6 +78,7 @@ def test_the_candidate_is_scored_on_every_declared_perturbation(road: Road) -> N
         assert 0.6 < right < 0.95  # the inputs that count were disturbed
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_named_versions_are_scored_now_on_the_same_rows(road: Road) -> None:
     road.version(program(FAIR))
     road.version(program(OTHER))
@@ -140,6 +141,7 @@ def test_rows_that_were_not_both_asked_have_no_parity() -> None:
         assert evaluating.largest_difference(other, ours) == float("inf")
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_version_that_cannot_be_compared_with_is_missing_with_the_reason(
     road: Road, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -154,6 +156,7 @@ def test_a_version_that_cannot_be_compared_with_is_missing_with_the_reason(
         assert words in caplog.text
 
 
+@pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize("change", [{"manifest_digest": "weaker"}, {"version": 3}])
 def test_a_registration_that_names_other_bytes_than_were_promoted_is_not_compared_with(
     road: Road, change: dict[str, Any]
@@ -163,6 +166,7 @@ def test_a_registration_that_names_other_bytes_than_were_promoted_is_not_compare
         measure(road, gate="champion", incumbent=incumbent.model_copy(update=change))
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_changed_bytes_and_a_server_that_fails_end_the_step(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
     incumbent = road.version(SecurityError("artifact file data.pt2 was changed"))
     with pytest.raises(SecurityError, match="was changed"):
@@ -176,6 +180,7 @@ def test_changed_bytes_and_a_server_that_fails_end_the_step(road: Road, monkeypa
         measure(road, incumbent=incumbent)
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_rows_that_the_champion_or_its_parent_was_trained_on_are_marked_after_another_split(road: Road) -> None:
     """The parent was trained under a third split: its rows are known to the champion too."""
     datasets, seen = {}, {}
@@ -198,6 +203,7 @@ def test_rows_that_the_champion_or_its_parent_was_trained_on_are_marked_after_an
         assert marked != set(champion.ids)
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_champions_registration_that_names_another_dataset_than_was_judged_is_refused(road: Road) -> None:
     """Else whoever writes to the bucket says which rows it has seen, and with them what is left out."""
     incumbent = road.version(program(FAIR)).model_copy(update={"dataset_id": "another"})
@@ -227,6 +233,7 @@ def test_attributions_can_be_drawn_without_a_check_and_without_a_champion(road: 
     assert any(info.key.endswith("attributions/importance.png") for info in road.artifacts.list())
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_holdout_is_counted_by_work_key(road: Road) -> None:
     first, again = measure(road), measure(road)
     assert (first.holdout_uses, again.holdout_uses) == (0, 0)

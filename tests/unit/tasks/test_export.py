@@ -111,6 +111,7 @@ def table(world: World, tmp_path: Path) -> Exported:
     return Exported(world, workload, Inputs({"x": x}), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_program_elsewhere_answers_as_the_server(table: Exported, tmp_path: Path) -> None:
     told = export_version(table.adapters, "digits", 9, to="pt2", out=tmp_path / "it.pt2")
     expected = [one["probabilities"] for one in table.predictor.predict(table.rows)]
@@ -141,6 +142,7 @@ def test_weights_elsewhere_are_those_of_the_version(table: Exported, tmp_path: P
         assert torch.equal(fresh.eval()(x), table.module(x))
 
 
+@pytest.mark.slow
 def test_what_prepares_examples_lies_beside(world: World, tmp_path: Path) -> None:
     ref = WorkloadRef(use="mlratchet.models.workloads.fields:SchemaWorkload", parameters={"schema": SCHEMA})
     ref = fitted_to_made_up(SchemaWorkload(schema=SCHEMA), ref)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mlratchet.models.data.first_columns import FirstColumns, publish_first_columns
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.fault_points import InjectedFault, arm, disarm
 from mlratchet.models.identity.canonical import digest_bytes
@@ -14,7 +15,7 @@ from mlratchet.models.identity.erasures import erased_objects, erasures_of
 from mlratchet.models.inference_log.reading import read_log
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.pipeline.loading import parse_pipeline
-from mlratchet.tasks.actions.forget import person_fields
+from mlratchet.tasks.actions.forget import hashed_fields, marks_of, numbers_among, person_fields
 from mlratchet.tasks.support.recorded_requests import requests_of
 
 from tests.unit.audit.conftest import World
@@ -85,6 +86,20 @@ def test_an_audit_says_erased_and_not_changed(shop: Shop) -> None:
     assert any(gone in problem for problem in shop.world.audit(replay=True).problems), "without a record it was removed"
 
 
+def test_what_was_erased_excuses_nothing_else(shop: Shop) -> None:
+    """A bucket writer knows the names of what was erased, and says them where he likes."""
+    shop.forget()
+    rows = next(iter(one for one in erased_objects(shop.store) if one.startswith("store/rows/")))
+    forged = f"ledger/digits/99999999.json is away, see {rows}"
+    shop.world.store.put(forged, b"{}")
+    assert any("ledger/digits/99999999.json" in problem for problem in shop.world.audit().problems)
+    shop.world.store.delete(forged)
+    shop.world.store.put(rows.removeprefix("store/"), b"planted where they were")
+    assert any(rows in problem for problem in shop.world.audit(replay=True).problems)
+    shop.world.store.delete(rows.removeprefix("store/"))
+    assert shop.world.audit(replay=True).passed
+
+
 def test_requests_that_were_erased_are_asked_of_nobody(shop: Shop) -> None:
     shop.forget()
     assert requests_of(shop.store, shop.world.ledger.entries("digits"), 1) == []
@@ -117,6 +132,23 @@ def test_what_the_champion_needs_stays_until_another_serves(
     assert shop.forget().waits_for is None
     assert shop.holding() == []
     assert shop.world.audit(replay=True).problems == []
+
+
+def test_a_number_is_read_with_the_mark_that_its_column_has_and_hashed_fields_are_told(shop: Shop) -> None:
+    numbers = FILE.replace("price: {kind: number}", "price: {kind: number}\n    card: {kind: number, decimal: '.'}")
+    spec = parse_pipeline(
+        numbers.replace("serving: {", "serving: {log: {fields: [price], others: hash}, "), where="digits.yaml"
+    )
+    told = FirstColumns(
+        pipeline="digits", columns=("price", "card"), snapshot_id="s", at_s=1.0,
+        number_marks={"price": ",", "card": ","},
+    )  # fmt: skip
+    publish_first_columns(shop.world.store, told, shop.world.keys.signer(), shop.world.keys.trusted())
+    assert marks_of(shop.store, shop.world.keys, spec) == {"price": ",", "card": "."}
+    assert numbers_among(("card", "order"), spec, {"card": "."}) == {"card": "."}
+    assert hashed_fields(spec, ("card", "price", "order")) == [
+        "log/digits: holds card as a keyed hash alone: rows are found by x-client-key, not by card"
+    ]
 
 
 def test_a_key_of_two_entities_has_to_be_said_of_which() -> None:

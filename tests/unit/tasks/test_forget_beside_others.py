@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from mlratchet.infra.inference_log.spool import LogSpool
-from mlratchet.infra.machine.scratch import lease_of
+from mlratchet.infra.machine.scratch import is_gone, lease_of
 from mlratchet.infra.storage.memory import MemoryStore, VersionedMemoryStore
 from mlratchet.models.data.raw_objects import raw_objects
 from mlratchet.models.data.snapshot import take_snapshot
-from mlratchet.models.garbage.lock import RUNNING
+from mlratchet.models.garbage.lock import RUNNING, wait_for_collector
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.identity.erasures import erasures_of
 from mlratchet.models.identity.lease import HeldError, LeaseKeeper
@@ -24,6 +24,7 @@ from mlratchet.models.inference_log.chain import FileFacts
 from mlratchet.models.inference_log.rewriting import Rewriter
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.monitoring.finding import publish_finding
+from mlratchet.models.ports.storage import StorageError
 
 from tests.unit.monitoring.findings import finding
 from tests.unit.tasks.forgetting import CLEAN, DELIVERY, OTHER, PERSON, Shop
@@ -132,6 +133,16 @@ def test_pinned_versions_lead_to_what_was_made_of_them_and_are_told(classified: 
     assert shop.forget().left == ()
 
 
+def test_a_bucket_that_does_not_say_whether_it_keeps_versions_is_told(classified: Rows, tmp_path: Path) -> None:
+    class Silent(VersionedMemoryStore):
+        def keeps_versions(self) -> bool:
+            raise StorageError("look at raw: AccessDenied")
+
+    shop = served_without(Shop(classified, tmp_path, raw=Silent("raw")))
+    assert [line.split(":")[0] for line in shop.forget().left] == ["raw"]
+    assert shop.raw.get(DELIVERED) == CLEAN
+
+
 def test_what_the_champion_needs_waits_also_once_the_pinned_version_is_gone(classified: Rows, tmp_path: Path) -> None:
     raw = VersionedMemoryStore("raw")
     shop = Shop(classified, tmp_path, raw=raw, pin=True)
@@ -220,6 +231,14 @@ def test_a_run_that_is_under_way_is_told_and_nobody_erases_beside_another(shop: 
     assert list(shop.world.store.list(RUNNING)) == []
 
 
+class WaitsError(Exception):
+    """What a run does that begins meanwhile."""
+
+
+def waits(_seconds: float) -> None:
+    raise WaitsError
+
+
 def breakable(classified: Rows, tmp_path: Path) -> Shop:
     shop = Shop(classified, tmp_path, raw=Breakable("raw"), store=Breakable("store"))
     return served_without(shop)
@@ -232,6 +251,8 @@ def test_what_a_monitor_and_a_compaction_write_meanwhile_is_told_or_taken_in(cla
     def meanwhile(key: str) -> None:
         if key.startswith("log/digits/rewrites/"):
             store.before = lambda _key: None
+            with pytest.raises(WaitsError):  # a run that begins now
+                wait_for_collector(store, is_gone=is_gone, pause=waits)
             publish_finding(shop.store, finding(number=9, words=f"seen: {PERSON}"))
             shop.log.write([{"received_s": 9.0, "client_key": OTHER}])
             Rewriter(store, shop.world.keys, "digits", "answers", now_s=1e9).compact()

@@ -55,6 +55,7 @@ def verdict(found: Evaluation, *checks: str, classes: tuple[str, ...] = ("no", "
     return result.checks[0]
 
 
+@pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize(("columns", "classes"), [((0, 1, 2), (1, 0)), ((2, 0, 1), (0, 1)), ((1, 2, 0), (1, 0))])
 def test_another_order_of_classes_and_columns_changes_no_number(
     road: Road, columns: tuple[int, ...], classes: tuple[int, ...]
@@ -137,6 +138,7 @@ def test_a_renamed_label_is_a_class_removed_and_one_added(road: Road) -> None:
     assert "only 'no' in common" in one.missing["champion"]
 
 
+@pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize(
     ("signature", "words"),
     [
@@ -165,6 +167,7 @@ def test_what_cannot_be_joined_is_inconclusive_and_says_what_differs(
     assert re.search(words, result.reason)
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_column_that_the_candidate_does_not_take_is_read_from_the_same_raw_rows(road: Road) -> None:
     champion = road.version(lambda x: program(GOOD)(torch.cat([x[:, 1:], x[:, :1]], dim=1)), signature=layout("cab"))
     run = road.run(PAIRED, gate="champion", parameters='{columns: [b, a], classes: ["no", "yes"]}')
@@ -181,6 +184,7 @@ def test_a_column_that_the_candidate_does_not_take_is_read_from_the_same_raw_row
     assert verdict(found).verdict == "pass"
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_rows_whose_own_column_the_champion_cannot_read_are_left_out_counted_and_named(road: Road) -> None:
     champion = road.version(lambda x: program(GOOD)(torch.cat([x[:, 1:], x[:, :1]], dim=1)), signature=layout("cab"))
     run = road.run(PAIRED, gate="champion", parameters='{columns: [a, b], classes: ["no", "yes"]}')
@@ -211,6 +215,7 @@ class Stubborn(TableClassifier):
         super().__init__(columns=["a", "b", "d"], classes=classes)
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_workload_that_reads_its_own_columns_whatever_it_is_asked_for_compares_with_nobody_who_takes_others(
     road: Road,
 ) -> None:

@@ -86,6 +86,7 @@ def judged(road: Road, rows: list[dict[str, str]], order: list[int], files: int,
     return result.verdict, checks, {name: (m.value, m.n) for name, m in quality.measures.items()}
 
 
+@pytest.mark.slow
 @settings(max_examples=4, deadline=None, phases=(Phase.generate,), suppress_health_check=list(HealthCheck))
 @given(
     seed=st.integers(0, 1000),

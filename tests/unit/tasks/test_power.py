@@ -35,6 +35,7 @@ def with_test_rows(road: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return road.run().adapters
 
 
+@pytest.mark.slow
 def test_a_champions_stored_rows_say_what_would_be_found(
     road: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -30,6 +30,7 @@ from mlratchet.tasks.support.seen_rows import seen_rows
 
 from .conftest import Road, program
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
 GOOD = (1.0, 1.0, 0.0)
 NAMES = ("no", "yes")
 

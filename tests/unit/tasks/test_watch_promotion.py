@@ -126,6 +126,7 @@ def test_a_promotion_that_came_since_is_not_undone(live: Live, monkeypatch: pyte
     assert live.world.ledger.head("digits").version == 4  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 def test_ways_back_by_chance_are_as_rare_as_declared_however_often_one_looks() -> None:
     rng = np.random.default_rng(5)
     config = ProbationConfig(loss=0.02, errors=None, confidence=0.9)

@@ -77,6 +77,7 @@ def expected(x: Inputs) -> Any:
     return outputs_of(asked_by_name(module(), Readers().tensors()), x, 512)
 
 
+@pytest.mark.slow
 def test_what_children_do_with_it_is_what_is_done_here(shop: Path, rows: Split) -> None:
     here = expected(rows.x)
     np.testing.assert_array_equal(away().outputs(rows.x, batch_rows=512), here)

@@ -92,6 +92,26 @@ def test_machine_code_is_asked_only_with_shapes_that_the_program_has_taken(named
     assert asked == [2, 5]
 
 
+def test_machine_code_is_given_tensors_that_lie_as_it_was_compiled_for() -> None:
+    """It walks over memory by the strides of its example: rows that are one row again would be read past its end."""
+    program, lay = checked_once(program_model(export_program(Plain(), torch.rand(3, 3), ONE))), []
+
+    def machine_code(x: torch.Tensor) -> torch.Tensor:
+        lay.append((x.stride(), x.untyped_storage().nbytes()))
+        return x.sum(1)
+
+    compiled = compiled_of(machine_code, program)
+    compiled(torch.rand(2, 3))
+    for odd in (
+        torch.rand(1, 3).expand(2, 3),
+        torch.rand(3, 2).T,
+        torch.rand(2, 6)[:, ::2],
+        torch.rand(3).expand(2, 3),
+    ):
+        assert torch.equal(compiled(odd), odd.sum(1))
+    assert lay == [((3, 1), 24)] * 4
+
+
 def test_machine_code_without_a_program_that_holds_shapes_is_refused() -> None:
     with pytest.raises(TypeError, match="needs the exported program"):
         compiled_of(lambda x: x, Plain())

@@ -62,6 +62,7 @@ def weights_of_two(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         return trained_by_two(tmp_path_factory.mktemp("two"), store, cases)
 
 
+@pytest.mark.slow
 @pytest.mark.distributed
 @pytest.mark.parametrize("number", range(len(BY_TWO)), ids=[f"{use}-{changes}" for use, changes in BY_TWO])
 def test_two_ranks(train: Train, weights_of_two: list[str], number: int) -> None:

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 from mlratchet.infra.storage.memory import MemoryStore
+from mlratchet.infra.tracking import spool as spooling
 from mlratchet.infra.tracking.memory import MemoryTracker
 from mlratchet.infra.tracking.spool import MetricSpool, read_points, replay_spools
 from mlratchet.models.errors import InfrastructureError
+
+from tests.conftest import wait_for
 
 
 class Unreliable(MemoryTracker):
@@ -56,6 +59,24 @@ def test_an_outage_is_waited_out(tracker: Unreliable, run: str, tmp_path: Path) 
     tracker.up.set()
     assert spool.close(30) == 0
     assert tracker.logged_steps(run, "loss") == {1}
+
+
+@pytest.mark.parametrize("up", [True, False], ids=["what is sent", "an outage that ends"])
+def test_who_closes_waits_for_no_pause(
+    tracker: Unreliable, run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, up: bool
+) -> None:
+    monkeypatch.setattr(spooling, "PAUSE_S", 3600.0)
+    monkeypatch.setattr(spooling, "AGAIN_S", 3600.0)
+    if up:
+        tracker.up.set()
+    before = {*threading.enumerate()}
+    spool = MetricSpool(tracker, run, tmp_path)
+    spool.add([("loss", 1.0, 1, 10.0)])
+    wait_for("a first try", lambda: tracker.refused.is_set() or not spool.waiting_steps("loss"))
+    tracker.up.set()
+    assert spool.close(30) == 0
+    assert tracker.logged_steps(run, "loss") == {1}
+    assert {*threading.enumerate()} <= before
 
 
 def test_what_an_outage_outlasts_is_replayed_by_reconcile(tracker: Unreliable, run: str, tmp_path: Path) -> None:

@@ -170,6 +170,7 @@ def peak(tmp_path: Path, count: int) -> tuple[int, int, int]:
     return rows, training, scoring
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="no /proc")
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     few, more = peak(tmp_path, 8_000), peak(tmp_path, 48_000)  # 8 and 49 MB

@@ -185,7 +185,7 @@ def test_fewer_rows_than_processes_is_a_data_error(store: MemoryStore, dataset: 
         {"class_weights": "balanced", "label_smoothing": 0.1},
         {"precision": "bf16"},
         {"early_stopping": {"patience_epochs": 3}},
-        {"loader_workers": 1, "epochs": 2},
+        pytest.param({"loader_workers": 1, "epochs": 2}, marks=pytest.mark.slow),
     ],
     ids=lambda changes: "-".join(changes),
 )

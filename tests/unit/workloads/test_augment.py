@@ -111,7 +111,7 @@ def test_a_step_draws_the_same_after_a_resume_and_changes_pictures_and_sounds_al
         for one, order in ((parameters, (0, 1, 2)), (parameters, (2, 0, 1)), (plain, (0, 1, 2)))
     )
     for step, at in ((0, 1), (1, 2), (2, 0)):
-        for (mine, y), (again, y_again), (untouched, _) in zip(
+        for (mine, y, _), (again, y_again, _), (untouched, *_) in zip(
             steps[step][1], resumed[at][1], as_they_are[step][1], strict=True
         ):
             assert isinstance(mine, dict)

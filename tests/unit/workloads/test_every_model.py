@@ -59,6 +59,7 @@ def offered(name: str) -> WorkloadRef:
     return WorkloadRef(use=USE, parameters={**small, **parameters})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_learns_resumes_with_the_same_bits_and_is_exported(name: str) -> None:
     """By what does it in a run: the loop of a rank in exact mode, its checkpoints, and the export of the artifact,
