@@ -102,7 +102,7 @@ def test_what_the_runbook_asks(shell: Shell, second: Any) -> None:
     ]
     assert len(lines) > 11
     said = run_all(shell, lines)
-    assert "version 2" in said["ratchet champion digits"]
+    assert "(generation " in said["ratchet champion digits"]
     assert "digits" in said["ratchet ls"]
 
 

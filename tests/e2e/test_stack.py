@@ -38,7 +38,7 @@ def test_credentials_are_for_the_owner_alone_and_listeners_on_loopback(stack: St
     assert {c.laddr.ip for c in listening} <= {"127.0.0.1", "::1"}
 
 
-@pytest.mark.parametrize("service", ["seaweedfs", "worker", "warm"])  # the others: faults/test_restarts.py
+@pytest.mark.parametrize("service", ["seaweedfs", "mlflow", "prefect", "worker", "warm"])
 def test_a_service_that_is_killed_comes_back_with_its_data(stack: Stack, service: str) -> None:
     stack.adapters.raw.put("kept/across-kills", b"data")
     pid = stack.services()[service].pid
