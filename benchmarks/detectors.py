@@ -39,6 +39,7 @@ Array = np.ndarray[Any, Any]
 RESULTS = Path(__file__).parent / "results" / "detectors.jsonl"
 RATE = 1.0
 NULL_OURS, NULL_PEERS, WINDOWS, RUNS, MOST, YEARS = 32, 600, 4, 9, 40, 2
+FEW, MORE_WINDOWS = 1_000, 16  # of windows with fewer rows more are drawn: each is of another strength
 TAIL = 0.05
 PEER_WINDOWS = 20  # with a change
 ASKED = 1  # windows of each case that Evidently itself is asked about
@@ -134,7 +135,7 @@ def measure_ours(setup: Setup, variants: Sequence[str], sink: Sink) -> None:
               "false_alarms_per_year": round((sum(led.values()) - right) / YEARS, 3),
               "of_untrue_promises_per_year": round(right / YEARS, 3), "untrue": sorted(untrue)})  # fmt: skip
     for change, size in setup.cases:
-        said = setup.said(chosen, setup.windows(WINDOWS, change, size))
+        said = setup.said(chosen, setup.windows(WINDOWS if setup.n >= FEW else MORE_WINDOWS, change, size))
         for name, (effect, kinds) in chosen.items():
             found = [setup.ours[effect].windows_until(said[effect], MOST, rng, **kinds) for _ in range(RUNS)]
             middle = sorted(found, key=lambda one: one[0])[len(found) // 2]

@@ -21,10 +21,10 @@ def detectors() -> list[str]:
         "promised too much by chance, the alarm is right, and is counted behind the +. The other rules are shown with",
         "their defaults and with the threshold that one in a year (8,766) of windows without a change of the same",
         "world exceeds, from 600 of them. Rows: the median until the alarm, from the first window with the change on;",
-        "of ours 9 runs over 4 windows, at most 40 of them; of the others by the share of 20 windows in which they",
-        "sound. What each change is stands in `benchmarks/detectors_worlds.py`; *natural* is what the data does by",
-        "itself: second voices, the last quarter of the ratings of seven months (*ratings*) and of 21 years",
-        "(*years*). Bold: no other at one alarm a year is sooner.",
+        "of ours 9 runs, each until 40 windows, drawn from 4 of 1,000 rows or 16 of 100; of the others by the share",
+        "of 20 windows in which they sound. What each change is stands in `benchmarks/detectors_worlds.py`; *natural*",
+        "is what the data does by itself: second voices, the last quarter of the ratings of seven months (*ratings*)",
+        "and of 21 years (*years*). Bold: no other at one alarm a year is sooner.",
     ]
     for world, n in dict.fromkeys((row["world"], row["n"]) for row in rows):
         lines += _detectors_of([row for row in rows if (row["world"], row["n"]) == (world, n)], f"{world}, {n:,}")
