@@ -11,7 +11,7 @@ from itertools import combinations, islice
 
 from mlratchet.models.sources.csv import SUFFIXES, CsvOptions
 from mlratchet.models.sources.delimited import UnreadableTableError
-from mlratchet.models.sources.headless import Beginning, beginning_of, lines_in
+from mlratchet.models.sources.headless import FirstLines, beginning_of, lines_in
 from mlratchet.models.sources.ranged import Open
 from mlratchet.models.sources.record import RawObject
 from mlratchet.models.sources.text_encoding import as_utf8
@@ -52,7 +52,7 @@ def names_above(item: RawObject, open_object: Open, options: CsvOptions, needed:
         return header  # whoever reads it says it
 
 
-def _names_itself(begun: Beginning, header: Sequence[str]) -> bool:
+def _names_itself(begun: FirstLines, header: Sequence[str]) -> bool:
     """Whether its first line is names of columns, each once, rather than a row."""
     first = begun.rows[0] if begun.rows else []
     return bool(first) and len(set(first)) == len(first) and set(header).issuperset(first)
@@ -62,7 +62,7 @@ def _without(header: Sequence[str], left_out: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in header if name not in left_out)
 
 
-def _several(begun: Beginning, header: Sequence[str], readings: Sequence[Sequence[str]], count: int) -> str:
+def _several(begun: FirstLines, header: Sequence[str], readings: Sequence[Sequence[str]], count: int) -> str:
     told = "; ".join(
         f"without {' and '.join(map(repr, left_out))} they are {', '.join(_without(header, left_out))}"
         for left_out in readings

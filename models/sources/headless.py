@@ -43,7 +43,7 @@ class _Below(io.RawIOBase):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Beginning:
+class FirstLines:
     """What the first bytes of a file (UTF-8) tell of it."""
 
     data: bytes
@@ -56,13 +56,13 @@ class Beginning:
         return Counter(map(len, self.rows)).most_common(1)[0][0] if self.rows else 0
 
 
-def beginning_of(source: BinaryIO, key: str, dialect: Dialect) -> Beginning:
+def beginning_of(source: BinaryIO, key: str, dialect: Dialect) -> FirstLines:
     """Read as much as tells delimiter and cells. Raises ``DataError`` where two delimiters do."""
     data = source.read(FIRST_BYTES)
     text = decode_text(data[: data.rfind(b"\n") + 1] or data, key)
     lines = list(io.StringIO(text, newline=""))
     dialect = replace(dialect, delimiter=dialect.delimiter or find_delimiter(lines, key))
-    return Beginning(data=data, dialect=dialect, rows=_first_rows(lines, dialect))
+    return FirstLines(data=data, dialect=dialect, rows=_first_rows(lines, dialect))
 
 
 def below_its_header(
@@ -87,7 +87,7 @@ def below_its_header(
     return cast(BinaryIO, io.BufferedReader(below, 1 << 20)), begun.dialect
 
 
-def lines_in(begun: Beginning, source: BinaryIO) -> int:
+def lines_in(begun: FirstLines, source: BinaryIO) -> int:
     """Of a whole file that is refused, behind whose beginning `source` stands: as many rows as it seems to hold."""
     ends, returns, last = begun.data.count(b"\n"), begun.data.count(b"\r"), begun.data[-1:]
     with suppress(UnreadableObjectError):  # it is refused already
