@@ -52,8 +52,9 @@ class Erasure(ChainedEntry):
     objects: tuple[ErasedObject, ...] = Field(strict=False)
     versions: tuple[int, ...] = Field(default=(), strict=False)
     """That were trained on what was erased: they cannot be made again."""
-    waiting: tuple[ErasedObject, ...] = Field(default=(), strict=False)
-    """What the champion of then cannot be replaced without: it goes once another serves."""
+    waiting: tuple[ErasedObject | str, ...] = Field(default=(), strict=False)
+    """What the champion of then cannot be replaced without: it goes once another serves. Older records name the place
+    alone, `bucket/key`: whatever lies there."""
     shared: tuple[ErasedObject, ...] = Field(default=(), strict=False, exclude_if=lambda value: not value)
     """What another pipeline needs: this one has let go of it, and it goes with the demand of the last."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from mlratchet.infra.inference_log.spool import waiting_files
 from mlratchet.models.data.first_columns import find_first_columns
 from mlratchet.models.erasure.deliveries import TableReading
-from mlratchet.models.erasure.parts import ErasureBuckets, ErasureDemand, KnownBefore, Touch
+from mlratchet.models.erasure.parts import ANY, ErasureBuckets, ErasureDemand, KnownBefore, Touch
 from mlratchet.models.erasure.plan import MOST_BYTES, Planner
 from mlratchet.models.erasure.traces import Traces
 from mlratchet.models.erasure.whose import Wanted
@@ -218,7 +218,9 @@ def known_of(pipeline: str, erasures: Iterable[Erasure]) -> KnownBefore:
             continue
         versions |= set(one.versions)
         for gone in (*one.waiting, *one.shared, *(each for each in one.objects if not each.after)):
-            if gone.key:
+            if isinstance(gone, str):
+                pending.setdefault(gone, set()).add(ANY)
+            elif gone.key:
                 pending.setdefault(gone.place, set()).add(gone.before)
     return KnownBefore(registrations=(), champion=None, pending=pending, versions=versions, released=released)
 
