@@ -213,8 +213,8 @@ def known_of(pipeline: str, erasures: Iterable[Erasure]) -> KnownBefore:
     released: dict[tuple[str, str], float] = {}
     for one in erasures:
         if one.name != pipeline:
-            for gone in one.shared:
-                released[one.name, gone.place] = max(one.at_s, released.get((one.name, gone.place), one.at_s))
+            for free in one.shared:
+                released[one.name, free.place] = max(one.at_s, released.get((one.name, free.place), one.at_s))
             continue
         versions |= set(one.versions)
         for gone in (*one.waiting, *one.shared, *(each for each in one.objects if not each.after)):
@@ -304,12 +304,13 @@ def copies_here(home: Path, touches: Iterable[Touch], traces: Traces) -> Iterabl
 
 def tidy_logs(store: ObjectStore, keys: Keys, *, now_s: float | None = None) -> Mapping[str, tuple[int, int]]:
     """Let go what is older than each pipeline keeps it, and put the files of days that are over together: pipeline ->
-    rows that went, files less."""
+    rows that went, files less. Raises ``HeldError`` where somebody erases a person or collects garbage."""
     now = now_s if now_s is not None else time.time()
     found: dict[str, tuple[int, int]] = {}
-    for pipeline, revision in sorted(deployed_revisions(store).items()):
-        before_s = now - load_pipeline(store, revision).serving.log.retention_days * DAY_S
-        rewriters = [Rewriter(store, keys, pipeline, holds, now_s=now) for holds in BOTH]
-        rows = sum(beside_others(partial(one.expire, before_s)) for one in rewriters)
-        found[pipeline] = rows, sum(beside_others(one.compact) for one in rewriters)
+    with erasing_alone(store, "gc"):
+        for pipeline, revision in sorted(deployed_revisions(store).items()):
+            before_s = now - load_pipeline(store, revision).serving.log.retention_days * DAY_S
+            rewriters = [Rewriter(store, keys, pipeline, holds, now_s=now) for holds in BOTH]
+            rows = sum(beside_others(partial(one.expire, before_s)) for one in rewriters)
+            found[pipeline] = rows, sum(beside_others(one.compact) for one in rewriters)
     return found
