@@ -120,14 +120,16 @@ def said_by(key: str, data: bytes) -> str:
 
 
 def erased_records(store: ObjectStore) -> frozenset[tuple[str, str]]:
-    """(key, SHA-256 hex of what it said) of every signed record that was erased on demand, by a `RecordStore`. None
-    where our records of it are not whole: what is gone counts as removed then."""
+    """(key, SHA-256 hex of what it said) of every signed record that was erased on demand, by a `RecordStore`; the
+    digest is empty where an older record of the erasure did not tell it. None where our records of it are not whole:
+    what is gone counts as removed then."""
     try:
         erased = all_erasures(store)
     except SecurityError as error:
         logger.warning("%s", error)
         return frozenset()
-    return frozenset((one.key, one.said) for record in erased for one in record.objects if one.said and not one.after)
+    gone = (one for record in erased for one in record.objects if one.key and not one.after)
+    return frozenset((one.key, one.said) for one in gone if one.said or kind_of(one.key) is not None)
 
 
 def all_erasures(store: ObjectStore) -> list[Erasure]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
+from mlratchet.models.audit.ends import chain_ends, cut_ends
 from mlratchet.models.erasure.parts import KnownBefore
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
 from mlratchet.models.identity.erasures import ErasedObject, erased_objects, erasures_of, publish_erasure
@@ -51,3 +51,29 @@ def test_what_waited_goes_by_its_place_whatever_lies_there_and_another_by_its_by
     assert known.is_pending("store/rows/x", "b" * 64)
     assert not known.is_pending("store/rows/x", "c" * 64)
     assert not known.is_pending("store/rows/y", "b" * 64)
+
+
+def test_windows_that_were_erased_then_are_erased_and_not_removed_and_monitoring_goes_on_after_them() -> None:
+    site = watched()
+    before = newest_window(site.store, "shop")
+    erase_as_before(site, 2, 3)
+    assert newest_window(site.store, "shop") == before
+    assert problems_of(site) == []
+    site.serve(Traffic(4))
+    assert [one.record.number for one in site.look()] == [5]
+    assert problems_of(site) == []
+    held = windows_of(site.store, "shop")
+    assert gaps_in(held, erased_windows(site.store, "shop")) == ()
+    site.raw.delete(window_key("shop", 1))
+    assert "windows 1 to 3 are missing" in problems_of(site)[0], "the first was not erased"
+
+
+def test_a_window_that_was_the_newest_at_an_audit_and_was_erased_then_is_not_missed() -> None:
+    site = watched()
+    trusted = site.log.keys.trusted()
+    newest = {key: said for key, said in chain_ends(site.raw, trusted, "shop").items() if key.startswith("windows/")}
+    assert list(newest) == [window_key("shop", 4)]
+    erase_as_before(site, 4)
+    assert cut_ends(site.raw, trusted, "shop", newest) == []
+    site.raw.put(window_key("shop", 4), b'{"planted":1}')
+    assert len(cut_ends(site.raw, trusted, "shop", newest)) == 1
