@@ -79,7 +79,9 @@ class Planner:
         listings = self._listings({one.id for one in everyones if any(item.sha256 in gone for item in one.objects)})
         planned = {one.key for one in derived}
         plan.touches = [*derived, *(one for one in listings if one.key not in planned), *copies, *raw]
-        plan.left += list(Batches(self._store, self._buckets.open_bucket, asked.pipeline, MOST_BYTES).holding(traces))
+        plan.left += list(
+            Batches(self._buckets.store, self._buckets.open_bucket, asked.pipeline, MOST_BYTES).holding(traces)
+        )
         plan.left += self._kept_versions()
         if self._known.champion is not None and plan.waiting:
             plan.waits_for = self._known.champion.version

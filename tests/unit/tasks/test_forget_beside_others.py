@@ -243,6 +243,14 @@ def test_logs_are_tidied_by_nobody_beside_an_erasure(shop: Shop) -> None:
     assert list(shop.world.store.list(RUNNING)) == []
 
 
+@pytest.mark.parametrize("planted", [b"rubbish", b"[]", b"[" * 100_000, b'{"pipeline":"digits"}', b'{"pipeline":3}'])
+def test_a_manifest_of_a_batch_that_is_not_ours_is_told_and_ends_nothing(shop: Shop, planted: bytes) -> None:
+    shop.world.store.put("scores/x/manifest.json", planted)
+    found = shop.forget()
+    assert any(line.startswith("store/scores/x/manifest.json: ") for line in found.left), found.left
+    assert shop.raw.get("shop/2026-11-01.csv") == CLEAN
+
+
 class WaitsError(Exception):
     """What a run does that begins meanwhile."""
 
