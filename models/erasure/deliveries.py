@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple, cast
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from mlratchet.models.erasure.whose import Wanted, word_of
+from mlratchet.models.erasure.whose import Wanted, plain_column, word_of
 from mlratchet.models.errors import DataError, SecurityError
 from mlratchet.models.sources import csv as csv_format
 from mlratchet.models.sources import decoding, parquet, ratings, sounds
@@ -259,7 +259,7 @@ def _of_parquet(data: bytes, wanted: Wanted) -> Parted | None:
         return None
     others = {
         str(value)
-        for column in kept.columns
+        for column in map(plain_column, kept.columns)
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
         for value in column.unique().to_pylist()
     }
