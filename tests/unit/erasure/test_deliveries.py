@@ -238,3 +238,19 @@ def test_a_word_in_a_packed_column_of_those_who_stay_is_not_theirs_alone() -> No
     found = part("t.parquet", sink.getvalue(), WANTED)
     assert found is not None
     assert "a common sentence" in found.others
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"customer": "K-4711", "n": ' + "9" * 5000 + "}",
+        '{"customer": "K-4711",',
+        '[{"customer": "K-4711"}]',
+        "[" * 100_000 + '"K-4711"',
+    ],
+)
+def test_a_line_of_json_that_is_no_record_and_holds_the_key_is_said(line: str) -> None:
+    data = f'{{"customer": "K-1"}}\n{line}\n'.encode()
+    with pytest.raises(CannotPartError, match="do it by hand"):
+        part("t.jsonl", data, WANTED)
+    assert part("t.jsonl", data.replace(b"K-4711", b"K-2"), WANTED) is None
