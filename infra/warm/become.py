@@ -16,7 +16,7 @@ from pathlib import Path
 from mlratchet.infra.machine.lifetime import die_with_parent
 from mlratchet.infra.project_path import project_folders
 from mlratchet.infra.settings import replace_environment
-from mlratchet.infra.warm.protocol import Request
+from mlratchet.infra.warm.protocol import PASSED_ON, Request
 from mlratchet.infra.warm.resident import remember_fork
 from mlratchet.infra.warm.server import Fork
 from mlratchet.infra.warm.show import show_command, show_environment
@@ -39,7 +39,7 @@ def become(fork: Fork, *, server: int) -> None:
     die_with_parent()
     if os.getppid() != server:  # it died before the kernel was asked
         os._exit(1)
-    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for signum in PASSED_ON:
         signal.signal(signum, signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL)
     for number, descriptor in enumerate(fork.descriptors):
         os.dup2(descriptor, number)
@@ -54,6 +54,7 @@ def become(fork: Fork, *, server: int) -> None:
     sys.stdout.reconfigure(line_buffering=sys.stdout.isatty())  # type: ignore[union-attr]  # it is a file
     sys.argv = [request.module, *request.arguments]
     warnings.filterwarnings("ignore", message=".*found in sys.modules.*", category=RuntimeWarning, module="runpy")
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
     runpy.run_module(request.module, run_name="__main__", alter_sys=True)
 
 

@@ -14,11 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from mlratchet.infra.warm.protocol import Request, connect, receive, send_request
+from mlratchet.infra.warm.protocol import PASSED_ON, Request, connect, receive, send_request
 
 ENGINE = "mlratchet.flows.runs.engine"
 RUN_ID = "PREFECT__FLOW_RUN_ID"  # in the environment of a run's process
-PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class ForkLostError(Exception):

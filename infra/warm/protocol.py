@@ -9,6 +9,7 @@ import array
 import contextlib
 import json
 import os
+import signal
 import socket
 import struct
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from typing import Any
 
 MOST_BYTES = 180_000  # of a request: below Linux's default for a socket's buffer
 BACKLOG = 16
+PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # to a fork, from whoever asked for it
 
 
 @dataclass(frozen=True, kw_only=True)

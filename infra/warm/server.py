@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mlratchet.infra.warm.protocol import Request, may_ask, receive_request, send
+from mlratchet.infra.warm.protocol import PASSED_ON, Request, may_ask, receive_request, send
 
 RECEIVE_S = 5.0  # for the packet of somebody who has connected
 
@@ -115,10 +115,13 @@ class Server:
         return None
 
     def _fork(self, request: Request, connection: socket.socket) -> bool:
-        """Whether this is the fork."""
+        """Whether this is the fork. There signals wait until it has become what it is to be: one that is passed on at
+        once would be lost on what this process does with it."""
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
         try:
             pid = os.fork()
         except OSError as error:  # the forks that there are go on
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             send(connection, refused=str(error))
             connection.close()
             return False
@@ -126,6 +129,7 @@ class Server:
             self._forget()
             connection.close()
             return True
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         self._follow(pid, request, connection)
         return False
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from mlratchet.models.drafting.text_tables import HEADLESS, Sample, Written, delimited, first_bytes
+from mlratchet.models.drafting.text_tables import HEADLESS, DraftSample, Written, delimited, first_bytes
 from mlratchet.models.errors import DataError
 from mlratchet.models.schema.notation import WHERE
 from mlratchet.models.sources.base import Format
@@ -116,9 +116,9 @@ def _is(file: Path, kind: Kind) -> bool:
     return name.endswith(ENDINGS[kind]) or (kind == "table" and file.name == HEADLESS)
 
 
-def _sample(kind: Kind, files: list[Path], labels: Mapping[Path, str], written: Written) -> Sample:
+def _sample(kind: Kind, files: list[Path], labels: Mapping[Path, str], written: Written) -> DraftSample:
     """`labels`: of every file, where its place says them; then rows of all files are looked at."""
-    readers: dict[str, Callable[[Path], Sample]] = {
+    readers: dict[str, Callable[[Path], DraftSample]] = {
         "table": partial(delimited, written=written), "parquet": _parquet, "jsonl": _jsonl, "letters": _fasta,
     }  # fmt: skip
     read = readers[kind]
@@ -144,32 +144,32 @@ def _sample(kind: Kind, files: list[Path], labels: Mapping[Path, str], written: 
                 f"{file}: has other columns than {files[0]}: {', '.join(strange[:5])}; name files of one kind"
             )
     joined = pa.concat_tables([table.select(first) for table in tables], promote_options="permissive")
-    return Sample(table=joined, whole=whole, unreadable=tuple(unreadable))
+    return DraftSample(table=joined, whole=whole, unreadable=tuple(unreadable))
 
 
-def _parquet(file: Path) -> Sample:
+def _parquet(file: Path) -> DraftSample:
     try:
         source = pq.ParquetFile(file)
         batch = next(source.iter_batches(batch_size=SAMPLE_ROWS), None)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{file}: not readable as Parquet: {error}") from error
     table = pa.Table.from_batches([batch]) if batch is not None else source.schema_arrow.empty_table()
-    return Sample(table=_placed(table, file), whole=source.metadata.num_rows <= SAMPLE_ROWS)
+    return DraftSample(table=_placed(table, file), whole=source.metadata.num_rows <= SAMPLE_ROWS)
 
 
-def _jsonl(file: Path) -> Sample:
+def _jsonl(file: Path) -> DraftSample:
     """As the format reads it: what is nested is text."""
     data, whole = first_bytes(file)
     return _as_read(Jsonl(JsonlOptions(prefix="/")), file, data if whole else data[: data.rfind(b"\n") + 1], whole)
 
 
-def _fasta(file: Path) -> Sample:
+def _fasta(file: Path) -> DraftSample:
     """Without the descriptions: what they tell as name=value are columns."""
     found = _as_read(Fasta(FastaOptions(prefix="/")), file, file.read_bytes(), whole=True)
     return replace(found, table=found.table.drop_columns(["description"]))
 
 
-def _as_read(reader: Format, file: Path, data: bytes, whole: bool) -> Sample:
+def _as_read(reader: Format, file: Path, data: bytes, whole: bool) -> DraftSample:
     """The rows that a format gives. Raises ``DataError`` where there is none."""
     item = RawObject(key=bare_name(file.name), size_bytes=len(data), sha256="0" * 64)
     tables: list[pa.Table] = []
@@ -182,7 +182,7 @@ def _as_read(reader: Format, file: Path, data: bytes, whole: bool) -> Sample:
     if not tables:
         raise DataError(f"{file}: no row can be used{f': {bad[0]}' if bad else ''}")
     table = pa.concat_tables(tables, promote_options="permissive")
-    return Sample(table=table, whole=whole, unreadable=tuple(bad))
+    return DraftSample(table=table, whole=whole, unreadable=tuple(bad))
 
 
 def _placed(table: pa.Table, file: Path) -> pa.Table:

@@ -52,7 +52,7 @@ class Written:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
+class DraftSample:
     """Rows from the beginning of files."""
 
     table: pa.Table
@@ -69,7 +69,7 @@ def first_bytes(file: Path) -> tuple[bytes, bool]:
     return data[:SAMPLE_BYTES], len(data) <= SAMPLE_BYTES
 
 
-def delimited(file: Path, written: Written) -> Sample:
+def delimited(file: Path, written: Written) -> DraftSample:
     """Raises ``DataError`` where no row can be used, and where nobody can tell whether its first line has names."""
     data, whole = first_bytes(file)
     if file.name == HEADLESS and not written.header:
@@ -92,7 +92,7 @@ def delimited(file: Path, written: Written) -> Sample:
     if written.header is None:
         _refuse_row_as_names(file, table.columns, [column[:HEADER_ROWS].to_pylist() for column in columns.values()])
     places = pa.array([f"{file.name}:{row.number}" for row in rows])
-    return Sample(table=pa.table({**columns, WHERE: places}), whole=whole, unreadable=reasons)
+    return DraftSample(table=pa.table({**columns, WHERE: places}), whole=whole, unreadable=reasons)
 
 
 def _table_of(data: bytes, where: str, written: Written) -> CsvTable:

@@ -31,15 +31,15 @@ csv.field_size_limit(2**31 - 1)  # where its cell is too large, a quote would el
 class UnreadableTableError(DataError):
     """A file that cannot be read as a whole, so that nothing of it is used."""
 
-    def __init__(self, code: str, where: str, words: str, *, records: int) -> None:
+    def __init__(self, rule: str, where: str, words: str, *, records: int) -> None:
         super().__init__(f"{where}: {words}")
-        self.code = code
+        self.rule = rule
         self.where = where  # file, or file:row
         self.records = max(1, records)  # that it seems to hold
 
     def reject(self) -> Reject:
         """The file as what was set aside."""
-        return Reject(where=self.where, code=self.code, reason=str(self), records=self.records)
+        return Reject(where=self.where, code=self.rule, reason=str(self), records=self.records)
 
 
 @dataclass(frozen=True, kw_only=True)

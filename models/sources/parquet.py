@@ -173,17 +173,20 @@ def _tables(opened: pq.ParquetFile, key: str, names: list[str]) -> Iterator[pa.T
 
 def _rows_at_a_time(opened: pq.ParquetFile, names: list[str]) -> int:
     """Rows that are about a piece once they are decoded. A list of values that are all alike takes a few bytes in the
-    file: how many values it has, the footer says."""
+    file: how many values it has, the footer says. Raises whatever the decoder raises."""
     columns = [opened.schema.column(place) for place in range(len(opened.schema))]
     wanted = [place for place, one in enumerate(columns) if any(f"{one.path}.".startswith(f"{n}.") for n in names)]
-    widest = 1.0
-    for group in map(opened.metadata.row_group, range(opened.metadata.num_row_groups)):
-        values = (
-            group.column(place).num_values * WIDTHS.get(columns[place].physical_type, max(1, columns[place].length))
-            for place in wanted
-        )
-        widest = max(widest, sum(values) / max(1, group.num_rows))
-    return max(1, min(ROWS_AT_A_TIME, int(PIECE_TABLE_BYTES / widest)))
+    widths = {place: WIDTHS.get(columns[place].physical_type, max(1, columns[place].length)) for place in wanted}
+    lists = [place for place in wanted if columns[place].max_repetition_level]
+    flat = sum(widths[place] for place in wanted if place not in lists)  # a value a row
+    of_lists = 0.0
+    for number in range(opened.metadata.num_row_groups) if lists else ():
+        # a row is decoded first: the footer's words about a column end the process where they contradict themselves
+        next(opened.iter_batches(batch_size=1, row_groups=[number], columns=[columns[one].path for one in lists]), None)
+        group = opened.metadata.row_group(number)
+        values = sum(group.column(place).num_values * widths[place] for place in lists)
+        of_lists = max(of_lists, values / max(1, group.num_rows))
+    return max(1, min(ROWS_AT_A_TIME, int(PIECE_TABLE_BYTES / max(1.0, flat + of_lists))))
 
 
 def _in_full(table: pa.Table, key: str, first: int) -> Iterator[pa.Table]:

@@ -20,13 +20,13 @@ UNASKED_BYTES = 64 << 20  # that may come out whatever the packed size is
 class UnreadableObjectError(DataError):
     """An object that cannot be read on from here; what came before is used."""
 
-    def __init__(self, code: str, where: str, words: str) -> None:
+    def __init__(self, rule: str, where: str, words: str) -> None:
         super().__init__(f"{where}: {words}")
-        self.code, self.where = code, where
+        self.rule, self.where = rule, where
 
     def reject(self, records: int = 1) -> Reject:
         """As what was set aside."""
-        return Reject(where=self.where, code=self.code, reason=str(self), records=max(1, records))
+        return Reject(where=self.where, code=self.rule, reason=str(self), records=max(1, records))
 
 
 def bare_name(key: str) -> str:

@@ -45,7 +45,7 @@ def rows_of(data: bytes, **dialect: str) -> tuple[list[Row], list[BadRow]]:
 def test_a_quote_that_takes_in_rows_is_an_error_with_file_and_line(changes: dict[int, str]) -> None:
     with pytest.raises(UnreadableTableError, match=r"^r\.csv:101: a quote.*source\.quotes") as caught:
         CsvTable(with_cells(changes), "r.csv")
-    assert (caught.value.code, caught.value.records) == ("open_quote", COUNT)
+    assert (caught.value.rule, caught.value.records) == ("open_quote", COUNT)
 
 
 @given(st.integers(1, COUNT), st.integers(1, COUNT), st.sampled_from(['24"', '"24"', 'a "b" c', '"x', '"']))
@@ -132,7 +132,7 @@ def test_blank_lines_and_the_empty_rows_of_a_spreadsheet_are_nothing() -> None:
 def test_a_file_that_cannot_be_read_says_why(data: bytes, code: str) -> None:
     with pytest.raises(UnreadableTableError, match=r"^r\.csv") as caught:
         CsvTable(data, "r.csv")
-    assert caught.value.code == code
+    assert caught.value.rule == code
     assert caught.value.records >= 1
 
 
@@ -234,7 +234,7 @@ def sizes(count: int, regions: str = "eu", *, b: str = "", size: str = "in") -> 
 def test_rows_that_a_quote_takes_in_vouch_for_each_other(text: str) -> None:
     with pytest.raises(UnreadableTableError, match=r"source\.quotes: cells") as caught:
         CsvTable(text.encode(), "r.csv")
-    assert caught.value.code == "open_quote"
+    assert caught.value.rule == "open_quote"
 
 
 def test_one_text_with_a_line_alike_sets_no_file_aside() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from mlratchet.models.sources import parquet as parquet_format
 from mlratchet.models.sources.record import PIECE_BYTES
 from pyarrow import parquet as pq
 
+from tests.conftest import REPOSITORY
 from tests.unit.sources.sources import Delivery, codes, damaged
 from tests.unit.sources.test_formats import TABLE, read
 
@@ -176,3 +179,27 @@ def test_a_small_parquet_that_unfolds_to_more_than_memory_is_read_in_slices(monk
     monkeypatch.setattr(parquet_format, "MOST_CELL_BYTES", 1000)
     _, rejects = Delivery({"t.parquet": data}).pieces("parquet")
     assert [(one.code, one.records) for one in rejects] == [("cell_too_large", 5_000)]
+
+
+CONTRADICTING = """
+import io, sys
+import pyarrow as pa
+from pyarrow import parquet as pq
+from tests.unit.sources.sources import Delivery, codes
+sink = io.BytesIO()
+pq.write_table(pa.table({"a": [1.0], "t": ["x"], "label": ["u"]}), sink)
+whole = sink.getvalue()
+damaged = whole.replace(b"\\x25\\x02\\x18\\x01t", b"\\x25\\x7f\\x18\\x01t")
+assert damaged != whole
+rows, rejects = Delivery({"r.parquet": damaged}).rows("parquet")
+assert (rows, codes(rejects)) == ([], [("r.parquet:1", "damaged_parquet")]), (rows, rejects)
+assert len(Delivery({"r.parquet": whole}).rows("parquet")[0]) == 1
+"""
+
+
+def test_a_footer_that_contradicts_itself_ends_no_process() -> None:
+    """Arrow aborts where it is asked about such a column, and not where it reads it."""
+    ended = subprocess.run(
+        [sys.executable, "-c", CONTRADICTING], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -23,6 +23,15 @@ from mlratchet.infra.warm import tree
 tree.STAGES = {"ranks": ("json", "mlratchet_other_probe"), "runs": ("numpy", "mlratchet_probe")}
 tree.main(Path(sys.argv[1]))
 """
+SLOW_TREE = TREE.replace(
+    "tree.main(",
+    """
+import signal, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # as what is started in the background has it
+became = tree.become
+tree.become = lambda *given, **named: (time.sleep(0.5), became(*given, **named))
+tree.main(""",
+)
 PROGRAM = """
 import os, signal, sys, time
 import numpy as np
@@ -62,7 +71,7 @@ def listens(home: Path) -> bool:
 class Warm:
     """A warm process, and a program for its forks."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tree: str = TREE) -> None:
         self.home, self.work, self.own = folder / "home", folder / "work", folder / "own"
         for made in (self.home / "run", self.work, self.own):
             made.mkdir(parents=True)
@@ -75,7 +84,7 @@ class Warm:
         mine = {key: value for key, value in os.environ.items() if not key.startswith("RATCHET")}
         self.environment = mine | {"PYTHONPATH": f"{self.work}:{self.own}", "WORD": "word"}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", TREE, str(self.home), "-" * 2048],
+            [sys.executable, "-c", tree, str(self.home), "-" * 2048],
             env=mine | {"PYTHONPATH": str(self.own), "RATCHET_ROOM": "-" * 32_768, "WORD": "its own"},
         )
         until(lambda: listens(self.home))
@@ -110,6 +119,26 @@ def test_forks_do_not_share_their_chance(warm: Warm) -> None:
         assert warm.fork().wait(10) == 0
     drawn = [line.split()[1:] for line in warm.said.read_text().splitlines() if line.startswith("seed")]
     assert len({values[0] for values in drawn}) == len({values[1] for values in drawn}) == 2
+
+
+def test_a_signal_that_comes_before_a_fork_has_become_its_program_is_not_lost(tmp_path: Path) -> None:
+    warm = Warm(tmp_path, SLOW_TREE)
+    try:
+        with connect(warm.home, "runs") as asks, warm.said.open("ab") as sink:
+            request = Request(
+                module="program", arguments=("sleep",), directory=str(warm.work), environment=warm.environment,
+                when_gone=signal.SIGKILL,
+            )  # fmt: skip
+            send_request(asks, request, [sink.fileno()] * 3)
+            assert receive(asks)["pid"]
+            asks.send(bytes([signal.SIGINT]))
+            asks.settimeout(10)
+            status = receive(asks)["status"]
+        assert os.waitstatus_to_exitcode(status) == -signal.SIGINT
+        assert "pid" not in warm.said.read_text()
+    finally:
+        warm.process.kill()
+        warm.process.wait()
 
 
 def test_a_fork_ends_by_the_signal_that_ended_it(warm: Warm) -> None:
