@@ -253,6 +253,7 @@ def gc(
     """
     from mlratchet.flows.cli.output import emit
     from mlratchet.models.garbage.reachable import Retention
+    from mlratchet.models.identity.lease import HeldError
     from mlratchet.tasks.actions.collect import collect
     from mlratchet.tasks.actions.forget import tidy_logs
     from mlratchet.tasks.wiring import open_adapters
@@ -269,7 +270,11 @@ def gc(
     total = sum(item["size_bytes"] for item in found)
     lines.append(f"{verb} {len(found)} objects, {total / 1e6:.1f} MB")
     if delete:
-        tidied = tidy_logs(adapters.store, adapters.keys)
+        try:
+            tidied = tidy_logs(adapters.store, adapters.keys)
+        except HeldError as error:
+            tidied = {}
+            lines.append(f"the inference logs are as they were: {error}")
         lines += [
             f"inference log of {name}: {rows} rows are over their time, {files} files less"
             for name, (rows, files) in tidied.items()

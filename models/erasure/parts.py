@@ -74,6 +74,9 @@ class ErasureDemand:
     labels_by: str = "request_id"  # the column there that names a request
 
 
+ANY = ""  # of a digest: all bytes
+
+
 @dataclass(frozen=True, kw_only=True)
 class KnownBefore:
     """What is known of the pipelines of a store beside what lies there."""
@@ -81,8 +84,13 @@ class KnownBefore:
     registrations: Sequence[Registration]  # of every pipeline
     champion: LedgerEntry | None
     pending: Mapping[str, Collection[str]] = field(default_factory=dict)
-    """`bucket/key` -> SHA-256 of what earlier records of this pipeline say goes, or goes once another serves."""
+    """`bucket/key` -> SHA-256 of what earlier records of this pipeline say goes, or goes once another serves; `ANY`
+    among them: whatever lies there."""
     versions: Collection[int] = ()
     """That earlier records name as trained on what was erased."""
     released: Mapping[tuple[str, str], float] = field(default_factory=dict)
     """Another pipeline and `bucket/key` -> when a demand there let go of it, seconds since the epoch."""
+
+    def is_pending(self, place: str, sha256: str) -> bool:
+        """Whether an earlier demand has named these very bytes: what was made anew under the name is another thing."""
+        return not {sha256, ANY}.isdisjoint(self.pending.get(place, ()))

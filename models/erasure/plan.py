@@ -79,7 +79,9 @@ class Planner:
         listings = self._listings({one.id for one in everyones if any(item.sha256 in gone for item in one.objects)})
         planned = {one.key for one in derived}
         plan.touches = [*derived, *(one for one in listings if one.key not in planned), *copies, *raw]
-        plan.left += list(Batches(self._store, self._buckets.open_bucket, asked.pipeline, MOST_BYTES).holding(traces))
+        plan.left += list(
+            Batches(self._buckets.store, self._buckets.open_bucket, asked.pipeline, MOST_BYTES).holding(traces)
+        )
         plan.left += self._kept_versions()
         if self._known.champion is not None and plan.waiting:
             plan.waits_for = self._known.champion.version
@@ -144,7 +146,7 @@ class Planner:
             except CannotPartError as error:  # a run reads none of it either
                 self._plan.left.append(f"{one.where}: {error}")
                 continue
-            theirs = parted is not None or self._is_pending(one.place, one.sha256)
+            theirs = parted is not None or self._known.is_pending(one.place, one.sha256)
             if not theirs and not Traces.of(self._asked.request_ids).in_object(one.data):
                 continue
             self._parted[one.sha256] = parted or Parted(theirs=(), others=frozenset(), rest=None)
@@ -154,10 +156,6 @@ class Planner:
             elif one.where not in self._plan.left:
                 self._plan.left.append(one.where)
         return found
-
-    def _is_pending(self, place: str, sha256: str) -> bool:
-        """Whether an earlier demand has named these very bytes: what was made anew under the name is another thing."""
-        return sha256 in self._known.pending.get(place, ())
 
     def _listings(self, snapshots: set[str]) -> Iterator[Touch]:
         """What says that a delivery is one of these snapshots: it would be read from copies that are gone."""
@@ -174,7 +172,7 @@ class Planner:
             place = f"{self._store.bucket}/{info.key}"
             try:
                 one = load_dataset(self._store, info.key.removeprefix("datasets/").removesuffix(".json"))
-                pending = place in self._known.pending and self._is_pending(
+                pending = place in self._known.pending and self._known.is_pending(
                     place, digest_bytes(self._store.get(info.key))
                 )
             except (SecurityError, ObjectNotFound):
@@ -280,7 +278,7 @@ class Planner:
         uploads = self._buckets.uploads
         place, data = f"{uploads.bucket}/{key}", uploads.get(key)
         trained = [one.source_uri.rstrip("/") for one in self._records if one.version in self._plan.versions]
-        if f"s3://{uploads.bucket}/{folder}" in trained or self._is_pending(place, digest_bytes(data)):
+        if f"s3://{uploads.bucket}/{folder}" in trained or self._known.is_pending(place, digest_bytes(data)):
             return False
         if traces.telling.in_text(key.encode()) or traces.telling.in_object(data):
             return False
@@ -309,7 +307,7 @@ class Planner:
             data = bucket.get(key)
         except ObjectNotFound:
             return False
-        if place in self._known.pending and self._is_pending(place, digest_bytes(data)):
+        if place in self._known.pending and self._known.is_pending(place, digest_bytes(data)):
             return True
         return NO_TEXT.search(key) is None and traces.in_object(data)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from mlratchet.models.schema.numbers import CellError, Mark, read_number
+from mlratchet.models.schema.numbers import LONGEST, CellError, Mark, read_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +69,9 @@ def number_of(cell: Any, mark: Mark) -> float | None:
     if isinstance(cell, bool):
         return None
     if isinstance(cell, int | float | Decimal):
-        return int(cell) if cell == cell // 1 else float(cell)
+        return int(cell) if _is_whole(cell) else float(cell)
     text = str(cell).strip()
-    if text.isascii() and text.removeprefix("-").isdigit():
+    if len(text) <= LONGEST and text.isascii() and text.removeprefix("-").isdigit():
         return int(text)
     with suppress(CellError):
         return read_number(text, decimal=mark)
@@ -80,6 +80,13 @@ def number_of(cell: Any, mark: Mark) -> float | None:
 
 def word_of(cell: Any) -> str:
     """A cell as text; of a whole number as people write it."""
-    whole = isinstance(cell, float | Decimal) and cell == cell // 1
+    whole = isinstance(cell, float | Decimal) and _is_whole(cell)
     text = str(int(cell)) if whole else str(cell)
     return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def _is_whole(number: float | Decimal) -> bool:
+    """Whether it has no digits behind the mark, and not so many before it that nobody could write them."""
+    if isinstance(number, Decimal):
+        return number.is_finite() and number.adjusted() < LONGEST and number == number.to_integral_value()
+    return number == number // 1

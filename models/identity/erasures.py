@@ -52,8 +52,9 @@ class Erasure(ChainedEntry):
     objects: tuple[ErasedObject, ...] = Field(strict=False)
     versions: tuple[int, ...] = Field(default=(), strict=False)
     """That were trained on what was erased: they cannot be made again."""
-    waiting: tuple[ErasedObject, ...] = Field(default=(), strict=False)
-    """What the champion of then cannot be replaced without: it goes once another serves."""
+    waiting: tuple[ErasedObject | str, ...] = Field(default=(), strict=False)
+    """What the champion of then cannot be replaced without: it goes once another serves. Older records name the place
+    alone, `bucket/key`: whatever lies there."""
     shared: tuple[ErasedObject, ...] = Field(default=(), strict=False, exclude_if=lambda value: not value)
     """What another pipeline needs: this one has let go of it, and it goes with the demand of the last."""
 
@@ -119,14 +120,16 @@ def said_by(key: str, data: bytes) -> str:
 
 
 def erased_records(store: ObjectStore) -> frozenset[tuple[str, str]]:
-    """(key, SHA-256 hex of what it said) of every signed record that was erased on demand, by a `RecordStore`. None
-    where our records of it are not whole: what is gone counts as removed then."""
+    """(key, SHA-256 hex of what it said) of every signed record that was erased on demand, by a `RecordStore`; the
+    digest is empty where an older record of the erasure did not tell it. None where our records of it are not whole:
+    what is gone counts as removed then."""
     try:
         erased = all_erasures(store)
     except SecurityError as error:
         logger.warning("%s", error)
         return frozenset()
-    return frozenset((one.key, one.said) for record in erased for one in record.objects if one.said and not one.after)
+    gone = (one for record in erased for one in record.objects if one.key and not one.after)
+    return frozenset((one.key, one.said) for one in gone if one.said or kind_of(one.key) is not None)
 
 
 def all_erasures(store: ObjectStore) -> list[Erasure]:

@@ -95,15 +95,18 @@ class Rewriter:
         """Take every row out whose `column` is one of the values. Raises ``SecurityError`` where the log is not whole:
         nobody could say that all was found."""
         found, problems = self._hits(column, values)
-        changed = [
-            (one.record, self._written(one.record.said, self._without(one.record, column, values), at))
-            for at, one in enumerate(found)
-        ]
         media = self._delete_media(
             {name for one in found for name in _media_of(one.theirs)}
         )  # by the rows they are found
-        for at in range(0, len(changed), MOST_RECORDS):
-            self._publish("erased", changed[at : at + MOST_RECORDS])
+        for first in range(0, len(found), MOST_RECORDS):
+            # files bear the number of the rewrite that comes next: only those does no other process sweep
+            self._publish(
+                "erased",
+                [
+                    (one.record, self._written(one.record.said, self._without(one.record, column, values), at))
+                    for at, one in enumerate(found[first : first + MOST_RECORDS])
+                ],
+            )
         self.sweep()
         rows = sum(one.theirs.num_rows for one in found)
         if problems:

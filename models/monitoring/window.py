@@ -149,9 +149,22 @@ def _follows(store: ObjectStore, record: WindowRecord) -> bool:
 
 
 def erased_windows(store: ObjectStore, pipeline: str) -> frozenset[str]:
-    """Digests of the records that were erased because they told of a person."""
+    """Digests of the records that were erased because they told of a person. Of those whose digest an older record of
+    the erasure does not tell, the window after it does."""
     folder = f"{WINDOWS}{pipeline}/"
-    return frozenset(said for key, said in erased_records(store) if key.startswith(folder))
+    found = {(key, said) for key, said in erased_records(store) if key.startswith(folder)}
+    untold = numbers_in((key for key, said in found if not said), pipeline)
+    return frozenset({said for _, said in found if said} | {_named_after(store, pipeline, one) for one in untold}) - {
+        ""
+    }
+
+
+def _named_after(store: ObjectStore, pipeline: str, number: int) -> str:
+    """Digest of a window as the one after it names it; empty where that is gone, too."""
+    try:
+        return load_window(store, pipeline, number + 1).before
+    except (ObjectNotFound, SecurityError):
+        return ""
 
 
 def window_numbers(store: ObjectStore, pipeline: str) -> list[int]:
@@ -181,13 +194,15 @@ def missing_windows(store: ObjectStore, pipeline: str, numbers: Sequence[int]) -
 def _were_erased(store: ObjectStore, pipeline: str, numbers: range) -> bool:
     """Whether each of the records was erased on demand, and the one after them goes on from the last of them."""
     erased = erased_records(store)
-    if not {window_key(pipeline, number) for number in numbers} <= {key for key, _ in erased}:
+    names = {key for key, _ in erased}
+    if not {window_key(pipeline, number) for number in numbers} <= names:
         return False
     try:
         after = load_window(store, pipeline, numbers.stop)
     except (ObjectNotFound, SecurityError):
         return False
-    return (window_key(pipeline, numbers.stop - 1), after.before) in erased
+    last = window_key(pipeline, numbers.stop - 1)
+    return not erased.isdisjoint({(last, after.before), (last, "")})
 
 
 def windows_of(

@@ -14,7 +14,7 @@ from pathlib import Path
 from mlratchet.infra.inference_log.spool import waiting_files
 from mlratchet.models.data.first_columns import find_first_columns
 from mlratchet.models.erasure.deliveries import TableReading
-from mlratchet.models.erasure.parts import ErasureBuckets, ErasureDemand, KnownBefore, Touch
+from mlratchet.models.erasure.parts import ANY, ErasureBuckets, ErasureDemand, KnownBefore, Touch
 from mlratchet.models.erasure.plan import MOST_BYTES, Planner
 from mlratchet.models.erasure.traces import Traces
 from mlratchet.models.erasure.whose import Wanted
@@ -213,12 +213,14 @@ def known_of(pipeline: str, erasures: Iterable[Erasure]) -> KnownBefore:
     released: dict[tuple[str, str], float] = {}
     for one in erasures:
         if one.name != pipeline:
-            for gone in one.shared:
-                released[one.name, gone.place] = max(one.at_s, released.get((one.name, gone.place), one.at_s))
+            for free in one.shared:
+                released[one.name, free.place] = max(one.at_s, released.get((one.name, free.place), one.at_s))
             continue
         versions |= set(one.versions)
         for gone in (*one.waiting, *one.shared, *(each for each in one.objects if not each.after)):
-            if gone.key:
+            if isinstance(gone, str):
+                pending.setdefault(gone, set()).add(ANY)
+            elif gone.key:
                 pending.setdefault(gone.place, set()).add(gone.before)
     return KnownBefore(registrations=(), champion=None, pending=pending, versions=versions, released=released)
 
@@ -302,12 +304,13 @@ def copies_here(home: Path, touches: Iterable[Touch], traces: Traces) -> Iterabl
 
 def tidy_logs(store: ObjectStore, keys: Keys, *, now_s: float | None = None) -> Mapping[str, tuple[int, int]]:
     """Let go what is older than each pipeline keeps it, and put the files of days that are over together: pipeline ->
-    rows that went, files less."""
+    rows that went, files less. Raises ``HeldError`` where somebody erases a person or collects garbage."""
     now = now_s if now_s is not None else time.time()
     found: dict[str, tuple[int, int]] = {}
-    for pipeline, revision in sorted(deployed_revisions(store).items()):
-        before_s = now - load_pipeline(store, revision).serving.log.retention_days * DAY_S
-        rewriters = [Rewriter(store, keys, pipeline, holds, now_s=now) for holds in BOTH]
-        rows = sum(beside_others(partial(one.expire, before_s)) for one in rewriters)
-        found[pipeline] = rows, sum(beside_others(one.compact) for one in rewriters)
+    with erasing_alone(store, "gc"):
+        for pipeline, revision in sorted(deployed_revisions(store).items()):
+            before_s = now - load_pipeline(store, revision).serving.log.retention_days * DAY_S
+            rewriters = [Rewriter(store, keys, pipeline, holds, now_s=now) for holds in BOTH]
+            rows = sum(beside_others(partial(one.expire, before_s)) for one in rewriters)
+            found[pipeline] = rows, sum(beside_others(one.compact) for one in rewriters)
     return found

@@ -5,12 +5,13 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from mlratchet.models.erasure.deliveries import CannotPartError, TableReading, part
-from mlratchet.models.erasure.whose import Wanted
+from mlratchet.models.erasure.whose import Wanted, word_of
 from mlratchet.models.schema.numbers import Mark
 
 WANTED = Wanted(fields=("customer",), keys=frozenset(["K-4711"]))
@@ -186,3 +187,32 @@ def test_a_number_of_parquet_or_json_is_the_same_in_any_type() -> None:
     lines = part("t.jsonl", b'{"customer": 12.0}\n{"customer": "1,2"}\n{"customer": "12,0"}\n', wanted)
     assert lines is not None
     assert lines.rest == b'{"customer": "1,2"}\n'
+
+
+@pytest.mark.parametrize("other", ["9" * 5000, "-" + "9" * 5000, "1e999999", "Infinity", "NaN"])
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_a_number_of_any_length_is_somebody_else(other: str, quote: str) -> None:
+    wanted = Wanted(fields=("customer",), keys=frozenset(["7"]), numbers={"customer": ""})
+    table = part("t.csv", f"customer,v\n{other},1\n7,2\n".encode(), wanted)
+    assert table is not None
+    assert table.rest == f"customer,v\n{other},1\n".encode()
+    told = f'{{"customer": {quote}{other}{quote}}}\n'.encode()
+    lines = part("t.jsonl", told + b'{"customer": 7}\n', wanted)
+    assert lines is not None
+    assert lines.rest == told
+
+
+@pytest.mark.parametrize("beside", [Decimal(10) ** 37, Decimal(-(10**30)), Decimal(5), None])
+def test_a_decimal_of_any_size_is_a_cell_like_any_other(beside: Decimal | None) -> None:
+    sink = io.BytesIO()
+    amounts = pa.array([beside, Decimal(7)], pa.decimal128(38, 0))
+    pq.write_table(pa.table({"customer": ["K-4711", "K-1"], "amount": amounts}), sink)
+    found = part("t.parquet", sink.getvalue(), WANTED)
+    assert found is not None
+    assert [row["amount"] for row in found.theirs] == [f"{beside:f}" if beside is not None else "None"]
+    by_number = Wanted(fields=("amount",), keys=frozenset(["7"]), numbers={"amount": "."})
+    found = part("t.parquet", sink.getvalue(), by_number)
+    assert found is not None
+    assert [row["customer"] for row in found.theirs] == ["K-1"]
+    assert word_of(Decimal("NaN")) == "NaN"
+    assert word_of(Decimal("1e30")) == "1" + "0" * 30

@@ -9,6 +9,7 @@ import pytest
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models import fault_points
 from mlratchet.models.errors import SecurityError
+from mlratchet.models.inference_log import rewriting
 from mlratchet.models.inference_log.config import LogConfig
 from mlratchet.models.inference_log.file import LogFile, media_key
 from mlratchet.models.inference_log.reading import LogStretch, read_log
@@ -86,6 +87,25 @@ def test_of_two_rewrites_at_once_the_second_begins_anew_and_no_row_is_lost_doubl
     assert read(log).whole
     gone = {f"r{DAY + 100.0 * part + one:.6f}" for part in range(3) for one in range(4)} if other == "expire" else set()
     assert rows(read(log)) == [one for one in bobs if one[0] not in gone]
+
+
+@pytest.mark.parametrize("other", ["sweep", "compact"])
+def test_an_erasure_of_several_rewrites_loses_no_row_to_a_sweep_between_two(
+    other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rewriting, "MOST_RECORDS", 5)
+    log, _ = some_days(store=(store := Interrupted()))
+    bobs = [one for one in rows(read(log)) if one[1] == "bob"]
+
+    def after_the_first() -> None:
+        store.meanwhile = lambda: getattr(rewriter(log), other)()
+
+    store.meanwhile = after_the_first
+    with contextlib.suppress(ObjectExists) if other == "sweep" else pytest.raises(ObjectExists):
+        rewriter(log).erase("client_key", ["ada"])
+    rewriter(log).erase("client_key", ["ada"])
+    assert read(log).problems == ()
+    assert rows(read(log)) == bobs
 
 
 def test_pictures_of_a_person_go_before_the_rows_by_which_they_are_found() -> None:

@@ -182,4 +182,4 @@ def test_a_short_key_in_a_version_that_was_not_trained_on_them_is_told(shop: Sho
     found = shop.forget(key="7")
     assert shop.world.uploads.exists("1/models/m-3/artifacts/signature.json")
     assert any("m-3" in line for line in found.left)
-    assert not any("/m-3/" in one for record in erasures_of(shop.store, "digits") for one in record.waiting)
+    assert not any("/m-3/" in str(one) for record in erasures_of(shop.store, "digits") for one in record.waiting)

@@ -25,6 +25,7 @@ from mlratchet.models.inference_log.rewriting import Rewriter
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.monitoring.finding import publish_finding
 from mlratchet.models.ports.storage import StorageError
+from mlratchet.tasks.actions.forget import tidy_logs
 
 from tests.unit.monitoring.findings import finding
 from tests.unit.tasks.forgetting import CLEAN, DELIVERY, OTHER, PERSON, Shop
@@ -229,6 +230,25 @@ def test_a_run_that_is_under_way_is_told_and_nobody_erases_beside_another(shop: 
     finally:
         other.close()
     assert list(shop.world.store.list(RUNNING)) == []
+
+
+def test_logs_are_tidied_by_nobody_beside_an_erasure(shop: Shop) -> None:
+    other = LeaseKeeper(shop.world.store, lease_of("an-erasure", "digits", "bob"), prefix=RUNNING)
+    try:
+        with pytest.raises(HeldError, match=r"bob .* erases or collects garbage"):
+            tidy_logs(shop.store, shop.world.keys)
+    finally:
+        other.close()
+    assert tidy_logs(shop.store, shop.world.keys) == {}, "nothing is deployed"
+    assert list(shop.world.store.list(RUNNING)) == []
+
+
+@pytest.mark.parametrize("planted", [b"rubbish", b"[]", b"[" * 100_000, b'{"pipeline":"digits"}', b'{"pipeline":3}'])
+def test_a_manifest_of_a_batch_that_is_not_ours_is_told_and_ends_nothing(shop: Shop, planted: bytes) -> None:
+    shop.world.store.put("scores/x/manifest.json", planted)
+    found = shop.forget()
+    assert any(line.startswith("store/scores/x/manifest.json: ") for line in found.left), found.left
+    assert shop.raw.get("shop/2026-11-01.csv") == CLEAN
 
 
 class WaitsError(Exception):
