@@ -166,7 +166,8 @@ def _rows_at_a_time(opened: pq.ParquetFile, names: list[str]) -> int:
     """Rows that are about a piece once they are decoded. A list of values that are all alike takes a few bytes in the
     file: how many values it has, the footer says. Raises whatever the decoder raises."""
     columns = [opened.schema.column(place) for place in range(len(opened.schema))]
-    wanted = [place for place, one in enumerate(columns) if any(f"{one.path}.".startswith(f"{n}.") for n in names)]
+    asked = frozenset(names)
+    wanted = [place for place, one in enumerate(columns) if _is_below(one.path, asked)]
     widths = {place: WIDTHS.get(columns[place].physical_type, max(1, columns[place].length)) for place in wanted}
     lists = [place for place in wanted if columns[place].max_repetition_level]
     flat = sum(widths[place] for place in wanted if place not in lists)  # a value a row
@@ -178,6 +179,12 @@ def _rows_at_a_time(opened: pq.ParquetFile, names: list[str]) -> int:
         values = sum(group.column(place).num_values * widths[place] for place in lists)
         of_lists = max(of_lists, values / max(1, group.num_rows))
     return max(1, min(ROWS_AT_A_TIME, int(PIECE_TABLE_BYTES / max(1.0, flat + of_lists))))
+
+
+def _is_below(path: str, names: frozenset[str]) -> bool:
+    """Whether a path is one of the names, or of something within it. A wide table has as many names as paths."""
+    ends = (place for place, letter in enumerate(path) if letter == ".")
+    return path in names or any(path[:end] in names for end in ends)
 
 
 def _in_full(table: pa.Table, key: str, first: int) -> Iterator[pa.Table]:
