@@ -23,7 +23,7 @@ from mlratchet.models.artifact.tried_inputs import tried_inputs
 from mlratchet.models.ports.children import Workplace
 from mlratchet.models.tensors.batch import Model
 from mlratchet.models.tensors.checked_once import compiled_of
-from mlratchet.models.tensors.program_archive import refuse_other_than_tensors
+from mlratchet.models.tensors.program_archive import read_program
 from safetensors.numpy import save
 
 COMPILE = f"{__name__}:compile_away"
@@ -45,14 +45,14 @@ def compile_away(request: Mapping[str, Any], workplace: Workplace) -> str:
     signature = Signature.from_json((directory / "signature.json").read_text())
     program, example = load_exported(directory), example_of(directory, signature)
     forbid_pickle()
-    refuse_other_than_tensors(directory / PROGRAM)
+    read = read_program(directory / PROGRAM)
     from torch._inductor import aoti_compile_and_package, config
 
     package = workplace.scratch / PACKAGE
     with warnings.catch_warnings(), config.patch({"compile_threads": 1}):
         warnings.simplefilter("ignore")
         try:
-            aoti_compile_and_package(torch.export.load(directory / PROGRAM), package_path=str(package))
+            aoti_compile_and_package(read, package_path=str(package))
         except Exception as error:  # noqa: BLE001 - a compiler raises whatever it likes at what it does not know
             return f"{type(error).__name__}: {' '.join(str(error).split())[:600]}"
     words = difference(program, load_package(package, program), example, signature)

@@ -27,7 +27,7 @@ from mlratchet.models.ports.children import Workplace, children
 from mlratchet.models.serving.schema import rows_of
 from mlratchet.models.tensors.batch import Batch, ByName, Model, batch_of
 from mlratchet.models.tensors.named import Inputs
-from mlratchet.models.tensors.program_archive import refuse_other_than_tensors
+from mlratchet.models.tensors.program_archive import read_program
 
 CONVERT, CONVERT_S = f"{__name__}:convert", 1800.0
 MADE = "made"  # the file in the scratch
@@ -92,11 +92,9 @@ def example_of(directory: Path, signature: Signature) -> Inputs:
 def make_onnx(directory: Path, program: Model, _example: Inputs, file: Path) -> Model:
     """Written to `file`; how it answers in ONNX's own runtime."""
     forbid_pickle()
-    refuse_other_than_tensors(directory / PROGRAM)
     names = list(program.names) if isinstance(program, ByName) else [ONNX_INPUT]
     made = torch.onnx.export(
-        torch.export.load(directory / PROGRAM), dynamo=True, verbose=False, input_names=names,
-        output_names=[ONNX_OUTPUT],
+        read_program(directory / PROGRAM), dynamo=True, verbose=False, input_names=names, output_names=[ONNX_OUTPUT],
     )  # fmt: skip
     assert made is not None
     made.save(file, external_data=False)

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from mlratchet.infra.settings import forbid_pickle
 from mlratchet.models.artifact.files import PROGRAM
 from mlratchet.models.errors import ConfigurationError, RatchetError, SecurityError
@@ -18,7 +17,7 @@ from mlratchet.models.evaluation.away import ModelAway
 from mlratchet.models.ports.children import Workplace
 from mlratchet.models.tensors.batch import Model, program_model
 from mlratchet.models.tensors.checked_once import checked_once
-from mlratchet.models.tensors.program_archive import refuse_other_than_tensors
+from mlratchet.models.tensors.program_archive import read_program
 
 NEVER = ("code", "data/model.pth", "data/pickle_module_info.txt")
 """What MLflow's own loader would import or unpickle, and we load nothing beside."""
@@ -41,9 +40,7 @@ def load_program(directory: Path) -> Model:
             f"{directory}: holds {other[0]}, which is no part of an exported program; nothing is loaded"
         )
     forbid_pickle()
-    archive = directory / PROGRAM
-    refuse_other_than_tensors(archive)
-    return program_model(torch.export.load(archive))
+    return program_model(read_program(directory / PROGRAM))
 
 
 def exported_away(directory: Path) -> ModelAway:

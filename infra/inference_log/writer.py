@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
-from mlratchet.infra.inference_log.buffers import Buffer
+from mlratchet.infra.inference_log.buffers import READ_S, Buffer
 from mlratchet.infra.inference_log.count import CountRead
 from mlratchet.infra.inference_log.spool import LogSpool
 from mlratchet.models.errors import SecurityError
@@ -86,7 +86,8 @@ class LogWriter:
 
     def _plan(self, pipeline: str, said: dict[str, Any]) -> None:
         schema = Schema.model_validate_json(said["schema"]) if said["schema"] is not None else None
-        config, read_s = LogConfig.model_validate_json(said["log"]), float(said["read_s"])
+        config = LogConfig.model_validate_json(said["log"])
+        read_s = float(said.get("read_s", READ_S))  # which a server of an earlier release does not say
         self._plans[pipeline, int(said["v"])] = LogPlan(schema=schema, config=config, secret=self._secret)
         for holds in HOLDS:
             self._buffer(pipeline, holds).plan(config, read_s)

@@ -19,6 +19,7 @@ from mlratchet.models.schema.numbers import Mark, read_number
 from mlratchet.models.serving.config import MOST_BYTES, ServingConfig
 from mlratchet.models.serving.reading.written_numbers import written_number
 from mlratchet.models.sources.csv import SUFFIXES
+from mlratchet.models.sources.headless import names_itself
 
 TABLES, LINES = SUFFIXES, (".jsonl", ".ndjson")
 DELIMITERS = (",", ";", "\t", "|")
@@ -244,34 +245,55 @@ def rows_of_table(file: Path, data: bytes, takes: Takes) -> list[Named]:
     columns, written = takes.columns, takes.written
     if not columns:
         raise DataError(f"{file}: is a table, and this model takes none; see /docs of its server")
-    try:
-        text = data.decode(written.encoding)
-    except UnicodeDecodeError as exc:
-        expected = "UTF-8" if written.encoding == "utf-8-sig" else written.encoding
-        raise DataError(f"{file}: is not {expected} at byte {exc.start}; save it as {expected}") from exc
+    text = text_of(file, data, written.encoding)
     header = text.partition("\n")[0]
     delimiter = written.delimiter or max(DELIMITERS, key=lambda one: len(set(cells(header, one)) & set(columns)))
     reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
     found: list[Named] = []
-    names, inputs = list(written.header), [name for name in written.header if name in columns]
+    names: list[str] = []
     try:
         for row in reader:
-            where = f"{file}:{reader.line_num}"
+            where, held = f"{file}:{reader.line_num}", [cell.strip() for cell in row]
+            if not row:
+                continue
             if not names:
-                names = [cell.strip() for cell in row]
-            elif row:
-                if written.header and not found and len(row) == len(inputs):
-                    names = inputs
-                if len(row) != len(names):
-                    raise DataError(f"{where}: got {len(row)} cells, expected {len(names)}")
-                held = dict(zip(names, map(str.strip, row), strict=True))
-                known = {name: held[name] for name in columns if held.get(name)}
-                found.append((where, instance_of(known, takes, where)))
+                names, is_row = names_over(held, takes)
+                if not set(names) & set(columns):
+                    raise DataError(
+                        f"{where}: names none of the columns {', '.join(columns)}; got {row!r:.200} with the "
+                        f"delimiter {delimiter!r}: write their names there, or mend source.delimiter"
+                    )
+                if not is_row:
+                    continue
+            if len(row) != len(names):
+                raise DataError(f"{where}: got {len(row)} cells, expected {len(names)}")
+            cell_of = dict(zip(names, held, strict=True))
+            known = {name: cell_of[name] for name in columns if cell_of.get(name)}
+            found.append((where, instance_of(known, takes, where)))
     except csv.Error as exc:
         raise DataError(f"{file}:{reader.line_num}: {exc}") from exc
     if not found:
         raise DataError(f"{file}: holds no row; expected a header with {', '.join(columns)}, and rows")
     return found
+
+
+def text_of(file: Path, data: bytes, encoding: str) -> str:
+    """Without the mark of its encoding. Raises ``DataError``."""
+    try:
+        return data.decode("utf-8-sig" if encoding == "utf-8" else encoding).removeprefix("\ufeff")
+    except UnicodeDecodeError as exc:
+        expected = "UTF-8" if encoding == "utf-8-sig" else encoding
+        raise DataError(f"{file}: is not {expected} at byte {exc.start}; save it as {expected}") from exc
+
+
+def names_over(first: list[str], takes: Takes) -> tuple[list[str], bool]:
+    """The names of a table's columns, by its first line, and whether that line is a row: below declared names it may
+    have the inputs alone, and may name its columns all the same, as a file that is scored."""
+    header = takes.written.header
+    if not header or names_itself(first, header):
+        return first, False
+    inputs = [name for name in header if name in takes.columns]
+    return inputs if len(first) == len(inputs) else list(header), True
 
 
 def cells(line: str, delimiter: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Labelled rows of the log as a delivery: a file of the pipeline's own format, which is read as any other.
+"""Labelled rows of the log as a delivery: a file of the pipeline's own format, read by options of its own.
 
 A row counts when it was answered to a client, has a label, and every input of the schema was logged whole. It goes
 through the same schema, quality rules and split as what is delivered: by its id, or by what it holds, it stays on one
@@ -115,10 +115,9 @@ def _is_taken(request_id: str, share: float) -> bool:
     return place < share * SHARES
 
 
-def as_file(
-    rows: list[dict[str, Any]], format_name: str, newest_s: float, *, delimiter: str = ","
-) -> tuple[str, bytes]:
-    """Name and bytes of a file of that format; the name has the date of its newest row, as deliveries have."""
+def as_file(rows: list[dict[str, Any]], format_name: str, newest_s: float) -> tuple[str, bytes]:
+    """Name and bytes of a file of that format, written as `AS_WRITTEN` says, numbers with a point and times as ISO: not
+    as the deliveries are. The name has the date of its newest row, as theirs have."""
     date = datetime.fromtimestamp(newest_s, UTC).strftime("%Y-%m-%d")
     name = f"{OBJECT}{date}{SUFFIXES[format_name]}"
     if format_name == "jsonl":
@@ -128,7 +127,7 @@ def as_file(
         pq.write_table(pa.Table.from_pylist(rows), sink)
         return name, sink.getvalue()
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), delimiter=delimiter)
+    writer = csv.DictWriter(text, list(rows[0]))
     writer.writeheader()
     writer.writerows({key: "" if value is None else value for key, value in row.items()} for row in rows)
     return name, text.getvalue().encode()

@@ -15,6 +15,7 @@ from mlratchet.models.schema.cells import is_text, one_array, text_of
 from mlratchet.models.schema.fields import Schema
 from mlratchet.models.schema.number_cells import see_numbers
 from mlratchet.models.schema.numbers import Mark, Seen, check_file, column_with_commas, decide
+from mlratchet.models.schema.time_formats import ISO
 from mlratchet.models.schema.times import check_times, decide_format
 
 WHERE = "@where"
@@ -89,6 +90,13 @@ def declared(schema: Schema, known: Notation | None = None) -> Notation:
     marks: dict[str, Mark] = {name: one.decimal for name, one in schema.fields.items() if one.decimal is not None}
     forms = {name: one.format for name, one in schema.fields.items() if one.format is not None}
     return Notation(decimal={**before.decimal, **marks}, times={**before.times, **forms})
+
+
+def as_logged(schema: Schema) -> Notation:
+    """Of rows that the inference log gives, however deliveries are written."""
+    kinds = {name: one.kind for name, one in schema.fields.items()}
+    marks: dict[str, Mark] = {name: "." for name, kind in kinds.items() if kind == "number"}
+    return Notation(decimal=marks, times={name: ISO for name, kind in kinds.items() if kind == "time"})
 
 
 def seen_in(raw: pa.Table, schema: Schema, known: Notation | None = None) -> Notation:

@@ -11,7 +11,7 @@ from itertools import combinations, islice
 
 from mlratchet.models.sources.csv import SUFFIXES, CsvOptions
 from mlratchet.models.sources.delimited import UnreadableTableError
-from mlratchet.models.sources.headless import FirstRows, first_rows_of, lines_in
+from mlratchet.models.sources.headless import FirstRows, first_rows_of, lines_in, names_itself
 from mlratchet.models.sources.ranged import Open
 from mlratchet.models.sources.record import RawObject
 from mlratchet.models.sources.text_encoding import as_utf8
@@ -37,7 +37,7 @@ def names_above(item: RawObject, open_object: Open, options: CsvOptions, needed:
     try:
         with as_utf8(unpacked(open_object(item), item), item, options.encoding) as text:
             begun = first_rows_of(text, item.key, options.dialect)
-            if _names_itself(begun, header):
+            if names_itself(begun.rows[0] if begun.rows else [], header):
                 return None
             missing = len(header) - begun.width
             optional = [name for name in header if name not in needed]
@@ -50,12 +50,6 @@ def names_above(item: RawObject, open_object: Open, options: CsvOptions, needed:
             return _without(header, readings[0])
     except UnreadableObjectError:
         return header  # whoever reads it says it
-
-
-def _names_itself(begun: FirstRows, header: Sequence[str]) -> bool:
-    """Whether its first line is names of columns, each once, rather than a row."""
-    first = begun.rows[0] if begun.rows else []
-    return bool(first) and len(set(first)) == len(first) and set(header).issuperset(first)
 
 
 def _without(header: Sequence[str], left_out: Sequence[str]) -> tuple[str, ...]:

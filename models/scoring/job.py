@@ -11,6 +11,7 @@ from mlratchet.models.ports.storage import ObjectInfo
 from mlratchet.models.sources.formats import format_of
 
 FORM = 2  # of the pieces: another one is another scoring
+EARLIER = (1,)  # forms of earlier releases, whose finished batches stand
 UNIT_BYTES = 64 << 20  # of objects that one child reads together; a larger object is read alone
 UNIT_OBJECTS = 4096
 ALONE = ("csv", "parquet", "jsonl", "fasta", "ratings", "webdataset")
@@ -54,10 +55,10 @@ class ScoringJob:
     objects: tuple[ObjectInfo, ...]  # of the source, in key order; keys are below its prefix
     reading: RowFormat
 
-    def document(self) -> dict[str, Any]:
-        """What decides the scores, as JSON values."""
+    def document(self, form: int | None = None) -> dict[str, Any]:
+        """What decides the scores, as JSON values; `form`: as an earlier release wrote its pieces."""
         return {
-            "form": FORM, "pipeline": self.pipeline, "version": self.version, "manifest": self.manifest,
+            "form": form or FORM, "pipeline": self.pipeline, "version": self.version, "manifest": self.manifest,
             "source": self.source, "target": self.target, "reading": self.reading.document(),
             "objects": [[one.key, one.size_bytes, one.etag] for one in self.objects],
         }  # fmt: skip
@@ -66,6 +67,10 @@ class ScoringJob:
     def id(self) -> str:
         """SHA-256 hex."""
         return digest(self.document())
+
+    def earlier_ids(self) -> list[str]:
+        """Of the same scoring by earlier releases."""
+        return [digest(self.document(form)) for form in EARLIER]
 
     def units(self) -> list[tuple[ObjectInfo, ...]]:
         """Objects that are read together, in key order: each unit by one child."""

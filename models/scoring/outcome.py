@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,12 @@ class ScoredBatch:
     def document(self) -> dict[str, Any]:
         """As JSON values."""
         return asdict(self) | {"read": self.read, "line": self.line()}
+
+
+def finished_outcome(manifest: Mapping[str, Any]) -> ScoredBatch:
+    """Of a batch that is finished, by its signed manifest."""
+    told = {one.name: manifest[one.name] for one in fields(ScoredBatch) if one.name != "found"}
+    return ScoredBatch(**told, found=manifest["pieces"])
 
 
 def outcome_of(job: ScoringJob, signature: Signature, pieces: Sequence[Piece], *, found: int) -> ScoredBatch:

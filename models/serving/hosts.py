@@ -36,8 +36,7 @@ class AllowedHosts:
 
     def _compared(self, header: str) -> bool:
         name = host_of(header).lower().rstrip(".")
-        port = header.rpartition(":")[2] if header.count(":") == 1 else "0"
-        return port.isdecimal() and (name in self._names or is_address(name))
+        return is_port(behind(header)) and (name in self._names or is_address(name))
 
 
 def host_of(header: str) -> str:
@@ -45,6 +44,18 @@ def host_of(header: str) -> str:
     if header.startswith("["):
         return header[1:].split("]", 1)[0]
     return header.rsplit(":", 1)[0] if header.count(":") == 1 else header
+
+
+def behind(header: str) -> str:
+    """What stands behind the name: a colon and a port, or nothing; of a bracket that nobody closes, the bracket."""
+    if header.startswith("["):
+        return header.partition("]")[2] if "]" in header else "["
+    return header[header.rindex(":") :] if header.count(":") == 1 else ""
+
+
+def is_port(text: str) -> bool:
+    """Whether it is a colon and ASCII digits, or none of them (RFC 3986), or nothing."""
+    return not text or (text[0] == ":" and (text == ":" or (text.isascii() and text[1:].isdigit())))
 
 
 def is_address(name: str) -> bool:

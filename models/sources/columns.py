@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from mlratchet.models.errors import DataError
 from mlratchet.models.sources.base import SourceOptions
 from mlratchet.models.sources.delimited import Dialect, require
+from mlratchet.models.sources.log_rows import AS_WRITTEN, OBJECT
 from mlratchet.models.sources.pieces import WHERE, RawPiece
 from mlratchet.models.sources.record import GROUP_COLUMN, Example, Reject
 from pydantic import Field
@@ -36,6 +37,12 @@ class TableOptions(SourceOptions):
     def dialect(self) -> Dialect:
         """What is declared of the tables."""
         return Dialect(delimiter=self.delimiter, quotes=self.quotes)
+
+    def of_object(self, key: str) -> Self:
+        """By which an object is read: rows of the inference log as Ratchet writes them, and not as it is delivered."""
+        if self.inference_log is None or not key.startswith(OBJECT):
+            return self
+        return self.model_copy(update={n: how for n, how in AS_WRITTEN.items() if n in type(self).model_fields})
 
     def carried(self) -> tuple[str, ...] | None:
         """The slice columns, and the group."""

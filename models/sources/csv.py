@@ -61,9 +61,10 @@ class Csv(Format):
         """An example per row of every table."""
         tables = yield from tables_among(objects, SUFFIXES, self.options.prefix)
         for item in tables:
+            options = self.options.of_object(item.key)
             try:
-                with as_utf8(unpacked(opening_whole(fetch)(item), item), item, self.options.encoding) as text:
-                    source, dialect, added = self.options.opened(text, item.key)
+                with as_utf8(unpacked(opening_whole(fetch)(item), item), item, options.encoding) as text:
+                    source, dialect, added = options.opened(text, item.key)
                     table = CsvTable(read_bounded(source, item), item.key, dialect, skipped=-added)
             except (UnreadableTableError, UnreadableObjectError) as error:
                 yield error.reject()
@@ -77,9 +78,10 @@ class Csv(Format):
         """Every file in pieces; memory does not grow with a file."""
         named = self.options.named()
         for item in (yield from tables_among(objects, SUFFIXES, self.options.prefix)):
+            options = self.options.of_object(item.key)
             try:
-                with as_utf8(unpacked(open_object(item), item), item, self.options.encoding) as text:
-                    source, dialect, added = self.options.opened(text, item.key)
+                with as_utf8(unpacked(open_object(item), item), item, options.encoding) as text:
+                    source, dialect, added = options.opened(text, item.key)
                     reading = DelimitedPieces(source, item.key, dialect, made_up_lines=added)
                     head = reading.head()
                     self.options.check(head.table.columns, item.key, columns or ())

@@ -65,6 +65,11 @@ def first_rows_of(source: BinaryIO, key: str, dialect: Dialect) -> FirstRows:
     return FirstRows(data=data, dialect=dialect, rows=_first_rows(lines, dialect))
 
 
+def names_itself(first: Sequence[str], header: Sequence[str]) -> bool:
+    """Whether the first line of a file, for which names are declared, is names of columns, each once, and no row."""
+    return bool(first) and len(set(first)) == len(first) and set(header).issuperset(first)
+
+
 def below_its_header(
     source: BinaryIO, names: Sequence[str], key: str, dialect: Dialect, *, option: str = "source.header"
 ) -> tuple[BinaryIO, Dialect]:

@@ -61,8 +61,9 @@ class Jsonl(Format):
         named = self.options.named()
         for item in (yield from tables_among(objects, SUFFIXES, self.options.prefix)):
             seen: set[str] = set()
+            encoding = self.options.of_object(item.key).encoding
             try:
-                with as_utf8(unpacked(open_object(item), item), item, self.options.encoding) as text:
+                with as_utf8(unpacked(open_object(item), item), item, encoding) as text:
                     for one in _pieces(text, item.key, None if columns is None else {*columns, *named}):
                         if isinstance(one, RawPiece):
                             seen |= set(one.table.column_names)

@@ -9,6 +9,8 @@ from pydantic import Field
 
 OBJECT = "inference-log-"
 """Begins the name of the object that holds them, below the source prefix: no delivered one may be called so."""
+AS_WRITTEN = {"encoding": "utf-8", "header": None, "delimiter": ",", "quotes": "cells"}
+"""Options by which that object is read, whatever the source says of those that are delivered."""
 SAID = "of the inference log"  # begins what is said of how many there are
 
 

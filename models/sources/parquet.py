@@ -74,32 +74,27 @@ class Parquet(Format):
                 extra = (*self.options.named(), *(self.options.slice_columns or ()), self.options.label_column)
                 wanted = None if columns is None else {*columns, *extra}
                 names = [name for name in there if wanted is None or name in wanted]
+                unknown = _unknown_zone(opened.schema_arrow, names)
+                if unknown is not None:
+                    words, rows = f"{item.key}: {unknown}", max(1, opened.metadata.num_rows)
+                    yield Reject(where=item.key, code="bad_header", reason=words, records=rows)
+                    continue
                 for one in _pieces(opened, item, names):
                     yield from self.options.with_names(one)
 
 
-class UnknownZoneError(ValueError):
-    """A column of times in a zone that nobody knows."""
-
-
-def _require_zone(column: pa.Field) -> None:
+def _unknown_zone(schema: pa.Schema, names: Sequence[str]) -> str | None:
+    """What is wrong with a column among `names` whose times are in a zone that nobody knows."""
     import pyarrow as pa
 
-    zone = getattr(column.type, "tz", None)
-    if zone is None:
-        return
-    try:
-        pa.scalar(0, column.type).as_py()
-    except Exception as error:  # whoever looks zones up raises errors of its own
-        words = f"column {column.name!r}: its time zone {zone!r} is unknown; write it in UTC"
-        raise UnknownZoneError(words) from error
-
-
-def _row_count(source: Any) -> int:
-    import pyarrow as pa
-    from pyarrow import parquet as pq
-
-    return max(1, int(pq.read_metadata(pa.PythonFile(source, mode="r")).num_rows))
+    for name in names:
+        kind = schema.field(name).type
+        zone = getattr(kind, "tz", None)
+        try:
+            pa.scalar(0, kind).as_py() if zone is not None else None
+        except Exception:  # noqa: BLE001 - whoever looks zones up raises errors of its own
+            return f"column {name!r}: its time zone {zone!r} is unknown; write it in UTC"
+    return None
 
 
 def _opened(item: RawObject, source: Any) -> pq.ParquetFile | Reject:
@@ -108,8 +103,6 @@ def _opened(item: RawObject, source: Any) -> pq.ParquetFile | Reject:
 
     try:
         told = pq.read_schema(pa.PythonFile(source, mode="r"))
-        for one in told:
-            _require_zone(one)
         as_codes = [one.name for one in told if pa.types.is_string(one.type) or pa.types.is_binary(one.type)]
         # codes first: how large the cells are in full is known before they are made
         opened = pq.ParquetFile(pa.PythonFile(source, mode="r"), read_dictionary=as_codes)
@@ -118,8 +111,6 @@ def _opened(item: RawObject, source: Any) -> pq.ParquetFile | Reject:
         return opened
     except SecurityError:
         raise
-    except UnknownZoneError as error:
-        return Reject(where=item.key, code="bad_header", reason=f"{item.key}: {error}", records=_row_count(source))
     except Exception as error:  # noqa: BLE001 - whatever the decoder raises is about this file
         words = f"{item.key}: cannot be read as Parquet ({_line(error)}), expected a footer; deliver it whole"
         return Reject(where=item.key, code="not_a_parquet", reason=words)
@@ -175,7 +166,8 @@ def _rows_at_a_time(opened: pq.ParquetFile, names: list[str]) -> int:
     """Rows that are about a piece once they are decoded. A list of values that are all alike takes a few bytes in the
     file: how many values it has, the footer says. Raises whatever the decoder raises."""
     columns = [opened.schema.column(place) for place in range(len(opened.schema))]
-    wanted = [place for place, one in enumerate(columns) if any(f"{one.path}.".startswith(f"{n}.") for n in names)]
+    asked = frozenset(names)
+    wanted = [place for place, one in enumerate(columns) if _is_below(one.path, asked)]
     widths = {place: WIDTHS.get(columns[place].physical_type, max(1, columns[place].length)) for place in wanted}
     lists = [place for place in wanted if columns[place].max_repetition_level]
     flat = sum(widths[place] for place in wanted if place not in lists)  # a value a row
@@ -187,6 +179,12 @@ def _rows_at_a_time(opened: pq.ParquetFile, names: list[str]) -> int:
         values = sum(group.column(place).num_values * widths[place] for place in lists)
         of_lists = max(of_lists, values / max(1, group.num_rows))
     return max(1, min(ROWS_AT_A_TIME, int(PIECE_TABLE_BYTES / max(1.0, flat + of_lists))))
+
+
+def _is_below(path: str, names: frozenset[str]) -> bool:
+    """Whether a path is one of the names, or of something within it. A wide table has as many names as paths."""
+    ends = (place for place, letter in enumerate(path) if letter == ".")
+    return path in names or any(path[:end] in names for end in ends)
 
 
 def _in_full(table: pa.Table, key: str, first: int) -> Iterator[pa.Table]:

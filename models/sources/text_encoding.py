@@ -64,5 +64,11 @@ class _Recoding(io.RawIOBase):
                 f"bad encoding: no {self._encoding}, as its mark or the pipeline file says ({error.reason}); convert it"
             )
             raise UnreadableObjectError("bad_encoding", f"{self._item.key}:{line}", words) from error
+        except UnicodeError as error:  # without a place: the decoder of UTF-16 that finds no mark at the beginning
+            words = (
+                f"bad encoding: {self._encoding} is declared, and its byte-order mark is missing; declare utf-16-le or "
+                "utf-16-be (source.encoding; `ratchet init --encoding`), or convert the file"
+            )
+            raise UnreadableObjectError("bad_encoding", f"{self._item.key}:{self._lines}", words) from error
         self._lines += text.count("\n")
         return text.removeprefix("\ufeff").encode("utf-8", errors="surrogateescape")

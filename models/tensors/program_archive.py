@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 import torch
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.tensors.program_calls import problem_of_call
+from mlratchet.models.tensors.zeroed import zeroed
 
 ROOT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 TEXT = re.compile(rb"[A-Za-z0-9._-]{1,64}\n?")  # can be no program of the pickle machine
@@ -70,6 +71,13 @@ def refuse_other_than_tensors(archive: Path) -> None:
         raise SecurityError(f"{archive.name}: cannot be read as an archive: {error}"[:300]) from error
 
 
+def read_program(archive: Path) -> torch.export.ExportedProgram:
+    """The program of an archive, as it is asked, compiled and converted. Raises ``SecurityError`` as
+    `refuse_other_than_tensors`; whoever asks has forbidden pickle."""
+    refuse_other_than_tensors(archive)
+    return zeroed(torch.export.load(archive))
+
+
 def as_stored(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
     """The program as it is after it was stored: written, checked, and read. Raises ``SecurityError`` for one that would
     be refused, and what torch raises for one that it cannot write."""
@@ -77,7 +85,7 @@ def as_stored(program: torch.export.ExportedProgram) -> torch.export.ExportedPro
     torch.export.save(program, held)
     _check("the exported program", held)
     held.seek(0)
-    return torch.export.load(held)
+    return zeroed(torch.export.load(held))
 
 
 def is_plain_name(name: str) -> bool:

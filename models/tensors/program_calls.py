@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 import torch
+from mlratchet.models.tensors.zeroed import ZEROS
 
 MODULE, ATEN, HIGHER = "torch.ops.", "aten", "higher_order"
 # Of torch.export's own: branches and loops over graphs of the same archive, and regions of a mode
@@ -67,7 +68,12 @@ sparse_(coo|csr|csc|bsr|bsc|compressed)_tensor|to_(sparse.*|mkldnn.*)|copy_spars
 """
 REFUSED = re.compile("".join(_REFUSED.split()))
 """Public ones that open files, hand out memory that nothing was written to, change what a tensor's memory is, build
-tensors that nobody checks, or take weights that a library packed."""
+tensors that nobody checks, or take weights that a library packed. Some that hand out memory may be called all the same:
+`zeroed` replaces them."""
+VMAP = (
+    ": torch.vmap is not served; write it with broadcasting and train anew; from a version that was trained with it "
+    "`ratchet rollback` leads back"
+)
 
 
 def name_of_call(target: Any) -> str:
@@ -85,7 +91,7 @@ def problem_of_call(target: str) -> str:
     if target in OVER_SIZES:
         return ""
     if not target.startswith(MODULE):
-        hint = ": torch.vmap is not served, write it with broadcasting" if "functorch" in target else ""
+        hint = VMAP if "functorch" in target else ""
         return f"is no operator of a forward{hint}"
     namespace, _, rest = target.removeprefix(MODULE).partition(".")
     if namespace == HIGHER:
@@ -109,9 +115,9 @@ def _registered() -> frozenset[str]:
 
 
 def _problem_of_aten(name: str, overload: str) -> str:
-    if name.startswith(("empty", "new_empty")):
+    if name.startswith(("empty", "new_empty")) and f"{name}.{overload}" not in ZEROS:
         return "gives memory as others left it; write zeros"
-    if REFUSED.fullmatch(name):
+    if REFUSED.fullmatch(name) and f"{name}.{overload}" not in ZEROS:
         return "reaches files, or memory that is not a tensor's"
     if name.startswith("_") and not OF_FORWARDS.fullmatch(name):
         return "is one that no forward is made of"

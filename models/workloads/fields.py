@@ -23,7 +23,7 @@ from mlratchet.models.preparation.composed import PreparationPlan
 from mlratchet.models.preparation.section import PreparationSection
 from mlratchet.models.schema.cells import one_array
 from mlratchet.models.schema.fields import Schema
-from mlratchet.models.schema.notation import WHERE, Notation, See, declared
+from mlratchet.models.schema.notation import WHERE, Notation, See, as_logged, declared
 from mlratchet.models.schema.numbers import Mark
 from mlratchet.models.schema.typing import GROUP, LABEL, typed
 from mlratchet.models.sources.csv import Csv
@@ -31,6 +31,7 @@ from mlratchet.models.sources.formats import open_source, read_tables
 from mlratchet.models.sources.image_folder import ImageFolder
 from mlratchet.models.sources.images import Images
 from mlratchet.models.sources.jsonl import Jsonl
+from mlratchet.models.sources.log_rows import OBJECT
 from mlratchet.models.sources.parquet import Parquet
 from mlratchet.models.sources.pieces import RawPiece
 from mlratchet.models.sources.ranged import opening
@@ -241,18 +242,19 @@ class SchemaWorkload(Workload):
         if recorded is not None:
             notation, pieces = declared(self.schema, recorded), read()
         else:
-            notation, pieces = self._told(read, self._known(source))
+            notation, pieces = self._told(read, source)
         size: list[tuple[int, ...]] = []  # of a sequence or set that is learnt, as the first row has it
         first = tuple(source.get("identity_columns") or ())
         for piece in pieces:
             if isinstance(piece, Reject):
                 yield RecordPiece(table=None, rejects=((0, piece),))
                 continue
-            raw = self._named(piece.table)
-            if held is not None:
+            raw, logged = self._named(piece.table), _is_logged(piece, source)
+            if held is not None and not logged:
                 held.add(raw)  # raises where it is written otherwise than before
+            how = as_logged(self.schema) if logged else notation
             for at in range(0, max(1, raw.num_rows), STRETCH_ROWS):
-                yield self._checked(raw.slice(at, STRETCH_ROWS), notation, first, size)
+                yield self._checked(raw.slice(at, STRETCH_ROWS), how, first, size)
 
     def _checked(
         self, raw: pa.Table, notation: Notation, first: Sequence[str], size: list[tuple[int, ...]]
@@ -278,14 +280,14 @@ class SchemaWorkload(Workload):
         self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
     ) -> dict[str, Mark]:
         """By the cells, unless they are declared or known."""
-        found = self._told(partial(self._pieces, objects, fetch, source), self._known(source))[0].decimal
+        found = self._told(partial(self._pieces, objects, fetch, source), source)[0].decimal
         return {name: found[name] for name in self.number_columns(source) if name in found}
 
     def time_formats(
         self, objects: list[RawObject], fetch: Callable[[RawObject], bytes], source: Mapping[str, Any]
     ) -> dict[str, str]:
         """By the cells, unless they are known."""
-        found = self._told(partial(self._pieces, objects, fetch, source), self._known(source))[0].times
+        found = self._told(partial(self._pieces, objects, fetch, source), source)[0].times
         return {name: found[name] for name in self.time_columns() if name in found}
 
     def _known(self, source: Mapping[str, Any]) -> Notation:
@@ -304,16 +306,17 @@ class SchemaWorkload(Workload):
         return Notation(decimal={**marks, **known.decimal}, times=known.times)
 
     def _told(
-        self, read: Callable[[], Iterator[RawPiece | Reject]], known: Notation
+        self, read: Callable[[], Iterator[RawPiece | Reject]], source: Mapping[str, Any]
     ) -> tuple[Notation, Iterable[RawPiece | Reject]]:
         """As these objects tell it; and the pieces, which are read once more where they are more than are kept at
         hand."""
-        sight = See(self.schema, known)
+        sight = See(self.schema, self._known(source))
         held: list[RawPiece | Reject] = []
         size = 0
         for piece in read():
             if isinstance(piece, RawPiece):
-                sight.add(self._named(piece.table))
+                if not _is_logged(piece, source):
+                    sight.add(self._named(piece.table))
                 size += piece.table.nbytes
             held.append(piece)
             if size > AT_HAND_BYTES:
@@ -366,3 +369,8 @@ class SchemaWorkload(Workload):
 
 STRETCH_ROWS = 16_384  # of a piece, that are made records at once: their texts and digests are larger than they
 AT_HAND_BYTES = 32 << 20  # of raw cells, that a delivery is read once up to
+
+
+def _is_logged(piece: RawPiece, source: Mapping[str, Any]) -> bool:
+    """Whether the inference log gave its rows."""
+    return source.get("inference_log") is not None and piece.key.startswith(OBJECT)

@@ -40,7 +40,7 @@ from mlratchet.models.scoring.job import (
     piece_key,
     unit_key,
 )
-from mlratchet.models.scoring.outcome import ScoredBatch, manifest_document, outcome_of
+from mlratchet.models.scoring.outcome import ScoredBatch, finished_outcome, manifest_document, outcome_of
 from mlratchet.models.scoring.pieces import Piece, PublishedPieces, WrittenFile
 from mlratchet.models.scoring.places import BucketPlace, place_of_uri, refuse_places
 from mlratchet.models.sources.base import SourceOptions
@@ -174,7 +174,9 @@ class Scoring:
 
     def run(self) -> ScoredBatch:
         """To its end. Raises as `score_batch`."""
-        self._take_place()
+        earlier = self._take_place()
+        if earlier is not None:
+            return earlier
         done = self._units()
         pieces = [piece for unit in done for piece in unit.pieces]
         outcome = outcome_of(self._job, self._signature, pieces, found=sum(unit.found for unit in done))
@@ -189,8 +191,9 @@ class Scoring:
         self._publish(outcome, pieces, [one for unit in done for one in unit.objects])
         return outcome
 
-    def _take_place(self) -> None:
-        """The output is this batch's alone. Raises ``ConfigurationError`` for what lies there of others."""
+    def _take_place(self) -> ScoredBatch | None:
+        """The output is this batch's alone; what an earlier release finished there of it stands. Raises
+        ``ConfigurationError`` for what lies there of others."""
         ours = canonical_json({"job": self._id, **{k: v for k, v in self._job.document().items() if k != "objects"}})
         key = f"{self._target.prefix}{JOB}"
         for info in self._out.list(self._target.prefix):
@@ -202,10 +205,28 @@ class Scoring:
         try:
             self._out.create(key, ours)
         except ObjectExists as error:
+            earlier = self._finished_earlier()
+            if earlier is not None:
+                return earlier
             raise ConfigurationError(
-                f"output {self._target}: holds the scores of another batch (another version, other rows, or a changed "
-                f"input: {self._target}{JOB} says which); name an empty prefix, or remove it"
+                f"output {self._target}: holds the scores of another batch (another version, other rows, a changed "
+                "input, or one that an earlier release did not finish, or whose files were changed: "
+                f"{self._target}{JOB} says which); name an empty prefix, or remove it"
             ) from error
+        return None
+
+    def _finished_earlier(self) -> ScoredBatch | None:
+        """This batch, as an earlier release finished it in pieces of its own, if every file is what it signed."""
+        for job in self._job.earlier_ids():
+            try:
+                manifest = json.loads(self._records.get(manifest_key(job)))
+                if manifest["target"] == str(self._target):
+                    for file in (*manifest["scores"], *manifest["aside"]):
+                        self._out.get(f"{self._target.prefix}{file['key']}", sha256=file["sha256"])
+                    return finished_outcome(manifest)
+            except (ObjectNotFound, DigestMismatch):
+                continue
+        return None
 
     def _units(self) -> list[_Unit]:
         units = self._job.units()

@@ -41,12 +41,7 @@ def with_log_rows(run: Run, snapshot: Snapshot, *, now_s: float | None = None) -
     logger.info("%d labelled rows of the inference log join the delivery", len(rows))
     if not rows:
         return snapshot
-    name, data = as_file(
-        rows,
-        run.spec.source.format or "csv",
-        newest_s,
-        delimiter=getattr(run.spec.source, "delimiter", None) or ",",
-    )
+    name, data = as_file(rows, run.spec.source.format or "csv", newest_s)
     return extended(store, snapshot, name, data)
 
 

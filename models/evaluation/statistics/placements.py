@@ -54,6 +54,8 @@ class Placements:
         if most == least:
             return least
         within = (most - least) * np.array([1e-9, 1 - 1e-12]) + least
+        if _tail(value_G - within[0], count_G) >= alpha:  # nearly all lie there
+            return least
         return float(brentq(lambda x: _tail(value_G - x, count_G) - alpha, *within))
 
 

@@ -133,8 +133,9 @@ def specified(context: Any, kind: str = "builtins.dict") -> Callable[[Records], 
 
 FOREIGN = (
     "aten.from_file.default", "aten._print.default", "aten.save.default", "aten.set_.source_Tensor",
-    "aten.set_.source_Storage", "aten.resize_.default", "aten.empty.memory_format", "aten.new_empty.default",
-    "aten.record_stream.default", "aten._sparse_csr_tensor_unsafe.default",
+    "aten.set_.source_Storage", "aten.resize_.default", "aten.empty_strided.default", "aten.new_empty_strided.default",
+    "aten.empty.out", "aten.empty_like.out", "aten.empty_permuted.default", "aten.record_stream.default",
+    "aten._sparse_csr_tensor_unsafe.default",
     "aten._nested_view_from_buffer.default", "aten._test_string_default.default", "aten.format.default",
     "aten.linear.nowhere", "aten.linear", "aten.nowhere.default", "prims.device_put.default",
     "prim.Print.default", "shop.price.default", "c10d.send.default", "symm_mem.one_shot_all_reduce.default",

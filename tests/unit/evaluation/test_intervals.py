@@ -147,6 +147,20 @@ def test_a_bound_by_placements_that_are_0_or_1_is_the_exact_one_of_a_share(right
         assert side.low(alpha) == pytest.approx(stats.beta.ppf(alpha, right, wrong + 1), abs=1e-3)
 
 
+@given(
+    counts=st.dictionaries(st.integers(0, 200).map(lambda k: k / 200), st.integers(1, 2000), min_size=1, max_size=8),
+    exponent=st.floats(-9, -0.302),
+)
+@settings(max_examples=100, deadline=None)
+def test_a_bound_by_placements_is_found_whatever_they_are(counts: dict[float, int], exponent: float) -> None:
+    from mlratchet.models.evaluation.statistics.placements import LEAST_ALPHA, Placements
+
+    side = Placements(np.array(sorted(counts)), np.array([float(counts[value]) for value in sorted(counts)]))
+    for one in (side, side.mirrored()):
+        least, low, at_half = one.low(LEAST_ALPHA), one.low(10**exponent), one.low(0.5)
+        assert 0 <= least <= low + 1e-8 <= at_half + 2e-8 <= 1 + 2e-8
+
+
 def few_positive(lowest: float) -> RowOutputs:
     """15 of 400 rows are positive and lie above every other, but for one."""
     y = (np.arange(400) < 15).astype(np.int64)
@@ -162,6 +176,13 @@ def test_one_area_of_few_rows_has_bounds_that_allow_for_a_row_lower_than_any_tha
     for alpha in (0.2, 0.05, 0.01):
         assert made.p_greater(made.low(alpha)) == pytest.approx(alpha, abs=1e-6)
     assert made.p_greater(1.0) >= 0.5 >= made.p_greater(0.0)
+
+
+def test_one_area_of_few_rows_of_which_one_lies_amid_the_others_is_surely_below_nearly_1() -> None:
+    made = confidence_of(BINARY["roc_auc"], few_positive(0.5))
+    levels = [made.p_less(x) for x in (0.5, 0.98, 0.99, 0.999, 0.9999)]
+    assert levels == sorted(levels, reverse=True)
+    assert levels[-1] < 0.05
 
 
 def test_perfect_models_are_not_certain() -> None:

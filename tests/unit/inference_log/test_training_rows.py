@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -55,12 +56,14 @@ DELIVERED = {
 class Plant:
     """A pipeline with deliveries, a log and labels."""
 
-    def __init__(self, form: str = "csv") -> None:
-        self.spec = parse_pipeline(PIPELINE.replace("FORMAT", form), where="test")
+    def __init__(self, form: str = "csv", *, source: str = "", more: str = "", delivered: bytes | None = None) -> None:
+        """`source`: more options; `more`: another field; `delivered`: other rows."""
+        text = PIPELINE.replace("FORMAT", f"{form}{source}").replace("    fails:", f"    {more}\n    fails:")
+        self.spec = parse_pipeline(text, where="test")
         assert self.spec.example_schema is not None
         self.log = Log("plant", schema=self.spec.example_schema)
         self.raw, self.store = MemoryStore("raw"), RecordStore(self.log.store, self.log.keys)
-        self.raw.put(f"p/rows.{form}", DELIVERED[form])
+        self.raw.put(f"p/rows.{form}", delivered or DELIVERED[form])
         self.run: Any = SimpleNamespace(
             spec=self.spec, adapters=SimpleNamespace(store=self.store, keys=self.log.keys), raw=self.raw
         )
@@ -99,6 +102,38 @@ def test_labelled_rows_are_read_beside_the_delivery_with_their_labels(form: str)
     assert len(found) == 24
     assert len(ours) == 4
     assert {record.y for record in ours} == {1}
+
+
+SITES = "".join(f"{n},5;Zoë;{'yes' if n % 2 else 'no'}\n" for n in range(100, 120))
+DAYS = b"".join(b'{"heat": %d.5, "site": "a", "when": "%02d.10.2023", "fails": "no"}\n' % (n, n + 1) for n in range(20))
+
+
+@pytest.mark.parametrize(
+    ("form", "source", "more", "delivered"),
+    [
+        ("csv", ', decimal: ","', "", f"heat;site;fails\n{SITES}".encode()),
+        ("csv", "", "", f"heat;site;fails\n{SITES}".encode()),  # the first delivery tells the comma
+        ("csv", ", encoding: cp1252", "", f"heat;site;fails\n{SITES}".encode("cp1252")),
+        ("csv", ", encoding: utf-16-le", "", f"heat;site;fails\n{SITES}".encode("utf-16-le")),
+        ("csv", ", header: [heat, site, fails]", "", SITES.encode()),
+        ("csv", ", header: [site, heat, fails]", "", b"a|1.5|no\nb|2.5|yes\n"),
+        ("csv", ', delimiter: ";"', "", f"heat;site;fails\n{SITES}".encode()),
+        ("csv", ", quotes: none", "", DELIVERED["csv"]),
+        ("jsonl", ", encoding: utf-16-le", "", DELIVERED["jsonl"].decode().encode("utf-16-le")),
+        ("jsonl", "", "when: {kind: time}", DAYS),
+        ("jsonl", "", "when: {kind: time, format: '%d.%m.%Y'}", DAYS),
+    ],
+)
+def test_rows_of_the_log_are_read_as_they_were_answered_however_deliveries_are_written(
+    form: str, source: str, more: str, delivered: bytes
+) -> None:
+    plant = Plant(form, source=source, more=more, delivered=delivered)
+    when = {"field.when": datetime(2023, 11, 14, 3, 4, 5, tzinfo=UTC)} if more else {}
+    plant.asked(1, **{"field.heat": 1.234, "field.site": 'Café, "Zoë"', **when})
+    found = [record for where, record in plant.records().items() if where.startswith("inference-log-")]
+    values = [json.loads(record.x["example"].tobytes()) for record in found]
+    told = {"when": "2023-11-14T03:04:05Z"} if more else {}
+    assert values == [{"heat": 1.234, "site": 'Café, "Zoë"', **told}]
 
 
 def test_what_a_client_did_not_get_or_nobody_labelled_is_no_row(plant: Plant) -> None:

@@ -415,6 +415,18 @@ def test_the_log_is_complete_up_to_where_no_request_can_still_arrive(
     assert entry.facts.settled_s == settled_s
 
 
+def test_a_server_of_an_earlier_release_that_does_not_say_how_long_it_reads_is_heard(tmp_path: Path) -> None:
+    spool = LogSpool(tmp_path / "s", most_bytes=50_000_000)
+    writer = LogWriter(spool, lambda pipeline, holds: {}, secret=b"s")
+    said = {"k": "plan", "p": "plant", "v": 1, "schema": SCHEMA.model_dump_json(), "log": LogConfig().model_dump_json()}
+    tell(writer, pack(said), 0.0)
+    tell(writer, answers_frame("plant", 1, [answered(1)]), 0.0)
+    writer.flush_all(1000.0)
+    (entry,) = spool.entries()
+    assert entry.facts is not None
+    assert entry.facts.settled_s == 965.0
+
+
 @pytest.mark.parametrize(("ends", "lost"), [(True, 0), (False, 3)])
 def test_a_server_that_ended_before_a_file_came_lost_nothing_and_a_killed_one_what_it_held(
     tmp_path: Path, ends: bool, lost: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -296,6 +297,32 @@ def test_the_scores_of_another_batch_are_never_mixed_with(batch: Batch) -> None:
     batch.deliver(files=4)
     with pytest.raises(ConfigurationError, match="the scores of another batch"):
         score_batch(batch.adapters, "digits", IN, OUT)
+
+
+@pytest.mark.parametrize("spoilt", ["", "unfinished", "changed", "other rows"])
+def test_a_batch_that_an_earlier_release_finished_is_finished_and_another_is_told_to_be_its(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch, spoilt: str
+) -> None:
+    batch.deliver(broken=1)
+    with monkeypatch.context() as before:
+        before.setattr(job, "FORM", 1)
+        first = score_batch(batch.adapters, "digits", IN, OUT)
+    (scores,) = [one.key for one in batch.out.list("scores-of-day/scores/")]
+    if spoilt == "unfinished":
+        batch.world.store.delete(manifest_key(first.job))
+    elif spoilt == "changed":
+        batch.out.put(scores, b"other")
+    elif spoilt == "other rows":
+        batch.deliver(files=4)
+    files = batch.everything()
+    monkeypatch.setattr(Scoring, "_unit", lambda *_: pytest.fail("it was scored again"))
+    if spoilt:
+        with pytest.raises(ConfigurationError, match=r"earlier release.*name an empty prefix, or remove it"):
+            score_batch(batch.adapters, "digits", IN, OUT)
+    else:
+        again = score_batch(batch.adapters, "digits", IN, OUT)
+        assert again == replace(first, found=first.pieces)
+    assert batch.everything() == files
 
 
 def test_input_that_changes_meanwhile_ends_the_batch(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,6 +140,37 @@ def test_a_file_without_a_line_of_names_may_lack_what_is_no_input(tmp_path: Path
         instances_of(file, takes)
 
 
+@pytest.mark.parametrize("text", ["b,a\n2,1\n4,3\n", "a,label,b\n1,x,2\n3,y,4\n"])
+def test_a_file_with_a_line_of_names_all_the_same_is_read_by_them(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text(text)
+    takes = Takes(columns=("b", "a"), written=TableWriting(header=("a", "label", "b")))
+    assert instances_of(file, takes) == [(f"{file}:2", {"a": 1, "b": 2}), (f"{file}:3", {"a": 3, "b": 4})]
+    file.write_text("b,a\n")
+    with pytest.raises(DataError, match="holds no row"):
+        instances_of(file, takes)
+
+
+@pytest.mark.parametrize("declared", ["utf-8", "utf-16", "utf-16-le", "utf-16-be", None])
+def test_the_mark_of_an_encoding_is_no_part_of_the_first_name(tmp_path: Path, declared: str | None) -> None:
+    spec = parse_pipeline(SHOP.replace("cp1252", declared or "null"), where="shop.yaml")
+    file = tmp_path / "rows.csv"
+    mark = "" if declared == "utf-16" else "\ufeff"  # which python's utf-16 writes itself
+    file.write_bytes(f"{mark}menge;preis\n3;7\n".encode(declared or "utf-8"))
+    takes = Takes(columns=("menge", "preis"), written=TableWriting.of(spec))
+    assert [one for _, one in instances_of(file, takes)] == [{"menge": 3, "preis": 7}]
+
+
+@pytest.mark.parametrize("written", [TableWriting(delimiter=";"), TableWriting()])
+def test_a_table_without_a_column_of_the_model_is_told_and_not_sent_empty(
+    tmp_path: Path, written: TableWriting
+) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text("a,b\n1,2\n" if written.delimiter else "x,y\n1,2\n")
+    with pytest.raises(DataError, match=r"rows\.csv:1: names none of the columns a, b; got .*delimiter"):
+        instances_of(file, Takes(columns=("a", "b"), written=written))
+
+
 def test_a_model_of_pictures_takes_no_table(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
     assert takes_of(openapi("m", TABLE, ServingConfig())) == Takes(columns=("a", "b"))

@@ -246,7 +246,8 @@ def test_a_body_that_does_not_come_is_not_waited_for() -> None:
         ("localhost", True), ("LocalHost:8000", True), ("127.0.0.1:1", True), ("[::1]:80", True), ("10.1.2.3", True),
         (None, True), ("models.example.org", True), ("evil.example.org", False), ("localhost.evil.org:80", False),
         ("127.0.0.1.nip.io", False), ("", False), ("a:b:c", False), ("127.0.0.1:80.evil.org", False),
-        ("127.0.0.1:80@evil.org", False),
+        ("127.0.0.1:80@evil.org", False), ("localhost:", True), ("[::1]:", True), ("[::1]", True), ("[::1]:80x", False),
+        ("[::1]80", False), ("[::1", False), ("localhost:\u0663", False), ("127.0.0.1:\u00b2", False), ("::1", True),
     ],
 )  # fmt: skip
 def test_a_page_that_had_its_name_point_here_is_not_answered(host: str | None, allowed: bool) -> None:

@@ -52,6 +52,13 @@ def test_parquet_with_a_time_zone_that_nobody_knows_is_set_aside_with_the_column
     assert "column 'at': its time zone 'Mars/Olympus' is unknown" in rejects[0].reason
 
 
+def test_parquet_with_such_a_column_that_nothing_reads_is_read() -> None:
+    files = of_parquet(x=pa.array([1.0, 2.0]), at=pa.array([1, 2], pa.timestamp("s", "Mars/Olympus")))
+    rows, rejects = Delivery(files).rows("parquet", ("x",))
+    assert ([row["x"] for row in rows], rejects) == ([1.0, 2.0], [])
+    assert codes(Delivery(files).rows("parquet", ("x", "at"))[1]) == [("p/a.parquet", "bad_header")]
+
+
 def test_json_that_python_cannot_hold_is_told_in_words_of_the_file() -> None:
     lines = ['{"a": ' + "9" * 5000 + "}", "[" * 100_000 + "]" * 100_000]
     _, rejects = Delivery({"p/a.jsonl": "\n".join(lines).encode()}).rows("jsonl")

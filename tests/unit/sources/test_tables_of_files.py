@@ -67,6 +67,18 @@ def test_bytes_that_are_not_of_the_encoding_set_their_row_or_their_file_aside() 
         assert codes(found) == [("a.csv:2", "bad_encoding")]
 
 
+def test_utf_16_that_lacks_its_mark_is_set_aside_as_bytes_that_are_none() -> None:
+    for name in ("utf-16-le", "utf-16-be"):
+        one = Delivery({"a.csv": "a,b\n1,x\n".encode(name)})
+        for found in (one.rows("csv", encoding="utf-16")[1], one.examples("csv", encoding="utf-16")[1]):
+            assert codes(found) == [("a.csv:1", "bad_encoding")]
+            assert "its byte-order mark is missing" in found[0].reason
+            assert "utf-16-le" in found[0].reason
+    assert codes(Delivery({"a.jsonl": '{"a": 1}\n'.encode("utf-16-le")}).rows("jsonl", encoding="utf-16")[1]) == [
+        ("a.jsonl:1", "bad_encoding")
+    ]
+
+
 @pytest.mark.slow
 def test_a_file_that_unpacks_without_end_is_refused_and_a_damaged_one_is_set_aside() -> None:
     bomb = gzip.compress(b"a,b\n" + b"1,2\n" * (17 << 20), mtime=0)
@@ -179,6 +191,35 @@ def test_a_small_parquet_that_unfolds_to_more_than_memory_is_read_in_slices(monk
     monkeypatch.setattr(parquet_format, "MOST_CELL_BYTES", 1000)
     _, rejects = Delivery({"t.parquet": data}).pieces("parquet")
     assert [(one.code, one.records) for one in rejects] == [("cell_too_large", 5_000)]
+
+
+class Named(str):
+    """A name that counts how often it is compared."""
+
+    compared = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        Named.compared += 1
+        return str.__eq__(self, other)
+
+    def __str__(self) -> str:
+        Named.compared += 1
+        return str.__str__(self)
+
+    def __format__(self, how: str) -> str:
+        Named.compared += 1
+        return str.__format__(self, how)
+
+
+def test_a_wide_parquet_takes_time_by_its_columns_and_not_by_their_square() -> None:
+    held = io.BytesIO()
+    pq.write_table(pa.table({f"feature_{n}": [1.0] for n in range(300)} | {"deep": [{"a": {"b": 1.0}}]}), held)
+    opened = pq.ParquetFile(held)
+    names = [Named(name) for name in opened.schema_arrow.names]
+    assert parquet_format._rows_at_a_time(opened, names) > 1
+    assert Named.compared < 10 * len(names)
+    assert parquet_format._rows_at_a_time(opened, ["deep", "deep.a"]) == parquet_format.ROWS_AT_A_TIME
 
 
 CONTRADICTING = """

@@ -320,7 +320,7 @@ class Spaced(Made):
 class OfUnwritten(Layered):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.b(torch.relu(self.a(x)))
-        return torch.empty(y.shape).copy_(y)
+        return torch.empty_strided(y.shape, (y.shape[1], 1)).copy_(y)
 
 
 class Unwritten(Made):
