@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple, cast
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from mlratchet.models.erasure.whose import Wanted, word_of
+from mlratchet.models.erasure.whose import Wanted, plain_column, word_of
 from mlratchet.models.errors import DataError, SecurityError
 from mlratchet.models.sources import csv as csv_format
 from mlratchet.models.sources import decoding, parquet, ratings, sounds
@@ -90,7 +90,7 @@ def _parted(bare: PurePosixPath, data: bytes, wanted: Wanted, reading: TableRead
         usual = "\t" if bare.suffix in (".tsv", ".tab") else None
         return _held_against(_of_table(data, wanted, reading, usual), bare, data, wanted, reading)
     if bare.suffix in LINES:
-        return _of_lines(data, wanted)
+        return _of_lines(data, wanted, str(bare))
     if bare.suffix in parquet.SUFFIXES:
         return _of_parquet(data, wanted)
     if bare.suffix in MEDIA:  # a record by itself, which its name tells
@@ -228,13 +228,15 @@ def _records(text: str, delimiter: str, quoting: Literal[0, 3]) -> Iterator[tupl
         yield cells, raw
 
 
-def _of_lines(data: bytes, wanted: Wanted) -> Parted | None:
+def _of_lines(data: bytes, wanted: Wanted, name: str) -> Parted | None:
     kept, theirs, others = [], list[Mapping[str, str]](), set[str]()
     for line in data.splitlines(keepends=True):
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             row = None
+        if not isinstance(row, dict) and any(_may_hold(line, key) for key in wanted.keys):
+            raise CannotPartError(f"{name}: a line that is no record holds the key: do it by hand")
         cells = {name: word_of(cell) for name, cell in row.items()} if isinstance(row, dict) else {}
         if isinstance(row, dict) and wanted.is_theirs(row):
             theirs.append(cells)
@@ -242,6 +244,10 @@ def _of_lines(data: bytes, wanted: Wanted) -> Parted | None:
             kept.append(line)
             others.update(cells.values())
     return Parted(theirs=tuple(theirs), others=frozenset(others), rest=b"".join(kept)) if theirs else None
+
+
+def _may_hold(line: bytes, key: str) -> bool:
+    return len(key) > SHORT and (key.encode() in line or json.dumps(key)[1:-1].encode() in line)
 
 
 def _of_parquet(data: bytes, wanted: Wanted) -> Parted | None:
@@ -259,7 +265,7 @@ def _of_parquet(data: bytes, wanted: Wanted) -> Parted | None:
         return None
     others = {
         str(value)
-        for column in kept.columns
+        for column in map(plain_column, kept.columns)
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
         for value in column.unique().to_pylist()
     }

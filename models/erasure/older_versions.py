@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from shlex import quote
 
 from mlratchet.models.erasure.parts import Touch
 from mlratchet.models.ports.storage import ObjectInfo, ObjectStore, StorageError
@@ -14,7 +15,7 @@ def told_version(bucket: str, info: ObjectInfo) -> str:
     """A line about a version that holds records of theirs."""
     return (
         f"{bucket}/{info.key} version {info.version}: holds records of theirs, and the bucket keeps it: `aws s3api "
-        f"delete-object --bucket {bucket} --key '{info.key}' --version-id {info.version}`"
+        f"delete-object --bucket {quote(bucket)} --key {quote(info.key)} --version-id {quote(info.version)}`"
     )
 
 

@@ -40,6 +40,7 @@ class Wanted:
 
     def in_column(self, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray | None:
         """Whether each cell is one of the keys; None for a column of lists or records, which names nobody."""
+        column = plain_column(column)
         if pa.types.is_nested(column.type):
             return None
         if name in self.numbers or pa.types.is_decimal(column.type) or pa.types.is_floating(column.type):
@@ -62,6 +63,13 @@ class Wanted:
             told = (one if one is not None else number_of(key, ".") for one, key in zip(read, self.keys, strict=True))
             self._numbers[mark] = frozenset(one for one in told if one is not None)
         return self._numbers[mark]
+
+
+def plain_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The same cells in a type that Arrow compares: not packed as a dictionary, no half floats."""
+    if pa.types.is_dictionary(column.type):
+        column = pc.cast(column, column.type.value_type)
+    return pc.cast(column, pa.float64()) if pa.types.is_float16(column.type) else column
 
 
 def number_of(cell: Any, mark: Mark) -> float | None:

@@ -170,6 +170,13 @@ def read_log(
 
 def read_file(store: ObjectStore, said: LogFile, *, columns: Sequence[str] | None = None, also: str = "") -> pa.Table:
     """The rows of a file. `columns`: those of them that it has, and `also`. Raises ``UnreadableFileError``."""
+    file = open_file(store, said)
+    names = file.schema_arrow.names
+    return file.read(names if columns is None else [name for name in names if name in columns or name == also])
+
+
+def open_file(store: ObjectStore, said: LogFile) -> pq.ParquetFile:
+    """A file that is the one which its record names. Raises ``UnreadableFileError``."""
     where = f"{store.bucket}/{said.object}"
     try:
         data = bare(store).get(said.object)
@@ -177,9 +184,7 @@ def read_file(store: ObjectStore, said: LogFile, *, columns: Sequence[str] | Non
         raise UnreadableFileError(f"{where}: the file is gone; {said.rows} rows with it") from error
     if digest_bytes(data) != said.sha256:
         raise UnreadableFileError(f"{where}: is not the file that its record names; it was changed")
-    file = pq.ParquetFile(io.BytesIO(data))
-    names = file.schema_arrow.names
-    return file.read(names if columns is None else [name for name in names if name in columns or name == also])
+    return pq.ParquetFile(io.BytesIO(data))
 
 
 def together(tables: Sequence[pa.Table], holds: Holds = "answers", columns: Sequence[str] | None = None) -> pa.Table:

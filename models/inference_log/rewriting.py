@@ -24,7 +24,7 @@ from mlratchet.models.inference_log.chain import VerifiedLogFile, put_file
 from mlratchet.models.inference_log.columns import FIELD
 from mlratchet.models.inference_log.file import Holds, LogFile, folder_of, media_key, record_key
 from mlratchet.models.inference_log.filing import as_parquet
-from mlratchet.models.inference_log.reading import UnreadableFileError, read_file, together
+from mlratchet.models.inference_log.reading import UnreadableFileError, open_file, read_file, together
 from mlratchet.models.inference_log.rewrites import KeptRecord, LogRewrite, Rewrites, Why, read_rewrites, rewrite_key
 from mlratchet.models.inference_log.walk import numbers_of, walk_chains
 from mlratchet.models.ports.storage import ObjectExists, ObjectStore
@@ -246,14 +246,17 @@ class Rewriter:
 
     def _media_before(self, before_s: float) -> set[str]:
         """Digests of what was stored whole and came before a moment and not since."""
-        if next(iter(self._store.list(media_key(self._pipeline, ""))), None) is None:
+        stored = {info.key.rpartition("/")[2] for info in self._store.list(media_key(self._pipeline, ""))}
+        if not stored:
             return set()
         held = [one.said for one in self._records()[0]]
         newest = {said.writer: said.number for said in held}
-        records = [said for said in held if said.object]
-        old = [said for said in records if said.last_s < before_s and said.number != newest[said.writer]]
-        found = {name for said in old for name in self._media_in(said)}
-        for said in (one for one in records if one not in old):
+        old, since = list[LogFile](), list[LogFile]()
+        for said in (one for one in held if one.object):
+            is_old = said.last_s < before_s and said.number != newest[said.writer]
+            (old if is_old else since).append(said)
+        found = {name for said in old for name in self._media_in(said)} & stored
+        for said in since:
             if not found:
                 break
             found -= self._media_in(said)
@@ -261,7 +264,9 @@ class Rewriter:
 
     def _media_in(self, said: LogFile) -> set[str]:
         try:
-            return _media_of(read_file(self._store, said))
+            file = open_file(self._store, said)
+            names = [column.name for column in file.schema_arrow if _is_media(column)]
+            return _media_of(file.read(names))
         except UnreadableFileError:  # an audit tells of it
             return set()
 
@@ -319,7 +324,11 @@ def _emptied(said: LogFile) -> LogFile:
 
 def _media_of(table: pa.Table) -> set[str]:
     found: set[str] = set()
-    for column in table.schema:
-        if column.name.startswith(FIELD) and (column.metadata or {}).get(b"kind") in (b"image", b"audio"):
-            found |= set(table[column.name].drop_null().to_pylist())
+    for column in filter(_is_media, table.schema):
+        found |= set(table[column.name].drop_null().to_pylist())
     return found
+
+
+def _is_media(column: pa.Field) -> bool:
+    """Whether a column names pictures or sounds by their digests."""
+    return column.name.startswith(FIELD) and (column.metadata or {}).get(b"kind") in (b"image", b"audio")

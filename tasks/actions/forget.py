@@ -311,6 +311,6 @@ def tidy_logs(store: ObjectStore, keys: Keys, *, now_s: float | None = None) -> 
         for pipeline, revision in sorted(deployed_revisions(store).items()):
             before_s = now - load_pipeline(store, revision).serving.log.retention_days * DAY_S
             rewriters = [Rewriter(store, keys, pipeline, holds, now_s=now) for holds in BOTH]
-            rows = sum(beside_others(partial(one.expire, before_s)) for one in rewriters)
-            found[pipeline] = rows, sum(beside_others(one.compact) for one in rewriters)
+            files = sum(beside_others(one.compact) for one in rewriters)  # few are to be opened then
+            found[pipeline] = sum(beside_others(partial(one.expire, before_s)) for one in rewriters), files
     return found

@@ -7,6 +7,7 @@ import io
 import tarfile
 from decimal import Decimal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -216,3 +217,40 @@ def test_a_decimal_of_any_size_is_a_cell_like_any_other(beside: Decimal | None) 
     assert [row["customer"] for row in found.theirs] == ["K-1"]
     assert word_of(Decimal("NaN")) == "NaN"
     assert word_of(Decimal("1e30")) == "1" + "0" * 30
+
+
+def test_a_column_of_parquet_is_the_same_packed_as_a_dictionary_or_in_half_floats() -> None:
+    plain = pa.array(["7", "8", None])
+    for cells in (plain.dictionary_encode(), pa.array(np.array([7, 8, np.nan], "float16")), pa.array([7, 8, None])):
+        for numbers in ({}, {"customer": "."}):
+            sink = io.BytesIO()
+            pq.write_table(pa.table({"customer": cells, "v": [1, 2, 3]}), sink)
+            wanted = Wanted(fields=("customer",), keys=frozenset(["7"]), numbers=numbers)
+            found = part("t.parquet", sink.getvalue(), wanted)
+            assert found is not None
+            assert [row["v"] for row in found.theirs] == ["1"]
+
+
+def test_a_word_in_a_packed_column_of_those_who_stay_is_not_theirs_alone() -> None:
+    sink = io.BytesIO()
+    notes = pa.array(["a common sentence", "a common sentence"]).dictionary_encode()
+    pq.write_table(pa.table({"customer": ["K-4711", "K-1"], "note": notes}), sink)
+    found = part("t.parquet", sink.getvalue(), WANTED)
+    assert found is not None
+    assert "a common sentence" in found.others
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"customer": "K-4711", "n": ' + "9" * 5000 + "}",
+        '{"customer": "K-4711",',
+        '[{"customer": "K-4711"}]',
+        "[" * 100_000 + '"K-4711"',
+    ],
+)
+def test_a_line_of_json_that_is_no_record_and_holds_the_key_is_said(line: str) -> None:
+    data = f'{{"customer": "K-1"}}\n{line}\n'.encode()
+    with pytest.raises(CannotPartError, match="do it by hand"):
+        part("t.jsonl", data, WANTED)
+    assert part("t.jsonl", data.replace(b"K-4711", b"K-2"), WANTED) is None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models import fault_points
@@ -139,6 +141,49 @@ def test_pictures_are_let_go_with_the_last_row_that_they_came_with() -> None:
     left = {info.key.rpartition("/")[2] for info in log.store.list("log/plant/media/")}
     assert left == {again, *names[24:]}
     assert read(log).whole
+
+
+@pytest.fixture
+def columns_read(monkeypatch: pytest.MonkeyPatch) -> list[list[str] | None]:
+    """Of each file of the log that is opened; None: all."""
+    found: list[list[str] | None] = []
+    read_columns = pq.ParquetFile.read
+
+    def told(file: pq.ParquetFile, columns: list[str] | None = None) -> pa.Table:
+        found.append(columns)
+        return read_columns(file, columns)
+
+    monkeypatch.setattr(pq.ParquetFile, "read", told)
+    return found
+
+
+def test_letting_go_of_pictures_reads_the_columns_that_name_them_and_compares_no_two_records(
+    columns_read: list[list[str] | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, _ = some_days()
+    for day in range(4):
+        log.store.put(media_key("plant", f"{day}00".rjust(64, "a")), b"a picture")
+    compared: list[object] = []
+
+    def told(one: object, other: object) -> bool:
+        compared.append(other)
+        return one is other
+
+    monkeypatch.setattr(LogFile, "__eq__", told)
+    rewriter(log).expire(3 * DAY)
+    assert len(list(log.store.list("log/plant/media/"))) == 2
+    assert compared == []
+    assert columns_read == [["field.photo"]] * 24
+
+
+def test_where_no_picture_of_the_old_files_is_left_no_later_file_is_opened(
+    columns_read: list[list[str] | None],
+) -> None:
+    log, _ = some_days()
+    log.store.put(media_key("plant", "300".rjust(64, "a")), b"of the last day")
+    rewriter(log).expire(3 * DAY)
+    assert len(columns_read) == 12
+    assert len(list(log.store.list("log/plant/media/"))) == 1
 
 
 def test_a_compaction_brings_back_nobody_who_was_erased_meanwhile() -> None:
