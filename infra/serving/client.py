@@ -20,6 +20,7 @@ from mlratchet.models.serving.config import MOST_BYTES, ServingConfig
 from mlratchet.models.serving.reading.written_numbers import written_number
 from mlratchet.models.sources.csv import SUFFIXES
 from mlratchet.models.sources.headless import names_itself
+from mlratchet.models.sources.text_encoding import UTF16_MARKS
 
 TABLES, LINES = SUFFIXES, (".jsonl", ".ndjson")
 DELIMITERS = (",", ";", "\t", "|")
@@ -278,7 +279,9 @@ def rows_of_table(file: Path, data: bytes, takes: Takes) -> list[Named]:
 
 
 def text_of(file: Path, data: bytes, encoding: str) -> str:
-    """Without the mark of its encoding. Raises ``DataError``."""
+    """Without the mark of its encoding, which tells it where none is declared. Raises ``DataError``."""
+    if encoding == "utf-8-sig" and data[:2] in UTF16_MARKS:
+        encoding = "utf-16"
     try:
         return data.decode("utf-8-sig" if encoding == "utf-8" else encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as exc:

@@ -198,10 +198,11 @@ def _of_table(data: bytes, wanted: Wanted, reading: TableReading, usual: str | N
 
 def _encoding_of(data: bytes, declared: str | None) -> tuple[bytes, str]:
     """Mark and encoding."""
+    marked = UTF16.get(data[:2])
+    if marked is not None and declared in (None, "utf-16", marked):
+        return data[:2], marked
     if declared is not None and declared != "utf-8":
         return b"", declared
-    if data[:2] in UTF16 and declared is None:
-        return data[:2], UTF16[data[:2]]
     return (codecs.BOM_UTF8 if data.startswith(codecs.BOM_UTF8) else b""), "utf-8"
 
 

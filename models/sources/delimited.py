@@ -25,6 +25,8 @@ DELIMITERS = ",;\t|"
 SAMPLE_LINES = 20  # that tell the delimiter
 LARGEST_CELL = 131_072  # characters
 BLANKS_AFTER_QUOTE = re.compile(r'"[ \t]+(?=[,;\t|\r\n]|$)')
+SEPARATOR_LINE = re.compile(r'"?sep=[,;\t|]+"?[,;\t|]*', re.IGNORECASE)  # of a spreadsheet, about the lines below it
+PAGE = re.compile(r"<(!doctype\b|html[\s>]|\?xml\b)", re.IGNORECASE)
 csv.field_size_limit(2**31 - 1)  # where its cell is too large, a quote would else seem to be left open
 
 
@@ -94,6 +96,7 @@ class CsvTable:
                 "empty_file", where, "empty file; expected a header row and data rows", records=1
             )
         self._lines = list(io.StringIO(text, newline=""))
+        refuse_no_table(self._lines, where)
         self._dialect = dialect
         self.delimiter = dialect.delimiter or find_delimiter(self._lines, where)
         found = [one for one in self._records() if len(one.fields) > 1 or not _is_blank(one)]
@@ -246,11 +249,24 @@ def decode_text(data: bytes, where: str) -> str:
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
+def refuse_no_table(lines: Sequence[str], where: str) -> None:
+    """Raises ``UnreadableTableError`` where the first line that is not blank is neither names nor a row."""
+    at, first = next(((at, line.strip()) for at, line in enumerate(lines, start=1) if line.strip()), (1, ""))
+    words = ""
+    if SEPARATOR_LINE.fullmatch(first):
+        words = f"got {first!r}, which a spreadsheet writes; delete that line, and set source.delimiter to what it says"
+    elif PAGE.match(first):
+        words = f"got a page of HTML or XML ({first[:60]!r}), expected a table; deliver the table that it stands for"
+    if words:
+        raise UnreadableTableError("bad_header", f"{where}:{at}", words, records=len(lines) - at)
+
+
 def find_delimiter(lines: Sequence[str], where: str) -> str:
     """The delimiter that splits the header, and the lines after it, into the same number (> 1) of fields.
 
-    Raises ``DataError`` for two that do it equally well.
+    Raises ``DataError`` for two that do it equally well, and as `refuse_no_table`.
     """
+    refuse_no_table(lines, where)
     sample = lines[:SAMPLE_LINES]
 
     def agreement(delimiter: str) -> tuple[int, int]:

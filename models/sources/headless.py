@@ -17,6 +17,7 @@ from mlratchet.models.sources.delimited import (
     UnreadableTableError,
     decode_text,
     find_delimiter,
+    refuse_no_table,
 )
 from mlratchet.models.sources.unpacking import UnreadableObjectError
 
@@ -57,10 +58,11 @@ class FirstRows:
 
 
 def first_rows_of(source: BinaryIO, key: str, dialect: Dialect) -> FirstRows:
-    """Read as much as tells delimiter and cells. Raises ``DataError`` where two delimiters do."""
+    """Read as much as tells delimiter and cells. Raises ``DataError`` where two delimiters do, or for no table."""
     data = source.read(FIRST_BYTES)
     text = decode_text(data[: data.rfind(b"\n") + 1] or data, key)
     lines = list(io.StringIO(text, newline=""))
+    refuse_no_table(lines, key)
     dialect = replace(dialect, delimiter=dialect.delimiter or find_delimiter(lines, key))
     return FirstRows(data=data, dialect=dialect, rows=_first_rows(lines, dialect))
 

@@ -35,6 +35,17 @@ def test_in_every_encoding_what_stays_keeps_its_bytes(encoding: str, declared: s
     assert found.rest == text(WITHOUT, encoding)
 
 
+@pytest.mark.parametrize("declared", ["utf-16", "utf-16-le", "utf-16-be", "utf-8"])
+@pytest.mark.parametrize("headless", [False, True])
+def test_a_mark_before_a_declared_encoding_hides_nobody_and_stays(declared: str, headless: bool) -> None:
+    mark, encoding = "\ufeff", "utf-16-be" if declared == "utf-16" else declared
+    rows, without = (ROWS[2:], ROWS[3:]) if headless else (ROWS, WITHOUT)
+    reading = TableReading(encoding=declared, header=("customer", "note") if headless else None)
+    found = part("p/t.csv", mark.encode(encoding) + text(rows, encoding), WANTED, reading)
+    assert found is not None
+    assert found.rest == mark.encode(encoding) + text(without, encoding)
+
+
 def test_a_table_without_a_line_of_names_is_read_as_the_file_says() -> None:
     found = part("p/t.data", text(ROWS[1:], "utf-8"), WANTED, TableReading(header=("customer", "note")))
     assert found is not None

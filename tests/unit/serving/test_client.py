@@ -151,6 +151,11 @@ def test_a_file_with_a_line_of_names_all_the_same_is_read_by_them(tmp_path: Path
         instances_of(file, takes)
 
 
+def test_a_mark_of_utf_16_tells_where_nothing_is_declared(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_bytes("a,b\n1,2\n".encode("utf-16"))
+    assert [one for _, one in instances_of(tmp_path / "rows.csv", Takes(columns=("a", "b")))] == [{"a": 1, "b": 2}]
+
+
 @pytest.mark.parametrize("declared", ["utf-8", "utf-16", "utf-16-le", "utf-16-be", None])
 def test_the_mark_of_an_encoding_is_no_part_of_the_first_name(tmp_path: Path, declared: str | None) -> None:
     spec = parse_pipeline(SHOP.replace("cp1252", declared or "null"), where="shop.yaml")
