@@ -178,7 +178,19 @@ class _Walk:
             return
         yield name
         if one.all_of_it:
-            yield from (f"{name}.{below.name}" for below in pkgutil.iter_modules(there.locations or ()))
+            yield from self._all_below(there, ())
+
+    def _all_below(self, package: Found, above: tuple[Path, ...]) -> Iterator[str]:
+        """Every module of a package of the user's own and of the packages in it; a link that leads back up ends."""
+        places = tuple(Path(location).resolve() for location in package.locations or ())
+        if any(place in above for place in places):
+            return
+        for below in pkgutil.iter_modules(package.locations or ()):
+            name = f"{package.name}.{below.name}"
+            yield name
+            found = self._finder.find(name)
+            if found is not None and found.whose == "own":
+                yield from self._all_below(found, (*above, *places))
 
     def _exported(self, name: str) -> tuple[str, ...]:
         """`__all__` of a package of the user's own: `from package import *` loads the submodules that it lists."""

@@ -140,6 +140,15 @@ def test_all_modules_of_a_package_count_where_a_name_is_computed_within_it(
     assert found - {"pack"} == {root, package, f"{package}.cnn", f"{package}.mlp", "helper"}
 
 
+def test_modules_of_packages_within_the_package_count_too(project: Project) -> None:
+    project(
+        mine="import importlib\nload = lambda kind: importlib.import_module(f'nets.{kind}')",
+        nets_init="", nets__sub_init="", nets__sub__deep="y = 1", nets__sub__more_init="", nets__sub__more__deeper="",
+    ).joinpath("nets", "sub", "loop").symlink_to("..")  # fmt: skip
+    found = {"mine", "nets", "nets.sub", "nets.sub.deep", "nets.sub.more", "nets.sub.more.deeper", "nets.sub.loop"}
+    assert set(closure().modules) == found
+
+
 def test_what_calls_are_called_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the time that a long file takes goes with its square."""
     looked: list[object] = []
