@@ -140,6 +140,20 @@ def test_all_modules_of_a_package_count_where_a_name_is_computed_within_it(
     assert found - {"pack"} == {root, package, f"{package}.cnn", f"{package}.mlp", "helper"}
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import nets.bare.one", "from nets.bare import one", "from nets.bare.one import x",
+        "import importlib\nload = lambda kind: importlib.import_module(f'nets.{kind}')",
+    ],
+)  # fmt: skip
+def test_a_folder_without_an_init_is_followed_below_a_package_that_nobody_imported(
+    project: Project, statement: str
+) -> None:
+    project(mine=statement, nets_init="", nets__bare__one="x = 1")
+    assert set(closure().modules) == {"mine", "nets", "nets.bare.one"}
+
+
 def test_modules_of_packages_within_the_package_count_too(project: Project) -> None:
     project(
         mine="import importlib\nload = lambda kind: importlib.import_module(f'nets.{kind}')",
