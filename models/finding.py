@@ -61,7 +61,7 @@ class Finder:
             if parent is None or parent.locations is None:
                 return None
             path = parent.locations
-        spec = _spec(name, path)
+        spec = _spec(name, path) or _bare_folder(name, path or ())
         if spec is None:
             return None
         origin = spec.origin if spec.has_location else None
@@ -105,6 +105,17 @@ def _spec(name: str, path: Sequence[str] | None) -> ModuleSpec | None:
                 return found
     loaded = sys.modules.get(name)  # imported in a way of its own, as test runners do
     return getattr(loaded, "__spec__", None)
+
+
+def _bare_folder(name: str, path: Sequence[str]) -> ModuleSpec | None:
+    """A folder without `__init__.py` in a package. An import finds it too, but `PathFinder` only below what is loaded,
+    and whose code is the same must not hang on what was imported before."""
+    folders = [str(place) for one in path if (place := Path(one) / name.rpartition(".")[2]).is_dir()]
+    if not folders:
+        return None
+    spec = ModuleSpec(name, None, is_package=True)
+    spec.submodule_search_locations = folders
+    return spec
 
 
 @cache

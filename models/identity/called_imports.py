@@ -31,7 +31,8 @@ def called_imports(tree: ast.Module, data: bytes) -> tuple[CalledImport, ...]:
     """Of a parsed file, each once; `data` are its bytes. Nearly every file has none, which its bytes say at once."""
     if not any(mark in data for mark in _MARKS):
         return ()
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _name_of(node.func) in _names(tree)]
+    names = _names(tree)
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _name_of(node.func) in names]
     found: list[CalledImport] = []
     computed = False
     for call in calls:

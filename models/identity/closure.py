@@ -10,8 +10,10 @@ counts by name and version.
 from __future__ import annotations
 
 import ast
+import os
 import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -178,7 +180,19 @@ class _Walk:
             return
         yield name
         if one.all_of_it:
-            yield from (f"{name}.{below.name}" for below in pkgutil.iter_modules(there.locations or ()))
+            yield from self._all_below(there, ())
+
+    def _all_below(self, package: Found, above: tuple[Path, ...]) -> Iterator[str]:
+        """Every module of a package of the user's own and of the packages in it; a link that leads back up ends."""
+        places = tuple(Path(location).resolve() for location in package.locations or ())
+        if any(place in above for place in places):
+            return
+        for child in sorted({name for place in package.locations or () for name in _children(place)}):
+            name = f"{package.name}.{child}"
+            yield name
+            found = self._finder.find(name)
+            if found is not None and found.whose == "own":
+                yield from self._all_below(found, (*above, *places))
 
     def _exported(self, name: str) -> tuple[str, ...]:
         """`__all__` of a package of the user's own: `from package import *` loads the submodules that it lists."""
@@ -198,6 +212,14 @@ def _absolute(one: Import, found: Found) -> str | None:
         return None
     base = parts[: len(parts) - one.level + 1]
     return ".".join([*base, one.module] if one.module else base)
+
+
+def _children(location: str) -> set[str]:
+    """Names of the modules and packages in a folder or an archive. A folder needs no `__init__.py` to be a package."""
+    names = {module.name for module in pkgutil.iter_modules([location])}
+    with suppress(OSError), os.scandir(location) as entries:
+        names |= {one.name for one in entries if one.name.isidentifier() and one.name != "__pycache__" and one.is_dir()}
+    return names
 
 
 def _source_of(found: Found) -> Source:

@@ -121,6 +121,8 @@ class FindingAnswer(StrictModel):
     """Why a rule that fits had no consequence, one line each."""
     at_s: float
     """Seconds since the epoch."""
+    later: bool = Field(default=False, exclude_if=lambda value: not value)
+    """Of what the first answer withheld."""
 
 
 def rate_of_window_rules(rules: Iterable[ActionRule], window_s: float | None) -> float:
@@ -174,9 +176,7 @@ def decide(
         acts: dict[Action, Act] = {}
         withheld: list[str] = []
         for rule in fitting:
-            why = under_way if rule.do == "retrain" else ""
-            why = why or _against(rule, finding, [*past, *made], windows, now_s)
-            if why:
+            if why := _against(rule, finding, [*past, *made], windows, now_s, under_way):
                 withheld.append(f"{rule.do}: {why}")
             else:
                 acts.setdefault(rule.do, Act(do=rule.do, rule=rule.name, condition=_counted_by(rule, finding)))
@@ -189,6 +189,45 @@ def decide(
                 at_s=now_s,
             )
         )
+    return made
+
+
+def decide_again(
+    withheld: Iterable[tuple[Finding, FindingAnswer]],
+    rules: Sequence[ActionRule],
+    history: Iterable[FindingAnswer],
+    *,
+    under_way: str = "",
+    now_s: float,
+) -> list[FindingAnswer]:
+    """Second answers to alarms that go on: an alarm is told once, so nobody else asks when what withheld it is over.
+
+    Args:
+        withheld: Findings that still hold, each with its first answer.
+        rules: Of the pipeline.
+        history: Every answer so far.
+        under_way: As for `decide`.
+        now_s: Seconds since the epoch.
+
+    Nothing is told again, and nothing is done about a finding since whose first answer the same rule acted.
+    """
+    made: list[FindingAnswer] = []
+    past = list(history)
+    for finding, first in sorted(withheld, key=lambda one: _turn(one[0])):
+        acts: dict[Action, Act] = {}
+        for rule in rules:
+            if rule.do not in ACTS or rule.of_windows is not None or not rule.fits(finding):
+                continue
+            was_withheld = any(words.startswith(f"{rule.do}: ") for words in first.withheld)
+            acted = any(
+                act.rule == rule.name for one in [*past, *made] if one.at_s >= first.at_s for act in one.actions
+            )
+            if was_withheld and not acted and not _against(rule, finding, past, (), now_s, under_way):
+                acts.setdefault(rule.do, Act(do=rule.do, rule=rule.name))
+        if acts:
+            actions = tuple(acts[do] for do in ACTS if do in acts)
+            pipeline, of = finding.pipeline, finding.id
+            made.append(FindingAnswer(pipeline=pipeline, finding=of, actions=actions, at_s=now_s, later=True))
     return made
 
 
@@ -212,8 +251,11 @@ def _against(
     past: Iterable[FindingAnswer],
     windows: Sequence[SeenWindow],
     now_s: float,
+    under_way: str,
 ) -> str:
     """Why the rule has no consequence now; empty when it has."""
+    if rule.do == "retrain" and under_way:
+        return under_way
     if rule.do in ACTS and not finding.window.whole:
         return "the log of its window has gaps, so it is inconclusive"
     if rule.of_windows is not None:

@@ -1,5 +1,6 @@
 """Answers in the bucket: `answers/<pipeline>/<finding>.json`, created before anything is done about a finding, so that
-whoever is killed in between leaves what the next one goes on with. A person's word on a finding lies beside it."""
+whoever is killed in between leaves what the next one goes on with. Beside it lie the second answer, of what the first
+withheld (`-later`), and a person's word on the finding (`-resolved`)."""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 ANSWERS = "answers/"
 RESOLVED = "-resolved"
+LATER = "-later"
 
 
 class Resolution(StrictModel):
@@ -37,23 +39,23 @@ def answer_key(pipeline: str, finding: str, suffix: str = "") -> str:
 
 
 def publish_answer(store: ObjectStore, answer: FindingAnswer) -> tuple[FindingAnswer, bool]:
-    """The answer that stands, and whether it is this one: there is one for a finding, whoever is first."""
-    key = answer_key(answer.pipeline, answer.finding)
+    """The answer that stands, and whether it is this one: of a finding there is one, and one later; first come."""
+    key = answer_key(answer.pipeline, answer.finding, LATER if answer.later else "")
     try:
         store.create(key, canonical_json(answer.model_dump(mode="json")))
     except ObjectExists:
-        return load_answer(store, answer.pipeline, answer.finding), False
+        return load_answer(store, answer.pipeline, answer.finding, later=answer.later), False
     return answer, True
 
 
-def load_answer(store: ObjectStore, pipeline: str, finding: str) -> FindingAnswer:
+def load_answer(store: ObjectStore, pipeline: str, finding: str, *, later: bool = False) -> FindingAnswer:
     """Raises ``ObjectNotFound`` where there is none of ours, ``SecurityError`` for one that was changed."""
-    key = answer_key(pipeline, finding)
+    key = answer_key(pipeline, finding, LATER if later else "")
     try:
         found = FindingAnswer(**stored_document(store, key, "pipeline", "finding"))
     except ValidationError as error:
         raise SecurityError(f"{store.bucket}/{key}: is not an answer; it was changed") from error
-    if (found.pipeline, found.finding) != (pipeline, finding):
+    if (found.pipeline, found.finding, found.later) != (pipeline, finding, later):
         raise SecurityError(f"{store.bucket}/{key}: is about another finding; it was copied or changed")
     return found
 
@@ -65,7 +67,7 @@ def answers_of(store: ObjectStore, pipeline: str) -> Iterator[FindingAnswer]:
         if name.endswith(RESOLVED):
             continue
         try:
-            yield load_answer(store, pipeline, name)
+            yield load_answer(store, pipeline, name.removesuffix(LATER), later=name.endswith(LATER))
         except (ObjectNotFound, SecurityError) as error:
             logger.warning("%s", error)
 

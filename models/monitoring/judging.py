@@ -40,7 +40,9 @@ TOLD_AGAIN_S = 86_400.0  # after which an alarm that goes on is told again
 UNCALIBRATED = "outputs:calibration"  # the warning of one window, beside the alarm of the calibration
 LEAST_SHARE = 0.2  # of the statistic of an alarm, for a stream to be named beside the one that leads
 
-ALARM_METHOD = "Shiryaev-Roberts e-detector over all streams and windows together, anytime-valid"
+# Begins every alarm's method. It changes with the limits, the figures and the words of alarms, and with when they are
+# told: one that was raised by another is not computed again, and not called wrong.
+ALARM_METHOD = "Shiryaev-Roberts e-detector over all streams and windows together, limits at two errors, anytime-valid"
 WINDOW_METHOD = "one window against a threshold"
 INTERVAL_METHOD = "interval of one window, not anytime-valid"
 

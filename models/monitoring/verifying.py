@@ -14,7 +14,7 @@ from mlratchet.models.monitoring.collecting import LogSource, collect
 from mlratchet.models.monitoring.finding import Finding
 from mlratchet.models.monitoring.following import HISTORY
 from mlratchet.models.monitoring.judging import ALARM_METHOD
-from mlratchet.models.monitoring.look import Measured, Watched, measure_window
+from mlratchet.models.monitoring.look import Watched, measure_window
 from mlratchet.models.monitoring.past import PastWindows
 from mlratchet.models.monitoring.policy import load_policy
 from mlratchet.models.monitoring.window import WindowRecord, erased_windows, load_window, window_numbers
@@ -76,7 +76,7 @@ def _verified(
         )  # fmt: skip
     except (ObjectNotFound, ConfigurationError, SecurityError, StorageError) as error:
         return Verification(outcome="cannot", words=str(error))
-    return _told_of_every_window(finding, before, again) or _compared(finding, again.findings)
+    return _compared(finding, again.findings)
 
 
 def _was_asked(finding: Finding, before: WindowRecord | None, store: ObjectStore) -> bool:
@@ -86,16 +86,6 @@ def _was_asked(finding: Finding, before: WindowRecord | None, store: ObjectStore
     except (ObjectNotFound, SecurityError):
         return True
     return record.window != finding.window or was_asked(record.figures)
-
-
-def _told_of_every_window(finding: Finding, before: WindowRecord | None, again: Measured) -> Verification | None:
-    """Of a release that told an alarm that went on in each window; this one keeps when it was told."""
-    key = f"{finding.kind}:{finding.subject}"
-    held = before.open.get(key) if before is not None else None
-    told = any(f"{one.kind}:{one.subject}" == key for one in again.findings)
-    if held is None or "told_s" in held or told or again.record.open.get(key, {}).get("severity") != finding.severity:
-        return None
-    return Verification(outcome="cannot", words="the log says that it went on; this release tells that once a day")
 
 
 def _missing_files(finding: Finding, source: LogSource) -> Verification | None:

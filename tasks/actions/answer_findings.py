@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 from mlratchet.models.errors import ConfigurationError, RatchetError, SecurityError
 from mlratchet.models.fault_points import fault_point
 from mlratchet.models.ledger.entry import LedgerConflict
-from mlratchet.models.monitoring.actions import FindingAnswer, SeenWindow, decide
-from mlratchet.models.monitoring.answers import answers_of, publish_answer
+from mlratchet.models.monitoring.actions import FindingAnswer, SeenWindow, decide, decide_again
+from mlratchet.models.monitoring.answers import answers_of, is_resolved, publish_answer
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.finding import Finding, findings_of, load_finding
 from mlratchet.models.monitoring.retraining import request_retrain, requests, runs_of
@@ -58,19 +58,55 @@ def answer_findings(
     answered = {one.finding for one in history}
     known = list(findings_of(store, pipeline))
     fresh = [one for one in known if one.id not in answered and now - one.at_s < RECENT_S]
-    carry_out_again(adapters, [one for one in history if now - one.at_s < RECENT_S], {one.id: one for one in known})
-    made = []
+    by_id = {one.id: one for one in known}
+    carry_out_again(adapters, [one for one in history if now - one.at_s < RECENT_S], by_id)
+    made: list[FindingAnswer] = []
     windows = seen_windows(store, pipeline, config)
-    busy = under_way(adapters, pipeline, now_s=now) if fresh else ""
-    for answer in decide(fresh, config.actions, history, windows=windows, under_way=busy, now_s=now):
+    withheld = withheld_still(adapters, pipeline, history, by_id, now_s=now)
+    busy = under_way(adapters, pipeline, now_s=now) if fresh or withheld else ""
+    answers = decide(fresh, config.actions, history, windows=windows, under_way=busy, now_s=now)
+    answers += decide_again(withheld, config.actions, [*history, *answers], under_way=busy, now_s=now)
+    for answer in answers:
         answer, ours = publish_answer(store, answer)
         fault_point("answer.after_publish")
-        finding = next(one for one in fresh if one.id == answer.finding)
+        finding = by_id[answer.finding]
         carry_out(adapters, finding, answer)
         if ours and tell is not None and any(act.do == "notify" for act in answer.actions):
             tell(finding, answer)
         made.append(answer)
     return made
+
+
+def withheld_still(
+    adapters: Adapters,
+    pipeline: str,
+    history: Iterable[FindingAnswer],
+    findings: Mapping[str, Finding],
+    *,
+    now_s: float,
+) -> list[tuple[Finding, FindingAnswer]]:
+    """Alarms of late on the champion that go on in the newest window, of whose answer something was withheld and that
+    have no later one."""
+    store = adapters.store
+    first = {one.finding: one for one in history if one.withheld and one.finding in findings}
+    later = {one.finding for one in history if one.later}
+    recent = [
+        (findings[name], answer)
+        for name, answer in first.items()
+        if name not in later and now_s - findings[name].at_s < RECENT_S and findings[name].severity == "alarm"
+    ]
+    head = adapters.ledger.head(pipeline) if recent else None
+    newest = windows_of(store, pipeline, most=1) if head is not None else ()
+    if head is None or not newest or newest[-1].generation != head.generation:
+        return []
+    open_now = {key for key, state in newest[-1].open.items() if state["severity"] == "alarm"}
+    return [
+        (finding, answer)
+        for finding, answer in recent
+        if finding.generation == head.generation
+        and f"{finding.kind}:{finding.subject}" in open_now
+        and not is_resolved(store, pipeline, finding.id)
+    ]
 
 
 def under_way(adapters: Adapters, pipeline: str, *, now_s: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gc
 import importlib
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.identity import called_imports
 from mlratchet.models.identity.closure import Closure, closure_of, declared_files
 from mlratchet.models.identity.normal_form import read_source
 
@@ -136,6 +138,39 @@ def test_all_modules_of_a_package_count_where_a_name_is_computed_within_it(
     )  # fmt: skip
     found = set(closure(root).modules)
     assert found - {"pack"} == {root, package, f"{package}.cnn", f"{package}.mlp", "helper"}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import nets.bare.one", "from nets.bare import one", "from nets.bare.one import x",
+        "import importlib\nload = lambda kind: importlib.import_module(f'nets.{kind}')",
+    ],
+)  # fmt: skip
+def test_a_folder_without_an_init_is_followed_below_a_package_that_nobody_imported(
+    project: Project, statement: str
+) -> None:
+    project(mine=statement, nets_init="", nets__bare__one="x = 1")
+    assert set(closure().modules) == {"mine", "nets", "nets.bare.one"}
+
+
+def test_modules_of_packages_within_the_package_count_too(project: Project) -> None:
+    project(
+        mine="import importlib\nload = lambda kind: importlib.import_module(f'nets.{kind}')",
+        nets_init="", nets__sub_init="", nets__sub__deep="y = 1", nets__sub__more_init="", nets__sub__more__deeper="",
+    ).joinpath("nets", "sub", "loop").symlink_to("..")  # fmt: skip
+    found = {"mine", "nets", "nets.sub", "nets.sub.deep", "nets.sub.more", "nets.sub.more.deeper", "nets.sub.loop"}
+    assert set(closure().modules) == found
+
+
+def test_what_calls_are_called_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the time that a long file takes goes with its square."""
+    looked: list[object] = []
+    names = called_imports._names
+    monkeypatch.setattr(called_imports, "_names", lambda tree: looked.append(tree) or names(tree))
+    data = b"from importlib import import_module as load\n" + b"f(1)\n" * 20 + b"load('net')\n"
+    (found,) = called_imports.called_imports(ast.parse(data), data)
+    assert (found.module, len(looked)) == ("net", 1)
 
 
 def test_a_text_that_happens_to_be_a_name_counts_only_where_names_are_computed(project: Project) -> None:

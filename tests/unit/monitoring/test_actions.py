@@ -13,6 +13,7 @@ from mlratchet.models.monitoring.actions import (
     OfWindows,
     SeenWindow,
     decide,
+    decide_again,
     rate_of_window_rules,
 )
 from mlratchet.models.monitoring.config import MonitoringConfig
@@ -114,6 +115,40 @@ def test_what_is_told_is_counted_by_what_it_is_about(do: Any) -> None:
     assert "its budget" in why_not(finding(9, kind="inputs", subject="price"), rule, history=first, now_s=DAY)
     act = ActionRule(when="inputs", do="retrain", cooldown=HOUR)
     assert "its cooldown" in why_not(age, act, history=decide([price], [act], (), now_s=0.0), now_s=60.0)
+
+
+def again(*first: tuple[Finding, FindingAnswer], history: Any = (), now_s: float, under_way: str = "") -> list[Any]:
+    """What is done about findings whose retrain was withheld, of one cooldown of two hours."""
+    rules = [ActionRule(when="quality", do="retrain", cooldown=2 * HOUR), ActionRule(when="quality", do="notify")]
+    made = decide_again(first, rules, [*history, *(one for _, one in first)], under_way=under_way, now_s=now_s)
+    return [(one.finding, [act.do for act in one.actions], one.later) for one in made]
+
+
+def first_of(found: Finding, history: Any = (), *, now_s: float = 0.0, **more: Any) -> tuple[Finding, FindingAnswer]:
+    rules = [ActionRule(when="quality", do="retrain", cooldown=2 * HOUR), ActionRule(when="quality", do="notify")]
+    (answer,) = decide([found], rules, history, now_s=now_s, **more)
+    return found, answer
+
+
+def test_a_retrain_that_another_run_or_its_cooldown_withheld_is_asked_for_when_that_is_over() -> None:
+    _, earlier = first_of(finding(1))
+    busy, cooling = first_of(finding(2), under_way="a run is"), first_of(finding(2), [earlier], now_s=1.99 * HOUR)
+    assert [act.do for act in busy[1].actions] == ["notify"]
+    assert again(busy, now_s=HOUR, under_way="a run is") == []
+    assert again(busy, now_s=HOUR) == [(busy[0].id, ["retrain"], True)]  # and it is told once
+    assert again(cooling, history=[earlier], now_s=1.999 * HOUR) == []
+    assert again(cooling, history=[earlier], now_s=2 * HOUR) == [(cooling[0].id, ["retrain"], True)]
+
+
+def test_what_a_retrain_came_for_since_or_can_never_act_is_not_asked_again() -> None:
+    same_look = decide([finding(1), finding(1, subject="f1")], [RETRAIN], (), now_s=0.0)
+    (other,) = (one for one in same_look if not one.actions)
+    assert again((finding(1, subject="f1"), other), history=same_look, now_s=DAY) == []
+    busy, later = first_of(finding(2), under_way="a run is"), first_of(finding(3), now_s=HOUR)
+    assert again(busy, history=[later[1]], now_s=DAY) == []
+    assert again(first_of(finding(2, whole=False)), now_s=DAY) == []
+    two = [first_of(finding(number), under_way="a run is") for number in (2, 3)]
+    assert again(*two, now_s=HOUR) == [(two[0][0].id, ["retrain"], True)]
 
 
 RULE = ActionRule(when="inputs:price", severity="warning", do="hold", of_windows=OfWindows(k=3, n=4))

@@ -13,6 +13,7 @@ from mlratchet.models.identity.lease import Lease
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.finding import Finding, publish_finding
 from mlratchet.models.monitoring.retraining import load_request, runs_of
+from mlratchet.models.monitoring.window import WindowRecord, publish_window
 from mlratchet.models.promotion.holds import HoldBook
 from mlratchet.tasks.actions import answer_findings as module
 from mlratchet.tasks.actions import start_retrains
@@ -184,6 +185,35 @@ def test_no_second_retrain_is_asked_for_while_the_first_may_replace_the_champion
     publish_finding(adapters.store, finding(3, at_s=world.now_s))
     (answer,) = look(adapters, config, now_s=world.now_s)
     assert answer.withheld == ("retrain: version 4 is in its canary",)
+
+
+@pytest.mark.parametrize(("goes_on", "generation", "retrains"), [(True, 4, True), (False, 4, False), (True, 3, False)])
+def test_a_retrain_that_was_withheld_is_asked_for_at_the_next_look_while_its_alarm_goes_on(
+    adapters: Any, monkeypatch: pytest.MonkeyPatch, goes_on: bool, generation: int, retrains: bool
+) -> None:
+    alarm = finding(generation=generation)
+    publish_finding(adapters.store, alarm)
+    publish_window(adapters.store, window_after(alarm, goes_on))
+    monkeypatch.setattr(module, "under_way", lambda *_, **__: "a run is under way")
+    told: list[str] = []
+    looks = [look(adapters, now_s=NOW + at, tell=lambda found, _: told.append(found.id)) for at in (0, 60)]
+    assert [len(one) for one in looks] == [1, 0]
+    monkeypatch.undo()
+    monkeypatch.setattr(start_retrains, "get_client", lambda **_: Prefect())
+    looks = [look(adapters, now_s=NOW + at, tell=lambda found, _: told.append(found.id)) for at in (120, 180)]
+    assert [[act.do for one in answers for act in one.actions] for answers in looks] == [["retrain"] * retrains, []]
+    assert state(adapters, alarm) == (1, retrains)
+    assert told == [alarm.id]
+
+
+def window_after(alarm: Finding, goes_on: bool) -> WindowRecord:
+    """The window after that of an alarm."""
+    span = finding(2).window
+    still = {f"{alarm.kind}:{alarm.subject}": {"since_s": 1.0, "told_s": 1.0, "severity": "alarm", "words": "w"}}
+    return WindowRecord(
+        pipeline="digits", number=1, version=alarm.version, generation=alarm.generation, window=span,
+        open=still if goes_on else {}, policy="b" * 64, labels_to_s=0.0,
+    )  # fmt: skip
 
 
 def test_a_request_whose_window_was_not_written_down_is_made_whole(adapters: Any, prefect: Prefect) -> None:
