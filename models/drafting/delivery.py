@@ -11,7 +11,7 @@ from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from mlratchet.models.drafting.text_tables import HEADLESS, DraftSample, Written, delimited, first_bytes
+from mlratchet.models.drafting.text_tables import HEADLESS, DraftSample, Written, delimited, first_text
 from mlratchet.models.errors import DataError
 from mlratchet.models.schema.notation import WHERE
 from mlratchet.models.sources.base import Format
@@ -159,8 +159,8 @@ def _parquet(file: Path) -> DraftSample:
 
 def _jsonl(file: Path) -> DraftSample:
     """As the format reads it: what is nested is text."""
-    data, whole = first_bytes(file)
-    return _as_read(Jsonl(JsonlOptions(prefix="/")), file, data if whole else data[: data.rfind(b"\n") + 1], whole)
+    data, whole = first_text(file)
+    return _as_read(Jsonl(JsonlOptions(prefix="/")), file, data, whole)
 
 
 def _fasta(file: Path) -> DraftSample:

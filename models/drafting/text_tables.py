@@ -6,7 +6,6 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import pyarrow as pa
 from mlratchet.models.drafting.header import looks_like_a_row
@@ -60,21 +59,22 @@ class DraftSample:
     unreadable: tuple[str, ...] = ()  # why rows are not among them, as a reader says it
 
 
-def first_bytes(file: Path) -> tuple[bytes, bool]:
-    """What a file, packed or not, begins with, and whether that is all of it. Raises ``DataError`` for bytes that
-    cannot be unpacked."""
+def first_text(file: Path, encoding: Encoding | None = None) -> tuple[bytes, bool]:
+    """What a file, packed or not, begins with, in UTF-8 up to the end of a line, and whether that is all of it. Raises
+    ``DataError`` for bytes that cannot be unpacked, or are no text of the encoding."""
     item = RawObject(key=file.name, size_bytes=file.stat().st_size, sha256="0" * 64)
     with file.open("rb") as packed:
-        data = unpacked(packed, item).read(SAMPLE_BYTES + 1)
-    return data[:SAMPLE_BYTES], len(data) <= SAMPLE_BYTES
+        data = as_utf8(unpacked(packed, item), item, encoding).read(SAMPLE_BYTES + 1)
+    whole = len(data) <= SAMPLE_BYTES
+    return data if whole else data[: data.rfind(b"\n", 0, SAMPLE_BYTES) + 1], whole
 
 
 def delimited(file: Path, written: Written) -> DraftSample:
     """Raises ``DataError`` where no row can be used, and where nobody can tell whether its first line has names."""
-    data, whole = first_bytes(file)
     if file.name == HEADLESS and not written.header:
         written = Written(header=RATINGS, encoding=written.encoding, dialect=written.dialect)
     try:
+        data, whole = first_text(file, written.encoding)
         table = _table_of(data if whole else _whole_rows(data), file.name, written)
     except (UnreadableTableError, UnreadableObjectError) as error:
         raise DataError(str(error)) from error
@@ -95,12 +95,10 @@ def delimited(file: Path, written: Written) -> DraftSample:
     return DraftSample(table=pa.table({**columns, WHERE: places}), whole=whole, unreadable=reasons)
 
 
-def _table_of(data: bytes, where: str, written: Written) -> CsvTable:
-    item = RawObject(key=where, size_bytes=len(data), sha256="0" * 64)
-    text = as_utf8(cast(BinaryIO, io.BytesIO(data)), item, written.encoding)
+def _table_of(text: bytes, where: str, written: Written) -> CsvTable:
     if not written.header:
-        return CsvTable(text.read(), where, written.dialect)
-    source, dialect = below_its_header(text, written.header, where, written.dialect, option="--header")
+        return CsvTable(text, where, written.dialect)
+    source, dialect = below_its_header(io.BytesIO(text), written.header, where, written.dialect, option="--header")
     return CsvTable(source.read(), where, dialect, skipped=-1)
 
 

@@ -33,9 +33,9 @@ def read_times(cells: pa.Array, form: str) -> pa.Array:
     """
     for kind in (pa.timestamp("us"), TYPE) if form == ISO else ():  # all without a zone, or all with one
         with suppress(pa.ArrowInvalid):
-            found = cells.cast(kind).cast(TYPE)  # by far the quickest, and as strict as we are but for the year 0
-            earliest = pc.min(found).value if len(found) else None
-            if earliest is None or earliest >= EARLIEST_US:
+            found = cells.cast(kind).cast(TYPE)  # by far the quickest, and as strict as we are but for the years
+            earliest, latest = (one.value for one in pc.min_max(found).values())
+            if earliest is None or (earliest >= EARLIEST_US and latest <= LATEST_US):
                 return found
     coded = pc.dictionary_encode(cells)
     read = _from_number(coded.dictionary, form) if form in PER_UNIT_US else _from_parts(coded.dictionary, form)
@@ -75,7 +75,9 @@ def _from_parts(cells_U: pa.Array, form: str) -> pa.Array:
     offset_s = _offset_s(found, names)
     good &= offset_s != NO_ZONE_S
     seconds = days * 86_400 + clock["H"] * 3600 + clock["M"] * 60 + clock["S"] - offset_s
-    return _moments(seconds * 1_000_000 + _fraction_us(found, names), good)
+    micros = seconds * 1_000_000 + _fraction_us(found, names)
+    good &= (micros >= EARLIEST_US) & (micros <= LATEST_US)  # a zone moves a time out of the years
+    return _moments(micros, good)
 
 
 def _fraction_us(found: pa.Array, names: set[str]) -> np.ndarray[Any, Any] | int:

@@ -91,6 +91,8 @@ def _parts(one: Found, reader: RowReader, most_rows: int) -> Iterator[RawRows | 
     if isinstance(one, Reject):
         yield one
         return
+    if not one.table.num_rows:
+        return
     try:
         notation = reader.notation(one.table)
     except DataError as error:

@@ -187,12 +187,9 @@ def _members(item: RawObject, stream: BinaryIO) -> Iterator[tuple[str, str, byte
             for member in opened:
                 held += 1
                 _refuse_unsafe(item, member)
+                _refuse_endless(item, member)
                 if not member.isreg():
                     continue
-                if (
-                    not 0 <= member.size <= most_unpacked(item)
-                ):  # tarfile would skip that many, block by block, behind the end
-                    raise tarfile.ReadError(f"{member.name[:200]!r} says that it has {member.size:,} bytes")
                 last = f"{item.key}/{member.name}"
                 if member.size > MOST_MEMBER_BYTES:
                     words = (
@@ -212,7 +209,7 @@ def _members(item: RawObject, stream: BinaryIO) -> Iterator[tuple[str, str, byte
                 yield Reject(where=item.key, code="empty_file", reason=f"{item.key}: an archive without a file")
     except UnreadableObjectError as error:
         yield error.reject()
-    except SecurityError:
+    except (SecurityError, TimeoutError, ConnectionError, MemoryError):  # no fault of the archive
         raise
     except Exception as error:  # noqa: BLE001 - tarfile meets its own limits, too: a header about a header about one
         words = (
@@ -226,6 +223,14 @@ def _refuse_more(stream: Any) -> None:
     while chunk := stream.read(1 << 20):
         if chunk.strip(b"\0"):
             raise tarfile.ReadError("something stands behind its end: two archives in one file")
+
+
+def _refuse_endless(item: RawObject, member: tarfile.TarInfo) -> None:
+    """Raises ``ReadError`` where tarfile would skip bytes, block by block, far behind the end. It skips those of a kind
+    that it does not know, too."""
+    skipped = member.isreg() or member.type not in tarfile.SUPPORTED_TYPES
+    if skipped and not 0 <= member.size <= most_unpacked(item):
+        raise tarfile.ReadError(f"{member.name[:200]!r} says that it has {member.size:,} bytes")
 
 
 def _refuse_unsafe(item: RawObject, member: tarfile.TarInfo) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from mlratchet.models.drafting import text_tables
 from mlratchet.models.drafting.delivery import look_at
 from mlratchet.models.drafting.draft import draft
 from mlratchet.models.drafting.header import looks_like_a_row
@@ -61,6 +62,21 @@ def test_the_names_stand_in_the_file_and_every_row_counts(tmp_path: Path, mark: 
     assert spec.example_schema is not None
     assert spec.example_schema.label == "kind"
     assert "120 rows" in drafted.text
+
+
+@pytest.mark.parametrize(("encoding", "mark"), [("utf-16-le", "\ufeff"), ("utf-16-be", "\ufeff"), ("utf-16-le", "")])
+@pytest.mark.parametrize("most", [400, 401, 402, 403, 404, 405, 406])
+def test_a_large_file_of_any_encoding_is_cut_between_two_rows(
+    encoding: str, mark: str, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_tables, "SAMPLE_BYTES", most)
+    file = tmp_path / "t.csv"
+    lines = ["name,kind", *(f"{n}\u0a0a\U0001f600,{n % 3}" for n in range(100))]
+    file.write_bytes((mark + "\n".join(lines)).encode(encoding))
+    found = look_at([file], written=Written(encoding=None if mark else encoding))  # type: ignore[arg-type]
+    assert (found.whole, found.unreadable) == (False, ())
+    assert found.table["name"].to_pylist() == [f"{n}\u0a0a\U0001f600" for n in range(len(found.table))]
+    assert len(found.table) > 10
 
 
 def test_names_that_do_not_fit_are_refused(tmp_path: Path) -> None:

@@ -62,6 +62,22 @@ def test_what_is_no_day_is_refused_also_beside_what_is_one(cell: str) -> None:
     assert read(["2026-01-03", cell, None], "iso") == ["2026-01-03T00:00:00Z", None, None]
 
 
+@pytest.mark.parametrize(
+    ("form", "cell", "inside"),
+    [
+        ("iso", "0001-01-01T00:00:00+01:00", "0001-01-01T01:00:00+01:00"),
+        ("iso", "9999-12-31T23:59:59-01:00", "9999-12-31T22:59:59-01:00"),
+        ("iso", "9999-12-31T23:59:59.5-00:01", "9999-12-31T23:59:59.5+00:01"),
+        ("%d.%m.%Y %H:%M%z", "31.12.9999 23:59-01:00", "31.12.9999 23:59+01:00"),
+    ],
+)
+def test_what_a_zone_moves_out_of_the_years_that_there_are_is_no_time(form: str, cell: str, inside: str) -> None:
+    for cells in ([cell], [cell, inside], [cell, "x"]):
+        found = read(cells, form)
+        assert found[0] is None
+        assert (found[1] is None) == (cells[1] == "x") if len(cells) > 1 else found == [None]
+
+
 def test_formats_are_read_to_the_last_character() -> None:
     cells = [
         "03.11.2026 14:05",

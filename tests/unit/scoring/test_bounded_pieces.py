@@ -7,19 +7,21 @@ import gzip
 import io
 from collections.abc import Iterator, Mapping
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from mlratchet.models.artifact.signature import InputSpec, Signature
+from mlratchet.models.errors import DataError
 from mlratchet.models.scoring import in_child
 from mlratchet.models.scoring.in_child import full_pieces, piece_rows
 from mlratchet.models.scoring.job import RowFormat
 from mlratchet.models.scoring.reading import raw_pieces
 from mlratchet.models.scoring.rows import row_reader
 from mlratchet.models.sources import jsonl
-from mlratchet.models.sources.pieces import PIECE_TABLE_BYTES
+from mlratchet.models.sources.pieces import PIECE_TABLE_BYTES, WHERE, RawPiece
 from mlratchet.models.sources.record import Reject
 from mlratchet.models.tensors.spec import TensorSpec
 
@@ -55,6 +57,17 @@ def test_small_rows_of_a_large_file_are_no_one_piece() -> None:
         counts = [rows_in(piece) for piece in held(of_classes(2), "csv", {name: data})]
         assert sum(counts) == 300_000
         assert max(counts) < 2 * in_child.PIECE_ROWS
+
+
+def test_a_table_without_rows_is_nothing_whatever_its_columns_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = row_reader(of_classes(2), RowFormat(format="csv", options={"prefix": "p/", "format": "csv"}))
+    monkeypatch.setattr(reader, "notation", Mock(side_effect=DataError("column 'a' is missing")))
+    for rows, pieces in ((0, []), (2, [[2]])):
+        table = pa.table(
+            {"x": ["1"] * rows, WHERE: ["p/a.csv:2"] * rows}, pa.schema([("x", "string"), (WHERE, "string")])
+        )
+        found = full_pieces(iter([RawPiece("p/a.csv", 0, table)]), reader, 9)
+        assert [[one.records for one in piece if isinstance(one, Reject)] for piece in found] == pieces
 
 
 @pytest.mark.parametrize("classes", [2, 1000, 20_000])

@@ -49,16 +49,29 @@ HOSTILE = {
     "headers about headers": (head("././@LongLink", b"L", 4) + b"abc\0".ljust(512, b"\0")) * 3000 + WHOLE,
     "a size that nobody can skip": head("a.txt", b"0", 2**62) + END,
     "a size in words, below zero": head("x", b"x", 11) + b"11 size=-5\n".ljust(512, b"\0") + WHOLE,
+    "a size of a kind that nobody knows": head("a.txt", b"Z", 2**50) + END,
     "two archives in one": WHOLE + WHOLE,
 }
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(10)
 @pytest.mark.parametrize("how", HOSTILE)
 def test_an_archive_that_says_what_it_does_not_hold_ends_and_is_told(how: str) -> None:
     rows, rejects = Delivery({"s.tar": HOSTILE[how]}).rows("webdataset")
     assert codes(rejects) == [("s.tar", "bad_archive")]
     assert len(rows) == (2 if how == "two archives in one" else 0)
+
+
+@pytest.mark.parametrize("stopped", [TimeoutError, ConnectionError, KeyboardInterrupt, MemoryError])
+def test_who_stops_the_reading_of_an_archive_is_not_taken_for_a_fault_of_it(
+    stopped: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise stopped
+
+    monkeypatch.setattr(tarfile.TarFile, "extractfile", stop)
+    with pytest.raises(stopped):
+        Delivery({"s.tar": WHOLE}).rows("webdataset")
 
 
 def sound(seconds: float = 0.1, kind: str = "WAV", **options: Any) -> bytes:
