@@ -18,7 +18,7 @@ from mlratchet.models.schema.notation import Notation
 from mlratchet.models.schema.number_cells import read_numbers, why_not
 from mlratchet.models.schema.numbers import LARGEST
 from mlratchet.models.schema.several import in_parts
-from mlratchet.models.schema.times import TYPE, read_times
+from mlratchet.models.schema.times import TYPE, read_moments, read_times
 
 SHOWN = 60  # characters of a value in a message
 SOME = 20  # allowed values that a message names
@@ -150,8 +150,10 @@ def _times(
             Fault(rows=bad, rule="not_a_time", words=lambda row: f"got {_shown(cells[row])}, expected a time as {form}")
         )
     elif pa.types.is_timestamp(raw.type) or pa.types.is_date(raw.type):
-        kind = pa.timestamp("us", raw.type.tz if pa.types.is_timestamp(raw.type) else None)
-        values = raw.cast(kind, safe=False).cast(TYPE)
+        values = read_moments(raw)
+        bad = np.asarray(raw.is_valid()) & np.asarray(values.is_null())
+        words = f"got a {raw.type} beyond, expected a time of the years 1 to 9999"
+        faults.append(Fault(rows=bad, rule="not_a_time", words=lambda _: words))
     else:
         raise _changed(name, raw, field)
     least, most = (

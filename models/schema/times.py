@@ -21,6 +21,8 @@ from mlratchet.models.schema.time_formats import ISO, UNIX, UNIX_MS, candidates,
 
 TYPE = pa.timestamp("us", "UTC")
 PER_UNIT_US: Mapping[str, int] = {UNIX: 1_000_000, UNIX_MS: 1_000}
+PER_UNIT_OF_TYPE_US = {"s": 1_000_000, "ms": 1_000}
+PER_DAY_US = 86_400_000_000
 EARLIEST_US, LATEST_US = -62_135_596_800_000_000, 253_402_300_799_999_999  # the years 1 and 9999, as Python's times
 NO_ZONE_S = 1 << 20  # of what is written as a zone, and is further from UTC than any
 PIVOT = 69  # years of two digits: 69 is 1969, 68 is 2068 (POSIX)
@@ -40,6 +42,18 @@ def read_times(cells: pa.Array, form: str) -> pa.Array:
     coded = pc.dictionary_encode(cells)
     read = _from_number(coded.dictionary, form) if form in PER_UNIT_US else _from_parts(coded.dictionary, form)
     return read.take(coded.indices)
+
+
+def read_moments(cells: pa.Array) -> pa.Array:
+    """Times or days (N, of a type of their own) as moments in UTC; null where one is null or outside the years."""
+    kind = cells.type
+    per_us = PER_DAY_US if pa.types.is_date32(kind) else PER_UNIT_OF_TYPE_US.get(getattr(kind, "unit", "ms"), 1)
+    if kind != pa.timestamp("ns", getattr(kind, "tz", None)):  # which holds no other years
+        counts = pc.cast(cells.cast(pa.int32()) if pa.types.is_date32(kind) else cells, pa.int64())
+        least, most = (pa.scalar(bound, pa.int64()) for bound in (-(-EARLIEST_US // per_us), LATEST_US // per_us))
+        fits = pc.and_(pc.greater_equal(counts, least), pc.less_equal(counts, most))
+        cells = pc.if_else(fits, cells, pa.scalar(None, kind))  # before the cast, which would come round again
+    return cells.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=False).cast(TYPE)
 
 
 def _from_number(cells_U: pa.Array, form: str) -> pa.Array:

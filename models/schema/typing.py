@@ -110,7 +110,10 @@ class _Sorting:
 
 
 def _shown(cell: pa.Scalar) -> str:
-    value: Any = cell.as_py()
+    try:
+        value: Any = cell.as_py()
+    except (OverflowError, ValueError):  # a time that Python has no name for
+        value = cell.value
     if value is None:
         return ""
     return f"{len(value):,} bytes" if isinstance(value, bytes) else str(value)[:SHOWN]

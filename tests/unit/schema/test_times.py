@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlratchet.models.errors import DataError
-from mlratchet.models.schema.fields import Field
+from mlratchet.models.schema.fields import Field, Schema
+from mlratchet.models.schema.kinds import read_column
+from mlratchet.models.schema.notation import WHERE, Notation
 from mlratchet.models.schema.times import decide_format, iso, read_times
+from mlratchet.models.schema.typing import typed
 
 TIME = Field(kind="time")
 
@@ -76,6 +79,21 @@ def test_what_a_zone_moves_out_of_the_years_that_there_are_is_no_time(form: str,
         found = read(cells, form)
         assert found[0] is None
         assert (found[1] is None) == (cells[1] == "x") if len(cells) > 1 else found == [None]
+
+
+@pytest.mark.parametrize("kind", ["timestamp[us]", "timestamp[ms]", "timestamp[s]", "date32[day]", "date64[ms]"])
+def test_times_of_a_type_of_their_own_are_of_the_years_that_there_are_or_set_aside(kind: str) -> None:
+    made = pa.type_for_alias(kind)
+    beyond = [2**31 - 1, -(2**31)] if kind == "date32[day]" else [86_400_000 * 2**36, -86_400_000 * 2**36]
+    cells = pa.concat_arrays([pa.array([*beyond, None], made), pa.array([dt.date(2026, 1, 3)]).cast(made)])
+    found = read_column("t", cells, Field(kind="time", nullable=True), Notation(), ())
+    assert [one and iso(one) for one in found.values.to_pylist()] == [None, None, None, "2026-01-03T00:00:00Z"]
+    assert [(one.rule, list(one.rows)) for one in found.faults[:1]] == [("not_a_time", [True, True, False, False])]
+    assert "expected a time of the years 1 to 9999" in found.faults[0].words(0)
+    places = pa.array([f"a:{n}" for n in range(4)])
+    raw = pa.table({"t": cells, WHERE: places})
+    _, rejects = typed(raw, Schema(fields={"t": Field(kind="time", nullable=True)}), Notation(), labelled=False)
+    assert [one.where for one in rejects] == ["a:0", "a:1"]
 
 
 def test_formats_are_read_to_the_last_character() -> None:
