@@ -29,7 +29,6 @@ from mlratchet.models.monitoring.cutting import Edges
 from mlratchet.models.monitoring.finding import Finding, WindowSpan
 from mlratchet.models.monitoring.hardware import slower_than_usual
 from mlratchet.models.monitoring.measure.answers import (
-    CLASSIFICATION,
     TaskFacts,
     confidences_of,
     labelled_rows,
@@ -361,7 +360,7 @@ def streams_of(watched: Watched, config: MonitoringConfig) -> dict[str, AnyStrea
     limits = service_limits(config)
     limits |= {stream: one.loss for stream, one in promises_of(watched.reference).items()}
     streams: dict[str, AnyStream] = {name: Stream(limit=limit) for name, limit in limits.items() if 0 < limit < 1}
-    if watched.facts.task == CLASSIFICATION and watched.reference.reliability is not None:
+    if watched.facts.logged.has_confidence and watched.reference.reliability is not None:
         streams[MEANT] = CALIBRATION_STREAM
     return column_streams(watched.reference, config) | streams
 

@@ -14,7 +14,7 @@ from mlratchet.models.inference_log.columns import FIELD
 from mlratchet.models.metrics.base import Metric
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.monitoring.config import MonitoringConfig
-from mlratchet.models.monitoring.measure.answers import CLASSIFICATION, TaskFacts, confidences_of
+from mlratchet.models.monitoring.measure.answers import TaskFacts, confidences_of
 from mlratchet.models.monitoring.measure.columns import PREPARED, answer_columns
 from mlratchet.models.monitoring.measure.estimate import Reliability
 from mlratchet.models.monitoring.measure.quality import Slice, figure_of, places_of
@@ -129,9 +129,9 @@ def _largest_slices(rows: RowOutputs, columns: Sequence[str]) -> list[Slice]:
 def _reliability(rows: RowOutputs, facts: TaskFacts) -> Reliability | None:
     output = np.asarray(rows.output)
     sure = confidences_of(output, facts)
-    if facts.task != CLASSIFICATION or sure is None or len(sure) < LEAST_RELIABILITY:
+    if sure is None or len(sure) < LEAST_RELIABILITY:
         return None
-    return Reliability.of(sure, (output.argmax(axis=1) == rows.y).astype(np.float64))
+    return Reliability.of(sure, facts.logged.right(rows))
 
 
 def _share(count: int, n: int) -> Figure:

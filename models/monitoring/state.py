@@ -14,7 +14,7 @@ from mlratchet.models.metrics.base import Metric
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.monitoring.bound import Bound
 from mlratchet.models.monitoring.config import MonitoringConfig
-from mlratchet.models.monitoring.measure.answers import CLASSIFICATION, TaskFacts, confidences_of
+from mlratchet.models.monitoring.measure.answers import TaskFacts, confidences_of
 from mlratchet.models.monitoring.measure.estimate import Reliability
 from mlratchet.models.monitoring.measure.row_losses import value_of_loss
 from mlratchet.models.monitoring.sequential import AnyStream, JointAlarm
@@ -72,9 +72,8 @@ class WatchState:
     def learn(self, rows: RowOutputs, facts: TaskFacts) -> None:
         """Labels say what a confidence means."""
         sure = confidences_of(rows.output, facts)
-        if self.reliability is not None and sure is not None and len(sure) and facts.task == CLASSIFICATION:
-            right = (rows.output.argmax(axis=1) == rows.y).astype(np.float64)
-            self.reliability = self.reliability.with_labels(sure, right)
+        if self.reliability is not None and sure is not None and len(sure):
+            self.reliability = self.reliability.with_labels(sure, facts.logged.right(rows))
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""

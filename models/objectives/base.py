@@ -18,6 +18,7 @@ from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.metrics.base import Metric, take
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.objectives.answers import regression as of_numbers
+from mlratchet.models.objectives.logged import LoggedNumbers
 from mlratchet.models.sources.record import Target
 
 if TYPE_CHECKING:  # gates judge without torch, and without matplotlib
@@ -47,6 +48,8 @@ class Objective(ABC):
     none."""
     badness_unit: str = "error"
     """Unit of `badness`."""
+    logged: LoggedNumbers = LoggedNumbers()
+    """What monitoring makes of the answers and labels in the inference log."""
     unfit_perturbations: Mapping[str, str] = {}
     """Kinds of perturbation after which a row no longer has its target, each with the reason: a robustness check that
     declares one is refused."""

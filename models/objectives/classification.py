@@ -15,6 +15,7 @@ from mlratchet.models.metrics.base import Metric
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.objectives.answers import classification as said_of
 from mlratchet.models.objectives.base import Array, Loss, Objective
+from mlratchet.models.objectives.logged import LoggedClasses
 from mlratchet.models.sources.record import Target
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Classification(Objective):
     class_loss = "cross_entropy"
     has_accuracy = True
     badness_unit = "nats"
+    logged = LoggedClasses()
 
     def loss(self, output: torch.Tensor, target: torch.Tensor, *, label_smoothing: float) -> torch.Tensor:
         """Cross entropy."""

@@ -15,6 +15,7 @@ from mlratchet.models.metrics.base import Metric
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.objectives.answers import multi_label as said_of
 from mlratchet.models.objectives.base import Array, Loss, Objective
+from mlratchet.models.objectives.logged import LoggedLabels
 from mlratchet.models.sources.record import Target
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class MultiLabel(Objective):
     linear_model = "labels"
     class_loss = "bce"
     badness_unit = "nats"
+    logged = LoggedLabels()
 
     def loss(self, output: torch.Tensor, target: torch.Tensor, *, label_smoothing: float) -> torch.Tensor:
         """Binary cross entropy."""

@@ -13,7 +13,6 @@ from mlratchet.models.gates.intervals import estimate_of
 from mlratchet.models.metrics.base import Metric
 from mlratchet.models.metrics.rows import RowOutputs, load_rows
 from mlratchet.models.monitoring.config import MonitoringConfig
-from mlratchet.models.monitoring.measure.answers import CLASSIFICATION
 from mlratchet.models.monitoring.measure.row_losses import (
     first_of_means,
     loss_of_value,
@@ -87,12 +86,13 @@ def power(adapters: Adapters, name: str, plan: PowerPlan) -> Power:
     spec = load_pipeline(adapters.store, record.revision)
     rows = load_rows(adapters.store, record.rows_key)
     signature = signature_of_version(adapters, record, adapters.ledger.entries(name))
-    metrics = objective_of(signature.task).metrics(signature.classes)
+    objective = objective_of(signature.task)
+    metrics = objective.metrics(signature.classes)
     fields = _fields(adapters, record, len(rows.ids))
     config = spec.monitoring or MonitoringConfig()
     # as many as the alarm has: they share its rate
     watched = [name for name in fields if name not in config.ignore]
-    quality = 2 if signature.task == CLASSIFICATION else 1  # the metric, and what a confidence means
+    quality = 2 if objective.logged.has_confidence else 1  # the metric, and what a confidence means
     streams = len(service_limits(config)) + ANSWERS + quality + BY_FIELD * len(watched)
     setting = Setting(
         false_alarms_per_year=config.false_alarms_per_year, streams=streams, rows_per_s=plan.rate, seed=plan.seed

@@ -24,13 +24,7 @@ from mlratchet.models.inference_log.columns import FIELD, logged_fields
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.metrics.rows import load_rows
 from mlratchet.models.monitoring.asking_again import AskedAgain, shares_by_field
-from mlratchet.models.monitoring.measure.answers import (
-    CLASSIFICATION,
-    MULTI_LABEL,
-    TaskFacts,
-    outputs_of,
-    predictions_of,
-)
+from mlratchet.models.monitoring.measure.answers import TaskFacts, outputs_of, predictions_of
 from mlratchet.models.ports.storage import ObjectNotFound
 from mlratchet.models.registration.record import Registration
 from mlratchet.models.schema.fields import Schema
@@ -85,7 +79,7 @@ class AskAgain:
         """Of the test rows and of the window's in one go: their baseline is the same."""
         signature = version.signature
         theirs, ours = prepare_away(_example_of(signature), stored), self._test_rows(signature, facts)
-        x, y = Inputs.concat([ours[0], theirs]), np.concatenate([ours[1], target_of(output, facts)])
+        x, y = Inputs.concat([ours[0], theirs]), np.concatenate([ours[1], facts.logged.answered(output)])
         asked = Questions(
             chosen=np.arange(len(y)), models={"it": version.program}, places={}, inputs={"it": x}, columns={}, y=y
         )
@@ -103,14 +97,14 @@ class AskAgain:
         chosen = np.sort(np.random.default_rng(SEED).permutation(len(split.ids))[: self.rows])
         known = [int(at) for at in chosen if split.ids[at] in place]
         output = np.asarray(said.output)[[place[split.ids[at]] for at in known]]
-        return split.x.take(known), target_of(output, facts)
+        return split.x.take(known), facts.logged.answered(output)
 
     def _before(
         self, entries: Sequence[LedgerEntry], stored: Inputs, facts: TaskFacts, folder: Path
     ) -> tuple[int, list[str]]:
         """The champion before this version, and what it says of the rows; 0 where it cannot be asked."""
         numbers = [one.version for one in entries]
-        if facts.task not in (CLASSIFICATION, MULTI_LABEL) or self.record.version not in numbers:
+        if not facts.logged.says_words or self.record.version not in numbers:
             return 0, []
         earlier = [one for one in numbers[: numbers.index(self.record.version)] if one != self.record.version]
         if not earlier:
@@ -160,12 +154,3 @@ def one_by_one(x: Inputs) -> tuple[str, ...]:
     """Names of the parts of one tensor: each of its values."""
     (name,) = x.names
     return tuple(f"{name}[{at}]" for at in range(int(np.prod(x.array.shape[1:]))))
-
-
-def target_of(output: Array, facts: TaskFacts) -> Array:
-    """What was answered, as a target: attributions are about the answer, since nobody knows the truth yet."""
-    if facts.task == CLASSIFICATION:
-        return np.asarray(output.argmax(axis=1), dtype=np.int64)
-    if facts.task == MULTI_LABEL:
-        return np.asarray(output > 0, dtype=np.float32)
-    return np.asarray(output, dtype=np.float32)

@@ -5,7 +5,6 @@ Shape legend: T rows, C classes or labels.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,14 +12,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from mlratchet.models.inference_log.columns import FIELD
-from mlratchet.models.metrics.probability import log_probabilities
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.monitoring.measure.quality import LabelledRows
+from mlratchet.models.objectives.logged import LoggedNumbers
+from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.sources.record import GROUP_COLUMN
 
 Array = np.ndarray[Any, Any]
-CLASSIFICATION, MULTI_LABEL = "classification", "multi_label"
-MOST_JOINED = 4  # labels of one answer that make its word
 KEYS = ["request_id", "row"]
 
 
@@ -33,6 +31,11 @@ class TaskFacts:
     classes: tuple[str, ...] = ()
     by_query: bool = False
     """Rows of one request belong together."""
+
+    @property
+    def logged(self) -> LoggedNumbers:
+        """What the log holds of such answers."""
+        return objective_of(self.task).logged
 
 
 def outputs_of(column: pa.ChunkedArray, facts: TaskFacts) -> tuple[Array, Array]:
@@ -49,39 +52,12 @@ def outputs_of(column: pa.ChunkedArray, facts: TaskFacts) -> tuple[Array, Array]
 
 def predictions_of(output: Array, facts: TaskFacts) -> tuple[list[str] | Array, str]:
     """What was predicted, and of which kind that is: a class or a set of labels (`category`), or a number."""
-    names = np.asarray(facts.classes, dtype=object)
-    if facts.task == CLASSIFICATION:
-        return [str(name) for name in names[output.argmax(axis=1)]] if len(output) else [], "category"
-    if facts.task == MULTI_LABEL:
-        return [" + ".join(names[row > 0][:MOST_JOINED]) or "none" for row in output], "category"
-    return output if output.ndim == 1 else output.reshape(len(output), -1).mean(axis=1), "number"
+    return facts.logged.predicted(output, facts.classes), "category" if facts.logged.says_words else "number"
 
 
 def confidences_of(output: Array, facts: TaskFacts) -> Array | None:
     """(T,) the largest probability of each answer; None for a task that has none."""
-    if facts.task != CLASSIFICATION or output.ndim != 2:
-        return None
-    return np.exp(log_probabilities(output).max(axis=1)) if len(output) else np.zeros(0)
-
-
-def target_of(label: str, facts: TaskFacts) -> Any:
-    """The target that a label says: a class index, 0 or 1 per label, a number or several. None for one that says
-    nothing to this version, such as a class that it does not know."""
-    if facts.task == CLASSIFICATION:
-        return facts.classes.index(label) if label in facts.classes else None
-    try:
-        said = json.loads(label)
-    except ValueError:
-        said = None
-    if facts.task == MULTI_LABEL:
-        chosen = said if isinstance(said, list) else ([] if label == "" else [label])
-        known = all(isinstance(one, str) and one in facts.classes for one in chosen)
-        return [float(name in chosen) for name in facts.classes] if known else None
-    if isinstance(said, bool) or said is None:
-        return None
-    if isinstance(said, list):
-        return [float(one) for one in said] if all(isinstance(one, int | float) for one in said) else None
-    return float(said) if isinstance(said, int | float) and np.isfinite(said) else None
+    return facts.logged.confidences(output)
 
 
 def labelled_rows(
@@ -109,12 +85,10 @@ def labelled_rows(
     joined = _joined(table, known)
     output, places = outputs_of(joined["output"], facts)
     words = joined["label"].take(pa.array(places)).to_pylist()
-    targets = [target_of(word, facts) for word in words]
+    targets = [facts.logged.target(word, facts.classes) for word in words]
     kept = np.asarray([at for at, target in enumerate(targets) if target is not None], dtype=np.int64)
     chosen = joined.take(pa.array(places[kept]))
-    y = np.asarray([targets[at] for at in kept], dtype=np.int64 if facts.task == CLASSIFICATION else np.float64)
-    if facts.task == MULTI_LABEL:
-        y = y.reshape(len(kept), len(facts.classes))
+    y = facts.logged.targets([targets[at] for at in kept], facts.classes)
     rows = RowOutputs(ids=_ids(chosen), y=y, output=output[kept], columns=_columns(chosen, columns, facts))
     by = chosen["by"].to_pylist()
     due_s = np.maximum(chosen["received_s"].to_numpy().astype(np.float64) + after_s, not_before_s)

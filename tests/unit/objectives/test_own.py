@@ -168,4 +168,6 @@ def test_the_branches_on_a_task_stand_with_the_objectives() -> None:
 
 
 def _branches(line: str, names: str) -> bool:
-    return re.search(rf"(==|!=|\bin\b|\bcase\b|get\()\s*\(?\[?\{{?\"({names})\"", line) is not None
+    named = rf"(==|!=|\bin\b|\bcase\b|get\()\s*\(?\[?\{{?\"({names})\""
+    constant = r"\btask\s*(==|!=|(not )?in)\s*[(\[{]?(?!BUILT_IN)[A-Z]"  # a name of a task by another name
+    return re.search(f"{named}|{constant}", line) is not None
