@@ -78,7 +78,7 @@ class LoggedClasses(LoggedNumbers):
 
     def target(self, label: str, names: Sequence[str]) -> Any:
         """The index of a class; None for one that the version does not know."""
-        return list(names).index(label) if label in names else None
+        return names.index(label) if label in names else None
 
     def targets(self, found: Sequence[Any], names: Sequence[str]) -> Array:  # noqa: ARG002
         """(T,) int64."""

@@ -14,9 +14,9 @@ from mlratchet.models.errors import DataError
 from mlratchet.models.preparation.base import Pass
 from mlratchet.models.preparation.cells import column_of
 from mlratchet.models.schema.cells import one_array
+from mlratchet.models.schema.plain import FEW
 
 Array = np.ndarray[Any, Any]
-FEW = 16  # rows that are cheaper looked up one by one
 
 
 class Vocabulary:

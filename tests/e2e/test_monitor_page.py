@@ -9,15 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mlratchet.models.monitoring.config import MonitoringConfig
-from mlratchet.models.monitoring.finding import findings_of
-from mlratchet.models.monitoring.stretch import stretch_of
-from mlratchet.models.monitoring.window import windows_of
-from mlratchet.models.profile.windows_page import windows_page
 from playwright.sync_api import Browser, Page, expect
 
-from tests.unit.monitoring.site import CONFIG, Site, Traffic
-from tests.unit.monitoring.test_asking_again import asked
+from tests.unit.monitoring.drifted_page import drifted_page
 
 pytestmark = [
     pytest.mark.slow,
@@ -37,15 +31,8 @@ OVERFLOWS = """() => {
 @pytest.fixture(scope="module")
 def page(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """Of four windows, of which the last two drifted and were answered worse."""
-    site = Site(MonitoringConfig.model_validate({**CONFIG.model_dump(mode="json"), "sample": {"rows": 60}}))
-    site.ask = asked
-    site.serve(*[Traffic(at) for at in range(2)], *[Traffic(at, accuracy=0.6, shift=3.0) for at in range(2, 4)])
-    site.look()
-    windows = windows_of(site.store, "shop")
-    findings = sorted(findings_of(site.store, "shop"), key=lambda one: one.at_s)
     file = tmp_path_factory.mktemp("page") / "monitoring.html"
-    stretch = stretch_of(windows, site.reference, site.config)
-    file.write_text(windows_page(windows, findings, site.reference, pipeline="shop", stretch=stretch))
+    file.write_text(drifted_page("shop"))
     context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
     opened = context.new_page()
     asked_for: list[str] = []

@@ -52,7 +52,8 @@ def outputs_of(column: pa.ChunkedArray, facts: TaskFacts) -> tuple[Array, Array]
 
 def predictions_of(output: Array, facts: TaskFacts) -> tuple[list[str] | Array, str]:
     """What was predicted, and of which kind that is: a class or a set of labels (`category`), or a number."""
-    return facts.logged.predicted(output, facts.classes), "category" if facts.logged.says_words else "number"
+    logged = facts.logged
+    return logged.predicted(output, facts.classes), "category" if logged.says_words else "number"
 
 
 def confidences_of(output: Array, facts: TaskFacts) -> Array | None:
@@ -85,10 +86,11 @@ def labelled_rows(
     joined = _joined(table, known)
     output, places = outputs_of(joined["output"], facts)
     words = joined["label"].take(pa.array(places)).to_pylist()
-    targets = [facts.logged.target(word, facts.classes) for word in words]
+    logged = facts.logged
+    targets = [logged.target(word, facts.classes) for word in words]
     kept = np.asarray([at for at, target in enumerate(targets) if target is not None], dtype=np.int64)
     chosen = joined.take(pa.array(places[kept]))
-    y = facts.logged.targets([targets[at] for at in kept], facts.classes)
+    y = logged.targets([targets[at] for at in kept], facts.classes)
     rows = RowOutputs(ids=_ids(chosen), y=y, output=output[kept], columns=_columns(chosen, columns, facts))
     by = chosen["by"].to_pylist()
     due_s = np.maximum(chosen["received_s"].to_numpy().astype(np.float64) + after_s, not_before_s)

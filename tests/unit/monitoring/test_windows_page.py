@@ -5,29 +5,18 @@ from __future__ import annotations
 import re
 
 import pytest
-from mlratchet.models.monitoring.config import MonitoringConfig
-from mlratchet.models.monitoring.finding import WindowSpan, findings_of
-from mlratchet.models.monitoring.stretch import stretch_of
-from mlratchet.models.monitoring.window import Figure, WindowRecord, gaps_in, windows_of
+from mlratchet.models.monitoring.finding import WindowSpan
+from mlratchet.models.monitoring.window import Figure, WindowRecord
 from mlratchet.models.profile.charts import ticks
 from mlratchet.models.profile.windows_page import _since, curve_of, windows_page
 
+from tests.unit.monitoring.drifted_page import drifted_page
 from tests.unit.monitoring.findings import finding
-from tests.unit.monitoring.site import CONFIG, Site, Traffic
-from tests.unit.monitoring.test_asking_again import asked
 
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    site = Site(MonitoringConfig.model_validate({**CONFIG.model_dump(mode="json"), "sample": {"rows": 60}}))
-    site.ask = asked
-    site.serve(*[Traffic(minute) for minute in range(2)], *[Traffic(at, accuracy=0.6, shift=3.0) for at in range(2, 4)])
-    site.look()
-    windows = windows_of(site.store, "shop")
-    findings = sorted(findings_of(site.store, "shop"), key=lambda one: one.at_s)
-    return windows_page(windows, findings, site.reference, pipeline="shop<b>", gaps=gaps_in(windows),
-        stretch=stretch_of(windows, site.reference, site.config),
-    )  # fmt: skip
+    return drifted_page("shop<b>")
 
 
 def test_it_says_what_drifted_since_when_and_what_it_did_to_the_metric(page: str) -> None:

@@ -9,7 +9,6 @@ import pyarrow as pa
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from mlratchet.models.preparation.vocabulary import FEW as FEW_CODES
 from mlratchet.models.preparation.vocabulary import Vocabulary
 from mlratchet.models.schema.fields import Field, Schema
 from mlratchet.models.schema.kinds import read_column, type_of
@@ -76,7 +75,7 @@ def test_an_error_is_told_alike_of_few_and_many(count: int) -> None:
     assert (caught.value.rule, caught.value.row) == ("above_maximum", 0)
 
 
-@pytest.mark.parametrize("count", [1, FEW_CODES, FEW_CODES + 1, 60])
+@pytest.mark.parametrize("count", [1, FEW, FEW + 1, 60])
 def test_codes_are_the_same_of_few_and_many(count: int) -> None:
     known = Vocabulary(["a", "b"], first=2)
     values = (["a", None, "c", "b"] * count)[:count]
