@@ -26,7 +26,9 @@ from tests.unit.training.test_loop import WORKLOAD, Train, dataset, train
 
 __all__ = ["dataset", "train"]  # fixtures
 
-SLOW_S = 0.004  # that the slow rank works more for each shard; a step of these rows takes a tenth of it
+SLOW_S = 0.004  # that a write takes more
+SLOW_RANK_S = 0.025  # that the slow rank works more for each shard: a hundred times what it takes, so that it is the
+# slowest, too, where the other rank is kept waiting for a core by whatever else runs
 
 
 def test_the_slowest_rank_is_told_with_its_time_and_the_median() -> None:
@@ -80,7 +82,7 @@ def test_a_rank_that_works_more_is_the_slowest_of_every_epoch(
 
     def slowed(rank: int, engine: Engine, *batch: Any) -> Any:
         if rank == 1:
-            work(SLOW_S)
+            work(SLOW_RANK_S)
         return plain(engine, *batch)
 
     def of_rank(rank: int) -> Any:
