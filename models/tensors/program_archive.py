@@ -20,7 +20,9 @@ from typing import Any, BinaryIO
 
 import torch
 from mlratchet.models.errors import SecurityError
+from mlratchet.models.tensors.expression_size import is_small
 from mlratchet.models.tensors.program_calls import problem_of_call
+from mlratchet.models.tensors.program_writes import overwritten
 from mlratchet.models.tensors.zeroed import zeroed
 
 ROOT = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -73,9 +75,15 @@ def refuse_other_than_tensors(archive: Path) -> None:
 
 def read_program(archive: Path) -> torch.export.ExportedProgram:
     """The program of an archive, as it is asked, compiled and converted. Raises ``SecurityError`` as
-    `refuse_other_than_tensors`; whoever asks has forbidden pickle."""
+    `refuse_other_than_tensors`, and for a program that writes to its own tensors; whoever asks has forbidden pickle."""
     refuse_other_than_tensors(archive)
-    return zeroed(torch.export.load(archive))
+    program = zeroed(torch.export.load(archive))
+    for name, node in overwritten(program):
+        raise SecurityError(
+            f"{archive.name}: writes to its own {name[:100]!r} ({node.target}) when it is asked, so that an answer "
+            "would hold what others asked before; it is not served; train anew with a model that keeps nothing in eval"
+        )
+    return program
 
 
 def as_stored(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
@@ -304,12 +312,13 @@ def _pattern_of(key: str) -> re.Pattern[str]:
 
 
 def is_harmless(text: str) -> bool:
-    """Whether it is an expression over sizes and numbers, which calls nothing but what they are made of."""
+    """Whether it is an expression over sizes and numbers, which calls nothing but what they are made of, and soon has a
+    value."""
     try:
         tree = ast.parse(text, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
-    return len(text) < 20_000 and all(_is_harmless(node) for node in ast.walk(tree))
+    return len(text) < 20_000 and all(_is_harmless(node) for node in ast.walk(tree)) and is_small(tree)
 
 
 def _is_harmless(node: ast.AST) -> bool:

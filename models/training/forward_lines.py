@@ -82,10 +82,16 @@ def line_of_call(program: torch.export.ExportedProgram) -> str:
     for module in program.graph_module.modules():
         for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
             if node.op == "call_function" and problem_of_call(name_of_call(node.target)):
-                lines = [place(file, int(line)) for file, line in FRAME.findall(node.stack_trace or "") if own(file)]
-                if lines:
-                    return lines[-1]
+                line_of = line_of_node(node)
+                if line_of:
+                    return line_of
     return ""
+
+
+def line_of_node(node: torch.fx.Node) -> str:
+    """Where a call of a program was written; empty where no line of the user's is known."""
+    lines = [place(file, int(line)) for file, line in FRAME.findall(node.stack_trace or "") if own(file)]
+    return lines[-1] if lines else ""
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from mlratchet.models.tensors.batch import (
     widened,
 )
 from mlratchet.models.tensors.program_archive import as_stored, is_plain_name
+from mlratchet.models.tensors.program_writes import overwritten
 from mlratchet.models.training.config import CheckpointConfig, TrainConfig
 from mlratchet.models.training.fast import refuse_unused
 from mlratchet.models.training.fitting import check_names
@@ -40,6 +41,7 @@ from mlratchet.models.training.forward_lines import (
     line_of_call,
     line_of_chance,
     line_of_lost_rows,
+    line_of_node,
 )
 from mlratchet.models.training.job import TrainingError, TrainJob
 from mlratchet.models.training.loop import Trainer
@@ -261,6 +263,21 @@ def check_tensor_names(workload: Workload, module: nn.Module) -> None:
             )
 
 
+def check_writes(workload: Workload, program: torch.export.ExportedProgram) -> None:
+    """A model that is asked keeps nothing of it, and leaves the rows as they were. Raises ``ConfigurationError`` with
+    the line."""
+    for name, node in overwritten(program, inputs=True):
+        line = line_of_node(node) or class_line(type(workload))
+        own = name not in {spec.arg.name for spec in program.graph_signature.input_specs}
+        raise ConfigurationError(
+            f"{line}: in eval the model writes to its own {name}: an answer would hold what others asked before; "
+            "change it only while self.training"
+            if own
+            else f"{line}: the model writes to its input {name} in place, which others still read: e.g. x = x * 2 in "
+            "place of x *= 2 or x.mul_(2), and nn.ReLU() in place of nn.ReLU(inplace=True)"
+        )
+
+
 def stored(workload: Workload, program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
     """The program as servers read it. Raises ``ConfigurationError`` with the line of what no stored program may call,
     and for one that torch cannot write."""
@@ -281,6 +298,7 @@ def check_export(workload: Workload, module: nn.Module, x: Batch) -> None:
     fixed: list[str] = []
     with fixed_sizes(fixed):
         exported = export_program(module, first_rows(x, 2), specs)
+    check_writes(workload, exported)
     program = program_model(stored(workload, exported))
     lines = [line for line in dict.fromkeys(fixed) if line]
     ragged = [spec.name for spec in specs if spec.ragged]

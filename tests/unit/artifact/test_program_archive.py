@@ -15,7 +15,7 @@ import pytest
 import torch
 from mlratchet.infra.artifact.exported import load_exported
 from mlratchet.models.errors import SecurityError
-from mlratchet.models.tensors.program_archive import is_harmless, refuse_other_than_tensors
+from mlratchet.models.tensors.program_archive import is_harmless, read_program, refuse_other_than_tensors
 
 GENUINE = sorted((Path(__file__).parents[2] / "fixtures" / "bucket_9309f01").rglob("model.pt2"))
 Records = dict[str, bytes]
@@ -275,6 +275,8 @@ def test_what_mlflow_refuses_is_refused_here_too(tmp_path: Path) -> None:
         "Symbol('s31', positive=True, integer=True)", "2*s31 + 1", "Max(1, u0)", "Mul(Integer(2), Symbol('s0'))",
         "L['x'].size()[0] >= 2", "L['args'][0].size()[1] % 8 == 0", "Eq(u0, s31)", "s77 <= int_oo",
         "FloatPow(ToFloat(Symbol('s77', positive=True, integer=True)), Float('0.5', precision=53))",
+        "Pow(Symbol('s0', positive=True, integer=True), Rational(1, 2))", "(s0 + 3)**2*(s1 - 1)", "s0**(-1)", "u0 << 3",
+        "Add(Integer(-1), Mul(Integer(4), FloorDiv(Symbol('s0'), Integer(8))))",
     ],
 )  # fmt: skip
 def test_sizes_and_guards_are_expressions_over_numbers(text: str) -> None:
@@ -290,3 +292,55 @@ def test_sizes_and_guards_are_expressions_over_numbers(text: str) -> None:
 )  # fmt: skip
 def test_whatever_else_torch_would_evaluate_is_none(text: str) -> None:
     assert not is_harmless(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2**10**10", "Pow(Integer(10), Pow(Integer(10), Integer(10)))", "((((9**64)**64)**64)**64)", "1 << 10**9",
+        "LShift(Integer(1), Integer(9999999999))", "9**s0", "PowByNatural(Integer(7), Symbol('s0'))", "10**'1e9'",
+        "*".join(f"(s{n} + u{n})" for n in range(60)), "(s0 + s1 + s2 + s3 + s4 + s5)**40", "*".join(["9" * 300] * 60),
+        "Integer('" + "9" * 40 + "')**64", "2**-(10**10)",
+    ],
+)  # fmt: skip
+def test_what_is_short_and_never_done_is_not_evaluated(text: str) -> None:
+    assert not is_harmless(text)
+
+
+class Remembering(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(2, 3))
+        self.norm = torch.nn.BatchNorm1d(3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.get_buffer("seen").view(-1)[1:3].copy_(x[0, :2])
+        return x + self.get_buffer("seen")[0]
+
+
+class Normalising(Remembering):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        norm = self.norm
+        return torch.nn.functional.batch_norm(x, norm.running_mean, norm.running_var, training=True)
+
+
+class Quiet(Remembering):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.get_buffer("seen").clone()
+        y[0].add_(1)
+        found: torch.Tensor = torch.relu_(self.norm(x) + y[0])
+        return found
+
+
+@pytest.mark.parametrize(("kind", "name"), [(Remembering, "seen"), (Normalising, "norm.running_mean")])
+def test_a_program_that_keeps_what_it_was_asked_is_not_read(kind: type[Remembering], name: str, tmp_path: Path) -> None:
+    archive = tmp_path / "model.pt2"
+    torch.export.save(torch.export.export(kind().eval(), (torch.ones(4, 3),)), archive)
+    with pytest.raises(SecurityError, match=rf"writes to its own '{name}' \(aten\.\w+\.default\)"):
+        read_program(archive)
+
+
+def test_a_program_that_writes_to_what_it_made_is_read(tmp_path: Path) -> None:
+    archive = tmp_path / "model.pt2"
+    torch.export.save(torch.export.export(Quiet().eval(), (torch.ones(4, 3),)), archive)
+    assert read_program(archive).module()(torch.ones(4, 3)).shape == (4, 3)

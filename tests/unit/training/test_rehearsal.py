@@ -51,6 +51,8 @@ def tried(use: str, *, world: int = 1, rows: Split | None = None, **train: Any) 
         ("Umlaut", "class Umlaut", "names a part 'größe'", {}),
         ("Spaced", "class Spaced", "names a buffer 'two words'", {}),
         ("Unwritten", "torch.empty_strided(y.shape", "calls 'torch.ops.aten.empty_strided.default'", {}),
+        ("Remembers", "add_(1e-6)", "writes to its own seen: an answer would hold what others asked before", {}),
+        ("Halves", "x.mul_(0.5)", "writes to its input x in place", {"parameters": {**TABLE, "standardise": False}}),
         ("Mapped", "torch.vmap(", "write it with broadcasting and train anew", {}),
         (f"{TABLES}:TableClassifier", "class Tally", "optimizer keeps count as an attribute",
          {"optimizer": {"factory": "tests.unit.training.odd_models:tally"}}),
@@ -110,6 +112,7 @@ VISION = {"height": 8, "width": 8, "channels": 1, "classes": ["a", "b"], "base_w
         ("docs.examples.counts.visits:VisitCounts", {"columns": ["a", "b"]}),
         ("Odd", TABLE),
         ("Root", TABLE),
+        ("Halves", TABLE),  # a copy, as its columns are standardised
         ("Words", {"classes": ["x", "y"]}),
     ],
 )
