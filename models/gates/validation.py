@@ -12,6 +12,7 @@ from mlratchet.models.gates.checks.outside import is_foreign, is_outside, valida
 from mlratchet.models.gates.checks.told import LOOK_S
 from mlratchet.models.gates.names import GATES
 from mlratchet.models.gates.policy import GatePolicy
+from mlratchet.models.identity.declared import declared_by
 from mlratchet.models.objectives.naming import metrics_for
 from mlratchet.models.ports.children import children
 from mlratchet.models.sources.record import InputSpec
@@ -83,6 +84,8 @@ def _validate(check: Check, context: PolicyContext, where: str) -> None:
         validate_outside(check, context, where)
     else:
         check.validate_in(context, where)
+    for reference in check.user_code:
+        declared_by(reference, where)  # a file that is not there
 
 
 def _unguarded(policy: GatePolicy) -> list[str]:

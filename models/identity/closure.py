@@ -3,7 +3,7 @@
 Its own is what lies in the user's tree: found on the import path, an editable install included, and neither installed,
 nor of the standard library, nor Ratchet's. Imports are read from the source, wherever they stand (in functions and
 under TYPE_CHECKING too), and so are calls that import (`importlib.import_module("net")`); nothing is imported. A name
-that comes from elsewhere at run time cannot be seen: declare such a file (`Workload.files`). An installed package
+that comes from elsewhere at run time cannot be seen: declare such a file (`declared.py`). An installed package
 counts by name and version.
 """
 
@@ -16,12 +16,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.finding import Finder, Found, distribution_of
 from mlratchet.models.identity.called_imports import CalledImport
-from mlratchet.models.identity.canonical import digest, digest_bytes
+from mlratchet.models.identity.canonical import digest
+from mlratchet.models.identity.declared import declared_by
+from mlratchet.models.identity.module_source import absolute, bytes_of
 from mlratchet.models.identity.normal_form import Import, Source, parse, read_file, read_source
 
 NOT_FOUND = "not found"
@@ -58,7 +58,7 @@ def closure_of(modules: Iterable[str], *, follow: Iterable[str] = (), files: Map
         modules: Where the walk begins: of the class and its bases, or of the function.
         follow: Ratchet's own modules that are part of it where they are reached; the others are left to the lists of
             `models/identity/product.py`.
-        files: What was declared beside them (`declared_files`).
+        files: What was declared beside them (`declared.py`).
     """
     walk = _Walk(modules, frozenset(follow))
     return Closure(
@@ -69,35 +69,16 @@ def closure_of(modules: Iterable[str], *, follow: Iterable[str] = (), files: Map
     )
 
 
-def source_of(reference: str, *, follow: Iterable[str] = ()) -> Closure:
-    """The closure of the function `package.module:function`; it is not loaded. `follow` as for `closure_of`."""
-    return closure_of([reference.partition(":")[0]], follow=follow)
+def source_of(*references: str, follow: Iterable[str] = ()) -> Closure:
+    """The closure of classes and functions (`package.module:name`) with the files that they declare; none is loaded.
+    `follow` as for `closure_of`.
 
-
-def declared_files(module: str, names: Any, where: str) -> dict[str, str]:
-    """`module/name` -> SHA-256 hex of files named relative to the folder of a module.
-
-    Raises ``ConfigurationError`` naming a file that is not there, and for what is no tuple of relative names.
+    Raises ``ConfigurationError`` for a declared file that is not there.
     """
-    if not isinstance(names, tuple | list) or not all(isinstance(name, str) for name in names):
-        raise ConfigurationError(f'{where}: files must be a tuple of names, e.g. ("vocab.json",), got {names!r}')
-    found = Finder().find(module)
-    digests: dict[str, str] = {}
-    for name in names:
-        path = Path(name)
-        if path.is_absolute():
-            raise ConfigurationError(f"{where}: files: {name!r} is absolute; name it relative to the module")
-        if found is None or found.origin is None:
-            raise ConfigurationError(f"{where}: files: module {module} has no file that {name!r} could lie beside")
-        path = Path(found.origin).parent / path
-        if path.is_dir():
-            raise ConfigurationError(f"{where}: files: {path} is a folder; name its files")
-        try:
-            digests[f"{module}/{name}"] = digest_bytes(path.read_bytes())
-        except OSError as exc:
-            why = exc.strerror or str(exc)
-            raise ConfigurationError(f"{where}: files: no file {path}: {why}; add it, or do not declare it") from exc
-    return digests
+    files: dict[str, str] = {}
+    for reference in references:
+        files |= declared_by(reference, reference)
+    return closure_of([one.partition(":")[0] for one in references], follow=follow, files=files)
 
 
 class _Walk:
@@ -161,7 +142,7 @@ class _Walk:
 
     def _named(self, one: Import, found: Found) -> Iterator[str]:
         """The modules that a statement may load: what it names, and each name that is a submodule of it."""
-        base = _absolute(one, found)
+        base = absolute(one, found)
         if base is None:
             return
         yield base
@@ -174,7 +155,7 @@ class _Walk:
 
     def _called(self, one: CalledImport, found: Found) -> Iterator[str]:
         """The modules that a call may load. Of a name that is not sure to be one, the user's own."""
-        name = _absolute(Import(one.module, (), one.level), found)
+        name = absolute(Import(one.module, (), one.level), found)
         there = self._finder.find(name) if name else None
         if name is None or there is None or not (one.sure or there.whose == "own"):
             return
@@ -199,19 +180,7 @@ class _Walk:
         found = self._finder.find(name)
         if found is None or found.whose != "own" or found.locations is None or found.origin is None:
             return ()
-        return _all_of(_bytes_of(found))
-
-
-def _absolute(one: Import, found: Found) -> str | None:
-    """The full name of a relative import; None where it leads out of the package."""
-    if one.level == 0:
-        return one.module
-    package = found.name if found.locations is not None else found.name.rpartition(".")[0]
-    parts = package.split(".") if package else []
-    if len(parts) < one.level:
-        return None
-    base = parts[: len(parts) - one.level + 1]
-    return ".".join([*base, one.module] if one.module else base)
+        return _all_of(bytes_of(found))
 
 
 def _children(location: str) -> set[str]:
@@ -227,20 +196,7 @@ def _source_of(found: Found) -> Source:
     try:
         return read_file(Path(found.origin))
     except OSError:
-        return read_source(_bytes_of(found))
-
-
-def _bytes_of(found: Found) -> bytes:
-    """Of a file, or of what lies in an archive. Empty where neither the file system nor the loader has it."""
-    assert found.origin is not None
-    try:
-        return Path(found.origin).read_bytes()
-    except OSError:
-        try:
-            data: bytes = found.loader.get_data(found.origin)
-        except (OSError, AttributeError):
-            return b""
-        return data
+        return read_source(bytes_of(found))
 
 
 def _all_of(data: bytes) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from mlratchet.models.metrics.rows import RowOutputs
@@ -58,6 +58,8 @@ class Metric(ABC):
     """Of a metric that a pipeline file names as ``package.module:Class``: the tasks that it fits."""
     span: tuple[float, float] = UNIT_SPAN
     group_column: str | None = None
+    files: ClassVar[tuple[str, ...]] = ()
+    """Files that its code opens, relative to its module: whoever changes one changes what it decides."""
     biased = False
     """The value is systematically too high or low on few rows, so that bounds around it are in doubt there."""
 

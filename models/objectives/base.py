@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from mlratchet.models.errors import ConfigurationError
@@ -53,6 +53,8 @@ class Objective(ABC):
     unfit_perturbations: Mapping[str, str] = {}
     """Kinds of perturbation after which a row no longer has its target, each with the reason: a robustness check that
     declares one is refused."""
+    files: ClassVar[tuple[str, ...]] = ()
+    """Files that its code opens, relative to its module: whoever changes one changes what it decides."""
 
     @property
     def reference(self) -> str:

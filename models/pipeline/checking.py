@@ -7,12 +7,13 @@ from mlratchet.models.data.split_rules import GivenSplit
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.finding import is_ours
 from mlratchet.models.gates.validation import validate_policy
+from mlratchet.models.identity.declared import declared_by
 from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.preparation.section import PreparationSection
 from mlratchet.models.promotion.canary.config import canary_problems
 from mlratchet.models.schema.fields import Schema
-from mlratchet.models.sources.formats import format_read, options_of
+from mlratchet.models.sources.formats import format_read, options_of, references_of
 from mlratchet.models.workloads.base import Workload
 
 
@@ -95,6 +96,23 @@ def _check_given(rule: GivenSplit, schema: Schema) -> None:
         raise ConfigurationError(
             f"data.split.column: {rule.column!r} is {role}: a model would be told its side; write input: false"
         )
+
+
+def check_declared(spec: PipelineSpec) -> None:
+    """Raises ``ConfigurationError`` for a file that is not there, and that a format, an optimizer's factory or a
+    preparation declares. Those of the workload and of gates are looked at with them."""
+    named = [("source.format", reference) for reference in references_of(spec.source)]
+    named += [("train.optimizer.factory", one) for one in (spec.train.optimizer.factory,) if one is not None]
+    own = spec.preparation.own if spec.preparation is not None else {}
+    named += [(f"preparation.own.{name}.use", one.use) for name, one in own.items()]
+    problems = []
+    for key, reference in named:
+        try:
+            declared_by(reference, key)
+        except ConfigurationError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigurationError("\n".join(problems))
 
 
 def check_source(spec: PipelineSpec, workload: Workload) -> str:

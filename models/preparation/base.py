@@ -104,6 +104,9 @@ class Preparation(ABC):
 
     Options: ClassVar[type[StrictModel]] = NoOptions
     """What can stand in a pipeline file."""
+    files: ClassVar[tuple[str, ...]] = ()
+    """Files that `fit` opens, relative to its module: whoever changes one changes the rows. What `apply` needs of them
+    belongs into the state, for versions are prepared where these files are not."""
 
     def __init__(self, fields: Mapping[str, Field], options: Any) -> None:
         """`options` is an instance of `Options`."""

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.identity.canonical import digest
-from mlratchet.models.identity.closure import Closure, closure_of
+from mlratchet.models.identity.closure import Closure, source_of
 from mlratchet.models.identity.product import reached_through_workloads
 from mlratchet.models.preparation.base import (
     CATEGORIES,
@@ -181,8 +181,8 @@ class PreparationPlan(Preparation):
 
     def closure(self) -> Closure:
         """The code of its parts: Ratchet's own as far as it is used, and the user's."""
-        modules = sorted({part.use.partition(":")[0] for part in self.parts})
-        return closure_of([__name__, *modules], follow=reached_through_workloads())
+        used = sorted({part.use for part in self.parts})
+        return source_of(__name__, *used, follow=reached_through_workloads())
 
     def _states(self, state: State) -> tuple[State, ...]:
         return state.once(self._mark, lambda: _states_of(state, self._said))

@@ -62,6 +62,8 @@ class Format(ABC):
     alone: ClassVar[tuple[str, ...]] = ()
     """How the names of files end of which each is read by itself, whatever lies beside it; empty: all are read
     together."""
+    files: ClassVar[tuple[str, ...]] = ()
+    """Files that its code opens, relative to its module: whoever changes one changes what it decides."""
 
     def __init__(self, options: SourceOptions) -> None:
         self.options = options

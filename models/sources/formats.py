@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.functions import load_class
@@ -139,8 +139,14 @@ def _tables_of(reader: Format) -> tuple[str, ...]:
 
 
 def _validated(kind: type[SourceOptions], document: dict[str, Any], name: str) -> SourceOptions:
+    literals = [one for one in get_args(kind.model_fields["format"].annotation) if isinstance(one, str)]
+    # a user's class may extend a built-in one and leave its options as they are
+    extended = literals[0] if literals and ":" in name else name
     try:
-        return kind.model_validate_json(json.dumps(document))  # as JSON: a list is a tuple there
+        made = kind.model_validate_json(
+            json.dumps({**document, "format": extended})
+        )  # as JSON: a list is a tuple there
+        return made if extended == name else made.model_copy(update={"format": name})
     except ValidationError as exc:
         first = exc.errors()[0]
         place = ".".join(["source", *map(str, first["loc"])])

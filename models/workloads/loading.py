@@ -9,7 +9,8 @@ from typing import Any
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.finding import is_ours
 from mlratchet.models.functions import kept_out, load_class
-from mlratchet.models.identity.closure import Closure, closure_of, declared_files
+from mlratchet.models.identity.closure import Closure, closure_of
+from mlratchet.models.identity.declared import declared_by, declared_files
 from mlratchet.models.identity.product import reached_through_workloads
 from mlratchet.models.nearest import nearest_hint
 from mlratchet.models.objectives.base import Task
@@ -78,12 +79,14 @@ def workload_source(use: str, task: Task | None = None) -> Closure:
     for base in bases:
         files |= declared_files(base.__module__, vars(base).get("files", ()), f"workload {use}")
     modules = [use.partition(":")[0], *(base.__module__ for base in bases)]
-    modules += _own_objective(task or getattr(bases[0], "task", None))
+    for objective in _own_objective(task or getattr(bases[0], "task", None)):
+        modules.append(objective.partition(":")[0])
+        files |= declared_by(objective, f"objective {objective}")
     return closure_of(modules, follow=reached_through_workloads(), files=files)
 
 
 def _own_objective(task: Task | None) -> list[str]:
-    """The module of a user's own objective."""
+    """The reference of a user's own objective."""
     if task is None or task in BUILT_IN:  # None: an instance says it
         return []
-    return [task.partition(":")[0] if isinstance(task, str) else task.__module__]
+    return [task if isinstance(task, str) else f"{task.__module__}:{task.__qualname__}"]

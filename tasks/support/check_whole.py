@@ -11,7 +11,7 @@ from mlratchet.models.finding import is_ours
 from mlratchet.models.functions import kept_out
 from mlratchet.models.gates.checks.outside import is_foreign
 from mlratchet.models.identity.canonical import canonical_json
-from mlratchet.models.pipeline.checking import check_gates, check_source, check_split
+from mlratchet.models.pipeline.checking import check_declared, check_gates, check_source, check_split
 from mlratchet.models.pipeline.names import refuse_guesses, text_parameters
 from mlratchet.models.pipeline.salvage import LeftSpec
 from mlratchet.models.pipeline.spec import PipelineSpec
@@ -65,6 +65,7 @@ def check_here(spec: PipelineSpec) -> Whole:
 
     said(lambda: refuse_guesses(text_parameters(type(workload), spec.workload.parameters)))
     source = said(lambda: check_source(spec, workload))
+    said(lambda: check_declared(spec))
     said(lambda: check_split(spec))
     said(lambda: check_fits(spec.train, workload))
     warnings = said(lambda: check_gates(spec, workload)) or []

@@ -78,6 +78,8 @@ class Check(StrictModel, ABC):
     """Whether it is the comparison with the champion that a champion gate should hold."""
     holds_level: ClassVar[bool] = False
     """Whether it stops a metric from falling a little with every promotion."""
+    files: ClassVar[tuple[str, ...]] = ()
+    """Files that its code opens, relative to its module: whoever changes one changes what it decides."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:

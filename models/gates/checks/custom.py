@@ -65,6 +65,7 @@ class CustomCheck(Check):
         try:
             function = contained(lambda: load_function(self.function, "custom check"))
             answer = contained(lambda: function(read_only(case.evidence), **self.parameters))
+            source = source_of(self.function).digest()[:12]
         except ConfigurationError as error:
             return unknown(self.kind, name, "?", str(error))
         except Exception as error:  # noqa: BLE001 - the user's code: its failure must not pass, nor crash
@@ -80,7 +81,7 @@ class CustomCheck(Check):
             threshold=str(answer.get("threshold", "as the function says")),
             value=float(answer["value"]),
             n=int(answer.get("n", 0)),
-            method=f"{self.function}, source {source_of(self.function).digest()[:12]}",
+            method=f"{self.function}, source {source}",
         )
 
 

@@ -134,11 +134,12 @@ def judge_outside(check: Check, case: Case) -> CheckResult:
     try:
         result = contained(lambda: check.judge(replace(case, evidence=read_only(case.evidence))))
         why = contained(lambda: malformed_result(result))
+        method = "" if why else with_source(result.method or name_of(check), check.kind)
     except Exception as error:  # noqa: BLE001 - the user's code: its failure must not pass, nor crash
         why = f"raised {raised(error)}"
     if why:
         return unknown(check.kind, name_of(check), "?", f"{check.kind}: {why}")
-    return replace(result, kind=check.kind, method=with_source(result.method or name_of(check), check.kind))
+    return replace(result, kind=check.kind, method=method)
 
 
 def with_source(method: str, reference: str) -> str:

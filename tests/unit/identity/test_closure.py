@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.identity import called_imports
-from mlratchet.models.identity.closure import Closure, closure_of, declared_files
+from mlratchet.models.identity.closure import Closure, closure_of
+from mlratchet.models.identity.declared import declared_files
 from mlratchet.models.identity.normal_form import read_source
 
 Project = Callable[..., Path]

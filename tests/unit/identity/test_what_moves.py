@@ -21,12 +21,14 @@ from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.models.gates.sources import functions_of, judging_code
 from mlratchet.models.identity import product
 from mlratchet.models.identity.canonical import digest
-from mlratchet.models.identity.closure import Closure, closure_of, declared_files
+from mlratchet.models.identity.closure import Closure, closure_of, source_of
+from mlratchet.models.identity.declared import declared_files
 from mlratchet.models.identity.product import DATA, reached_through_workloads
 from mlratchet.models.pipeline.loading import read_pipeline
 from mlratchet.models.pipeline.work_key import training_code, work_key, work_parts
 from mlratchet.models.registration.record import MadeOf, Registration, find_registration, publish_registration
 from mlratchet.models.registration.why_anew import why_anew
+from mlratchet.models.sources.formats import references_of
 
 REPOSITORY = Path(__file__).parents[3]
 DATASET, WORK, GATE = "dataset", "work key", "gate run"
@@ -34,7 +36,7 @@ DATASET, WORK, GATE = "dataset", "work key", "gate run"
 PIPELINE = """
 name: mine
 workload: {use: "mine:Mine", parameters: {columns: [a], classes: ["0", "1"]}}
-source: {prefix: mine/}
+source: {prefix: mine/, format: "shelf:Shelf"}
 train: {optimizer: {factory: "factory:make"}}
 gates:
   data: [{kind: data, measure: rows, minimum: 1}]
@@ -43,6 +45,7 @@ gates:
     - {kind: custom, function: "judge:judge"}
     - {kind: slice, metric: accuracy, function: "slicing:sides", minimum: 0.5}
     - {kind: robustness, metric: accuracy, perturbation: {kind: custom, function: "noise:shake"}, maximum_drop: 0.5}
+    - {kind: "weighing:Weight", metric: "weighing:Heavy"}
   staging: [{kind: custom, function: "elsewhere:judge"}]
   champion: [{kind: absolute, metric: accuracy, minimum: 0.5}]
 """
@@ -51,14 +54,25 @@ USER = {
     "class Mine(TableClassifier):\n    files = ('vocab.json',)\n    build_model = build\n",
     "net.py": "def build(self):\n    from layers import size\n    return size\n",
     "layers.py": "size = 16\n",
-    "factory.py": "def make(groups, rate, decay):\n    return groups\n",
-    "judge.py": "import bounds\ndef judge(evidence):\n    return {'value': bounds.least}\n",
+    "shelf.py": "import racks\nfrom mlratchet.models.sources.csv import Csv\n"
+    "class Shelf(racks.Rack, Csv):\n    name = 'shelf'\n    files = ('shelf.json',)\n",
+    "racks.py": "class Rack:\n    files = ('rack.json',)\n",
+    "factory.py": "def make(groups, rate, decay):\n    return groups\nmake.files = ('factory.json',)\n",
+    "judge.py": "import bounds\ndef judge(evidence):\n    return {'value': bounds.least}\n"
+    "judge.files = ['judge.json']\n",
     "bounds.py": "least = 1\n",
-    "slicing.py": "def sides(rows):\n    return []\n",
-    "noise.py": "def shake(x, rng):\n    return x\n",
+    "slicing.py": "from sides import sides\n",
+    "sides.py": "FILES = ('sides.json',)\ndef sides(rows):\n    return []\nsides.files = FILES\n",
+    "noise.py": "def shake(x, rng):\n    return x\nshake.files = ('noise.json',)\n",
+    "weighing.py": "from mlratchet.models.gates.checks.statistical import OnMetric\n"
+    "from mlratchet.models.metrics import SumMetric\n"
+    "class Heavy(SumMetric):\n    files = ('heavy.json',)\n"
+    "class Weight(OnMetric):\n    gates, wears, margins, levels = ('candidate',), True, (), ()\n"
+    "    files = ('weight.json',)\n    def judge(self, case): ...\n    def power_of(self, *given): ...\n",
     "elsewhere.py": "def judge(evidence):\n    return {}\n",
     "unrelated.py": "x = 1\n",
     "vocab.json": "[]",
+    **{f"{name}.json": "[]" for name in ("shelf", "rack", "factory", "judge", "sides", "noise", "weight", "heavy")},
 }
 
 
@@ -95,7 +109,8 @@ class Place:
     def parts(self) -> MadeOf:
         spec = read_pipeline(self.folder / "mine.yaml", overrides=self.overrides)
         closure = self.closure()
-        rows = dataset_parts(self.snapshot, DATA.code(closure), spec.workload, spec.data, spec.source)
+        formats = source_of(*references_of(spec.source), follow=reached_through_workloads())
+        rows = dataset_parts(self.snapshot, DATA.code(closure, formats), spec.workload, spec.data, spec.source)
         work = work_parts(
             spec,
             snapshot_id=self.snapshot,
@@ -171,6 +186,14 @@ MOVES: dict[str, tuple[Callable[[Place], None], set[str]]] = {
     "a comment in a custom check": (comment("judge.py"), set()),
     "a slice": (code("slicing.py"), {GATE}),
     "a perturbation": (code("noise.py"), {GATE}),
+    "a file that a format declares": (code("shelf.json", "[1]"), {DATASET, WORK}),
+    "a file that the base of a format declares": (code("rack.json", "[1]"), {DATASET, WORK}),
+    "a file that the optimizer's factory declares": (code("factory.json", "[1]"), {WORK}),
+    "a file that a custom check declares": (code("judge.json", "[1]"), {GATE}),
+    "a file that a check declares": (code("weight.json", "[1]"), {GATE}),
+    "a file that a metric declares": (code("heavy.json", "[1]"), {GATE}),
+    "a file that a slice declares": (code("sides.json", "[1]"), {GATE}),
+    "a file that a perturbation declares": (code("noise.json", "[1]"), {GATE}),
     "a custom check of another gate": (code("elsewhere.py"), set()),
     # Ratchet's own
     "the rule of the split": (code(f"{MODELS}/data/split.py"), {DATASET, WORK, GATE}),  # a measure judges sides
@@ -253,7 +276,13 @@ def test_what_a_row_of_the_log_weighs_decides_the_weights_alone(place: Place) ->
 
 def test_the_functions_of_a_gate_are_its_own(place: Place) -> None:
     spec = read_pipeline(place.folder / "mine.yaml")
-    assert functions_of(spec.gates, "candidate") == ("judge:judge", "noise:shake", "slicing:sides")
+    assert functions_of(spec.gates, "candidate") == (
+        "judge:judge",
+        "noise:shake",
+        "slicing:sides",
+        "weighing:Heavy",
+        "weighing:Weight",
+    )
     assert functions_of(spec.gates, "champion") == ()
 
 

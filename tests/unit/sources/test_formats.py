@@ -24,6 +24,7 @@ from mlratchet.models.pipeline.loading import parse_pipeline
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import load_pipeline, publish_pipeline
 from mlratchet.models.sources.base import Example, Format, NumberOptions
+from mlratchet.models.sources.csv import Csv
 from mlratchet.models.sources.formats import FORMATS, format_of
 from mlratchet.models.sources.record import RawObject, Record, Reject
 from mlratchet.models.workloads.loading import load_workload
@@ -199,6 +200,24 @@ def test_a_users_own_format_is_named_by_its_class(fixed: None) -> None:
         read(TABLE, "format: 'fixed_width:Fixed', width: [1]", {})
     with pytest.raises(ConfigurationError, match=r"no subclass of Format with this name; did you mean 'Fixed'\?"):
         read(TABLE, "format: 'fixed_width:Fixd'", {})
+
+
+class Tilde(Csv):
+    """A built-in format with something done first: its options are those of CSV."""
+
+    name = "tilde"
+
+    def read(self, objects: list[RawObject], fetch: Any, *, columns: Sequence[str]) -> Iterator[Example | Reject]:
+        return super().read(objects, lambda item: fetch(item).replace(b"~", b","), columns=columns)
+
+
+def test_a_format_may_extend_a_built_in_one_with_its_options(fixed: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["fixed_width"], "Fixed", Tilde)
+    source = "format: 'fixed_width:Fixed', label_column: y"
+    records, rejects = read(TABLE, source, {"a.csv": b"a~b~y\n1~2~yes\n"})
+    assert ([(r.x.tolist(), r.y) for r in records], rejects) == ([([1.0, 2.0], 1)], [])
+    with pytest.raises(ConfigurationError, match=r"source\.lable_column: no option of format fixed_width:Fixed"):
+        read(TABLE, "format: 'fixed_width:Fixed', lable_column: y", {})
 
 
 class Loose(Fixed):
