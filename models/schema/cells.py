@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from mlratchet.models.errors import DataError
+from mlratchet.models.schema.cell_bytes import are_seen, ends_and_bytes
 
 EXACT = 2.0**53  # below, every whole number is a float of its own
 
@@ -27,13 +28,17 @@ def is_text(kind: pa.DataType) -> bool:
     return any(test(kind) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
 
 
-def text_of(name: str, array: pa.Array, missing: Iterable[str] = ()) -> pa.Array:
+def text_of(name: str, array: pa.Array, missing: Sequence[str] = ()) -> pa.Array:
     """As strings; null for an empty cell and for one of `missing`. Raises ``DataError`` for a column of another type
     whose text could be written in several ways."""
     if not is_text(array.type):
         array = _spelled(name, array)
     array = array.cast(pa.string()) if not pa.types.is_string(array.type) else array
-    array = pc.utf8_trim_whitespace(_composed(array))
+    ends, data = ends_and_bytes(array)
+    if not are_seen(data):
+        array = pc.utf8_trim_whitespace(_composed(array))
+    elif not missing and (ends[1:] > ends[:-1]).all():
+        return array  # nothing is empty, or null
     given = ["", *missing]
     found = pc.equal(array, "") if len(given) == 1 else pc.is_in(array, value_set=pa.array(given, type=pa.string()))
     return pc.if_else(found, pa.scalar(None, pa.string()), array) if pc.any(found).as_py() else array

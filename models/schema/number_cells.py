@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from mlratchet.models.schema.cell_bytes import Bytes, Places, ends_and_bytes
 from mlratchet.models.schema.cells import mask
 from mlratchet.models.schema.numbers import LARGEST, LONGEST, CellError, Mark, Seen, Shape, read_number
 
 POWER = r"([eE][+-]?[0-9]+)?"
+GROUP = 3  # digits
 GROUPED = r"[1-9][0-9]{0,2}"
 SHAPES: tuple[tuple[Shape, str], ...] = (  # the first that fits; what fits none tells nothing
     ("point_or_thousands", rf"^[+-]?{GROUPED}\.[0-9]{{3}}{POWER}$"),
@@ -55,14 +57,33 @@ def see_numbers(seen: Seen, cells: pa.Array, where: pa.Array) -> None:
 def _see_plain(seen: Seen, cells: pa.Array, where: pa.Array) -> bool:
     """Whether no cell holds more than a number with one mark, the same in all, as of most columns: then it is quickly
     counted."""
-    mark: Mark = "," if pc.any(pc.match_substring(cells, ",")).as_py() else "."
-    if _cast(cells, mark) is None or (pc.max(pc.binary_length(cells)).as_py() or 0) > LONGEST:
+    if cells.null_count:
+        cells, where = cells.drop_null(), where.filter(cells.is_valid())
+    ends, data = ends_and_bytes(cells)
+    mark: Mark = "," if (data == ord(",")).any() else "."
+    if _cast(cells, mark) is None or int(np.diff(ends).max(initial=0)) > LONGEST:
         return False
     shapes: tuple[Shape, Shape] = ("comma_or_thousands", "comma") if mark == "," else ("point_or_thousands", "point")
-    either = pc.match_substring_regex(cells, dict(SHAPES)[shapes[0]])
-    _count(seen, shapes[0], either, cells, where)
-    _count(seen, shapes[1], pc.and_not(pc.match_substring(cells, mark), either), cells, where)
+    marks = np.flatnonzero(data == ord(mark))  # a cell that was cast has one at most
+    rows = np.arange(len(cells)) if len(marks) == len(cells) else np.searchsorted(ends, marks, side="right") - 1
+    either = _may_part_thousands(marks, rows, ends, data)
+    _count_rows(seen, shapes[0], rows[either], cells, where)
+    _count_rows(seen, shapes[1], rows[~either], cells, where)
     return True
+
+
+def _may_part_thousands(marks: Places, rows: Places, ends: Places, data: Bytes) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Of each mark, whether one to three digits stand before it, the first no zero, and three behind it."""
+    begins = ends[rows]
+    begins = begins + ((data[begins] == ord("-")) | (data[begins] == ord("+")))
+    before = marks - begins
+    behind = ends[rows + 1] - marks - 1
+    if len(marks) and ((data | 0x20) == ord("e")).any():
+        powers = np.append(np.flatnonzero((data | 0x20) == ord("e")), len(data))
+        behind = np.minimum(behind, powers[np.searchsorted(powers, marks)] - marks - 1)
+    found: np.ndarray[Any, np.dtype[np.bool_]] = (behind == GROUP) & (before >= 1) & (before <= GROUP)
+    found[found] = data[begins[found]] != ord("0")
+    return found
 
 
 def _cast(cells: pa.Array, decimal: Mark) -> pa.Array | None:
@@ -74,6 +95,13 @@ def _cast(cells: pa.Array, decimal: Mark) -> pa.Array | None:
     with suppress(pa.ArrowInvalid):
         return cells.cast(pa.float64())
     return None
+
+
+def _count_rows(seen: Seen, shape: Shape, rows: Places, cells: pa.Array, where: pa.Array) -> None:
+    """Of the cells in these rows, ascending."""
+    if len(rows):
+        seen.counts[shape] = seen.counts.get(shape, 0) + len(rows)
+        seen.first.setdefault(shape, (where[int(rows[0])].as_py(), cells[int(rows[0])].as_py()[:60]))
 
 
 def _count(seen: Seen, shape: Shape, fits: pa.Array, cells: pa.Array, where: pa.Array) -> None:

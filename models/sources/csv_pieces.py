@@ -222,7 +222,9 @@ def careful_pieces(table: CsvTable, number: int, wanted: Sequence[str] | None) -
 
 
 def _line_count(text: bytes) -> int:
-    ends = text.count(b"\n") + text.count(b"\r") - text.count(b"\r\n")
+    ends = text.count(b"\n")
+    if b"\r" in text:
+        ends += text.count(b"\r") - text.count(b"\r\n")
     return ends + (1 if text and not text.endswith((b"\n", b"\r")) else 0)
 
 

@@ -34,10 +34,11 @@ class RawPiece(NamedTuple):
 
 def with_places(table: pa.Table, key: str, first: int) -> pa.Table:
     """With `@where`: rows of one object on consecutive lines, or with consecutive numbers, from `first` on."""
+    import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    numbers = pc.cast(pa.array(range(first, first + table.num_rows), pa.int64()), pa.string())
+    numbers = pc.cast(pa.array(np.arange(first, first + table.num_rows)), pa.string())
     return table.append_column(WHERE, pc.binary_join_element_wise(pa.scalar(key), numbers, ":"))
 
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 NEWLINE, RETURN, QUOTE = b'\n\r"'
 UNUSUAL = bytes([*range(9), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F])  # NUL, and what `str.strip` takes for a blank
 BLANK_ELSEWHERE = re.compile("[\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
-BLANK_LINES = (b"\n\n", b"\n\r\n")
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 Places = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -38,7 +37,8 @@ def plain_table(
     """
     if len(names) < 2 or not body or len(body.translate(None, UNUSUAL)) != len(body):
         return None
-    if body.count(b"\r") != body.count(b"\r\n") or not _is_plain_text(body):
+    returns = body.count(b"\r")
+    if (returns and returns != body.count(b"\r\n")) or not _is_plain_text(body):
         return None
     data: Bytes = np.frombuffer(body, dtype=np.uint8)
     lines = np.flatnonzero(data == NEWLINE)
@@ -62,10 +62,10 @@ def _is_plain_text(body: bytes) -> bool:
 
 
 def _lines_are_plain(body: bytes, lines: Places) -> bool:
-    if body.startswith((b"\n", b"\r")) or any(blank in body for blank in BLANK_LINES):
+    lengths = np.diff(lines, prepend=-1, append=len(body))  # with the line end, of all but what is behind the last one
+    if int(lengths.max(initial=0)) > LARGEST_CELL or int(lengths[:-1].min(initial=LARGEST_CELL)) < 2:
         return False
-    lengths = np.diff(lines, prepend=-1, append=len(body))
-    return int(lengths.max(initial=0)) <= LARGEST_CELL
+    return not body.startswith(b"\r\n") and (int(lengths[:-1].min(initial=LARGEST_CELL)) > 2 or b"\n\r\n" not in body)
 
 
 def _quotes_are_plain(data: Bytes, lines: Places, delimiter: int) -> bool:

@@ -19,12 +19,13 @@ from mlratchet.models.preparation.base import State
 from mlratchet.models.preparation.composed import PreparationPlan
 from mlratchet.models.preparation.rows import table_of
 from mlratchet.models.preparation.section import PreparationSection
+from mlratchet.models.schema.cell_bytes import are_seen, ends_and_bytes, holds_any
 from mlratchet.models.schema.cells import one_array
 from mlratchet.models.schema.fields import Field, Schema
 from mlratchet.models.schema.kinds import type_of
 from mlratchet.models.schema.reject import Reject
 from mlratchet.models.schema.request import as_json
-from mlratchet.models.sources.raw_cells import holds_any, json_of_text
+from mlratchet.models.sources.raw_cells import within_json
 from mlratchet.models.sources.record import ExampleSpec
 from mlratchet.models.sources.stored_examples import EXAMPLE, documents_of
 from mlratchet.models.tensors.named import Inputs, Ragged
@@ -33,37 +34,46 @@ from pyarrow import json
 
 def example_cells(table: pa.Table, schema: Schema) -> pa.Array:
     """A JSON object per row: the inputs as a client would send them, what is not given left out."""
-    parts = []
-    for name, field in schema.inputs.items():
-        told = pa.scalar(f",{orjson.dumps(name).decode()}:"), _json_of(one_array(table[name]), field)
-        parts.append(pc.binary_join_element_wise(*told, pa.scalar("")))
-    if not parts:
+    columns = {name: one_array(table[name]) for name in schema.inputs}
+    if not columns:
         return pa.array(["{}"] * table.num_rows, pa.string())
+    if not any(column.null_count for column in columns.values()):
+        parts: list[pa.Array | pa.Scalar] = []
+        before = "{"
+        for name, column in columns.items():
+            told, quote = _within_json_of(column, schema.inputs[name])
+            parts += [pa.scalar(f"{before}{orjson.dumps(name).decode()}:{quote}"), told]
+            before = f"{quote},"
+        return pc.binary_join_element_wise(*parts, pa.scalar(before[:-1] + "}"), pa.scalar(""))
+    parts = []
+    for name, column in columns.items():
+        told, quote = _within_json_of(column, schema.inputs[name])
+        begin = pa.scalar(f",{orjson.dumps(name).decode()}:{quote}")
+        parts.append(pc.binary_join_element_wise(begin, told, pa.scalar(quote), pa.scalar("")))
     # nulls are not skipped: Arrow 25 then loses the rows in which all are
     listed = pc.binary_join_element_wise(*parts, pa.scalar(""), null_handling="replace", null_replacement="")
     inner = pc.utf8_slice_codeunits(listed, start=1)
     return pc.binary_join_element_wise(pa.scalar("{"), inner, pa.scalar("}"), pa.scalar(""))
 
 
-def _json_of(column: pa.Array, field: Field) -> pa.Array:
-    """Every value as JSON; null where there is none."""
+def _within_json_of(column: pa.Array, field: Field) -> tuple[pa.Array, str]:
+    """Every value as JSON, null where there is none; and the quote that stands on either side of it."""
     if pa.types.is_floating(column.type):
         given = column.drop_null().to_numpy(zero_copy_only=False)
-        return _scattered(_parted(orjson.dumps(given, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]), column)
+        return _scattered(_parted(orjson.dumps(given, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]), column), ""
     if pa.types.is_string(column.type):
-        return json_of_text(column)
+        return within_json(column), '"'
     told = [orjson.dumps(as_json(value, field)).decode() for value in column.drop_null().to_pylist()]
-    return _scattered(pa.array(told, pa.string()), column)
+    return _scattered(pa.array(told, pa.string()), column), ""
 
 
 def _parted(listed: bytes) -> pa.Array:
     """Numbers in JSON with a comma between each two, as texts."""
-    told = np.frombuffer(listed, np.uint8)
-    commas = np.flatnonzero(told == ord(","))
+    commas = np.flatnonzero(np.frombuffer(listed, np.uint8) == ord(","))
     count = len(commas) + 1 if listed else 0
-    ends = np.append(commas, len(told))[:count] - np.arange(count)  # once no comma is among them
+    ends = np.append(commas, len(listed))[:count] - np.arange(count)  # once no comma is among them
     offsets = np.concatenate([[0], ends]).astype(np.int32)
-    return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(told[told != ord(",")]))
+    return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(listed.translate(None, b",")))
 
 
 def _scattered(found: pa.Array, column: pa.Array) -> pa.Array:
@@ -89,7 +99,8 @@ def cells_as_text(column: pa.ChunkedArray) -> pa.Array:
     """Cells as they were delivered, without the blanks around them; of bytes their digest; nothing is empty."""
     cells = one_array(column)
     if pa.types.is_string(cells.type) and not holds_any(cells, OWN):
-        return pc.ascii_trim_whitespace(pc.fill_null(cells, ""))
+        given = pc.fill_null(cells, "") if cells.null_count else cells
+        return given if are_seen(ends_and_bytes(given)[1]) else pc.ascii_trim_whitespace(given)
     return pa.array([_text(value) for value in cells.to_pylist()], pa.string())
 
 

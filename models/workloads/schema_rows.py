@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from mlratchet.models.schema.cell_bytes import ends_and_bytes
 from mlratchet.models.schema.cells import one_array
 from mlratchet.models.schema.fields import Schema
 from mlratchet.models.schema.notation import WHERE
 from mlratchet.models.schema.typing import GROUP, ID, TIME
-from mlratchet.models.sources.raw_cells import bytes_of, cells_digests, json_of_text, sha256_of_each
+from mlratchet.models.sources.raw_cells import cells_digests, sha256_of_each, within_json
 from mlratchet.models.sources.record import Target
 from mlratchet.models.sources.record_table import CELL, REMARKS, ROW_COLUMNS, TARGET, tabled, target_cells
 from mlratchet.models.sources.stored_examples import EXAMPLE
@@ -30,7 +31,7 @@ def record_table(
     known = [name for name in used.column_names if not name.startswith("@")]
     aside = {*schema.targets, schema.id, schema.group}
     who = tuple(name for name in (first or known) if name in known and name not in aside)
-    cells = {name: json_of_text(cells_as_text(used[name])) for name in known}
+    cells = {name: within_json(cells_as_text(used[name])) for name in known}
     examples = example_cells(table, schema)
     rows = table.num_rows
     identities = pa.array(cells_digests(cells, who, rows), pa.string())
@@ -57,10 +58,8 @@ def record_table(
         REMARKS: pa.nulls(rows, pa.string()),
         **carried,
     }
-    offsets, data = bytes_of(examples)
-    begins = np.asarray(offsets, np.int64)
-    values = np.frombuffer(data, np.uint8)[begins[0] : begins[-1]]
-    inputs = Inputs({EXAMPLE: Ragged(values, begins - begins[0])})
+    begins, values = ends_and_bytes(examples)
+    inputs = Inputs({EXAMPLE: Ragged(values, begins)})
     return tabled(columns, inputs, named=True, row_columns=(who,), target_shape=target_shape)
 
 

@@ -6,7 +6,8 @@ import json
 
 import pyarrow as pa
 import pytest
-from mlratchet.models.sources.raw_cells import ESCAPED, cells_digest, cells_digests, holds_any, json_of_text
+from mlratchet.models.schema.cell_bytes import holds_any
+from mlratchet.models.sources.raw_cells import ESCAPED, cells_digest, cells_digests, json_of_text, within_json
 
 CELLS = {
     "plain": ["a", "", "1.50", "x,y"],
@@ -19,7 +20,7 @@ CELLS = {
 def test_rows_have_the_digests_that_each_has_alone(names: tuple[str, ...]) -> None:
     columns = {name: pa.array(cells) for name, cells in CELLS.items()}
     alone = [cells_digest({name: cells[row] for name, cells in CELLS.items()}, names) for row in range(4)]
-    told = {name: json_of_text(cells) for name, cells in columns.items()}
+    told = {name: within_json(cells) for name, cells in columns.items()}
     assert cells_digests(told, names, 4) == alone
     assert cells_digests({name: one.slice(1, 2) for name, one in told.items()}, names, 2) == alone[1:3]
 
