@@ -173,6 +173,6 @@ def guard(run: Run, work: Work, gate: str, evidence: Evidence, digests: dict[str
         reasons = "; ".join(gate_run.reasons) or "no reason given"
         raise GateRefusedError(
             f"{gate} gate of {run.spec.name}: {gate_run.verdict}: {reasons}; "
-            f"evidence: s3://{run.adapters.store.bucket}/decisions/{gate_run.decision}.json"
+            f"all of it: `ratchet decision {run.spec.name} --run {run.run_id}`"
         )
     return gate_run

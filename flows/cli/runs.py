@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from mlratchet.infra.serving.client import TableWriting
+    from mlratchet.infra.serving.local import LocalServers
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
@@ -247,7 +249,7 @@ def predict(
     files: Annotated[list[Path], typer.Argument(help="CSV or JSONL files, pictures, sounds, a row as JSON.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Ask the served champion.
+    """Ask the served champion; a server that is starting is waited for, up to half a minute.
 
     Rows of CSV files are read as the pipeline file says that its tables are written: encoding, delimiter, decimal mark.
     """
@@ -256,7 +258,10 @@ def predict(
     from mlratchet.infra.serving.local import LocalServers
     from mlratchet.infra.settings import load_settings
 
-    servers = LocalServers(load_settings().home)
+    home = load_settings().home
+    servers = LocalServers(home)
+    if servers.requested(pipeline):
+        await_server(home, servers, pipeline)
     answer = predict_files(
         servers.url(pipeline), pipeline, files, withdrawn=servers.withdrawn(pipeline), tables=_tables_of(pipeline)
     )
@@ -264,6 +269,22 @@ def predict(
     for place, prediction in zip(answer["instances"], answer["predictions"], strict=True):
         lines.append(f"{place}: {answer_in_words(prediction)}  [version {answer['version']}]")
     emit(answer, lines, as_json=as_json)
+
+
+def await_server(home: Path, servers: LocalServers, pipeline: str) -> None:
+    """Until it answers. Raises ``InfrastructureError`` that says why it does not."""
+    import httpx
+    from mlratchet.infra.serving.awaited import ServerProcess, wait_for_answers
+    from mlratchet.infra.stack.control import status, supervisor_pid
+
+    def process() -> ServerProcess:
+        name = servers.process(pipeline)
+        pids = [one.pid for one in status(home) if one.name == name]
+        return ServerProcess(pid=pids[0] if pids else None, supervised=supervisor_pid(home) is not None)
+
+    with httpx.Client() as client:
+        tell = partial(typer.echo, err=True)
+        wait_for_answers(pipeline, lambda: servers.url(pipeline), process, tell=tell, client=client)
 
 
 def _tables_of(pipeline: str) -> TableWriting | None:

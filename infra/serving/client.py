@@ -120,7 +120,7 @@ def asked(client: httpx.Client, pipeline: str, method: str, path: str, body: byt
         reply = client.request(method, path, content=body, headers={"content-type": "application/json"})
     except httpx.HTTPError as exc:
         raise InfrastructureError(
-            f"{url}: {exc}; the server is starting, or has died: `ratchet status`, `ratchet logs serve-{pipeline}`"
+            f"{url}: {exc}; the server answers no more: `ratchet status`, `ratchet logs serve-{pipeline}`"
         ) from exc
     if 400 <= reply.status_code < 500:
         refused = TooLargeError if reply.status_code == 413 else DataError

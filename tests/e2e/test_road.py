@@ -108,7 +108,9 @@ def test_a_damaged_delivery_is_stopped_and_the_champion_goes_on(stack: Any, seco
     finally:
         stack("seed", "digits", "--delivery", "2")
     assert (report["outcome"], report["exit_code"]) == ("stopped_by_gate", 4)
-    assert re.search(r"relabelled_fraction 0\.29\d* > 0\.05 \(n=1797\).*evidence: s3://", report["line"])
+    assert re.search(r"relabelled_fraction 0\.29\d* > 0\.05 \(n=1797\)", report["line"])
+    shown = report["line"].rpartition("`ratchet ")[2].rstrip("`").split()
+    assert "data gate of digits" in stack(*shown).stdout
     assert [g["gate"] for g in report["gates"]] == ["data"]
     assert "training" not in report
     assert httpx.get(f"{url}/ready").json()["version"] == 2
