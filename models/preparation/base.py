@@ -127,6 +127,11 @@ class Preparation(ABC):
         Raises ``DataError`` for an example that cannot be prepared.
         """
 
+    def apply_few(self, columns: Mapping[str, list[Any]], state: State) -> Inputs | None:  # noqa: ARG002 - for subclasses
+        """What `apply` gives for a few rows, of Python values by field that were checked against the schema (None where
+        nothing is given), made without a table; None where it takes one."""
+        return None
+
     @abstractmethod
     def tensors(self, state: State) -> tuple[TensorSpec, ...]:
         """What `apply` gives."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import pyarrow as pa
 from mlratchet.models.config import StrictModel
@@ -62,8 +63,16 @@ class CategoryPreparation(PiecewisePreparation):
         column = column_of(examples, name)
         if column.null_count and not kind.nullable:
             raise not_given(examples, name, column.to_pylist().index(None))
-        known = state.once("vocabulary", lambda: Vocabulary(state.document["values"], first=MISSING + 1))
-        return Inputs({CATEGORIES: known.codes(column, missing=MISSING)[:, None]})
+        return Inputs({CATEGORIES: self._known(state).codes(column, missing=MISSING)[:, None]})
+
+    @override
+    def apply_few(self, columns: Mapping[str, list[Any]], state: State) -> Inputs:
+        """As `Preparation.apply_few`."""
+        (name,) = self.fields
+        return Inputs({CATEGORIES: self._known(state).codes_of(columns[name], missing=MISSING)[:, None]})
+
+    def _known(self, state: State) -> Vocabulary:
+        return state.once("vocabulary", lambda: Vocabulary(state.document["values"], first=MISSING + 1))
 
     @override
     def tensors(self, state: State) -> tuple[TensorSpec, ...]:
@@ -101,8 +110,16 @@ class EntityPreparation(PiecewisePreparation):
         column = column_of(examples, name)
         if column.null_count and not kind.nullable:
             raise not_given(examples, name, column.to_pylist().index(None))
-        known = state.once("vocabulary", lambda: Vocabulary(unpacked(**state.tensors), first=UNKNOWN + 1))
-        return Inputs({tensor_name(name): known.codes(column, missing=UNKNOWN)})
+        return Inputs({tensor_name(name): self._known(state).codes(column, missing=UNKNOWN)})
+
+    @override
+    def apply_few(self, columns: Mapping[str, list[Any]], state: State) -> Inputs:
+        """As `Preparation.apply_few`."""
+        (name,) = self.fields
+        return Inputs({tensor_name(name): self._known(state).codes_of(columns[name], missing=UNKNOWN)})
+
+    def _known(self, state: State) -> Vocabulary:
+        return state.once("vocabulary", lambda: Vocabulary(unpacked(**state.tensors), first=UNKNOWN + 1))
 
     @override
     def tensors(self, state: State) -> tuple[TensorSpec, ...]:

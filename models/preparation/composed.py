@@ -67,6 +67,10 @@ class PreparationPlan(Preparation):
             ),
         )
 
+    @cached_property
+    def _all_built_in(self) -> bool:
+        return all(part.built_in for part in self.parts)
+
     @property
     def own(self) -> tuple[PlannedPart, ...]:
         """The parts whose class is the user's."""
@@ -98,6 +102,20 @@ class PreparationPlan(Preparation):
             for name, column in prepared.columns.items():
                 found.setdefault(name, []).append(column)
         return Inputs({name: _joined(columns) for name, columns in found.items() if columns})
+
+    @override
+    def apply_few(self, columns: Mapping[str, list[Any]], state: State) -> Inputs | None:
+        """As `Preparation.apply_few`, where all parts are Ratchet's and can."""
+        if not self._all_built_in:
+            return None
+        found: dict[str, list[Column]] = {NUMBERS: [], CATEGORIES: []}
+        for one, own in zip(self.loaded_for(state), self._states(state), strict=True):
+            prepared = one.apply_few(columns, own)
+            if prepared is None:
+                return None
+            for name, column in prepared.columns.items():
+                found.setdefault(name, []).append(column)
+        return Inputs({name: _joined(same) for name, same in found.items() if same})
 
     def blocks(self, examples: pa.Table, state: State, *, limit_bytes: int = BLOCK_BYTES) -> Iterator[Inputs]:
         """What `apply` gives, a stretch of rows at a time: a piece of small pictures becomes many times its size.

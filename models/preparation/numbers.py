@@ -82,7 +82,7 @@ class NumberPreparation(PiecewisePreparation):
 
     def apply(self, examples: pa.Table, state: State) -> Inputs:
         """As `Preparation.apply`."""
-        fitted = state.once("fitted", lambda: _Fitted.of(state, self))
+        fitted = self._fitted(state)
         columns = [floats_of(examples, name) for name in self.fields]
         count = examples.num_rows
         out_NC = np.empty((count, len(self.fields) + len(fitted.indicated)), dtype=np.float32)
@@ -94,6 +94,18 @@ class NumberPreparation(PiecewisePreparation):
                 self._refuse_gaps(examples, given_FN, at, fitted)
             fitted.write(x_FN, given_FN, out_NC[at : at + step])
         return Inputs({NUMBERS: out_NC})
+
+    @override
+    def apply_few(self, columns: Mapping[str, list[Any]], state: State) -> Inputs:
+        """As `Preparation.apply_few`."""
+        fitted = self._fitted(state)
+        x_FN = np.array([columns[name] for name in self.fields], dtype=np.float64)  # None becomes NaN
+        out_NC = np.empty((x_FN.shape[1], len(x_FN) + len(fitted.indicated)), dtype=np.float32)
+        fitted.write(x_FN, np.abs(x_FN) <= LARGEST, out_NC)
+        return Inputs({NUMBERS: out_NC})
+
+    def _fitted(self, state: State) -> _Fitted:
+        return state.once("fitted", lambda: _Fitted.of(state, self))
 
     def _refuse_gaps(self, examples: pa.Table, given_FN: Array, at: int, fitted: _Fitted) -> None:
         gaps_FN = ~given_FN & ~fitted.nullable[:, None]

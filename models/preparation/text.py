@@ -10,7 +10,7 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, islice
 from typing import Annotated, Any, Literal
 
@@ -68,8 +68,18 @@ class TextPreparation(PiecewisePreparation):
     def apply(self, examples: pa.Table, state: State) -> Inputs:
         """As `Preparation.apply`."""
         ((name, kind),) = self.fields.items()
+        return self._encoded(values_of(examples, name, kind), state)
+
+    @override
+    def apply_few(self, columns: Mapping[str, list[Any]], state: State) -> Inputs:
+        """As `Preparation.apply_few`."""
+        (name,) = self.fields
+        return self._encoded(columns[name], state)
+
+    def _encoded(self, given: list[Any], state: State) -> Inputs:
+        (name,) = self.fields
         encode = state.once("encode", lambda: _encoder(state, self.options))
-        texts = [normal(one or "", self.options) for one in values_of(examples, name, kind)]
+        texts = [normal(one or "", self.options) for one in given]
         blocks = [self._tokens(encode(texts[at : at + BLOCK])) for at in range(0, len(texts), BLOCK)]
         lengths = [one for _, block in blocks for one in block]
         values = np.concatenate([one for one, _ in blocks]) if blocks else np.zeros(0, dtype=np.int64)

@@ -29,8 +29,7 @@ class Vocabulary:
     def codes(self, column: pa.ChunkedArray, *, missing: int) -> Array:
         """(N,) int64; `missing` where nothing is given."""
         if len(column) <= FEW:
-            given = (missing if value is None else self._codes.get(value, 0) for value in column.to_pylist())
-            return np.fromiter(given, dtype=np.int64, count=len(column))
+            return self.codes_of(column.to_pylist(), missing=missing)
         coded = one_array(column).dictionary_encode()
         known = [self._codes.get(value, 0) for value in coded.dictionary.to_pylist()]
         table = np.array([*known, missing], dtype=np.int64)
@@ -39,6 +38,11 @@ class Vocabulary:
             places = places.fill_null(len(known))
         found: Array = table[places.to_numpy(zero_copy_only=False)]
         return found
+
+    def codes_of(self, values: Sequence[str | None], *, missing: int) -> Array:
+        """The same of few values."""
+        codes = self._codes
+        return np.array([missing if value is None else codes.get(value, 0) for value in values], dtype=np.int64)
 
 
 def chosen(counts: Counter[str], *, least: int, most: int) -> list[str]:

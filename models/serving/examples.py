@@ -22,7 +22,11 @@ def prepared_rows(
 ) -> Inputs:
     """The tensors of the instances. `first`: the number of the first one; `preparer`: None: in this process. Raises
     ``BadRequestError``, and ``ForeignCodeError`` where a user's own preparation does not answer."""
-    preparer = preparer or preparer_of(about)
+    if preparer is None:
+        preparer = ours = preparer_of(about)
+        few = ours.few(instances)
+        if few is not None:
+            return few
     try:
         table = parse_examples(instances, preparer.schema)
     except FieldError as error:

@@ -21,6 +21,7 @@ from mlratchet.models.preparation.rows import table_of
 from mlratchet.models.preparation.section import PreparationSection
 from mlratchet.models.schema.cell_bytes import are_seen, ends_and_bytes, holds_any
 from mlratchet.models.schema.cells import one_array
+from mlratchet.models.schema.few import FewExamples
 from mlratchet.models.schema.fields import Field, Schema
 from mlratchet.models.schema.kinds import type_of
 from mlratchet.models.schema.reject import Reject
@@ -174,6 +175,13 @@ class Preparer:
         if not about.fitted:
             raise DataError("the preparation of this version is not fitted")
         self.state = State.from_bytes(base64.b64decode(about.fitted))
+        self._few = FewExamples(self.schema)
+
+    def few(self, documents: Sequence[Any]) -> Inputs | None:
+        """What `prepared` gives for few examples as JSON holds them; None where something is wrong with one, or it
+        takes a table to tell."""
+        columns = self._few.columns(documents)
+        return self.plan.apply_few(columns, self.state) if columns is not None else None
 
     def prepared(self, table: pa.Table) -> Inputs:
         """Of typed examples."""
