@@ -10,7 +10,6 @@ import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +20,15 @@ from mlratchet.models.data.stored_entries import StoredEntries, downloaded
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import digest, digest_bytes
 from mlratchet.models.ports.storage import ObjectStore
-from mlratchet.models.sources.raw_cells import DIGITS, json_of_text
+from mlratchet.models.schema.cell_bytes import ends_and_bytes
+from mlratchet.models.sources.raw_cells import (
+    DIGEST_BYTES,
+    DIGITS,
+    hexadecimal,
+    sha256_between,
+    sha256_of_each,
+    within_json,
+)
 from mlratchet.models.sources.record import InputSpec, Record, Target, is_of_names
 from mlratchet.models.sources.record_table import SLICE_ROWS, RecordLayout, as_target, held_in, inputs_in, targets_in
 from mlratchet.models.tensors.named import Inputs, Ragged, Row
@@ -101,22 +108,22 @@ def index_parts(records: Records, class_names: Sequence[str], columns: Sequence[
     comma = b""
     for table in records.tables():
         for at in range(0, table.num_rows, SLICE_ROWS):
-            yield comma + ",".join(_lines(table.slice(at, SLICE_ROWS), class_names, columns)).encode()
+            yield comma + _lines(table.slice(at, SLICE_ROWS), class_names, columns)
             comma = b","
     yield b"}}"
 
 
-def _lines(table: pa.Table, class_names: Sequence[str], columns: Sequence[str]) -> list[str]:
+def _lines(table: pa.Table, class_names: Sequence[str], columns: Sequence[str]) -> bytes:
+    """The entries of the rows, with a comma between each two."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    prepared = pa.array(_digests_of(inputs_in(table), held_in(table), columns), pa.string())
-    identity, row, raw = (json_of_text(table[name].combine_chunks()) for name in ("id", "row_digest", "raw_digest"))
+    prepared = _digests_of(inputs_in(table), held_in(table), columns)
+    identity, row, raw = (within_json(table[name].combine_chunks()) for name in ("id", "row_digest", "raw_digest"))
     label = _labels(table, class_names)
-    parts = [identity, ":[", label, ",", row, ",", raw, ',"', prepared, '"]']
+    parts = ['"', identity, '":[', label, ',"', row, '","', raw, '","', prepared, '"],']
     found = [pa.scalar(part) if isinstance(part, str) else part for part in parts]
-    lines: list[str] = pc.binary_join_element_wise(*found, pa.scalar("")).to_pylist()
-    return lines
+    return ends_and_bytes(pc.binary_join_element_wise(*found, pa.scalar("")))[1].tobytes()[:-1]
 
 
 def _labels(table: pa.Table, class_names: Sequence[str]) -> pa.Array:
@@ -134,16 +141,21 @@ def _labels(table: pa.Table, class_names: Sequence[str]) -> pa.Array:
     return pa.array([json.dumps(one, ensure_ascii=False, separators=(",", ":")) for one in told], pa.string())
 
 
-def _digests_of(inputs: Inputs, held: RecordLayout, columns: Sequence[str]) -> Iterator[str]:
+def _digests_of(inputs: Inputs, held: RecordLayout, columns: Sequence[str]) -> pa.Array:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     only = inputs.columns.get(inputs.names[0])
     if held.named and len(inputs.names) == 1 and isinstance(only, Ragged) and not only.shape:  # as below, at once
-        begin = f'{{"{inputs.names[0]}":["{only.dtype}",['
-        for at, end in pairwise(only.offsets.tolist()):
-            told = f'{begin}{end - at}],"{digest_bytes(only.values[at:end].tobytes())}"]}}'
-            yield digest_bytes(told.encode())[:DIGITS]
-        return
-    for x in inputs.examples() if held.named or inputs.is_one else ():
-        yield _digest_of(x, columns)
+        ends = np.ascontiguousarray(only.offsets, np.int64)
+        bytes_of_all = np.ascontiguousarray(only.values).view(np.uint8)
+        digests = hexadecimal(sha256_between(ends * only.values.itemsize, bytes_of_all), 2 * DIGEST_BYTES)
+        sizes = pc.cast(pa.array(np.diff(ends)), pa.string())
+        begin = pa.scalar(f'{{"{inputs.names[0]}":["{only.dtype}",[')
+        told = pc.binary_join_element_wise(begin, sizes, pa.scalar('],"'), digests, pa.scalar('"]}'), pa.scalar(""))
+        return sha256_of_each(told, DIGITS)
+    rows = inputs.examples() if held.named or inputs.is_one else ()
+    return pa.array([_digest_of(x, columns) for x in rows], pa.string())
 
 
 class IndexDocument:

@@ -17,6 +17,8 @@ from mlratchet.models.data.rejects import Rejects
 from mlratchet.models.data.split_rules import ClusterSplit, GivenSplit, SplitConfig, SplitRule, TimeSplit
 from mlratchet.models.errors import DataError
 from mlratchet.models.moments import us_of, utc
+from mlratchet.models.schema.cell_bytes import ends_and_bytes
+from mlratchet.models.sources.raw_cells import sha256_between
 from mlratchet.models.sources.record import Record, Reject
 from mlratchet.models.sources.record_table import CELL, unpacked_records
 
@@ -45,11 +47,13 @@ def side_of(identity: str, config: SplitConfig | ClusterSplit) -> Side:
     return "train"
 
 
-def _sides_by_hash(names: Iterable[str], config: SplitConfig | ClusterSplit) -> Numbers:
+def _sides_by_hash(names: pa.Array, config: SplitConfig | ClusterSplit) -> Numbers:
     """The same of many, as numbers in `SIDES`."""
-    salt, sha256 = f"{config.salt}\0".encode(), hashlib.sha256
-    hashed = b"".join([sha256(salt + name.encode()).digest() for name in names])
-    place = np.frombuffer(hashed, ">u8")[::4] / 2**64
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    salted = pc.binary_join_element_wise(pa.scalar(f"{config.salt}\0"), names, pa.scalar(""))
+    place = sha256_between(*ends_and_bytes(salted)).view(">u8")[:, 0] / 2**64
     numbers = np.where(place < config.test, 2, np.where(place < config.test + config.validation, 1, 0))
     return numbers.astype(np.uint8)
 
@@ -103,10 +107,11 @@ def sides_of(records: Iterable[Record], rule: SplitRule, clusters: Clusters = eq
         return _given(records_of(records), rule)
 
     def in_table(table: pa.Table) -> Numbers:
-        names = table["id"].to_pylist()
-        groups = table["group"]
+        import pyarrow.compute as pc
+
+        names, groups = table["id"].combine_chunks(), table["group"].combine_chunks()
         if groups.null_count < len(groups):
-            names = [group or name for group, name in zip(groups.to_pylist(), names, strict=True)]
+            names = pc.if_else(pc.fill_null(pc.greater(pc.binary_length(groups), 0), False), groups, names)
         return _sides_by_hash(names, rule)
 
     return Sides(judge=lambda record: side_of(record.group or record.id, rule), in_table=in_table)
@@ -164,8 +169,10 @@ def _by_cluster(records: Iterable[Record], rule: ClusterSplit, clusters: Cluster
         return identity
 
     def in_table(table: pa.Table) -> Numbers:
+        import pyarrow as pa
+
         who = zip(table["id"].to_pylist(), table["group"].to_pylist(), strict=True)
-        return _sides_by_hash((name_of(*one) for one in who), rule)
+        return _sides_by_hash(pa.array([name_of(*one) for one in who], pa.string()), rule)
 
     return Sides(
         judge=lambda record: side_of(name_of(record.id, record.group), rule),

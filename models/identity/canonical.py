@@ -7,6 +7,8 @@ import json
 import math
 from typing import Any
 
+LOOKED_INTO = (float, dict, list, tuple)
+
 
 def _refuse_non_finite(value: Any, path: str) -> None:
     if isinstance(value, float) and not math.isfinite(value):
@@ -15,10 +17,12 @@ def _refuse_non_finite(value: Any, path: str) -> None:
         for key, item in value.items():
             if not isinstance(key, str):
                 raise ValueError(f"{path or 'value'} has a key of type {type(key).__name__}, expected str")
-            _refuse_non_finite(item, f"{path}.{key}" if path else key)
+            if isinstance(item, LOOKED_INTO):
+                _refuse_non_finite(item, f"{path}.{key}" if path else key)
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            _refuse_non_finite(item, f"{path}[{index}]")
+            if isinstance(item, LOOKED_INTO):  # of texts and whole numbers there are many, and nothing to say
+                _refuse_non_finite(item, f"{path}[{index}]")
 
 
 def canonical_json(value: Any) -> bytes:

@@ -134,6 +134,7 @@ DATA = Deciding(
     decides=(
         "models.data.*",
         "models.objectives.*",
+        "models.schema.cell_bytes",
         "models.sources.raw_cells",
         "models.sources.record_table",
         "models.sources.stored_examples",

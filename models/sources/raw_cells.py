@@ -13,12 +13,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
-from mlratchet.models.schema.cell_bytes import ends_and_bytes, holds_any
+from mlratchet.models.schema.cell_bytes import Bytes, Places, ends_and_bytes, holds_any
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 DIGITS = 32  # hexadecimal, of SHA-256: 128 bits tell rows apart
+DIGEST_BYTES = 32
 ESCAPED = frozenset(b'"\\') | frozenset(range(0x20))  # bytes of characters that JSON does not hold as they are
 
 
@@ -28,21 +29,21 @@ def cells_digest(values: Mapping[str, str], names: Iterable[str]) -> str:
     return digest_bytes(canonical_json(cells))[:DIGITS]
 
 
-def cells_digests(columns: Mapping[str, pa.Array], names: Iterable[str], rows: int) -> list[str]:
+def cells_digests(columns: Mapping[str, pa.Array], names: Iterable[str], rows: int) -> pa.Array:
     """The same of every row: by column, cells as `within_json` makes them, without nulls."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     known = [name for name in sorted(names) if name in columns]
     if not known:
-        return [cells_digest({}, ())] * rows
+        return pa.array([cells_digest({}, ())] * rows, pa.string())
     parts: list[pa.Array | pa.Scalar] = []
     before = "["
     for name in known:
         parts += [pa.scalar(f'{before}[{json.dumps(name, ensure_ascii=False)},"'), columns[name]]
         before = '"],'
     told = pc.binary_join_element_wise(*parts, pa.scalar('"]]'), pa.scalar(""))
-    return [one[:DIGITS] for one in sha256_of_each(told)]
+    return sha256_of_each(told, DIGITS)
 
 
 def json_of_text(column: pa.Array) -> pa.Array:
@@ -63,8 +64,25 @@ def within_json(column: pa.Array) -> pa.Array:
     return pa.array(told, pa.string())
 
 
-def sha256_of_each(cells: pa.Array) -> list[str]:
-    """SHA-256 hex of the bytes of every cell (text or bytes, no nulls)."""
-    ends, data = ends_and_bytes(cells)
-    view, made = memoryview(data), hashlib.sha256  # type: ignore[arg-type]  # an array is a buffer
-    return [made(view[at:end]).hexdigest() for at, end in pairwise(ends.tolist())]
+def sha256_of_each(cells: pa.Array, digits: int = 2 * DIGEST_BYTES) -> pa.Array:
+    """The first hexadecimal digits of SHA-256 of every cell (text or bytes, no nulls), as text."""
+    return hexadecimal(sha256_between(*ends_and_bytes(cells)), digits)
+
+
+def sha256_between(ends: Places, data: Bytes) -> Bytes:
+    """(N, 32): SHA-256 of the bytes from each end (N + 1,) to the next."""
+    import numpy as np
+
+    whole, made = data.tobytes(), hashlib.sha256
+    found = b"".join([made(whole[at:end]).digest() for at, end in pairwise(ends.tolist())])
+    return np.frombuffer(found, np.uint8).reshape(-1, DIGEST_BYTES)
+
+
+def hexadecimal(digests: Bytes, digits: int) -> pa.Array:
+    """(N, bytes) as text of so many digits each, an even number."""
+    import numpy as np
+    import pyarrow as pa
+
+    told = digests[:, : digits // 2].tobytes().hex().encode()
+    ends = np.arange(0, len(told) + 1, digits, dtype=np.int32)
+    return pa.StringArray.from_buffers(len(digests), pa.py_buffer(ends), pa.py_buffer(told))

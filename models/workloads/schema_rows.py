@@ -34,9 +34,9 @@ def record_table(
     cells = {name: within_json(cells_as_text(used[name])) for name in known}
     examples = example_cells(table, schema)
     rows = table.num_rows
-    identities = pa.array(cells_digests(cells, who, rows), pa.string())
+    identities = cells_digests(cells, who, rows)
     of_inputs = {name for name in schema.inputs if name in cells}
-    inputs_alone = identities if of_inputs == set(who) else pa.array(cells_digests(cells, of_inputs, rows), pa.string())
+    inputs_alone = identities if of_inputs == set(who) else cells_digests(cells, of_inputs, rows)
     names, groups = _role(ID, used, table), _role(GROUP, used, table)
     carried = {CELL + name: told_cells(one_array(table[name]), schema.fields[name]) for name in carried_fields(schema)}
     if groups is not None:
@@ -48,7 +48,7 @@ def record_table(
     columns: dict[str, Any] = {
         "id": identities if names is None else names,
         "group": groups,
-        "content_sha256": pa.array(sha256_of_each(examples), pa.string()),
+        "content_sha256": sha256_of_each(examples),
         "row_digest": identities,
         "raw_digest": inputs_alone,
         "where": one_array(table[WHERE]),

@@ -1,6 +1,7 @@
 """What becomes of a delivery is the same to the byte, however it is read: records, what is set aside, index, shards.
 
-The digests were taken before reading was made faster; ids, sides, indexes and shards that stand in buckets hang on them.
+The digests were taken before reading was made faster; ids, sides, indexes and shards that stand in buckets hang on
+them.
 """
 
 from __future__ import annotations
@@ -35,7 +36,17 @@ WORDS = {
         "at": {"kind": "time", "nullable": True}, "y": NUMBER,
     },
 }  # fmt: skip
-TEXTS = ["plain", "two words", '"quoted ""cell"", and more"', '"line\nbreak"', "", "é", "e\u0301", "\\back", " blank\u00a0"]
+TEXTS = [
+    "plain",
+    "two words",
+    '"quoted ""cell"", and more"',
+    '"line\nbreak"',
+    "",
+    "é",
+    "e\u0301",
+    "\\back",
+    " blank\u00a0",
+]
 
 
 def _plain(rows: int, mark: str = ".", cut: str = ",") -> str:
