@@ -45,7 +45,7 @@ NETWORK = {"hidden": [8], "width": 8}
 SETTINGS = "".join(
     f"RATCHET_{name}=x\n" for name in ("S3_ACCESS_KEY", "S3_SECRET_KEY", "MLFLOW_TRACKING_URI", "PREFECT_API_URL")
 )
-AT_ONCE = 20_000  # rows that are made at once
+AT_ONCE = 2_000  # rows that are made at once
 EVERY_S = 0.02
 GIVEN_BACK = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_MMAP_THRESHOLD_": "65536"}
 """What is freed is given back at once, so that what is told is what is held."""
@@ -157,6 +157,15 @@ def parts(first: int, rows: int, characters: int) -> Iterator[bytes]:
         yield sink.getvalue().to_pybytes()
 
 
+def made_elsewhere(first: int, rows: int, characters: int) -> Iterator[bytes]:
+    """The same, by another process: who delivers is none of the road's, and leaves nothing in its memory."""
+    command = [sys.executable, __file__, "--make", *map(str, (first, rows, characters))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as maker:
+        assert maker.stdout is not None
+        yield from iter(lambda: maker.stdout.read(1 << 20), b"")
+    assert maker.returncode == 0
+
+
 def road(folder: Path, megabytes: int, watch: Watch, characters: int = NOTE) -> dict[str, Any]:
     """What it took."""
     from mlratchet.infra.child.keep_out import keep_users_code_out
@@ -177,9 +186,9 @@ def road(folder: Path, megabytes: int, watch: Watch, characters: int = NOTE) -> 
     raw, objects = FolderStore(folder / "raw"), FolderStore(folder / "store")
     objects.files = ShardCache(shards_folder(home), objects, smallest_bytes=0)  # type: ignore[attr-defined]  # as a run's has
     store, spec = RecordStore(objects, MemoryKeys()), pipeline()
-    raw.put_stream("t/rows.csv", parts(0, rows, characters))
+    raw.put_stream("t/rows.csv", made_elsewhere(0, rows, characters))
     made = delivered(folder, raw, store, watch, None, "")
-    raw.put_stream("t/more.csv", parts(rows, max(1, rows // 50), characters))
+    raw.put_stream("t/more.csv", made_elsewhere(rows, max(1, rows // 50), characters))
     delivered(folder, raw, store, watch, made, ", again")
     with watch.step("training"):
         model = by_two_ranks(home, store, made)
@@ -221,6 +230,7 @@ def pipeline() -> Any:
 
 def delivered(folder: Path, raw: Any, store: Any, watch: Watch, previous: Any, step: str) -> Any:
     """A delivery becomes a dataset; beside an earlier one it is measured alone."""
+    from mlratchet.models.data.kept_pieces import KeptPieces, reading_identity
     from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
     from mlratchet.models.data.quality import inspect
     from mlratchet.models.data.reading import reading_of
@@ -233,7 +243,8 @@ def delivered(folder: Path, raw: Any, store: Any, watch: Watch, previous: Any, s
     with watch.step(f"snapshot{step}"):
         snapshot = take_snapshot(raw, store, prefix="t/")
     with watch.step(f"read, check, sort{step}"):
-        records, rejects = read_dataset_records(store, snapshot, workload, spec.source, scratch=folder)
+        kept = KeptPieces(store, reading_identity("benchmark", spec.workload, spec.source, {}), snapshot.id)
+        records, rejects = read_dataset_records(store, snapshot, workload, spec.source, scratch=folder, kept=kept)
     with watch.step(f"measure{step}"):
         records, aside, sides = divided(records, spec.data.split)
         rejects.extend(aside)
@@ -315,7 +326,12 @@ def main() -> None:
     parser.add_argument("--characters", type=int, default=NOTE, help="of the text of a row")
     parser.add_argument("--child", action="store_true")
     parser.add_argument("--folder")
+    parser.add_argument("--make", type=int, nargs=3, help="write these rows and end: the first, how many, characters")
     args = parser.parse_args()
+    if args.make:
+        for part in parts(*args.make):
+            sys.stdout.buffer.write(part)
+        return
     if args.child:
         child(args)
         return

@@ -9,17 +9,19 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from socket import socket
 
 from mlratchet.infra.machine.temporary import temporary_folder
 from mlratchet.infra.settings import process_environment, told_to_children
-from mlratchet.infra.warm.ask import Process, fork
+from mlratchet.infra.warm.ask import Forked, Process, fork
+from mlratchet.infra.warm.ask import start as start_anew
 from mlratchet.infra.warm.protocol import listen
 
 CHILD, NURSERY, STAGE = "mlratchet.infra.child.main", "mlratchet.infra.child.nursery", "calls"
+RANKS = "ranks"  # the stage of the warm process that ranks are forks of
 END_S = 5.0  # seconds that the kernel may take to end what was killed
 
 
@@ -42,7 +44,7 @@ class Starter:
             if found is not None:
                 return found
         with _lock:
-            if not _nursery or not _nursery[-1].lives():
+            if _living() is None:
                 _nursery[:] = [Nursery()]
             nursery = _nursery[-1]
         found = fork(STAGE, CHILD, (), nursery.home, told, output, signal.SIGKILL, connection.fileno())
@@ -50,6 +52,32 @@ class Starter:
             return found
         # a file of the user's is named like what the nursery imported; the child finds it when it is bound
         return start_alone(connection, environment, output)
+
+
+def start_agent_of_ranks(
+    module: str,
+    arguments: Sequence[str],
+    *,
+    home: Path,
+    environment: Mapping[str, str],
+    output: int,
+    when_gone: int,
+    source: int,
+) -> Process:
+    """As `infra.warm.ask.start`, of the stage that ranks are forks of; without a stack, of the nursery where there is
+    one already: it has imported what they need, which is then in memory once and not twice."""
+    found: Forked | None = None
+    with _lock:
+        nursery = _living()
+    for place, stage in ((home, RANKS), *([(nursery.home, STAGE)] if nursery is not None else [])):
+        found = found or fork(stage, module, arguments, place, environment, output, when_gone, source)
+    return found or start_anew(
+        RANKS, module, arguments, home=None, environment=environment, output=output, when_gone=when_gone, source=source
+    )
+
+
+def _living() -> Nursery | None:
+    return _nursery[-1] if _nursery and _nursery[-1].lives() else None
 
 
 def start_alone(connection: socket, environment: Mapping[str, str], output: int) -> Process:

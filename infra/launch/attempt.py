@@ -17,6 +17,7 @@ from typing import Self
 from mlratchet.infra.child.call import MOST_WORDS
 from mlratchet.infra.child.confine import Bounds, users_files
 from mlratchet.infra.child.handed_back import read_handed_back
+from mlratchet.infra.child.start import start_agent_of_ranks
 from mlratchet.infra.launch import preload
 from mlratchet.infra.launch.network import network_environment
 from mlratchet.infra.launch.watchdog import PREEMPTED
@@ -24,7 +25,7 @@ from mlratchet.infra.machine.processes import HOME_MARK, STACK_MARK, WORK_MARK, 
 from mlratchet.infra.machine.temporary import temporary_folder
 from mlratchet.infra.settings import BOUNDS, Settings, process_environment, told_to_children
 from mlratchet.infra.storage.shard_cache import shards_folder
-from mlratchet.infra.warm.ask import Process, start
+from mlratchet.infra.warm.ask import Process
 from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import ConfigurationError, DataError, InfrastructureError, RatchetError, SecurityError
 from mlratchet.models.identity.signed_records import ForeignRecord, RevokedRecord, UnsignedRecord
@@ -128,9 +129,10 @@ def sweep_attempts(work_key: str, home: Path) -> int:
 def start_agent(
     job: TrainJob, settings: Settings, room: Room, channel: socket.socket, *, more: Mapping[str, str] | None = None
 ) -> Process:
-    """In a session of its own, a fork where the stack has a warm process; what it and the ranks print goes to a file.
-    It is told no credential, and neither it nor a rank reads the home or writes outside of scratch and `room`.
-    `channel`: through which ranks ask for objects; closed here. `more`: variables for its environment."""
+    """In a session of its own, a fork where the stack has a warm process or children have a nursery; what it and the
+    ranks print goes to a file. It is told no credential, and neither it nor a rank reads the home or writes outside of
+    scratch and `room`. `channel`: through which ranks ask for objects; closed here. `more`: variables for its
+    environment."""
     assert job.rendezvous is not None, "the launcher says where to meet"
     scratch = Path(job.scratch)
     scratch.mkdir(parents=True, exist_ok=True)
@@ -149,8 +151,7 @@ def start_agent(
         BOUNDS: bounds_of(job, settings, room).to_json(),
     }
     with channel, (scratch / LOG).open("ab") as sink:  # never our stdout: a grandchild holding it hides a crash
-        return start(
-            "ranks",
+        return start_agent_of_ranks(
             "mlratchet.infra.launch.agent",
             [str(job_file)],
             home=settings.home,

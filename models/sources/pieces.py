@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 WHERE, LABEL, ID, GROUP = "@where", "@label", "@id", "@group"  # columns that no file has
 PICTURE, SOUND = "picture", "sound"  # columns that hold the bytes of a file
-PIECE_TABLE_BYTES = 16 << 20  # of a piece before it is a table
+PIECE_TABLE_BYTES = 4 << 20  # of a piece before it is a table; its copies on the way to records take 30 times that
 ROWS_OF_EXAMPLES = 50_000  # of a piece that is made of examples
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 from mlratchet.infra.child import call as calling
+from mlratchet.infra.child import start as starting
 from mlratchet.infra.child.call import ForkedChildren
 from mlratchet.infra.child.confine import not_held
 from mlratchet.infra.storage.memory import MemoryStore
@@ -370,3 +372,21 @@ def test_a_file_named_like_what_is_imported_reads_no_key(
     children = ForkedChildren(None, closed=(folder / "home",))
     assert children.call("own:add", {"numbers": [1, 2]}) == 3
     assert [one.name for one in tmp_path.glob("*.read")] == []
+
+
+def test_without_a_stack_ranks_are_forks_of_what_children_are_forks_of(ask: Callable[..., Any], tmp_path: Path) -> None:
+    """What both import is then in memory once. Where there is no nursery, an interpreter of its own is started."""
+    assert ask("add", {"numbers": [1]}) == {"sum": 1}  # there is a nursery
+    found = {}
+    for name, nurseries in {"fork": None, "alone": []}.items():
+        with pytest.MonkeyPatch.context() as changed, (tmp_path / name).open("wb") as sink:
+            if nurseries is not None:
+                changed.setattr(starting, "_nursery", nurseries)
+            ours, theirs = socket.socketpair()
+            with ours, theirs:
+                process = starting.start_agent_of_ranks(
+                    "mlratchet.infra.child.frames", ["x"], home=tmp_path, environment=dict(os.environ),
+                    output=sink.fileno(), when_gone=signal.SIGTERM, source=theirs.fileno(),
+                )  # fmt: skip
+                found[name] = (isinstance(process, subprocess.Popen), process.wait(60))
+    assert found == {"fork": (False, 0), "alone": (True, 0)}

@@ -48,7 +48,7 @@ def begin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Begin]:
         begun.append(subprocess.Popen([sys.executable, "-c", SLEEPER], env=environment, stdout=subprocess.PIPE))
         return begun[-1]
 
-    monkeypatch.setattr(attempt, "start", sleep)
+    monkeypatch.setattr(attempt, "start_agent_of_ranks", sleep)
 
     def one(home: Path) -> subprocess.Popen[bytes]:
         home.mkdir()
