@@ -6,6 +6,7 @@ memory, never the delivery. A delivery that fits is never written.
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 import weakref
@@ -35,6 +36,8 @@ HELD_BYTES = 32 << 20  # of records in memory, and of a file
 SAMPLES = 64  # ids of a file by which stretches are cut
 BEHIND_DELIVERED = 1 << 40  # added to the number of a row that the inference log gave
 ORDER = "@order"  # the number of a record as it came
+AS_ID = ("group", "row_digest", "raw_digest")  # hold what the id is, where rows have none of their own
+SAME = b"ratchet.as_id"  # which of them a file leaves out
 
 
 class Records(Collection[Record]):
@@ -98,7 +101,7 @@ class Records(Collection[Record]):
     @property
     def size_bytes(self) -> int:
         """Of all of them as they are held."""
-        return sum(one.stat().st_size if isinstance(one, Path) else one.nbytes for one in self._tables)
+        return sum(table.nbytes for table in self.tables())
 
 
 class _Some(Records):
@@ -245,7 +248,8 @@ def _once(table: pa.Table) -> tuple[pa.Table, pa.Table]:
     who = table.select(["id", "where", ORDER]).replace_schema_metadata(None)
     others = who.take(order.filter(pa.array(again))) if again.any() else who.slice(0, 0)
     first = order.filter(pa.array(~again)) if again.any() else order
-    return table.take(first).combine_chunks(), others
+    same = [name for name in AS_ID if table[name].equals(table["id"])]
+    return with_ids_as(table.drop_columns(same).take(first).combine_chunks(), same, table.schema), others
 
 
 def _stretch(runs: Sequence[tuple[Path, list[int]]], number: int) -> Iterator[pa.Table]:
@@ -276,13 +280,31 @@ def _places(run: Path, cuts: Sequence[str]) -> list[int]:
     return [0, *(bisect_left(range(len(ids)), cut, key=lambda at: ids[at].as_py()) for cut in cuts), len(ids)]
 
 
+def with_ids_as(table: pa.Table, names: Sequence[str], whole: pa.Schema) -> pa.Table:
+    """With these columns, which are the ids over again and are not copied. `whole`: of the table with them."""
+    import pyarrow as pa
+
+    columns = [table["id"] if field.name in names else table[field.name] for field in whole]
+    return pa.Table.from_arrays(columns, schema=whole)
+
+
 def _written(table: pa.Table, file: Path) -> Path:
     """As one batch: a slice of it is read without the rest."""
     import pyarrow as pa
 
+    if "id" in table.column_names and "group" in table.column_names:
+        same = [name for name in AS_ID if _shares_bytes(table[name], table["id"])]
+        about = {**(table.schema.metadata or {}), SAME: json.dumps([same, table.column_names]).encode()}
+        table = table.drop_columns(same).replace_schema_metadata(about)
     with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table.combine_chunks())
     return file
+
+
+def _shares_bytes(one: pa.ChunkedArray, other: pa.ChunkedArray) -> bool:
+    """Whether both are the same bytes in memory."""
+    held = [[part and part.address for chunk in column.chunks for part in chunk.buffers()] for column in (one, other)]
+    return held[0] == held[1] and [len(c) for c in one.chunks] == [len(c) for c in other.chunks]
 
 
 def opened(file: Path) -> pa.Table:
@@ -290,4 +312,10 @@ def opened(file: Path) -> pa.Table:
     import pyarrow as pa
 
     with pa.memory_map(str(file)) as source:
-        return pa.ipc.open_file(source).read_all()
+        table = pa.ipc.open_file(source).read_all()
+    about = dict(table.schema.metadata or {})
+    if (told := about.pop(SAME, None)) is None:
+        return table
+    same, names = json.loads(told)
+    kinds = [table.schema.field("id" if name in same else name).with_name(name) for name in names]
+    return with_ids_as(table, same, pa.schema(kinds, metadata=about))
