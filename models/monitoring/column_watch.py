@@ -1,17 +1,20 @@
-"""What a window says against "this column moved by no more than the minimum effect", as e-values for a `JointAlarm`.
+"""What a window says against "this column did not move", as e-values for a `JointAlarm`.
 
 Of each row a few scores between 0 and 1 are bet on: how far up it is, how far out, whether it is one of the frequent
-values. A score's limit is the largest mean that it can have under a drift of `minimum_effect`, plus `AT_EDGE` standard
-errors of the reference, and at least its mean in the reference plus `FOR_ALL` of them: its rows are counted once, in
-that margin, and their chance is never learnt from again. The product of the bets on all rows of a window is its
-e-value; it follows from the window's sketch alone, whatever the number of rows, and grows with each: a large drift
-sounds after one window.
+values. A score's limit is the largest mean that it can have under a drift of `USUAL_MOVE` of `minimum_effect`, plus
+`AT_EDGE` standard errors of the reference, and at least its mean in the reference plus as many errors as leave
+`UNTRUE` to all scores of a pipeline together: its rows are counted once, in that margin, and their chance is never
+learnt from again. The stakes are such that, beyond the limit, windows gather evidence from `minimum_effect` on alone:
+what matters less is not proven to be small before what matters more is told. The product of the bets on all rows of a
+window is its e-value; it follows from the window's sketch alone, whatever the number of rows, and grows with each: a
+large drift sounds after one window.
 
 Numbers: scores are Lipschitz, so that by Kantorovich and Rubinstein (1958) a Wasserstein distance of d moves their mean
 by at most d times their slope. Values: shares of one value, which a Jensen-Shannon distance bounds by data processing.
 Vectors: the place of a row among the reference's by a classifier that was fitted on other rows of both, and the scores
-of numbers along the reference's principal directions and of the distance from its middle. The part `window` bets on
-what `drift` says of the window as a whole: it sees what no single score does, and takes some windows.
+of numbers along the reference's principal axes (of the numbers as they are) and directions (in standard deviations),
+and of the distance from its middle. The part `window` bets on what `drift` says of the window as a whole: it sees what
+no single score does, and takes some windows.
 
 Shape legend: N rows, V distinct scores, B bins, K bets.
 """
@@ -20,13 +23,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from mlratchet.models.monitoring.domain import FEWEST_TOLD_APART, held_out_places
-from mlratchet.models.monitoring.drift import DIGESTS, LEAST_ROWS, jensen_shannon
-from mlratchet.models.monitoring.sequential import BETS, EvidenceStream, growth
+from mlratchet.models.monitoring.domain import FEWEST_TOLD_APART, held_out, held_out_places
+from mlratchet.models.monitoring.drift import DIGESTS, LEAST_ROWS
+from mlratchet.models.monitoring.sequential import BETS, EvidenceStream, growth, stakes
 from mlratchet.models.monitoring.sketches import NumberSketch, Sketch, ValueSketch, VectorSketch
 from mlratchet.models.monitoring.sketches.numbers import MIDDLES_B
 from mlratchet.models.schema.fields import Kind
@@ -35,28 +40,41 @@ Array = np.ndarray[Any, Any]
 Scored = Callable[[Sketch], tuple[Array, Array]]
 """(V,) scores of a window's rows, with (V,) how many rows have each."""
 
-AT_EDGE = 2.0  # standard errors of the reference beyond the minimum effect: about the 97.5 % of a gate's promise
-FOR_ALL = 4.0  # beyond what the reference says: of hundreds of scores hardly one is so far off by chance
+USUAL_MOVE = 0.25  # of the minimum effect: what a column may move by while nothing changes
+AT_EDGE = 2.0  # standard errors of the reference beyond it: about the 97.5 % of a gate's promise
+UNTRUE = 0.025  # of the pipelines: so many may have a score whose limit the reference's chance made too low
 WATCHED = 8  # of a column's values, the most frequent
 LARGEST_LIMIT = 0.98  # beyond, no mean could be told from it
 OUTER = 0.01  # share of the reference beyond each end of what is scored linearly
 FAR = 8.0  # standard deviations beyond it at which a value is wholly `far out`
 WINDOW_LIMIT = 0.05  # share of the windows in which a drift may seem surely large though it is not; bounds have 0.025
-DIRECTIONS = 6  # of vectors, that are watched as numbers are
+FITTED = 4  # of so many rows of a reference of vectors one fits the directions, the others say what is usual
+DIRECTIONS = 4  # of vectors as they are, and in standard deviations, that are watched as numbers are
+OF_NUMBERS, OF_VALUES = 5, 2 * WATCHED + 1  # scores of a column, of values at most
 WHOLE = "window"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """One score of the rows: its mean is at most `limit` while the column moved by no more than the minimum effect."""
+    """One score of the rows: its mean is at most `limit` while the column moved by no more than `USUAL_MOVE` of the
+    minimum effect."""
 
     limit: float
     of: Scored
+    begins: float = 0.0
+    """The mean from which windows gather evidence: what it is under the minimum effect; below the limit: from there."""
+    spread2: float = 0.25
+    """Variance of the score where its mean is that."""
+
+    @cached_property
+    def bets(self) -> Array:
+        """(K,)."""
+        return stakes(self.limit, self.begins, self.spread2)
 
     def logarithms(self, window: Sketch) -> Array:
         """(K,) logarithms of the e-values of a window."""
         scores_V, counts_V = self.of(window)
-        return np.asarray(counts_V @ growth(scores_V, self.limit)) if len(scores_V) else np.zeros(BETS)
+        return np.asarray(counts_V @ growth(scores_V, self.limit, self.bets)) if len(scores_V) else np.zeros(BETS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +101,16 @@ class ColumnWatch:
         return np.concatenate([*(score.logarithms(window) for score in self.scores.values()), whole])[None]
 
 
-def watch_of(reference: Sketch, kind: Kind, *, minimum_effect: float) -> ColumnWatch | None:
+def scores_of(reference: Sketch, kind: Kind) -> int:
+    """How many scores `watch_of` makes of a column, at most."""
+    if reference.n < LEAST_ROWS or (isinstance(reference, ValueSketch) and kind in DIGESTS):
+        return 0
+    if isinstance(reference, ValueSketch):
+        return min(OF_VALUES, 2 * len(reference.counts) + 1)
+    return OF_NUMBERS if isinstance(reference, NumberSketch) else 1 + OF_NUMBERS * (2 * DIRECTIONS + 1)
+
+
+def watch_of(reference: Sketch, kind: Kind, *, minimum_effect: float, among: int) -> ColumnWatch | None:
     """The parts of a column.
 
     Args:
@@ -91,20 +118,23 @@ def watch_of(reference: Sketch, kind: Kind, *, minimum_effect: float) -> ColumnW
         kind: Of the field.
         minimum_effect: In standard deviations of the reference for numbers, and for vectors along a direction; as a
             Jensen-Shannon distance for values; as 2 AUC - 1 of a classifier for vectors.
+        among: Scores of the whole pipeline (`scores_of`): together they are granted `UNTRUE`.
 
     Returns None where the reference has fewer than 100 values (its own chance would be taken for what is usual), and
     for digests, which say nothing of the content.
     """
     if not minimum_effect > 0:
         raise ValueError(f"minimum_effect must be positive, got {minimum_effect}")
-    if reference.n < LEAST_ROWS or (isinstance(reference, ValueSketch) and kind in DIGESTS):
+    if not scores_of(reference, kind):
         return None
+    errors = NormalDist().inv_cdf(1 - UNTRUE / max(among, 1))
     if isinstance(reference, NumberSketch):
-        parts = _parts_of_numbers(reference, minimum_effect)
+        parts = _parts_of_numbers(reference, minimum_effect, errors)
     elif isinstance(reference, ValueSketch):
-        parts = _parts_of_values(reference, minimum_effect)
+        parts = _parts_of_values(reference, minimum_effect, errors)
     else:
-        parts = {"told apart": _told_apart(reference, minimum_effect), **_along_directions(reference, minimum_effect)}
+        along = _along_directions(reference, minimum_effect, errors)
+        parts = _told_apart(reference, minimum_effect, errors) | along
     return ColumnWatch(scores={part: one for part, one in parts.items() if one.limit <= LARGEST_LIMIT})
 
 
@@ -117,28 +147,47 @@ def _missing(window: Sketch) -> tuple[Array, Array]:
     return np.asarray([0.0, 1.0]), np.asarray([window.rows - window.missing, window.missing])
 
 
-def _parts_of_numbers(reference: NumberSketch, effect: float) -> dict[str, Score]:
+def _parts_of_numbers(
+    reference: NumberSketch, effect: float, errors: float, exact: tuple[float, int] | None = None
+) -> dict[str, Score]:
+    """`exact`: the mean of more rows than the sketch has, and how many they are."""
     places_B = reference.centre + reference.scale * MIDDLES_B
     share_B = reference.counts / reference.counts.sum()
     spread = reference.deviation
     if not spread > 0:  # one value: any other is a drift
         other_B = (reference.counts == 0).astype(float)
-        return {"other": Score(limit=_limit_of_share(0.0, reference.n, effect), of=_of_bins(other_B))}
+        return {"other": _score_of_share(0.0, reference.n, effect, errors, _of_bins(other_B))}
     low, centre, high = (reference.quantile(level) for level in (OUTER, 0.5, 1 - OUTER))
     low, high = min(low, centre - spread), max(high, centre + spread)
     reach = max(high - centre, centre - low)
-    up_B = np.clip((places_B - low) / (high - low), 0, 1)
+    linear_B = (places_B - low) / (high - low)
+    up_B = np.clip(linear_B, 0, 1)
     out_B = np.clip(np.abs(places_B - centre) / reach, 0, 1)
     beyond_B = np.maximum(places_B - high, low - places_B)
     far_B = np.clip(beyond_B / (FAR * spread), 0, 1)
 
-    def score(scores_B: Array, width: float) -> Score:
-        mean = float(share_B @ scores_B)
-        error = math.sqrt(max(float(share_B @ (scores_B - mean) ** 2), 1 / reference.n) / reference.n)
-        return Score(limit=_limit(mean, mean + effect * spread / width, error), of=_of_bins(scores_B))
+    def variance(scores_B: Array) -> float:
+        return float(share_B @ (scores_B - float(share_B @ scores_B)) ** 2)
 
+    def score(scores_B: Array, width: float, usual: float | None = None, error2: float | None = None) -> Score:
+        mean = float(share_B @ scores_B) if usual is None else usual
+        step, spread2 = effect * spread / width, max(variance(scores_B), 1 / reference.n)
+        return _score(
+            mean, mean + USUAL_MOVE * step, mean + step, errors,
+            error2=spread2 / reference.n if error2 is None else error2,
+            spread2=spread2 + step * (1 - mean),  # as if some of the rows went to the end
+            of=_of_bins(scores_B),
+        )  # fmt: skip
+
+    usual = error2 = None
+    if exact is not None and exact[1] > reference.n:
+        # a control variate: the mean of all rows, and what the ends that are cut off make of it by those of the sketch
+        mean, n = exact
+        usual = (mean - low) / (high - low) + float(share_B @ (up_B - linear_B))
+        error2 = variance(linear_B) / n + variance(up_B - linear_B) / reference.n
     return {
-        "higher": score(up_B, high - low), "lower": score(1 - up_B, high - low),
+        "higher": score(up_B, high - low, usual, error2),
+        "lower": score(1 - up_B, high - low, None if usual is None else 1 - usual, error2),
         "wider": score(out_B, reach), "narrower": score(1 - out_B, reach), "far out": score(far_B, FAR * spread),
     }  # fmt: skip
 
@@ -152,24 +201,41 @@ def _of_bins(scores_B: Array) -> Scored:
     return scored
 
 
-def _limit(usual: float, edge: float, error: float) -> float:
-    """Of a score whose mean is `usual` in the reference, with this standard error, and at most `edge` under the minimum
-    effect."""
-    return max(edge + AT_EDGE * error, usual + FOR_ALL * error)
+def _score(
+    usual: float, calm: float, begins: float, errors: float, *, error2: float, spread2: float, of: Scored
+) -> Score:
+    """Of a score whose mean is `usual` in the reference, with this square of its standard error, at most `calm` while
+    the column moves as usual and `begins` at the minimum effect."""
+    error = math.sqrt(error2)
+    return Score(limit=max(calm + AT_EDGE * error, usual + errors * error), begins=begins, spread2=spread2, of=of)
 
 
-def _limit_of_share(share: float, n: int, effect: float) -> float:
-    """The largest share within a Jensen-Shannon distance of `effect` of this one, plus the reference's error."""
-    error = math.sqrt(max(share * (1 - share), 1 / n) / n)
+def _score_of_share(share: float, n: int, effect: float, errors: float, of: Scored) -> Score:
+    """Of ones, which were `share` of the reference's `n`: as many as a Jensen-Shannon distance allows."""
+    calm, begins = (_most_within(share, one) for one in (USUAL_MOVE * effect, effect))
+    error2 = max(share * (1 - share), 1 / n) / n
+    return _score(share, calm, begins, errors, error2=error2, spread2=begins * (1 - begins), of=of)
+
+
+def _most_within(share: float, effect: float) -> float:
+    """The largest share within a Jensen-Shannon distance of `effect` of this one."""
     low, high = share, 1.0
     for _ in range(40):
         middle = (low + high) / 2
-        p, q = np.asarray([[share, 1 - share]]), np.asarray([[middle, 1 - middle]])
-        low, high = (middle, high) if float(jensen_shannon(p, q)[0]) < effect else (low, middle)
-    return _limit(share, low, error)
+        low, high = (middle, high) if _distance(share, middle) < effect else (low, middle)
+    return low
 
 
-def _parts_of_values(reference: ValueSketch, effect: float) -> dict[str, Score]:
+def _distance(p: float, q: float) -> float:
+    """Jensen-Shannon, between two shares of two values."""
+
+    def entropy(share: float) -> float:
+        return -sum(one * math.log2(one) for one in (share, 1 - share) if one > 0)
+
+    return math.sqrt(max(0.0, entropy((p + q) / 2) - (entropy(p) + entropy(q)) / 2))
+
+
+def _parts_of_values(reference: ValueSketch, effect: float, errors: float) -> dict[str, Score]:
     """Counts that may be too small by `short` are taken on the side that says less."""
     frequent = sorted(reference.counts, key=lambda name: (-reference.counts[name], name))[:WATCHED]
     n = reference.n
@@ -181,7 +247,7 @@ def _parts_of_values(reference: ValueSketch, effect: float) -> dict[str, Score]:
             count = min(max(of(window), 0.0), float(window.n))
             return np.asarray([1.0, 0.0]), np.asarray([count, window.n - count])
 
-        return Score(limit=_limit_of_share(min(most / n, 1.0), n, effect), of=scored)
+        return _score_of_share(min(most / n, 1.0), n, effect, errors, scored)
 
     def counted(*names: str) -> Callable[[ValueSketch], float]:
         return lambda window: float(sum(window.counts.get(name, 0) for name in names))
@@ -197,8 +263,11 @@ def _parts_of_values(reference: ValueSketch, effect: float) -> dict[str, Score]:
     return found
 
 
-def _told_apart(reference: VectorSketch, effect: float) -> Score:
+def _told_apart(reference: VectorSketch, effect: float, errors: float) -> dict[str, Score]:
     sample = reference.sample.astype(float)
+    n = int(held_out(sample).sum())
+    if not 0 < n < len(sample):
+        return {}
 
     def scored(window: Sketch) -> tuple[Array, Array]:
         assert isinstance(window, VectorSketch)
@@ -207,35 +276,41 @@ def _told_apart(reference: VectorSketch, effect: float) -> Score:
         places = held_out_places(sample, window.sample.astype(float))
         return places, np.ones(len(places))
 
-    error = 1 / math.sqrt(12 * (len(sample) // 2))
-    return Score(limit=_limit(0.5, 0.5 + effect / 2, error), of=scored)
+    calm, begins = 0.5 + USUAL_MOVE * effect / 2, 0.5 + effect / 2
+    return {"told apart": _score(0.5, calm, begins, errors, error2=1 / (12 * n), spread2=1 / 12, of=scored)}
 
 
-def _along_directions(reference: VectorSketch, effect: float) -> dict[str, Score]:
-    """Scores of numbers, of what a vector is along each of the directions in which the reference varies most, and of
-    its distance from the middle, each number of the vector in standard deviations."""
+def _along_directions(reference: VectorSketch, effect: float, errors: float) -> dict[str, Score]:
+    """Scores of numbers, of what a vector is along each of the directions in which the reference varies most, as it is
+    and each number of the vector in standard deviations, and of its distance from the middle."""
     # directions fit the rows that they were fitted on: others say what is usual along them
-    fitted, usual = (reference.sample[at::2].astype(float) for at in (0, 1))
+    fitted = reference.sample[::FITTED].astype(float)
+    usual = np.delete(reference.sample, np.s_[::FITTED], axis=0).astype(float)
     middle, spread = fitted.mean(axis=0), fitted.std(axis=0)
     spread = np.where(spread > 0, spread, 1.0)
-    _, _, directions = np.linalg.svd((fitted - middle) / spread, full_matrices=False)
+    means = reference.sums / reference.n
 
-    def along(at: int) -> Callable[[Array], Array]:
-        weights = directions[at] / spread
-        sign = np.sign(weights[np.argmax(np.abs(weights))])  # an SVD leaves it open
-        return lambda rows: np.asarray((rows - middle) @ weights * sign)
+    def directions(unit: Array) -> Array:
+        found = np.linalg.svd((fitted - middle) / unit, full_matrices=False)[2][:DIRECTIONS] / unit
+        signs = np.sign(np.take_along_axis(found, np.abs(found).argmax(axis=1)[:, None], axis=1))
+        return np.asarray(found * signs)  # an SVD leaves it open
+
+    def along(weights: Array) -> Callable[[Array], Array]:
+        return lambda rows: np.asarray((rows - middle) @ weights)
 
     def away(rows: Array) -> Array:
         return np.asarray(np.linalg.norm((rows - middle) / spread, axis=1))
 
-    readings = {f"along direction {at + 1}": along(at) for at in range(min(DIRECTIONS, len(directions)))}
+    lines = {f"along direction {at + 1}": one for at, one in enumerate(directions(spread))}
+    lines |= {f"along axis {at + 1}": one for at, one in enumerate(directions(np.ones_like(spread)))}
+    readings = {name: (along(one), (float((means - middle) @ one), reference.n)) for name, one in lines.items()}
     found: dict[str, Score] = {}
-    for name, read in (readings | {"from the middle": away}).items():
+    for name, (read, exact) in (readings | {"from the middle": (away, None)}).items():
         then = NumberSketch.fitted(read(usual))
         then.update(read(usual))
         if then.deviation > 0:
-            for part, one in _parts_of_numbers(then, effect).items():
-                found[f"{part} {name}"] = Score(limit=one.limit, of=_read(one, read, then))
+            for part, one in _parts_of_numbers(then, effect, errors, exact).items():
+                found[f"{part} {name}"] = replace(one, of=_read(one, read, then))
     return found
 
 

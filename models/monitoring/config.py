@@ -111,8 +111,8 @@ class MonitoringConfig(StrictModel):
     false_alarms_per_year: float = Field(default=1.0, gt=0, le=365)
     """At most so many alarms in a year in which nothing changed, over everything of this pipeline that can act."""
     minimum_effect: float = Field(default=0.1, gt=0, lt=10)
-    """Drift that matters: in standard deviations of the reference for a number (Wasserstein), as a distance between 0
-    and 1 for all else (Jensen-Shannon, square root)."""
+    """Drift that matters, from which windows gather evidence of a change: in standard deviations of the reference for a
+    number (Wasserstein), as a distance between 0 and 1 for all else (Jensen-Shannon, square root)."""
     effects: dict[str, float] = Field(default_factory=dict)
     """Field -> its own minimum_effect."""
     ignore: tuple[str, ...] = Field(default=(), strict=False)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -22,6 +23,8 @@ PERMUTATIONS = 100
 RIDGE = 0.1  # of the mean variance: rows are few for their width
 MMD_ROWS = 256  # of each side: the table of distances stays small
 FEWEST_TOLD_APART = 20  # rows of a window of which half fit a classifier
+HALF = 0x40  # a bit of a row's check sum
+OFTEN = 0.1  # share of the rows from which one that repeats is no longer chance, as the same empty input is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,7 @@ def told_apart(reference_ND: Array, window_MD: Array, rng: np.random.Generator) 
     rows = (rows - rows.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
     rows = np.concatenate([rows, rows**2], axis=1)  # a change of the spread alone is one, too
     rows[:, rows.shape[1] // 2 :] -= rows[:, rows.shape[1] // 2 :].mean(axis=0)
-    folds = rng.permutation(len(rows)) % FOLDS
+    folds = _together(rng.permutation(len(rows)) % FOLDS, np.concatenate([reference_ND, window_MD]))
     sides = np.stack([side, *(rng.permutation(side) for _ in range(PERMUTATIONS))], axis=1)
     areas = _areas(_scores(rows, sides, folds), sides, folds)
     effects = np.maximum(0.0, 2 * areas - 1)
@@ -127,13 +130,42 @@ def _discrepancy(reference_ND: Array, window_MD: Array, rng: np.random.Generator
     return float(found[0]), float(np.quantile(found[1:], 0.95))
 
 
+def held_out(rows_ND: Array) -> Array:
+    """(N,) whether a row is kept from the classifier of `held_out_places`: by its content, so that a row that is there
+    twice, as requests are that clients repeat, is never asked about by what has seen it."""
+    content = _contents(rows_ND)
+    _, inverse, counts = np.unique(content, return_inverse=True, return_counts=True)
+    often = counts[inverse] > OFTEN * len(rows_ND)
+    return np.where(often, np.arange(len(rows_ND)) % 2 == 1, content & HALF > 0)
+
+
+def _contents(rows_ND: Array) -> Array:
+    """(N,) numbers that are the same for the same rows."""
+    rows = np.ascontiguousarray(rows_ND, dtype=np.float32)
+    return np.asarray([crc32(row.tobytes()) for row in rows], dtype=np.int64)
+
+
+def _together(folds: Array, rows_ND: Array) -> Array:
+    """(N,) folds in which the same rows share that of the first of them: what has seen one knows the others."""
+    _, first, inverse, counts = np.unique(
+        _contents(rows_ND), return_index=True, return_inverse=True, return_counts=True
+    )  # fmt: skip
+    return np.where(counts[inverse] > OFTEN * len(rows_ND), folds, folds[first][inverse])
+
+
 def held_out_places(reference_ND: Array, window_MD: Array) -> Array:
-    """(M / 2,) places, between 0 and 1, of every second row of the window among every second row of the reference, by a
-    classifier that was fitted on the others: 1/2 on average where both are of one world, their mean is the AUC.
+    """Places, between 0 and 1, of the rows of the window that are `held_out` among those of the reference, by a
+    classifier that was fitted on the others: 1/2 on average where both are of one world, their mean is the AUC. None
+    where the rows of a side are so few that all are of one half.
 
     A classifier that has not seen a row cannot favour it, so the places of a window are as those of fresh rows.
     """
-    fitted, asked = (_side_by_side(reference_ND[at::2], window_MD[at::2]) for at in (0, 1))
+    kept = held_out(reference_ND), held_out(window_MD)
+    if any(one.all() or not one.any() for one in kept):
+        return np.zeros(0)
+    fitted, asked = (
+        _side_by_side(reference_ND[kept[0] == one], window_MD[kept[1] == one]) for one in (False, True)
+    )  # fmt: skip
     centre, spread = fitted[0].mean(axis=0), fitted[0].std(axis=0)
     spread = np.where(spread > 0, spread, 1.0)
 

@@ -42,7 +42,7 @@ LEAST_SHARE = 0.2  # of the statistic of an alarm, for a stream to be named besi
 
 # Begins every alarm's method. It changes with the limits, the figures and the words of alarms, and with when they are
 # told: one that was raised by another is not computed again, and not called wrong.
-ALARM_METHOD = "Shiryaev-Roberts e-detector over all streams and windows together, limits at two errors, anytime-valid"
+ALARM_METHOD = "Shiryaev-Roberts e-detector over all streams and windows together, against no change, anytime-valid"
 WINDOW_METHOD = "one window against a threshold"
 INTERVAL_METHOD = "interval of one window, not anytime-valid"
 

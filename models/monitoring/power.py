@@ -91,6 +91,8 @@ class DriftRule:
     window_s: float
     minimum_rows: int
     minimum_effect: float
+    scores: int
+    """Of the whole pipeline (`column_watch.scores_of`)."""
 
 
 def power_of_quality(
@@ -140,7 +142,7 @@ def power_of_drift(
     if not isinstance(reference, NumberSketch | ValueSketch):
         raise ValueError(f"field {subject!r}: rows cannot be drawn from a sketch of {reference.form}")
     rows = max(1, int(setting.rows_per_s * rule.window_s))
-    watch = watch_of(reference, kind, minimum_effect=rule.minimum_effect)
+    watch = watch_of(reference, kind, minimum_effect=rule.minimum_effect, among=rule.scores)
     found = []
     for effect in effects:
         if effect <= rule.minimum_effect:

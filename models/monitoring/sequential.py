@@ -21,6 +21,7 @@ Array = np.ndarray[Any, Any]
 
 YEAR_S = 365.25 * 86_400
 BETS = 10  # from the largest allowed, each half of the one before: each is near the best for some size of rise
+MOST_OF_ALL = 0.95  # of what is held, in one bet
 EVENTS = 65_536  # rows of all streams that are looked at together
 AFTER_ALARM = 256
 
@@ -119,10 +120,32 @@ def stream_from_json(state: Mapping[str, Any]) -> AnyStream:
     return Stream(limit=state["limit"], lowest=state["lowest"], highest=state["highest"])
 
 
-def growth(scores_T: Array, share: float) -> Array:
-    """(T, K) logarithms of 1 + bet * (score - share), of scores in [0, 1] whose mean is to be at most `share`."""
-    bets_K = 0.5 ** np.arange(BETS) / (2 * share)
+def growth(scores_T: Array, share: float, bets_K: Array | None = None) -> Array:
+    """(T, K) logarithms of 1 + bet * (score - share), of scores in [0, 1] whose mean is to be at most `share`.
+
+    `bets_K`: each below 1 / share; None: from half of that, each half of the one before.
+    """
+    bets_K = 0.5 ** np.arange(BETS) / (2 * share) if bets_K is None else bets_K
     return np.asarray(np.log1p(bets_K * (scores_T[:, None] - share)))
+
+
+def stakes(limit: float, begins: float, spread2: float) -> Array:
+    """(K,) bets for `growth` that lose, in the long run, while the mean is below `begins`, though it may be above the
+    limit.
+
+    By log(1 + b x) = b x - (b x)^2 / 2: a bet b on a score grows where its mean is above the limit by more than
+    b * (variance + square of that) / 2, so those below 2 d / (variance + d^2) are left out.
+
+    Args:
+        limit: The largest mean that is promised, between 0 and 1.
+        begins: The mean from which they grow; at or below the limit: from there, as those of `growth` do.
+        spread2: Variance of the score.
+    """
+    largest, beyond = 1 / (2 * limit), begins - limit
+    least = largest * 0.5 ** (BETS - 1)
+    if beyond > 0:
+        least = min(max(least, 2 * beyond / (spread2 + beyond**2)), MOST_OF_ALL / limit)
+    return np.geomspace(max(largest, least), least, BETS)
 
 
 def mean_of_logs(logs: Array) -> Array:

@@ -12,6 +12,7 @@ from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.gates.intervals import estimate_of
 from mlratchet.models.metrics.base import Metric
 from mlratchet.models.metrics.rows import RowOutputs, load_rows
+from mlratchet.models.monitoring.column_watch import OF_NUMBERS, OF_VALUES, scores_of
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.measure.row_losses import (
     first_of_means,
@@ -35,6 +36,7 @@ from mlratchet.tasks.wiring import Adapters
 DROPS = (0.01, 0.02, 0.05, 0.1, 0.2)
 EFFECTS = (0.15, 0.25, 0.5, 1.0)
 ANSWERS = 2  # streams: what is predicted, and how sure
+SCORES_OF_ANSWERS = OF_VALUES + OF_NUMBERS  # at most, of the prediction and of the confidence
 BY_FIELD = 2  # streams: its drift, and its missing values
 CONFIDENCE = 0.95
 KINDS: Mapping[str, Kind] = {"number": "number", "word": "category"}  # of a dataset's profile
@@ -155,13 +157,15 @@ def _drifts(
     setting: Setting,
 ) -> tuple[list[Delay], list[str]]:
     found: list[Delay] = []
+    watched = {name: one for name, one in fields.items() if name not in config.ignore}
+    scores = SCORES_OF_ANSWERS + sum(scores_of(sketch, kind) for kind, sketch in watched.values())
     seconds = config.windows.seconds or (config.windows.rows or 0) / setting.rows_per_s
-    for name, (kind, sketch) in fields.items():
-        if name not in config.ignore:
-            rule = DriftRule(
-                window_s=seconds, minimum_rows=config.windows.minimum_rows, minimum_effect=config.effect_of(name)
-            )
-            found += power_of_drift(name, sketch, kind, plan.effects, rule, setting)
+    for name, (kind, sketch) in watched.items():
+        rule = DriftRule(
+            window_s=seconds, minimum_rows=config.windows.minimum_rows, minimum_effect=config.effect_of(name),
+            scores=scores,
+        )  # fmt: skip
+        found += power_of_drift(name, sketch, kind, plan.effects, rule, setting)
     return found, [] if fields else ["the dataset has no profile of fields that rows could be drawn from"]
 
 

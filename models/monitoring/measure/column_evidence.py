@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from mlratchet.models.inference_log.columns import FIELD
-from mlratchet.models.monitoring.column_watch import ColumnWatch, Score, watch_of, watch_of_missing
+from mlratchet.models.monitoring.column_watch import ColumnWatch, Score, scores_of, watch_of, watch_of_missing
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.measure.columns import CONFIDENCE, PREDICTION, input_subject
 from mlratchet.models.monitoring.reference import Reference
@@ -71,15 +71,28 @@ def _stream_of(column: str) -> str:
 
 
 def _watches(reference: Reference, config: MonitoringConfig) -> dict[str, ColumnWatch]:
-    found = {}
-    for column, kind in reference.kinds.items():
-        field = column.removeprefix(FIELD)
-        if column in reference.sketches and field not in config.ignore:
-            sketch = sketch_from_json(reference.sketches[column])
-            watch = watch_of(sketch, kind, minimum_effect=config.effect_of(field))  # type: ignore[arg-type]  # a kind
-            if watch is not None:
-                found[column] = watch
+    columns = _watched(reference, config)
+    among, found = scores_among(reference, config), {}
+    for column, sketch in columns.items():
+        effect = config.effect_of(column.removeprefix(FIELD))
+        watch = watch_of(sketch, reference.kinds[column], minimum_effect=effect, among=among)  # type: ignore[arg-type]  # a kind
+        if watch is not None:
+            found[column] = watch
     return found
+
+
+def scores_among(reference: Reference, config: MonitoringConfig) -> int:
+    """Of all columns that are watched: they share the chance that the reference made a limit too low."""
+    columns = _watched(reference, config)
+    return sum(scores_of(sketch, reference.kinds[column]) for column, sketch in columns.items())  # type: ignore[arg-type, misc]  # a kind
+
+
+def _watched(reference: Reference, config: MonitoringConfig) -> dict[str, Sketch]:
+    return {
+        column: sketch_from_json(reference.sketches[column])
+        for column in reference.kinds
+        if column in reference.sketches and column.removeprefix(FIELD) not in config.ignore
+    }
 
 
 def _missing_watches(reference: Reference, config: MonitoringConfig) -> dict[str, Score]:

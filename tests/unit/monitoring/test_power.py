@@ -5,7 +5,7 @@ from mlratchet.models.monitoring.power import DriftRule, Setting, power_of_drift
 from mlratchet.models.monitoring.sketches import of
 
 SETTING = Setting(false_alarms_per_year=1, streams=10, rows_per_s=1.0, after_s=600, runs=8, most_rows=16_384)
-RULE = DriftRule(window_s=3600.0, minimum_rows=200, minimum_effect=0.1)
+RULE = DriftRule(window_s=3600.0, minimum_rows=200, minimum_effect=0.1, scores=50)
 LOSSES = np.r_[np.ones(50), np.zeros(950)]
 
 
@@ -40,7 +40,7 @@ def test_a_drift_above_the_minimum_effect_is_found() -> None:
 
 def test_windows_of_few_rows_are_found_over_several_and_few_values_of_a_reference_are_not() -> None:
     reference = of(np.arange(1000.0), "number")
-    rule = DriftRule(window_s=60.0, minimum_rows=200, minimum_effect=0.1)
+    rule = DriftRule(window_s=60.0, minimum_rows=200, minimum_effect=0.1, scores=50)
     found = power_of_drift("size", reference, "number", [1.0], rule, SETTING)[0]
     assert found.rows_median is not None
     assert 60 < found.rows_median < 600
