@@ -196,12 +196,13 @@ def finding(
     verify: Annotated[bool, typer.Option("--verify", help="Compute it again from the log.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """What was found, on which rows, against what; with --verify whether the log says so.
+    """What was found, on which rows, against what, and what followed from it; with --verify whether the log says so.
 
     The outcome is one of: confirmed (to the last digit), differs, erased (rows were forgotten on demand), cannot (the
     log or a record that it rests on is gone). Exit code 6 where it differs.
     """
     from mlratchet.flows.cli.output import emit
+    from mlratchet.models.monitoring.answers import said_about
     from mlratchet.tasks.actions.monitor import find_finding
     from mlratchet.tasks.actions.monitor import verify as compute_again
     from mlratchet.tasks.wiring import open_adapters
@@ -218,6 +219,8 @@ def finding(
     ]
     if found.reference:
         lines.append(f"  compared with: {found.reference}")
+    told["answers"] = said_about(adapters.store, found.pipeline, found.id)
+    lines += [f"  what followed: {line}" for line in told["answers"] or ["nothing yet; the scheduled look decides it"]]
     if verify:
         again = compute_again(adapters, found)
         told |= {"verified": again.outcome, "why": again.words}

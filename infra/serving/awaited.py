@@ -88,7 +88,10 @@ def _not_yet(client: httpx.Client, url: str) -> str:
         return ""  # somebody is there: what is asked of it next is told as it is
     if reply.status_code == 404:
         return f"{url}: it knows no {url.rpartition('/')[2]} yet"
-    return reason_of(reply) if reply.status_code == 503 and reason_of(reply) in STARTING else ""
+    why = reason_of(reply)
+    if reply.status_code == 503 and not why:  # the server looks up yet which pipelines there are
+        return f"{url} answers 503: {reply.text[:200]}"
+    return why if reply.status_code == 503 and why in STARTING else ""
 
 
 def _ticks() -> Iterator[float]:

@@ -11,6 +11,7 @@ from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.stored import stored_document
+from mlratchet.models.moments import utc
 from mlratchet.models.monitoring.actions import FindingAnswer
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
 from pydantic import ValidationError
@@ -70,6 +71,23 @@ def answers_of(store: ObjectStore, pipeline: str) -> Iterator[FindingAnswer]:
             yield load_answer(store, pipeline, name.removesuffix(LATER), later=name.endswith(LATER))
         except (ObjectNotFound, SecurityError) as error:
             logger.warning("%s", error)
+
+
+def said_about(store: ObjectStore, pipeline: str, finding: str) -> list[str]:
+    """What was decided about a finding, and what was not done for which reason, a line each; empty before anything was.
+
+    Raises ``SecurityError`` for an answer that was changed.
+    """
+    lines = []
+    for later in (False, True):
+        try:
+            one = load_answer(store, pipeline, finding, later=later)
+        except ObjectNotFound:
+            continue
+        done = ", ".join(act.do for act in one.actions) or "nothing"
+        lines.append(f"{utc(one.at_s)}: {done}{'; at a later look' if later else ''}")
+        lines += [f"not done: {why}" for why in one.withheld]
+    return lines
 
 
 def publish_resolution(store: ObjectStore, resolution: Resolution) -> bool:

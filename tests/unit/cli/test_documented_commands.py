@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 import shlex
 from functools import cache
+from importlib import import_module
+from inspect import isfunction
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 import pytest
 import typer
+from mlratchet.flows import cli
 from mlratchet.flows.cli.app import app
 
 REPOSITORY = Path(__file__).parents[3]
@@ -59,6 +63,31 @@ def test_readme_shows_commands_and_a_wrong_one_would_be_seen() -> None:
     assert len(commands(REPOSITORY / "README.md")) > 15
     assert problem("ratchet rnu digits") == "no command 'rnu'"
     assert problem("ratchet run digits --epoch 3") == "no option '--epoch'"
+
+
+def test_every_function_of_a_group_is_a_command() -> None:
+    """`register` of its module names it; one that is left out is a command that nobody has."""
+
+    def callbacks(of: typer.Typer) -> set[Any]:
+        groups = [one.typer_instance for one in of.registered_groups if one.typer_instance is not None]
+        own = {one.callback for one in (*of.registered_commands, of.registered_callback) if one is not None}
+        return own.union(*map(callbacks, groups))
+
+    known = callbacks(app)
+    modules = [import_module(f"{cli.__name__}.{one.name}") for one in iter_modules(cli.__path__)]
+    left_out = [
+        f"{module.__name__}: add {name} to `register`"
+        for module in modules
+        if hasattr(module, "register")
+        for name, found in vars(module).items()
+        if isfunction(found)
+        and found.__module__ == module.__name__
+        and name != "register"
+        and not name.startswith("_")
+        and any(word in str(found.__annotations__) for word in ("typer.", "Option", "Argument"))
+        and found not in known
+    ]
+    assert left_out == []
 
 
 def test_a_message_names_commands_that_there_are() -> None:

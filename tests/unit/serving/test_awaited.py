@@ -8,6 +8,7 @@ import httpx
 import pytest
 from mlratchet.infra.serving.awaited import ServerProcess, wait_for_answers
 from mlratchet.models.errors import InfrastructureError
+from mlratchet.models.serving.app import STARTING
 
 URL = "http://127.0.0.1:1/shop"
 Reply = Callable[[], httpx.Response]
@@ -51,7 +52,11 @@ def test_one_that_answers_is_not_waited_for(last: Reply) -> None:
     assert waited([last], [7]) == ([], 1)
 
 
-@pytest.mark.parametrize("first", [refused, says(503, "starting"), says(503, "no champion yet"), says(404)])
+def looks_up() -> httpx.Response:
+    return httpx.Response(503, json={"field": "path", "error": STARTING})
+
+
+@pytest.mark.parametrize("first", [refused, looks_up, says(503, "starting"), says(503, "no champion yet"), says(404)])
 def test_one_that_starts_is_waited_for_with_one_line(first: Reply) -> None:
     told, asked = waited([first, first, first, first, says(200)], [None, 7])
     assert asked == 5

@@ -13,6 +13,8 @@ from mlratchet.infra.notify import NotifyError, notify
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.infra.tracking.memory import MemoryTracker
 from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.monitoring.actions import Act, FindingAnswer
+from mlratchet.models.monitoring.answers import publish_answer, said_about
 from mlratchet.models.monitoring.finding import findings_of
 from mlratchet.models.monitoring.window import windows_of
 from mlratchet.tasks.actions import monitor
@@ -97,6 +99,21 @@ def test_a_finding_is_named_by_its_first_digits(site: Site) -> None:
     with pytest.raises(ConfigurationError, match="6 or more digits"):
         find_finding(adapters, "ab")
     assert finding_rows([first])[0]["id"] == first.id[:12]
+
+
+def test_of_a_finding_it_is_told_what_followed_and_what_was_withheld(site: Site) -> None:
+    first = next(findings_of(site.store, "shop"))
+    assert said_about(site.store, "shop", first.id) == []
+    why = "hold: 374 s after the last, and its cooldown is 86400 s"
+    answer = FindingAnswer(pipeline="shop", finding=first.id, withheld=(why,), at_s=0.0)
+    publish_answer(site.store, answer)
+    again = FindingAnswer(
+        pipeline="shop", finding=first.id, actions=(Act(do="hold", rule="data: hold"),), at_s=60.0, later=True
+    )
+    publish_answer(site.store, again)
+    assert said_about(site.store, "shop", first.id) == [
+        "1970-01-01T00:00:00Z: nothing", f"not done: {why}", "1970-01-01T00:01:00Z: hold; at a later look",
+    ]  # fmt: skip
 
 
 def test_parts_of_a_field_count_for_the_field() -> None:
