@@ -5,14 +5,11 @@ Run as ``python -m mlratchet.infra.launch.agent JOB.json`` in a session of its o
 
 from __future__ import annotations
 
-import atexit
 import json
-import os
 import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
 
 from mlratchet.infra.child.confine import Bounds, confine
 from mlratchet.infra.launch.preload import start_forkserver
@@ -81,14 +78,5 @@ def confine_agent(job_file: Path) -> None:
     confine(replace(bounds, writes=(*bounds.writes, *([Path(meet).parent] if meet.startswith("/") else []))))
 
 
-def leave(code: int) -> NoReturn:
-    """Without taking the interpreter apart: what it shares with the process that it is a fork of would be written to,
-    and so copied, at its end."""
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
 if __name__ == "__main__":
-    leave(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1]))

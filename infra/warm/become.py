@@ -11,8 +11,11 @@ import signal
 import sys
 import tempfile
 import warnings
+from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
+from mlratchet.infra.machine.interpreter import run_to_the_end
 from mlratchet.infra.machine.lifetime import die_with_parent
 from mlratchet.infra.project_path import project_folders
 from mlratchet.infra.settings import replace_environment
@@ -30,7 +33,7 @@ MALLOPT = {
 MOST_OF_MALLOPT = (1 << 31) - 1  # it takes an int
 
 
-def become(fork: Fork, *, server: int) -> None:
+def become(fork: Fork, *, server: int) -> NoReturn:
     """Run ``python -P -m module arguments`` in this process, to its end: users' modules are found when it is bound, and
     where none may run, not at all. `server`: pid of the process forked from."""
     request = fork.request
@@ -55,7 +58,7 @@ def become(fork: Fork, *, server: int) -> None:
     sys.argv = [request.module, *request.arguments]
     warnings.filterwarnings("ignore", message=".*found in sys.modules.*", category=RuntimeWarning, module="runpy")
     signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
-    runpy.run_module(request.module, run_name="__main__", alter_sys=True)
+    run_to_the_end(partial(runpy.run_module, request.module, run_name="__main__", alter_sys=True))
 
 
 def shadowed(request: Request) -> str:
