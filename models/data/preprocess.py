@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.models.data.split import Sides, sides_of
 from mlratchet.models.errors import DataError
 from mlratchet.models.identity.canonical import canonical_json
+from mlratchet.models.ports.reading import one_ahead
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.models.schema.numbers import Mark
 from mlratchet.models.sources.base import SourceOptions
@@ -95,7 +97,8 @@ def read_dataset_records(
     sorter = Sorter(scratch=scratch)
     pieces = raw_pieces(store, snapshot, workload, source, first=first, delivered=delivered, kept=kept)
     try:
-        for piece in ruled_pieces(pieces, rules, workload.input_spec().tensors):
+        tensors = workload.input_spec().tensors
+        for piece in ruled_pieces(one_ahead(pieces), rules, tensors):  # one is read while one is sorted
             sorter.add(marked(piece) if source.inference_log is not None else piece)
         records, rejects = sorter.sorted()
     except ValueError as error:  # what does not fit together shows where pieces are joined
@@ -181,8 +184,10 @@ def write_dataset(
         time_formats=first.time_formats,
     )
     held = records_of(records, tensors)
-    divided = HeldSides(held, sides or sides_of(held, data.split))
-    index = IndexDocument(held, class_names, input_columns)
+    with ThreadPoolExecutor(1) as beside:
+        indexed = beside.submit(IndexDocument, held, class_names, input_columns)
+        divided = HeldSides(held, sides or sides_of(held, data.split))
+        index = indexed.result()
     if store.exists(f"datasets/{identity}.json"):
         found = load_dataset(store, identity)
         mend(store, found.raw if prepared else found, divided, index)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from itertools import islice
 from typing import TypeVar
 
@@ -29,3 +30,30 @@ def side_by_side(
             begun.extend(pool.submit(work, item) for item in islice(rest, 1))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def one_ahead(items: Iterable[T]) -> Iterator[T]:
+    """The same items: the next one is made by another thread while one is looked at. Nothing is made behind the first
+    error, and nothing once nobody asks any more."""
+    rest, context = iter(items), copy_context()
+
+    def make() -> T | _End:
+        return context.run(next, rest, END)
+
+    pool = ThreadPoolExecutor(1)
+    try:
+        making = pool.submit(make)
+        while not isinstance(one := making.result(), _End):
+            making = pool.submit(make)
+            yield one
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        if isinstance(rest, Generator):
+            rest.close()
+
+
+class _End:
+    """Of the items."""
+
+
+END = _End()

@@ -18,6 +18,7 @@ import torch
 from mlratchet.models.errors import DataError
 from mlratchet.models.networks.build import NetworkInput, NetworkOptions, build_network
 from mlratchet.models.networks.trunks import Alone
+from mlratchet.models.ports.reading import side_by_side
 from mlratchet.models.preparation.base import CATEGORIES, NUMBERS, State
 from mlratchet.models.preparation.composed import PreparationPlan
 from mlratchet.models.preparation.section import PreparationSection
@@ -245,16 +246,28 @@ class SchemaWorkload(Workload):
             notation, pieces = self._told(read, source)
         size: list[tuple[int, ...]] = []  # of a sequence or set that is learnt, as the first row has it
         first = tuple(source.get("identity_columns") or ())
-        for piece in pieces:
-            if isinstance(piece, Reject):
-                yield RecordPiece(table=None, rejects=((0, piece),))
-                continue
-            raw, logged = self._named(piece.table), _is_logged(piece, source)
-            if held is not None and not logged:
-                held.add(raw)  # raises where it is written otherwise than before
-            how = as_logged(self.schema) if logged else notation
-            for at in range(0, max(1, raw.num_rows), STRETCH_ROWS):
-                yield self._checked(raw.slice(at, STRETCH_ROWS), how, first, size)
+
+        def stretches() -> Iterator[Reject | tuple[pa.Table, Notation]]:
+            for piece in pieces:
+                if isinstance(piece, Reject):
+                    yield piece
+                    continue
+                raw, logged = self._named(piece.table), _is_logged(piece, source)
+                if held is not None and not logged:
+                    held.add(raw)  # raises where it is written otherwise than before
+                how = as_logged(self.schema) if logged else notation
+                most = min(STRETCH_ROWS, max(1, STRETCH_BYTES * raw.num_rows // max(1, raw.nbytes)))
+                for at in range(0, max(1, raw.num_rows), most):
+                    yield raw.slice(at, most), how
+
+        def checked(one: Reject | tuple[pa.Table, Notation]) -> RecordPiece:
+            if isinstance(one, Reject):
+                return RecordPiece(table=None, rejects=((0, one),))
+            return self._checked(*one, first, size)
+
+        # the code of a user, which may keep something between two rows, is called by one thread in their order
+        alone = self.has_own_task or bool(self.section.own)
+        yield from map(checked, stretches()) if alone else side_by_side(checked, stretches(), readers=2, ahead=2)
 
     def _checked(
         self, raw: pa.Table, notation: Notation, first: Sequence[str], size: list[tuple[int, ...]]
@@ -367,7 +380,7 @@ class SchemaWorkload(Workload):
         return found, wrong
 
 
-STRETCH_ROWS = 16_384  # of a piece, that are made records at once: their texts and digests are larger than they
+STRETCH_ROWS, STRETCH_BYTES = 16_384, 4 << 20  # of a piece, at once: texts and digests of records are larger
 AT_HAND_BYTES = 32 << 20  # of raw cells, that a delivery is read once up to
 
 

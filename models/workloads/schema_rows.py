@@ -29,9 +29,10 @@ def record_table(
     others. `targets` are theirs; `first`: the columns that say who a row is, of the first delivery, where known."""
     used = raw if table.num_rows == raw.num_rows else raw.take(pc.index_in(table[WHERE], raw[WHERE]))
     known = [name for name in used.column_names if not name.startswith("@")]
-    aside = {*schema.targets, schema.id, schema.group}
-    who = tuple(name for name in (first or known) if name in known and name not in aside)
-    cells = {name: within_json(cells_as_text(used[name])) for name in known}
+    there = set(known) - {*schema.targets, schema.id, schema.group}
+    who = tuple(name for name in (first or known) if name in there)
+    held = dict(zip(used.column_names, used.columns, strict=True))  # a table looks through all its names for one
+    cells = {name: within_json(cells_as_text(held[name])) for name in known}
     examples = example_cells(table, schema)
     rows = table.num_rows
     identities = cells_digests(cells, who, rows)
