@@ -11,7 +11,8 @@ window sounds or not in each: it is shown with its threshold by default, and wit
 8,766 windows without a change, which is taken from 600 of this world's own windows and which nobody has who has only
 a reference.
 `--peer`: the Python of an environment with evidently 0.7.23 and pandas below 3; it says how often it agrees.
-`--kept`: a folder for downloaded packages. `--rate`: only the simulation at the edge of the promise.
+`--kept`: a folder for downloaded packages. `--rate`: only the simulation at the edge of the promise; `--below`: only
+that of drifts below the minimum effect.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ from detectors_ours import YEAR, Ours, Said
 from detectors_peers import DEFAULTS, Peers, flat
 from detectors_real import RAW
 from detectors_worlds import Window, World, world_of
+from mlratchet.models.monitoring.column_watch import watch_of
 from mlratchet.models.monitoring.sequential import BETS, YEAR_S, EvidenceStream, JointAlarm, growth
+from mlratchet.models.monitoring.sketches import of
 
 Array = np.ndarray[Any, Any]
 RESULTS = Path(__file__).parent / "results" / "detectors.jsonl"
@@ -190,6 +193,27 @@ def at_the_edge(years: int, seed: int) -> dict[str, Any]:
     return {"years": years, "windows": years * YEAR, "bets": BETS, "alarms_per_year": found}
 
 
+def below_the_effect(years: int, seed: int) -> dict[str, Any]:
+    """A column of numbers that has moved by less than the minimum effect for good, one of 20 streams: alarms a year, by
+    rows of the reference and of an hour, over years of windows drawn from 300."""
+    rng, found = np.random.default_rng(seed), {}
+    for of_reference in (2_000, 100_000):
+        then = of(rng.normal(size=of_reference), "number")
+        watch = watch_of(then, "number", minimum_effect=EFFECT, among=100)
+        assert watch is not None
+        for n in (100, 1_000, 10_000):
+            for part in (0.0, 0.25, 0.5, 0.75, 0.9):
+                drawn = (of(rng.normal(part * EFFECT, 1, n), "number", like=then) for _ in range(300))
+                said = np.concatenate([watch.logarithms(one, None) for one in drawn])
+                alarm = JointAlarm({"x": watch.stream}, false_alarms_per_year=RATE / 20, started_s=0.0)
+                alarms = 0
+                for year in range(years):
+                    at = YEAR_S * (year + np.arange(1, YEAR + 1) / YEAR)
+                    alarms += len(alarm.update({"x": (said[rng.integers(0, len(said), YEAR)], at)}))
+                found[f"{of_reference}, {n}, {part:g}"] = alarms / years
+    return {"years": years, "alarms_per_year": found}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", help="python of an environment with evidently")
@@ -198,6 +222,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="*", type=int, default=[100, 1000])
     parser.add_argument("--ours", nargs="*", choices=list(VARIANTS), help="these of ours alone, and no other rule")
     parser.add_argument("--rate", type=int, help="years of the simulation at the edge of the promise")
+    parser.add_argument("--below", type=int, help="years of the simulation of drifts below the minimum effect")
     options = parser.parse_args()
     about = {"date": time.strftime("%Y-%m-%d"), "cores": os.cpu_count()}
 
@@ -207,6 +232,9 @@ def main() -> None:
 
     if options.rate:
         write({"claim": "detectors at the edge"} | at_the_edge(options.rate, 14))
+        return
+    if options.below:
+        write({"claim": "detectors below the effect"} | below_the_effect(options.below, 14))
         return
     for name in options.world:
         world = world_of(RAW[name](options.kept), 14)

@@ -28,7 +28,7 @@ def detectors() -> list[str]:
     ]
     for world, n in dict.fromkeys((row["world"], row["n"]) for row in rows):
         lines += _detectors_of([row for row in rows if (row["world"], row["n"]) == (world, n)], f"{world}, {n:,}")
-    return [*lines, *_agreement(rows), *_at_the_edge()]
+    return [*lines, *_agreement(rows), *_at_the_edge(), *_below_the_effect()]
 
 
 def _detectors_of(rows: list[dict[str, Any]], title: str) -> list[str]:
@@ -82,6 +82,26 @@ def _at_the_edge() -> list[str]:
     lines += [f"a year; {row['years']:,} years of hourly windows ({row['windows']:,}) each:", ""]
     lines += ["| limit, and whether streams move together | alarms a year |", "|---|---|"]
     return lines + [f"| {name} | {rate:.2f} |" for name, rate in row["alarms_per_year"].items()]
+
+
+def _below_the_effect() -> list[str]:
+    rows = newest("detectors below the effect", file="detectors")
+    if not rows:
+        return []
+    held = {tuple(name.split(", ")): rate for name, rate in rows[-1]["alarms_per_year"].items()}
+    parts = list(dict.fromkeys(name[2] for name in held))
+    lines = [
+        "",
+        "Alarms a year, at a stated 1, where one of 20 streams is a number that moved for good by this part of",
+        f"`minimum_effect` 0.1; {rows[-1]['years']} years of windows each. The rate is promised up to a quarter:",
+        "",
+        "| rows of the reference, of an hour | " + " | ".join(parts) + " |",
+        "|---" * (1 + len(parts)) + "|",
+    ]
+    for reference, hour in dict.fromkeys(name[:2] for name in held):
+        cells = [f"{held[reference, hour, part]:,g}" for part in parts]
+        lines += [f"| {int(reference):,}, {int(hour):,} | " + " | ".join(cells) + " |"]
+    return lines
 
 
 def drift() -> list[str]:

@@ -9,9 +9,10 @@ Shape legend: T rows.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ RUNS = 40
 FIRST_ROWS = 256
 MOST_ROWS = 65_536  # what is not found by then counts as not found
 OFTEN = 0.9
-WINDOWS = 20  # drawn for each effect
+WORLDS, WINDOWS = 10, 4  # that the reference may be of, and windows of each, for each effect
 WINDOW_ROWS = 10_000  # drawn at most: a drift that is to be found shows as surely in fewer rows
 MOST_WINDOWS = 2_000
 
@@ -136,8 +137,9 @@ def power_of_drift(
     """For each size of drift of one field: a number moves by so many standard deviations; of a category the most
     frequent value becomes more frequent until the shares are that far.
 
-    What a window says is measured on windows that are drawn from the reference, as the monitor does; the alarm is over
-    windows. Raises ``ValueError`` for a sketch of vectors, which cannot be drawn from.
+    What a window says is measured on windows as the monitor does; the alarm is over windows. They are drawn from worlds
+    that the reference may be a sample of (its bootstrap): what it says by chance too much or too little, every window
+    of a world finds. Raises ``ValueError`` for a sketch of vectors, which cannot be drawn from.
     """
     if not isinstance(reference, NumberSketch | ValueSketch):
         raise ValueError(f"field {subject!r}: rows cannot be drawn from a sketch of {reference.form}")
@@ -151,7 +153,7 @@ def power_of_drift(
         if watch is None:
             found.append(_never(subject, effect, f"{reference.n} values in the reference, expected {LEAST_ROWS}"))
             continue
-        said = _said_by_windows(watch, reference, kind, effect, min(rows, WINDOW_ROWS), rule, setting.seed)
+        said = cycle(_said_by_worlds(watch, reference, kind, effect, min(rows, WINDOW_ROWS), rule, setting.seed))
         by_window = replace(setting, rows_per_s=1 / rule.window_s, after_s=0.0, most_rows=MOST_WINDOWS)
         delay = _simulated(subject, effect, by_window, partial(_watch_windows, watch, said, by_window))
         found.append(
@@ -164,23 +166,28 @@ def _times(windows: int | None, rows: int) -> int | None:
     return windows * rows if windows is not None else None
 
 
-def _said_by_windows(
+def _said_by_worlds(
     watch: ColumnWatch, reference: NumberSketch | ValueSketch, kind: Kind, effect: float, rows: int, rule: DriftRule,
     seed: int,
-) -> Array:  # fmt: skip
-    """(W, K) logarithms of the e-values of as many windows with the drift."""
-    rng, drawn = np.random.default_rng(seed), _drifted(reference, effect)
-    said = []
-    for window in range(WINDOWS):
-        sketch = reference.like()
-        sketch.update(drawn(rng, rows))
-        told = drift(reference, sketch, kind, seed=window) if rows >= rule.minimum_rows else None
-        moved = told.least > rule.minimum_effect if told is not None and not told.doubt else None
-        said.append(watch.logarithms(sketch, moved)[0])
-    return np.asarray(said)
+) -> list[Array]:  # fmt: skip
+    """Of each world the (W, K) logarithms of the e-values of as many windows with the drift."""
+    rng, found = np.random.default_rng(seed), []
+    for world in range(WORLDS):
+        drawn, said = _drifted(reference, effect, rng), []
+        for window in range(WINDOWS):
+            sketch = reference.like()
+            sketch.update(drawn(rng, rows))
+            enough = rows >= rule.minimum_rows
+            told = drift(reference, sketch, kind, seed=WINDOWS * world + window) if enough else None
+            moved = told.least > rule.minimum_effect if told is not None and not told.doubt else None
+            said.append(watch.logarithms(sketch, moved)[0])
+        found.append(np.asarray(said))
+    return found
 
 
-def _watch_windows(watch: ColumnWatch, said_WK: Array, setting: Setting) -> Take:
+def _watch_windows(watch: ColumnWatch, worlds: Iterator[Array], setting: Setting) -> Take:
+    """Windows of the next world."""
+    said_WK = next(worlds)
     alarm = JointAlarm({"drift": watch.stream}, false_alarms_per_year=setting.rate, started_s=0.0)
     return lambda rng, at_T: alarm.update({"drift": (said_WK[rng.integers(0, len(said_WK), len(at_T))], at_T)})
 
@@ -222,14 +229,14 @@ def _never(subject: str, effect: float, words: str) -> Delay:
     )  # fmt: skip
 
 
-def _drifted(reference: NumberSketch | ValueSketch, effect: float) -> Draw:
+def _drifted(reference: NumberSketch | ValueSketch, effect: float, rng: np.random.Generator) -> Draw:
+    """Of a world that the reference may be a sample of."""
     if isinstance(reference, NumberSketch):
-        places, shares = reference.places, reference.counts / reference.counts.sum()
+        places, shares = reference.places, _resampled(reference.counts, rng)
         moved = reference.deviation * effect
         return lambda rng, rows: places[rng.choice(len(shares), rows, p=shares)] + moved
     names = sorted(reference.counts, key=lambda name: (-reference.counts[name], name))
-    shares = np.asarray([reference.counts[name] for name in names], dtype=float)
-    shares = shares / shares.sum()
+    shares = _resampled(np.asarray([reference.counts[name] for name in names]), rng)
     target = np.eye(len(names))[0]
     low, high = 0.0, 1.0  # how far towards the most frequent value: the distance is the effect there
     for _ in range(40):
@@ -239,3 +246,9 @@ def _drifted(reference: NumberSketch | ValueSketch, effect: float) -> Draw:
     mixed = (1 - low) * shares + low * target
     words = np.asarray(names, dtype=object)
     return lambda rng, rows: words[rng.choice(len(words), rows, p=mixed / mixed.sum())].tolist()
+
+
+def _resampled(counts: Array, rng: np.random.Generator) -> Array:
+    """Shares of as many draws as there are counts."""
+    total = int(counts.sum())
+    return np.asarray(rng.multinomial(total, counts / total) / total)

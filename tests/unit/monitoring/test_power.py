@@ -50,3 +50,13 @@ def test_windows_of_few_rows_are_found_over_several_and_few_values_of_a_referenc
 
 def test_the_same_seed_finds_the_same() -> None:
     assert power_of_quality("a", LOSSES, 0.07, [0.1], SETTING) == power_of_quality("a", LOSSES, 0.07, [0.1], SETTING)
+
+
+def test_what_a_reference_says_by_chance_is_in_the_delay() -> None:
+    """In some worlds that a small reference may be of, three times the minimum effect takes much longer."""
+    rng = np.random.default_rng(1)
+    reference = of(rng.normal(size=400), "number")
+    rule = DriftRule(window_s=600.0, minimum_rows=200, minimum_effect=0.1, scores=50)
+    found = power_of_drift("size", reference, "number", [0.3], rule, SETTING)[0]
+    assert found.rows_median is not None
+    assert found.rows_often is None or found.rows_often > 2 * found.rows_median
