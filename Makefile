@@ -2,7 +2,7 @@
 # make demo-fields   the same for six fields on real data: tables, pictures, text, sound, ratings, sequences
 # make demo-loop   a drift, its alarm, retrain and canary, a version that is taken back, bad data: the loop acts by itself
 # make test   set up and pass the tests
-# make check  linters, unit and contract tests that are not slow, no servers: for the everyday, under 3 minutes on two cores
+# make check  linters, unit and contract tests that are not slow, no servers: for the everyday; under 4 minutes on two cores
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,14 +13,15 @@ TOGETHER := -n 4
 SEED ?= 103618810
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # A lock is complete, so nothing is resolved, and its parts go in side by side: none replaces what is there. What is
-# imported is compiled beforehand, on all cores, except what nobody here imports: tests of packages, and packages whose
-# code is a program or a service of its own. (Some files are of no use to Python 3.11.)
+# imported is compiled beforehand, on all cores, and Ratchet too, since many images let no process keep what it compiled;
+# but not what nobody here imports: tests of packages, and packages whose code is a program or a service of its own.
+# (Some files are of no use to Python 3.11.)
 NEVER_IMPORTED = /tests?/|/(apprise|databricks|fontTools|moto|mypy|mypyc|pip|playwright|schemathesis|setuptools|torch/testing)/
 define INSTALL
 	test -x $(BIN)/python || { $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip uninstall --quiet --yes setuptools; }
 	sed '/^ *\(#\|$$\)/d' $(1) | xargs -P 2 -n 60 $(BIN)/python -m pip install --quiet --no-deps --no-compile
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
-	$(BIN)/python -m compileall -qq -j 0 -x '$(NEVER_IMPORTED)' $(VENV)/lib || true
+	$(BIN)/python -m compileall -qq -j 0 -x '$(NEVER_IMPORTED)' $(VENV)/lib flows tasks models infra || true
 endef
 
 .PHONY: demo demo-fields demo-loop test test-full suite check everyday lint install install-test clean

@@ -102,12 +102,15 @@ def pytest_configure(config: pytest.Config) -> None:
     """What `make check` leaves out is said at its end. Ctrl-C means the same in the background, where a shell has what
     it starts ignore it."""
     left_out.register(config)
+    sys.dont_write_bytecode = False  # many images forbid it, and each worker would rewrite the assertions of every file
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:
-    """What was imported stays: the collector need not walk over it in every test."""
+    """What was imported stays: the collector need not walk over it in every test. What a test writes and imports is
+    kept where the environment says so: a file edited within a second looks unchanged to who keeps."""
+    sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
     gc.freeze()
 
 

@@ -7,28 +7,50 @@ import json
 import math
 from typing import Any
 
-LOOKED_INTO = (float, dict, list, tuple)
 
-
-def _refuse_non_finite(value: Any, path: str) -> None:
+def _refuse(value: Any, path: str) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{path or 'value'} is {value}: canonical JSON holds finite numbers only")
     if isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):
                 raise ValueError(f"{path or 'value'} has a key of type {type(key).__name__}, expected str")
-            if isinstance(item, LOOKED_INTO):
-                _refuse_non_finite(item, f"{path}.{key}" if path else key)
+            _refuse(item, f"{path}.{key}" if path else key)
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            if isinstance(item, LOOKED_INTO):  # of texts and whole numbers there are many, and nothing to say
-                _refuse_non_finite(item, f"{path}[{index}]")
+            _refuse(item, f"{path}[{index}]")
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_TEXT, _HOLDS_NOTHING = {str}, {str, float, int, bool, type(None)}
+
+
+def _has_other_keys(value: Any) -> bool:
+    """Whether a dictionary somewhere in it may have a key that is not text, which JSON would turn into text."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            if not _TEXT.issuperset(map(type, one)):
+                return True
+            one = one.values()
+        elif not isinstance(one, list | tuple):
+            continue
+        if not _HOLDS_NOTHING.issuperset(map(type, one)):
+            waiting += one
+    return False
 
 
 def canonical_json(value: Any) -> bytes:
     """UTF-8 JSON with sorted keys and no spaces. Raises ``ValueError`` for NaN, infinity, non-string keys."""
-    _refuse_non_finite(value, "")
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    try:
+        written = _ENCODER.encode(value)
+    except (TypeError, ValueError):
+        _refuse(value, "")  # says where
+        raise
+    if _has_other_keys(value):
+        _refuse(value, "")
+    return written.encode()
 
 
 def digest(value: Any) -> str:

@@ -24,7 +24,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from statistics import NormalDist
 from typing import Any
 
@@ -217,6 +217,7 @@ def _score_of_share(share: float, n: int, effect: float, errors: float, of: Scor
     return _score(share, calm, begins, errors, error2=error2, spread2=begins * (1 - begins), of=of)
 
 
+@lru_cache(maxsize=4096)  # a reference is looked at again with each window
 def _most_within(share: float, effect: float) -> float:
     """The largest share within a Jensen-Shannon distance of `effect` of this one."""
     low, high = share, 1.0

@@ -116,18 +116,12 @@ def test_drift_that_stays_becomes_an_alarm_and_names_what_moved() -> None:
     assert "relies on it for 70%" in alarms[0].words
 
 
-def test_slow_answers_burn_the_objective_and_are_slower_than_usual() -> None:
+def test_slow_answers_burn_the_objective_are_slower_than_usual_and_are_told_once() -> None:
     site = Site()
     site.serve(*QUIET, *[Traffic(minute, latency_ms=400.0) for minute in range(6, 9)])
     made = site.look()
     assert "hardware:answers" in subjects(made, "warning")
     assert "service:latency" in subjects(made, "alarm")
-
-
-def test_a_condition_that_goes_on_is_told_once() -> None:
-    site = Site()
-    site.serve(*QUIET, *[Traffic(minute, latency_ms=400.0) for minute in range(6, 9)])
-    made = site.look()
     assert len([one for one in found(made) if one.kind == "hardware"]) == 1
     assert made[-1].record.open["hardware:answers"]["since_s"] == BEGIN_S + 6 * MINUTE
 
