@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import orjson
 import torch
-from mlratchet.infra.inference_log.client import LogClient, PipelineLog
+from mlratchet.infra.inference_log.client import LogClient
 from mlratchet.infra.inference_log.process import LogProcess
 from mlratchet.infra.keys.files import MemoryKeys, public_half
 from mlratchet.infra.machine.free_ports import find_port
@@ -152,13 +152,13 @@ def answers() -> list[Answered]:
 def halves(home: Path) -> dict[str, float]:
     """Microseconds of CPU by the answer: to take it, and to make frames of many."""
     schema = Schema(fields={name: Field(kind="number") for name in COLUMNS}).model_dump_json()
-    log: PipelineLog = LogClient(home).take_up("tried", LogConfig(), lambda _: schema, read_s=30.0)
+    log = LogClient(home).take_up("tried", LogConfig(), lambda _: schema, read_s=30.0)
     made = answers()
     began = time.thread_time()
     for one in made:
         log.offer(one)
     taken = time.thread_time()
-    while log.waiting():
+    while log.waiting(log.newest):
         pass
     return {
         "offer_us": round((taken - began) / ALONE * 1e6, 2),

@@ -1,6 +1,6 @@
-"""The server's side of the inference log: answers are queued and sent to the log writer by a thread of their own.
+"""The server's connection to the log writer: what the logs of its pipelines hold is sent by a thread of its own.
 
-Nothing here waits for the writer, S3 or a disk on behalf of a request. What finds no room is counted and gone.
+Nothing here is waited for on behalf of a request: neither the writer nor S3 nor a disk.
 """
 
 from __future__ import annotations
@@ -12,186 +12,21 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import orjson
-from mlratchet.infra.inference_log.count import AnswerCount
+from mlratchet.infra.inference_log.pipeline_log import PipelineLog, SchemaOf, Waiting
 from mlratchet.infra.inference_log.socket import connect
 from mlratchet.models.inference_log.config import LogConfig
-from mlratchet.models.inference_log.file import Holds
-from mlratchet.models.inference_log.frames import (
-    answers_frame,
-    count_frame,
-    end_frame,
-    feedback_frame,
-    hello_frame,
-    plan_frame,
-)
-from mlratchet.models.inference_log.port import AnsweredRequest
-from mlratchet.models.tensors.named import Ragged
+from mlratchet.models.inference_log.frames import Frame, count_frame, hello_frame
 
 logger = logging.getLogger(__name__)
-Frame = list[bytes | memoryview]
-SchemaOf = Callable[[int], str | None]  # version -> its schema as JSON; None where it has none
 
 EVERY_S = 0.1  # between two looks at the queues
-MOST_ANSWERS = 20_000  # that wait, of one pipeline; the last tenth is for answers that were errors
-MOST_BYTES = 64_000_000  # of what waits, of one pipeline
-OF_ALL = 0.9  # of the room: beyond it only errors are taken
-AT_ONCE = 256  # answers of a frame: one is made while requests are answered, and takes milliseconds
 SEND_S = 5.0  # for a frame; a writer that takes longer is connected to anew
 AGAIN_S = 0.5  # between two tries to connect
 LAST_WORDS_S = 5.0  # of a server that ends
-
-
-class PipelineLog:
-    """The log of one pipeline: the `LogSink` and observer of its endpoint. Thread-safe."""
-
-    def __init__(
-        self, pipeline: str, config: LogConfig, schema_of: SchemaOf, wake: threading.Event, *, read_s: float
-    ) -> None:
-        self.pipeline = pipeline
-        self._config, self._schema_of, self._wake, self._read_s = config, schema_of, wake, read_s
-        self._lock = threading.Lock()
-        self._answers: deque[tuple[int, AnsweredRequest, int]] = deque()  # number, answer, bytes
-        self._labels: deque[tuple[int, Sequence[Any]]] = deque()
-        self._bytes = 0
-        self._number: dict[Holds, int] = {"answers": 0, "feedback": 0}
-        self.count = AnswerCount()  # the same numbers, where the writer finds them when this process was killed
-        self._told = 0  # number of the newest answer that a frame tells of
-        self._known: dict[int, str | None] = {}  # version -> its schema
-        self.dropped = 0
-        self.writer: dict[str, Any] = {}  # what the writer says of this pipeline
-
-    def change(self, config: LogConfig, schema_of: SchemaOf, *, read_s: float) -> None:
-        """What is offered from now on is logged so."""
-        self._config, self._schema_of, self._known, self._read_s = config, schema_of, {}, read_s
-
-    def answered(self, answered: AnsweredRequest) -> None:
-        """As an endpoint tells it."""
-        self.offer(answered)
-
-    def offer(self, answered: AnsweredRequest) -> bool:
-        """See `LogSink`."""
-        size = size_of(answered)
-        share = 1.0 if answered.status >= 400 else OF_ALL
-        with self._lock:
-            self._number["answers"] += 1
-            self.count.write("answers", self._number["answers"])
-            waiting = len(self._answers)
-            if waiting >= MOST_ANSWERS * share or self._bytes + size > MOST_BYTES * share:
-                self.dropped += 1
-                return False
-            self._bytes += size
-            self._answers.append((self._number["answers"], answered, size))
-        if waiting == AT_ONCE * 4:
-            self._wake.set()
-        return True
-
-    def offer_labels(self, labels: Sequence[Sequence[Any]]) -> bool:
-        """Rows of `columns.LABELS`; all of them or none: False where there is no room, and whoever brings them is to
-        come again."""
-        with self._lock:
-            if len(self._labels) + len(labels) > MOST_ANSWERS:
-                return False
-            for one in labels:
-                self._number["feedback"] += 1
-                self._labels.append((self._number["feedback"], one))
-            self.count.write("feedback", self._number["feedback"])
-        return True
-
-    def facts(self) -> dict[str, Any]:
-        """For `/health`: what waits, and what was lost on both sides of the socket."""
-        return {"waiting": len(self._answers) + len(self._labels), "dropped": self.lost, "writer": self.writer or None}
-
-    @property
-    def lost(self) -> int:
-        """Answers that are in no file, since this process started: no room here, or none at the writer."""
-        return self.dropped + int(self.writer.get("dropped", 0))
-
-    def waiting(self) -> list[Waiting]:
-        """What is to be sent next: at most a frame of answers and one of labels."""
-        with self._lock:
-            held = [self._answers.popleft() for _ in range(min(AT_ONCE, len(self._answers)))]
-            last = held[-1][0] if self._answers else self._number["answers"]
-            labels, self._labels = self._labels, deque()
-            newest = self._number["feedback"]
-        found: list[Waiting] = []
-        if held or last > self._told:
-            frame = self._answers_frame(last, [one for _, one, _ in held])
-            versions = sorted({one.version or 0 for _, one, _ in held})
-            found.append(Waiting(log=self, frame=frame, size=sum(size for *_, size in held), versions=versions))
-            self._told = last
-        if labels:
-            frame = feedback_frame(self.pipeline, newest, [one for _, one in labels])
-            found.append(Waiting(log=self, frame=frame))
-        return found
-
-    def _answers_frame(self, last: int, held: list[AnsweredRequest]) -> Frame:
-        try:
-            return answers_frame(self.pipeline, last, held)
-        except Exception:  # of one answer that cannot be told the others are not lost
-            logger.exception("%s: %d answers are looked at one by one", self.pipeline, len(held))
-            return answers_frame(self.pipeline, last, [one for one in held if _can_be_told(one)])
-
-    def freed(self, size: int) -> None:
-        """So many bytes are with the writer."""
-        with self._lock:
-            self._bytes -= size
-
-    def end(self) -> list[Waiting]:
-        """That there is no more."""
-        numbers = [(holds, number) for holds, number in self._number.items() if number]
-        return [Waiting(log=self, frame=end_frame(self.pipeline, holds, number)) for holds, number in numbers]
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing waits."""
-        return not self._answers and not self._labels and self._told == self._number["answers"]
-
-    def plan(self, version: int) -> Frame:
-        """How answers of a version are logged."""
-        if version not in self._known:
-            self._known[version] = self._schema_of(version) if version else None
-        schema, log = self._known[version], self._config.model_dump_json()
-        return plan_frame(self.pipeline, version, schema, log, read_s=self._read_s)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Waiting:
-    """A frame that is to be sent, to whichever writer there is: whole or not at all."""
-
-    log: PipelineLog
-    frame: Frame
-    size: int = 0  # bytes that are free once it is sent
-    versions: Sequence[int] = ()  # whose plans the writer is told before
-
-
-def _can_be_told(one: AnsweredRequest) -> bool:
-    try:
-        answers_frame(one.pipeline, 0, [one])
-    except Exception:  # noqa: BLE001 - whatever is odd about it, it is counted as lost
-        return False
-    return True
-
-
-def size_of(answered: AnsweredRequest) -> int:
-    """About how many bytes an answer holds: prepared rows, and texts, pictures and sounds as they were sent."""
-    size = 1000
-    if answered.rows is not None:
-        for column in answered.rows.columns.values():
-            size += column.values.nbytes if isinstance(column, Ragged) else column.nbytes
-    if answered.written is not None:
-        return size + 4 * len(answered.written)  # as it was written, and as it was read
-    for instance in answered.instances or ():
-        if isinstance(instance, dict):
-            for value in instance.values():
-                if isinstance(value, str):
-                    size += len(value)
-    return size
 
 
 class LogClient:
@@ -247,11 +82,13 @@ class LogClient:
         self._forget_connection()
 
     def _send_waiting(self) -> None:
-        """All that waits, a frame of each pipeline in turn, as long as there is a writer."""
+        """All that waits by now, a frame of each pipeline in turn, as long as there is a writer. What is answered
+        meanwhile is for the next time: whoever went on would send frames of a few answers without end."""
+        newest = {log: log.newest for log in [*self._logs.values(), *self._over]}
         while self._is_connected() and self._give_counts():
             self._hear()
             if not self._pending:
-                self._pending.extend(self._gathered())
+                self._pending.extend(self._gathered(newest))
             if not self._pending:
                 return
             first = self._pending[0]
@@ -259,8 +96,8 @@ class LogClient:
                 self._pending.popleft()
                 first.log.freed(first.size)
 
-    def _gathered(self) -> list[Waiting]:
-        found = [one for log in [*self._logs.values(), *self._over] for one in log.waiting()]
+    def _gathered(self, newest: Mapping[PipelineLog, int]) -> list[Waiting]:
+        found = [one for log, number in newest.items() for one in log.waiting(number)]
         for log in [one for one in self._over if one.is_empty]:
             found += log.end()
             self._over.remove(log)

@@ -7,8 +7,9 @@ for: so the writer knows what it never got, whoever of the two was killed in bet
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,9 @@ from mlratchet.models.inference_log.projection import projected
 from mlratchet.models.tensors.named import Inputs
 
 Array = np.ndarray[Any, Any]
+Frame = list[bytes | memoryview]  # its parts, which are sent one after the other
+Kept = tuple[tuple[int, bool], tuple[Any, ...], Inputs | None, Array | None]
+"""Of an answer: its version and whether there are rows, what is told of it, its rows and output."""
 HEAD = struct.Struct("<II")  # bytes of the frame behind the head, and of its JSON
 MOST_BYTES = 256_000_000  # of a frame; another is no server of ours
 MOST_OUTPUTS = 4096  # numbers of one row's output that are kept
@@ -56,8 +60,27 @@ class Block:
     prepared: Array | None = None  # (rows of all, K) float32
 
 
-def pack(said: dict[str, Any], *numbers: Array) -> list[bytes | memoryview]:
-    """A frame, in parts that are sent one after the other."""
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Packed:
+    """Answers of one version, ready for a frame."""
+
+    version: int  # 0: none was loaded
+    text: bytes  # a list of JSON, each as `ToldAnswer` has it
+    numbers: Mapping[str, Array]  # "prepared" and "output" as `Block` has them, each where it is there
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What is alike in those that one block can hold."""
+        return (self.version, *((name, one.shape[1]) for name, one in self.numbers.items()))
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.text) + sum(one.nbytes for one in self.numbers.values())
+
+
+def pack(said: dict[str, Any], *numbers: Array) -> Frame:
+    """A frame."""
     text = orjson.dumps(said, default=str)
     parts = [np.ascontiguousarray(one, np.float32) for one in numbers]
     size = len(text) + sum(one.nbytes for one in parts)
@@ -76,30 +99,56 @@ def unpack(frame: bytes | memoryview, text_bytes: int) -> tuple[dict[str, Any], 
     return said, view[text_bytes:]
 
 
-def answers_frame(pipeline: str, last: int, answered: Sequence[AnsweredRequest]) -> list[bytes | memoryview]:
-    """What was answered, up to the number `last`; what of it is not among `answered` was dropped."""
-    by_version: dict[tuple[int, bool], list[AnsweredRequest]] = {}
-    for one in answered:
-        by_version.setdefault((one.version or 0, one.status == 200 and one.rows is not None), []).append(one)
+def kept(one: AnsweredRequest) -> Kept:
+    """What is needed of an answer, so that the rest of it need not wait: most of its memory is what its JSON was read
+    into, and the next request takes it again while it is warm."""
+    told_of = told(one)
+    if one.status != 200 or one.rows is None:
+        return (one.version or 0, False), told_of, None, None
+    return (one.version or 0, True), told_of, one.rows, one.output
+
+
+def packed(held: Sequence[Kept]) -> list[Packed]:
+    """Answers as frames hold them, each version's together."""
+    by_version: dict[tuple[int, bool], list[Kept]] = {}
+    for one in held:
+        by_version.setdefault(one[0], []).append(one)
+    found = []
+    for (version, whole), alike in by_version.items():
+        numbers: dict[str, Array] = {}
+        if whole:
+            prepared = projected(Inputs.concat([rows for _, _, rows, _ in alike if rows is not None]))
+            numbers["prepared"] = np.ascontiguousarray(prepared, np.float32)
+            output = _together([output for *_, output in alike])
+            if output is not None:
+                numbers["output"] = np.ascontiguousarray(output, np.float32)
+        text = orjson.dumps([told_of for _, told_of, _, _ in alike], default=str)
+        found.append(Packed(version=version, text=text, numbers=numbers))
+    return found
+
+
+def answers_frame(pipeline: str, last: int, held: Sequence[Packed]) -> Frame:
+    """What was answered, up to the number `last`; what of it is not among `held` was dropped."""
     blocks: list[dict[str, Any]] = []
     numbers: list[Array] = []
-    for (_, whole), held in by_version.items():
-        block: dict[str, Any] = {"answers": [told(one) for one in held]}
-        if whole:
-            prepared = projected(Inputs.concat([one.rows for one in held if one.rows is not None]))
-            block["prepared"] = list(prepared.shape)
-            numbers.append(prepared)
-            output = _outputs(held)
-            if output is not None:
-                block["output"] = list(output.shape)
-                numbers.append(output)
+    for _, alike in groupby(held, key=lambda one: one.kind):
+        parts = list(alike)
+        texts = b",".join([memoryview(one.text)[1:-1] for one in parts])  # without the brackets of each
+        block: dict[str, Any] = {"answers": orjson.Fragment(b"[%b]" % texts)}
+        for name in parts[0].numbers:
+            together = np.concatenate([one.numbers[name] for one in parts])
+            block[name] = list(together.shape)
+            numbers.append(together)
         blocks.append(block)
     return pack({"k": "answers", "p": pipeline, "last": last, "blocks": blocks}, *numbers)
 
 
-def _outputs(held: Sequence[AnsweredRequest]) -> Array | None:
-    given = [np.asarray(one.output).reshape(len(one.output), -1) for one in held if one.output is not None]
-    fits = len(given) == len(held) and len({one.shape[1] for one in given}) == 1 and given[0].shape[1] <= MOST_OUTPUTS
+def _together(outputs: Sequence[Array | None]) -> Array | None:
+    """(rows of all, K); None where not each has as many numbers by the row, and few enough."""
+    given = [one if one.ndim == 2 else one.reshape(len(one), -1) for one in outputs if one is not None]
+    fits = (
+        len(given) == len(outputs) and len({one.shape[1] for one in given}) == 1 and given[0].shape[1] <= MOST_OUTPUTS
+    )
     return np.concatenate(given) if fits else None
 
 
@@ -151,27 +200,27 @@ def blocks_of(said: dict[str, Any], numbers: memoryview) -> Iterator[Block]:
         raise NotAFrameError(f"no answers: {error}") from error
 
 
-def hello_frame(server: str) -> list[bytes | memoryview]:
+def hello_frame(server: str) -> Frame:
     """The first of a connection. `server`: a name that a server process gives itself, new with each start."""
     return pack({"k": "hello", "server": server})
 
 
-def count_frame(pipeline: str) -> list[bytes | memoryview]:
+def count_frame(pipeline: str) -> Frame:
     """Comes with a descriptor: how far the answers of the pipeline are numbered, to be read after a kill, too."""
     return pack({"k": "count", "p": pipeline})
 
 
-def plan_frame(pipeline: str, version: int, schema: str | None, log: str, *, read_s: float) -> list[bytes | memoryview]:
+def plan_frame(pipeline: str, version: int, schema: str | None, log: str, *, read_s: float) -> Frame:
     """How the answers of a version are logged: its schema and `serving.log`, as JSON; before the first of them.
     `read_s`: seconds that a request may take to arrive."""
     return pack({"k": "plan", "p": pipeline, "v": version, "schema": schema, "log": log, "read_s": read_s})
 
 
-def feedback_frame(pipeline: str, last: int, labels: Sequence[Sequence[Any]]) -> list[bytes | memoryview]:
+def feedback_frame(pipeline: str, last: int, labels: Sequence[Sequence[Any]]) -> Frame:
     """Labels as `columns.LABELS` has them."""
     return pack({"k": "feedback", "p": pipeline, "last": last, "labels": labels})
 
 
-def end_frame(pipeline: str, holds: Holds, last: int) -> list[bytes | memoryview]:
+def end_frame(pipeline: str, holds: Holds, last: int) -> Frame:
     """There is no more of it, and `last` was the newest."""
     return pack({"k": "end", "p": pipeline, "holds": holds, "last": last})

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mlratchet.infra.inference_log.client import MOST_ANSWERS
+from mlratchet.infra.inference_log.pipeline_log import MOST_ANSWERS
 
 from tests.conftest import Stack
 from tests.faults.soak import VERSIONS, Logged, Seen, Soak

@@ -13,7 +13,16 @@ import orjson
 import pytest
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.inference_log.config import LogConfig
-from mlratchet.models.inference_log.frames import HEAD, NotAFrameError, answers_frame, blocks_of, pack, unpack
+from mlratchet.models.inference_log.frames import (
+    HEAD,
+    NotAFrameError,
+    answers_frame,
+    blocks_of,
+    kept,
+    pack,
+    packed,
+    unpack,
+)
 from mlratchet.models.inference_log.projection import projected
 from mlratchet.models.inference_log.rows import LogPlan, LogRows, rows_of
 from mlratchet.models.schema.fields import Field, Schema
@@ -47,7 +56,7 @@ def answered(number: int = 0, count: int = 1, **changes: Any) -> Answered:
 
 
 def through(*answers: Answered, schema: Schema | None = SCHEMA, **config: Any) -> list[LogRows]:
-    frame = b"".join(answers_frame("plant", len(answers), answers))
+    frame = b"".join(answers_frame("plant", len(answers), packed([*map(kept, answers)])))
     size, text_bytes = HEAD.unpack_from(frame)
     assert size == len(frame) - HEAD.size
     said, numbers = unpack(frame[HEAD.size :], text_bytes)
