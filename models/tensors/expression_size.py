@@ -21,7 +21,7 @@ NUMBERS = {"Integer", "Float", "Rational"}
 
 
 @dataclass(frozen=True)
-class Size:
+class _Size:
     terms: float
     bits: float
 
@@ -39,9 +39,9 @@ def is_small(tree: ast.AST) -> bool:
     return size.terms <= TERMS and size.bits <= BITS
 
 
-def _size(node: ast.AST) -> Size:
+def _size(node: ast.AST) -> _Size:
     if isinstance(node, ast.Constant):
-        return Size(1, _bits_of(node.value))
+        return _Size(1, _bits_of(node.value))
     if isinstance(node, ast.BinOp):
         return _of_operator(type(node.op), node.left, node.right)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
@@ -58,7 +58,7 @@ def _bits_of(value: object) -> float:
     return max(OF_A_SIZE, 4 * len(value)) if isinstance(value, str) else 1
 
 
-def _of_operator(kind: type[ast.operator], left: ast.expr, right: ast.expr) -> Size:
+def _of_operator(kind: type[ast.operator], left: ast.expr, right: ast.expr) -> _Size:
     if kind is ast.Pow:
         return _raised(left, right)
     if kind is ast.LShift:
@@ -69,7 +69,7 @@ def _of_operator(kind: type[ast.operator], left: ast.expr, right: ast.expr) -> S
     return _product(sizes) if kind in (ast.Mult, ast.Div, ast.FloorDiv) else _largest(sizes)
 
 
-def _of_call(name: str, arguments: Sequence[ast.expr]) -> Size:
+def _of_call(name: str, arguments: Sequence[ast.expr]) -> _Size:
     if name in RAISED | SHIFTED and len(arguments) == 2:
         return (_raised if name in RAISED else _shifted)(*arguments)
     sizes = [_size(argument) for argument in arguments]
@@ -78,14 +78,14 @@ def _of_call(name: str, arguments: Sequence[ast.expr]) -> Size:
     return _product(sizes) if name in MULTIPLIED else _largest(sizes)
 
 
-def _raised(base: ast.expr, exponent: ast.expr) -> Size:
+def _raised(base: ast.expr, exponent: ast.expr) -> _Size:
     size, power = _size(base), max(1.0, _number(exponent))
-    return _checked(Size(size.terms**power if size.terms > 1 else 1, size.bits * power))
+    return _checked(_Size(size.terms**power if size.terms > 1 else 1, size.bits * power))
 
 
-def _shifted(base: ast.expr, places: ast.expr) -> Size:
+def _shifted(base: ast.expr, places: ast.expr) -> _Size:
     size = _size(base)
-    return _checked(Size(size.terms, size.bits + _number(places)))
+    return _checked(_Size(size.terms, size.bits + _number(places)))
 
 
 def _number(node: ast.expr) -> float:
@@ -107,24 +107,24 @@ def _number(node: ast.expr) -> float:
     raise _TooMuchError
 
 
-def _sum(sizes: Sequence[Size]) -> Size:
+def _sum(sizes: Sequence[_Size]) -> _Size:
     bits = max((size.bits for size in sizes), default=0) + len(sizes)
-    return _checked(Size(sum(size.terms for size in sizes), bits))
+    return _checked(_Size(sum(size.terms for size in sizes), bits))
 
 
-def _product(sizes: Sequence[Size]) -> Size:
+def _product(sizes: Sequence[_Size]) -> _Size:
     terms, bits = 1.0, 0.0
     for size in sizes:
         terms, bits = terms * size.terms, bits + size.bits
-        _checked(Size(terms, bits))
-    return Size(terms, bits)
+        _checked(_Size(terms, bits))
+    return _Size(terms, bits)
 
 
-def _largest(sizes: Sequence[Size]) -> Size:
-    return Size(max((size.terms for size in sizes), default=1), max((size.bits for size in sizes), default=OF_A_SIZE))
+def _largest(sizes: Sequence[_Size]) -> _Size:
+    return _Size(max((size.terms for size in sizes), default=1), max((size.bits for size in sizes), default=OF_A_SIZE))
 
 
-def _checked(size: Size) -> Size:
+def _checked(size: _Size) -> _Size:
     if size.terms > TERMS or size.bits > BITS:
         raise _TooMuchError
     return size
