@@ -5,7 +5,8 @@
 Both servers are the product's own application (`serving.py`), one thread; 64 requests of one row are under way from a
 process of their own, at one server and then at the other, in turns. The log writer is a process beside them that writes
 into a folder. CPU is that of the server's process, by the request; the goal is at most 3 % more with the log. Beside it
-stands what the two halves of the server's part take by themselves: to take an answer, and to make frames of many.
+stand the CPU of the writer's process, by the request as well, and what the two halves of the server's part take by
+themselves: to take an answer and pack it with others, and to make frames of what is packed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import datetime as dt
+import gc
 import json
 import os
 import signal
@@ -33,6 +35,7 @@ from mlratchet.infra.inference_log.client import LogClient
 from mlratchet.infra.inference_log.process import LogProcess
 from mlratchet.infra.keys.files import MemoryKeys, public_half
 from mlratchet.infra.machine.free_ports import find_port
+from mlratchet.infra.machine.interpreter import collect_seldom
 from mlratchet.infra.serving.connections import configured, run_loop
 from mlratchet.infra.serving.server import Listener, until_one_ends
 from mlratchet.infra.storage.folder import FolderStore
@@ -57,7 +60,8 @@ SIDES = ("off", "on")
 
 
 def serve(side: str, name: str, port: int, home: Path) -> None:
-    """A side's server, until it is ended."""
+    """A side's server, until it is ended; Python's collector comes by as seldom as in the product's."""
+    collect_seldom()
     torch.set_num_threads(1)
     signature, model, _ = served(name)
     slot = Slot()
@@ -70,6 +74,8 @@ def serve(side: str, name: str, port: int, home: Path) -> None:
     observer = log if side == "on" else None
     app.take_up(Endpoint(PIPELINE, slot, ServingConfig(), metrics=app.metrics, observer=observer, log=observer))
     client.start()
+    gc.collect()
+    gc.freeze()
     config = configured(app, host="127.0.0.1", port=port, header_s=lambda: app.longest_read_s / 3)
     run_loop(until_one_ends([Listener(config)]))
     client.close()
@@ -104,7 +110,7 @@ def measure(name: str, rounds: int, seconds: float, home: Path) -> dict[str, Any
     found: dict[str, list[tuple[float, float]]] = {side: [] for side in SIDES}
     ports = {side: find_port(set()) for side in SIDES}
     with (
-        running("--write", "--home", str(home)),
+        running("--write", "--home", str(home)) as writer,
         running("--side", "off", "--model", name, "--port", str(ports["off"]), "--home", str(home)) as off,
         running("--side", "on", "--model", name, "--port", str(ports["on"]), "--home", str(home)) as on,
     ):
@@ -113,6 +119,7 @@ def measure(name: str, rounds: int, seconds: float, home: Path) -> dict[str, Any
             wait_for_port(ports[side], process)
             sides[side] = Side(side, ports[side], process.pid, f"/{PIPELINE}/predict", body)
             asyncio.run(asked(sides[side], AT_ONCE, 1.0))
+        written_s, logged = cpu_s(writer.pid), 0
         for at in range(rounds):
             for side in SIDES if at % 2 == 0 else SIDES[::-1]:
                 before, began = cpu_s(sides[side].pid), time.perf_counter()
@@ -120,6 +127,8 @@ def measure(name: str, rounds: int, seconds: float, home: Path) -> dict[str, Any
                 time.sleep(0.3)  # what waits is sent
                 spent, passed = cpu_s(sides[side].pid) - before, time.perf_counter() - began - 0.3
                 found[side].append((spent * 1000 / len(took), len(took) / passed))
+                logged += len(took) if side == "on" else 0
+        written_s = cpu_s(writer.pid) - written_s
         on.terminate()
         dropped = json.loads(on.communicate(timeout=60)[0].splitlines()[-1])["dropped"]
     middle = {
@@ -130,6 +139,7 @@ def measure(name: str, rounds: int, seconds: float, home: Path) -> dict[str, Any
         "model": name, "cpu_ms_off": middle["off"][0], "cpu_ms_on": middle["on"][0], "per_s_off": middle["off"][1],
         "per_s_on": middle["on"][1], "cpu_more": round(statistics.median(more), 4),
         "cpu_more_from": round(min(more), 4), "cpu_more_to": round(max(more), 4), "dropped": dropped,
+        "writer_cpu_ms": round(written_s * 1000 / logged, 4),
     }  # fmt: skip
 
 
@@ -150,7 +160,7 @@ def answers() -> list[Answered]:
 
 
 def halves(home: Path) -> dict[str, float]:
-    """Microseconds of CPU by the answer: to take it, and to make frames of many."""
+    """Microseconds of CPU by the answer: to take and pack it, and to make frames of what is packed."""
     schema = Schema(fields={name: Field(kind="number") for name in COLUMNS}).model_dump_json()
     log = LogClient(home).take_up("tried", LogConfig(), lambda _: schema, read_s=30.0)
     made = answers()
