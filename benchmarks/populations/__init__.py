@@ -7,8 +7,10 @@ from collections.abc import Callable
 from populations.base import Population
 from populations.classes import count_metric, nearly_faultless, one_share, paired_accuracy
 from populations.clusters import clustered, clustered_pairs, clustered_share
+from populations.few import many_classes, users
 from populations.rare import RARE_METRICS, rare_class, rare_class_pairs
 from populations.scores import auc, average_precision, log_loss, ndcg, rmse
+from populations.tails import KINDS, grouped_loss, sure_and_wrong, tail
 
 POPULATIONS: dict[str, Callable[[], list[Population]]] = {
     "accuracy-paired": lambda: [
@@ -52,5 +54,16 @@ POPULATIONS: dict[str, Callable[[], list[Population]]] = {
     "faultless": lambda: [nearly_faultless("f1_macro", 0.005), nearly_faultless("precision_macro", 0.02)],
     "ndcg": lambda: [ndcg()],
     "rare": lambda: [world for metric in RARE_METRICS for world in rare_class(metric)],
+    "tails": lambda: [tail(metric, kind, paired=False) for metric in ("mae", "rmse") for kind in KINDS],
+    "tails-paired": lambda: [tail(metric, kind, paired=True) for metric in ("mae", "rmse") for kind in KINDS],
+    "sure-and-wrong": lambda: [
+        sure_and_wrong(metric, 0.01, 14, paired=paired) for metric in ("brier", "log_loss") for paired in (False, True)
+    ],
+    "few-rows": lambda: [
+        *(many_classes("f1_macro", 10, rows, 0.9, paired=False) for rows in (1, 2, 3)),
+        *(many_classes("recall_macro", 10, rows, 0.9, paired=False) for rows in (2, 3)),
+        *(users("ndcg_at_10", paired=paired) for paired in (False, True)),
+        *(grouped_loss("mae", paired=paired) for paired in (False, True)),
+    ],
     "rare-paired": lambda: [world for metric in RARE_METRICS for world in rare_class_pairs(metric)],
 }

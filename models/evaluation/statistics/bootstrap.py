@@ -19,6 +19,7 @@ from mlratchet.models.evaluation.statistics.proportions import ExactBinomial
 from mlratchet.models.evaluation.statistics.quantity import MANY_DEGREES, Quantity, Spread
 from mlratchet.models.evaluation.statistics.resampling import EXACT_UNITS, resampled
 from mlratchet.models.evaluation.statistics.special import ndtr, ndtri, stdtr, stdtrit
+from mlratchet.models.evaluation.statistics.unseen import WithOneMore, doubt_of_tail, has_a_tail, one_more
 from mlratchet.models.metrics.base import Array, Metric, SumMetric
 from mlratchet.models.metrics.rows import RowOutputs
 
@@ -115,7 +116,9 @@ def bootstrap_confidence(quantity: Quantity, *, resamples: int, seed: int) -> Co
     values, road = resampled(quantity, resamples=resamples, seed=seed)
     named = f"over {quantity.unit}" if not quantity.rows_are_units else ""
     named += f", strata of {quantity.stratify}" if quantity.stratify else ""
-    doubt, paired = _doubt(quantity, values, spread, estimate), len(quantity.sides) > 1
+    more = one_more(quantity, estimate) if has_a_tail(quantity) and spread.error > 0 else None
+    doubt, paired = doubt_of_tail(quantity, more) if more else "", len(quantity.sides) > 1
+    doubt = doubt or _doubt(quantity, values, spread, estimate)
     degrees = spread.degrees if quantity.counts_rows else spread.degrees * KURTOSIS_SEEN
 
     def bounds(kind: str, bias: float = 0.0, acceleration: float = 0.0) -> BootstrapConfidence:
@@ -125,15 +128,25 @@ def bootstrap_confidence(quantity: Quantity, *, resamples: int, seed: int) -> Co
             units=quantity.units, doubt=doubt, bias=bias, acceleration=acceleration, degrees=max(degrees, 1.0),
         )  # fmt: skip
 
-    if quantity.units > EXACT_UNITS:
-        return bounds("percentile bootstrap")
-    found = bca_corrections(quantity, values, estimate)
-    if found is None:
-        return bounds("percentile bootstrap (BCa undefined)")
-    if not paired:
-        return bounds("BCa bootstrap", *found)
-    wider = bounds("bootstrap, wider of percentile and BCa", *found)
-    return WiderConfidence(bounds("percentile bootstrap"), wider, method=wider.method)
+    def widest() -> Confidence:
+        if quantity.units > EXACT_UNITS:
+            return bounds("percentile bootstrap")
+        found = bca_corrections(quantity, values, estimate)
+        if found is None:
+            return bounds("percentile bootstrap (BCa undefined)")
+        if not paired:
+            return bounds("BCa bootstrap", *found)
+        wider = bounds("bootstrap, wider of percentile and BCa", *found)
+        return WiderConfidence(bounds("percentile bootstrap"), wider, method=wider.method)
+
+    found = widest()
+    if more is None:
+        return found
+    beyond = WithOneMore(
+        lambda values_R: BootstrapConfidence(values_R, method=found.method, units=quantity.units, doubt=doubt),
+        values, more.shifts(quantity.units, resamples, seed),
+    )  # fmt: skip
+    return WiderConfidence(found, beyond, method=f"{found.method}, or with one {quantity.one} more where that is wider")
 
 
 def _without_disagreement(quantity: Quantity) -> Confidence:

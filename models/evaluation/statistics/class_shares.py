@@ -32,6 +32,9 @@ LEAST_ALPHA = 1e-12
 FEW_CLUSTERS = 5
 """Clusters with a right row, or with a wrong one, from which the dependence within clusters is estimated; below it is
 taken to be complete."""
+LEAST_ROWS = 3.0
+"""Rows of a class, in the mean over classes, below which a mean of F1 lies lower than its true value by more than is
+added for its bend: which classes occur at all is chance then."""
 
 
 class SharesOfClasses(Confidence):
@@ -57,6 +60,12 @@ class SharesOfClasses(Confidence):
         self.estimate = float(self._value(self.share).mean())
         of_one, of_many = ExactBinomial.method, f"MOVER of {ExactBinomial.method} over {self.classes} classes"
         self.method = of_one if self.classes == 1 else of_many
+        rows = float(self._tried.mean())
+        if self._bend() > 0 and rows < LEAST_ROWS:
+            self.doubt = (
+                f"{self.classes} classes have {rows:.1f} rows each in the mean, {metric.name} needs {LEAST_ROWS:g}: "
+                f"{math.ceil(LEAST_ROWS * self.classes)} rows settle it"
+            )
         if quantity.cluster is not None:
             self.method += f", by clusters of {quantity.cluster}"
 

@@ -103,6 +103,13 @@ class Quantity:
         return "rows" if self._base is None else "queries"
 
     @property
+    def one(self) -> str:
+        """One of what is drawn, in words."""
+        if self.cluster is not None:
+            return "cluster"
+        return "row" if self._base is None else "query"
+
+    @property
     def counts_rows(self) -> bool:
         """Whether a row moves a difference only where the two models decide it differently."""
         return isinstance(self.metric, SumMetric) and self.metric.discrete

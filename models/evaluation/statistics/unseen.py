@@ -1,0 +1,187 @@
+"""What none of the rows shows: one row more, worse than all of them, and losses that no number of rows bounds.
+
+A mean of losses is made by its tail, and no resample holds a loss that was not drawn. Without a bound on it there is no
+interval for a mean at all (Bahadur and Savage 1956, Annals of Mathematical Statistics 27), so three things are done:
+
+- *One more unit* than there are is resampled, as in the bounds of Gaffke (2005; Learned-Miller and Thomas 2020). For a
+  mean that is bounded by row it lies at the end of what a row can have, as it does there. For others it lies where the
+  tail goes on beyond the largest unit: the mean of a Pareto tail above x is x / (1 - index), with the index of Hill
+  (1975, Annals of Statistics 3) over the sqrt(U) largest.
+- *A tail that is too heavy* is doubted: above an index of 1/2 the mean has no variance and its bootstrap is wrong at
+  any number of units (Athreya 1987, Annals of Statistics 15).
+- *Too few rows* are doubted: a kind of rows of share p is in none of n with probability (1 - p)^n. Of what is rarer
+  than `RAREST_KIND` no method knows anything; docs/statistics.md says how wrong that can be.
+
+A log loss is left as it was: decisions of every release judged it so.
+
+Where this holds its stated error was simulated: docs/statistics.md.
+
+Shape legend: U units, R resamples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from mlratchet.models.evaluation.statistics.interval import Confidence
+from mlratchet.models.evaluation.statistics.quantity import Quantity
+from mlratchet.models.metrics.base import Array
+from mlratchet.models.metrics.multi_label import BinaryLogLoss
+from mlratchet.models.metrics.probability import LogLoss, MeanMetric
+
+RAREST_KIND = 0.02
+"""Share of rows that a loss without a bound must not be able to hide in, with probability `UNSEEN`."""
+UNSEEN = 0.05
+NO_VARIANCE = 0.5
+"""Index of a tail above which it has none."""
+HEAVIEST_TAIL = 0.8
+"""Index that is doubted on few rows too, which do not show that it is above `NO_VARIANCE`."""
+SURELY = 1.645
+"""Standard errors of the index, which is asymptotically normal with its value over the root of the units it is of."""
+ORDINARY_TAIL = 0.4
+"""Index of Hill that normal errors show on a few hundred rows: what is more of it moves the unit beyond the largest."""
+LEAST_TOP = 5
+
+
+def rows_to_see(share: float = RAREST_KIND) -> int:
+    """Rows among which a kind of this share is with probability 1 - `UNSEEN`."""
+    return math.ceil(math.log(UNSEEN) / math.log1p(-share))
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpperTail:
+    """One end of what units do to a quantity: the largest influence, and the index of those beside it."""
+
+    largest: float
+    index: float
+    top: int = 0
+
+    @property
+    def most(self) -> float:
+        """The heaviest index that so many units are believed with."""
+        surely = NO_VARIANCE / (1 - SURELY / math.sqrt(self.top)) if self.top > SURELY**2 else math.inf
+        return min(surely, HEAVIEST_TAIL)
+
+    @property
+    def next(self) -> float:
+        """Influence of a unit beyond the largest."""
+        return self.largest * max(1.0, (1 - ORDINARY_TAIL) / (1 - min(self.index, HEAVIEST_TAIL)))
+
+
+def tail_of(influence_U: Array) -> UpperTail:
+    """Of the upper end; the index is Hill's."""
+    top = max(LEAST_TOP, math.isqrt(len(influence_U)))
+    ordered = np.sort(np.partition(influence_U, len(influence_U) - top - 1)[-top - 1 :])
+    ordered = ordered[ordered > 0]  # of a loss that most rows do not have, fewer lie on this side
+    if len(ordered) <= LEAST_TOP:
+        return UpperTail(largest=float(ordered[-1]) if len(ordered) else 0.0, index=0.0)
+    return UpperTail(
+        largest=float(ordered[-1]), index=float(np.log(ordered[1:] / ordered[0]).mean()), top=len(ordered) - 1
+    )
+
+
+def has_no_bound(quantity: Quantity) -> bool:
+    """Whether one row can move the quantity by any amount."""
+    return not all(math.isfinite(end) for end in quantity.metric.span)
+
+
+def has_a_tail(quantity: Quantity) -> bool:
+    """Whether single units may do more to the quantity than any of them does here: real numbers, no counts. Areas have
+    methods of their own, and a calibration error is doubted for its bias."""
+    metric = quantity.metric
+    if isinstance(metric, LogLoss | BinaryLogLoss):  # see above
+        return False
+    return not quantity.counts_rows and not metric.biased and (has_no_bound(quantity) or _is_mean(quantity))
+
+
+def _is_mean(quantity: Quantity) -> bool:
+    return isinstance(quantity.metric, MeanMetric) or quantity.metric.group_column is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneMore:
+    """Influence of a unit unlike all others, at either end, and how heavy the tails are."""
+
+    low: float
+    high: float
+    heaviest: UpperTail
+
+    def shifts(self, units: int, resamples: int, seed: int) -> tuple[Array, Array]:
+        """(R,) what it adds to a resample at the lower and at the upper end: drawn as often as any unit is."""
+        drawn = np.random.default_rng([seed, units]).binomial(units, 1 / (units + 1), size=resamples) / units
+        return drawn * self.low, drawn * self.high
+
+
+def one_more(quantity: Quantity, estimate: float) -> OneMore:
+    """What one unit more may do, for a quantity that `has_a_tail`."""
+    lower, upper = _tails(quantity.influence())
+    of_each = quantity.sides if len(quantity.sides) > 1 else ()  # what one does may hide behind the other
+    alone = [_at_risk(quantity, *_tails(quantity.metric.influence(side))) for side in of_each]
+    heaviest = max([_at_risk(quantity, lower, upper), *alone], key=lambda tail: tail.index / tail.most)
+    if has_no_bound(quantity):
+        return OneMore(low=-lower.next, high=upper.next, heaviest=heaviest)
+    least, most = quantity.metric.span
+    if len(quantity.sides) > 1:
+        least, most = least - most, most - least
+    if isinstance(quantity.metric, MeanMetric):  # of rows: one of them can have either end
+        return OneMore(low=least - estimate, high=most - estimate, heaviest=heaviest)
+    return OneMore(low=max(-lower.next, least - estimate), high=min(upper.next, most - estimate), heaviest=heaviest)
+
+
+def _tails(influence_U: Array) -> tuple[UpperTail, UpperTail]:
+    """Of the lower and of the upper end."""
+    return tail_of(-influence_U), tail_of(influence_U)
+
+
+def _at_risk(quantity: Quantity, lower: UpperTail, upper: UpperTail) -> UpperTail:
+    """Where the quantity is worse than it looks."""
+    return upper if quantity.metric.direction == "lower" else lower
+
+
+def doubt_of_tail(quantity: Quantity, more: OneMore) -> str:
+    """Why a loss without a bound says too little on these rows; empty when it does, and for what has bounds."""
+    if not has_no_bound(quantity):
+        return ""
+    name, rows = quantity.metric.name, len(quantity.sides[0].ids)
+    if rows < (needed := rows_to_see()):
+        hidden = (1 - RAREST_KIND) ** rows
+        return (
+            f"{rows} rows are too few for {name}, which has no bound: what one row in {1 / RAREST_KIND:.0f} does is in "
+            f"none of them with probability {hidden:.0%}; {needed} rows settle it, or a metric that has bounds"
+        )
+    tail = more.heaviest
+    if tail.index > tail.most:
+        return (
+            f"the largest of {rows} rows make up {name}: tail index {tail.index:.2f}, at most {tail.most:.2f} is "
+            f"believed on so many, and no number of rows settles one above {NO_VARIANCE:g}; hold a metric with bounds"
+        )
+    return ""
+
+
+class WithOneMore(Confidence):
+    """Bounds from two sets of resamples: with a unit more at the lower end, and with one at the upper end."""
+
+    def __init__(self, of: Callable[[Array], Confidence], values_R: Array, shifts: tuple[Array, Array]) -> None:
+        """`of` gives the bounds of (R,) values."""
+        self._lower, self._upper = (of(values_R + shift) for shift in shifts)
+        self.method, self.units = self._lower.method, self._lower.units
+        self.doubt, self.undefined = self._lower.doubt, self._lower.undefined
+
+    def low(self, alpha: float) -> float:
+        """With the unit at the lower end."""
+        return self._lower.low(alpha)
+
+    def high(self, alpha: float) -> float:
+        """With the unit at the upper end."""
+        return self._upper.high(alpha)
+
+    def p_greater(self, x: float) -> float:
+        """As `low`."""
+        return self._lower.p_greater(x)
+
+    def p_less(self, x: float) -> float:
+        """As `high`."""
+        return self._upper.p_less(x)
