@@ -14,8 +14,8 @@ from typing import Any
 
 import uvicorn
 import uvloop
+from mlratchet.infra.serving.at_once import AtOnceProtocol
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 UNREAD_S = 30.0  # how long an answer may wait for a client that does not read
 MOST_CONNECTIONS = 4096  # beyond it the answer is 503, whichever pipeline is asked
@@ -28,10 +28,10 @@ class HeaderTooLongError(ValueError):
     """Of a request; its connection ends."""
 
 
-def with_deadline(header_s: Callable[[], float]) -> type[HttpToolsProtocol]:
+def with_deadline(header_s: Callable[[], float]) -> type[AtOnceProtocol]:
     """The protocol of a server that waits so many seconds for a header."""
 
-    class Punctual(HttpToolsProtocol):
+    class Punctual(AtOnceProtocol):
         """One connection."""
 
         _header_timer: asyncio.TimerHandle | None = None

@@ -25,8 +25,11 @@ class Admission:
         try:
             yield mine
         finally:
-            self.requests -= mine.waits
-            self.bytes -= mine.bytes
+            mine.give_back()
+
+    def has(self, count: int) -> bool:
+        """Whether a request of so many bytes would be let in now."""
+        return self.requests < self.max_requests and (not self.bytes or self.bytes + count <= self.max_bytes)
 
 
 class Held:
@@ -54,6 +57,12 @@ class Held:
             raise full(f"{room.requests} requests are waiting")
         room.requests += 1
         self.waits = True
+
+    def give_back(self) -> None:
+        """All of it, once."""
+        self._room.requests -= self.waits
+        self._room.bytes -= self.bytes
+        self.waits, self.bytes = False, 0
 
 
 def full(words: str) -> BadRequestError:

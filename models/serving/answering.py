@@ -19,6 +19,7 @@ from mlratchet.models.serving.deadline import HEADER, NEVER, timeout_s, within
 from mlratchet.models.serving.metrics import PipelineMetrics
 from mlratchet.models.serving.observing import Answered, Observer
 from mlratchet.models.serving.predictor import Answers, NoFiniteAnswerError, Predictor
+from mlratchet.models.serving.reading.content import RequestContent
 from mlratchet.models.serving.reading.limits import check_count
 from mlratchet.models.serving.reading.media import check_media_type, read_request, refuse_packed
 from mlratchet.models.serving.refusal import BadRequestError
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 TIMEOUT = HEADER.encode()
 VERSION_HEADER = "x-model-version"
 SHORT_BYTES = 32_768  # a longer body, and every picture, is read on a thread: others are answered meanwhile
+USUAL_TYPES = (None, "application/json")  # of a request that is answered at once
 CLIENT_GONE = 499  # as others count it; nobody reads the answer
 
 
@@ -73,17 +75,78 @@ class Answering:
     async def replied(self, asked: Asked, road: Callable[[Asked], Awaitable[Reply]]) -> Reply:
         """What `road` gives, or the answer to whatever it raises."""
         try:
-            reply = await road(asked)
-        except BadRequestError as error:
-            reply = self._refused(asked, error)
-        except NoFiniteAnswerError as error:
-            reply = self._refused(asked, BadRequestError(f"instances[{error.row}]", str(error)))
-        except ClientGoneError:
-            asked.status, asked.error = CLIENT_GONE, "the client is gone"
-            reply = Reply(400, b"")
+            return await road(asked)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer and the log a line
-            reply = self._failed(asked, error)
-        return reply
+            return self._reply_to(asked, error)
+
+    def _reply_to(self, asked: Asked, error: BaseException) -> Reply:
+        """The answer to what was raised."""
+        if isinstance(error, NoFiniteAnswerError):
+            error = BadRequestError(f"instances[{error.row}]", str(error))
+        if isinstance(error, BadRequestError):
+            return self._refused(asked, error)
+        if isinstance(error, ClientGoneError):
+            asked.status, asked.error = CLIENT_GONE, "the client is gone"
+            return Reply(400, b"")
+        return self._failed(asked, error if isinstance(error, Exception) else RuntimeError(str(error)))
+
+    def answer_at_once(
+        self, asked: Asked, body: bytes, is_gone: Callable[[], bool], done: Callable[[Reply], None]
+    ) -> bool:
+        """Take a request over whose body is here, where nothing keeps it from the model: what `answer` returns is told
+        to `done` later. False where it has to wait for something, may be refused, or is large: nothing has happened
+        then, and `answer` says what is to be said."""
+        content = self._read_at_once(asked, body)
+        if content is None or asked.variant is None:
+            return False
+        predictor, held = asked.variant.predictor, Held(self.room)
+        held.take(len(body))
+        held.wait()
+
+        def answered(found: Answers | BaseException) -> None:
+            try:
+                reply = self._reply_to(asked, found) if isinstance(found, BaseException) else self._said(asked, found)
+            except Exception as error:  # noqa: BLE001 - as in `replied`
+                reply = self._reply_to(asked, error)
+            held.give_back()
+            self._metrics.request(str(asked.status), asked.version, asked.variant_name)
+            done(reply)
+
+        def prepared(found: Inputs | BaseException) -> None:
+            if isinstance(found, BaseException):
+                answered(content.renamed(found))
+                return
+            asked.rows = found
+            self._batcher.ask(predictor, found, answered, is_gone=is_gone)
+
+        if asked.rows is not None:
+            prepared(asked.rows)
+        else:
+            self._together.ask(content.instances, predictor.signature, prepared)
+        return True
+
+    def _read_at_once(self, asked: Asked, body: bytes) -> RequestContent | None:
+        """What it asks about, with its rows in `asked` where they are not prepared together with others; None where it
+        is not to be taken over."""
+        variant = self._router.route(asked.request_key)
+        if variant is None or TIMEOUT in asked.headers or b"content-encoding" in asked.headers:
+            return None
+        predictor = variant.predictor
+        signature = predictor.signature
+        elsewhere = predictor.preparer is not None or signature.input.kind == "image"
+        if elsewhere or len(body) > min(SHORT_BYTES, self._body.max_bytes) or not self.room.has(len(body)):
+            return None
+        content_type = asked.header(b"content-type")
+        if content_type not in USUAL_TYPES:
+            return None
+        try:
+            content = read_request(body, signature, content_type)
+            check_count(content.instances, signature)
+            rows = None if predictor.prepares_together else rows_of_content(content, signature)
+        except Exception:  # noqa: BLE001 - whatever it is, the other road tells it
+            return None
+        asked.variant, asked.instances, asked.written, asked.rows = variant, content.instances, content.written, rows
+        return content
 
     async def _answer(self, asked: Asked) -> Reply:
         """The road itself. Raises what stands above."""
@@ -95,7 +158,11 @@ class Answering:
             else:
                 async with within(seconds, time.perf_counter() - asked.began) as until_s:
                     answers = await self._answered(asked, held, until_s)
-        asked.status = 200
+        return self._said(asked, answers)
+
+    def _said(self, asked: Asked, answers: Answers) -> Reply:
+        assert asked.variant is not None, "it was routed"
+        asked.answers, asked.status = answers, 200
         seconds_spent = time.perf_counter() - asked.began
         self._metrics.answered(answers.predictions, asked.version, asked.variant_name, seconds_spent)
         answer = {"predictions": answers.predictions, "version": asked.variant.predictor.version}
@@ -107,8 +174,7 @@ class Answering:
         """What the model says, as long as somebody waits for it."""
         predictor = await self.read(asked, held)
         assert asked.rows is not None, "they were read"
-        asked.answers = await self._batcher.predict(predictor, asked.rows, until_s=until_s, is_gone=asked.is_gone)
-        return asked.answers
+        return await self._batcher.predict(predictor, asked.rows, until_s=until_s, is_gone=asked.is_gone)
 
     async def read(self, asked: Asked, held: Held) -> Predictor:
         """Fill in the rows; returns who answers them."""

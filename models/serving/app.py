@@ -14,7 +14,7 @@ from mlratchet.models.serving.hosts import AllowedHosts
 from mlratchet.models.serving.list_page import CSS, STYLE, list_page, wants_a_page
 from mlratchet.models.serving.metrics import TEXT, Metrics
 from mlratchet.models.serving.refusal import BadRequestError
-from mlratchet.models.serving.reply import Reply, json_reply, problem
+from mlratchet.models.serving.reply import Headers, Line, Reply, json_reply, problem
 from mlratchet.models.serving.tokens import Access
 from mlratchet.models.serving.tokens import Scope as TokenScope
 from mlratchet.models.serving.troubles import Troubles
@@ -91,7 +91,7 @@ class ServingApp:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1000})
             return
-        request_id = secrets.token_hex(16)
+        request_id = new_request_id()
         passing = _Passing(send, request_id)
         host = header_of(scope, b"host")
         if not self._hosts.allows(host):
@@ -110,6 +110,20 @@ class ServingApp:
             )
             return
         await self._other(scope, receive, passing, request_id)
+
+    def answer_at_once(self, scope: Scope, body: bytes, line: Line) -> bool:
+        """Take over a request that is here whole, without ASGI's turns of the event loop. False: it is no prediction
+        of a few plain numbers or words, or one that may be refused; nothing has happened, and ASGI is the road."""
+        endpoint = self._by_path.get(scope["path"]) if scope["method"] == "POST" else None
+        if endpoint is None:
+            return False
+        host = header_of(scope, b"host")
+        if not self._hosts.allows(host) or not self._hosts.allows_page(header_of(scope, b"origin"), host):
+            return False
+        if self._refused("predict", scope) is not None:
+            return False
+        request_id = new_request_id()
+        return endpoint.predict_at_once(scope, body, line, request_id, headers_of(request_id))
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -215,13 +229,23 @@ class _Passing:
 
     def __init__(self, send: Send, request_id: str) -> None:
         self._send, self.began = send, False
-        self._added = ((ID_HEADER.encode(), request_id.encode()), *SAFE_HEADERS)
+        self._added = headers_of(request_id)
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.began = True
             message["headers"] = [*message.get("headers", ()), *self._added]
         await self._send(message)
+
+
+def new_request_id() -> str:
+    """Nobody can guess the next one."""
+    return secrets.token_hex(16)
+
+
+def headers_of(request_id: str) -> Headers:
+    """Of every answer."""
+    return ((b"x-request-id", request_id.encode()), *SAFE_HEADERS)
 
 
 def header_of(scope: Scope, name: bytes) -> str | None:

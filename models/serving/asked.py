@@ -8,7 +8,7 @@ from typing import Any
 from mlratchet.models.serving.predictor import Answers
 from mlratchet.models.serving.routing import Variant
 from mlratchet.models.tensors.named import Inputs
-from starlette.types import Receive, Scope
+from starlette.types import Message, Receive, Scope
 
 CLIENT_KEY = b"x-client-key"  # whose rows they are: what erasure goes by
 REQUEST_KEY = b"x-request-key"  # requests of one key are answered by one variant; else those of one client are
@@ -18,6 +18,11 @@ KEY_CHARACTERS = 200  # of a key that is kept
 
 class ClientGoneError(Exception):
     """Nobody waits for the answer any more."""
+
+
+async def read_already() -> Message:
+    """What is received of a request that is here whole."""
+    return {"type": "http.disconnect"}
 
 
 class Asked:

@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 import torch
 from mlratchet.models.serving.asked import ClientGoneError
+from mlratchet.models.serving.callback import Callback
 from mlratchet.models.serving.deadline import NEVER, overdue
 from mlratchet.models.serving.pace import Pace
 from mlratchet.models.serving.predictor import Answers, Predictor
@@ -32,11 +33,11 @@ def untold(rows: float) -> None:
     """Where nobody counts batches."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # frozen, it costs every request twice as much to make
 class _Waiting:
     rows: Inputs
     predictor: Predictor
-    answer: asyncio.Future[Answers]
+    answer: asyncio.Future[Answers] | Callback[Answers]
     since_s: float  # the event loop's time
     until_s: float
     is_gone: Callable[[], bool]
@@ -82,12 +83,23 @@ class Batcher:
         `until_s`: after it (the event loop's time), and once the client `is_gone`, what still waits is not computed:
         ``BadRequestError`` (504) or ``ClientGoneError``."""
         loop = asyncio.get_running_loop()
-        one = _Waiting(rows, predictor, loop.create_future(), loop.time(), until_s, is_gone)
+        answer: asyncio.Future[Answers] = loop.create_future()
+        self._add(_Waiting(rows, predictor, answer, loop.time(), until_s, is_gone), loop)
+        return await answer
+
+    def ask(
+        self, predictor: Predictor, rows: Inputs, told: Callable[[Answers | BaseException], None], *,
+        is_gone: Callable[[], bool] = here,
+    ) -> None:  # fmt: skip
+        """As `predict`, without waiting: `told` is called later, with the answers or what the model raised."""
+        loop = asyncio.get_running_loop()
+        self._add(_Waiting(rows, predictor, Callback(told), loop.time(), NEVER, is_gone), loop)
+
+    def _add(self, one: _Waiting, loop: asyncio.AbstractEventLoop) -> None:
         self._waiting.append(one)
         if not self._asking:
             self._asking = True
             loop.call_soon(self._ask, loop)  # with whatever else this turn of the loop brings
-        return await one.answer
 
     def _ask(self, loop: asyncio.AbstractEventLoop) -> None:
         """The model, for what waits. A method of its own, so that no variable keeps a version alive that was swapped
@@ -154,13 +166,18 @@ class Batcher:
 
     def _alone(self, predictor: Predictor, rows: Inputs) -> Answers | Exception:
         """One request, in forwards of no more rows than a batch has, so that its memory is bounded too."""
+        if len(rows) <= self._max_rows:
+            try:
+                return predictor.answer(rows)
+            except Exception as error:  # noqa: BLE001 - handed to the caller; the loop must live
+                return error
         found: list[Answers] = []
         for at in range(0, len(rows), self._max_rows):
             try:
                 found.append(predictor.answer(rows.rows(slice(at, at + self._max_rows)), first=at))
             except Exception as error:  # noqa: BLE001 - handed to the caller; the loop must live
                 return error
-        return found[0] if len(found) == 1 else joined(found)
+        return joined(found)
 
 
 def joined(parts: Sequence[Answers]) -> Answers:
@@ -170,7 +187,7 @@ def joined(parts: Sequence[Answers]) -> Answers:
     )
 
 
-def settle(answer: asyncio.Future[Answers], found: Answers | BaseException) -> None:
+def settle(answer: asyncio.Future[Answers] | Callback[Answers], found: Answers | BaseException) -> None:
     """The result of a future, or what it raises."""
     if isinstance(found, BaseException):
         answer.set_exception(found)

@@ -13,7 +13,7 @@ class Body:
     """Reads one after the other, each for itself."""
 
     def __init__(self, *, max_bytes: int, within_s: float) -> None:
-        self._max_bytes, self._within_s = max_bytes, within_s
+        self.max_bytes, self._within_s = max_bytes, within_s
 
     async def read(self, asked: Asked, take: Callable[[int], None]) -> bytes:
         """All of it. `take` is told of every stretch of bytes. Raises ``BadRequestError`` and ``ClientGoneError``."""
@@ -32,8 +32,8 @@ class Body:
                 raise ClientGoneError
             part = message.get("body", b"")
             size += len(part)
-            if size > self._max_bytes:
-                raise BadRequestError("body", f"larger than {self._max_bytes} bytes", 413)
+            if size > self.max_bytes:
+                raise BadRequestError("body", f"larger than {self.max_bytes} bytes", 413)
             take(len(part))
             parts.append(part)
             if not message.get("more_body"):

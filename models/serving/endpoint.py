@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from mlratchet.models.serving.admission import RETRY_AFTER_S
 from mlratchet.models.serving.answering import Answering, version_header
-from mlratchet.models.serving.asked import Asked
+from mlratchet.models.serving.asked import Asked, read_already
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.docs_page import files, page
 from mlratchet.models.serving.explaining.answering import Explaining
@@ -16,7 +17,7 @@ from mlratchet.models.serving.feedback import FEEDBACK, Feedback, LabelSink
 from mlratchet.models.serving.metrics import Metrics, PipelineMetrics
 from mlratchet.models.serving.observing import Observer
 from mlratchet.models.serving.openapi import openapi
-from mlratchet.models.serving.reply import json_reply
+from mlratchet.models.serving.reply import Headers, Line, Reply, json_reply
 from mlratchet.models.serving.routing import BesideRouter, Router
 from mlratchet.models.serving.shadow import Shadow
 from mlratchet.models.serving.slot import Slot
@@ -26,6 +27,7 @@ from mlratchet.models.serving.try_it.page import try_files, try_page
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+logger = logging.getLogger(__name__)
 POLL_S = 0.02  # between two looks at what is under way
 PREDICT, EXPLAIN, RELOAD = "/predict", "/explain", "/reload"
 Page = Callable[[Request], Awaitable[ASGIApp]]
@@ -120,6 +122,24 @@ class Endpoint:
             await reply(scope, receive, send)
         finally:
             self._under_way -= 1
+
+    def predict_at_once(self, scope: Scope, body: bytes, line: Line, request_id: str, added: Headers) -> bool:
+        """As `predict`, for a request that is here whole; `added`: headers of its answer. False: nothing has happened,
+        and `predict` is to be asked."""
+        asked = Asked(scope, read_already, request_id)
+
+        def done(reply: Reply) -> None:
+            self._answering.observe(asked)
+            try:
+                line.answer(reply, added)
+            except Exception:  # others are told after this one
+                logger.exception("%s: the answer to request %s was not sent", self.name, request_id)
+            finally:
+                self._under_way -= 1
+
+        taken = self._answering.answer_at_once(asked, body, line.is_gone, done)
+        self._under_way += taken
+        return taken
 
     async def explain(self, request: Request) -> ASGIApp:
         """Why one example is answered as it is."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from starlette.types import Receive, Scope, Send
@@ -25,6 +25,18 @@ class Reply:
         """See ASGI."""
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else self.body})
+
+
+class Line(Protocol):
+    """A connection whose request is here whole, and waits for its answer."""
+
+    def is_gone(self) -> bool:
+        """Whether nobody waits any more."""
+        ...
+
+    def answer(self, reply: Reply, added: Headers) -> None:
+        """Send it, with these headers after its own. Once."""
+        ...
 
 
 def json_reply(value: Any, status: int = 200, headers: Headers = ()) -> Reply:

@@ -5,11 +5,12 @@ one row each. What is wrong with one of them is its own affair.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mlratchet.models.artifact.signature import Signature
+from mlratchet.models.serving.callback import Callback
 from mlratchet.models.serving.reading.limits import most_instances
 from mlratchet.models.serving.schema import rows_of
 from mlratchet.models.tensors.named import Inputs
@@ -21,7 +22,7 @@ MOST_ROWS = 256  # of one table: others are answered meanwhile
 class _Waiting:
     instances: list[Any]
     signature: Signature
-    rows: asyncio.Future[Inputs]
+    rows: asyncio.Future[Inputs] | Callback[Inputs]
 
 
 class PreparedTogether:
@@ -32,12 +33,18 @@ class PreparedTogether:
 
     async def rows(self, instances: list[Any], signature: Signature) -> Inputs:
         """Of one request, the same bits as alone. Raises ``BadRequestError`` for its own instances."""
-        loop = asyncio.get_running_loop()
-        one = _Waiting(instances, signature, loop.create_future())
+        rows: asyncio.Future[Inputs] = asyncio.get_running_loop().create_future()
+        self._add(_Waiting(instances, signature, rows))
+        return await rows
+
+    def ask(self, instances: list[Any], signature: Signature, told: Callable[[Inputs | BaseException], None]) -> None:
+        """As `rows`, without waiting: `told` is called later, with the rows or what `rows` raises."""
+        self._add(_Waiting(instances, signature, Callback(told)))
+
+    def _add(self, one: _Waiting) -> None:
         if not self._waiting:
-            loop.call_soon(self._prepare)
+            asyncio.get_running_loop().call_soon(self._prepare)
         self._waiting.append(one)
-        return await one.rows
 
     def _prepare(self) -> None:
         waiting, self._waiting = self._waiting, []

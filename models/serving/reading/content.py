@@ -32,9 +32,14 @@ class RequestContent:
         try:
             yield
         except BadRequestError as error:
-            if self.alone:
-                error.rename(without_number(error.field))
+            self.renamed(error)
             raise
+
+    def renamed(self, error: BaseException) -> BaseException:
+        """The same error, with its field as the client wrote it."""
+        if self.alone and isinstance(error, BadRequestError):
+            error.rename(without_number(error.field))
+        return error
 
 
 def without_number(field: str) -> str:

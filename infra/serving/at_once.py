@@ -1,0 +1,74 @@
+"""Requests that are here whole, answered without ASGI: neither a task nor a future for each, and one write.
+
+What the application does not take over goes uvicorn's way, as does a request whose body comes after its header.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlratchet.models.serving.reply import Headers, Reply
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+
+class AtOnceProtocol(HttpToolsProtocol):
+    """One connection. An application with `answer_at_once` is asked by that first."""
+
+    _feeding = False  # what came is being parsed
+    _begun: tuple[RequestResponseCycle, Any] | None = None  # a request whose header came with it
+
+    def data_received(self, data: bytes) -> None:
+        """As uvicorn's."""
+        self._feeding = True
+        try:
+            super().data_received(data)
+        finally:
+            self._feeding = False
+        if self._begun is not None:
+            begun, self._begun = self._begun, None
+            self._start(*begun)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if self._feeding:  # its body may come with its header
+            self._begun = cycle, app
+        else:
+            self._start(cycle, app)
+
+    def _start(self, cycle: RequestResponseCycle, app: Any) -> None:
+        waits = cycle.more_body or cycle.waiting_for_100_continue or self.flow.write_paused
+        waits = waits or cycle.disconnected or self.transport.is_closing()
+        at_once = getattr(app, "answer_at_once", None)
+        if at_once is None or waits or not at_once(cycle.scope, bytes(cycle.body), WholeRequest(cycle)):
+            super()._start_asgi_task(cycle, app)
+
+
+class WholeRequest:
+    """A request that is here whole, and its connection."""
+
+    __slots__ = ("_cycle",)
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+
+    def is_gone(self) -> bool:
+        """See `Line`."""
+        return self._cycle.disconnected
+
+    def answer(self, reply: Reply, added: Headers) -> None:
+        """See `Line`. The same bytes as ASGI's two messages become, in one."""
+        cycle = self._cycle
+        if cycle.disconnected:
+            return
+        parts = [STATUS_LINE[reply.status]]
+        for name, value in (*cycle.default_headers, *reply.headers, *added):
+            parts += name, b": ", value, b"\r\n"
+            if name == b"connection":  # of ours there is one kind: close
+                cycle.keep_alive = False
+        if not cycle.keep_alive and (b"connection", b"close") not in reply.headers:
+            parts.append(b"connection: close\r\n")
+        cycle.response_started = cycle.response_complete = True
+        cycle.transport.write(b"".join((*parts, b"\r\n", reply.body)))
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            cycle.transport.close()
+        cycle.on_response()
