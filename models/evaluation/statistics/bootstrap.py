@@ -116,7 +116,7 @@ def bootstrap_confidence(quantity: Quantity, *, resamples: int, seed: int) -> Co
     values, road = resampled(quantity, resamples=resamples, seed=seed)
     named = f"over {quantity.unit}" if not quantity.rows_are_units else ""
     named += f", strata of {quantity.stratify}" if quantity.stratify else ""
-    more = one_more(quantity, estimate) if has_a_tail(quantity) and spread.error > 0 else None
+    more = one_more(quantity, estimate) if has_a_tail(quantity.metric) and spread.error > 0 else None
     doubt, paired = doubt_of_tail(quantity, more) if more else "", len(quantity.sides) > 1
     doubt = doubt or _doubt(quantity, values, spread, estimate)
     degrees = spread.degrees if quantity.counts_rows else spread.degrees * KURTOSIS_SEEN

@@ -28,17 +28,17 @@ from dataclasses import dataclass
 import numpy as np
 from mlratchet.models.evaluation.statistics.interval import Confidence
 from mlratchet.models.evaluation.statistics.quantity import Quantity
-from mlratchet.models.metrics.base import Array
+from mlratchet.models.metrics.base import Array, Metric, SumMetric
 from mlratchet.models.metrics.multi_label import BinaryLogLoss
 from mlratchet.models.metrics.probability import LogLoss, MeanMetric
 
-RAREST_KIND = 0.02
+RAREST_KIND = 0.05
 """Share of rows that a loss without a bound must not be able to hide in, with probability `UNSEEN`."""
 UNSEEN = 0.05
 NO_VARIANCE = 0.5
 """Index of a tail above which it has none."""
 HEAVIEST_TAIL = 0.8
-"""Index that is doubted on few rows too, which do not show that it is above `NO_VARIANCE`."""
+"""Index with which the unit beyond the largest is reckoned at most: three times as far."""
 SURELY = 1.645
 """Standard errors of the index, which is asymptotically normal with its value over the root of the units it is of."""
 ORDINARY_TAIL = 0.4
@@ -61,9 +61,8 @@ class UpperTail:
 
     @property
     def most(self) -> float:
-        """The heaviest index that so many units are believed with."""
-        surely = NO_VARIANCE / (1 - SURELY / math.sqrt(self.top)) if self.top > SURELY**2 else math.inf
-        return min(surely, HEAVIEST_TAIL)
+        """The heaviest index so many units are believed with: normal errors show 0.8 on sixty rows, and 1.1 by chance."""
+        return NO_VARIANCE / (1 - SURELY / math.sqrt(self.top)) if self.top > SURELY**2 else math.inf
 
     @property
     def next(self) -> float:
@@ -83,22 +82,19 @@ def tail_of(influence_U: Array) -> UpperTail:
     )
 
 
-def has_no_bound(quantity: Quantity) -> bool:
-    """Whether one row can move the quantity by any amount."""
-    return not all(math.isfinite(end) for end in quantity.metric.span)
+def has_no_bound(metric: Metric) -> bool:
+    """Whether one row can move the metric by any amount."""
+    return not all(math.isfinite(end) for end in metric.span)
 
 
-def has_a_tail(quantity: Quantity) -> bool:
-    """Whether single units may do more to the quantity than any of them does here: real numbers, no counts. Areas have
+def has_a_tail(metric: Metric) -> bool:
+    """Whether single units may do more to the metric than any of them does here: real numbers, no counts. Areas have
     methods of their own, and a calibration error is doubted for its bias."""
-    metric = quantity.metric
     if isinstance(metric, LogLoss | BinaryLogLoss):  # see above
         return False
-    return not quantity.counts_rows and not metric.biased and (has_no_bound(quantity) or _is_mean(quantity))
-
-
-def _is_mean(quantity: Quantity) -> bool:
-    return isinstance(quantity.metric, MeanMetric) or quantity.metric.group_column is not None
+    counts = isinstance(metric, SumMetric) and metric.discrete
+    is_mean = isinstance(metric, MeanMetric) or metric.group_column is not None
+    return not counts and not metric.biased and (has_no_bound(metric) or is_mean)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +117,7 @@ def one_more(quantity: Quantity, estimate: float) -> OneMore:
     of_each = quantity.sides if len(quantity.sides) > 1 else ()  # what one does may hide behind the other
     alone = [_at_risk(quantity, *_tails(quantity.metric.influence(side))) for side in of_each]
     heaviest = max([_at_risk(quantity, lower, upper), *alone], key=lambda tail: tail.index / tail.most)
-    if has_no_bound(quantity):
+    if has_no_bound(quantity.metric):
         return OneMore(low=-lower.next, high=upper.next, heaviest=heaviest)
     least, most = quantity.metric.span
     if len(quantity.sides) > 1:
@@ -141,17 +137,24 @@ def _at_risk(quantity: Quantity, lower: UpperTail, upper: UpperTail) -> UpperTai
     return upper if quantity.metric.direction == "lower" else lower
 
 
+def too_few_rows(metric: Metric, rows: int) -> str:
+    """Why so few rows say nothing of a loss without a bound, whatever they show; empty where they may."""
+    if rows >= (needed := rows_to_see()) or not has_a_tail(metric) or not has_no_bound(metric):
+        return ""
+    hidden = (1 - RAREST_KIND) ** rows
+    return (
+        f"{rows} rows are too few for {metric.name}, which has no bound: what one row in {1 / RAREST_KIND:.0f} does is "
+        f"in none of them with probability {hidden:.0%}; {needed} rows settle it, or a metric that has bounds"
+    )
+
+
 def doubt_of_tail(quantity: Quantity, more: OneMore) -> str:
     """Why a loss without a bound says too little on these rows; empty when it does, and for what has bounds."""
-    if not has_no_bound(quantity):
-        return ""
     name, rows = quantity.metric.name, len(quantity.sides[0].ids)
-    if rows < (needed := rows_to_see()):
-        hidden = (1 - RAREST_KIND) ** rows
-        return (
-            f"{rows} rows are too few for {name}, which has no bound: what one row in {1 / RAREST_KIND:.0f} does is in "
-            f"none of them with probability {hidden:.0%}; {needed} rows settle it, or a metric that has bounds"
-        )
+    if not has_no_bound(quantity.metric):
+        return ""
+    if few := too_few_rows(quantity.metric, rows):
+        return few
     tail = more.heaviest
     if tail.index > tail.most:
         return (
