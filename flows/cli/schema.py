@@ -61,21 +61,23 @@ def init(
     """
     from mlratchet.flows.cli.output import emit
     from mlratchet.infra.settings import pipelines_folder
-    from mlratchet.models.drafting.draft import draft
+    from mlratchet.models.drafting.draft import draft, name_from
     from mlratchet.models.errors import ConfigurationError
 
+    name = name or name_from(data[0])
+    file = out or pipelines_folder() / f"{name}.yaml"
+    there = f"{file}: is there already; remove it, or choose another with --name or --out"
+    if file.exists():  # before the data are looked at, which takes seconds
+        raise ConfigurationError(there)
     drafted = draft(
         data, labels=label or (), name=name, rank=rank, written=_written(header, encoding, delimiter, quotes)
     )
-    file = out or pipelines_folder() / f"{drafted.name}.yaml"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("x", encoding="utf-8") as sink:
             sink.write(drafted.text)
     except FileExistsError as error:
-        raise ConfigurationError(
-            f"{file}: is there already; remove it, or choose another with --name or --out"
-        ) from error
+        raise ConfigurationError(there) from error
     except OSError as error:
         raise ConfigurationError(f"{file}: cannot be written: {error}") from error
     sources = shlex.join(str(path) for path in data)

@@ -13,9 +13,11 @@ from mlratchet.models.drafting.picture_folder import draft_pictures, require_fol
 from mlratchet.models.drafting.tables import draft_table
 from mlratchet.models.drafting.text_tables import Written
 from mlratchet.models.errors import ConfigurationError, DataError
+from mlratchet.models.gates.policy import MOST_SET_ASIDE
 from mlratchet.models.pipeline.loading import parse_pipeline
 
 LONGEST_NAME = 48
+FEW_LOST = 3  # rows: of a table that small a share says nothing
 NAME = re.compile(r"^[a-z][a-z0-9-]{0,47}$")
 
 
@@ -40,17 +42,23 @@ def draft(
     `rank`: the column whose rows are ranked against each other by the label; `written`: how delimited
     files are.
 
-    Raises ``DataError`` for what cannot be read or learnt from, and ``ConfigurationError`` for a name that no pipeline
-    has.
+    Raises ``DataError`` for what cannot be read or learnt from, or not enough of it, and ``ConfigurationError`` for a
+    name that no pipeline has.
     """
     name = name or name_from(paths[0])
     if not NAME.match(name):
         raise ConfigurationError(f"--name {name!r}: expected small letters, digits and -, a letter first, at most 48")
     delivery = look_at(paths, written=written)
+    lost, all_of_them = len(delivery.unreadable), len(delivery.unreadable) + len(delivery.table)
+    words = f"{lost:,} of {all_of_them:,} rows cannot be read"
+    if lost > max(FEW_LOST, MOST_SET_ASIDE * all_of_them):
+        raise DataError(
+            f"{words}, and a file about the rest would know too little of what is there (at most "
+            f"{MOST_SET_ASIDE:.0%} may be lost): {delivery.unreadable[0]}"
+        )
     text, notes = _drafted(delivery, name, labels, rank)
-    if delivery.unreadable:
-        lost, all_of_them = len(delivery.unreadable), len(delivery.unreadable) + len(delivery.table)
-        notes.append(f"{lost:,} of {all_of_them:,} rows cannot be read and are not looked at: {delivery.unreadable[0]}")
+    if lost:
+        notes.append(f"{words} and are not looked at: {delivery.unreadable[0]}")
     parse_pipeline(text, where=f"{name}.yaml")
     return Draft(name=name, text=text, notes=tuple(notes))
 

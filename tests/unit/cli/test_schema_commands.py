@@ -29,6 +29,7 @@ def test_init_writes_a_file_once_and_says_what_comes_next(ratchet: Any, folder: 
     assert report["next"][2] == "ratchet run kaufe"
     before = file.read_text()
     assert "is there already" in ratchet("init", "Käufe.csv", code=2)
+    assert "is there already" in ratchet("init", "none/kaufe.csv", code=2)  # before anything is looked at
     assert file.read_text() == before
     assert "label 'klasse'" in ratchet("init", "Käufe.csv", "--out", "other.yaml")
     assert (folder / "other.yaml").exists()
@@ -94,5 +95,11 @@ def test_rows_that_cannot_be_read_are_told_and_packed_files_are_read(ratchet: An
     assert "note: 1 of 101 rows cannot be read and are not looked at: mit.csv.gz:102: bad encoding" in ratchet(
         "init", "mit.csv.gz"
     )
+    (folder / "oft.csv").write_bytes(text + 9 * b"1,M\xfcn,a\n")
+    said = ratchet("init", "oft.csv", code=3)
+    assert "DATA: 9 of 109 rows cannot be read, and a file about the rest would know too little" in said
+    assert "oft.csv:102: bad encoding" in said
+    assert "ratchet init --encoding" in said
+    assert not (folder / "deployments" / "pipelines" / "oft.yaml").exists()
     (folder / "ab.csv.gz").write_bytes(gzip.compress(text)[:-20])
     assert "DATA: ab.csv.gz: cannot be unpacked as gzip" in ratchet("init", "ab.csv.gz", code=3)
