@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from mlratchet.infra.inference_log.lost import Missing
 from mlratchet.infra.inference_log.spool import LogSpool
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.inference_log.chain import FileFacts
@@ -32,11 +33,13 @@ class Buffer:
         self.servers = {name: one for name, one in servers.items() if not one.ended}
         self._over = {name: one for name, one in servers.items() if one.ended}  # and in a file: it may say so again
         self.tables: list[pa.Table] = []
+        self._of: list[tuple[str, int]] = []  # of each table: the server, and how many answers it holds
         self.media: dict[str, bytes] = {}
         self.rows = self.bytes = 0
         self.answers = 0  # whose rows are in `tables`
         self.dropped = self.unclosed = 0  # since the newest file
         self.lost = 0  # since this process started
+        self._missing: dict[str, tuple[int, int]] = {}  # server -> after which number, and how many it lost since
         self.first_s: float | None = None  # by the monotonic clock: when the first of what waits came
 
     def plan(self, config: LogConfig, read_s: float) -> None:
@@ -60,16 +63,32 @@ class Buffer:
         if last < known.last or (last == known.last and count):
             return False
         missing = max(0, last - known.last - count)
-        self.dropped += missing
-        self.lost += missing
+        self._missing.setdefault(server, (known.last, 0))
+        self._lose(server, missing)
         self.servers[server] = Stretch(last=last)
         if missing or count:
             self.first_s = now_s if self.first_s is None else self.first_s
         return True
 
-    def add(self, rows: LogRows, answers: int) -> None:
+    def _lose(self, server: str, count: int) -> None:
+        """So many of its answers are in no file."""
+        self.dropped += count
+        self.lost += count
+        if server in self._missing:  # not of one that ended before what it told became a file
+            after, lost = self._missing[server]
+            self._missing[server] = after, lost + count
+
+    def missing_of(self, server: str, life: str) -> Missing | None:
+        """What a server is told of its answers; None where nothing was heard of it. `life`: of this process."""
+        if server not in self._missing or server not in self.servers:
+            return None
+        after, lost = self._missing[server]
+        return {"life": life, "first": after, "last": self.servers[server].last, "lost": lost}
+
+    def add(self, rows: LogRows, answers: int, server: str) -> None:
         """Rows of answers that arrived."""
         self.tables.append(rows.table)
+        self._of.append((server, answers))
         self.media |= rows.media
         self.rows += rows.table.num_rows
         self.bytes += rows.table.nbytes + sum(map(len, rows.media.values()))
@@ -111,6 +130,7 @@ class Buffer:
         over = {name: one for name, one in self.servers.items() if one.ended}
         self._over = dict(list({**self._over, **over}.items())[-MOST_OVER:])
         self.servers = {name: one for name, one in self.servers.items() if not one.ended}
+        self._missing = {name: one for name, one in self._missing.items() if name in self.servers}
         self._empty()
         self.dropped = self.unclosed = 0
         self.first_s = None
@@ -118,20 +138,23 @@ class Buffer:
 
     def give_up(self) -> None:
         """Nothing can be written: what waits is counted as dropped, in the next file that can be."""
-        self.dropped += self.answers
-        self.lost += self.answers
+        for server, answers in self._of:
+            self._lose(server, answers)
         self._empty()
 
     def _empty(self) -> None:
-        self.tables, self.media, self.rows, self.bytes, self.answers = [], {}, 0, 0, 0
+        self.tables, self._of, self.media, self.rows, self.bytes, self.answers = [], [], {}, 0, 0, 0
 
     def _errors(self, table: pa.Table) -> pa.Table:
         """Rows of errors, as far as there is room for them; of all others is only told how many they were."""
         kept = table.slice(0, 0)
         if self.holds == "answers":
-            errors = table.filter(pc.greater_equal(table["status"], FIRST_ERROR))
+            errors = _errors_of(table)
             kept = errors if self._spool.has_room(errors.nbytes) else kept
-        missing = self.answers - len(pc.unique(kept["request_id"]))
-        self.dropped += missing
-        self.lost += missing
+        for one, (server, answers) in zip(self.tables, self._of, strict=True):
+            self._lose(server, answers - (len(pc.unique(_errors_of(one)["request_id"])) if len(kept) else 0))
         return kept
+
+
+def _errors_of(table: pa.Table) -> pa.Table:
+    return table.filter(pc.greater_equal(table["status"], FIRST_ERROR))

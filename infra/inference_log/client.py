@@ -172,4 +172,4 @@ class LogClient:
         *lines, self._replies = (self._replies + more).split(b"\n")
         for pipeline, facts in (orjson.loads(lines[-1]) if lines else {}).items():
             if pipeline in self._logs:
-                self._logs[pipeline].writer = facts
+                self._logs[pipeline].hear(facts)

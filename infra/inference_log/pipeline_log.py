@@ -11,12 +11,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 from mlratchet.infra.inference_log.count import AnswerCount
+from mlratchet.infra.inference_log.lost import Lost
 from mlratchet.models.inference_log.config import LogConfig
 from mlratchet.models.inference_log.file import Holds
 from mlratchet.models.inference_log.frames import (
@@ -85,8 +86,8 @@ class PipelineLog:
         self.count = AnswerCount()  # the same numbers, where the writer finds them when this process was killed
         self._told = 0  # number of the newest answer that a frame tells of
         self._known: dict[int, str | None] = {}  # version -> its schema
-        self.dropped = 0
-        self.writer: dict[str, Any] = {}  # what the writer says of this pipeline
+        self._lost = Lost()
+        self._writer: dict[str, Any] = {}  # what the writer says of this pipeline
 
     def change(self, config: LogConfig, schema_of: SchemaOf, *, read_s: float) -> None:
         """What is offered from now on is logged so."""
@@ -110,7 +111,7 @@ class PipelineLog:
             self.count.write("answers", number)
             no_room = self._waiting >= MOST_ANSWERS * share or self._bytes + size > MOST_BYTES * share
             if one is None or no_room:
-                self.dropped += 1
+                self._lost.drop(number)
                 return False
             self._waiting += 1
             self._bytes += size
@@ -153,12 +154,26 @@ class PipelineLog:
 
     def facts(self) -> dict[str, Any]:
         """For `/health`: what waits, and what was lost on both sides of the socket."""
-        return {"waiting": self._waiting + len(self._labels), "dropped": self.lost, "writer": self.writer or None}
+        return {"waiting": self._waiting + len(self._labels), "dropped": self.lost, "writer": self._writer or None}
+
+    def hear(self, facts: Mapping[str, Any]) -> None:
+        """What the writer says of this pipeline, and of this server's answers (`yours`)."""
+        self._writer = {name: said for name, said in facts.items() if name != "yours"}
+        if facts.get("yours"):
+            with self._lock:
+                self._lost.hear(facts["yours"])
 
     @property
     def lost(self) -> int:
-        """Answers that are in no file, since this process started: no room here, or none at the writer."""
-        return self.dropped + int(self.writer.get("dropped", 0))
+        """Answers of this server that are in no file, since this process started: no room here, or none at the
+        writer. Never less than before."""
+        with self._lock:
+            return self._lost.count
+
+    @property
+    def dropped(self) -> int:
+        """Those of them that found no room here."""
+        return self._lost.dropped
 
     @property
     def newest(self) -> int:

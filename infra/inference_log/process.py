@@ -194,9 +194,10 @@ class LogProcess:
 
     def _tell(self) -> None:
         """Servers show it in `/health` and `/metrics`. One that does not listen misses it."""
-        facts = {name: {**one, "trouble": self.uploader.trouble} for name, one in self.writer.facts().items()}
-        line = orjson.dumps(facts) + b"\n"
+        trouble = self.uploader.trouble
         for connection in self._connections:
+            facts = self.writer.facts(connection.server)
+            line = orjson.dumps({name: {**one, "trouble": trouble} for name, one in facts.items()}) + b"\n"
             try:
                 connection.peer.send(line, socket.MSG_DONTWAIT)
             except OSError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
@@ -33,6 +34,7 @@ class LogWriter:
     def __init__(self, spool: LogSpool, known: Known, *, secret: bytes) -> None:
         """`known`: up to where a chain has the answers of each server, from before; `secret`: of the keyed hash."""
         self._spool, self._known, self._secret = spool, known, secret
+        self._life = secrets.token_hex(4)
         self._buffers: dict[tuple[str, Holds], Buffer] = {}
         self._plans: dict[tuple[str, int], LogPlan] = {}
         self._connections: dict[str, int] = {}  # server -> how many
@@ -101,14 +103,14 @@ class LogWriter:
             made.append((rows_of(block, plan), len(block.answers)))
         if buffer.arrived(server, int(said["last"]), sum(count for _, count in made), now_s):
             for rows, count in made:
-                buffer.add(rows, count)
+                buffer.add(rows, count, server)
 
     def _feedback(self, server: str, pipeline: str, said: dict[str, Any], now_s: float) -> None:
         buffer = self._buffer(pipeline, "feedback")
         if said["labels"]:
             rows = label_rows(said["labels"])
             if buffer.arrived(server, int(said["last"]), len(said["labels"]), now_s):
-                buffer.add(rows, len(said["labels"]))
+                buffer.add(rows, len(said["labels"]), server)
 
     def _buffer(self, pipeline: str, holds: Holds) -> Buffer:
         if (pipeline, holds) not in self._buffers:
@@ -154,13 +156,16 @@ class LogWriter:
                 logger.warning("inference log of %s: no room for %d rows; they are counted", buffer.pipeline, rows)
         return bool(buffers)
 
-    def facts(self) -> dict[str, Any]:
-        """Pipeline -> what its servers tell whoever asks for their health."""
+    def facts(self, server: str) -> dict[str, Any]:
+        """Pipeline -> what a server tells whoever asks for its health: `dropped` of all servers since this process
+        started, `yours` of its own answers, where any was heard of."""
         found: dict[str, Any] = {}
         for (pipeline, holds), buffer in self._buffers.items():
             mine = found.setdefault(pipeline, {"dropped": 0, "waiting": 0, "spooled_bytes": self._spool.size_bytes})
             mine["waiting"] += buffer.rows
-            mine["dropped"] += buffer.lost if holds == "answers" else 0
+            if holds == "answers":
+                mine["dropped"] += buffer.lost
+                mine["yours"] = buffer.missing_of(server, self._life)
         return found
 
 

@@ -93,7 +93,7 @@ def test_a_server_that_ended_before_a_file_came_lost_nothing_and_a_killed_one_wh
     assert writer.flush_all(15.5)
     writer.tick(8.5 + GONE_S, 18.5)
 
-    assert writer.facts()["plant"]["dropped"] == lost
+    assert writer.facts("")["plant"]["dropped"] == lost
 
 
 @pytest.mark.parametrize("restarted", [False, True])
@@ -118,10 +118,10 @@ def test_a_last_word_that_comes_again_after_a_file_was_written_counts_nothing_as
     tell(writer, end_frame("plant", "answers", 100), 16.0)
     writer.disconnected("s1", 16.0)
     writer.tick(17.0 + GONE_S, 30.0)
-    assert writer.facts()["plant"]["dropped"] == 0
+    assert writer.facts("")["plant"]["dropped"] == 0
     assert not writer.flush_all(31.0), "there is nothing to tell"
     tell(writer, end_frame("plant", "answers", 104), 32.0, "s2")
-    assert writer.facts()["plant"]["dropped"] == 104, "of another that was never heard"
+    assert writer.facts("")["plant"]["dropped"] == 104, "of another that was never heard"
 
 
 def test_what_no_row_can_be_made_of_is_a_gap_and_what_a_field_cannot_hold_is_told(tmp_path: Path) -> None:

@@ -178,12 +178,12 @@ def test_a_server_that_is_killed_before_its_first_word_of_a_pipeline_is_counted(
     monkeypatch.setattr("mlratchet.infra.inference_log.client.LAST_WORDS_S", 0.1)
     with home.writer() as process:
         client, log = opened(home)
-        eventually(lambda: "plant" in process.writer.facts())
+        eventually(lambda: "plant" in process.writer.facts(""))
         client._send_waiting = lambda: None  # type: ignore[method-assign]
         assert log.offer(answered(1))
         assert log.offer_labels([["r1", 0, "yes", 5.0, "clinic"]])
         killed(client)
-        eventually(lambda: process.writer.facts()["plant"]["dropped"] == 1)
+        eventually(lambda: process.writer.facts("")["plant"]["dropped"] == 1)
 
     assert (home.read().dropped, home.read("feedback").dropped) == (1, 1)
 
@@ -242,7 +242,7 @@ def test_a_writer_that_was_killed_resumes_its_chain_and_counts_what_it_held(home
     eventually(lambda: home.read().table.num_rows == 10)
     for number in range(10, 17):  # these are in its memory
         log.offer(answered(number))
-    eventually(lambda: process.writer.facts()["plant"]["waiting"] == 7)
+    eventually(lambda: process.writer.facts("")["plant"]["waiting"] == 7)
     kill(process, thread)
 
     with home.writer():
@@ -285,8 +285,8 @@ def test_while_s3_is_away_files_wait_on_the_disk_and_nothing_is_lost(home: Home)
         client, log = opened(home, flush_rows=20, flush_seconds=0.1)
         for number in range(100):
             log.offer(answered(number))
-        eventually(lambda: "no route" in str(log.writer.get("trouble")))  # the server can tell
-        eventually(lambda: process.writer.facts()["plant"]["waiting"] == 0)
+        eventually(lambda: "no route" in str(log.facts()["writer"]))  # the server can tell
+        eventually(lambda: process.writer.facts("")["plant"]["waiting"] == 0)
         home.store.away = False
         eventually(lambda: home.read().table.num_rows == 100)
         client.close(SOON_S)
@@ -301,7 +301,7 @@ def test_once_the_disk_is_full_errors_are_kept_and_the_rest_is_counted(home: Hom
         for number in range(2000):
             log.offer(answered(number, status=500 if number % 100 == 99 else 200))
         client.close(SOON_S)
-        eventually(lambda: process.writer.facts()["plant"]["dropped"] > 1000)
+        eventually(lambda: process.writer.facts("")["plant"]["dropped"] > 1000)
         home.store.away = False
 
     found = home.read()
