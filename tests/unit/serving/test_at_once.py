@@ -286,6 +286,16 @@ def test_in_one_piece_or_two_the_answer_has_the_same_bytes(port: int, body: byte
     assert found == answered(port, [head + b"\r\n\r\n", rest])
 
 
+@pytest.mark.parametrize("name", [b"host", b"origin"])
+def test_a_second_header_that_names_who_is_asked_or_asks_is_refused_on_both_roads(port: int, name: bytes) -> None:
+    two = b"%b: localhost\r\n%b: http://evil.example\r\nconnection: close\r\n" % (name, name)
+    whole = written(b"[1, 2]", two)
+    head, _, rest = whole.partition(b"\r\n\r\n")
+    found = answered(port, [whole])
+    assert found.startswith(b"HTTP/1.1 400 ")
+    assert found == answered(port, [head + b"\r\n\r\n", rest])
+
+
 def test_requests_in_one_piece_are_answered_in_turn(port: int) -> None:
     bodies = [b"[1, 2]", b"[3, 4]", b"[0, 0]", b"[5, 6]"]
     one = [written(body) for body in bodies]
