@@ -16,6 +16,7 @@ class AtOnceProtocol(HttpToolsProtocol):
 
     _feeding = False  # what came is being parsed
     _begun: tuple[RequestResponseCycle, Any] | None = None  # a request whose header came with it
+    _under_way: RequestResponseCycle | None = None  # whose turn it is; uvicorn's `cycle` is the one that came last
 
     def data_received(self, data: bytes) -> None:
         """As uvicorn's."""
@@ -28,6 +29,13 @@ class AtOnceProtocol(HttpToolsProtocol):
             begun, self._begun = self._begun, None
             self._start(*begun)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """As uvicorn's; that nobody waits any more is told to the request whose turn it is, too."""
+        if self._under_way is not None and not self._under_way.response_complete:
+            self._under_way.disconnected = True
+            self._under_way.message_event.set()
+        super().connection_lost(exc)
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         if self._feeding:  # its body may come with its header
             self._begun = cycle, app
@@ -35,6 +43,7 @@ class AtOnceProtocol(HttpToolsProtocol):
             self._start(cycle, app)
 
     def _start(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._under_way = cycle
         waits = cycle.more_body or cycle.waiting_for_100_continue or self.flow.write_paused
         waits = waits or cycle.disconnected or self.transport.is_closing()
         at_once = getattr(app, "answer_at_once", None)

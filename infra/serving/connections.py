@@ -71,7 +71,8 @@ def with_deadline(header_s: Callable[[], float]) -> type[AtOnceProtocol]:
             self._count(len(url))
 
         def on_header(self, name: bytes, value: bytes) -> None:
-            super().on_header(name, value)
+            if self._header_open:  # what comes behind a body in chunks is no header, whenever it comes
+                super().on_header(name, value)
             self._count(len(name) + len(value))
 
         def on_headers_complete(self) -> None:

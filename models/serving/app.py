@@ -93,14 +93,9 @@ class ServingApp:
             return
         request_id = new_request_id()
         passing = _Passing(send, request_id)
-        host = header_of(scope, b"host")
-        if not self._hosts.allows(host):
-            words = "not a name of this server; ask by its address, or allow the name (RATCHET_SERVING_NAMES)"
-            await problem("host", words, 421)(scope, receive, passing)
-            return
-        if scope["method"] not in READING and not self._hosts.allows_page(header_of(scope, b"origin"), host):
-            words = "pages of another site may not ask; allow the name of theirs (RATCHET_SERVING_NAMES)"
-            await problem("origin", words, 403, [(b"connection", b"close")])(scope, receive, passing)
+        strange = self._strange(scope)
+        if strange is not None:
+            await strange(scope, receive, passing)
             return
         endpoint = self._by_path.get(scope["path"]) if scope["method"] == "POST" else None
         if endpoint is not None:
@@ -117,10 +112,7 @@ class ServingApp:
         endpoint = self._by_path.get(scope["path"]) if scope["method"] == "POST" else None
         if endpoint is None:
             return False
-        host = header_of(scope, b"host")
-        if not self._hosts.allows(host) or not self._hosts.allows_page(header_of(scope, b"origin"), host):
-            return False
-        if self._refused("predict", scope) is not None:
+        if self._strange(scope) is not None or self._refused("predict", scope) is not None:
             return False
         request_id = new_request_id()
         return endpoint.predict_at_once(scope, body, line, request_id, headers_of(request_id))
@@ -157,6 +149,20 @@ class ServingApp:
             if not send.began:
                 words = "failed to answer; its log says why under this id"
                 await problem("server", words, 500, request_id=request_id)(scope, receive, send)
+
+    def _strange(self, scope: Scope) -> Reply | None:
+        """The answer to who asks by a name that is not ours, or for a page that is not; None: go on."""
+        try:
+            host, origin = header_of(scope, b"host"), header_of(scope, b"origin")
+        except BadRequestError as error:
+            return problem(error.field, error.message, error.status, [(b"connection", b"close")])
+        if not self._hosts.allows(host):
+            words = "not a name of this server; ask by its address, or allow the name (RATCHET_SERVING_NAMES)"
+            return problem("host", words, 421)
+        if scope["method"] not in READING and not self._hosts.allows_page(origin, host):
+            words = "pages of another site may not ask; allow the name of theirs (RATCHET_SERVING_NAMES)"
+            return problem("origin", words, 403, [(b"connection", b"close")])
+        return None
 
     def _refused(self, needed: TokenScope, scope: Scope) -> Reply | None:
         """The answer to who may not ask; None: go on, with whose token it is in the scope."""
@@ -249,9 +255,9 @@ def headers_of(request_id: str) -> Headers:
 
 
 def header_of(scope: Scope, name: bytes) -> str | None:
-    """The first header of that name, or None."""
-    for key, value in scope["headers"]:
-        if key == name:
-            found: str = value.decode("latin-1")
-            return found
-    return None
+    """The header of that name, or None. Raises ``BadRequestError`` (400) for several: who stands in between may go by
+    another of them."""
+    found = [value for key, value in scope["headers"] if key == name]
+    if len(found) > 1:
+        raise BadRequestError(name.decode(), f"got {len(found)} headers of that name, expected one", 400)
+    return found[0].decode("latin-1") if found else None

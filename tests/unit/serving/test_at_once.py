@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import math
 import re
 import socket
@@ -284,6 +285,35 @@ def test_in_one_piece_or_two_the_answer_has_the_same_bytes(port: int, body: byte
     found = answered(port, [whole])
     assert found.startswith(b"HTTP/1.1 ")
     assert found == answered(port, [head + b"\r\n\r\n", rest])
+
+
+@pytest.mark.parametrize("name", [b"host", b"origin"])
+def test_a_second_header_that_names_who_is_asked_or_asks_is_refused_on_both_roads(port: int, name: bytes) -> None:
+    two = b"%b: localhost\r\n%b: http://evil.example\r\nconnection: close\r\n" % (name, name)
+    whole = written(b"[1, 2]", two)
+    head, _, rest = whole.partition(b"\r\n\r\n")
+    found = answered(port, [whole])
+    assert found.startswith(b"HTTP/1.1 400 ")
+    assert found == answered(port, [head + b"\r\n\r\n", rest])
+
+
+def test_what_comes_behind_a_body_is_no_header_whenever_it_comes(port: int) -> None:
+    head = b"POST /m/predict HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+    rest = b"6\r\n[1, 2]\r\n0\r\ncontent-type: text/csv\r\nx-timeout-ms: no\r\nhost: evil.example\r\n\r\n"
+    found = answered(port, [head + rest])
+    assert found.startswith(b"HTTP/1.1 200 ")
+    assert found == answered(port, [head, rest])
+
+
+def test_who_is_gone_before_the_first_of_several_answers_is_no_error(
+    port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    for more in (b"", b"x-timeout-ms: 60000\r\n"):  # by the one road and the other
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as line:
+                line.sendall(written(b"[1, 2]", more) * 3)
+        answered(port, [written(b"[1, 2]", b"connection: close\r\n")])
+    assert [one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR] == []
 
 
 def test_requests_in_one_piece_are_answered_in_turn(port: int) -> None:

@@ -262,6 +262,19 @@ def test_the_host_is_checked_on_every_path(serve: Callable[..., TestClient]) -> 
         assert (reply.status_code, reply.json()["field"]) == (421, "host")
 
 
+@pytest.mark.parametrize("name", ["host", "origin"])
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_two_headers_that_name_who_is_asked_or_asks_are_refused(
+    serve: Callable[..., TestClient], name: str, method: str
+) -> None:
+    client, mine = serve(serving(fragile)), {"host": "localhost", "origin": "http://localhost"}[name]
+    path = "/predict" if method == "POST" else "/health"
+    for second in ("http://evil.example.org", mine):
+        headers = [(name, mine), (name, second), ("content-type", "application/json")]
+        reply = client.request(method, path, content=b'{"instances": [[1, 1]]}', headers=headers)
+        assert (reply.status_code, reply.json()["field"], reply.headers["connection"]) == (400, name, "close")
+
+
 def test_a_form_of_a_page_is_no_request(serve: Callable[..., TestClient]) -> None:
     client = serve(serving(fragile))
     for kind, status in (("text/plain", 415), ("application/json; charset=utf-8", 200)):
