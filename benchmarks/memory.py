@@ -307,7 +307,7 @@ def child(args: argparse.Namespace) -> None:
         if args.small:
             records.HELD_BYTES = record_shards.SHARD_BYTES = 4 << 20
             record_shards.WRITTEN_BYTES = 8 << 20
-        characters = 8 * NOTE if args.small else args.characters
+        characters = args.characters or (8 * NOTE if args.small else NOTE)
         with tempfile.TemporaryDirectory(dir=args.folder) as place:
             first = road(Path(place, "first"), args.first, Watch(group), characters) if args.first else {}
             found = road(Path(place, "road"), args.megabytes[0], Watch(group), characters)
@@ -323,7 +323,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=1, help="MB of the smaller delivery before; 0: none")
     parser.add_argument("--limit", type=float, help="MB of all processes together")
     parser.add_argument("--small", action="store_true")
-    parser.add_argument("--characters", type=int, default=NOTE, help="of the text of a row")
+    parser.add_argument("--characters", type=int, help=f"of the text of a row; {NOTE}, and {8 * NOTE} with --small")
     parser.add_argument("--child", action="store_true")
     parser.add_argument("--folder")
     parser.add_argument("--make", type=int, nargs=3, help="write these rows and end: the first, how many, characters")
