@@ -61,7 +61,7 @@ class UpperTail:
 
     @property
     def most(self) -> float:
-        """The heaviest index so many units are believed with: normal errors show 0.8 on sixty rows, and 1.1 by chance."""
+        """The heaviest index so many units are believed with: normal errors show 0.8 on sixty rows, by chance 1.1."""
         return NO_VARIANCE / (1 - SURELY / math.sqrt(self.top)) if self.top > SURELY**2 else math.inf
 
     @property
