@@ -10,6 +10,7 @@ from mlratchet.models.drafting.baseline import Bar, margin_of
 from mlratchet.models.drafting.commented import Commented
 from mlratchet.models.drafting.delivery import LocalFiles
 from mlratchet.models.errors import DataError
+from mlratchet.models.evaluation.statistics.unseen import rows_to_see
 
 FEWEST_ROWS = 40
 STEPS = 3_000  # of a training, about
@@ -126,6 +127,12 @@ def write_gates(
 
 
 def _power(size: Size, bar: Bar, margin: float) -> str:
+    needed = rows_to_see()
+    if bar.metric == "r2" and size.test_rows < needed:
+        records = math.ceil(needed / size.test_share)
+        return (
+            f"holds every next model below {needed} test rows, {records} rows in all: deliver more before a retraining"
+        )
     if bar.metric in ("r2", "roc_auc_macro") or bar.metric.startswith("ndcg"):
         return f"at most {margin:g} worse; `ratchet validate` computes what can be shown once there is a champion"
     return f"an equally good model passes four times in five with {size.test_rows:,} test rows; more rows, less margin"

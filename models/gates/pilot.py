@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mlratchet.models.evaluation.statistics import detectable_difference, paired_standard_error, units_needed
+from mlratchet.models.evaluation.statistics.unseen import rows_for_an_answer, too_few_rows
 from mlratchet.models.metrics import Metric
 from mlratchet.models.metrics.rows import RowOutputs
 
@@ -67,9 +68,17 @@ def margin_note(metric: Metric, margin: float, pilot: Pilot, *, confidence: floa
 
     `gain`: the candidate must be better by more than the margin, instead of at most so much worse.
     """
+    if few := no_answer_note(metric, pilot):
+        return few
     found = pilot.paired_error(metric)
     if found is None:
-        return f"which differences of {metric.name} these rows can show is known once a champion has been compared"
+        fewest = rows_for_an_answer(metric)
+        none = (
+            f", and that {fewest} are needed for any: {math.ceil(fewest / pilot.test_share)} records" if fewest else ""
+        )
+        return (
+            f"which differences of {metric.name} these rows can show is known once a champion has been compared{none}"
+        )
     error, measured_n, where = found
     n = pilot.test_rows
     smallest = detectable_difference(error, measured_n=measured_n, n=n, confidence=confidence) if n else None
@@ -92,6 +101,8 @@ def margin_note(metric: Metric, margin: float, pilot: Pilot, *, confidence: floa
 
 def bound_note(metric: Metric, bound: float, pilot: Pilot, *, confidence: float) -> str:
     """Whether a good model passes a bound that the worse end of a two-sided interval must hold; empty when it does."""
+    if few := no_answer_note(metric, pilot):
+        return few
     found, n = pilot.single_error(metric, bound), pilot.test_rows
     if found is None or n is None:
         return ""
@@ -103,6 +114,13 @@ def bound_note(metric: Metric, bound: float, pilot: Pilot, *, confidence: float)
         f"with {n} test rows a model passes {TIMES} only when its {metric.name} is truly {beyond:.3f} beyond "
         f"{bound:g}; ask the estimate, or deliver more"
     )
+
+
+def no_answer_note(metric: Metric, pilot: Pilot) -> str:
+    """Why no model can pass on so few test rows, whatever they show; empty where one may."""
+    few = too_few_rows(metric, pilot.test_rows) if pilot.test_rows is not None else ""
+    records = math.ceil(rows_for_an_answer(metric) / pilot.test_share)
+    return f"inconclusive for every model: {few} ({records} records)" if few else ""
 
 
 def within_reach(metric: Metric, bound: float, beyond: float) -> bool:

@@ -31,6 +31,7 @@ from mlratchet.models.evaluation.statistics.quantity import Quantity
 from mlratchet.models.metrics.base import Array, Metric, SumMetric
 from mlratchet.models.metrics.multi_label import BinaryLogLoss
 from mlratchet.models.metrics.probability import LogLoss, MeanMetric
+from mlratchet.models.metrics.regression import R2, MeanSquaredError
 
 RAREST_KIND = 0.05
 """Share of rows that a loss without a bound must not be able to hide in, with probability `UNSEEN`."""
@@ -114,9 +115,9 @@ class OneMore:
 def one_more(quantity: Quantity, estimate: float) -> OneMore:
     """What one unit more may do, for a quantity that `has_a_tail`."""
     lower, upper = _tails(quantity.influence())
-    of_each = quantity.sides if len(quantity.sides) > 1 else ()  # what one does may hide behind the other
-    alone = [_at_risk(quantity, *_tails(quantity.metric.influence(side))) for side in of_each]
-    heaviest = max([_at_risk(quantity, lower, upper), *alone], key=lambda tail: tail.index / tail.most)
+    loss = _loss(quantity.metric)
+    alone = [_at_risk(loss, *_tails(loss.influence(side))) for side in quantity.sides]  # one may hide behind the other
+    heaviest = max([_at_risk(quantity.metric, lower, upper), *alone], key=lambda tail: tail.index / tail.most)
     if has_no_bound(quantity.metric):
         return OneMore(low=-lower.next, high=upper.next, heaviest=heaviest)
     least, most = quantity.metric.span
@@ -132,14 +133,24 @@ def _tails(influence_U: Array) -> tuple[UpperTail, UpperTail]:
     return tail_of(-influence_U), tail_of(influence_U)
 
 
-def _at_risk(quantity: Quantity, lower: UpperTail, upper: UpperTail) -> UpperTail:
-    """Where the quantity is worse than it looks."""
-    return upper if quantity.metric.direction == "lower" else lower
+def _loss(metric: Metric) -> Metric:
+    """What one model's tail is of: R2 divides squared errors by a spread of targets, which hides theirs."""
+    return MeanSquaredError() if isinstance(metric, R2) else metric
+
+
+def _at_risk(metric: Metric, lower: UpperTail, upper: UpperTail) -> UpperTail:
+    """Where the metric is worse than it looks."""
+    return upper if metric.direction == "lower" else lower
+
+
+def rows_for_an_answer(metric: Metric) -> int:
+    """Rows below which there is none, whatever they show; 0 for what has bounds."""
+    return rows_to_see() if has_a_tail(metric) and has_no_bound(metric) else 0
 
 
 def too_few_rows(metric: Metric, rows: int) -> str:
     """Why so few rows say nothing of a loss without a bound, whatever they show; empty where they may."""
-    if rows >= (needed := rows_to_see()) or not has_a_tail(metric) or not has_no_bound(metric):
+    if rows >= (needed := rows_for_an_answer(metric)):
         return ""
     hidden = (1 - RAREST_KIND) ** rows
     return (

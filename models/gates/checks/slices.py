@@ -17,6 +17,7 @@ from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.evaluation.slices import require_columns, slice_labels, take_rows
 from mlratchet.models.evaluation.statistics import detectable_difference
 from mlratchet.models.evaluation.statistics.multiplicity import holm
+from mlratchet.models.evaluation.statistics.unseen import too_few_rows
 from mlratchet.models.functions import REFERENCE, load_function
 from mlratchet.models.gates.checks.base import SCORED_GATES, Needs, PolicyContext
 from mlratchet.models.gates.checks.case import NO_CHAMPION, Case, CommonGround
@@ -107,6 +108,8 @@ class SliceCheck(OnMetric):
         return self._shown_by(smallest, n, count, metric, pilot) if self.compare == "interval" else ""
 
     def _shown_by(self, smallest: str, n: int, count: int, metric: Metric, pilot: Pilot) -> str:
+        if few := too_few_rows(metric, n):
+            return f"{smallest}: {few}"
         confidence = 1 - (1 - self.confidence) / count
         if self.margin is not None:
             found = pilot.paired_error(metric)

@@ -183,6 +183,16 @@ def test_unbalanced_classes_are_judged_by_more_than_accuracy(tmp_path: Path) -> 
     assert {check.subject for check in spec.gates.candidate} == {"roc_auc"}
 
 
+@pytest.mark.parametrize(("rows", "promised"), [(150, False), (300, True)])
+def test_a_number_of_few_rows_is_told_when_its_model_can_be_replaced(rows: int, promised: bool, tmp_path: Path) -> None:
+    """The gate is inconclusive below 59 test rows, whatever they show."""
+    x = np.random.default_rng(0).normal(size=rows)
+    table = [[f"{value:.4f}", f"{3 * value + 1 / (2 + abs(value)):.4f}"] for value in x]
+    text = draft([written(tmp_path / "few.csv", ["x", "y"], table)]).text
+    assert ("holds every next model below 59 test rows, 197 rows in all" in text) is not promised
+    assert ("`ratchet validate` computes what can be shown" in text) is promised
+
+
 def test_several_files_are_one_delivery_and_have_the_same_columns(tmp_path: Path) -> None:
     rows = [[f"{n * 37 % 101 / 7:.3f}", ["a", "b"][n % 2]] for n in range(ROWS)]
     for name in ("1.csv", "2.csv"):

@@ -327,3 +327,21 @@ def test_a_class_that_is_newer_than_the_champion_is_no_crash(metric: str, classi
     newer = replace(a, y=np.where(np.arange(len(a.y)) < 40, 3, a.y))
     estimate = metrics[metric].estimate(newer)
     assert math.isfinite(estimate.value) or estimate.reason
+
+
+@pytest.mark.parametrize(("kind", "field"), [("non_inferiority", "margin"), ("absolute", "minimum")])
+def test_a_check_that_no_rows_so_few_can_answer_is_named_before_anything_trains(kind: str, field: str) -> None:
+    """It was said of 40 rows that a model passes there; the gate is inconclusive whatever they show."""
+    compare = {"compare": "interval"} if kind == "absolute" else {}
+    floor = {"kind": "absolute", "metric": "r2", "minimum": 0.2}
+    asked = policy(candidate=[floor], champion=[floor, {"kind": kind, "metric": "r2", field: 0.045, **compare}])
+
+    def notes(**pilot: Any) -> list[str]:
+        return power_notes(asked, Pilot(test_share=0.3, metrics=metrics_for("regression", ()), **pilot))
+
+    (few,) = notes(test_rows=40)
+    assert "inconclusive for every model: 40 rows are too few for r2, which has no bound" in few
+    assert "59 rows settle it, or a metric that has bounds (197 records)" in few
+    assert not any("inconclusive" in note for note in notes(test_rows=88))
+    if kind == "non_inferiority":
+        assert "59 are needed for any: 197 records" in notes()[0]
