@@ -86,12 +86,15 @@ class PipelineLog:
         self.count = AnswerCount()  # the same numbers, where the writer finds them when this process was killed
         self._told = 0  # number of the newest answer that a frame tells of
         self._known: dict[int, str | None] = {}  # version -> its schema
+        self._bare: set[int | None] = set()  # versions of which no field is logged
         self._lost = Lost()
         self._writer: dict[str, Any] = {}  # what the writer says of this pipeline
 
     def change(self, config: LogConfig, schema_of: SchemaOf, *, read_s: float) -> None:
         """What is offered from now on is logged so."""
-        self._config, self._schema_of, self._known, self._read_s = config, schema_of, {}, read_s
+        with self._lock:
+            self._config, self._schema_of, self._known, self._read_s = config, schema_of, {}, read_s
+            self._bare.clear()
 
     def answered(self, answered: AnsweredRequest) -> None:
         """As an endpoint tells it."""
@@ -102,7 +105,7 @@ class PipelineLog:
         one: Kept | None = None
         size = 0
         try:
-            size, one = size_of(answered), kept(answered)
+            size, one = size_of(answered), kept(answered, asked=answered.version not in self._bare)
         except Exception:  # whatever is odd about it: its number is missing, and the writer counts it
             logger.exception("%s: nothing can be told of request %s", self.pipeline, answered.request_id)
         share = 1.0 if answered.status >= 400 else OF_ALL
@@ -240,8 +243,12 @@ class PipelineLog:
         """How answers of a version are logged."""
         if version not in self._known:
             self._known[version] = self._schema_of(version) if version else None
-        schema, log = self._known[version], self._config.model_dump_json()
-        return plan_frame(self.pipeline, version, schema, log, read_s=self._read_s)
+        schema = self._known[version]
+        with self._lock:
+            config = self._config
+            if schema is None or (not config.fields and config.others == "drop"):
+                self._bare.add(version)
+        return plan_frame(self.pipeline, version, schema, config.model_dump_json(), read_s=self._read_s)
 
 
 def _if_it_can_be_told(one: Kept) -> list[Packed]:

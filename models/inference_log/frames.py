@@ -99,10 +99,11 @@ def unpack(frame: bytes | memoryview, text_bytes: int) -> tuple[dict[str, Any], 
     return said, view[text_bytes:]
 
 
-def kept(one: AnsweredRequest) -> Kept:
+def kept(one: AnsweredRequest, *, asked: bool = True) -> Kept:
     """What is needed of an answer, so that the rest of it need not wait: most of its memory is what its JSON was read
-    into, and the next request takes it again while it is warm."""
-    told_of = told(one)
+    into, and the next request takes it again while it is warm. `asked`: as well what the client sent, which is for
+    the columns of fields alone."""
+    told_of = told(one, asked=asked)
     if one.status != 200 or one.rows is None:
         return (one.version or 0, False), told_of, None, None
     return (one.version or 0, True), told_of, one.rows, one.output
@@ -152,14 +153,14 @@ def _together(outputs: Sequence[Array | None]) -> Array | None:
     return np.concatenate(given) if fits else None
 
 
-def told(one: AnsweredRequest) -> tuple[Any, ...]:
+def told(one: AnsweredRequest, *, asked: bool = True) -> tuple[Any, ...]:
     """As `ToldAnswer` has it. What was refused is told without what the client sent: nobody checked it."""
     answered = one.status == 200 and one.rows is not None
     return (  # what is JSON already is not written once more: that would be most of what a log costs a server
         one.request_id, one.received_s, one.latency_ms, one.version or 0, one.generation or 0,
         one.variant or "champion", one.status, one.error[:ERROR_CHARACTERS] or None, one.client_key, one.replayed,
         len(one.rows) if answered and one.rows is not None else 1,
-        (one.instances if one.written is None else orjson.Fragment(one.written)) if answered else None,
+        (one.instances if one.written is None else orjson.Fragment(one.written)) if answered and asked else None,
         (one.predictions if one.said is None else orjson.Fragment(one.said)) if answered else None,
     )  # fmt: skip
 

@@ -103,6 +103,47 @@ def test_what_the_log_holds_of_requests_does_not_depend_on_how_they_were_packed(
     assert (log.is_empty, log.facts()["waiting"], parts.buffer.dropped) == (True, 0, 0)
 
 
+def spoken(log: PipelineLog) -> bytes:
+    return b"".join(b"".join(one.frame) for one in log.waiting(log.newest))
+
+
+def test_what_was_asked_is_not_sent_where_no_field_is_logged_and_the_rows_are_the_same(tmp_path: Path) -> None:
+    heard = {side: Heard(tmp_path / side) for side in ("told", "untold")}
+    made = answered(1, instances=[{"speed": 123.25, "line": "north"}])
+    for side, hearer in heard.items():
+        log = a_log(fields=())
+        if side == "told":
+            log.plan(1)
+        assert log.offer(made)
+        assert (b"north" in spoken(log)) == (side == "untold")
+        log.offer(made)
+        hearer.all_of(log)
+    assert heard["told"].rows() == heard["untold"].rows()
+    assert len(heard["told"].rows()) == 1
+
+    log.change(LogConfig(fields=("line",)), lambda _: SCHEMA.model_dump_json(), read_s=30.0)
+    log.offer(made)
+    assert b"north" in spoken(log), "before the plan is made anew"
+    log.plan(1)
+    log.offer(made)
+    assert b"north" in spoken(log)
+
+
+@pytest.mark.parametrize(
+    ("schema", "config", "sent"),
+    [(None, {}, False), (SCHEMA.model_dump_json(), {}, True),
+     (SCHEMA.model_dump_json(), {"fields": (), "others": "hash"}, True)],
+)  # fmt: skip
+def test_what_was_asked_is_sent_where_a_field_or_its_hash_is_logged(
+    schema: str | None, config: dict[str, Any], sent: bool
+) -> None:
+    log = PipelineLog("plant", LogConfig(**config), lambda _: schema, threading.Event(), read_s=30.0)
+    log.plan(1)
+    log.offer(answered(1, instances=[{"speed": 1.0, "line": "north"}]))
+
+    assert (b"north" in spoken(log)) == sent
+
+
 def test_all_that_waits_goes_in_few_frames_and_their_room_is_free_again(tmp_path: Path) -> None:
     heard, log = Heard(tmp_path), a_log()
     for number in range(1000):
