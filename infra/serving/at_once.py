@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from mlratchet.infra.serving.one_protocol import OneProtocol
 from mlratchet.models.serving.reply import Headers, Reply
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 
-class AtOnceProtocol(HttpToolsProtocol):
+class AtOnceProtocol(OneProtocol):
     """One connection. An application with `answer_at_once` is asked by that first."""
 
     _feeding = False  # what came is being parsed

@@ -305,6 +305,18 @@ def test_what_comes_behind_a_body_is_no_header_whenever_it_comes(port: int) -> N
     assert found == answered(port, [head, rest])
 
 
+@pytest.mark.parametrize("offered", [b"h2c", b"websocket"])
+def test_an_offer_of_another_protocol_is_not_taken_and_the_body_is_read(port: int, offered: bytes) -> None:
+    offer = b"connection: upgrade, http2-settings\r\nupgrade: %b\r\nhttp2-settings: AAEAAEAA\r\n" % offered
+    last = b"connection: close\r\n"
+    asked = written(b"[1, 2]", offer)
+    head, _, rest = asked.partition(b"\r\n\r\n")
+    found = answered(port, [asked * 3 + written(b"[1, 2]", last)])
+    assert re.findall(rb"HTTP/1.1 (\d+)", found) == [b"200"] * 4
+    assert found == answered(port, [asked * 2 + head + b"\r\n\r\n", rest + written(b"[1, 2]", last)])
+    assert answered(port, [written(b"[1]", offer) + written(b"[1]", last)]).count(b"HTTP/1.1 422") == 2
+
+
 def test_who_is_gone_before_the_first_of_several_answers_is_no_error(
     port: int, caplog: pytest.LogCaptureFixture
 ) -> None:
