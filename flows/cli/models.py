@@ -100,7 +100,10 @@ def decision(
         lines += [f"  {again[number]['line']}"] if verify else []
         lines.append("")
     told = [{**one, "verified": said} for one, said in zip(found, again, strict=True)] if verify else found
-    emit(told, lines or [f"no gate has judged anything in {subject} of {pipeline}"], as_json=as_json)
+    nothing = f"no gate has judged anything in {subject} of {pipeline}"
+    if run is not None:
+        nothing += f": it goes on, or ended before the first; `ratchet open prefect {pipeline} --run {run}` says why"
+    emit(told, lines or [nothing], as_json=as_json)
     wrong = [one["problem"] for one in found if verify and one["problem"]]
     wrong += [said["line"] for said in again if not said["holds"]]
     if wrong:

@@ -93,7 +93,10 @@ def upload(
     files: Annotated[list[Path], typer.Argument(help="Files, or folders with all that is in them.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Put files into the raw bucket, below the source prefix of a pipeline. Any S3 client does the same."""
+    """Put files into the raw bucket, below the source prefix of a pipeline. Any S3 client does the same.
+
+    A file that is there by that name is replaced; all files that lie there are one delivery.
+    """
     from mlratchet.flows.cli.output import emit, progress_bar
     from mlratchet.infra.seed import upload_files
     from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline

@@ -122,10 +122,11 @@ def _shown(cell: pa.Scalar) -> str:
 def _refuse_missing_columns(raw: pa.Table, schema: Schema, *, labelled: bool) -> None:
     there = [name for name in raw.column_names if not name.startswith(RESERVED)]
     file = place_of(raw[WHERE][0].as_py())[0] if len(raw) else ""
+    again = " Rename it there or in the schema, and deliver the file again under its name" if labelled else ""
     for name in schema.columns if labelled else schema.inputs:
         if name not in there:
             hint = nearest_hint(name, [one for one in there if one not in schema.columns], otherwise="deliver it")
-            raise DataError(f"{file}: column {name!r} is missing; got {', '.join(there)}; {hint}")
+            raise DataError(f"{file}: column {name!r} is missing; got {', '.join(there)}; {hint}{again}")
 
 
 def without_information(table: pa.Table) -> dict[str, str]:

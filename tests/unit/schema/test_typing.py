@@ -129,8 +129,10 @@ def test_a_column_of_another_type_is_an_error_and_an_empty_one_is_not_given(kind
 
 def test_a_missing_column_is_named_with_the_nearest() -> None:
     schema = Schema(fields={"Preis": Field(kind="number"), "n": Field(kind="number")})
-    with pytest.raises(DataError, match=r"shop.csv: column 'Preis' is missing; got preis, n; did you mean 'preis'\?"):
+    with pytest.raises(DataError, match=r"shop.csv: column 'Preis' is missing; got preis, n; did you mean 'preis'\? R"):
         typed(raw(preis=["1"], n=["1"]), schema)
+    with pytest.raises(DataError, match=r"did you mean 'preis'\?$"):  # a request delivers no file
+        typed(raw(preis=["1"], n=["1"]), schema, labelled=False)
 
 
 def test_a_row_is_set_aside_once_and_labels_have_rules_of_their_own() -> None:
