@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 
 import httpx
@@ -41,3 +42,11 @@ def server_error(error: Exception) -> InfrastructureError | None:
         said = " ".join(error.response.text.split())[:300] if code < 500 else ""  # what is wrong with the request
         return InfrastructureError(f"{where}: answered {code}{said and f': {said}'}; see `ratchet logs prefect`")
     return InfrastructureError(f"{where}: {brief(error)}; `ratchet status` says what is down, `ratchet up` starts it")
+
+
+def no_room(error: Exception) -> InfrastructureError | None:
+    """A disk that took no more, of a file or of what this command prints; None for any other error."""
+    if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return None
+    where = error.filename or "what the command prints goes to a disk"
+    return InfrastructureError(f"{where}: {error.strerror}; make room there and run the command again")

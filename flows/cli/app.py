@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from typing import NoReturn
 
@@ -107,6 +108,7 @@ def main() -> None:
     except Exception as error:
         show = getattr(error, "show", None)  # click's usage errors know how to show themselves
         if show is None:
+            _end_if_a_disk_is_full(error)
             _end_if_a_server_is_away(error)
             raise
         show()
@@ -119,6 +121,17 @@ def main() -> None:
 def _end_as_interrupted() -> NoReturn:
     typer.echo("interrupted", err=True)
     sys.exit(INTERRUPTED)
+
+
+def _end_if_a_disk_is_full(error: Exception) -> None:
+    from mlratchet.infra.reasons import no_room
+
+    known = no_room(error)
+    if known is not None:
+        with open(os.devnull, "wb") as nothing:  # noqa: PTH123 - what waits to be written would be tried again
+            os.dup2(nothing.fileno(), sys.stdout.fileno())
+        typer.echo(plain(known.line()), err=True)
+        sys.exit(known.exit_code)
 
 
 def _end_if_a_server_is_away(error: Exception) -> None:
