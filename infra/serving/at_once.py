@@ -5,6 +5,7 @@ What the application does not take over goes uvicorn's way, as does a request wh
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from mlratchet.infra.serving.one_protocol import OneProtocol
@@ -47,9 +48,20 @@ class AtOnceProtocol(OneProtocol):
         self._under_way = cycle
         waits = cycle.more_body or cycle.waiting_for_100_continue or self.flow.write_paused
         waits = waits or cycle.disconnected or self.transport.is_closing()
-        at_once = getattr(app, "answer_at_once", None)
-        if at_once is None or waits or not at_once(cycle.scope, bytes(cycle.body), WholeRequest(cycle)):
+        if waits or not _is_taken_over(cycle, app):
             super()._start_asgi_task(cycle, app)
+
+
+def _is_taken_over(cycle: RequestResponseCycle, app: Any) -> bool:
+    """Whether the application answers the request itself; not where that goes wrong, which ASGI tells."""
+    at_once = getattr(app, "answer_at_once", None)
+    if at_once is None:
+        return False
+    try:
+        return bool(at_once(cycle.scope, bytes(cycle.body), WholeRequest(cycle)))
+    except Exception:
+        logging.getLogger(__name__).exception("a request was not answered at once; it is asked by ASGI")
+        return cycle.response_started
 
 
 class WholeRequest:
@@ -67,7 +79,7 @@ class WholeRequest:
     def answer(self, reply: Reply, added: Headers) -> None:
         """See `Line`. The same bytes as ASGI's two messages become, in one."""
         cycle = self._cycle
-        if cycle.disconnected:
+        if cycle.disconnected or cycle.response_started:
             return
         parts = [STATUS_LINE[reply.status]]
         for name, value in (*cycle.default_headers, *reply.headers, *added):

@@ -197,15 +197,17 @@ def decide_again(
     rules: Sequence[ActionRule],
     history: Iterable[FindingAnswer],
     *,
+    windows: Sequence[SeenWindow] = (),
     under_way: str = "",
     now_s: float,
 ) -> list[FindingAnswer]:
-    """Second answers to alarms that go on: an alarm is told once, so nobody else asks when what withheld it is over.
+    """Second answers to what goes on: it is told once, so nobody else asks when what withheld an action is over.
 
     Args:
         withheld: Findings that still hold, each with its first answer.
         rules: Of the pipeline.
         history: Every answer so far.
+        windows: As for `decide`.
         under_way: As for `decide`.
         now_s: Seconds since the epoch.
 
@@ -216,13 +218,13 @@ def decide_again(
     for finding, first in sorted(withheld, key=lambda one: _turn(one[0])):
         acts: dict[Action, Act] = {}
         for rule in rules:
-            if rule.do not in ACTS or rule.of_windows is not None or not rule.fits(finding):
+            if rule.do not in ACTS or not rule.fits(finding):
                 continue
             was_withheld = any(words.startswith(f"{rule.do}: ") for words in first.withheld)
             acted = any(
                 act.rule == rule.name for one in [*past, *made] if one.at_s >= first.at_s for act in one.actions
             )
-            if was_withheld and not acted and not _against(rule, finding, past, (), now_s, under_way):
+            if was_withheld and not acted and not _against(rule, finding, past, windows, now_s, under_way):
                 acts.setdefault(rule.do, Act(do=rule.do, rule=rule.name))
         if acts:
             actions = tuple(acts[do] for do in ACTS if do in acts)

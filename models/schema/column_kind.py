@@ -28,6 +28,7 @@ ENTITY_NAME = re.compile(
     r"(?i)^(user|customer|client|item|movie|product|article|book|artist|track|store)[_ ]?(id|nr|no)$"
 )
 TIME_NAME = re.compile(r"(?i)(time|date|stamp|(^|_)at$|(^|_)ts$)")
+PHRASE = r"\S\s+\S+\s+\S+\s+\S"  # four words: names of people, places and things have fewer
 FEW = 20  # values of a category that are written down, and of a whole number that can be a code
 MANY = 200  # values of what is still a category
 PICTURES = (b"RIFF", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
@@ -216,7 +217,9 @@ def _words(cells: pa.Array) -> Guessed:
     blanks = mask(pc.match_substring_regex(given, r"\s"))
     length = pc.mean(pc.utf8_length(given)).as_py()
     long = bool(mask(pc.match_substring(given, "\n")).any()) or length > 40
-    if (long and different > 5) or (blanks.mean() > 0.5 and different > max(FEW, 0.5 * len(given))):
+    phrases = different > MANY and bool(mask(pc.match_substring_regex(given, PHRASE)).mean() > 0.5)
+    apart = blanks.mean() > 0.5 and different > max(FEW, 0.5 * len(given))
+    if (long and different > 5) or apart or phrases:
         return _told(Field(kind="text"), f"text of {length:.0f} characters, {different:,} different", cells)
     repeated = different < len(given) or different == 1
     if different <= MANY and repeated and different <= max(FEW, 0.5 * len(given)):

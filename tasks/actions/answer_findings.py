@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from mlratchet.models.errors import ConfigurationError, RatchetError, SecurityError
 from mlratchet.models.fault_points import fault_point
 from mlratchet.models.ledger.entry import LedgerConflict
-from mlratchet.models.monitoring.actions import FindingAnswer, SeenWindow, decide, decide_again
+from mlratchet.models.monitoring.actions import ActionRule, FindingAnswer, SeenWindow, decide, decide_again
 from mlratchet.models.monitoring.answers import answers_of, is_resolved, publish_answer
 from mlratchet.models.monitoring.config import MonitoringConfig
-from mlratchet.models.monitoring.finding import Finding, findings_of, load_finding
+from mlratchet.models.monitoring.finding import Finding, at_least, findings_of, load_finding
 from mlratchet.models.monitoring.retraining import request_retrain, requests, runs_of
 from mlratchet.models.monitoring.window import windows_of
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
@@ -62,10 +62,10 @@ def answer_findings(
     carry_out_again(adapters, [one for one in history if now - one.at_s < RECENT_S], by_id)
     made: list[FindingAnswer] = []
     windows = seen_windows(store, pipeline, config)
-    withheld = withheld_still(adapters, pipeline, history, by_id, now_s=now)
+    withheld = withheld_still(adapters, pipeline, history, by_id, rules=config.actions, now_s=now)
     busy = under_way(adapters, pipeline, now_s=now) if fresh or withheld else ""
     answers = decide(fresh, config.actions, history, windows=windows, under_way=busy, now_s=now)
-    answers += decide_again(withheld, config.actions, [*history, *answers], under_way=busy, now_s=now)
+    answers += decide_again(withheld, config.actions, [*history, *answers], windows=windows, under_way=busy, now_s=now)
     for answer in answers:
         answer, ours = publish_answer(store, answer)
         fault_point("answer.after_publish")
@@ -83,30 +83,37 @@ def withheld_still(
     history: Iterable[FindingAnswer],
     findings: Mapping[str, Finding],
     *,
+    rules: Sequence[ActionRule],
     now_s: float,
 ) -> list[tuple[Finding, FindingAnswer]]:
-    """Alarms of late on the champion that go on in the newest window, of whose answer something was withheld and that
-    have no later one."""
+    """Alarms of late on the champion, and what rules over several windows act on, that go on in the newest window, of
+    whose answer something was withheld and that have no later one."""
     store = adapters.store
     first = {one.finding: one for one in history if one.withheld and one.finding in findings}
     later = {one.finding for one in history if one.later}
     recent = [
         (findings[name], answer)
         for name, answer in first.items()
-        if name not in later and now_s - findings[name].at_s < RECENT_S and findings[name].severity == "alarm"
+        if name not in later and now_s - findings[name].at_s < RECENT_S and _may_act(findings[name], rules)
     ]
     head = adapters.ledger.head(pipeline) if recent else None
     newest = windows_of(store, pipeline, most=1) if head is not None else ()
     if head is None or not newest or newest[-1].generation != head.generation:
         return []
-    open_now = {key for key, state in newest[-1].open.items() if state["severity"] == "alarm"}
+    open_now = {key: state["severity"] for key, state in newest[-1].open.items()}
     return [
         (finding, answer)
         for finding, answer in recent
         if finding.generation == head.generation
-        and f"{finding.kind}:{finding.subject}" in open_now
+        and (state := open_now.get(f"{finding.kind}:{finding.subject}")) is not None
+        and at_least(state, finding.severity)
         and not is_resolved(store, pipeline, finding.id)
     ]
+
+
+def _may_act(finding: Finding, rules: Iterable[ActionRule]) -> bool:
+    """Whether it is an alarm, or one of those that a rule counts windows of."""
+    return finding.severity == "alarm" or any(rule.of_windows is not None and rule.fits(finding) for rule in rules)
 
 
 def under_way(adapters: Adapters, pipeline: str, *, now_s: float) -> str:

@@ -103,7 +103,10 @@ def target_of(entries: Sequence[LedgerEntry], to: int | None) -> int:
     pipeline = head.name
     known = sorted({entry.version for entry in entries} - {head.version})
     if not known:
-        raise ConfigurationError(f"{pipeline} had no champion before version {head.version}")
+        raise ConfigurationError(
+            f"{pipeline} had no champion before version {head.version}, so there is none to go back to: "
+            f"`ratchet stop {pipeline}` ends serving, `ratchet run {pipeline}` trains another"
+        )
     target = to if to is not None else version_before(entries)
     if target is None:
         raise ConfigurationError(

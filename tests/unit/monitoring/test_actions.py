@@ -180,6 +180,21 @@ def test_a_rule_that_may_still_come_true_is_decided_about_later_and_not_for_ever
     assert "0 of the last 4 windows" in why_not(found, RULE, windows=seen(2, until=9))
 
 
+def test_a_rule_over_windows_that_was_withheld_is_asked_again_while_k_of_n_windows_have_it() -> None:
+    rule = RULE.model_copy(update={"do": "retrain"})
+    found = finding(2, **PRICE)
+    (first,) = decide([found], [rule], (), windows=seen(2, 3, 4, until=5), under_way="a run is", now_s=6 * HOUR)
+    assert first.withheld == ("retrain: a run is",)
+
+    def later(*warned: int, **more: Any) -> list[str]:
+        made = decide_again([(found, first)], [rule], [first], windows=seen(*warned, until=9), now_s=9 * HOUR, **more)
+        return [act.do for one in made for act in one.actions]
+
+    assert later(2, 3, 4, 7, 8, 9) == ["retrain"]
+    assert later(2, 3, 4, 5, 6, 9) == []  # one of the last four
+    assert later(2, 3, 4, 7, 8, 9, under_way="another is") == []
+
+
 def test_another_condition_counts_for_nothing() -> None:
     windows = seen(2, 3, 4, 5, until=5, condition="inputs:age")
     assert "1 of the last 4 windows" in why_not(finding(2, **PRICE), RULE, windows=windows)

@@ -67,6 +67,13 @@ def test_kinds_follow_from_cells_and_names(values: Any, name: str, expected: str
     assert kind(values, name).kind == expected
 
 
+@pytest.mark.parametrize(("words", "expected"), [("rief {} mal an", "text"), ("Bad Ort {}", "entity")])
+def test_phrases_that_come_again_are_text_and_names_are_not(words: str, expected: str) -> None:
+    cells = [words.format(n) for n in range(250) for _ in range(3)]
+    rows = pa.table({"x": [*map(float, range(750))], "a": cells, "wahl": ["ja", "nein", "nein"] * 250})
+    assert infer(rows).schema.fields["a"].kind == expected
+
+
 def test_what_was_proposed_reads_the_table_it_was_proposed_from() -> None:
     raw = table(
         preis=cycle("16,26", "3,5", "1.234,50"),

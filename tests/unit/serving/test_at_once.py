@@ -328,6 +328,17 @@ def test_who_is_gone_before_the_first_of_several_answers_is_no_error(
     assert [one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR] == []
 
 
+def test_what_goes_wrong_before_a_request_is_taken_over_leaves_it_to_the_ordinary_road(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> bool:
+        raise LookupError("nobody thought of this")
+
+    monkeypatch.setattr(ServingApp, "answer_at_once", broken)
+    found = answered(port, [written(b"[1, 2]") + written(b"[3, 4]", b"connection: close\r\n")])
+    assert re.findall(rb"HTTP/1.1 (\d+)", found) == [b"200", b"200"]
+
+
 def test_requests_in_one_piece_are_answered_in_turn(port: int) -> None:
     bodies = [b"[1, 2]", b"[3, 4]", b"[0, 0]", b"[5, 6]"]
     one = [written(body) for body in bodies]

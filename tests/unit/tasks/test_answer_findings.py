@@ -206,12 +206,33 @@ def test_a_retrain_that_was_withheld_is_asked_for_at_the_next_look_while_its_ala
     assert told == [alarm.id]
 
 
-def window_after(alarm: Finding, goes_on: bool) -> WindowRecord:
-    """The window after that of an alarm."""
-    span = finding(2).window
-    still = {f"{alarm.kind}:{alarm.subject}": {"since_s": 1.0, "told_s": 1.0, "severity": "alarm", "words": "w"}}
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_so_is_one_of_a_rule_over_windows_while_its_warning_goes_on(
+    adapters: Any, monkeypatch: pytest.MonkeyPatch, goes_on: bool
+) -> None:
+    often = {"k": 3, "n": 3}
+    rule = {"when": "inputs:price", "severity": "warning", "do": "retrain", "of_windows": often}
+    config = MonitoringConfig.model_validate({"actions": [rule], "false_alarms_per_year": 365})
+    warning = finding(kind="inputs", subject="price", severity="warning")
+    publish_finding(adapters.store, warning)
+    for number in (1, 2, 3):
+        publish_window(adapters.store, window_after(warning, goes_on=True, number=number))
+    monkeypatch.setattr(module, "under_way", lambda *_, **__: "a run is under way")
+    assert [one.withheld for one in look(adapters, config)] == [("retrain: a run is under way",)]
+    monkeypatch.undo()
+    publish_window(adapters.store, window_after(warning, goes_on, number=4))
+    monkeypatch.setattr(start_retrains, "get_client", lambda **_: Prefect())
+    looks = [look(adapters, config, now_s=NOW + at) for at in (60, 120)]
+    assert [[act.do for one in answers for act in one.actions] for answers in looks] == [["retrain"] * goes_on, []]
+
+
+def window_after(alarm: Finding, goes_on: bool, number: int = 1) -> WindowRecord:
+    """A window after that of a finding."""
+    span = finding(1 + number).window
+    state = {"since_s": 1.0, "told_s": 1.0, "severity": alarm.severity, "words": "w"}
+    still = {f"{alarm.kind}:{alarm.subject}": state}
     return WindowRecord(
-        pipeline="digits", number=1, version=alarm.version, generation=alarm.generation, window=span,
+        pipeline="digits", number=number, version=alarm.version, generation=alarm.generation, window=span,
         open=still if goes_on else {}, policy="b" * 64, labels_to_s=0.0,
     )  # fmt: skip
 
