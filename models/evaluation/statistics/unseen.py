@@ -7,8 +7,9 @@ interval for a mean at all (Bahadur and Savage 1956, Annals of Mathematical Stat
   mean that is bounded by row it lies at the end of what a row can have, as it does there. For others it lies where the
   tail goes on beyond the largest unit: the mean of a Pareto tail above x is x / (1 - index), with the index of Hill
   (1975, Annals of Statistics 3) over the sqrt(U) largest.
-- *A tail that is too heavy* is doubted: above an index of 1/2 the mean has no variance and its bootstrap is wrong at
-  any number of units (Athreya 1987, Annals of Statistics 15).
+- *A tail that has no mean* is doubted: above an index of 1 there is nothing that the metric could come near to. Between
+  1/2, where a mean has no variance and resamples alone are wrong at any number of units (Athreya 1987, Annals of
+  Statistics 15), and 1 the unit beyond the largest widens the bounds; data of real targets lie there.
 - *Too few rows* are doubted: a kind of rows of share p is in none of n with probability (1 - p)^n. Of what is rarer
   than `RAREST_KIND` no method knows anything; docs/statistics.md says how wrong that can be.
 
@@ -36,7 +37,7 @@ from mlratchet.models.metrics.regression import R2, MeanSquaredError
 RAREST_KIND = 0.05
 """Share of rows that a loss without a bound must not be able to hide in, with probability `UNSEEN`."""
 UNSEEN = 0.05
-NO_VARIANCE = 0.5
+NO_MEAN = 1.0
 """Index of a tail above which it has none."""
 HEAVIEST_TAIL = 0.8
 """Index with which the unit beyond the largest is reckoned at most: three times as far."""
@@ -62,8 +63,8 @@ class UpperTail:
 
     @property
     def most(self) -> float:
-        """The heaviest index so many units are believed with: normal errors show 0.8 on sixty rows, by chance 1.1."""
-        return NO_VARIANCE / (1 - SURELY / math.sqrt(self.top)) if self.top > SURELY**2 else math.inf
+        """The heaviest index so many units are believed with: a tail of 1 shows more by chance."""
+        return NO_MEAN / (1 - SURELY / math.sqrt(self.top)) if self.top > SURELY**2 else math.inf
 
     @property
     def next(self) -> float:
@@ -73,7 +74,7 @@ class UpperTail:
 
 def tail_of(influence_U: Array) -> UpperTail:
     """Of the upper end; the index is Hill's."""
-    top = max(LEAST_TOP, math.isqrt(len(influence_U)))
+    top = min(max(LEAST_TOP, math.isqrt(len(influence_U))), len(influence_U) - 1)
     ordered = np.sort(np.partition(influence_U, len(influence_U) - top - 1)[-top - 1 :])
     ordered = ordered[ordered > 0]  # of a loss that most rows do not have, fewer lie on this side
     if len(ordered) <= LEAST_TOP:
@@ -170,7 +171,7 @@ def doubt_of_tail(quantity: Quantity, more: OneMore) -> str:
     if tail.index > tail.most:
         return (
             f"the largest of {rows} rows make up {name}: tail index {tail.index:.2f}, at most {tail.most:.2f} is "
-            f"believed on so many, and no number of rows settles one above {NO_VARIANCE:g}; hold a metric with bounds"
+            f"believed on so many, and no number of rows settles one above {NO_MEAN:g}; hold a metric with bounds"
         )
     return ""
 
