@@ -19,8 +19,8 @@ def serving() -> list[str]:
         cells.append([row["model"], row["at_once"], *costs, f"{ours['per_s']:,.0f}", *times])
     names = "model | requests under way | CPU ms | limit, CPU ms | ratio | answers/s | p50, ms | p99, ms"
     lines += table(names, cells)
-    lines += beside_peers([row for row in rows if len(row["sides"]) > 2])
-    return [*lines, "", about(rows[-1])] if rows else []
+    lines += ["", about(rows[-1])] if rows else []
+    return [*lines, *beside_peers(newest("serving", "model", "at_once", where=lambda row: len(row["sides"]) > 2))]
 
 
 def beside_peers(rows: list[dict[str, Any]]) -> list[str]:
@@ -37,7 +37,8 @@ def beside_peers(rows: list[dict[str, Any]]) -> list[str]:
         sides = [row["sides"][name] for row in rows]
         told = [f"{side['cpu_ms']:.2f}, {side['per_s']:,.0f}, {side['p99_ms']:.1f}" for side in sides]
         cells.append([name, *told])
-    return [*lines, *table("server | " + " | ".join(f"{row['at_once']} under way" for row in rows), cells)]
+    lines += table("server | " + " | ".join(f"{row['at_once']} under way" for row in rows), cells)
+    return [*lines, "", about(rows[-1])]
 
 
 def inference_log() -> list[str]:
