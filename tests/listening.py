@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
+from mlratchet.infra.serving.connections import run_loop
 from starlette.types import ASGIApp
 
 
@@ -26,3 +27,17 @@ def listening(app: ASGIApp) -> Iterator[str]:
         yield f"127.0.0.1:{sock.getsockname()[1]}"
         server.should_exit = True
         thread.join(30)
+
+
+@contextmanager
+def served(config: uvicorn.Config) -> Iterator[None]:
+    """A server as the product configures and runs it, once it answers."""
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=run_loop, args=(server.serve(),), daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.01)
+    yield
+    server.should_exit = True
+    thread.join(10)

@@ -19,7 +19,7 @@ from mlratchet.models.evaluation.statistics.proportions import ExactBinomial
 from mlratchet.models.evaluation.statistics.quantity import MANY_DEGREES, Quantity, Spread
 from mlratchet.models.evaluation.statistics.resampling import EXACT_UNITS, resampled
 from mlratchet.models.evaluation.statistics.special import ndtr, ndtri, stdtr, stdtrit
-from mlratchet.models.evaluation.statistics.unseen import WithOneMore, doubt_of_tail, has_a_tail, one_more
+from mlratchet.models.evaluation.statistics.unseen import doubt_of_tail, has_a_tail, one_more, with_one_more
 from mlratchet.models.metrics.base import Array, Metric, SumMetric
 from mlratchet.models.metrics.rows import RowOutputs
 
@@ -142,7 +142,7 @@ def bootstrap_confidence(quantity: Quantity, *, resamples: int, seed: int) -> Co
     found = widest()
     if more is None:
         return found
-    beyond = WithOneMore(
+    beyond = with_one_more(
         lambda values_R: BootstrapConfidence(values_R, method=found.method, units=quantity.units, doubt=doubt),
         values, more.shifts(quantity.units, resamples, seed),
     )  # fmt: skip

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from mlratchet.models.evaluation.statistics.exact_pairs import paired_share
-from mlratchet.models.evaluation.statistics.interval import Confidence
+from mlratchet.models.evaluation.statistics.interval import EndByEnd
 from mlratchet.models.evaluation.statistics.proportions import ExactBinomial
 from mlratchet.models.metrics.base import Array
 from mlratchet.models.metrics.ranking import unit_codes
@@ -44,35 +44,19 @@ class ClusteredShare(ExactBinomial):
         self.units, self.method = clusters, f"{ExactBinomial.method}, {AS_ONE.format(cluster=name)}"
 
 
-class ClusteredPairs(Confidence):
+class ClusteredPairs(EndByEnd):
     """Exact score of two models over the effective number of rows. Counts are whole: each bound takes those that make
     it wider."""
 
     def __init__(self, ours: Array, theirs: Array, tried: Array, cluster: Sequence[str], *, name: str) -> None:
         self.gained, self.lost = int((ours & ~theirs).sum()), int((~ours & theirs).sum())
-        rows, self.units = effective_rows(tried, cluster)
+        rows, units = effective_rows(tried, cluster)
         scale, n = rows / float(tried.sum()), max(math.floor(rows + 1e-9), 1)
         most, least = _whole(scale * self.lost, n)
-        self._cautious = paired_share(min(_whole(scale * self.gained, n)[1], n - most), most, n)
+        cautious = paired_share(min(_whole(scale * self.gained, n)[1], n - most), most, n)
         most = _whole(scale * self.gained, n)[0]
-        self._generous = paired_share(most, min(least, n - most), n)
-        self.method = f"{self._cautious.method}, {AS_ONE.format(cluster=name)}"
-
-    def low(self, alpha: float) -> float:
-        """With the fewest gained and the most lost."""
-        return self._cautious.low(alpha)
-
-    def high(self, alpha: float) -> float:
-        """With the most gained and the fewest lost."""
-        return self._generous.high(alpha)
-
-    def p_greater(self, x: float) -> float:
-        """As `low`."""
-        return self._cautious.p_greater(x)
-
-    def p_less(self, x: float) -> float:
-        """As `high`."""
-        return self._generous.p_less(x)
+        generous = paired_share(most, min(least, n - most), n)
+        super().__init__(cautious, generous, method=f"{cautious.method}, {AS_ONE.format(cluster=name)}", units=units)
 
 
 def _whole(count: float, n: int) -> tuple[int, int]:

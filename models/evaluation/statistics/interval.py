@@ -121,6 +121,30 @@ class WiderConfidence(Confidence):
         return max(one.p_less(x) for one in self._both)
 
 
+class EndByEnd(Confidence):
+    """The lower bound of one answer and the upper bound of another, where each end is made for itself."""
+
+    def __init__(self, lower: Confidence, upper: Confidence, *, method: str, units: int) -> None:
+        self._lower, self._upper, self.method, self.units = lower, upper, method, units
+        self.undefined, self.doubt = max(lower.undefined, upper.undefined), lower.doubt or upper.doubt
+
+    def low(self, alpha: float) -> float:
+        """Of the one for this end."""
+        return self._lower.low(alpha)
+
+    def high(self, alpha: float) -> float:
+        """Of the one for this end."""
+        return self._upper.high(alpha)
+
+    def p_greater(self, x: float) -> float:
+        """As `low`."""
+        return self._lower.p_greater(x)
+
+    def p_less(self, x: float) -> float:
+        """As `high`."""
+        return self._upper.p_less(x)
+
+
 class NoConfidence(Confidence):
     """Nothing can be said: bounds are NaN and p values 1."""
 

@@ -27,7 +27,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from mlratchet.models.evaluation.statistics.interval import Confidence
+from mlratchet.models.evaluation.statistics.interval import Confidence, EndByEnd
 from mlratchet.models.evaluation.statistics.quantity import Quantity
 from mlratchet.models.metrics.base import Array, Metric, SumMetric
 from mlratchet.models.metrics.multi_label import BinaryLogLoss
@@ -176,27 +176,8 @@ def doubt_of_tail(quantity: Quantity, more: OneMore) -> str:
     return ""
 
 
-class WithOneMore(Confidence):
-    """Bounds from two sets of resamples: with a unit more at the lower end, and with one at the upper end."""
-
-    def __init__(self, of: Callable[[Array], Confidence], values_R: Array, shifts: tuple[Array, Array]) -> None:
-        """`of` gives the bounds of (R,) values."""
-        self._lower, self._upper = (of(values_R + shift) for shift in shifts)
-        self.method, self.units = self._lower.method, self._lower.units
-        self.doubt, self.undefined = self._lower.doubt, self._lower.undefined
-
-    def low(self, alpha: float) -> float:
-        """With the unit at the lower end."""
-        return self._lower.low(alpha)
-
-    def high(self, alpha: float) -> float:
-        """With the unit at the upper end."""
-        return self._upper.high(alpha)
-
-    def p_greater(self, x: float) -> float:
-        """As `low`."""
-        return self._lower.p_greater(x)
-
-    def p_less(self, x: float) -> float:
-        """As `high`."""
-        return self._upper.p_less(x)
+def with_one_more(of: Callable[[Array], Confidence], values_R: Array, shifts: tuple[Array, Array]) -> EndByEnd:
+    """Bounds from two sets of resamples: with a unit more at the lower end, and with one at the upper end. `of` gives
+    the bounds of (R,) values."""
+    lower, upper = (of(values_R + shift) for shift in shifts)
+    return EndByEnd(lower, upper, method=lower.method, units=lower.units)

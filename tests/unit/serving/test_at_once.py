@@ -8,18 +8,16 @@ import logging
 import math
 import re
 import socket
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 import torch
-import uvicorn
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from mlratchet.infra.machine.free_ports import find_port
-from mlratchet.infra.serving.connections import configured, run_loop
+from mlratchet.infra.serving.connections import configured
 from mlratchet.models.serving import batcher
 from mlratchet.models.serving.app import ServingApp
 from mlratchet.models.serving.config import ServingConfig
@@ -31,7 +29,7 @@ from mlratchet.models.serving.reply import Headers, Reply
 from mlratchet.models.serving.slot import Slot
 from starlette.types import Message
 
-from tests.conftest import wait_for
+from tests.listening import served
 from tests.unit.serving.conftest import TABLE, sum_of
 from tests.unit.serving.six_schemas import KINDS, predictor_of
 
@@ -249,13 +247,8 @@ def port() -> Iterator[int]:
     app.take_up(Endpoint("m", slot, ServingConfig(), metrics=app.metrics))
     port = find_port(set())
     config = configured(app, host="127.0.0.1", port=port, header_s=lambda: 30.0)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=run_loop, args=(server.serve(),), daemon=True)
-    thread.start()
-    wait_for("the server", lambda: server.started, 30)
-    yield port
-    server.should_exit = True
-    thread.join(10)
+    with served(config):
+        yield port
 
 
 def written(body: bytes, more: bytes = b"", version: bytes = b"1.1") -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -13,13 +12,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 from mlratchet.infra.machine.free_ports import find_port
-from mlratchet.infra.serving.connections import MOST_HEADER_BYTES, OTHER_FILES, configured, run_loop
+from mlratchet.infra.serving.connections import MOST_HEADER_BYTES, OTHER_FILES, configured
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.slot import Slot
 
 from tests.conftest import REPOSITORY, wait_for
+from tests.listening import served
 from tests.unit.serving.conftest import TABLE, app_of, sum_of
 
 HEADER_S = 0.3
@@ -34,13 +33,8 @@ def port() -> Iterator[int]:
     app = app_of(slot, ServingConfig(read_seconds=0.5))
     config = configured(app, host="127.0.0.1", port=port, header_s=lambda: HEADER_S)
     config.timeout_keep_alive = 1
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=run_loop, args=(server.serve(),), daemon=True)
-    thread.start()
-    wait_for("the server", lambda: server.started, 30)
-    yield port
-    server.should_exit = True
-    thread.join(10)
+    with served(config):
+        yield port
 
 
 HEAD = b"POST /m/predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 400\r\n"
