@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 import pytest
 from mlratchet.infra.machine.processes import WORK_MARK, marked_processes
+from mlratchet.models.training.checkpoint import list_checkpoints
 
 from tests.conftest import Stack, wait_for
 
@@ -17,12 +18,16 @@ pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
 
 def flow_process(stack: Stack) -> int | None:
-    """The process that owns a scratch folder with a training of three epochs in it: it is the flow's."""
+    """The process that owns a scratch folder with a training of three epochs in it, of which a checkpoint is kept: it
+    is the flow's. (Checkpoints are written beside the training: on a slow machine later than the epoch's end.)"""
     for owner in (stack.home / "scratch").glob("*/owner.json"):
         reported = "".join(file.read_text() for file in owner.parent.glob("train-*/events.jsonl"))
         if '"event": "epoch", "epoch": 3' in reported:
             pid = int(json.loads(owner.read_text())["pid"])
-            if psutil.pid_exists(pid):
+            (job,) = owner.parent.glob("train-*/job.json")
+            asked = json.loads(job.read_text())
+            kept = list_checkpoints(stack.adapters.store, asked["work_key"], up_to_epoch=asked["epoch"])
+            if kept and psutil.pid_exists(pid):
                 return pid
     return None
 
