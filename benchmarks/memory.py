@@ -45,7 +45,7 @@ NETWORK = {"hidden": [8], "width": 8}
 SETTINGS = "".join(
     f"RATCHET_{name}=x\n" for name in ("S3_ACCESS_KEY", "S3_SECRET_KEY", "MLFLOW_TRACKING_URI", "PREFECT_API_URL")
 )
-AT_ONCE = 2_000  # rows that are made at once
+AT_ONCE = 2_000, 4 << 20  # rows, and characters of them, that are made at once
 EVERY_S = 0.02
 GIVEN_BACK = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_MMAP_THRESHOLD_": "65536"}
 """What is freed is given back at once, so that what is told is what is held."""
@@ -142,8 +142,9 @@ def parts(first: int, rows: int, characters: int) -> Iterator[bytes]:
     import pyarrow as pa
     from pyarrow import csv
 
-    for at in range(first, first + rows, AT_ONCE):
-        rng, count = np.random.default_rng(at), min(AT_ONCE, first + rows - at)
+    most = max(1, min(AT_ONCE[0], AT_ONCE[1] // characters))
+    for at in range(first, first + rows, most):
+        rng, count = np.random.default_rng(at), min(most, first + rows - at)
         x = np.round(rng.normal(size=(count, len(COLUMNS))), 5)
         words = rng.integers(97, 123, (count, characters), dtype=np.uint8)
         words[:, 5::6] = 32
