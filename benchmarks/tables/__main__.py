@@ -34,6 +34,7 @@ SECTIONS = (
     serving.serving,
     serving.inference_log,
     serving.swap,
+    serving.neighbours,
     pipeline.gates,
     pipeline.promotion,
     pipeline.history,

@@ -85,3 +85,24 @@ def swap() -> list[str]:
     resident = [(row["pipelines"], row["resident_mb"]) for row in by_pipelines]
     lines += table("pipelines in one process | resident, MB", resident)
     return [*lines, "", about(rows[-1])] if rows else []
+
+
+def neighbours() -> list[str]:
+    """Of the newest run."""
+    rows = newest("neighbours", "claim")
+    lines = ["", "## Serving: what another pipeline costs the first", ""]
+    if not rows:
+        return []
+    row = rows[-1]
+    lines += [
+        f"An MLP is asked {row['asked_per_s']} times a second, from when each request is due, whatever stands beside",
+        f"it: a CNN of about 20 ms with {row['under_way']} requests under way, in a process of its own (its share of the",
+        "CPU) and in the same one; a model that raises; bodies of one MB that are no JSON; pictures of 12 million pixels.",
+    ]
+    cells = []
+    for side in row["sides"]:
+        other = f"{side['other_per_s']:,.0f}", ", ".join(map(str, side["other_statuses"]))
+        same = "yes" if side["same"] else "no"
+        cells.append([side["beside"], f"{side['p50_ms']:.2f}", f"{side['p99_ms']:.2f}", side["errors"], same, *other])
+    names = "beside | p50, ms | p99, ms | errors | same answers | answers/s of the other | its statuses"
+    return [*lines, *table(names, cells), "", about(row)]
