@@ -96,8 +96,8 @@ def neighbours() -> list[str]:
     row = rows[-1]
     lines += [
         f"An MLP is asked {row['asked_per_s']} times a second, from when each request is due, whatever stands beside",
-        f"it: a CNN of about 20 ms with {row['under_way']} requests under way, in a process of its own (its share of the",
-        "CPU) and in the same one; a model that raises; bodies of one MB that are no JSON; pictures of 12 million pixels.",
+        f"it: a CNN of about 20 ms with {row['under_way']} requests under way, in a process of its own (its share of",
+        "the CPU) and in the same one; a model that raises; bodies of a MB, no JSON; pictures of 12 megapixels.",
     ]
     cells = []
     for side in row["sides"]:
