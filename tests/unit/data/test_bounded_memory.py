@@ -59,5 +59,5 @@ def test_what_is_delivered_more_takes_less_than_a_quarter_of_it_more(tmp_path: P
 def test_a_delivery_four_times_larger_than_the_memory_goes_the_whole_road(tmp_path: Path) -> None:
     if not can_limit():
         pytest.skip("no memory cgroup can be made here")
-    found = told(tmp_path, "--characters", 1600, "--megabytes", 5000, "--limit", 1200)
+    found = told(tmp_path, "--characters", 16000, "--megabytes", 5100, "--limit", 1250)
     assert found["megabytes"] > 4 * found["limit_mb"]
