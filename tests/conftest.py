@@ -42,8 +42,9 @@ from tests import left_out
 
 REPOSITORY = Path(__file__).parent.parent
 
-# a loaded machine is slow, not wrong: no example fails for the time that it takes
-hypothesis.settings.register_profile("ratchet", deadline=None)
+# a loaded machine is slow, not wrong: no example fails for the time that it takes. Examples are drawn by the number
+# that `make test` names, also where the variable CI is set, so that what passed here passes there
+hypothesis.settings.register_profile("ratchet", deadline=None, derandomize=False)
 hypothesis.settings.load_profile("ratchet")
 
 # There are more workers than cores: a second thread of a forward would wait at barriers for a core that others have,
@@ -112,6 +113,15 @@ def pytest_collection_finish() -> None:
     kept where the environment says so: a file edited within a second looks unchanged to who keeps."""
     sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
     gc.freeze()
+
+
+def pytest_runtest_setup() -> None:
+    """What a test or a fixture draws from torch does not depend on which test came before; for `random` and numpy,
+    pytest-randomly sees to that."""
+    torch.manual_seed(0)
+
+
+pytest_runtest_call = pytest_runtest_setup
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.following import look
 from mlratchet.models.monitoring.look import Measured, Watched
 from mlratchet.models.monitoring.measure.answers import TaskFacts
+from mlratchet.models.monitoring.reference import Reference
 from mlratchet.models.monitoring.referring import TestColumn, reference_of
 from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.schema.fields import Schema
@@ -86,6 +88,19 @@ def rows_of_the_test(count: int = 1200) -> tuple[RowOutputs, dict[str, TestColum
     }
 
 
+METRICS = [one for one in objective_of("classification").metrics(CLASSES) if one.name in ("accuracy", "brier")]
+
+
+@cache
+def reference_by(config: str, slices: tuple[str, ...]) -> Reference:
+    """What was promised on the test rows, by a configuration as JSON: made once, since nobody changes one."""
+    rows, columns = rows_of_the_test()
+    return reference_of(
+        "shop", 1, "d" * 64, rows, columns, FACTS, METRICS, MonitoringConfig.model_validate_json(config),
+        slice_columns=slices, importance={"price": 0.7, "region": 0.3},
+    )  # fmt: skip
+
+
 class Site:
     """Log, reference and monitor of one pipeline."""
 
@@ -97,14 +112,8 @@ class Site:
         self.source = LogSource(
             store=self.raw, keys=self.log.keys, pipeline="shop", labels=LabelsConfig(after_hours=30 / 3600)
         )
-        self.metrics = [
-            one for one in objective_of("classification").metrics(CLASSES) if one.name in ("accuracy", "brier")
-        ]
-        rows, columns = rows_of_the_test()
-        self.reference = reference_of(
-            "shop", 1, "d" * 64, rows, columns, FACTS, self.metrics, config, slice_columns=slices,
-            importance={"price": 0.7, "region": 0.3},
-        )  # fmt: skip
+        self.metrics = METRICS
+        self.reference = reference_by(config.model_dump_json(), tuple(slices))
         self.now_s = BEGIN_S
         self.ask: Asks | None = None
 
