@@ -100,7 +100,7 @@ def ratchet(manifest: DatasetManifest, copies: Path, *, half: bool) -> dict[str,
     dataset = StepRows(rows, plan, TableClassifier(columns=["a"], classes=["0", "1"]))
     steps = plan.order().per_epoch
     samples, first_s = 0, 0.0
-    for _, ((x, _y),) in batches(dataset, steps // 2 if half else 0, steps, workers=0, pin=False):
+    for _, ((x, _y, _weights),) in batches(dataset, steps // 2 if half else 0, steps, workers=0, pin=False):
         first_s = first_s or time.perf_counter() - began
         samples += len(x)
     return {"samples": samples, "seconds": time.perf_counter() - began, "first_s": first_s}

@@ -18,7 +18,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.loaders import Loader, create_loader
 from mlratchet.infra.storage.keys import check_key
-from mlratchet.infra.storage.signed_get import SignedGet
+from mlratchet.infra.storage.signed_get import Arriving, CutShortError, SignedGet
 from mlratchet.models.errors import ConfigurationError, RatchetError
 from mlratchet.models.ports.local_files import LocalCopies
 from mlratchet.models.ports.memory import check_range, verify
@@ -31,6 +31,7 @@ from mlratchet.models.ports.storage import (
     ObjectNotFound,
     StorageError,
 )
+from mlratchet.models.ports.streams import RangeStream, whole_range
 
 T = TypeVar("T")
 CHUNK_BYTES = 1 << 20
@@ -88,7 +89,7 @@ class S3Store:
                     response_checksum_validation="when_required",
                 ),
             )
-        self._quick: Callable[[str], bytes | None] = nothing
+        self._quick: SignedGet | None = None  # of a store whose endpoint or keys boto3 finds by itself, it reads alone
         if endpoint_url and access_key and secret_key:
             self._quick = SignedGet(self._client, bucket, access_key, secret_key, session_token)
         self.sources: Callable[[str], S3Store] | None = None  # opens other buckets: of pinned versions
@@ -143,7 +144,7 @@ class S3Store:
             return self._call("read", key, read)
 
         def first() -> bytes:
-            quick = self._quick(key)
+            quick = self._quick(key) if self._quick is not None else None
             return quick if quick is not None else slow()
 
         return self._verified(key, sha256, first, slow)
@@ -151,6 +152,25 @@ class S3Store:
     def get_range(self, key: str, start: int, length: int, *, sha256: str | None = None) -> bytes:
         """See the port."""
         return self._range(key, start, length, sha256)
+
+    def stream(self, key: str, start: int, length: int) -> RangeStream:
+        """See `StreamingStore`."""
+        check_key(key)
+        check_range(start, length)
+        begun = self._quick.arriving(key, start, length) if self._quick is not None else None
+        if begun is None:
+            return whole_range(self, key, start, length)
+        return RangeStream(begun.total, self._to_the_end(begun, key, start), begun.close)
+
+    def _to_the_end(self, begun: Arriving, key: str, start: int) -> Iterator[memoryview]:
+        """What was begun, and what of it does not arrive is asked for again."""
+        done = 0
+        try:
+            for part in begun.parts():
+                done += len(part)
+                yield part
+        except CutShortError:
+            yield memoryview(self.get_range(key, start + done, begun.size - done))
 
     def _range(self, key: str, start: int, length: int, sha256: str | None, **which: str) -> bytes:
         check_key(key)
@@ -351,10 +371,6 @@ def _listed(item: Mapping[str, Any]) -> ObjectInfo:
         version=item.get("VersionId", ""),
         latest=bool(item.get("IsLatest", True)),
     )
-
-
-def nothing(_key: str) -> None:
-    """Of a store whose endpoint or keys boto3 finds by itself: it reads, too."""
 
 
 def code_of(error: ClientError) -> str:

@@ -20,15 +20,18 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.models.ports.reading import side_by_side
 from mlratchet.models.ports.storage import DigestMismatch, ObjectStore, StorageError
+from mlratchet.models.ports.streams import stream_of
 
 logger = logging.getLogger(__name__)
 PIECE_BYTES = 8 << 20  # of a ranged GET
+HASHED_BYTES = 256 << 10  # at once, of what was written
 SMALLEST_BYTES = 64 << 20
 HANDS = 4  # GETs of one download side by side
 DOWNLOADS = 4  # side by side, of those that are wanted soon
@@ -177,16 +180,30 @@ class ShardCache:
 
     def _fill(self, key: str, sink: int) -> str:
         """Download into the file; the SHA-256 hex of what came."""
-        first = self._store.get_range(key, 0, PIECE_BYTES)
-        size = len(first) if len(first) < PIECE_BYTES else self._store.head(key).size_bytes
-        self._reserve(size, sink)
-        digest, at = hashlib.sha256(), 0
-        starts = range(PIECE_BYTES, size, PIECE_BYTES)
-        rest = side_by_side(lambda at: self._store.get_range(key, at, PIECE_BYTES), starts, readers=HANDS, ahead=HANDS)
-        for piece in _chained(first, rest):
-            digest.update(piece)
-            at += os.pwrite(sink, piece, at)
+        digest, done = hashlib.sha256(), 0
+        with stream_of(self._store, key, 0, PIECE_BYTES) as first:
+            size = first.total
+            self._reserve(size, sink)
+            for part in first:
+                digest.update(part)
+                done = _write(sink, part, done)
+        rest = range(PIECE_BYTES, size, PIECE_BYTES)
+        room = memoryview(bytearray(HASHED_BYTES if rest else 0))
+        for end in side_by_side(partial(self._receive, key, sink), rest, readers=HANDS, ahead=HANDS):
+            while done < end:  # in order, while others arrive
+                got = os.preadv(sink, [room[: end - done]], done)
+                if not got:
+                    return ""  # somebody cut it
+                digest.update(room[:got])
+                done += got
         return digest.hexdigest()
+
+    def _receive(self, key: str, sink: int, at: int) -> int:
+        """One range into the file; where it ends."""
+        with stream_of(self._store, key, at, PIECE_BYTES) as arriving:
+            for part in arriving:
+                at = _write(sink, part, at)
+        return at
 
     def _reserve(self, size: int, sink: int) -> None:
         """Room for a download, which counts from now on."""
@@ -336,6 +353,9 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _chained(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from rest
+def _write(sink: int, part: memoryview, at: int) -> int:
+    """All of a part; where it ends."""
+    while part:
+        done = os.pwrite(sink, part, at)
+        part, at = part[done:], at + done
+    return at

@@ -70,8 +70,9 @@ def first_rows(store: ObjectStore, manifest: DatasetManifest, side: str, count: 
     )
 
 
-def load_split(store: ObjectStore, manifest: DatasetManifest, side: str) -> Split:
-    """Every row of a side. Raises ``DigestMismatch`` for a changed shard, ``ValueError`` for an unknown side."""
+def load_split(store: ObjectStore, manifest: DatasetManifest, side: str, *, ahead: int = 0) -> Split:
+    """Every row of a side. `ahead`: so many shards are downloaded side by side before anybody looks at the first, where
+    they are mapped. Raises ``DigestMismatch`` for a changed shard, ``ValueError`` for an unknown side."""
     if side not in manifest.splits:
         raise ValueError(f"no side {side!r} in dataset {manifest.id[:12]}; there are {', '.join(manifest.splits)}")
     refs = manifest.splits[side]
@@ -79,7 +80,7 @@ def load_split(store: ObjectStore, manifest: DatasetManifest, side: str) -> Spli
         return Split(ids=[], x=Inputs({ONE: np.zeros((0,), np.float32)}), y=np.zeros((0,), np.int64))
     files = files_of(store)
     if files is not None and about_bytes(store, refs) >= files.smallest_bytes:
-        return mapped_split(files, refs, dataset_id=manifest.id)
+        return mapped_split(files, refs, dataset_id=manifest.id, ahead=ahead)
     return _rows_of(store, refs, dataset_id=manifest.id)
 
 
@@ -89,9 +90,11 @@ def about_bytes(store: ObjectStore, refs: Sequence[ShardRef]) -> int:
     return store.head(refs[0].key).size_bytes * rows // max(1, refs[0].rows)
 
 
-def mapped_split(files: LocalCopies, refs: Sequence[ShardRef], *, dataset_id: str = "") -> Split:
-    """The rows of these shards, read where they are looked at."""
+def mapped_split(files: LocalCopies, refs: Sequence[ShardRef], *, dataset_id: str = "", ahead: int = 0) -> Split:
+    """The rows of these shards, read where they are looked at. `ahead`: as for `load_split`."""
     side = MappedSide(files, refs, most_open=SOME)
+    if ahead:
+        side.ahead(range(min(ahead, len(refs))))
     told = Told(side)
     return Split(
         ids=ShardedWords(told),

@@ -182,6 +182,26 @@ class ShardedInputs(Inputs):
                 column[where] = columns[name][local]  # type: ignore[index]  # none is ragged
         return Inputs(found)
 
+    def as_they_lie(self, places: Array, empty: Callable[[str, tuple[int, ...], Any], Array]) -> tuple[Inputs, Array]:
+        """The rows at these places, piece by piece, and where among them the row of each place is: what is taken there
+        is what `take` gives. `empty`: makes an array of a column, of a name, shape and type, to be filled."""
+        found = {
+            name: empty(name, (len(places), *one.shape[1:]), one.dtype)
+            for name, one in self._one.columns.items()
+            if isinstance(one, np.ndarray) and not self._one.ragged
+        }
+        parts, where, done = [self._one.rows(slice(0))], np.empty(len(places), np.int64), 0
+        for number, here, local in by_piece(self._pieces.ends, places):
+            piece, end = self._pieces.inputs(number), done + len(local)
+            where[here] = np.arange(done, end)
+            if self._one.ragged:
+                parts.append(piece.take(local))
+            else:
+                for name, column in found.items():
+                    _copy_rows(np.asarray(piece.columns[name]), local, column[done:end])
+            done = end
+        return Inputs.concat(parts) if self._one.ragged else Inputs(found), where
+
     def rows(self, part: slice) -> Inputs:
         """See the base: a plain one, copied."""
         at, end, step = part.indices(len(self))
@@ -243,6 +263,14 @@ def blocks_of(x: Inputs) -> list[slice]:
 def changed(x: Inputs, change: Callable[[int, Inputs], Inputs]) -> Inputs:
     """All rows changed: at once where they are in memory, as block 0, else a block at a time when somebody looks."""
     return ShardedInputs(ChangedBlocks(x, change)) if isinstance(x, ShardedInputs) else change(0, x)
+
+
+def _copy_rows(rows: Array, places: Array, into: Array) -> None:
+    """Rows at places that were looked at: `take` is several times faster than an index, where it copies no more."""
+    if rows.flags.c_contiguous and rows.flags.aligned and rows.dtype == into.dtype:
+        rows.take(places, axis=0, out=into, mode="clip")
+    else:
+        into[...] = rows[places]
 
 
 def _ragged(rows: Inputs, name: str) -> Ragged:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from mlratchet.models.training.handing_over import Packed, Passages, pack, unpac
 from mlratchet.models.training.order import Array, SampleOrder, shard_rows, shard_seed
 from mlratchet.models.training.queries import queries_of, query_target
 from mlratchet.models.training.row_weights import row_weights
+from mlratchet.models.training.stretches import Stretches
 from mlratchet.models.training.windows import WindowOrder
 from mlratchet.models.workloads.base import Workload
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -67,6 +68,9 @@ class StepRows(Dataset[Batch]):
         pieces = rows.x.pieces if isinstance(rows.x, ShardedInputs) else None
         self._pieces = pieces if isinstance(pieces, MappedSide) else None
         self._window = (-1, -1)
+        self._stretches = None
+        if isinstance(rows.x, ShardedInputs) and self._pieces is not None and isinstance(self._y, ShardedArray):
+            self._stretches = Stretches(rows.x, self._y, self._pieces, self._window_of)
         self._augment = workload.augment if type(workload).augment is not Workload.augment else None
 
     def share(self) -> None:
@@ -80,21 +84,37 @@ class StepRows(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         """Rows of this rank's shards, augmented with numbers from (seed, step, shard)."""
         self._look_ahead(step)
-        plan, indices = self._plan, self._order.step(step)
-        shards: list[Shard] = []
-        for shard in range(plan.first, plan.first + plan.count):
-            drawn, number = shard_rows(indices, shard, plan.shards), None
-            if self._queries is not None:
-                drawn, number = self._queries.rows(drawn)
-            mine = torch.from_numpy(drawn)
-            x, y = self._x.take(mine), self._targets(drawn, mine)
+        plan, shards = self._plan, list[Shard]()
+        drawn = self._drawn(step)
+        taken = self._taken(step, [places for places, _ in drawn])
+        for shard, ((places, number), (x, y)) in enumerate(zip(drawn, taken, strict=True), plan.first):
             if number is not None:
                 y = query_target(y, number)
             if self._augment is not None:
                 rng = np.random.default_rng([shard_seed(plan.seed, step, shard), 1])
                 x = aligned(augmented(self._augment, x, rng))
-            shards.append((x, y, self._weights[mine] if self._weights is not None else None))
+            weights = self._weights[torch.from_numpy(places)] if self._weights is not None else None
+            shards.append((x, y, weights))
+        indices = self._order.step(step)
         return len(indices) if self._queries is None else self._queries.size(indices), shards
+
+    def _drawn(self, step: int) -> list[tuple[Array, Array | None]]:
+        """The places of the rows of each shard of this rank, and for a ranking the query of each."""
+        plan, indices = self._plan, self._order.step(step)
+        found = [shard_rows(indices, shard, plan.shards) for shard in range(plan.first, plan.first + plan.count)]
+        return [(one, None) if self._queries is None else self._queries.rows(one) for one in found]
+
+    def _taken(self, step: int, drawn: Sequence[Array]) -> Iterable[tuple[Rows, torch.Tensor]]:
+        """Inputs and targets at these places."""
+        if self._stretches is not None:
+            return self._stretches.shards(step, lambda one: [places for places, _ in self._drawn(one)])
+        found = map(torch.from_numpy, drawn)
+        return ((self._x.take(mine), self._targets(mine)) for mine in found)
+
+    def _window_of(self, step: int) -> tuple[int, int]:
+        """Epoch and window: what is mixed in them is held while they last."""
+        order = self._order
+        return order.window_of(step) if isinstance(order, WindowOrder) else (step // order.per_epoch, 0)
 
     def _look_ahead(self, step: int) -> None:
         """The shards of the next window are downloaded while this one is trained on."""
@@ -105,10 +125,10 @@ class StepRows(Dataset[Batch]):
             epoch, number = self._window = window
             self._pieces.ahead(self._order.shards_of(epoch, number) + self._order.shards_of(epoch, number + 1))
 
-    def _targets(self, drawn: Array, mine: torch.Tensor) -> torch.Tensor:
+    def _targets(self, mine: torch.Tensor) -> torch.Tensor:
         if isinstance(self._y, torch.Tensor):
             return self._y[mine]
-        return torch.from_numpy(self._y[drawn]).clone()  # as torch aligns memory
+        return torch.from_numpy(self._y[mine.numpy()]).clone()  # as torch aligns memory
 
 
 def augmented(augment: Callable[[Any, np.random.Generator], Any], x: Rows, rng: np.random.Generator) -> Rows:

@@ -44,7 +44,7 @@ from mlratchet.models.training.queries import queries_of, query_target
 from mlratchet.models.training.stopping import StoppingState
 from mlratchet.models.training.validation import score_rows
 from mlratchet.models.training.warm_start import Axis, WarmStartReport, warm_start
-from mlratchet.models.training.windows import hold_for_training
+from mlratchet.models.training.windows import AHEAD, hold_for_training
 from mlratchet.models.workloads.base import MEAN, SCALE, CarriedOver, Workload
 from mlratchet.models.workloads.loading import load_workload
 
@@ -67,7 +67,7 @@ class TrainingState:
         prepare_device(device, self.config)
         manifest = load_dataset(store, job.dataset_id)
         self.manifest = manifest
-        self.train_rows = load_split(store, manifest, "train")
+        self.train_rows = load_split(store, manifest, "train", ahead=AHEAD)
         self.validation_rows = load_split(store, manifest, "validation")
         self.workload: Workload = load_workload(job.workload.use, dict(job.workload.parameters))
         check_fits(self.config, self.workload)

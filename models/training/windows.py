@@ -18,6 +18,7 @@ from mlratchet.models.training.order import Array, bucketed
 
 HELD = 2  # windows: a step may take the end of one and the begin of the next
 SMALL_ROW = 16 << 10  # bytes: of a larger one, what lies around a place is mostly its own
+AHEAD = 4  # shards that are downloaded side by side while the first one is waited for
 SPARE = 8  # copies beside those that are trained on: of the other sides
 
 

@@ -30,7 +30,10 @@ from mlratchet.models.tensors.named import Inputs
 from mlratchet.models.tensors.sharded import ShardedArray, ShardedInputs
 from mlratchet.models.tensors.spec import TensorSpec
 from mlratchet.models.tensors.words import Words
+from mlratchet.models.training import stretches
+from mlratchet.models.training.batches import Plan, StepRows
 from mlratchet.models.training.windows import hold_for_training
+from mlratchet.models.workloads.tabular import TableClassifier
 
 KINDS = {
     "one": (TensorSpec(name="x", shape=(3,), dtype="float32"),),
@@ -272,3 +275,28 @@ def test_small_rows_in_random_order_are_read_without_what_lies_around_them(sides
     assert made(*told)._at_random  # of a loader's worker, too
     hold_for_training(pieces, 1, room_bytes=1 << 40)  # whole shards are read one after the other
     assert not pieces._at_random
+
+
+@pytest.mark.parametrize(("window", "stretch"), [(None, 1), (None, 700), (None, 2 << 20), (2, 700), (2, 2 << 20)])
+def test_the_steps_are_the_same_drawn_one_by_one_and_several_at_once(
+    sides: tuple[Split, Split], window: int | None, stretch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stretches, "STRETCH_BYTES", stretch)
+    plain, mapped = sides
+    assert isinstance(mapped.x, ShardedInputs)
+    plan = Plan(
+        rows=COUNT, batch=8, smallest=1, seed=5, shards=3, first=1, count=2, window=window,
+        sizes=pieces_anew(mapped.x).sizes,
+    )  # fmt: skip
+    workload = TableClassifier(columns=["a"], classes=["0", "1", "2"])
+    ours, theirs = (StepRows(rows, plan, workload) for rows in (mapped, plain))
+    steps = plan.order().per_epoch
+    for step in (*range(2 * steps + 1), 3, 2, 3, steps):
+        (mine, got), (other, wanted) = ours[step], theirs[step]
+        assert mine == other
+        for (x, y, _), (x_there, y_there, _) in zip(got, wanted, strict=True):
+            pairs = [(x, x_there)] if isinstance(x, torch.Tensor) else [(x[name], x_there[name]) for name in x_there]
+            for one, there in [*pairs, (y, y_there)]:
+                assert (one.dtype, one.shape, one.data_ptr() % 64) == (there.dtype, there.shape, 0)
+                assert torch.equal(one, there)
+    assert len(ours._stretches._parts) == 1 or stretch > 1  # type: ignore[union-attr]  # they are mapped

@@ -44,7 +44,16 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
             return
         sent = data[::-1] if wrong == "flips" else data
-        self.send_response(200)
+        begin, _, end = self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")
+        if int(begin) >= len(data) > 0:
+            self.send_response(416)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        sent = sent[int(begin) : int(end) + 1 if end else None]
+        self.send_response(206 if end else 200)
+        if end:
+            self.send_header("Content-Range", f"bytes {begin}-{int(begin) + len(sent) - 1}/{len(data)}")
         self.send_header("Content-Length", str(len(sent)))
         self.send_header("Last-Modified", "Thu, 26 Nov 2026 10:00:00 GMT")
         self.send_header("ETag", '"e"')
@@ -54,6 +63,13 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.wfile.write(sent)
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.server.objects[self.path])))  # type: ignore[attr-defined]  # ours
+        self.send_header("Last-Modified", "Thu, 26 Nov 2026 10:00:00 GMT")
+        self.send_header("ETag", '"e"')
+        self.end_headers()
 
     def log_message(self, *_: Any) -> None:
         """Quiet."""
@@ -111,3 +127,38 @@ def test_keys_that_boto3_finds_by_itself_are_left_to_it(server: Server, monkeypa
     assert opened(server, access_key=None, secret_key=None).get("k") == b"good"
     ((_, authorization),) = server.asked
     assert "Credential=found/" in authorization
+
+
+def taken(server: Server, key: str, start: int, length: int, **more: Any) -> tuple[int, bytes]:
+    with opened(server, **more).stream(key, start, length) as arriving:
+        return arriving.total, b"".join(bytes(part) for part in arriving)
+
+
+@pytest.mark.parametrize(("start", "length"), [(0, 8), (3, 700_000), (0, 1 << 20), (999_990, 50), (2_000_000, 5)])
+def test_a_range_arrives_in_parts_by_one_request(server: Server, start: int, length: int) -> None:
+    data = bytes(range(256)) * 3_907
+    server.objects["/b/large"] = data
+    assert taken(server, "large", start, length) == (max(len(data), start), data[start : start + length])
+    if start < len(data):
+        assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("wrong", ["fails", "stops half way", "hangs up"])
+def test_what_of_a_range_does_not_arrive_is_asked_for_again(server: Server, wrong: str) -> None:
+    data = bytes(range(256)) * 4_000
+    server.objects["/b/large"] = data
+    server.wrong = [wrong]
+    assert taken(server, "large", 10, 900_000) == (len(data), data[10:900_010])
+    assert len(server.asked) == 2
+    assert taken(server, "large", 0, 10) == (len(data), data[:10])
+
+
+def test_a_stream_that_is_left_serves_nobody_the_rest_of_it(server: Server) -> None:
+    server.objects["/b/large"] = bytes(1 << 20)
+    store = opened(server)
+    with store.stream("large", 0, 1 << 20) as arriving:
+        assert len(next(iter(arriving))) < 1 << 20
+    assert store._quick is not None
+    assert store._quick("k") == b"good"  # nothing is left on the connection that it would be refused for
+    with pytest.raises(ObjectNotFound, match="b/absent"):
+        store.stream("absent", 0, 10)
